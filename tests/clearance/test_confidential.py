@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from tests.clearance.desk import filings, mrns
 from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house
 
 __all__ = ["house"]
+
+ROOT = Path(__file__).parents[2]
 
 HIDDEN = (
     SECRET, SENTENCE, LIST, "6908555", "ivan", "consignee", "LISTED", "SELECTED_AT_RANDOM", "MODEL_SCORE", "SCORE_HIGH", "items-2026-11", "DE004851",
@@ -201,6 +205,41 @@ async def test_the_wait_of_a_green_one_is_told_to_officers_alone(house: House) -
 
 
 OUTSIDERS = (("filer", "shop"), ("carrier", "wings"))
+
+
+def reserved_fields() -> set[str]:
+    """The paths in ConsignmentStatus whose comment in the contract reserves them to officers and analysts."""
+    text = (ROOT / "protos/luxor/clearance/v1/clearance.proto").read_text(encoding="utf-8")
+    found = set()
+    for group in pb.ConsignmentStatus.DESCRIPTOR.fields:
+        nested = "" if group.message_type is None or group.is_repeated else group.message_type.name
+        name, prefix = (
+            (nested, f"{group.name}.") if nested.endswith(("Status", "Summary")) else ("ConsignmentStatus", "")
+        )
+        body = re.search(rf"^message {name} \{{(.*?)^\}}", text, re.DOTALL | re.MULTILINE)
+        assert body is not None, name
+        for comment, field in re.findall(r"((?:^  //.*\n)+)  [\w. ]+ (\w+) = \d+;", body[1], re.MULTILINE):
+            if "fficers and analysts only" in comment:
+                found.add(prefix + field)
+    return found
+
+
+def has(status: pb.ConsignmentStatus, path: str) -> bool:
+    group, _, name = path.rpartition(".")
+    part = getattr(status, group) if group else status
+    return name in {field.name for field, _ in part.ListFields()}
+
+
+async def test_what_the_contract_reserves_to_officers_reaches_nobody_else(house: House) -> None:
+    await filed(house)
+    paths = reserved_fields()
+    assert len(paths) >= 20
+    officers = await statuses(house, "officer", "olga")
+    shown = {path for path in paths if any(has(each, path) for each in officers)}
+    assert {"decision.rule_set_version", "decision.selection_cause", "decision.chance_ppm", "decision.office"} <= shown
+    for role, ident in OUTSIDERS:
+        for each in await statuses(house, role, ident):
+            assert not {path for path in paths if has(each, path)}, role
 
 
 async def by_officer(house: House, mrn: str, verb: str, request_id: str) -> None:

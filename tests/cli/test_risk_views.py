@@ -53,7 +53,7 @@ def test_the_own_rules_come_first_and_those_of_the_base_are_one_line() -> None:
     )
     found = lines(lambda out: _show_report(out, told, "own/land.yaml"))
     assert found[0] == "own/land.yaml:7:3: rule MINE: its condition holds for none"
-    assert found[1] == "18 warnings about what the profile builds on; --json tells them."
+    assert found[1] == "18 warnings about what the profile builds on; --json lists them."
     assert "18 rules of what it builds on, of which 9 hold for some; --json tells them." in found
     assert not [line for line in found if "OTHER" in line]
     assert found[-1] == f"No mistakes, 19 warnings: {VERSION}"

@@ -98,7 +98,7 @@ def test_quotes_of_a_file_are_named_and_summed_up() -> None:
     lines = lines_of(lambda out: quote._show(out, told, [("SHOP-1", "DE"), ("SHOP-2", "AQ")]))
     assert "Consignment 1 SHOP-1 to DE" in lines
     assert "NO_RULEBOOK No law is loaded for this destination and day. Destination: AQ." in lines
-    assert any("→ `luxor revenue rulebooks` tells which destinations" in line for line in lines)
+    assert any("→ `luxor revenue rulebooks` lists the destinations" in line for line in lines)
     assert "1 SHOP-1 DE 3.00 EUR 0.00 EUR 0.00 EUR 53.00 EUR 3.00 EUR" in lines
     assert "2 SHOP-2 AQ NO_RULEBOOK" in lines
 

@@ -155,9 +155,9 @@ def go_on(out: Console, kept: Any) -> None:
         ("luxor file --template", "prints a CSV to fill in; luxor file PATH files it, of any size"),
         (
             "luxor quote --to DE --from CN --item 620630:31.98",
-            "tells what a parcel would cost landed, and by which law",
+            "shows what a parcel would cost landed, and by which law",
         ),
-        ("luxor show REF", "tells all about a consignment: MRN, own reference, house or master document"),
+        ("luxor show REF", "shows a consignment by MRN, own reference, house or master document"),
         ("luxor --help", "lists the rest"),
     ]
     grid = table("command", "what it does")
@@ -165,4 +165,4 @@ def go_on(out: Console, kept: Any) -> None:
         grid.add_row(f"[bold]{name}[/]", text)
     out.print(grid)
     if kept is not None:
-        out.print(f"The data are kept: [bold]luxor up --data-dir {safe(kept)}[/]", soft_wrap=True)
+        out.print(f"The data remain: [bold]luxor up --data-dir {safe(kept)}[/]", soft_wrap=True)

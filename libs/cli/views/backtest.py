@@ -40,7 +40,7 @@ def show_backtest(out: "Console", found: dict[str, Any]) -> None:
     show_head(out, found)
     result = found["result"]
     if result is None:
-        out.print("Nothing is told before its first step.")
+        out.print("There are no findings before its first step.")
         return
     out.print(
         f"{result['consignments']:,} assessments with {result['items']:,} items, {_inspected(result['inspected'])}."
@@ -51,7 +51,7 @@ def show_backtest(out: "Console", found: dict[str, Any]) -> None:
         )
     for name, told in (
         ("unreadable", "cannot be read any more and are left out"),
-        ("without_history", "were made without history as it is kept today"),
+        ("without_history", "were made without history in its present form"),
     ):
         if result[name]:
             out.print(f"[yellow]{result[name]:,} {told}.[/]")
@@ -77,7 +77,7 @@ def _warn_of_window(out: "Console", found: dict[str, Any]) -> None:
         return
     out.print(
         f"[yellow]The model was trained on {day_text(window['first_day'])} to {day_text(window['last_day'])}, so {day_text(days[0])} to "
-        f"{day_text(days[1])} are days that it knows: what is told above is better than what it will do. Try it on later days.[/]"
+        f"{day_text(days[1])} are days that it knows: the figures above are better than what it will do. Try it on later days.[/]"
     )
 
 
@@ -152,7 +152,7 @@ def _show_rules(out: "Console", rules: list[dict[str, Any]]) -> None:
         _show_notes(out, told[:RULES_SHOWN])
     rest = len(told) - RULES_SHOWN
     if rest > 0:
-        out.print(f"{rest} more with fewer hits; --json tells all of them.")
+        out.print(f"{rest} more with fewer hits; --json lists all of them.")
     silent = len(rules) - len(told)
     if silent:
         out.print(f"{silent} other{'s' if silent > 1 else ''} hit nothing, now or then.")

@@ -200,7 +200,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     debt, decision = each.get("debt", {}), each.get("decision", {})
     currency = debt.get("currency", "")
     if not currency:
-        return [Text("What it owes is not known: no rulebook tells it.", style="dim")]
+        return [Text("The amount owed is not known: no rulebook covers it.", style="dim")]
     parts: list[RenderableType] = []
     if debt.get("charges"):
         shown = table("charge", "item", "how", "amount", "collected by", right=(1, 3))

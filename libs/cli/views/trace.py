@@ -179,10 +179,10 @@ def _why(story: Story, service: str, fact: trace_pb2.Fact) -> str:
         return "no trace was noted with it"
     since = story.oldest_span_at_micros.get(service)
     if since is None:
-        return "no span kept: this service keeps none, or has not written any yet"
+        return "no span stored: this service stores none, or has not written any yet"
     if fact.HasField("happened_at_micros") and fact.happened_at_micros < since:
-        return f"no span kept: it is older than what is kept, which begins {_instant(since)}"
-    return "no span kept: it was dropped, under load or while the store was away"
+        return f"no span stored: it is older than the stored ones, which begin {_instant(since)}"
+    return "no span stored: it was dropped, under load or while the store was unavailable"
 
 
 def _instant(micros: int) -> str:

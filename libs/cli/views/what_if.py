@@ -45,7 +45,7 @@ def show_what_if(out: "Console", found: dict[str, Any]) -> None:
     show_head(out, found)
     result = found["result"]
     if result is None:
-        out.print("Nothing is told before its first step.")
+        out.print("There are no findings before its first step.")
         return
     if found["state"] == "WHAT_IF_STATE_DONE" and not found["total"] and not result["consignments"]:
         out.print("No consignment was assessed on these days.")
@@ -92,7 +92,7 @@ def reservations(result: dict[str, Any]) -> list[str]:
         ("other_currency", "would owe in another currency: they count in the revenue of both, and in no group"),
         (
             "counted_alone",
-            "would be summed up with others that no limit summed up then: each counts alone, so what they would owe together is not told",
+            "would be summed up with others that no limit summed up then: each counts alone, so the amount that they would owe together is not known",
         ),
         ("unreadable", "cannot be read any more and are left out"),
         ("lower_bounds", "would owe at least what is shown: the law at hand does not hold all of theirs"),

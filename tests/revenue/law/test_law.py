@@ -230,7 +230,7 @@ def test_an_australian_value_is_converted_at_the_day_of_export() -> None:
         Consignment("AU", date(2026, 1, 5), [Item(10_000, "USD")]),
     )
     assert done.intrinsic.tolist() == [15_398, 15_107]  # at 0.64943 and at 0.66193, example rates
-    assert any("day of acceptance was taken" in sentence for sentence in explain(done, 1).assumed)
+    assert any("day of acceptance was used" in sentence for sentence in explain(done, 1).assumed)
 
 
 def test_every_charge_is_explained_in_a_sentence_with_its_figures() -> None:
@@ -249,6 +249,6 @@ def test_every_charge_is_explained_in_a_sentence_with_its_figures() -> None:
     ]
     assert "EU:own-resources" in told.references
     assert told.assumed == [
-        "No insurance is told: it is taken to be in the prices or free.",
-        "No register of the scheme is loaded: its number was tested by its form alone.",
+        "No insurance declared: it is assumed to be included in the price.",
+        "No register of the scheme is loaded: only the form of its number was checked.",
     ]

@@ -124,10 +124,10 @@ def test_rates_of_several_parts_are_told_with_their_quantities_and_the_whole_is_
 CUSTOMS = "owed by the declarant to customs."
 UTOPIAN, ERIADORIAN = "in Utopia, an invented country (XX:act).", "in Eriador, an invented country (XY:act)."
 NO_FREIGHT, NO_INSURANCE = (
-    "No freight is told: it is taken to be in the prices or free.",
-    "No insurance is told: it is taken to be in the prices or free.",
+    "No freight declared: it is assumed to be included in the price.",
+    "No insurance declared: it is assumed to be included in the price.",
 )
-NO_DATE = "The date that the law names is not told: the day of acceptance was taken for it."
+NO_DATE = "The date that the law names is not declared: the day of acceptance was used."
 WAIVED = "What is too small to be levied was waived."
 FLAT = "Item 1: flat duty of 3.00 EUR, once for each tariff classification in the consignment, would be 3.00 EUR (not levied: the sum is too small),"
 EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = [

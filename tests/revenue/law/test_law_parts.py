@@ -193,8 +193,8 @@ def done(*items: Item, sums: Sums | None = None, day: date = DAY, **more: object
 
 IN = "in Utopia (XX:act)."
 TOLD = [
-    "No freight is told: it is taken to be in the prices or free.",
-    "No insurance is told: it is taken to be in the prices or free.",
+    "No freight declared: it is assumed to be included in the price.",
+    "No insurance declared: it is assumed to be included in the price.",
 ]
 
 
@@ -253,7 +253,7 @@ def test_what_else_was_found_is_told() -> None:
     assert explained.assumed == [
         *TOLD,
         "A limit counts what one person, order or craft brings in and the filing does not name it: the consignment was counted alone.",
-        "Charges depend on the region, and no rule names the one told: what holds for all other regions was taken.",
+        "Charges depend on the region, and no rule names the declared one: the rule for all other regions was used.",
     ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def return_(
     seen: int | None,
     caller: str,
 ) -> None:
-    """Tell that released goods went back, or were destroyed under supervision. Once nothing is left, that is the consignment's end."""
+    """Record that released goods went back, or were destroyed under supervision. Once nothing is left, that is the consignment's end."""
     from libs.client.clearance.corrections import record_returns, returned
     from libs.client.problem import Fault
 

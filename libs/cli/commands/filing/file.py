@@ -27,13 +27,13 @@ SHOWN_PROBLEMS = 8
     "--report",
     "report_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where refused rows are told (default: PATH.refused.csv).",
+    help="File for refused rows (default: PATH.refused.csv).",
 )
 @click.option(
     "--batch", "batch_rows", type=click.IntRange(1, 1000), default=500, show_default=True, help="Consignments a call."
 )
 @click.option("--in-flight", type=click.IntRange(1, 16), default=4, show_default=True, help="Calls at once.")
-@click.option("--check", is_flag=True, help="Only read the file and tell what is wrong with it; file nothing.")
+@click.option("--check", is_flag=True, help="Only read the file and report its errors; file nothing.")
 @click.option("--template", is_flag=True, help="Print a file to begin with, in the --format asked for (default: csv).")
 @click.option("--columns", "list_columns", is_flag=True, help="List all columns that a CSV may have.")
 @acting("filer")
@@ -49,7 +49,7 @@ def file(
     list_columns: bool,
     ident: str,
 ) -> None:
-    """File every consignment of PATH; what is refused is told with its line, element, reason and what to do.
+    """File every consignment of PATH; each refusal is reported with its line, element, reason and hint.
 
     The file is read as it is filed, so it may have any size. Filing the same file again gives the same answers and
     files nothing twice.

@@ -59,7 +59,7 @@ def goods(
     day: str | None,
     ident: str,
 ) -> None:
-    """Tell whether goods may be sent there, what they need and where that stands in law. Nothing is kept.
+    """Show whether goods may be sent there, what they need and on which law that rests. Nothing is stored.
 
     Exits with 1 where goods are prohibited, lack papers or cannot be judged.
     """

@@ -66,7 +66,7 @@ def quote(
     day: str | None,
     ident: str,
 ) -> None:
-    """Tell duty, tax, who collects and what remains to be paid, each line explained. Nothing is kept.
+    """Show duty, tax, who collects and what remains to be paid, each line explained. Nothing is stored.
 
     Give the goods with --to and --item, or a PATH as for `luxor file` (its first 1,000 consignments).
     """

@@ -27,7 +27,7 @@ from libs.cli.common import IDS, REFUSED, Context, caller_of, command, run
 )
 @click.option("--history", is_flag=True, help="Tell the former states as well.")
 def show(context: Context, references: tuple[str, ...], filer: str, caller: str, limit: int, history: bool) -> None:
-    """Tell all that is known under each REF: an MRN, a local reference, a house or a master document."""
+    """Show all that is known under each REF: an MRN, a local reference, a house or a master document."""
     from rich.console import Console
 
     from libs.cli.views.consignment import render, render_many

@@ -27,7 +27,7 @@ def certificate() -> None:
 @click.option("--renew", is_flag=True, help="Issue anew even where a good one is there.")
 @click.option("--tar", "as_tar", is_flag=True, help="Write the three files to standard output, as a tar archive.")
 def issue(context: Context, role: str, ident: str, renew: bool, as_tar: bool) -> None:
-    """Issue a certificate for a party, and tell where it is.
+    """Issue a certificate for a party, and print its path.
 
     With --tar the certificate leaves a container for the party that it is of: unpack the archive into a directory and
     name that as LUXOR_TLS_DIR.

@@ -48,4 +48,4 @@ def prepare(
         keep_prepared(directory, deployment=deployment, public_hosts=hosts, hours=hours, mark=mark)
     done = work(directory, deployment=deployment, public_hosts=hosts)
     told = {"written": done.written, "kept": done.kept}
-    context.emit(told, lambda out: out.print(f"{len(done.written)} files written, {done.kept} kept as they were."))
+    context.emit(told, lambda out: out.print(f"{len(done.written)} files written, {done.kept} unchanged."))

@@ -202,7 +202,7 @@ def _stop_leftovers(data_dir: Path) -> None:
 
 @command("status", short_help="Tell which processes run and whether they are ready.")
 def status(context: Context) -> None:
-    """Tell which processes run, whether they are ready, on which ports, and how far consumers are behind."""
+    """Show the processes, whether they are ready, their ports, and how far consumers are behind."""
     from libs.cli.local.readiness import are_ready
 
     state = running_state(context.data_dir)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @acting("operator")
 def trace(context: Context, reference: str, everything: bool, slow_millis: int, ident: str) -> None:
-    """Tell what each service did for the consignment MRN, when, and how long it took.
+    """Show what each service did for the consignment MRN, when, and how long it took.
 
     A trace id (32 hexadecimal digits, as log lines have it) may stand in place of the MRN.
     """

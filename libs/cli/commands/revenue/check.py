@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@command("check", short_help="Tell the mistakes of law files, with file, line and rule.")
+@command("check", short_help="List the errors of law files, with file, line and rule.")
 @click.argument("files", metavar="[NAME=]FILE...", nargs=-1)
 @click.option(
     "--set",
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 )
 @acting("analyst")
 def check(context: Context, files: tuple[str, ...], values: tuple[str, ...], ident: str) -> None:
-    """Tell the mistakes of law files beside all law that is in force; nothing is changed.
+    """List the errors of law files together with all active law; nothing is changed.
 
     A FILE is named by its directory and itself, such as drafts/eu/rulebook.yaml; NAME=FILE names it otherwise.
     """

@@ -54,7 +54,7 @@ def account(
     no_filers: bool,
     ident: str,
 ) -> None:
-    """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or change it: what is not told stays as it is."""
+    """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or change it; what is not stated stays as it is."""
     from libs.client.revenue.ledger import opened_accounts, put_account
     from luxor.revenue.v1.ledger_pb2 import Account
 
@@ -100,11 +100,11 @@ def _limit(text: str, currency: str) -> int:
         raise click.BadParameter(str(error), param_hint="--limit") from None
 
 
-@command("accounts", short_help="Tell the deferred accounts and guarantees that were opened.")
+@command("accounts", short_help="List the deferred accounts and guarantees.")
 @click.argument("name", default="")
 @acting("analyst")
 def accounts(context: Context, name: str, ident: str) -> None:
-    """Tell currency, limit, use, holder and filers of the opened accounts whose names begin with NAME, such as deferred:."""
+    """List currency, limit, use, holder and filers of the accounts whose names begin with NAME, such as deferred:."""
     from libs.client.revenue.ledger import opened_accounts
 
     async def work() -> list[dict[str, Any]]:
@@ -115,11 +115,11 @@ def accounts(context: Context, name: str, ident: str) -> None:
     context.emit({"accounts": told}, lambda out: _accounts(out, told))
 
 
-@command("open", short_help="Tell which consignments of an account are open.")
+@command("open", short_help="List the open items of an account.")
 @click.argument("name")
 @acting("analyst")
 def open(context: Context, name: str, ident: str) -> None:  # noqa: A001 - the command is called so
-    """Tell the consignments that NAME, such as declarant:DE1234567890 or border:DE, still owes, oldest first in each currency."""
+    """List the consignments that NAME, such as declarant:DE1234567890 or border:DE, still owes, oldest first in each currency."""
     from libs.client.revenue import ledger
 
     async def work() -> list[dict[str, Any]]:
@@ -148,12 +148,12 @@ def _caller(caller: str) -> tuple[str, str]:
     return role, own
 
 
-@command("balances", short_help="Tell what accounts stand at, now or at a past moment.")
+@command("balances", short_help="Show the balances of accounts, now or at a past moment.")
 @click.option("--prefix", default="", help="Only accounts whose names begin so, such as deferred:.")
 @click.option("--at", "at_text", metavar="MOMENT", help="A moment such as 2026-11-01T00:00:00Z (default: now).")
 @_whose()
 def balances(context: Context, prefix: str, at_text: str | None, caller: str) -> None:
-    """Tell debits, credits and balances by account and currency. A positive balance is owed by the holder.
+    """Show debits, credits and balances by account and currency. A positive balance is owed by the holder.
 
     A treasury, filer or carrier sees its own accounts: --as treasury/DE.
     """
@@ -175,13 +175,13 @@ def balances(context: Context, prefix: str, at_text: str | None, caller: str) ->
     context.emit({"balances": told}, lambda out: _balances(out, told))
 
 
-@command("entries", short_help="Tell the entries of a consignment or an account.")
+@command("entries", short_help="List the entries of a consignment or an account.")
 @click.argument("of")
 @click.option("--from", "from_text", metavar="DAY", help="First day, for an account (default: a week ago).")
 @click.option("--to", "to_text", metavar="DAY", help="Last day, for an account (default: today).")
 @acting("analyst")
 def entries(context: Context, of: str, from_text: str | None, to_text: str | None, ident: str) -> None:
-    """Tell the entries of OF, an MRN or an account such as vendor:IM2760000014, in their order, with their postings."""
+    """List the entries of OF, an MRN or an account such as vendor:IM2760000014, in their order, with their postings."""
     from libs.client.revenue import ledger
 
     first, last = days_of(from_text, to_text)
@@ -198,14 +198,14 @@ def entries(context: Context, of: str, from_text: str | None, to_text: str | Non
     context.emit({"entries": told}, lambda out: _entries(out, told))
 
 
-@command("statement", short_help="Tell an account's statement for a month.")
+@command("statement", short_help="Show an account's statement for a month.")
 @click.argument("name")
 @click.argument("month", required=False)
 @click.option("--currency", default="", metavar="CODE", help="Currency of the account (default: its only one).")
 @click.option("--lines", "with_lines", is_flag=True, help="With each line, not the sums alone.")
 @_whose()
 def statement(context: Context, name: str, month: str | None, currency: str, with_lines: bool, caller: str) -> None:
-    """Tell what NAME, such as vendor:IM2760000014, owed before MONTH (2026-11; default: this one), in it and after it.
+    """Show what NAME, such as vendor:IM2760000014, owed before MONTH (2026-11; default: this one), in it and after it.
 
     For a vendor's scheme number it is the list that its owner's return is checked against. With --json all lines are told. A treasury, filer or
     carrier sees its own accounts: --as treasury/DE.
@@ -228,7 +228,7 @@ def statement(context: Context, name: str, month: str | None, currency: str, wit
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @acting("officer")
 def payments(context: Context, path: Path, ident: str) -> None:
-    """Book the payments of the CSV file PATH and tell what each paid.
+    """Book the payments of the CSV file PATH and show what each paid.
 
     Columns: id (the bank's), reference (an MRN or an account), jurisdiction, currency, amount such as 12.50, reverses_id (the id of
     a payment that the bank takes back; may be left out). What was booked before is booked once. Exits with 1 where one is refused.
@@ -249,7 +249,7 @@ def payments(context: Context, path: Path, ident: str) -> None:
         raise click.exceptions.Exit(REFUSED)
 
 
-@command("unmatched", short_help="Tell payments that nothing was found for.")
+@command("unmatched", short_help="List payments that match no open item.")
 @acting("officer")
 def unmatched(context: Context, ident: str) -> None:
     """Tell the payments that name nothing known, or an MRN by which nothing is owed, and were neither taken back nor sent back.
@@ -403,7 +403,7 @@ def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
 def _payments(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import money, print_words, safe, table
 
-    shown = table("payment", "outcome", "account", "amount", "paid of it", "too much", "still owed", right=(3, 4, 5, 6))
+    shown = table("payment", "outcome", "account", "amount", "applied", "unapplied", "open", right=(3, 4, 5, 6))
     for each in told:
         amounts = (each.get(name, 0) for name in ("amount_minor", "matched_minor", "unapplied_minor", "open_minor"))
         outcome = each["outcome"].lower().replace("_", " ")

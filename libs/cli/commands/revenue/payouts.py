@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DAYS = 30
-"""Without --from what was booked for so long is told."""
+"""Without --from, so many days are listed."""
 
 
-@command("payouts", short_help="Book payouts, from a CSV, or tell those that were booked.")
+@command("payouts", short_help="Book payouts, from a CSV, or list the booked ones.")
 @click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--from", "from_text", metavar="DAY", help="First day of those that are told (default: a month ago).")
-@click.option("--to", "to_text", metavar="DAY", help="Last day of those that are told (default: today).")
+@click.option("--from", "from_text", metavar="DAY", help="First day of booking (default: a month ago).")
+@click.option("--to", "to_text", metavar="DAY", help="Last day of booking (default: today).")
 @acting("officer")
 def payouts(context: Context, path: Path | None, from_text: str | None, to_text: str | None, ident: str) -> None:
-    """Book the payouts of the CSV file PATH and tell what became of each; without PATH tell those that were booked on some days.
+    """Book the payouts of the CSV file PATH and show the result of each; without PATH list the booked ones.
 
     Columns: id (the bank's), reference (the MRN of a consignment whose buyer is paid, or an account that has credit),
     jurisdiction, currency, amount such as 12.50; and where they are told paid_at such as 2026-11-01T08:30:00Z, reverses_id (the id

@@ -100,7 +100,7 @@ def _proof_line(proof: dict[str, Any]) -> str:
 
 
 @command("chains", short_help="Prove that no entry of the ledger was altered.")
-@click.option("--kept", metavar="NUMBER:HASH", help="A seal that was kept outside, to compare with.")
+@click.option("--kept", metavar="NUMBER:HASH", help="A seal that is stored elsewhere, to compare with.")
 @acting("analyst")
 def chains(context: Context, kept: str | None, ident: str) -> None:
     """Compute all hashes, balances and sums again from what was booked, in all 64 partitions, and compare the seals. Exits with 1 on any fault.
@@ -166,7 +166,7 @@ def _reconciled(out: "Console", told: dict[str, Any]) -> None:
             out.print(f"{date}  [bold]{each['reason']}[/]  {safe(each.get('mrn', ''))}  {safe(each['sentence'])}")
         left -= min(left, len(day["differences"]))
     if differences > SHOWN_MAX:
-        out.print(f"… and {differences - SHOWN_MAX:,} more; --json tells all.")
+        out.print(f"… and {differences - SHOWN_MAX:,} more; --json lists all.")
 
 
 def _chains(out: "Console", told: dict[str, Any]) -> None:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@command("rulebooks", short_help="Tell which law is loaded, and how much of it nobody has verified.")
+@command("rulebooks", short_help="Show which law is loaded, and how much of it is not verified.")
 @click.argument("jurisdiction", required=False)
 @acting("analyst")
 def rulebooks(context: Context, jurisdiction: str | None, ident: str) -> None:
-    """Tell the rulebooks with their days, values and lines of tariff, and how many of those nobody checked against the law's text.
+    """List the rulebooks with their days, values and lines of tariff, and how many of those are not verified against the law's text.
 
     With a JURISDICTION, such as EU, or a country in which its law holds, such as DE, its charges and references too.
     """
@@ -73,7 +73,7 @@ def _shares(numbers: dict[str, Any]) -> tuple[str, str]:
 
 
 def _show_whole(out: "Console", book: dict[str, Any]) -> None:
-    """Tell the charges of a rulebook, and the texts of law that its values stand on."""
+    """Show the charges of a rulebook, and the texts of law that its values rest on."""
     from libs.cli.views.text import paragraph, safe
 
     paragraph(out, f"Holds in {safe(' '.join(book['areas']))}; amounts are in {safe(book['currency'])}.", 0)

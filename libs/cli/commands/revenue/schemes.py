@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.group("schemes", short_help="Keep the register of scheme numbers.")
+@click.group("schemes", short_help="Maintain the register of scheme numbers.")
 def schemes() -> None:
-    """Keep the register of scheme numbers: which vendors' and carriers' numbers may be used, and when.
+    """Maintain the register of scheme numbers: which vendors' and carriers' numbers may be used, and when.
 
     A number that is unknown or has run out collects nothing: tax is due at the border, and the assessment says why.
     """
@@ -53,7 +53,7 @@ def load(context: Context, path: Path, ident: str) -> None:
 @click.option("--number", default="", help="Only this number.")
 @acting("analyst")
 def list_(context: Context, scheme: str, number: str, ident: str) -> None:
-    """Tell the numbers of the register with their holders and days, by scheme and number."""
+    """List the numbers of the register with their holders and days, by scheme and number."""
     from libs.client.revenue.schemes import numbers_of, scheme_of
 
     wanted = scheme_of(scheme) if scheme else 0

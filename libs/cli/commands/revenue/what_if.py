@@ -104,7 +104,7 @@ def start(
 @click.option("--picture", type=_PICTURE, metavar="FILE.svg", help="Draw what was found.")
 @acting("analyst")
 def show(context: Context, number: int, follow: bool, picture: Path | None, ident: str) -> None:
-    """Tell how far a run is and what it found so far."""
+    """Show the progress of a run and its findings so far."""
     if follow:
         _finish(context, _follow(context, number, ident), picture)
         return
@@ -123,7 +123,7 @@ def show(context: Context, number: int, follow: bool, picture: Path | None, iden
 @command("list", group=what_if)
 @acting("analyst")
 def list_what_ifs(context: Context, ident: str) -> None:
-    """List the runs that are kept, the newest first."""
+    """List the stored runs, the newest first."""
 
     async def work() -> list[dict[str, Any]]:
         from libs.client.revenue import what_ifs
@@ -135,7 +135,7 @@ def list_what_ifs(context: Context, ident: str) -> None:
 
     def tell(out: "Console") -> None:
         if not found:
-            out.print("No run is kept: `luxor revenue what-if --set PATH=VALUE --from DAY --to DAY` begins one.")
+            out.print("No run is stored: `luxor revenue what-if --set PATH=VALUE --from DAY --to DAY` begins one.")
         for each in found:
             show_head(out, each)
 

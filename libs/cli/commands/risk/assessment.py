@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @click.argument("mrn")
 @acting("officer")
 def assessment(context: Context, mrn: str, ident: str) -> None:
-    """Tell every answer that risk gave for the consignment MRN, as an officer: lane, why and by what chance, findings with the
+    """Show every answer that risk gave for the consignment MRN, as an officer: lane, why and by what chance, findings with the
     listed party that was met and the papers that are missing, and the versions of all that it was judged by. Then the hits that were
     found later, since a list changed.
     """

@@ -79,7 +79,7 @@ def start(
 @click.option("--follow", is_flag=True, help="Wait for its end.")
 @acting("analyst")
 def show(context: Context, number: int, follow: bool, ident: str) -> None:
-    """Tell how far a backtest is and what it found so far."""
+    """Show the progress of a backtest and its findings so far."""
     if follow:
         _finish(context, _follow(context, number, ident))
         return
@@ -97,7 +97,7 @@ def show(context: Context, number: int, follow: bool, ident: str) -> None:
 @command("list", group=backtest)
 @acting("analyst")
 def list_backtests(context: Context, ident: str) -> None:
-    """List the backtests that are kept, the newest first."""
+    """List the stored backtests, the newest first."""
 
     async def work() -> list[dict[str, Any]]:
         from libs.client.risk import backtests
@@ -109,7 +109,7 @@ def list_backtests(context: Context, ident: str) -> None:
 
     def tell(out: "Console") -> None:
         if not found:
-            out.print("No backtest is kept: `luxor risk backtest --rules DIR --from DAY --to DAY` begins one.")
+            out.print("No backtest is stored: `luxor risk backtest --rules DIR --from DAY --to DAY` begins one.")
         for each in found:
             show_head(out, each)
 

@@ -11,7 +11,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "seeds": ("risk.seeds", "Tell the seeds of draws, and prove a draw."),
     "backtest": ("risk.backtest", "Try a rule set or a model on stored assessments."),
     "train": ("risk.models", "Train a model on outcomes of inspections, or on a labelled file."),
-    "models": ("risk.models", "Tell the models that are kept, and where each stands."),
+    "models": ("risk.models", "List the stored models and their states."),
     "model-show": ("risk.models", "Tell a model, its drift, and how it does beside the champion."),
     "model-propose": ("risk.models", "Hand in a model file as a candidate."),
     "model-challenge": ("risk.models", "Let a model score beside the champion, without effect."),
@@ -30,7 +30,7 @@ class RiskCommands(LazyGroup):
 
 @click.command(cls=RiskCommands)
 def risk() -> None:
-    """What analysts do: propose and activate rule sets, train and try models, run backtests, tell seeds of draws.
+    """For analysts: rule sets, models, backtests, seeds of draws.
 
     Every command takes --json, for machines.
     """

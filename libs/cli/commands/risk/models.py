@@ -132,10 +132,10 @@ def _train_outcomes(context: Context, days: tuple[int, int], name: str, seed: in
     context.emit(told, lambda out: _show(out, told["model"]))
 
 
-@command("models", short_help="Tell the models that are kept, and where each stands.")
+@command("models", short_help="List the stored models and their states.")
 @acting("analyst")
 def models(context: Context, ident: str) -> None:
-    """Tell the models, the newest first: state, data window, and how they did on later data."""
+    """List the models, the newest first: state, data window, and how they did on later data."""
     from libs.client.risk import models as client_models
 
     async def work() -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def models(context: Context, ident: str) -> None:
 
     def show(out: "Console") -> None:
         if not found:
-            out.print("No model is kept: `luxor risk train` makes one.")
+            out.print("No model is stored: `luxor risk train` makes one.")
         for each in found:
             _show(out, each)
 
@@ -164,7 +164,7 @@ def models(context: Context, ident: str) -> None:
 )
 @acting("analyst")
 def model_show(context: Context, version: str, days: int, ident: str) -> None:
-    """Tell the model VERSION, or the champion: its columns, how far they have drifted, champion and challenger on what was inspected."""
+    """Show the model VERSION, or the champion: its columns, how far they have drifted, champion and challenger on what was inspected."""
     from libs.client.risk import models as client_models
 
     async def work() -> dict[str, Any]:

@@ -27,7 +27,7 @@ def rules() -> None:
 @click.argument("profile", type=_PROFILE)
 @acting("analyst")
 def check(context: Context, profile: Path, ident: str) -> None:
-    """Check a profile and try it on recent consignments; nothing is kept.
+    """Check a profile and try it on recent consignments; nothing is stored.
 
     Exits with 1 where there are mistakes; each is printed with file, line and column.
     """
@@ -51,9 +51,9 @@ def check(context: Context, profile: Path, ident: str) -> None:
 @click.option("--note", default="", help="Why, for the second person.")
 @acting("analyst")
 def propose(context: Context, profile: Path, note: str, ident: str) -> None:
-    """Propose a profile: it is kept as a draft, and changes nothing before a second person activates it.
+    """Propose a profile: it is stored as a draft, and changes nothing before a second person activates it.
 
-    Exits with 1 where there are mistakes; each is printed with file, line and column, and nothing is kept.
+    Exits with 1 if there are errors; each is printed with file, line and column, and nothing is stored.
     """
 
     async def work() -> dict[str, Any]:
@@ -116,7 +116,7 @@ def retire(context: Context, version: str, ident: str) -> None:
 @command("list", group=rules)
 @acting("analyst")
 def list_sets(context: Context, ident: str) -> None:
-    """List the rule sets that are kept, the newest proposal first, and tell which is in force."""
+    """List the stored rule sets, the newest proposal first, and the active one."""
 
     async def work() -> dict[str, Any]:
         from libs.client.risk import rule_sets
@@ -135,7 +135,7 @@ def list_sets(context: Context, ident: str) -> None:
 )
 @acting("analyst")
 def show_set(context: Context, version: str, directory: Path | None, ident: str) -> None:
-    """Tell who did what with a rule set and what checking it told; with --to write its files."""
+    """Show the history of a rule set and the report of its check; with --to write its files."""
 
     async def work() -> dict[str, Any]:
         from libs.client.risk import rule_sets
@@ -178,7 +178,7 @@ def _show_report(out: "Console", report: dict[str, Any], profile: str) -> None:
         _show_told(out, each, "yellow")
     if len(own) < len(report["warnings"]):
         rest = counted(len(report["warnings"]) - len(own), "warning")
-        out.print(f"[dim]{rest} about what the profile builds on; --json tells them.[/]", soft_wrap=True)
+        out.print(f"[dim]{rest} about what the profile builds on; --json lists them.[/]", soft_wrap=True)
     if report["sample_consignments"]:
         _show_sample(out, report)
     else:
@@ -225,7 +225,7 @@ def _show_draft(out: "Console", told: dict[str, Any], profile: str) -> None:
     _show_report(out, told["report"], profile)
     if "version" in told:
         line = f"luxor risk rules activate {told['version']}"
-        out.print(f"It is kept as a draft. A second person puts it into force with [bold]{safe(line)}[/]")
+        out.print(f"It is stored as a draft. A second person puts it into force with [bold]{safe(line)}[/]")
 
 
 def _show_list(out: "Console", told: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ _SAYS: Final = {
 @command("seeds", cls=click.Group, invoke_without_command=True, short_help="Tell the seeds of draws, and prove a draw.")
 @acting("analyst")
 def seeds(context: Context, ident: str) -> None:
-    """Tell for each day what is published of the seed that consignments accepted on it are drawn by, the latest day first, and
+    """Show for each day what is published of the seed that consignments accepted on it are drawn by, the latest day first, and
     the seed itself once the day is long past. What is published a week ahead is worth archiving by somebody else.
     """
     if click.get_current_context().invoked_subcommand is not None:
@@ -41,7 +41,7 @@ def seeds(context: Context, ident: str) -> None:
 @click.argument("mrn")
 @acting("analyst")
 def verify(context: Context, mrn: str, ident: str) -> None:
-    """Repeat the draw of the consignment MRN from the seed of its day and compare it with each answer that is kept.
+    """Repeat the draw of the consignment MRN from the seed of its day and compare it with each stored answer.
 
     Exits with 1 unless every draw is proved.
     """
@@ -79,7 +79,7 @@ def _show(out: "Console", mrn: str, found: list[dict[str, Any]]) -> None:
                 f"  {words(each['cause'])}: drew {each['draw']:.9f}, the chance was {each['chance_ppm'] / 1e6:.6f}"
             )
         if "told_from" in each:
-            out.print(f"  the seed of {each['day']} is told from {each['told_from']} on")
+            out.print(f"  the seed of {each['day']} is published from {each['told_from']} on")
         elif not each.get("made_before_its_day", True):
             out.print(f"  [yellow]the seed of {each['day']} was not published before its day[/]")
         for name, share in each.get("draws", {}).items():

@@ -44,7 +44,7 @@ _FOUND = {
     Note.TAX_TAKEN_OUT: "The prices hold the tax charged at sale; it was taken out before the value was tested.",
     Note.BELOW_MINIMUM: "What is too small to be levied was waived.",
     Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded for the goods, or the "
-    "scheme leaves no room for one: the ordinary rate was taken.",
+    "scheme leaves no room for one: the ordinary rate was used.",
     Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so the scheme was not applied.",
     Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so the scheme "
     "was not applied.",
@@ -54,17 +54,17 @@ _FOUND = {
     "it.",
 }
 _ASSUMED = {
-    Note.FREIGHT_NOT_DECLARED: "No freight is told: it is taken to be in the prices or free.",
-    Note.INSURANCE_NOT_DECLARED: "No insurance is told: it is taken to be in the prices or free.",
+    Note.FREIGHT_NOT_DECLARED: "No freight declared: it is assumed to be included in the price.",
+    Note.INSURANCE_NOT_DECLARED: "No insurance declared: it is assumed to be included in the price.",
     Note.CODE_MISSING: "An item over the limit has no commodity code: the tariff's default rate was assumed.",
     Note.DEFAULT_DUTY_RATE: "The tariff at hand names no rate for a commodity code: its default was assumed.",
-    Note.DATE_NOT_DECLARED: "The date that the law names is not told: the day of acceptance was taken for it.",
-    Note.SCHEME_NUMBER_UNCHECKED: "No register of the scheme is loaded: its number was tested by its form alone.",
+    Note.DATE_NOT_DECLARED: "The date that the law names is not declared: the day of acceptance was used.",
+    Note.SCHEME_NUMBER_UNCHECKED: "No register of the scheme is loaded: only the form of its number was checked.",
     Note.PERSON_NOT_DECLARED: "A limit counts what one person, order or craft brings in and the filing does not name it: "
     "the consignment was counted alone.",
-    Note.UNIT_ASSUMED: "A rate is per a unit that an item tells in another way: the quantity told was taken for it.",
-    Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the one told: what holds for all other "
-    "regions was taken.",
+    Note.UNIT_ASSUMED: "A rate is per unit, and an item declares another unit: the declared quantity was used.",
+    Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the declared one: the rule for all other "
+    "regions was used.",
 }
 _TESTED_ON: dict[Test, str] = {
     "consignment": "a consignment",
@@ -82,7 +82,7 @@ _REASON = {
     Problem.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
     Problem.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
     Problem.NO_DUTY_RATE: "The tariff names no rate for an item's commodity code, origin and preference.",
-    Problem.QUANTITY_MISSING: "A charge is by a unit that an item does not tell the quantity of.",
+    Problem.QUANTITY_MISSING: "A charge is per unit, and an item declares no quantity in that unit.",
 }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from libs.server import call
 from libs.server.errors import Refusal, item_error
+from libs.server.requests import check_request_id
 from libs.store.database import Transaction
 from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -30,7 +31,7 @@ class Arriving:
     async def record(self, request: pb.RecordArrivalsRequest) -> pb.RecordArrivalsResponse:
         """Record arrivals in one transaction, then carry them out in chunks; what is left undone by a crash is taken up again."""
         requests.check_size(len(request.arrivals))
-        requests.check_request_id(request.request_id)
+        check_request_id(request.request_id)
         current = call.current()
         carrier = current.identity.id
         key = (str(current.identity), request.request_id, requests.digest("RecordArrivals", request))

@@ -18,7 +18,6 @@ from services.clearance.consignment.inspection import Inspection, Result
 
 BATCH_MAX: Final = 1_000
 PAGE_MAX: Final = 1_000
-REQUEST_ID_CHARACTERS_MAX: Final = 64
 NOTE_CHARACTERS_MAX: Final = 512
 ITEMS_MAX: Final = 999
 _CHARACTERS_MAX: Final = {"mrn": 18, "local_reference": 22, "house_document_number": 70, "master_document_number": 70}
@@ -40,14 +39,6 @@ def check_size(count: int) -> None:
         raise Refusal("BATCH_TOO_LARGE", count=count, count_max=BATCH_MAX)
 
 
-def check_request_id(request_id: str) -> None:
-    """Raise Refusal unless it has 1 to 64 printable characters."""
-    if not request_id:
-        raise Refusal("REQUEST_ID_MISSING", path="request_id")
-    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
-        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
-
-
 def digest(method: str, request: Any) -> bytes:
     """Stand for a request's content: the request_id is the key, so it is left out; the method is a part of it."""
     content = type(request)()
@@ -62,13 +53,6 @@ def check_act(reason: str, note: str) -> None:
         raise Refusal("REASON_MALFORMED", path="reason", value=reason)
     if len(note) > NOTE_CHARACTERS_MAX or not is_plain(note):
         raise Refusal("NOTE_TOO_LONG", path="note")
-
-
-def page_size(value: int, path: str) -> int:
-    """Give the size of a page; raises Refusal where it is too large."""
-    if value > PAGE_MAX:
-        raise Refusal("PAGE_SIZE_TOO_LARGE", path=path, value=value, limit=PAGE_MAX)
-    return value or PAGE_DEFAULT
 
 
 def queries(asked: Sequence[pb.StatusQuery], identity: Identity) -> tuple[list[Query | None], dict[int, ItemError]]:

@@ -14,6 +14,7 @@ from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role
 from libs.server.page_tokens import PageTokens
+from libs.server.requests import check_request_id, page_size_of
 from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
@@ -22,7 +23,7 @@ from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import Arriving
 from services.clearance.api.notices import Mailbox
-from services.clearance.api.queries import FORMS, Found, Inquiry, Query
+from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Found, Inquiry, Query
 from services.clearance.commands.act import Acts, Request, Unfit, What
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.visibility import Viewer, bound_to
@@ -120,7 +121,7 @@ class ClearanceService(ClearanceServiceServicer):
         self, request: pb.ListConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListConsignmentsResponse:
         """Give a page of the officers' list of work."""
-        limit = requests.page_size(request.page_size, "page_size")
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
         audit = request.audit if request.HasField("audit") else None
         after = await self._pages.place(request, (max(0, request.accepted_from_day), ""))
         async with self._store.database.connection() as reading:
@@ -174,7 +175,7 @@ class ClearanceService(ClearanceServiceServicer):
         answer: type[R],
     ) -> R:
         requests.check_size(len(request.consignments))
-        requests.check_request_id(request.request_id)
+        check_request_id(request.request_id)
         requests.check_act(request.reason, request.note)
         by = call.current().identity.id
         _, faults = requests.refs(request.consignments)
@@ -198,7 +199,7 @@ class ClearanceService(ClearanceServiceServicer):
     ) -> pb.RecordInspectionsResponse:
         """Record what inspections found."""
         requests.check_size(len(request.inspections))
-        requests.check_request_id(request.request_id)
+        check_request_id(request.request_id)
         by = call.current().identity.id
         found, faults = requests.inspections(request.inspections)
         refs = [each.consignment for each in request.inspections]
@@ -222,7 +223,7 @@ class ClearanceService(ClearanceServiceServicer):
     ) -> pb.AdjustConsignmentsResponse:
         """Correct value or goods, and have them assessed again."""
         requests.check_size(len(request.adjustments))
-        requests.check_request_id(request.request_id)
+        check_request_id(request.request_id)
         found, faults = corrections.adjustments(request.adjustments)
         refs = [each.consignment for each in request.adjustments]
         answering = requests.Answering(refs, faults, pb.AdjustConsignmentsResponse, "adjustments[{}].consignment.mrn")
@@ -244,7 +245,7 @@ class ClearanceService(ClearanceServiceServicer):
     ) -> pb.RecordReturnsResponse:
         """Record what went back; filers and carriers reach what is theirs."""
         requests.check_size(len(request.returns))
-        requests.check_request_id(request.request_id)
+        check_request_id(request.request_id)
         identity = call.current().identity
         found, faults = corrections.returns(request.returns)
 

@@ -12,6 +12,7 @@ from libs.customs.partitions import partitions_of
 from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role
+from libs.server.requests import check_request_id
 from libs.store.tables.requests import RequestReused
 from libs.telemetry import counter
 from libs.telemetry.trace import note
@@ -26,7 +27,6 @@ from services.ingestion.store.filings import Found, Store
 BATCH_MAX = 1000
 ITEMS_MAX = 10_000
 """Items of all consignments of a batch: what bounds every message that follows from it."""
-REQUEST_ID_CHARACTERS_MAX = 64
 
 _consignments = counter("luxor_ingestion_consignments_total", "Consignments by what became of them", ("outcome",))
 
@@ -44,7 +44,7 @@ class IngestionService(IngestionServiceServicer):
     ) -> pb.SubmitConsignmentsResponse:
         """File a batch: check it, accept what is good in one transaction, answer for each."""
         _check_size(len(request.consignments))
-        _check_request_id(request.request_id)
+        check_request_id(request.request_id)
         items = sum(len(each.items) for each in request.consignments)
         if items > ITEMS_MAX:
             raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=ITEMS_MAX)
@@ -122,13 +122,6 @@ def _check_size(count: int) -> None:
         raise Refusal("BATCH_EMPTY", count_max=BATCH_MAX)
     if count > BATCH_MAX:
         raise Refusal("BATCH_TOO_LARGE", count=count, count_max=BATCH_MAX)
-
-
-def _check_request_id(request_id: str) -> None:
-    if not request_id:
-        raise Refusal("REQUEST_ID_MISSING", path="request_id")
-    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
-        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
 
 
 def _is_ours(number: str) -> bool:

@@ -98,7 +98,7 @@ def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -
         assert cli.json("show", reference)[0]["mrn"] == found["mrn"]
     drawn = cli.run("show", found["mrn"]).output
     assert found["mrn"] in drawn
-    assert "What it owes" in drawn
+    assert "Charges" in drawn
     assert "EUR" in drawn
 
 

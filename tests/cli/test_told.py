@@ -121,7 +121,7 @@ def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:
     assert set(revenue_notes.WORDS) | revenue_notes.SILENT == {note.name for note in Note if note.value}
     card = {"debt": {"currency": "EUR", "notes": ["WITHIN_LIMIT", "SCHEME_NUMBER_UNCHECKED", "BELOW_MINIMUM"]}}
     text = " ".join(lines_of(lambda out: out.print(render(card)), 300))
-    assert f"noted: {revenue_notes.WORDS['SCHEME_NUMBER_UNCHECKED']}; {revenue_notes.WORDS['BELOW_MINIMUM']}" in text
+    assert f"notes: {revenue_notes.WORDS['SCHEME_NUMBER_UNCHECKED']}; {revenue_notes.WORDS['BELOW_MINIMUM']}" in text
 
 
 CHARGE = {"kind": "CHARGE_KIND_DUTY", "amount": 300, "reference": "EU:a", "sentence": "3.00 EUR.", "unverified": True}

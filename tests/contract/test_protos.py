@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from luxor.clearance.v1 import clearance_columns_pb2, clearance_pb2
+from luxor.risk.v1 import models_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 BUF = Path(sys.executable).parent / "buf"
@@ -73,3 +74,10 @@ def test_what_clearance_tells_everybody_is_in_its_public_file_which_needs_no_int
     assert {"State", "Change", "NoticeKind", "Violation"} <= set(public.enum_types_by_name)
     assert not clearance_columns_pb2.DESCRIPTOR.enum_types_by_name
     assert clearance_columns_pb2.DESCRIPTOR.name not in {each.name for each in public.dependencies}
+
+
+def test_an_answer_on_a_model_that_version_0_2_stored_is_read_without_its_instants() -> None:
+    # Version 0.2 wrote instants as numbers of microseconds: field 10, wire type 0. A repeated request is answered from what it stored.
+    stored = models_pb2.Model(version="items+1", proposed_by="analyst/anna").SerializeToString() + b"\x50\x80\x80\x01"
+    model = models_pb2.Model.FromString(stored)
+    assert (model.version, model.proposed_by, model.HasField("proposed_at")) == ("items+1", "analyst/anna", False)

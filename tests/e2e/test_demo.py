@@ -105,7 +105,7 @@ def test_the_demo_prints_tables_for_people(temporary: Path) -> None:
         "Owed",
         "Top reasons",
         "Times",
-        "What it owes",
+        "Charges",
         "How to go on",
     ):
         assert title in out

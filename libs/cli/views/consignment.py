@@ -20,10 +20,10 @@ def render(each: dict[str, Any]) -> RenderableType:
     state, lane = short(each.get("state", ""), "STATE_"), short(decision.get("lane", ""), "LANE_")
     parts: list[RenderableType] = [_facts(each), _goods(each)]
     if findings.get("risk"):
-        parts += [Text("What risk found", style="bold"), _findings(each)]
+        parts += [Text("Findings", style="bold"), _findings(each)]
     parts += _charges(each)
     if each.get("history"):
-        parts += [Text("What happened", style="bold"), _history(each)]
+        parts += [Text("History", style="bold"), _history(each)]
     title = f"[bold]{each.get('mrn', '')}[/]  {coloured(state, STATES)}  ·  lane {coloured(lane, LANES)}  ·  version {each.get('version', '–')}"
     return Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2))
 
@@ -55,8 +55,8 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     decided_by = decision.get("decided_by", "")
     row(
         "why",
-        ", ".join(decision.get("reasons", ())) or "nothing stands against it",
-        f"[dim]decided by {safe(decided_by)}[/]" if decided_by else "",
+        ", ".join(decision.get("reasons", ())) or "no reason to hold",
+        _decider(decided_by),
     )
     row("audit", "to be audited after its release" if decision.get("audit") else "")
     row("note", safe(each.get("note", "")))
@@ -88,6 +88,13 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     _selection(each, row)
     _since(each, row)
     return grid
+
+
+def _decider(decided_by: str) -> str:
+    """Return who decided: nobody, the system itself, or the officer whose id it is."""
+    if decided_by == "automatic":
+        return "[dim]decided automatically[/]"
+    return f"[dim]decided by {safe(decided_by)}[/]" if decided_by else ""
 
 
 def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
@@ -182,7 +189,7 @@ def _goods(each: dict[str, Any]) -> RenderableType:
 
 
 def _findings(each: dict[str, Any]) -> RenderableType:
-    shown = table("finding", "item", "asks for", "points", "rule", right=(1, 3))
+    shown = table("finding", "item", "lane", "points", "rule", right=(1, 3))
     for found in each.get("findings", {}).get("risk", ()):
         version = found.get("rule_version")
         told = [f"[bold]{found.get('reason', '')}[/]", safe(found.get("sentence", ""))]
@@ -203,7 +210,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
         return [Text("The amount owed is not known: no rulebook covers it.", style="dim")]
     parts: list[RenderableType] = []
     if debt.get("charges"):
-        shown = table("charge", "item", "how", "amount", "collected by", right=(1, 3))
+        shown = table("charge", "item", "calculation", "amount", "collected by", right=(1, 3))
         for charge in debt["charges"]:
             law = f"[dim]{safe(charge.get('reference', ''))}[/]"
             shown.add_row(
@@ -211,7 +218,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
                 f"{safe(charge.get('sentence', ''))} {law}", money(charge.get("amount"), currency),
                 words(short(charge.get("collector", ""), "COLLECTOR_")),
             )  # fmt: skip
-        parts += [Text("What it owes", style="bold"), shown]
+        parts += [Text("Charges", style="bold"), shown]
     status = words(short(debt.get("status", ""), "DEBT_STATUS_"))
     account = safe(debt.get("account", ""))
     sums = [
@@ -230,7 +237,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     if why := not_covered_text(debt):
         parts.append(Text.from_markup(f"[yellow]at least:[/] {safe(why)}"))
     if noted := told_notes(debt.get("notes", ())):
-        parts.append(Text.from_markup(f"[yellow]noted:[/] {safe('; '.join(noted))}"))
+        parts.append(Text.from_markup(f"[yellow]notes:[/] {safe('; '.join(noted))}"))
     charged = sum(debt.get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee"))
     parts.append(Text(review_text(charged, debt.get("reviewed_minor"), currency), style="dim"))
     parts.append(Text.from_markup(f"[dim]debt: {status}{stands}  ·  law {safe(debt.get('rulebook_version', ''))}[/]"))

@@ -104,7 +104,7 @@ def test_a_tree_is_drawn_with_times_from_the_filing_down(cli: Any, filed: list[s
     assert order[0] < min(order[1:])
     assert f"{FEW} rows" in drawn
     assert "did not answer" not in drawn
-    assert "no span kept" not in drawn
+    assert "no span stored" not in drawn
     assert "the longest by itself" in drawn
 
 
@@ -152,7 +152,7 @@ def test_spans_that_are_not_kept_any_more_are_named_as_gaps(cli: Any, filed: lis
     (fact,) = [each for each in found["facts"] if each["service"] == "risk"]
     assert not fact["span_kept"]
     drawn = cli.run("trace", filed[2]).output
-    assert "risk assessed (version 1): no span kept" in drawn
+    assert "risk assessed (version 1): no span stored" in drawn
     assert "clearance.decide" in drawn
 
 

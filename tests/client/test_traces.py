@@ -90,7 +90,7 @@ async def test_more_traces_than_may_be_asked_for_are_told_with_all_that_is_left_
     show(out, MRN, story, everything=False, slow_micros=1_000_000)
     drawn = cast(io.StringIO, out.file).getvalue()
     assert "made it held (version 1" in drawn
-    assert "this service keeps none, or has not written any yet" in drawn
+    assert "this service stores none, or has not written any yet" in drawn
     for line in (
         "10 more spans were found and are left out",
         "100 more records name these traces and were not read",

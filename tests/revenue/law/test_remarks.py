@@ -149,7 +149,7 @@ def test_a_region_fits_however_it_is_written(region: str) -> None:
 def test_a_region_that_no_rule_names_is_told() -> None:
     told = done(Item(1_000), region="Atlantis")
     assert Note.REGION_NOT_RECOGNISED in noted(told)
-    assert any("no rule names the one told" in sentence for sentence in explain(told, 0).assumed)
+    assert any("no rule names the declared one" in sentence for sentence in explain(told, 0).assumed)
     assert Note.REGION_NOT_RECOGNISED not in noted(done(Item(1_000)))
 
 

@@ -142,7 +142,7 @@ async def test_the_command_line_tells_seeds_and_proves_draws(
         assert json.loads((await run("verify", other, "--json")).stdout)["answers"][0]["verdict"] == "NOT_DRAWN"
         secret = await run("verify", present)
         assert secret.exit_code == 1
-        assert f"told from {day_text(today + 4)}" in secret.output
+        assert f"published from {day_text(today + 4)} on" in secret.output
         nobody = await run("verify", "26DE999999999999R1")
         assert (nobody.exit_code, "never assessed" in nobody.output) == (1, True)
         people_see = (await run()).output

@@ -72,7 +72,7 @@ async def test_facts_and_spans_of_a_consignment_are_told(service: Running) -> No
     assert [each.span_id for each in by_trace.spans] == [outer.span_id, inner.span_id]
     assert not by_trace.facts
     assert not (await ask(service, trace_ids=["f" * 32])).spans
-    assert not (await ask(service, trace_ids=[HEADER[3:35]], since=answer.oldest_span_at_micros + 3_600_000_000)).spans
+    assert not (await ask(service, trace_ids=[HEADER[3:35]], since_micros=answer.oldest_span_at_micros + 3_600_000_000)).spans
 
 
 async def test_only_officers_and_operators_may_ask(service: Running) -> None:
@@ -137,8 +137,8 @@ async def test_spans_from_before_the_fact_are_not_searched_and_an_instant_has_a_
     answer = await ask(service, trace_ids=[HEADER[3:35]])
     kept = answer.oldest_span_at_micros
     assert answer.HasField("oldest_span_at_micros")
-    assert (await ask(service, trace_ids=[HEADER[3:35]], since=kept + SKEW_MICROS - 1_000_000)).spans
-    assert not (await ask(service, trace_ids=[HEADER[3:35]], since=kept + SKEW_MICROS + 1_000_000)).spans
+    assert (await ask(service, trace_ids=[HEADER[3:35]], since_micros=kept + SKEW_MICROS - 1_000_000)).spans
+    assert not (await ask(service, trace_ids=[HEADER[3:35]], since_micros=kept + SKEW_MICROS + 1_000_000)).spans
     assert (answer.records_left_out, answer.days_left_out, answer.spans_left_out) == (0, 0, 0)
 
 

@@ -72,7 +72,9 @@ async def test_facts_and_spans_of_a_consignment_are_told(service: Running) -> No
     assert [each.span_id for each in by_trace.spans] == [outer.span_id, inner.span_id]
     assert not by_trace.facts
     assert not (await ask(service, trace_ids=["f" * 32])).spans
-    assert not (await ask(service, trace_ids=[HEADER[3:35]], since_micros=answer.oldest_span_at_micros + 3_600_000_000)).spans
+    assert not (
+        await ask(service, trace_ids=[HEADER[3:35]], since_micros=answer.oldest_span_at_micros + 3_600_000_000)
+    ).spans
 
 
 async def test_only_officers_and_operators_may_ask(service: Running) -> None:

@@ -37,9 +37,10 @@ AREAS: Final = {
     ),
     "feed": Area(("libs/feed/**/*.py",), ("tests/feed", "tests/ingestion/test_store_set_back.py", "tests/ingestion/test_feed_callers.py"), 0.95),
     "ledger": Area(
-        ("services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/commands/payment_batch.py",
-         "services/revenue/commands/payout_entries.py", "services/revenue/commands/record_payment.py",
-         "services/revenue/commands/record_payout.py", "services/revenue/jobs/credit.py", "services/revenue/jobs/seals.py",
+        ("services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/commands/payments/payment_batch.py",
+         "services/revenue/commands/payments/payout_entries.py", "services/revenue/commands/payments/record_payment.py",
+         "services/revenue/commands/payments/record_payout.py", "services/revenue/commands/seal.py",
+         "services/revenue/jobs/credit.py", "services/revenue/jobs/seals.py",
          "services/revenue/store/ledger/credit.py", "services/revenue/store/payments/payments.py",
          "services/revenue/store/payments/payouts.py", "services/revenue/store/payments/waiting.py",
          "services/revenue/store/proofs/chain.py", "services/revenue/store/proofs/seals.py",

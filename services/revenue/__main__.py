@@ -37,9 +37,11 @@ from services.revenue.api.schemes import SchemeService
 from services.revenue.api.what_if import WhatIfService
 from services.revenue.assessment.aggregates import aggregate_areas
 from services.revenue.commands.assess import Assessments
+from services.revenue.commands.payments.forget_references import forget_references
 from services.revenue.commands.post import Posting
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.commands.rebalance import Ledger
+from services.revenue.commands.sum_days import sum_days
 from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
 from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, StateHandler
 from services.revenue.feeds.debt_events import DebtEventSnapshot
@@ -55,10 +57,8 @@ from services.revenue.store.assessments.aggregates import apply_states, purge_sh
 from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs
 from services.revenue.store.assessments.periods import Periods
 from services.revenue.store.law_files import law_files, program_of
-from services.revenue.store.ledger.balances import sum_days
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.ledger.securities import ActiveSecurities
-from services.revenue.store.payments.references import forget_references
 from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 
 SETTLE_SECONDS = 5.0

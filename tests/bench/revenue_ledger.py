@@ -129,7 +129,7 @@ async def book(ledger: Ledger, batches: Sequence[FeedBatch]) -> float:
 async def fill(ledger: Ledger, first: int, last: int) -> None:
     """Fill in consignments `first` to `last` by SQL, and what belongs to them."""
     database = ledger.database
-    ids = await ledger.names.ids(_NAMES)
+    ids = await ledger.name_ids(_NAMES)
     accounts = [ids[name] for name in ACCOUNTS]
     async with database.transaction() as tx:
         now = await today(tx)

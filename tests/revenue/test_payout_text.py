@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.payout_messages import booked_payout, payout_error, payout_of, payout_result
-from services.revenue.commands import payout_entries, record_payout
+from services.revenue.commands.payments import payout_entries, record_payout
 from services.revenue.store.payments.payouts import BookedPayout, Payout, PayoutResult
 from tests.revenue.ledger.states import mrn
 

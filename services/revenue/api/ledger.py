@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import once, page_size_of, recalled
-from libs.store.database import Database, Transaction
+from libs.server.requests import page_size_of, recalled
+from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
@@ -34,13 +34,14 @@ from services.revenue.api.ledger_messages import (
 )
 from services.revenue.api.payments import FIRST_DAY, LAST_DAY, PAGE_DEFAULT, PAGE_MAX, PaymentCalls
 from services.revenue.api.proof_messages import discrepancy_message, proof_message
+from services.revenue.commands.put_accounts import put_accounts
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import ComparedPage, Reconciliation
 from services.revenue.commands.verify import Verification
 from services.revenue.ledger.account import kind_of
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger import credit, positions
-from services.revenue.store.ledger.accounts import Accounts
+from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.ledger.balances import BEGINNING, Balances, Holding, LinePlace
 from services.revenue.store.proofs.chain import Chain
 from services.revenue.store.proofs.seals import Seal
@@ -102,18 +103,18 @@ class LedgerService(LedgerServiceServicer):
         good = [change_of(each) for each, error in zip(request.accounts, errors, strict=True) if error is None]
         who = str(call.current().identity)
 
-        async def work(tx: Transaction) -> pb.PutAccountsResponse:
-            told = iter(await self._accounts.change(tx, good, who) if good else ())
+        def answer(changed: Sequence[Account | str]) -> pb.PutAccountsResponse:
+            accounts = iter(changed)
             return pb.PutAccountsResponse(
                 results=[
                     pb.AccountResult(error=error)
                     if error is not None
-                    else account_result(place, next(told), request.accounts[place])
+                    else account_result(place, next(accounts), request.accounts[place])
                     for place, error in enumerate(errors)
                 ]
             )
 
-        response = await once(self._database, pb.PutAccountsResponse, request, work)
+        response = await put_accounts(self._database, request, good, who, answer)
         await self._accounts_changed()
         return response
 

@@ -16,9 +16,9 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.batch_size import check_batch_size
 from services.revenue.api.ledger_messages import booked_payment, payment_error, payment_result
 from services.revenue.api.payout_messages import booked_payout, payout_error, payout_of, payout_result
+from services.revenue.commands.payments.record_payment import PAYMENTS_MAX, Payments
+from services.revenue.commands.payments.record_payout import PAYOUTS_MAX, Payouts
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.commands.record_payment import PAYMENTS_MAX, Payments
-from services.revenue.commands.record_payout import PAYOUTS_MAX, Payouts
 from services.revenue.store.payments import payments, payouts
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import END

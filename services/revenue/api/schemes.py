@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc.aio
@@ -9,13 +10,13 @@ import grpc.aio
 from libs.server import call
 from libs.server.errors import item_error
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import once, page_size_of, recalled
-from libs.store.database import Transaction
+from libs.server.requests import page_size_of, recalled
 from libs.telemetry import counter
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceServicer
 from services.revenue.api.batch_size import check_batch_size
 from services.revenue.assessment.scheme_register import RejectedEntry, SchemeEntry, entry_message, forms_of, read_entry
+from services.revenue.commands.register_scheme_numbers import register_scheme_numbers
 from services.revenue.law.program.program import Program
 from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 
@@ -57,16 +58,15 @@ class SchemeService(SchemeServiceServicer):
                 seen.add(each.key)
         who = str(call.current().identity)
 
-        async def work(tx: Transaction) -> pb.RegisterSchemeNumbersResponse:
-            entries = [each for each in read if isinstance(each, SchemeEntry)]
-            fresh = await self._store.put(tx, entries, who) if entries else {}
-            results = [_result(place, each, fresh) for place, each in enumerate(read)]
-            tx.after_commit(lambda: _count(results))
-            return pb.RegisterSchemeNumbersResponse(results=results)
+        def answer(changed: Mapping[tuple[int, str], bool]) -> pb.RegisterSchemeNumbersResponse:
+            return pb.RegisterSchemeNumbersResponse(
+                results=[_result(place, each, changed) for place, each in enumerate(read)]
+            )
 
-        answer = await once(self._store.database, pb.RegisterSchemeNumbersResponse, request, work)
+        entries = [each for each in read if isinstance(each, SchemeEntry)]
+        response = await register_scheme_numbers(self._store, request, entries, who, answer, _count)
         await self._in_force.look()
-        return answer
+        return response
 
     async def ListSchemeNumbers(
         self, request: pb.ListSchemeNumbersRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -81,11 +81,13 @@ class SchemeService(SchemeServiceServicer):
         return pb.ListSchemeNumbersResponse(numbers=map(entry_message, found[:limit]), next_page_token=token)
 
 
-def _result(place: int, read: SchemeEntry | RejectedEntry, fresh: dict[tuple[int, str], bool]) -> pb.SchemeNumberResult:
+def _result(
+    place: int, read: SchemeEntry | RejectedEntry, changed: Mapping[tuple[int, str], bool]
+) -> pb.SchemeNumberResult:
     if isinstance(read, RejectedEntry):
         error = item_error(read.reason, path=f"numbers[{place}].{read.element}", value=read.value)
         return pb.SchemeNumberResult(outcome=pb.SCHEME_NUMBER_OUTCOME_REFUSED, error=error)
-    new = fresh.get(read.key)
+    new = changed.get(read.key)
     if new is None:
         return pb.SchemeNumberResult(outcome=pb.SCHEME_NUMBER_OUTCOME_KNOWN)
     return pb.SchemeNumberResult(
@@ -93,7 +95,7 @@ def _result(place: int, read: SchemeEntry | RejectedEntry, fresh: dict[tuple[int
     )
 
 
-def _count(results: list[pb.SchemeNumberResult]) -> None:
-    for each in results:
+def _count(response: pb.RegisterSchemeNumbersResponse) -> None:
+    for each in response.results:
         name = pb.SchemeNumberOutcome.Name(each.outcome).removeprefix("SCHEME_NUMBER_OUTCOME_").lower()
         _registered.labels(name).inc()

@@ -40,7 +40,7 @@ class Posting:
     async def prepare(self, states: Table) -> ChargePage:
         """Work out what states (ClearanceColumns) owe, before the transaction. Raises LedgerError."""
         charged = charges_of(states, self._ledger.sharing)
-        return charged.page(await self._ledger.names.ids(charged.names()), self._rules)
+        return charged.page(await self._ledger.name_ids(charged.names()), self._rules)
 
     async def post(self, tx: Transaction, page: ChargePage, epoch: int = 0) -> Posted:
         """Book what is newer in a page of an epoch than what is stored, once: a replay, another order or other pages change nothing.

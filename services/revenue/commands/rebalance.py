@@ -5,7 +5,7 @@ Everything of one page is one transaction: entries, postings, balances, position
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -40,10 +40,21 @@ class Ledger:
     def __init__(self, database: Database, sharing: Sharing | None = None) -> None:
         """Keep the ledger in a database; without shares each jurisdiction has one treasury."""
         self.database = database
-        self.names = Names(database)
+        self.names = Names()
         self.book = Book(database, self.names)
         self.debt_events = DebtEvents(database)
         self.sharing = sharing or Sharing()
+
+    async def name_ids(self, names: Collection[str]) -> dict[str, int]:
+        """Return the number of each name; what has none gets one, in a transaction of its own before the caller's begins."""
+        found = self.names.cached(names)
+        missing = [name for name in names if name not in found]
+        if missing:
+            async with self.database.transaction() as tx:
+                await self.names.add(tx, missing)
+            async with self.database.connection() as reader:
+                found |= await self.names.known(reader, missing)
+        return found
 
     async def rebalance(
         self, tx: Transaction, heads: Heads, target: Target, held: Positions, *, epoch: int = 0

@@ -8,9 +8,10 @@ from typing import Final
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import Look
-from libs.store.tables.leases import hold_lease, release_lease, try_lease
+from libs.store.tables.leases import release_lease, try_lease
 from libs.telemetry import gauge, get_logger
-from services.revenue.store.proofs.seals import Seals, oldest_unsealed
+from services.revenue.commands.seal import seal
+from services.revenue.store.proofs.seals import oldest_unsealed
 
 LEASE: Final = "ledger-seals"
 _sealed = gauge("luxor_revenue_ledger_sealed_timestamp_seconds", "When the ledger's chains were last found sealed")
@@ -27,7 +28,6 @@ class SealJob:
     def __init__(self, database: Database, replica: str, *, interval_seconds: float) -> None:
         """Seal every so many seconds what was booked since."""
         self._database = database
-        self._seals = Seals(database)
         self._replica = replica
         self._interval = interval_seconds
 
@@ -53,9 +53,7 @@ class SealJob:
             token = await try_lease(tx, LEASE, self._replica, 3 * self._interval)
         if token is None:
             return None
-        async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, token)
-            await self._seals.make(tx)
+        await seal(self._database, LEASE, token)
         _sealed.set_to_current_time()
         return token
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 from libs.columns import Table
 from libs.store.database import Database
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
+from services.revenue.commands.payments.record_payment import Payments
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.commands.record_payment import Payments
 from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.law.source.rulebook import Refund, Rulebook, Span
 from services.revenue.ledger.refund import RefundRules

@@ -14,12 +14,13 @@ from libs.store.database import Database
 from libs.store.tables.schema import ensure_day_partitions, today
 from libs.telemetry.metrics import REGISTRY
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.record_payout import Payouts
+from services.revenue.commands.payments.record_payout import Payouts
+from services.revenue.commands.sum_days import sum_days
 from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.ledger.entry import Entries, LedgerError, check
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger import positions
-from services.revenue.store.ledger.balances import BEGINNING, Holding, sum_days
+from services.revenue.store.ledger.balances import BEGINNING, Holding
 from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
@@ -291,7 +292,7 @@ async def test_balances_at_any_moment_are_the_sum_of_what_was_booked(
         now = await today(tx)
         for table in ("ledger_entry", "ledger_posting"):
             await ensure_day_partitions(tx, table, range(now - 5, now + 1))
-    ids = await books.ledger.names.ids({"deferred:a", "deferred:b", "vendor:c", "treasury:EU:tax"})
+    ids = await books.ledger.name_ids({"deferred:a", "deferred:b", "vendor:c", "treasury:EU:tax"})
     booked = sorted(
         ((now + day) * MICROS_A_DAY + time, part, amount, name) for part, day, time, amount, name in history
     )

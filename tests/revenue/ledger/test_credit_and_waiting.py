@@ -13,8 +13,8 @@ from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_SETTLED
 from services.revenue.commands import apply_credit
-from services.revenue.commands import record_payment as payments_of
 from services.revenue.commands.apply_credit import ITEMS_MAX
+from services.revenue.commands.payments import record_payment as payments_of
 from services.revenue.commands.reconcile import Reconciliation
 from services.revenue.jobs.credit import CreditJob
 from services.revenue.store.payments import payments as stored_payments

@@ -10,7 +10,7 @@ import pytest
 
 from libs.store.database import Transaction
 from services.revenue.commands.apply_credit import settle_some
-from services.revenue.commands.record_payout import Payouts
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.ledger import credit
 from services.revenue.store.payments.payments import Payment
@@ -121,7 +121,7 @@ async def test_whoever_reads_credit_holds_its_row(books: Books) -> None:
     """Each way of reading, alone: another reader waits for it, or leaves what is held to a later round."""
     await books.take(open_state(mrn(1, FREE[0])))
     await books.pay(Payment("b1", OWNER, "EU", "EUR", 4_400))
-    account = (await books.ledger.names.ids({OWNER}))[OWNER]
+    account = (await books.ledger.name_ids({OWNER}))[OWNER]
     key = (account, "EUR")
 
     async def readers(tx: Transaction) -> Iterable[Any]:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from libs.store.database import Database, Transaction
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.credit import CreditItem, OpenItem
-from services.revenue.store.ledger.names import Names
 
 A, B = 1, 2
 """Accounts."""
@@ -59,8 +59,9 @@ def test_amounts_are_summed_by_account_and_currency() -> None:
 
 
 async def test_what_consignments_leave_is_credit_of_declarants_alone(database: Database) -> None:
-    names = Names(database)
-    ids = await names.ids({"declarant:D", "declarant:E", "border:DE"})
+    ledger = Ledger(database)
+    names = ledger.names
+    ids = await ledger.name_ids({"declarant:D", "declarant:E", "border:DE"})
     own, other, buyers = ids["declarant:D"], ids["declarant:E"], ids["border:DE"]
     await fill(database, "ledger_credit", (own, "EUR", 5))
     before = {(own, "EUR"): 4, (own, "GBP"): 3, (buyers, "EUR"): 9}

@@ -11,11 +11,11 @@ import pytest
 
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands import record_payment as payments_of
-from services.revenue.commands.payment_batch import PaymentBatch, _Consignment, _CreditAccount, _outcome
-from services.revenue.commands.payout_entries import home_of
+from services.revenue.commands.payments import record_payment as payments_of
+from services.revenue.commands.payments.payment_batch import PaymentBatch, _Consignment, _CreditAccount, _outcome
+from services.revenue.commands.payments.payout_entries import home_of
+from services.revenue.commands.payments.record_payment import Payments
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.commands.record_payment import Payments
 from services.revenue.ledger.account import is_mrn, partition_of_account, partition_of_mrn
 from services.revenue.ledger.allocation import Match
 from services.revenue.ledger.entry import LedgerError

@@ -9,11 +9,11 @@ import pytest
 
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands import record_payment as payments_of
-from services.revenue.commands import record_payout as payouts_of
+from services.revenue.commands.payments import record_payment as payments_of
+from services.revenue.commands.payments import record_payout as payouts_of
+from services.revenue.commands.payments.record_payment import Payments
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.commands.record_payment import Payments
-from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.ledger import credit
 from services.revenue.store.payments import payments as stored_payments
 from services.revenue.store.payments import payouts as stored_payouts
@@ -402,7 +402,7 @@ async def test_a_payment_takes_the_rows_of_all_credit_that_it_may_change_at_once
     """Two who book at once take them in one order, so that neither waits for the other."""
     shared = replace(OWN, mrn=mrn(8), charges=(Charge(300, account=BUYERS), Charge(25, TAX, account="declarant:D2")))
     await books.take(OWN, shared, State(mrn(9)))
-    ids = await books.ledger.names.ids({OWNER, "declarant:D2"})
+    ids = await books.ledger.name_ids({OWNER, "declarant:D2"})
     held: list[set[Any]] = []
     hold = credit.lock
 

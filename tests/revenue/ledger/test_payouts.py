@@ -11,7 +11,7 @@ from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
 from services.revenue.api.ledger_messages import statement_line
-from services.revenue.commands.record_payout import Payouts
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.payments import payments as stored_payments
 from services.revenue.store.payments import payouts as stored_payouts
@@ -266,7 +266,7 @@ async def test_other_accounts_are_paid_what_they_stand_at_below_nothing(books: B
     ]  # fmt: skip
     assert CARRIER not in await books.standing()
     await out(books, payout(4, 300, takes_back="out-2"))
-    (number,) = (await books.ledger.names.ids({CARRIER})).values()
+    (number,) = (await books.ledger.name_ids({CARRIER})).values()
     async with books.database.connection() as reader:
         today = await reader.now() // MICROS_A_DAY
     statement = await books.balances.statement(number, "EUR", today - 1, today, rows_max=9)

@@ -18,8 +18,8 @@ from luxor.revenue.v1.revenue_pb2 import (
     PURPOSE_CLEARANCE,
     AssessmentColumns,
 )
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.reconcile import Reconciliation
-from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.ledger import positions
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout

@@ -17,7 +17,7 @@ from luxor.revenue.v1 import schemes_pb2
 from services.revenue.api.ledger_messages import account_error, payment_error
 from services.revenue.api.payout_messages import payout_error
 from services.revenue.assessment.scheme_register import RejectedEntry, SchemeEntry, read_entry
-from services.revenue.commands.record_payout import Payouts
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.source.rulebook import Refund
 from services.revenue.ledger.account import wrong_name

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from libs.store.tables.schema import ensure_day_partitions, today
-from services.revenue.store.ledger.balances import sum_days
+from services.revenue.commands.sum_days import sum_days
 from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
 from services.revenue.store.proofs import seals as seals_of
 from services.revenue.store.proofs.chain import Chain
@@ -134,7 +134,7 @@ async def test_sums_of_days_that_are_over_are_compared(books: Books, change: str
         now = await today(tx)
         for table in ("ledger_entry", "ledger_posting"):
             await ensure_day_partitions(tx, table, range(now - 4, now + 1))
-    ids = await books.ledger.names.ids({"deferred:a", "treasury:EU:tax"})
+    ids = await books.ledger.name_ids({"deferred:a", "treasury:EU:tax"})
     for partition, day in ((PARTITION, now - 3), (PARTITION + 1, now - 3), (PARTITION, now - 2)):
         async with books.database.transaction() as tx:
             heads = await books.ledger.book.lock(tx, [partition])

@@ -164,7 +164,7 @@ async def test_credit_that_finds_nothing_to_pay_is_left_as_it_is(books: Books) -
 async def test_which_way_credit_is_used_is_told_by_its_own_row(books: Books) -> None:
     for each in (replace(ONE, mrn=mrn(2), declarant="A0"), ONE):
         await books.take(each)
-    ids = await books.ledger.names.ids({"declarant:A0", OWNER, OTHER})
+    ids = await books.ledger.name_ids({"declarant:A0", OWNER, OTHER})
     lower, account, higher = sorted(ids.values())
     assert account == ids[OWNER]
     for other in ((lower, "EUR"), (account, "AUD"), (account, "USD"), (higher, "EUR")):
@@ -187,7 +187,7 @@ async def test_credit_pays_what_its_account_owes_alone_in_its_currency(books: Bo
     )
     every = (ONE, shared, others, pounds, secured)
     await books.take(*every)
-    ids = await books.ledger.names.ids({OWNER})
+    ids = await books.ledger.name_ids({OWNER})
     key = (ids[OWNER], "EUR")
     await give(books, key, 10_000)
     paid = {}
@@ -202,7 +202,7 @@ async def test_credit_is_shared_in_the_order_asked_for_until_it_is_used(books: B
     many = [replace(ONE, mrn=mrn(1 + place, 3), charges=(Charge(3),)) for place in range(4)]
     theirs = replace(ONE, mrn=mrn(9, 3), declarant="D2", charges=(Charge(3),))
     await books.take(*many, theirs)
-    ids = await books.ledger.names.ids({OWNER, OTHER})
+    ids = await books.ledger.name_ids({OWNER, OTHER})
     own, other = (ids[OWNER], "EUR"), (ids[OTHER], "EUR")
     await give(books, own, 8)
     await give(books, other, 2)
@@ -222,7 +222,7 @@ async def test_what_credit_lacks_is_taken_back_from_what_it_paid_and_is_paid_the
     await books.take(*many, pounds)
     await books.pay(*(payment(f"b{place}", 3, each.mrn) for place, each in enumerate(many[:3])))
     await books.pay(payment("p", 3, pounds.mrn, currency="GBP"))
-    account = (await books.ledger.names.ids({OWNER}))[OWNER]
+    account = (await books.ledger.name_ids({OWNER}))[OWNER]
     key = (account, "EUR")
     await give(books, key, -6)
     async with books.database.transaction() as tx:
@@ -242,7 +242,7 @@ async def test_what_credit_lacks_is_taken_back_from_what_it_paid_and_is_paid_the
 async def test_of_a_consignment_no_more_is_taken_back_than_is_paid_of_it(books: Books) -> None:
     await books.take(replace(ONE, charges=(Charge(3),)))
     await books.pay(payment("a", 2, ONE.mrn))
-    key = ((await books.ledger.names.ids({OWNER}))[OWNER], "EUR")
+    key = ((await books.ledger.name_ids({OWNER}))[OWNER], "EUR")
     await give(books, key, -9)
     async with books.database.transaction() as tx:
         await credit.add_paid_items(tx, [(key, CreditItem(ONE.mrn, ONE.day, 5))])
@@ -265,7 +265,7 @@ async def test_credit_pays_a_consignment_up_to_the_largest_sum(books: Books) -> 
     await books.take(replace(ONE, version=2, charges=(*ONE.charges, Charge(50, code="EU.other"))))
     ((open_minor,),) = await rows(books, "select open from ledger_position")
     assert open_minor == 50
-    key = ((await books.ledger.names.ids({OWNER}))[OWNER], "EUR")
+    key = ((await books.ledger.name_ids({OWNER}))[OWNER], "EUR")
     await give(books, key, 100)
     assert await use(books, {key: 100}, {key: [CreditItem(ONE.mrn, ONE.day, 0)]}) == 1
     assert await paid_of(books, ONE) == [(LARGEST, 46)]
@@ -275,7 +275,7 @@ async def test_credit_pays_a_consignment_up_to_the_largest_sum(books: Books) -> 
 async def test_money_is_shared_out_of_an_account_to_consignments_and_back(books: Books) -> None:
     many = [replace(ONE, mrn=mrn(1 + place, 3), charges=(Charge(3 + place),)) for place in range(3)]
     await books.take(*many)
-    account = (await books.ledger.names.ids({OWNER}))[OWNER]
+    account = (await books.ledger.name_ids({OWNER}))[OWNER]
     for sign, left in ((1, [(1, 2), (4, 0), (3, 2)]), (-1, [(0, 3), (0, 4), (0, 5)])):
         async with books.database.transaction() as tx:
             heads = await books.ledger.book.lock(tx, [3])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.record_payout import Payouts
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.jobs.credit import CreditJob
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout

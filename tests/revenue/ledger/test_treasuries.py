@@ -20,11 +20,11 @@ from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.commands.payments.record_payment import Payments
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import Reconciliation
-from services.revenue.commands.record_payment import Payments
-from services.revenue.commands.record_payout import Payouts
 from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.law.program.beneficiaries import Division, Share, Sharing
 from services.revenue.law.source.rulebook import Beneficiaries, Part, Rulebook, Span

@@ -15,7 +15,7 @@ from libs.store.database import Database
 from libs.store.tables.schema import ensure_day_partitions
 from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
-from services.revenue.commands.record_payout import Payouts
+from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.store.ledger import treasury_cash
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
@@ -274,7 +274,7 @@ async def test_two_payouts_that_both_saw_the_money_before_either_was_booked(
         await both.wait()
         return found
 
-    monkeypatch.setattr("services.revenue.commands.record_payout.received", received)
+    monkeypatch.setattr("services.revenue.commands.payments.record_payout.received", received)
     payouts = [Payouts(shared.ledger) for _ in range(2)]
     async with asyncio.timeout(30):
         done = await asyncio.gather(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from services.revenue.assessment.scheme_register import OPEN_END, SchemeEntry
+from services.revenue.commands.payments.forget_references import forget_references
 from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.payments.payments import Payment
-from services.revenue.store.payments.references import forget_references
 from services.revenue.store.schemes import SchemeStore
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.columns.stored import InputError, reading
-from libs.store.database import Database, Transaction
+from libs.store.database import TRANSACTION_MILLIS_MAX, Database, Transaction
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.aggregates import Aggregates
 from services.revenue.assessment.inputs import unpack_aggregates
@@ -133,7 +133,7 @@ class Periods:
     async def amended(self, from_day: int, to_day: int, until_batch: int) -> Versions:
         """The newest version of each consignment that was assessed in the period in a version above the first."""
         mrns, versions = [], []
-        async with self._database.transaction() as tx:
+        async with self._database.connection(timeout_millis=TRANSACTION_MILLIS_MAX, snapshot=True) as tx:
             async for row in _rows(tx, _AMENDED, PURPOSE_CLEARANCE, from_day, to_day, until_batch):
                 mrns.append(row["mrn"])
                 versions.append(row["version"])
@@ -145,7 +145,7 @@ class Periods:
         The key of a version is `key_of(mrn, version)`.
         """
         keys, generations = [], []
-        async with self._database.transaction() as tx:
+        async with self._database.connection(timeout_millis=TRANSACTION_MILLIS_MAX, snapshot=True) as tx:
             async for row in _rows(tx, _AGAIN, from_day, asked_at):
                 keys.append(key_of(row["mrn"], row["version"]))
                 generations.append(row["generation"])

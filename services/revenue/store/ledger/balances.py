@@ -92,25 +92,6 @@ cross join lateral (
 ) e
 order by p.booked_at, p.partition, p.number, p.place limit $9
 """
-_UNSUMMED: Final = """
-select min(d.day) from ledger_day d
-where d.day < $1 and not exists (select from ledger_turnover_day t where t.day = d.day)
-"""
-_SUM_PART: Final = f"""
-select p.account, p.currency, e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
-    sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
-from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
-where p.day = $1 and e.day = $1 and p.partition = $2 and e.partition = $2
-group by p.account, p.currency, e.destination, p.kind
-"""  # noqa: S608  # an expression of our own
-_KEEP_SUMS: Final = """
-insert into ledger_turnover (day, account, currency, destination, kind, consignments, debit, credit)
-select $1, * from unnest($2::integer[], $3::text[], $4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[])
-on conflict (account, currency, day, destination, kind) do update
-set consignments = excluded.consignments, debit = excluded.debit, credit = excluded.credit
-"""
-_SUMS_AT_ONCE: Final = 2_000
-_SUM_MILLIS: Final = 120_000
 _STATEMENT_MILLIS: Final = 60_000
 """A first page sums the postings of the days whose sums are not made yet, two at most where housekeeping runs."""
 
@@ -334,32 +315,3 @@ def _line(row: Any) -> StatementLine:
         row["kind"],
         row["amount"],
     )
-
-
-async def sum_days(database: Database) -> None:
-    """Make the sums of days that are over: a step of housekeeping.
-
-    Nothing is booked on a day whose sums are made (`Book.lock`); until then statements read its postings. Sums are read
-    without a transaction that writes, since that would hold up every feed, and making them again gives the same.
-    """
-    while True:
-        async with database.connection() as reader:
-            over = (await reader.now() - SETTLE_MICROS) // MICROS_A_DAY
-            day = await reader.raw.fetchval(_UNSUMMED, over)
-        if day is None:
-            return
-        sums: dict[tuple[int, str, str, int], list[int]] = {}
-        for partition in range(PARTITIONS):
-            async with database.connection(timeout_millis=_SUM_MILLIS) as reader:
-                rows = await reader.raw.fetch(_SUM_PART, day, partition)
-            for account, currency, destination, kind, *numbers in rows:
-                total = sums.setdefault((account, currency, destination, kind), [0, 0, 0])
-                for place, number in enumerate(numbers):
-                    total[place] += int(number)
-        made = [(*key, *numbers) for key, numbers in sorted(sums.items())]
-        for start in range(0, len(made), _SUMS_AT_ONCE):
-            part = made[start : start + _SUMS_AT_ONCE]
-            async with database.transaction() as tx:
-                await tx.raw.execute(_KEEP_SUMS, day, *(list(column) for column in zip(*part, strict=True)))
-        async with database.transaction() as tx:
-            await tx.raw.execute("insert into ledger_turnover_day (day) values ($1) on conflict do nothing", day)

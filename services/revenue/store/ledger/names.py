@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
-from libs.store.database import Database, Transaction
+from libs.store.database import Transaction
 from services.revenue.ledger.division import NONE, PREFIX, Divisions, accounts_of
 from services.revenue.ledger.entry import Int64
 
@@ -24,26 +24,21 @@ _NAMES: Final = "select id, name from ledger_name where id = any($1::integer[])"
 class Names:
     """Leads from names to numbers and back; what was found once is not asked for again."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep the names in a database."""
-        self._database = database
+    def __init__(self) -> None:
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
-    async def ids(self, names: Collection[str]) -> dict[str, int]:
-        """Give the number of each name; what has none gets one, in a transaction of its own."""
-        found = {name: self._ids[name] for name in names if name in self._ids}
-        missing = [name for name in names if name not in found]
-        if missing:
-            async with self._database.transaction() as tx:
-                await tx.raw.execute(_MAKE, missing)
-            async with self._database.connection() as reader:
-                found |= self._learn(await reader.raw.fetch(_IDS, missing))
-        return found
+    def cached(self, names: Collection[str]) -> dict[str, int]:
+        """Return the numbers of those names that were looked up before."""
+        return {name: self._ids[name] for name in names if name in self._ids}
+
+    async def add(self, tx: Transaction, names: Sequence[str]) -> None:
+        """Give numbers to those names that have none."""
+        await tx.raw.execute(_MAKE, names)
 
     async def known(self, reader: Transaction, names: Collection[str]) -> dict[str, int]:
         """Give the numbers of those names that have one, making none."""
-        found = {name: self._ids[name] for name in names if name in self._ids}
+        found = self.cached(names)
         missing = [name for name in names if name not in found]
         return found | self._learn(await reader.raw.fetch(_IDS, missing)) if missing else found
 

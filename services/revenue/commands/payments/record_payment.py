@@ -14,7 +14,7 @@ from typing import Final
 
 from libs.store.database import Database
 from services.revenue.commands.apply_credit import settle_some
-from services.revenue.commands.payment_batch import PaymentBatch
+from services.revenue.commands.payments.payment_batch import PaymentBatch
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import (
     PAYABLE,
@@ -94,7 +94,7 @@ class Payments:
                 told = [each.reference for each in part if prefix_of(each.reference) in PAYABLE]
                 names |= await accounts.opened(reader, told)
                 needed = _partitions(part, await payments_of.read(reader, part))
-            await self._ledger.names.ids(names)
+            await self._ledger.name_ids(names)
             try:
                 async with self._database.transaction() as tx:
                     heads = await self._ledger.book.lock(tx, needed)

@@ -15,7 +15,7 @@ from typing import Final
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.apply_credit import settle_some
-from services.revenue.commands.payout_entries import PayoutEntries
+from services.revenue.commands.payments.payout_entries import PayoutEntries
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import bank, is_mrn, partition_of_account, partition_of_mrn, treasury_of, unmatched
 from services.revenue.ledger.entry import LedgerError
@@ -71,7 +71,7 @@ class Payouts:
         self, payout: Payout, by: str, request: str, seen: set[Ident], cash: dict[str, Cash]
     ) -> tuple[PayoutResult, list[Key]]:
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
-        await self._ledger.names.ids({bank(payout.jurisdiction), unmatched(payout.jurisdiction)})
+        await self._ledger.name_ids({bank(payout.jurisdiction), unmatched(payout.jurisdiction)})
         for _ in range(TRIES_MAX):
             async with self._database.connection() as reader:
                 known = await payouts_of.related(reader, payout)

@@ -1,0 +1,1 @@
+"""Record payments and payouts, and forget what payers wrote."""

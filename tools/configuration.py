@@ -16,12 +16,12 @@ HEAD = """\
 Services and the command `luxor` read their settings from environment variables, once, at their start. This page is made from the code
 (`python -m tools.configuration --write`); a test fails when it is not current.
 
-- `<SERVICE>` stands for INGESTION, RISK, REVENUE, CLEARANCE or STATISTICS. Where two names are given, the first holds for that service
-  alone and wins over the second, which holds for all.
-- A wrong or missing value stops the service at its start, with exit code 2 and one line in its log: the name, why, and an example.
-- A variable that begins with LUXOR_ and that nobody reads is named in a warning (`VARIABLE_UNKNOWN`), with the name that was meant most
-  likely. One that begins with another service's name is judged by that one, unless it is a near miss of a name that this service reads.
-- At its start a service logs all its settings (`STARTED`). Passwords are masked there, and appear in no other line.
+- `<SERVICE>` stands for INGESTION, RISK, REVENUE, CLEARANCE or STATISTICS. If a row has two names, the first is for one service and
+  overrides the second, which is for all services.
+- An invalid or missing value stops the service at its start, with exit code 2 and one line in its log: the name, the reason, and an example.
+- A service warns of unknown variables that begin with LUXOR_ (`VARIABLE_UNKNOWN`) and suggests the most similar name. It ignores
+  variables of other services, unless the name is similar to one that it reads itself.
+- At its start a service logs all its settings (`STARTED`). Passwords are masked there and appear in no other line.
 - True is written true, yes, on or 1; false is false, no, off or 0. Lists are separated by commas.
 
 """
@@ -72,7 +72,7 @@ def _code(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page with --write, else tell whether it is current."""
+    """Write the page with --write, otherwise report whether it is current."""
     if "--write" in sys.argv[1:]:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
         PAGE.write_text(page(), encoding="utf-8")

@@ -40,8 +40,8 @@ def rows() -> list[tuple[int, str, str]]:
             if numbers:
                 meaning = comment[numbers.end() :]
                 place = "" if message[1] == "Consignment" else "items[]."
-                told = re.findall(r"\d+", numbers[1])
-                found += [(int(number), f"{place}{field[3]}", meaning) for number in told]
+                element_numbers = re.findall(r"\d+", numbers[1])
+                found += [(int(number), f"{place}{field[3]}", meaning) for number in element_numbers]
     return sorted(found, key=lambda row: row[0])
 
 
@@ -50,9 +50,9 @@ def page() -> str:
     lines = [
         "# Data elements",
         "",
-        "Which field of a consignment (`luxor.consignment.v1.Consignment`) holds which data element of pre-loading,",
-        "pre-arrival, simplified and full declarations. Made from the contract's comments by `tools/data_elements.py`;",
-        "formats and bounds stand there too.",
+        "The fields of a consignment (`luxor.consignment.v1.Consignment`) for each data element of pre-loading,",
+        "pre-arrival, simplified and full declarations. Made by `tools/data_elements.py` from the comments of the contract,",
+        "which also state formats and bounds.",
         "",
         "| # | element | field | meaning |",
         "| --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""Write docs/revenue/jurisdictions.md: what law is shipped, as the rulebooks say. `--check` only tells whether the page is current."""
+"""Write docs/revenue/jurisdictions.md: what law is shipped, as the rulebooks say. `--check` only reports whether the page is current."""
 
 import sys
 from pathlib import Path
@@ -12,15 +12,16 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "revenue" / "jurisdictions.md"
 COMMAND = "python tools/jurisdiction_table.py"
 
-_HEAD = f"""# Law that is shipped
+_HEAD = f"""# The included law
 
-One folder a jurisdiction under [services/revenue/rulebooks](../../services/revenue/rulebooks/README.md), which says how a jurist reads and
-changes it. Made from the rulebooks by `{COMMAND}`; `luxor revenue rulebooks` shows the same for a running installation.
+Each jurisdiction has a folder in [services/revenue/rulebooks](../../services/revenue/rulebooks/README.md); the page there explains how a jurist
+reads and changes it. This page is made from the rulebooks by `{COMMAND}`; `luxor revenue rulebooks` shows the same for a running
+installation.
 
-*Unverified* counts values of which it is not said, of the value and of its reference, that somebody has compared them with the text of the law.
-Every answer states how much of its amounts rests on verified values alone.
-Tariffs are typical rates by chapter and heading, exchange rates are examples: both are to be
-replaced by what the authority publishes before money is collected.
+*Unverified* is the number of values that nobody has marked as compared with the text of the law, in the value and in its reference.
+Every answer states how much of its amounts rests on verified values only.
+Tariffs are typical rates by chapter and heading, and exchange rates are examples. Replace both by the rates that the authority
+publishes before you collect money.
 """
 
 

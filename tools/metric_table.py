@@ -1,4 +1,4 @@
-"""Write docs/operating/metrics.md: every metric, as the code declares it. `--check` only tells whether the page is current."""
+"""Write docs/operating/metrics.md: every metric, as the code declares it. `--check` only reports whether the page is current."""
 
 import importlib
 import pkgutil
@@ -31,8 +31,8 @@ _HEAD = f"""# Metrics
 Every service serves its metrics over HTTP at `/metrics` on its metrics port (7601 to 7605), in Prometheus' text format, or in OpenMetrics
 where the scraper asks for it. Only OpenMetrics carries exemplars: the trace id of the last sampled call in each bucket of a latency.
 
-Labels are taken from closed sets. No filer, no consignment and no trace is ever a label, so the number of series does not grow with
-traffic: a service tells fewer than {{series}} series, whatever is sent to it.
+The values of labels are closed sets. No filer, consignment or trace is a label, so the number of series does not grow with traffic: a service has
+fewer than {{series}} series, whatever is sent to it.
 
 Made from the code by `{COMMAND}`. What to do with them: [dashboards and alerts](../../deploy/), [runbooks](runbooks/).
 """
@@ -64,7 +64,7 @@ class Declared:
 
 
 SERIES_MAX = 2_000
-"""Series that one process may tell at most; tests hold it."""
+"""Largest number of series of one process; a test checks it."""
 
 
 def load() -> None:
@@ -102,7 +102,7 @@ def _of(family: Metric, sources: dict[str, str]) -> Declared:
 
 
 def _sources() -> dict[str, str]:
-    """Give the text of every module with whose metrics they are: a service's own, or a concern that services share."""
+    """Return the text of every module that declares metrics, with the services that have them: one, all, or those with a feed."""
     found = {}
     for path in sorted([*(ROOT / "libs").rglob("*.py"), *(ROOT / "services").rglob("*.py")]):
         text = path.read_text("utf-8")
@@ -117,7 +117,7 @@ def _concern(lib: str) -> str:
 
 
 def page() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     lines = [
         _HEAD.format(series=f"{SERIES_MAX:,}"),
         "| metric | type | labels | unit | of | meaning |",
@@ -126,14 +126,14 @@ def page() -> str:
     for each in declared():
         labels = ", ".join(f"`{label}`" for label in each.labels)
         lines.append(f"| `{each.name}` | {each.kind} | {labels} | {each.unit} | {each.where} | {each.meaning} |")
-    lines += ["", "## Of the process", "", "Told by the Prometheus client itself, the same for every service.", ""]
+    lines += ["", "## Of the process", "", "From the Prometheus client itself, the same for every service.", ""]
     lines += ["| metric | type | unit | meaning |", "| --- | --- | --- | --- |"]
     lines += [f"| `{each.name}` | {each.kind} | {each.unit} | {each.meaning} |" for each in runtime()]
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
-    """Write the page, or with --check say whether it is current."""
+    """Write the page, or report with --check whether it is current."""
     text = page()
     if "--check" in sys.argv[1:]:
         if PAGE.exists() and PAGE.read_text("utf-8") == text:

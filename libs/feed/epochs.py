@@ -23,7 +23,7 @@ from libs.telemetry import counter, get_logger
 
 BEGUN: Final = counter(
     "luxor_feed_epochs_total",
-    "Epochs that this process saw begin: the store's server started anew, was promoted, or holds a copy",
+    "New epochs that this process noticed: the store's server was restarted, promoted, or has a copy",
     ("feed",),
 )
 _GRANT: Final = (

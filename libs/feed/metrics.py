@@ -17,30 +17,34 @@ DAYS_DROPPED: Final = counter(
 EVENTS: Final = counter("luxor_feed_events_total", "Events that took effect", ["consumer", "source"])
 LAG: Final = gauge(
     "luxor_feed_lag_seconds",
-    "How far the consumer is behind: age of the last event of the last page when it was committed, 0 after an empty page, "
+    "Lag of the consumer: age of the last event of the last page when it was committed, 0 after an empty page, "
     "growing while no page succeeds",
     ["consumer", "source"],
 )
 SKEW: Final = counter(
     "luxor_clock_skew_total",
-    "Ages and waits of events that came out negative, since a store's clock was set back, and were taken as zero",
+    "Negative ages and waits of events, counted as zero; a store's clock was set back",
     ["where"],
 )
 for _where in ("feed", "wait", "decision"):
-    SKEW.labels(_where)  # told from the start: a rise needs a zero before it
+    SKEW.labels(_where)  # present from the start: a rise needs a zero before it
 PARTITIONS_HELD: Final = gauge(
     "luxor_feed_partitions_held", "Partitions that this replica holds", ["consumer", "source"]
 )
 PREFETCHED: Final = gauge(
-    "luxor_feed_prefetched_events", "Events fetched ahead that wait for the page before them", ["consumer", "source"]
+    "luxor_feed_prefetched_events",
+    "Events that were fetched in advance and wait for the page before them",
+    ["consumer", "source"],
 )
-DEAD_LETTERS: Final = counter("luxor_feed_dead_letters_total", "Events set aside", ["consumer", "source", "reason"])
+DEAD_LETTERS: Final = counter(
+    "luxor_feed_dead_letters_total", "Events that became dead letters", ["consumer", "source", "reason"]
+)
 DEAD_LETTERS_WAITING: Final = gauge(
-    "luxor_feed_dead_letters_waiting", "Events that are set aside and wait for a replay", ["consumer", "source"]
+    "luxor_feed_dead_letters_waiting", "Dead letters that wait for a replay", ["consumer", "source"]
 )
 BACKLOG: Final = gauge(
     "luxor_feed_backlog_events",
-    f"Events of the feed that a consumer has not told to have committed; counting ends at {COUNTED_MAX:,}",
+    f"Events of the feed that a consumer has not committed, by its last report; counting ends at {COUNTED_MAX:,}",
     ["feed", "consumer"],
 )
 UNCONFIRMED: Final = gauge(
@@ -50,7 +54,7 @@ UNCONFIRMED_MAX: Final = gauge(
     "luxor_feed_unconfirmed_events_max", "Unconfirmed events beyond which calls are refused", ["consumer"]
 )
 RETRIES: Final = counter(
-    "luxor_feed_retries_total", "Pages tried again, by kind of trouble", ["consumer", "source", "kind"]
+    "luxor_feed_retries_total", "Pages tried again, by kind of error", ["consumer", "source", "kind"]
 )
 LEASES_LOST: Final = counter(
     "luxor_feed_leases_lost_total", "Commits rolled back since a lease was lost", ["consumer", "source"]
@@ -58,12 +62,12 @@ LEASES_LOST: Final = counter(
 SNAPSHOTS: Final = counter("luxor_feed_snapshots_total", "Snapshots begun, by cause", ["consumer", "source", "cause"])
 EPOCHS_ENDED: Final = counter(
     "luxor_feed_epochs_ended_total",
-    "Times that the store of a feed turned out to have lost what this consumer had read of it: an older copy, or a standby without the log's tail",
+    "Times that a feed's store had lost events that this consumer had read: an older copy, or a standby without the end of the log",
     ["consumer", "source"],
 )
 COMPLETED: Final = counter(
     "luxor_feed_completed_total",
-    "Events that had no effect until a comparison with the producer found them missing",
+    "Events that took effect only after a comparison with the producer found them missing",
     ["consumer", "source"],
 )
 

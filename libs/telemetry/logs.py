@@ -49,7 +49,7 @@ _encoder = msgspec.json.Encoder(order=None)
 _lines = counter("luxor_log_lines_total", "Lines of the log, by level", ("level",))
 _lost = counter(
     "luxor_log_lines_lost_total",
-    "Lines that were not written: left_out, since their reason spoke too often; unwritten, since stderr was slow or gone",
+    "Lines that were not written: left_out, because of too many lines with their reason; unwritten, because stderr was slow or closed",
     ("cause",),
 )
 for _cause in ("left_out", "unwritten"):

@@ -18,7 +18,7 @@ MEMORY_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/
 
 _UNLIMITED: Final = 1 << 60
 
-_lag = loop_histogram("luxor_event_loop_lag_seconds", "How late the event loop came to what was due", (), LAG_BUCKETS)
+_lag = loop_histogram("luxor_event_loop_lag_seconds", "Delay of the event loop", (), LAG_BUCKETS)
 
 
 async def watch_loop(interval_seconds: float = INTERVAL_SECONDS) -> None:

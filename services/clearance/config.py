@@ -7,16 +7,16 @@ from libs.server.config.server_config import Settings, setting
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ClearanceConfig(Settings, service="clearance"):
-    """What clearance alone reads."""
+    """The settings of clearance only."""
 
     assess_seconds: float = setting("ASSESS_SECONDS", default=10.0, low=0.1, high=60, example="10")
-    """Deadline of a call to risk or revenue; the batch is tried again after it."""
+    """Deadline of a call to risk or revenue; after it the batch is assessed again."""
 
     calls_at_once: int = setting("CALLS_AT_ONCE", default=3, low=1, high=64, example="3")
-    """Batches that are being assessed at once; each is a call to risk and one to revenue."""
+    """Batches that are assessed at once; each is one call to risk and one to revenue."""
 
     events_max: int = setting("EVENTS_MAX", default=1_500, low=1, high=20_000, example="1500")
-    """Filings that are decided in one transaction, about: it must not hold the feed's horizon for long."""
+    """Approximate number of filings that one transaction decides. A larger number delays the feed's horizon for longer."""
 
     sweep_seconds: float = setting("SWEEP_SECONDS", default=300.0, low=1, high=1_800, example="300")
-    """How often accepted filings are compared with decided ones; what is missing is asked for again."""
+    """Time between two comparisons of accepted filings with decided ones; missing filings are requested again."""

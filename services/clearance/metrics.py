@@ -12,9 +12,7 @@ from services.clearance.consignment.transitions import State
 _log = get_logger()
 CHARGES: Final = ("duty", "tax", "fee")
 
-_states = counter(
-    "luxor_clearance_states_total", "Versions of consignments that were written, by the state they are in", ("state",)
-)
+_states = counter("luxor_clearance_states_total", "Written versions of consignments, by state", ("state",))
 _charges = counter(
     "luxor_clearance_charges_minor_total",
     "Money assessed by decisions, in minor units of the currency, by kind of charge; an amended consignment counts again",
@@ -22,7 +20,7 @@ _charges = counter(
 )
 _unbound = counter(
     "luxor_clearance_arrivals_unbound_total",
-    "Arrivals by carriers that nothing binds to the master document: refused, or recorded and without effect on some filings",
+    "Arrivals by carriers that are not bound to the master document: refused, or recorded and without effect on some filings",
     ("outcome",),
 )
 for _outcome in ("refused", "without_effect"):

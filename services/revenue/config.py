@@ -11,9 +11,9 @@ from services.revenue.what_if.bands import DEFAULT as BANDS
 from services.revenue.what_if.bands import Bands, BandsMalformed
 
 RULEBOOKS: Final = Path(__file__).parent / "rulebooks"
-"""The rulebooks and tariffs that are shipped."""
+"""The included rulebooks and tariffs."""
 RATES: Final = Path(__file__).parent / "rates"
-"""The tables of exchange rates that are shipped."""
+"""The included tables of exchange rates."""
 
 
 def wrong_bands(text: str) -> str:
@@ -27,20 +27,20 @@ def wrong_bands(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RevenueConfig(Settings, service="revenue"):
-    """What revenue alone reads."""
+    """The settings of revenue only."""
 
     rulebooks: Path = setting("RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks", check=wrong_place)
-    """Directory of the rulebooks and tariffs, one directory a jurisdiction."""
+    """Directory of the rulebooks and tariffs, with a directory for each jurisdiction."""
     rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates", check=wrong_place)
-    """Directory of the tables of exchange rates. The shipped ones are examples that no authority publishes."""
+    """Directory of the tables of exchange rates. The included tables are examples, not published rates."""
     input_days: int = setting("INPUT_DAYS", default=400, low=1, high=400, example="400")
-    """Days for which it is kept what consignments were assessed on, some 60 bytes each: adjustments, assessments after a change of a sum and what-if
-    runs reach so far back."""
+    """Days for which the inputs of assessments are stored, some 60 bytes for each consignment. Adjustments, reassessments after a change of an
+    aggregate, and what-if runs reach this far back."""
     what_if_bands: str = setting(
         "WHAT_IF_BANDS", default=BANDS, example="22 45 150 1000; JPY 1000 10000", check=wrong_bands
     )
-    """Bands of value by which what-if runs group what consignments owe: upper ends in whole units, counted in, of any currency, then of those that
-    have their own."""
+    """Bands of value by which what-if runs group consignments: the upper ends (included) in whole units, first for all currencies, then for
+    currencies with bands of their own."""
     job_memory_bytes_max: int = setting(
         "JOB_MEMORY_BYTES_MAX",
         derive=derived_job_bytes,
@@ -49,16 +49,15 @@ class RevenueConfig(Settings, service="revenue"):
         high=BYTES_MAX,
         example="2147483648",
     )
-    """Memory that the process of a what-if run may have, beside the replica's own and within the limit of its container; one runs at a time in all
-    replicas together."""
+    """Memory for the process of a what-if run, in addition to that of the replica and within the limit of its container. One such process runs at a
+    time in all replicas together."""
     deferred: str = setting("DEFERRED", default="opened", choices=("everyone", "opened"), example="opened")
-    """Which declarants have a deferred account: `opened`, those for whom an officer opened one that is not closed and has room below its limit,
-    for filings of its own filers; `everyone`, every declarant without limit, for trials only. Without an account the debt is paid at the border,
+    """Which declarants may defer payment. `opened`: those with an account that an officer opened, that is not closed and below its limit, for
+    filings of the filers that may draw on it. `everyone`: all declarants without limit, for trials only. Otherwise the debt is paid at the border,
     or secured by a guarantee."""
     reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
-    """How often it is looked for sums over several consignments that changed, so that earlier consignments owe something else."""
+    """Time between two searches for aggregates that changed, so that their earlier consignments must be assessed again."""
     seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")
-    """How often the ledger's chains are sealed together, where something was booked. An alert tells when half an hour passes without."""
+    """Time between two seals of the ledger's chains, if entries were posted. An alert fires if there is no seal for half an hour."""
     proof_percent: int = setting("PROOF_PERCENT", default=3, low=1, high=100, example="3")
-    """Share of one core that the background proofs of the ledger may use, in all replicas together, percent. An alert is raised when they are a day
-    behind."""
+    """Percentage of one core that the background proofs of the ledger may use, in all replicas together. An alert fires if they are a day behind."""

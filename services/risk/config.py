@@ -31,32 +31,34 @@ def check_mark(mark: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RiskConfig(Settings, service="risk"):
-    """What risk alone reads."""
+    """The settings of risk only."""
 
     profile: Path = setting(
         "PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml", check=wrong_file
     )
-    """File of the profile that is in force until a rule set is activated in the store: rules, typologies, thresholds, and beside it the lists and
-    tables that they look into and the parameters of selection."""
+    """File of the profile that is active until a rule set of the store is activated: rules, typologies and thresholds. The files that it names
+    (lists, tables, parameters of selection) are beside it."""
 
     lists: Path = setting("LISTS", default=PROFILES / "lists", example="/etc/luxor/risk/lists", check=wrong_place)
-    """Directory of the lists that parties are screened against: lists.yaml and the files that it names. Changed files are taken without a restart."""
+    """Directory of the lists that parties are screened against: lists.yaml and the files that it names. Changed files are loaded without a
+    restart."""
 
     lists_check_seconds: float = setting("LISTS_CHECK_SECONDS", default=30.0, low=0.1, high=86_400, example="30")
-    """How often it is looked whether files of lists have changed."""
+    """Time between two checks for changed list files."""
 
     match_permille: int = setting("MATCH_PERMILLE", default=THRESHOLD, low=700, high=1000, example="870")
-    """Least score of a hit of the screening, thousandths: how near a party's name is to a listed one. Lower finds more misspelt names and hits more
-    honest parties; docs/risk/screening.md has the figures. When it is lowered, what was assessed before is screened again."""
+    """Lowest similarity of a party's name to a listed name that is a screening match, in thousandths. A lower value finds more misspelt names and
+    matches more honest parties; docs/risk/screening.md has the figures. After it is lowered, earlier assessments are screened again."""
 
     match_strong_permille: int = setting("MATCH_STRONG_PERMILLE", default=STRONG, low=700, high=1000, example="930")
-    """From this score on a hit advises an examination; below it, and on a weak alias, a look at the documents. At least LUXOR_RISK_MATCH_PERMILLE."""
+    """Lowest score of a strong match, for which an examination is recommended. For lower scores and weak aliases a check of the documents is
+    recommended. At least LUXOR_RISK_MATCH_PERMILLE."""
 
     rescreening_days: int = setting("RESCREENING_DAYS", default=60, low=1, high=400, example="60")
-    """When a list changes, what was assessed in so many days is screened again, as far as LUXOR_RISK_INPUT_DAYS keeps it."""
+    """When a list changes, the assessments of this many days are screened again, as far as their inputs are still stored (LUXOR_RISK_INPUT_DAYS)."""
 
     rescreening_seconds: float = setting("RESCREENING_SECONDS", default=10.0, low=0.1, high=3_600, example="10")
-    """How often it is looked whether something was screened against other versions of lists than are in force."""
+    """Time between two searches for assessments that were not screened against the active versions of the lists."""
 
     controls: Path = setting(
         "CONTROLS", default=PROFILES / "data" / "controls", example="/etc/luxor/risk/controls", check=wrong_place
@@ -64,20 +66,21 @@ class RiskConfig(Settings, service="risk"):
     """Directory of the goods controls: one YAML file for each jurisdiction."""
 
     secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
-    """File of the deployment's secret, 16 to 64 random bytes or one line of as many letters of hex or Base64, the same for all replicas: parties
-    are kept in history as hashes by a key that follows from it. Without it one is made and kept in the store, where whoever reads history can read
-    it too."""
+    """File of the deployment's secret: 16 to 64 random bytes, or one line of hex or Base64 of such a length. It must be the same for all replicas,
+    because history stores parties as hashes by a key that is derived from it. Without a file, a secret is generated and stored in the database,
+    where everybody who can read history can read it too."""
 
     seeds_published_after_days: int = setting("SEEDS_TOLD_AFTER_DAYS", default=90, low=1, high=365, example="90")
-    """Days after its own that the seed of a day's draws is told, so that they can be proved. By then consignments of that day should be closed."""
+    """Days after which the seed of a day's draws is published, so that the draws can be proved. By then the consignments of that day should be
+    final."""
 
     input_days: int = setting("INPUT_DAYS", default=60, low=1, high=400, example="60")
-    """Days for which it is kept what consignments were assessed on, some 200 bytes each: backtests, training and the screening after a change of a
-    list reach so far back."""
+    """Days for which the inputs of assessments are stored, some 200 bytes for each consignment. Backtests, trainings and the screening after a
+    change of a list reach this far back."""
 
     secret_replaces: str = setting("SECRET_REPLACES", default="", example="0123456789abcdef", check=check_mark)
-    """Mark of the secret that this one was put in the place of: with it a replica begins although risk's log was written with that secret, and
-    history begins anew. The refusal at start tells the mark."""
+    """Mark of the former secret, if the secret was replaced. A replica then starts although risk's log was written with the former secret, and
+    history begins again. The error at start states the mark."""
 
     history_keys_max: int = setting(
         "HISTORY_KEYS_MAX",
@@ -87,14 +90,15 @@ class RiskConfig(Settings, service="risk"):
         high=PLACES_MAX,
         example="67108864",
     )
-    """Parties that history has room for, taken as the power of two below; 34 bytes each, of which 0.6 are used, and 56 for what goes with them."""
+    """Largest number of parties in history, rounded down to a power of two. Each takes 34 bytes in a table that is at most 60 % full, and 56 bytes
+    of other data."""
 
     history_keys_min: int = setting(
         "HISTORY_KEYS_MIN", default=PLACES_MIN, low=PLACES_MIN, high=PLACES_MAX, example="67108864"
     )
-    """Parties, and as many events, that history begins with room for. From there it doubles up to its bounds, and no batch is assessed meanwhile:
-    half a second at 1 million, 5 seconds at 8 million. Where traffic is great give the number of `LUXOR_RISK_HISTORY_KEYS_MAX`: memory is taken
-    only as it is used, but snapshots are as large from the first day on."""
+    """Number of parties, and of events, that history has space for at first. It doubles up to its bounds; no batch is assessed while it doubles,
+    which takes half a second at 1 million and 5 seconds at 8 million. For large traffic set it to `LUXOR_RISK_HISTORY_KEYS_MAX`: memory is used
+    only as it fills, but snapshots have their full size from the first day on."""
 
     history_events_max: int = setting(
         "HISTORY_EVENTS_MAX",
@@ -104,7 +108,7 @@ class RiskConfig(Settings, service="risk"):
         high=PLACES_MAX,
         example="67108864",
     )
-    """Consignments of 32 days that history has room for, taken as the power of two below; 32 bytes each. It begins small and doubles."""
+    """Largest number of consignments of 32 days in history, rounded down to a power of two, 32 bytes each. It begins small and doubles."""
 
     job_memory_bytes_max: int = setting(
         "JOB_MEMORY_BYTES_MAX",
@@ -114,8 +118,8 @@ class RiskConfig(Settings, service="risk"):
         high=BYTES_MAX,
         example="2147483648",
     )
-    """Memory that the process of a backtest or a training may have, beside the replica's own and within the limit of its container; one runs at a
-    time in all replicas together."""
+    """Memory for the process of a backtest or a training, in addition to that of the replica and within the limit of its container. One such
+    process runs at a time in all replicas together."""
 
 
 def read_secret(file: Path | None) -> bytes | None:

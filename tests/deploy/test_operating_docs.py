@@ -244,7 +244,7 @@ def test_the_table_of_what_kubernetes_needs_is_the_map() -> None:
         ]
         for each in lines
     ]
-    assert _rows("In Kubernetes beside") == drawn
+    assert _rows("Additional connections in Kubernetes") == drawn
 
 
 _BYTES = (

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 PORTS: Mapping[str, int] = {"ingestion": 7401, "risk": 7402, "revenue": 7403, "clearance": 7404, "statistics": 7405}
-"""The services and the port that each listens on unless told otherwise."""
+"""The services and the default port of each."""
 
 
 def _default_port(service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
@@ -61,13 +61,13 @@ def _same_host(_service: str, values: Mapping[str, Any], _environ: Mapping[str, 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ServerConfig(Settings):
-    """What every service reads at start."""
+    """The settings of every service."""
 
     service: str = ""
     """The service's name: ingestion, risk, revenue, clearance or statistics. Not read from the environment."""
 
     host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0", check=wrong_host)  # noqa: S104
-    """Address that the service's port is bound to; several, separated by commas, where it has to listen on some of a host's."""
+    """Address that the service's port is bound to, or several addresses separated by commas."""
 
     health_host: str = setting(
         "HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1", check=wrong_host
@@ -88,7 +88,7 @@ class ServerConfig(Settings):
     health_port: int = setting(
         "HEALTH_PORT", derive=_health_port, derived="PORT + 100", low=0, high=65535, example="7501"
     )
-    """Plaintext port that serves health alone, for probes. 0 takes a free one."""
+    """Plaintext port for health probes only. 0 takes a free one."""
 
     metrics_port: int = setting(
         "METRICS_PORT", derive=_metrics_port, derived="PORT + 200", low=0, high=65535, example="7601"
@@ -99,18 +99,18 @@ class ServerConfig(Settings):
         "DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor", check=wrong_directory,
         derived="as root /var/lib/luxor, else $XDG_DATA_HOME/luxor or ~/.local/share/luxor",
     )  # fmt: skip
-    """Directory of everything that is kept on this machine: certificates, the embedded database, logs."""
+    """Directory of all data on this machine: certificates, the embedded database, logs."""
 
     tls_dir: Path = setting(
         "TLS_DIR", derive=lambda _s, values, _e: values["data_dir"] / "tls", derived="DATA_DIR/tls", shared=True,
         example="/etc/luxor/tls", check=wrong_directory,
     )  # fmt: skip
-    """Directory of the CA's certificate and of the parties'. Without a CA in it the first start makes a local one."""
+    """Directory of the certificates of the CA and of the parties. If it has no CA, the first start creates a local one."""
 
     tls_hosts: tuple[str, ...] = setting(
         "TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7", check=wrong_hosts
     )
-    """Further names and addresses for the server's certificate, beside localhost, the host's and the service's name."""
+    """Additional names and addresses in the server's certificate. It always has localhost, the name of the host and the name of the service."""
 
     deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor", check=wrong_deployment)
     """Trust domain of the SPIFFE ids; certificates of another deployment are refused."""
@@ -121,60 +121,65 @@ class ServerConfig(Settings):
     """The service's own database, PostgreSQL 15 or newer. Empty: the embedded one under the data directory."""
 
     database_url_file: Path | None = setting("DATABASE_URL_FILE", default=None, example="/run/secrets/ingestion-store")
-    """File that holds the database's URL, in place of DATABASE_URL, so that the password is in no environment."""
+    """File with the database's URL. Use it instead of DATABASE_URL to keep the password out of the environment."""
 
     database_ca: Path | None = setting(
         "DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt", check=wrong_file
     )
-    """File of the CA that signed the database server's certificate. With it the connection is TLS and verified in full."""
+    """File of the CA that signed the database server's certificate. If it is set, the connection uses TLS and the server's certificate and name are
+    verified."""
 
     migrate: bool = setting("MIGRATE", default=True, shared=True, example="true")
-    """Bring the schema up to date at start. False: wait until `luxor migrate` has done it."""
+    """Migrate the schema at start. If false, the service waits until `luxor migrate` has migrated it."""
 
     postgres_bin: Path | None = setting(
         "POSTGRES_BIN", default=None, common=True, example="/usr/lib/postgresql/17/bin", check=wrong_programs,
         derived="where they are found: PATH, /usr/lib/postgresql",
     )  # fmt: skip
-    """Directory of PostgreSQL's programs, for the embedded database. Only where DATABASE_URL is empty."""
+    """Directory of PostgreSQL's programs for the embedded database. Used only if DATABASE_URL is empty."""
 
     deadline_seconds_max: float = setting(
         "DEADLINE_SECONDS_MAX", default=30.0, shared=True, low=0.1, high=3600, example="30"
     )
-    """Longest time that a call may take; a longer deadline is cut to it, and a call without one gets it."""
+    """Longest deadline of a call. Longer deadlines are shortened to it, and it applies to calls without a deadline."""
 
     message_bytes_max: int = setting(
         "MESSAGE_BYTES_MAX", default=8 * 1024 * 1024, shared=True, low=4096, high=512 * 1024 * 1024, example="8388608"
     )
-    """Documented limit of one request in bytes. The transport takes twice that, so that the refusal between is ours."""
+    """Documented limit of one request in bytes. The transport accepts up to twice as many; between the two limits, the service itself refuses the
+    request."""
 
     in_flight_bytes_max: int = setting(
         "IN_FLIGHT_BYTES_MAX", default=32 * 1024 * 1024, shared=True, low=4096, high=8 * 1024**3, example="33554432"
     )
-    """Bytes of requests received and decoded at once; more wait. Services have as much again. Decoded, a request takes five times its bytes."""
+    """Bytes of requests that are received and decoded at once; further requests wait. Calls of other services have a limit of their own of the same
+    size. A decoded request takes five times its bytes."""
 
     connections_max: int = setting("CONNECTIONS_MAX", default=1_000, shared=True, low=10, high=100_000, example="1000")
-    """Connections to the service's port at once; more are closed as they come. One has 100 calls at once at most."""
+    """Connections to the service's port at once; further ones are closed immediately. A connection has at most 100 calls at once."""
 
     in_flight_max: int = setting("IN_FLIGHT_MAX", default=64, shared=True, low=2, high=10_000, example="64")
-    """Calls that may run at once; services have as many places of their own. Twice as many wait, fairly by caller; more are refused."""
+    """Calls that may run at once. Calls of other services have a limit of their own of the same size. Up to twice as many wait, with equal shares
+    for the callers; further calls are refused."""
 
     in_flight_per_caller_max: int = setting(
         "IN_FLIGHT_PER_CALLER_MAX", default=48, shared=True, low=1, high=10_000, example="48"
     )
-    """Calls that one caller from outside may have running at once. From half full on the limit is shared by those who call."""
+    """Calls that one external caller may have running at once. If half of the places are in use, active callers share the limit."""
 
     long_polls_max: int = setting("LONG_POLLS_MAX", default=256, shared=True, low=1, high=100_000, example="256")
-    """Long polls that may wait at once, counted apart because waiting costs nothing. Those of other services have as many places of their own."""
+    """Long polls that may wait at once. They have a limit of their own because a waiting call costs nothing. Long polls of other services have
+    another limit of the same size."""
 
     long_polls_per_caller_max: int = setting(
         "LONG_POLLS_PER_CALLER_MAX", default=16, shared=True, low=1, high=10_000, example="16"
     )
-    """Long polls of one caller from outside that may wait at once."""
+    """Long polls of one external caller that may wait at once."""
 
     long_poll_seconds_max: float = setting(
         "LONG_POLL_SECONDS_MAX", default=60.0, shared=True, low=1, high=600, example="60"
     )
-    """Longest deadline of a long poll, and that of one without a deadline; connections are given this long and five seconds to end when they age."""
+    """Longest deadline of a long poll. It applies also to long polls without a deadline. An aged connection has this time and five seconds to end."""
 
     connection_age_seconds_max: float = setting(
         "CONNECTION_AGE_SECONDS_MAX", default=600.0, shared=True, low=5, high=86_400, example="600"
@@ -182,16 +187,16 @@ class ServerConfig(Settings):
     """Age at which a connection is closed gently, so that clients find new replicas and use new certificates."""
 
     drain_seconds: float = setting("DRAIN_SECONDS", default=10.0, shared=True, low=0, high=600, example="10")
-    """How long running calls and background tasks are given to end at a stop."""
+    """Time that running calls and background tasks have to end when the service stops."""
 
     drain_pause_seconds: float = setting("DRAIN_PAUSE_SECONDS", default=0.2, shared=True, low=0, high=60, example="2")
-    """Pause between saying NOT_SERVING and closing the door, for load balancers to notice."""
+    """Pause between reporting NOT_SERVING and closing the port, so that load balancers react."""
 
     reflection: bool = setting("REFLECTION", default=True, shared=True, example="false")
-    """Serve gRPC reflection, v1 and v1alpha, to callers whose certificate may call something here; each sees the services that it may use."""
+    """Serve gRPC reflection, v1 and v1alpha, to callers that may call this service. Each caller sees only the gRPC services that it may use."""
 
     uvloop: bool = setting("UVLOOP", default=True, shared=True, example="true")
-    """Run on uvloop, which is some percent faster under load."""
+    """Use uvloop, which is some percent faster under load."""
 
     @classmethod
     def from_environ(cls, service: str, environ: Mapping[str, str]) -> Self:
@@ -225,7 +230,7 @@ def _target(service: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Neighbours(Settings):
-    """Where the services are found by those who dial them."""
+    """The gRPC targets at which services find each other."""
 
     ingestion: str = _target("ingestion")
     """gRPC target of ingestion."""

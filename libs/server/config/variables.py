@@ -56,7 +56,7 @@ _HTTP = "http:// or https:// with host and port"
 FOREIGN: tuple[Foreign, ...] = (
     Foreign(
         "OTEL_EXPORTER_OTLP_ENDPOINT", "str", "", "", _HTTP, _ENDPOINT,
-        "Where a collector takes spans by OTLP over gRPC. Empty: no spans are exported.", _no_endpoint,
+        "Address of a collector that receives spans by OTLP over gRPC. Empty: no spans are exported.", _no_endpoint,
     ),
     Foreign(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "str", "", "OTEL_EXPORTER_OTLP_ENDPOINT", _HTTP, _ENDPOINT,

@@ -49,17 +49,17 @@ from libs.server.interceptor.methods import OWN_REASONS, BytesTaken, Method, beg
 from libs.telemetry import trace
 
 _log = telemetry.get_logger()
-_seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"), of_spans=True)
+_seconds = telemetry.LoopHistogram(
+    "luxor_call_seconds", "Duration of a call in the server", ("method", "code"), of_spans=True
+)
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
 _store_full = telemetry.counter(
     "luxor_calls_store_full_total",
-    "Calls refused since the own store's disk is full: the service's own fault under a code that is else the caller's",
+    "Calls refused because the disk of the service's store is full: an error of the service, although the code is one of callers' errors",
 )
 _in_flight = telemetry.gauge("luxor_calls_in_flight", "Calls running now", ("kind",))
 _waiting = telemetry.gauge("luxor_calls_waiting", "Calls waiting for a place")
-_overload = telemetry.counter(
-    "luxor_calls_overload_total", "Calls refused since there was no room, by reason", ("reason",)
-)
+_overload = telemetry.counter("luxor_calls_overload_total", "Calls refused because of a limit, by reason", ("reason",))
 
 
 _taken = BytesTaken()

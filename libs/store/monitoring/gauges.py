@@ -30,7 +30,7 @@ UNAVAILABLE_REASONS: Final = (
 _log = telemetry.get_logger()
 _size = telemetry.gauge("luxor_store_bytes", "Size of the service's own database on its server's disk")
 _looked = telemetry.gauge(
-    "luxor_store_looked_timestamp_seconds", "When the gauges that are counted in the store were last brought up to date"
+    "luxor_store_looked_timestamp_seconds", "Time of the last update of the gauges that are counted in the store"
 )
 
 

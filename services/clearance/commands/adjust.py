@@ -35,7 +35,7 @@ UNASSESSED: Final = "ADJUSTMENT_UNASSESSED"
 
 _done = counter(
     "luxor_clearance_adjustments_total",
-    "Adjustments by officers, by what became of them: adjusted, moved (another change came first), unassessed (revenue has no figures for it)",
+    "Adjustments by officers, by result: adjusted, moved (another change came first), unassessed (revenue cannot compute it)",
     ("outcome",),
 )
 

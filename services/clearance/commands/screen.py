@@ -21,9 +21,8 @@ from services.clearance.store import STATE_DAYS, EarlyHit, Row, Store, day_of
 
 _told = counter(
     "luxor_clearance_screenings_total",
-    "Consignments that risk told new hits of the screening for, by what became of them: held, added to a hold, released already (then they are to be "
-    "audited), freed by a cleared hit, cleared (what else holds goes on), final, known, outdated by a newer filing, early (kept until the decision), "
-    "forgotten",
+    "Consignments with new screening matches from risk, by result: held, added to a hold, released already (marked for audit), freed by a cleared "
+    "match, cleared (another hold remains), final, known, outdated by a newer filing, early (stored until the decision), forgotten",
     ("outcome",),
 )
 

@@ -29,8 +29,8 @@ CHUNK_ROWS: Final = 1_000
 
 _told = counter(
     "luxor_clearance_revenue_news_total",
-    "News of revenue by what became of them: released, held, changed (figures alone), known (told already, or by a later one), outdated by a newer "
-    "filing, adjusted (to be assessed again as an officer corrected it), early (kept until the decision), forgotten",
+    "Debt events of revenue by result: released, held, changed (only amounts), known (applied before, or a later one was), outdated by a newer "
+    "filing, adjusted (assessed again with an officer's corrections), early (stored until the decision), forgotten",
     ("outcome",),
 )
 

@@ -42,11 +42,11 @@ ITEMS_A_CALL: Final = 10_000
 CALLS_AT_ONCE: Final = 3
 ASSESS_SECONDS: Final = 10.0
 
-_decisions = counter("luxor_clearance_decisions_total", "Decisions by lane and what they led to", ("lane", "state"))
+_decisions = counter("luxor_clearance_decisions_total", "Decisions by lane and resulting state", ("lane", "state"))
 _events = counter("luxor_clearance_events_total", "Events of ingestion's feed that made no decision", ("outcome",))
 _latency = loop_histogram(
     "luxor_clearance_decision_seconds",
-    "From acceptance to decision by ingestion's clock; one observation for what was accepted at once",
+    "From acceptance to decision by ingestion's clock; one observation for consignments that were accepted together",
 )
 _assessing = gauge("luxor_clearance_assessments_in_flight", "Batches that risk and revenue assess now")
 _assessing_max = gauge("luxor_clearance_assessments_in_flight_max", "Batches that may be assessed at once")

@@ -38,14 +38,14 @@ _LOOK_SECONDS: Final = 1.0
 
 _missing = gauge(
     "luxor_clearance_filings_missing",
-    "Accepted filings that clearance had not decided when the sweep compared them last; they were asked for again",
+    "Accepted filings that clearance had not decided at the last comparison; they were requested again",
 )
 _unknown = gauge(
     "luxor_clearance_filings_unknown",
     "Decided filings that ingestion does not know: its store was set back to before them",
 )
 _requested = counter(
-    "luxor_clearance_filings_requested_total", "Accepted filings that the sweep found undecided and asked for again"
+    "luxor_clearance_filings_requested_total", "Accepted filings that a comparison found undecided and requested again"
 )
 _swept_at = gauge(
     "luxor_clearance_swept_timestamp_seconds",

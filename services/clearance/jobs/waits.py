@@ -25,7 +25,7 @@ CHUNK_ROWS: Final = 1_000
 
 _ended = counter(
     "luxor_clearance_waits_total",
-    "Consignments that went on by themselves at their time: released after the time for a look, or re-routed from yellow to blue",
+    "Consignments whose wait ended automatically: released after the delay for an officer, or re-routed from yellow to blue",
     ("kind",),
 )
 

@@ -19,7 +19,7 @@ _pending_age = gauge(
 
 _overdue = gauge(
     "luxor_clearance_waits_overdue_seconds",
-    "For how long the oldest release or re-routing is due that happens by itself; 0 where none is",
+    "Delay of the oldest automatic release or re-routing that is due; 0 if none is",
 )
 
 

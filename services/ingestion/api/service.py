@@ -28,7 +28,7 @@ BATCH_MAX = 1000
 ITEMS_MAX = 10_000
 """Items of all consignments of a batch: what bounds every message that follows from it."""
 
-_consignments = counter("luxor_ingestion_consignments_total", "Consignments by what became of them", ("outcome",))
+_consignments = counter("luxor_ingestion_consignments_total", "Consignments by result", ("outcome",))
 
 
 class IngestionService(IngestionServiceServicer):

@@ -26,7 +26,7 @@ PAGE_MAX: Final = 1_000
 
 _registered = counter(
     "luxor_revenue_scheme_numbers_registered_total",
-    "Scheme numbers that were handed in for the register, by what became of them",
+    "Scheme numbers submitted for the register, by result",
     ("outcome",),
 )
 

@@ -43,8 +43,7 @@ _CHARGED: Final = (
 
 _again = counter(
     "luxor_revenue_reassessed_total",
-    "Consignments of a changed sum that were assessed again, by what came of it: new, the same, or missing (it is kept no more what they "
-    "were assessed on)",
+    "Consignments of a changed aggregate that were assessed again, by result: new, the same, or missing (their inputs are no longer stored)",
     ("outcome",),
 )
 for _each in ("new", "same", "missing"):

@@ -20,8 +20,7 @@ EVENTS_MAX: Final = 2_000
 _KINDS: Final = ("posted", "unchanged", "known")
 _states = counter(
     "luxor_revenue_states_total",
-    "States of consignments that clearance told, by what became of them; unchanged: newer, but nothing to book; known: not newer "
-    "than what is held",
+    "States of consignments from clearance's feed, by result; unchanged: newer, but nothing to post; known: not newer than the posted one",
     ("outcome",),
 )
 for _each in _KINDS:

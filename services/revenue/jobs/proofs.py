@@ -27,7 +27,9 @@ _round_age = gauge(
     "luxor_revenue_ledger_round_age_seconds",
     "Time since the last periodic proof of the whole ledger ended, or since the first one began",
 )
-_faults = gauge("luxor_revenue_ledger_faults", "What the proofs of the ledger found and did not find right since")
+_faults = gauge(
+    "luxor_revenue_ledger_faults", "Differences that the proofs of the ledger found and that are not resolved"
+)
 _log = get_logger()
 
 

@@ -14,7 +14,7 @@ from services.revenue.store.assessments import reassessments
 
 _left = gauge(
     "luxor_revenue_reassessment_sums_left",
-    "Sums over several consignments that changed, and whose earlier consignments wait to be assessed again",
+    "Changed aggregates whose earlier consignments wait to be assessed again",
 )
 _log = get_logger()
 

@@ -36,9 +36,9 @@ _SLOT_OF: Final = {
     DEBT_EVENT_REASSESSED: "reassessment",
 }
 
-_told = counter("luxor_revenue_news_total", "News of consignments that revenue announced, by what is told", ("kind",))
+_published = counter("luxor_revenue_news_total", "Debt events that revenue published, by kind", ("kind",))
 for _each in (DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_REASSESSED):
-    _told.labels(DebtEvent.Name(_each).removeprefix("DEBT_EVENT_").lower())
+    _published.labels(DebtEvent.Name(_each).removeprefix("DEBT_EVENT_").lower())
 
 # Behind the start of the epoch, so that a restored store numbers nothing as it had before it was set back: readers go by the highest number.
 # In the order of MRNs, so that two transactions that tell of the same consignments wait in one order.
@@ -170,7 +170,7 @@ class DebtEvents:
 def _count(kinds: Sequence[int]) -> None:
     names: dict[int, str] = {number: name for name, number in DebtEvent.items()}
     for kind in kinds:
-        _told.labels(names[kind].removeprefix("DEBT_EVENT_").lower()).inc()
+        _published.labels(names[kind].removeprefix("DEBT_EVENT_").lower()).inc()
 
 
 async def scan(

@@ -37,19 +37,19 @@ FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
 LAST_DAY: Final = day_of_date(date(2100, 1, 1))
 
 _assessed = counter("luxor_risk_assessed_total", "Consignments assessed, by lane", ("lane",))
-_repeated = counter("luxor_risk_repeated_total", "Consignments that had been assessed before and got that answer again")
+_repeated = counter(
+    "luxor_risk_repeated_total", "Consignments that had been assessed before and got their first answer again"
+)
 _selected = counter(
-    "luxor_risk_selected_total", "Consignments assessed for clearance, by why they are in their lane", ("cause",)
+    "luxor_risk_selected_total", "Consignments assessed for clearance, by cause of their lane", ("cause",)
 )
-_unjudged = counter(
-    "luxor_risk_unjudged_total", "Rules that could not be judged for a consignment, since a value is absent"
-)
+_unjudged = counter("luxor_risk_unjudged_total", "Rules without a result for a consignment, because a value is absent")
 _shadow = counter(
     "luxor_risk_shadow_hits_total",
-    "Consignments that a rule or typology in shadow holds for, without effect",
+    "Consignments that a rule or typology in shadow applies to, without effect",
     ("rule",),
 )
-_checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were asked about, by verdict", ("outcome",))
+_checked = counter("luxor_risk_goods_checked_total", "Checked lines of goods, by verdict", ("outcome",))
 #: What is told of each cause; nothing selects a green consignment.
 _CAUSES: Final = {
     "nothing" if number == 0 else name.removeprefix("SELECTION_CAUSE_").lower(): number

@@ -8,9 +8,7 @@ from libs.telemetry import counter, get_logger
 from services.risk.store.identities import person_of
 from services.risk.store.rule_sets import RuleSetState, RuleSetStore, StoredRuleSet
 
-_changes = counter(
-    "luxor_risk_rule_set_changes_total", "Changes of the rule sets that are kept, by what was done", ("act",)
-)
+_changes = counter("luxor_risk_rule_set_changes_total", "Changes of the stored rule sets, by kind", ("act",))
 _log = get_logger()
 
 

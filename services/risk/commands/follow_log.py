@@ -39,20 +39,20 @@ SNAPSHOT_SECONDS: Final = 900.0
 RETRY_SECONDS: Final = 1.0
 SECRET: Final = "risk"  # noqa: S105  # the name of one
 _MICROS_PER_MINUTE: Final = 60_000_000
-_bytes = gauge("luxor_risk_history_bytes", "Memory of the arrays that history is kept in")
+_bytes = gauge("luxor_risk_history_bytes", "Memory of the arrays of history")
 _evicted = counter(
-    "luxor_risk_history_evicted_total", "What left history before its time for want of room, by kind", ("kind",)
+    "luxor_risk_history_evicted_total", "Entries that left history early because it was full, by kind", ("kind",)
 )
 _late = counter(
     "luxor_risk_history_late_total",
-    "Batches of this replica's own that count only once the log brings them, since too many wait for it",
+    "Own batches of this replica that count only when they come through the log, because too many wait for it",
 )
 _behind = gauge(
     "luxor_risk_history_read_timestamp_seconds", "When this replica last read risk's log of assessments to its end"
 )
-_read = gauge("luxor_risk_history_read", "1 while this replica has read risk's log and so may assess")
+_read = gauge("luxor_risk_history_read", "1 while this replica has read risk's log and may assess")
 _unreadable = counter(
-    "luxor_risk_history_unreadable_total", "Rows of risk's log that could not be taken in and are missing from history"
+    "luxor_risk_history_unreadable_total", "Rows of risk's log that cannot be read and are missing from history"
 )
 _foreign = counter(
     "luxor_risk_history_foreign_total",
@@ -60,7 +60,7 @@ _foreign = counter(
 )
 _rebuilt = counter(
     "luxor_risk_history_rebuilt_total",
-    "How often history was begun anew since the store's log is not the one that was read",
+    "Times that history was read again from the beginning, because the store has another log than the one that was read",
 )
 _log = get_logger()
 

@@ -27,11 +27,9 @@ _refused = gauge(
     "1 while the newest files of a list are refused, so that an older version of it is in force",
     ("list",),
 )
-_entries = gauge(
-    "luxor_risk_list_entries", "Entries in force of each list that parties are screened against", ("list",)
-)
+_entries = gauge("luxor_risk_list_entries", "Active entries of each list that parties are screened against", ("list",))
 _sample = gauge(
-    "luxor_risk_sample_list", "1 while a list in force is a sample of invented names, which stops no real party"
+    "luxor_risk_sample_list", "1 while an active list is a sample of invented names, which stops no real party"
 )
 _log = get_logger()
 

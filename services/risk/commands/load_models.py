@@ -29,13 +29,13 @@ ROLES: Final = {CHAMPION: "champion", CHALLENGER: "challenger"}
 _active = gauge("luxor_risk_model_in_force", "1 while a model scores in a role: champion or challenger", ("role",))
 _refused = gauge(
     "luxor_risk_model_refused",
-    "1 while this replica cannot read the model of a role, so that the one before or none is in force",
+    "1 while this replica cannot read the model of a role; it continues with the earlier one or none",
     ("role",),
 )
 _drift = gauge(
     "luxor_risk_model_drift_psi",
-    "How far the last 24 hours have moved from what the champion was trained on, as population stability index: of its score, and the most of "
-    "its columns; absent while too little was scored",
+    "Population stability index of the last 24 hours against the data that the champion was trained on: of its score, and the largest of its "
+    "columns; absent while too little was scored",
     ("what",),
 )
 _log = get_logger()

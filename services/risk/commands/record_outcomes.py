@@ -20,8 +20,8 @@ from services.risk.store.outcomes import AssessedPlace, Filing, OutcomeStore
 _KINDS: Final = ("new", "corrected", "known", "unassessed")
 _outcomes = counter(
     "luxor_risk_outcomes_total",
-    "Results of inspections that clearance told, by what became of them; unassessed: kept, but the filing is not stored any more, "
-    "so history cannot count it",
+    "Results of inspections from clearance's feed, by result; unassessed: stored, but history cannot count it because the filing is no longer "
+    "stored",
     ("outcome",),
 )
 for _each in _KINDS:

@@ -44,16 +44,16 @@ PREPARED_MAX: Final = 32
 _screened = counter("luxor_risk_rescreened_total", "Consignments screened again since a list changed")
 _hits = counter(
     "luxor_risk_rescreening_hits_total",
-    "Hits found by screening again and announced to clearance, by the lane they advise",
+    "Screening matches that a rescreening found and published to clearance, by recommended lane",
     ("lane",),
 )
 _cleared = counter(
     "luxor_risk_rescreening_cleared_total",
-    "Consignments of which a hit was cleared by a pair, as announced to clearance",
+    "Consignments with a match that a cleared pair removed, as published to clearance",
 )
 _unreadable = counter(
     "luxor_risk_rescreening_unreadable_total",
-    "Stored batches that could not be read, so that they are not screened again",
+    "Stored batches that cannot be read and are not screened again",
 )
 _log = get_logger()
 

@@ -31,7 +31,7 @@ has not taken it yet. After that the list was set back, and what the older one h
 
 _left = gauge(
     "luxor_risk_rescreening_batches_left",
-    "Batches whose parties were screened against other versions of lists than are in force, and wait to be screened again",
+    "Batches that were screened against other versions of lists than the active ones and wait to be screened again",
 )
 _log = get_logger()
 

@@ -13,7 +13,7 @@ from services.statistics.commands.count import Count
 from services.statistics.counting.cells import only_counted
 from services.statistics.store.cells import Store
 
-_counted = counter("luxor_statistics_states_total", "States of consignments by what became of them", ("outcome",))
+_counted = counter("luxor_statistics_states_total", "States of consignments by result", ("outcome",))
 
 
 class Intake:

@@ -92,7 +92,7 @@ update share_holder set state = 1 where mrn = any($1::text[]) and state = 0
 
 _shares = counter(
     "luxor_revenue_shares_total",
-    "Shares of sums over several consignments, by what was done: taken, confirmed by clearance, given back",
+    "Shares of aggregates, by change: taken, confirmed by clearance, freed",
     ("outcome",),
 )
 for _each in ("taken", "confirmed", "given_back"):

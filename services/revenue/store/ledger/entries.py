@@ -26,7 +26,7 @@ MICROS_A_DAY: Final = 86_400_000_000
 PARTITIONED: Final = ("ledger_entry", "ledger_posting")
 """Tables whose days are made ahead; none of them is ever dropped."""
 
-_posted = counter("luxor_revenue_ledger_postings_total", "Postings that were booked, by kind of entry", ("kind",))
+_posted = counter("luxor_revenue_ledger_postings_total", "Postings, by kind of entry", ("kind",))
 _KINDS: Final[dict[int, str]] = {
     number: name.removeprefix("ENTRY_KIND_").lower() for name, number in pb.EntryKind.items() if number
 }

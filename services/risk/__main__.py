@@ -38,9 +38,18 @@ from services.risk.assessment.assessment import ActiveVersions
 from services.risk.assessment.lane_selection import thresholds_in
 from services.risk.commands.assess import Assess
 from services.risk.commands.follow_log import LogFollower
+from services.risk.commands.housekeeping import (
+    purge_draws,
+    purge_models,
+    purge_outcomes,
+    purge_rule_sets,
+    purge_screening_matches,
+    sum_counts,
+)
 from services.risk.commands.load_lists import ListLoader
 from services.risk.commands.load_models import ModelLoader
 from services.risk.commands.load_rule_sets import RuleSetLoader
+from services.risk.commands.make_seeds import Seeds, maintain_seeds
 from services.risk.commands.record_outcomes import RecordOutcomes
 from services.risk.config import RiskConfig, read_secret
 from services.risk.feeds.inspections import InspectionFeed
@@ -54,12 +63,10 @@ from services.risk.screening.lists.party_list import ListRefused
 from services.risk.screening.parties import MatchLevels
 from services.risk.store.assessment_inputs import InputStore
 from services.risk.store.assessment_log import ASSESSMENT_DAYS, LOG_DAYS, AssessmentLogStore
-from services.risk.store.models import ModelStore, purge_models
-from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
-from services.risk.store.rule_sets import RuleSetStore, purge_rule_sets
-from services.risk.store.screening_matches import ScreeningMatchSnapshot, ScreeningMatchStore, purge_screening_matches
-from services.risk.store.seeds import SeedStore, maintain_seeds
-from services.risk.store.selection import purge_draws, sum_counts
+from services.risk.store.models import ModelStore
+from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore
+from services.risk.store.rule_sets import RuleSetStore
+from services.risk.store.screening_matches import ScreeningMatchSnapshot, ScreeningMatchStore
 
 OUTCOMES = "risk/outcomes"
 """Health name of the work of learning what inspections found: it is taken from clearance's feed."""
@@ -101,7 +108,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.before_serving.append(follower.follow)
     start.missing.append(follower.missing)
-    seeds = SeedStore(start.database)
+    seeds = Seeds(start.database)
 
     def active() -> ActiveVersions:
         rules = rule_sets.active

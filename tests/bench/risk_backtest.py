@@ -32,6 +32,7 @@ from luxor.risk.v1.backtests_pb2 import BacktestPlan, BacktestResult  # noqa: E4
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE  # noqa: E402
 from services.risk.assessment.assessment import ActiveVersions, assess_batch  # noqa: E402
 from services.risk.backtest.rule_trial import RuleTrial  # noqa: E402
+from services.risk.commands.assess import settle  # noqa: E402
 from services.risk.commands.follow_log import LogFollower  # noqa: E402
 from services.risk.commands.load_lists import ListLoader  # noqa: E402
 from services.risk.config import PROFILES  # noqa: E402
@@ -74,7 +75,7 @@ async def fill(database: Database, tables: list[Table], copies: int, directory: 
         known = await store.prior_state(table)
         content = table.encode(ConsignmentColumns).SerializeToString()
         assessed = assess_batch(in_force, table, PURPOSE_CLEARANCE, known, past, content=content)
-        _, _, place = await store.settle(table, PURPOSE_CLEARANCE, assessed.table, assessed)
+        _, _, place = await settle(store, table, PURPOSE_CLEARANCE, assessed.table, assessed)
         memory.committed(place, assessed.kept)
         mrns = table.strings("mrn").tolist()[::INSPECTED_OF]
         places = await outcomes.places([(mrn, 1) for mrn in mrns])

@@ -9,6 +9,7 @@ from typing import Any
 from libs.columns import Table
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import Assessment, assess_batch
+from services.risk.commands.assess import settle
 from services.risk.commands.follow_log import LogFollower
 from services.risk.history import KeyKind
 from services.risk.store.assessment_log import AssessmentLogStore
@@ -30,7 +31,7 @@ class Replica:
         past = await self.memory.replica_state()
         known = await self.store.prior_state(rows)
         assessed = assess_batch(in_force(), rows, purpose, known, past)
-        answer, _, place = await self.store.settle(rows, purpose, assessed.table, assessed)
+        answer, _, place = await settle(self.store, rows, purpose, assessed.table, assessed)
         self.memory.committed(place, assessed.kept)
         return answer
 

@@ -25,11 +25,11 @@ from services.risk.api.rule_messages import active_rule_set
 from services.risk.api.seeds import END, PAGE_DEFAULT, PAGE_MAX, seeds_page
 from services.risk.assessment.assessment import ActiveVersions
 from services.risk.commands.assess import Assess, UnreadableBatch
+from services.risk.commands.make_seeds import Seeds
 from services.risk.screening.parties import versions_of
 from services.risk.selection import commitment
 from services.risk.store.assessment_log import AssessmentLogStore
 from services.risk.store.screening_matches import ScreeningMatchStore
-from services.risk.store.seeds import SeedStore
 
 ROWS_MAX: Final = 2_000
 SECONDS_PER_DAY: Final = 86_400
@@ -65,7 +65,7 @@ class RiskService(RiskServiceServicer):
         assess: Assess,
         store: AssessmentLogStore,
         active: Callable[[], ActiveVersions],
-        seeds: SeedStore,
+        seeds: Seeds,
         matches: ScreeningMatchStore,
         *,
         seeds_published_after_days: int,
@@ -80,7 +80,7 @@ class RiskService(RiskServiceServicer):
         self._seeds = seeds
         self._matches = matches
         self._seeds_told_after_days = seeds_published_after_days
-        self._pages = PageTokens(seeds.database)
+        self._pages = PageTokens(seeds.store.database)
 
     async def AssessConsignments(
         self, request: pb.AssessConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -146,7 +146,7 @@ class RiskService(RiskServiceServicer):
         rows = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
         # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
         await self._seeds.made_ahead()
-        found = await self._seeds.page(before, rows + 1)
+        found = await self._seeds.store.page(before, rows + 1)
         token = await self._pages.token(request, found[rows - 1].day) if len(found) > rows else ""
         return seeds_page(found[:rows], self._seeds_told_after_days, token)
 

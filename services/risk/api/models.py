@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
 import grpc.aio
@@ -18,10 +17,10 @@ from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import Answer, once, page_size_of, recalled
 from libs.store.database import Transaction
-from libs.telemetry import get_logger
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
+from services.risk.commands.change_model import Change, change, propose
 from services.risk.commands.load_models import ModelLoader
 from services.risk.inspections.inclusion import weights_of
 from services.risk.inspections.violations import ConsignmentGroup, FoundGroup, NoEstimate, violations_of
@@ -53,8 +52,6 @@ COMPARED_DAYS_MAX: Final = 90
 DAYS_MAX: Final = 100_000
 NAME_CHARACTERS_MAX: Final = 40
 
-_log = get_logger()
-
 
 class ModelService(ModelServiceServicer):
     """Proposes, trains, compares and activates models."""
@@ -85,13 +82,14 @@ class ModelService(ModelServiceServicer):
             raise Refusal("MODEL_FILE_REFUSED", path="content", why=str(error)) from None
         told = write_summary(summary_of(model, len(request.content)))
         by = str(call.current().identity)
-        await self._write(model.version, request.content)
 
-        async def work(tx: Transaction) -> pb.ProposeModelResponse:
-            kept = await self._store.add(tx, model.version, told, request.note, by)
-            return pb.ProposeModelResponse(model=message_of(kept))
+        def answer(model: StoredModel) -> pb.ProposeModelResponse:
+            return pb.ProposeModelResponse(model=message_of(model))
 
-        return await self._once(pb.ProposeModelResponse, request, work)
+        try:
+            return await propose(self._store, request, model.version, told, by, answer)
+        except TooManyModels:
+            raise Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX) from None
 
     async def TrainModel(
         self, request: pb.TrainModelRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -209,18 +207,13 @@ class ModelService(ModelServiceServicer):
         self,
         kind: type[Answer],
         request: pb.ChallengeModelRequest | pb.ActivateModelRequest | pb.RetireModelRequest,
-        change: Callable[[Transaction, str, str], Awaitable[StoredModel]],
+        move: Change,
     ) -> Answer:
-        by = str(call.current().identity)
-
-        async def work(tx: Transaction) -> Answer:
-            moved = await change(tx, request.version, by)
-            told = partial(_log.info, "MODEL_MOVED", version=moved.version, state=moved.state.name, by=by)
-            tx.after_commit(told)
-            return kind(model=message_of(moved))
+        def changed(model: StoredModel) -> Answer:
+            return kind(model=message_of(model))
 
         try:
-            answer = await self._once(kind, request, work)
+            answer = await change(self._store, kind, request, move, str(call.current().identity), changed)
         except ModelUnknown:
             raise Refusal("MODEL_UNKNOWN", path="version", value=request.version) from None
         except SecondPersonNeeded as error:
@@ -230,18 +223,6 @@ class ModelService(ModelServiceServicer):
             raise Refusal("MODEL_STATE_WRONG", path="version", value=request.version, state=state) from None
         await self._active.look()
         return answer
-
-    async def _write(self, version: str, content: bytes) -> None:
-        """Write a file where there is room for its model, or it is kept already."""
-        try:
-            await self._store.get(version)
-        except ModelUnknown:
-            async with self._store.database.connection() as reader:
-                try:
-                    await self._store.check_room(reader)
-                except TooManyModels:
-                    raise Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX) from None
-        await self._store.write(version, content)
 
     async def _once(self, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc.aio
@@ -10,8 +11,7 @@ import grpc.aio
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import Answer, check_request_id, once, page_size_of, recalled
-from libs.store.database import Transaction
+from libs.server.requests import check_request_id, page_size_of, recalled
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceServicer
 from services.risk.api.rule_set_messages import (
@@ -37,7 +37,7 @@ from services.risk.commands.check_rule_set import CheckRuleSet
 from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.rules.validation_errors import RuleSetError
 from services.risk.store.assessment_inputs import InputStore
-from services.risk.store.rule_sets import DRAFTS_MAX, RuleSetStore, TooManyDrafts
+from services.risk.store.rule_sets import DRAFTS_MAX, RuleSetStore, StoredRuleSet, TooManyDrafts
 
 NOTE_CHARACTERS_MAX: Final = 512
 PAGE_DEFAULT: Final = 50
@@ -83,14 +83,11 @@ class RuleSetService(RuleSetServiceServicer):
         report = report_message(rule_set, found)
         identity = call.current().identity
 
-        async def work(tx: Transaction) -> pb.ProposeRuleSetResponse:
-            content = request.set.SerializeToString(deterministic=True)
-            told = report.SerializeToString(deterministic=True)
-            kept = await propose(tx, self._store, rule_set.version, content, told, request.note, identity)
-            return pb.ProposeRuleSetResponse(rule_set=rule_set_message(kept), report=report)
+        def answer(stored: StoredRuleSet) -> pb.ProposeRuleSetResponse:
+            return pb.ProposeRuleSetResponse(rule_set=rule_set_message(stored), report=report)
 
         try:
-            return await once(self._store.database, pb.ProposeRuleSetResponse, request, work)
+            return await propose(self._store, request, rule_set.version, report, identity, answer)
         except RuleSetKnown as error:
             state = state_name(error.rule_set)
             raise Refusal("RULE_SET_KNOWN", path="set", value=error.rule_set.version, state=state) from None
@@ -113,13 +110,13 @@ class RuleSetService(RuleSetServiceServicer):
                 raise refusal_of(error) from None
         identity = call.current().identity
 
-        async def work(tx: Transaction) -> pb.ActivateRuleSetResponse:
-            kept, replaced = await activate(tx, self._store, request.version, identity)
-            return pb.ActivateRuleSetResponse(rule_set=rule_set_message(kept), replaced=replaced)
+        def answer(stored: StoredRuleSet, replaced: str) -> pb.ActivateRuleSetResponse:
+            return pb.ActivateRuleSetResponse(rule_set=rule_set_message(stored), replaced=replaced)
 
-        answer = await self._change(pb.ActivateRuleSetResponse, request, work)
+        with _refusals(request.version):
+            response = await activate(self._store, request, identity, answer)
         await self._rule_sets.look()
-        return answer
+        return response
 
     async def RetireRuleSet(
         self, request: pb.RetireRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -127,11 +124,11 @@ class RuleSetService(RuleSetServiceServicer):
         """Withdraw a draft, once per request."""
         identity = call.current().identity
 
-        async def work(tx: Transaction) -> pb.RetireRuleSetResponse:
-            kept = await retire(tx, self._store, request.version, identity)
-            return pb.RetireRuleSetResponse(rule_set=rule_set_message(kept))
+        def answer(stored: StoredRuleSet) -> pb.RetireRuleSetResponse:
+            return pb.RetireRuleSetResponse(rule_set=rule_set_message(stored))
 
-        return await self._change(pb.RetireRuleSetResponse, request, work)
+        with _refusals(request.version):
+            return await retire(self._store, request, identity, answer)
 
     async def ListRuleSets(
         self, request: pb.ListRuleSetsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -162,19 +159,16 @@ class RuleSetService(RuleSetServiceServicer):
             report=pb.RuleSetReport.FromString(report),
         )
 
-    async def _change(
-        self,
-        kind: type[Answer],
-        request: pb.ActivateRuleSetRequest | pb.RetireRuleSetRequest,
-        work: Callable[[Transaction], Awaitable[Answer]],
-    ) -> Answer:
-        """Change the state of a set, once per request. Raises Refusal."""
-        try:
-            return await once(self._store.database, kind, request, work)
-        except RuleSetUnknown:
-            raise Refusal("RULE_SET_UNKNOWN", path="version", value=request.version) from None
-        except OwnRuleSet:
-            raise Refusal("RULE_SET_OWN", path="version", value=request.version) from None
-        except InvalidRuleSetState as error:
-            state = state_name(error.rule_set)
-            raise Refusal("RULE_SET_STATE_WRONG", path="version", value=request.version, state=state) from None
+
+@contextmanager
+def _refusals(version: str) -> Iterator[None]:
+    """Refuse a change of a set's state for the reason that the command gives."""
+    try:
+        yield
+    except RuleSetUnknown:
+        raise Refusal("RULE_SET_UNKNOWN", path="version", value=version) from None
+    except OwnRuleSet:
+        raise Refusal("RULE_SET_OWN", path="version", value=version) from None
+    except InvalidRuleSetState as error:
+        state = state_name(error.rule_set)
+        raise Refusal("RULE_SET_STATE_WRONG", path="version", value=version, state=state) from None

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
-from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from libs.store.tables.assessments import first_answers
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.risk.assessment.assessment import ActiveVersions, Assessment, assess_batch, begin_findings
 from services.risk.assessment.lane_selection import days_of_seeds
 from services.risk.assessment.prior_state import ReplicaState
 from services.risk.commands.follow_log import LogFollower
+from services.risk.commands.make_seeds import Seeds
 from services.risk.learning.model.opinion import Opinion
-from services.risk.store.assessment_log import AssessmentLogStore
-from services.risk.store.seeds import SeedStore
+from services.risk.store.assessment_log import AssessedBatch, AssessmentLogStore, LogEntry, Place
 
 _NO_ROWS: Final = np.zeros(0, np.intp)
 
@@ -47,7 +49,7 @@ class Assess:
         store: AssessmentLogStore,
         follower: LogFollower,
         active: Callable[[], ActiveVersions],
-        seeds: SeedStore,
+        seeds: Seeds,
         *,
         scored: Callable[[Opinion | None], None] = lambda _: None,
     ) -> None:
@@ -72,7 +74,7 @@ class Assess:
         assessed.count(replica_state.allotments)
         fresh = _NO_ROWS
         try:
-            answer, fresh, place = await self._store.settle(consignments, purpose, assessed.table, assessed)
+            answer, fresh, place = await settle(self._store, consignments, purpose, assessed.table, assessed)
         finally:
             # What was not stored, or had an answer already, has drawn nothing.
             assessed.give_back(replica_state.allotments, fresh)
@@ -99,3 +101,17 @@ class Assess:
         # Meanwhile history may have been begun anew, and would know nothing now.
         replica_state = await self._follower.replica_state()
         return replica_state, assess_batch(active, consignments, purpose, prior_state, replica_state, seen, content())
+
+
+async def settle(
+    store: AssessmentLogStore, consignments: Table, purpose: int, assessments: Table, entry: LogEntry | None = None
+) -> tuple[Table, npt.NDArray[np.intp], Place | None]:
+    """Store assessments of what was not assessed before, and what they leave in the log, in one transaction.
+
+    Return for each row the first answer, which rows are new, and their place in the log. `consignments` has the
+    columns mrn and version, `assessments` is aligned with it.
+    """
+    batch = AssessedBatch.pack(consignments, purpose, assessments, entry)
+    async with store.database.transaction() as tx:
+        settled, place = await store.settle(tx, batch)
+    return first_answers(settled, assessments, AssessmentColumns), np.flatnonzero(settled.fresh), place

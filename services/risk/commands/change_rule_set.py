@@ -1,10 +1,14 @@
-"""The life of a rule set: proposed as a draft, activated by a second person, retired. Each change is one transaction of its caller."""
+"""The life of a rule set: proposed as a draft, activated by a second person, retired. Each change is one transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from libs.server.identity import Identity
+from libs.server.requests import once
 from libs.store.database import Transaction
 from libs.telemetry import counter, get_logger
+from luxor.risk.v1 import rule_sets_pb2 as pb
 from services.risk.store.identities import person_of
 from services.risk.store.rule_sets import RuleSetState, RuleSetStore, StoredRuleSet
 
@@ -37,40 +41,69 @@ class InvalidRuleSetState(Exception):  # an answer
 
 
 async def propose(
-    tx: Transaction, store: RuleSetStore, version: str, content: bytes, report: bytes, note: str, identity: Identity
-) -> StoredRuleSet:
-    """Store a set as a draft. Raises RuleSetKnown and TooManyDrafts."""
-    known = await store.lock(tx, version)
-    if known is not None:
-        raise RuleSetKnown(known)
-    kept = await store.add(tx, version, content, report, note, str(identity))
-    tx.after_commit(lambda: _note("proposed", kept, identity))
-    return kept
+    store: RuleSetStore,
+    request: pb.ProposeRuleSetRequest,
+    version: str,
+    report: pb.RuleSetReport,
+    identity: Identity,
+    answer: Callable[[StoredRuleSet], pb.ProposeRuleSetResponse],
+) -> pb.ProposeRuleSetResponse:
+    """Store a set as a draft, once per request. Raises RuleSetKnown, TooManyDrafts, and Refusal."""
+    content = request.set.SerializeToString(deterministic=True)
+
+    async def work(tx: Transaction) -> pb.ProposeRuleSetResponse:
+        known = await store.lock(tx, version)
+        if known is not None:
+            raise RuleSetKnown(known)
+        stored = report.SerializeToString(deterministic=True)
+        kept = await store.add(tx, version, content, stored, request.note, str(identity))
+        tx.after_commit(lambda: _note("proposed", kept, identity))
+        return answer(kept)
+
+    return await once(store.database, pb.ProposeRuleSetResponse, request, work)
 
 
-async def activate(tx: Transaction, store: RuleSetStore, version: str, identity: Identity) -> tuple[StoredRuleSet, str]:
-    """Put a set into force that another person proposed; gives the version that it replaces too.
+async def activate(
+    store: RuleSetStore,
+    request: pb.ActivateRuleSetRequest,
+    identity: Identity,
+    answer: Callable[[StoredRuleSet, str], pb.ActivateRuleSetResponse],
+) -> pb.ActivateRuleSetResponse:
+    """Put a set into force that another person proposed, once per request; `answer` gets the version that it replaces too.
 
-    Raises RuleSetUnknown, OwnRuleSet and InvalidRuleSetState.
+    Raises RuleSetUnknown, OwnRuleSet, InvalidRuleSetState, and Refusal.
     """
-    known = await _known(tx, store, version)
-    if person_of(known.proposed_by) == identity.id:
-        raise OwnRuleSet
-    if known.state is RuleSetState.ACTIVE or (known.state is RuleSetState.RETIRED and known.activated_by is None):
-        raise InvalidRuleSetState(known)
-    kept, replaced = await store.activate(tx, version, str(identity))
-    tx.after_commit(lambda: _note("activated", kept, identity))
-    return kept, replaced
+
+    async def work(tx: Transaction) -> pb.ActivateRuleSetResponse:
+        known = await _known(tx, store, request.version)
+        if person_of(known.proposed_by) == identity.id:
+            raise OwnRuleSet
+        if known.state is RuleSetState.ACTIVE or (known.state is RuleSetState.RETIRED and known.activated_by is None):
+            raise InvalidRuleSetState(known)
+        kept, replaced = await store.activate(tx, request.version, str(identity))
+        tx.after_commit(lambda: _note("activated", kept, identity))
+        return answer(kept, replaced)
+
+    return await once(store.database, pb.ActivateRuleSetResponse, request, work)
 
 
-async def retire(tx: Transaction, store: RuleSetStore, version: str, identity: Identity) -> StoredRuleSet:
-    """Withdraw a draft. Raises RuleSetUnknown and InvalidRuleSetState."""
-    known = await _known(tx, store, version)
-    if known.state is not RuleSetState.DRAFT:
-        raise InvalidRuleSetState(known)
-    kept = await store.retire(tx, version, str(identity))
-    tx.after_commit(lambda: _note("retired", kept, identity))
-    return kept
+async def retire(
+    store: RuleSetStore,
+    request: pb.RetireRuleSetRequest,
+    identity: Identity,
+    answer: Callable[[StoredRuleSet], pb.RetireRuleSetResponse],
+) -> pb.RetireRuleSetResponse:
+    """Withdraw a draft, once per request. Raises RuleSetUnknown, InvalidRuleSetState, and Refusal."""
+
+    async def work(tx: Transaction) -> pb.RetireRuleSetResponse:
+        known = await _known(tx, store, request.version)
+        if known.state is not RuleSetState.DRAFT:
+            raise InvalidRuleSetState(known)
+        kept = await store.retire(tx, request.version, str(identity))
+        tx.after_commit(lambda: _note("retired", kept, identity))
+        return answer(kept)
+
+    return await once(store.database, pb.RetireRuleSetResponse, request, work)
 
 
 async def _known(tx: Transaction, store: RuleSetStore, version: str) -> StoredRuleSet:

@@ -236,7 +236,9 @@ class LogFollower:
         return state
 
     async def _raise_epoch(self) -> None:
-        if await self._store.raise_epoch_if_numbers_went_back(self._after):
+        async with self._store.database.transaction() as tx:
+            is_raised = await self._store.raise_epoch_if_numbers_went_back(tx, self._after)
+        if is_raised:
             _log.warning("HISTORY_EPOCH_RAISED", why="transaction numbers went back; was the database restored?")
 
     def _apply(self, replica_state: ReplicaState, row: Logged) -> None:

@@ -6,7 +6,7 @@ The matches of some batches and the note that these are screened are one transac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from libs.columns import Table
 from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
 from libs.store.tables.inputs import BatchPlace
+from libs.store.tables.leases import hold_lease
 from libs.telemetry import counter, get_logger
 from luxor.common.v1.common_pb2 import LANE_RED
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
@@ -34,8 +35,9 @@ from services.risk.screening.new_matches import (
 )
 from services.risk.screening.parties import MatchLevels, lower_than, party_names
 from services.risk.store.assessment_inputs import StoredBatch
-from services.risk.store.screening_matches import NewMatches, ScreeningMatchStore
+from services.risk.store.screening_matches import Announcement, NewMatches, ScreeningMatchStore
 
+LEASE: Final = "rescreening"
 SLICE_FILINGS: Final = 500
 """Filings hit in a slice after which it takes no further batch: its transaction must not hold the feeds' horizon for long."""
 PREPARED_MAX: Final = 32
@@ -87,8 +89,13 @@ class Rescreen:
         hits, done = await self._slice(batches, state)
         if not done:
             return 0, 0
-        await self._store.write(token, done, lists, state.versions, self._levels.hit, hits)
+        await write_matches(self._store, token, done, lists, state.versions, self._levels.hit, hits)
         return _count(done, hits)
+
+    async def note_lists(self, lists: str, *, are_new: bool) -> None:
+        """Note that lists are in force; those that have come into force are the newest from now on."""
+        async with self._store.database.transaction() as tx:
+            await self._store.lists_seen(tx, lists, are_new=are_new)
 
     async def _slice(
         self, batches: list[StoredBatch], state: ActiveLists
@@ -182,6 +189,32 @@ class Rescreen:
                 coming = dict.fromkeys((version.source for version in state.index.versions), None)
             again = self._again[screened] = await asyncio.to_thread(ChangedEntries, state.index, coming)
         return again
+
+
+async def write_matches(
+    store: ScreeningMatchStore,
+    token: int,
+    batches: Sequence[StoredBatch],
+    by: str,
+    lists: str,
+    threshold: int,
+    matches: Sequence[NewMatches],
+) -> None:
+    """Announce and store the matches of a slice with `lists`, and mark its batches as screened `by` them, all or nothing.
+
+    Raises LeaseLost, and SliceTaken where a batch is no more as it was read.
+    """
+    matches = [each for each in matches if each.mrns]
+    # All that takes time is done before the transaction begins.
+    announcement = None
+    if matches:
+        now = await store.database.now()
+        announcement = await asyncio.to_thread(Announcement.of, matches, lists, threshold, now)
+    async with store.database.transaction() as tx:
+        await hold_lease(tx, LEASE, token)
+        await store.move(tx, batches, by)
+        if announcement is not None:
+            await store.announce(tx, announcement)
 
 
 def _count(batches: list[StoredBatch], hits: list[NewMatches]) -> tuple[int, int]:

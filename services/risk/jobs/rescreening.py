@@ -17,13 +17,14 @@ from libs.columns import Table
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import Look
-from libs.store.tables.leases import LeaseLost
+from libs.store.tables.leases import LeaseLost, release_lease, try_lease
 from libs.telemetry import gauge, get_logger
 from services.risk.commands.load_lists import ActiveLists
-from services.risk.commands.rescreen import ANY_SCORE, Rescreen, Thresholds
+from services.risk.commands.rescreen import ANY_SCORE, LEASE, Rescreen, Thresholds
 from services.risk.screening.parties import LEVELS, MatchLevels, screened_by
 from services.risk.store.screening_matches import ScreeningMatchStore, SliceTaken
 
+LEASE_SECONDS: Final = 30.0
 SLICE_BATCHES: Final = 4
 AHEAD_SECONDS: Final = 900.0
 """For so long a batch is left alone that was screened against a list published later than the one in force here: this replica
@@ -109,7 +110,8 @@ class Rescreening:
             return False
         if not ready:
             return True
-        token = await self._store.lease(self._replica)
+        async with self._store.database.transaction() as tx:
+            token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
         if token is None:
             self._token = None
             return False
@@ -133,7 +135,7 @@ class Rescreening:
         if anew and known.other is not None and is_ahead(known.other, state):
             leads = False
         else:
-            await self._store.lists_seen(lists, anew=anew)
+            await self._rescreen.note_lists(lists, are_new=anew)
             self._last = lists
             leads = anew or known.other_number is None or known.other_number < (known.number or 0)
         newer = None if leads else known.other
@@ -159,7 +161,8 @@ class Rescreening:
             return
         _log.info("RESCREENING_ENDED", lists=self._lists().versions, consignments=self._done, hit=self._found)
         try:
-            await self._store.release(token)
+            async with self._store.database.transaction() as tx:
+                await release_lease(tx, LEASE, token)
         except StoreError as error:
             _log.warning("RESCREENING_POSTPONED", why=str(error))
 

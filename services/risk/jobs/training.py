@@ -13,6 +13,7 @@ from libs.store.database import Transaction
 from libs.store.tables.inputs import BatchPlace
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from services.risk.commands.change_model import write_file
 from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.config import RiskConfig
 from services.risk.elements.stored_inputs import Input
@@ -85,7 +86,7 @@ async def run(running: Running) -> Finished:
     model = read_model(content, "the model just trained", TRAFFIC_COLUMNS)
     if len(content) > CONTENT_BYTES_MAX:
         raise JobRefused(f"the model has {len(content)} bytes, more than {CONTENT_BYTES_MAX}; take fewer days")
-    await models.write(model.version, content)
+    await write_file(models, model.version, content)
     told = write_summary(summary_of(model, len(content)))
 
     async def keep(tx: Transaction) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
+from libs.columns.arrays import IntArray
 from libs.store.database import Database, Transaction
-from libs.store.tables.assessments import AssessmentLog, first_answers
+from libs.store.tables.assessments import AssessmentLog, Settled
 from libs.store.tables.schema import TODAY
 from libs.store.tables.secrets import deployment_secret
 from libs.telemetry import traceparent
@@ -188,11 +189,33 @@ class _Left:
         return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.chances(fresh), entry.stored_input(fresh))
 
 
+@dataclass(frozen=True, slots=True)
+class AssessedBatch:
+    """A batch as it is to be stored, packed before its transaction."""
+
+    mrns: list[str]
+    versions: IntArray
+    purpose: int
+    payload: bytes
+    """The assessments, serialised."""
+    entry: LogEntry | None
+    left: _Left | None
+    """What the batch leaves where all of it is new, as it is as a rule."""
+
+    @classmethod
+    def pack(cls, consignments: Table, purpose: int, assessments: Table, entry: LogEntry | None) -> AssessedBatch:
+        """Pack assessments; `consignments` has the columns mrn and version, and `assessments` is aligned with it."""
+        mrns = consignments.strings("mrn").tolist()
+        left = None if entry is None else _Left.of(entry, np.arange(len(mrns)))
+        payload = assessments.encode(AssessmentColumns).SerializeToString()
+        return cls(mrns, consignments.ints("version").values, purpose, payload, entry, left)
+
+
 class AssessmentLogStore:
     """Risk's own database."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._log = AssessmentLog()
 
     async def ask(self, consignments: Table) -> asyncio.Task[PriorState]:
@@ -215,7 +238,7 @@ class AssessmentLogStore:
         """What was assessed before of a batch (columns mrn and version), and what time it is; sets `sent` on the way."""
         mrns = consignments.strings("mrn")
         texts = mrns.tolist()
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             if sent is not None:
                 # The driver writes before it first waits, and the loop flushes what was written before its next turn.
                 asyncio.get_running_loop().call_soon(sent.set)
@@ -230,35 +253,26 @@ class AssessmentLogStore:
         at_clearance[cleared] = False
         return PriorState(row["now"], new, at_clearance, drawn)
 
-    async def settle(
-        self, consignments: Table, purpose: int, assessments: Table, entry: LogEntry | None = None
-    ) -> tuple[Table, npt.NDArray[np.intp], Place | None]:
-        """Keep assessments of what was not assessed before, and what they leave in the log.
+    async def settle(self, tx: Transaction, batch: AssessedBatch) -> tuple[Settled, Place | None]:
+        """Store assessments of what was not assessed before, and what they leave in the log.
 
-        Gives for each row the first answer, which rows are new, and their place in the log. `consignments` has the
-        columns mrn and version, `assessments` is aligned with it.
+        Return the first answer of each row, and the place of the new ones in the log; None where it has none of them.
         """
-        mrns = consignments.strings("mrn").tolist()
-        versions = consignments.ints("version").values
-        payload = assessments.encode(AssessmentColumns).SerializeToString()
-        trace = traceparent()
-        place = None
-        # All is new, as a rule, so what that leaves is packed before the transaction begins.
-        every = np.arange(len(mrns))
-        left = None if entry is None else _Left.of(entry, every)
-        async with self._database.transaction() as tx:
-            settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=trace)
-            fresh = np.flatnonzero(settled.fresh)
-            if entry is not None and left is not None and len(fresh):
-                left = left if len(fresh) == len(every) else _Left.of(entry, fresh)
-                place = await self._append(tx, left.packed)
-                await store_draws(tx, left.drawn)
-                assert settled.stored is not None
-                if left.chances is not None:
-                    await store_chances(tx, settled.stored, left.chances)
-                if left.input is not None:
-                    await add_input(tx, settled.stored, purpose, len(fresh), *left.input)
-        return first_answers(settled, assessments, AssessmentColumns), fresh, place
+        settled = await self._log.settle(
+            tx, batch.mrns, batch.versions, batch.purpose, batch.payload, trace=traceparent()
+        )
+        fresh = np.flatnonzero(settled.fresh)
+        if batch.entry is None or batch.left is None or not len(fresh):
+            return settled, None
+        left = batch.left if len(fresh) == len(batch.mrns) else _Left.of(batch.entry, fresh)
+        place = await self._append(tx, left.packed)
+        await store_draws(tx, left.drawn)
+        assert settled.stored is not None
+        if left.chances is not None:
+            await store_chances(tx, settled.stored, left.chances)
+        if left.input is not None:
+            await add_input(tx, settled.stored, batch.purpose, len(fresh), *left.input)
+        return settled, place
 
     async def _append(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:
         row = await tx.raw.fetchrow(_APPEND, *packed)
@@ -275,7 +289,7 @@ class AssessmentLogStore:
 
     async def answers(self, mrn: str) -> list[tuple[int, int, int, Table]]:
         """The answers given for a consignment: version, purpose, day, and a table of one row."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_KEPT, mrn)
         return [
             (
@@ -289,7 +303,7 @@ class AssessmentLogStore:
 
     async def log_state(self, read: Read) -> LogState:
         """Where the log stands now, for who has read it so far."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             row = await reader.raw.fetchrow(_STATE, read.day, read.place.epoch, read.place.xid, read.stamp)
         return LogState(row["epoch"], row["day"], row["began"], row["has_place"], row["went_back"])
 
@@ -302,7 +316,7 @@ class AssessmentLogStore:
         contents are left out.
         """
         place = after.place
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
                 _READ, since_day, place.epoch, place.xid, epoch, list(own), rows_max, after.day, after.stamp
             )
@@ -318,21 +332,19 @@ class AssessmentLogStore:
 
     async def newest(self) -> tuple[bytes, bytes] | None:
         """Record and outcomes of the row that was written last; None where the log is empty."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             row = await reader.raw.fetchrow(_NEWEST)
         return None if row is None else (row["record"], row["outcomes"])
 
-    async def raise_epoch_if_numbers_went_back(self, read: Read = START) -> bool:
+    async def raise_epoch_if_numbers_went_back(self, tx: Transaction, read: Read = START) -> bool:
         """Begin a new epoch where the log, or who has read it so far, has numbers that no transaction can have had yet."""
         went_back = _WENT_BACK.format(epoch=read.place.epoch, xid=read.place.xid)
-        async with self._database.transaction() as tx:
-            if not await tx.raw.fetchval(f"select {went_back}"):
-                return False
-            # Who is still to commit a row with the former epoch is awaited, so that nothing is added to it later on.
-            await tx.raw.execute("lock table assessed in share row exclusive mode")
-            raised = await tx.raw.fetchval(f"{_RAISE} having {went_back} returning epoch")
-        return raised is not None
+        if not await tx.raw.fetchval(f"select {went_back}"):
+            return False
+        # Who is still to commit a row with the former epoch is awaited, so that nothing is added to it later on.
+        await tx.raw.execute("lock table assessed in share row exclusive mode")
+        return await tx.raw.fetchval(f"{_RAISE} having {went_back} returning epoch") is not None
 
     async def secret(self, name: str) -> bytes:
         """A secret of the deployment, made when it is first asked for."""
-        return await deployment_secret(self._database, name)
+        return await deployment_secret(self.database, name)

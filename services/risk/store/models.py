@@ -7,7 +7,6 @@ from enum import IntEnum
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
-from libs.store.tables.housekeeping import Step
 from services.risk.store.identities import person_of
 
 MODELS_MAX: Final = 1_000
@@ -107,15 +106,14 @@ class ModelStore:
         if await reader.raw.fetchval("select count(*) from model") + coming >= MODELS_MAX:
             raise TooManyModels
 
-    async def write(self, version: str, content: bytes) -> None:
-        """Keep a model's file, in a transaction of its own; nobody sees it before the model is added."""
-        async with self.database.transaction() as tx:
-            await tx.raw.execute(
-                "insert into model_file (version, content) values ($1, $2) "
-                "on conflict (version) do update set written_at = clock_timestamp()",
-                version,
-                content,
-            )
+    async def write(self, tx: Transaction, version: str, content: bytes) -> None:
+        """Store a model's file; nobody sees it before the model is added."""
+        await tx.raw.execute(
+            "insert into model_file (version, content) values ($1, $2) "
+            "on conflict (version) do update set written_at = clock_timestamp()",
+            version,
+            content,
+        )
 
     async def add(self, tx: Transaction, version: str, told: bytes, note: str, by: str) -> StoredModel:
         """Keep a model, whose file is written, as a candidate; one that is kept stays as it is. Raises TooManyModels."""
@@ -241,23 +239,18 @@ async def _lock(tx: Transaction) -> None:
     await tx.raw.execute("lock table model in share row exclusive mode")
 
 
-def purge_models(days: int) -> Step:
-    """Make a step of housekeeping that forgets models that score no more since `days`, and those that never did.
+async def purge(tx: Transaction, days: int) -> None:
+    """Forget models that score no more since `days`, and those that never did."""
+    await tx.raw.execute(_PURGE, UNUSED_DAYS, WITHDRAWN_DAYS, days)
 
-    `days` is how long answers are kept: a model that one may name stays.
-    """
 
-    async def step(database: Database) -> None:
-        async with database.transaction() as tx:
-            await tx.raw.execute(_PURGE, UNUSED_DAYS, WITHDRAWN_DAYS, days + 1)
-        async with database.transaction() as tx:
-            await tx.raw.execute(
-                "delete from model_file kept where written_at < clock_timestamp() - make_interval(days => $1) "
-                "and not exists (select from model where model.version = kept.version)",
-                FILE_DAYS,
-            )
-
-    return step
+async def purge_files(tx: Transaction) -> None:
+    """Forget files whose model was not added, or was forgotten."""
+    await tx.raw.execute(
+        "delete from model_file kept where written_at < clock_timestamp() - make_interval(days => $1) "
+        "and not exists (select from model where model.version = kept.version)",
+        FILE_DAYS,
+    )
 
 
 def _model(row: Any) -> StoredModel:

@@ -10,9 +10,6 @@ import numpy as np
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from libs.store.tables.housekeeping import Step
-from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
-from libs.store.tables.schema import today
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.elements.stored_inputs import unpack_input
 from services.risk.inspections.outcomes import Outcome
@@ -147,14 +144,3 @@ class OutcomeStore:
                 *last,
             )
         return [StoredOutcome(*row) for row in rows]
-
-
-def purge_outcomes(days: int) -> Step:
-    """Make a step of housekeeping that forgets inspections of more than `days` ago."""
-
-    async def step(database: Database) -> None:
-        async with database.connection() as reader:
-            now = await today(reader)
-        await purge_before(database, "outcome", now - days, rows_max=PURGE_ROWS_MAX)
-
-    return step

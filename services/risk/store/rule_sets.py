@@ -8,7 +8,6 @@ from enum import IntEnum
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
-from libs.store.tables.housekeeping import Step
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFiles
 from services.risk.rules.rule_set import RuleSetText
 from services.risk.store.identities import person_of
@@ -173,18 +172,10 @@ class RuleSetStore:
         return _kept(row)
 
 
-def purge_rule_sets(days: int) -> Step:
-    """Make a step of housekeeping that forgets sets that are in force no more since `days`, and those that never were.
-
-    `days` is how long answers are kept: a set that one may name stays.
-    """
-
-    async def step(database: Database) -> None:
-        async with database.transaction() as tx:
-            await tx.raw.execute(_LOCK)
-            await tx.raw.execute(_PURGE, UNUSED_DAYS, WITHDRAWN_DAYS, days + 1)
-
-    return step
+async def purge(tx: Transaction, days: int) -> None:
+    """Forget sets that are in force no more since `days`, and those that never were."""
+    await tx.raw.execute(_LOCK)
+    await tx.raw.execute(_PURGE, UNUSED_DAYS, WITHDRAWN_DAYS, days)
 
 
 def _kept(row: Any) -> StoredRuleSet:

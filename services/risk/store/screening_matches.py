@@ -18,17 +18,12 @@ from libs.feed.publish.service import StatePage, text_of
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import COUNTED_MAX
-from libs.store.tables.housekeeping import Step
 from libs.store.tables.inputs import BatchPlace
-from libs.store.tables.leases import hold_lease, release_lease, try_lease
-from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
-from libs.store.tables.schema import TODAY, today
+from libs.store.tables.schema import TODAY
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.screening.new_matches import Earlier, earlier_of
 from services.risk.store.assessment_inputs import StoredBatch
 
-LEASE: Final = "rescreening"
-LEASE_SECONDS: Final = 30.0
 MATCHES_MAX: Final = 100
 """Later hits that are told of one consignment."""
 
@@ -133,18 +128,17 @@ class ScreeningMatchStore:
     """The part of risk's database that screening again works on."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self.outbox = Outbox(database, ScreeningColumns.DESCRIPTOR.full_name)
 
     async def newest_lists(self, lists: str, seconds: float) -> NewestLists:
         """Where `lists` stand among what was in force on some replica in the last seconds."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             return NewestLists(**dict(await reader.raw.fetchrow(_NEWEST_LISTS, lists, seconds)))
 
-    async def lists_seen(self, lists: str, *, anew: bool) -> None:
-        """Note that `lists` are in force; those that came into force anew are the newest from now on."""
-        async with self._database.transaction() as tx:
-            await tx.raw.execute(_COME if anew else _SEEN, lists)
+    async def lists_seen(self, tx: Transaction, lists: str, *, are_new: bool) -> None:
+        """Note that `lists` are in force; those that have come into force are the newest from now on."""
+        await tx.raw.execute(_COME if are_new else _SEEN, lists)
 
     async def stale(
         self, lists: str, days: int, batches_max: int, *, leave: Sequence[str] = (), broken: Sequence[int] = ()
@@ -153,7 +147,7 @@ class ScreeningMatchStore:
 
         Those screened by anything in `leave`, and those with a number in `broken`, are left out.
         """
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_STALE, days, lists, list(leave), list(broken), batches_max)
         found = []
         for row in rows:
@@ -163,24 +157,24 @@ class ScreeningMatchStore:
 
     async def left(self, lists: str, days: int) -> int:
         """How many such batches there are."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             return int(await reader.raw.fetchval(_LEFT, days, lists))
 
     async def answers(self, place: BatchPlace) -> bytes | None:
         """The stored answers of a batch; None where they are kept no more."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             payload: bytes | None = await reader.raw.fetchval(_ANSWERS, place.day, place.batch)
         return payload
 
     async def newest(self, mrns: Sequence[str]) -> Mapping[str, int]:
         """The newest version of each consignment that was assessed."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_NEWEST, list(mrns))
         return {row["mrn"]: row["version"] for row in rows}
 
     async def earlier(self, mrns: Sequence[str], versions: Sequence[int]) -> Mapping[int, Earlier]:
         """What was announced last of filings after their answers, by place. Raises InputError."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_LAST, list(mrns), list(versions))
 
         def read() -> dict[int, Earlier]:
@@ -189,82 +183,53 @@ class ScreeningMatchStore:
 
         return await asyncio.to_thread(read)
 
-    async def lease(self, replica: str) -> int | None:
-        """Take or renew the lease; None while another replica holds it."""
-        async with self._database.transaction() as tx:
-            return await try_lease(tx, LEASE, replica, LEASE_SECONDS)
-
-    async def release(self, token: int) -> None:
-        """Give the lease back."""
-        async with self._database.transaction() as tx:
-            await release_lease(tx, LEASE, token)
-
-    async def write(
-        self,
-        token: int,
-        batches: Sequence[StoredBatch],
-        by: str,
-        lists: str,
-        threshold: int,
-        hits: Sequence[NewMatches],
-    ) -> None:
-        """Announce and keep the hits of a slice, of `lists`, and mark its batches as screened `by` them, all or nothing.
-
-        Raises LeaseLost, and SliceTaken where a batch is no more as it was read.
-        """
-        hits = [each for each in hits if each.mrns]
-        # All that takes time is done before the transaction begins.
-        announced = None
-        if hits:
-            now = await self._database.now()
-            announced = await asyncio.to_thread(lambda: _Announcement.of(_event(hits, lists, threshold, now)))
-        async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, token)
-            moved = await tx.raw.fetchval(
-                _MOVE,
-                [each.place.day for each in batches],
-                [each.place.batch for each in batches],
-                [each.lists for each in batches],
-                by,
+    async def move(self, tx: Transaction, batches: Sequence[StoredBatch], by: str) -> None:
+        """Mark batches as screened `by` lists. Raises SliceTaken where a batch is no more as it was read."""
+        moved = await tx.raw.fetchval(
+            _MOVE,
+            [each.place.day for each in batches],
+            [each.place.batch for each in batches],
+            [each.lists for each in batches],
+            by,
+        )
+        if moved != len(batches):
+            raise SliceTaken(
+                f"database {tx.database}: {len(batches) - moved} of {len(batches)} batches have changed since they were read",
+                database=tx.database,
             )
-            if moved != len(batches):
-                raise SliceTaken(
-                    f"database {tx.database}: {len(batches) - moved} of {len(batches)} batches have changed since they were read",
-                    database=tx.database,
-                )
-            if announced is not None:
-                await self._announce(tx, announced)
 
-    async def _announce(self, tx: Transaction, announced: _Announcement) -> None:
-        event = announced.event
-        await self.outbox.append(tx, event, ScreeningColumns, announced.partitions)
+    async def announce(self, tx: Transaction, announcement: Announcement) -> None:
+        """Publish an event of screening again, and store what it says of each consignment."""
+        event = announcement.event
+        await self.outbox.append(tx, event, ScreeningColumns, announcement.partitions)
         await tx.raw.execute(
             _KEEP,
             event.strings("mrn").tolist(),
             event.ints("filing_version").tolist(),
             event.ints("screened_at").tolist(),
-            announced.payloads,
+            announcement.payloads,
         )
 
     async def announced(self, mrn: str) -> list[ScreeningColumns]:
         """What screening again found of a consignment, by version and time: one row each."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_TOLD, mrn, MATCHES_MAX)
         return [ScreeningColumns.FromString(row["payload"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
-class _Announcement:
-    """An event, and what is kept of each of its rows."""
+class Announcement:
+    """An event, and what is stored of each of its rows."""
 
     event: Table
     partitions: npt.NDArray[np.int64]
     payloads: list[bytes]
 
-    @staticmethod
-    def of(event: Table) -> _Announcement:
-        """Prepare what the transaction writes."""
-        return _Announcement(
+    @classmethod
+    def of(cls, matches: Sequence[NewMatches], lists: str, threshold: int, now: int) -> Announcement:
+        """Prepare what a transaction writes of matches with lists, from a score on, found at an instant (microseconds)."""
+        event = _event(matches, lists, threshold, now)
+        return cls(
             event,
             np.array([partition_of_mrn(mrn) for mrn in event.strings("mrn").tolist()], np.int64),
             [event.take(np.array([row])).encode(ScreeningColumns).SerializeToString() for row in range(event.rows)],
@@ -297,17 +262,6 @@ def partition_of_mrn(mrn: str) -> int:
     """The partition that an MRN names; of one that Luxor did not give, any that is always the same."""
     told = mrn[4:6]
     return int(told) if told.isascii() and told.isdigit() and int(told) < PARTITIONS else partition_of("", mrn)
-
-
-def purge_screening_matches(days: int) -> Step:
-    """Make a step that forgets hits older than `days`."""
-
-    async def step(database: Database) -> None:
-        async with database.connection() as reader:
-            before = await today(reader) - days
-        await purge_before(database, "screening_hit", before, rows_max=PURGE_ROWS_MAX)
-
-    return step
 
 
 class ScreeningMatchSnapshot:

@@ -14,15 +14,11 @@ import numpy as np
 
 from libs.columns import Strings
 from libs.columns.arrays import IntArray
-from libs.store.database import Database, Transaction
-from libs.store.tables.housekeeping import Step
-from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
-from libs.store.tables.schema import TODAY, today
+from libs.store.database import Transaction
+from libs.store.tables.schema import TODAY
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.assessment.lane_selection import BatchChances
 from services.risk.selection import VECTOR_BYTES, Chances, NewDraws, PriorDraws
-
-_ROWS_MAX: Final = 20_000
 
 _STORE: Final = """
 with counted as (
@@ -90,19 +86,14 @@ async def store_chances(tx: Transaction, place: tuple[int, int], chances: BatchC
     )
 
 
-def sum_counts(days: int) -> Step:
-    """Make a step of housekeeping that adds up the counts of days that have ended, and forgets those of more than `days` ago."""
+async def sum_counts(tx: Transaction, rows_max: int) -> int:
+    """Add up counts of days that have ended, at most so many; return how many there were."""
+    return int(await tx.raw.fetchval(_SUM, rows_max))
 
-    async def step(database: Database) -> None:
-        while True:
-            async with database.transaction() as tx:
-                taken = await tx.raw.fetchval(_SUM, _ROWS_MAX)
-            if taken < _ROWS_MAX:
-                break
-        async with database.transaction() as tx:
-            await tx.raw.execute(_FORGET, days)
 
-    return step
+async def forget_counts(tx: Transaction, days: int) -> None:
+    """Forget the counts of more than `days` ago."""
+    await tx.raw.execute(_FORGET, days)
 
 
 async def prior_draws(reader: Any, mrns: Strings, rows: IntArray) -> PriorDraws:
@@ -129,14 +120,3 @@ async def store_draws(tx: Transaction, drawn: NewDraws) -> None:
     """Keep what was drawn, in the transaction that makes it binding; a graver lane that was drawn before stays."""
     if drawn.mrns:
         await tx.raw.execute(_KEEP, drawn.mrns, drawn.lanes, drawn.causes, drawn.chances_ppm, drawn.inclusions_ppm)
-
-
-def purge_draws(days: int) -> Step:
-    """Make a step of housekeeping that forgets what was drawn more than `days` ago."""
-
-    async def step(database: Database) -> None:
-        async with database.connection() as reader:
-            now = await today(reader)
-        await purge_before(database, "drawn", now - days, rows_max=PURGE_ROWS_MAX)
-
-    return step

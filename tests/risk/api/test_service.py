@@ -25,6 +25,7 @@ from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.risk.__main__ import assemble
 from services.risk.assessment.assessment import BatchFindings, PendingFindings
+from services.risk.commands.assess import settle
 from services.risk.rules.rule_set import RuleSet
 from services.risk.rules.scoring import assess
 from services.risk.screening.parties import MATCHES_MANY
@@ -152,8 +153,8 @@ def harsher(rules: RuleSet) -> RuleSet:
 async def test_a_change_of_rules_changes_no_answer_that_was_given(database: Database) -> None:
     store = AssessmentLogStore(database)
     rows = table([GIFT, {}, GIFT])
-    seen, _, _ = await store.settle(rows.take([0, 1]), CLEARANCE, assess(first_light(), rows.take([0, 1])))  # type: ignore[arg-type]
-    later, fresh, _ = await store.settle(rows, CLEARANCE, assess(harsher(first_light()), rows))
+    seen, _, _ = await settle(store, rows.take([0, 1]), CLEARANCE, assess(first_light(), rows.take([0, 1])))  # type: ignore[arg-type]
+    later, fresh, _ = await settle(store, rows, CLEARANCE, assess(harsher(first_light()), rows))
     assert fresh.tolist() == [2]
     assert later.ints("lane").tolist() == [*seen.ints("lane").tolist(), common_pb2.LANE_RED]
     assert later.strings("rule_set").tolist() == [first_light().version] * 2 + ["harsher"]

@@ -23,12 +23,13 @@ from services.risk.__main__ import assemble
 from services.risk.assessment.assessment import ActiveVersions, assess_batch
 from services.risk.assessment.lane_selection import days_of_seeds
 from services.risk.assessment.prior_state import PriorState, ReplicaState
+from services.risk.commands.assess import settle
 from services.risk.commands.follow_log import LogFollower
+from services.risk.commands.make_seeds import DAYS_AHEAD, Seeds, maintain_seeds
 from services.risk.config import PROFILES
 from services.risk.selection import Cause, Draw, Parameters, commitment, draws, load_parameters, shares
 from services.risk.selection.tally import MICROS_PER_HOUR
 from services.risk.store.assessment_log import AssessmentLogStore
-from services.risk.store.seeds import DAYS_AHEAD, SeedStore, maintain_seeds
 from tests.risk.api.test_service import GIFT, refusal, request, stub
 from tests.risk.filings import PROFILE, table
 from tests.risk.screening.test_parties import in_force
@@ -185,7 +186,7 @@ class Replica:
     """A replica of risk on a store, without its server."""
 
     def __init__(self, database: Database, directory: Path, selection: Parameters) -> None:
-        self.store, self.seeds = AssessmentLogStore(database), SeedStore(database)
+        self.store, self.seeds = AssessmentLogStore(database), Seeds(database)
         self.memory = LogFollower(self.store, directory, secret=SECRET)
         self.selection = selection
 
@@ -194,7 +195,7 @@ class Replica:
         past = await self.memory.replica_state()
         past.seeds.update(await self.seeds.of(days_of_seeds(self.selection, known, rows)))
         assessed = assess_batch(means(self.selection), rows, purpose, known, past)
-        answer, _, place = await self.store.settle(rows, purpose, assessed.table, assessed)
+        answer, _, place = await settle(self.store, rows, purpose, assessed.table, assessed)
         self.memory.committed(place, assessed.kept)
         return answer
 
@@ -301,7 +302,7 @@ async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_r
             "insert into draw_seed (period, seed) values ($1, $2), ($3, $2)", today - 402, SEED, today - 401
         )
     await asyncio.gather(*(maintain_seeds(database) for _ in range(4)))
-    one, other = SeedStore(database), SeedStore(database)
+    one, other = Seeds(database), Seeds(database)
     days = range(today - 1, today + DAYS_AHEAD + 1)
     # A day that nobody made a seed for ahead gets one, the same for all that ask at once.
     held = await asyncio.gather(one.of(days), other.of(days), one.present())
@@ -309,7 +310,7 @@ async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_r
     assert held[2] == (today, held[0][today])
     assert len(set(held[0].values())) == len(days)
     assert {len(each) for each in held[0].values()} == {32}
-    told = await one.page(2**31 - 1, 100)
+    told = await one.store.page(2**31 - 1, 100)
     assert [each.day for each in told] == [*reversed(days), today - 401]
     assert [each.seed for each in told[:-1]] == [held[0][day] for day in reversed(days)]
 
@@ -319,7 +320,7 @@ async def test_seeds_are_told_when_their_days_are_long_past_and_commitments_befo
 ) -> None:
     async with running("risk", assemble, database_url, environ={"LUXOR_RISK_SEEDS_TOLD_AFTER_DAYS": "3"}) as risk:
         today = day_of(await database.now())
-        await SeedStore(database).of(range(today - 6, today + DAYS_AHEAD + 1))
+        await Seeds(database).of(range(today - 6, today + DAYS_AHEAD + 1))
         analyst = await stub(risk, "analyst", "a")
         found, token = [], ""
         for _ in range(3):

@@ -20,9 +20,9 @@ from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
 from services.risk.__main__ import assemble
+from services.risk.commands.housekeeping import sum_counts
 from services.risk.inspections.outcomes import Outcome
 from services.risk.store.outcomes import OutcomeStore
-from services.risk.store.selection import sum_counts
 from tests.risk.api.test_service import refusal
 from tests.risk.api.test_service_models import analyst
 from tests.risk.api.test_service_selection import amended, parameters, people, replicas_of

@@ -20,10 +20,10 @@ from services.risk.assessment.assessment import assess_batch
 from services.risk.assessment.prior_state import derived_key
 from services.risk.commands.assess import Assess
 from services.risk.commands.follow_log import SNAPSHOT, LogFollower
+from services.risk.commands.make_seeds import Seeds
 from services.risk.history import Hasher, Outcomes
 from services.risk.store.assessment_log import AssessmentLogStore
 from services.risk.store.data_dir import history_file as memory_file
-from services.risk.store.seeds import SeedStore
 from tests.risk.aged import age_log
 from tests.risk.api.test_service import request
 from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
@@ -154,7 +154,7 @@ async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(
 
     store.prior_state = meanwhile  # type: ignore[method-assign]
     other: Any = None
-    seeds = SeedStore(database)
+    seeds = Seeds(database)
     command = Assess(store, replica.memory, in_force, seeds)
     service = RiskService(command, store, in_force, seeds, other, seeds_published_after_days=1)
     with pytest.raises(Refusal) as refused:
@@ -200,7 +200,7 @@ async def test_a_replica_with_another_secret_does_not_begin(
     # The same where the newest row holds outcomes.
     hasher = await replica.memory.hasher()
     outcomes = Outcomes.of(hasher, np.ones((5, 1), np.uint64), [1], [1_000])
-    async with store._database.transaction() as tx:
+    async with store.database.transaction() as tx:
         await store.append_outcomes(tx, outcomes.to_bytes())
     with pytest.raises(ConfigError, match=mark):
         await wrong.memory.follow()

@@ -20,12 +20,14 @@ from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import assess_batch
+from services.risk.commands.assess import settle
 from services.risk.commands.follow_log import LogFollower
+from services.risk.commands.housekeeping import purge_outcomes
 from services.risk.commands.record_outcomes import RecordOutcomes
 from services.risk.feeds.inspections import InspectionFeed
 from services.risk.inspections.outcomes import Outcome, differences, outcomes_of, pack_items, unpack_items
 from services.risk.store.assessment_log import AssessmentLogStore
-from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
+from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore
 from tests.risk.aged import age_log
 from tests.risk.filings import table
 from tests.risk.screening.test_parties import in_force
@@ -100,7 +102,7 @@ class Risk:
         assessed = assess_batch(
             in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.prior_state(rows), past, content=content
         )
-        _, _, place = await self.store.settle(rows, pb.PURPOSE_CLEARANCE, assessed.table, assessed)
+        _, _, place = await settle(self.store, rows, pb.PURPOSE_CLEARANCE, assessed.table, assessed)
         self.memory.committed(place, assessed.kept)
 
     async def take(self, rows: Sequence[Mapping[str, Any]], epoch: int = 0) -> None:

@@ -30,6 +30,7 @@ from services.risk.backtest.counts import BacktestPart
 from services.risk.backtest.model_trial import auc_ppm, shares
 from services.risk.backtest.progress import BacktestProgress
 from services.risk.backtest.rule_trial import RuleTrial
+from services.risk.commands.change_model import write_file
 from services.risk.conditions.evaluation.frames import Batch
 from services.risk.conditions.expressions import Condition, Judged, judge
 from services.risk.elements.computed import Facts
@@ -315,7 +316,7 @@ async def test_a_model_is_tried_by_the_scores_that_it_would_have_given(risk: Ris
     content = traffic_model.file()
     model = read_model(content, "file")
     store = ModelStore(risk.database)
-    await store.write(model.version, content)
+    await write_file(store, model.version, content)
     async with risk.database.transaction() as tx:
         await store.add(tx, model.version, b"", "", "analyst/one")
     result = await tried(risk, await plan(risk, rule_set=None, model_version=model.version))

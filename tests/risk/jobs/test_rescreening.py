@@ -18,7 +18,7 @@ from libs.columns import Table
 from libs.columns.packing import pack
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database
-from libs.store.tables.leases import LeaseLost
+from libs.store.tables.leases import LeaseLost, try_lease
 from libs.telemetry.metrics import REGISTRY
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -26,7 +26,9 @@ from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.assessment.assessment import ActiveVersions, assess_batch
 from services.risk.assessment.prior_state import ReplicaState
+from services.risk.commands.assess import settle
 from services.risk.commands.load_lists import ListLoader
+from services.risk.commands.rescreen import LEASE, write_matches
 from services.risk.jobs.rescreening import AHEAD_SECONDS, Rescreening, batches_left
 from services.risk.screening.matching.list_changes import ChangedEntries
 from services.risk.screening.matching.scores import NameMatches
@@ -70,16 +72,16 @@ class Desk:
         content = rows.encode(ConsignmentColumns).SerializeToString()
         known = await self.store.prior_state(rows)
         assessed = assess_batch(means, rows, purpose, known, self.past, content=content)
-        answer, _, _ = await self.store.settle(rows, purpose, assessed.table, assessed)
+        answer, _, _ = await settle(self.store, rows, purpose, assessed.table, assessed)
         return answer
 
     async def lists_of_batches(self) -> list[str]:
-        async with self.hits._database.connection() as reader:
+        async with self.hits.database.connection() as reader:
             return [row["lists"] for row in await reader.raw.fetch("select lists from assessed_input order by batch")]
 
     async def events(self) -> list[Table]:
         """What the feed has announced, batch by batch."""
-        async with self.hits._database.connection() as reader:
+        async with self.hits.database.connection() as reader:
             rows = await reader.raw.fetch(
                 "select payload from batch where exists (select from outbox where seq = batch.id) order by id"
             )
@@ -172,8 +174,8 @@ async def test_after_a_crash_the_next_replica_goes_on_where_it_was_and_tells_not
     desk: Desk, database: Database
 ) -> None:
     class Dies(ScreeningMatchStore):
-        async def _announce(self, tx: Any, told: Any) -> None:
-            await super()._announce(tx, told)
+        async def announce(self, tx: Any, told: Any) -> None:
+            await super().announce(tx, told)
             if told.event.strings("mrn")[0] == mrn(1):
                 raise Crash
 
@@ -281,12 +283,13 @@ async def test_a_slice_that_somebody_did_meanwhile_writes_nothing(desk: Desk) ->
     lists.look()
     batches = await desk.hits.stale(by(lists), 30, 4)
     await drain(desk.job(lists))
-    token = await desk.hits.lease("b")
+    async with desk.hits.database.transaction() as tx:
+        token = await try_lease(tx, LEASE, "b", 30.0)
     assert token is not None
     with pytest.raises(SliceTaken, match="1 of 1 batches"):
-        await desk.hits.write(token, batches, by(lists), lists.state.versions, 870, [])
+        await write_matches(desk.hits, token, batches, by(lists), lists.state.versions, 870, [])
     with pytest.raises(LeaseLost):
-        await desk.hits.write(token - 1, batches, by(lists), lists.state.versions, 870, [])
+        await write_matches(desk.hits, token - 1, batches, by(lists), lists.state.versions, 870, [])
 
 
 async def test_a_filing_assessed_for_both_purposes_is_told_once(desk: Desk) -> None:
@@ -590,7 +593,8 @@ async def test_it_works_in_the_background_and_gives_the_lease_back(desk: Desk, d
             await asyncio.sleep(0.01)
     stop.set()
     await task
-    assert await desk.hits.lease("another") is not None
+    async with database.transaction() as tx:
+        assert await try_lease(tx, LEASE, "another", 30.0) is not None
 
 
 async def test_the_batches_of_a_slice_are_looked_through_together(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Jobs
 from libs.store.database import Database
 from luxor.risk.v1.models_pb2 import TrainModelRequest
+from services.risk.commands.change_model import write_file
+from services.risk.commands.housekeeping import purge_models, purge_rule_sets
 from services.risk.jobs import training
 from services.risk.store.assessment_log import ASSESSMENT_DAYS
 from services.risk.store.job_kinds import JobKind
@@ -22,9 +24,8 @@ from services.risk.store.models import (
     ModelStore,
     ModelUnknown,
     TooManyModels,
-    purge_models,
 )
-from services.risk.store.rule_sets import DRAFTS_MAX, RuleSetStore, TooManyDrafts, purge_rule_sets
+from services.risk.store.rule_sets import DRAFTS_MAX, RuleSetStore, TooManyDrafts
 
 ANNA, OTHER_ANNA, OLGA = "analyst/anna", "officer/anna", "officer/olga"
 
@@ -35,7 +36,7 @@ async def store(database: Database) -> AsyncIterator[Database]:
 
 
 async def put_model(models: ModelStore, version: str, by: str = ANNA) -> None:
-    await models.write(version, version.encode())
+    await write_file(models, version, version.encode())
     async with models.database.transaction() as tx:
         await models.add(tx, version, b"", "", by)
 
@@ -144,7 +145,7 @@ async def test_a_file_is_written_before_models_are_locked_and_is_seen_with_its_m
     async with store.transaction() as tx:
         # Whoever changes models holds this; writing a file waits for nobody.
         await tx.raw.execute("lock table model in share row exclusive mode")
-        await models.write("one", b"content")
+        await write_file(models, "one", b"content")
     assert await versions(store, "model") == set()
     async with store.transaction() as tx:
         await models.add(tx, "one", b"", "", ANNA)

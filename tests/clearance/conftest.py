@@ -9,6 +9,9 @@ import pytest_asyncio
 
 from libs.store.database import Database
 from tests.clearance.desk import Desk, neighbours_at_work
+from tests.clearance.service_client import house
+
+__all__ = ["house"]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from libs.feed.types import Cursor, FeedBatch
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
-from services.clearance.consignment.transitions import Debt
+from services.clearance.consignment.transitions import Change, Debt, State
 from services.clearance.feeds.debt_events import RevenueNews
 from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk
 
@@ -144,3 +144,21 @@ async def hear(desk: Desk, *batches: FeedBatch) -> None:
 def _batch(table: Table) -> FeedBatch:
     partitions = np.array([int(mrn[4:6]) if mrn[4:6].isdigit() else 0 for mrn in table.strings("mrn").tolist()])
     return FeedBatch(table, partitions, Cursor(1, DAY, 1, 1), np.arange(table.rows), ACCEPTED_AT, TRACE, "", 1)
+
+
+def told_of(states: Table) -> list[tuple[State, Debt, Change, bool]]:
+    values = (states.ints(name).filled(0).tolist() for name in ("state", "debt_status", "change"))
+    holds = states.bools("debt_hold").values.tolist()
+    return [(State(s), Debt(d), Change(c), h) for s, d, c, h in zip(*values, holds, strict=True)]
+
+
+def amounts(states: Table) -> list[tuple[int | None, ...]]:
+    names = (
+        "payable_minor",
+        "tax_minor",
+        "customs_value_minor",
+        "paid_minor",
+        "refunded_minor",
+        "assessment_generation",
+    )
+    return list(zip(*(states.ints(name).tolist() for name in names), strict=True))

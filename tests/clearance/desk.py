@@ -36,6 +36,8 @@ ACCEPTED_AT = DAY * 86_400_000_000 + 36_000_000_000
 LANES = {"GREEN": 1, "BLUE": 2, "YELLOW": 3, "RED": 4}
 CARRIER = "wings"
 """Who carries, by the filings: the id of its certificate."""
+MASTER = "16012345675"
+"""Document of carriage of a filing that names no other."""
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ASSESS_SECONDS = 60.0
 """What a call to a neighbour may take: no test waits for its end, so it is more than a busy machine needs."""
@@ -45,7 +47,7 @@ def filings(
     references: Sequence[str],
     *,
     filer: str = "shop",
-    master: str = "16012345675",
+    master: str = MASTER,
     version: int = 1,
     change: Callable[[int, consignment_pb2.Consignment], None] | None = None,
     day: int = DAY,

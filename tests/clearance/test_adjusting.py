@@ -9,81 +9,22 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from libs.columns import Table
 from libs.server.errors import Refusal
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Money
-from services.clearance.commands.act import Acted, Request
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.consignment.transitions import Change, Debt, Event, State
-from tests.clearance.debt_events import anew, answer, hear
-from tests.clearance.desk import ASSESS_SECONDS, TRACE, Desk, filings, mrns
-from tests.clearance.test_inspections import status
-from tests.clearance.test_news import amounts, told_of
-from tests.clearance.test_office import act, arrival, arrive, check_versions
-from tests.clearance.test_service import SECONDS, House, house, refused_with
-
-__all__ = ["house"]
-
-
-class Revenue:
-    """Answers adjustments: a tenth of the first price; what it was asked is kept."""
-
-    def __init__(self) -> None:
-        self.asked: list[Table] = []
-        self.reason = ""
-        self.account = "deferred:x"
-
-    def __call__(self, table: Table) -> Table:
-        self.asked.append(table)
-        prices = table.child("items").ints("price_minor").values[table.ragged("items").offsets[:-1]]
-        parts = [answer(1, int(price) // 10, self.account, reason=self.reason) for price in prices]
-        return Table.concat(parts)
+from tests.clearance.adjustments import adjust, correcting, filed
+from tests.clearance.debt_events import amounts, anew, hear, told_of
+from tests.clearance.desk import ASSESS_SECONDS, Desk, filings
+from tests.clearance.desk_commands import act, arrival, arrive, check_versions
+from tests.clearance.inspections import status
+from tests.clearance.service_client import SECONDS, House, refused_with
 
 
 @pytest_asyncio.fixture
 async def adjusting(desk: Desk) -> Adjusting:
     return Adjusting(desk.store, desk.channel, assess_seconds=ASSESS_SECONDS)
-
-
-def correcting(mrn: str, price: int = 50_000, expected: int | None = None, **fields: Any) -> pb.Adjustment:
-    ref = pb.ConsignmentRef(mrn=mrn) if expected is None else pb.ConsignmentRef(mrn=mrn, expected_version=expected)
-    item = pb.ItemAdjustment(number=1, price=Money(minor=price, currency="EUR"))
-    return pb.Adjustment(consignment=ref, items=[item], note="invoice found", **fields)
-
-
-async def adjust(
-    adjusting: Adjusting, *adjustments: pb.Adjustment, request_id: str = "j1", officer: str = "olga"
-) -> list[Acted]:
-    kept: list[Acted] = []
-
-    def encode(results: Any) -> bytes:
-        kept.extend(results)
-        return repr(results).encode()
-
-    wanted = [
-        (
-            each.consignment.mrn,
-            each.consignment.expected_version if each.consignment.HasField("expected_version") else None,
-        )
-        for each in adjustments
-    ]
-    digest = b"".join(each.SerializeToString(deterministic=True) for each in adjustments)
-    await adjusting.adjust(
-        wanted,
-        {each.consignment.mrn: each for each in adjustments},
-        officer=officer,
-        request=Request(f"officer/{officer}", request_id, digest, TRACE),
-        encode=encode,
-    )
-    return kept
-
-
-async def filed(desk: Desk, *references: str) -> tuple[list[str], Revenue]:
-    table = filings(list(references))
-    await desk.consume(table)
-    desk.neighbours.revenue = revenue = Revenue()
-    return mrns(table), revenue
 
 
 async def test_goods_value_and_charges_are_as_corrected_and_who_did_it_is_told(

@@ -6,9 +6,8 @@ from services.clearance.consignment.screening import ALARM
 from services.clearance.consignment.transitions import Event, State
 from tests.clearance.answers import Told, answering, screening
 from tests.clearance.desk import Desk, filings, mrns
-from tests.clearance.test_cleared import clearing
-from tests.clearance.test_office import act, arrival, arrive, check_versions, texts
-from tests.clearance.test_screening import hear, notices_count
+from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.screening_matches import clearing, hear, notices_count
 
 ALARMED = {"RED-1": Told(cause=1, open=(ALARM,))}
 """As risk's shipped rule answers: red, with a finding of this reason."""

@@ -16,8 +16,7 @@ from services.clearance.commands import office
 from services.clearance.commands.office import Office
 from services.clearance.commands.reverse_arrival import Reversal
 from services.clearance.store import Store
-from tests.clearance.desk import filings, mrns
-from tests.clearance.test_carriers import (
+from tests.clearance.carriage import (
     AWAITING,
     DOCUMENT,
     IDENTIFIER,
@@ -30,9 +29,8 @@ from tests.clearance.test_carriers import (
     refusals,
     states,
 )
-from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house
-
-__all__ = ["house"]
+from tests.clearance.desk import MASTER, filings, mrns
+from tests.clearance.service_client import SECONDS, House, arrivals
 
 RELEASED, WAITING = columns.STATE_RELEASED, columns.STATE_AWAITING_ARRIVAL
 LATEST = 2**60

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,25 +11,28 @@ from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1 import carriers_pb2 as carriers
 from luxor.clearance.v1 import clearance_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.common.v1 import common_pb2
-from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.clearance.commands.office import Office
 from services.clearance.commands.reverse_arrival import Reversal
-from tests.clearance.desk import TRACE, filings, mrns
-from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, ask, asking, house
-
-__all__ = ["house"]
-
-RECORDED, REFUSED = pb.ARRIVAL_OUTCOME_RECORDED, pb.ARRIVAL_OUTCOME_REFUSED
-AWAITING = pb.ARRIVAL_OUTCOME_AWAITING_FILINGS
-UNBOUND = "ARRIVAL_CARRIER_UNBOUND"
-DOCUMENT, IDENTIFIER, PREFIX = (
-    carriers.BINDING_KIND_DOCUMENT,
-    carriers.BINDING_KIND_IDENTIFIER,
-    carriers.BINDING_KIND_PREFIX,
+from tests.clearance.carriage import (
+    AWAITING,
+    DOCUMENT,
+    IDENTIFIER,
+    PREFIX,
+    RECORDED,
+    REFUSED,
+    arrive,
+    bind,
+    desk_of,
+    file,
+    refusals,
+    states,
 )
+from tests.clearance.desk import MASTER, TRACE, filings, mrns
+from tests.clearance.service_client import SECONDS, House, ask, asking
+
+UNBOUND = "ARRIVAL_CARRIER_UNBOUND"
 SEEN = {
     "": {"mrn", "version", "changed_at", "state", "change", "filing", "decision", "movement", "history"},
     "filing": {"house_document", "master_document", "transport_mode", "transport_service", "gross_mass_mg"},
@@ -38,41 +40,6 @@ SEEN = {
     "movement": {"arrived_at", "released_at", "conveyance_reference", "place"},
 }
 """All that a carrier is told of a consignment."""
-
-
-async def file(house: House, references: Sequence[str], carrier: str, *, version: int = 1) -> list[str]:
-    def named(_: int, row: Consignment) -> None:
-        row.carrier_identifier = carrier
-
-    told = filings(references, master=MASTER, change=named, version=version)
-    await house.desk.consume(told)
-    return mrns(told)
-
-
-async def arrive(house: House, carrier: str, request_id: str) -> pb.ArrivalResult:
-    stub = await house.stub("carrier", carrier)
-    (result,) = (await stub.RecordArrivals(arrivals(MASTER, request_id=request_id), timeout=SECONDS)).results
-    return result
-
-
-async def states(house: House, numbers: Sequence[str]) -> list[int]:
-    return (await house.desk.states(numbers)).ints("state").values.tolist()
-
-
-async def desk_of(house: House, role: str = "officer", ident: str = "olga") -> CarrierServiceStub:
-    return CarrierServiceStub(await house.service.channel(role, ident))
-
-
-async def bind(house: House, kind: Any, value: str, carrier: str, request_id: str, **days: int) -> None:
-    request = carriers.PutBindingsRequest(request_id=request_id)
-    request.bindings.add(kind=kind, value=value, carrier=carrier, **days)
-    (result,) = (await (await desk_of(house)).PutBindings(request, timeout=SECONDS)).results
-    assert not result.HasField("error")
-
-
-async def refusals(house: House) -> list[tuple[str, str, bool, int]]:
-    answer = await (await desk_of(house)).ListRefusedArrivals(carriers.ListRefusedArrivalsRequest(), timeout=SECONDS)
-    return [(each.master_document_number, each.carrier, each.recorded, each.times) for each in answer.arrivals]
 
 
 async def reverse(house: House, role: str, ident: str, request_id: str, carrier: str = "") -> carriers.ReversalResult:

@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from libs.columns import Ints, Ragged, Strings, Table, schema_of
-from libs.feed.types import FeedBatch
-from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.api.messages import public
 from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.transitions import Change, Event, State
-from tests.clearance.answers import LIST, SECRET, Told, answering, screening
+from tests.clearance.answers import SECRET, Told, answering, screening
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
-from tests.clearance.test_office import act, arrival, arrive, check_versions, texts
-from tests.clearance.test_screening import entries, hear, notices_count
-
-GREEN, BLUE, RED = 1, 2, 4
-
-
-def clearing(
-    filed: Table, entry: str = "6908555", *, left: int | None = GREEN, version: int = 1, at: int = ACCEPTED_AT + 1
-) -> FeedBatch:
-    """Tell by risk's feed that the hits of filings on an entry were cleared, and which lane is left."""
-    told = screening(filed, (entry,), version=version, at=at)
-    rows = filed.rows
-    named = Table(
-        schema_of(ScreeningColumns).children["cleared"],
-        rows,
-        {
-            "party": Strings.constant("consignee", rows),
-            "list": Strings.constant(LIST.partition(":")[0], rows),
-            "list_entry": Strings.constant(entry, rows),
-            "kind": Ints.constant(4, rows),
-        },
-    )
-    columns = {
-        "findings": Ragged.of_lengths([0] * rows, told.table.child("findings").take(np.zeros(0, np.int64))),
-        "cleared": Ragged.of_lengths([1] * rows, named),
-    }
-    table = told.table.with_columns(columns)
-    if left is not None:
-        table = table.with_columns({"remaining_lane": Ints.constant(left, rows)})
-    return replace(told, table=table)
+from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.screening_matches import BLUE, GREEN, RED, clearing, entries, hear, notices_count
 
 
 async def state(desk: Desk, mrn: str) -> tuple[State, int, bool, list[str], list[str]]:

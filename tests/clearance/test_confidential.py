@@ -13,10 +13,8 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.common.v1 import common_pb2
 from services.clearance.feeds.screening_matches import Rescreening
 from tests.clearance.answers import LIST, SECRET, SENTENCE, Told, answering, screening
-from tests.clearance.desk import filings, mrns
-from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house
-
-__all__ = ["house"]
+from tests.clearance.desk import MASTER, filings, mrns
+from tests.clearance.service_client import SECONDS, House, arrivals
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
 from services.clearance.consignment.transitions import FINAL, Debt, State
 from tests.clearance import scalar
 from tests.clearance.debt_events import answer
+from tests.clearance.debt_tables import ints, standing, states
 from tests.clearance.scalar import DebtEvent, Owing
-from tests.clearance.test_scalar import ints, standing, states
 
 CASES = 6_000
 MONEY = (None, 0, 1, 379, 380, 381, 760)

@@ -14,9 +14,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.api import queries as inquiry
 from services.clearance.store import Store
-from tests.clearance.test_service import SECONDS, House, ask, house
-
-__all__ = ["house"]
+from tests.clearance.service_client import SECONDS, House, ask
 
 OTHERS = 12_000
 TODAY = "extract(epoch from clock_timestamp())::integer / 86400"

@@ -16,28 +16,10 @@ from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.returns import Return, returning, unfit
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 from tests.clearance.answers import screening
-from tests.clearance.debt_events import OPENED, REFUNDED, anew, debt, hear
+from tests.clearance.debt_events import OPENED, REFUNDED, amounts, anew, debt, hear, told_of
 from tests.clearance.desk import TRACE, Desk, filings, mrns, revenue_answer
-from tests.clearance.test_office import act, arrival, arrive, check_versions, texts
-from tests.clearance.test_screening import hear as hear_hits
-
-
-def told_of(states: Table) -> list[tuple[State, Debt, Change, bool]]:
-    values = (states.ints(name).filled(0).tolist() for name in ("state", "debt_status", "change"))
-    holds = states.bools("debt_hold").values.tolist()
-    return [(State(s), Debt(d), Change(c), h) for s, d, c, h in zip(*values, holds, strict=True)]
-
-
-def amounts(states: Table) -> list[tuple[int | None, ...]]:
-    names = (
-        "payable_minor",
-        "tax_minor",
-        "customs_value_minor",
-        "paid_minor",
-        "refunded_minor",
-        "assessment_generation",
-    )
-    return list(zip(*(states.ints(name).tolist() for name in names), strict=True))
+from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.screening_matches import hear as hear_hits
 
 
 async def filed(desk: Desk, *references: str) -> list[str]:

@@ -13,72 +13,14 @@ from libs.columns import Table
 from libs.customs.identifiers.mrn import parse
 from libs.feed.types import EventError
 from libs.server.errors import Refusal
-from libs.store.database import Transaction
 from luxor.consignment.v1 import consignment_pb2
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns as RevenueColumns
-from services.clearance.carriage.binding import Arrival
-from services.clearance.commands.act import Acted, Acts, Request
-from services.clearance.consignment.state import Happening
+from services.clearance.commands.act import Acted
 from services.clearance.consignment.transitions import Change, Debt, Event, State
-from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk, filings, mrns, revenue_answer, risk_answer
+from tests.clearance.desk import ACCEPTED_AT, DAY, MASTER, TRACE, Desk, filings, mrns, revenue_answer, risk_answer
+from tests.clearance.desk_commands import HELD_MILLIS, act, arrival, arrive, check_versions, texts, waiting_for_a_lock
 
 REFERENCES = ["GREEN-1", "BLUE-1", "YELLOW-1", "RED-1", "NORULEBOOK-1", "NORATE-1", "VENDOR-1", "BARE-1"]
-MASTER = "16012345675"
-HELD_MILLIS = 60_000
-"""How long a transaction may be held until another waits for it: the usual limit may end it on a busy machine."""
-
-
-def texts(table: Table, name: str) -> list[list[str]]:
-    lists = table.ragged(name)
-    flat = lists.values.tolist()  # type: ignore[union-attr]
-    return [flat[lists.span(row)] for row in range(table.rows)]
-
-
-def arrival(master: str = MASTER, place: str = "DEFRA") -> Arrival:
-    return Arrival(master, "wings", "LX0188", ACCEPTED_AT + 10**9, place)
-
-
-async def arrive(desk: Desk, told: Arrival, request_id: str = "a1") -> bool:
-    async with desk.store.database.transaction() as tx:
-        await desk.store.lock_documents(tx, [told.document_number])
-        (own,) = await desk.store.record_arrivals(tx, [told], request_id=request_id, at=ACCEPTED_AT)
-    await desk.office.arrive([told.document_number], trace=TRACE)
-    return own
-
-
-async def act(
-    desk: Desk,
-    event: Event,
-    numbers: list[str],
-    *,
-    expected: int | None = None,
-    request_id: str = "o1",
-    reason: str = "LOOKED_AT",
-) -> list[Acted]:
-    kept: list[Acted] = []
-
-    def encode(results: object) -> bytes:
-        kept.extend(results)  # type: ignore[call-overload]
-        return repr(results).encode()
-
-    digest = event.name.encode() + repr((numbers, expected)).encode()
-    await Acts(desk.store).act(
-        [(number, expected) for number in numbers],
-        lambda states, at: (states, Happening(event=event, at=at, by="olga", reason=reason, note="n")),
-        request=Request("officer/olga", request_id, digest, TRACE),
-        encode=encode,
-    )
-    return kept
-
-
-async def check_versions(desk: Desk) -> None:
-    """All that was announced of a consignment has the versions 1, 2, 3 …, each once."""
-    seen: dict[str, list[int]] = {}
-    for table in await desk.events():
-        for mrn, version in zip(mrns(table), table.ints("version").values.tolist(), strict=True):
-            seen.setdefault(mrn, []).append(version)
-    assert seen
-    assert all(sorted(versions) == list(range(1, len(versions) + 1)) for versions in seen.values()), seen
 
 
 async def test_each_filing_is_decided_by_its_lane_its_figures_and_its_debt(desk: Desk) -> None:
@@ -166,12 +108,6 @@ async def test_a_filing_that_is_decided_while_its_arrival_is_being_recorded_wait
     # The call that recorded it now carries it out, which finds nothing left to do.
     await desk.office.arrive([MASTER], trace=TRACE)
     assert (await desk.states(mrns(told))).ints("version").values.tolist() == [1]
-
-
-async def waiting_for_a_lock(desk: Desk, tx: Transaction) -> None:
-    """Return once another session waits for a lock; the test's limit ends it otherwise."""
-    while not await tx.raw.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110
-        await asyncio.sleep(0)
 
 
 async def test_the_same_event_twice_changes_nothing(desk: Desk) -> None:

@@ -18,9 +18,9 @@ from services.clearance.consignment.adjustment import changed
 from services.clearance.consignment.inspection import Inspection, Result, not_releasable, open_violations
 from services.clearance.consignment.state import Happening, evolve
 from services.clearance.consignment.transitions import Event, State
+from tests.clearance.adjustments import adjust, correcting, filed
 from tests.clearance.debt_events import anew, hear
 from tests.clearance.desk import ASSESS_SECONDS, TRACE, Desk
-from tests.clearance.test_adjusting import adjust, correcting, filed
 
 NOTE = "price corrected by the invoice"
 

@@ -10,10 +10,9 @@ import pytest
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.transitions import Debt
 from tests.clearance.debt_events import REFUNDED, debt, hear
-from tests.clearance.test_inspections import several_items, status
-from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house, refused_with
-
-__all__ = ["house"]
+from tests.clearance.desk import MASTER
+from tests.clearance.inspections import several_items, status
+from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
 
 WITHDRAWN, DESTROYED = pb.RETURN_REASON_WITHDRAWN, pb.RETURN_REASON_DESTROYED
 

@@ -18,26 +18,14 @@ from services.clearance.consignment.transitions import Change, Event, State
 from services.clearance.feeds.screening_matches import Rescreening
 from tests.clearance.answers import LIST, SECRET, screening
 from tests.clearance.desk import DAY, Desk, filings, mrns
-from tests.clearance.test_office import HELD_MILLIS, act, arrival, arrive, check_versions, texts, waiting_for_a_lock
-
-
-async def hear(desk: Desk, *batches: FeedBatch) -> None:
-    """Take hits as the feed's runner does."""
-    handler = Rescreening(desk.store)
-    prepared = await handler.prepare(list(batches))
-    async with desk.store.database.transaction() as tx:
-        await handler.apply(tx, prepared)
+from tests.clearance.desk_commands import HELD_MILLIS, act, arrival, arrive, check_versions, texts, waiting_for_a_lock
+from tests.clearance.screening_matches import entries, hear, notices_count
 
 
 def told_of(states: Table) -> list[tuple[State, int, Change, bool]]:
     columns = (states.ints(name).values.tolist() for name in ("state", "version", "change"))
     holds = states.bools("screening_hold").values.tolist()
     return [(State(s), v, Change(c), h) for s, v, c, h in zip(*columns, holds, strict=True)]
-
-
-async def entries(desk: Desk, mrn: str) -> Sequence[str]:
-    found = (await desk.states([mrn])).child("findings")
-    return [entry for entry in found.strings("list_entry").tolist() if entry]
 
 
 async def test_what_is_not_released_is_held_in_the_lane_of_the_hit_and_no_arrival_releases_it(desk: Desk) -> None:
@@ -110,11 +98,6 @@ async def test_goods_that_were_released_are_not_held_but_to_be_audited_and_nobod
     assert states.ints("released_at").valid.all()
     assert await entries(desk, mrn) == ["6908555"]
     assert await notices_count(desk) == before
-
-
-async def notices_count(desk: Desk) -> int:
-    async with desk.store.database.connection() as reading:
-        return int(await reading.raw.fetchval("select count(*) from notice"))
 
 
 async def test_hits_of_what_is_held_already_are_added_and_an_officers_release_lifts_both_holds(desk: Desk) -> None:

@@ -12,10 +12,9 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.inspection import not_releasable, open_violations
 from services.clearance.consignment.transitions import Debt, Event, Situation, State, apply
-from tests.clearance.test_inspections import CONFORM, VIOLATION, inspection, record, status
-from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house
-
-__all__ = ["house"]
+from tests.clearance.desk import MASTER
+from tests.clearance.inspections import CONFORM, VIOLATION, inspection, record, status
+from tests.clearance.service_client import SECONDS, House, arrivals
 
 DEFAULT, OWN = "CHECKED_AND_IN_ORDER", "VALUE_CORRECTED"
 NOTE = "price corrected by the invoice"

@@ -10,8 +10,8 @@ from services.clearance.jobs.waits import LEASE, LEASE_SECONDS, Waits
 from services.clearance.store.work import due_times
 from tests.clearance.answers import Told, answering, screening
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
-from tests.clearance.test_office import act, arrival, arrive, check_versions, texts
-from tests.clearance.test_screening import hear
+from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.screening_matches import hear
 
 MINUTE = 60_000_000
 DAY = 86_400_000_000

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from libs.cli.commands.revenue import ledger
 from libs.cli.main import luxor
-from tests.cli.test_told import lines_of
+from tests.cli.console_lines import lines_of
 
 
 def account(name: str, *filers: str) -> dict[str, Any]:

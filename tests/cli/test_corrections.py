@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from libs.client.filing import files
-from tests.cli.test_commands import await_decided
+from tests.cli.decisions import await_decided
 
 
 def filed(cli: Any, tmp_path: Path, reference: str) -> dict[str, Any]:

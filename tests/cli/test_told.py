@@ -1,6 +1,5 @@
 """What commands tell people, without a system: quotes, notices, notes of revenue, law files."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
 from libs.cli.commands.filing import notices, quote
 from libs.cli.commands.operations import system
@@ -20,6 +18,7 @@ from libs.cli.main import luxor
 from libs.cli.views import revenue_notes
 from libs.cli.views.consignment import render, render_many
 from services.revenue.law.batch.reasons import Note
+from tests.cli.console_lines import lines_of
 
 CHAINS: dict[str, Any] = {"entries": 1, "postings": 2, "partitions": 64, "seals": 1, "newest_seal": None, "faults": []}
 QUOTED: dict[str, Any] = {"currency": "EUR", "price": 5000, "duty": 300, "landed_cost": 5300, "due_on_import": 300}
@@ -27,12 +26,6 @@ REFUSED: dict[str, Any] = {
     "reason": "NO_RULEBOOK", "explanation": ["No law is loaded for this destination and day."],
     "hint": "Ask ListRulebooks.",
 }  # fmt: skip
-
-
-def lines_of(show: Any, width: int = 120) -> list[str]:
-    out = io.StringIO()
-    show(Console(file=out, width=width, highlight=False))
-    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
 
 
 def test_a_quote_of_a_file_refuses_what_describes_goods(tmp_path: Path) -> None:

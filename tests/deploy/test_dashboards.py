@@ -1,28 +1,16 @@
 """Dashboards: made by the tool, every query parses and names metrics that exist, every panel says what it tells."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from tests.deploy.dashboards import FILES, GRAFANA, load, panels
 from tests.support.promql import ROOT, RULES_RECORDED, check_expressions, known_series, names, plain
 from tools import dashboards
 
-GRAFANA = ROOT / "deploy" / "grafana"
-FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
 UNITS = {"ops", "reqps", "s", "short", "percentunit", "bytes", "Bps", "none"}
-
-
-def load(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found
-
-
-def panels() -> list[tuple[str, dict[str, Any]]]:
-    return [(path.stem, panel) for path in FILES for panel in load(path)["panels"] if panel["type"] != "row"]
 
 
 def test_the_files_are_what_the_tool_makes() -> None:

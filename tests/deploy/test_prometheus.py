@@ -23,8 +23,8 @@ from libs.cli.local.state import free_ports, service_of
 from libs.cli.local.supervisor import LocalSystem
 from libs.client.errors import LuxorError
 from libs.simulator import Simulator
-from tests.deploy.test_dashboards import panels
-from tests.deploy.test_runbooks import blocks
+from tests.deploy.dashboards import panels
+from tests.deploy.runbooks import blocks
 from tests.support.flow import Flow, local_system
 from tests.support.promql import PROMETHEUS, plain
 

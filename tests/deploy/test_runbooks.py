@@ -17,25 +17,12 @@ from libs.server import catalogue
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
+from tests.deploy.runbooks import BLOCK, PAGES, RUNBOOKS, blocks
 from tests.support.charts import of, rendered
 from tests.support.promql import ROOT, RULES_RECORDED, check_expressions, known_series, names
 from tools import chart
 
-RUNBOOKS = ROOT / "docs" / "operating" / "runbooks"
-
-
-PAGES = sorted(RUNBOOKS.glob("*.md"))
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
-
-
-def blocks(kind: str) -> list[tuple[str, str]]:
-    return [
-        (page.stem, code.strip())
-        for page in PAGES
-        for found, code in BLOCK.findall(page.read_text("utf-8"))
-        if found == kind
-    ]
 
 
 def inline(page: Path) -> list[str]:

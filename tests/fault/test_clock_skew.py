@@ -19,7 +19,7 @@ from libs.server.transport.tls import LocalCA
 from libs.simulator import Simulator
 from luxor.clearance.v1 import clearance_pb2
 from tests.fault import checks
-from tests.fault.test_neighbours import SERVING, health, metrics
+from tests.fault.health import SERVING, health, metrics
 from tests.support.clocks import skewed, skewed_postgres
 from tests.support.databases import enterable_directory
 from tests.support.flow import Flow

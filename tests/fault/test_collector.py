@@ -14,7 +14,7 @@ import pytest
 from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
 from tests.fault import checks
-from tests.fault.test_neighbours import SERVING, health, metrics
+from tests.fault.health import SERVING, health, metrics
 from tests.support.databases import enterable_directory
 from tests.support.flow import Flow, local_system
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.flow import local_system
 from tests.telemetry.receiver import receiving
-from tests.telemetry.test_traced_system import BATCH, consignments, counted, environment, filing
+from tests.telemetry.traced_filing import BATCH, consignments, counted, environment, filing
 
 pytestmark = pytest.mark.fault
 

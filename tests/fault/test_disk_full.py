@@ -22,7 +22,7 @@ from libs.simulator import Simulator
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.fault import checks
-from tests.fault.test_neighbours import NOT_SERVING, SERVING, health, metrics
+from tests.fault.health import NOT_SERVING, SERVING, health, metrics
 from tests.support.databases import enterable_directory
 from tests.support.flow import Flow, local_system
 from tests.support.small_store import SmallStore, small_file_system

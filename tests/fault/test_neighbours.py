@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
-import urllib.request
 from collections.abc import Iterator
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from libs.cli.local.processes import Backoff
 from libs.cli.local.supervisor import POSTGRES, LocalSystem
 from tests.fault import checks
+from tests.fault.health import NOT_SERVING, SERVING, health, metrics
 from tests.support.databases import enterable_directory
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 NOTICED_SECONDS = 10.0
 
 
@@ -33,21 +28,6 @@ def system() -> Iterator[LocalSystem]:
             yield started
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-async def health(system: LocalSystem, service: str, name: str = "") -> int:
-    """Ask a service's plaintext port."""
-    async with grpc.aio.insecure_channel(system.supervisor.health[service]) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        return int((await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)).status)
-
-
-def metrics(system: LocalSystem, service: str) -> dict[str, float]:
-    """Read a service's metrics, by name with labels."""
-    address = f"http://127.0.0.1:{system.ports[service].metrics}/metrics"
-    with urllib.request.urlopen(address, timeout=5) as answer:
-        text = answer.read().decode()
-    return {name: float(value) for name, value in re.findall(r"^(luxor_\S+) (\S+)$", text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("how", ["dead", "hanging"])

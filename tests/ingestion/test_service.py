@@ -13,29 +13,17 @@ import pytest_asyncio
 
 from libs.customs.identifiers import mrn
 from libs.server import errors
-from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as pb
-from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.ingestion.__main__ import assemble
 from tests.ingestion.consignments import consignment
+from tests.ingestion.service_client import SECONDS, stub_of, submit
 from tests.support.services import Running, running
-
-SECONDS = 30.0
 
 
 @pytest_asyncio.fixture
 async def ingestion(database_url: str) -> AsyncIterator[Running]:
     async with running("ingestion", assemble, database_url) as service:
         yield service
-
-
-async def stub_of(service: Running, role: str = "filer", ident: str = "shop") -> IngestionServiceStub:
-    return IngestionServiceStub(await service.channel(role, ident))
-
-
-async def submit(stub: IngestionServiceStub, rows: list[Consignment], request_id: str) -> pb.SubmitConsignmentsResponse:
-    request = pb.SubmitConsignmentsRequest(request_id=request_id, consignments=rows)
-    return await stub.SubmitConsignments(request, timeout=SECONDS)
 
 
 def reasons(result: pb.SubmissionResult) -> list[tuple[str, str]]:

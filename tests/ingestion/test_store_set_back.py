@@ -14,7 +14,7 @@ from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.__main__ import assemble
 from services.ingestion.store.filings import drop_serials
 from tests.ingestion.consignments import consignment
-from tests.ingestion.test_service import stub_of, submit
+from tests.ingestion.service_client import stub_of, submit
 from tests.support.services import running
 
 COPY = "ingestion_older"

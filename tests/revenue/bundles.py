@@ -158,3 +158,18 @@ def stream(seed: int, count: int) -> list[Parcel]:
             )
         )
     return found
+
+
+TEST_OF = {area: test for test, area in AREA_OF.items()}
+
+
+def who(test: str, parcel: Parcel) -> tuple[object, ...] | None:
+    person = parcel.person or parcel.name
+    parts: tuple[object, ...] = {
+        "order": (parcel.order,),
+        "person_year": (person,),
+        "person_day": (person, parcel.day),
+        "recipient_day": (person, parcel.carrier, parcel.day),
+        "importer_craft": (person, parcel.craft, parcel.day),
+    }[test]
+    return parts if all(parts) else None

@@ -34,12 +34,12 @@ from services.revenue.store.ledger.accounts import Account, Accounts, Change
 from services.revenue.store.ledger.securities import ActiveSecurities
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
 from tests.revenue.law.batches import filings
+from tests.revenue.law.guaranteed_filings import Filing, answer_to
 from tests.revenue.law.lawbooks import shipped
 from tests.revenue.law.oracle_charges import Consignment as Filed
 from tests.revenue.law.oracle_charges import Item
-from tests.revenue.law.test_securing import Filing, answer_to
-from tests.revenue.test_service import accepted
-from tests.revenue.test_sums import again
+from tests.revenue.reassessment import again
+from tests.revenue.service_client import accepted
 from tests.support.services import Running, running
 
 SECONDS = 10.0

@@ -1,21 +1,16 @@
 """Revenue over real gRPC, TLS and PostgreSQL."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
 
-from libs.columns import Ints, Ragged, Strings, Table
-from libs.customs.identifiers.mrn_columns import make_mrns
-from libs.customs.time import MICROS_PER_DAY, day_of_date
-from libs.server import errors
+from libs.columns import Ragged, Table
 from libs.server.config.server_config import ConfigError
 from luxor.common.v1 import common_pb2
-from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
 from luxor.revenue.v1 import ledger_pb2
 from luxor.revenue.v1 import revenue_pb2 as pb
@@ -25,11 +20,10 @@ from services.revenue.__main__ import assemble
 from tests.revenue.law.batches import message_of
 from tests.revenue.law.oracle_charges import Consignment, Item
 from tests.revenue.law.published import cases, differences, request_of, shipped_law
+from tests.revenue.service_client import DAY, FLAT, accepted, refused
 from tests.support.services import Running, running
 
 SECONDS = 30.0
-DAY = day_of_date(date(2026, 8, 3))
-FLAT = [Consignment("DE", date(2026, 8, 3), [Item(5_000, code="620630")], schemes=[("ioss", "IM2760000014")])]
 
 
 @pytest_asyncio.fixture
@@ -40,22 +34,6 @@ async def house(database_url: str) -> AsyncIterator[Running]:
 
 async def stub(house: Running, role: str = "service", ident: str = "clearance") -> RevenueServiceStub:
     return RevenueServiceStub(await house.channel(role, ident))
-
-
-def accepted(batch: Sequence[Consignment], *, first: int = 0, version: int = 1) -> pb.AssessConsignmentsRequest:
-    """Write a batch as ingestion accepted it; MRNs count from `first`."""
-    table = Table.from_messages([message_of(each) for each in batch], ConsignmentColumns, ConsignmentMessage)
-    count = len(batch)
-    mrns = [make_mrns(["DE"], [3], DAY, first + place)[0] for place in range(count)]
-    known = table.with_columns(
-        {
-            "mrn": Strings.of(mrns),
-            "version": Ints.constant(version, count),
-            "filer": Strings.constant("shop", count),
-            "accepted_at": Ints.constant(DAY * MICROS_PER_DAY, count),
-        }
-    )
-    return pb.AssessConsignmentsRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=known.encode(ConsignmentColumns))
 
 
 def plain(table: Table, row: int) -> dict[str, object]:
@@ -70,12 +48,6 @@ def plain(table: Table, row: int) -> dict[str, object]:
         else:
             told[name] = column.values.tolist()
     return told
-
-
-async def refused(call: Awaitable[object]) -> tuple[str, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call
-    return errors.reason_of(error.value), str(error.value.details())
 
 
 async def test_an_assessment_tells_charges_totals_collectors_and_account(house: Running) -> None:

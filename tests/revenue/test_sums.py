@@ -19,17 +19,12 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_REASSESSED, RevenueColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.aggregates import aggregate_areas
-from services.revenue.assessment.batch import ActiveLaw, Batch
+from services.revenue.assessment.batch import Batch
 from services.revenue.commands.assess import Assessments
 from services.revenue.commands.reassess import Reassessment
-from services.revenue.law.program.program import Program
 from services.revenue.store.assessments.aggregates import apply_states
-from services.revenue.store.debt_events import DebtEvents
-from tests.revenue.bundles import ALONE, AREA_OF, DAY, LIMIT, Parcel, bundling, stream, table_of
-
-PROGRAM: Program = bundling()
-IN_FORCE = ActiveLaw(PROGRAM)
-TEST_OF = {area: test for test, area in AREA_OF.items()}
+from tests.revenue.bundles import ALONE, AREA_OF, DAY, LIMIT, TEST_OF, Parcel, stream, table_of, who
+from tests.revenue.reassessment import IN_FORCE, PROGRAM, again
 
 
 @pytest_asyncio.fixture
@@ -50,13 +45,6 @@ async def assess(store: Assessments, parcels: Sequence[Parcel]) -> Table:
 
 async def duties(store: Assessments, parcels: Sequence[Parcel]) -> list[int | None]:
     return (await assess(store, parcels)).ints("duty").tolist()
-
-
-async def again(database: Database, replica: str = "one") -> None:
-    """Do all that waits to be assessed again."""
-    work = Reassessment(database, DebtEvents(database), replica, lambda: IN_FORCE)
-    while await work.step():
-        pass
 
 
 async def last(database: Database, parcels: Sequence[Parcel]) -> list[int | None]:
@@ -132,18 +120,6 @@ def _owes(parcel: Parcel, others: Sequence[Parcel]) -> int:
         other.price for other in others if test and mine and other.area == parcel.area and who(test, other) == mine
     )
     return parcel.price // 10 if parcel.price + total > LIMIT else 0
-
-
-def who(test: str, parcel: Parcel) -> tuple[object, ...] | None:
-    person = parcel.person or parcel.name
-    parts: tuple[object, ...] = {
-        "order": (parcel.order,),
-        "person_year": (person,),
-        "person_day": (person, parcel.day),
-        "recipient_day": (person, parcel.carrier, parcel.day),
-        "importer_craft": (person, parcel.craft, parcel.day),
-    }[test]
-    return parts if all(parts) else None
 
 
 def newest(parcels: Sequence[Parcel]) -> list[Parcel]:

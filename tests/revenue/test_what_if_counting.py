@@ -23,7 +23,7 @@ from tests.revenue.law.batches import filings
 from tests.revenue.law.lawbooks import RATES, TARIFF, UTOPIA, utopia
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment
-from tests.revenue.law.test_columns_equal_scalar import UTOPIA as FILED
+from tests.revenue.law.utopia_filings import UTOPIA as FILED
 from tests.revenue.scalar_what_if import Count
 
 LAW = {"xx/rulebook.yaml": UTOPIA, "xx/tariff.yaml": TARIFF, "rates/utopia.yaml": RATES}

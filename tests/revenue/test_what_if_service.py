@@ -18,7 +18,7 @@ from services.revenue.__main__ import assemble
 from services.revenue.api.what_if import _refusal_of
 from services.revenue.law.program.compiler.drafts import DraftRefused, Mistake
 from services.revenue.store.law_files import law_files
-from tests.revenue.test_service import FLAT, accepted, refused
+from tests.revenue.service_client import FLAT, accepted, refused
 from tests.support.services import Running, running
 
 pytestmark = pytest.mark.long

@@ -28,12 +28,11 @@ from services.revenue.store.debt_events import DebtEvents
 from services.revenue.what_if.bands import DEFAULT
 from services.revenue.what_if.bundles import bundled_rows, with_bundles
 from services.revenue.what_if.plan import JobKind, Plan
-from tests.revenue.bundles import ALONE, AREA_OF, BOOK, Parcel, bundling, stream, table_of
+from tests.revenue.bundles import ALONE, AREA_OF, BOOK, TEST_OF, Parcel, bundling, stream, table_of, who
 from tests.revenue.law.lawbooks import RATES
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment, Item
 from tests.revenue.scalar_what_if import Count
-from tests.revenue.test_sums import TEST_OF, who
 
 LAW: Final = bundling()
 IN_FORCE: Final = ActiveLaw(LAW)

@@ -11,6 +11,9 @@ from libs.store.database import Database
 from services.risk.store.assessment_log import AssessmentLogStore
 from tests.risk.aged import age_log
 from tests.risk.replicas import SECRET, Replica
+from tests.risk.service_client import risk
+
+__all__ = ["risk"]
 
 
 @pytest.fixture(scope="session")

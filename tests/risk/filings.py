@@ -66,3 +66,7 @@ def table(
             "accepted_at": Ints.of([start_of(day_of_date(accepted))] * count),
         }
     )
+
+
+#: Rules that ask history; their cases are in test_history_rules.py.
+BY_HISTORY = {"SPLIT_UNDER_THRESHOLD", "PRICE_IN_LOWEST_HUNDREDTH", "SELLER_NEW_AND_BUSY"}

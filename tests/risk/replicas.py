@@ -13,8 +13,8 @@ from services.risk.commands.assess import settle
 from services.risk.commands.follow_log import LogFollower
 from services.risk.history import KeyKind
 from services.risk.store.assessment_log import AssessmentLogStore
+from tests.risk.active_versions import in_force
 from tests.risk.filings import table
-from tests.risk.screening.test_parties import in_force
 
 CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
 SECRET = b"secret of the tests"

@@ -3,44 +3,25 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 
-from libs.cli.local.supervisor import LocalSystem
-from libs.simulator import Simulator
 from libs.telemetry import trace
-from luxor.consignment.v1.consignment_pb2 import Consignment
-from tests.support.flow import Flow, local_system
+from tests.support.flow import local_system
 from tests.telemetry.receiver import Receiver, attributes, receiving
+from tests.telemetry.traced_filing import BATCH, consignments, counted, environment, filing
 
 pytestmark = pytest.mark.long
 
-BATCH = 40
 SERVICES = {f"luxor-{name}" for name in ("ingestion", "clearance", "risk", "revenue", "statistics")}
 SUBMIT = "luxor.ingestion.v1.IngestionService/SubmitConsignments"
 ASSESS_RISK = "luxor.risk.v1.RiskService/AssessConsignments"
 INTERNAL, SERVER, CLIENT, CONSUMER = 1, 2, 3, 5
 CHARACTERS_MIN = 5
 """Shorter texts (codes of countries, currencies, kinds) stand in bytes by chance, and are no one's."""
-
-
-def environment(endpoint: str, **more: str) -> dict[str, str]:
-    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_INSECURE": "true", **more}
-
-
-def consignments(count: int, seed: int) -> list[list[Consignment]]:
-    """Make traffic up, and give each consignment all that could tell of a person."""
-    batches = list(Simulator(seed, "everyday").batches(count, BATCH))
-    for place, each in enumerate(row for batch in batches for row in batch):
-        for name in ("consignor", "consignee"):
-            party = getattr(each, name)
-            party.phone, party.email = f"+4930{place:07d}", f"{name}{place}@people.example"
-            party.name, party.address.street = f"Erika Mustermann {name} {place}", f"Heidestraße {place}"
-    return batches
 
 
 def texts(message: Message) -> Iterator[str]:
@@ -57,21 +38,6 @@ def texts(message: Message) -> Iterator[str]:
 def _nothing_set_up_before() -> None:
     """Callers of these systems ask for no sampling, whatever tests before set up in this process."""
     trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
-
-
-@asynccontextmanager
-async def filing(system: LocalSystem) -> AsyncIterator[Flow]:
-    async with Flow(system) as flow:
-        await flow.filer.wait_ready()
-        yield flow
-
-
-async def counted(flow: Flow, *, seconds: float = 90.0) -> None:
-    """Wait until statistics has counted all that was accepted, whatever became of it."""
-    ends_at = time.monotonic() + seconds
-    while sum((states := await flow.counted("state")).values()) < len(flow.filed.accepted):
-        assert time.monotonic() < ends_at, states
-        await asyncio.sleep(0.05)
 
 
 async def until(receiver: Receiver, condition: Any, what: str) -> list[tuple[str, Any]]:

@@ -22,12 +22,9 @@ from libs.telemetry.trace import Span
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1 import feed_pb2
 from tests.feed.conftest import ALL, Event, Follower, Producer, drain
+from tests.feed.failures import Away, Died, expire
 
 pytestmark = pytest.mark.long
-
-
-class Died(Exception):
-    """The process ended here; raised where a real one would simply be gone."""
 
 
 class DiesAfterCommit:
@@ -53,17 +50,6 @@ class DiesAfterCommit:
 async def steps(consumer: Consumer, count: int) -> None:
     for _ in range(count):
         await consumer.step()
-
-
-async def expire(follower: Follower, replica: str = "") -> None:
-    """The leases end, as if their time had passed."""
-    await follower.sql(
-        "update feed_cursor set lease_until = clock_timestamp() - interval '1 second' where owner like $1 || '%'",
-        replica,
-    )
-    await follower.sql(
-        "update feed_member set seen_at = clock_timestamp() - interval '1 hour' where replica like $1 || '%'", replica
-    )
 
 
 async def test_events_take_effect_once_and_in_the_order_of_each_partition(
@@ -239,11 +225,6 @@ async def test_the_next_page_is_fetched_while_the_last_is_committed(producer: Pr
     assert pulls == [before + 2]
     await drain(consumer)
     assert sorted(await follower.effects()) == sorted(producer.written)
-
-
-class Away(grpc.aio.AioRpcError):
-    def __init__(self, code: grpc.StatusCode) -> None:
-        super().__init__(code, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
 @pytest.mark.parametrize(

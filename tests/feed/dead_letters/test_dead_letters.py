@@ -11,7 +11,7 @@ from libs.feed.types import EventError
 from libs.server.errors import Refusal
 from luxor.feed.v1 import dead_letters_pb2
 from tests.feed.conftest import ALL, Follower, Producer, drain
-from tests.feed.consume.test_consumer import Away, Died, expire
+from tests.feed.failures import Away, Died, expire
 
 
 async def replay(follower: Follower, request_id: str, **chosen: object) -> dead_letters_pb2.ReplayDeadLettersResponse:

@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from libs.columns import Strings, Table
-from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessment.aggregates import Aggregates
-from services.revenue.assessment.batch import ActiveLaw, Batch
 from services.revenue.law.assess.securities import EVERYONE, Opened, Room, Securities
-from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
+from tests.revenue.bundles import ALONE, AREA_OF
+from tests.revenue.law.guaranteed_filings import OWED, Filing, answer_to
 
-PROGRAM = bundling()
-OWED = 20_000
-"""Price of goods on which something is owed."""
 NOTE = "ACCOUNT_NOT_ALLOWED"
-
-
-@dataclass(frozen=True)
-class Filing:
-    """A consignment that owes duty (by the consignee) and tax (by the declarant), as somebody filed it."""
-
-    filer: str = "shop"
-    declarant: str = ""
-    guarantees: Sequence[str] = ()
-    area: str = ALONE
-    price: int = OWED
-
-
-def filed(*told: Filing) -> Table:
-    table = table_of([Parcel(number, each.area, each.price) for number, each in enumerate(told)])
-    messages = []
-    for each in told:
-        message = Consignment()
-        for reference in each.guarantees:
-            message.guarantees.add(reference=reference)
-        messages.append(message)
-    guarantees = Table.from_messages(messages, ConsignmentColumns, Consignment)
-    return table.with_columns(
-        {
-            "declarant_identifier": Strings.of([each.declarant for each in told]),
-            "filer": Strings.of([each.filer for each in told]),
-            "guarantees": guarantees.ragged("guarantees"),
-        }
-    )
-
-
-def answer_to(securities: Securities, *told: Filing) -> Table:
-    table = filed(*told)
-    batch = Batch(ActiveLaw(PROGRAM, securities=securities), table, table.encode(ConsignmentColumns))
-    return batch.answer(Aggregates.none())
 
 
 def opened(accounts: Mapping[str, Opened]) -> Securities:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,14 +25,8 @@ from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, emptied
+from tests.revenue.ledger.chain_checks import PAGE, PARTITION, checked, forge, hash_of, one_entry
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
-
-PARTITION = 3
-PAGE = [State(mrn(number, PARTITION)) for number in range(5)]
-
-
-async def checked(books: Books, **how: Any) -> list[str]:
-    return (await books.chain.check(PARTITION, **{"entries_max": 1_000, **how})).faults
 
 
 async def test_an_untouched_chain_has_no_fault(books: Books) -> None:
@@ -163,32 +156,6 @@ async def test_a_chain_that_was_hashed_anew_is_found_by_its_seal(books: Books) -
     assert "seal 1 was altered: its hash does not follow from what it seals" in await checked(books)
 
 
-async def hash_of(books: Books, number: int) -> bytes:
-    async with books.database.connection() as reader:
-        return bytes(
-            await reader.raw.fetchval(
-                "select hash from ledger_entry where partition = $1 and number = $2", PARTITION, number
-            )
-        )
-
-
-async def forge(books: Books) -> None:
-    """Alter an entry and hash everything behind it anew, as one could who may write everything."""
-    entries = [entry for state in PAGE for entry in await books.chain.of_mrn(state.mrn, rows_max=10)]
-    before = START
-    async with books.database.transaction() as tx:
-        await tx.raw.execute("update ledger_entry set reference = 'forged' where number = 2")
-        for entry in sorted(entries, key=lambda each: each.number):
-            told = entry if entry.number != 2 else type(entry)(**{**_fields(entry), "reference": "forged"})
-            before = told.hashed(before)
-            await tx.raw.execute("update ledger_entry set hash = $1 where number = $2", before, entry.number)
-        await tx.raw.execute("update ledger_head set hash = $1 where partition = $2", before, PARTITION)
-
-
-def _fields(entry: Any) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in entry.__dataclass_fields__}
-
-
 async def test_one_replica_at_a_time_seals(books: Books) -> None:
     await books.take(*PAGE)
     one, two = (SealJob(books.database, name, interval_seconds=60) for name in ("one", "two"))
@@ -315,14 +282,6 @@ async def test_balances_at_any_moment_are_the_sum_of_what_was_booked(
             await _check_statement(books, Holding(name, "EUR", ids[name]), booked, now)
         if way == 0:
             await sum_days(database)
-
-
-def one_entry(partition: int, account: int, treasury: int, amount: int) -> Entries:
-    one = np.ones(1, np.int64)
-    return Entries(
-        one * partition, one * pb.ENTRY_KIND_ASSESSED, one * 0, ["m"], one, [""], ["EUR"], ["DE"],
-        np.array([0, 2]), np.array([account, treasury]), np.array([2, 2]), np.array([amount, -amount]),
-    )  # fmt: skip
 
 
 async def _check_statement(books: Books, holding: Holding, booked: list[tuple[int, int, int, str]], now: int) -> None:

@@ -15,11 +15,10 @@ from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_S
 from services.revenue.commands import apply_credit
 from services.revenue.commands.apply_credit import ITEMS_MAX
 from services.revenue.commands.payments import record_payment as payments_of
-from services.revenue.commands.reconcile import Reconciliation
-from services.revenue.jobs.credit import CreditJob
 from services.revenue.store.payments import payments as stored_payments
 from services.revenue.store.payments.payments import Payment
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.invariants import rows, settle, sound
 from tests.revenue.ledger.states import TAX, Charge, State, batch, mrn
 
 DECLARANT = "declarant:DE1234567890"
@@ -32,39 +31,6 @@ UNMATCHED, KNOWN = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_ALREADY_BOOK
 
 def payment(number: int, amount: int, reference: str = FIRST.mrn, currency: str = "EUR", back: str = "") -> Payment:
     return Payment(f"bank-{number}", reference, "EU", currency, amount, back)
-
-
-async def settle(books: Books) -> int:
-    return await CreditJob(books.ledger, interval_seconds=1).step()
-
-
-async def rows(books: Books, question: str) -> list[tuple[Any, ...]]:
-    async with books.database.connection() as reader:
-        return [tuple(row) for row in await reader.raw.fetch(question)]
-
-
-async def sound(books: Books) -> None:
-    """Entries balance and come to what is held; of each declarant credit is what is open less what its account stands at."""
-    assert await books.unbalanced() == []
-    for (day,) in await rows(books, "select distinct day from ledger_position"):
-        page = await Reconciliation(books.database, books.ledger.names).page(day, "", 1_000)
-        assert [each.sentence for each in page.differences if each.reason == "UNBALANCED"] == []
-    wrong = await rows(
-        books,
-        """
-        with stands as (
-            select h.name, h.account, h.currency, coalesce((select sum(amount) from ledger_posting p
-                where p.account = h.account and p.currency = h.currency), 0) as minor
-            from ledger_holding h where h.name like 'declarant:%'
-        )
-        select s.name, s.currency, s.minor, o.minor, c.minor from stands s
-        left join lateral (select coalesce(sum(minor), 0) as minor from ledger_open
-            where account = s.account and currency = s.currency) o on true
-        left join ledger_credit c on c.account = s.account and c.currency = s.currency
-        where s.minor <> o.minor - coalesce(c.minor, 0)
-        """,
-    )
-    assert wrong == []
 
 
 async def test_credit_pays_more_consignments_than_one_transaction_takes(books: Books) -> None:

@@ -13,8 +13,8 @@ from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.payments import payouts as stored_payouts
 from services.revenue.store.proofs.day_balances import DIFFERENCES_MAX
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.payout_records import BUYER, DECLARANT, OWN, out, payment, payout
 from tests.revenue.ledger.states import mrn
-from tests.revenue.ledger.test_payouts import BUYER, DECLARANT, OWN, out, payment, payout
 
 
 async def checked(books: Books) -> set[str]:

@@ -14,7 +14,7 @@ from services.revenue.__main__ import assemble
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.edge import SECONDS, open_state, stub
 from tests.revenue.ledger.states import State, mrn
-from tests.revenue.test_service import refused
+from tests.revenue.service_client import refused
 from tests.support.services import Running, running
 
 FIRST, LATER = mrn(1, 3), mrn(2, 7)

@@ -20,9 +20,9 @@ from services.revenue.store.payments import payouts as stored_payouts
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout, PayoutResult
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.invariants import sound
+from tests.revenue.ledger.payment_rows import put
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
-from tests.revenue.ledger.test_credit_and_waiting import sound
-from tests.revenue.ledger.test_payment_rows import put
 
 OWNER, BUYERS, CARRIER = "declarant:DE1234567890", "border:DE", "deferred:carrier-7"
 OWN = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")

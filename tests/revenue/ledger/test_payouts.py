@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
-from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
 from services.revenue.api.ledger_messages import statement_line
-from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.payments import payments as stored_payments
 from services.revenue.store.payments import payouts as stored_payouts
-from services.revenue.store.payments.payments import Payment
-from services.revenue.store.payments.payouts import Payout, PayoutResult
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.invariants import settle, sound
+from tests.revenue.ledger.payout_records import BUYER, BUYERS, CARRIER, DECLARANT, OWN, out, payment, payout
 from tests.revenue.ledger.states import DUTY, MICROS_A_DAY, TAX, Charge, State, batch, mrn
-from tests.revenue.ledger.test_credit_and_waiting import settle, sound
 
-DECLARANT, BUYERS, CARRIER = "declarant:DE1234567890", "border:DE", "deferred:carrier-7"
-OWN = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
-"""2,200 that the declarant pays at once."""
-BUYER = State(mrn(2, 3), charges=(Charge(300, account=BUYERS), Charge(1_900, TAX, "EU.vat_low_value", account=BUYERS)),
-              debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")  # fmt: skip
-"""2,200 that the buyer pays by the MRN."""
 BOOKED, KNOWN, BACK = pb.PAYOUT_OUTCOME_BOOKED, pb.PAYOUT_OUTCOME_ALREADY_BOOKED, pb.PAYOUT_OUTCOME_REVERSED
-
-
-def payment(number: int, amount: int, reference: str, back: str = "") -> Payment:
-    return Payment(f"bank-{number}", reference, "EU", "EUR", amount, back)
-
-
-def payout(number: int, amount: int, reference: str = "", **more: Any) -> Payout:
-    return Payout(f"out-{number}", reference, "EU", "EUR", amount, **more)
-
-
-async def out(books: Books, *payouts: Payout, request: str = "") -> list[PayoutResult]:
-    return await Payouts(books.ledger).record(payouts, "officer-1", request)
 
 
 async def reasons(books: Books, *payouts: Payout) -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from tests.revenue.law.oracle import Consignment, Item
 from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import FIRST, SECONDS, open_state, stub
 from tests.revenue.ledger.states import Charge, State, mrn
-from tests.revenue.test_service import DAY, accepted, refused
+from tests.revenue.service_client import DAY, accepted, refused
 from tests.support.services import Running
 
 

@@ -21,10 +21,10 @@ from services.revenue.ledger.hash_chain import START
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.proofs.marks import Discrepancy, read_marks, read_state
 from services.revenue.store.proofs.seals import Seals
+from tests.revenue.ledger.assessment_answers import FILED, altered, assess
 from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import SECONDS, open_state, stub
 from tests.revenue.ledger.states import DAY, State, mrn
-from tests.revenue.ledger.test_reconciliation import FILED, altered, assess
 from tests.support.services import Running
 
 ONE, TWO, THREE = mrn(1, 3), mrn(2, 7), mrn(3, 3)

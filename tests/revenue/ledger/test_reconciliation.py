@@ -5,42 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from libs.columns import Ints, Strings, Table
-from libs.store.tables.assessments import AssessmentLog
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from luxor.revenue.v1.revenue_pb2 import (
     PURPOSE_ADJUSTMENT,
-    PURPOSE_CLEARANCE,
-    AssessmentColumns,
 )
 from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.reconcile import Reconciliation
 from services.revenue.store.ledger import positions
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
+from tests.revenue.ledger.assessment_answers import FILED, altered, answer, assess
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 
 ONE, TWO = mrn(1, 3), mrn(2, 7)
-FILED = (Charge(300), Charge(1_900, TAX, "EU.vat_low_value"))
 ADJUSTED = (Charge(500), Charge(2_000, TAX, "EU.vat_low_value"))
-
-
-def answer(duty: int, tax: int, currency: str = "EUR") -> bytes:
-    columns = {"duty": Ints.of([duty]), "tax": Ints.of([tax]), "fee": Ints.of([0]), "currency": Strings.of([currency])}
-    return Table.of(AssessmentColumns, 1, columns).encode(AssessmentColumns).SerializeToString()
-
-
-async def assess(
-    books: Books, mrn_: str, duty: int, tax: int, *, version: int = 1, purpose: int = PURPOSE_CLEARANCE
-) -> None:
-    async with books.database.transaction() as tx:
-        await AssessmentLog().settle(tx, [mrn_], np.array([version]), purpose, answer(duty, tax))
 
 
 async def assess_again(books: Books, mrn_: str, generation: int, duty: int, tax: int) -> None:
@@ -69,11 +52,6 @@ async def reconciled(books: Books) -> list[tuple[str, str]]:
         if not after:
             break
     return found
-
-
-async def altered(books: Books, change: str, *values: Any) -> None:
-    async with books.database.transaction() as tx:
-        await tx.raw.execute(change, *values)
 
 
 async def test_what_is_posted_as_it_was_assessed_agrees(books: Books) -> None:

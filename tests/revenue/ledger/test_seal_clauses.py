@@ -17,9 +17,9 @@ from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs import seals as seals_of
 from services.revenue.store.proofs.seals import Seal, SealComparison, Seals
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.chain_rows import put as put_entries
+from tests.revenue.ledger.seal_rows import NOTHING, PARTITIONS, Row, chained, entries, hash_of, put
 from tests.revenue.ledger.states import State, mrn
-from tests.revenue.ledger.test_chain_rows import put as put_entries
-from tests.revenue.ledger.test_seal_rows import NOTHING, PARTITIONS, Row, chained, entries, hash_of, put
 
 NO_DATABASE = cast(Database, None)
 NAME = "luxor_revenue_ledger_unsealed_seconds"

@@ -13,7 +13,7 @@ from services.revenue.store.proofs import seals as seals_of
 from services.revenue.store.proofs.chain import Chain
 from services.revenue.store.proofs.seals import Seal, Seals
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.test_chain_and_balances import PAGE, PARTITION, checked, forge, hash_of, one_entry
+from tests.revenue.ledger.chain_checks import PAGE, PARTITION, checked, forge, hash_of, one_entry
 
 
 async def test_a_chain_whose_end_was_cut_off_with_its_balances_is_found_by_the_seal(books: Books) -> None:

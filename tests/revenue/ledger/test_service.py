@@ -14,7 +14,7 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.edge import FIRST, SECOND, SECONDS, open_state, payment, stub
 from tests.revenue.ledger.states import Charge, State, mrn
-from tests.revenue.test_service import refused
+from tests.revenue.service_client import refused
 from tests.support.services import Running
 
 

@@ -15,47 +15,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.customs.time import day_of_date
-from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.payments.record_payment import Payments
 from services.revenue.commands.payments.record_payout import Payouts
-from services.revenue.commands.post import Posting
-from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import Reconciliation
-from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.law.program.beneficiaries import Division, Share, Sharing
 from services.revenue.law.source.rulebook import Beneficiaries, Part, Rulebook, Span
 from services.revenue.ledger.division import Divisions, name_of, parts_of
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
-from tests.revenue.law.published import shipped_law
-from tests.revenue.ledger.books import Books, rules
+from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.edge import SECONDS, payment, stub
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
-from tests.revenue.test_service import refused
+from tests.revenue.ledger.treasuries import Shared, sharing
+from tests.revenue.service_client import refused
 from tests.support.services import Running
 
 ONE, TWO = mrn(1, 3), mrn(2, 7)
 FLAT, VAT = Charge(301), Charge(1_900, TAX, "EU.vat_low_value")
 EU = ("EU", ["DE", "FR", "IT"])
-
-
-def sharing() -> Sharing:
-    return Sharing(read.rulebook for read in shipped_law().books)
-
-
-class Shared(Books):
-    """A ledger that shares revenue by the shipped law."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.ledger = Ledger(database, sharing())
-        self.posting = Posting(self.ledger, rules())
-        self.intake = StateHandler(self.posting)
-        self.payments = Payments(self.ledger)
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from services.revenue.store.ledger import treasury_cash
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books, emptied
+from tests.revenue.ledger.invariants import sound
+from tests.revenue.ledger.state_histories import histories
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
-from tests.revenue.ledger.test_credit_and_waiting import sound
-from tests.revenue.ledger.test_postings import histories
-from tests.revenue.ledger.test_treasuries import Shared
+from tests.revenue.ledger.treasuries import Shared
 
 VENDOR, DEFERRED, GUARANTEE, CARRIER = (
     "vendor:IM2760000014",

@@ -17,10 +17,10 @@ from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
 from services.risk.__main__ import assemble
 from services.risk.rules.rule_set import RuleSetText
 from services.risk.rules.validation_errors import RuleSetError, ValidationError
-from tests.risk.api.test_service import refusal, request
-from tests.risk.api.test_service import stub as risk_stub
 from tests.risk.filings import first_light, table
 from tests.risk.jobs.test_backtest import CHANGES, draft
+from tests.risk.service_client import refusal, request
+from tests.risk.service_client import stub as risk_stub
 from tests.support.services import Running, running
 
 TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days

@@ -25,9 +25,9 @@ from luxor.common.v1 import common_pb2
 from luxor.risk.v1.risk_pb2 import DrawSeed
 from services.risk.__main__ import assemble
 from services.risk.selection import DRAWS, commitment, draws, shares
-from tests.risk.api.test_service import request, stub
-from tests.risk.api.test_service_selection import EXPECTS_A_QUARTER, parameters, people
 from tests.risk.filings import PROFILE
+from tests.risk.selection_replicas import EXPECTS_A_QUARTER, parameters, people
+from tests.risk.service_client import request, stub
 from tests.support.services import running
 
 DAY = 20_782

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 import numpy as np
 import pytest
-import pytest_asyncio
-from google.rpc import error_details_pb2, status_pb2
 
 from libs.columns import Ints, Strings, Table
 from libs.server.config.server_config import ConfigError
-from libs.server.errors import STATUS_KEY
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
-from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
-from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.risk.__main__ import assemble
 from services.risk.assessment.assessment import BatchFindings, PendingFindings
 from services.risk.commands.assess import settle
@@ -31,40 +24,8 @@ from services.risk.rules.scoring import assess
 from services.risk.screening.parties import MATCHES_MANY
 from services.risk.store.assessment_log import AssessmentLogStore
 from tests.risk.filings import PROFILE, first_light, table
+from tests.risk.service_client import CLEARANCE, GIFT, refusal, request, stub
 from tests.support.services import Running, running
-
-CLEARANCE = pb.PURPOSE_CLEARANCE
-GIFT = {"nature": "NATURE_GIFT", "items": [{"merchant_product_id": ""}]}
-
-
-@pytest_asyncio.fixture
-async def risk(database_url: str) -> AsyncIterator[Running]:
-    """Risk as it starts alone."""
-    async with running("risk", assemble, database_url) as service:
-        yield service
-
-
-async def stub(risk: Running, role: str = "service", ident: str = "clearance") -> Any:
-    return RiskServiceStub(await risk.channel(role, ident))
-
-
-def request(rows: Table, purpose: int = CLEARANCE) -> pb.AssessConsignmentsRequest:
-    return pb.AssessConsignmentsRequest(purpose=purpose, consignments=rows.encode(ConsignmentColumns))  # type: ignore[arg-type]
-
-
-async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:
-    """The code and reason that a call is refused with, and the path of what is at fault or what else is told of it."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    trailers = dict(caught.value.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailers[STATUS_KEY])
-    info = error_details_pb2.ErrorInfo()
-    status.details[0].Unpack(info)
-    faults = error_details_pb2.BadRequest()
-    for detail in status.details:
-        detail.Unpack(faults)
-    place = faults.field_violations[0].field if faults.field_violations else info.metadata.get("why", "")
-    return caught.value.code(), info.reason, place
 
 
 async def test_a_batch_is_assessed_in_its_order(risk: Running) -> None:

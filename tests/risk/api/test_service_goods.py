@@ -18,8 +18,8 @@ from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.config import PROFILES
-from tests.risk.api.test_service import refusal, request, stub
 from tests.risk.filings import table
+from tests.risk.service_client import refusal, request, stub
 from tests.support.services import Running, running
 
 CARTRIDGES = {"description": "Hunting rifle ammunition", "commodity_code": "930630"}

@@ -21,9 +21,9 @@ from luxor.feed.v1.feed_pb2_grpc import FeedServiceStub
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.__main__ import assemble
-from tests.risk.api.test_service import request, stub
-from tests.risk.commands.test_load_lists import NAMES, write
 from tests.risk.filings import table
+from tests.risk.screening.list_files import NAMES, write
+from tests.risk.service_client import request, stub
 from tests.support.services import Running, running
 
 FENCHURCH = "Fenchurch Rickmansworth"

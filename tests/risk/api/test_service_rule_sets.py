@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
-import pytest_asyncio
 from google.rpc import error_details_pb2
 
 from libs.columns import Table
@@ -26,21 +25,14 @@ from services.risk.rules.rule_set import RuleSet, RuleSetText
 from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from services.risk.store import rule_sets as kept_rule_sets
 from services.risk.store.rule_sets import RuleSetState, RuleSetStore
-from tests.risk.api.test_service import refusal, request
-from tests.risk.api.test_service import stub as risk_stub
 from tests.risk.filings import first_light, table
 from tests.risk.rules.rule_files import files, message, read, rule, typology
+from tests.risk.service_client import refusal, request
+from tests.risk.service_client import stub as risk_stub
 from tests.support.services import Running, running
 
 GIFT = {"nature": "NATURE_GIFT"}
 NUMBERS = iter(range(1_000_000))
-
-
-@pytest_asyncio.fixture
-async def risk(database_url: str) -> AsyncIterator[Running]:
-    """Risk as it starts alone."""
-    async with running("risk", assemble, database_url) as service:
-        yield service
 
 
 async def stub(risk: Running, ident: str = "anna", role: str = "analyst") -> Any:

@@ -23,9 +23,9 @@ from services.risk.__main__ import assemble
 from services.risk.commands.housekeeping import sum_counts
 from services.risk.inspections.outcomes import Outcome
 from services.risk.store.outcomes import OutcomeStore
-from tests.risk.api.test_service import refusal
-from tests.risk.api.test_service_models import analyst
-from tests.risk.api.test_service_selection import amended, parameters, people, replicas_of
+from tests.risk.model_client import analyst
+from tests.risk.selection_replicas import amended, parameters, people, replicas_of
+from tests.risk.service_client import refusal
 from tests.support.services import running
 
 QUARTER = "minimum_random_ppm: 250000, expected_ppm: 250000"

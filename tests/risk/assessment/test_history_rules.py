@@ -10,9 +10,8 @@ from libs.columns import Table
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import assess_batch, favoured_below
 from services.risk.assessment.prior_state import PriorState, ReplicaState
-from tests.risk.filings import first_light, table
-from tests.risk.rules.test_first_light_rules import BY_HISTORY
-from tests.risk.screening.test_parties import in_force
+from tests.risk.active_versions import in_force
+from tests.risk.filings import BY_HISTORY, first_light, table
 
 HOUR = 3_600_000_000
 START = 1_795_000_000_000_000

@@ -17,11 +17,11 @@ from services.risk.assessment.assessment import assess_batch
 from services.risk.commands.follow_log import SNAPSHOT
 from services.risk.history import Outcomes, party_keys
 from services.risk.store.assessment_log import AssessmentLogStore, Place
+from tests.risk.active_versions import in_force
 from tests.risk.aged import age_log
-from tests.risk.api.test_service import request, stub
 from tests.risk.filings import table
 from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
-from tests.risk.screening.test_parties import in_force
+from tests.risk.service_client import request, stub
 from tests.support.services import Running, running
 
 

@@ -24,10 +24,10 @@ from services.risk.commands.make_seeds import Seeds
 from services.risk.history import Hasher, Outcomes
 from services.risk.store.assessment_log import AssessmentLogStore
 from services.risk.store.data_dir import history_file as memory_file
+from tests.risk.active_versions import in_force
 from tests.risk.aged import age_log
-from tests.risk.api.test_service import request
 from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
-from tests.risk.screening.test_parties import in_force
+from tests.risk.service_client import request
 
 OTHER = b"another secret of tests"
 

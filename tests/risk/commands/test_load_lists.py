@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -15,26 +14,7 @@ from services.risk.screening.lists.list_files import ListFile, read_lists_file
 from services.risk.screening.lists.party_list import ListRefused, PartyList, digest
 from services.risk.screening.matching.list_changes import Delta
 from services.risk.screening.matching.scores import screen
-
-HEAD = "id,kind,name,aliases,weak_aliases,countries,identifiers\n"
-NAMES = ("Zaphod Beeblebrox", "Arthur Philip Dent", "Tricia McMillan", "Slartibartfast Magrathea", "Agrajag Stavromula")
-
-
-def write(path: Path, *names: str, text: str = "") -> None:
-    """Write a list, with another time of change than before."""
-    before = path.stat().st_mtime_ns if path.exists() else 0
-    path.write_text(text or HEAD + "".join(f"{number},person,{name},,,,\n" for number, name in enumerate(names)))
-    os.utime(path, ns=(before + 1_000_000, before + 1_000_000))
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    write(
-        tmp_path / "lists.yaml",
-        text="format: 1\nlists:\n  - {name: OWN, kind: own, files: [own.csv], published: 2026-11-01}\n",
-    )
-    write(tmp_path / "own.csv", *NAMES)
-    return tmp_path
+from tests.risk.screening.list_files import HEAD, NAMES, write
 
 
 def hit(lists: ListLoader, name: str) -> bool:

@@ -13,9 +13,7 @@ from libs.cli.commands.operations import system
 from libs.cli.local.state import Ports, State
 from libs.telemetry.metrics import REGISTRY
 from services.risk.commands.load_lists import ListLoader
-from tests.risk.commands.test_load_lists import directory, write
-
-__all__ = ["directory"]
+from tests.risk.screening.list_files import write
 
 SHIPPED = Path(__file__).parents[3] / "services" / "risk" / "profiles" / "lists"
 

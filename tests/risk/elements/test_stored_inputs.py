@@ -18,8 +18,8 @@ from services.risk.history import Hasher, History
 from services.risk.history.columns import HistoryColumns as HistoryColumns
 from services.risk.screening.parties import LEVELS, screened_by
 from services.risk.store.assessment_inputs import InputStore
-from tests.risk.api.test_service import request, risk, stub  # noqa: F401  # a fixture
 from tests.risk.filings import first_light, table
+from tests.risk.service_client import request, stub
 from tests.support.services import Running
 
 NOW = 1_795_000_000_000_000
@@ -89,7 +89,7 @@ def test_answers_that_are_broken_or_of_another_batch_say_so(payload: bytes, told
 
 
 async def test_each_assessed_batch_is_kept_once_with_its_answers_in_line(
-    risk: Running,  # noqa: F811
+    risk: Running,
     database: Database,
 ) -> None:
     caller = await stub(risk)

@@ -14,6 +14,7 @@ from services.risk.history import Bounds, Hasher, History, KeyKind, Outcomes, Pa
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.history import CHAIN_MAX
 from services.risk.store.assessment_log import LOG_DAYS
+from tests.risk.history.log_records import assess, log, logs
 from tests.risk.history.oracle import DAY, DISTINCT, MARK, START, Plain, record, rows_of
 from tests.risk.history.snapshotting import again
 
@@ -23,39 +24,10 @@ SMALL = Bounds(keys=1_024, events=1_024)
 BITS_OFF = 2
 
 
-def log(seed: int, steps: list[tuple[int, int]], people: int = 6) -> list[Record]:
-    """A log of batches: for each step minutes that pass, and rows."""
-    random = np.random.default_rng(seed)
-    minute, position, records = START, 0, []
-    for passed, rows in steps:
-        minute += passed
-        records.append(record(random, rows, minute, people, position))
-        position += rows
-    return records
-
-
-def assess(history: History, records: list[Record]) -> list[dict[str, int | None]]:
-    """Answer and apply, batch by batch."""
-    told = []
-    for each in records:
-        told += rows_of(history.read(each), each.rows)
-        history.apply(each)
-    return told
-
-
 def pieces(one: Record, cuts: list[int]) -> list[Record]:
     """A batch cut into smaller ones."""
     edges = sorted({0, one.rows, *(cut % (one.rows + 1) for cut in cuts)})
     return [one.take(np.arange(start, stop)) for start, stop in itertools.pairwise(edges)]
-
-
-passing = st.integers(0, 90) | st.integers(0, 3 * DAY)
-logs = st.builds(
-    log,
-    st.integers(0, 2**32),
-    st.lists(st.tuples(passing, st.integers(1, 40)), min_size=1, max_size=12),
-    st.sampled_from([3, 6, 60]),
-)
 
 
 @settings(max_examples=120, deadline=None)

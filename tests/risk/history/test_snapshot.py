@@ -23,9 +23,9 @@ from services.risk.history import (
     snapshot_file,
 )
 from services.risk.history.tables import undo_log as undo
+from tests.risk.history.log_records import assess, log, logs
 from tests.risk.history.oracle import MARK, START, record
 from tests.risk.history.snapshotting import SMALL, again, content_of, from_content
-from tests.risk.history.test_history import assess, log, logs
 
 HASHER = Hasher(b"key of the tests")
 

@@ -13,7 +13,7 @@ from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.inspections.inclusion import Estimate, estimate, inclusion_of, weights_of
 from services.risk.selection import Allotments, Lane, Parameters, Tally, select
 from services.risk.selection.hours import MICROS_PER_HOUR
-from tests.risk.selection.test_selection import DAY, START, TODAY, assessed, kept, parameters
+from tests.risk.selection.selection_batches import DAY, START, TODAY, assessed, kept, parameters
 
 PPM = 1_000_000
 #: Every stage draws: minimum and expected of three lanes, ranks of the model.

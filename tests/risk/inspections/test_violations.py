@@ -11,7 +11,7 @@ import pytest
 
 from services.risk.inspections.violations import ConsignmentGroup, FoundGroup, NoEstimate, Violations, violations_of
 from services.risk.selection import Chances, Lane, Parameters, Tally, select
-from tests.risk.selection.test_selection import TODAY, assessed, parameters
+from tests.risk.selection.selection_batches import TODAY, assessed, parameters
 
 ROWS = 10_000
 #: The example of the docs, all at random: red 1 %, yellow 2 or 3 %, blue 3 %.

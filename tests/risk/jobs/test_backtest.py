@@ -44,8 +44,8 @@ from services.risk.store.assessment_inputs import InputStore
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import ModelStore
 from tests.risk.aged import age_log
-from tests.risk.feeds.test_outcomes import CONFORM, NOON, VIOLATION, Risk, state
 from tests.risk.filings import PROFILE, first_light, table
+from tests.risk.inspection_outcomes import CONFORM, NOON, VIOLATION, Risk, state
 from tests.risk.jobs.test_jobs import until
 from tests.risk.learning import traffic_model
 from tests.risk.rules import rule_files

@@ -35,9 +35,9 @@ from services.risk.screening.matching.scores import NameMatches
 from services.risk.screening.parties import LEVELS, MatchLevels, screened_by
 from services.risk.store.assessment_log import AssessmentLogStore
 from services.risk.store.screening_matches import ScreeningMatchSnapshot, ScreeningMatchStore, SliceTaken
-from tests.risk.commands.test_load_lists import HEAD, write
+from tests.risk.active_versions import in_force
 from tests.risk.filings import table
-from tests.risk.screening.test_parties import in_force
+from tests.risk.screening.list_files import HEAD, write
 
 CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
 NAMES = ("Zaphod Beeblebrox", "Arthur Philip Dent", "Tricia McMillan", "Slartibartfast Magrathea", "Agrajag Stavromula")

@@ -16,9 +16,9 @@ from services.risk.__main__ import assemble
 from services.risk.inspections.outcomes import Outcome, pack_items
 from services.risk.learning.evaluation.metrics import auc, precision_at
 from services.risk.store.outcomes import OutcomeStore
-from tests.risk.api.test_service import refusal, request, stub
-from tests.risk.api.test_service_models import analyst, in_force, propose, until
 from tests.risk.learning.traffic_model import file, traffic
+from tests.risk.model_client import analyst, in_force, propose, until
+from tests.risk.service_client import refusal, request, stub
 from tests.support.services import Running, running
 
 BATCH = 500

@@ -20,7 +20,14 @@ from services.risk.learning.features.recipe import (
     key_of,
 )
 from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
-from services.risk.learning.model.model_file import Content, Model, Window, content_of, read_model, write_model
+from services.risk.learning.model.model_file import (
+    Content,
+    Model,
+    Window,
+    content_of,
+    read_model,
+    write_model,
+)
 from services.risk.learning.settings import Family, TrainingSettings
 from services.risk.learning.training.training import train
 
@@ -106,3 +113,8 @@ def plain_counts(found: Truths, keys: list[str], folds: Numbers, smoothing: floa
         same = [bool(found[place]) for place in others if keys[place] == key]
         rates.append((sum(same) + smoothing * share) / (len(same) + smoothing) if key else np.nan)
     return np.array(rates)
+
+
+@cache
+def written() -> bytes:
+    return write_model(content())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,7 @@ from hypothesis import strategies as st
 
 from services.risk.learning.model.model_file import ModelFileRefused, read_model, write_model
 from services.risk.learning.model.scoring import score
-from tests.risk.learning.made import RECIPE, content, declarations, model
-
-
-@cache
-def written() -> bytes:
-    return write_model(content())
+from tests.risk.learning.made import RECIPE, declarations, model, written
 
 
 def changed(change: Callable[[dict[str, Any]], None]) -> bytes:

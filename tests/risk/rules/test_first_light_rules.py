@@ -12,13 +12,9 @@ from services.risk.conditions.cel.vocabulary import TableSource
 from services.risk.conditions.expressions import judge
 from services.risk.elements.computed import Facts
 from services.risk.rules.scoring import assess
-from tests.risk.filings import CASES, TODAY, first_light, table
+from tests.risk.filings import BY_HISTORY, CASES, TODAY, first_light, table
 
 RULE_CASES: list[dict[str, Any]] = yaml.safe_load((CASES / "first_light.yaml").read_text())
-
-
-#: Rules that ask history; their cases are in test_history_rules.py.
-BY_HISTORY = {"SPLIT_UNDER_THRESHOLD", "PRICE_IN_LOWEST_HUNDREDTH", "SELLER_NEW_AND_BUSY"}
 
 
 def sentence(case: dict[str, Any]) -> str:

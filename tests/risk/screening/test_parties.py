@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
 
 import pytest
 
@@ -13,14 +12,10 @@ from libs.columns import Ints, Table
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import ActiveVersions, assess_batch, begin_findings
-from services.risk.config import PROFILES
-from services.risk.goods.controls import load_controls
 from services.risk.screening.lists.cleared_pairs import CLEARED, ClearedPairs, Pair
-from services.risk.screening.lists.list_files import read_lists_file
 from services.risk.screening.lists.party_list import EntryKind, EntryName, ListEntry, Quality
 from services.risk.screening.matching import explanation as explaining
 from services.risk.screening.matching.index import Index, build
-from services.risk.screening.matching.list_changes import Screener
 from services.risk.screening.matching.scores import STRONG, NameBatch, read_batch
 from services.risk.screening.parties import (
     ENTRIES_MAX,
@@ -33,20 +28,9 @@ from services.risk.screening.parties import (
     screen_parties,
     versions_of,
 )
+from tests.risk.active_versions import in_force, shipped
 from tests.risk.filings import TODAY, first_light, table
 from tests.risk.screening.support import entry, version
-
-
-@cache
-def shipped() -> Index:
-    return Screener([each.load() for each in read_lists_file(PROFILES / "lists").lists.values()]).index
-
-
-@cache
-def in_force() -> ActiveVersions:
-    return ActiveVersions(
-        first_light(), shipped(), load_controls(sorted((PROFILES / "data" / "controls").glob("*.yaml")))
-    )
 
 
 def assessed(*changes: dict[str, object], index: Index | None = None) -> Table:

@@ -11,7 +11,7 @@ import pytest
 from libs.columns import Ints
 from services.risk.selection import Allotments, Lane, Parameters, PriorDraws, Selected, SelectionBatch, Tally, select
 from services.risk.selection.draws import Draw, draws, shares
-from tests.risk.selection.test_selection import DAY, START, TODAY, assessed, kept, parameters
+from tests.risk.selection.selection_batches import DAY, START, TODAY, assessed, kept, parameters
 
 PPM = 1_000_000
 ROWS = 20_000

@@ -22,7 +22,7 @@ from services.risk.selection import (
     select,
 )
 from services.risk.selection.hours import MICROS_PER_HOUR
-from tests.risk.selection.test_selection import SEED, START, TODAY, assessed, parameters
+from tests.risk.selection.selection_batches import SEED, START, TODAY, assessed, parameters
 
 EXPECTED = 0.01
 OFFICE = parameters(red_min=1_000, red=10_000, by_model=700_000, by_uncertainty=100_000)

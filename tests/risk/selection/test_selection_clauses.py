@@ -13,7 +13,7 @@ import yaml
 from libs.customs.time import day_of_date
 from services.risk.selection import Lane, ParameterError, Parameters, load_parameters
 from services.risk.selection import parameters as module
-from tests.risk.selection.test_selection import FILE, NONE
+from tests.risk.selection.selection_batches import FILE, NONE
 
 PPM = 1_000_000
 PATH = Path("selection.yaml")

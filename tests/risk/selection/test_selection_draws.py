@@ -27,7 +27,7 @@ from services.risk.selection import (
     shares,
 )
 from services.risk.selection.tally import MICROS_PER_HOUR
-from tests.risk.selection.test_selection import SEED, START, TODAY, assessed, chosen, kept, parameters, scores
+from tests.risk.selection.selection_batches import SEED, START, TODAY, assessed, chosen, kept, parameters, scores
 
 
 def part(batch: SelectionBatch, first: int, rows: int) -> SelectionBatch:

@@ -11,7 +11,7 @@ import pytest
 
 from libs.customs.time import day_of_date
 from services.risk.selection import ParameterError, load_parameters
-from tests.risk.selection.test_selection import FILE, NONE, SHIPPED, parameters
+from tests.risk.selection.selection_batches import FILE, NONE, SHIPPED, parameters
 
 
 def test_the_shipped_parameters_are_in_order() -> None:

@@ -17,7 +17,7 @@ from services.risk.selection.draws import PERIODS_BACK, below, periods_of, share
 from services.risk.selection.parameters import OfficeText
 from services.risk.selection.plan import RANKED_MIN, TRAFFIC_MIN, Edge, Plan, Plans, way_of
 from services.risk.selection.tally import MICROS_PER_HOUR, STEPS, UNRANKED, Rates
-from tests.risk.selection.test_selection import SEED, START, TODAY, assessed, parameters
+from tests.risk.selection.selection_batches import SEED, START, TODAY, assessed, parameters
 
 PPM = 1_000_000
 RED, YELLOW, BLUE = range(3)

@@ -11,7 +11,7 @@ from services.risk.selection import Referral, load_parameters, refer
 from services.risk.selection.parameters import PreLoadingText
 from services.risk.selection.preloading import Referrals
 from tests.risk.filings import table
-from tests.risk.selection.test_selection import SHIPPED
+from tests.risk.selection.selection_batches import SHIPPED
 
 GIVEN = PreLoadingText(
     do_not_load=("BOMB",), screening=("DANGEROUS",), information=("VAGUE",), screening_from_score=800

@@ -12,7 +12,7 @@ from services.risk.selection import Cause, Lane, PriorDraws, Tally, select
 from services.risk.selection.chances import Chances
 from services.risk.selection.parameters import OfficeText, Parameters
 from services.risk.selection.tally import Hits
-from tests.risk.selection.test_selection import SEED, START, TODAY, assessed, chosen, parameters
+from tests.risk.selection.selection_batches import SEED, START, TODAY, assessed, chosen, parameters
 
 PPM = 1_000_000
 

@@ -32,6 +32,7 @@ from services.clearance.api.carrier_service import ROLES as CARRIER_ROLES
 from services.clearance.api.carrier_service import CarrierService
 from services.clearance.api.queries import Inquiry
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
+from services.clearance.commands import store_days
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.office import Office
 from services.clearance.config import ClearanceConfig
@@ -135,7 +136,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
 
     async def purge(database: Database) -> None:
-        await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
+        await store_days.purge(store, await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
     traces = Traces(start, Inquiry(store).trail)
     steps = (

@@ -20,10 +20,11 @@ from libs.store.tables.requests import RequestLog
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
 from services.ingestion.api.service import IngestionService
+from services.ingestion.commands.housekeeping import drop_serials, rotate_generations
 from services.ingestion.commands.submit import Submit
 from services.ingestion.config import IngestionConfig
 from services.ingestion.feeds.snapshot import Days, Snapshot
-from services.ingestion.store.filings import SUBMISSION_DAYS, Store, drop_serials, turn_generations
+from services.ingestion.store.filings import SUBMISSION_DAYS, Store
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
 
@@ -51,7 +52,7 @@ def assemble(start: Start) -> Sequence[Background]:
     traces = Traces(start, store.trail)
     steps = (
         make_days("submission"),
-        turn_generations,
+        rotate_generations,
         drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
         purge_requests(),

@@ -18,6 +18,7 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.office import Decided, Office
+from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide
 from services.clearance.consignment.state import accepted
@@ -64,7 +65,7 @@ async def measure(database: Database, url: str, how: figures.Options) -> None:
     office = Office(store)
     count = 4 if how.quick else 40
     made = batches(0, 4 + count * how.runs)
-    await store.ensure_days(mrns(made[0][0]))
+    await ensure_days(store, mrns(made[0][0]))
     await decided(office, made[:4], [])
     rates, cpu, pages = [], [], []
     for run in range(how.runs):

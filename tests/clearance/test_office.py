@@ -16,6 +16,7 @@ from libs.server.errors import Refusal
 from luxor.consignment.v1 import consignment_pb2
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns as RevenueColumns
 from services.clearance.commands.act import Acted
+from services.clearance.commands.store_days import purge
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 from tests.clearance.desk import ACCEPTED_AT, DAY, MASTER, TRACE, Desk, filings, mrns, revenue_answer, risk_answer
 from tests.clearance.desk_commands import HELD_MILLIS, act, arrival, arrive, check_versions, texts, waiting_for_a_lock
@@ -306,7 +307,7 @@ async def test_large_batches_are_cut_and_small_ones_joined_before_they_are_asses
 async def test_what_is_too_old_is_forgotten_and_nothing_younger(desk: Desk) -> None:
     old, young = filings(["RED-1"], day=DAY - 300, master="11111111111"), filings(["RED-2"])
     await desk.consume(old, young)
-    await desk.store.purge(DAY)
+    await purge(desk.store, DAY)
     async with desk.store.database.connection() as reading:
         assert await desk.store.held(reading, (0, ""), 0, 10) == mrns(young)
         places = [old.ints("partition").values.tolist()[0], young.ints("partition").values.tolist()[0]]

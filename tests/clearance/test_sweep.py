@@ -20,8 +20,9 @@ from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
-from services.clearance.jobs import sweep as sweeping
-from services.clearance.jobs.sweep import KEYS_MAX, LEASE, Sweep, Undecided, look
+from services.clearance.commands import sweep as sweeping
+from services.clearance.commands.sweep import KEYS_MAX
+from services.clearance.jobs.sweep import LEASE, Sweep, Undecided, look
 from services.ingestion.__main__ import assemble
 from services.ingestion.feeds import snapshot
 from tests.clearance.desk import Desk, mrns

@@ -12,7 +12,7 @@ from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.__main__ import assemble
-from services.ingestion.store.filings import drop_serials
+from services.ingestion.commands.housekeeping import drop_serials
 from tests.ingestion.consignments import consignment
 from tests.ingestion.service_client import stub_of, submit
 from tests.support.services import running

@@ -25,7 +25,7 @@ TODAY_ON = (0, 100_000)
 @pytest_asyncio.fixture
 async def store(database: Database) -> Store:
     found = Store(database)
-    await found.make_days({DAY, DAY + 1, DAY + 2})
+    await Count(found).make_days({DAY, DAY + 1, DAY + 2})
     return found
 
 
@@ -184,9 +184,9 @@ async def test_days_are_cleared_alone_and_a_day_without_a_place_is_none_of_them(
 
 async def test_days_have_a_place_once_they_are_made_and_are_made_once(store: Store) -> None:
     far = DAY - 4_000
-    await store.make_days({far, DAY})
-    await store.make_days({far})
-    await Store(store.database).make_days({far, far + 1})
+    await Count(store).make_days({far, DAY})
+    await Count(store).make_days({far})
+    await Count(Store(store.database)).make_days({far, far + 1})
     assert {far, far + 1} <= set(await store.days())
     assert far + 2 not in await store.days()
     table = states_table([State(numbers(1, far)[0], day=far)])

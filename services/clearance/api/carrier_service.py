@@ -9,7 +9,7 @@ from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role, is_id
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import check_request_id, kept, once, page_size_of, recalled
+from libs.server.requests import check_request_id, kept, page_size_of, recalled
 from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from luxor.clearance.v1 import carriers_pb2 as pb
@@ -18,6 +18,7 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.queries import FORMS, Inquiry, Query
 from services.clearance.api.requests import is_plain
 from services.clearance.carriage.binding import FOREVER, PREFIX_CHARACTERS_MAX, PREFIX_CHARACTERS_MIN, Binding, Kind
+from services.clearance.commands.put_bindings import put_bindings
 from services.clearance.commands.reverse_arrival import Reversal
 from services.clearance.consignment.state import arrived_by, was_released
 from services.clearance.store import Store
@@ -68,15 +69,12 @@ class CarrierService(CarrierServiceServicer):
         good = {(each.kind, each.value, each.carrier): each for each in read if isinstance(each, Binding)}
         who = str(call.current().identity)
 
-        async def work(tx: Transaction) -> pb.PutBindingsResponse:
-            if good:
-                await self._store.put_bindings(tx, list(good.values()), who)
-            tx.after_commit(lambda: _log.info("BINDINGS_PUT", bindings=len(good)))
+        def answer() -> pb.PutBindingsResponse:
             return pb.PutBindingsResponse(
                 results=[pb.BindingResult(error=each if isinstance(each, ItemError) else None) for each in read]
             )
 
-        return await once(self._store.database, pb.PutBindingsResponse, request, work)
+        return await put_bindings(self._store, request, list(good.values()), who, answer)
 
     async def ListBindings(
         self, request: pb.ListBindingsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -191,10 +189,7 @@ class CarrierService(CarrierServiceServicer):
             released = (await self._reversal.count(document, carrier)).released
             if released:
                 return pb.ReversalResult(error=item_error("ARRIVAL_HAS_RELEASED", where, document, released=released))
-            async with self._store.database.transaction() as tx:
-                await self._store.lock_documents(tx, [document])
-                at = await self._store.now(tx)
-                await self._store.reverse_arrival(tx, document, carrier, str(current.identity), at)
+            await self._reversal.begin(document, carrier, str(current.identity))
         done = await self._reversal.reverse(document, carrier, trace=current.trace)
         _log.info("ARRIVAL_REVERSED", consignments=done.consignments)
         return pb.ReversalResult(consignments=done.consignments, released=done.released)

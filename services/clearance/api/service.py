@@ -21,11 +21,12 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
-from services.clearance.api.arrivals import Arriving
+from services.clearance.api.arrivals import ArrivalsRequest
 from services.clearance.api.notices import Mailbox
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Found, Inquiry, Query
 from services.clearance.commands.act import Acts, Request, Unfit, What
 from services.clearance.commands.adjust import Adjusting
+from services.clearance.commands.record_arrivals import RecordArrivals
 from services.clearance.commands.visibility import Viewer, bound_to
 from services.clearance.consignment.inspection import missing_item, not_releasable
 from services.clearance.consignment.returns import returning
@@ -68,7 +69,7 @@ class ClearanceService(ClearanceServiceServicer):
         self._store = store
         self._adjusting = adjusting
         self._acts = Acts(store)
-        self._arriving = Arriving(store)
+        self._record_arrivals = RecordArrivals(store)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
         self._mailbox = Mailbox(store, self._pages)
@@ -78,7 +79,19 @@ class ClearanceService(ClearanceServiceServicer):
         self, request: pb.RecordArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RecordArrivalsResponse:
         """Record arrivals by carriers that are bound to the master documents, and carry them out."""
-        return await self._arriving.record(request)
+        requests.check_size(len(request.arrivals))
+        check_request_id(request.request_id)
+        arrivals = ArrivalsRequest(request.arrivals, call.current().identity.id)
+        payload = await _unreused(
+            request.request_id,
+            self._record_arrivals.run(
+                arrivals.read,
+                request=_request(request, "RecordArrivals"),
+                carrier=call.current().identity.id,
+                encode=arrivals.encode,
+            ),
+        )
+        return pb.RecordArrivalsResponse.FromString(payload)
 
     # ------------------------------------------------------------------------------------------ looking
     async def GetStatus(

@@ -41,6 +41,12 @@ class Reversal:
                 await self.reverse(document, carrier, trace=told.traceparent)
         return len(due)
 
+    async def begin(self, document: str, carrier: str, by: str) -> None:
+        """Note that an arrival is to be reversed, and by whom; `reverse` carries it out, or `finish` where the call dies."""
+        async with self._store.database.transaction() as tx:
+            await self._store.lock_documents(tx, [document])
+            await self._store.reverse_arrival(tx, document, carrier, by, await self._store.now(tx))
+
     async def reverse(self, document: str, carrier: str, *, trace: str) -> Reversed:
         """Carry out the reversal of an arrival that is noted as being reversed, and then what other carriers' arrivals make of it."""
         result = Reversed()

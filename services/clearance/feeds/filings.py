@@ -27,6 +27,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.clearance.commands.office import Decided, Office, Tally
+from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide, lane_names
 from services.clearance.consignment.state import accepted
@@ -109,7 +110,7 @@ class Intake:
         parts = _parts(known)
         for part in parts:
             try:
-                await self._office.store.ensure_days(part.filings.strings("mrn").tolist())
+                await ensure_days(self._office.store, part.filings.strings("mrn").tolist())
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
         return Prepared(await _together([self._decide(part) for part in parts]), forgotten, ahead_micros)

@@ -12,7 +12,7 @@ from libs.feed.publish.payloads import Payloads
 from libs.feed.types import BatchRef
 from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.tables import bulk
-from libs.store.tables.requests import RequestLog, purge_before
+from libs.store.tables.requests import RequestLog
 from libs.store.tables.schema import checked
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.notice_kinds import kinds
@@ -20,16 +20,20 @@ from services.clearance.consignment.state import with_previous
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import Adjustments
 from services.clearance.store.arrivals import Arrivals
-from services.clearance.store.carriers import REFUSED_DAYS, Carriers
+from services.clearance.store.carriers import Carriers
 from services.clearance.store.hits import Hits
 from services.clearance.store.news import News
 from services.clearance.store.references import References
-from services.clearance.store.rows import STATE_DAYS, Row, carrier_key, day_of, filer_key, row_of
+from services.clearance.store.rows import Row, carrier_key, day_of, filer_key, row_of
 from services.clearance.store.sweeps import Sweeps
 from services.clearance.store.work import Work
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 PURGED_MAX: Final = 2_000
+PURGED: Final = ("held", "due", "early_hit", "early_news", "adjustment", "swept", "filing_unknown")
+"""Tables of which old days are deleted."""
+PURGED_BY_HASH: Final = ("local_reference", "house_document", "master_document", "arrival")
+"""Those that are partitioned by a hash."""
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 
 
@@ -44,23 +48,21 @@ class Store(Adjustments, Arrivals, Carriers, Hits, News, References, Sweeps, Wor
         self._days: set[int] = set()
 
     # ------------------------------------------------------------------------------------------ days
-    async def ensure_days(self, mrns: Iterable[str]) -> None:
-        """Make the partitions for the days of acceptance that these MRNs tell, in a transaction of its own; known days cost nothing."""
-        missing = {day_of(mrn) for mrn in {mrn[:9]: mrn for mrn in mrns}.values()} - self._days
-        if not missing:
-            return
-        async with self.database.transaction(timeout_millis=2_000) as tx:
-            await tx.raw.execute(
-                "select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext('consignment'))"
-            )
-            for day in sorted(missing):
-                part = checked(f"consignment_{day}")
-                if await tx.raw.fetchval("select to_regclass($1) is null", part):
-                    await tx.raw.execute(
-                        f"create table {part} (like consignment including defaults including constraints including storage); "
-                        f"alter table consignment attach partition {part} for values from ({day}) to ({day + 1})"
-                    )
-        self._days |= missing
+    def missing_days(self, mrns: Iterable[str]) -> set[int]:
+        """Return the days of acceptance of these MRNs of which it is not known that they have a partition."""
+        return {day_of(mrn) for mrn in {mrn[:9]: mrn for mrn in mrns}.values()} - self._days
+
+    async def add_days(self, tx: Transaction, days: Iterable[int]) -> None:
+        """Make the partitions of days that have none."""
+        await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext('consignment'))")
+        for day in sorted(days):
+            part = checked(f"consignment_{day}")
+            if await tx.raw.fetchval("select to_regclass($1) is null", part):
+                await tx.raw.execute(
+                    f"create table {part} (like consignment including defaults including constraints including storage); "
+                    f"alter table consignment attach partition {part} for values from ({day}) to ({day + 1})"
+                )
+        tx.after_commit(lambda: self._days.update(days))
 
     # ------------------------------------------------------------------------------------------ reading states
     async def lock(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, Row]:
@@ -201,22 +203,14 @@ class Store(Adjustments, Arrivals, Carriers, Hits, News, References, Sweeps, Wor
         return ref
 
     # ------------------------------------------------------------------------------------------ the rest
-    async def purge(self, before_day: int) -> None:
-        """Forget references, arrivals, holds, waits, and what was told early or begun, of days before `before_day`; a transaction a chunk."""
-        for table in ("local_reference", "house_document", "master_document", "arrival"):
-            await purge_before(self.database, table, before_day, rows_max=PURGED_MAX)
-        for table in ("held", "due", "early_hit", "early_news", "adjustment", "swept", "filing_unknown"):
-            gone = PURGED_MAX
-            while gone == PURGED_MAX:
-                async with self.database.transaction() as tx:
-                    done = await tx.raw.execute(
-                        f"delete from {table} where ctid = any(array(select ctid from {table} where day < $1 limit $2))",  # noqa: S608
-                        before_day,
-                        PURGED_MAX,
-                    )
-                gone = int(done.rpartition(" ")[2])
-        async with self.database.transaction() as tx:
-            await self.forget_refused(tx, before_day + STATE_DAYS - REFUSED_DAYS)
+    async def purge(self, tx: Transaction, table: str, before_day: int) -> int:
+        """Delete PURGED_MAX rows of days before a day from one of PURGED; return how many there were."""
+        done = await tx.raw.execute(
+            f"delete from {table} where ctid = any(array(select ctid from {table} where day < $1 limit $2))",  # noqa: S608
+            before_day,
+            PURGED_MAX,
+        )
+        return int(done.rpartition(" ")[2])
 
     async def now(self, tx: Transaction) -> int:
         """The database's clock, microseconds since 1970-01-01 UTC."""

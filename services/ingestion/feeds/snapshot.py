@@ -17,7 +17,9 @@ from libs.feed.publish.service import DaySummary, StatePage, TokenMalformed
 from libs.feed.types import BatchRef
 from libs.store.database import Database, Transaction
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.ingestion.store.filings import BLOCK, MICROS_A_DAY, SUMMARY
+from services.ingestion.commands.housekeeping import summarize_submission
+from services.ingestion.store.filings import BLOCK, MICROS_A_DAY
+from services.ingestion.store.submissions import unsummarized
 
 _NEXT = """
     select b.day, b.id, b.row_count from batch b
@@ -54,10 +56,6 @@ _SUMMARIES = """
         array_remove(array_agg(c.count order by c.partition), null) as counts, array_remove(array_agg(c.digest order by c.partition), null) as digests
     from days left join counted c on c.day = days.day group by days.day, days.unknown, days.below order by days.day
 """
-_UNKNOWN = """
-    select day, block, batch_day, batch from submission where day between $1 and $2 and digests is null order by day, block limit $3
-"""
-_BACKFILL = f"update submission set (partitions, counts, digests) = ({SUMMARY.format(mrns='$3', partitions='$4')}) where day = $1 and block = $2"  # noqa: S608
 
 
 class Snapshot:
@@ -83,9 +81,9 @@ class Days:
     async def summaries(self, first: int, last: int) -> list[DaySummary]:
         """See DaySource."""
         async with self._database.connection() as reading:
-            unknown = await reading.raw.fetch(_UNKNOWN, first, last, BACKFILLED_MAX)
-        for row in unknown:
-            await self._backfill(row)
+            unknown = await unsummarized(reading, first, last, BACKFILLED_MAX)
+        for each in unknown:
+            await summarize_submission(self._database, self._outbox, each)
         async with self._database.connection() as reading:
             settled = await reading.now() - SETTLED_MICROS
             rows = await reading.raw.fetch(_SUMMARIES, first, last, settled, settled // MICROS_A_DAY)
@@ -101,14 +99,6 @@ class Days:
                 below = "" if row["below"] is None else mrn.serial_text(row["below"] * BLOCK)
                 summaries.append(DaySummary(day, below, row["partitions"], row["counts"], row["digests"]))
         return summaries
-
-    async def _backfill(self, row: Any) -> None:
-        async with self._database.transaction() as tx:
-            ref = BatchRef(row["batch_day"], row["batch"])
-            stored = await self._outbox.payloads.fetch(tx.raw, [ref])
-            table = Table.parse(ConsignmentColumns, stored[ref].payload)
-            partitions = table.ints("partition").values.tolist()
-            await tx.raw.execute(_BACKFILL, row["day"], row["block"], table.strings("mrn").tolist(), partitions)
 
     async def page_of_day(
         self, tx: Transaction, day: int, partitions: Sequence[int], token: bytes, max_rows: int

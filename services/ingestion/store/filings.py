@@ -261,28 +261,28 @@ class Store:
         return facts
 
 
-async def drop_serials(database: Database) -> None:
+async def drop_serials(tx: Transaction) -> None:
     """Drop the sequences that gave serial numbers of days that are over."""
-    async with database.transaction() as tx:
-        before = await schema.today(tx) - _SERIAL_DAYS
-        rows = await tx.raw.fetch(
-            "select sequencename as name from pg_sequences where sequencename ~ '^serial_block_[0-9]+_[0-9]+$'"
-        )
-        for name in (row["name"] for row in rows):
-            if int(name.split("_")[2]) < before:
-                await tx.raw.execute(f"drop sequence {schema.checked(name)}")
+    before = await schema.today(tx) - _SERIAL_DAYS
+    rows = await tx.raw.fetch(
+        "select sequencename as name from pg_sequences where sequencename ~ '^serial_block_[0-9]+_[0-9]+$'"
+    )
+    for name in (row["name"] for row in rows):
+        if int(name.split("_")[2]) < before:
+            await tx.raw.execute(f"drop sequence {schema.checked(name)}")
 
 
-async def turn_generations(database: Database) -> None:
-    """Make the generations of references ahead and drop those that bind no more."""
-    async with database.transaction() as tx:
-        await tx.raw.execute("select reference_make_generations($1)", GENERATION_DAYS)
-        newest = await schema.today(tx) // GENERATION_DAYS
-        rows = await tx.raw.fetch(
-            "select substring(c.relname from 'reference_g([0-9]+)$')::integer as generation from pg_inherits i "
-            "join pg_class c on c.oid = i.inhrelid where i.inhparent = 'reference'::regclass"
-        )
-    for generation in sorted(row["generation"] for row in rows):
-        if generation <= newest - GENERATIONS_KEPT:
-            async with database.transaction() as tx:
-                await tx.raw.execute(f"set local lock_timeout = 30; drop table reference_g{int(generation)}")
+async def make_generations(tx: Transaction) -> list[int]:
+    """Make the generations of references ahead; return those that bind no more."""
+    await tx.raw.execute("select reference_make_generations($1)", GENERATION_DAYS)
+    newest = await schema.today(tx) // GENERATION_DAYS
+    rows = await tx.raw.fetch(
+        "select substring(c.relname from 'reference_g([0-9]+)$')::integer as generation from pg_inherits i "
+        "join pg_class c on c.oid = i.inhrelid where i.inhparent = 'reference'::regclass"
+    )
+    return [each for each in sorted(row["generation"] for row in rows) if each <= newest - GENERATIONS_KEPT]
+
+
+async def drop_generation(tx: Transaction, generation: int) -> None:
+    """Drop a generation of references."""
+    await tx.raw.execute(f"set local lock_timeout = 30; drop table reference_g{generation:d}")

@@ -9,7 +9,7 @@ from libs.customs.identifiers.mrn_columns import days_of_mrns
 from libs.feed.consume.versions import newer
 from libs.store.database import Transaction
 from services.statistics.counting.cells import newest, tally
-from services.statistics.store.cells import Store
+from services.statistics.store.cells import PARTITIONED, Store
 
 
 class Count:
@@ -18,6 +18,15 @@ class Count:
     def __init__(self, store: Store) -> None:
         """Count into a store."""
         self._store = store
+
+    async def make_days(self, days: set[int]) -> None:
+        """Make sure that rows of these days have a place, in transactions of its own before theirs."""
+        missing = self._store.missing_days(days)
+        if missing:
+            for table in PARTITIONED:
+                async with self._store.database.transaction() as tx:
+                    await self._store.add_days(tx, table, missing)
+            self._store.note_days(missing)
 
     async def run(self, tx: Transaction, states: Table, epoch: int) -> int:
         """Count states of an epoch of the feed (ClearanceColumns, only what counting reads); return how many were new."""

@@ -21,7 +21,6 @@ class Intake:
 
     def __init__(self, store: Store) -> None:
         """Count into a store."""
-        self._store = store
         self._count = Count(store)
 
     async def prepare(self, batches: list[FeedBatch]) -> list[tuple[int, Table]]:
@@ -38,7 +37,7 @@ class Intake:
         if not accepted.valid.all():
             raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be counted")
         days |= set((accepted.values // 86_400_000_000).tolist())
-        await self._store.make_days(days)
+        await self._count.make_days(days)
         return states
 
     async def apply(self, tx: Transaction, prepared: list[tuple[int, Table]]) -> None:

@@ -115,14 +115,17 @@ class Store:
         self._tables: OrderedDict[tuple[int, int], tuple[Table, bool]] = OrderedDict()
         self._days: set[int] = set()
 
-    async def make_days(self, days: set[int]) -> None:
-        """Make sure that rows of these days have a place; in a transaction of its own, before theirs."""
-        missing = days - self._days
-        if missing:
-            for table in PARTITIONED:
-                async with self.database.transaction() as tx:
-                    await schema.ensure_day_partitions(tx, table, sorted(missing))
-            self._days |= missing
+    def missing_days(self, days: set[int]) -> set[int]:
+        """Return those of some days of which it is not known that their rows have a place."""
+        return days - self._days
+
+    async def add_days(self, tx: Transaction, table: str, days: set[int]) -> None:
+        """Make the partitions of days that one of PARTITIONED lacks."""
+        await schema.ensure_day_partitions(tx, table, sorted(days))
+
+    def note_days(self, days: set[int]) -> None:
+        """Note that rows of these days have a place in all tables."""
+        self._days |= days
 
     async def today(self) -> int:
         """Return today by the store's clock, days since 1970-01-01 UTC."""

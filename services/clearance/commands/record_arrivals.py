@@ -1,0 +1,121 @@
+"""Record arrivals by carriers that are bound to the master documents, and carry them out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from libs.store.database import Transaction
+from luxor.clearance.v1 import clearance_pb2 as pb
+from services.clearance.carriage.binding import Arrival, Verdict
+from services.clearance.commands.act import Request
+from services.clearance.commands.office import Office, Under
+from services.clearance.metrics import count_unbound
+from services.clearance.store import Store
+
+_STATES_A_LOOK: Final = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of one arrival."""
+
+    outcome: "pb.ArrivalOutcome.ValueType"
+    refusal: str = ""
+    """Why it was refused, "" where it was not."""
+    under: Under = field(default_factory=Under)
+    """How the consignments stand under its document."""
+
+
+class RecordArrivals:
+    """Records arrivals."""
+
+    def __init__(self, store: Store) -> None:
+        """Work in a store."""
+        self._store = store
+        self._office = Office(store)
+
+    async def run(
+        self,
+        read: Callable[[int], Sequence[Arrival | None]],
+        *,
+        request: Request,
+        carrier: str,
+        encode: Callable[[Sequence[Recorded | None]], bytes],
+    ) -> bytes:
+        """Record a carrier's arrivals in one transaction, then carry them out in chunks; the jobs take up what a crash leaves undone.
+
+        `read` gives the arrivals at an instant of the store's clock, None for one that is malformed. Return what `encode`
+        made of the results, also when the request is repeated. Raises RequestReused.
+        """
+        async with self._store.database.transaction() as tx:
+            before = await self._store.requests.recall(tx, *request.key)
+            if before is not None:
+                return before
+            at = await self._store.now(tx)
+            arrivals = list(read(at))
+            verdicts = await self._judge(tx, [each for each in arrivals if each is not None], carrier, at)
+            results: list[Recorded | None] = [None] * len(arrivals)
+            for place, arrival in enumerate(arrivals):
+                if arrival is not None and verdicts[arrival.document_number] is Verdict.REFUSED:
+                    arrivals[place], results[place] = None, _refused("ARRIVAL_CARRIER_UNBOUND")
+            accepted = [each for each in arrivals if each is not None]
+            refused = [(each, carrier) for each, verdict in verdicts.items() if verdict is Verdict.REFUSED]
+            own = iter(
+                await self._store.record_arrivals(tx, accepted, request_id=request.request_id, at=at)
+                if accepted
+                else []
+            )
+            if refused:
+                # Behind the arrivals, as all do who lock both.
+                await self._store.note_refused(tx, refused, at, recorded=False)
+                tx.after_commit(lambda: count_unbound("refused", len(refused)))
+        known = [next(own) if each is not None else None for each in arrivals]
+        for place, (arrival, counts) in enumerate(zip(arrivals, known, strict=True)):
+            if arrival is not None and counts is None:
+                arrivals[place], results[place] = None, _refused("ARRIVAL_BEING_REVERSED")
+        documents = dict.fromkeys(each.document_number for each in arrivals if each is not None)
+        found = await self._office.arrive(documents, trace=request.trace, carrier=carrier)
+        for place, (arrival, counts) in enumerate(zip(arrivals, known, strict=True)):
+            if arrival is not None:
+                outcome = _outcome(verdicts[arrival.document_number], counts=bool(counts))
+                results[place] = Recorded(outcome, under=found.get(arrival.document_number, Under()))
+        answer = encode(results)
+        async with self._store.database.transaction() as tx:
+            await self._store.requests.remember(tx, *request.key, answer)
+        return answer
+
+    async def _judge(self, tx: Transaction, arrivals: Sequence[Arrival], carrier: str, at: int) -> dict[str, Verdict]:
+        """Judge the documents, which are locked: who files under them is seen here, or sees what is recorded here."""
+        documents = dict.fromkeys(each.document_number for each in arrivals)
+        if not documents:
+            return {}
+        await self._store.lock_documents(tx, documents)
+        names = await self._names(tx, documents)
+        register = await self._store.register(tx, documents, {name for each in names.values() for name in each})
+        day = Arrival("", carrier, "", 0, "", at).day
+        return {each: register.verdict(each, carrier, names.get(each, ()), day) for each in documents}
+
+    async def _names(self, tx: Transaction, documents: Iterable[str]) -> dict[str, set[str]]:
+        """Return who carries by the filings in force under each document, "" for one that names nobody."""
+        names = {document: set(each) for document, each in (await self._store.names_under(tx, documents)).items()}
+        for document, mrns in (await self._store.amended_under(tx, documents)).items():
+            for begin in range(0, len(mrns), _STATES_A_LOOK):
+                rows = await self._store.find(tx, mrns[begin : begin + _STATES_A_LOOK])
+                states = await self._store.states(tx, list(rows.values()))
+                under = np.flatnonzero(states.strings("master_document_number").map(document.__eq__, np.bool_))
+                if len(under):
+                    named = states.strings("carrier_identifier").take(under).tolist()
+                    names.setdefault(document, set()).update(named)
+        return names
+
+
+def _refused(reason: str) -> Recorded:
+    return Recorded(pb.ARRIVAL_OUTCOME_REFUSED, reason)
+
+
+def _outcome(verdict: Verdict, *, counts: bool) -> "pb.ArrivalOutcome.ValueType":
+    if not counts:
+        return pb.ARRIVAL_OUTCOME_ALREADY_RECORDED
+    return pb.ARRIVAL_OUTCOME_AWAITING_FILINGS if verdict is Verdict.AWAITS_FILINGS else pb.ARRIVAL_OUTCOME_RECORDED

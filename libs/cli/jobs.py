@@ -1,100 +1,153 @@
-"""What commands about long work do alike: days from and to, a bar while somebody waits, and ^C that leaves the work running."""
+"""What the commands about jobs share: the name of a job, a progress bar while the caller waits, and the result by kind."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from libs.cli.common import Context, console, fail, is_terminal, run
-from libs.cli.days import day_asked
-from libs.cli.views.backtest import day_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from libs.client.client import Client
 
-DAYS_MAX: Final = 400
-Found = dict[str, Any]
-Following = Callable[["Client", int, Callable[[Found], None]], Awaitable[Found]]
+Job = dict[str, Any]
+KINDS: Final = ("backtest", "training", "what-if")
 
 
-class StartsByDefault(click.Group):
-    """A group that begins work where no other command is named."""
+class JobName(click.ParamType[tuple[str, int]]):
+    """The name of a job: its kind, a hyphen and its id, such as backtest-7."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `start` before options."""
-        if args and args[0].startswith("-") and args[0] not in ("--help", "-h"):
-            args = ["start", *args]
-        return super().parse_args(ctx, args)
+    name = "job"
 
-
-def day_of_law(text: str, option: str) -> int:
-    """Return a day of the years that services know law and assessments of, as days since 1970-01-01."""
-    day = day_asked(text, option)
-    if not 2000 <= int(text[:4]) < 2100:
-        raise click.BadParameter(f"{text} lies outside the years 2000 to 2099", param_hint=option)
-    return day
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return the kind and the id."""
+        kind, _, number = str(value).rpartition("-")
+        if kind not in KINDS or not (number.isascii() and number.isdigit() and 0 < int(number) < 2**63):
+            self.fail(f"{value} is not the name of a job, such as backtest-7; `luxor jobs list` lists them", param, ctx)
+        return kind, int(number)
 
 
-@dataclass(frozen=True)
-class Work:
-    """A kind of long work as people call it."""
+class PictureFile(click.Path):
+    """The file of a picture. Its name is checked before the job starts."""
 
-    name: str
-    """In the middle of a sentence: "run"."""
-    command: str
-    """The group's command: "luxor revenue what-if"."""
-    states: str
-    """What its states begin with: "WHAT_IF_STATE_"."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        file = Path(str(super().convert(value, param, ctx)))
+        if file.suffix.lower() != ".svg":
+            self.fail(f"the picture is an SVG, so its name ends with .svg: {file.with_suffix('.svg')}", param, ctx)
+        if not file.parent.is_dir():
+            self.fail(f"there is no directory {file.parent}", param, ctx)
+        return file
 
-    def days(self, first: str, last: str) -> tuple[int, int]:
-        """Read --from and --to."""
-        days = day_of_law(first, "--from"), day_of_law(last, "--to")
-        if not 0 <= days[1] - days[0] < DAYS_MAX:
-            how = "before" if days[1] < days[0] else "too far behind"
-            raise click.UsageError(
-                f"--to {day_text(days[1])} lies {how} --from {day_text(days[0])}; a {self.name} reads up to {DAYS_MAX} days."
-            )
-        return days
 
-    def look_again(self, number: int) -> str:
-        """Say how to look at it later."""
-        return f"`{self.command} show {number} --follow` tells how far it is, `{self.command} cancel {number}` ends it."
+PICTURE: Final = PictureFile(dir_okay=False, writable=True)
 
-    def begun(self, context: Context, number: int) -> None:
-        """Tell its id to who does not wait."""
-        told = f"{self.name.capitalize()} {number} is begun. {self.look_again(number)}"
-        context.emit({"id": number}, lambda out: out.print(told))
 
-    def follow(self, context: Context, number: int, ident: str, following: Following) -> Found:
-        """Wait for it with a bar; ^C tells how to look again."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def start_job(
+    context: Context,
+    ident: str,
+    start: Callable[["Client"], Awaitable[Job]],
+    *,
+    detach: bool,
+    picture: Path | None = None,
+) -> None:
+    """Start a job, wait for its end unless `detach`, and print its result."""
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    async def work() -> Job:
+        async with context.client("analyst", ident) as client:
+            return await start(client)
 
-        async def work() -> Found:
-            with Progress(*columns, console=console(errors=True), disable=not is_terminal(), transient=True) as bar:
-                task = bar.add_task(f"{self.name} {number}", total=None)
+    job = run(work())
+    if detach:
+        context.emit(job, lambda out: out.print(f"{job['job']} started. {_commands(job['job'])}"))
+    else:
+        wait_for_job(context, ident, JobName().convert(job["job"], None, None), picture)
 
-                def progress(found: Found) -> None:
-                    waits = found["state"] == f"{self.states}WAITING"
-                    what = f"{self.name} {number} {'waits for those before it' if waits else 'reads assessments'}"
-                    bar.update(task, description=what, completed=found["done"], total=found["total"] or None)
 
-                async with context.client("analyst", ident) as client:
-                    return await following(client, number, progress)
+def wait_for_job(context: Context, ident: str, name: tuple[str, int], picture: Path | None = None) -> None:
+    """Wait for the end of a job with a progress bar, and print its result; ^C leaves it running."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from libs.client.jobs import follow
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+    async def work() -> Job:
+        with Progress(*columns, console=console(errors=True), disable=not is_terminal(), transient=True) as bar:
+            task = bar.add_task("", total=None)
+
+            def progress(job: Job) -> None:
+                waits = job["state"] == "JOB_STATE_WAITING"
+                text = f"{job['job']} {'waits for the jobs before it' if waits else 'reads assessments'}"
+                bar.update(task, description=text, completed=job["done"], total=job["total"] or None)
+
+            async with context.client("analyst", ident) as client:
+                await follow(client, *name, progress)
+                return await result_of(client, *name)
+
+    try:
+        job = run(work())
+    except KeyboardInterrupt:
+        text = "-".join(map(str, name))
+        click.echo(f"{text} goes on. {_commands(text)}", err=True)
+        raise click.Abort from None
+    if job["state"] == "JOB_STATE_FAILED":
+        fail("JOB_FAILED", job["error"], "Correct that and start it again.", as_json=context.as_json)
+    if job["state"] != "JOB_STATE_DONE":
+        fail("JOB_CANCELLED", f"{job['job']} was cancelled", "Start it again if you need it.", as_json=context.as_json)
+    print_result(context, job, picture)
+
+
+async def result_of(client: "Client", kind: str, number: int) -> Job:
+    """Return a job with its details and its results so far."""
+    from libs.client.errors import LuxorError
+    from libs.client.revenue import what_ifs
+    from libs.client.risk import backtests, models
+
+    if kind == "what-if":
+        return await what_ifs.get(client, number)
+    job = await (models.training if kind == "training" else backtests.get)(client, number)
+    if kind == "training" or job["model"]:
         try:
-            return run(work())
-        except KeyboardInterrupt:
-            click.echo(f"{self.name.capitalize()} {number} goes on. {self.look_again(number)}", err=True)
-            raise click.Abort from None
+            job["trained_model"] = await models.model(client, job["version"]) if job["version"] else None
+        except LuxorError as error:
+            if error.reason != "MODEL_UNKNOWN":  # a model may be deleted before the jobs that name it
+                raise
+            job["trained_model"] = None
+    return job
 
-    def check_done(self, context: Context, found: Found, reason: str) -> None:
-        """End the command where the work failed or was ended."""
-        if found["state"] != f"{self.states}DONE":
-            self._failed(context, found, reason)
 
-    def _failed(self, context: Context, found: Found, reason: str) -> NoReturn:
-        hint = "Correct that and begin it again." if found["error"] else "Somebody ended it."
-        fail(reason, found["error"] or f"the {self.name} was ended", hint, as_json=context.as_json)
+def print_result(context: Context, job: Job, picture: Path | None = None) -> None:
+    """Print a job with its results so far, and draw them if `picture` names a file."""
+    context.emit(job, lambda out: _show(out, job))
+    if picture is None:
+        return
+    if not job["job"].startswith("what-if-"):
+        raise click.UsageError(f"{job['job']} has no picture: only what-if runs have one.")
+    if job["result"] is None:
+        raise click.UsageError(f"{job['job']} has no results to draw before its first step.")
+    from libs.cli.views.what_if_picture import picture as draw
+
+    picture.write_text(draw(job), encoding="utf-8")
+
+
+def _show(out: "Console", job: Job) -> None:
+    from libs.cli.views.backtest import show_backtest
+    from libs.cli.views.job import show_job
+    from libs.cli.views.model import show_model
+    from libs.cli.views.what_if import show_what_if
+
+    show_job(out, job)
+    if job["job"].startswith("what-if-"):
+        show_what_if(out, job)
+    elif job["job"].startswith("backtest-"):
+        show_backtest(out, job)
+    elif job["trained_model"] is not None:
+        show_model(out, job["trained_model"])
+
+
+def _commands(name: str) -> str:
+    return f"`luxor jobs show {name} --follow` waits for its end, `luxor jobs cancel {name}` cancels it."

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "goods": ("filing.goods", "Tell whether goods may be sent, and with what papers."),
     "risk": ("risk.group", "What analysts do: rule sets, models, backtests, seeds of draws."),
     "revenue": ("revenue.group", "What treasuries do: rulebooks, scheme numbers, ledger, what-if."),
+    "jobs": ("operations.jobs", "List, show and cancel backtests, trainings and what-if runs."),
     "hold": ("clearance.officer", "Hold goods, as an officer."),
     "release": ("clearance.officer", "Lift holds, as an officer."),
     "inspect": ("clearance.officer", "Record what an inspection found, as an officer."),

@@ -1,8 +1,8 @@
 """The process that a job runs in: python -m libs.jobs ID ATTEMPT.
 
-The replica that holds the lease starts it and writes on its standard input one line of JSON: the store's URL, which may
-hold a password and so is in no argument and no environment, the service, the runner and the bound of memory. The input
-stays open: when it ends, the replica is gone, and so is this process.
+The replica with the lease starts it and writes one line of JSON to its standard input: the store's URL (which may contain a password and is
+therefore in no argument and no environment), the service, the runner and the limit of memory. The input stays open. When it is closed, the
+replica has ended, and the process ends itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = telemetry.get_logger()
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the replica writes."""
+    """The line that the replica writes."""
 
     url: str
     service: str
@@ -44,7 +44,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 def main(number: int, attempt: int, environ: Mapping[str, str]) -> int:
-    """Run the job and return the exit code; what it failed of is kept with the job."""
+    """Run the job and return the exit code; the reason of a failure is stored with the job."""
     line = sys.stdin.buffer.readline()
     if not line:
         return ORPHANED
@@ -58,7 +58,7 @@ def main(number: int, attempt: int, environ: Mapping[str, str]) -> int:
 
 
 def bound_memory(bytes_max: int) -> None:
-    """Refuse this process more memory than that: what it asks for beyond is a MemoryError in it alone."""
+    """Limit the memory of this process: a larger request raises MemoryError in this process only."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = bytes_max if hard == resource.RLIM_INFINITY else min(bytes_max, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
@@ -98,7 +98,7 @@ async def _attempt(order: Order, jobs: Jobs, job: Job, environ: Mapping[str, str
         )
     except Exception as error:
         _log.error("JOB_ATTEMPT_FAILED", error, job=job.id, attempt=job.attempt)
-        return await _failed(jobs, job, _told(error, order.service))
+        return await _failed(jobs, job, _message(error, order.service))
     return ENDED
 
 
@@ -118,8 +118,8 @@ async def _failed(jobs: Jobs, job: Job, why: str, *, for_good: bool = False) -> 
     return ENDED
 
 
-def _told(error: Exception, service: str) -> str:
-    """An error for whoever asked: of the store's own errors the text, of others the type, since a text may hold data."""
+def _message(error: Exception, service: str) -> str:
+    """Return an error as the caller may read it: the text of a store error, otherwise only the type, since a text may contain data."""
     if isinstance(error, StoreError):
         return str(error)
     return f"{type(error).__name__}; {service}'s log has the details under JOB_ATTEMPT_FAILED"

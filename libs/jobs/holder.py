@@ -1,4 +1,4 @@
-"""The background work of each replica: who holds the lease takes the oldest open job and has it run in a child process."""
+"""The background work of each replica: the replica with the lease runs the oldest open job in a child process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from libs.telemetry import get_logger
 
 LEASE_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 1.0
-"""How often a replica looks for jobs, and the holder whether the job that it runs was cancelled."""
+"""Interval in which a replica looks for jobs, and the holder checks whether the running job was cancelled."""
 OUTCOMES: Final = ("done", "failed", "cancelled", "again")
 
 _log = get_logger()
@@ -33,10 +33,10 @@ _log = get_logger()
 
 @dataclass(frozen=True)
 class JobWork:
-    """What jobs a service has, and how it counts them."""
+    """The kinds of jobs of a service, and their metrics."""
 
     service: str
-    """The service's name: of its lease, its log and its settings."""
+    """Name of the service, for its lease, its log and its settings."""
     runners: Mapping[IntEnum, str]
     """The runner of each of its kinds, as module:function."""
     open: Gauge
@@ -45,18 +45,18 @@ class JobWork:
     """Attempts that ended; the labels are the kind and one of OUTCOMES."""
 
     def __post_init__(self) -> None:
-        """Let each series be there from the start."""
+        """Create each series at the start."""
         for kind in self.runners:
             for outcome in OUTCOMES:
                 self.ended.labels(_label(kind), outcome)
 
     @property
     def lease(self) -> str:
-        """The lease that one replica of the service holds."""
+        """Name of the lease that one replica of the service holds."""
         return f"{self.service} jobs"
 
     def name(self, job: Job) -> str:
-        """A job's kind by name; its number where this release knows it not."""
+        """Return the name of a job's kind; its number if only a later release knows the kind."""
         return next((_label(kind) for kind in self.runners if kind == job.kind), str(job.kind))
 
 
@@ -85,19 +85,19 @@ class Holder:
         self._renewed_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run jobs until `stop`; what the store refuses for now is tried again."""
+        """Run jobs until `stop`; retry while the store refuses."""
         while not stop.is_set():
-            again = False
+            found = False
             try:
-                again = await self._once(stop)
+                found = await self._once(stop)
             except StoreError as error:
                 _log.warning("JOBS_POSTPONED", why=str(error))
-            if not again:
+            if not found:
                 await self._pause(stop)
         await self._release()
 
     async def _once(self, stop: asyncio.Event) -> bool:
-        """Run a job where one is open and this replica holds the lease; tell whether there was one."""
+        """Run a job if one is open and this replica has the lease; return whether it did."""
         async with self._database.connection() as reader:
             counts = await self._jobs.open(reader)
         for kind in self._work.runners:
@@ -111,12 +111,12 @@ class Holder:
         if job is None:
             return False
         if job.state is JobState.FAILED:
-            self._tell(job, JobState.FAILED)
+            self._record_end(job, JobState.FAILED)
             return True
-        await self._have_run(job, stop)
+        await self._run_job(job, stop)
         return True
 
-    async def _have_run(self, job: Job, stop: asyncio.Event) -> None:
+    async def _run_job(self, job: Job, stop: asyncio.Event) -> None:
         _log.info(
             "JOB_STARTED", job=job.id, kind=self._work.name(job), attempt=job.attempt, done=job.done, total=job.total
         )
@@ -139,10 +139,10 @@ class Holder:
         async with self._database.connection() as reader:
             state = await self._jobs.state(reader, job)
         if state is JobState.RUNNING:
-            # It ended without a word: killed from outside, or by the kernel for want of memory.
+            # The process ended without storing a reason: killed from outside, or by the kernel because memory ran out.
             await self._failed(job, _ended_by(code, memory_setting(self._work.service)))
         else:
-            self._tell(job, state)
+            self._record_end(job, state)
 
     async def _failed(self, job: Job, why: str) -> None:
         try:
@@ -151,7 +151,7 @@ class Holder:
         except JobLost:
             return
         _log.warning("JOB_ATTEMPT_FAILED", job=job.id, attempt=job.attempt, why=why)
-        self._tell(job, state)
+        self._record_end(job, state)
 
     async def _spawn(self, job: Job) -> Process:
         environ = dict.fromkeys(THREADS, "1") | dict(self._environ)
@@ -174,7 +174,7 @@ class Holder:
         return process
 
     async def _watch(self, job: Job, process: Process, stop: asyncio.Event) -> int | None:
-        """Wait for the end of a process; None where it was ended because this replica stops or lost the lease."""
+        """Return the exit code of a process; None if this replica stops, has lost the lease or the job."""
         ended = asyncio.ensure_future(process.wait())
         stopped = asyncio.ensure_future(stop.wait())
         try:
@@ -182,36 +182,36 @@ class Holder:
                 await asyncio.wait((ended, stopped), timeout=self._look_seconds, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
                     return ended.result()
-                if stopped.done() or not await self._still_ours(job):
+                if stopped.done() or not await self._has_job(job):
                     return None
         finally:
             stopped.cancel()
             ended.cancel()
 
-    async def _still_ours(self, job: Job) -> bool:
+    async def _has_job(self, job: Job) -> bool:
         try:
             if not await self._renew():
                 return False
             async with self._database.connection() as reader:
                 state = await self._jobs.state(reader, job)
         except StoreError as error:
-            # The process has its own connection and stops at its next step if the job is no longer its own.
+            # The process has its own connection, and stops at its next step if it has lost the job.
             _log.warning("JOBS_POSTPONED", why=str(error))
             return True
         if state is JobState.CANCELLED:
-            self._tell(job, state)
+            self._record_end(job, state)
         return state is JobState.RUNNING
 
     async def _renew(self) -> bool:
-        """Take or keep the lease; a third of its time may pass without asking."""
+        """Take or renew the lease; at most every third of its duration."""
         now = time.monotonic()
         if self._token is not None and now - self._renewed_at < LEASE_SECONDS / 3:
             return True
         async with self._database.transaction() as tx:
             token = await try_lease(tx, self._work.lease, self._replica, LEASE_SECONDS)
-        kept = token is not None and self._token in (None, token)
+        renewed = token is not None and self._token in (None, token)
         self._token, self._renewed_at = token, now
-        return kept
+        return renewed
 
     async def _release(self) -> None:
         token, self._token = self._token, None
@@ -230,7 +230,7 @@ class Holder:
         except TimeoutError:
             return
 
-    def _tell(self, job: Job, state: JobState | None) -> None:
+    def _record_end(self, job: Job, state: JobState | None) -> None:
         if state is None:
             return
         outcome = {JobState.DONE: "done", JobState.FAILED: "failed", JobState.CANCELLED: "cancelled"}.get(
@@ -240,8 +240,8 @@ class Holder:
         _log.info("JOB_ENDED", job=job.id, kind=self._work.name(job), attempt=job.attempt, outcome=outcome)
 
 
-class _KindUnknown(Exception):  # tells what is so
-    """A job of a kind that a newer release added."""
+class _KindUnknown(Exception):  # the name states the condition
+    """A later release added this kind of job."""
 
 
 def _label(kind: IntEnum) -> str:
@@ -258,7 +258,7 @@ def _ended_by(code: int, setting: str) -> str:
 
 
 async def _end(process: Process) -> None:
-    """End a process that still runs; nothing in it depends on a gentle end, its steps are kept."""
+    """Kill a process that still runs; its steps are committed, so it needs no orderly end."""
     if process.returncode is None:
         process.kill()
     await process.wait()

@@ -1,4 +1,4 @@
-"""What runs in a job's process, and what it is given."""
+"""The runner of a job: what its process calls, with what, and what it returns."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from libs.store.database import Database, Transaction
 
 @dataclass(frozen=True)
 class Finished:
-    """What a runner gives at its end."""
+    """The result of a runner."""
 
     result: bytes
     also: Callable[[Transaction], Awaitable[object]] | None = None
-    """What else is written in the transaction that ends the job."""
+    """Further writes in the transaction that ends the job."""
 
 
-class JobRefused(Exception):  # an answer to whoever asked
-    """The job cannot be done and no further attempt helps; the text says why and what to do."""
+class JobRefused(Exception):  # the name states the condition
+    """The job cannot be done, and no further attempt can succeed; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A job that runs, and its hold on the store."""
+    """A job that runs, with its access to the store."""
 
     job: Job
     database: Database
@@ -34,21 +34,21 @@ class Running:
     """The environment that the service was started in, for its settings."""
 
     async def step(self, progress: bytes, done: int, total: int, result: bytes | None = None) -> None:
-        """Keep how far it has come, and the result so far where one is told. Raises JobLost."""
+        """Commit the progress, and the result so far if there is one. Raises JobLost."""
         async with self.database.transaction() as tx:
             await Jobs(self.database).step(tx, self.job, progress, done, total, result)
 
-    async def tell(self, done: int, total: int) -> None:
-        """Tell how far it has come where the next attempt begins anew all the same. Raises JobLost."""
+    async def count(self, done: int, total: int) -> None:
+        """Commit only the counts, of a job whose next attempt starts from the beginning. Raises JobLost."""
         async with self.database.transaction() as tx:
-            await Jobs(self.database).tell(tx, self.job, done, total)
+            await Jobs(self.database).count(tx, self.job, done, total)
 
 
 Runner = Callable[[Running], Awaitable[Finished]]
 
 
 def runner_of(name: str) -> Runner:
-    """Import a runner, told as module:function."""
+    """Import the runner that `name` states as module:function."""
     module, _, function = name.partition(":")
     found: Any = getattr(importlib.import_module(module), function)
     runner: Runner = found

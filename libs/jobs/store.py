@@ -1,8 +1,8 @@
-"""Jobs as the store keeps them: long work that one process does at a time, in steps that are kept.
+"""The table of jobs: long work that one process does at a time, in committed steps.
 
-A taking of a job raises `attempt`, and every write of who runs it names the attempt it was given: whoever was held up
-while another took the job over can write nothing any more. `tries` counts takings since the last step, so work that
-moves on is never given up, and work that ends each time before its first step is failed.
+Each process that takes a job raises `attempt`, and every write of that process names its attempt. A process that was delayed while another one
+took the job over can therefore write nothing any more. `tries` counts the attempts since the last step: a job that makes progress never fails by
+it, and a job whose attempts all end before the next step fails after TRIES_MAX.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from typing import Any, Final
 from libs.store.database import Database, Transaction
 
 OPEN_MAX: Final = 32
-"""Jobs of one kind that may be open; more are refused, since one process works them off one by one."""
+"""Maximum number of open jobs of one kind; one process at a time runs them, so more would only wait."""
 TRIES_MAX: Final = 3
-"""Takings in a row that end before a further step is kept; then the job is failed with its last error."""
+"""Attempts in a row that may end without a further step; then the job fails with its last error."""
 ERROR_CHARACTERS_MAX: Final = 2_000
-KEPT_DAYS: Final = 400
-"""Days for which a job that ended is kept with its result: as long as the assessments that it was about."""
-LISTED_MAX: Final = 200
+STORED_DAYS: Final = 400
+"""Days for which a job is stored after its end, with its result: as long as the assessments that it reads."""
 
 _COLUMNS: Final = (
-    "id, kind, state, told, request, progress, result, done, total, error, started_by, attempt, "
+    "id, kind, state, summary, request, progress, result, done, total, error, started_by, attempt, "
     "(extract(epoch from started_at) * 1000000)::bigint as started_at, "
     "(extract(epoch from ended_at) * 1000000)::bigint as ended_at"
 )
 
 
 class JobState(IntEnum):
-    """Where a job stands. The numbers are stored."""
+    """The state of a job. The numbers are stored."""
 
     WAITING = 1
     RUNNING = 2
@@ -50,15 +49,15 @@ class Job:
 
     id: int
     kind: int
-    """Which of the service's kinds; each service numbers its own."""
+    """The service's own number of the kind."""
     state: JobState
-    told: bytes
-    """What lists tell of it; short."""
+    summary: bytes
+    """The message that its title is made of; short, since lists read it."""
     request: bytes
     progress: bytes
-    """What the job itself keeps to go on from; empty before its first step."""
+    """What the runner needs to continue; empty before its first step."""
     result: bytes
-    """The result so far while it runs, the whole one when it is done."""
+    """The result so far; complete when the job is done."""
     done: int
     total: int
     error: str
@@ -68,12 +67,12 @@ class Job:
     ended_at: int | None
 
 
-class TooManyJobs(Exception):  # an answer, as the names of the store's other refusals
+class TooManyJobs(Exception):  # the name states the condition, as those of the store's other refusals
     """OPEN_MAX jobs of the kind are open."""
 
 
-class JobLost(Exception):  # tells what happened
-    """The job was cancelled, or another process took it over: whoever runs it has to stop."""
+class JobLost(Exception):  # the name states what happened
+    """The job was cancelled, or another process took it over: this process must stop."""
 
 
 class Jobs:
@@ -84,10 +83,10 @@ class Jobs:
         self.database = database
 
     async def add(
-        self, tx: Transaction, kind: int, request: bytes, started_by: str, *, told: bytes = b"", total: int = 0
+        self, tx: Transaction, kind: int, request: bytes, started_by: str, *, summary: bytes = b"", total: int = 0
     ) -> int:
-        """Have something done; gives its id. `told` is what lists tell of it. Raises TooManyJobs."""
-        # One counts at a time, or two callers would both find room for the last one.
+        """Add a job and return its id. Raises TooManyJobs."""
+        # One caller counts at a time; otherwise two callers could both take the last place.
         await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor job'))")
         count = await tx.raw.fetchval(
             "select count(*) from job where kind = $1 and state = any($2::smallint[])", kind, _numbers(OPEN)
@@ -95,23 +94,23 @@ class Jobs:
         if count >= OPEN_MAX:
             raise TooManyJobs(f"{count} jobs of this kind are open")
         number: int = await tx.raw.fetchval(
-            "insert into job (kind, state, request, started_by, told, total) values ($1, $2, $3, $4, $5, $6) returning id",
+            "insert into job (kind, state, request, started_by, summary, total) values ($1, $2, $3, $4, $5, $6) returning id",
             kind,
             int(JobState.WAITING),
             request,
             started_by,
-            told,
+            summary,
             total,
         )
         return number
 
     async def get(self, number: int, kind: int | None = None) -> Job | None:
-        """A job by its id, of a kind where one is given; None where there is none."""
+        """Return a job by its id, only of `kind` if one is named; None if there is none."""
         async with self.database.connection() as reader:
             return await self.read(reader, number, kind)
 
     async def read(self, tx: Transaction, number: int, kind: int | None = None) -> Job | None:
-        """The same on a connection or in a transaction that is there."""
+        """The same on an open connection or transaction."""
         row = await tx.raw.fetchrow(
             f"select {_COLUMNS} from job where id = $1 and ($2::smallint is null or kind = $2)",  # noqa: S608  # names of our own
             number,
@@ -119,24 +118,24 @@ class Jobs:
         )
         return None if row is None else _job(row)
 
-    async def listed(self, kind: int, *, before: int | None = None, rows_max: int = LISTED_MAX) -> list[Job]:
-        """Jobs of a kind, the newest first, without request, progress and result; those before an id where given."""
+    async def page(self, kind: int | None, *, before: int | None, rows_max: int) -> list[Job]:
+        """Return jobs, of all kinds or of one, the newest first, without request, progress and result; only those with an id below `before`."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
                 f"select {_COLUMNS.replace('request, progress, result', _NOTHING)} from job "  # noqa: S608  # names of our own
-                "where kind = $1 and ($2::bigint is null or id < $2) order by id desc limit $3",
+                "where ($1::smallint is null or kind = $1) and ($2::bigint is null or id < $2) order by id desc limit $3",
                 kind,
                 before,
                 rows_max,
             )
         return [_job(row) for row in rows]
 
-    async def cancel(self, tx: Transaction, number: int, kind: int) -> JobState | None:
-        """End a job that is open; gives its state now, None where there is no such job."""
+    async def cancel(self, tx: Transaction, number: int, kind: int | None = None) -> JobState | None:
+        """End a job that is open, only of `kind` if one is named, and return its state; None if there is no such job."""
         row = await tx.raw.fetchrow(
             "update job set state = case when state = any($3::smallint[]) then $4::smallint else state end, "
             "ended_at = case when state = any($3::smallint[]) then clock_timestamp() else ended_at end "
-            "where id = $1 and kind = $2 returning state",
+            "where id = $1 and ($2::smallint is null or kind = $2) returning state",
             number,
             kind,
             _numbers(OPEN),
@@ -145,10 +144,10 @@ class Jobs:
         return None if row is None else JobState(row["state"])
 
     async def take(self, tx: Transaction) -> Job | None:
-        """Take the oldest open job to run it; None where none is open.
+        """Take the oldest open job to run it; None if none is open.
 
-        Only the holder of the lease of jobs asks, so a job that is told to run is one whose process is gone. One that was
-        taken TRIES_MAX times since its last step is failed instead, and told as it is now.
+        Only the holder of the lease of jobs calls this, so a job in state RUNNING has lost its process. A job that was taken TRIES_MAX times
+        since its last step fails instead, and is returned in that state.
         """
         row = await tx.raw.fetchrow(
             "select id, tries, error from job where state in (1, 2) order by id limit 1 for update"
@@ -168,7 +167,7 @@ class Jobs:
     async def step(
         self, tx: Transaction, job: Job, progress: bytes, done: int, total: int, result: bytes | None = None
     ) -> None:
-        """Keep how far a job has come. Raises JobLost."""
+        """Store the progress of a job. Raises JobLost."""
         await _changed(
             tx,
             job,
@@ -176,20 +175,20 @@ class Jobs:
             (progress, done, total, result),
         )
 
-    async def tell(self, tx: Transaction, job: Job, done: int, total: int) -> None:
-        """Tell how far a job has come that keeps nothing to go on from: its tries go on counting. Raises JobLost."""
+    async def count(self, tx: Transaction, job: Job, done: int, total: int) -> None:
+        """Store only the counts of a job that cannot continue from them: its tries still count. Raises JobLost."""
         await _changed(tx, job, "done = $3, total = $4", (done, total))
 
     async def finish(self, tx: Transaction, job: Job, result: bytes) -> None:
-        """Keep the result. Raises JobLost."""
+        """Store the result and end the job. Raises JobLost."""
         await _changed(
             tx, job, "state = 3, result = $3, progress = ''::bytea, ended_at = clock_timestamp(), error = ''", (result,)
         )
 
     async def failed(self, tx: Transaction, job: Job, error: str, *, for_good: bool = False) -> JobState:
-        """Keep that an attempt failed and why; gives whether it waits for another or is failed. Raises JobLost.
+        """Store that an attempt failed, and why; return the state: waiting for another attempt, or failed. Raises JobLost.
 
-        `for_good`: trying again cannot help, as with a request that no longer fits what is stored.
+        `for_good`: no further attempt can succeed, for example because the request does not fit the stored data any more.
         """
         row = await tx.raw.fetchrow(
             "update job set error = $3, state = case when $4 or tries >= $5 then 4 else 1 end, "
@@ -206,7 +205,7 @@ class Jobs:
         return JobState(row["state"])
 
     async def give_back(self, tx: Transaction, job: Job) -> None:
-        """Let another replica go on, since this one ends; harmless where the job is no longer this attempt's."""
+        """Return a job because this replica stops, so that another one continues; no effect if another attempt has the job."""
         await tx.raw.execute(
             "update job set state = 1, tries = greatest(tries - 1, 0) where id = $1 and attempt = $2 and state = 2",
             job.id,
@@ -214,21 +213,21 @@ class Jobs:
         )
 
     async def state(self, tx: Transaction, job: Job) -> JobState | None:
-        """The state of a job as long as this attempt has it, None afterwards."""
+        """Return the state of a job, or None if this attempt does not have it any more."""
         found = await tx.raw.fetchval("select state from job where id = $1 and attempt = $2", job.id, job.attempt)
         return None if found is None else JobState(found)
 
     async def open(self, tx: Transaction) -> Counter[int]:
-        """How many jobs are open, by kind; 0 of a kind that has none."""
+        """Return the number of open jobs by kind; 0 of a kind that has none."""
         rows = await tx.raw.fetch("select kind, count(*) as count from job where state in (1, 2) group by kind")
         return Counter({row["kind"]: row["count"] for row in rows})
 
 
 async def purge_jobs(database: Database) -> None:
-    """Forget jobs that ended KEPT_DAYS ago."""
+    """Delete jobs that ended STORED_DAYS ago."""
     async with database.transaction() as tx:
         await tx.raw.execute(
-            "delete from job where ended_at < clock_timestamp() - make_interval(days => $1)", KEPT_DAYS
+            "delete from job where ended_at < clock_timestamp() - make_interval(days => $1)", STORED_DAYS
         )
 
 
@@ -247,8 +246,8 @@ async def _changed(tx: Transaction, job: Job, changes: str, values: Sequence[Any
 
 
 def _job(row: Any) -> Job:
-    told = dict(row)
-    return Job(**{**told, "state": JobState(told["state"])})
+    values = dict(row)
+    return Job(**{**values, "state": JobState(values["state"])})
 
 
 def _numbers(states: Sequence[JobState]) -> list[int]:

@@ -14,6 +14,7 @@ from libs.feed.publish.retention import Maintenance
 from libs.feed.publish.service import FeedServicer
 from libs.feed.publish.watch import horizon
 from libs.jobs.holder import Holder
+from libs.jobs.service import JobService
 from libs.jobs.store import Jobs, purge_jobs
 from libs.server.config.server_config import ConfigError
 from libs.server.identity import Role
@@ -27,6 +28,7 @@ from libs.store.tables.housekeeping import Housekeeping, Step, drop_days, make_d
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.jobs.v1.jobs_pb2_grpc import add_JobServiceServicer_to_server
 from luxor.revenue.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from luxor.revenue.v1.schemes_pb2_grpc import add_SchemeServiceServicer_to_server
@@ -34,7 +36,7 @@ from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_serve
 from services.revenue.api.assessment import RevenueService
 from services.revenue.api.ledger import LedgerService
 from services.revenue.api.schemes import SchemeService
-from services.revenue.api.what_if import WhatIfService
+from services.revenue.api.what_if import JOB_TYPE, WhatIfService
 from services.revenue.assessment.aggregates import aggregate_areas
 from services.revenue.commands.assess import Assessments
 from services.revenue.commands.payments.forget_references import forget_references
@@ -60,6 +62,7 @@ from services.revenue.store.law_files import law_files, program_of
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.ledger.securities import ActiveSecurities
 from services.revenue.store.schemes import ActiveSchemes, SchemeStore
+from services.revenue.what_if.plan import JobKind
 
 SETTLE_SECONDS = 5.0
 """How often accounts are looked for whose credit can pay a debt that it did not pay at once."""
@@ -101,7 +104,13 @@ def assemble(start: Start) -> Sequence[Background]:
             "ListSchemeNumbers": {Role.OPERATOR, Role.OFFICER, Role.ANALYST},
         },
     )
-    jobs, trying = Jobs(start.database), {Role.ANALYST, Role.OFFICER}
+    trying = {Role.ANALYST, Role.OFFICER}
+    jobs = JobService(Jobs(start.database), {JobKind.WHAT_IF: JOB_TYPE})
+    start.server.add(
+        add_JobServiceServicer_to_server,
+        jobs,
+        roles={"GetJob": trying | {Role.OPERATOR}, "ListJobs": trying | {Role.OPERATOR}, "CancelJob": trying},
+    )
     start.server.add(
         add_WhatIfServiceServicer_to_server,
         WhatIfService(jobs, Inputs(start.database), Periods(start.database), law, config.what_if_bands),
@@ -109,8 +118,6 @@ def assemble(start: Start) -> Sequence[Background]:
             "CheckRulebook": trying | {Role.OPERATOR},
             "StartWhatIf": trying,
             "GetWhatIf": trying,
-            "ListWhatIfs": trying,
-            "CancelWhatIf": trying,
         },
     )
     traces = Traces(start, assessment_trail(start.database))

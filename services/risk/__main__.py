@@ -13,6 +13,7 @@ from libs.feed.publish.retention import Maintenance
 from libs.feed.publish.service import FeedServicer
 from libs.feed.publish.watch import horizon
 from libs.jobs.holder import Holder
+from libs.jobs.service import JobService
 from libs.jobs.store import Jobs, purge_jobs
 from libs.server.config.server_config import ConfigError
 from libs.server.identity import Role
@@ -26,12 +27,14 @@ from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, p
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.jobs.v1.jobs_pb2_grpc import add_JobServiceServicer_to_server
 from luxor.risk.v1.backtests_pb2_grpc import add_BacktestServiceServicer_to_server
 from luxor.risk.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from luxor.risk.v1.rule_sets_pb2_grpc import add_RuleSetServiceServicer_to_server
 from services.risk.api.assessment import RiskService
 from services.risk.api.backtests import BacktestService
+from services.risk.api.jobs import TYPES
 from services.risk.api.models import ModelService
 from services.risk.api.rule_sets import RuleSetService
 from services.risk.assessment.assessment import ActiveVersions
@@ -167,12 +170,18 @@ def assemble(start: Start) -> Sequence[Background]:
         },
     )
     reading = {Role.ANALYST, Role.OFFICER, Role.OPERATOR}
+    jobs = JobService(Jobs(start.database), TYPES)
+    start.server.add(
+        add_JobServiceServicer_to_server,
+        jobs,
+        roles={"GetJob": reading, "ListJobs": reading, "CancelJob": looking_after},
+    )
     start.server.add(
         add_ModelServiceServicer_to_server,
-        ModelService(model_store, models),
+        ModelService(model_store, models, jobs),
         roles={
             "ProposeModel": {Role.ANALYST},
-            "TrainModel": {Role.ANALYST},
+            "StartTraining": {Role.ANALYST},
             "GetTraining": reading,
             "ChallengeModel": {Role.ANALYST},
             "ActivateModel": {Role.ANALYST},
@@ -184,8 +193,8 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_BacktestServiceServicer_to_server,
-        BacktestService(Jobs(start.database), InputStore(start.database), kept, model_store, lambda: rule_sets.active),
-        roles=dict.fromkeys(("StartBacktest", "GetBacktest", "ListBacktests", "CancelBacktest"), looking_after),
+        BacktestService(jobs, InputStore(start.database), kept, model_store, lambda: rule_sets.active),
+        roles=dict.fromkeys(("StartBacktest", "GetBacktest"), looking_after),
     )
     outcomes = _outcomes(start, InspectionFeed(RecordOutcomes(OutcomeStore(start.database), store, follower.hasher)))
     traces = Traces(start, assessment_trail(start.database))

@@ -57,7 +57,8 @@ MODEL = {
 
 def backtest(result: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
-        "id": 7, "state": "BACKTEST_STATE_DONE", "model": False, "version": "first-light/2026-11-25+3f9a0c12d4e5", "from_day": DAY,
+        "job": "backtest-7", "state": "JOB_STATE_DONE", "model": False,
+        "version": "first-light/2026-11-25+3f9a0c12d4e5", "from_day": DAY,
         "to_day": DAY + 29, "office": "", "done": 12_345, "total": 12_345, "started_by": "analyst/analyst-1", "error": "", "result": result,
         **more,
     }  # fmt: skip
@@ -107,8 +108,10 @@ def test_an_office_of_which_nothing_is_stored_is_said_to_have_nothing() -> None:
 
 def test_a_model_on_days_that_it_was_trained_on_is_warned_of() -> None:
     window = {"first_day": DAY - 60, "last_day": DAY + 9}
-    told = " ".join(shown(backtest(MODEL, model=True, trained_on=window)).split())
+    told = " ".join(shown(backtest(MODEL, model=True, trained_model={"window": window})).split())
     assert "trained on 2026-09-02 to 2026-11-10, so 2026-11-01 to 2026-11-10 are days that it knows" in told
-    assert "trained" not in shown(backtest(MODEL, model=True, trained_on={**window, "last_day": DAY - 1}))
+    assert "trained" not in shown(
+        backtest(MODEL, model=True, trained_model={"window": {**window, "last_day": DAY - 1}})
+    )
     assert "trained" not in shown(backtest(MODEL, model=True))
     assert overlap({"from_day": 5, "to_day": 9}, {"first_day": 9, "last_day": 20}) == (9, 9)

@@ -76,7 +76,7 @@ def test_the_whole_tree_of_commands_is_started(starts: list[Start]) -> None:
         "risk seeds",
         "risk seeds verify",
         "risk rules list",
-        "revenue what-if list",
+        "jobs list",
         "simulate",
         "demo",
     } <= words

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import click
@@ -15,14 +15,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from libs.cli import jobs
+from libs.cli import days
 from libs.cli.common import Context
 from libs.cli.law_files import changes_of, files_of
 from libs.cli.main import luxor
 from libs.cli.views.what_if import change, share, show_what_if, summary
 from libs.cli.views.what_if_picture import picture
+from libs.client import jobs as client_jobs
 from libs.client.revenue import what_ifs
-from libs.jobs import edge
+from libs.jobs import service
 
 SVG = "{http://www.w3.org/2000/svg}"
 DAY = 20_758  # 2026-11-01
@@ -59,7 +60,8 @@ RESULT: dict[str, Any] = {
 
 def found(**more: Any) -> dict[str, Any]:
     return {
-        "id": 3, "state": "WHAT_IF_STATE_DONE", "name": "Five euro", "rulebook_versions": ["EU/2026.1/1f0c9a2b"], "from_day": DAY,
+        "job": "what-if-3", "id": 3, "state": "JOB_STATE_DONE", "title": "Five euro", "name": "Five euro", "from_day": DAY,
+        "rulebook_versions": ["EU/2026.1/1f0c9a2b"],
         "to_day": DAY + 29, "done": 120_345, "total": 120_345, "error": "", "started_by": "analyst/m.rossi", "files": [],
         "changes": [{"path": PATH, "value": "5.00 EUR per tariff_line"}], "law_day": "", "result": RESULT, **more,
     }  # fmt: skip
@@ -235,12 +237,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     async def client(*_: object) -> AsyncIterator[object]:
         yield object()
 
-    async def start(_: object, *days: int, **more: Any) -> int:
+    async def start(_: object, *days: int, **more: Any) -> dict[str, Any]:
         calls.append((days, more))
-        return 3
+        return found(state="JOB_STATE_WAITING", done=0)
 
-    async def follow(_: object, number: int, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        progress(found(state="WHAT_IF_STATE_RUNNING", done=5))
+    async def follow(*name: object) -> dict[str, Any]:
+        _, kind, number, progress = name
+        assert (kind, number) == ("what-if", 3)
+        cast(Callable[[dict[str, Any]], None], progress)(found(state="JOB_STATE_RUNNING", done=5))
+        return found()
+
+    async def get(_: object, number: int) -> dict[str, Any]:
+        assert number == 3
         return found()
 
     async def check(*given: Any) -> list[dict[str, Any]]:
@@ -248,7 +256,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return [{"file": "eu/rulebook.yaml", "line": 7, "where": "charges[vat]", "sentence": "has no 'rounding'"}]
 
     monkeypatch.setattr(Context, "client", client)
-    for function in (start, follow, check):
+    monkeypatch.setattr(client_jobs, "follow", follow)
+    for function in (start, get, check):
         monkeypatch.setattr(what_ifs, function.__name__, function)
     return calls
 
@@ -303,17 +312,17 @@ def test_what_was_found_is_shown_also_where_its_picture_cannot_be_written(
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(arguments: list[str], tmp_path: Path) -> None:
-    done = CliRunner().invoke(luxor, ["revenue", "what-if", "start", *arguments, "--data-dir", str(tmp_path)])
+    done = CliRunner().invoke(luxor, ["revenue", "what-if", *arguments, "--data-dir", str(tmp_path)])
     assert done.exit_code == 2, done.output
 
 
 @pytest.mark.parametrize(
     ("command", "option"),
     [
-        (["revenue", "what-if", "start", "--set", f"{PATH}=1"], "--from"),
-        (["revenue", "what-if", "start", "--set", f"{PATH}=1"], "--to"),
-        (["revenue", "what-if", "start"], "--law-day"),
-        (["risk", "backtest", "start", "--model", "x"], "--to"),
+        (["revenue", "what-if", "--set", f"{PATH}=1"], "--from"),
+        (["revenue", "what-if", "--set", f"{PATH}=1"], "--to"),
+        (["revenue", "what-if"], "--law-day"),
+        (["risk", "backtest", "--model", "x"], "--to"),
         (["risk", "train"], "--to"),
     ],
 )
@@ -331,7 +340,7 @@ def test_a_day_is_written_in_one_way_and_the_option_that_has_none_is_named(
 
 def test_days_of_other_centuries_are_refused(tmp_path: Path) -> None:
     arguments = ["--law-day", "1999-12-31", "--from", "2026-11-01", "--to", "2026-11-02", "--data-dir", str(tmp_path)]
-    done = CliRunner().invoke(luxor, ["revenue", "what-if", "start", *arguments])
+    done = CliRunner().invoke(luxor, ["revenue", "what-if", *arguments])
     assert (done.exit_code, "1999-12-31 lies outside the years 2000 to 2099" in done.output) == (2, True)
 
 
@@ -343,7 +352,7 @@ def test_the_command_tells_mistakes_with_file_line_and_rule(asked: list[Any], tm
 
 
 def test_a_command_takes_as_many_days_as_the_service() -> None:
-    assert jobs.DAYS_MAX == edge.DAYS_MAX == 400
+    assert days.ASSESSMENT_DAYS_MAX == service.DAYS_MAX == 400
 
 
 def test_figures_stand_whole_on_a_narrow_terminal_and_are_rounded_not_cut() -> None:

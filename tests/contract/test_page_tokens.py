@@ -53,10 +53,9 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "LedgerService.ListPayouts": ("officer", {}, (1, "EU", "p1")),
     "LedgerService.ReconcileDay": ("officer", {"day": 20_000}, (MRN,)),
     "SchemeService.ListSchemeNumbers": ("officer", {}, (1, "IM2760000014")),
-    "WhatIfService.ListWhatIfs": ("officer", {}, (7,)),
     "RiskService.ListSeeds": ("officer", {}, (20_000,)),
     "RuleSetService.ListRuleSets": ("officer", {}, (10**15, "v1")),
-    "BacktestService.ListBacktests": ("officer", {}, (7,)),
+    "JobService.ListJobs": ("officer", {}, (7,)),
     "ModelService.ListModels": ("officer", {}, (10**15, "v1")),
     "DeadLetterService.ListDeadLetters": ("operator", {}, (7,)),
 }

@@ -1,4 +1,4 @@
-"""What-if over gRPC: drafts checked, runs started once, run by the replica's own job, told, listed and cancelled."""
+"""What-if over gRPC: drafts are checked; runs are started once, run as jobs, listed and cancelled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from luxor.jobs.v1 import jobs_pb2
+from luxor.jobs.v1.jobs_pb2_grpc import JobServiceStub
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
@@ -37,6 +39,10 @@ async def stub(revenue: Running, role: str = "analyst", who: str = "m.rossi") ->
     return WhatIfServiceStub(await revenue.channel(role, who))
 
 
+async def job_stub(revenue: Running, role: str = "analyst", who: str = "m.rossi") -> Any:
+    return JobServiceStub(await revenue.channel(role, who))
+
+
 def draft(value: str = "5.00 EUR per tariff_line", **more: Any) -> pb.Draft:
     return pb.Draft(changes=[pb.LawChange(path=RATE, value=value)], **more)
 
@@ -50,7 +56,7 @@ async def ended(caller: Any, number: int) -> pb.GetWhatIfResponse:
     async with asyncio.timeout(120):
         while True:
             answer: pb.GetWhatIfResponse = await caller.GetWhatIf(pb.GetWhatIfRequest(id=number), timeout=10)
-            if answer.what_if.state > pb.WHAT_IF_STATE_RUNNING:
+            if answer.job.state > jobs_pb2.JOB_STATE_RUNNING:
                 return answer
             await asyncio.sleep(0.05)
 
@@ -60,27 +66,31 @@ async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(reven
     await service.AssessConsignments(accepted(FLAT * 4), timeout=20)
     caller = await stub(revenue)
     started = await caller.StartWhatIf(asked(), timeout=60)
-    assert started.total == 4
+    assert started.job.total == 4
     assert await caller.StartWhatIf(asked(), timeout=60) == started
-    answer = await ended(caller, started.id)
-    run, result = answer.what_if, answer.result
-    assert (run.state, run.error, run.name, run.started_by) == (
-        pb.WHAT_IF_STATE_DONE,
+    answer = await ended(caller, started.job.id)
+    run, job, result = answer.what_if, answer.job, answer.result
+    assert (job.state, job.error, run.name, job.started_by) == (
+        jobs_pb2.JOB_STATE_DONE,
         "",
         "five euro",
         "analyst/m.rossi",
     )
-    assert run.done == run.total == result.consignments == result.consignments_changed == 4
+    assert job.kind == jobs_pb2.JOB_KIND_WHAT_IF
+    assert job.title.startswith("five euro, ")
+    assert job.done == job.total == result.consignments == result.consignments_changed == 4
     assert len(run.rulebook_versions) == 1
     assert run.rulebook_versions[0].startswith("EU/")
     assert list(run.changes) == list(draft().changes)
-    assert run.ended_at.ToMicroseconds() >= run.started_at.ToMicroseconds() > 0
+    assert job.ended_at.ToMicroseconds() >= job.started_at.ToMicroseconds() > 0
     # 3 EUR become 5 EUR, and the tax at 19 % of goods of 50 EUR with the duty: 10.07 become 10.45 EUR.
     told = {(each.kind, each.collector): (each.before_minor, each.after_minor) for each in result.revenue}
     assert told == {(1, 1): (4 * 300, 4 * 500), (2, 2): (4 * 1007, 4 * 1045)}
     bands = [each for each in result.groups if each.by == "value_band"]
     assert [(each.key, each.items, each.losers, each.winners) for each in bands] == [("45-150 EUR", 4, 4, 0)]
-    assert list((await caller.ListWhatIfs(pb.ListWhatIfsRequest(), timeout=10)).what_ifs) == [run]
+    listing = await job_stub(revenue)
+    assert list((await listing.ListJobs(jobs_pb2.ListJobsRequest(), timeout=10)).jobs) == [job]
+    assert (await listing.GetJob(jobs_pb2.GetJobRequest(id=job.id), timeout=10)).job == job
 
 
 def test_a_mistake_in_no_line_is_told_with_its_file_alone() -> None:
@@ -95,8 +105,8 @@ def test_a_mistake_in_no_line_is_told_with_its_file_alone() -> None:
 async def test_a_run_over_days_without_assessments_is_done_with_a_whole_result(revenue: Running) -> None:
     caller = await stub(revenue)
     started = await caller.StartWhatIf(asked(from_day=TODAY - 300, to_day=TODAY - 299), timeout=60)
-    answer = await ended(caller, started.id)
-    assert (answer.what_if.state, answer.what_if.total) == (pb.WHAT_IF_STATE_DONE, 0)
+    answer = await ended(caller, started.job.id)
+    assert (answer.job.state, answer.job.total) == (jobs_pb2.JOB_STATE_DONE, 0)
     assert answer.HasField("result")
     assert answer.result == pb.WhatIfResult()
 
@@ -121,7 +131,7 @@ async def test_a_draft_with_mistakes_is_refused_and_nothing_is_begun(revenue: Ru
     reason, told = await refused(caller.StartWhatIf(asked(draft=draft("five euro")), timeout=60))
     assert reason == "RULEBOOK_REFUSED"
     assert "eu/rulebook.yaml:" in told
-    assert not (await caller.ListWhatIfs(pb.ListWhatIfsRequest(), timeout=10)).what_ifs
+    assert not (await (await job_stub(revenue)).ListJobs(jobs_pb2.ListJobsRequest(), timeout=10)).jobs
 
 
 @pytest.mark.parametrize(
@@ -141,26 +151,30 @@ async def test_what_makes_no_sense_is_refused_with_its_place(revenue: Running, m
 
 
 async def test_runs_that_are_not_kept_and_pages_that_are_none_are_refused(revenue: Running) -> None:
-    caller = await stub(revenue)
-    assert (await refused(caller.GetWhatIf(pb.GetWhatIfRequest(id=9), timeout=10)))[0] == "WHAT_IF_UNKNOWN"
-    cancel = pb.CancelWhatIfRequest(request_id="c", id=9)
-    assert (await refused(caller.CancelWhatIf(cancel, timeout=10)))[0] == "WHAT_IF_UNKNOWN"
-    for request, reason in (
-        (pb.ListWhatIfsRequest(page_size=201), "PAGE_SIZE_TOO_LARGE"),
-        (pb.ListWhatIfsRequest(page_token="x"), "PAGE_TOKEN_MALFORMED"),
+    caller, jobs = await stub(revenue), await job_stub(revenue)
+    for call in (
+        caller.GetWhatIf(pb.GetWhatIfRequest(id=9), timeout=10),
+        jobs.GetJob(jobs_pb2.GetJobRequest(id=9), timeout=10),
+        jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c", id=9), timeout=10),
     ):
-        assert (await refused(caller.ListWhatIfs(request, timeout=10)))[0] == reason
+        assert (await refused(call))[0] == "JOB_UNKNOWN"
+    for request, reason in (
+        (jobs_pb2.ListJobsRequest(page_size=201), "PAGE_SIZE_TOO_LARGE"),
+        (jobs_pb2.ListJobsRequest(page_token="x"), "PAGE_TOKEN_MALFORMED"),
+        (jobs_pb2.ListJobsRequest(kind=jobs_pb2.JOB_KIND_TRAINING), "JOB_KIND_UNKNOWN"),
+    ):
+        assert (await refused(jobs.ListJobs(request, timeout=10)))[0] == reason
 
 
 async def test_a_run_is_cancelled_and_pages_go_from_the_newest(revenue: Running) -> None:
-    caller = await stub(revenue)
-    ids = [(await caller.StartWhatIf(asked(f"r{number}"), timeout=60)).id for number in range(3)]
-    cancelled = await caller.CancelWhatIf(pb.CancelWhatIfRequest(request_id="c", id=ids[2]), timeout=10)
-    assert cancelled.what_if.id == ids[2]
-    assert cancelled.what_if.state in (pb.WHAT_IF_STATE_CANCELLED, pb.WHAT_IF_STATE_DONE)
-    first = await caller.ListWhatIfs(pb.ListWhatIfsRequest(page_size=2), timeout=10)
-    rest = await caller.ListWhatIfs(pb.ListWhatIfsRequest(page_size=2, page_token=first.next_page_token), timeout=10)
-    assert [each.id for each in [*first.what_ifs, *rest.what_ifs]] == ids[::-1]
+    caller, jobs = await stub(revenue), await job_stub(revenue)
+    ids = [(await caller.StartWhatIf(asked(f"r{number}"), timeout=60)).job.id for number in range(3)]
+    cancelled = await jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c", id=ids[2]), timeout=10)
+    assert cancelled.job.id == ids[2]
+    assert cancelled.job.state in (jobs_pb2.JOB_STATE_CANCELLED, jobs_pb2.JOB_STATE_DONE)
+    first = await jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2), timeout=10)
+    rest = await jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2, page_token=first.next_page_token), timeout=10)
+    assert [each.id for each in [*first.jobs, *rest.jobs]] == ids[::-1]
     assert rest.next_page_token == ""
 
 
@@ -169,3 +183,22 @@ async def test_only_analysts_and_officers_try_law(revenue: Running, role: str) -
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await (await stub(revenue, role, "some-one")).StartWhatIf(asked(), timeout=10)
     assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_operators_see_jobs_and_only_analysts_and_officers_cancel_them(revenue: Running) -> None:
+    number = (await (await stub(revenue)).StartWhatIf(asked(), timeout=60)).job.id
+    for role, reads, cancels in (
+        ("analyst", True, True), ("officer", True, True), ("operator", True, False), ("filer", False, False), ("treasury", False, False),
+    ):  # fmt: skip
+        jobs = await job_stub(revenue, role, "some-one")
+        for call, allowed in (
+            (jobs.ListJobs(jobs_pb2.ListJobsRequest(), timeout=10), reads),
+            (jobs.GetJob(jobs_pb2.GetJobRequest(id=number), timeout=10), reads),
+            (jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c", id=number), timeout=10), cancels),
+        ):
+            if allowed:
+                await call
+                continue
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call
+            assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED

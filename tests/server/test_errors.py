@@ -80,9 +80,9 @@ def test_hints_at_a_command_line_name_neither_calls_nor_their_units() -> None:
 
 
 def test_the_hint_of_a_call_stays_beside_the_one_of_a_command_line() -> None:
-    reason = catalogue.reason("WHAT_IF_UNKNOWN")
-    assert "ListWhatIfs" in reason.hint
-    assert catalogue.command_hint("WHAT_IF_UNKNOWN", reason.hint) == reason.command != reason.hint
+    reason = catalogue.reason("JOB_UNKNOWN")
+    assert "ListJobs" in reason.hint
+    assert catalogue.command_hint("JOB_UNKNOWN", reason.hint) == reason.command != reason.hint
     assert catalogue.command_hint("OF_A_LATER_RELEASE", "As it came.") == "As it came."
     assert catalogue.command_hint("MONTH_MALFORMED", "As it came.") == "As it came."
     with pytest.raises(CatalogueError, match="command holds no facts"):

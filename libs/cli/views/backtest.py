@@ -1,43 +1,21 @@
 """How a backtest is shown: tables that stay readable at 80 columns, with no id and no MRN shortened."""
 
-import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from libs.cli.views.text import safe
+from libs.customs.time import day_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EPOCH: Final = datetime.date(1970, 1, 1)
 RULES_SHOWN: Final = 40
 MRNS_A_LINE: Final = 4
 _LANES: Final = {"RED": "red", "YELLOW": "yellow", "BLUE": "blue"}
 
 
-def day_text(day: int) -> str:
-    """Return a day as people write it."""
-    return (EPOCH + datetime.timedelta(days=day)).isoformat()
-
-
-def show_head(out: "Console", found: dict[str, Any]) -> None:
-    """Tell which backtest it is and how far."""
-    state = found["state"].removeprefix("BACKTEST_STATE_").lower()
-    office = f", office {safe(found['office'])}" if found["office"] else ""
-    kind = "model" if found["model"] else "rule set"
-    out.print(f"[bold]{found['id']}[/] {state}: {kind} {safe(found.get('version', ''))}", soft_wrap=True)
-    out.print(
-        f"  {day_text(found['from_day'])} to {day_text(found['to_day'])}{office}, "
-        f"{found['done']:,} of {found['total']:,} consignments, by {safe(found['started_by'])}",
-        soft_wrap=True,
-    )
-    if found["error"]:
-        out.print(f"  {safe(found['error'])}", soft_wrap=True)
-
-
 def show_backtest(out: "Console", found: dict[str, Any]) -> None:
-    """Tell a backtest and what it found so far."""
-    show_head(out, found)
+    """Print the results of a backtest so far."""
     result = found["result"]
     if result is None:
         out.print("There are no findings before its first step.")
@@ -71,7 +49,8 @@ def overlap(found: dict[str, Any], window: dict[str, Any]) -> tuple[int, int] | 
 
 
 def _warn_of_window(out: "Console", found: dict[str, Any]) -> None:
-    window = found.get("trained_on")
+    model = found.get("trained_model")
+    window = model["window"] if model else None
     days = overlap(found, window) if window else None
     if window is None or days is None:
         return

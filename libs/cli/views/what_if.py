@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from libs.cli.views.backtest import day_text
 from libs.cli.views.law_review import review_text
 from libs.cli.views.text import counted, money, print_whole, safe, table, words
 
@@ -13,22 +12,6 @@ if TYPE_CHECKING:
 GROUPS_SHOWN: Final = 12
 TITLES: Final = {"origin": "By origin", "hs_chapter": "By HS chapter", "value_band": "By value of the consignment"}
 _NOT_TOLD: Final = "not told"
-
-
-def show_head(out: "Console", found: dict[str, Any]) -> None:
-    """Tell which run it is, what it tries and how far it is."""
-    state = found["state"].removeprefix("WHAT_IF_STATE_").lower()
-    name = f": {safe(found['name'])}" if found["name"] else ""
-    out.print(f"[bold]{found['id']}[/] {state}{name}", soft_wrap=True)
-    for line in tried(found):
-        out.print(f"  {safe(line)}", soft_wrap=True)
-    out.print(
-        f"  assessed {day_text(found['from_day'])} to {day_text(found['to_day'])}, {found['done']:,} of {found['total']:,} "
-        f"consignments read, by {safe(found['started_by'])}",
-        soft_wrap=True,
-    )
-    if found["error"]:
-        out.print(f"  {safe(found['error'])}", soft_wrap=True)
 
 
 def tried(found: dict[str, Any]) -> list[str]:
@@ -41,13 +24,14 @@ def tried(found: dict[str, Any]) -> list[str]:
 
 
 def show_what_if(out: "Console", found: dict[str, Any]) -> None:
-    """Tell a run and what it found so far."""
-    show_head(out, found)
+    """Print what a run tries, and its results so far."""
+    for line in tried(found):
+        out.print(f"  {safe(line)}", soft_wrap=True)
     result = found["result"]
     if result is None:
         out.print("There are no findings before its first step.")
         return
-    if found["state"] == "WHAT_IF_STATE_DONE" and not found["total"] and not result["consignments"]:
+    if found["state"] == "JOB_STATE_DONE" and not found["total"] and not result["consignments"]:
         out.print("No consignment was assessed on these days.")
         return
     out.print(summary(result))

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from libs.cli.views.backtest import day_text
 from libs.cli.views.text import money
 from libs.cli.views.what_if import change, currencies, key_text, reservations, signed, summary, total, tried
+from libs.customs.time import day_text
 
 WIDTH: Final = 920
 BARS_SHOWN: Final = 12

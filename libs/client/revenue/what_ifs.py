@@ -1,18 +1,13 @@
-"""What-if runs and drafts of law as an analyst's program asks for them, as plain values."""
+"""What-if runs and drafts of law for an analyst's program, as plain values; libs.client.jobs lists and cancels runs."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from libs.client.client import Answer, Client
-from libs.client.plain import plain
+from libs.client.jobs import PlainJob, plain_job
 from luxor.common.v1.common_pb2 import ChargeKind, Collector
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
-
-LOOK_SECONDS: Final = 0.5
-PAGE: Final = 200
-OPEN: Final = ("WHAT_IF_STATE_WAITING", "WHAT_IF_STATE_RUNNING")
 
 BEHAVIOUR: Final = (
     "Behaviour is held constant: nobody sells, buys, splits or files otherwise because of the draft. Sums over several consignments are those "
@@ -44,45 +39,23 @@ async def start(
     law_day: str = "",
     name: str = "",
     request_id: str = "",
-) -> int:
-    """Have a draft tried on the assessments of some days; return the run's id.
+) -> PlainJob:
+    """Start a run of a draft on the assessments of some days; return its job.
 
-    Days are days since 1970-01-01 UTC, both counted in. Raise LuxorError where it is refused.
+    Days are days since 1970-01-01 UTC, both included. Raise LuxorError if it is refused.
     """
     request = pb.StartWhatIfRequest(
         request_id=request_id, draft=_draft(files, changes, law_day), from_day=from_day, to_day=to_day, name=name
     )
-    return (await _ask(client, "StartWhatIf", request, pb.StartWhatIfResponse)).id
+    return plain_job((await _ask(client, "StartWhatIf", request, pb.StartWhatIfResponse)).job)
 
 
-async def get(client: Client, number: int) -> dict[str, Any]:
-    """Return a run with what it found so far (`result`, None before its first step)."""
+async def get(client: Client, number: int) -> PlainJob:
+    """Return a run with its progress and its results so far (`result`, None before its first step)."""
     answer = await _ask(client, "GetWhatIf", pb.GetWhatIfRequest(id=number), pb.GetWhatIfResponse)
-    told = _what_if(answer.what_if)
-    told["result"] = _result(answer.result) if answer.HasField("result") else None
-    return told
-
-
-async def follow(client: Client, number: int, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Wait for the end of a run and return it; `progress` is told it at each look."""
-    while True:
-        found = await get(client, number)
-        progress(found)
-        if found["state"] not in OPEN:
-            return found
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-async def listed(client: Client) -> list[dict[str, Any]]:
-    """Return the newest runs, without what they found."""
-    answer = await _ask(client, "ListWhatIfs", pb.ListWhatIfsRequest(page_size=PAGE), pb.ListWhatIfsResponse)
-    return [_what_if(each) for each in answer.what_ifs]
-
-
-async def cancel(client: Client, number: int) -> dict[str, Any]:
-    """End a run; return it as it is now."""
-    answer = await _ask(client, "CancelWhatIf", pb.CancelWhatIfRequest(id=number), pb.CancelWhatIfResponse)
-    return _what_if(answer.what_if)
+    absent = {"name": "", "law_day": "", "files": [], "changes": [], "rulebook_versions": []}
+    result = _result(answer.result) if answer.HasField("result") else None
+    return {**absent, **plain_job(answer.job, answer.what_if), "result": result}
 
 
 def _draft(files: Mapping[str, str], changes: Sequence[tuple[str, str]], law_day: str) -> pb.Draft:
@@ -91,20 +64,6 @@ def _draft(files: Mapping[str, str], changes: Sequence[tuple[str, str]], law_day
         changes=[pb.LawChange(path=path, value=value) for path, value in changes],
         law_day=law_day,
     )
-
-
-def _what_if(message: pb.WhatIf) -> dict[str, Any]:
-    whole = {
-        "name": "",
-        "law_day": "",
-        "files": [],
-        "changes": [],
-        "rulebook_versions": [],
-        "done": 0,
-        "total": 0,
-        "error": "",
-    }
-    return {**whole, **plain(message)}
 
 
 def _result(message: pb.WhatIfResult) -> dict[str, Any]:

@@ -1,20 +1,17 @@
 """Risk's models as an analyst's program asks for them, as plain values."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, Final
 
 from libs.client.client import Answer, Client
+from libs.client.jobs import PlainJob, plain_job
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
 
-LOOK_SECONDS: Final = 1.0
 PAGE: Final = 100
 _COUNTS: Final = (
     "outcomes", "violations", "outcomes_of_unknown_inclusion", "outcomes_capped", "weight_capped_share",
 )  # fmt: skip
-_OPEN: Final = (pb.TRAINING_STATE_WAITING, pb.TRAINING_STATE_RUNNING)
 
 
 async def propose(client: Client, content: bytes, note: str = "") -> dict[str, Any]:
@@ -66,31 +63,21 @@ async def model(client: Client, version: str = "", *, compared_days: int = 0) ->
     return told
 
 
-async def train(
-    client: Client,
-    from_day: int,
-    until_day: int,
-    *,
-    name: str = "",
-    seed: int = 0,
-    note: str = "",
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Have a model trained on what inspections found of consignments of some days, and wait for it.
+async def start_training(
+    client: Client, from_day: int, until_day: int, *, name: str = "", seed: int = 0, note: str = ""
+) -> PlainJob:
+    """Start the training of a model on the results of inspections of some days; return its job.
 
-    Days are days since 1970-01-01 UTC, both counted in. `progress` is told how many of how many consignments were read.
+    Days are days since 1970-01-01 UTC, both included. Raise LuxorError if it is refused.
     """
-    request = pb.TrainModelRequest(from_day=from_day, to_day=until_day, name=name, seed=seed, note=note)
-    training = (await _ask(client, "TrainModel", request, pb.TrainModelResponse)).training
-    while True:
-        asked = pb.GetTrainingRequest(training=training)
-        answer = await _ask(client, "GetTraining", asked, pb.GetTrainingResponse)
-        if progress is not None:
-            progress(answer.done, answer.total)
-        if answer.state not in _OPEN:
-            state = pb.TrainingState.Name(answer.state)
-            return {"training": training, "state": state, "version": answer.version, "error": answer.error}
-        await asyncio.sleep(LOOK_SECONDS)
+    request = pb.StartTrainingRequest(from_day=from_day, to_day=until_day, name=name, seed=seed, note=note)
+    return plain_job((await _ask(client, "StartTraining", request, pb.StartTrainingResponse)).job)
+
+
+async def training(client: Client, number: int) -> PlainJob:
+    """Return a training with its progress and the `version` of the model that it made, which is empty before its end."""
+    answer = await _ask(client, "GetTraining", pb.GetTrainingRequest(id=number), pb.GetTrainingResponse)
+    return {**plain_job(answer.job), "version": answer.version}
 
 
 async def violations(client: Client, from_day: int, until_day: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The gRPC edge of what-if: check drafts of law, have them tried on the past, tell what was found."""
+"""The gRPC service of what-if runs: checks drafts of law, starts a job that applies one to stored assessments, and returns its results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import grpc.aio
 
-from libs.jobs.edge import JobEdge, tell_job, tell_result
-from libs.jobs.store import Job, Jobs
+from libs.customs.time import day_text
+from libs.jobs.service import JobService, JobType, check_days, set_result
 from libs.server.errors import Refusal, Violation
-from libs.server.page_tokens import PageTokens
 from libs.server.requests import recalled
 from luxor.errors.v1 import errors_pb2
+from luxor.jobs.v1 import jobs_pb2
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceServicer
@@ -29,11 +29,11 @@ VALUE_CHARACTERS_MAX: Final = 200
 
 
 class WhatIfService(WhatIfServiceServicer):
-    """Checks drafts of law and tries them on consignments that were assessed."""
+    """Checks drafts of law and applies them to consignments that were assessed."""
 
-    def __init__(self, jobs: Jobs, inputs: Inputs, periods: Periods, law: Mapping[str, str], bands: str) -> None:
-        """Have them run as jobs; `law` are the texts in force by file, `bands` the bands of value as the setting tells them."""
-        self._edge = JobEdge(jobs, JobKind.WHAT_IF, "WHAT_IF_UNKNOWN", "WHAT_IF_MALFORMED", PageTokens(jobs.database))
+    def __init__(self, jobs: JobService, inputs: Inputs, periods: Periods, law: Mapping[str, str], bands: str) -> None:
+        """Run them as jobs; `law` has the text of each file in force, `bands` the bands of value as in the setting."""
+        self._jobs = jobs
         self._inputs = inputs
         self._periods = periods
         self._law = law
@@ -42,21 +42,21 @@ class WhatIfService(WhatIfServiceServicer):
     async def CheckRulebook(
         self, request: pb.CheckRulebookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CheckRulebookResponse:
-        """Tell the mistakes of a draft."""
+        """Return the errors of a draft."""
         try:
             await self._applied(request.draft)
         except DraftRefused as error:
-            return pb.CheckRulebookResponse(errors=_told(error.mistakes))
+            return pb.CheckRulebookResponse(errors=_errors(error.mistakes))
         return pb.CheckRulebookResponse()
 
     async def StartWhatIf(
         self, request: pb.StartWhatIfRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.StartWhatIfResponse:
         """Check a draft and add a job, once per request."""
-        before = await recalled(self._edge.jobs.database, pb.StartWhatIfResponse, request)
+        before = await recalled(self._jobs.database, pb.StartWhatIfResponse, request)
         if before is not None:
             return before
-        _check(self._edge, request)
+        _check(request)
         try:
             law = await self._applied(request.draft)
         except DraftRefused as error:
@@ -74,34 +74,21 @@ class WhatIfService(WhatIfServiceServicer):
             until_share=await self._periods.newest_share(),
         )
         content = await asyncio.to_thread(plan.to_bytes)
-        return await self._edge.begin(request, pb.StartWhatIfResponse, content, _told_of(request, law), total)
+        return await self._jobs.start(
+            request, pb.StartWhatIfResponse, JobKind.WHAT_IF, content, _summary(request, law), total
+        )
 
     async def GetWhatIf(
         self, request: pb.GetWhatIfRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetWhatIfResponse:
-        """Tell a run and what it found so far."""
-        job = await self._edge.get(request.id)
-        answer = pb.GetWhatIfResponse(what_if=_message(job))
-        tell_result(job, answer)
+        """Return a run with its results so far."""
+        job = await self._jobs.find(request.id, JobKind.WHAT_IF)
+        answer = pb.GetWhatIfResponse(what_if=pb.WhatIf.FromString(job.summary), job=self._jobs.message(job))
+        set_result(answer, job)
         return answer
 
-    async def ListWhatIfs(
-        self, request: pb.ListWhatIfsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ListWhatIfsResponse:
-        """Tell a page of runs, the newest first."""
-        jobs, token = await self._edge.page(request)
-        return pb.ListWhatIfsResponse(what_ifs=[_message(job) for job in jobs], next_page_token=token)
-
-    async def CancelWhatIf(
-        self, request: pb.CancelWhatIfRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.CancelWhatIfResponse:
-        """End a run that is open, once per request; to end one again changes nothing."""
-        return await self._edge.cancel(
-            request, pb.CancelWhatIfResponse, lambda job: pb.CancelWhatIfResponse(what_if=_message(job))
-        )
-
     async def _applied(self, draft: pb.Draft) -> DraftLaw:
-        """Apply a draft beside the calls, for it takes seconds. Raises DraftRefused, and Refusal for a day that is none."""
+        """Apply a draft in a thread, since it takes seconds. Raises DraftRefused, and Refusal for an invalid day."""
         meant = Draft(
             files={each.name: each.text for each in draft.files},
             changes=[(each.path, each.value) for each in draft.changes],
@@ -110,13 +97,13 @@ class WhatIfService(WhatIfServiceServicer):
         return await asyncio.to_thread(apply_draft, self._law, meant)
 
 
-def _check(edge: JobEdge, request: pb.StartWhatIfRequest) -> None:
+def _check(request: pb.StartWhatIfRequest) -> None:
     draft = request.draft
     if not draft.files and not draft.changes and not draft.law_day:
-        raise edge.refused("draft", "changes nothing; give a file, a value, or the day whose law is applied")
-    edge.check_days(request.from_day, request.to_day)
+        raise _malformed("draft", "changes nothing; give a file, a value, or the day whose law is applied")
+    check_days("WHAT_IF_MALFORMED", request.from_day, request.to_day)
     if len(request.name) > NAME_CHARACTERS_MAX or not request.name.isprintable():
-        raise edge.refused("name", f"has more than {NAME_CHARACTERS_MAX} characters, or control characters")
+        raise _malformed("name", f"has more than {NAME_CHARACTERS_MAX} characters, or control characters")
 
 
 def _law_of(draft: pb.Draft) -> date | None:
@@ -125,15 +112,14 @@ def _law_of(draft: pb.Draft) -> date | None:
     try:
         return date.fromisoformat(draft.law_day)
     except ValueError:
-        raise Refusal(
-            "WHAT_IF_MALFORMED",
-            path="draft.law_day",
-            why=f"is {_cut(draft.law_day, 40)}, which is no day such as 2028-07-01",
-        ) from None
+        raise _malformed("draft.law_day", f"is {_cut(draft.law_day, 40)}, which is no day such as 2028-07-01") from None
 
 
-def _told_of(request: pb.StartWhatIfRequest, law: DraftLaw) -> pb.WhatIf:
-    """What lists tell of a run."""
+def _malformed(path: str, message: str) -> Refusal:
+    return Refusal("WHAT_IF_MALFORMED", path=path, why=message)
+
+
+def _summary(request: pb.StartWhatIfRequest, law: DraftLaw) -> pb.WhatIf:
     draft = request.draft
     return pb.WhatIf(
         name=request.name,
@@ -149,13 +135,19 @@ def _told_of(request: pb.StartWhatIfRequest, law: DraftLaw) -> pb.WhatIf:
     )
 
 
-def _message(job: Job) -> pb.WhatIf:
-    told = pb.WhatIf.FromString(job.told)
-    tell_job(job, told)
-    return told
+def _title(summary: bytes) -> str:
+    """Return the name of a run, or else the first of its changes, with the days of assessment."""
+    tried = pb.WhatIf.FromString(summary)
+    changes = [f"{each.path} = {each.value or '(removed)'}" for each in tried.changes] + [*tried.files]
+    changes += [f"the law of {tried.law_day}"] if tried.law_day else []
+    others = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return f"{tried.name or f'{_cut(changes[0], 200)}{others}'}, {day_text(tried.from_day)} to {day_text(tried.to_day)}"
 
 
-def _told(mistakes: Sequence[Mistake]) -> list[errors_pb2.FileError]:
+JOB_TYPE: Final = JobType(jobs_pb2.JOB_KIND_WHAT_IF, _title)
+
+
+def _errors(mistakes: Sequence[Mistake]) -> list[errors_pb2.FileError]:
     return [
         errors_pb2.FileError(
             file=_cut(each.file), line=each.line, element=_cut(each.where), message=_cut(each.sentence)

@@ -1,4 +1,4 @@
-"""The gRPC edge of backtests: check what is to be tried, have it run, tell what it found."""
+"""The gRPC service of backtests: checks a plan, starts its job and returns its results."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any, Final
 
 import grpc.aio
 
-from libs.jobs.edge import JobEdge, tell_job, tell_result
-from libs.jobs.store import Job, Jobs
+from libs.jobs.service import JobService, check_days, set_result
 from libs.server.errors import Refusal
-from libs.server.page_tokens import PageTokens
 from libs.server.requests import recalled
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceServicer
@@ -28,20 +26,18 @@ OFFICE_CHARACTERS_MAX: Final = 8
 
 
 class BacktestService(BacktestServiceServicer):
-    """Starts backtests and tells what they find."""
+    """Starts backtests and returns their results."""
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: JobService,
         inputs: InputStore,
         rule_sets: RuleSetStore,
         models: ModelStore,
         active: Callable[[], RuleSet],
     ) -> None:
-        """Have them run as jobs; `active` gives the rule set in force, which need not be kept in the store."""
-        self._edge = JobEdge(
-            jobs, JobKind.BACKTEST, "BACKTEST_UNKNOWN", "BACKTEST_MALFORMED", PageTokens(jobs.database)
-        )
+        """Run them as jobs; `active` returns the rule set in force, which the store need not have."""
+        self._jobs = jobs
         self._inputs = inputs
         self._rule_sets = rule_sets
         self._models = models
@@ -50,13 +46,13 @@ class BacktestService(BacktestServiceServicer):
     async def StartBacktest(
         self, request: pb.StartBacktestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.StartBacktestResponse:
-        """Check what is to be tried and add a job, once per request."""
-        before = await recalled(self._edge.jobs.database, pb.StartBacktestResponse, request)
+        """Check the plan and add a job, once per request."""
+        before = await recalled(self._jobs.database, pb.StartBacktestResponse, request)
         if before is not None:
             return before
         plan = request.plan
-        _check_plan(self._edge, plan)
-        told = pb.Backtest(
+        _check_plan(plan)
+        summary = pb.Backtest(
             version=await self._version(plan),
             model=plan.HasField("model_version"),
             from_day=plan.from_day,
@@ -64,34 +60,21 @@ class BacktestService(BacktestServiceServicer):
             office=plan.office,
         )
         total = await self._inputs.count(plan.from_day, plan.to_day, PURPOSE_CLEARANCE)
-        return await self._edge.begin(request, pb.StartBacktestResponse, plan.SerializeToString(), told, total)
+        return await self._jobs.start(
+            request, pb.StartBacktestResponse, JobKind.BACKTEST, plan.SerializeToString(), summary, total
+        )
 
     async def GetBacktest(
         self, request: pb.GetBacktestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetBacktestResponse:
-        """Tell a backtest and what it found so far."""
-        job = await self._edge.get(request.id)
-        answer = pb.GetBacktestResponse(backtest=_message(job))
-        tell_result(job, answer)
+        """Return a backtest with its results so far."""
+        job = await self._jobs.find(request.id, JobKind.BACKTEST)
+        answer = pb.GetBacktestResponse(backtest=pb.Backtest.FromString(job.summary), job=self._jobs.message(job))
+        set_result(answer, job)
         return answer
 
-    async def ListBacktests(
-        self, request: pb.ListBacktestsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ListBacktestsResponse:
-        """Tell a page of backtests, the newest first."""
-        jobs, token = await self._edge.page(request)
-        return pb.ListBacktestsResponse(backtests=[_message(job) for job in jobs], next_page_token=token)
-
-    async def CancelBacktest(
-        self, request: pb.CancelBacktestRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.CancelBacktestResponse:
-        """End a backtest that is open, once per request; to end one again changes nothing."""
-        return await self._edge.cancel(
-            request, pb.CancelBacktestResponse, lambda job: pb.CancelBacktestResponse(backtest=_message(job))
-        )
-
     async def _version(self, plan: pb.BacktestPlan) -> str:
-        """The version of what is tried. Raises Refusal where it cannot be read or is not kept."""
+        """Return the version of the rule set or model. Raises Refusal if it cannot be read or is not stored."""
         if plan.HasField("rule_set"):
             files = checked_files(plan.rule_set, "plan.rule_set")
             try:
@@ -109,19 +92,19 @@ class BacktestService(BacktestServiceServicer):
         return version
 
 
-def _check_plan(edge: JobEdge, plan: pb.BacktestPlan) -> None:
+def _check_plan(plan: pb.BacktestPlan) -> None:
     if plan.WhichOneof("subject") is None:
-        why = "is absent, and so are a version of a rule set and of a model; give one of the three"
-        raise edge.refused("plan.rule_set", why)
-    edge.check_days(plan.from_day, plan.to_day, "plan.")
+        raise _malformed(
+            "plan.rule_set", "is absent, and so are the versions of a rule set and of a model; give one of the three"
+        )
+    check_days("BACKTEST_MALFORMED", plan.from_day, plan.to_day, "plan.")
     if not 0 <= plan.examples <= EXAMPLES_MAX:
-        raise edge.refused("plan.examples", f"is {plan.examples}; at most {EXAMPLES_MAX} are told of each rule")
+        raise _malformed("plan.examples", f"is {plan.examples}; a rule has at most {EXAMPLES_MAX} examples")
     if len(plan.office) > OFFICE_CHARACTERS_MAX or not (plan.office == "" or plan.office.isalnum()):
-        why = f"is no office; it has at most {OFFICE_CHARACTERS_MAX} letters and digits"
-        raise edge.refused("plan.office", why)
+        raise _malformed(
+            "plan.office", f"is not an office, which has at most {OFFICE_CHARACTERS_MAX} letters and digits"
+        )
 
 
-def _message(job: Job) -> pb.Backtest:
-    told = pb.Backtest.FromString(job.told)
-    tell_job(job, told)
-    return told
+def _malformed(path: str, message: str) -> Refusal:
+    return Refusal("BACKTEST_MALFORMED", path=path, why=message)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc.aio
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
+from libs.jobs.service import JobService
+from libs.jobs.store import JobState
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import Answer, once, page_size_of, recalled
-from libs.store.database import Transaction
+from libs.server.requests import Answer, page_size_of, recalled
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
@@ -29,6 +29,7 @@ from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.features.sample import WORD
 from services.risk.learning.model.model_file import ModelFileRefused, read_model
 from services.risk.learning.model.summary import read_summary, summary_of, write_summary
+from services.risk.learning.settings import INSPECTIONS
 from services.risk.selection.parameters import PRECEDENCE
 from services.risk.store.inspections import InspectionStore
 from services.risk.store.job_kinds import JobKind
@@ -56,11 +57,11 @@ NAME_CHARACTERS_MAX: Final = 40
 class ModelService(ModelServiceServicer):
     """Proposes, trains, compares and activates models."""
 
-    def __init__(self, store: ModelStore, loader: ModelLoader) -> None:
-        """Serve from a store; `loader` has the models of this replica, which it watches."""
+    def __init__(self, store: ModelStore, loader: ModelLoader, jobs: JobService) -> None:
+        """Serve from a store; `loader` has the models of this replica, `jobs` runs the trainings."""
         self._store = store
         self._active = loader
-        self._jobs = Jobs(store.database)
+        self._jobs = jobs
         self._pages = PageTokens(store.database)
 
     async def ProposeModel(
@@ -80,22 +81,22 @@ class ModelService(ModelServiceServicer):
             model = await asyncio.to_thread(read_model, request.content, "content", TRAFFIC_COLUMNS)
         except ModelFileRefused as error:
             raise Refusal("MODEL_FILE_REFUSED", path="content", why=str(error)) from None
-        told = write_summary(summary_of(model, len(request.content)))
+        summary = write_summary(summary_of(model, len(request.content)))
         by = str(call.current().identity)
 
         def answer(model: StoredModel) -> pb.ProposeModelResponse:
             return pb.ProposeModelResponse(model=message_of(model))
 
         try:
-            return await propose(self._store, request, model.version, told, by, answer)
+            return await propose(self._store, request, model.version, summary, by, answer)
         except TooManyModels:
-            raise Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX) from None
+            raise _full() from None
 
-    async def TrainModel(
-        self, request: pb.TrainModelRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.TrainModelResponse:
+    async def StartTraining(
+        self, request: pb.StartTrainingRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.StartTrainingResponse:
         """Start a training, where there is room for its model."""
-        before = await recalled(self._store.database, pb.TrainModelResponse, request)
+        before = await recalled(self._store.database, pb.StartTrainingResponse, request)
         if before is not None:
             return before
         _check_note(request.note)
@@ -103,24 +104,28 @@ class ModelService(ModelServiceServicer):
         if request.name and not _is_name(request.name):
             raise Refusal("MODEL_NAME_MALFORMED", path="name", value=request.name)
 
-        by = str(call.current().identity)
-
-        async def work(tx: Transaction) -> pb.TrainModelResponse:
-            number = await self._jobs.add(tx, JobKind.TRAINING, request.SerializeToString(), by)
-            # Counted behind the lock that adding takes, this training among them.
-            await self._store.check_room(tx, (await self._jobs.open(tx))[JobKind.TRAINING] - 1)
-            return pb.TrainModelResponse(training=number)
-
-        return await self._once(pb.TrainModelResponse, request, work)
+        summary = pb.StartTrainingRequest(
+            name=request.name or INSPECTIONS, from_day=request.from_day, to_day=request.to_day
+        )
+        try:
+            return await self._jobs.start(
+                request,
+                pb.StartTrainingResponse,
+                JobKind.TRAINING,
+                request.SerializeToString(),
+                summary,
+                check=self._store.check_room,
+            )
+        except TooManyModels:
+            raise _full() from None
 
     async def GetTraining(
         self, request: pb.GetTrainingRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetTrainingResponse:
-        """Tell how a training stands."""
-        job = await self._jobs.get(request.training, JobKind.TRAINING)
-        if job is None:
-            raise Refusal("TRAINING_UNKNOWN", path="training", value=request.training)
-        return _training(job)
+        """Return a training."""
+        job = await self._jobs.find(request.id, JobKind.TRAINING)
+        version = job.result.decode() if job.state is JobState.DONE else ""
+        return pb.GetTrainingResponse(version=version, job=self._jobs.message(job))
 
     async def ChallengeModel(
         self, request: pb.ChallengeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -173,7 +178,7 @@ class ModelService(ModelServiceServicer):
             model = await self._store.get(request.version)
         except ModelUnknown:
             raise Refusal("MODEL_UNKNOWN", path="version", value=request.version or "the champion") from None
-        columns = read_summary(model.told).columns
+        columns = read_summary(model.summary).columns
         watch = self._active.watch_of(model.version)
         answer = pb.GetModelResponse(
             model=message_of(model),
@@ -224,23 +229,19 @@ class ModelService(ModelServiceServicer):
         await self._active.look()
         return answer
 
-    async def _once(self, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
-        try:
-            return await once(self._store.database, kind, request, work)
-        except TooManyModels:
-            raise Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX) from None
-        except TooManyJobs as error:
-            raise Refusal("JOBS_TOO_MANY", why=str(error)) from None
+
+def _full() -> Refusal:
+    return Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX)
 
 
 def message_of(model: StoredModel) -> pb.Model:
     """A stored model as a message."""
-    told = read_summary(model.told)
-    window = told.window
+    summary = read_summary(model.summary)
+    window = summary.window
     return pb.Model(
         version=model.version,
         state=pb.ModelState.ValueType(model.state),
-        label=told.label,
+        label=summary.label,
         window=pb.DataWindow(
             from_day=window.first_day,
             to_day=window.last_day,
@@ -248,9 +249,9 @@ def message_of(model: StoredModel) -> pb.Model:
             violations=window.violations,
             source=window.source,
         ),
-        metrics=[pb.Metric(name=name, value=value) for name, value in sorted(told.metrics.items())],
-        trees=told.trees,
-        bytes=told.bytes,
+        metrics=[pb.Metric(name=name, value=value) for name, value in sorted(summary.metrics.items())],
+        trees=summary.trees,
+        bytes=summary.bytes,
         note=model.note,
         proposed_by=model.proposed_by,
         proposed_at=_instant(model.proposed_at),
@@ -270,13 +271,6 @@ def _instant(micros: int) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromMicroseconds(micros)
     return stamp
-
-
-def _training(job: Job) -> pb.GetTrainingResponse:
-    version = job.result.decode() if job.state is JobState.DONE else ""
-    return pb.GetTrainingResponse(
-        state=pb.TrainingState.ValueType(job.state), done=job.done, total=job.total, version=version, error=job.error
-    )
 
 
 def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Comparison:
@@ -333,7 +327,7 @@ def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGr
     return answer
 
 
-def _check_window(request: pb.TrainModelRequest | pb.EstimateViolationsRequest) -> None:
+def _check_window(request: pb.StartTrainingRequest | pb.EstimateViolationsRequest) -> None:
     days = request.to_day - request.from_day + 1
     if not 0 < request.from_day <= request.to_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
         raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=request.from_day, days_max=WINDOW_DAYS_MAX)

@@ -11,7 +11,7 @@ import numpy as np
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Transaction
 from libs.store.tables.inputs import BatchPlace
-from luxor.risk.v1.models_pb2 import TrainModelRequest
+from luxor.risk.v1.models_pb2 import StartTrainingRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.commands.change_model import write_file
 from services.risk.commands.load_rule_sets import RuleSetLoader
@@ -22,6 +22,7 @@ from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETT
 from services.risk.learning.features.sample import Sample
 from services.risk.learning.model.model_file import Window, read_model, write_model
 from services.risk.learning.model.summary import summary_of, write_summary
+from services.risk.learning.settings import INSPECTIONS
 from services.risk.learning.training.candidate import TrainingPlan, candidate
 from services.risk.learning.training.inspected_samples import (
     InspectedItems,
@@ -38,9 +39,7 @@ from services.risk.store.models import CONTENT_BYTES_MAX, MODELS_MAX, WITHDRAWN_
 from services.risk.store.outcomes import OutcomeStore, StoredOutcome
 from services.risk.store.rule_sets import RuleSetStore
 
-NAME: Final = "inspections"
 LABEL: Final = "an inspection found a violation in the item"
-SOURCE: Final = "inspections"
 OUTCOMES_MAX: Final = 300_000
 """Inspected consignments that are learnt from; of more a share is drawn."""
 REFERENCE_MAX: Final = 100_000
@@ -57,7 +56,7 @@ class _Gathered:
 
 async def run(running: Running) -> Finished:
     """Read what was assessed on the days asked for, learn of what was inspected, and keep the model."""
-    request = TrainModelRequest.FromString(running.job.request)
+    request = StartTrainingRequest.FromString(running.job.request)
     models = ModelStore(running.database)
     try:
         async with running.database.connection() as reader:
@@ -66,14 +65,14 @@ async def run(running: Running) -> Finished:
         raise _full() from None
     known, reference = await _gather(running, request)
     plan = TrainingPlan(
-        name=request.name or NAME,
+        name=request.name or INSPECTIONS,
         label=LABEL,
         window=Window(
             first_day=request.from_day,
             last_day=request.to_day,
             outcomes=len(known.found),
             violations=int(known.found.sum()),
-            source=SOURCE,
+            source=INSPECTIONS,
         ),
         recipe=ASSESSED,
         settings=ASSESSED_SETTINGS,
@@ -87,11 +86,11 @@ async def run(running: Running) -> Finished:
     if len(content) > CONTENT_BYTES_MAX:
         raise JobRefused(f"the model has {len(content)} bytes, more than {CONTENT_BYTES_MAX}; take fewer days")
     await write_file(models, model.version, content)
-    told = write_summary(summary_of(model, len(content)))
+    summary = write_summary(summary_of(model, len(content)))
 
     async def keep(tx: Transaction) -> None:
         try:
-            await models.add(tx, model.version, told, request.note, running.job.started_by)
+            await models.add(tx, model.version, summary, request.note, running.job.started_by)
         except TooManyModels:
             raise _full() from None
 
@@ -105,7 +104,7 @@ def _full() -> JobRefused:
     )
 
 
-async def _gather(running: Running, request: TrainModelRequest) -> tuple[InspectedItems, Sample]:
+async def _gather(running: Running, request: StartTrainingRequest) -> tuple[InspectedItems, Sample]:
     inputs, outcomes_of = InputStore(running.database), OutcomeStore(running.database).of_batches
     rates = await _rates(running)
     total = await inputs.count(request.from_day, request.to_day, PURPOSE_CLEARANCE)
@@ -115,8 +114,8 @@ async def _gather(running: Running, request: TrainModelRequest) -> tuple[Inspect
     gathered = _Gathered()
     place = BatchPlace(request.from_day, 0)
     while True:
-        # Nothing is kept to go on from, so no step: where its process ends three times by itself, it is given up.
-        await running.tell(gathered.done, total)
+        # No state is committed to continue from, so this is no step: after three attempts that end by themselves the job fails.
+        await running.count(gathered.done, total)
         batches = await inputs.read(place, request.to_day, batches_max=BATCHES, purpose=PURPOSE_CLEARANCE, answers=True)
         if not batches:
             break

@@ -1,4 +1,4 @@
-"""TrainingSettings of a training, as a model file states them."""
+"""Settings of a training, as a model file states them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import msgspec
 
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 MEMBERS_MAX: Final = 50
+INSPECTIONS: Final = "inspections"
+"""Name of a model that is trained on the results of inspections, unless it is given another, and the source of its outcomes."""
 
 
 class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

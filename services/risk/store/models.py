@@ -22,7 +22,7 @@ FILE_DAYS: Final = 1
 
 _COLUMNS: Final = ", ".join(
     [
-        "version, state, told, note, proposed_by, coalesce(challenged_by, '') as challenged_by",
+        "version, state, summary, note, proposed_by, coalesce(challenged_by, '') as challenged_by",
         "coalesce(activated_by, '') as activated_by, coalesce(retired_by, '') as retired_by",
         *(
             f"coalesce((extract(epoch from {name}) * 1000000)::bigint, 0) as {name}"
@@ -81,8 +81,8 @@ class StoredModel:
 
     version: str
     state: ModelState
-    told: bytes
-    """What is told of it (services.risk.learning.model.summary)."""
+    summary: bytes
+    """Its facts without the trees (services.risk.learning.model.summary)."""
     note: str
     proposed_by: str
     proposed_at: int
@@ -115,7 +115,7 @@ class ModelStore:
             content,
         )
 
-    async def add(self, tx: Transaction, version: str, told: bytes, note: str, by: str) -> StoredModel:
+    async def add(self, tx: Transaction, version: str, summary: bytes, note: str, by: str) -> StoredModel:
         """Keep a model, whose file is written, as a candidate; one that is kept stays as it is. Raises TooManyModels."""
         await _lock(tx)
         found = await self._found(tx, version)
@@ -123,10 +123,10 @@ class ModelStore:
             return found
         await self.check_room(tx)
         await tx.raw.execute(
-            "insert into model (version, state, told, note, proposed_by) values ($1, $2, $3, $4, $5)",
+            "insert into model (version, state, summary, note, proposed_by) values ($1, $2, $3, $4, $5)",
             version,
             int(ModelState.CANDIDATE),
-            told,
+            summary,
             note,
             by,
         )
@@ -254,5 +254,5 @@ async def purge_files(tx: Transaction) -> None:
 
 
 def _model(row: Any) -> StoredModel:
-    told = dict(row)
-    return StoredModel(**{**told, "state": ModelState(told["state"])})
+    values = dict(row)
+    return StoredModel(**{**values, "state": ModelState(values["state"])})

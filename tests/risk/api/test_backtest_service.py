@@ -1,4 +1,4 @@
-"""Backtests over gRPC: started once, run by the replica's own job, told, listed and cancelled."""
+"""Backtests over gRPC: they are started once, run as jobs, listed and cancelled."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from libs.jobs.store import Jobs, JobState
+from libs.store.database import Database
+from luxor.jobs.v1 import jobs_pb2
+from luxor.jobs.v1.jobs_pb2_grpc import JobServiceStub
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
 from services.risk.__main__ import assemble
 from services.risk.rules.rule_set import RuleSetText
 from services.risk.rules.validation_errors import RuleSetError, ValidationError
+from services.risk.store.job_kinds import JobKind
 from tests.risk.filings import first_light, table
 from tests.risk.jobs.test_backtest import CHANGES, draft
 from tests.risk.service_client import refusal, request
@@ -36,6 +41,10 @@ async def stub(risk: Running, role: str = "analyst", who: str = "m.rossi") -> An
     return BacktestServiceStub(await risk.channel(role, who))
 
 
+async def job_stub(risk: Running, role: str = "analyst", who: str = "m.rossi") -> Any:
+    return JobServiceStub(await risk.channel(role, who))
+
+
 def asked(request_id: str = "one", **more: Any) -> pb.StartBacktestRequest:
     plan = {
         "rule_set_version": first_light().version,
@@ -52,7 +61,7 @@ async def ended(caller: Any, number: int) -> pb.GetBacktestResponse:
     async with asyncio.timeout(90):
         while True:
             answer: pb.GetBacktestResponse = await caller.GetBacktest(pb.GetBacktestRequest(id=number), timeout=10)
-            if answer.backtest.state > pb.BACKTEST_STATE_RUNNING:
+            if answer.job.state > jobs_pb2.JOB_STATE_RUNNING:
                 return answer
             await asyncio.sleep(0.05)
 
@@ -61,26 +70,27 @@ async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running)
     await (await risk_stub(risk)).AssessConsignments(request(table([*CHANGES] * 3)), timeout=20)
     caller = await stub(risk)
     started = await caller.StartBacktest(asked(), timeout=20)
-    assert started.total == 3 * len(CHANGES)
+    assert started.job.total == 3 * len(CHANGES)
     assert await caller.StartBacktest(asked(), timeout=20) == started
-    answer = await ended(caller, started.id)
-    backtest, result = answer.backtest, answer.result
-    assert (backtest.state, backtest.error) == (pb.BACKTEST_STATE_DONE, "")
-    assert (backtest.version, backtest.model, backtest.started_by) == (first_light().version, False, "analyst/m.rossi")
-    assert backtest.done == backtest.total == result.consignments == started.total
-    assert backtest.ended_at.ToMicroseconds() >= backtest.started_at.ToMicroseconds() > 0
+    answer = await ended(caller, started.job.id)
+    backtest, job, result = answer.backtest, answer.job, answer.result
+    assert (job.kind, job.state, job.error) == (jobs_pb2.JOB_KIND_BACKTEST, jobs_pb2.JOB_STATE_DONE, "")
+    assert (backtest.version, backtest.model, job.started_by) == (first_light().version, False, "analyst/m.rossi")
+    assert job.title.startswith(f"rule set {first_light().version}, ")
+    assert job.done == job.total == result.consignments == started.job.total
+    assert job.ended_at.ToMicroseconds() >= job.started_at.ToMicroseconds() > 0
     gift = {rule.rule: rule for rule in result.rules}["GIFT_FROM_FIRM"]
     assert gift.hits == gift.both == gift.baseline_hits == 6
     assert len(gift.examples) == 2
-    listed = await caller.ListBacktests(pb.ListBacktestsRequest(), timeout=10)
-    assert list(listed.backtests) == [backtest]
+    listed = await (await job_stub(risk)).ListJobs(jobs_pb2.ListJobsRequest(), timeout=10)
+    assert list(listed.jobs) == [job]
 
 
 async def test_a_backtest_over_days_without_assessments_is_done_with_a_whole_result(risk: Running) -> None:
     caller = await stub(risk)
     started = await caller.StartBacktest(asked(from_day=TODAY - 300, to_day=TODAY - 299), timeout=20)
-    answer = await ended(caller, started.id)
-    assert (answer.backtest.state, answer.backtest.total) == (pb.BACKTEST_STATE_DONE, 0)
+    answer = await ended(caller, started.job.id)
+    assert (answer.job.state, answer.job.total) == (jobs_pb2.JOB_STATE_DONE, 0)
     assert answer.HasField("result")
     assert not answer.result.consignments
 
@@ -102,24 +112,20 @@ async def test_a_repeat_is_answered_by_a_release_that_would_refuse_what_is_tried
 
 
 async def test_pages_of_backtests_and_one_that_is_cancelled(risk: Running) -> None:
-    caller = await stub(risk)
-    numbers = [(await caller.StartBacktest(asked(f"r{each}"), timeout=20)).id for each in range(3)]
-    cancelled = await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[2]), timeout=10)
-    assert cancelled.backtest.state in (pb.BACKTEST_STATE_CANCELLED, pb.BACKTEST_STATE_DONE)
-    assert (
-        await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[2]), timeout=10) == cancelled
-    )
-    again = await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c2", id=numbers[2]), timeout=10)
-    assert again == cancelled
-    other = caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[1]), timeout=10)
+    caller, jobs = await stub(risk), await job_stub(risk)
+    numbers = [(await caller.StartBacktest(asked(f"r{each}"), timeout=20)).job.id for each in range(3)]
+    cancelled = await jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c1", id=numbers[2]), timeout=10)
+    assert cancelled.job.state in (jobs_pb2.JOB_STATE_CANCELLED, jobs_pb2.JOB_STATE_DONE)
+    assert await jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c1", id=numbers[2]), timeout=10) == cancelled
+    repeated = await jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c2", id=numbers[2]), timeout=10)
+    assert repeated == cancelled
+    other = jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c1", id=numbers[1]), timeout=10)
     assert (await refusal(other))[1] == "REQUEST_REUSED"
-    nameless = caller.CancelBacktest(pb.CancelBacktestRequest(id=numbers[1]), timeout=10)
+    nameless = jobs.CancelJob(jobs_pb2.CancelJobRequest(id=numbers[1]), timeout=10)
     assert (await refusal(nameless))[1] == "REQUEST_ID_MISSING"
-    first = await caller.ListBacktests(pb.ListBacktestsRequest(page_size=2), timeout=10)
-    second = await caller.ListBacktests(
-        pb.ListBacktestsRequest(page_size=2, page_token=first.next_page_token), timeout=10
-    )
-    assert [each.id for each in (*first.backtests, *second.backtests)] == numbers[::-1]
+    first = await jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2), timeout=10)
+    second = await jobs.ListJobs(jobs_pb2.ListJobsRequest(page_size=2, page_token=first.next_page_token), timeout=10)
+    assert [each.id for each in (*first.jobs, *second.jobs)] == numbers[::-1]
     assert second.next_page_token == ""
 
 
@@ -157,13 +163,15 @@ async def test_a_set_with_a_mistake_and_other_misuse_are_refused(risk: Running) 
     await caller.StartBacktest(asked("again"), timeout=20)
     assert (await refusal(caller.StartBacktest(asked("again", examples=3), timeout=20)))[1] == "REQUEST_REUSED"
     assert (await refusal(caller.StartBacktest(asked(""), timeout=20)))[1] == "REQUEST_ID_MISSING"
+    jobs = await job_stub(risk)
     for ask in (
         caller.GetBacktest(pb.GetBacktestRequest(id=99), timeout=10),
-        caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c", id=99), timeout=10),
+        jobs.GetJob(jobs_pb2.GetJobRequest(id=99), timeout=10),
+        jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c", id=99), timeout=10),
     ):
-        assert (await refusal(ask))[1] == "BACKTEST_UNKNOWN"
-    token = pb.ListBacktestsRequest(page_token="x")
-    assert (await refusal(caller.ListBacktests(token, timeout=10)))[1:] == ("PAGE_TOKEN_MALFORMED", "page_token")
+        assert (await refusal(ask))[1] == "JOB_UNKNOWN"
+    token = jobs_pb2.ListJobsRequest(page_token="x")
+    assert (await refusal(jobs.ListJobs(token, timeout=10)))[1:] == ("PAGE_TOKEN_MALFORMED", "page_token")
 
 
 async def test_filers_and_services_may_not(risk: Running) -> None:
@@ -171,3 +179,39 @@ async def test_filers_and_services_may_not(risk: Running) -> None:
         caller = await stub(risk, role, "clearance")
         told = await refusal(caller.StartBacktest(asked(), timeout=20))
         assert told[:2] == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED")
+
+
+async def test_jobs_are_found_by_kind_and_a_job_of_another_kind_stays_as_it_is(
+    risk: Running, database: Database
+) -> None:
+    jobs, table = await job_stub(risk), Jobs(database)
+    async with database.transaction() as tx:
+        training = await table.add(
+            tx, JobKind.TRAINING, b"", "analyst/anna"
+        )  # as a release before 0.3 stored it, without a summary
+        unknown = await table.add(tx, 99, b"", "analyst/anna")
+        await tx.raw.execute("update job set state = 4, ended_at = clock_timestamp() where id = $1", unknown)
+    backtest = (await (await stub(risk)).StartBacktest(asked(), timeout=20)).job.id
+    kinds = jobs_pb2.JOB_KIND_BACKTEST, jobs_pb2.JOB_KIND_TRAINING
+    for kind, expected in (
+        (kinds[0], [(backtest, kinds[0])]),
+        (kinds[1], [(training, kinds[1])]),
+        (
+            jobs_pb2.JOB_KIND_UNSPECIFIED,
+            [(backtest, kinds[0]), (unknown, jobs_pb2.JOB_KIND_UNSPECIFIED), (training, kinds[1])],
+        ),
+    ):
+        listed = (await jobs.ListJobs(jobs_pb2.ListJobsRequest(kind=kind), timeout=10)).jobs
+        assert [(each.id, each.kind) for each in listed] == expected
+    assert [each.title for each in listed[1:]] == ["", ""]
+    asks = (
+        jobs.GetJob(jobs_pb2.GetJobRequest(id=training, kind=kinds[0]), timeout=10),
+        jobs.CancelJob(jobs_pb2.CancelJobRequest(request_id="c", id=training, kind=kinds[0]), timeout=10),
+    )
+    for ask in asks:
+        assert (await refusal(ask))[1] == "JOB_UNKNOWN"
+    job = await table.get(training)
+    assert job is not None
+    assert job.state is not JobState.CANCELLED
+    what_if = jobs.ListJobs(jobs_pb2.ListJobsRequest(kind=jobs_pb2.JOB_KIND_WHAT_IF), timeout=10)
+    assert (await refusal(what_if))[1] == "JOB_KIND_UNKNOWN"

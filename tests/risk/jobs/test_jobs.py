@@ -173,13 +173,13 @@ async def test_work_that_begins_anew_each_time_is_given_up_after_three_deaths_an
         job = await take(jobs)
         assert job.state is JobState.RUNNING
         async with jobs.database.transaction() as tx:
-            await jobs.tell(tx, job, 5, 9)
+            await jobs.count(tx, job, 5, 9)
             await jobs.give_back(tx, job)
     for number in range(TRIES_MAX):
         job = await take(jobs)
         assert (job.state, job.progress, job.done) == (JobState.RUNNING, b"", 5 + number)
         async with jobs.database.transaction() as tx:
-            await jobs.tell(tx, job, 6 + number, 9)
+            await jobs.count(tx, job, 6 + number, 9)
     assert (await take(jobs)).state is JobState.FAILED
 
 

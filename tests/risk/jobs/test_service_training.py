@@ -11,6 +11,7 @@ from libs.customs.time import day_of
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_CONFORM as CONFORM
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION as VIOLATION
+from luxor.jobs.v1 import jobs_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.inspections.outcomes import Outcome, pack_items
@@ -45,12 +46,12 @@ async def inspected(risk: Running, database: Database, seed: int, count: int, fi
 
 async def trained(caller: Any, day: int, request_id: str) -> pb.GetTrainingResponse:
     """A training of some days around a day, at its end."""
-    asked = pb.TrainModelRequest(request_id=request_id, from_day=day - 2, to_day=day, name="learnt", seed=4)
-    number = (await caller.TrainModel(asked, timeout=10)).training
+    asked = pb.StartTrainingRequest(request_id=request_id, from_day=day - 2, to_day=day, name="learnt", seed=4)
+    number = (await caller.StartTraining(asked, timeout=10)).job.id
 
     async def ended() -> pb.GetTrainingResponse | None:
-        answer: pb.GetTrainingResponse = await caller.GetTraining(pb.GetTrainingRequest(training=number), timeout=10)
-        return answer if answer.state not in (pb.TRAINING_STATE_WAITING, pb.TRAINING_STATE_RUNNING) else None
+        answer: pb.GetTrainingResponse = await caller.GetTraining(pb.GetTrainingRequest(id=number), timeout=10)
+        return answer if answer.job.state > jobs_pb2.JOB_STATE_RUNNING else None
 
     found: pb.GetTrainingResponse = await until(ended, 120)
     return found
@@ -63,12 +64,12 @@ async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database
         day = day_of(await database.now())
 
         nothing = await trained(ann, day, "t0")
-        assert nothing.state == pb.TRAINING_STATE_FAILED
-        assert "has an outcome" in nothing.error
+        assert nothing.job.state == jobs_pb2.JOB_STATE_FAILED
+        assert "has an outcome" in nothing.job.error
 
         await inspected(risk, database, 12, 3000, 10_000)
         done = await trained(ann, day, "t2")
-        assert (done.state, done.error) == (pb.TRAINING_STATE_DONE, "")
+        assert (done.job.state, done.job.error) == (jobs_pb2.JOB_STATE_DONE, "")
         told = (await ann.GetModel(pb.GetModelRequest(version=done.version), timeout=10)).model
         metrics = {each.name: each.value for each in told.metrics}
         assert told.proposed_by == "analyst/ann"

@@ -10,7 +10,7 @@ import pytest_asyncio
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Jobs
 from libs.store.database import Database
-from luxor.risk.v1.models_pb2 import TrainModelRequest
+from luxor.risk.v1.models_pb2 import StartTrainingRequest
 from services.risk.commands.change_model import write_file
 from services.risk.commands.housekeeping import purge_models, purge_rule_sets
 from services.risk.jobs import training
@@ -159,7 +159,7 @@ async def test_there_is_room_for_so_many_models_those_that_are_coming_counted(st
             "insert into model_file select 'v' || each, 'x' from generate_series(1, $1::integer) each", MODELS_MAX - 1
         )
         await tx.raw.execute(
-            "insert into model (version, state, told, note, proposed_by) select version, 1, '', '', $1 from model_file",
+            "insert into model (version, state, summary, note, proposed_by) select version, 1, '', '', $1 from model_file",
             ANNA,
         )
         await models.check_room(tx)
@@ -171,7 +171,7 @@ async def test_there_is_room_for_so_many_models_those_that_are_coming_counted(st
     await put_model(models, "the last")  # it is there
     # A training is told at its begin, not when all its work is done.
     jobs = Jobs(store)
-    asked = TrainModelRequest(from_day=20_700, to_day=20_701)
+    asked = StartTrainingRequest(from_day=20_700, to_day=20_701)
     async with store.transaction() as tx:
         await jobs.add(tx, JobKind.TRAINING, asked.SerializeToString(), ANNA)
         job = await jobs.take(tx)
@@ -185,7 +185,7 @@ async def test_pages_of_models_tell_each_once(store: Database) -> None:
     async with store.transaction() as tx:  # all at one moment, so that versions alone order them
         await tx.raw.execute("insert into model_file select 'v' || each, 'x' from generate_series(1, 7) each")
         await tx.raw.execute(
-            "insert into model (version, state, told, note, proposed_by, proposed_at) "
+            "insert into model (version, state, summary, note, proposed_by, proposed_at) "
             "select version, 1, '', '', $1, now() from model_file",
             ANNA,
         )

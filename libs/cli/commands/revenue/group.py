@@ -24,7 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "chains": ("revenue.reconcile", "Prove that no entry of the ledger was altered."),
     "check": ("revenue.check", "List the errors of law files, with file, line and rule."),
-    "what-if": ("revenue.what_if", "Try a reform on consignments that were assessed."),
+    "what-if": ("revenue.what_if", "Apply a reform to consignments that were assessed."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""
 

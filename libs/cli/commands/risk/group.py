@@ -9,7 +9,7 @@ from libs.cli.lazy import LazyGroup
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rules": ("risk.rules", "Check, propose and activate rule sets."),
     "seeds": ("risk.seeds", "Tell the seeds of draws, and prove a draw."),
-    "backtest": ("risk.backtest", "Try a rule set or a model on stored assessments."),
+    "backtest": ("risk.backtest", "Apply a rule set or a model to stored assessments."),
     "train": ("risk.models", "Train a model on outcomes of inspections, or on a labelled file."),
     "models": ("risk.models", "List the stored models and their states."),
     "model-show": ("risk.models", "Tell a model, its drift, and how it does beside the champion."),

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.common import Context, acting, command, console, fail, is_terminal, run
-from libs.cli.days import day_asked
+from libs.cli.common import Context, acting, command, fail, run
+from libs.cli.days import assessment_days, day_asked
+from libs.cli.jobs import start_job
+from libs.cli.views.model import show_metrics, show_model
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from libs.client.client import Client
 
 MODULE: Final = "services.risk.learning"
 """What trains on a file; it runs in a process of its own, since no command imports a service."""
@@ -38,6 +42,7 @@ MODULE: Final = "services.risk.learning"
 @click.option("--name", default="", help="Name of the model: lower case letters, digits, hyphens.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all that is drawn.")
 @click.option("--note", default="", help="What others should know of the model.")
+@click.option("--detach", is_flag=True, help="With --from and --to: print the job's name and do not wait.")
 @acting("analyst")
 def train(
     context: Context,
@@ -50,12 +55,13 @@ def train(
     name: str,
     seed: int,
     note: str,
+    detach: bool,
     ident: str,
 ) -> None:
     """Train a model, which changes nothing before it is activated.
 
-    With --labelled it is trained here, on a file, and written; --propose hands it in. With --from and --to risk trains it on what
-    inspections found, and keeps it as a candidate.
+    With --labelled it is trained here, on a file, and written; --propose hands it in. With --from and --to a job of risk trains it on the
+    results of inspections and stores it as a candidate; ^C leaves the job running.
     """
     on_file = labelled is not None
     if on_file == (from_day is not None or until_day is not None):
@@ -69,7 +75,14 @@ def train(
         raise click.UsageError("--layout, --out and --propose go with --labelled alone.")
     if from_day is None or until_day is None:
         raise click.UsageError("Give both --from and --to.")
-    _train_outcomes(context, (day_asked(from_day, "--from"), day_asked(until_day, "--to")), name, seed, note, ident)
+    days = assessment_days(from_day, until_day)
+
+    async def start(client: "Client") -> dict[str, Any]:
+        from libs.client.risk import models
+
+        return await models.start_training(client, *days, name=name, seed=seed, note=note)
+
+    start_job(context, ident, start, detach=detach)
 
 
 def _train_file(
@@ -103,33 +116,9 @@ def _train_file(
 
     def show(out: "Console") -> None:
         out.print(f"[bold]{told['version']}[/] written to {told['file']}{', now a candidate' if propose else ''}")
-        _show_metrics(out, told["metrics"])
+        show_metrics(out, told["metrics"])
 
     context.emit(told, show)
-
-
-def _train_outcomes(context: Context, days: tuple[int, int], name: str, seed: int, note: str, ident: str) -> None:
-    from rich.progress import Progress
-
-    from libs.client.risk import models
-
-    async def work() -> dict[str, Any]:
-        async with context.client("analyst", ident) as client:
-            with Progress(console=console(errors=True), disable=not is_terminal(), transient=True) as bar:
-                task = bar.add_task("reading what was assessed", total=None)
-                told = await models.train(
-                    client, *days, name=name, seed=seed, note=note,
-                    progress=lambda done, total: bar.update(task, completed=done, total=total or None),
-                )  # fmt: skip
-            if told["version"]:
-                told["model"] = await models.model(client, told["version"])
-            return told
-
-    told = run(work())
-    if not told["version"]:
-        hint = "Correct that and train again." if told["error"] else "Somebody ended it."
-        fail("NOT_TRAINED", told["error"] or "the training was ended", hint, as_json=context.as_json)
-    context.emit(told, lambda out: _show(out, told["model"]))
 
 
 @command("models", short_help="List the stored models and their states.")
@@ -148,7 +137,7 @@ def models(context: Context, ident: str) -> None:
         if not found:
             out.print("No model is stored: `luxor risk train` makes one.")
         for each in found:
-            _show(out, each)
+            show_model(out, each)
 
     context.emit({"models": found}, show)
 
@@ -174,7 +163,7 @@ def model_show(context: Context, version: str, days: int, ident: str) -> None:
     found = run(work())
 
     def show(out: "Console") -> None:
-        _show(out, found)
+        show_model(out, found)
         for column, index in list(found["drift"].items())[:10]:
             out.print(f"  drift of {column}: {index:g}")
         compared = found.get("comparison")
@@ -311,46 +300,4 @@ def _moved(context: Context, verb: str, version: str, ident: str) -> dict[str, A
 
 
 def _emit(context: Context, model: dict[str, Any]) -> None:
-    context.emit(model, lambda out: _show(out, model))
-
-
-def _show(out: "Console", model: dict[str, Any]) -> None:
-    from libs.cli.views.text import safe, short, words
-    from libs.customs.time import day_text
-
-    window = model["window"]
-    state = words(short(model["state"], "MODEL_STATE_"))
-    out.print(f"[bold]{safe(model['version'])}[/]  {state}, proposed by {safe(model['proposed_by'])}")
-    out.print(
-        f"  {window['outcomes']:,} outcomes, {window['violations']:,} violations, {day_text(window['first_day'])} to "
-        f"{day_text(window['last_day'])}, {safe(window['source'])}"
-    )
-    _show_metrics(out, model["metrics"])
-
-
-def _show_metrics(out: "Console", metrics: dict[str, float | None]) -> None:
-    """What was measured on days later than those that it learnt from: a row for each share of the highest scores."""
-    from libs.cli.views.text import table
-
-    known = {name: value for name, value in metrics.items() if value is not None}
-    measured = known.pop("measured_consignments", None)
-    if not known:
-        out.print("  [dim]on later data: nothing could be measured[/]")
-        return
-    out.print(f"  on {measured:,.0f} later consignments:" if measured is not None else "  on later data:")
-    shown = table("", "", right=(1,))
-    shown.show_header = False
-    for name, value in known.items():
-        # Precisions and rates are shares; an area under a curve and a loss are none.
-        shown.add_row(
-            metric_text(name),
-            f"{value:.1%}" if "_at_" in name or name.endswith(("_rate", "_share")) else f"{value:.3f}",
-        )
-    out.print(shown)
-
-
-def metric_text(name: str) -> str:
-    """Return what a metric is called before people: precision at 5 %, AUC."""
-    words, _, share = name.partition("_at_")
-    told = " ".join(word.upper() if word == "auc" else word for word in words.split("_"))
-    return f"{told} at {share} %" if share else told
+    context.emit(model, lambda out: show_model(out, model))

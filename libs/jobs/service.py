@@ -1,0 +1,166 @@
+"""The gRPC service of jobs, which is the same in every service, and what the calls that start jobs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.customs.time import day_text
+from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
+from libs.server import call
+from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import Answer, once, page_size_of
+from libs.store.database import Transaction
+from luxor.jobs.v1 import jobs_pb2 as pb
+from luxor.jobs.v1.jobs_pb2_grpc import JobServiceServicer
+
+DAYS_MAX: Final = 400
+DAY_MAX: Final = 100_000
+PAGE_DEFAULT: Final = 50
+PAGE_MAX: Final = 200
+TITLE_CHARACTERS_MAX: Final = 300
+_MICROS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """One of a service's kinds of jobs, as callers see it."""
+
+    kind: pb.JobKind.ValueType
+    title: Callable[[bytes], str]
+    """Returns the title of a job from its stored summary."""
+
+
+class JobService(JobServiceServicer):
+    """Returns, lists, starts and cancels the jobs of a service."""
+
+    def __init__(self, jobs: Jobs, types: Mapping[int, JobType]) -> None:
+        """Serve the jobs of a store; `types` by the stored number of the kind."""
+        self.database = jobs.database
+        self._jobs = jobs
+        self._types = types
+        self._pages = PageTokens(jobs.database)
+
+    async def GetJob(self, request: pb.GetJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.GetJobResponse:
+        """Return the progress of a job."""
+        return pb.GetJobResponse(job=self.message(await self.find(request.id, self._number(request.kind))))
+
+    async def ListJobs(
+        self, request: pb.ListJobsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListJobsResponse:
+        """Return a page of jobs, the newest first."""
+        kind = self._number(request.kind)
+        size = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        (before,) = await self._pages.place(request, (0,))
+        jobs = await self._jobs.page(kind, before=before or None, rows_max=size + 1)
+        token = await self._pages.token(request, jobs[size - 1].id) if len(jobs) > size else ""
+        return pb.ListJobsResponse(jobs=map(self.message, jobs[:size]), next_page_token=token)
+
+    async def CancelJob(
+        self, request: pb.CancelJobRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CancelJobResponse:
+        """Cancel an open job, once per request; a job that has ended stays as it is."""
+
+        kind = self._number(request.kind)
+
+        async def work(tx: Transaction) -> pb.CancelJobResponse:
+            await self._jobs.cancel(tx, request.id, kind)
+            job = await self._jobs.read(tx, request.id, kind)
+            if job is None:
+                raise _unknown(request.id)
+            return pb.CancelJobResponse(job=self.message(job))
+
+        return await once(self.database, pb.CancelJobResponse, request, work)
+
+    async def start(
+        self,
+        request: Any,
+        answer: type[Answer],
+        kind: int,
+        content: bytes,
+        summary: Any,
+        total: int = 0,
+        check: Callable[[Transaction, int], Awaitable[object]] | None = None,
+    ) -> Answer:
+        """Add a job, once per request, and return the answer with it in its field `job`. Raises Refusal.
+
+        `content` is what the runner reads, `summary` the message that titles and lists are made of, `total` the number of consignments
+        to read. `check` runs in the same transaction with the number of other open jobs of the kind, behind the lock that adding takes.
+        """
+
+        async def work(tx: Transaction) -> Answer:
+            who = str(call.current().identity)
+            number = await self._jobs.add(tx, kind, content, who, summary=summary.SerializeToString(), total=total)
+            if check is not None:
+                await check(tx, (await self._jobs.open(tx))[kind] - 1)
+            job = await self._jobs.read(tx, number)
+            assert job is not None
+            return answer(job=self.message(job))
+
+        try:
+            return await once(self.database, answer, request, work)
+        except TooManyJobs as error:
+            raise Refusal("JOBS_TOO_MANY", why=str(error)) from None
+
+    async def find(self, number: int, kind: int | None = None) -> Job:
+        """Return a job by its id, only of a kind if one is named. Raises Refusal if there is none."""
+        job = await self._jobs.get(number, kind)
+        if job is None:
+            raise _unknown(number)
+        return job
+
+    def _number(self, kind: pb.JobKind.ValueType) -> int | None:
+        """Return the service's number of a kind, None for any. Raises Refusal for a kind that it does not have."""
+        if kind == pb.JOB_KIND_UNSPECIFIED:
+            return None
+        for number, each in self._types.items():
+            if each.kind == kind:
+                return number
+        raise Refusal("JOB_KIND_UNKNOWN", path="kind", value=kind)
+
+    def message(self, job: Job) -> pb.Job:
+        """Return a job as the contract's message; one of a kind that only a later release knows has neither kind nor title."""
+        of = self._types.get(job.kind)
+        title = "" if of is None else of.title(job.summary)
+        return pb.Job(
+            id=job.id,
+            kind=pb.JOB_KIND_UNSPECIFIED if of is None else of.kind,
+            state=pb.JobState.ValueType(job.state),
+            title=title if len(title) <= TITLE_CHARACTERS_MAX else f"{title[: TITLE_CHARACTERS_MAX - 1]}…",
+            done=job.done,
+            total=job.total,
+            error=job.error,
+            started_by=job.started_by,
+            started_at=_timestamp(job.started_at),
+            ended_at=None if job.ended_at is None else _timestamp(job.ended_at),
+        )
+
+
+def set_result(answer: Any, job: Job) -> None:
+    """Set the `result` of an answer to the job's result so far. A job that is done has a complete result, which may take no bytes."""
+    if job.result or job.state is JobState.DONE:
+        answer.result.SetInParent()
+        answer.result.MergeFromString(job.result)
+
+
+def check_days(reason: str, first: int, last: int, path: str = "") -> None:
+    """Refuse days of assessment that do not exist, or too many of them; `path` is the message that has from_day and to_day, with its dot."""
+    if not 0 < first < DAY_MAX:
+        raise Refusal(reason, path=f"{path}from_day", why=f"is {first}; it is a number of days since 1970-01-01")
+    if not first <= last < first + DAYS_MAX:
+        shown = day_text(last) if 0 < last < DAY_MAX else last
+        why = f"is {shown}; it is 0 to {DAYS_MAX - 1} days after from_day, {day_text(first)}"
+        raise Refusal(reason, path=f"{path}to_day", why=why)
+
+
+def _unknown(number: int) -> Refusal:
+    return Refusal("JOB_UNKNOWN", path="id", value=number)
+
+
+def _timestamp(micros: int) -> Timestamp:
+    return Timestamp(seconds=micros // _MICROS, nanos=micros % _MICROS * 1_000)

@@ -24,18 +24,23 @@ AREAS: Final = {
     ),
     "debts": Area(
         ("services/clearance/consignment/debt.py",),
-        ("tests/clearance/test_debts.py", "tests/clearance/test_scalar.py", "tests/clearance/test_news.py",
-         "tests/clearance/test_adjusting.py"), 0.95,
+        ("tests/clearance/consignment/test_debt.py", "tests/clearance/consignment/test_transitions_equal_scalar.py",
+         "tests/clearance/feeds/test_debt_events.py", "tests/clearance/commands/test_adjustments.py"), 0.95,
     ),
     "lifecycle": Area(
         ("services/clearance/consignment/transitions.py", "services/clearance/consignment/state.py",
          "services/clearance/consignment/decision.py", "services/clearance/consignment/screening.py"),
-        ("tests/clearance/test_states.py", "tests/clearance/test_states_equal_scalar.py", "tests/clearance/test_versions_of_filings.py",
-         "tests/clearance/test_hits.py", "tests/clearance/test_lifecycle.py", "tests/clearance/test_scalar.py", "tests/clearance/test_decision.py",
-         "tests/clearance/test_office.py", "tests/clearance/test_waits.py", "tests/clearance/test_screening.py",
-         "tests/clearance/test_cleared.py", "tests/clearance/test_alarms.py"), 0.95,
+        ("tests/clearance/consignment/test_state.py", "tests/clearance/consignment/test_state_equals_scalar.py",
+         "tests/clearance/consignment/test_filing_versions.py", "tests/clearance/consignment/test_screening.py",
+         "tests/clearance/consignment/test_transitions.py", "tests/clearance/consignment/test_transitions_equal_scalar.py",
+         "tests/clearance/consignment/test_decision.py", "tests/clearance/commands/test_decisions_and_arrivals.py",
+         "tests/clearance/jobs/test_waits.py", "tests/clearance/feeds/test_screening_matches.py", "tests/clearance/feeds/test_cleared_matches.py",
+         "tests/clearance/feeds/test_security_alarms.py"), 0.95,
     ),
-    "feed": Area(("libs/feed/**/*.py",), ("tests/feed", "tests/ingestion/test_store_set_back.py", "tests/ingestion/test_feed_callers.py"), 0.95),
+    "feed": Area(
+        ("libs/feed/**/*.py",),
+        ("tests/feed", "tests/ingestion/store/test_restored_store.py", "tests/ingestion/feeds/test_feed_callers.py"), 0.95,
+    ),
     "ledger": Area(
         ("services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/commands/payments/payment_batch.py",
          "services/revenue/commands/payments/payout_entries.py", "services/revenue/commands/payments/record_payment.py",
@@ -45,7 +50,7 @@ AREAS: Final = {
          "services/revenue/store/payments/payouts.py", "services/revenue/store/payments/waiting.py",
          "services/revenue/store/proofs/chain.py", "services/revenue/store/proofs/seals.py",
          "services/revenue/api/ledger_messages.py", "services/revenue/api/payout_messages.py"),
-        ("tests/revenue/ledger", "tests/revenue/test_payout_text.py"), 0.95,
+        ("tests/revenue/ledger", "tests/revenue/api/test_payout_messages.py"), 0.95,
     ),
     "admission": Area(
         ("libs/server/admission/gate.py", "libs/server/admission/gates.py", "libs/server/admission/slow_requests.py",
@@ -74,9 +79,9 @@ AREAS: Final = {
     ),
     "validation": Area(
         ("services/ingestion/filing/validation.py", "services/ingestion/filing/elements.py", "libs/bounds/*.py"),
-        ("tests/ingestion/test_validation.py", "tests/ingestion/test_element_forms.py", "tests/ingestion/test_validation_clauses.py",
-         "tests/ingestion/test_validation_batches.py", "tests/ingestion/test_service.py", "tests/bounds",
-         "tests/contract/test_hostile_requests.py")),
+        ("tests/ingestion/filing/test_validation.py", "tests/ingestion/filing/test_element_forms.py",
+         "tests/ingestion/filing/test_validation_clauses.py", "tests/ingestion/filing/test_validation_batches.py",
+         "tests/ingestion/api/test_service.py", "tests/bounds", "tests/contract/test_hostile_requests.py")),
     "selection": Area(
         ("services/risk/selection/*.py",),
         ("tests/risk/selection/test_selection_clauses.py", "tests/risk/selection/test_selection_counts.py",

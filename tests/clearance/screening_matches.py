@@ -11,8 +11,8 @@ from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import FeedBatch
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.feeds.screening_matches import Rescreening
-from tests.clearance.answers import LIST, screening
 from tests.clearance.desk import ACCEPTED_AT, Desk
+from tests.clearance.risk_answers import LIST, screening
 
 
 async def hear(desk: Desk, *batches: FeedBatch) -> None:

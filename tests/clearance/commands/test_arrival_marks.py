@@ -16,7 +16,7 @@ from services.clearance.commands import office
 from services.clearance.commands.office import Office
 from services.clearance.commands.reverse_arrival import Reversal
 from services.clearance.store import Store
-from tests.clearance.carriage import (
+from tests.clearance.carriers import (
     AWAITING,
     DOCUMENT,
     IDENTIFIER,

@@ -12,11 +12,11 @@ import pytest
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.common.v1 import common_pb2
 from services.clearance.feeds.screening_matches import Rescreening
-from tests.clearance.answers import LIST, SECRET, SENTENCE, Told, answering, screening
 from tests.clearance.desk import MASTER, filings, mrns
+from tests.clearance.risk_answers import LIST, SECRET, SENTENCE, Told, answering, screening
 from tests.clearance.service_client import SECONDS, House, arrivals
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 HIDDEN = (
     SECRET, SENTENCE, LIST, "6908555", "ivan", "consignee", "LISTED", "SELECTED_AT_RANDOM", "MODEL_SCORE", "SCORE_HIGH", "items-2026-11", "DE004851",

@@ -128,7 +128,7 @@ async def test_only_officers_record_inspections(house: House) -> None:
 
 async def test_what_was_inspected_is_not_amended_and_a_yellow_one_does_not_become_blue_by_itself(house: House) -> None:
     from services.clearance.jobs.waits import Waits
-    from tests.clearance.answers import Told, answering
+    from tests.clearance.risk_answers import Told, answering
 
     house.desk.neighbours.risk = answering({"YELLOW-1": Told(days=1)})
     (mrn,) = await house.filed(["YELLOW-1"])

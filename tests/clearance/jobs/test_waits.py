@@ -8,9 +8,9 @@ from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.transitions import Change, Event, State
 from services.clearance.jobs.waits import LEASE, LEASE_SECONDS, Waits
 from services.clearance.store.work import due_times
-from tests.clearance.answers import Told, answering, screening
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.risk_answers import Told, answering, screening
 from tests.clearance.screening_matches import hear
 
 MINUTE = 60_000_000

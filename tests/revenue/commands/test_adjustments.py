@@ -44,7 +44,7 @@ from tests.support.services import Running, running
 
 SECONDS = 10.0
 PROGRAM = bundling()
-LAW = Path(__file__).resolve().parents[2] / "services" / "revenue" / "law"
+LAW = Path(__file__).resolve().parents[3] / "services" / "revenue" / "law"
 
 
 @pytest_asyncio.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from services.clearance.consignment.screening import ALARM
 from services.clearance.consignment.transitions import Event, State
-from tests.clearance.answers import Told, answering, screening
 from tests.clearance.desk import Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.risk_answers import Told, answering, screening
 from tests.clearance.screening_matches import clearing, hear, notices_count
 
 ALARMED = {"RED-1": Told(cause=1, open=(ALARM,))}

@@ -15,7 +15,7 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.common.v1 import common_pb2
 from services.clearance.commands.office import Office
 from services.clearance.commands.reverse_arrival import Reversal
-from tests.clearance.carriage import (
+from tests.clearance.carriers import (
     AWAITING,
     DOCUMENT,
     IDENTIFIER,

@@ -47,7 +47,7 @@ from tests.support.services import Running, running
 pytestmark = pytest.mark.long
 
 SECONDS = 60.0
-PROFILE = Path(__file__).parents[2] / "services/risk/profiles/first_light.yaml"
+PROFILE = Path(__file__).parents[3] / "services/risk/profiles/first_light.yaml"
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.common.v1 import common_pb2
 from luxor.feed.v1 import feed_pb2
 from services.clearance.commands.office import Office
-from tests.clearance.answers import Told, answering
 from tests.clearance.desk import MASTER, filings
+from tests.clearance.risk_answers import Told, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking, refused_with
 
 

@@ -10,7 +10,7 @@ from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1 import carriers_pb2 as carriers
 from services.clearance.carriage.binding import FOREVER
 from services.clearance.store import carriers as stored
-from tests.clearance.carriage import desk_of
+from tests.clearance.carriers import desk_of
 from tests.clearance.desk import Desk
 from tests.clearance.service_client import SECONDS, House
 

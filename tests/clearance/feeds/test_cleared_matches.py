@@ -7,9 +7,9 @@ import pytest
 from services.clearance.api.messages import public
 from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.transitions import Change, Event, State
-from tests.clearance.answers import SECRET, Told, answering, screening
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.risk_answers import SECRET, Told, answering, screening
 from tests.clearance.screening_matches import BLUE, GREEN, RED, clearing, entries, hear, notices_count
 
 

@@ -15,10 +15,10 @@ from services.clearance.commands.act import Acts, Request
 from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.returns import Return, returning, unfit
 from services.clearance.consignment.transitions import Change, Debt, Event, State
-from tests.clearance.answers import screening
 from tests.clearance.debt_events import OPENED, REFUNDED, amounts, anew, debt, hear, told_of
 from tests.clearance.desk import TRACE, Desk, filings, mrns, revenue_answer
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
+from tests.clearance.risk_answers import screening
 from tests.clearance.screening_matches import hear as hear_hits
 
 

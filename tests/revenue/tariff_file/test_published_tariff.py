@@ -19,7 +19,7 @@ from tests.revenue.law.charge_law import RATES
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment, Item
 
-FILE = Path(__file__).parents[3] / "shared/data/tariff/uk_global_tariff_2021.csv"
+FILE = Path(__file__).parents[4] / "shared/data/tariff/uk_global_tariff_2021.csv"
 needs_file = pytest.mark.skipif(not FILE.exists(), reason=f"the published tariff {FILE.name} is not at hand")
 BOOK = """\
 format: 1

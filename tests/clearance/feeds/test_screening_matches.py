@@ -16,9 +16,9 @@ from libs.feed.types import Cursor, EventError, FeedBatch, Page, SnapshotPage
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.consignment.transitions import Change, Event, State
 from services.clearance.feeds.screening_matches import Rescreening
-from tests.clearance.answers import LIST, SECRET, screening
 from tests.clearance.desk import DAY, Desk, filings, mrns
 from tests.clearance.desk_commands import HELD_MILLIS, act, arrival, arrive, check_versions, texts, waiting_for_a_lock
+from tests.clearance.risk_answers import LIST, SECRET, screening
 from tests.clearance.screening_matches import entries, hear, notices_count
 
 

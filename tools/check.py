@@ -15,7 +15,10 @@ CHECKS: tuple[tuple[str, list[str]], ...] = (
     ("contracts (buf lint)", [f"{BIN}/buf", "lint"]),
     ("contracts (buf breaking)", [sys.executable, "tools/breaking.py"]),
     ("walls (import-linter)", [f"{BIN}/lint-imports", "--no-cache"]),
-    ("structure (cycles, rings, sizes of packages)", [sys.executable, "-m", "tools.structure", "--check"]),
+    (
+        "structure (cycles, rings, sizes of packages, transactions)",
+        [sys.executable, "-m", "tools.structure", "--check"],
+    ),
     ("links (docs)", [sys.executable, "-m", "tools.doc_links"]),
     ("pictures (docs/pictures)", [sys.executable, "-m", "tools.pictures", "--check"]),
     ("chart (helm, kubernetes-validate)", [sys.executable, "-m", "tools.chart_command", "check"]),

@@ -8,14 +8,17 @@ ring is the same of what stands in one package, at any depth: of files, and of p
 that only the type checker reads (`if TYPE_CHECKING`) count too.
 
 With `--check` it prints only what is against the rules, and ends with 1 where there is anything: cycles in libs, services,
-tools and tests, rings, and packages of services and libs with too many files. Which room may import which: tools/walls.py.
+tools and tests, rings, packages of services and libs with too many files, and transactions that a service begins in a room
+other than commands and jobs. Which room may import which: tools/walls.py.
 """
 
 import argparse
+import ast
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import grimp
@@ -31,6 +34,10 @@ FILES_MAX: Final = 12
 """Files of one package directory of a service or lib, beside its `__init__.py`: more are divided by subject."""
 SERIES: Final = ("migrations",)
 """Packages whose files are steps of one series, which only grows."""
+
+TRANSACTIONS: Final = ("commands", "jobs")
+"""The rooms of a service that begin transactions: commands own theirs, and jobs take their leases in one."""
+SERVICES: Final = Path("services")
 
 Arrows = Mapping[str, set[str]]
 
@@ -74,6 +81,20 @@ def violations(graph: grimp.ImportGraph) -> list[tuple[str, str]]:
         for package, count in _sizes(graph).items()
         if count > FILES_MAX
     ]
+    return found
+
+
+def transactions(services: Path) -> list[tuple[str, str]]:
+    """Return the calls of `.transaction(` in the rooms of services that begin none: for each the service, and a sentence."""
+    found = []
+    for path in sorted(services.glob("*/*/**/*.py")):
+        service, room = path.relative_to(services).parts[:2]
+        if room in TRANSACTIONS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "transaction":
+                sentence = f"{path}:{node.lineno} begins a transaction in {room}: a command owns it, and calls the store with it"
+                found.append((f"services.{service}", sentence))
     return found
 
 
@@ -231,7 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = set(options.packages) - {each.name for each in found}
     if unknown:
         parser.error(f"no such package: {', '.join(sorted(unknown))}")
-    against = [each for each in violations(graph) if not options.packages or each[0] in options.packages]
+    all_against = [*violations(graph), *transactions(SERVICES)]
+    against = [each for each in all_against if not options.packages or each[0] in options.packages]
     if not options.check:
         chosen = [each for each in found if not options.packages or each.name in options.packages]
         console.print(overview(chosen))

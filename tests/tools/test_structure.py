@@ -1,5 +1,7 @@
 """The structure that imports show: rooms, arrows, the longest chain and cycles of files."""
 
+from pathlib import Path
+
 import grimp
 import pytest
 
@@ -169,3 +171,21 @@ def test_what_there_is_not_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such package: services.moon" in capsys.readouterr().err
     assert structure.main(["libs.columns"]) == 0
     assert "libs.columns: longest chain digest > table" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("room", ["api", "feeds", "store", "store/rows", "letters"])
+def test_a_transaction_begins_in_no_room_but_commands_and_jobs(tmp_path: Path, room: str) -> None:
+    for each in (room, "commands", "commands/post", "jobs"):
+        (tmp_path / "post" / each).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "post" / each / "send.py").write_text(
+            "async def send(database):\n    # database.transaction() in a comment\n"
+            "    async with database.connection() as reader, database.transaction() as tx:\n        return tx, reader\n"
+        )
+    (tmp_path / "post" / "__main__.py").write_text("database.transaction()\n")
+    ((service, sentence),) = structure.transactions(tmp_path)
+    assert service == "services.post"
+    assert f"post/{room}/send.py:3 begins a transaction in {room.partition('/')[0]}: a command owns it" in sentence
+
+
+def test_no_service_begins_a_transaction_elsewhere() -> None:
+    assert structure.transactions(structure.SERVICES) == []

@@ -1,9 +1,7 @@
 """A page has all events of its partitions between two cursors, in their order, fairly and whole or sliced alike."""
 
 import asyncio
-import json
 import random
-from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -11,30 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.feed.publish.outbox import group_rows
-from libs.feed.publish.reader import OUTBOX, Reader
-from libs.feed.publish.watch import POLL_SECONDS
-from libs.feed.types import BEGINNING, Cursor, CursorExpired, EpochEnded, Page
-from libs.telemetry import get_logger, trace
-from libs.telemetry.limits import RateLimiter
+from libs.feed.types import BEGINNING, Page
 from tests.feed.conftest import ALL, DirectPort, Event, Producer, events_of, table_of
+from tests.feed.publish.pulls import beginning, pull_all
 from tests.support.epochs import raise_epoch
-
-
-async def pull_all(
-    port: DirectPort, after: dict[int, Cursor], max_events: int = 5_000
-) -> tuple[list[Event], dict[int, Cursor]]:
-    """Pull until a page has no event."""
-    events: list[Event] = []
-    while True:
-        page = await port.pull(after, max_events, 0)
-        after = dict(page.next)
-        if not page.batches:
-            return events, after
-        events += events_of(page.batches)
-
-
-def beginning() -> dict[int, Cursor]:
-    return dict.fromkeys(ALL, BEGINNING)
 
 
 async def test_sixteen_writers_with_long_and_short_transactions_lose_nothing_and_a_reader_of_serials_does(
@@ -202,159 +180,6 @@ async def test_a_page_ends_where_its_bytes_would_go_over_the_limit(producer: Pro
     assert pages > 2
 
 
-async def test_a_waiting_pull_wakes_for_its_own_partitions_and_not_for_others(producer: Producer) -> None:
-    port = producer.port()
-    page = await port.pull(beginning(), 100, 0)
-    mine = {partition: page.next[partition] for partition in range(32)}
-    waiting = asyncio.create_task(port.pull(mine, 100, 15_000))
-    began = asyncio.get_running_loop().time()
-    while not producer.servicer.watch._waiters:  # noqa: ASYNC110  # what is awaited is another task or the server
-        await asyncio.sleep(0)
-    await producer.announce(("other", 1, 40))
-    await producer.servicer.watch.poll_once()
-    assert not any(waiter.event.is_set() for waiter in producer.servicer.watch._waiters)
-    await producer.announce(("own", 1, 4))
-    page = await waiting
-    assert events_of(page.batches) == [("own", 1, 4)]
-    assert asyncio.get_running_loop().time() - began < 5
-
-
-async def test_all_who_wait_share_one_poll(producer: Producer) -> None:
-    port = producer.port()
-    page = await port.pull(beginning(), 100, 0)
-    asked = 0
-    waiting_of = producer.servicer.reader.waiting
-
-    async def counted(*arguments: object) -> object:
-        nonlocal asked
-        asked += 1
-        return await waiting_of(*arguments)  # type: ignore[arg-type]
-
-    producer.servicer.reader.waiting = counted  # type: ignore[method-assign,assignment]
-    pulls = [asyncio.create_task(port.pull({each: page.next[each]}, 100, 15_000)) for each in ALL]
-    while len(producer.servicer.watch._waiters) < 64:  # noqa: ASYNC110  # what is awaited is another task or the server
-        await asyncio.sleep(0)
-    asked, began = 0, asyncio.get_running_loop().time()
-    await producer.announce(*[(f"m{each}", 1, each) for each in ALL])
-    pages = await asyncio.gather(*pulls)
-    lasted = asyncio.get_running_loop().time() - began
-    assert [events_of(page.batches)[0][0] for page in pages] == [f"m{each}" for each in ALL]
-    # However long all of it took, there was one poll an interval, for all 64 together; one more may have been due at once.
-    assert asked <= lasted / POLL_SECONDS + 1
-
-
-async def test_the_poll_that_all_share_is_of_nobodys_trace(
-    producer: Producer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(get_logger(), "_limiter", RateLimiter())
-    port = producer.port()
-    page = await port.pull(beginning(), 100, 0)
-    failed = asyncio.Event()
-
-    async def away(*_arguments: object) -> object:
-        failed.set()
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr(producer.servicer.reader, "waiting", away)
-    with trace.span("a caller"):
-        assert trace.trace_id()
-        waiting = asyncio.create_task(port.pull(dict(page.next), 100, 15_000))
-        await failed.wait()
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert {line["trace_id"] for line in told if line["reason"] == "FEED_POLL_FAILED"} == {""}
-
-
-async def test_a_pull_that_waits_ends_with_the_horizon_when_nothing_happens(producer: Producer) -> None:
-    port = producer.port()
-    page = await port.pull(beginning(), 100, 0)
-    await producer.sql("select pg_current_xact_id()")  # a transaction of somebody else moves the horizon
-    later = await port.pull(dict(page.next), 100, 60)
-    assert not later.batches
-    assert later.horizon.xid > page.horizon.xid
-    assert set(later.next.values()) == {later.horizon}
-
-
-async def test_days_that_a_sleeping_process_did_not_look_at_are_not_stepped_over(producer: Producer) -> None:
-    await producer.announce(("today", 1, 3))
-    reader: Reader[int] = Reader(producer.database, OUTBOX)
-    async with producer.database.connection() as reading:
-        state = await reader.refresh(reading.raw)
-        object.__setattr__(state, "now", state.now - 5 * 86_400_000_000)  # what it last heard is five days old
-        page = await reader.page(reading.raw, {3: BEGINNING}, 10)
-    assert page.events == 1
-
-
-async def test_a_raised_epoch_is_read_on_into_and_its_numbers_may_go_back(producer: Producer) -> None:
-    port = producer.port()
-    await producer.announce(("first", 1, 3))
-    _, after = await pull_all(port, beginning())
-    await producer.announce(("second", 1, 3))
-    async with producer.database.transaction() as tx:
-        second = await raise_epoch(tx, "moved to another server", lost=False)
-    # The other server counts from far below.
-    await producer.announce(("third", 1, 3), ("third", 1, 4))
-    await producer.sql("update outbox set xid = 700 where epoch = $1", second)
-    events, after = await pull_all(port, after)
-    assert events == [("second", 1, 3), ("third", 1, 3), ("third", 1, 4)]
-    assert {cursor.epoch for cursor in after.values()} == {second}
-
-
-async def test_a_cursor_beyond_the_end_of_a_lost_timeline_is_told_so(producer: Producer) -> None:
-    port = producer.port()
-    await producer.announce(("first", 1, 3), ("first", 1, 4))
-    before = await port.pull(beginning(), 100, 0)
-    kept = dict.fromkeys(ALL, before.batches[-1].cursor)
-    await producer.announce(("second", 1, 3))
-    _, beyond = await pull_all(port, kept)
-    # A restore of the state before the second event.
-    await producer.sql("delete from outbox where seq > $1", kept[3].seq)
-    async with producer.database.transaction() as tx:
-        await raise_epoch(tx, "restored", lost=True)
-    await producer.announce(("again", 1, 3))
-    with pytest.raises(EpochEnded) as told:
-        await port.pull({**kept, 3: beyond[3], 60: beyond[60]}, 100, 0)
-    assert told.value.partitions == [3, 60]
-    events, _ = await pull_all(port, kept)
-    assert events == [("again", 1, 3)]
-
-
-async def test_a_cursor_that_the_server_never_gave_is_told_so(producer: Producer) -> None:
-    page = await producer.port().pull(beginning(), 100, 0)
-    ahead = page.horizon._replace(xid=page.horizon.xid + 10_000)
-    with pytest.raises(EpochEnded):
-        await producer.port().pull({1: ahead}, 100, 0)
-    with pytest.raises(EpochEnded):
-        await producer.port().pull({1: page.horizon._replace(epoch=9)}, 100, 0)
-
-
-async def test_a_writer_that_waited_while_the_epoch_was_raised_writes_into_the_new_one(producer: Producer) -> None:
-    async with producer.database.transaction(timeout_millis=60_000) as tx:
-        second = await raise_epoch(tx, "a planned move", lost=False)
-        writing = asyncio.create_task(producer.announce(("waited", 1, 1)))
-        while not await producer.sql("select 1 from pg_locks where locktype = 'advisory' and not granted"):  # noqa: ASYNC110  # what is awaited is another task or the server
-            await asyncio.sleep(0)
-    await writing
-    assert [row["epoch"] for row in await producer.sql("select epoch from outbox")] == [second]
-
-
-async def test_a_cursor_behind_dropped_days_is_told_so_and_the_others_read_on(producer: Producer) -> None:
-    await producer.announce(("old", 1, 3))
-    page = await producer.port().pull(beginning(), 100, 0)
-    last = page.batches[-1].cursor
-    await producer.announce(("new", 1, 3))
-    await producer.sql(
-        "insert into feed_floor values ('outbox', $1, $2, $3, $4)", last.epoch, last.xid, last.seq, last.day + 1
-    )
-    with pytest.raises(CursorExpired) as told:
-        await producer.port().pull({2: BEGINNING, 3: last}, 100, 0)
-    assert told.value.partitions == [2]
-    events, _ = await pull_all(producer.port(), {3: last})
-    assert events == [("new", 1, 3)]
-
-
 async def test_an_outbox_refuses_what_no_reader_could_read(producer: Producer) -> None:
     from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
     from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -470,34 +295,3 @@ async def _play(database_url: str, plan: list[tuple]) -> None:  # type: ignore[t
     for partition in range(6):
         own = [event[1] for event in seen if event[2] == partition]
         assert len(own) == len(set(own))
-
-
-async def test_a_quiet_feed_is_polled_less_often_and_what_this_process_commits_is_read_at_once(
-    producer: Producer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("libs.feed.publish.watch.QUIET_SECONDS", 0.0)
-    monkeypatch.setattr("libs.feed.publish.watch.QUIET_POLL_SECONDS", 30.0)
-    port = producer.port()
-    start = (await port.pull(dict.fromkeys(ALL, BEGINNING), 10, 0)).next
-    polls: list[int] = []
-    poll_once = producer.servicer.watch.poll_once
-
-    async def counted() -> None:
-        polls.append(1)
-        await poll_once()
-
-    monkeypatch.setattr(producer.servicer.watch, "poll_once", counted)
-    wait, waits = producer.servicer.watch.wait, asyncio.Event()
-
-    async def noticed(keys: Iterable[int], since: Cursor, seconds: float) -> bool:
-        waits.set()
-        return await wait(keys, since, seconds)
-
-    monkeypatch.setattr(producer.servicer.watch, "wait", noticed)
-    waiting = asyncio.create_task(port.pull(start, 10, 20_000))
-    async with asyncio.timeout(20):
-        await waits.wait()
-        await producer.announce(("m", 1, 1))
-        page = await waiting
-    assert page.events == 1
-    assert len(polls) <= 3

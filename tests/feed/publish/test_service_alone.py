@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
-from google.protobuf.message import Message
 
-from libs.feed.consume.leases import Held, Leases, Move
 from libs.feed.consume.port import page_of, snapshot_page_of
-from libs.feed.consume.requests import done, open_requests, request
-from libs.feed.dead_letters.letters import Letter, Letters
-from libs.feed.dead_letters.service import DeadLetterServicer
 from libs.feed.publish.backlog import Backlog
-from libs.feed.publish.outbox import KeyedOutbox, Outbox
-from libs.feed.publish.payloads import Payloads, StoredBatch
-from libs.feed.publish.retention import Positions
 from libs.feed.publish.service import (  # fmt: skip
     TokenMalformed,
     consumer_of,
@@ -25,18 +15,14 @@ from libs.feed.publish.service import (  # fmt: skip
     text_of,
     to_positions,
 )
-from libs.feed.publish.shared_positions import SharedPositions
-from libs.feed.types import BEGINNING, BatchRef, Cursor, FeedBatch, LeaseLost
+from libs.feed.types import BEGINNING, Cursor
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import Consignment
-from luxor.feed.v1 import dead_letters_pb2, feed_pb2
+from luxor.feed.v1 import feed_pb2
 from tests.feed.conftest import events_of, mrns, table_of
-from tests.feed.served import SCHEMA, SELF, Served, refused, stored_batch
-from tests.feed.stored import TODAY, Heard, Stored, StoredDatabase
-
-# ------------------------------------------------------------------------------------------------------ pulls
+from tests.feed.served import SELF, Served, refused, stored_batch
+from tests.feed.stored import TODAY, Stored
 
 
 @pytest.mark.parametrize(
@@ -157,9 +143,6 @@ def test_positions_at_one_cursor_are_one_group() -> None:
     assert (wire.epoch, wire.day, wire.xid, wire.seq) == (1, 2, 3, 4)
 
 
-# -------------------------------------------------------------------------------------------------- snapshots
-
-
 @pytest.mark.parametrize(
     ("asked", "reason", "path"),
     [
@@ -263,298 +246,3 @@ def test_tokens_are_texts_and_numbers_that_a_store_takes() -> None:
             numbered(bad)
     with pytest.raises(TokenMalformed):
         numbered(b"100.a", 99)
-
-
-# --------------------------------------------------------------------------- outboxes, payloads and positions
-
-
-async def append(partitions: Sequence[int], rows: int | None = None, kind: type[Message] = ConsignmentColumns) -> Heard:
-    heard, outbox = Heard(), Outbox(StoredDatabase(Stored()), SCHEMA, 5)  # type: ignore[arg-type]
-    heard.rows = [(9, 11, 0)]
-    table = table_of([("m", 1, 1)] * (len(partitions) if rows is None else rows))
-    assert await outbox.append(heard, table, kind, np.array(partitions, np.int64), trace="t") == BatchRef(9, 11)  # type: ignore[arg-type]
-    return heard
-
-
-async def test_an_outbox_writes_the_row_numbers_of_each_partition_and_announces_after_the_commit() -> None:
-    heard, outbox = Heard(), Outbox(StoredDatabase(Stored()), SCHEMA, 5)  # type: ignore[arg-type]
-    heard.rows, calls = [(9, 11, 0)], []
-    outbox.listeners.append(lambda: calls.append(1))
-    table = table_of([("a", 1, 1), ("b", 1, 1), ("c", 1, 1)])
-    assert await outbox.append(heard, table, ConsignmentColumns, np.array([63, 0, 63]), trace="t") == BatchRef(9, 11)  # type: ignore[arg-type]
-    _, schema, version, rows, trace, partitions, counts, numbers = heard.asked[0]
-    assert (schema, version, rows, trace, partitions, counts) == (SCHEMA, 5, 3, "t", [0, 63], [1, 2])
-    assert numbers == [b"\x01\x00", b"\x00\x00\x02\x00"]
-    assert calls == []
-    for each in heard.committed:
-        each()
-    assert calls == [1]
-    await outbox.store(heard, table, ConsignmentColumns)  # type: ignore[arg-type]
-    assert heard.asked[1][5:] == ([], [], [])
-
-
-@pytest.mark.parametrize(
-    ("partitions", "rows", "kind"),
-    [([64], None, ConsignmentColumns), ([-1], None, ConsignmentColumns), ([0, 1], 1, ConsignmentColumns), ([], None, ConsignmentColumns),
-     ([0, 64, 1], None, ConsignmentColumns), ([1, -1, 0], None, ConsignmentColumns), ([0], None, Consignment)],
-)  # fmt: skip
-async def test_an_outbox_refuses_what_it_cannot_announce(
-    partitions: list[int], rows: int | None, kind: type[Message]
-) -> None:
-    with pytest.raises(ValueError, match=r"partition|rows|announces"):
-        await append(partitions, rows, kind)
-
-
-async def test_a_batch_has_up_to_65535_rows() -> None:
-    assert (await append([0] * 65_535)).asked[0][3] == 65_535
-    with pytest.raises(ValueError, match="65536"):
-        await append([0] * 65_536)
-
-
-async def test_rows_are_announced_to_readers_by_name_and_to_nobody_where_there_is_none() -> None:
-    heard, notices = Heard(), KeyedOutbox(Outbox(StoredDatabase(Stored()), SCHEMA))  # type: ignore[arg-type]
-    await notices.append(heard, BatchRef(9, 11), ["b", "", "a", "b"])  # type: ignore[arg-type]
-    day, number, keys, counts, rows = heard.executed[0]
-    assert (day, number, dict(zip(keys, zip(counts, rows, strict=True), strict=True))) == (
-        9,
-        11,
-        {"b": (2, b"\x00\x00\x03\x00"), "a": (1, b"\x02\x00")},
-    )
-    await notices.append(heard, BatchRef(9, 11), ["", ""])  # type: ignore[arg-type]
-    await notices.append(heard, BatchRef(9, 11), [])  # type: ignore[arg-type]
-    assert len(heard.executed) == 1
-    await notices.append(heard, BatchRef(9, 11), ["a"] * 65_535)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="65536"):
-        await notices.append(heard, BatchRef(9, 11), ["a"] * 65_536)  # type: ignore[arg-type]
-
-
-def _row(batch: StoredBatch) -> tuple[Any, ...]:
-    return (*batch.ref, batch.created_at, batch.row_count, batch.schema_version, batch.schema, batch.trace, batch.payload)  # fmt: skip
-
-
-async def test_payloads_are_read_once_and_the_least_used_one_is_forgotten_beyond_the_bytes() -> None:
-    first, second, third = (stored_batch(number, 3) for number in (1, 2, 3))
-    each = len(first.payload) + 400
-    heard, payloads = Heard(), Payloads(bytes_max=2 * each)
-    heard.rows = [_row(second), _row(first)]
-    assert await payloads.fetch(heard, [first.ref, second.ref]) == {first.ref: first, second.ref: second}
-    assert heard.asked == [([TODAY, TODAY], [1, 2])]
-    payloads.keep(first)  # what is there already counts once
-    await payloads.fetch(heard, [first.ref, second.ref])
-    assert len(heard.asked) == 1
-    await payloads.fetch(heard, [first.ref])
-    payloads.keep(third)
-    assert await payloads.fetch(heard, [first.ref, third.ref]) == {first.ref: first, third.ref: third}
-    assert len(heard.asked) == 1
-    heard.rows = [_row(second)]
-    await payloads.fetch(heard, [second.ref])
-    assert heard.asked[1:] == [([TODAY], [2])]
-    heard.rows = []
-    with pytest.raises(LookupError, match="not stored"):
-        await payloads.fetch(heard, [first.ref])
-
-
-async def test_a_payload_that_is_larger_than_the_cache_stays_alone() -> None:
-    heard, payloads, first = Heard(), Payloads(bytes_max=1), stored_batch(1, 3)
-    payloads.keep(first)
-    await payloads.fetch(heard, [first.ref])
-    assert heard.asked == []
-
-
-def test_the_last_sixteen_tables_are_parsed_once() -> None:
-    payloads, batches = Payloads(), [stored_batch(number, 2) for number in range(17)]
-    tables = [payloads.table(each) for each in batches[:16]]
-    assert all(payloads.table(batch) is table for batch, table in zip(batches, tables, strict=False))
-    payloads.table(batches[16])
-    assert payloads.table(batches[1]) is tables[1]
-    assert payloads.table(batches[0]) is not tables[0]
-
-
-async def test_a_position_is_written_once_in_so_many_seconds_by_partition() -> None:
-    now, database = 100.0, StoredDatabase(Heard())
-    positions = Positions(database, clock=lambda: now)  # type: ignore[arg-type]
-    await positions.record("c", {1: Cursor(1, 2, 3, 4)})
-    assert database.heard.executed == [("c", 64), ("c", [1], [1], [2], [3], [4])], "registered, and written"
-    now += 4.9
-    await positions.record("c", {1: Cursor(1, 2, 3, 5), 2: Cursor(1, 2, 3, 6)})
-    assert database.heard.executed[2:] == [("c", [2], [1], [2], [3], [6])]
-    await positions.record("c", {1: Cursor(1, 2, 3, 5)}, seconds_min=4.9)
-    assert len(database.heard.executed) == 4
-    now += 5
-    await positions.record("c", {1: Cursor(1, 2, 3, 7)})
-    assert len(database.heard.executed) == 5
-    await positions.forget("c")
-    await positions.register("c")
-    assert database.heard.executed[5:] == [("c",), ("c", 64)]
-
-
-async def test_positions_are_read_as_they_are_recorded_and_confirm_a_backlog_where_its_report_is_lacking() -> None:
-    heard = Heard()
-    heard.rows = [{"partition": 5, "epoch": 1, "day": 2, "xid": 3, "seq": 4}]
-    positions = Positions(StoredDatabase(heard))  # type: ignore[arg-type]
-    assert await positions.read("c") == {5: Cursor(1, 2, 3, 4)}
-    backlog = Backlog("c")
-    seen: list[Any] = []
-    lacking: list[float] = []
-    backlog.confirm = seen.append  # type: ignore[method-assign, assignment]
-    backlog.lacks_report = lambda seconds: lacking.append(seconds) or len(lacking) > 1  # type: ignore[method-assign, func-returns-value]
-    shared = SharedPositions(positions, backlog)
-    await shared.step()
-    assert seen == []
-    await shared.step()
-    assert (seen, lacking) == ([{5: Cursor(1, 2, 3, 4)}], [0.5, 0.5])
-
-
-# ------------------------------------------------------------------------------------- requests and letters
-
-
-async def test_days_are_asked_for_once_and_grouped_by_day() -> None:
-    heard = Heard()
-    await request(heard, "s", [(3, 10), (1, 11), (3, 10)])  # type: ignore[arg-type]
-    await request(heard, "s", [])  # type: ignore[arg-type]
-    assert heard.executed == [("s", [1, 3], [11, 10])]
-    heard.rows = [{"partition": 1, "day": 5}, {"partition": 2, "day": 5}, {"partition": 1, "day": 6}]
-    assert await open_requests(heard, "s", (1, 2)) == {5: [1, 2], 6: [1]}  # type: ignore[arg-type]
-    assert heard.asked == [("s", [1, 2])]
-    await done(heard, "s", 5, (1, 2))  # type: ignore[arg-type]
-    assert heard.executed[1] == ("s", 5, [1, 2])
-
-
-def letter(partition: int = 1, key: str = "k", reason: str = "R", message: str = "m") -> Letter:
-    batch = FeedBatch(table_of([(key, 1, partition)]), np.array([partition]), Cursor(1, 2, 3, 4), np.array([6]), 7, "t", SCHEMA, 8, True)  # fmt: skip
-    return Letter(partition, key, batch, reason, message, 77)
-
-
-def any_waiting(letters: Letters) -> bool:
-    return letters.any_waiting
-
-
-async def test_keys_wait_from_their_first_letter_until_none_of_them_is_left() -> None:
-    letters, heard = Letters("s", ConsignmentColumns), Heard()
-    assert not any_waiting(letters)
-    heard.rows = [{"partition": 1, "key": "a"}]
-    await letters.load(heard, [1, 2])
-    assert heard.asked == [("s", [1, 2])]
-    assert any_waiting(letters)
-    assert [letters.waits(*each) for each in ((1, "a"), (2, "a"), (1, "b"), (3, "a"))] == [True, False, False, False]
-    letters.remember([letter(2, "b"), letter(3, "c")])
-    assert letters.waits(2, "b")
-    assert letters.waits(3, "c")
-    heard.rows = [{"partition": 1, "key": "a"}]
-    await letters.settle(heard, [letter(1, "a"), letter(2, "b"), letter(9, "z")])
-    assert letters.waits(1, "a"), "another letter of its key is there"
-    assert not letters.waits(2, "b")
-    letters.forget([1, 9])
-    assert (any_waiting(letters), letters.waits(1, "a")) == (True, False)
-    heard.rows = []
-    await letters.load(heard, [3])
-    assert not any_waiting(letters), "what is read again replaces what was known"
-
-
-async def test_a_letter_has_all_of_its_event_and_a_message_of_500_characters() -> None:
-    letters, heard = Letters("s", ConsignmentColumns), Heard()
-    await letters.insert(heard, [])  # type: ignore[arg-type]
-    assert heard.executed == []
-    await letters.insert(heard, [letter(message="x" * 501)])  # type: ignore[arg-type]
-    *columns, payload = heard.executed[0][1:]
-    assert [each[0] for each in columns] == [1, "k", 1, 2, 3, 4, 6, True, SCHEMA, 8, 7, "t", "R", "x" * 500]
-    heard.rows = [{
-        "id": 77, "partition": 1, "key": "k", "epoch": 1, "day": 2, "xid": 3, "seq": 4, "row": 6, "snapshot": True, "schema": SCHEMA,
-        "schema_version": 8, "committed_at": 7, "traceparent": "t", "reason": "R", "message": "m", "payload": payload[0],
-    }]  # fmt: skip
-    (read,) = await letters.heads(heard, [1], 5)  # type: ignore[arg-type]
-    assert events_of([read.batch]) == [("k", 1, 1)]
-    assert (read.partition, read.key, read.reason, read.message, read.id) == (1, "k", "R", "m", 77)
-    assert (read.batch.cursor, read.batch.rows.tolist(), read.batch.committed_at) == (Cursor(1, 2, 3, 4), [6], 7)
-    assert (read.batch.trace, read.batch.schema, read.batch.schema_version, read.batch.snapshot) == (
-        "t",
-        SCHEMA,
-        8,
-        True,
-    )
-    assert (heard.executed[1], heard.asked) == (("s", [1]), [("s", [1], 5)])
-
-
-@pytest.mark.parametrize(("done", "gone"), [("DELETE 2", True), ("DELETE 1", False), ("DELETE 0", False)])
-async def test_letters_are_deleted_all_or_the_transaction_must_roll_back(*, done: str, gone: bool) -> None:
-    letters, heard = Letters("s", ConsignmentColumns), Heard()
-    heard.done = done
-    assert await letters.delete(heard, [letter(), letter()]) is gone  # type: ignore[arg-type]
-    assert heard.executed == [([77, 77],)]
-
-
-async def test_a_letter_that_fails_again_is_written_and_its_key_waits() -> None:
-    letters, heard = Letters("s", ConsignmentColumns), Heard()
-    await letters.failed(heard, letter(), "R2", "y" * 501)  # type: ignore[arg-type]
-    assert heard.executed == [(77, "R2", "y" * 500), ("s", 1, "k")]
-
-
-class Reached(Exception):
-    """A call went as far as the store."""
-
-
-class Unreachable:
-    """A database that only says that it was asked."""
-
-    def connection(self, **more: Any) -> Any:
-        raise Reached
-
-    transaction = connection
-
-
-@pytest.mark.parametrize(
-    ("asked", "good"),
-    [
-        ({}, False), ({"all": True}, True), ({"ids": [1]}, True), ({"keys": ["k"]}, True), ({"ids": [1], "keys": ["k"]}, False),
-        ({"ids": [1], "all": True}, False), ({"keys": ["k"], "all": True}, False), ({"ids": [1], "keys": ["k"], "all": True}, False),
-        ({"ids": range(1_000)}, True), ({"ids": range(1_001)}, False), ({"keys": ["k"] * 1_000}, True), ({"keys": ["k"] * 1_001}, False),
-    ],
-)  # fmt: skip
-async def test_letters_are_replayed_by_up_to_1000_ids_or_keys_or_all_of_them(
-    *, asked: dict[str, Any], good: bool
-) -> None:
-    servicer = DeadLetterServicer(Unreachable())  # type: ignore[arg-type]
-    with pytest.raises(Reached if good else Refusal) as error:
-        await servicer.ReplayDeadLetters(dead_letters_pb2.ReplayDeadLettersRequest(**asked), None)
-    assert good or refused(error) == ("LETTERS_NOT_CHOSEN", "ids")  # type: ignore[arg-type]
-
-
-async def test_up_to_1000_letters_are_listed_at_once() -> None:
-    servicer = DeadLetterServicer(Unreachable())  # type: ignore[arg-type]
-    with pytest.raises(Refusal) as error:
-        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=1_001), None)
-    assert refused(error) == ("FEED_LIMIT", "page_size")
-    with pytest.raises(Reached):
-        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=1_000), None)
-
-
-def holding(*partitions: int) -> Leases:
-    leases = Leases(StoredDatabase(Heard()), "s", "r")  # type: ignore[arg-type]
-    leases.held = {each: Held(5, Cursor(1, 2, 4, 0), True, Cursor(1, 2, 3, 0)) for each in partitions}
-    return leases
-
-
-def test_a_partition_stands_where_its_commit_moved_it_unless_its_lease_is_another_by_now() -> None:
-    leases, there = holding(1, 2), Cursor(1, 2, 9, 0)
-    leases.moved({1: Move(5, there, ready=False), 2: Move(4, there), 3: Move(5, there)})
-    assert leases.held[1] == Held(5, there, False, there)
-    assert leases.held[2] == Held(5, Cursor(1, 2, 4, 0), True, Cursor(1, 2, 3, 0))
-    assert set(leases.held) == {1, 2}
-
-
-async def test_cursors_move_from_where_they_are_committed_all_or_the_lease_is_lost() -> None:
-    leases, heard, there = holding(1, 2), Heard(), Cursor(1, 2, 9, 7)
-    moves = {1: Move(5, there), 2: Move(5, there, ready=False)}
-    heard.done = "UPDATE 2"
-    await leases.move(heard, moves)  # type: ignore[arg-type]
-    assert heard.executed == [
-        ("s", 6.0, [1, 2], [5, 5], [1, 1], [2, 2], [9, 9], [7, 7], [True, False], [1, 1], [2, 2], [3, 3], [0, 0], [True, True])
-    ]  # fmt: skip
-    await leases.move(heard, {})  # type: ignore[arg-type]
-    assert len(heard.executed) == 1
-    heard.done = "UPDATE 1"
-    with pytest.raises(LeaseLost, match="1 of 2"):
-        await leases.move(heard, moves)  # type: ignore[arg-type]
-    with pytest.raises(LeaseLost, match="3 of 3"):
-        await leases.move(heard, moves | {3: Move(5, there)})  # type: ignore[arg-type]
-    assert len(heard.executed) == 2, "what is not held moves nothing"

@@ -2,91 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.payments import record_payment as payments_of
-from services.revenue.commands.payments.payment_batch import PaymentBatch, _Consignment, _CreditAccount, _outcome
+from services.revenue.commands.payments.payment_batch import _Consignment, _CreditAccount, _outcome
 from services.revenue.commands.payments.payout_entries import home_of
 from services.revenue.commands.payments.record_payment import Payments
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import is_mrn, partition_of_account, partition_of_mrn
 from services.revenue.ledger.allocation import Match
 from services.revenue.ledger.entry import LedgerError
-from services.revenue.ledger.line import SECURED, Lines
+from services.revenue.ledger.line import SECURED
 from services.revenue.ledger.position import PaidOut
 from services.revenue.store.ledger.credit import Key
-from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.payments.payments import Payment, PaymentResult, of_row
-from tests.revenue.ledger.pages import joined, line
-from tests.revenue.ledger.states import mrn
+from tests.revenue.ledger.pages import line
+from tests.revenue.ledger.payment_work import (
+    BACK,
+    BUYERS,
+    CARRIER,
+    IDS,
+    KNOWN,
+    LOST,
+    MATCHED,
+    ONE,
+    OVERPAID,
+    OWNER,
+    REFUSED,
+    TWO,
+    UNDERPAID,
+    UNMATCHED,
+    back,
+    booked,
+    consignment,
+    paid,
+    refused,
+    row,
+    told,
+    work,
+)
 
-OWNER, BUYERS, CARRIER, LOST = "declarant:D1", "border:DE", "deferred:c1", "unmatched:EU"
-NAMES = {1: "bank:EU", 2: LOST, 3: OWNER, 4: BUYERS, 5: CARRIER, 6: "declarant:D2", 7: "bank:UK", 8: "unmatched:UK"}
-IDS = {name: number for number, name in NAMES.items()}
-ONE, TWO, ABSENT = mrn(1, 3), mrn(2, 7), mrn(9, 9)
-MATCHED, UNDERPAID, OVERPAID = pb.PAYMENT_OUTCOME_MATCHED, pb.PAYMENT_OUTCOME_UNDERPAID, pb.PAYMENT_OUTCOME_OVERPAID
-UNMATCHED, KNOWN, BACK = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_ALREADY_BOOKED, pb.PAYMENT_OUTCOME_REVERSED
-REFUSED = pb.PAYMENT_OUTCOME_REFUSED
 LARGEST = 10_000_000_000_000_000
-Told = tuple[int, str, int, int, int, str]
-
-
-def paid(ident: str, amount: int, reference: str = ONE, **more: Any) -> Payment:
-    return replace(Payment(ident, reference, "EU", "EUR", amount), **more)
-
-
-def consignment(*lines: Lines, paid: int = 0, currency: str = "EUR", jurisdiction: str = "EU") -> _Consignment:
-    return _Consignment(0, joined(lines)[1], currency, "DE", jurisdiction, paid, PaidOut.nothing(1))
-
-
-def work(
-    consignments: Mapping[str, _Consignment] | None = None,
-    credit_accounts: Mapping[Key, tuple[int, int, int]] | None = None,
-    balances: Mapping[str, int] | None = None,
-    *,
-    request: str = "",
-) -> PaymentBatch:
-    """Payments of a transaction that read these consignments, open sums with the credit of declarants, and balances in euros."""
-    found = PaymentBatch(cast(Ledger, None), cast(Transaction, None), cast(Heads, None), "officer-1", request)
-    found._consignments = dict(consignments or {})
-    found._names, found._ids = dict(NAMES), dict(IDS)
-    found._accounts = {OWNER, CARRIER, BUYERS}
-    found._credit_accounts = {key: _CreditAccount(*sums) for key, sums in (credit_accounts or {}).items()}
-    found._balances = {(name, "EUR"): minor for name, minor in (balances or {}).items()}
-    return found
-
-
-def told(result: PaymentResult) -> Told:
-    return result.outcome, result.account, result.matched, result.over, result.still_owed, result.reason
-
-
-def refused(reason: str) -> Told:
-    return REFUSED, "", 0, 0, 0, reason
-
-
-def booked(found: PaymentBatch) -> list[tuple[Any, ...]]:
-    return [
-        (each.partition, each.mrn, each.version, each.reference, each.destination, each.back, list(each.postings))
-        for each in found._bookings
-    ]
-
-
-def row(first: Payment, result: PaymentResult, **more: Any) -> dict[str, Any]:
-    """A payment as it is stored."""
-    return {
-        "id": first.id, "reference": first.reference, "jurisdiction": first.jurisdiction, "currency": first.currency,
-        "amount": first.amount, "takes_back": first.takes_back, "outcome": result.outcome, "account": result.account,
-        "matched": result.matched, "over": result.over, "still_owed": result.still_owed, "sent_back_by": "", "taken_back_by": "",
-        "request": "r1", "booked_by": "officer-1", "mrns": [each for each, _ in result.parts],
-        "amounts": [each for _, each in result.parts],
-    } | more  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -295,137 +257,6 @@ def test_a_payment_twice_in_a_request_is_booked_once() -> None:
     assert told(again) == (KNOWN, OWNER, 7, 0, 0, "")
     assert told(other) == refused("PAYMENT_REUSED")
     assert len(one._bookings) == 1
-
-
-def back(ident: str, amount: int, takes_back: str, **more: Any) -> Payment:
-    return paid(ident, amount, "", takes_back=takes_back, **more)
-
-
-@pytest.mark.parametrize(
-    ("first", "stored", "payment", "reason"),
-    [
-        (paid("a", 7), {}, back("b", 7, "x"), "PAYMENT_UNKNOWN"),
-        (paid("a", 7), {}, back("b", 7, "a", jurisdiction="UK"), "PAYMENT_UNKNOWN"),
-        (paid("a", 7), {"taken_back_by": "c"}, back("b", 7, "a"), "PAYMENT_TAKEN_BACK"),
-        (paid("a", 7), {}, back("b", 6, "a"), "PAYMENT_DIFFERS"),
-        (paid("a", 7), {}, back("b", 7, "a", currency="GBP"), "PAYMENT_DIFFERS"),
-        (back("a", 7, "z"), {}, back("b", 7, "a"), "PAYMENT_DIFFERS"),
-    ],
-)
-def test_what_cannot_be_taken_back_is_refused(
-    first: Payment, stored: dict[str, Any], payment: Payment, reason: str
-) -> None:
-    one = work({ONE: consignment(line(3, 7), paid=7)})
-    known = {("EU", "a"): row(first, PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]), **stored)}
-    assert told(one.book(payment, known, set())) == refused(reason)
-    assert (one._bookings, one._taken, one._done) == ([], {}, {})
-
-
-def test_a_payment_is_taken_back_once_also_within_its_request() -> None:
-    one = work({ONE: consignment(line(3, 7))})
-    results = [one.book(each, {}, set()) for each in (paid("a", 7), back("b", 7, "a"), back("c", 7, "a"))]
-    assert [told(each) for each in results[1:]] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
-    assert one._taken == {("EU", "a"): "b"}
-    stored = {("EU", "a"): row(paid("a", 7), PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]))}
-    one = work({ONE: consignment(line(3, 7), paid=7)})
-    results = [one.book(each, stored, set()) for each in (back("b", 7, "a"), back("c", 7, "a"))]
-    assert [told(each) for each in results] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
-
-
-def taken(
-    one: PaymentBatch,
-    amount: int,
-    parts: Sequence[tuple[str, int]],
-    account: str = OWNER,
-    reference: str = ONE,
-    currency: str = "EUR",
-) -> PaymentResult:
-    """Take back what was stored as paid in parts."""
-    first = paid("a", amount, reference, currency=currency)
-    known = {("EU", "a"): row(first, PaymentResult(MATCHED, account, parts=list(parts)))}
-    return one.book(back("b", amount, "a", currency=currency), known, set())
-
-
-@pytest.mark.parametrize(("held", "still"), [(7, 7), (9, 5), (5, 7), (0, 7)])
-def test_what_a_consignment_has_is_taken_from_it_and_the_rest_from_the_account(held: int, still: int) -> None:
-    own = consignment(line(3, 7), paid=held)
-    one = work({ONE: own}, {(3, "EUR"): (40, 50, 1)})
-    result = taken(one, 7, [(ONE, 7)])
-    assert told(result) == (BACK, OWNER, 0, 0, still, "")
-    assert result.parts == [(ONE, 7)]
-    part = min(held, 7)
-    home = partition_of_account(OWNER)
-    of_it = [(3, ONE, 0, "b", "DE", True, [(1, -part), (3, part)])] if part else []
-    rest = [(home, "", 0, "b", "", True, [(1, part - 7), (3, 7 - part)])] if part < 7 else []
-    assert booked(one) == of_it + rest
-    assert own.paid == held - part
-    assert (one._credit_accounts[3, "EUR"].credit, one._credit_accounts[3, "EUR"].change) == (1 + part - 7, part - 7)
-    assert one._waits_no_more == {("EU", "a"): ONE}
-
-
-def test_money_of_a_currency_that_the_debt_lost_is_taken_from_the_account() -> None:
-    """Nobody's name is noted, as releases before this one did: the currency tells it."""
-    own = consignment(line(3, 7), paid=7, currency="GBP")
-    one = work({ONE: own}, {(3, "EUR"): (0, 0, 7)})
-    assert told(taken(one, 7, [(ONE, 7)])) == (BACK, OWNER, 0, 0, 0, "")
-    assert own.paid == 7
-    assert booked(one) == [(partition_of_account(OWNER), "", 0, "b", "", True, [(1, -7), (3, 7)])]
-
-
-@pytest.mark.parametrize(
-    ("gone", "account", "currency"),
-    [([6], 6, "GBP"), ([6, 3], 3, "GBP"), ([3, 6], 3, "GBP"), ([6, 4], 6, "GBP"), ([6], 6, "EUR")],
-)
-def test_money_that_became_an_accounts_own_is_taken_from_that_account(
-    gone: list[int], account: int, currency: str
-) -> None:
-    own = consignment(line(3, 7), paid=7, currency=currency)
-    one = work({ONE: own})
-    one._owners = {(ONE, "a"): gone}
-    result = taken(one, 7, [(ONE, 7)])
-    assert told(result) == (BACK, OWNER, 0, 0, 0, "")
-    assert own.paid == 7, "what was paid of it since is other money"
-    assert booked(one) == [(3, "", 0, "b", "", True, [(1, -7), (account, 7)])]
-    assert one._credit_accounts[account, "EUR"].change == -7
-
-
-@pytest.mark.parametrize(
-    ("account", "reference", "home", "still"),
-    [
-        (LOST, ONE, 3, 0), (LOST, "thanks", partition_of_account(LOST), 11), (CARRIER, CARRIER, partition_of_account(CARRIER), 12),
-        (OWNER, OWNER, partition_of_account(OWNER), 49),
-    ],
-)  # fmt: skip
-def test_money_of_no_consignment_is_taken_from_where_it_stands(
-    account: str, reference: str, home: int, still: int
-) -> None:
-    one = work({}, {(3, "EUR"): (40, 50, 8)}, {LOST: 4, CARRIER: 5})
-    assert told(taken(one, 7, [("", 7)], account, reference)) == (BACK, account, 0, 0, still, "")
-    assert booked(one) == [(home, "", 0, "b", "", True, [(1, -7), (IDS[account], 7)])]
-    assert one._waits_no_more == ({("EU", "a"): ONE} if reference == ONE else {})
-
-
-@pytest.mark.parametrize(("account", "balances", "credit"), [(LOST, {LOST: -8}, 0), (OWNER, {}, 57), (OWNER, {}, 58)])
-def test_nothing_is_owed_where_what_stands_there_covers_it(account: str, balances: dict[str, int], credit: int) -> None:
-    one = work({}, {(3, "EUR"): (40, 50, credit)}, balances)
-    assert taken(one, 7, [("", 7)], account, "thanks").still_owed == 0
-
-
-def test_a_payment_in_parts_is_taken_back_from_each() -> None:
-    """As releases before this one shared a payment among consignments."""
-    own = {ONE: consignment(line(3, 7), paid=7), TWO: consignment(line(3, 9), paid=9)}
-    one = work(own, {(3, "EUR"): (0, 0, 2)})
-    assert told(taken(one, 18, [(ONE, 7), (TWO, 9), ("", 2)], OWNER, OWNER)) == (BACK, OWNER, 0, 0, 7 + 9 + 16, "")
-    assert [(each.partition, each.postings[0][1]) for each in one._bookings] == [
-        (3, -7), (7, -9), (partition_of_account(OWNER), -2),
-    ]  # fmt: skip
-
-
-def test_what_waited_and_is_taken_back_within_its_request_waits_no_more() -> None:
-    one = work()
-    for each in (paid("a", 7), paid("c", 7), back("b", 7, "a")):
-        one.book(each, {}, set())
-    assert list(one._waiting) == [("EU", "c")]
 
 
 def test_a_stored_payment_is_read_with_its_parts_and_what_was_sent_back_is_told_so() -> None:

@@ -1,4 +1,4 @@
-"""What commands share: options, where the system is, who calls, how errors are told."""
+"""Shared parts of commands: options, addresses of the system, the caller, output and errors."""
 
 import asyncio
 import functools
@@ -28,22 +28,22 @@ INTERRUPTED: Final = 130
 IDS: Final = {
     "filer": "filer-1", "carrier": "carrier-1", "officer": "officer-1", "analyst": "analyst-1", "operator": "operator-1",
 }  # fmt: skip
-"""Who calls where nobody is named."""
+"""The default caller of each role."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """How a command was called."""
+    """The options that all commands have."""
 
     data_dir: Path
     as_json: bool
 
     def endpoints(self) -> dict[str, str]:
-        """Return where the services are: as the environment says, else as the running system says.
+        """Return the addresses of the services: from the environment, otherwise from the running system.
 
-        Raises LuxorError where neither does, or where the environment names some of them alone.
+        Raises LuxorError if neither has them, or if the environment names only some of them.
         """
         named = {each: os.environ.get(f"LUXOR_{each.upper()}_TARGET", "") for each in SERVICES}
         if all(named.values()):
@@ -70,7 +70,7 @@ class Context:
         return Client(endpoints, LocalCA(directory, deployment).issue(role, ident or IDS[role]))
 
     def emit(self, value: Any, show: Callable[["Console"], None]) -> None:
-        """Print the result: as JSON where that was asked for, else as `show` draws it."""
+        """Print the result: as JSON if requested, otherwise as `show` draws it."""
         if self.as_json:
             click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
         else:
@@ -85,36 +85,36 @@ def console(*, errors: bool = False) -> "Console":
     """Return the console for people; progress and errors go to standard error."""
     from rich.console import Console
 
-    # What is shown is the service's own: ":id:" in it is no picture.
+    # Texts come from services: ":id:" in them is not an emoji.
     return Console(stderr=errors, highlight=False, emoji=False)
 
 
 def command(
-    name: str | None = None, *, group: click.Group | None = None, **more: Any
+    name: str | None = None, *, group: click.Group | None = None, **attributes: Any
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Declare a command with the options that all have; the function takes a Context first."""
+    """Declare a command with the options that all commands have; the first argument of the function is a Context."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        def call(*, as_json: bool, data_dir: Path | None, **given: Any) -> Any:
-            return guarded(lambda: function(Context(chosen(data_dir), as_json), **given), as_json)
+        def call(*, as_json: bool, data_dir: Path | None, **arguments: Any) -> Any:
+            return guarded(lambda: function(Context(chosen(data_dir), as_json), **arguments), as_json)
 
         functools.update_wrapper(call, function)
-        options: Any = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(call)
+        options: Any = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(call)
         options = click.option(
             "--data-dir",
             type=click.Path(file_okay=False, path_type=Path),
             help="Data directory of the system (default: $LUXOR_DATA_DIR, else that of the account).",
         )(options)
-        made: click.Command = (group.command(name, **more) if group is not None else click.command(name, **more))(
-            options
-        )
+        made: click.Command = (
+            group.command(name, **attributes) if group is not None else click.command(name, **attributes)
+        )(options)
         return made
 
     return decorate
 
 
 def acting(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare --as: who calls, in a role; the id alone or behind the role."""
+    """Declare --as: the caller, in one role, as ID or ROLE/ID."""
     help_text = f"Id of the {role} that calls, such as acme or {role}/acme (default: {IDS[role]})."
 
     def ident_of(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -126,7 +126,7 @@ def acting(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def caller_of(caller: str, roles: Sequence[str]) -> tuple[str, str]:
-    """Return role and id of who calls, from ROLE, ROLE/ID or ID; an id alone is one of the first of `roles`. The id may be "".
+    """Return role and id of the caller, from ROLE, ROLE/ID or ID; an id without a role has the first of `roles`. The id may be "".
 
     Raises BadParameter for a role that may not call.
     """
@@ -150,7 +150,7 @@ def chosen(data_dir: Path | None) -> Path:
 
 
 def guarded(work: Callable[[], Result], as_json: bool) -> Result:
-    """Do a command's work; what can go wrong is told in a sentence, with what to do, and a fitting exit code."""
+    """Do a command's work; report expected errors with a sentence, a remedy and an exit code."""
     try:
         return work()
     except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -160,7 +160,7 @@ def guarded(work: Callable[[], Result], as_json: bool) -> Result:
     except BrokenPipeError:
         raise
     except Exception as error:
-        reason, sentence, hint, path, code = _told(error)
+        reason, sentence, hint, path, code = _error_parts(error)
         if not reason:
             raise
         fail(reason, sentence, hint, path=path, code=code, as_json=as_json)
@@ -169,30 +169,30 @@ def guarded(work: Callable[[], Result], as_json: bool) -> Result:
 def fail(
     reason: str, sentence: str, hint: str, *, path: str = "", code: int = REFUSED, as_json: bool = False
 ) -> NoReturn:
-    """End the command with an error; what the catalogue tells for a command line takes the place of the hint."""
+    """End the command with an error; a hint of the catalogue for command lines replaces the given hint."""
     from libs.server.catalogue import command_hint
 
     hint = command_hint(reason, hint)
     if as_json:
-        told = {"error": {"reason": reason, "path": path, "sentence": sentence, "hint": hint}}
-        click.echo(json.dumps(told, ensure_ascii=False), err=True)
+        body = {"error": {"reason": reason, "path": path, "sentence": sentence, "hint": hint}}
+        click.echo(json.dumps(body, ensure_ascii=False), err=True)
     else:
-        out = console(errors=True)
-        out.print(
+        terminal = console(errors=True)
+        terminal.print(
             f"[bold red]{reason}[/]{f'  [dim]{_safe(path)}[/]' if path else ''}\n{_safe(sentence)}", soft_wrap=True
         )
         if hint:
-            out.print(f"[dim]→[/] {_safe(hint)}", soft_wrap=True)
+            terminal.print(f"[dim]→[/] {_safe(hint)}", soft_wrap=True)
     raise click.exceptions.Exit(code)
 
 
-def _told(error: Exception) -> tuple[str, str, str, str, int]:
-    """Return reason, sentence, hint, path and exit code; no reason for what is a defect of ours."""
+def _error_parts(error: Exception) -> tuple[str, str, str, str, int]:
+    """Return reason, sentence, hint, path and exit code; an empty reason for a defect of the software."""
     from libs.client.errors import LuxorError
     from libs.server.config.error import ConfigError
     from libs.server.transport.tls import IdentityMalformed, TlsError
 
-    # What was never imported raised nothing: to ask is no reason to import a database's driver.
+    # A module that was never imported raised nothing, so the driver of the database is not imported here.
     store_errors = sys.modules.get("libs.store.errors")
     if isinstance(error, LuxorError):
         code = UNREACHABLE if error.unreachable else INTERRUPTED if error.reason == "FILING_STOPPED" else REFUSED
@@ -220,5 +220,5 @@ def _safe(text: str) -> str:
 
 
 def is_terminal() -> bool:
-    """Tell whether a person watches."""
+    """Return whether standard error is a terminal."""
     return sys.stderr.isatty()

@@ -1,18 +1,17 @@
-"""What containers need before their first start: certificates, passwords and the places for data, a directory for each of them.
+"""Files that containers need before their first start: certificates, passwords and data directories, in a directory for each container.
 
-    <directory>/authority/                 the CAs with their keys, passwords and secrets; mounted by this job alone
+    <directory>/authority/                 the CAs with their keys, passwords and secrets; mounted only by this job
     <directory>/<service>/                 tls/ (ca.crt, service/<service>/), database-url, store-ca.crt; risk's: secret
-    <directory>/<service>-store/           tls/ (tls.crt, tls.key), password-<service>: what PostgreSQL reads
+    <directory>/<service>-store/           tls/ (tls.crt, tls.key), password-<service>: read by PostgreSQL
     <directory>/store/                     the same for one server with all five databases
-    <directory>/command-line/, load/       tls/ of those who call
+    <directory>/command-line/, load/       tls/ of the callers
     <directory>/grafana/                   admin-password
 
-Everything is closed to all but the account that this runs as; Grafana's directory is open to its group as well, since Grafana
-runs as an account of its own. The names that the world calls the services by are kept with the authority: a renewal months later
-needs them again, and whoever starts it may not know them. What is there already stays, certificates that end within a
-month are made anew, and services take them up by themselves; so it may be run at any time.
+Only the account that this runs as can read the files; Grafana's directory is open to its group too, because Grafana runs as another
+account. The public names of the services are stored with the authority, because a renewal months later needs them again. Existing files
+stay, certificates that end within a month are replaced, and services load them automatically; so it may be run at any time.
 
-Stores have a CA of their own: what a store holds opens no service's door.
+Stores have a CA of their own, so a store's certificate gives no access to a service.
 """
 
 import fcntl
@@ -35,7 +34,7 @@ CALLERS: Final = {
     "command-line": ("filer", "carrier", "officer", "analyst", "operator"),
     "load": ("filer", "carrier", "analyst"),
 }
-"""Roles of those who call, by directory."""
+"""Roles of callers, by directory."""
 
 RETRY_SECONDS: Final = 600.0
 SECRET_BYTES: Final = 32
@@ -45,27 +44,27 @@ _log = get_logger()
 
 @dataclass
 class Prepared:
-    """What was done."""
+    """Result of a run."""
 
     written: list[str] = field(default_factory=list)
-    """Files that are new or other than before, below the directory."""
-    kept: int = 0
-    """Files that were as they should be."""
+    """New or changed files, below the directory."""
+    unchanged: int = 0
+    """Number of files that did not change."""
 
 
 def prepare(directory: Path, *, deployment: str = "luxor", public_hosts: Sequence[str] = ()) -> Prepared:
-    """Bring every directory up to date; `public_hosts` are what the world calls the published ports' host.
+    """Update every directory; `public_hosts` are the public names of the host of the published ports.
 
-    Without any, those of the last run that was given some count. Two runs at once wait for each other. Raise TlsError or OSError
-    where something cannot be read or written.
+    Without any, the stored names of an earlier run are used. Two runs at once wait for each other. Raises TlsError or OSError if a file
+    cannot be read or written.
     """
     work = _Work(directory, deployment)
-    with work.alone():
+    with work.locked():
         work.remember(public_hosts)
         return _all(work)
 
 
-def keep_prepared(
+def prepare_regularly(
     directory: Path,
     *,
     deployment: str,
@@ -74,9 +73,9 @@ def keep_prepared(
     mark: Path | None = None,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Prepare again every `hours`, for ever; touch `mark` after each run that did its work.
+    """Prepare again every `hours`, without end; touch `mark` after each successful run.
 
-    A run that fails is told and tried again within ten minutes: the certificates last another month.
+    A failure is logged, and the run is repeated within ten minutes; the certificates are valid for another month.
     """
     while True:
         seconds = hours * 3600
@@ -87,7 +86,7 @@ def keep_prepared(
             seconds = min(seconds, RETRY_SECONDS)
         else:
             if done.written:
-                _log.info("CERTIFICATE_RENEWED", files=len(done.written), kept=done.kept)
+                _log.info("CERTIFICATE_RENEWED", files=len(done.written), kept=done.unchanged)
             if mark is not None:
                 mark.touch()
         pause(seconds)
@@ -117,8 +116,8 @@ class _Work:
         self.stores = LocalCA(self.authority / "stores", f"{deployment}-stores")
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the directory against other runs."""
+    def locked(self) -> Iterator[None]:
+        """Lock the directory against other runs."""
         descriptor = os.open(self.authority / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -127,14 +126,14 @@ class _Work:
             os.close(descriptor)
 
     def remember(self, public_hosts: Sequence[str]) -> None:
-        """Keep the public names that are given, or take those that were kept."""
+        """Store the given public names, or load the stored ones."""
         path = self.authority / "public-hosts"
         if public_hosts:
             self._write(path, "".join(f"{each}\n" for each in public_hosts).encode())
         self.public_hosts = tuple(path.read_text().split()) if path.exists() else ()
 
     def service(self, service: str) -> None:
-        """Certificate of a service, how it reaches its store, and what it knows the store by."""
+        """Write the certificate of a service, the URL of its store, and the CA of stores."""
         place = self.directory_of(service)
         hosts = ["localhost", "127.0.0.1", "::1", service, f"{service}-grpc", f"{service}-outside", *self.public_hosts]
         self._party(place / "tls", self.people.issue("service", service, hosts))
@@ -144,7 +143,7 @@ class _Work:
         self._write(place / "database-url", url.encode())
 
     def store(self, store: str, services: Sequence[str]) -> None:
-        """Certificate of a store, which names every network's name for it, and the passwords of its users."""
+        """Write the certificate of a store, with its name in every network, and the passwords of its users."""
         place = self.directory_of(store)
         party = self.stores.issue("store", store, ["localhost", *(f"{each}-store-postgres" for each in services)])
         for name in ("tls.key", "tls.crt"):  # the key first, as the CA does
@@ -153,14 +152,14 @@ class _Work:
             self._write(place / f"password-{service}", f"{self.password(service)}\n".encode())
 
     def secret(self, service: str) -> None:
-        """The random bytes that a service makes keys of persons from, as a line of hex, made at the first call."""
+        """Write the secret of a service's keyed hashes as a line of hex; generate it at the first call."""
         path = self.authority / "secrets" / service
         if not path.exists():
             self._write(path, f"{secrets.token_hex(SECRET_BYTES)}\n".encode())
         self._write(self.directory_of(service) / "secret", path.read_bytes())
 
     def caller(self, name: str, roles: Sequence[str]) -> None:
-        """Certificates of who calls, one for each role."""
+        """Write the certificates of a caller, one for each role."""
         place = self.directory_of(name)
         for role in roles:
             self._party(
@@ -168,20 +167,20 @@ class _Work:
             )
 
     def grafana(self) -> None:
-        """The password of Grafana's administrator, which Grafana reads as a member of this account's group."""
+        """Write the password of Grafana's administrator, readable by the group of this account."""
         place = self.directory_of("grafana", mode=0o750)
         self._write(place / "admin-password", self.password("grafana").encode())
         (place / "admin-password").chmod(0o640)
 
     def password(self, service: str) -> str:
-        """The password of a service's user at its store, or of Grafana's administrator, made at the first call."""
+        """Return the password of a service's user in its store, or of Grafana's administrator; generate it at the first call."""
         path = self.authority / "passwords" / service
         if not path.exists():
             self._write(path, secrets.token_urlsafe(24).encode())
         return path.read_text()
 
     def directory_of(self, name: str, mode: int = 0o700) -> Path:
-        """A directory that only this account may enter, unless `mode` says otherwise."""
+        """Return a directory, created with `mode`."""
         path = self.base / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o777 != mode:
@@ -195,9 +194,9 @@ class _Work:
         self._write(tls / "ca.crt", party.roots.read_bytes())
 
     def _write(self, path: Path, content: bytes) -> None:
-        """Replace a file in one step where its content is another one."""
+        """Replace a file atomically if its content differs."""
         if path.exists() and path.read_bytes() == content:
-            self.done.kept += 1
+            self.done.unchanged += 1
             return
         for parent in reversed(path.relative_to(self.base).parents):
             (self.base / parent).mkdir(mode=0o700, exist_ok=True)

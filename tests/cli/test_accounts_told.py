@@ -25,10 +25,10 @@ def account(name: str, *filers: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("told", "who"),
     [
-        (account("deferred:importer", "b", "importer"), "drawn on by importer, b."),
-        (account("deferred:importer"), "drawn on by importer."),
-        (account("guarantee:G1", "b", "c"), "drawn on by b, c."),
-        (account("guarantee:G1"), "drawn on by nobody yet: name who may with --add-filer."),
+        (account("deferred:importer", "b", "importer"), "filers: importer, b."),
+        (account("deferred:importer"), "filers: importer."),
+        (account("guarantee:G1", "b", "c"), "filers: b, c."),
+        (account("guarantee:G1"), "no filer may draw on it yet: use --add-filer."),
     ],
 )
 def test_who_may_draw_on_an_account_is_told_as_it_is_changed(told: dict[str, Any], who: str) -> None:

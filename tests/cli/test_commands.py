@@ -297,7 +297,7 @@ def test_goods_are_told_free_or_with_the_papers_that_they_need(cli: Any) -> None
     assert [paper["type"] for each in told["controls"] for paper in each.get("missing", ())] == ["FIREARM"]
     assert [each["verdict"] for each in cli.json(*rifle, "--paper", "firearm")["answers"]] == ["GOODS_VERDICT_LIFTED"]
     shown = cli.run(*rifle, "--item", ":Thumb cuffs of steel", "--item", "1:x", code=1).output
-    for part in ("papers are missing", "FIREARM", "may not be sent", "GOODS_ELEMENT_MALFORMED", "not verified"):
+    for part in ("documents are missing", "FIREARM", "may not be sent", "GOODS_ELEMENT_MALFORMED", "not verified"):
         assert part in shown
     before_any_law = cli.json(*rifle, "--on", "2001-01-01")["answers"][0]
     assert before_any_law["verdict"] == "GOODS_VERDICT_FREE"
@@ -338,7 +338,7 @@ def test_a_recount_ends_with_the_figures_of_before(cli: Any, manifest: Path) -> 
 def test_dead_letters_of_consumers_are_listed_and_replayed(cli: Any) -> None:
     assert cli.json("dead-letters", "list", "--service", "clearance")["clearance"]["total"] == 0
     assert cli.json("dead-letters", "replay", "clearance", "--all") == {"letters": 0, "keys": 0}
-    assert "Nothing was set aside" in cli.run("dead-letters", "list", "--service", "clearance").output
+    assert "There are no dead letters" in cli.run("dead-letters", "list", "--service", "clearance").output
 
 
 def test_status_tells_each_process_with_its_port(cli: Any, system: LocalSystem) -> None:

@@ -59,7 +59,7 @@ def test_goods_go_back_after_release_alone_and_that_is_the_end(cli: Any, tmp_pat
         "RET-7",
     )
     assert all(item["returned"] for item in found["items"])
-    assert "went back" in cli.run("show", mrn).output
+    assert "returned" in cli.run("show", mrn).output
     [again] = cli.json(*telling, code=1)
     assert again["error"]["reason"] == "ALREADY_RETURNED"
 

@@ -46,7 +46,7 @@ def test_a_consignment_has_a_row_only_for_what_is_told() -> None:
     text = drawn(render(told))
     assert {"model", "risk", "selected", "audit", "inspected"} <= labels(text)
     assert "by olga" in text
-    assert "chance" not in text
+    assert "probability" not in text
 
 
 @pytest.mark.parametrize(("chance", "told"), [({}, False), ({"chance_ppm": 20_000}, True)])
@@ -59,8 +59,8 @@ def test_an_assessment_tells_a_chance_only_where_there_was_a_draw(chance: dict[s
     with console.capture() as captured:
         show_assessment(console, MRN, [answer | chance], [])
     assert "SCORE_HIGH" in captured.get()
-    assert ("chance 2 %" in captured.get()) is told
-    assert ("chance" in captured.get()) is told
+    assert ("probability 2 %" in captured.get()) is told
+    assert ("probability" in captured.get()) is told
 
 
 def test_arrivals_tell_what_waits() -> None:

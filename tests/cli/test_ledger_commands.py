@@ -93,7 +93,7 @@ def test_opened_accounts_are_told_page_by_page_by_the_beginning_of_their_names(l
 
 def test_where_no_account_was_opened_it_is_said_and_json_is_an_empty_list(ledger: Ledger, run: Any) -> None:
     ledger.answers["ListAccounts"] = [pb.ListAccountsResponse(), pb.ListAccountsResponse()]
-    assert words(run("accounts"))[0].startswith("No such account was opened; `luxor revenue account NAME")
+    assert words(run("accounts"))[0].startswith("There is no such account; `luxor revenue account NAME")
     assert json.loads(run("accounts", "--json").stdout) == {"accounts": []}
 
 
@@ -114,7 +114,7 @@ def test_an_account_is_opened_with_what_the_options_tell(ledger: Ledger, run: An
     assert list(asked.filers) == ["shop", "post"]
     assert [asked.closed, asked.reopen, asked.no_limit, asked.no_filers] == [False] * 4
     assert ledger.callers == [("officer", "olga")]
-    assert words(done)[0].startswith("deferred:carrier-7 is open up to 50,000.00 EUR; drawn on by")
+    assert words(done)[0].startswith("deferred:carrier-7 is open up to 50,000.00 EUR; filers: ")
 
 
 def test_filers_are_added_and_dropped_without_telling_the_others(ledger: Ledger, run: Any) -> None:
@@ -153,8 +153,8 @@ def test_a_limit_without_currency_takes_that_of_the_account(ledger: Ledger, run:
         (["--limit", "1", "--no-limit"], "exclude each other"),
         (["--closed", "--reopen"], "exclude each other"),
         (["--filer", "x", "--no-filers"], "exclude each other"),
-        (["--filer", "x", "--add-filer", "y"], "take their place"),
-        (["--no-filers", "--drop-filer", "y"], "take their place"),
+        (["--filer", "x", "--add-filer", "y"], "replace it"),
+        (["--no-filers", "--drop-filer", "y"], "replace it"),
         (["--limit", "12,50", "--currency", "EUR"], "write digits with a point"),
         (["--limit", "0.5", "--currency", "JPY"], "JPY has 0"),
         (["--limit", "5", "--currency", "EUX"], "no currency of ISO 4217"),
@@ -191,7 +191,7 @@ def test_open_consignments_of_an_account_are_told_with_their_day_and_amount(ledg
         ("declarant:DE1", "t1"),
     ]
     assert words(done)[-2:] == ["2026-11-01 26DE1 12.50 EUR", "2026-11-02 26DE2 7 JPY"]
-    assert words(run("open", "declarant:DE1")) == ["Nothing is open."]
+    assert words(run("open", "declarant:DE1")) == ["There are no open items."]
 
 
 def test_an_account_that_is_unknown_ends_the_command_with_the_command_s_own_hint(ledger: Ledger, run: Any) -> None:
@@ -200,7 +200,7 @@ def test_an_account_that_is_unknown_ends_the_command_with_the_command_s_own_hint
     ] * 2
     done = run("open", "x:y")
     assert done.exit_code == 1
-    assert "`luxor revenue balances` tells" in done.output
+    assert "`luxor revenue balances` lists" in done.output
     assert "ListBalances" not in done.output
     told = json.loads(run("open", "x:y", "--json").stderr)["error"]
     assert (told["reason"], told["path"]) == ("ACCOUNT_UNKNOWN", "account")
@@ -216,7 +216,7 @@ def test_balances_are_asked_for_by_prefix_and_moment(ledger: Ledger, run: Any) -
     assert (request.prefix, request.at.ToJsonString()) == ("vendor:", "2026-11-01T00:00:00Z")
     assert "vendor:IM1 5.00 EUR 2.00 EUR 3.00 EUR" in words(done)
     assert "vendor:IM2 0.00 EUR 0.00 EUR 0.00 EUR" in words(done)
-    assert words(run("balances")) == ["Nothing was booked on such an account."]
+    assert words(run("balances")) == ["There are no postings on such an account."]
     assert not ledger.asked[-1][1].HasField("at")
 
 
@@ -239,7 +239,7 @@ def test_payouts_of_some_days_are_told_and_days_do_not_go_with_a_file(ledger: Le
     told = run("payouts", "--from", "2026-09-01", "--to", "2026-09-30")
     assert told.exit_code == 0, told.output
     assert any("EU o1 declarant:D 5.00 EUR" in line for line in words(told))
-    assert words(run("payouts")) == ["Nothing was paid out on these days."]
+    assert words(run("payouts")) == ["There were no payouts on these days."]
     (_, some), (_, month) = ledger.asked
     assert (some.from_day, some.to_day) == (20_697, 20_726)
     assert month.to_day - month.from_day == 30

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 
 from libs.cli.local.state import SERVICES
-from libs.cli.preparation import keep_prepared, prepare
+from libs.cli.preparation import prepare, prepare_regularly
 from libs.server.config.server_config import ServerConfig
 from libs.server.transport.tls import LEAF_LIFETIME, LocalCA, Party, server_hosts
 
@@ -183,7 +183,7 @@ def test_what_stays_renews_by_itself_marks_each_run_and_tries_again_soon_after_o
             raise Over
 
     with pytest.raises(Over):
-        keep_prepared(volumes, deployment="luxor", public_hosts=[], hours=24, mark=mark, pause=pause)
+        prepare_regularly(volumes, deployment="luxor", public_hosts=[], hours=24, mark=mark, pause=pause)
     assert paused == [86_400, 86_400, 600]
     assert seen[0] != seen[1] == seen[2]
     assert not mark.exists()

@@ -71,7 +71,7 @@ def test_a_set_goes_from_a_file_into_force_by_two_people_and_back_to_files(cli: 
     refused = cli.error("risk", "rules", "activate", draft["version"], "--as", "anna", code=1)
     assert refused["reason"] == "RULE_SET_OWN"
     drawn = cli.run("risk", "rules", "activate", draft["version"], "--as", "olga").output
-    assert "in force" in drawn
+    assert "is active" in drawn
     told = cli.json("risk", "rules", "list")
     assert told["active_version"] == draft["version"]
     assert [(each["version"], each["activated_by"]) for each in told["rule_sets"]] == [

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from libs.cli.commands.risk.models import _show_metrics
 from libs.cli.commands.risk.rules import _show_list, _show_report
+from libs.cli.views.model import show_metrics
 
 VERSION = "a-land-with-a-long-name/2026-11-25.second+3f9a0c12d4e5"
 
@@ -30,7 +30,7 @@ def test_a_version_is_whole_on_a_line_of_its_own_and_days_are_not_cut() -> None:
         "  proposed 2026-11-25 10:11:12Z by analyst/anna",
         "  activated 2026-11-26 08:00:00Z by officer/olga",
         "  Prices of toys.",
-        f"In force: {VERSION}",
+        f"Active: {VERSION}",
     ]
 
 
@@ -53,10 +53,12 @@ def test_the_own_rules_come_first_and_those_of_the_base_are_one_line() -> None:
     )
     found = lines(lambda out: _show_report(out, told, "own/land.yaml"))
     assert found[0] == "own/land.yaml:7:3: rule MINE: its condition holds for none"
-    assert found[1] == "18 warnings about what the profile builds on; --json lists them."
-    assert "18 rules of what it builds on, of which 9 hold for some; --json tells them." in found
+    assert found[1] == "18 warnings about files that the profile builds on; --json lists them."
+    assert "18 rules of the profiles that it builds on, of which 9 are true for some; --json lists them." in " ".join(
+        found
+    )
     assert not [line for line in found if "OTHER" in line]
-    assert found[-1] == f"No mistakes, 19 warnings: {VERSION}"
+    assert found[-1] == f"No errors, 19 warnings: {VERSION}"
 
 
 def test_a_profile_without_a_base_tells_all_of_its_rules() -> None:
@@ -69,8 +71,8 @@ def test_a_profile_without_a_base_tells_all_of_its_rules() -> None:
 def test_one_mistake_is_one() -> None:
     one = lines(lambda out: _show_report(out, report(errors=[warning("a.yaml", "")]), "a.yaml"))
     two = lines(lambda out: _show_report(out, report(errors=[warning("a.yaml", "")] * 2), "a.yaml"))
-    assert one[-1] == "1 mistake; nothing was changed."
-    assert two[-1] == "2 mistakes; nothing was changed."
+    assert one[-1] == "1 error; nothing was changed."
+    assert two[-1] == "2 errors; nothing was changed."
 
 
 def test_metrics_are_a_table_of_shares_with_what_they_were_measured_on() -> None:
@@ -81,8 +83,8 @@ def test_metrics_are_a_table_of_shares_with_what_they_were_measured_on() -> None
         "auc": 0.8934,
         "log_loss": 0.25,
     }
-    found = lines(lambda out: _show_metrics(out, metrics))
+    found = lines(lambda out: show_metrics(out, metrics))
     assert found[0].strip() == "on 70 later consignments:"
     told = [line.split() for line in found[1:] if line.strip()]
     assert told == [["precision", "at", "5", "%", "100.0%"], ["AUC", "0.893"], ["log", "loss", "0.250"]]
-    assert lines(lambda out: _show_metrics(out, {"auc": None}))[0].strip() == "on later data: nothing could be measured"
+    assert lines(lambda out: show_metrics(out, {"auc": None}))[0].strip() == "no measures on later data"

@@ -35,7 +35,7 @@ def test_a_quote_of_a_file_refuses_what_describes_goods(tmp_path: Path) -> None:
         luxor, ["quote", str(path), "--to", "AU", "--currency", "EUR", "--data-dir", str(tmp_path)]
     )
     assert done.exit_code == 2
-    assert "--to, --currency cannot go with it" in " ".join(done.output.split())
+    assert "--to, --currency cannot be used with it" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_what_a_consignment_owes_at_least_is_marked_with_the_reason() -> None:
     least = {**OWED, "lower_bound": True, "not_covered": ["excise duty"]}
     text = " ".join(lines_of(lambda out: out.print(render({"debt": least})), 300))
     assert "payable at least 9.00 EUR" in text
-    assert "Not computed and perhaps owed as well: excise duty." in text
+    assert "Perhaps also owed, and not computed: excise duty." in text
     old = " ".join(lines_of(lambda out: out.print(render({"debt": {**least, "not_covered": []}})), 300))
-    assert "something that the law at hand does not hold" in old
+    assert "charges that the included law does not cover" in old
     assert any(
         "at least 9.00 EUR" in line for line in lines_of(lambda out: out.print(render_many([{"debt": least}])), 300)
     )
@@ -207,7 +207,7 @@ def test_accounts_and_numbers_stand_whole_on_a_narrow_terminal() -> None:
         ledger._payments,
         ledger._unmatched,
         payouts._payouts,
-        payouts._listed,
+        payouts._payout_list,
     ):
         text = " ".join(lines_of(lambda out, tell=tell: tell(out, [payment]), width=60))
         assert {"2026-11-25/0004711", "declarant:HU4171623395", "1,000,000.00"} <= set(text.split()), tell
@@ -221,7 +221,7 @@ def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned
     assert "o1 booked declarant:D 5.00 EUR 0.30 EUR" in text
     assert "PAYOUT_EXCEEDS_CREDIT o2: It is more. → Pay less." in text
     back = {**paid, "id": "o3", "reverses_id": "o1", "outcome": "TAKEN_BACK"}
-    told = " ".join(lines_of(lambda out: payouts._listed(out, [{**paid, "reversed_by": "o3"}, back]), width=200))
+    told = " ".join(lines_of(lambda out: payouts._payout_list(out, [{**paid, "reversed_by": "o3"}, back]), width=200))
     assert "2026-11-25 10:00:00Z EU o1 declarant:D 5.00 EUR returned by o3" in told
     assert "5.00 EUR returned o1" in told
 
@@ -278,11 +278,11 @@ def test_a_wrong_setting_is_told_with_its_reason_and_ends_the_wait(tmp_path: Pat
         assert not refuses(1, 1, None)
         assert not refuses(0, None, 7)
     log = tmp_path / "revenue.log"
-    assert system._why(log, "2026-11-25T10:00:00.5+00:00") == ""
+    assert system._start_error(log, "2026-11-25T10:00:00.5+00:00") == ""
     told = {"time": "2026-11-25T10:00:01.000+00:00", "reason": "NOT_STARTED", "why": "LUXOR_X must be a whole number."}
     log.write_text(f"{json.dumps(told)}\nTraceback\n[1]\n", encoding="utf-8")
-    assert system._why(log, "2026-11-25T10:00:00.5+00:00") == told["why"]
-    assert system._why(log, "2026-11-25T10:00:02.5+00:00") == ""
+    assert system._start_error(log, "2026-11-25T10:00:00.5+00:00") == told["why"]
+    assert system._start_error(log, "2026-11-25T10:00:02.5+00:00") == ""
 
 
 def test_days_that_are_turned_are_refused_and_not_taken_for_none(tmp_path: Path) -> None:

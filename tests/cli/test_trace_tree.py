@@ -46,7 +46,7 @@ class Making:
 
     def _lines(self, node, depth):  # type: ignore[no-untyped-def]
         mark = "⇠" if node.linked else ""
-        yield "  " * depth + mark + node.told.span.name
+        yield "  " * depth + mark + node.recorded.span.name
         for child in node.children:
             yield from self._lines(child, depth + 1)
 
@@ -96,7 +96,7 @@ def test_a_mixed_batch_hangs_by_its_link_and_parts_of_others_are_left_out() -> N
     making.span("clearance", "commit", "m", "consume", at=(160, 290))
     making.fact("clearance", "m", "ours")
     assert making.drawn() == ["call", "  call-tx", "  ⇠consume", "    clearance.decide", "    commit"]
-    assert chapters(making.story)[0].root.children[1].children[0].told.span.span_id == full("ours")
+    assert chapters(making.story)[0].root.children[1].children[0].recorded.span.span_id == full("ours")
 
 
 def test_a_part_in_the_filer_s_trace_stands_inside_of_the_mixed_batch_that_it_links() -> None:
@@ -153,7 +153,7 @@ def test_short_spans_are_folded_and_failed_ones_never() -> None:
     making.span("statistics", "long", "a", "count", at=(10, 900))
     (chapter,) = chapters(making.story)
     fold(chapter)
-    assert [child.told.span.name for child in chapter.root.children] == ["bad", "long"]
+    assert [child.recorded.span.name for child in chapter.root.children] == ["bad", "long"]
     assert (chapter.root.hidden, chapter.root.hidden_micros) == (4, 4_000)
 
 
@@ -164,5 +164,5 @@ def test_the_longest_by_itself_is_what_no_child_accounts_for() -> None:
     making.span("clearance", "two", "a", "root", at=(300, 900))
     making.span("clearance", "deep", "a", "two", at=(310, 400))
     (chapter,) = chapters(making.story)
-    assert slowest(chapter).told.span.name == "two"
+    assert slowest(chapter).recorded.span.name == "two"
     assert chapter.root.own_micros() == 200_000

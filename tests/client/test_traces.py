@@ -95,6 +95,6 @@ async def test_more_traces_than_may_be_asked_for_are_told_with_all_that_is_left_
         "10 more spans were found and are left out",
         "100 more records name these traces and were not read",
         "1,000 days of records were not searched",
-        "3 more traces were named and not looked for",
+        "3 more traces were named and not searched",
     ):
         assert line in drawn

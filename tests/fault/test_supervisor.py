@@ -62,7 +62,7 @@ def test_a_process_that_dies_at_once_is_started_later_each_time(tmp_path: Path) 
         assert not child.look(backoff), "one death is noticed once"
         assert child.due is not None
         pauses.append(child.due - before)
-        child.start_again()
+        child.restart()
     child.wait(SECONDS)
     assert child.restarts == 3
     assert pauses[0] < pauses[1] < pauses[2]

@@ -80,7 +80,7 @@ class SmallStore:
         while not self._stop.wait(_TICK_SECONDS):
             self._child.look(backoff)
             if self._child.due is not None and time.monotonic() >= self._child.due:
-                self._child.start_again()
+                self._child.restart()
         self._child.end()
         self._child.wait(60)
 

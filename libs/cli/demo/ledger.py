@@ -1,4 +1,4 @@
-"""The demo's look at the ledger: once it has booked everything, whether three records agree, and who owes how much."""
+"""The ledger in the demo: waits until everything is posted, compares three records, and sums the debts."""
 
 import asyncio
 import time
@@ -21,12 +21,12 @@ OWING: Final = {
     "declarant": "declarants",
     "border": "buyers at the border",
 }
-"""Who owes, by the kind of account."""
+"""Debtors by kind of account."""
 
 
 @dataclass
 class Books:
-    """What the ledger holds at the end."""
+    """The state of the ledger at the end."""
 
     consignments: int = 0
     differences: list[dict[str, Any]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Books:
     entries: int = 0
     postings: int = 0
     faults: list[str] = field(default_factory=list)
-    """Of the chains: what was altered."""
+    """Differences in the chains: altered entries."""
     owed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Minor units by currency and kind of account."""
     accounts: Counter[str] = field(default_factory=Counter)
@@ -42,10 +42,10 @@ class Books:
 
 
 async def look(analyst: Any, expected: int, days: range, progress: Any, stuck_seconds: float) -> Books:
-    """Wait until the ledger holds `expected` consignments and nothing differs, then look into it.
+    """Wait until the ledger has `expected` consignments and there are no differences, then return its state.
 
-    What still differs after so long without progress is in the result, for people to see. Raises LuxorError DEMO_STUCK where
-    consignments are missing then.
+    Differences that remain after `stuck_seconds` without progress are in the result. Raises LuxorError DEMO_STUCK if consignments are
+    missing then.
     """
     books, before, moved = Books(), (-1, -1), time.monotonic()
     while True:
@@ -61,8 +61,8 @@ async def look(analyst: Any, expected: int, days: range, progress: Any, stuck_se
         elif time.monotonic() - moved > stuck_seconds:
             if books.consignments >= expected:
                 break
-            told = f"{books.consignments:,} in the ledger"
-            raise LuxorError.of("DEMO_STUCK", seconds=int(stuck_seconds), expected=expected, told=told)
+            text = f"{books.consignments:,} in the ledger"
+            raise LuxorError.of("DEMO_STUCK", seconds=int(stuck_seconds), expected=expected, told=text)
         await asyncio.sleep(LOOK_SECONDS)
     checked = await ledger.check_chains(analyst, _unseen)
     books.entries, books.postings, books.faults = checked["entries"], checked["postings"], checked["faults"]
@@ -75,17 +75,21 @@ async def look(analyst: Any, expected: int, days: range, progress: Any, stuck_se
 
 
 def _unseen(_: int) -> None:
-    """Nobody watches the parts."""
+    """Ignore the progress of parts."""
 
 
 def lines(books: Books) -> Iterator[str]:
-    """Tell it in lines for people."""
+    """Yield the state in lines for people."""
     if books.differences:
         yield f"[red]{len(books.differences):,} differences[/] between assessments, ledger and statistics: {books.differences[0]['sentence']}"
     else:
         yield f"[green]Assessments, ledger and statistics agree[/] on [bold]{books.consignments:,}[/] consignments."
     chained = f"{books.entries:,} entries with {books.postings:,} postings, in 64 chains"
-    yield f"[red]{len(books.faults):,} faults[/] in {chained}." if books.faults else f"{chained}: nothing was altered."
+    yield (
+        f"[red]{len(books.faults):,} differences[/] in {chained}."
+        if books.faults
+        else f"{chained}: nothing was altered."
+    )
     sums: Counter[str] = Counter()
     for (currency, _), amount in books.owed.items():
         sums[currency] += amount
@@ -101,7 +105,7 @@ def lines(books: Books) -> Iterator[str]:
 
 
 def as_plain(books: Books) -> dict[str, Any]:
-    """Return it for `--json`."""
+    """Return the state for `--json`."""
     return {
         "consignments": books.consignments,
         "differences": books.differences,

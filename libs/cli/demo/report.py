@@ -1,4 +1,4 @@
-"""What the demo prints at its end."""
+"""The report that the demo prints at its end."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,32 +14,32 @@ from libs.cli.views.law_review import review_text
 from libs.cli.views.text import LANES, coloured, duration, money, percentile, safe, table, words
 
 _SAMPLES = {
-    "released": "One that was released, and what it owes",
-    "held": "One that was held, and why",
-    "vendor": "One whose tax the seller's platform had collected already",
+    "released": "A released consignment, and what it owes",
+    "held": "A held consignment, and the reasons",
+    "vendor": "A consignment whose tax the platform collected at the sale",
 }
 
 
-def show(out: Console, outcome: Outcome) -> None:
+def show(terminal: Console, outcome: Outcome) -> None:
     """Print everything."""
-    out.print()
-    out.print(Rule("[bold]What happened[/]", align="left", style="dim"))
+    terminal.print()
+    terminal.print(Rule("[bold]Results[/]", align="left", style="dim"))
     for line in _headline(outcome):
-        out.print(line)
-    out.print()
-    out.print(Columns([_lanes(outcome), _times(outcome)], padding=(0, 3)))
-    out.print(_revenue(outcome))
+        terminal.print(line)
+    terminal.print()
+    terminal.print(Columns([_lanes(outcome), _times(outcome)], padding=(0, 3)))
+    terminal.print(_revenue(outcome))
     for line in _law(outcome):
-        out.print(line)
+        terminal.print(line)
     for line in ledger.lines(outcome.books):
-        out.print(line)
-    out.print()
-    out.print(_reasons(outcome))
-    out.print(_truth(outcome))
+        terminal.print(line)
+    terminal.print()
+    terminal.print(_reasons(outcome))
+    terminal.print(_truth(outcome))
     for kind, title in _SAMPLES.items():
         if kind in outcome.samples:
-            out.print(Rule(f"[bold]{title}[/]", align="left", style="dim"))
-            out.print(render(outcome.samples[kind]))
+            terminal.print(Rule(f"[bold]{title}[/]", align="left", style="dim"))
+            terminal.print(render(outcome.samples[kind]))
 
 
 def _headline(outcome: Outcome) -> Iterator[str]:
@@ -62,10 +62,15 @@ def _lanes(outcome: Outcome) -> RenderableType:
     all_of_them = max(1, sum(outcome.lanes.values()))
     released = held = 0
     for lane in [*LANES, "–"]:
-        free, kept = outcome.lanes[lane, "RELEASED"], outcome.lanes[lane, "HELD"]
-        if free + kept:
-            shown.add_row(coloured(lane, LANES), f"{free:,}", f"{kept:,}", f"{100 * (free + kept) / all_of_them:.1f} %")
-        released, held = released + free, held + kept
+        free, held_count = outcome.lanes[lane, "RELEASED"], outcome.lanes[lane, "HELD"]
+        if free + held_count:
+            shown.add_row(
+                coloured(lane, LANES),
+                f"{free:,}",
+                f"{held_count:,}",
+                f"{100 * (free + held_count) / all_of_them:.1f} %",
+            )
+        released, held = released + free, held + held_count
     shown.add_section()
     shown.add_row("all", f"{released:,}", f"{held:,}", "")
     return shown
@@ -73,7 +78,7 @@ def _lanes(outcome: Outcome) -> RenderableType:
 
 def _times(outcome: Outcome) -> RenderableType:
     names = ["half", *(f"{share:.0%}".replace("%", " %") for share in SHARES[1:-1]), "slowest"]
-    shown = table("time from", *names, title="Times (filed as fast as it goes)", right=range(1, len(names) + 1))
+    shown = table("time from", *names, title="Times (filed at full speed)", right=range(1, len(names) + 1))
     for name, values in (
         ("acceptance to decision", outcome.decision_micros),
         ("arrival to release", outcome.release_micros),
@@ -106,15 +111,15 @@ def _revenue(outcome: Outcome) -> RenderableType:
 
 
 def _law(outcome: Outcome) -> Iterator[str]:
-    """How much of what is charged rests on reviewed law, and how many consignments may owe more."""
+    """Yield lines about the part of the charges that rests on reviewed law, and about consignments that may owe more."""
     for currency, charged in sorted(outcome.charged.items()):
         yield f"Law: {review_text(charged, outcome.reviewed[currency], currency)}"
     if outcome.lower_bounds:
-        yield f"{outcome.lower_bounds:,} consignments owe what is shown at least: the law at hand does not hold all of theirs."
+        yield f"{outcome.lower_bounds:,} consignments owe at least the shown amounts: the included law does not cover all of their charges."
 
 
 def _reasons(outcome: Outcome, limit: int = 10) -> RenderableType:
-    shown = table("reason", "consignments", "of them held", "meaning", title="Top reasons", right=(1, 2))
+    shown = table("reason", "consignments", "held", "meaning", title="Top reasons", right=(1, 2))
     for reason, number in outcome.reasons.most_common(limit):
         shown.add_row(
             reason, f"{number:,}", f"{outcome.held_reasons[reason]:,}", f"[dim]{safe(_meaning(outcome, reason))}[/]"
@@ -123,18 +128,18 @@ def _reasons(outcome: Outcome, limit: int = 10) -> RenderableType:
 
 
 def _meaning(outcome: Outcome, reason: str) -> str:
-    known = {"NO_RULEBOOK": "The law of the destination is not among the rulebooks, so nothing can be computed."}
+    known = {"NO_RULEBOOK": "There is no rulebook for the destination, so nothing can be computed."}
     return outcome.sentences.get(reason) or known.get(reason, "")
 
 
 def _truth(outcome: Outcome) -> RenderableType:
-    """The simulator knows what is wrong with what it sent; the system was never told."""
+    """Return the table of the simulator's labels, which the system does not have, and the held share of each."""
     shown = table(
-        "what it really was",
+        "label",
         "consignments",
         "held",
         "share held",
-        title="Against the truth that only the simulator knows",
+        title="Compared with the labels of the simulator",
         right=(1, 2, 3),
     )
     labels = sorted({label for label, _ in outcome.labels}, key=lambda label: (not label, label))
@@ -147,22 +152,22 @@ def _truth(outcome: Outcome) -> RenderableType:
     return shown
 
 
-def go_on(out: Console, kept: Any) -> None:
-    """Print what a newcomer can do next."""
-    out.print(Rule("[bold]How to go on[/]", align="left", style="dim"))
+def go_on(terminal: Console, data_dir: Any) -> None:
+    """Print commands for the next steps."""
+    terminal.print(Rule("[bold]Next steps[/]", align="left", style="dim"))
     steps = [
-        ("luxor up", "leaves the whole system serving"),
+        ("luxor up", "starts the whole system and leaves it running"),
         ("luxor file --template", "prints a CSV to fill in; luxor file PATH files it, of any size"),
         (
             "luxor quote --to DE --from CN --item 620630:31.98",
-            "shows what a parcel would cost landed, and by which law",
+            "computes the landed cost of a parcel, with the law",
         ),
-        ("luxor show REF", "shows a consignment by MRN, own reference, house or master document"),
-        ("luxor --help", "lists the rest"),
+        ("luxor show REF", "shows a consignment by MRN, local reference, house or master document"),
+        ("luxor --help", "lists all commands"),
     ]
     grid = table("command", "what it does")
     for name, text in steps:
         grid.add_row(f"[bold]{name}[/]", text)
-    out.print(grid)
-    if kept is not None:
-        out.print(f"The data remain: [bold]luxor up --data-dir {safe(kept)}[/]", soft_wrap=True)
+    terminal.print(grid)
+    if data_dir is not None:
+        terminal.print(f"The data are stored: [bold]luxor up --data-dir {safe(data_dir)}[/]", soft_wrap=True)

@@ -1,10 +1,10 @@
-"""What runs in a process that the supervisor started: it never outlives the supervisor.
+"""The process that the supervisor starts: it ends with the supervisor.
 
     python -m libs.cli.local.child <pid of the supervisor> service <name>
     python -m libs.cli.local.child <pid of the supervisor> postgres <data directory>
 
-The kernel ends the process when the supervisor's thread that started it ends (PR_SET_PDEATHSIG). A service gets SIGKILL:
-nothing in it may depend on a gentle end. The keeper of PostgreSQL gets SIGTERM and stops its server.
+The kernel ends the process when the supervisor's thread that started it ends (PR_SET_PDEATHSIG). A service gets SIGKILL,
+and must not depend on a gentle end. The process of PostgreSQL gets SIGTERM and stops its server.
 """
 
 import ctypes
@@ -18,27 +18,27 @@ from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
 LOOK_SECONDS: Final = 0.2
-"""How often the keeper looks whether its server lives."""
+"""Time between two checks that the server runs."""
 DIED: Final = 70
-"""Exit code of a keeper whose server died: the supervisor starts it again, and it the server."""
+"""Exit code if the server died: the supervisor then starts this process again."""
 
 
-def die_with(parent: int, how: signal.Signals) -> None:
-    """Have the kernel send `how` when the parent ends; exit at once where it has ended already."""
+def die_with(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send the signal `number` when the parent ends; exit immediately if it has ended already."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(0)
 
 
 def run_service(name: str) -> None:
-    """Become the service, as `python -m services.<name>` would."""
+    """Run the service as `python -m services.<name>` does."""
     sys.argv = [f"services.{name}"]
     runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)
 
 
-def keep_postgres(data_dir: Path) -> int:
-    """Start PostgreSQL, or take it over, and stop it at SIGTERM; return DIED where it dies first."""
+def run_postgres(data_dir: Path) -> int:
+    """Start or adopt PostgreSQL, and stop it at SIGTERM; return DIED if it dies first."""
     from libs.store.embedded.server import EmbeddedPostgres
 
     stop = threading.Event()
@@ -60,7 +60,7 @@ def main() -> int:
     parent, kind, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     if kind == "postgres":
         die_with(parent, signal.SIGTERM)
-        return keep_postgres(Path(what))
+        return run_postgres(Path(what))
     die_with(parent, signal.SIGKILL)
     run_service(what)
     return 0

@@ -1,4 +1,4 @@
-"""One process that the supervisor keeps running: start, back-off, end."""
+"""A process of the supervisor: start, restart with back-off, end."""
 
 import contextlib
 import datetime as dt
@@ -20,14 +20,14 @@ ROOT: Final = Path(libs.__file__ or "").resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long the supervisor waits before it starts a process that died again."""
+    """Pauses of the supervisor before it restarts a process that died."""
 
     first_seconds: float = 0.2
     """After the first death."""
     most_seconds: float = 10.0
     """The pause doubles up to this."""
     calm_seconds: float = 30.0
-    """A process that ran this long begins anew with the first pause."""
+    """After this running time, the next pause is the first one again."""
 
     def pause(self, deaths: int) -> float:
         """Return the pause after so many deaths in a row, from 1."""
@@ -38,16 +38,16 @@ class Child:
     """A process of the supervisor, in a session of its own, its output in a log file."""
 
     def __init__(self, name: str, arguments: list[str], environ: Mapping[str, str], log: Path) -> None:
-        """Take what is started; `arguments` are those of libs.cli.local.child."""
+        """Define a process; `arguments` are those of libs.cli.local.child."""
         self.name = name
         self.log = log
         self.restarts = 0
-        """How often it was started again."""
+        """Number of restarts."""
         self.since = ""
-        """When it was started last, ISO 8601."""
+        """Time of the last start, ISO 8601."""
         self.last_exit: int | None = None
         self.due: float | None = None
-        """When it is to be started again, by time.monotonic; None while it runs."""
+        """Time of the next restart, by time.monotonic; None while it runs."""
         self._arguments = arguments
         self._environ = dict(environ)
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,10 +60,10 @@ class Child:
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     def start(self) -> None:
-        """Start it; the log is rotated where it has grown large."""
+        """Start it; a large log is rotated."""
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-        # -P: a directory called `services` where the user stands must not be taken for ours.
+        # -P: a directory called `services` in the current directory must not be imported.
         path = os.pathsep.join(filter(None, [str(ROOT), self._environ.get("PYTHONPATH", "")]))
         command = [sys.executable, "-P", "-m", "libs.cli.local.child", str(os.getpid()), *self._arguments]
         with self.log.open("ab") as log:
@@ -80,7 +80,7 @@ class Child:
         self.due = None
 
     def look(self, backoff: Backoff) -> bool:
-        """Notice that it died and say when it is due again; True where it died since the last look."""
+        """Check whether it died since the last call, and schedule its restart; return whether it did."""
         if self._process is None or self.due is not None or self._process.poll() is None:
             return False
         now = time.monotonic()
@@ -89,23 +89,23 @@ class Child:
         self.due = now + backoff.pause(self._deaths)
         return True
 
-    def start_again(self) -> None:
+    def restart(self) -> None:
         """Start it after a death."""
         self.restarts += 1
         self.start()
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal it; harmless where it is down."""
+        """Signal it; no error if it is down."""
         if self.pid is not None and self._process is not None:
             self._process.send_signal(number)
 
     def end(self) -> None:
-        """Ask it to end; one that is stopped (SIGSTOP) is continued, so that it can hear."""
+        """Ask it to end; a process that was stopped (SIGSTOP) is continued first."""
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end, and end its whole process group where it takes longer."""
+        """Wait for its end; kill its process group if it takes longer than `seconds`."""
         if self._process is None:
             return
         try:
@@ -115,7 +115,7 @@ class Child:
         self.last_exit = self._process.returncode
 
     def kill(self) -> None:
-        """SIGKILL to its process group, and reap it."""
+        """Kill its process group, and reap it."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):

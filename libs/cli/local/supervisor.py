@@ -1,4 +1,4 @@
-"""The local supervisor: an embedded PostgreSQL and the five services as processes of their own, kept running.
+"""The local supervisor runs an embedded PostgreSQL and the five services as processes and restarts them.
 
 `Supervisor` does the work in whatever thread runs it; `LocalSystem` runs one in a thread of its own, for tests,
 benchmarks and the demo; `python -m libs.cli.local.supervisor` runs one as a process, for `luxor up`.
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 POSTGRES: Final = "postgres"
 GRACE_SECONDS: Final = 25.0
-"""How long a process may take to end before its group is killed: above the services' own drain."""
+"""Time that a process has to end before its group is killed; longer than the drain of services."""
 READY_SECONDS: Final = 90.0
 TICK_SECONDS: Final = 0.05
 _STOP_ORDER: Final = (("ingestion",), ("clearance",), ("statistics", "risk", "revenue"), (POSTGRES,))
 
 
 def _stores_of(service: str) -> tuple[str, str]:
-    """The variables that say where a service's store is."""
+    """Return the variables that name a service's store."""
     name = f"LUXOR_{service.upper()}_DATABASE_URL"
     return name, f"{name}_FILE"
 
@@ -53,7 +53,7 @@ _STORES: Final = frozenset(key for service in SERVICES for key in _stores_of(ser
 
 
 class AlreadyRunning(Exception):
-    """Another supervisor works on this data directory."""
+    """Another supervisor uses this data directory."""
 
 
 class Supervisor:
@@ -69,7 +69,7 @@ class Supervisor:
         backoff: Backoff | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
-        """Take where it works; `ports` None takes free ones, `env` is added to this process's environment."""
+        """Use a data directory; `ports` None takes free ones, `env` is added to this process's environment."""
         self.data_dir = Path(os.path.abspath(data_dir))
         self.backoff = backoff or Backoff()
         self.grace_seconds = grace_seconds
@@ -106,7 +106,7 @@ class Supervisor:
             arguments = [POSTGRES, str(self.data_dir)]
             children[POSTGRES] = Child(POSTGRES, arguments, self._environ, logs / "postgres-keeper.log")
         targets = {
-            # Services dial the first replica: what it serves stands in the database that all replicas share.
+            # Services connect to the first replica; all replicas share one database.
             f"LUXOR_{service.upper()}_TARGET": f"dns:///127.0.0.1:{self.ports[service].main}"
             for service in SERVICES
         }
@@ -118,7 +118,7 @@ class Supervisor:
                 f"{prefix}_HEALTH_PORT": str(ports.health),
                 f"{prefix}_METRICS_PORT": str(ports.metrics),
             }
-            # Each service gets the credentials of its own store, and none of another's.
+            # Each service gets only the credentials of its own store.
             shared = {key: value for key, value in self._environ.items() if key not in _STORES}
             stores = {key: self._environ[key] for key in _stores_of(service) if self._environ.get(key)}
             stores = stores or {f"{prefix}_DATABASE_URL": server.account_url(f"luxor_{service}")}
@@ -127,19 +127,19 @@ class Supervisor:
         return children
 
     def run(self, started: Callable[[], None] = lambda: None) -> None:
-        """Start all and keep them running until `stop`; raise AlreadyRunning where another supervisor does.
+        """Start all processes and restart them until `stop`; raise AlreadyRunning if another supervisor runs.
 
-        All processes end with the thread that this is called in.
+        All processes end with the calling thread.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with lock(self.data_dir) as mine:
             if not mine:
-                raise AlreadyRunning(f"A supervisor works on {self.data_dir} already.")
+                raise AlreadyRunning(f"Another supervisor already uses {self.data_dir}.")
             (self.data_dir / "logs").mkdir(exist_ok=True)
             try:
                 for child in self.children.values():
                     child.start()
-                self._tell()
+                self._write_state()
                 started()
                 while not self._stop.is_set():
                     self._step()
@@ -152,7 +152,7 @@ class Supervisor:
         self._stop.set()
 
     def order(self, work: Callable[[], Any], seconds_max: float = 60.0) -> Any:
-        """Have the supervising thread do something, since only its children live as long as it does."""
+        """Run a function in the supervising thread, because processes end with the thread that started them."""
         done: Future[Any] = Future()
         self._orders.put((work, done))
         return done.result(seconds_max)
@@ -179,32 +179,32 @@ class Supervisor:
                 )
             elif child.due is not None and now >= child.due:
                 changed = True
-                child.start_again()
+                child.restart()
         if changed:
-            self._tell()
+            self._write_state()
 
-    def _tell(self) -> None:
+    def _write_state(self) -> None:
         processes = {
             name: {"pid": child.pid, "restarts": child.restarts, "since": child.since, "last_exit": child.last_exit}
             for name, child in self.children.items()
         }
         try:
             write_state(State(os.getpid(), self.started, str(self.data_dir), self.ports, processes))
-        except OSError as error:  # a full disk must not end what keeps the services running
+        except OSError as error:  # a full disk must not end the supervisor
             _say(f"the state cannot be written: {error}")
 
     def _end_all(self) -> None:
         for group in _STOP_ORDER:
-            ours = [child for name, child in self.children.items() if service_of(name) in group]
-            for child in ours:
+            children = [child for name, child in self.children.items() if service_of(name) in group]
+            for child in children:
                 child.end()
             deadline = time.monotonic() + self.grace_seconds
-            for child in ours:
+            for child in children:
                 child.wait(deadline - time.monotonic())
         if POSTGRES in self.children:
             from libs.store.embedded.server import EmbeddedPostgres
 
-            # The keeper stops it; this is for a keeper that was killed.
+            # Its parent process stops it, unless that was killed.
             EmbeddedPostgres(self.data_dir).stop()
 
 
@@ -224,7 +224,7 @@ class LocalSystem:
         backoff: Backoff | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
-        """See Supervisor. As root the data directory must be one that another account may enter."""
+        """Use a data directory, as Supervisor does. As root, another account must be able to enter it."""
         self.supervisor = Supervisor(
             data_dir, ports=ports, env=env, replicas=replicas, backoff=backoff, grace_seconds=grace_seconds
         )
@@ -256,7 +256,7 @@ class LocalSystem:
         return {name: child.restarts for name, child in self.supervisor.children.items()}
 
     def start(self, *, ready_seconds: float = READY_SECONDS, wait: bool = True) -> Self:
-        """Start all and return once all are ready; raise Unready with the logs' ends where they do not come up."""
+        """Start all processes and return when they are ready; raise Unready with the ends of the logs otherwise."""
         begun = threading.Event()
 
         def work() -> None:
@@ -282,7 +282,7 @@ class LocalSystem:
         return self
 
     def stop(self) -> None:
-        """Stop everything in order; harmless where nothing runs."""
+        """Stop everything in order; no error if nothing runs."""
         self.supervisor.stop()
         if self._thread is not None:
             self._thread.join()
@@ -304,35 +304,35 @@ class LocalSystem:
     def wait_ready(
         self, seconds: float = READY_SECONDS, *, progress: Callable[[dict[str, bool]], None] | None = None
     ) -> None:
-        """Wait until every process says that it is ready; raise Unready naming those that do not, with their logs."""
+        """Wait until every process is ready; raise Unready with the names and logs of the others."""
         try:
             wait_ready(self.supervisor.health, seconds, progress=progress)
         except Unready as error:
             tails = {name: self.supervisor.children[name].tail() for name in error.missing}
             raise Unready(error.missing, tails) from None
 
-    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal one process (SIGKILL, SIGSTOP, SIGCONT, SIGTERM); a dead one is started again with back-off.
 
         `postgres` with SIGKILL dies as in a crash, all of its processes at once.
         """
         if name == POSTGRES:
             server = self._postgres()
-            if how == signal.SIGKILL:
+            if number == signal.SIGKILL:
                 server.kill()
             elif server.pid is not None:
-                os.kill(server.pid, how)
+                os.kill(server.pid, number)
             return
-        self.supervisor.children[name].signal(how)
+        self.supervisor.children[name].signal(number)
 
     def restart(self, name: str) -> None:
-        """End one process gently and start it again at once; `wait_ready` tells when it serves."""
+        """End one process gently and start it again immediately; use `wait_ready` to wait for it."""
         child = self.supervisor.children[name]
 
         def work() -> None:
             child.end()
             child.wait(self.supervisor.grace_seconds)
-            child.start_again()
+            child.restart()
 
         self.supervisor.order(work)
 

@@ -1,4 +1,4 @@
-"""How a consignment's status is drawn for people: where it stands, why, what it owes, by which law."""
+"""View of a consignment's status: state, reasons, charges and law."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.cli.views.law_review import at_least, not_covered_text, review_text
-from libs.cli.views.revenue_notes import told as told_notes
+from libs.cli.views.revenue_notes import note_texts
 from libs.cli.views.text import LANES, STATES, coloured, duration, kilograms, money, safe, short, table, when, words
 from libs.customs.time import parse_instant
 
@@ -48,9 +48,9 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     grid.add_column(overflow="fold")
 
     def row(name: str, *values: str) -> None:
-        told = "  ".join(value for value in values if value)
-        if told:
-            grid.add_row(name, told)
+        text = "  ".join(value for value in values if value)
+        if text:
+            grid.add_row(name, text)
 
     decided_by = decision.get("decided_by", "")
     row(
@@ -91,29 +91,29 @@ def _facts(each: dict[str, Any]) -> RenderableType:
 
 
 def _decider(decided_by: str) -> str:
-    """Return who decided: nobody, the system itself, or the officer whose id it is."""
+    """Return the decider in words: nobody, the system itself, or an officer by id."""
     if decided_by == "automatic":
         return "[dim]decided automatically[/]"
     return f"[dim]decided by {safe(decided_by)}[/]" if decided_by else ""
 
 
 def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
-    """Tell what happened to value and goods after the decision."""
+    """Add rows for adjustments and returns after the decision."""
     debt, movement = each.get("debt", {}), each.get("movement", {})
     if debt.get("adjusted_at"):
         row("adjusted", when(debt["adjusted_at"]), f"by {safe(debt['adjusted_by'])}" if debt.get("adjusted_by") else "")
     if movement.get("returned_at"):
-        gone = [str(item.get("number", "")) for item in each.get("items", ()) if item.get("returned")]
-        whole = len(gone) == len(each.get("items", ()))
+        returned = [str(item.get("number", "")) for item in each.get("items", ()) if item.get("returned")]
+        whole = len(returned) == len(each.get("items", ()))
         row(
-            "went back", when(movement["returned_at"]), words(short(movement.get("return_reason", ""), "RETURN_REASON_")),
+            "returned", when(movement["returned_at"]), words(short(movement.get("return_reason", ""), "RETURN_REASON_")),
             f"under {safe(movement['return_document_number'])}" if movement.get("return_document_number") else "",
-            "" if whole else f"items {', '.join(gone)}",
+            "" if whole else f"items {', '.join(returned)}",
         )  # fmt: skip
 
 
 def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
-    """Tell officers how it was selected, what it waits for, and what inspections found; others are not told any of it."""
+    """Add rows for selection, waits and inspections; only the status for officers has them."""
     decision, findings = each.get("decision", {}), each.get("findings", {})
     cause = short(decision.get("selection_cause", ""), "SELECTION_CAUSE_")
     chance, model_score = decision.get("chance_ppm"), decision.get("model_score_ppm")
@@ -121,7 +121,7 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
         "selected",
         f"by {words(cause)}" if cause != "–" else "",
         decision.get("selection_reason", ""),
-        f"chance {chance / 10_000:g} %" if chance is not None else "",
+        f"probability {chance / 10_000:g} %" if chance is not None else "",
         f"at {safe(decision['office'])}" if decision.get("office") else "",
     )
     row(
@@ -135,11 +135,11 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
     )
     row("re-routed", f"to blue at {when(decision['reroute_at'])}" if decision.get("reroute_at") else "")
     row(
-        "listed",
-        f"held by a hit on {safe(decision.get('screened_lists', ''))}" if decision.get("screening_hold") else "",
+        "screening",
+        f"held by a match on {safe(decision.get('screened_lists', ''))}" if decision.get("screening_hold") else "",
     )
     if findings.get("inspected_at"):
-        wrong = [
+        violations = [
             f"item {item.get('number')}: {words(short(item['violation'], 'VIOLATION_'))}"
             for item in each.get("items", ())
             if item.get("violation")
@@ -147,16 +147,16 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
         method = words(short(findings.get("inspection_method", ""), "INSPECTION_METHOD_"))
         result = words(short(findings.get("inspection_result", ""), "INSPECTION_RESULT_"))
         by = f"by {safe(findings['inspected_by'])}" if findings.get("inspected_by") else ""
-        row("inspected", when(findings["inspected_at"]), by, f"{method}: {result}", ", ".join(wrong))
+        row("inspected", when(findings["inspected_at"]), by, f"{method}: {result}", ", ".join(violations))
 
 
-def _later(what: str, since: str | None, at: str | None) -> str:
-    """Return when something happened, counted from the step before it."""
+def _later(event: str, since: str | None, at: str | None) -> str:
+    """Return the time of an event, as the duration since the previous step."""
     if not at:
         return ""
     if not since:
-        return f"{what} {when(at)}"
-    return f"{what} {duration(max(0, parse_instant(at) - parse_instant(since)))} later"
+        return f"{event} {when(at)}"
+    return f"{event} {duration(max(0, parse_instant(at) - parse_instant(since)))} later"
 
 
 def _document(each: dict[str, Any], name: str) -> str:
@@ -168,8 +168,8 @@ def _under(each: dict[str, Any]) -> str:
     master = _document(filing, "master_document")
     flight = movement.get("conveyance_reference", "")
     place = movement.get("place", "")
-    told = f"in {safe(master)}" if master else ""
-    return " ".join(filter(None, [told, f"on {safe(flight)}" if flight else "", f"at {safe(place)}" if place else ""]))
+    text = f"in {safe(master)}" if master else ""
+    return " ".join(filter(None, [text, f"on {safe(flight)}" if flight else "", f"at {safe(place)}" if place else ""]))
 
 
 def _goods(each: dict[str, Any]) -> RenderableType:
@@ -190,15 +190,17 @@ def _goods(each: dict[str, Any]) -> RenderableType:
 
 def _findings(each: dict[str, Any]) -> RenderableType:
     shown = table("finding", "item", "lane", "points", "rule", right=(1, 3))
-    for found in each.get("findings", {}).get("risk", ()):
-        version = found.get("rule_version")
-        told = [f"[bold]{found.get('reason', '')}[/]", safe(found.get("sentence", ""))]
-        if found.get("list"):
-            told.append(f"[dim]{found.get('party', '')}: {safe(found['list'])} {safe(found.get('list_entry', ''))}[/]")
+    for finding in each.get("findings", {}).get("risk", ()):
+        version = finding.get("rule_version")
+        texts = [f"[bold]{finding.get('reason', '')}[/]", safe(finding.get("sentence", ""))]
+        if finding.get("list"):
+            texts.append(
+                f"[dim]{finding.get('party', '')}: {safe(finding['list'])} {safe(finding.get('list_entry', ''))}[/]"
+            )
         shown.add_row(
-            "\n".join(told),
-            str(found.get("item_number", "all")), coloured(short(found.get("lane", ""), "LANE_"), LANES),
-            str(found.get("points", "")), safe(f"{found.get('rule', '')} v{version}" if version else found.get("rule", "")),
+            "\n".join(texts),
+            str(finding.get("item_number", "all")), coloured(short(finding.get("lane", ""), "LANE_"), LANES),
+            str(finding.get("points", "")), safe(f"{finding.get('rule', '')} v{version}" if version else finding.get("rule", "")),
         )  # fmt: skip
     return shown
 
@@ -207,7 +209,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     debt, decision = each.get("debt", {}), each.get("decision", {})
     currency = debt.get("currency", "")
     if not currency:
-        return [Text("The amount owed is not known: no rulebook covers it.", style="dim")]
+        return [Text("The amount owed is unknown: no rulebook covers it.", style="dim")]
     parts: list[RenderableType] = []
     if debt.get("charges"):
         shown = table("charge", "item", "calculation", "amount", "collected by", right=(1, 3))
@@ -230,14 +232,16 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     if debt.get("vendor_collected_minor"):
         sums.append(f"collected by the vendor {money(debt['vendor_collected_minor'], currency)}")
     sums.append(f"[bold]payable {at_least(debt)}{money(debt.get('payable_minor'), currency)}[/]")
-    told = [name for name in ("paid", "refunded") if debt.get(f"{name}_minor")]
-    sums += [f"{name} {money(debt[f'{name}_minor'], currency)}" for name in told]
-    stands = f"{f', {account}' if account else ''}{', holds it alone' if decision.get('debt_hold') else ''}"
+    amounts = [name for name in ("paid", "refunded") if debt.get(f"{name}_minor")]
+    sums += [f"{name} {money(debt[f'{name}_minor'], currency)}" for name in amounts]
+    stands = (
+        f"{f', {account}' if account else ''}{', the only reason of the hold' if decision.get('debt_hold') else ''}"
+    )
     parts.append(Text.from_markup("  ·  ".join(sums)))
     if why := not_covered_text(debt):
         parts.append(Text.from_markup(f"[yellow]at least:[/] {safe(why)}"))
-    if noted := told_notes(debt.get("notes", ())):
-        parts.append(Text.from_markup(f"[yellow]notes:[/] {safe('; '.join(noted))}"))
+    if notes := note_texts(debt.get("notes", ())):
+        parts.append(Text.from_markup(f"[yellow]notes:[/] {safe('; '.join(notes))}"))
     charged = sum(debt.get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee"))
     parts.append(Text(review_text(charged, debt.get("reviewed_minor"), currency), style="dim"))
     parts.append(Text.from_markup(f"[dim]debt: {status}{stands}  ·  law {safe(debt.get('rulebook_version', ''))}[/]"))

@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def show_job(out: "Console", job: dict[str, Any]) -> None:
+def show_job(terminal: "Console", job: dict[str, Any]) -> None:
     """Print a job without its results."""
     state = words(short(job["state"], "JOB_STATE_"))
-    out.print(f"[bold]{safe(job['job'])}[/] {state}: {safe(job['title'])}", soft_wrap=True)
+    terminal.print(f"[bold]{safe(job['job'])}[/] {state}: {safe(job['title'])}", soft_wrap=True)
     total = (
         f"{job['done']:,} of {counted(job['total'], 'consignment')}" if job["total"] else "consignments not counted yet"
     )
-    out.print(f"  {total}, started by {safe(job['started_by'])}", soft_wrap=True)
+    terminal.print(f"  {total}, started by {safe(job['started_by'])}", soft_wrap=True)
     if job["error"]:
-        out.print(f"  {safe(job['error'])}", soft_wrap=True)
+        terminal.print(f"  {safe(job['error'])}", soft_wrap=True)

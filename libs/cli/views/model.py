@@ -1,4 +1,4 @@
-"""How a model is shown: its state, the data that it was trained on, and its metrics on later data."""
+"""View of a model: its state, its training window, and its metrics on later data."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,39 +9,39 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def show_model(out: "Console", model: dict[str, Any]) -> None:
+def show_model(terminal: "Console", model: dict[str, Any]) -> None:
     """Print a model: state, data window and metrics."""
     window = model["window"]
     state = words(short(model["state"], "MODEL_STATE_"))
-    out.print(f"[bold]{safe(model['version'])}[/]  {state}, proposed by {safe(model['proposed_by'])}")
-    out.print(
+    terminal.print(f"[bold]{safe(model['version'])}[/]  {state}, proposed by {safe(model['proposed_by'])}")
+    terminal.print(
         f"  {window['outcomes']:,} outcomes, {window['violations']:,} violations, {day_text(window['first_day'])} to "
         f"{day_text(window['last_day'])}, {safe(window['source'])}"
     )
-    show_metrics(out, model["metrics"])
+    show_metrics(terminal, model["metrics"])
 
 
-def show_metrics(out: "Console", metrics: dict[str, float | None]) -> None:
-    """What was measured on days later than those that it learnt from: a row for each share of the highest scores."""
-    known = {name: value for name, value in metrics.items() if value is not None}
-    measured = known.pop("measured_consignments", None)
-    if not known:
-        out.print("  [dim]on later data: nothing could be measured[/]")
+def show_metrics(terminal: "Console", metrics: dict[str, float | None]) -> None:
+    """Print the metrics on days after the training window: a row for each."""
+    values = {name: value for name, value in metrics.items() if value is not None}
+    measured = values.pop("measured_consignments", None)
+    if not values:
+        terminal.print("  [dim]no measures on later data[/]")
         return
-    out.print(f"  on {measured:,.0f} later consignments:" if measured is not None else "  on later data:")
+    terminal.print(f"  on {measured:,.0f} later consignments:" if measured is not None else "  on later data:")
     shown = table("", "", right=(1,))
     shown.show_header = False
-    for name, value in known.items():
+    for name, value in values.items():
         # Precisions and rates are shares; an area under a curve and a loss are none.
         shown.add_row(
             metric_text(name),
             f"{value:.1%}" if "_at_" in name or name.endswith(("_rate", "_share")) else f"{value:.3f}",
         )
-    out.print(shown)
+    terminal.print(shown)
 
 
 def metric_text(name: str) -> str:
-    """Return what a metric is called before people: precision at 5 %, AUC."""
+    """Return the displayed name of a metric: precision at 5 %, AUC."""
     words, _, share = name.partition("_at_")
-    told = " ".join(word.upper() if word == "auc" else word for word in words.split("_"))
-    return f"{told} at {share} %" if share else told
+    label = " ".join(word.upper() if word == "auc" else word for word in words.split("_"))
+    return f"{label} at {share} %" if share else label

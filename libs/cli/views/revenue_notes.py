@@ -1,22 +1,22 @@
-"""What revenue found and assumed about a consignment, in plain words; without what goes without saying."""
+"""Texts of revenue's notes about a consignment."""
 
 from collections.abc import Iterable
 from typing import Final
 
 WORDS: Final = {
     "SCHEME_NUMBER_MISSING": "a scheme is named without its number and was not applied",
-    "SCHEME_NUMBER_MALFORMED": "the scheme's number is not written as its numbers are; the scheme was not applied",
+    "SCHEME_NUMBER_MALFORMED": "the scheme's number is malformed; the scheme was not applied",
     "SCHEME_NUMBER_UNKNOWN": "the scheme's number is not in the register; the scheme was not applied",
-    "SCHEME_NUMBER_EXPIRED": "the scheme's number is not registered for the day that counts; the scheme was not applied",
+    "SCHEME_NUMBER_EXPIRED": "the scheme's number is not registered for the day of the law; the scheme was not applied",
     "SCHEME_NUMBER_UNCHECKED": "no register of the scheme is loaded; only the form of its number was checked",
     "SCHEME_NOT_OPEN": "the scheme is not open for this consignment and was not applied",
     "FREIGHT_NOT_DECLARED": "no freight declared; assumed to be included in the price",
     "INSURANCE_NOT_DECLARED": "no insurance declared; assumed to be included in the price",
     "TAX_TAKEN_OUT": "the tax charged at sale was taken out of the prices",
     "CODE_MISSING": "an item over the limit has no commodity code; the tariff's default rate was assumed",
-    "DEFAULT_DUTY_RATE": "the tariff at hand names no rate for a code; its default was assumed",
+    "DEFAULT_DUTY_RATE": "the tariff has no rate for a code; its default rate was assumed",
     "DATE_NOT_DECLARED": "the date that the law names is not declared; the day of acceptance was used",
-    "PREFERENCE_NOT_APPLIED": "the preference claimed was not applied; the ordinary rate was used",
+    "PREFERENCE_NOT_APPLIED": "the claimed preference was not applied; the ordinary rate was used",
     "BELOW_MINIMUM": "amounts below the minimum to be levied were waived",
     "GIFT_RELIEVED": "items are relieved up to the amount that the law allows",
     "EXCLUDED_GOODS": "the consignment contains goods that a limit excludes",
@@ -27,9 +27,9 @@ WORDS: Final = {
     "ACCOUNT_NOT_ALLOWED": "a deferred account or guarantee was not used: the filer may not draw on it",
 }
 SILENT: Final = frozenset({"WITHIN_LIMIT", "OVER_LIMIT", "NOT_COVERED", "UNVERIFIED_VALUE"})
-"""The charges show the first two, the totals the others: `libs.cli.views.law_review`."""
+"""Notes without a text here: charges show the first two, totals the others (`libs.cli.views.law_review`)."""
 
 
-def told(notes: Iterable[str]) -> list[str]:
-    """Return each note in words; one that is not known here as it is."""
+def note_texts(notes: Iterable[str]) -> list[str]:
+    """Return the text of each note; an unknown note stays as it is."""
     return [WORDS.get(note, note) for note in notes if note not in SILENT]

@@ -1,4 +1,4 @@
-"""How values are shown to people: money, times, durations, names of choices, tables, paragraphs."""
+"""Texts of values for people: money, times, durations, names of choices, tables, paragraphs."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -12,10 +12,10 @@ STATES: Final = {"RELEASED": "green", "HELD": "red", "AWAITING_ARRIVAL": "cyan",
 
 
 def money(minor: int | None, currency: str) -> str:
-    """Return an amount as people write it: 1,234.50 EUR; a dash where it is not known."""
+    """Return an amount such as 1,234.50 EUR; a dash if it is unknown."""
     if minor is None:
         return "–"
-    # The table of ISO 4217 takes a tenth of a command's start.
+    # Imported here: the table of ISO 4217 would take a tenth of the start of every command.
     from libs.customs.currencies import is_currency, minor_units
 
     places = minor_units(currency) if is_currency(currency) else 2
@@ -78,48 +78,48 @@ def table(*columns: str, title: str = "", right: Iterable[int] = ()) -> "Table":
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
-    wanted = set(right)
+    aligned = set(right)
     for place, name in enumerate(columns):
-        made.add_column(name, justify="right" if place in wanted else "left", overflow="fold")
+        made.add_column(name, justify="right" if place in aligned else "left", overflow="fold")
     return made
 
 
-def print_whole(out: "Console", shown: "Table") -> None:
-    """Print a table so that figures, and columns that do not wrap, stand whole: the others give way first, then the terminal's width."""
+def print_whole(terminal: "Console", shown: "Table") -> None:
+    """Print a table without cutting figures and columns that do not wrap; other columns become narrower, then the table exceeds the terminal."""
     from rich.measure import Measurement
     from rich.text import Text
 
-    width = out.width
+    width = terminal.width
     shown.padding = (0, 1, 0, 0)
     for column in shown.columns:
         if column.justify == "right" or column.no_wrap:
             lines = (line for cell in column.cells for line in Text.from_markup(str(cell)).plain.splitlines())
             column.min_width = max(map(len, lines), default=0)
-    out.width = max(width, Measurement.get(out, out.options.update(width=1_000), shown).minimum)
+    terminal.width = max(width, Measurement.get(terminal, terminal.options.update(width=1_000), shown).minimum)
     try:
-        out.print(shown, crop=False)
+        terminal.print(shown, crop=False)
     finally:
-        out.width = width
+        terminal.width = width
 
 
-def print_words(out: "Console", shown: "Table") -> None:
-    """Print a table so that figures stand whole and all else is broken between words alone: names and numbers in it are copied."""
+def print_words(terminal: "Console", shown: "Table") -> None:
+    """Print a table without cutting figures, and with line breaks only between words, so that names and numbers can be copied."""
     for column in shown.columns:
         if column.justify != "right":
             words = (word for text in (column.header, *column.cells) for word in str(text).split())
             column.min_width = max(map(len, words), default=0)
-    print_whole(out, shown)
+    print_whole(terminal, shown)
 
 
-def paragraph(out: "Console", markup: str, indent: int) -> None:
-    """Print a text whose lines all begin `indent` characters from the left."""
+def paragraph(terminal: "Console", markup: str, indent: int) -> None:
+    """Print a text with all lines indented by `indent` characters."""
     from rich.padding import Padding
 
-    out.print(Padding(markup, (0, 0, 0, indent), expand=False))
+    terminal.print(Padding(markup, (0, 0, 0, indent), expand=False))
 
 
 def safe(value: Any) -> str:
-    """Return text from a file or a service so that rich takes nothing in it as markup."""
+    """Return text from a file or a service, escaped so that rich reads no markup in it."""
     from rich.markup import escape
 
     return escape(str(value))

@@ -1,4 +1,4 @@
-"""How a consignment's spans are drawn for people: a tree beside a time line."""
+"""View of a consignment's spans: a tree beside a time line."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -17,35 +17,37 @@ if TYPE_CHECKING:
 
 LINE_CHARACTERS: Final = 24
 LINE_WIDTH_MIN: Final = 110
-"""Columns of a terminal from which on the time line is drawn; on narrower ones the figures and notes need its place."""
+"""Least width of a terminal for the time line; in narrower ones figures and notes use the space."""
 _COLOURS: Final = {
     "ingestion": "cyan", "clearance": "green", "risk": "yellow", "revenue": "magenta", "statistics": "blue",
 }  # fmt: skip
 _NOTED: Final = {"ACCEPTED": "accepted", "ASSESSED": "assessed", "CHANGED": "", "COUNTED": "counted"}
 
 
-def show(out: "Console", reference: str, story: Story, *, everything: bool, slow_micros: int) -> None:
+def show(terminal: "Console", reference: str, story: Story, *, everything: bool, slow_micros: int) -> None:
     """Print a story."""
-    begun = min(
+    accepted_at = min(
         (fact.happened_at_micros for _, fact in story.facts if fact.HasField("happened_at_micros")), default=None
     )
-    out.print(f"[bold]{safe(reference)}[/]" + (f"  accepted {_instant(begun)}" if begun is not None else ""))
-    found = chapters(story)
-    for place, chapter in enumerate(found):
+    terminal.print(
+        f"[bold]{safe(reference)}[/]" + (f"  accepted {_instant(accepted_at)}" if accepted_at is not None else "")
+    )
+    all_chapters = chapters(story)
+    for place, chapter in enumerate(all_chapters):
         worst = slowest(chapter)
         if not everything:
             fold(chapter)
-        out.print()
-        out.print(_heading(chapter, found[0] if place else None), soft_wrap=True)
-        print_whole(out, _drawn(chapter, worst, slow_micros, with_line=out.width >= LINE_WIDTH_MIN))
+        terminal.print()
+        terminal.print(_heading(chapter, all_chapters[0] if place else None), soft_wrap=True)
+        print_whole(terminal, _table(chapter, worst, slow_micros, with_line=terminal.width >= LINE_WIDTH_MIN))
     for line in _gaps(story):
-        out.print(line, soft_wrap=True)
-    if not everything and any(node.hidden for chapter in found for node in chapter.root.walk()):
-        out.print("[dim]Short spans are counted only; --all shows them.[/]")
+        terminal.print(line, soft_wrap=True)
+    if not everything and any(node.hidden for chapter in all_chapters for node in chapter.root.walk()):
+        terminal.print("[dim]Short spans are counted only; --all shows them.[/]")
 
 
 def _heading(chapter: Chapter, first: Chapter | None) -> str:
-    span = chapter.root.told.span
+    span = chapter.root.recorded.span
     later = "" if first is None else f", {_time(max(0, chapter.start - first.start))} after the first"
     return (
         f"[bold]{safe(_title(chapter.root))}[/] at {_instant(chapter.start)}{later}: {_time(chapter.micros)} in all  "
@@ -53,27 +55,27 @@ def _heading(chapter: Chapter, first: Chapter | None) -> str:
     )
 
 
-def _drawn(chapter: Chapter, worst: Node, slow_micros: int, *, with_line: bool) -> "Table":
-    drawn = table("", "service", "begins", "takes", "share", *(["when"] if with_line else []), "", right=(2, 3, 4))
-    for column in drawn.columns[1:-1]:
+def _table(chapter: Chapter, worst: Node, slow_micros: int, *, with_line: bool) -> "Table":
+    tree = table("", "service", "begins", "takes", "share", *(["when"] if with_line else []), "", right=(2, 3, 4))
+    for column in tree.columns[1:-1]:
         column.no_wrap = True
-    drawn.columns[0].no_wrap = with_line
+    tree.columns[0].no_wrap = with_line
     for guides, node in _lines(chapter.root, "", ""):
-        service = node.told.service
+        service = node.recorded.service
         colour = _COLOURS.get(service, "white")
         takes = _time(node.micros)
         if node is worst:
             takes = f"[bold]{takes}[/]"
-        drawn.add_row(
+        tree.add_row(
             f"[dim]{guides}[/]{'[cyan]⇠ [/]' if node.linked else ''}{safe(_title(node))}",
             f"[{colour}]{service}[/]",
             f"+{_time(node.start - chapter.start)}",
             takes,
             f"{node.micros * 100 / chapter.micros:.0f} %",
-            *([f"[{'red' if node.told.span.failure else colour}]{_bar(node, chapter)}[/]"] if with_line else []),
+            *([f"[{'red' if node.recorded.span.failure else colour}]{_bar(node, chapter)}[/]"] if with_line else []),
             _notes(node, node is worst, slow_micros),
         )
-    return drawn
+    return tree
 
 
 def _lines(node: Node, guides: str, below: str) -> Iterator[tuple[str, Node]]:
@@ -91,9 +93,9 @@ def _bar(node: Node, chapter: Chapter) -> str:
 
 
 def _title(node: Node) -> str:
-    span = node.told.span
+    span = node.recorded.span
     if "/" not in span.name:
-        return span.name.removeprefix(f"{node.told.service} ")
+        return span.name.removeprefix(f"{node.recorded.service} ")
     # luxor.risk.v1.RiskService/AssessConsignments
     service, _, method = span.name.partition("/")
     if span.kind == trace_pb2.SPAN_KIND_CLIENT:
@@ -102,81 +104,83 @@ def _title(node: Node) -> str:
 
 
 def _notes(node: Node, is_worst: bool, slow_micros: int) -> str:
-    span = node.told.span
-    known = {each.name: each.value for each in span.attributes}
+    span = node.recorded.span
+    attributes = {each.name: each.value for each in span.attributes}
     notes = []
     if span.failure:
         notes.append(f"[bold red]✗ {safe(span.failure)}[/]")
-    elif "error.type" in known:
-        notes.append(f"[yellow]{safe(known['error.type'])}[/]")
+    elif "error.type" in attributes:
+        notes.append(f"[yellow]{safe(attributes['error.type'])}[/]")
     if node.micros >= slow_micros:
         notes.append("[bold yellow]slow[/]")
     if is_worst:
         notes.append("[bold]the longest by itself[/]")
-    if "luxor.rows" in known:
-        notes.append(f"{int(known['luxor.rows']):,} rows")
+    if "luxor.rows" in attributes:
+        notes.append(f"{int(attributes['luxor.rows']):,} rows")
     traces = {trace_of(link) for link in span.links}
     if node.linked or len(traces) > 1:
-        more = int(known.get("links_left_out", "0"))
-        count = f"{len(traces) + more:,}{'+' if more else ''} traces" if len(traces) + more != 1 else "1 trace"
+        left_out = int(attributes.get("links_left_out", "0"))
+        count = (
+            f"{len(traces) + left_out:,}{'+' if left_out else ''} traces" if len(traces) + left_out != 1 else "1 trace"
+        )
         notes.append(f"linked from {count}")
-    waited = int(known.get("luxor.feed.waited_us", "0"))
+    waited = int(attributes.get("luxor.feed.waited_us", "0"))
     if waited:
         notes.append(f"waited {_time(waited)} in the feed")
-    notes.extend(_store_notes(known))
+    notes.extend(_store_notes(attributes))
     if node.hidden:
         notes.append(f"[dim]+{node.hidden} short, {_time(node.hidden_micros)}[/]")
     return ", ".join(notes)
 
 
-def _store_notes(known: dict[str, str]) -> Iterator[str]:
-    if "luxor.db.statements" in known:
-        count = int(known["luxor.db.statements"])
+def _store_notes(attributes: dict[str, str]) -> Iterator[str]:
+    if "luxor.db.statements" in attributes:
+        count = int(attributes["luxor.db.statements"])
         yield f"{count} statement{'s' if count != 1 else ''}"
     for name, what in (("luxor.db.wait_us", "waited {} for a connection"), ("luxor.db.commit_us", "commit {}")):
-        micros = int(known.get(name, "0"))
+        micros = int(attributes.get(name, "0"))
         if micros >= 1_000:
             yield what.format(_time(micros))
-    if "luxor.db.undone_by" in known:
-        yield f"rolled back by {safe(known['luxor.db.undone_by'])}"
+    if "luxor.db.undone_by" in attributes:
+        yield f"rolled back by {safe(attributes['luxor.db.undone_by'])}"
 
 
 def _gaps(story: Story) -> Iterator[str]:
-    """Name what is missing, and why as far as it is known."""
-    told = False
+    """Yield lines about missing spans, with the reason if it is known."""
+    has_gap = False
     for service, fact in story.facts:
         if span_of(fact.traceparent) in story.spans:
             continue
-        if not told:
+        if not has_gap:
             yield ""
-            told = True
-        yield f"[yellow]{service}[/] {_what(fact)}: {_why(story, service, fact)}"
+            has_gap = True
+        yield f"[yellow]{service}[/] {_event_text(fact)}: {_missing_reason(story, service, fact)}"
     for service, error in story.silent.items():
         yield f"[red]{service} did not answer[/]: {safe(error.reason)}, {safe(error.sentence)}"
     if story.facts:
-        known = {service for service, _ in story.facts} | set(story.silent)
-        for service in [each for each in story.oldest_span_at_micros if each not in known]:
-            yield f"[dim]{service} has nothing on it yet[/]"
+        services = {service for service, _ in story.facts} | set(story.silent)
+        for service in [each for each in story.oldest_span_at_micros if each not in services]:
+            yield f"[dim]{service} has no record of it yet[/]"
     for count, what in (
         (story.left_out, "more spans were found and are left out"),
         (story.records_left_out, "more records name these traces and were not read: those farthest from the facts"),
-        (story.days_left_out, "days of records were not searched, since that would take too long"),
-        (story.traces_left_out, "more traces were named and not looked for"),
+        (story.days_left_out, "days of records were not searched, because that would take too long"),
+        (story.traces_left_out, "more traces were named and not searched"),
     ):
         if count:
             yield f"[yellow]{count:,} {what}[/]"
 
 
-def _what(fact: trace_pb2.Fact) -> str:
+def _event_text(fact: trace_pb2.Fact) -> str:
     kind = short(trace_pb2.FactKind.Name(fact.kind), "FACT_KIND_")
     state = short(clearance_pb2.State.Name(fact.state), "STATE_")
-    done = _NOTED.get(kind, "") or f"made it {words(state)}"
+    done = _NOTED.get(kind, "") or f"changed it to {words(state)}"
     return f"{done} (version {fact.version}{f', {_instant(fact.happened_at_micros)}' if fact.HasField('happened_at_micros') else ''})"
 
 
-def _why(story: Story, service: str, fact: trace_pb2.Fact) -> str:
+def _missing_reason(story: Story, service: str, fact: trace_pb2.Fact) -> str:
     if not fact.traceparent:
-        return "no trace was noted with it"
+        return "no trace was recorded with it"
     since = story.oldest_span_at_micros.get(service)
     if since is None:
         return "no span stored: this service stores none, or has not written any yet"
@@ -190,7 +194,7 @@ def _instant(micros: int) -> str:
 
 
 def _time(micros: float) -> str:
-    """Return a duration, finer than elsewhere: spans may be short."""
+    """Return a duration, with more digits than in other views, because spans may be short."""
     if micros < 10_000:
         return f"{micros / 1000:.1f} ms"
     if micros < 1_000_000:

@@ -1,4 +1,4 @@
-"""One consignment's spans as a tree: which belong to it, what hangs under what, how much of the whole each took."""
+"""Tree of a consignment's spans: the spans that belong to it, their parents, and their times."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from libs.telemetry.context import span_of
 from luxor.trace.v1 import trace_pb2
 
 PART: Final = "clearance.decide"
-"""The span of a part of a batch: those that no fact names are of other consignments."""
+"""Name of the span of a part of a batch; such spans that no fact names belong to other consignments."""
 SHORT_MICROS: Final = 5_000
 SHORT_SHARE: Final = 0.01
 
@@ -18,23 +18,23 @@ SHORT_SHARE: Final = 0.01
 class Node:
     """A span in the tree."""
 
-    told: Told
+    recorded: Told
     children: list["Node"] = field(default_factory=list)
     linked: bool = False
-    """Whether it hangs where it does by a link: it is in a trace of its own."""
+    """Whether it is connected to its parent by a link, because it is in a trace of its own."""
     hidden: int = 0
-    """Short spans inside of it that are not shown."""
+    """Number of short child spans that are not shown."""
     hidden_micros: int = 0
 
     @property
     def start(self) -> int:
         """Begin, microseconds since 1970."""
-        return self.told.span.started_at_micros
+        return self.recorded.span.started_at_micros
 
     @property
     def end(self) -> int:
         """End, as above."""
-        return self.told.span.ended_at_micros
+        return self.recorded.span.ended_at_micros
 
     @property
     def micros(self) -> int:
@@ -42,13 +42,13 @@ class Node:
         return self.end - self.start
 
     def walk(self) -> Iterator["Node"]:
-        """Give this node and all below."""
+        """Yield this node and all nodes below it."""
         yield self
         for child in self.children:
             yield from child.walk()
 
     def own_micros(self) -> int:
-        """How much of the time no child accounts for."""
+        """Return the time that no child covers."""
         covered, at = 0, self.start
         for child in sorted(self.children, key=lambda each: each.start):
             begin, end = max(at, child.start), min(self.end, child.end)
@@ -60,7 +60,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """What followed from one call: a tree of its own, with its own time."""
+    """The work that followed from one call, as a tree with a time axis of its own."""
 
     root: Node
     start: int
@@ -68,14 +68,14 @@ class Chapter:
 
     @property
     def micros(self) -> int:
-        """From the first begin to the last end; never 0."""
+        """Duration from the first start to the last end; never 0."""
         return max(1, self.end - self.start)
 
 
 def chapters(story: Story) -> list[Chapter]:
-    """Put the spans of a story in order, the first chapter first."""
+    """Return the spans of a story as chapters, in the order of their starts."""
     chosen = _relevant(story)
-    nodes = {ident: Node(told) for ident, told in chosen.items()}
+    nodes = {ident: Node(found_chapters) for ident, found_chapters in chosen.items()}
     roots = []
     for node in sorted(nodes.values(), key=lambda each: (each.start, -each.end)):
         above = _above(node, nodes)
@@ -83,20 +83,22 @@ def chapters(story: Story) -> list[Chapter]:
             roots.append(node)
         else:
             above.children.append(node)
-    told = []
+    found_chapters = []
     for root in roots:
         everything = list(root.walk())
-        told.append(Chapter(root, min(each.start for each in everything), max(each.end for each in everything)))
-    return told
+        found_chapters.append(
+            Chapter(root, min(each.start for each in everything), max(each.end for each in everything))
+        )
+    return found_chapters
 
 
 def fold(chapter: Chapter) -> None:
-    """Take out what is short, went well, and has nothing below."""
+    """Hide short spans without failures and children."""
     bound = max(SHORT_MICROS, int(chapter.micros * SHORT_SHARE))
     for node in list(chapter.root.walk()):
         short = [
-            each for each in node.children if not each.children and not each.told.span.failure and each.micros < bound
-            and not each.linked and each.told.service == node.told.service and not each.hidden
+            each for each in node.children if not each.children and not each.recorded.span.failure and each.micros < bound
+            and not each.linked and each.recorded.service == node.recorded.service and not each.hidden
         ]  # fmt: skip
         node.children = [each for each in node.children if each not in short]
         node.hidden = len(short)
@@ -104,21 +106,21 @@ def fold(chapter: Chapter) -> None:
 
 
 def slowest(chapter: Chapter) -> Node:
-    """Give the span that most of the chapter's time was spent in, not counting what its children account for."""
+    """Return the span with the longest time of its own, without its children."""
     return max(chapter.root.walk(), key=Node.own_micros)
 
 
 def _above(node: Node, nodes: dict[str, Node]) -> Node | None:
-    """Give the node that this one hangs under: its parent, or what it links where that tells more."""
-    span, service = node.told.span, node.told.service
+    """Return the parent node of a node: a linked batch of the same service, its parent span, or a linked span."""
+    span, service = node.recorded.span, node.recorded.service
     for link in span.links:
         other = nodes.get(span_of(link))
-        # The batch that a part was worked on in stands in another trace, around it.
+        # The batch of a part is in another trace.
         if (
             other is not None
             and other is not node
-            and other.told.service == service
-            and other.told.span.trace_id != span.trace_id
+            and other.recorded.service == service
+            and other.recorded.span.trace_id != span.trace_id
         ):
             node.linked = True
             return other
@@ -134,7 +136,7 @@ def _above(node: Node, nodes: dict[str, Node]) -> Node | None:
 
 
 def _relevant(story: Story) -> dict[str, Told]:
-    """Choose what belongs to the consignment: what the facts name, the roots around it, and all that followed."""
+    """Return the spans of the consignment: those that facts name, their root spans, and all work that followed."""
     named = {span_of(fact.traceparent) for _, fact in story.facts if fact.traceparent} & set(story.spans)
     if not named:
         return dict(story.spans)
@@ -163,33 +165,34 @@ def _follows(span: trace_pb2.Span, chosen: set[str]) -> bool:
 
 
 def _own_trees(story: Story) -> dict[str, str]:
-    """Give for each span the outermost one of the same service that it stands in."""
+    """Return for each span its outermost ancestor in the same service."""
     found: dict[str, str] = {}
     for ident, told in story.spans.items():
-        root, seen = ident, {ident}
+        root, visited = ident, {ident}
         while True:
             above = story.spans[root].span.parent_span_id
-            if above not in story.spans or above in seen or story.spans[above].service != told.service:
+            if above not in story.spans or above in visited or story.spans[above].service != told.service:
                 break
-            seen.add(above)
+            visited.add(above)
             root = above
         found[ident] = root
     return found
 
 
 def _without(story: Story, members: set[str], dropped: set[str]) -> set[str]:
-    """Leave out parts that are of other consignments, with all inside of them."""
-    kept = members - dropped
+    """Return the members without parts of other consignments and the spans below those."""
+    remaining = members - dropped
     changed = True
     while changed:
-        gone = {
+        removed = {
             ident
-            for ident in kept
+            for ident in remaining
             if story.spans[ident].span.parent_span_id in dropped
             or (
-                story.spans[ident].span.parent_span_id in members and story.spans[ident].span.parent_span_id not in kept
+                story.spans[ident].span.parent_span_id in members
+                and story.spans[ident].span.parent_span_id not in remaining
             )
         }
-        changed = bool(gone)
-        kept -= gone
-    return kept
+        changed = bool(removed)
+        remaining -= removed
+    return remaining

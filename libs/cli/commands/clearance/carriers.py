@@ -1,4 +1,4 @@
-"""`luxor carriers`: which master documents carriers are bound to, what was refused, what an arrival released, and its reversal."""
+"""`luxor carriers`: bindings of master documents to carriers, refused arrivals, what an arrival released, and its reversal."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.group("carriers", short_help="Which carriers may report which arrivals; what arrivals released.")
+@click.group("carriers", short_help="Bind master documents to carriers; list and reverse arrivals.")
 def carriers() -> None:
-    """Bind master documents to carriers, and look after arrivals.
+    """Bind master documents to carriers; list and reverse arrivals.
 
-    A carrier may report the arrival of a master document, and see what travels under it, where the document is bound to it: by an officer's or
-    operator's list, by the carrier that the filing names, or by a prefix. The first of these that says anything decides. Every command takes --json.
+    A carrier may report the arrival of a master document, and see the consignments under it, if the document is bound to it: by a list of an officer
+    or operator, by the carrier in the filing, or by a prefix. The first of these that has an entry decides. Every command has --json.
     """
 
 
@@ -24,10 +24,10 @@ def carriers() -> None:
 @click.option("--document", "documents", multiple=True, metavar="NUMBER", help="A master document; may be repeated.")
 @click.option("--prefix", "prefixes", multiple=True, metavar="TEXT", help="First characters, such as 020 or MAEU.")
 @click.option(
-    "--identifier", "identifiers", multiple=True, metavar="TEXT", help="How filings name it, such as an EORI number."
+    "--identifier", "identifiers", multiple=True, metavar="TEXT", help="Its name in filings, such as an EORI number."
 )
 @click.option("--from", "from_day", metavar="DAY", help="First day, such as 2026-07-01 (default: always).")
-@click.option("--to", "to_day", metavar="DAY", help="Last day (default: without end); a day that has passed ends it.")
+@click.option("--to", "to_day", metavar="DAY", help="Last day (default: no end); a past day ends the binding.")
 @acting("officer")
 def bind(
     context: Context,
@@ -49,52 +49,52 @@ def bind(
     ]
     if not values:
         raise click.UsageError("Give --document, --prefix or --identifier.")
-    wanted = client_carriers.bindings_of(
+    bindings_wanted = client_carriers.bindings_of(
         carrier, values, from_day=_day(from_day, "--from"), to_day=_day(to_day, "--to")
     )
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await client_carriers.bind(client, wanted)
+            return await client_carriers.bind(client, bindings_wanted)
 
-    told = run(work())
-    context.emit(told, lambda out: _bindings(out, told))
-    _exit(told)
+    results = run(work())
+    context.emit(results, lambda terminal: _bindings(terminal, results))
+    _exit(results)
 
 
 @command("list", group=carriers, short_help="List the bindings.")
 @click.option("--carrier", default="", help="Only of this carrier.")
 @acting("officer")
 def list_(context: Context, carrier: str, ident: str) -> None:
-    """List what binds master documents to carriers."""
+    """List the bindings of master documents to carriers."""
     from libs.client.clearance import carriers as client_carriers
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
             return await client_carriers.bindings(client, carrier)
 
-    told = run(work())
-    context.emit(told, lambda out: _bindings(out, told))
+    results = run(work())
+    context.emit(results, lambda terminal: _bindings(terminal, results))
 
 
-@command("refused", group=carriers, short_help="List arrivals by carriers that nothing binds.")
+@command("refused", group=carriers, short_help="List refused arrivals, and arrivals without effect.")
 @click.option("--carrier", default="", help="Only of this carrier.")
 @acting("officer")
 def refused(context: Context, carrier: str, ident: str) -> None:
-    """List arrivals that were refused, or recorded and without effect, since nothing binds the master document to the carrier."""
+    """List arrivals that were refused or had no effect, because the master document is not bound to the carrier."""
     from libs.client.clearance import carriers as client_carriers
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
             return await client_carriers.refused(client, carrier)
 
-    told = run(work())
+    results = run(work())
 
-    def show(out: "Console") -> None:
+    def show(terminal: "Console") -> None:
         from libs.cli.views.text import safe, table
 
         shown = table("master document", "carrier", "", "times", "last", right=(3,))
-        for each in told:
+        for each in results:
             shown.add_row(
                 safe(each.get("master_document_number") or "documents that are not listed"),
                 safe(each["carrier"]),
@@ -102,38 +102,38 @@ def refused(context: Context, carrier: str, ident: str) -> None:
                 f"{each.get('times', 0):,}",
                 each.get("refused_at", ""),
             )
-        out.print(shown)
+        terminal.print(shown)
 
-    context.emit(told, show)
+    context.emit(results, show)
 
 
 @command("arrivals", group=carriers, short_help="Show the arrivals of a master document and what they released.")
 @click.argument("master")
 @acting("officer")
 def arrivals(context: Context, master: str, ident: str) -> None:
-    """Show the arrivals of MASTER, with how many consignments arrived by each and how many of them were released."""
+    """Show the arrivals of MASTER, with the number of consignments of each and how many of them it released."""
     from libs.client.clearance import carriers as client_carriers
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
             return await client_carriers.arrivals(client, master)
 
-    told = run(work())
+    results = run(work())
 
-    def show(out: "Console") -> None:
+    def show(terminal: "Console") -> None:
         from libs.cli.views.text import safe, table
 
         names = ("consignments", "released", "held")
         shown = table("carrier", "arrived", "recorded", *names, "reversed", right=(3, 4, 5))
-        for each in told:
+        for each in results:
             counts = (f"{int(each.get(name, 0)):,}" for name in names)
             by = f"{each['reversed_at']} by {each.get('reversed_by', '')}" if "reversed_at" in each else ""
             shown.add_row(
                 safe(each["carrier"]), each.get("arrived_at", ""), each.get("recorded_at", ""), *counts, safe(by)
             )
-        out.print(shown)
+        terminal.print(shown)
 
-    context.emit(told, show)
+    context.emit(results, show)
 
 
 @command("released", group=carriers, short_help="List the consignments that an arrival released.")
@@ -148,37 +148,37 @@ def released(context: Context, master: str, carrier: str, ident: str) -> None:
         async with context.client("officer", ident) as client:
             return await client_carriers.released(client, master, carrier)
 
-    told = run(work())
+    results = run(work())
 
-    def show(out: "Console") -> None:
+    def show(terminal: "Console") -> None:
         from libs.cli.views.text import STATES, coloured, safe, short, table
 
         shown = table("MRN", "house document", "state now", "released")
-        for each in told:
+        for each in results:
             shown.add_row(
                 each["mrn"],
                 safe(each.get("house_document_number", "")),
                 coloured(short(each.get("state", ""), "STATE_"), STATES),
                 each.get("released_at", ""),
             )
-        out.print(shown)
+        terminal.print(shown)
 
-    context.emit(told, show)
+    context.emit(results, show)
 
 
 @command("reverse", group=carriers, short_help="Reverse arrivals that were recorded by mistake.")
 @click.argument("masters", metavar="MASTER...", nargs=-1, required=True)
-@click.option("--carrier", default="", help="Who recorded them; only with --as officer.")
+@click.option("--carrier", default="", help="The carrier that recorded them; only with --as officer.")
 @click.option(
     "--as",
     "caller",
     default="carrier",
     metavar="ROLE[/ID]",
     show_default=True,
-    help="Who calls: the carrier, or an officer.",
+    help="The caller: the carrier, or an officer.",
 )
 def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: str) -> None:
-    """Reverse the arrivals of MASTERs: the goods have not arrived. Refused once an arrival has released a consignment."""
+    """Reverse the arrivals of MASTERs: the goods have not arrived. Refused if an arrival has released a consignment."""
     from libs.client.clearance import carriers as client_carriers
 
     role, _, ident = caller.partition("/")
@@ -191,26 +191,26 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
         async with context.client(role, ident) as client:
             return await client_carriers.reverse(client, masters, carrier)
 
-    told = run(work())
+    results = run(work())
 
-    def show(out: "Console") -> None:
+    def show(terminal: "Console") -> None:
         from libs.cli.views.text import safe, table
 
         shown = table("master document", "", "consignments", right=(2,))
-        for each in told:
+        for each in results:
             done = "" if "error" in each else f"{int(each.get('consignments', 0)):,}"
             shown.add_row(safe(each["master_document_number"]), _outcome(each, "reversed"), done)
-        out.print(shown)
+        terminal.print(shown)
 
-    context.emit(told, show)
-    _exit(told)
+    context.emit(results, show)
+    _exit(results)
 
 
-def _bindings(out: "Console", told: list[dict[str, Any]]) -> None:
+def _bindings(terminal: "Console", results: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import safe, short, table, words
 
     shown = table("carrier", "by", "value", "from", "to", "")
-    for each in told:
+    for each in results:
         shown.add_row(
             safe(each.get("carrier", "")),
             words(short(each.get("kind", ""), "BINDING_KIND_")),
@@ -219,7 +219,7 @@ def _bindings(out: "Console", told: list[dict[str, Any]]) -> None:
             _text_of(each.get("to_day", 0), "without end"),
             _outcome(each, ""),
         )
-    out.print(shown)
+    terminal.print(shown)
 
 
 def _outcome(each: dict[str, Any], done: str) -> str:
@@ -233,8 +233,8 @@ def _outcome(each: dict[str, Any], done: str) -> str:
     return f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(hint)}[/]"
 
 
-def _exit(told: list[dict[str, Any]]) -> None:
-    if any(each.get("error") for each in told):
+def _exit(results: list[dict[str, Any]]) -> None:
+    if any(each.get("error") for each in results):
         raise click.exceptions.Exit(REFUSED)
 
 

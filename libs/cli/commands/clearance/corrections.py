@@ -1,15 +1,15 @@
-"""`luxor return` and `luxor adjust`: goods that went back, and what an officer corrects."""
+"""`luxor return` and `luxor adjust`: returned or destroyed goods, and corrections by officers."""
 
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from libs.cli.commands.clearance.officer import tell
+from libs.cli.commands.clearance.officer import show_results
 from libs.cli.common import Context, acting, caller_of, command, run
 
 
-@command("return", short_help="Tell that released goods went back or were destroyed.")
+@command("return", short_help="Report that released goods were returned or destroyed.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option(
     "--reason",
@@ -21,7 +21,7 @@ from libs.cli.common import Context, acting, caller_of, command, run
     "--document",
     default="",
     metavar="NUMBER",
-    help="Transport document under which they go back; only what is destroyed has none.",
+    help="Transport document of the return; not needed for destroyed goods.",
 )
 @click.option(
     "--item",
@@ -29,13 +29,14 @@ from libs.cli.common import Context, acting, caller_of, command, run
     type=click.IntRange(1),
     multiple=True,
     metavar="N",
-    help="Number of an item that went back, in place of all that is left; may be given several times.",
+    help="Number of a returned item (default: all remaining items); may be repeated.",
 )
 @click.option(
     "--seen",
+    "seen_version",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="Only if MRN is still at the version that you looked at (luxor show tells it).",
+    help="Do it only if VERSION is still the current version of MRN (luxor show prints it).",
 )
 @click.option(
     "--as",
@@ -43,7 +44,7 @@ from libs.cli.common import Context, acting, caller_of, command, run
     default="officer",
     metavar="ROLE, ROLE/ID or ID",
     show_default=True,
-    help="Who calls: a filer of what it filed, a carrier of what it brought, or an officer.",
+    help="The caller: the filer, the carrier, or an officer.",
 )
 def return_(
     context: Context,
@@ -51,26 +52,26 @@ def return_(
     reason: str,
     document: str,
     items: tuple[int, ...],
-    seen: int | None,
+    seen_version: int | None,
     caller: str,
 ) -> None:
-    """Record that released goods went back, or were destroyed under supervision. Once nothing is left, that is the consignment's end."""
+    """Record that released goods were returned, or destroyed under supervision. When no item remains, the consignment is final."""
     from libs.client.clearance.corrections import record_returns, returned
     from libs.client.problem import Fault
 
     role, ident = caller_of(caller, ("officer", "filer", "carrier"))
-    if seen is not None and len(mrns) > 1:
+    if seen_version is not None and len(mrns) > 1:
         raise click.UsageError("--seen is the version of one consignment: name one MRN")
     try:
-        told = [returned(each, reason=reason, document=document, items=items, seen=seen) for each in mrns]
-    except Fault as fault:
-        raise click.UsageError(f"{fault.sentence} {fault.hint}") from None
+        requests = [returned(each, reason=reason, document=document, items=items, seen=seen_version) for each in mrns]
+    except Fault as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     async def work() -> list[dict[str, Any]]:
         async with context.client(role, ident) as client:
-            return await record_returns(client, told)
+            return await record_returns(client, requests)
 
-    tell(context, run(work()))
+    show_results(context, run(work()))
 
 
 def _of_items(name: str, example: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -79,7 +80,7 @@ def _of_items(name: str, example: str, text: str) -> Callable[[Callable[..., Any
     )
 
 
-@command("adjust", short_help="Correct value or goods, as an officer, and have them assessed again.")
+@command("adjust", short_help="Correct value or goods, as an officer; they are assessed again.")
 @click.argument("mrn", metavar="MRN")
 @_of_items("price", '"1=25.00 EUR"', "Price")
 @_of_items("code", "1=610910", "Commodity code")
@@ -89,12 +90,13 @@ def _of_items(name: str, example: str, text: str) -> Callable[[Callable[..., Any
 @_of_items("mass", "1=0.25", "Net mass in kilograms")
 @click.option("--freight", default="", metavar="AMOUNT", help='Freight of the consignment, such as "7.00 EUR".')
 @click.option("--insurance", default="", metavar="AMOUNT", help="Insurance of the consignment, written as freight.")
-@click.option("--note", default="", help="What is noted beside it; filers do not see it.")
+@click.option("--note", default="", help="A note; filers do not see it.")
 @click.option(
     "--seen",
+    "seen_version",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="Only if MRN is still at the version that you looked at (luxor show tells it).",
+    help="Do it only if VERSION is still the current version of MRN (luxor show prints it).",
 )
 @acting("officer")
 def adjust(
@@ -103,26 +105,26 @@ def adjust(
     freight: str,
     insurance: str,
     note: str,
-    seen: int | None,
+    seen_version: int | None,
     ident: str,
     **items: tuple[str, ...],
 ) -> None:
-    """Correct value or goods, before release or after it: charges are replaced by what revenue computes then. It releases nothing."""
+    """Correct value or goods, before or after release. Revenue computes the charges again. It releases nothing."""
     from libs.client.clearance.corrections import adjust as correct
     from libs.client.clearance.corrections import adjustment
     from libs.client.problem import Fault
 
     if not (any(items.values()) or freight or insurance):
         raise click.UsageError(
-            "tell what is corrected: --price, --code, --origin, --quantity, --unit, --mass, --freight, --insurance"
+            "give a correction: --price, --code, --origin, --quantity, --unit, --mass, --freight, --insurance"
         )
     try:
-        told = adjustment(mrn, items=items, freight=freight, insurance=insurance, note=note, seen=seen)
-    except Fault as fault:
-        raise click.UsageError(f"{fault.sentence} {fault.hint}") from None
+        request = adjustment(mrn, items=items, freight=freight, insurance=insurance, note=note, seen=seen_version)
+    except Fault as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await correct(client, [told])
+            return await correct(client, [request])
 
-    tell(context, run(work()))
+    show_results(context, run(work()))

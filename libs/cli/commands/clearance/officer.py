@@ -1,4 +1,4 @@
-"""`luxor hold`, `luxor release` and `luxor inspect`: what officers do."""
+"""`luxor hold`, `luxor release` and `luxor inspect`: the commands of officers."""
 
 from typing import Any
 
@@ -8,28 +8,34 @@ from libs.cli.common import REFUSED, Context, acting, command, run
 
 
 def _act(
-    context: Context, verb: str, mrns: tuple[str, ...], reason: str, note: str, ident: str, seen: int | None = None
+    context: Context,
+    verb: str,
+    mrns: tuple[str, ...],
+    reason: str,
+    note: str,
+    ident: str,
+    seen_version: int | None = None,
 ) -> None:
     from libs.client.clearance.officers import act
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await act(client, verb, mrns, reason=reason, note=note, seen=seen)
+            return await act(client, verb, mrns, reason=reason, note=note, seen=seen_version)
 
-    tell(context, run(work()))
+    show_results(context, run(work()))
 
 
-def tell(context: Context, told: list[dict[str, Any]]) -> None:
-    """Tell what became of each consignment that was acted on; refusals end with exit code 1."""
+def show_results(context: Context, results: list[dict[str, Any]]) -> None:
+    """Print the result of each consignment; refusals end with exit code 1."""
 
-    def show(out: Any) -> None:
+    def show(terminal: Any) -> None:
         from libs.cli.views.text import STATES, coloured, safe, short, table
         from libs.server.catalogue import command_hint
 
         shown = table("MRN", "state now", "version", "", right=(2,))
-        for each in told:
+        for each in results:
             error = each.get("error")
-            why = (
+            refusal = (
                 f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n"
                 f"[dim]→ {safe(command_hint(error['reason'], error.get('hint', '')))}[/]"
                 if error
@@ -39,63 +45,66 @@ def tell(context: Context, told: list[dict[str, Any]]) -> None:
                 each.get("mrn", ""),
                 coloured(short(each.get("state", ""), "STATE_"), STATES),
                 str(each.get("version", "–")),
-                why,
+                refusal,
             )
-        out.print(shown)
+        terminal.print(shown)
 
-    context.emit(told, show)
-    if any(each.get("error") for each in told):
+    context.emit(results, show)
+    if any(each.get("error") for each in results):
         raise click.exceptions.Exit(REFUSED)
 
 
 @command("hold", short_help="Hold goods, as an officer.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option("--reason", default="OFFICER_DECISION", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
-@click.option("--note", default="", help="What is noted beside it; filers do not see it.")
+@click.option("--note", default="", help="A note; filers do not see it.")
 @acting("officer")
 def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident: str) -> None:
-    """Hold goods, also ones that were released."""
+    """Hold goods, also released ones."""
     _act(context, "hold", mrns, reason, note, ident)
 
 
 @command("release", short_help="Lift holds, as an officer.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option("--reason", default="CHECKED_AND_IN_ORDER", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
-@click.option("--note", default="", help="What is noted beside it; filers do not see it.")
+@click.option("--note", default="", help="A note; filers do not see it.")
 @click.option(
     "--seen",
+    "seen_version",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="Release MRN only if it is still at the version that you looked at (luxor show tells it); needed where a hit on a list or an alarm holds.",
+    help="Release MRN only if VERSION is still its current version (luxor show prints it); required if a screening match or an alarm holds it.",
 )
 @acting("officer")
-def release(context: Context, mrns: tuple[str, ...], reason: str, note: str, seen: int | None, ident: str) -> None:
+def release(
+    context: Context, mrns: tuple[str, ...], reason: str, note: str, seen_version: int | None, ident: str
+) -> None:
     """Lift holds: goods that have arrived are released, others will be on arrival."""
-    if seen is not None and len(mrns) > 1:
+    if seen_version is not None and len(mrns) > 1:
         raise click.UsageError("--seen is the version of one consignment: name one MRN")
-    _act(context, "release", mrns, reason, note, ident, seen)
+    _act(context, "release", mrns, reason, note, ident, seen_version)
 
 
-@command("inspect", short_help="Record what an inspection found, as an officer.")
+@command("inspect", short_help="Record the result of an inspection, as an officer.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option(
     "--method", default="physical", show_default=True, metavar="METHOD", help="documents, scan, physical or laboratory."
 )
-@click.option("--result", type=click.Choice(("conform", "violation")), help="What was found of the whole consignment.")
+@click.option("--result", type=click.Choice(("conform", "violation")), help="Result for the whole consignment.")
 @click.option(
     "--violation",
     default="",
     metavar="VIOLATION",
-    help="What was wrong with the whole: value, description, origin, quantity, prohibited, papers, counterfeit, unsafe, parties, other.",
+    help="Violation of the whole consignment: value, description, origin, quantity, prohibited, papers, counterfeit, unsafe, parties, other.",
 )
 @click.option(
     "--item",
     "items",
     multiple=True,
     metavar="N=VALUE",
-    help="What was found of item N, in place of --result: conform, or what was wrong, such as 2=counterfeit; may be given several times.",
+    help="Result for item N, instead of --result: conform, or a violation, such as 2=counterfeit; may be repeated.",
 )
-@click.option("--note", default="", help="What is noted beside it; filers do not see it.")
+@click.option("--note", default="", help="A note; filers do not see it.")
 @acting("officer")
 def inspect(
     context: Context,
@@ -107,25 +116,25 @@ def inspect(
     note: str,
     ident: str,
 ) -> None:
-    """Record what an inspection of goods found that are held, or that were released (an audit). It releases and holds nothing."""
+    """Record the result of an inspection of held goods, or of released goods (an audit). It releases and holds nothing."""
     from libs.client.clearance.officers import VIOLATIONS, inspection_of
     from libs.client.clearance.officers import inspect as record
     from libs.client.problem import Fault
 
     if not result and not items:
-        raise click.UsageError("tell --result, or --item for each item that was inspected")
+        raise click.UsageError("give --result, or --item for each inspected item")
     if result == "violation" and not violation and not items:
-        raise click.UsageError(f"tell by --violation what was wrong: {', '.join(VIOLATIONS)}")
+        raise click.UsageError(f"give the --violation: {', '.join(VIOLATIONS)}")
     try:
-        told = [
+        inspections = [
             inspection_of(each, method=method, result=result or "", violation=violation, items=items, note=note)
             for each in mrns
         ]
-    except Fault as fault:
-        raise click.UsageError(f"{fault.sentence} {fault.hint}") from None
+    except Fault as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await record(client, told)
+            return await record(client, inspections)
 
-    tell(context, run(work()))
+    show_results(context, run(work()))

@@ -1,4 +1,4 @@
-"""`luxor arrive`: goods have arrived."""
+"""`luxor arrive`: reports the arrival of goods."""
 
 import time
 from pathlib import Path
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@command("arrive", short_help="Announce that the goods under master documents have arrived.")
+@command("arrive", short_help="Report that the goods under master documents have arrived.")
 @click.argument("masters", metavar="[MASTER]...", nargs=-1)
 @click.option(
     "--manifest",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Announce all master documents of this file.",
+    help="Report all master documents of this file.",
 )
 @click.option("--conveyance", default="", help="Flight, voyage or trip, such as LX0188.")
 @click.option("--place", default="", help="UN/LOCODE of the place of arrival, such as DEFRA.")
-@click.option("--at", help="When, such as 2026-07-01T08:30:00Z (default: now).")
+@click.option("--at", help="Time of arrival, such as 2026-07-01T08:30:00Z (default: now).")
 @acting("carrier")
 def arrive(
     context: Context,
@@ -32,7 +32,7 @@ def arrive(
     at: str | None,
     ident: str,
 ) -> None:
-    """Announce arrivals by the numbers of master transport documents. What waits for them is released."""
+    """Report arrivals by the numbers of master transport documents. Decided consignments that wait for them are released."""
     from libs.client.filing import arrivals
     from libs.client.plain import plain
 
@@ -42,20 +42,20 @@ def arrive(
 
     async def work() -> list[dict[str, Any]]:
         if manifest is not None:
-            wanted = arrivals.of_manifest(manifest, at=moment)
+            requests = arrivals.of_manifest(manifest, at=moment)
         else:
-            wanted = (arrivals.arrival(each, at=moment, conveyance=conveyance, place=place) for each in masters)
-        told: list[dict[str, Any]] = []
+            requests = (arrivals.arrival(each, at=moment, conveyance=conveyance, place=place) for each in masters)
+        outcomes: list[dict[str, Any]] = []
         async with context.client("carrier", ident) as client:
-            for batch in arrivals.in_calls(wanted):
+            for batch in arrivals.in_calls(requests):
                 answer = await client.record_arrivals(batch)
                 for each, result in zip(batch, answer.results, strict=True):
-                    told.append({"master_document_number": each.master_document_number} | plain(result))
-        return told
+                    outcomes.append({"master_document_number": each.master_document_number} | plain(result))
+        return outcomes
 
-    told = run(work())
-    context.emit(told, lambda out: _show(out, told))
-    if any(each.get("errors") for each in told):
+    outcomes = run(work())
+    context.emit(outcomes, lambda terminal: _show(terminal, outcomes))
+    if any(each.get("errors") for each in outcomes):
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -70,19 +70,19 @@ def _moment(at: str | None) -> int:
         raise click.BadParameter(str(error), param_hint="--at") from None
 
 
-def _show(out: "Console", told: list[dict[str, Any]]) -> None:
+def _show(terminal: "Console", outcomes: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import safe, short, table, words
     from libs.server.catalogue import command_hint
 
     shown = table("master document", "outcome", "consignments", "released", "held", "waiting", right=(2, 3, 4, 5))
-    for each in told:
+    for each in outcomes:
         shown.add_row(
             safe(each["master_document_number"]), words(short(each.get("outcome", ""), "ARRIVAL_OUTCOME_")),
             f"{each.get('consignments', 0):,}", f"{each.get('released', 0):,}", f"{each.get('held', 0):,}",
             f"{each.get('waiting', 0):,}",
         )  # fmt: skip
-    out.print(shown)
-    for error in (error for each in told for error in each.get("errors", ())):
+    terminal.print(shown)
+    for error in (error for each in outcomes for error in each.get("errors", ())):
         hint = command_hint(error["reason"], error.get("hint", ""))
-        out.print(f"[red]{error['reason']}[/] {safe(error.get('message', ''))}", soft_wrap=True)
-        out.print(f"[dim]→ {safe(hint)}[/]", soft_wrap=True)
+        terminal.print(f"[red]{error['reason']}[/] {safe(error.get('message', ''))}", soft_wrap=True)
+        terminal.print(f"[dim]→ {safe(hint)}[/]", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`luxor file`: a whole file of consignments."""
+"""`luxor file`: files the consignments of a file."""
 
 import sys
 from pathlib import Path
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from libs.client.filing.submission import Summary
     from libs.client.problem import Problem
 
-SHOWN_PROBLEMS = 8
+REFUSALS_SHOWN = 8
 
 
 @command("file", short_help="File consignments from a CSV or JSON Lines file.")
 @click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--format", "kind", type=click.Choice(["csv", "jsonl"]), help="What kind of file it is (default: by its name)."
+    "--format", "kind", type=click.Choice(["csv", "jsonl"]), help="Format of the file (default: by its name)."
 )
 @click.option(
     "--report",
@@ -30,12 +30,17 @@ SHOWN_PROBLEMS = 8
     help="File for refused rows (default: PATH.refused.csv).",
 )
 @click.option(
-    "--batch", "batch_rows", type=click.IntRange(1, 1000), default=500, show_default=True, help="Consignments a call."
+    "--batch",
+    "batch_rows",
+    type=click.IntRange(1, 1000),
+    default=500,
+    show_default=True,
+    help="Consignments in a call.",
 )
 @click.option("--in-flight", type=click.IntRange(1, 16), default=4, show_default=True, help="Calls at once.")
 @click.option("--check", is_flag=True, help="Only read the file and report its errors; file nothing.")
-@click.option("--template", is_flag=True, help="Print a file to begin with, in the --format asked for (default: csv).")
-@click.option("--columns", "list_columns", is_flag=True, help="List all columns that a CSV may have.")
+@click.option("--template", is_flag=True, help="Print a template, in the given --format (default: csv).")
+@click.option("--columns", "list_columns", is_flag=True, help="List all columns of a CSV.")
 @acting("filer")
 def file(
     context: Context,
@@ -51,8 +56,8 @@ def file(
 ) -> None:
     """File every consignment of PATH; each refusal is reported with its line, element, reason and hint.
 
-    The file is read as it is filed, so it may have any size. Filing the same file again gives the same answers and
-    files nothing twice.
+    The file is read while it is filed, so it may have any size. If you file it again, you get the same answers and
+    nothing is filed twice.
     """
     from libs.client.filing import files
 
@@ -65,16 +70,16 @@ def file(
     if path is None:
         raise click.UsageError("Name the file, or ask for --template.")
     with path.open("rb") as opened:
-        summary, problems, report = _file(
+        summary, refusals, report = _file(
             context, opened, path, files.kind_of(path, kind or ""), report_path, batch_rows, in_flight, check, ident
         )
-    told = {
+    totals = {
         "file": str(path), "consignments": summary.consignments, "accepted": summary.accepted,
         "refused": summary.refused, "warnings": summary.warnings, "reasons": dict(summary.reasons.most_common()),
         "warning_reasons": dict(summary.warning_reasons.most_common()),
         "report": str(report) if summary.refused else None,
     }  # fmt: skip
-    context.emit(told, lambda out: _show(out, summary, problems, report, check))
+    context.emit(totals, lambda terminal: _show(terminal, summary, refusals, report, check))
     if summary.refused:
         raise click.exceptions.Exit(REFUSED)
 
@@ -106,9 +111,9 @@ def _file(
     bar = Progress(*columns, console=console(errors=True), transient=True)
     task = bar.add_task("file", total=size, accepted=0, refused=0)
 
-    def problem(each: "Problem") -> None:
+    def report_refusal(each: "Problem") -> None:
         report.add(each)
-        if len(shown) < SHOWN_PROBLEMS:
+        if len(shown) < REFUSALS_SHOWN:
             shown.append(each)
 
     def progress(summary: "Summary") -> None:
@@ -126,7 +131,7 @@ def _file(
                 else:
                     summary.refused += 1
                     summary.reasons[each.reason] += 1
-                    problem(each)
+                    report_refusal(each)
                 if summary.consignments % 500 == 0:
                     progress(summary)
             return summary
@@ -136,7 +141,7 @@ def _file(
                 source,
                 batch_rows=batch_rows,
                 in_flight=in_flight,
-                report=problem,
+                report=report_refusal,
                 progress=progress,
                 summary=summary,
             )
@@ -153,7 +158,7 @@ def _file(
 
 
 def _stopped(error: "LuxorError | KeyboardInterrupt", summary: "Summary") -> "LuxorError":
-    """Say how far filing came, beside what stopped it."""
+    """Return the error that stopped the filing, with the counts up to then."""
     from libs.client.errors import LuxorError
 
     facts = {name: f"{getattr(summary, name):,}" for name in ("accepted", "refused", "unanswered")}
@@ -164,7 +169,7 @@ def _stopped(error: "LuxorError | KeyboardInterrupt", summary: "Summary") -> "Lu
     return stopped
 
 
-def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report: Path, check: bool) -> None:
+def _show(terminal: "Console", summary: "Summary", refusals: "list[Problem]", report: Path, check: bool) -> None:
     from libs.cli.views.text import safe, table
     from libs.server.catalogue import command_hint
 
@@ -172,20 +177,20 @@ def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report:
     colour = "red" if summary.refused else "dim"
     good = f"[green]{summary.accepted:,} {verb}[/]"
     noun = "consignment" if summary.consignments == 1 else "consignments"
-    out.print(f"{summary.consignments:,} {noun}: {good}, [{colour}]{summary.refused:,} refused[/]")
+    terminal.print(f"{summary.consignments:,} {noun}: {good}, [{colour}]{summary.refused:,} refused[/]")
     if summary.warnings:
         notes = ", ".join(f"{name} {count:,}" for name, count in summary.warning_reasons.most_common(5))
-        out.print(f"[dim]Notes on quality: {notes}[/]")
+        terminal.print(f"[dim]Notes on quality: {notes}[/]")
     if not summary.refused:
         return
     reasons = table("reason", "consignments", right=(1,))
     for name, count in summary.reasons.most_common(10):
         reasons.add_row(name, f"{count:,}")
-    out.print(reasons)
-    for each in problems:
+    terminal.print(reasons)
+    for each in refusals:
         where = f"[bold]line {each.line}[/]  {safe(each.reference)}  [cyan]{safe(each.element)}[/]"
-        out.print(f"{where}  {safe(each.sentence)}\n      [dim]→ {safe(command_hint(each.reason, each.hint))}[/]")
-    out.print(f"\nEvery refused row, with what to do: [bold]{safe(report)}[/]", soft_wrap=True)
+        terminal.print(f"{where}  {safe(each.sentence)}\n      [dim]→ {safe(command_hint(each.reason, each.hint))}[/]")
+    terminal.print(f"\nAll refused rows, with remedies: [bold]{safe(report)}[/]", soft_wrap=True)
 
 
 def _list_columns(context: Context) -> None:
@@ -193,20 +198,20 @@ def _list_columns(context: Context) -> None:
     from libs.client.filing.columns import columns
     from libs.client.filing.files import REQUIRED
 
-    told: list[dict[str, Any]] = [
+    rows: list[dict[str, Any]] = [
         {"name": each.name, "element": each.path, "meaning": each.meaning, "required": each.name in REQUIRED}
         for each in columns().values()
     ]
 
-    def show(out: "Console") -> None:
-        shown = table("column", "what is written in it", "element")
-        for each in told:
+    def show(terminal: "Console") -> None:
+        shown = table("column", "content", "element")
+        for each in rows:
             shown.add_row(
                 f"[bold]{each['name']} *[/]" if each["required"] else each["name"],
                 each["meaning"],
                 f"[dim]{each['element']}[/]",
             )
-        out.print(shown)
-        out.print("* required")
+        terminal.print(shown)
+        terminal.print("* required")
 
-    context.emit(told, show)
+    context.emit(rows, show)

@@ -1,4 +1,4 @@
-"""`luxor goods`: may this be sent there, and with what papers?"""
+"""`luxor goods`: shows whether goods may be sent, and with which documents."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 LINES_MAX: Final = 1_000
 _MODES: Final = ("sea", "rail", "road", "air", "post")
 _SAYS: Final = {
-    "FREE": "[green]no goods control[/] names such goods; rules, lists and prices are looked at when they are filed",
-    "LIFTED": "[green]may be sent[/] with the papers given",
-    "NOT_COVERED": "[yellow]not known[/]: no controls of the destination are loaded",
-    "PAPERS": "[bold yellow]papers are missing[/]",
+    "FREE": "[green]no goods control[/] names such goods; rules, lists and prices are checked when they are filed",
+    "LIFTED": "[green]may be sent[/] with the given documents",
+    "NOT_COVERED": "[yellow]unknown[/]: no controls of the destination are loaded",
+    "PAPERS": "[bold yellow]documents are missing[/]",
     "PROHIBITED": "[bold red]may not be sent[/]",
 }
 
 
-@command("goods", short_help="Tell whether goods may be sent, and with what papers.")
+@command("goods", short_help="Show whether goods may be sent, and with which documents.")
 @click.option(
     "--to", "destination", required=True, metavar="COUNTRY", help="Country that the goods are bound for, such as DE."
 )
@@ -31,21 +31,19 @@ _SAYS: Final = {
     multiple=True,
     required=True,
     metavar="CODE[:TEXT]",
-    help='Commodity code and what the goods are, such as 620630:"Blouse of cotton"; :TEXT without a code. May be given several times.',
+    help='Commodity code and description, such as 620630:"Blouse of cotton"; :TEXT without a code. May be repeated.',
 )
 @click.option("--origin", default="", metavar="COUNTRY", help="Country of origin of the goods (default: --from).")
-@click.option("--mode", type=click.Choice(_MODES), help="How they travel (default: any way).")
+@click.option("--mode", type=click.Choice(_MODES), help="Mode of transport (default: any).")
 @click.option("--un-number", default="", help="United Nations number of dangerous goods, four digits.")
 @click.option(
     "--paper",
     "papers",
     multiple=True,
     metavar="TYPE",
-    help="Type of a document that goes with the goods, such as C640.",
+    help="Type of a document for the goods, such as C640.",
 )
-@click.option(
-    "--on", "day", metavar="DAY", help="Day of acceptance whose controls count, such as 2026-06-30 (default: today)."
-)
+@click.option("--on", "day", metavar="DAY", help="Day of acceptance, such as 2026-06-30 (default: today).")
 @acting("filer")
 def goods(
     context: Context,
@@ -59,9 +57,9 @@ def goods(
     day: str | None,
     ident: str,
 ) -> None:
-    """Show whether goods may be sent there, what they need and on which law that rests. Nothing is stored.
+    """Show whether goods may be sent, which documents they need, and the law. Nothing is stored.
 
-    Exits with 1 where goods are prohibited, lack papers or cannot be judged.
+    Exits with 1 if goods are prohibited, lack documents or cannot be checked.
     """
     from libs.cli.commands.filing.quote import as_of_day
     from libs.client.risk.goods import check
@@ -91,45 +89,45 @@ def goods(
         async with context.client("filer", ident) as client:
             return await check(client, lines, as_of=as_of)
 
-    told = run(work())
-    context.emit(told, lambda out: _show(out, items, told))
-    verdicts = {_verdict(each) for each in told["answers"]}
+    answer = run(work())
+    context.emit(answer, lambda terminal: _show(terminal, items, answer))
+    verdicts = {_verdict(each) for each in answer["answers"]}
     if verdicts & {"", "PAPERS", "PROHIBITED"}:
         raise click.exceptions.Exit(REFUSED)
 
 
 def _verdict(answer: dict[str, Any]) -> str:
-    """The verdict without its prefix; "" for a line that was not judged."""
+    """Return the verdict without its prefix; "" for a line that could not be checked."""
     return str(answer.get("verdict", "")).removeprefix("GOODS_VERDICT_")
 
 
-def _show(out: "Console", items: tuple[str, ...], told: dict[str, Any]) -> None:
+def _show(terminal: "Console", items: tuple[str, ...], answer: dict[str, Any]) -> None:
     from libs.cli.views.text import safe
     from libs.server.catalogue import command_hint
 
-    for item, answer in zip(items, told["answers"], strict=True):
-        verdict = _verdict(answer)
-        out.print(f"\n[bold]{safe(item)}[/]")
+    for item, line_answer in zip(items, answer["answers"], strict=True):
+        verdict = _verdict(line_answer)
+        terminal.print(f"\n[bold]{safe(item)}[/]")
         if not verdict:
-            reason = answer.get("reason", "")
-            out.print(
-                f"  [bold red]{reason}[/] at {safe(answer.get('path', ''))}  {safe(command_hint(reason, answer.get('hint', '')))}"
+            reason = line_answer.get("reason", "")
+            terminal.print(
+                f"  [bold red]{reason}[/] at {safe(line_answer.get('path', ''))}  {safe(command_hint(reason, line_answer.get('hint', '')))}"
             )
             continue
-        out.print(f"  {_SAYS[verdict]}")
-        for control in answer.get("controls", ()):
+        terminal.print(f"  {_SAYS[verdict]}")
+        for control in line_answer.get("controls", ()):
             where = "leaving" if control.get("on_export") else "entering"
-            lifted = "  [green]lifted by the papers given[/]" if control.get("lifted") else ""
-            out.print(
+            lifted = "  [green]lifted by the given documents[/]" if control.get("lifted") else ""
+            terminal.print(
                 f"  {safe(control['id'])} ({where} {safe(control['jurisdiction'])}): {safe(control['sentence'])}{lifted}"
             )
             missing = control.get("missing", ())
             if missing:
-                how = "one of these" if control.get("any_paper_lifts") and len(missing) > 1 else "needed"
+                need = "one of these" if control.get("any_paper_lifts") and len(missing) > 1 else "needed"
                 for paper in missing:
-                    out.print(f"    {how}: {safe(paper['name'])} [dim](document type {safe(paper['type'])})[/]")
+                    terminal.print(f"    {need}: {safe(paper['name'])} [dim](document type {safe(paper['type'])})[/]")
             for law in control.get("laws", ()):
                 article = f", {safe(law['article'])}" if law.get("article") else ""
-                doubt = "" if law.get("verified") else "  [yellow]not verified[/]"
-                out.print(f"    [dim]{safe(law['law'])}{article}[/]{doubt}")
-    out.print(f"\n[dim]{safe(told.get('controls', ''))}[/]")
+                unverified = "" if law.get("verified") else "  [yellow]not verified[/]"
+                terminal.print(f"    [dim]{safe(law['law'])}{article}[/]{unverified}")
+    terminal.print(f"\n[dim]{safe(answer.get('controls', ''))}[/]")

@@ -1,4 +1,4 @@
-"""`luxor notices`: what customs tells a filer or carrier."""
+"""`luxor notices`: the notices of a filer or carrier."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import click
 from libs.cli.common import Context, caller_of, command, run
 
 _KIND_WIDTH = len("amendment refused")
-"""Of the longest kind of notice, so that what follows stands in one column."""
+"""Width of the column of kinds: the longest kind of notice."""
 
 
 @command("notices", short_help="Read a filer's or carrier's notices.")
@@ -17,18 +17,18 @@ _KIND_WIDTH = len("amendment refused")
     default="filer",
     metavar="ROLE, ROLE/ID or ID",
     show_default=True,
-    help="Whose notices: a filer's or a carrier's.",
+    help="The filer or carrier whose notices are read.",
 )
 @click.option(
     "--after",
     default="",
     metavar="CURSOR",
-    help="Go on after a cursor that was given before (default: from the first).",
+    help="Continue after a cursor of an earlier call (default: from the first notice).",
 )
-@click.option("--follow", is_flag=True, help="Wait for more until ^C.")
-@click.option("--limit", type=click.IntRange(1), help="Notices at most.")
+@click.option("--follow", is_flag=True, help="Wait for further notices until ^C.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number of notices.")
 def notices(context: Context, caller: str, after: str, follow: bool, limit: int | None) -> None:
-    """Print notices as they come, oldest first; they can be read again from any cursor. With --json, a line each."""
+    """Print notices, oldest first; they can be read again from any cursor. --json prints a line for each."""
     role, ident = caller_of(caller, ("filer", "carrier"))
     cursor, count = after, 0
 
@@ -40,8 +40,8 @@ def notices(context: Context, caller: str, after: str, follow: bool, limit: int 
             async for following, page in client.notices(after, follow=follow):
                 cursor = following
                 for each in page:
-                    told = plain(each)
-                    context.emit_line(told, _text(told))
+                    notice = plain(each)
+                    context.emit_line(notice, _text(notice))
                     count += 1
                     if limit is not None and count >= limit:
                         return
@@ -53,7 +53,7 @@ def notices(context: Context, caller: str, after: str, follow: bool, limit: int 
             context.emit_line({"next": cursor, "notices": count}, "")
         else:
             click.echo(
-                f"{count:,} notices. Go on with --after {cursor}" if cursor else "There are no notices.", err=True
+                f"{count:,} notices. Continue with --after {cursor}" if cursor else "There are no notices.", err=True
             )
 
 

@@ -1,4 +1,4 @@
-"""`luxor quote`: landed cost before anything is filed."""
+"""`luxor quote`: computes the landed cost of goods before they are filed."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CONSIGNMENTS_MAX: Final = 1_000
-"""So many consignments are quoted at once."""
+"""Largest number of consignments in a quote."""
 
 
-@command("quote", short_help="Tell what goods would cost landed.")
+@command("quote", short_help="Compute the landed cost of goods.")
 @click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "destination", metavar="COUNTRY", help="Country that the goods are bound for, such as DE.")
 @click.option("--from", "dispatch", default="", metavar="COUNTRY", help="Country that they are sent from.")
@@ -25,24 +25,24 @@ CONSIGNMENTS_MAX: Final = 1_000
     "items",
     multiple=True,
     metavar="CODE:PRICE[:TEXT]",
-    help="Commodity code and price of the line, such as 620630:31.98; may be given several times.",
+    help="Commodity code and price of the line, such as 620630:31.98; may be repeated.",
 )
 @click.option("--currency", default="EUR", show_default=True, help="Currency of all amounts.")
-@click.option("--freight", default="", help="Freight that the prices do not hold.")
-@click.option("--insurance", default="", help="Insurance that the prices do not hold.")
+@click.option("--freight", default="", help="Freight that the prices do not include.")
+@click.option("--insurance", default="", help="Insurance that the prices do not include.")
 @click.option("--origin", default="", metavar="COUNTRY", help="Country of origin of the goods (default: --from).")
 @click.option("--scheme", default="", help="Tax scheme of the seller, such as IOSS, GST_LVG, UK_SUPPLY_VAT.")
 @click.option("--scheme-number", default="", help="Number in that scheme.")
 @click.option("--nature", default="SALE", show_default=True, help="SALE, GIFT, RETURN, SAMPLE …")
 @click.option(
-    "--consignor", default="", help="Kind of person that sends: NATURAL or LEGAL; reliefs of gifts ask for it."
+    "--consignor", default="", help="Person type of the consignor: NATURAL or LEGAL; reliefs for gifts need it."
 )
-@click.option("--consignee", default="", help="Kind of person that receives: NATURAL or LEGAL.")
+@click.option("--consignee", default="", help="Person type of the consignee: NATURAL or LEGAL.")
 @click.option("--region", default="", help="Region of the recipient's address, such as ON in Canada or SP in Brazil.")
-@click.option("--service", default="", help="Service that brings the goods: POST, EXPRESS or CARGO.")
+@click.option("--service", default="", help="Transport service: POST, EXPRESS or CARGO.")
 @click.option("--mass", default="", metavar="KG", help="Gross mass of the consignment in kilograms, such as 0.64.")
 @click.option(
-    "--on", "day", metavar="DAY", help="Day of acceptance whose law counts, such as 2026-06-30 (default: today)."
+    "--on", "day", metavar="DAY", help="Day of acceptance, such as 2026-06-30; its law applies (default: today)."
 )
 @acting("filer")
 def quote(
@@ -66,7 +66,7 @@ def quote(
     day: str | None,
     ident: str,
 ) -> None:
-    """Show duty, tax, who collects and what remains to be paid, each line explained. Nothing is stored.
+    """Show duty, tax, their collectors and the amount due on import, with an explanation of each line. Nothing is stored.
 
     Give the goods with --to and --item, or a PATH as for `luxor file` (its first 1,000 consignments).
     """
@@ -82,7 +82,7 @@ def quote(
         if not destination or not items:
             raise click.UsageError("Give --to and --item, or a file.")
         if scheme_number and not scheme:
-            raise click.UsageError("--scheme-number needs --scheme: whose number it is, such as IOSS.")
+            raise click.UsageError("--scheme-number needs --scheme, such as IOSS.")
         cells = {
             "destination_country": destination.upper(), "dispatch_country": dispatch.upper(), "nature": nature,
             "freight_currency": currency if freight else "", "freight": freight,
@@ -93,11 +93,11 @@ def quote(
         }  # fmt: skip
         try:
             goods = [_item(each, currency, (origin or dispatch).upper()) for each in items]
-            found = [consignment(cells, goods, labels=_OPTIONS)]
-        except Fault as fault:
-            fail(fault.reason, fault.sentence, fault.hint, path=fault.element, as_json=context.as_json)
+            consignments = [consignment(cells, goods, labels=_OPTIONS)]
+        except Fault as error:
+            fail(error.reason, error.sentence, error.hint, path=error.element, as_json=context.as_json)
     else:
-        found = []
+        consignments = []
         with path.open("rb") as file:
             for each in read(file, kind_of(path)):
                 if not isinstance(each, Read):
@@ -108,22 +108,23 @@ def quote(
                         path=f"line {each.line} {each.element}",
                         as_json=context.as_json,
                     )
-                if len(found) == CONSIGNMENTS_MAX:
-                    click.echo(
-                        f"The first {CONSIGNMENTS_MAX:,} consignments of the file are quoted, and no more.", err=True
-                    )
+                if len(consignments) == CONSIGNMENTS_MAX:
+                    click.echo(f"Only the first {CONSIGNMENTS_MAX:,} consignments of the file are quoted.", err=True)
                     break
-                found.append(each.message)
+                consignments.append(each.message)
 
     async def work() -> dict[str, Any]:
         async with context.client("filer", ident) as client:
-            return await ask(client, found, as_of=as_of)
+            return await ask(client, consignments, as_of=as_of)
 
-    told = run(work())
+    answer = run(work())
     context.emit(
-        told, lambda out: _show(out, told, [(each.local_reference, each.destination_country) for each in found])
+        answer,
+        lambda terminal: _show(
+            terminal, answer, [(each.local_reference, each.destination_country) for each in consignments]
+        ),
     )
-    if any(each.get("reason") for each in told.get("quotes", ())):
+    if any(each.get("reason") for each in answer.get("quotes", ())):
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -135,7 +136,7 @@ _OPTIONS: Final = {
     "transport_service": "--service", "gross_mass_kg": "--mass",
     "item_price_currency": "--currency", "item_description": "--item", "item_origin_country": "--origin",
 }  # fmt: skip
-"""The option that tells what a column of a file does."""
+"""The option that corresponds to a column of a file."""
 _OF_THE_FILE = (
     "destination", "dispatch", "items", "currency", "freight", "insurance", "origin", "scheme", "scheme_number", "nature",
     "consignor", "consignee", "region", "service", "mass",
@@ -143,18 +144,18 @@ _OF_THE_FILE = (
 
 
 def _only_with_a_file() -> None:
-    """Refuse what describes goods beside a file, which describes them itself."""
+    """Refuse options that describe goods if a file is given, which describes them itself."""
     context = click.get_current_context()
-    given = [
+    conflicting = [
         parameter.opts[0]
         for parameter in context.command.params
         if parameter.name in _OF_THE_FILE
         and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
     ]
-    if given:
+    if conflicting:
         raise click.UsageError(
-            f"The file says itself what its goods are, so {', '.join(given)} cannot go with it; "
-            "change the file, or leave the file out and give --to and --item."
+            f"The file describes the goods, so {', '.join(conflicting)} cannot be used with it; "
+            "change the file, or give --to and --item without a file."
         )
 
 
@@ -170,7 +171,7 @@ def _item(text: str, currency: str, origin: str) -> dict[str, str]:
 
 
 def as_of_day(day: str | None) -> int:
-    """The instant whose law counts: noon of a day that is given, else now; microseconds since 1970."""
+    """Return the instant of which the law applies: noon of the given day, otherwise now; microseconds since 1970."""
     from libs.customs.time import micros_of, parse_day, start_of
 
     if day is None:
@@ -182,8 +183,8 @@ def as_of_day(day: str | None) -> int:
         raise click.BadParameter(str(error), param_hint="--on") from None
 
 
-def _how(line: dict[str, Any]) -> str:
-    """Return a charge in its sentence, then the rate as the law writes it and the scheme."""
+def _calculation(line: dict[str, Any]) -> str:
+    """Return the sentence of a charge, then its rate as written in the law, and its scheme."""
     from libs.cli.views.text import safe, short
 
     parts = [f"rate {safe(line['rate'])}"] if line.get("rate") else []
@@ -192,77 +193,77 @@ def _how(line: dict[str, Any]) -> str:
     return safe(line.get("sentence", "")) + facts
 
 
-def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]) -> None:
-    """Show quotes; `asked` tells local reference and destination of each consignment, in the same order."""
+def _show(terminal: "Console", answer: dict[str, Any], consignments: Sequence[tuple[str, str]]) -> None:
+    """Show quotes; `consignments` has local reference and destination of each consignment, in the same order."""
     from libs.cli.views.law_review import answer_text
     from libs.cli.views.text import paragraph, safe
 
-    laws = {each["id"]: each for each in told.get("references", ())}
-    quotes = list(zip(told.get("quotes", ()), asked, strict=True))
+    laws = {each["id"]: each for each in answer.get("references", ())}
+    quotes = list(zip(answer.get("quotes", ()), consignments, strict=True))
     used: dict[str, None] = {}
     for number, (each, (reference, destination)) in enumerate(quotes, start=1):
         if len(quotes) > 1:
             name = safe(" ".join(part for part in (reference, f"to {destination}" if destination else "") if part))
-            out.print(f"\n[bold]Consignment {number}[/]  {name}", soft_wrap=True)
+            terminal.print(f"\n[bold]Consignment {number}[/]  {name}", soft_wrap=True)
         if each.get("reason"):
-            _show_refused(out, each, destination)
+            _show_refused(terminal, each, destination)
             continue
         used |= dict.fromkeys(line.get("reference", "") for line in each.get("lines", ()))
         used |= dict.fromkeys(each.get("references", ()))
-        _show_one(out, each)
+        _show_one(terminal, each)
     cited = [name for name in used if name in laws]
     if cited and len(quotes) > 1:
-        out.print("\nReferences:")
+        terminal.print("\nReferences:")
     for name in cited:
         law = laws[name]
-        paragraph(out, f"[dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]", 2)
+        paragraph(terminal, f"[dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]", 2)
     if len(quotes) > 1:
-        _show_summary(out, quotes)
-    if review := answer_text(told.get("review", {})):
-        paragraph(out, f"[bold]law:[/] {safe(review)}", 2)
+        _show_summary(terminal, quotes)
+    if review := answer_text(answer.get("review", {})):
+        paragraph(terminal, f"[bold]law:[/] {safe(review)}", 2)
 
 
-def _show_refused(out: "Console", each: dict[str, Any], destination: str) -> None:
-    """Tell why there is no quote, and for a country without law which law there is."""
+def _show_refused(terminal: "Console", each: dict[str, Any], destination: str) -> None:
+    """Show why there is no quote, and for NO_RULEBOOK the destination."""
     from libs.cli.views.text import safe
     from libs.server.catalogue import command_hint
 
     sentences = " ".join(each.get("explanation", ()))
     bound = f" Destination: {destination}." if destination and each["reason"] == "NO_RULEBOOK" else ""
-    out.print(f"[bold red]{each['reason']}[/]  {safe(sentences + bound)}", soft_wrap=True)
+    terminal.print(f"[bold red]{each['reason']}[/]  {safe(sentences + bound)}", soft_wrap=True)
     if each.get("hint"):
-        out.print(f"  → {safe(command_hint(each['reason'], each['hint']))}", soft_wrap=True)
+        terminal.print(f"  → {safe(command_hint(each['reason'], each['hint']))}", soft_wrap=True)
 
 
-def _show_one(out: "Console", each: dict[str, Any]) -> None:
+def _show_one(terminal: "Console", each: dict[str, Any]) -> None:
     from libs.cli.views.law_review import at_least, not_covered_text
     from libs.cli.views.text import money, paragraph, safe, short, table, words
 
     least = at_least(each)
     currency = each.get("currency", "")
-    shown = table("charge", "how", "amount", "collected by", right=(2,))
+    shown = table("charge", "calculation", "amount", "collected by", right=(2,))
     shown.add_row("price", "goods, transport and insurance", money(each.get("price", 0), currency), "")
     for line in each.get("lines", ()):
         shown.add_row(
-            words(short(line.get("kind", ""), "CHARGE_KIND_")), _how(line),
+            words(short(line.get("kind", ""), "CHARGE_KIND_")), _calculation(line),
             money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
         )  # fmt: skip
     shown.add_section()
     shown.add_row("[bold]landed cost[/]", "", f"[bold]{least}{money(each.get('landed_cost', 0), currency)}[/]", "")
     shown.add_row("", "collected at the sale", money(each.get("collected_by_vendor", 0), currency), "")
     shown.add_row("", "to be paid on import", least + money(each.get("due_on_import", 0), currency), "")
-    out.print(shown)
+    terminal.print(shown)
     if least:
-        paragraph(out, f"[yellow]at least:[/] {safe(not_covered_text(each))}", 2)
+        paragraph(terminal, f"[yellow]at least:[/] {safe(not_covered_text(each))}", 2)
     for sentence in each.get("explanation", ()):
-        paragraph(out, safe(sentence), 2)
+        paragraph(terminal, safe(sentence), 2)
     for sentence in _assumed(each):
-        paragraph(out, f"[yellow]assumed:[/] {safe(sentence)}", 2)
-    out.print(f"  [dim]law {safe(each.get('rulebook_version', ''))}[/]")
+        paragraph(terminal, f"[yellow]assumed:[/] {safe(sentence)}", 2)
+    terminal.print(f"  [dim]law {safe(each.get('rulebook_version', ''))}[/]")
 
 
 def _assumed(each: dict[str, Any]) -> list[str]:
-    """Return the assumptions of a quote without what is not covered, which stands with its totals."""
+    """Return the assumptions of a quote, except for charges that are not covered, which are shown with the totals."""
     uncovered = each.get("not_covered", ())
     return [
         sentence
@@ -271,7 +272,7 @@ def _assumed(each: dict[str, Any]) -> list[str]:
     ]
 
 
-def _show_summary(out: "Console", quotes: Sequence[tuple[dict[str, Any], tuple[str, str]]]) -> None:
+def _show_summary(terminal: "Console", quotes: Sequence[tuple[dict[str, Any], tuple[str, str]]]) -> None:
     from libs.cli.views.law_review import at_least
     from libs.cli.views.text import money, print_whole, safe, table
 
@@ -286,8 +287,8 @@ def _show_summary(out: "Console", quotes: Sequence[tuple[dict[str, Any], tuple[s
         amounts = [money(each.get(name, 0), each.get("currency", "")) for name in names]
         shown.add_row(*head, *amounts[:3], *(at_least(each) + amount for amount in amounts[3:]))
     if shown.rows:
-        print_whole(out, shown)
+        print_whole(terminal, shown)
     if refused:
-        out.print("Not quoted:")
+        terminal.print("Not quoted:")
     for line in refused:
-        out.print(f"  {line}", soft_wrap=True)
+        terminal.print(f"  {line}", soft_wrap=True)

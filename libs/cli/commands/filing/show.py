@@ -1,4 +1,4 @@
-"""`luxor show`: everything that is known about consignments."""
+"""`luxor show`: shows consignments."""
 
 from typing import Any
 
@@ -7,27 +7,27 @@ import click
 from libs.cli.common import IDS, REFUSED, Context, caller_of, command, run
 
 
-@command("show", short_help="Tell all that is known about consignments, and why.")
+@command("show", short_help="Show consignments: state, reasons, charges and law.")
 @click.argument("references", metavar="REF...", nargs=-1, required=True)
-@click.option("--filer", default=IDS["filer"], show_default=True, help="Whose local reference REF is.")
+@click.option("--filer", default=IDS["filer"], show_default=True, help="The filer of a local reference REF.")
 @click.option(
     "--as",
     "caller",
     default="officer",
     metavar="ROLE, ROLE/ID or ID",
     show_default=True,
-    help="Look as officer, analyst, filer or carrier; each is told what is its own.",
+    help="The caller: officer, analyst, filer or carrier; filers and carriers see only their own consignments.",
 )
 @click.option(
     "--limit",
     type=click.IntRange(1, 1000),
     default=20,
     show_default=True,
-    help="Consignments at most for a house or master document.",
+    help="Maximum of consignments for a house or master document.",
 )
-@click.option("--history", is_flag=True, help="Tell the former states as well.")
+@click.option("--history", is_flag=True, help="Show earlier states too.")
 def show(context: Context, references: tuple[str, ...], filer: str, caller: str, limit: int, history: bool) -> None:
-    """Show all that is known under each REF: an MRN, a local reference, a house or a master document."""
+    """Show the consignments of each REF: an MRN, a local reference, a house or a master document."""
     from rich.console import Console
 
     from libs.cli.views.consignment import render, render_many
@@ -44,14 +44,14 @@ def show(context: Context, references: tuple[str, ...], filer: str, caller: str,
 
     found = run(work())
 
-    def draw(out: Console) -> None:
+    def draw(terminal: Console) -> None:
         for consignments in found.values():
             if len(consignments) > 3:
-                out.print(render_many(consignments))
-                out.print(f"[dim]luxor show MRN tells all about one; at most {limit} are listed here.[/]")
+                terminal.print(render_many(consignments))
+                terminal.print(f"[dim]luxor show MRN shows a consignment in full; at most {limit} are listed here.[/]")
                 continue
             for each in consignments:
-                out.print(render(each))
+                terminal.print(render(each))
 
     if any(found.values()):
         context.emit([each for consignments in found.values() for each in consignments], draw)

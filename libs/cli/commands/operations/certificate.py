@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group("certificate", short_help="Issue certificates from the local certificate authority.")
 def certificate() -> None:
-    """Certificates say who calls: spiffe://luxor/<role>/<id>. Other programs need the three files that `issue` names."""
+    """A certificate identifies the caller: spiffe://luxor/<role>/<id>. Other programs need the three files that `issue` prints."""
 
 
 @command("issue", group=certificate)
@@ -24,13 +24,13 @@ def certificate() -> None:
     "role", type=click.Choice(["filer", "carrier", "officer", "analyst", "agency", "gateway", "operator", "treasury"])
 )
 @click.argument("ident", metavar="ID")
-@click.option("--renew", is_flag=True, help="Issue anew even where a good one is there.")
+@click.option("--renew", is_flag=True, help="Issue a new one even if a valid one exists.")
 @click.option("--tar", "as_tar", is_flag=True, help="Write the three files to standard output, as a tar archive.")
 def issue(context: Context, role: str, ident: str, renew: bool, as_tar: bool) -> None:
     """Issue a certificate for a party, and print its path.
 
-    With --tar the certificate leaves a container for the party that it is of: unpack the archive into a directory and
-    name that as LUXOR_TLS_DIR.
+    Use --tar to get the certificate out of a container: unpack the archive into a directory and set LUXOR_TLS_DIR to
+    that directory.
     """
     from libs.server.transport.tls import LocalCA
 
@@ -39,20 +39,20 @@ def issue(context: Context, role: str, ident: str, renew: bool, as_tar: bool) ->
     if as_tar:
         _archive(party, f"{role}/{ident}")
         return
-    told = {
+    files = {
         "identity": f"spiffe://{os.environ.get('LUXOR_DEPLOYMENT') or 'luxor'}/{role}/{ident}",
         "certificate": str(party.directory / "tls.crt"),
         "key": str(party.directory / "tls.key"),
         "roots": str(party.roots),
     }
-    text = "\n".join(f"{name:<12} {value}" for name, value in told.items())
-    context.emit(told, lambda out: out.print(text, soft_wrap=True))
+    text = "\n".join(f"{name:<12} {value}" for name, value in files.items())
+    context.emit(files, lambda terminal: terminal.print(text, soft_wrap=True))
 
 
 def _archive(party: "Party", name: str) -> None:
-    """Write a party's TLS directory to standard output; whoever unpacks it owns the files."""
+    """Write a party's TLS directory to standard output; the files belong to the account that unpacks them."""
     if sys.stdout.isatty():
-        raise click.UsageError("An archive is nothing for a terminal: pipe it into `tar -x -C DIRECTORY`.")
+        raise click.UsageError("Standard output is a terminal: pipe the archive into `tar -x -C DIRECTORY`.")
 
     def closed(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 CONSUMERS: Final = ("risk", "revenue", "clearance", "statistics")
 
 
-@click.group("dead-letters", short_help="Look at events that could not be applied, and replay them.")
+@click.group("dead-letters", short_help="List events that could not be applied, and replay them.")
 def dead_letters() -> None:
-    """A consumer sets an event aside that it cannot apply; later events of the same consignment wait behind it."""
+    """An event that a consumer cannot apply becomes a dead letter; later events of the same consignment wait behind it."""
 
 
 @command("list", group=dead_letters)
@@ -24,36 +24,40 @@ def dead_letters() -> None:
 @click.option("--key", default="", help="Only of this consignment, by MRN.")
 @click.option("--reason", default="", help="Only for this reason.")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Letters at most, of each service."
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=100,
+    show_default=True,
+    help="Maximum of dead letters of each service.",
 )
 @acting("operator")
 def list_letters(context: Context, services: tuple[str, ...], key: str, reason: str, limit: int, ident: str) -> None:
-    """List what was set aside, in the order in which it would be replayed."""
+    """List the dead letters, in the order in which they would be replayed."""
 
     async def work() -> dict[str, Any]:
         from libs.client.plain import plain
 
-        found = {}
+        services_letters = {}
         async with context.client("operator", ident) as client:
             for service in services or CONSUMERS:
                 answer = await client.dead_letters(service, key=key, reason=reason, page_size=limit)
-                found[service] = {"total": answer.total, "letters": [plain(each) for each in answer.letters]}
-        return found
+                services_letters[service] = {"total": answer.total, "letters": [plain(each) for each in answer.letters]}
+        return services_letters
 
-    found = run(work())
-    context.emit(found, lambda out: _show(out, found))
+    services_letters = run(work())
+    context.emit(services_letters, lambda terminal: _show(terminal, services_letters))
 
 
 @command("replay", group=dead_letters)
 @click.argument("service", type=click.Choice(CONSUMERS))
-@click.option("--id", "ids", type=int, multiple=True, help="This letter, with those of the same consignment.")
-@click.option("--key", "keys", multiple=True, help="All letters of this consignment, by MRN.")
-@click.option("--all", "everything", is_flag=True, help="All letters.")
+@click.option("--id", "ids", type=int, multiple=True, help="This dead letter, with those of the same consignment.")
+@click.option("--key", "keys", multiple=True, help="All dead letters of this consignment, by MRN.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
 @acting("operator")
 def replay(
     context: Context, service: str, ids: tuple[int, ...], keys: tuple[str, ...], everything: bool, ident: str
 ) -> None:
-    """Have a service apply letters again, in their order, each exactly once."""
+    """Have a service apply dead letters again, in their order, each exactly once."""
     if sum(map(bool, (ids, keys, everything))) != 1:
         raise click.UsageError("Give --id, --key or --all.")
 
@@ -62,35 +66,36 @@ def replay(
             answer = await client.replay_dead_letters(service, ids=ids, keys=keys, everything=everything)
             return {"letters": answer.letters, "keys": answer.keys}
 
-    told = run(work())
+    result = run(work())
     context.emit(
-        told,
-        lambda out: out.print(
-            f"{told['letters']:,} letters of {told['keys']:,} consignments are applied again; `luxor dead-letters list` tells which stayed."
+        result,
+        lambda terminal: terminal.print(
+            f"{result['letters']:,} letters of {result['keys']:,} consignments are applied again; "
+            "`luxor dead-letters list` shows those that failed again."
         ),
     )
 
 
-def _show(out: "Console", found: dict[str, Any]) -> None:
+def _show(terminal: "Console", services_letters: dict[str, Any]) -> None:
     from libs.cli.views.text import safe, table, when
     from libs.customs.time import instant_text
 
-    if not any(each["total"] for each in found.values()):
-        out.print("[green]Nothing was set aside.[/]")
+    if not any(each["total"] for each in services_letters.values()):
+        terminal.print("[green]There are no dead letters.[/]")
         return
-    shown = table("service", "id", "consignment", "reason", "tries", "set aside", right=(1, 4))
-    for service, each in found.items():
+    shown = table("service", "id", "consignment", "reason", "attempts", "since", right=(1, 4))
+    for service, each in services_letters.items():
         for letter in each["letters"]:
-            told = f"[bold]{letter.get('reason', '')}[/]\n{safe(letter.get('message', ''))}"
+            reason = f"[bold]{letter.get('reason', '')}[/]\n{safe(letter.get('message', ''))}"
             waits = " [cyan]replaying[/]" if letter.get("replaying") else ""
             shown.add_row(
                 service,
                 str(letter["id"]),
                 safe(letter.get("key", "")),
-                told + waits,
+                reason + waits,
                 str(letter.get("tries", 0)),
                 when(instant_text(letter.get("set_aside_at_micros", 0))),
             )
-    out.print(shown)
-    totals = ", ".join(f"{each['total']:,} of {service}" for service, each in found.items())
-    out.print(f"In all: {totals}. Replay with [bold]luxor dead-letters replay SERVICE --all[/]")
+    terminal.print(shown)
+    totals = ", ".join(f"{each['total']:,} of {service}" for service, each in services_letters.items())
+    terminal.print(f"In all: {totals}. Replay with [bold]luxor dead-letters replay SERVICE --all[/]")

@@ -1,4 +1,4 @@
-"""`luxor stats`: what crossed the border."""
+"""`luxor stats` and `luxor recount`: figures of goods, revenue, times and inspections."""
 
 import asyncio
 from typing import Any, Final
@@ -13,23 +13,23 @@ DIMENSIONS: Final = (
 )  # fmt: skip
 
 DAYS_MAX: Final = 3_660
-"""Days that one query of statistics may have."""
+"""Largest number of days in one query of statistics."""
 
 
-@command("stats", short_help="Count what crossed the border, what it brought in, and how long it took.")
+@command("stats", short_help="Show goods, revenue, times and inspections.")
 @click.option(
     "--by",
     "group_by",
     type=click.Choice(DIMENSIONS),
     multiple=True,
-    help="Break down by this; may be given several times.",
+    help="Dimension to group by; may be repeated.",
 )
 @click.option(
     "--where",
     "filters",
     multiple=True,
     metavar="DIMENSION=VALUE[,VALUE]",
-    help="Only these, such as destination=DE,FR.",
+    help="Only these values, such as destination=DE,FR.",
 )
 @click.option(
     "--from", "from_text", metavar="DAY", help="First day of acceptance, such as 2026-07-01 (default: a week ago)."
@@ -44,7 +44,7 @@ def stats(
     to_text: str | None,
     ident: str,
 ) -> None:
-    """Four tables: goods, revenue, the times to decision and release, and what inspections found. Days are those of acceptance, UTC."""
+    """Show four tables: goods, revenue, times to decision and release, and results of inspections. Days are those of acceptance, UTC."""
     from libs.cli.views.statistics import render_counts, render_inspections, render_revenue, render_times
     from libs.client.plain import plain
 
@@ -62,34 +62,34 @@ def stats(
         async with context.client("analyst", ident) as client:
             return plain(await client.statistics(first, last, group_by=group_by, filters=wanted))
 
-    told = run(work())
+    answer = run(work())
 
-    def show(out: Any) -> None:
-        if told.get("incomplete"):
-            out.print(
+    def show(terminal: Any) -> None:
+        if answer.get("incomplete"):
+            terminal.print(
                 "[yellow]These figures are incomplete: statistics is still counting clearance's consignments from the beginning.[/]"
             )
-        if not told.get("counts") and not told.get("inspections"):
-            out.print("Nothing was counted in this period.")
+        if not answer.get("counts") and not answer.get("inspections"):
+            terminal.print("Nothing was counted in this period.")
             return
-        out.print(render_counts(group_by, told.get("counts", [])))
-        out.print(render_revenue(group_by, told.get("revenue", [])))
-        out.print(render_times(group_by, told.get("times", [])))
-        if told.get("inspections"):
-            out.print(render_inspections(group_by, told["inspections"]))
+        terminal.print(render_counts(group_by, answer.get("counts", [])))
+        terminal.print(render_revenue(group_by, answer.get("revenue", [])))
+        terminal.print(render_times(group_by, answer.get("times", [])))
+        if answer.get("inspections"):
+            terminal.print(render_inspections(group_by, answer["inspections"]))
 
-    context.emit(told, show)
+    context.emit(answer, show)
 
 
-@command("recount", short_help="Count everything again that clearance still knows, as an operator.")
+@command("recount", short_help="Count all consignments again that clearance still stores, as an operator.")
 @click.option(
-    "--wait/--no-wait", default=True, help="Wait until everything is counted, and compare with the figures before."
+    "--wait/--no-wait", default=True, help="Wait until everything is counted, and compare with the earlier figures."
 )
 @acting("operator")
 def recount(context: Context, wait: bool, ident: str) -> None:
-    """Clear the figures of all days that clearance still knows in full, and count them from clearance's consignments.
+    """Delete the figures of all days that clearance still stores completely, and count them again from clearance's consignments.
 
-    Figures of earlier days stay. Meanwhile `luxor stats` says that its figures are incomplete. It may be interrupted: counting goes on.
+    Figures of earlier days stay. Meanwhile `luxor stats` reports that its figures are incomplete. You may interrupt it: counting continues.
     """
     import time
 
@@ -100,36 +100,36 @@ def recount(context: Context, wait: bool, ident: str) -> None:
         async with context.client("operator", ident) as client:
             before = await client.statistics(first, last)
             cleared = await client.recount_statistics()
-            found: dict[str, Any] = {
+            result: dict[str, Any] = {
                 "days": cleared.days, "from_day": cleared.from_day, "to_day": cleared.to_day, "consignments_before": _counted(before),
             }  # fmt: skip
             with console(errors=True).status("Counting …") as status:
                 while wait and cleared.days:
                     now = await client.statistics(first, last)
-                    found["consignments"] = _counted(now)
+                    result["consignments"] = _counted(now)
                     if not now.incomplete:
                         break
-                    status.update(f"Counting … {found['consignments']:,} consignments")
+                    status.update(f"Counting … {result['consignments']:,} consignments")
                     await asyncio.sleep(0.5)
-            return found
+            return result
 
     begun = time.monotonic()
-    found = run(work())
+    result = run(work())
 
-    def show(out: Any) -> None:
-        if not found["days"]:
-            out.print("Clearance knows no consignment, so nothing was cleared.")
+    def show(terminal: Any) -> None:
+        if not result["days"]:
+            terminal.print("Clearance has no consignments, so nothing is counted again.")
         elif not wait:
-            out.print(
-                f"{found['days']:,} days are being counted again. `luxor stats` says when the figures are complete."
+            terminal.print(
+                f"{result['days']:,} days are being counted again. `luxor stats` shows when the figures are complete."
             )
         else:
-            out.print(
-                f"{found['days']:,} days were counted again in {time.monotonic() - begun:,.0f} s: {found['consignments']:,} consignments, "
-                f"{found['consignments_before']:,} before."
+            terminal.print(
+                f"{result['days']:,} days were counted again in {time.monotonic() - begun:,.0f} s: {result['consignments']:,} consignments, "
+                f"{result['consignments_before']:,} before."
             )
 
-    context.emit(found, show)
+    context.emit(result, show)
 
 
 def _counted(answer: Any) -> int:

@@ -1,4 +1,4 @@
-"""`luxor up`, `down`, `status`: the local system as a whole."""
+"""`luxor up`, `down`, `status`: start, stop and check the local system."""
 
 import contextlib
 import datetime as dt
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 STOP_SECONDS: Final = 120.0
 START_SECONDS: Final = 120.0
-WRONG_SETTING: Final = 2
-"""Exit code of a service whose settings are wrong."""
+INVALID_SETTING: Final = 2
+"""Exit code of a service with an invalid setting."""
 _METRICS_SECONDS: Final = 2.0
 _LOG_BYTES: Final = 64 * 1024
 _WARNINGS: Final = {
-    "luxor_risk_sample_list": "Risk screens parties against a sample list of INVENTED names: no really listed party is stopped. Name your own lists "
-    "by LUXOR_RISK_LISTS and withdraw the sample (docs/operating/install.md).",
+    "luxor_risk_sample_list": "Risk screens parties against a sample list of INVENTED names: no party that is really listed is stopped. Name "
+    "your own lists in LUXOR_RISK_LISTS and withdraw the sample (docs/operating/install.md).",
 }
-"""States to warn of, by the metric that is 1 while they last."""
+"""Warnings by the metric that is 1 while their cause lasts."""
 
 
-def _ports(wanted: str) -> dict[str, Ports]:
+def _ports(choice: str) -> dict[str, Ports]:
     from libs.client.errors import LuxorError
     from libs.server.config.server_config import PORTS
 
-    if wanted == "free":
+    if choice == "free":
         return free_ports(SERVICES)
     chosen = {}
     for service, number in PORTS.items():
@@ -54,23 +54,25 @@ def _ports(wanted: str) -> dict[str, Ports]:
     return chosen
 
 
-@command("up", short_help="Start the whole system and leave it serving.")
-@click.option("--foreground", is_flag=True, help="Stay, and stop everything at ^C.")
+@command("up", short_help="Start the whole system and leave it running.")
+@click.option("--foreground", is_flag=True, help="Do not return; stop everything at ^C.")
 @click.option(
     "--ports",
     type=click.Choice(["default", "free"]),
     default="default",
-    help="7401 to 7405 and their kin, or free ones.",
+    help="7401 to 7405 with their health and metrics ports, or free ones.",
 )
-@click.option("--wait", "seconds", type=float, default=START_SECONDS, help="Seconds until all have to be ready.")
+@click.option("--wait", "seconds", type=float, default=START_SECONDS, help="Seconds within which all must be ready.")
 def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
-    """Start PostgreSQL and the five services, wait until all are ready, and leave them serving.
+    """Start PostgreSQL and the five services, wait until all are ready, and leave them running.
 
-    What dies is started again, after a pause that grows. A second `up` starts nothing.
+    A process that dies is started again, after a growing pause. A second `up` starts nothing.
     """
-    found = running_state(context.data_dir)
-    if found is not None:
-        context.emit(_told(found) | {"already_running": True}, lambda out: _show_running(out, found, already=True))
+    running = running_state(context.data_dir)
+    if running is not None:
+        context.emit(
+            _plain(running) | {"already_running": True}, lambda terminal: _show_running(terminal, running, already=True)
+        )
         return
     chosen = _ports(ports)
     context.data_dir.mkdir(parents=True, exist_ok=True)
@@ -86,13 +88,13 @@ def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
         raise
     state = running_state(context.data_dir)
     assert state is not None, "its processes were ready a moment ago"
-    told = _told(state) | {"warnings": _warnings(state)}
+    system = _plain(state) | {"warnings": _warnings(state)}
 
-    def show(out: "Console") -> None:
-        _show_running(out, state, already=False)
-        _show_warnings(out, told["warnings"])
+    def show(terminal: "Console") -> None:
+        _show_running(terminal, state, already=False)
+        _show_warnings(terminal, system["warnings"])
 
-    context.emit(told, show)
+    context.emit(system, show)
     if foreground:
         _stay(process)
 
@@ -103,10 +105,10 @@ def _spawn(data_dir: Path, ports: dict[str, Ports], log: Path, *, detached: bool
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     environ = os.environ | {"LUXOR_DATA_DIR": str(data_dir), "PYTHONPATH": path}
     shown = json.dumps({name: asdict(each) for name, each in ports.items()})
-    with log.open("ab") as out:
+    with log.open("ab") as terminal:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "libs.cli.local.supervisor", shown],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, env=environ, start_new_session=True,
             cwd="/" if detached else None,
         )  # fmt: skip
 
@@ -129,23 +131,27 @@ def _await_ready(context: Context, ports: dict[str, Ports], process: "subprocess
         try:
             wait_ready(health, seconds, progress=progress, alive=alive)
         except Unready as error:
-            whys = [why for name in error.missing if (why := _why(context.data_dir / "logs" / f"{name}.log", since))]
-            missing = "; ".join([", ".join(error.missing), *whys])
+            errors = [
+                text
+                for name in error.missing
+                if (text := _start_error(context.data_dir / "logs" / f"{name}.log", since))
+            ]
+            missing = "; ".join([", ".join(error.missing), *errors])
             raise LuxorError.of("NOT_STARTED", missing=missing, logs=context.data_dir / "logs") from None
 
 
 def _refuses_settings(data_dir: Path) -> bool:
-    """Tell whether a service ended twice with the exit code of a wrong setting: starting it again changes nothing."""
+    """Return whether a service ended twice with the exit code of an invalid setting, so that restarting it is useless."""
     state = running_state(data_dir)
     return state is not None and any(
-        each.get("last_exit") == WRONG_SETTING and each.get("restarts", 0) + (each.get("pid") is None) >= 2
+        each.get("last_exit") == INVALID_SETTING and each.get("restarts", 0) + (each.get("pid") is None) >= 2
         for name, each in state.processes.items()
         if name in SERVICES
     )
 
 
-def _why(log: Path, since: str) -> str:
-    """Return why a service last said that it did not start, not before `since`; empty where it did not say."""
+def _start_error(log: Path, since: str) -> str:
+    """Return the reason of the last failed start in a service's log, not before `since`; empty if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _LOG_BYTES))
@@ -154,9 +160,9 @@ def _why(log: Path, since: str) -> str:
         return ""
     for line in reversed(lines):
         with contextlib.suppress(ValueError, AttributeError):
-            told = json.loads(line)
-            if told.get("reason") == "NOT_STARTED" and told.get("time", "") >= since[:19]:
-                return str(told.get("why", ""))
+            event = json.loads(line)
+            if event.get("reason") == "NOT_STARTED" and event.get("time", "") >= since[:19]:
+                return str(event.get("why", ""))
     return ""
 
 
@@ -174,11 +180,11 @@ def _stay(process: "subprocess.Popen[bytes]") -> None:
 
 @command("down", short_help="Stop what `up` started.")
 def down(context: Context) -> None:
-    """Stop the services and PostgreSQL in order; harmless where nothing runs."""
+    """Stop the services and PostgreSQL in order; no error if nothing runs."""
     state = read_state(context.data_dir)
     if not is_locked(context.data_dir):
         _stop_leftovers(context.data_dir)
-        context.emit({"stopped": False}, lambda out: out.print(f"Nothing runs on {context.data_dir}."))
+        context.emit({"stopped": False}, lambda terminal: terminal.print(f"Nothing runs on {context.data_dir}."))
         return
     if state is not None:
         with contextlib.suppress(ProcessLookupError):
@@ -189,20 +195,20 @@ def down(context: Context) -> None:
             if time.monotonic() > deadline:
                 raise click.ClickException(f"It does not stop; look at the logs in {context.data_dir / 'logs'}.")
             time.sleep(0.05)
-    context.emit({"stopped": True}, lambda out: out.print("Stopped."))
+    context.emit({"stopped": True}, lambda terminal: terminal.print("Stopped."))
 
 
 def _stop_leftovers(data_dir: Path) -> None:
-    """Stop a PostgreSQL whose supervisor and keeper were killed together."""
+    """Stop a PostgreSQL that continues because its supervisor and its parent process were killed together."""
     if (data_dir / "postgres").exists():
         from libs.store.embedded.server import EmbeddedPostgres
 
         EmbeddedPostgres(data_dir).stop()
 
 
-@command("status", short_help="Tell which processes run and whether they are ready.")
+@command("status", short_help="Show which processes run and whether they are ready.")
 def status(context: Context) -> None:
-    """Show the processes, whether they are ready, their ports, and how far consumers are behind."""
+    """Show the processes, whether they are ready, their ports, and the lag of consumers."""
     from libs.cli.local.readiness import are_ready
 
     state = running_state(context.data_dir)
@@ -211,19 +217,19 @@ def status(context: Context) -> None:
 
         raise LuxorError.of("NOT_RUNNING", data_dir=context.data_dir)
     ready = are_ready({name: f"127.0.0.1:{each.health}" for name, each in state.ports.items()})
-    told = _told(state)
-    for process in told["processes"]:
+    system = _plain(state)
+    for process in system["processes"]:
         name = process["name"]
         process["ready"] = ready.get(name, process["pid"] is not None)
         if name in state.ports:
             process |= _metrics(state.ports[name].metrics)
-    told["warnings"] = [each for process in told["processes"] for each in process.get("warnings", ())]
-    context.emit(told, lambda out: _show_status(out, told))
+    system["warnings"] = [each for process in system["processes"] for each in process.get("warnings", ())]
+    context.emit(system, lambda terminal: _show_status(terminal, system))
     if not all(ready.values()):
         raise click.exceptions.Exit(UNREACHABLE)
 
 
-def _told(state: State) -> dict[str, Any]:
+def _plain(state: State) -> dict[str, Any]:
     processes: list[dict[str, Any]] = []
     for name, each in state.processes.items():
         ports = state.ports.get(name)
@@ -235,60 +241,60 @@ def _told(state: State) -> dict[str, Any]:
 
 
 def _metrics(port: int) -> dict[str, Any]:
-    """Read from a service's metrics its lag, its memory and what it warns of; nothing where it does not answer."""
+    """Return lag, memory and warnings from a service's metrics; nothing if it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_METRICS_SECONDS) as answer:
             lines = answer.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return {}
-    found: dict[str, float | None] = {"luxor_feed_lag_seconds": None, "process_resident_memory_bytes": None}
+    values: dict[str, float | None] = {"luxor_feed_lag_seconds": None, "process_resident_memory_bytes": None}
     warnings = []
     for line in lines:
         name = line.partition("{")[0].partition(" ")[0]
         if name in _WARNINGS and float(line.rpartition(" ")[2]):
             warnings.append(_WARNINGS[name])
-        if name in found:
+        if name in values:
             value = float(line.rpartition(" ")[2])
-            before = found[name]
-            found[name] = value if before is None else max(before, value) if "lag" in name else before + value
+            before = values[name]
+            values[name] = value if before is None else max(before, value) if "lag" in name else before + value
     return {
-        "lag_seconds": found["luxor_feed_lag_seconds"],
-        "memory_bytes": found["process_resident_memory_bytes"],
+        "lag_seconds": values["luxor_feed_lag_seconds"],
+        "memory_bytes": values["process_resident_memory_bytes"],
         "warnings": warnings,
     }
 
 
 def _warnings(state: State) -> list[str]:
-    """What the services warn of while they serve."""
+    """Return the warnings of all services."""
     return [each for ports in state.ports.values() for each in _metrics(ports.metrics).get("warnings", ())]
 
 
-def _show_warnings(out: "Console", warnings: list[str]) -> None:
+def _show_warnings(terminal: "Console", warnings: list[str]) -> None:
     for each in warnings:
-        out.print(f"[bold red]WARNING[/] [red]{each}[/]", soft_wrap=True)
+        terminal.print(f"[bold red]WARNING[/] [red]{each}[/]", soft_wrap=True)
 
 
-def _show_running(out: "Console", state: State, *, already: bool) -> None:
+def _show_running(terminal: "Console", state: State, *, already: bool) -> None:
     from libs.cli.views.text import table
 
-    out.print("[bold]Luxor runs already.[/]" if already else "[bold green]Luxor is ready.[/]")
+    terminal.print("[bold]Luxor is already running.[/]" if already else "[bold green]Luxor is ready.[/]")
     shown = table("service", "address (mutual TLS)", "health", "metrics")
     for name, each in state.ports.items():
         shown.add_row(name, f"127.0.0.1:{each.main}", f":{each.health}", f":{each.metrics}/metrics")
-    out.print(shown)
-    out.print(f"Data and logs: {state.data_dir}", soft_wrap=True)
+    terminal.print(shown)
+    terminal.print(f"Data and logs: {state.data_dir}", soft_wrap=True)
     if not already:
-        out.print("\nNext:  [bold]luxor file --template > parcels.csv[/]  then  [bold]luxor file parcels.csv[/]")
-        out.print(
-            "       [bold]luxor simulate traffic.jsonl --count 1000[/]  writes traffic to file;  [bold]luxor down[/]  stops it"
+        terminal.print("\nNext:  [bold]luxor file --template > parcels.csv[/]  then  [bold]luxor file parcels.csv[/]")
+        terminal.print(
+            "       [bold]luxor simulate traffic.jsonl --count 1000[/]  writes simulated traffic;  [bold]luxor down[/]  stops it"
         )
 
 
-def _show_status(out: "Console", told: dict[str, Any]) -> None:
+def _show_status(terminal: "Console", system: dict[str, Any]) -> None:
     from libs.cli.views.text import table
 
     shown = table("process", "state", "pid", "restarts", "port", "behind", "memory", right=(2, 3, 4, 5, 6))
-    for each in told["processes"]:
+    for each in system["processes"]:
         state = "[green]ready[/]" if each["ready"] else "[red]down[/]" if each["pid"] is None else "[yellow]starting[/]"
         lag, memory = each.get("lag_seconds"), each.get("memory_bytes")
         shown.add_row(
@@ -296,6 +302,6 @@ def _show_status(out: "Console", told: dict[str, Any]) -> None:
             str(each["ports"]["main"]) if each["ports"] else "–",
             f"{lag:.2f} s" if lag is not None else "", f"{memory / 2**20:.0f} MiB" if memory else "",
         )  # fmt: skip
-    out.print(shown)
-    out.print(f"Since {told['started']} on {told['data_dir']}", soft_wrap=True)
-    _show_warnings(out, told["warnings"])
+    terminal.print(shown)
+    terminal.print(f"Since {system['started']} on {system['data_dir']}", soft_wrap=True)
+    _show_warnings(terminal, system["warnings"])

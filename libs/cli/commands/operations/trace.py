@@ -1,4 +1,4 @@
-"""`luxor trace`: the way of one consignment through the services, with times, from the services' own records."""
+"""`luxor trace`: the path of a consignment through the services, with times, from the records of the services."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from libs.client.traces import Story
 
 
-@command("trace", short_help="Tell where a consignment's time went, service by service.")
+@command("trace", short_help="Show how long each service took for a consignment.")
 @click.argument("reference", metavar="MRN")
-@click.option("--all", "everything", is_flag=True, help="Show short spans as well.")
+@click.option("--all", "everything", is_flag=True, help="Show short spans too.")
 @click.option(
     "--slow-millis",
     type=click.IntRange(1, 3_600_000),
     default=1000,
     show_default=True,
-    help="Mark spans from this duration on as slow.",
+    help="Duration from which on spans are marked as slow.",
 )
 @acting("operator")
 def trace(context: Context, reference: str, everything: bool, slow_millis: int, ident: str) -> None:
-    """Show what each service did for the consignment MRN, when, and how long it took.
+    """Show the work of each service for the consignment MRN, with its time and duration.
 
-    A trace id (32 hexadecimal digits, as log lines have it) may stand in place of the MRN.
+    A trace id (32 hexadecimal digits, as in log lines) may replace the MRN.
     """
     from libs.client.errors import LuxorError
     from libs.client.traces import find_story, is_trace_id
@@ -44,10 +44,10 @@ def trace(context: Context, reference: str, everything: bool, slow_millis: int, 
         error = LuxorError.of("TRACE_NOT_FOUND", value=reference)
         fail(error.reason, error.sentence, error.hint, code=REFUSED, as_json=context.as_json)
 
-    def draw(out: "Console") -> None:
+    def draw(terminal: "Console") -> None:
         from libs.cli.views.trace import show
 
-        show(out, reference, story, everything=everything, slow_micros=slow_millis * 1000)
+        show(terminal, reference, story, everything=everything, slow_micros=slow_millis * 1000)
 
     context.emit(_plain(reference, story), draw)
     if not story.known:
@@ -65,8 +65,8 @@ def _plain(reference: str, story: "Story") -> dict[str, Any]:
             for service, fact in story.facts
         ],
         "spans": [
-            {"service": told.service, **plain(told.span)}
-            for told in sorted(
+            {"service": span.service, **plain(span.span)}
+            for span in sorted(
                 story.spans.values(), key=lambda each: (each.span.started_at_micros, -each.span.ended_at_micros)
             )
         ],

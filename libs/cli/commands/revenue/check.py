@@ -1,4 +1,4 @@
-"""`luxor revenue check`: tell the mistakes of a draft of law before it is tried or installed."""
+"""`luxor revenue check`: lists the errors of a draft of law before it is applied or installed."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     "values",
     metavar="PATH=VALUE",
     multiple=True,
-    help="A value that is changed: its place, and its new value as YAML.",
+    help="A changed value: its path, and the new value as YAML.",
 )
 @acting("analyst")
 def check(context: Context, files: tuple[str, ...], values: tuple[str, ...], ident: str) -> None:
     """List the errors of law files together with all active law; nothing is changed.
 
-    A FILE is named by its directory and itself, such as drafts/eu/rulebook.yaml; NAME=FILE names it otherwise.
+    A FILE has the name of its directory and itself, such as eu/rulebook.yaml for drafts/eu/rulebook.yaml; use NAME=FILE for another name.
     """
     changes, texts = changes_of(values), files_of(files)
     if not changes and not texts:
@@ -36,21 +36,21 @@ def check(context: Context, files: tuple[str, ...], values: tuple[str, ...], ide
         async with context.client("analyst", ident) as client:
             return await what_ifs.check(client, texts, changes)
 
-    mistakes = run(work())
-    context.emit({"mistakes": mistakes}, lambda out: _show(out, mistakes))
-    if mistakes:
+    errors = run(work())
+    context.emit({"mistakes": errors}, lambda terminal: _show(terminal, errors))
+    if errors:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _show(out: "Console", mistakes: list[dict[str, Any]]) -> None:
+def _show(terminal: "Console", errors: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import counted, safe
 
-    for each in mistakes:
+    for each in errors:
         line = f":{each['line']}" if each["line"] else ""
         where = f"{each['where']}: " if each["where"] else ""
-        out.print(safe(f"{each['file']}{line}: {where}{each['sentence']}"), soft_wrap=True)
-    out.print(
-        "No mistakes: the draft can be applied."
-        if not mistakes
-        else f"{counted(len(mistakes), 'mistake')}; nothing was changed."
+        terminal.print(safe(f"{each['file']}{line}: {where}{each['sentence']}"), soft_wrap=True)
+    terminal.print(
+        "No errors: the draft can be applied."
+        if not errors
+        else f"{counted(len(errors), 'error')}; nothing was changed."
     )

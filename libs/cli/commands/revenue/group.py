@@ -1,4 +1,4 @@
-"""`luxor revenue`: what treasuries and those who look after law do. Each command is in a module of its own, imported when it is called."""
+"""`luxor revenue`: the commands of treasuries and of analysts of law. Each command is in a module of its own, imported when it is called."""
 
 from typing import Final
 
@@ -12,11 +12,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "account": ("revenue.ledger", "Open a deferred account or a guarantee, or change it."),
     "accounts": ("revenue.ledger", "List the deferred accounts and guarantees."),
     "open": ("revenue.ledger", "List the open items of an account."),
-    "balances": ("revenue.ledger", "Show the balances of accounts, now or at a past moment."),
+    "balances": ("revenue.ledger", "Show the balances of accounts, now or at an earlier moment."),
     "entries": ("revenue.ledger", "List the entries of a consignment or an account."),
     "statement": ("revenue.ledger", "Show an account's statement for a month."),
-    "payments": ("revenue.ledger", "Book payments, from a CSV."),
-    "payouts": ("revenue.payouts", "Book payouts, from a CSV, or list the booked ones."),
+    "payments": ("revenue.ledger", "Post payments from a CSV."),
+    "payouts": ("revenue.payouts", "Post payouts from a CSV, or list the posted ones."),
     "unmatched": ("revenue.ledger", "List payments that match no open item."),
     "reconcile": (
         "revenue.reconcile",
@@ -37,7 +37,7 @@ class RevenueCommands(LazyGroup):
 
 @click.command(cls=RevenueCommands)
 def revenue() -> None:
-    """For treasuries and for those who maintain the law: loaded law, scheme numbers, the ledger, reforms.
+    """For treasuries and analysts of law: loaded law, scheme numbers, the ledger, what-if.
 
-    Every command takes --json, for machines.
+    Every command has --json, for programs.
     """

@@ -8,15 +8,15 @@ from libs.cli.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rules": ("risk.rules", "Check, propose and activate rule sets."),
-    "seeds": ("risk.seeds", "Tell the seeds of draws, and prove a draw."),
+    "seeds": ("risk.seeds", "List the seeds of draws, and prove a draw."),
     "backtest": ("risk.backtest", "Apply a rule set or a model to stored assessments."),
     "train": ("risk.models", "Train a model on outcomes of inspections, or on a labelled file."),
     "models": ("risk.models", "List the stored models and their states."),
-    "model-show": ("risk.models", "Tell a model, its drift, and how it does beside the champion."),
-    "model-propose": ("risk.models", "Hand in a model file as a candidate."),
-    "model-challenge": ("risk.models", "Let a model score beside the champion, without effect."),
-    "model-activate": ("risk.models", "Put the challenger in force, as a second person."),
-    "model-retire": ("risk.models", "Take a model out."),
+    "model-show": ("risk.models", "Show a model, its drift, and its comparison with the champion."),
+    "model-propose": ("risk.models", "Submit a model file as a candidate."),
+    "model-challenge": ("risk.models", "Make a model the challenger, which scores without effect."),
+    "model-activate": ("risk.models", "Make the challenger the champion, as a second person."),
+    "model-retire": ("risk.models", "Retire a model."),
     "violations": ("risk.models", "Estimate the share of violations among all consignments."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""

@@ -1,4 +1,4 @@
-"""`luxor risk train`, `models` and `model-…`: train models, look at them, and bring them into force."""
+"""`luxor risk train`, `models` and `model-…`: train, show and activate models."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from libs.client.client import Client
 
 MODULE: Final = "services.risk.learning"
-"""What trains on a file; it runs in a process of its own, since no command imports a service."""
+"""Module that trains on a file; it runs in a process of its own, because commands do not import services."""
 
 
 @command("train", short_help="Train a model on outcomes of inspections, or on a labelled file.")
@@ -29,26 +29,27 @@ MODULE: Final = "services.risk.learning"
 @click.option(
     "--layout",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML that says which of its columns are what.",
+    help="YAML that states the meaning of its columns.",
 )
 @click.option(
     "--out",
+    "model_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the model file is written (default: model.json).",
+    help="Path of the new model file (default: model.json).",
 )
-@click.option("--propose", is_flag=True, help="Hand the model file in as a candidate.")
-@click.option("--from", "from_day", metavar="DAY", help="First day of assessment whose inspections count: 2026-11-25.")
-@click.option("--to", "until_day", metavar="DAY", help="Last day, counted in.")
-@click.option("--name", default="", help="Name of the model: lower case letters, digits, hyphens.")
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all that is drawn.")
-@click.option("--note", default="", help="What others should know of the model.")
+@click.option("--propose", is_flag=True, help="Submit the model file as a candidate.")
+@click.option("--from", "from_day", metavar="DAY", help="First day of assessment, such as 2026-11-25.")
+@click.option("--to", "until_day", metavar="DAY", help="Last day, included.")
+@click.option("--name", default="", help="Name of the model: lower-case letters, digits, hyphens.")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all random choices.")
+@click.option("--note", default="", help="A note about the model.")
 @click.option("--detach", is_flag=True, help="With --from and --to: print the job's name and do not wait.")
 @acting("analyst")
 def train(
     context: Context,
     labelled: Path | None,
     layout: Path | None,
-    out: Path | None,
+    model_path: Path | None,
     propose: bool,
     from_day: str | None,
     until_day: str | None,
@@ -58,21 +59,21 @@ def train(
     detach: bool,
     ident: str,
 ) -> None:
-    """Train a model, which changes nothing before it is activated.
+    """Train a model. It changes nothing before it is activated.
 
-    With --labelled it is trained here, on a file, and written; --propose hands it in. With --from and --to a job of risk trains it on the
-    results of inspections and stores it as a candidate; ^C leaves the job running.
+    With --labelled it is trained on this machine with a file, and written to a file; --propose submits it. With --from and --to a job of risk
+    trains it with the results of inspections and stores it as a candidate; ^C leaves the job running.
     """
     on_file = labelled is not None
     if on_file == (from_day is not None or until_day is not None):
         raise click.UsageError("Give either --labelled FILE, or --from DAY and --to DAY.")
     if labelled is not None:
         _train_file(
-            context, labelled, layout, out or Path("model.json"), name or "labelled", seed, propose, note, ident
+            context, labelled, layout, model_path or Path("model.json"), name or "labelled", seed, propose, note, ident
         )
         return
-    if layout is not None or out is not None or propose:
-        raise click.UsageError("--layout, --out and --propose go with --labelled alone.")
+    if layout is not None or model_path is not None or propose:
+        raise click.UsageError("--layout, --out and --propose need --labelled.")
     if from_day is None or until_day is None:
         raise click.UsageError("Give both --from and --to.")
     days = assessment_days(from_day, until_day)
@@ -89,105 +90,107 @@ def _train_file(
     context: Context,
     labelled: Path,
     layout: Path | None,
-    out: Path,
+    model_path: Path,
     name: str,
     seed: int,
     propose: bool,
     note: str,
     ident: str,
 ) -> None:
-    arguments = ["--labelled", str(labelled), "--out", str(out), "--name", name, "--seed", str(seed)]
+    arguments = ["--labelled", str(labelled), "--out", str(model_path), "--name", name, "--seed", str(seed)]
     arguments += ["--layout", str(layout)] if layout is not None else []
     done = subprocess.run([sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         why = done.stderr.strip() or f"the training ended with {done.returncode}"
         fail("NOT_TRAINED", why, "Correct that and train again; nothing was written.", as_json=context.as_json)
-    told: dict[str, Any] = json.loads(done.stdout)
+    trained: dict[str, Any] = json.loads(done.stdout)
     if propose:
         from libs.client.risk import models
 
-        content = out.read_bytes()
+        content = model_path.read_bytes()
 
         async def work() -> dict[str, Any]:
             async with context.client("analyst", ident) as client:
                 return await models.propose(client, content, note)
 
-        told["proposed"] = run(work())
+        trained["proposed"] = run(work())
 
-    def show(out: "Console") -> None:
-        out.print(f"[bold]{told['version']}[/] written to {told['file']}{', now a candidate' if propose else ''}")
-        show_metrics(out, told["metrics"])
+    def show(terminal: "Console") -> None:
+        terminal.print(
+            f"[bold]{trained['version']}[/] written to {trained['file']}{', now a candidate' if propose else ''}"
+        )
+        show_metrics(terminal, trained["metrics"])
 
-    context.emit(told, show)
+    context.emit(trained, show)
 
 
 @command("models", short_help="List the stored models and their states.")
 @acting("analyst")
 def models(context: Context, ident: str) -> None:
-    """List the models, the newest first: state, data window, and how they did on later data."""
+    """List the models, the newest first: state, training window, and measures on later data."""
     from libs.client.risk import models as client_models
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("analyst", ident) as client:
             return await client_models.models(client)
 
-    found = run(work())
+    result = run(work())
 
-    def show(out: "Console") -> None:
-        if not found:
-            out.print("No model is stored: `luxor risk train` makes one.")
-        for each in found:
-            show_model(out, each)
+    def show(terminal: "Console") -> None:
+        if not result:
+            terminal.print("No model is stored: `luxor risk train` creates one.")
+        for each in result:
+            show_model(terminal, each)
 
-    context.emit({"models": found}, show)
+    context.emit({"models": result}, show)
 
 
-@command("model-show", short_help="Tell a model, its drift, and how it does beside the champion.")
+@command("model-show", short_help="Show a model, its drift, and its comparison with the champion.")
 @click.argument("version", required=False, default="")
 @click.option(
     "--days",
     type=click.IntRange(0, 90),
     default=30,
     show_default=True,
-    help="Days of outcomes that are compared; 0 for none.",
+    help="Days of compared outcomes; 0 for no comparison.",
 )
 @acting("analyst")
 def model_show(context: Context, version: str, days: int, ident: str) -> None:
-    """Show the model VERSION, or the champion: its columns, how far they have drifted, champion and challenger on what was inspected."""
+    """Show the model VERSION, or the champion: its columns and their drift, and champion and challenger on inspected consignments."""
     from libs.client.risk import models as client_models
 
     async def work() -> dict[str, Any]:
         async with context.client("analyst", ident) as client:
             return await client_models.model(client, version, compared_days=days)
 
-    found = run(work())
+    result = run(work())
 
-    def show(out: "Console") -> None:
-        show_model(out, found)
-        for column, index in list(found["drift"].items())[:10]:
-            out.print(f"  drift of {column}: {index:g}")
-        compared = found.get("comparison")
+    def show(terminal: "Console") -> None:
+        show_model(terminal, result)
+        for column, index in list(result["drift"].items())[:10]:
+            terminal.print(f"  drift of {column}: {index:g}")
+        compared = result.get("comparison")
         if compared:
-            out.print(
-                f"  {compared['challenger']} beside {compared['champion']} on {compared.get('outcomes', 0)} outcomes: "
+            terminal.print(
+                f"  {compared['challenger']} compared with {compared['champion']} on {compared.get('outcomes', 0)} outcomes: "
                 f"{compared['verdict']}"
             )
-            _show_weights(out, compared)
+            _show_weights(terminal, compared)
 
-    context.emit(found, show)
+    context.emit(result, show)
 
 
 @command("violations", short_help="Estimate the share of violations among all consignments.")
-@click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment: 2026-11-25.")
-@click.option("--to", "until_day", metavar="DAY", required=True, help="Last day, counted in.")
+@click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment, such as 2026-11-25.")
+@click.option("--to", "until_day", metavar="DAY", required=True, help="Last day, included.")
 @acting("analyst")
 def violations(context: Context, from_day: str, until_day: str, ident: str) -> None:
-    """Estimate what share of all consignments of some days is in violation, by what was inspected.
+    """Estimate the share of all consignments of some days that is in violation, from the results of inspections.
 
-    Each outcome weighs one over the chance that it exists: the chance that selection had to put the consignment into each lane, times
-    the share of the lane that was inspected, which is measured for draws and for rules apart. The estimate holds if within a lane what
-    was inspected is as what was not. There is none where more than 5 % of the consignments could not get into a lane of which anything
-    was inspected; up to that the interval allows for all and for none of them in violation.
+    The weight of an outcome is one over its probability: the probability that selection puts the consignment into a lane, times the
+    inspected share of that lane, which is measured separately for draws and for rules. The estimate assumes that the inspected consignments
+    of a lane are like the others. There is no estimate if more than 5 % of the consignments cannot get into a lane with inspections; up to
+    5 %, the interval includes all and none of them in violation.
     """
     from libs.client.risk import models as client_models
 
@@ -196,58 +199,58 @@ def violations(context: Context, from_day: str, until_day: str, ident: str) -> N
             days = day_asked(from_day, "--from"), day_asked(until_day, "--to")
             return await client_models.violations(client, *days)
 
-    found = run(work())
-    context.emit(found, lambda out: show_violations(out, found))
+    result = run(work())
+    context.emit(result, lambda terminal: show_violations(terminal, result))
 
 
-def show_violations(out: "Console", found: dict[str, Any]) -> None:
-    """Print an estimate with its interval, what it leaves out, and what a cap on weights would do to it."""
-    total, without = found["consignments"], found["consignments_without_chance"]
-    reason = found.get("no_estimate")
+def show_violations(terminal: "Console", result: dict[str, Any]) -> None:
+    """Print an estimate with its interval, the excluded consignments, and the effect of a cap on weights."""
+    total, without = result["consignments"], result["consignments_without_chance"]
+    reason = result.get("no_estimate")
     if reason is not None:
         why = {
-            "NO_ESTIMATE_NOTHING_INSPECTED": "nothing that was selected by a known chance was inspected",
-            "NO_ESTIMATE_NOT_COUNTED": "for these days no count of consignments by lane is stored, since no office draws at random",
-            "NO_ESTIMATE_WITHOUT_CHANCE": f"{without:,} of {total:,} consignments had no known chance of being inspected",
+            "NO_ESTIMATE_NOTHING_INSPECTED": "no consignment with a known probability of selection was inspected",
+            "NO_ESTIMATE_NOT_COUNTED": "no counts of consignments by lane are stored for these days, because no office draws at random",
+            "NO_ESTIMATE_WITHOUT_CHANCE": f"{without:,} of {total:,} consignments had no known probability of inspection",
         }
-        out.print(f"There is no estimate of the share of violations: {why.get(reason, reason)}.")
+        terminal.print(f"There is no estimate of the share of violations: {why.get(reason, reason)}.")
     else:
-        out.print(
-            f"[bold]{found['share']:.2%}[/] of all consignments in violation, {found['low']:.2%} to {found['high']:.2%} "
-            f"(95 %), by {found['outcomes']:,} outcomes with {found['violations']:,} violations"
+        terminal.print(
+            f"[bold]{result['share']:.2%}[/] of all consignments in violation, {result['low']:.2%} to {result['high']:.2%} "
+            f"(95 %), by {result['outcomes']:,} outcomes with {result['violations']:,} violations"
         )
         if without:
-            out.print(
-                f"  {without:,} of {total:,} consignments had no chance of being inspected: the share leaves them out, and the "
+            terminal.print(
+                f"  {without:,} of {total:,} consignments had no chance of inspection: the share excludes them, and the "
                 "interval includes all and none of them in violation."
             )
-    for lane in found["lanes"]:
+    for lane in result["lanes"]:
         if lane["consignments"]:
             name, cause = lane["lane"].removeprefix("LANE_").lower(), "draws" if lane["drawn"] else "rules and score"
-            out.print(f"  {name} by {cause}: {lane['inspected']:,} of {lane['consignments']:,} inspected")
-    _show_weights(out, found)
-    if found.get("outcomes_capped"):
-        out.print(f"  With cut weights, as learning has them, it would read {found['share_with_cap']:.2%}.")
+            terminal.print(f"  {name} by {cause}: {lane['inspected']:,} of {lane['consignments']:,} inspected")
+    _show_weights(terminal, result)
+    if result.get("outcomes_capped"):
+        terminal.print(f"  With capped weights, as in training, the share is {result['share_with_cap']:.2%}.")
 
 
-def _show_weights(out: "Console", found: dict[str, Any]) -> None:
-    """What is unknown of the weights of outcomes, and what a cap cuts off."""
-    unknown, capped = found.get("outcomes_of_unknown_inclusion", 0), found.get("outcomes_capped", 0)
+def _show_weights(terminal: "Console", result: dict[str, Any]) -> None:
+    """Print the number of outcomes with unknown weights, and the effect of a cap on weights."""
+    unknown, capped = result.get("outcomes_of_unknown_inclusion", 0), result.get("outcomes_capped", 0)
     if unknown:
-        out.print(f"  Of {unknown:,} outcomes it is unknown by what chance they were selected.")
+        terminal.print(f"  {unknown:,} outcomes have an unknown probability of selection.")
     if capped:
-        out.print(
-            f"  The cap of 20 on weights cuts {capped:,} outcomes, {found['weight_capped_share']:.1%} of all weight: "
-            "a bias towards what is selected most."
+        terminal.print(
+            f"  The cap of 20 on weights cuts {capped:,} outcomes, {result['weight_capped_share']:.1%} of all weight: "
+            "a bias towards consignments that are selected often."
         )
 
 
-@command("model-propose", short_help="Hand in a model file as a candidate.")
+@command("model-propose", short_help="Submit a model file as a candidate.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--note", default="", help="What others should know of the model.")
+@click.option("--note", default="", help="A note about the model.")
 @acting("analyst")
 def model_propose(context: Context, file: Path, note: str, ident: str) -> None:
-    """Hand in FILE, which `luxor risk train` wrote. It changes nothing before another person activates it."""
+    """Submit FILE, which `luxor risk train` wrote. It changes nothing before another person activates it."""
     from libs.client.risk import models as client_models
 
     content = file.read_bytes()
@@ -259,27 +262,27 @@ def model_propose(context: Context, file: Path, note: str, ident: str) -> None:
     _emit(context, run(work()))
 
 
-@command("model-challenge", short_help="Let a model score beside the champion, without effect.")
+@command("model-challenge", short_help="Make a model the challenger, which scores without effect.")
 @click.argument("version")
 @acting("analyst")
 def model_challenge(context: Context, version: str, ident: str) -> None:
-    """Make the model VERSION the challenger: it scores every consignment beside the champion and changes nothing."""
+    """Make the model VERSION the challenger: it scores every consignment without effect."""
     _emit(context, _moved(context, "challenge", version, ident))
 
 
-@command("model-activate", short_help="Put the challenger in force, as a second person.")
+@command("model-activate", short_help="Make the challenger the champion, as a second person.")
 @click.argument("version")
 @acting("analyst")
 def model_activate(context: Context, version: str, ident: str) -> None:
-    """Put the model VERSION, the challenger or a former champion, in force. Who proposed or trained it may not."""
+    """Make the model VERSION, the challenger or a former champion, the champion. Its proposer or trainer may not do it."""
     _emit(context, _moved(context, "activate", version, ident))
 
 
-@command("model-retire", short_help="Take a model out.")
+@command("model-retire", short_help="Retire a model.")
 @click.argument("version")
 @acting("analyst")
 def model_retire(context: Context, version: str, ident: str) -> None:
-    """Take the model VERSION out. Where it was the champion, nothing is scored afterwards."""
+    """Retire the model VERSION. If it is the champion, no consignment is scored afterwards."""
     _emit(context, _moved(context, "retire", version, ident))
 
 
@@ -300,4 +303,4 @@ def _moved(context: Context, verb: str, version: str, ident: str) -> dict[str, A
 
 
 def _emit(context: Context, model: dict[str, Any]) -> None:
-    context.emit(model, lambda out: show_model(out, model))
+    context.emit(model, lambda terminal: show_model(terminal, model))

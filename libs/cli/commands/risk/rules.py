@@ -17,9 +17,9 @@ _PROFILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 @click.group("rules", short_help="Check, propose and activate rule sets.")
 def rules() -> None:
-    """A rule set is a profile with all files that it names. One person proposes it, a second one activates it.
+    """Maintain rule sets. A rule set is a profile with all files that it names. One person proposes it, another one activates it.
 
-    Every command takes --json, for machines.
+    Every command has --json, for programs.
     """
 
 
@@ -27,9 +27,9 @@ def rules() -> None:
 @click.argument("profile", type=_PROFILE)
 @acting("analyst")
 def check(context: Context, profile: Path, ident: str) -> None:
-    """Check a profile and try it on recent consignments; nothing is stored.
+    """Check a profile and apply it to recent consignments; nothing is stored.
 
-    Exits with 1 where there are mistakes; each is printed with file, line and column.
+    Exits with 1 if there are errors; each is printed with file, line and column.
     """
 
     async def work() -> dict[str, Any]:
@@ -41,14 +41,14 @@ def check(context: Context, profile: Path, ident: str) -> None:
             return {**rule_sets.placed(report, root), "own_rules": rule_sets.own_rules(files)}
 
     report = run(work())
-    context.emit(report, lambda out: _show_report(out, report, os.path.relpath(profile)))
+    context.emit(report, lambda terminal: _show_report(terminal, report, os.path.relpath(profile)))
     if report["errors"]:
         raise click.exceptions.Exit(REFUSED)
 
 
 @command("propose", group=rules)
 @click.argument("profile", type=_PROFILE)
-@click.option("--note", default="", help="Why, for the second person.")
+@click.option("--note", default="", help="Reason of the proposal, for the second person.")
 @acting("analyst")
 def propose(context: Context, profile: Path, note: str, ident: str) -> None:
     """Propose a profile: it is stored as a draft, and changes nothing before a second person activates it.
@@ -64,13 +64,13 @@ def propose(context: Context, profile: Path, note: str, ident: str) -> None:
             report = await rule_sets.check(client, files)
             if report["errors"]:
                 return {"report": rule_sets.placed(report, root)}
-            told = await rule_sets.propose(client, files, note)
+            result = await rule_sets.propose(client, files, note)
             own = rule_sets.own_rules(files)
-            return {**told, "report": {**rule_sets.placed(told["report"], root), "own_rules": own}}
+            return {**result, "report": {**rule_sets.placed(result["report"], root), "own_rules": own}}
 
-    told = run(work())
-    context.emit(told, lambda out: _show_draft(out, told, os.path.relpath(profile)))
-    if told["report"]["errors"]:
+    result = run(work())
+    context.emit(result, lambda terminal: _show_draft(terminal, result, os.path.relpath(profile)))
+    if result["report"]["errors"]:
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -78,7 +78,7 @@ def propose(context: Context, profile: Path, note: str, ident: str) -> None:
 @click.argument("version")
 @acting("analyst")
 def activate(context: Context, version: str, ident: str) -> None:
-    """Put a rule set into force that another person proposed, or go back to one that was in force before."""
+    """Activate a rule set that another person proposed, or one that was active before."""
 
     async def work() -> dict[str, Any]:
         from libs.client.risk import rule_sets
@@ -86,22 +86,24 @@ def activate(context: Context, version: str, ident: str) -> None:
         async with context.client("analyst", ident) as client:
             return await rule_sets.activate(client, version)
 
-    told = run(work())
+    result = run(work())
 
-    def show(out: "Console") -> None:
+    def show(terminal: "Console") -> None:
         from libs.cli.views.text import safe
 
-        replaced = f" in place of {safe(told['replaced'])}" if told["replaced"] else ""
-        out.print(f"[bold]{safe(told['version'])}[/] is [green]in force[/]{replaced}, on all replicas within a second.")
+        replaced = f" instead of {safe(result['replaced'])}" if result["replaced"] else ""
+        terminal.print(
+            f"[bold]{safe(result['version'])}[/] is [green]active[/]{replaced}, on all replicas within a second."
+        )
 
-    context.emit(told, show)
+    context.emit(result, show)
 
 
 @command("retire", group=rules)
 @click.argument("version")
 @acting("analyst")
 def retire(context: Context, version: str, ident: str) -> None:
-    """Withdraw a draft, which then cannot be activated any more."""
+    """Withdraw a draft permanently."""
 
     async def work() -> dict[str, Any]:
         from libs.client.risk import rule_sets
@@ -109,8 +111,8 @@ def retire(context: Context, version: str, ident: str) -> None:
         async with context.client("analyst", ident) as client:
             return await rule_sets.retire(client, version)
 
-    told = run(work())
-    context.emit(told, lambda out: out.print(f"{told['version']} is withdrawn.", markup=False))
+    result = run(work())
+    context.emit(result, lambda terminal: terminal.print(f"{result['version']} is withdrawn.", markup=False))
 
 
 @command("list", group=rules)
@@ -124,8 +126,8 @@ def list_sets(context: Context, ident: str) -> None:
         async with context.client("analyst", ident) as client:
             return await rule_sets.rule_sets(client)
 
-    told = run(work())
-    context.emit(told, lambda out: _show_list(out, told))
+    result = run(work())
+    context.emit(result, lambda terminal: _show_list(terminal, result))
 
 
 @command("show", group=rules)
@@ -141,13 +143,13 @@ def show_set(context: Context, version: str, directory: Path | None, ident: str)
         from libs.client.risk import rule_sets
 
         async with context.client("analyst", ident) as client:
-            told, files = await rule_sets.rule_set(client, version)
+            result, files = await rule_sets.rule_set(client, version)
         if directory is not None:
             _write(directory, files)
-        return told
+        return result
 
-    told = run(work())
-    context.emit(told, lambda out: _show_set(out, told, directory))
+    result = run(work())
+    context.emit(result, lambda terminal: _show_set(terminal, result, directory))
 
 
 def _write(directory: Path, files: Any) -> None:
@@ -160,97 +162,99 @@ def _write(directory: Path, files: Any) -> None:
 
 
 def _place(each: dict[str, Any]) -> str:
-    """File, line and column as editors take them."""
+    """Return file, line and column in the form of editors."""
     line = f":{each['line']}" if each.get("line") else ""
     return f"{each.get('file', '')}{line}" + (f":{each['column']}" if each.get("column") else "")
 
 
-def _show_report(out: "Console", report: dict[str, Any], profile: str) -> None:
+def _show_report(terminal: "Console", report: dict[str, Any], profile: str) -> None:
     from libs.cli.views.text import counted, safe
 
     for each in report["errors"]:
-        _show_told(out, each, "bold red")
+        _show_message(terminal, each, "bold red")
     if report["errors"]:
-        out.print(f"\n[bold red]{counted(len(report['errors']), 'mistake')}[/]; nothing was changed.")
+        terminal.print(f"\n[bold red]{counted(len(report['errors']), 'error')}[/]; nothing was changed.")
         return
     own = [each for each in report["warnings"] if is_own(each, profile)]
     for each in own:
-        _show_told(out, each, "yellow")
+        _show_message(terminal, each, "yellow")
     if len(own) < len(report["warnings"]):
         rest = counted(len(report["warnings"]) - len(own), "warning")
-        out.print(f"[dim]{rest} about what the profile builds on; --json lists them.[/]", soft_wrap=True)
+        terminal.print(f"[dim]{rest} about files that the profile builds on; --json lists them.[/]", soft_wrap=True)
     if report["sample_consignments"]:
-        _show_sample(out, report)
+        _show_sample(terminal, report)
     else:
-        out.print("There are no recent consignments to try it on.")
+        terminal.print("There are no recent consignments to apply it to.")
     warnings = counted(len(report["warnings"]), "warning")
-    out.print(f"No mistakes, {warnings}: [bold]{safe(report.get('version', ''))}[/]", soft_wrap=True)
+    terminal.print(f"No errors, {warnings}: [bold]{safe(report.get('version', ''))}[/]", soft_wrap=True)
 
 
-def _show_told(out: "Console", each: dict[str, Any], colour: str) -> None:
+def _show_message(terminal: "Console", each: dict[str, Any], colour: str) -> None:
     from libs.cli.views.text import safe
 
     rule = f"{safe(each['element'])}: " if each.get("element") else ""
-    out.print(f"[{colour}]{safe(_place(each))}[/]: {rule}{safe(each.get('message', ''))}", soft_wrap=True)
+    terminal.print(f"[{colour}]{safe(_place(each))}[/]: {rule}{safe(each.get('message', ''))}", soft_wrap=True)
 
 
-def _show_sample(out: "Console", report: dict[str, Any]) -> None:
-    """What each rule of the profile does on the sample, and in one line those that it takes from elsewhere."""
+def _show_sample(terminal: "Console", report: dict[str, Any]) -> None:
+    """Print the result of each rule of the profile on the sample, and in one line those of the profiles that it builds on."""
     from libs.cli.views.text import counted, safe, table
 
     names = set(report.get("own_rules", ())) & {each["rule"] for each in report["rules"]}
     own = [each for each in report["rules"] if not names or each["rule"] in names]
-    shown = table("rule", "judged", "holds", "not judged", "", right=(1, 2, 3))
+    shown = table("rule", "with result", "true", "without result", "", right=(1, 2, 3))
     for each in own:
         numbers = (f"{each.get(name, 0):,}" for name in ("judged", "matched", "unjudged"))
         shown.add_row(safe(each["rule"]), *numbers, "row by row" if each.get("fallback") else "")
-    out.print(shown)
-    others = len(report["rules"]) - len(own)
-    if others:
+    terminal.print(shown)
+    inherited = len(report["rules"]) - len(own)
+    if inherited:
         holding = sum(1 for each in report["rules"] if each["rule"] not in names and each.get("matched"))
-        out.print(
-            f"[dim]{counted(others, 'rule')} of what it builds on, of which {holding} hold for some; --json tells them.[/]"
+        terminal.print(
+            f"[dim]{counted(inherited, 'rule')} of the profiles that it builds on, of which {holding} are true for some; --json lists them.[/]"
         )
-    out.print(f"On the {report['sample_consignments']:,} consignments that were assessed last.")
+    terminal.print(f"On the {report['sample_consignments']:,} consignments that were assessed last.")
 
 
 def is_own(each: dict[str, Any], profile: str) -> bool:
-    """Tell whether a warning is about the profile itself, and not about a file that it builds on."""
+    """Return whether a warning is about the profile itself, and not about a file that it builds on."""
     return not profile or each.get("file", "") == profile or not each.get("line")
 
 
-def _show_draft(out: "Console", told: dict[str, Any], profile: str) -> None:
+def _show_draft(terminal: "Console", result: dict[str, Any], profile: str) -> None:
     from libs.cli.views.text import safe
 
-    _show_report(out, told["report"], profile)
-    if "version" in told:
-        line = f"luxor risk rules activate {told['version']}"
-        out.print(f"It is stored as a draft. A second person puts it into force with [bold]{safe(line)}[/]")
+    _show_report(terminal, result["report"], profile)
+    if "version" in result:
+        line = f"luxor risk rules activate {result['version']}"
+        terminal.print(f"It is stored as a draft. A second person activates it with [bold]{safe(line)}[/]")
 
 
-def _show_list(out: "Console", told: dict[str, Any]) -> None:
+def _show_list(terminal: "Console", result: dict[str, Any]) -> None:
     from libs.cli.views.text import coloured, safe, short, when
 
-    for each in told["rule_sets"]:
+    for each in result["rule_sets"]:
         state = coloured(short(each["state"], "RULE_SET_STATE_"), _STATES)
-        out.print(f"[bold]{safe(each['version'])}[/]  {state}", soft_wrap=True)
-        for act in ("proposed", "activated", "retired"):
-            if each.get(f"{act}_by"):
-                out.print(f"  {act} {when(each.get(f'{act}_at', ''))} by {safe(each[f'{act}_by'])}", soft_wrap=True)
+        terminal.print(f"[bold]{safe(each['version'])}[/]  {state}", soft_wrap=True)
+        for change in ("proposed", "activated", "retired"):
+            if each.get(f"{change}_by"):
+                terminal.print(
+                    f"  {change} {when(each.get(f'{change}_at', ''))} by {safe(each[f'{change}_by'])}", soft_wrap=True
+                )
         if each.get("note"):
-            out.print(f"  {safe(each['note'])}", soft_wrap=True)
-    out.print(f"In force: [bold]{safe(told['active_version'])}[/]", soft_wrap=True)
+            terminal.print(f"  {safe(each['note'])}", soft_wrap=True)
+    terminal.print(f"Active: [bold]{safe(result['active_version'])}[/]", soft_wrap=True)
 
 
-def _show_set(out: "Console", told: dict[str, Any], directory: Path | None) -> None:
+def _show_set(terminal: "Console", result: dict[str, Any], directory: Path | None) -> None:
     from libs.cli.views.text import coloured, safe, short, when
 
-    state = coloured(short(told["state"], "RULE_SET_STATE_"), _STATES)
-    out.print(f"[bold]{safe(told['version'])}[/]  {state}  {safe(told.get('note', ''))}")
-    for act in ("proposed", "activated", "retired"):
-        if told.get(f"{act}_by"):
-            out.print(f"  {act} by {safe(told[f'{act}_by'])} at {when(told.get(f'{act}_at', ''))}")
-    out.print(f"  files: {safe(', '.join(told['files']))}\n")
-    _show_report(out, told["report"], told["profile"])
+    state = coloured(short(result["state"], "RULE_SET_STATE_"), _STATES)
+    terminal.print(f"[bold]{safe(result['version'])}[/]  {state}  {safe(result.get('note', ''))}")
+    for change in ("proposed", "activated", "retired"):
+        if result.get(f"{change}_by"):
+            terminal.print(f"  {change} by {safe(result[f'{change}_by'])} at {when(result.get(f'{change}_at', ''))}")
+    terminal.print(f"  files: {safe(', '.join(result['files']))}\n")
+    _show_report(terminal, result["report"], result["profile"])
     if directory is not None:
-        out.print(f"Its files are in {safe(str(directory))}; the profile is {safe(told['profile'])}.")
+        terminal.print(f"Its files are in {safe(str(directory))}; the profile is {safe(result['profile'])}.")

@@ -1,4 +1,4 @@
-"""`luxor risk seeds`: what is published of the seeds of the draws, and the proof of a consignment's draw."""
+"""`luxor risk seeds`: lists the published seeds of draws, and proves the draw of a consignment."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,20 +10,21 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _SAYS: Final = {
-    "PROVED": "[green]proved[/]: the draw is below the chance that the answer tells",
+    "PROVED": "[green]proved[/]: the draw is below the probability in the answer",
     "REFUTED": "[bold red]refuted[/]",
-    "NOT_DRAWN": "[green]not drawn[/]: something else chose the lane; these were its draws, to be compared with the rates of the office",
-    "NOTHING_DRAWN": "[green]nothing is drawn[/] at the office",
+    "NOT_DRAWN": "[green]not drawn[/]: the lane has another cause; compare these draws with the rates of the office",
+    "NOTHING_DRAWN": "[green]no draws[/] at the office",
     "SEED_NOT_TOLD": "[yellow]not yet[/]: the seed is still secret",
-    "SEED_UNKNOWN": "[bold red]unknown[/]: no seed is kept that this was published of",
+    "SEED_UNKNOWN": "[bold red]unknown[/]: the seed of this commitment is not stored",
 }
 
 
-@command("seeds", cls=click.Group, invoke_without_command=True, short_help="Tell the seeds of draws, and prove a draw.")
+@command("seeds", cls=click.Group, invoke_without_command=True, short_help="List the seeds of draws, and prove a draw.")
 @acting("analyst")
 def seeds(context: Context, ident: str) -> None:
-    """Show for each day what is published of the seed that consignments accepted on it are drawn by, the latest day first, and
-    the seed itself once the day is long past. What is published a week ahead is worth archiving by somebody else.
+    """List for each day the commitment to the seed of its draws, the latest day first, and the seed itself if it is published.
+
+    A second party should archive the commitments, which are published a week ahead.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
@@ -33,8 +34,8 @@ def seeds(context: Context, ident: str) -> None:
         async with context.client("analyst", ident) as client:
             return [draws.plain_seed(each) for each in await draws.seeds(client)]
 
-    found = run(work())
-    context.emit({"seeds": found}, lambda out: _list(out, found))
+    published = run(work())
+    context.emit({"seeds": published}, lambda terminal: _list(terminal, published))
 
 
 @command("verify", group=seeds, short_help="Prove the draw of a consignment.")  # type: ignore[arg-type]
@@ -51,36 +52,36 @@ def verify(context: Context, mrn: str, ident: str) -> None:
         async with context.client("analyst", ident) as client:
             return await draws.verified(client, mrn)
 
-    found = run(work())
-    context.emit({"answers": found}, lambda out: _show(out, mrn, found))
-    if not draws.decided(found):
+    answers = run(work())
+    context.emit({"answers": answers}, lambda terminal: _show(terminal, mrn, answers))
+    if not draws.decided(answers):
         raise click.exceptions.Exit(REFUSED)
 
 
-def _list(out: "Console", found: list[dict[str, Any]]) -> None:
-    for each in found:
+def _list(terminal: "Console", published: list[dict[str, Any]]) -> None:
+    for each in published:
         late = "" if each["made_before_its_day"] else f"  [yellow]made on {each['made_at'][:10]}, not before its day[/]"
-        out.print(f"{each['day']}  {each['commitment']}{late}", soft_wrap=True)
+        terminal.print(f"{each['day']}  {each['commitment']}{late}", soft_wrap=True)
         if "seed" in each:
-            out.print(f"            [dim]seed[/] {each['seed']}", soft_wrap=True)
+            terminal.print(f"            [dim]seed[/] {each['seed']}", soft_wrap=True)
 
 
-def _show(out: "Console", mrn: str, found: list[dict[str, Any]]) -> None:
+def _show(terminal: "Console", mrn: str, answers: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import safe, words
 
-    if not found:
-        out.print(f"Risk never assessed {safe(mrn)} for clearance, or no longer keeps it.")
-    for each in found:
-        out.print(f"version {each['version']}, {words(each['lane'])}: {_SAYS[each['verdict']]}")
+    if not answers:
+        terminal.print(f"Risk never assessed {safe(mrn)} for clearance, or no longer stores the assessment.")
+    for each in answers:
+        terminal.print(f"version {each['version']}, {words(each['lane'])}: {_SAYS[each['verdict']]}")
         if "why" in each:
-            out.print(f"  {safe(each['why'])}")
+            terminal.print(f"  {safe(each['why'])}")
         if "draw" in each:
-            out.print(
-                f"  {words(each['cause'])}: drew {each['draw']:.9f}, the chance was {each['chance_ppm'] / 1e6:.6f}"
+            terminal.print(
+                f"  {words(each['cause'])}: draw {each['draw']:.9f}, probability {each['chance_ppm'] / 1e6:.6f}"
             )
         if "told_from" in each:
-            out.print(f"  the seed of {each['day']} is published from {each['told_from']} on")
+            terminal.print(f"  the seed of {each['day']} is published from {each['told_from']} on")
         elif not each.get("made_before_its_day", True):
-            out.print(f"  [yellow]the seed of {each['day']} was not published before its day[/]")
+            terminal.print(f"  [yellow]the seed of {each['day']} was not published before its day[/]")
         for name, share in each.get("draws", {}).items():
-            out.print(f"  [dim]{words(name)}: {share:.9f}[/]")
+            terminal.print(f"  [dim]{words(name)}: {share:.9f}[/]")

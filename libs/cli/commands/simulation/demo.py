@@ -1,4 +1,4 @@
-"""`luxor demo`: the whole system on simulated traffic, started, shown and stopped."""
+"""`luxor demo`: starts the whole system, shows it with simulated traffic, and stops it."""
 
 import os
 import shutil
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same traffic."
 )
 @click.option("--scenario", default="everyday", show_default=True, help="A scenario's name, or a YAML file.")
-@click.option("--keep", is_flag=True, help="Keep the data, for `luxor up --data-dir`.")
-def _demo(context: "Context", count: int, seed: int, scenario: str, keep: bool) -> None:
-    """Start everything in a temporary directory, file simulated traffic, and show what became of it.
+@click.option("--keep", "retain", is_flag=True, help="Do not delete the data; continue with `luxor up --data-dir`.")
+def _demo(context: "Context", count: int, seed: int, scenario: str, retain: bool) -> None:
+    """Start everything in a temporary directory, file simulated traffic, and show the results.
 
-    Nothing is left running, whatever happens, and nothing else on this machine is touched.
+    All processes are stopped at the end, also after an error, and nothing else on this machine is changed.
     """
     from libs.cli.demo import demonstration
     from libs.cli.local.supervisor import LocalSystem
     from libs.simulator import ScenarioError
 
-    out, progress_out = console(), console(errors=True)
+    terminal, progress_terminal = console(), console(errors=True)
     signal.signal(signal.SIGTERM, _interrupt)
     directory = _directory()
     try:
-        with _started(LocalSystem(directory), progress_out) as system, _bars() as (bars, progress):
+        with _started(LocalSystem(directory), progress_terminal) as system, _bars() as (bars, progress):
             try:
                 outcome = run(demonstration.run(system, count=count, seed=seed, scenario=scenario, progress=progress))
             except ScenarioError as error:
@@ -49,23 +49,23 @@ def _demo(context: "Context", count: int, seed: int, scenario: str, keep: bool) 
             if not context.as_json:
                 from libs.cli.demo.report import show
 
-                show(out, outcome)
+                show(terminal, outcome)
     finally:
-        if not keep:
+        if not retain:
             shutil.rmtree(directory, ignore_errors=True)
-    told = demonstration.as_plain(outcome, count=count, seed=seed, scenario=scenario)
-    if keep:
-        told["data_dir"] = str(directory)
+    result = demonstration.as_plain(outcome, count=count, seed=seed, scenario=scenario)
+    if retain:
+        result["data_dir"] = str(directory)
 
-    def end(here: Any) -> None:
+    def end(terminal_at_end: Any) -> None:
         from libs.cli.demo.report import go_on
 
-        go_on(here, directory if keep else None)
+        go_on(terminal_at_end, directory if retain else None)
 
-    context.emit(told, end)
+    context.emit(result, end)
 
 
-demo = command("demo", short_help="See the whole system at work on simulated traffic, then stop it.")(_demo)
+demo = command("demo", short_help="Show the whole system with simulated traffic, then stop it.")(_demo)
 
 
 def _interrupt(*_: object) -> None:
@@ -73,7 +73,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _directory() -> Path:
-    """Make a temporary directory that another account may enter: as root, PostgreSQL runs as one."""
+    """Create a temporary directory that another account may enter: as root, PostgreSQL runs under another account."""
     places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
     place = next((each for each in places if os.geteuid() or _is_open(each)), places[0])
     directory = Path(tempfile.mkdtemp(prefix="luxor-demo-", dir=place))
@@ -90,13 +90,13 @@ def _is_open(place: Path) -> bool:
 
 
 @contextmanager
-def _started(system: "LocalSystem", out: Any) -> "Iterator[LocalSystem]":
-    """Start the system with a word about it, and stop it whatever happens; a second ^C does not cut that short."""
+def _started(system: "LocalSystem", terminal: Any) -> "Iterator[LocalSystem]":
+    """Start the system with a message, and stop it in any case; a second ^C does not interrupt the stop."""
     from libs.cli.local.readiness import Unready
     from libs.client.errors import LuxorError
 
     try:
-        with out.status("Starting PostgreSQL and the five services …") as shown:
+        with terminal.status("Starting PostgreSQL and the five services …") as shown:
 
             def progress(ready: dict[str, bool]) -> None:
                 marks = "  ".join(f"{'[green]✓' if each else '[dim]…'} {name}[/]" for name, each in ready.items())
@@ -112,7 +112,7 @@ def _started(system: "LocalSystem", out: Any) -> "Iterator[LocalSystem]":
         yield system
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with out.status("Stopping …"):
+        with terminal.status("Stopping …"):
             system.stop()
         signal.signal(signal.SIGINT, before)
 
@@ -130,15 +130,15 @@ def _bars() -> "Iterator[tuple[Progress, Bars]]":
 
 
 class Bars:
-    """Draws the demo's stages as bars, one under the other."""
+    """Progress bars of the stages of the demo."""
 
     def __init__(self, bars: "Progress") -> None:
-        """Take where they are drawn."""
+        """Draw in a progress display."""
         self._bars = bars
         self._task: TaskID | None = None
 
     def stage(self, name: str, total: int) -> None:
-        """Begin a bar; the one before is done."""
+        """Begin the bar of a stage; the previous one is complete."""
         if self._task is not None:
             self._bars.stop_task(self._task)
         self._task = self._bars.add_task(name, total=max(1, total), note="")

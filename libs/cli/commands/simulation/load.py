@@ -1,4 +1,4 @@
-"""`luxor load`: simulated traffic into a running system, at a bounded rate and for a bounded time."""
+"""`luxor load`: files simulated traffic in a running system, at a limited rate and for a limited time."""
 
 import asyncio
 import time
@@ -19,30 +19,32 @@ CARRIER: Final = "load-carrier"
 RATE_MAX: Final = 50_000
 SECONDS_MAX: Final = 7 * 86_400
 BEHIND_MAX: Final = 8
-"""Batches that may be on their way at once; a system that is slower than the rate is not given more."""
+"""Largest number of batches in flight; a system that is slower than the rate gets no more."""
 
 
-@command("load", short_help="File simulated consignments at a bounded rate, for a bounded time.")
+@command("load", short_help="File simulated consignments at a limited rate, for a limited time.")
 @click.option("--rate", type=click.IntRange(1, RATE_MAX), default=500, show_default=True, help="Consignments a second.")
+@click.option("--seconds", type=click.FloatRange(1, SECONDS_MAX), default=60.0, show_default=True, help="Duration.")
 @click.option(
-    "--seconds", type=click.FloatRange(1, SECONDS_MAX), default=60.0, show_default=True, help="How long to go on."
-)
-@click.option(
-    "--batch", "rows", type=click.IntRange(1, 1000), default=250, show_default=True, help="Consignments a call."
+    "--batch", "rows", type=click.IntRange(1, 1000), default=250, show_default=True, help="Consignments in a call."
 )
 @click.option("--scenario", default="everyday", show_default=True, help="A scenario's name, or a YAML file.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=None, help="The same seed files the same again (default: a new one)."
+    "--seed", type=click.IntRange(0), default=None, help="The same seed gives the same traffic (default: a new seed)."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0.1, 600), default=30.0, show_default=True, help="Seconds that a call may take."
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=30.0,
+    show_default=True,
+    help="Longest duration of a call in seconds.",
 )
 def load(
     context: Context, rate: int, seconds: float, rows: int, scenario: str, seed: int | None, timeout: float
 ) -> None:
-    """File simulated consignments on a schedule, announce the arrival of each, and tell what came of it.
+    """File simulated consignments on a schedule, report the arrival of each, and print the results.
 
-    A call that fails is counted and not repeated; the schedule goes on. Ends with 1 where any failed.
+    A call that fails is counted and not repeated; the schedule continues. Exits with 1 if a call failed.
     """
     from libs.simulator import ScenarioError, Simulator
 
@@ -52,9 +54,9 @@ def load(
     except ScenarioError as error:
         raise click.BadParameter(str(error), param_hint="--scenario") from None
     batches = simulator.batches(max(rows, int(rate * seconds)), size=rows)
-    told = run(_drive(context, batches, rate, rows, seconds, timeout_seconds=timeout)) | {"seed": chosen}
-    context.emit(told, lambda out: out.print(_sentence(told), soft_wrap=True))
-    if told["failed"]:
+    result = run(_drive(context, batches, rate, rows, seconds, timeout_seconds=timeout)) | {"seed": chosen}
+    context.emit(result, lambda terminal: terminal.print(_sentence(result), soft_wrap=True))
+    if result["failed"]:
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -117,20 +119,20 @@ async def _file(
         }
         masters.pop("", None)
         arrived.update(masters)
-        told = [
+        reports = [
             arrivals.arrival(number, at=now, conveyance=each.conveyance_reference, place=each.unloading_place)
             for number, each in masters.items()
         ]
-        for some in arrivals.in_calls(told):
+        for some in arrivals.in_calls(reports):
             await carrier.record_arrivals(some)
     except LuxorError as error:
         counts["failed"] += len(batch)
         reasons[error.reason] += len(batch)
 
 
-def _sentence(told: dict[str, Any]) -> str:
-    why = "".join(f"\n  {number:,} {reason}" for reason, number in told["reasons"].items())
+def _sentence(result: dict[str, Any]) -> str:
+    reason_lines = "".join(f"\n  {number:,} {reason}" for reason, number in result["reasons"].items())
     return (
-        f"{told['accepted']:,} of {told['filed']:,} accepted in {told['seconds']:,} s ({told['per_second']:,} a second), "
-        f"{told['refused']:,} refused, {told['failed']:,} in calls that failed.{why}"
+        f"{result['accepted']:,} of {result['filed']:,} accepted in {result['seconds']:,} s ({result['per_second']:,} a second), "
+        f"{result['refused']:,} refused, {result['failed']:,} in calls that failed.{reason_lines}"
     )

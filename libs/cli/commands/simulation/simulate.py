@@ -1,4 +1,4 @@
-"""`luxor simulate`: seeded traffic as a file."""
+"""`luxor simulate`: writes simulated traffic to a file."""
 
 from itertools import islice
 from pathlib import Path
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 )
 @click.option("--scenario", default="everyday", show_default=True, help="A scenario's name, or a YAML file.")
 @click.option("--count", type=click.IntRange(0), help="Consignments of the first day (default: 10,000).")
-@click.option("--days", type=click.IntRange(1), help="In place of --count: that many days, as the scenario has them.")
+@click.option("--days", type=click.IntRange(1), help="Instead of --count: number of days of the scenario.")
 @click.option(
     "--carrier",
     default=IDS["carrier"],
     show_default=True,
     metavar="ID",
-    help="Who carries, by the filings: the id of the certificate that may report their arrival. Empty: the carriers of the scenario.",
+    help="Carrier in the filings: the id of the certificate that may report their arrival. Empty: the carriers of the scenario.",
 )
 def simulate(
     context: Context, path: Path, seed: int, scenario: str, count: int | None, days: int | None, carrier: str
 ) -> None:
-    """Write PATH as JSON Lines, ready to be filed, with its truth and its arrivals beside it.
+    """Write PATH as JSON Lines, ready to be filed, and two further files with its labels and its arrivals.
 
-    The truth says which consignments are not honest and how; the manifest itself never does.
+    The labels state which consignments are not honest, and how; the manifest itself does not.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -57,23 +57,23 @@ def simulate(
     columns = (TextColumn("Simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(errors=True), transient=True) as bar:
         task = bar.add_task("simulate", total=total)
-        written = write_manifest(path, islice(consignments, total), progress=lambda more: bar.advance(task, more))
-    told = msgspec.to_builtins(written)
-    told["arrivals"] = len(written.arrivals)
+        written = write_manifest(path, islice(consignments, total), progress=lambda rows: bar.advance(task, rows))
+    result = msgspec.to_builtins(written)
+    result["arrivals"] = len(written.arrivals)
 
-    def show(out: object) -> None:
+    def show(_terminal: object) -> None:
         here = console()
         here.print(
             f"{written.consignments:,} consignments on {len(written.arrivals):,} flights: [bold]{written.path}[/]",
             soft_wrap=True,
         )
-        here.print(f"Truth of the {written.labelled:,} that are not honest: {written.truth_path}", soft_wrap=True)
+        here.print(f"Labels of the {written.labelled:,} that are not honest: {written.truth_path}", soft_wrap=True)
         here.print(
             f"Next:  [bold]luxor file {written.path}[/]  and  [bold]luxor arrive --manifest {written.path}[/]",
             soft_wrap=True,
         )
 
-    context.emit(told, show)
+    context.emit(result, show)
 
 
 def _carried(each: "SimulatedConsignment", carrier: str) -> "SimulatedConsignment":

@@ -52,7 +52,7 @@ with n as materialized (
     select day, p, number, s, 0, at, '26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0', 1, '', 'EUR',
         'DE', sha256(i::text::bytea) from e
 ), positions as (
-    insert into ledger_position (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told,
+    insert into ledger_position (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced,
         lines, standing, generation, adjusted, adjusted_at, paid_out, payee, entries, days)
     select '26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0', 1, 1, day, 'DE', 'EUR', 'EU', 0, 0, 0, 0,
         decode(repeat(md5(i::text), 7), 'hex'), 1, 0, 0, 0, 0, 0, array[k * 2 + 1, k * 2 + 2], array[day, day] from n

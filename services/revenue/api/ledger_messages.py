@@ -183,13 +183,13 @@ def booked_payment(booked: BookedPayment) -> pb.BookedPayment:
             jurisdiction=payment.jurisdiction,
             currency=payment.currency,
             amount_minor=payment.amount,
-            reverses_id=payment.takes_back,
+            reverses_id=payment.reverses_id,
         ),
         result=payment_result(0, booked.result),
         booked_at=stamp_of(booked.booked_at),
         booked_by=booked.booked_by,
-        reversed_by=booked.taken_back_by,
-        returned_by=booked.sent_back_by,
+        reversed_by=booked.reversed_by,
+        returned_by=booked.returned_by,
     )
 
 

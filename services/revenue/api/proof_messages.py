@@ -25,8 +25,8 @@ def proof_message(report: ProofReport) -> pb.Proof:
     )
     for name, micros in (
         ("complete_at", state.complete_at),
-        ("round_began_at", state.again_began_at),
-        ("round_ended_at", state.again_ended_at),
+        ("round_began_at", state.full_began_at),
+        ("round_ended_at", state.full_ended_at),
     ):
         if micros:
             getattr(proof, name).FromMicroseconds(micros)

@@ -150,10 +150,10 @@ def _to_tell(
     """What is told of each debt now, and the news: row and kind, in the order of the rows."""
     owed = _owed(page.lines, page.offsets)
     # Of what owes nothing itself, what is to come back of a payout is open alone.
-    owed |= (held.told == OPENED) & (held.open > 0) & ~_owed(held.lines, held.offsets)
-    settles = owed & (still == 0) & ((held.told == OPENED) | ((held.told == NOT_ANNOUNCED) & (paid > 0)))
-    opens = (still > 0) & (held.told == SETTLED)
-    told = np.where(settles, SETTLED, np.where(opens, OPENED, held.told))
+    owed |= (held.announced == OPENED) & (held.open > 0) & ~_owed(held.lines, held.offsets)
+    settles = owed & (still == 0) & ((held.announced == OPENED) | ((held.announced == NOT_ANNOUNCED) & (paid > 0)))
+    opens = (still > 0) & (held.announced == SETTLED)
+    told = np.where(settles, SETTLED, np.where(opens, OPENED, held.announced))
     refunds = refunded != held.refunded
     news = []
     for row in np.flatnonzero(settles | opens | refunds).tolist():

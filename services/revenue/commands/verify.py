@@ -277,11 +277,11 @@ class Verification:
         """Prove the next part of the periodic proof, which begins at the first entry in every round; False between two rounds."""
         async with self._database.connection() as reader:
             state, now = await store.read_state(reader), await reader.now()
-        over = state.again_ended_at >= state.again_began_at
-        if over and state.again_began_at and now - state.again_began_at < ROUND_SECONDS * 1e6:
+        over = state.full_ended_at >= state.full_began_at
+        if over and state.full_began_at and now - state.full_began_at < ROUND_SECONDS * 1e6:
             return False
         step = _Step(state.restarted(now) if over else state, read_at=now)
-        if step.state.again_partition == PARTITIONS:
+        if step.state.full_partition == PARTITIONS:
             await self._days_again(step)
         else:
             await self._chains_again(step, entries_max)
@@ -290,7 +290,7 @@ class Verification:
     async def _chains_again(self, step: _Step, entries_max: int) -> None:
         left = entries_max
         try:
-            while left > 0 and step.state.again_partition < PARTITIONS:
+            while left > 0 and step.state.full_partition < PARTITIONS:
                 left -= await self._chain_again(step, left)
         except (StoreError, InputError):
             # What was proven before is stored; the chain that fails begins the next part, which raises.
@@ -300,32 +300,32 @@ class Verification:
     async def _chain_again(self, step: _Step, entries_max: int) -> int:
         """Prove a part of a chain again; return how many entries it was, and its end for as many as that costs."""
         state = step.state
-        place, after = state.again_partition, state.again_number
-        part = await self._chain.check(place, after=after, before=state.again_hash, entries_max=entries_max)
+        place, after = state.full_partition, state.full_number
+        part = await self._chain.check(place, after=after, before=state.full_hash, entries_max=entries_max)
         # A part that begins a chain or ends it without an entry covers what was found at its place before.
         step.ranges.append((place, after if part.entries and after else after - 1, part.last))
         step.altered(place, part.last, part.faults)
         if part.end or part.last == after:
-            step.state = replace(state, again_partition=place + 1, again_number=0, again_hash=bytes(32))
+            step.state = replace(state, full_partition=place + 1, full_number=0, full_hash=bytes(32))
             return part.entries + ENTRIES_AN_END
-        step.state = replace(state, again_number=part.last, again_hash=part.hash)
+        step.state = replace(state, full_number=part.last, full_hash=part.hash)
         return part.entries
 
     async def _days_again(self, step: _Step) -> None:
         state = step.state
-        day = state.again_day
-        if not state.again_after:
+        day = state.full_day
+        if not state.full_after:
             async with self._database.connection() as reader:
                 following = await positions.next_day(reader, day)
             if following is None:
-                step.state = replace(state, again_ended_at=step.read_at)
+                step.state = replace(state, full_ended_at=step.read_at)
                 return
             day = following
-        page = await self._reconciling.page(day, state.again_after, CONSIGNMENTS_AT_ONCE)
+        page = await self._reconciling.page(day, state.full_after, CONSIGNMENTS_AT_ONCE)
         # Who was compared and agrees is not named by the page, so that faults of the day's consignments go as its pages do.
         step.mrns |= page.mrns
         step.faults += map(Discrepancy.of, page.differences)
-        step.state = replace(state, again_day=day if page.after else day + 1, again_after=page.after)
+        step.state = replace(state, full_day=day if page.after else day + 1, full_after=page.after)
 
     async def _store(self, step: _Step) -> bool:
         checked = ProofPart(step.ranges, step.mrns, step.faults)

@@ -90,5 +90,5 @@ def unproven() -> Look:
 
 
 def _age(state: ProofState, now: int) -> float:
-    begun = state.again_ended_at or state.again_began_at
+    begun = state.full_ended_at or state.full_began_at
     return max(0, now - begun) / 1e6 if begun else 0.0

@@ -144,7 +144,7 @@ class Books:
         """What is held of consignments, but for where their entries stand."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
-                "select mrn, version, paid, open, refunded, told, lines from ledger_position where mrn = any($1) order by mrn",
+                "select mrn, version, paid, open, refunded, announced, lines from ledger_position where mrn = any($1) order by mrn",
                 list(mrns),
             )
         return [tuple(row) for row in rows]

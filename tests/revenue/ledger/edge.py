@@ -42,7 +42,7 @@ def open_state(mrn_: str, version: int = 1, **more: object) -> State:
     return State(mrn_, version, debt=common_pb2.DEBT_STATUS_OPEN, debt_account="", **more)  # type: ignore[arg-type]
 
 
-def payment(ident: str, reference: str, amount: int, takes_back: str = "") -> pb.Payment:
+def payment(ident: str, reference: str, amount: int, reverses_id: str = "") -> pb.Payment:
     return pb.Payment(
-        id=ident, reference=reference, jurisdiction="EU", currency="EUR", amount_minor=amount, reverses_id=takes_back
+        id=ident, reference=reference, jurisdiction="EU", currency="EUR", amount_minor=amount, reverses_id=reverses_id
     )

@@ -10,11 +10,12 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 UNMATCHED, MATCHED = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_MATCHED
 _PAYMENT = {
     "reference": "x", "currency": "EUR", "amount": 5, "account": "unmatched:EU", "outcome": UNMATCHED, "matched": 0, "over": 0, "still_owed": 0,
-    "booked_at": 7, "booked_by": "o", "request": "r", "takes_back": "", "taken_back_by": "", "sent_back_by": "", "mrns": [], "amounts": [],
+    "booked_at": 7, "booked_by": "o", "request": "r", "reverses_id": "", "reversed_by": "", "returned_by": "", "mrns": [], "amounts": [],
 }  # fmt: skip
 _PAYOUT = {
-    "reference": "x", "currency": "EUR", "amount": 5, "paid_at": 0, "takes_back": "", "sends_back": "", "account": "declarant:D", "outcome": 1,
-    "credit": 0, "booked_at": 7, "booked_by": "o", "request": "r", "taken_back_by": "",
+    "reference": "x", "currency": "EUR", "amount": 5, "paid_at": 0, "reverses_id": "", "returns_payment_id": "",
+    "account": "declarant:D", "outcome": 1,
+    "credit": 0, "booked_at": 7, "booked_by": "o", "request": "r", "reversed_by": "",
 }  # fmt: skip
 
 

@@ -72,12 +72,12 @@ def row(first: Payment, result: PaymentResult, **more: Any) -> dict[str, Any]:
     """A payment as it is stored."""
     return {
         "id": first.id, "reference": first.reference, "jurisdiction": first.jurisdiction, "currency": first.currency,
-        "amount": first.amount, "takes_back": first.takes_back, "outcome": result.outcome, "account": result.account,
-        "matched": result.matched, "over": result.over, "still_owed": result.still_owed, "sent_back_by": "", "taken_back_by": "",
+        "amount": first.amount, "reverses_id": first.reverses_id, "outcome": result.outcome, "account": result.account,
+        "matched": result.matched, "over": result.over, "still_owed": result.still_owed, "returned_by": "", "reversed_by": "",
         "request": "r1", "booked_by": "officer-1", "mrns": [each for each, _ in result.parts],
         "amounts": [each for _, each in result.parts],
     } | more  # fmt: skip
 
 
-def back(ident: str, amount: int, takes_back: str, **more: Any) -> Payment:
-    return paid(ident, amount, "", takes_back=takes_back, **more)
+def back(ident: str, amount: int, reverses_id: str, **more: Any) -> Payment:
+    return paid(ident, amount, "", reverses_id=reverses_id, **more)

@@ -43,7 +43,7 @@ async def test_payouts_and_what_takes_them_back_stand_in_the_chain(books: Books)
     buyer = State(PAGE[0].mrn, charges=(Charge(300, account="border:DE"),), debt_account="")
     await books.take(buyer)
     await books.pay(Payment("b1", buyer.mrn, "EU", "EUR", 400))
-    asked = [Payout("o1", buyer.mrn, "EU", "EUR", 100), Payout("o2", "", "EU", "EUR", 100, takes_back="o1")]
+    asked = [Payout("o1", buyer.mrn, "EU", "EUR", 100), Payout("o2", "", "EU", "EUR", 100, reverses_id="o1")]
     results = await Payouts(books.ledger).record(asked, "officer-1")
     assert [each.reason for each in results] == ["", ""]
     told = await books.chain.of_mrn(buyer.mrn, rows_max=9)

@@ -244,7 +244,7 @@ async def test_payments_and_states_at_once_settle_everything_once(books: Books) 
     # An account that nothing was owed by yet was not known: its money waits for an officer.
     lost = await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=100)
     for each in lost:
-        await books.pay(replace(each.payment, id=f"{each.payment.id}-back", takes_back=each.payment.id))
+        await books.pay(replace(each.payment, id=f"{each.payment.id}-back", reverses_id=each.payment.id))
         await books.pay(replace(each.payment, id=f"{each.payment.id}-anew"))
     await settle(books)
     told = await books.news()

@@ -30,8 +30,12 @@ async def all_that_money_does(books: Books) -> None:
     await books.take(late, BUYER)
     await books.pay(payment(4, 2_300, BUYER.mrn), payment(5, 500, DECLARANT), payment(6, 5, BUYER.mrn))
     await books.pay(payment(7, 5, BUYER.mrn, "bank-6"), payment(8, 500, DECLARANT, "bank-5"))
-    asked = (payout(1, 60, BUYER.mrn), payout(2, 7, sends_back="bank-2"), payout(3, 9, sends_back="bank-3"))
-    results = await out(books, *asked, payout(4, 60, takes_back="out-1"), payout(5, 9, takes_back="out-3"))
+    asked = (
+        payout(1, 60, BUYER.mrn),
+        payout(2, 7, returns_payment_id="bank-2"),
+        payout(3, 9, returns_payment_id="bank-3"),
+    )
+    results = await out(books, *asked, payout(4, 60, reverses_id="out-1"), payout(5, 9, reverses_id="out-3"))
     assert [each.reason for each in results] == [""] * 5
     # Half of what is taken back is credit by now.
     await books.take(replace(BUYER, version=2, currency="GBP"))
@@ -53,14 +57,14 @@ async def test_money_that_moves_in_any_way_has_rows_that_agree_with_its_entries(
         ("update ledger_payment set jurisdiction = 'UK' where id = 'bank-1'", {"payment bank-1"}),
         ("delete from ledger_payment where id = 'bank-1'", {"payment bank-1"}),
         ("delete from ledger_payment where id = 'bank-9'", {"payment bank-4", "payment bank-9"}),
-        ("update ledger_payment set takes_back = '' where id = 'bank-9'", {"payment bank-4", "payment bank-9"}),
-        ("update ledger_payment set taken_back_by = '' where id = 'bank-5'", {"payment bank-8"}),
-        ("update ledger_payment set sent_back_by = '' where id = 'bank-2'", {"payout out-2"}),
-        ("update ledger_payment set sent_back_by = 'out-3' where id = 'bank-3'", {"payment bank-3"}),
+        ("update ledger_payment set reverses_id = '' where id = 'bank-9'", {"payment bank-4", "payment bank-9"}),
+        ("update ledger_payment set reversed_by = '' where id = 'bank-5'", {"payment bank-8"}),
+        ("update ledger_payment set returned_by = '' where id = 'bank-2'", {"payout out-2"}),
+        ("update ledger_payment set returned_by = 'out-3' where id = 'bank-3'", {"payment bank-3"}),
         ("update ledger_payment set booked_at = booked_at + 86400000000 where id = 'bank-1'", {"payment bank-1"}),
         ("update ledger_payment set booked_at = booked_at - 172800000000 where id = 'bank-1'", {"payment bank-1"}),
         ("update ledger_payout set amount = 61 where id = 'out-1'", {"payout out-1"}),
-        ("update ledger_payout set taken_back_by = '' where id = 'out-1'", {"payout out-4"}),
+        ("update ledger_payout set reversed_by = '' where id = 'out-1'", {"payout out-4"}),
         ("delete from ledger_payout where id = 'out-2'", {"payment bank-2", "payout out-2"}),
         (
             "insert into ledger_payout select jurisdiction, 'made-up', reference, currency, amount, paid_at, '', '', account, "

@@ -260,9 +260,9 @@ def test_a_payment_twice_in_a_request_is_booked_once() -> None:
 
 
 def test_a_stored_payment_is_read_with_its_parts_and_what_was_sent_back_is_told_so() -> None:
-    first, result = paid("a", 7, takes_back="z"), PaymentResult(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 3), ("", 4)])
+    first, result = paid("a", 7, reverses_id="z"), PaymentResult(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 3), ("", 4)])
     assert of_row(row(first, result)) == (first, result)
-    assert of_row(row(first, result, sent_back_by="o"))[1].outcome == pb.PAYMENT_OUTCOME_RETURNED
+    assert of_row(row(first, result, returned_by="o"))[1].outcome == pb.PAYMENT_OUTCOME_RETURNED
     bare = row(first, result)
     assert of_row({name: each for name, each in bare.items() if name not in ("mrns", "amounts")})[1].parts == []
 

@@ -20,7 +20,7 @@ async def test_payments_are_shown_by_jurisdiction_and_id_and_those_that_nothing_
     books: Books,
 ) -> None:
     for jurisdiction, ident, more in (
-        ("EU", "a", {}), ("EU", "b", {"outcome": MATCHED}), ("EU", "c", {"taken_back_by": "z"}), ("GB", "a", {}), ("GB", "b", {"sent_back_by": "z"}),
+        ("EU", "a", {}), ("EU", "b", {"outcome": MATCHED}), ("EU", "c", {"reversed_by": "z"}), ("GB", "a", {}), ("GB", "b", {"returned_by": "z"}),
     ):  # fmt: skip
         await put(books.database, "ledger_payment", jurisdiction, ident, **more)
 
@@ -64,7 +64,7 @@ async def test_what_is_known_of_payments_are_they_and_those_that_they_take_back_
             await put(books.database, "ledger_payment", jurisdiction, ident)
     asked = [
         Payment("a", "x", "EU", "EUR", 5),
-        Payment("n", "x", "EU", "EUR", 5, takes_back="b"),
+        Payment("n", "x", "EU", "EUR", 5, reverses_id="b"),
         Payment("c", "x", "GB", "EUR", 5),
     ]
     async with books.database.connection() as reader:
@@ -76,7 +76,7 @@ async def test_what_is_known_of_a_payout_are_what_it_takes_back_and_the_payments
 ) -> None:
     database = books.database
     for jurisdiction in ("EU", "GB"):
-        await put(database, "ledger_payout", jurisdiction, "first", sends_back="p2")
+        await put(database, "ledger_payout", jurisdiction, "first", returns_payment_id="p2")
         await put(database, "ledger_payout", jurisdiction, "other")
         for ident in ("p1", "p2", "p3"):
             await put(database, "ledger_payment", jurisdiction, ident)
@@ -88,5 +88,5 @@ async def test_what_is_known_of_a_payout_are_what_it_takes_back_and_the_payments
 
     assert await known(Payout("n", "x", "EU", "EUR", 5)) == (set(), set())
     assert await known(Payout("other", "x", "EU", "EUR", 5)) == ({("EU", "other")}, set())
-    assert await known(Payout("n", "x", "GB", "EUR", 5, takes_back="first")) == ({("GB", "first")}, {("GB", "p2")})
-    assert await known(Payout("n", "x", "EU", "EUR", 5, sends_back="p1")) == (set(), {("EU", "p1")})
+    assert await known(Payout("n", "x", "GB", "EUR", 5, reverses_id="first")) == ({("GB", "first")}, {("GB", "p2")})
+    assert await known(Payout("n", "x", "EU", "EUR", 5, returns_payment_id="p1")) == (set(), {("EU", "p1")})

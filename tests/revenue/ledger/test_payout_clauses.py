@@ -85,7 +85,7 @@ async def test_what_is_not_left_of_an_account_is_not_paid_out_and_what_is_there_
     assert await refusals(books, payout("q1", 1, CARRIER), payout("q2", 1, OWNER)) == [
         ("PAYOUT_EXCEEDS_CREDIT", CARRIER, 0, NOTHING), ("PAYOUT_EXCEEDS_CREDIT", OWNER, 0, NOTHING),
     ]  # fmt: skip
-    stored = await rows(books, "select id, paid_at, account, credit, taken_back_by from ledger_payout order by id")
+    stored = await rows(books, "select id, paid_at, account, credit, reversed_by from ledger_payout order by id")
     assert stored == [("p1", 0, CARRIER, 0, ""), ("p2", 0, OWNER, 1, ""), ("p3", 0, OWNER, 0, "")]
     await sound(books)
 
@@ -109,7 +109,7 @@ async def test_what_is_not_left_of_a_consignment_is_not_paid_out_by_its_mrn(book
     before = await books.standing()
     (first,) = await out(books, payout("p1", 4, BOUGHT.mrn))
     assert (first.outcome, first.account, first.credit) == (BOOKED, BUYERS, 6)
-    (back,) = await out(books, payout("p2", 4, takes_back="p1"))
+    (back,) = await out(books, payout("p2", 4, reverses_id="p1"))
     assert (back.outcome, back.account, back.credit) == (BACK, BUYERS, 10)
     assert await books.standing() == before
     told = [(each.version, each.reference) for each in await books.chain.of_mrn(BOUGHT.mrn, rows_max=9)]
@@ -124,7 +124,7 @@ async def test_a_consignment_pays_out_no_more_than_the_bank_has(books: Books) ->
         await tx.raw.execute(
             "update ledger_balance set debit = case debit when 2210 then 6 else 0 end from ledger_name where id = account and name = 'bank:EU'"
         )
-    for asked in (payout("o1", 7, BOUGHT.mrn), payout("o2", 7, sends_back="u")):
+    for asked in (payout("o1", 7, BOUGHT.mrn), payout("o2", 7, returns_payment_id="u")):
         ((reason, account, credit, _),) = await refusals(books, asked)
         assert (reason, account, credit) == ("PAYOUT_EXCEEDS_BANK", "bank:EU", 6)
     (last,) = await out(books, payout("o3", 6, BOUGHT.mrn))
@@ -135,14 +135,15 @@ async def test_a_payment_that_found_something_or_went_back_is_not_sent_back(book
     await books.take(OWN)
     await books.pay(
         payment("used", 5, OWN.mrn), payment("back", 5, "x"), payment("sent", 5, "x"), payment("free", 5, "x"),
-        payment("r", 5, "", takes_back="back"),
+        payment("r", 5, "", reverses_id="back"),
     )  # fmt: skip
-    assert (await out(books, payout("o", 5, sends_back="sent")))[0].outcome == BOOKED
+    assert (await out(books, payout("o", 5, returns_payment_id="sent")))[0].outcome == BOOKED
     lost = "unmatched:EU"
     assert await refusals(
-        books, payout("o1", 5, sends_back="used"), payout("o2", 5, sends_back="back"), payout("o3", 5, sends_back="sent"),
-        payout("o4", 6, sends_back="free"), payout("o5", 5, sends_back="free", currency="GBP"), payout("o6", 5, sends_back="none"),
-        payout("o7", 5, sends_back="free", jurisdiction="UK"),
+        books, payout("o1", 5, returns_payment_id="used"), payout("o2", 5, returns_payment_id="back"), payout("o3", 5, returns_payment_id="sent"),
+        payout("o4", 6, returns_payment_id="free"), payout("o5", 5, returns_payment_id="free", currency="GBP"),
+        payout("o6", 5, returns_payment_id="none"),
+        payout("o7", 5, returns_payment_id="free", jurisdiction="UK"),
     ) == [
         ("PAYOUT_PAYMENT_USED", OWNER, 0, NOTHING), ("PAYOUT_PAYMENT_USED", lost, 0, NOTHING), ("PAYOUT_PAYMENT_USED", lost, 0, NOTHING),
         ("PAYOUT_DIFFERS", lost, 0, (5, "EUR", "EU")), ("PAYOUT_DIFFERS", lost, 0, (5, "EUR", "EU")), ("PAYOUT_PAYMENT_UNKNOWN", "", 0, NOTHING),
@@ -153,15 +154,16 @@ async def test_a_payment_that_found_something_or_went_back_is_not_sent_back(book
 async def test_what_cannot_be_returned_is_refused(books: Books) -> None:
     await books.take(OWN)
     await books.pay(payment("a", 2_300, OWNER))
-    await out(books, payout("o1", 5, OWNER), payout("o2", 6, OWNER), payout("r", 6, takes_back="o2"))
+    await out(books, payout("o1", 5, OWNER), payout("o2", 6, OWNER), payout("r", 6, reverses_id="o2"))
     assert await refusals(
-        books, payout("p1", 5, takes_back="x"), payout("p2", 6, takes_back="o2"), payout("p3", 6, takes_back="r"), payout("p4", 4, takes_back="o1"),
-        payout("p5", 5, takes_back="o1", currency="GBP"), payout("p6", 5, takes_back="o1", jurisdiction="UK"),
+        books, payout("p1", 5, reverses_id="x"), payout("p2", 6, reverses_id="o2"), payout("p3", 6, reverses_id="r"),
+        payout("p4", 4, reverses_id="o1"),
+        payout("p5", 5, reverses_id="o1", currency="GBP"), payout("p6", 5, reverses_id="o1", jurisdiction="UK"),
     ) == [
         ("PAYOUT_UNKNOWN", "", 0, NOTHING), ("PAYOUT_TAKEN_BACK", OWNER, 0, NOTHING), ("PAYOUT_OF_RETURN", OWNER, 0, NOTHING),
         ("PAYOUT_DIFFERS", OWNER, 0, (5, "EUR", "EU")), ("PAYOUT_DIFFERS", OWNER, 0, (5, "EUR", "EU")), ("PAYOUT_UNKNOWN", "", 0, NOTHING),
     ]  # fmt: skip
-    (back,) = await out(books, payout("p7", 5, takes_back="o1"))
+    (back,) = await out(books, payout("p7", 5, reverses_id="o1"))
     assert (back.outcome, back.account, back.credit) == (BACK, OWNER, 100)
 
 
@@ -172,11 +174,11 @@ async def test_a_payment_whose_sending_back_failed_waits_once_more_for_its_debt(
     books: Books, reference: str, *, taken: bool, waits: int
 ) -> None:
     await books.pay(payment("a", 2_200, reference), payment("other", 9_000, "x"))
-    await out(books, payout("o1", 2_200, sends_back="a"))
+    await out(books, payout("o1", 2_200, returns_payment_id="a"))
     assert await rows(books, "select * from ledger_waiting") == []
     if taken:
-        await books.pay(payment("t", 2_200, "", takes_back="a"))
-    (back,) = await out(books, payout("o2", 2_200, takes_back="o1"))
+        await books.pay(payment("t", 2_200, "", reverses_id="a"))
+    (back,) = await out(books, payout("o2", 2_200, reverses_id="o1"))
     assert (back.outcome, back.account, back.credit) == (BACK, "unmatched:EU", 0)
     assert len(await rows(books, "select * from ledger_waiting")) == waits
 
@@ -190,7 +192,7 @@ async def test_a_payout_of_before_the_debt_lost_its_currency_leaves_later_ones_a
     await books.pay(payment("b", 2_280, BOUGHT.mrn))
     await out(books, payout("o2", 80, BOUGHT.mrn))
     assert await paid_out(books) == [(2_280, 80)]
-    (back,) = await out(books, payout("r", 60, takes_back="o1"))
+    (back,) = await out(books, payout("r", 60, reverses_id="o1"))
     assert (back.outcome, back.account) == (BACK, BUYERS)
     assert await paid_out(books) == [(2_280, 80)]
     await sound(books)
@@ -203,7 +205,7 @@ async def test_a_payout_of_another_currency_than_the_debt_has_comes_back_to_the_
     await out(books, payout("o1", 60, BOUGHT.mrn))
     async with books.database.transaction() as tx:
         await tx.raw.execute("update ledger_position set currency = 'GBP'")
-    (back,) = await out(books, payout("r", 60, takes_back="o1"))
+    (back,) = await out(books, payout("r", 60, reverses_id="o1"))
     assert (back.outcome, back.account) == (BACK, BUYERS)
     assert await paid_out(books) == [(2_260, 60)]
 
@@ -259,7 +261,7 @@ async def test_what_treasuries_received_is_read_once_of_a_request_and_currency(
     assert read == ["EUR", "GBP"]
     (known,) = await out(books, payout("o1", 300, duty))
     assert (known.outcome, read) == (KNOWN, ["EUR", "GBP"])
-    (back,) = await out(books, payout("r", 300, takes_back="o1"))
+    (back,) = await out(books, payout("r", 300, reverses_id="o1"))
     assert (back.outcome, back.account, back.credit, read) == (BACK, duty, 300, ["EUR", "GBP", "EUR"])
 
 
@@ -306,10 +308,10 @@ async def test_what_is_booked_meanwhile_is_looked_for_five_times(books: Books, m
     await out(books, payout("o1", 60, BOUGHT.mrn))
 
     async def pay() -> list[Any]:
-        return list(await books.pay(payment("b", 2_260, "", takes_back="a")))
+        return list(await books.pay(payment("b", 2_260, "", reverses_id="a")))
 
     async def give_back() -> list[Any]:
-        return list(await out(books, payout("o2", 60, takes_back="o1")))
+        return list(await out(books, payout("o2", 60, reverses_id="o1")))
 
     for module, ask in ((payments_of, pay), (payouts_of, give_back)):
         late = meanwhile(monkeypatch, module, times=5)
@@ -416,7 +418,7 @@ async def test_a_payment_takes_the_rows_of_all_credit_that_it_may_change_at_once
         ([payment("b", 5, OWNER)], {OWNER}),
         ([payment("c", 5, CARRIER)], set()),
         ([payment("d", 5, shared.mrn), payment("e", 5, OWNER)], {"declarant:D2", OWNER}),
-        ([payment("f", 5, OWNER, takes_back="b")], {OWNER}),
+        ([payment("f", 5, OWNER, reverses_id="b")], {OWNER}),
     ):
         held.clear()
         await books.pay(*asked)

@@ -60,8 +60,8 @@ async def test_a_payout_that_the_bank_returned_is_credit_again_and_pays_what_is_
     await out(books, payout(1, 500, DECLARANT))
     await books.take(replace(OWN, mrn=mrn(9, 9)))
     back, twice, unknown, of_return = await out(
-        books, payout(2, 500, takes_back="out-1"), payout(3, 500, takes_back="out-1"), payout(4, 1, takes_back="out-9"),
-        payout(5, 500, takes_back="out-2"),
+        books, payout(2, 500, reverses_id="out-1"), payout(3, 500, reverses_id="out-1"), payout(4, 1, reverses_id="out-9"),
+        payout(5, 500, reverses_id="out-2"),
     )  # fmt: skip
     assert (back.outcome, back.account) == (BACK, DECLARANT)
     assert [each.reason for each in (twice, unknown, of_return)] == [
@@ -124,7 +124,7 @@ async def test_what_was_paid_out_of_a_withdrawn_consignment_is_open_until_it_com
     assert (await open_of(books, BUYER), await open_of(books, other)) == (2_200, 2_200)
     # The buyer pays once more, and the bank returns the other payout.
     await books.pay(payment(5, 2_200, BUYER.mrn))
-    await out(books, payout(3, 2_200, takes_back="out-2"))
+    await out(books, payout(3, 2_200, reverses_id="out-2"))
     assert (await open_of(books, BUYER), await open_of(books, other)) == (0, 0)
     told = [(each["event"], each["paid_minor"]) for each in await books.news() if each["mrn"] == BUYER.mrn]
     assert told == [(DEBT_EVENT_SETTLED, 2_200), (DEBT_EVENT_OPENED, 0), (DEBT_EVENT_SETTLED, 2_200)]
@@ -161,7 +161,7 @@ async def test_a_refund_that_was_paid_out_and_is_corrected_opens_the_debt(books:
         (DEBT_EVENT_OPENED, 0, 0),
         (DEBT_EVENT_REFUNDED, 0, 0),
     ]
-    (back,) = await out(books, payout(2, 2_200, takes_back="out-1"))
+    (back,) = await out(books, payout(2, 2_200, reverses_id="out-1"))
     assert (back.outcome, back.credit) == (BACK, 0)
     assert await open_of(books, BUYER) == 0
     await sound(books)
@@ -178,7 +178,7 @@ async def test_what_was_paid_out_follows_the_debt_to_another_account(books: Book
     }  # fmt: skip
     named, account = await out(books, payout(2, 40, BUYER.mrn), payout(3, 40, DECLARANT))
     assert (named.reason, named.account, account.outcome) == ("PAYOUT_OF_ACCOUNT", DECLARANT, BOOKED)
-    await out(books, payout(4, 60, takes_back="out-1"))
+    await out(books, payout(4, 60, reverses_id="out-1"))
     assert (await books.standing())[DECLARANT] == -60
     await sound(books)
 
@@ -192,7 +192,7 @@ async def test_money_of_a_currency_that_a_debt_lost_comes_back_to_whose_credit_i
     await books.take(replace(BUYER, version=2, charges=charges))
     await books.take(replace(BUYER, version=3, charges=charges, currency="GBP"))
     assert await books.standing() == {"bank:EU": 2_240, DECLARANT: -2_240}
-    (back,) = await out(books, payout(2, 60, takes_back="out-1"))
+    (back,) = await out(books, payout(2, 60, reverses_id="out-1"))
     assert (back.outcome, back.account, back.credit) == (BACK, DECLARANT, 2_300)
     await sound(books)
     assert (await out(books, payout(3, 60, DECLARANT)))[0].outcome == BOOKED
@@ -244,7 +244,7 @@ async def test_other_accounts_are_paid_what_they_stand_at_below_nothing(books: B
         ("PAYOUT_EXCEEDS_CREDIT", 300), ("", 0), ("PAYOUT_EXCEEDS_CREDIT", 0),
     ]  # fmt: skip
     assert CARRIER not in await books.standing()
-    await out(books, payout(4, 300, takes_back="out-2"))
+    await out(books, payout(4, 300, reverses_id="out-2"))
     (number,) = (await books.ledger.name_ids({CARRIER})).values()
     async with books.database.connection() as reader:
         today = await reader.now() // MICROS_A_DAY
@@ -275,8 +275,8 @@ async def test_another_jurisdiction_pays_out_nothing_that_it_did_not_receive(boo
 async def test_unmatched_money_goes_back_to_its_payer_once_and_pays_no_debt_then(books: Books) -> None:
     await books.pay(payment(1, 2_200, BUYER.mrn), payment(2, 5, "thanks"))
     differs, sent, twice, unknown = await out(
-        books, payout(1, 2_199, sends_back="bank-1"), payout(2, 2_200, sends_back="bank-1"),
-        payout(3, 2_200, sends_back="bank-1"), payout(4, 5, sends_back="bank-9"),
+        books, payout(1, 2_199, returns_payment_id="bank-1"), payout(2, 2_200, returns_payment_id="bank-1"),
+        payout(3, 2_200, returns_payment_id="bank-1"), payout(4, 5, returns_payment_id="bank-9"),
     )  # fmt: skip
     assert (sent.outcome, sent.account) == (BOOKED, "unmatched:EU")
     assert (differs.credit, differs.kept) == (0, (2_200, "EUR", "EU"))
@@ -286,21 +286,21 @@ async def test_unmatched_money_goes_back_to_its_payer_once_and_pays_no_debt_then
     found = await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=9)
     assert [each.payment.id for each in found] == ["bank-2"]
     (listed, _) = await stored_payments.page(books.database, after=("", ""), unmatched_only=False, rows_max=9)
-    assert (listed.result.outcome, listed.sent_back_by) == (pb.PAYMENT_OUTCOME_RETURNED, "out-2")
+    assert (listed.result.outcome, listed.returned_by) == (pb.PAYMENT_OUTCOME_RETURNED, "out-2")
     await books.take(BUYER)
     assert await open_of(books, BUYER) == 2_200
     # The bank returned it: it finds the debt that came meanwhile.
-    await out(books, payout(5, 2_200, takes_back="out-2"), payout(6, 5, sends_back="bank-2"))
+    await out(books, payout(5, 2_200, reverses_id="out-2"), payout(6, 5, returns_payment_id="bank-2"))
     assert await open_of(books, BUYER) == 0
     assert await books.standing() == {"bank:EU": 2_200, "treasury:EU:duty": -300, "treasury:EU:tax": -1_900}
-    assert await reasons(books, payout(7, 2_200, sends_back="bank-1")) == [("PAYOUT_PAYMENT_USED", 0)]
+    assert await reasons(books, payout(7, 2_200, returns_payment_id="bank-1")) == [("PAYOUT_PAYMENT_USED", 0)]
     await sound(books)
 
 
 async def test_money_that_the_bank_takes_back_after_it_was_paid_out_is_owed(books: Books) -> None:
     await books.take(OWN)
     await books.pay(payment(1, 3_000, DECLARANT), payment(2, 5, "thanks"))
-    await out(books, payout(1, 800, DECLARANT), payout(2, 5, sends_back="bank-2"))
+    await out(books, payout(1, 800, DECLARANT), payout(2, 5, returns_payment_id="bank-2"))
     back, lost = await books.pay(payment(3, 3_000, DECLARANT, "bank-1"), payment(4, 5, "thanks", "bank-2"))
     assert (back.still_owed, lost.still_owed) == (3_000, 5)
     assert await open_of(books, OWN) == 2_200
@@ -309,7 +309,7 @@ async def test_money_that_the_bank_takes_back_after_it_was_paid_out_is_owed(book
     await books.pay(payment(5, 1_000, DECLARANT))
     await settle(books)
     assert await open_of(books, OWN) == 2_000
-    (returned,) = await out(books, payout(3, 5, takes_back="out-2"))
+    (returned,) = await out(books, payout(3, 5, reverses_id="out-2"))
     assert returned.outcome == BACK
     assert await books.standing() == {
         "bank:EU": 200, DECLARANT: 2_000, "treasury:EU:duty": -300, "treasury:EU:tax": -1_900,
@@ -320,14 +320,14 @@ async def test_money_that_the_bank_takes_back_after_it_was_paid_out_is_owed(book
 async def test_a_request_that_was_cut_off_books_nothing_twice_and_answers_the_same(books: Books) -> None:
     await books.take(OWN)
     await books.pay(payment(1, 3_000, DECLARANT))
-    wanted = [payout(1, 500, DECLARANT), payout(1, 500, DECLARANT), payout(2, 500, takes_back="out-1")]
+    wanted = [payout(1, 500, DECLARANT), payout(1, 500, DECLARANT), payout(2, 500, reverses_id="out-1")]
     await out(books, wanted[0], request="r1")
     told = [each.outcome for each in await out(books, *wanted, request="r1")]
     assert told == [BOOKED, KNOWN, BACK]
     assert [each.outcome for each in await out(books, *wanted, request="r2")] == [KNOWN] * 3
     assert (await books.standing())["bank:EU"] == 3_000
     (first, second) = await stored_payouts.page(books.database, rows_max=9)
-    assert (first.payout, first.taken_back_by, second.payout.id) == (wanted[0], "out-2", "out-2")
+    assert (first.payout, first.reversed_by, second.payout.id) == (wanted[0], "out-2", "out-2")
 
 
 async def test_a_payout_waits_for_credit_that_pays_a_debt_just_then(books: Books) -> None:

@@ -58,7 +58,7 @@ async def again(proving_: Verification, entries_max: int = verify.ENTRIES_MAX) -
     for _ in range(500):
         report = await proving_.report(100)
         await proving_.again(entries_max)
-        if report.state.again_ended_at < (await proving_.report(1)).state.again_ended_at:
+        if report.state.full_ended_at < (await proving_.report(1)).state.full_ended_at:
             return (await proving_.report(100)).found
     raise AssertionError("a round has no end")
 
@@ -105,7 +105,7 @@ async def test_a_round_takes_the_chains_that_a_part_has_room_for_together(books:
     reached = []
     while not reached or reached[-1] < PARTITIONS:
         await one.again(entries_max)
-        reached.append((await one.report(1)).state.again_partition)
+        reached.append((await one.report(1)).state.full_partition)
     assert reached == [20, 40, 60, PARTITIONS], "an end counts as much as the entries that it costs"
     assert await again(one) == []
 
@@ -123,7 +123,7 @@ async def test_a_chain_that_cannot_be_read_loses_nothing_of_those_before_it(
 
     monkeypatch.setattr(one._chain, "check", checked)
     assert await one.again()
-    assert (await one.report(1)).state.again_partition == 2
+    assert (await one.report(1)).state.full_partition == 2
     with pytest.raises(StoreUnavailable):
         await one.again()
     monkeypatch.undo()

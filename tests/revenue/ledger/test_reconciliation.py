@@ -71,7 +71,7 @@ async def test_what_was_paid_out_of_a_consignment_changes_nothing_that_is_compar
     paid = await payouts.record([Payout("o1", ONE, "EU", "EUR", 100)], "officer-1")
     await books.take(replace(told, version=2, returned=(1,)))
     paid += await payouts.record([Payout("o2", ONE, "EU", "EUR", 2_200)], "officer-1")
-    paid += await payouts.record([Payout("o3", "", "EU", "EUR", 100, takes_back="o1")], "officer-1")
+    paid += await payouts.record([Payout("o3", "", "EU", "EUR", 100, reverses_id="o1")], "officer-1")
     assert [each.reason for each in paid] == ["", "", ""]
     assert await reconciled(books) == []
 

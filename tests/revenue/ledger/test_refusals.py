@@ -239,9 +239,9 @@ async def test_a_payment_is_taken_back_or_told_again_only_as_it_was_booked(books
         # The same id again with any other content, field by field; another jurisdiction has ids of its own.
         (first, ""), (replace(first, reference="x"), "PAYMENT_REUSED"), (replace(first, currency="GBP"), "PAYMENT_REUSED"),
         (replace(first, amount=101), "PAYMENT_REUSED"), (replace(first, amount=99), "PAYMENT_REUSED"),
-        (replace(first, takes_back="b0"), "PAYMENT_REUSED"),
+        (replace(first, reverses_id="b0"), "PAYMENT_REUSED"),
         # Taken back: unknown, of another bank, another amount, another currency.
-        (replace(back, takes_back="b9"), "PAYMENT_UNKNOWN"), (replace(back, jurisdiction="UK"), "PAYMENT_UNKNOWN"),
+        (replace(back, reverses_id="b9"), "PAYMENT_UNKNOWN"), (replace(back, jurisdiction="UK"), "PAYMENT_UNKNOWN"),
         (replace(back, amount=101), "PAYMENT_DIFFERS"), (replace(back, amount=99), "PAYMENT_DIFFERS"),
         (replace(back, currency="GBP"), "PAYMENT_DIFFERS"), (replace(back, currency="USD", amount=99), "PAYMENT_DIFFERS"),
         (Payment("b3", "border:DE", "EU", "EUR", 1), "PAYMENT_REFERENCE_SHARED"),
@@ -288,8 +288,8 @@ async def test_a_payout_is_refused_by_each_clause_alone_and_moves_nothing(books:
 
     own, sent, back = (
         Payout("o1", owner, "EU", "EUR", 500),
-        Payout("o2", "", "EU", "EUR", 40, sends_back="b2"),
-        Payout("o3", "", "EU", "EUR", 500, takes_back="o1"),
+        Payout("o2", "", "EU", "EUR", 40, returns_payment_id="b2"),
+        Payout("o3", "", "EU", "EUR", 500, reverses_id="o1"),
     )
     before = await books.standing()
     for payout, reason in [
@@ -300,9 +300,10 @@ async def test_a_payout_is_refused_by_each_clause_alone_and_moves_nothing(books:
         (replace(own, reference=other, amount=1, currency="GBP"), "PAYOUT_CONSIGNMENT_DIFFERS"),
         (replace(own, reference=other, amount=1, jurisdiction="UK"), "PAYOUT_CONSIGNMENT_DIFFERS"),
         (replace(own, reference="treasury:GB:tax", amount=1), "PAYOUT_TREASURY_DIFFERS"),
-        (replace(sent, sends_back="b9"), "PAYOUT_PAYMENT_UNKNOWN"), (replace(sent, jurisdiction="UK"), "PAYOUT_PAYMENT_UNKNOWN"),
+        (replace(sent, returns_payment_id="b9"), "PAYOUT_PAYMENT_UNKNOWN"), (replace(sent, jurisdiction="UK"), "PAYOUT_PAYMENT_UNKNOWN"),
         (replace(sent, amount=41), "PAYOUT_DIFFERS"), (replace(sent, amount=39), "PAYOUT_DIFFERS"), (replace(sent, currency="GBP"), "PAYOUT_DIFFERS"),
-        (replace(sent, sends_back="b1", amount=800), "PAYOUT_PAYMENT_USED"), (replace(sent, sends_back="b6", amount=3), "PAYOUT_PAYMENT_USED"),
+        (replace(sent, returns_payment_id="b1", amount=800), "PAYOUT_PAYMENT_USED"),
+        (replace(sent, returns_payment_id="b6", amount=3), "PAYOUT_PAYMENT_USED"),
         (back, "PAYOUT_UNKNOWN"),
     ]:  # fmt: skip
         assert await out(payout) == reason, payout
@@ -311,14 +312,15 @@ async def test_a_payout_is_refused_by_each_clause_alone_and_moves_nothing(books:
     assert [await out(each) for each in (own, sent, Payout("o4", other, "EU", "EUR", 10))] == ["", "", ""]
     for payout, reason in [
         (own, ""), (replace(own, amount=499), "PAYOUT_REUSED"), (replace(own, reference="vendor:V"), "PAYOUT_REUSED"),
-        (replace(own, currency="GBP"), "PAYOUT_REUSED"), (replace(own, paid_at=1), "PAYOUT_REUSED"), (replace(own, takes_back="o2"), "PAYOUT_REUSED"),
-        (replace(own, sends_back="b2"), "PAYOUT_REUSED"), (replace(sent, id="o5"), "PAYOUT_PAYMENT_USED"),
+        (replace(own, currency="GBP"), "PAYOUT_REUSED"), (replace(own, paid_at=1), "PAYOUT_REUSED"),
+        (replace(own, reverses_id="o2"), "PAYOUT_REUSED"),
+        (replace(own, returns_payment_id="b2"), "PAYOUT_REUSED"), (replace(sent, id="o5"), "PAYOUT_PAYMENT_USED"),
         (replace(back, amount=499), "PAYOUT_DIFFERS"), (replace(back, currency="GBP"), "PAYOUT_DIFFERS"),
         (replace(back, jurisdiction="UK"), "PAYOUT_UNKNOWN"),
     ]:  # fmt: skip
         assert await out(payout) == reason, payout
     assert await out(back) == ""
-    assert [await out(replace(back, id="o6")), await out(Payout("o7", "", "EU", "EUR", 500, takes_back="o3"))] == [
+    assert [await out(replace(back, id="o6")), await out(Payout("o7", "", "EU", "EUR", 500, reverses_id="o3"))] == [
         "PAYOUT_TAKEN_BACK", "PAYOUT_OF_RETURN",
     ]  # fmt: skip
 

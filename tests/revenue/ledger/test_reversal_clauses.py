@@ -36,7 +36,7 @@ from tests.revenue.ledger.payment_work import (
     [
         (paid("a", 7), {}, back("b", 7, "x"), "PAYMENT_UNKNOWN"),
         (paid("a", 7), {}, back("b", 7, "a", jurisdiction="UK"), "PAYMENT_UNKNOWN"),
-        (paid("a", 7), {"taken_back_by": "c"}, back("b", 7, "a"), "PAYMENT_TAKEN_BACK"),
+        (paid("a", 7), {"reversed_by": "c"}, back("b", 7, "a"), "PAYMENT_TAKEN_BACK"),
         (paid("a", 7), {}, back("b", 6, "a"), "PAYMENT_DIFFERS"),
         (paid("a", 7), {}, back("b", 7, "a", currency="GBP"), "PAYMENT_DIFFERS"),
         (back("a", 7, "z"), {}, back("b", 7, "a"), "PAYMENT_DIFFERS"),

@@ -15,8 +15,8 @@ from tests.revenue.ledger.states import State, mrn
 FIRST, SECOND = mrn(1), mrn(2, 7)
 
 
-def payment(ident: str, reference: str, jurisdiction: str = "EU", takes_back: str = "") -> Payment:
-    return Payment(ident, reference, jurisdiction, "EUR", 500, takes_back)
+def payment(ident: str, reference: str, jurisdiction: str = "EU", reverses_id: str = "") -> Payment:
+    return Payment(ident, reference, jurisdiction, "EUR", 500, reverses_id)
 
 
 async def rows(books: Books, question: str) -> list[tuple[Any, ...]]:
@@ -32,7 +32,7 @@ async def marks(books: Books) -> list[tuple[Any, ...]]:
     """Payments that went back, by what."""
     return await rows(
         books,
-        "select jurisdiction, id, taken_back_by, sent_back_by from ledger_payment where taken_back_by <> '' or sent_back_by <> '' order by 1, 2",
+        "select jurisdiction, id, reversed_by, returned_by from ledger_payment where reversed_by <> '' or returned_by <> '' order by 1, 2",
     )
 
 
@@ -42,12 +42,14 @@ async def test_a_payment_that_is_taken_back_and_one_that_is_sent_back_stop_waiti
     )))  # fmt: skip
     left = {(FIRST, at, ident) for at in ("EU", "GB") for ident in "ab"} | {(SECOND, at, "c") for at in ("EU", "GB")}
     assert await waiting(books) == sorted(left)
-    (back,) = await books.pay(payment("z", FIRST, takes_back="a"))
+    (back,) = await books.pay(payment("z", FIRST, reverses_id="a"))
     assert back.outcome == pb.PAYMENT_OUTCOME_REVERSED
     left -= {(FIRST, "EU", "a")}
     assert await waiting(books) == sorted(left)
     assert await marks(books) == [("EU", "a", "z", "")]
-    (sent,) = await Payouts(books.ledger).record([Payout("p", "", "GB", "EUR", 500, sends_back="b")], "officer-1")
+    (sent,) = await Payouts(books.ledger).record(
+        [Payout("p", "", "GB", "EUR", 500, returns_payment_id="b")], "officer-1"
+    )
     assert sent.reason == ""
     left -= {(FIRST, "GB", "b")}
     assert await waiting(books) == sorted(left)
@@ -59,13 +61,11 @@ async def test_a_payout_that_comes_back_is_marked_and_no_other_and_its_payment_w
     outs = Payouts(books.ledger)
     for at in ("EU", "GB"):
         for ident in "ab":
-            await outs.record([Payout(f"out-{ident}", "", at, "EUR", 500, sends_back=ident)], "officer-1")
+            await outs.record([Payout(f"out-{ident}", "", at, "EUR", 500, returns_payment_id=ident)], "officer-1")
     assert await waiting(books) == []
-    (back,) = await outs.record([Payout("back", "", "EU", "EUR", 500, takes_back="out-a")], "officer-1")
+    (back,) = await outs.record([Payout("back", "", "EU", "EUR", 500, reverses_id="out-a")], "officer-1")
     assert back.reason == ""
-    assert await rows(books, "select jurisdiction, id from ledger_payout where taken_back_by <> ''") == [
-        ("EU", "out-a")
-    ]
+    assert await rows(books, "select jurisdiction, id from ledger_payout where reversed_by <> ''") == [("EU", "out-a")]
     assert await waiting(books) == [(FIRST, "EU", "a")]
     assert await marks(books) == [("EU", "b", "", "out-b"), ("GB", "a", "", "out-a"), ("GB", "b", "", "out-b")]
 

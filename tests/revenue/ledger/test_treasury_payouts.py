@@ -236,7 +236,7 @@ async def test_a_payout_that_a_treasurys_bank_returned_can_be_paid_out_again(sha
     await shared.take(OPEN, SALE)
     await shared.pay(paid(1, 1_900, OPEN.mrn), paid(2, 500, VENDOR))
     assert await bank.ask("treasury:DE:tax", 1_200) == ("", 700)
-    assert await bank.ask("", 1_200, takes_back="o1") == ("", 1_900)
+    assert await bank.ask("", 1_200, reverses_id="o1") == ("", 1_900)
     await bank.only("treasury:FR:tax", 500)
     await bank.only("treasury:DE:tax", 1_900)
 

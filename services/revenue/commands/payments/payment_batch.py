@@ -175,7 +175,7 @@ class PaymentBatch:
             if before.outcome == pb.PAYMENT_OUTCOME_UNMATCHED:
                 before = replace(before, reason=self._elsewhere(first))
             return before if own and first_time and payment == first else _again(payment, first, before)
-        result = self._take_back(payment, known) if payment.takes_back else self._pay(payment)
+        result = self._take_back(payment, known) if payment.reverses_id else self._pay(payment)
         if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
             self._done[ident] = (payment, result)
         return result
@@ -229,13 +229,13 @@ class PaymentBatch:
         return self._credit_accounts.setdefault((self._ids[name], currency), _CreditAccount(0, 0, 0))
 
     def _take_back(self, payment: Payment, known: Mapping[Ident, Row]) -> PaymentResult:
-        ident = (payment.jurisdiction, payment.takes_back)
+        ident = (payment.jurisdiction, payment.reverses_id)
         if ident not in self._done and ident not in known:
             return PaymentResult(reason="PAYMENT_UNKNOWN")
         first, before = self._done[ident] if ident in self._done else of_row(known[ident])
-        if ident in self._taken or (ident in known and known[ident]["taken_back_by"]):
+        if ident in self._taken or (ident in known and known[ident]["reversed_by"]):
             return PaymentResult(reason="PAYMENT_TAKEN_BACK")
-        if (first.amount, first.currency, first.takes_back) != (payment.amount, payment.currency, ""):
+        if (first.amount, first.currency, first.reverses_id) != (payment.amount, payment.currency, ""):
             return PaymentResult(reason="PAYMENT_DIFFERS")
         self._taken[ident] = payment.id
         self._waiting.pop(ident, None)
@@ -345,7 +345,7 @@ class PaymentBatch:
 
 def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[BankReference]:
     """Give what of consignments is taken back, by the id that it was booked under."""
-    taken = [known.get((each.jurisdiction, each.takes_back)) for each in payments if each.takes_back]
+    taken = [known.get((each.jurisdiction, each.reverses_id)) for each in payments if each.reverses_id]
     return {(mrn, before["id"]) for before in taken if before is not None for mrn in before["mrns"] if mrn}
 
 

@@ -59,9 +59,9 @@ class PayoutEntries:
         """Book a payout that is not known yet; `account` is what it concerns beside consignments, and may have no number."""
         names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), account}
         self._ids = await self._ledger.names.known(self._tx, names - {""})
-        if payout.takes_back:
+        if payout.reverses_id:
             result = await self._take_back(payout, known)
-        elif payout.sends_back:
+        elif payout.returns_payment_id:
             result = await self._send_back(payout, known)
         elif is_mrn(payout.reference):
             result = await self._of_consignment(payout)
@@ -113,12 +113,12 @@ class PayoutEntries:
 
     async def _send_back(self, payout: Payout, known: RelatedRecords) -> PayoutResult:
         """Send a payment that nothing was found for back to its payer."""
-        ident = (payout.jurisdiction, payout.sends_back)
+        ident = (payout.jurisdiction, payout.returns_payment_id)
         payment = known.payments.get(ident)
         if payment is None:
             return PayoutResult(reason="PAYOUT_PAYMENT_UNKNOWN")
         used = payment["outcome"] != pb.PAYMENT_OUTCOME_UNMATCHED
-        if used or payment["taken_back_by"] or payment["sent_back_by"]:
+        if used or payment["reversed_by"] or payment["returned_by"]:
             return PayoutResult(account=payment["account"], reason="PAYOUT_PAYMENT_USED")
         if (payment["amount"], payment["currency"]) != (payout.amount, payout.currency):
             return _differs(payment)
@@ -133,26 +133,26 @@ class PayoutEntries:
 
     async def _take_back(self, payout: Payout, known: RelatedRecords) -> PayoutResult:
         """Book that the payee's bank returned a payout: the money stands where it stood."""
-        ident = (payout.jurisdiction, payout.takes_back)
+        ident = (payout.jurisdiction, payout.reverses_id)
         first = known.payouts.get(ident)
         if first is None:
             return PayoutResult(reason="PAYOUT_UNKNOWN")
-        if first["taken_back_by"]:
+        if first["reversed_by"]:
             return PayoutResult(account=first["account"], reason="PAYOUT_TAKEN_BACK")
-        if first["takes_back"]:
+        if first["reverses_id"]:
             return PayoutResult(account=first["account"], reason="PAYOUT_OF_RETURN")
         if (first["amount"], first["currency"]) != (payout.amount, payout.currency):
             return _differs(first)
         await payouts_of.reverse(self._tx, ident, payout.id)
         name, left, stands = first["account"], payout.amount, None
         home = partition_of_account(name)
-        if first["sends_back"]:
-            await self._unsend(payout, known.payments[payout.jurisdiction, first["sends_back"]])
+        if first["returns_payment_id"]:
+            await self._unsend(payout, known.payments[payout.jurisdiction, first["returns_payment_id"]])
             return PayoutResult(pb.PAYOUT_OUTCOME_REVERSED, name)
         if is_mrn(first["reference"]):
             held = await positions.read(self._tx, [first["reference"]])
             # What was paid out in a currency that the debt lost since is the account's own whose credit it lessened then.
-            key = (first["reference"], payout.takes_back)
+            key = (first["reference"], payout.reverses_id)
             gone = (await holders(self._tx, [key], pb.ENTRY_KIND_PAID_OUT)).get(key)
             if gone:
                 name = (await self._ledger.names.of(self._tx, gone))[gone[0]]
@@ -179,7 +179,7 @@ class PayoutEntries:
         ident = (payment["jurisdiction"], payment["id"])
         await self._on_account(payout, name, -payout.amount, home_of(reference, name))
         await payments_of.send_back(self._tx, ident, "")
-        if is_mrn(reference) and not payment["taken_back_by"]:
+        if is_mrn(reference) and not payment["reversed_by"]:
             await waiting.add(self._tx, [WaitingPayment(reference, *ident, payment["currency"], payment["amount"])])
             await match_waiting(self._ledger, self._tx, self._heads, [reference])
 

@@ -104,7 +104,7 @@ class Payouts:
 
 
 def _account(payout: Payout, known: RelatedRecords) -> str:
-    first = known.payouts.get((payout.jurisdiction, payout.takes_back))
+    first = known.payouts.get((payout.jurisdiction, payout.reverses_id))
     name: str = first["account"] if first else payout.reference
     return name
 

@@ -29,7 +29,7 @@ where purpose = $1 and version > 1 and day between $2 and $3 and batch <= $4 gro
 """
 _AGAIN: Final = """
 select mrn, version, max(generation) as generation from reassessed
-where day >= $1 and told_at <= to_timestamp($2::double precision / 1000000) group by mrn, version
+where day >= $1 and announced_at <= to_timestamp($2::double precision / 1000000) group by mrn, version
 """
 _AGAIN_OF: Final = """
 select (given.place - 1)::integer as place, found.sums, found.payload

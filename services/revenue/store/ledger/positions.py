@@ -24,38 +24,38 @@ OPENED: Final = 2
 _READ: Final = """
 select (given.place - 1)::integer as place, held.* from unnest($1::text[]) with ordinality as given(mrn, place)
 cross join lateral (
-    select epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+    select epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced, standing,
         generation, adjusted, adjusted_at, lines, paid_out, payee
     from ledger_position where mrn = given.mrn
 ) held
 """
 _KEEP: Final = """
 insert into ledger_position as kept (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open,
-    refunded, told, lines, standing, generation, adjusted, adjusted_at, paid_out, payee, epoch, entries, days)
+    refunded, announced, lines, standing, generation, adjusted, adjusted_at, paid_out, payee, epoch, entries, days)
 select given.mrn, given.version, given.filing_version, given.day, given.destination, given.currency, given.jurisdiction,
-    given.paid, given.open, given.refunded, given.told, given.lines,
+    given.paid, given.open, given.refunded, given.announced, given.lines,
     given.standing, given.generation, given.adjusted, given.adjusted_at, given.paid_out, given.payee, $23,
     ($13::bigint[])[given.first:given.last], ($14::integer[])[given.first:given.last]
 from unnest($1::text[], $2::bigint[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bigint[],
     $9::bigint[], $10::bigint[], $11::smallint[], $12::bytea[], $15::integer[], $16::integer[],
     $17::smallint[], $18::integer[], $19::bigint[], $20::bigint[], $21::bigint[], $22::integer[])
-    as given(mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, lines,
+    as given(mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced, lines,
         first, last, standing, generation, adjusted, adjusted_at, paid_out, payee)
 on conflict (mrn) do update set epoch = greatest(kept.epoch, excluded.epoch), version = excluded.version, filing_version = excluded.filing_version,
     destination = excluded.destination, currency = excluded.currency, jurisdiction = excluded.jurisdiction,
-    paid = excluded.paid, open = excluded.open, refunded = excluded.refunded, told = excluded.told,
+    paid = excluded.paid, open = excluded.open, refunded = excluded.refunded, announced = excluded.announced,
     lines = excluded.lines, standing = excluded.standing, generation = excluded.generation,
     adjusted = excluded.adjusted, adjusted_at = excluded.adjusted_at, paid_out = excluded.paid_out, payee = excluded.payee,
     entries = kept.entries || excluded.entries, days = kept.days || excluded.days
 """
 _DAY: Final = """
-select mrn, epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+select mrn, epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced, standing,
     generation, adjusted, adjusted_at, lines, paid_out, payee, entries, days
 from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
 """
 _OF_MRNS: Final = """
 select held.* from unnest($1::text[]) as given(mrn) cross join lateral (
-    select mrn, epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+    select mrn, epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced, standing,
     generation, adjusted, adjusted_at, lines, paid_out, payee, entries, days
     from ledger_position where mrn = given.mrn
 ) held order by held.mrn
@@ -93,7 +93,7 @@ class Positions:
     paid: Int64
     open: Int64
     refunded: Int64
-    told: Int64
+    announced: Int64
     basis: Basis
     offsets: Int64
     lines: Lines
@@ -119,7 +119,7 @@ class Positions:
             self.paid[rows],
             self.open[rows],
             self.refunded[rows],
-            self.told[rows],
+            self.announced[rows],
             self.basis.take(rows),
             offsets,
             lines,
@@ -159,7 +159,7 @@ def _positions(rows: Sequence[Any]) -> Positions:
         numbers("paid"),
         numbers("open"),
         numbers("refunded"),
-        numbers("told"),
+        numbers("announced"),
         Basis(*map(numbers, ("standing", "generation", "adjusted", "adjusted_at"))),
         offsets,
         lines,
@@ -175,7 +175,7 @@ class Standing:
     paid: Int64
     open: Int64
     refunded: Int64
-    told: Int64
+    announced: Int64
     out: PaidOut
 
 
@@ -203,7 +203,7 @@ async def store(
         standing.paid.tolist(),
         standing.open.tolist(),
         standing.refunded.tolist(),
-        standing.told.tolist(),
+        standing.announced.tolist(),
         pack(page.lines, page.offsets),
         [number for each in entries for number in each],
         [day for each in days for day in each],
@@ -249,8 +249,8 @@ async def move_open(tx: Transaction, before: set[OpenItem], after: set[OpenItem]
     """Bring the list of what is open from one state to another."""
     for statement, items, columns in ((_CLOSE, before - after, 4), (_OPEN, after - before, 6)):
         if items:
-            told = list(zip(*sorted(items), strict=True))[:columns]
-            await tx.raw.execute(statement, *(list(column) for column in told))
+            announced = list(zip(*sorted(items), strict=True))[:columns]
+            await tx.raw.execute(statement, *(list(column) for column in announced))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,20 +19,20 @@ join ledger_payment kept on kept.jurisdiction = given.jurisdiction and kept.id =
 """
 _PAGE: Final = """
 select jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed, booked_at, booked_by,
-    takes_back, taken_back_by, sent_back_by
+    reverses_id, reversed_by, returned_by
 from ledger_payment where (jurisdiction, id) > ($1, $2) order by jurisdiction, id limit $3
 """
 _JURISDICTIONS: Final = "select mrn, jurisdiction from ledger_position where mrn = any($1::text[])"
 _PAGE_UNMATCHED: Final = _PAGE.replace(
-    "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and taken_back_by = '' and sent_back_by = '' order by"
+    "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and reversed_by = '' and returned_by = '' order by"
 )
 _ADD: Final = """
 insert into ledger_payment (jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed,
-    booked_at, booked_by, request, takes_back, taken_back_by, mrns, amounts)
+    booked_at, booked_by, request, reverses_id, reversed_by, mrns, amounts)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 """
 _REVERSED: Final = """
-update ledger_payment kept set taken_back_by = given.by
+update ledger_payment kept set reversed_by = given.by
 from unnest($1::text[], $2::text[], $3::text[]) as given(jurisdiction, id, by)
 where kept.jurisdiction = given.jurisdiction and kept.id = given.id
 """
@@ -43,7 +43,7 @@ from unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::bigint[], $6
     as given(jurisdiction, id, outcome, account, matched, over, still_owed, mrn)
 where kept.jurisdiction = given.jurisdiction and kept.id = given.id
 """
-_SENT: Final = "update ledger_payment set sent_back_by = $3 where jurisdiction = $1 and id = $2"
+_SENT: Final = "update ledger_payment set returned_by = $3 where jurisdiction = $1 and id = $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Payment:
     jurisdiction: str
     currency: str
     amount: int
-    takes_back: str = ""
+    reverses_id: str = ""
 
 
 @dataclass(slots=True)
@@ -89,8 +89,8 @@ class BookedPayment:
     result: PaymentResult
     booked_at: int
     booked_by: str
-    taken_back_by: str
-    sent_back_by: str
+    reversed_by: str
+    returned_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class MatchedPayment:
 async def read(tx: Transaction, payments: Sequence[Payment]) -> dict[Ident, Row]:
     """Return the stored rows of payments, and of those that they reverse."""
     ids = {ident_of(each) for each in payments}
-    ids |= {(each.jurisdiction, each.takes_back) for each in payments if each.takes_back}
+    ids |= {(each.jurisdiction, each.reverses_id) for each in payments if each.reverses_id}
     columns = [list(column) for column in zip(*sorted(ids), strict=True)]
     return {(row["jurisdiction"], row["id"]): dict(row) for row in await tx.raw.fetch(_KNOWN, *columns)}
 
@@ -140,7 +140,7 @@ async def add(
             (
                 payment.jurisdiction, payment.id, payment.reference, payment.currency, payment.amount, result.account,
                 result.outcome, result.matched, result.over, result.still_owed, by.booked_at, by.booked_by, by.request,
-                payment.takes_back, reversed_by.get(ident_of(payment), ""),
+                payment.reverses_id, reversed_by.get(ident_of(payment), ""),
                 [mrn for mrn, _ in result.parts], [amount for _, amount in result.parts],
             )
             for payment, result in payments
@@ -170,7 +170,7 @@ async def page(database: Database, *, after: Ident, unmatched_only: bool, rows_m
         rows = await reader.raw.fetch(_PAGE_UNMATCHED if unmatched_only else _PAGE, *after, rows_max)
         waiting = [row["reference"] for row in rows if row["outcome"] == pb.PAYMENT_OUTCOME_UNMATCHED]
         own = dict(await reader.raw.fetch(_JURISDICTIONS, waiting)) if waiting else {}
-    rest = ("booked_at", "booked_by", "taken_back_by", "sent_back_by")
+    rest = ("booked_at", "booked_by", "reversed_by", "returned_by")
     booked = [BookedPayment(*of_row(row), *(row[name] for name in rest)) for row in rows]
     for each in booked:
         at = own.get(each.payment.reference, each.payment.jurisdiction)
@@ -182,8 +182,8 @@ async def page(database: Database, *, after: Ident, unmatched_only: bool, rows_m
 def of_row(row: Mapping[str, Any]) -> tuple[Payment, PaymentResult]:
     """Read a payment that was booked, and what became of it."""
     payment = Payment(
-        row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["takes_back"]
+        row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["reverses_id"]
     )
     parts = list(zip(row.get("mrns", ()), row.get("amounts", ()), strict=True))
-    outcome = pb.PAYMENT_OUTCOME_RETURNED if row["sent_back_by"] else row["outcome"]
+    outcome = pb.PAYMENT_OUTCOME_RETURNED if row["returned_by"] else row["outcome"]
     return payment, PaymentResult(outcome, row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)

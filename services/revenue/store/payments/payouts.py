@@ -19,11 +19,11 @@ select * from ledger_payout where (booked_at, jurisdiction, id) > ($1, $2, $3) a
 order by booked_at, jurisdiction, id limit $5
 """
 _ADD: Final = """
-insert into ledger_payout (jurisdiction, id, reference, currency, amount, paid_at, takes_back, sends_back, account, outcome,
-    credit, booked_at, booked_by, request, taken_back_by)
+insert into ledger_payout (jurisdiction, id, reference, currency, amount, paid_at, reverses_id, returns_payment_id, account, outcome,
+    credit, booked_at, booked_by, request, reversed_by)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '')
 """
-_REVERSED: Final = "update ledger_payout set taken_back_by = $3 where jurisdiction = $1 and id = $2"
+_REVERSED: Final = "update ledger_payout set reversed_by = $3 where jurisdiction = $1 and id = $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Payout:
     amount: int
     paid_at: int = 0
     """Microseconds since 1970-01-01 UTC; 0 where it is not told."""
-    takes_back: str = ""
-    sends_back: str = ""
+    reverses_id: str = ""
+    returns_payment_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ class BookedPayout:
     result: PayoutResult
     booked_at: int
     booked_by: str
-    taken_back_by: str
+    reversed_by: str
 
 
 async def add(tx: Transaction, payout: Payout, result: PayoutResult, by: Recorded) -> None:
     """Store a payout."""
     await tx.raw.execute(
         _ADD, payout.jurisdiction, payout.id, payout.reference, payout.currency, payout.amount, payout.paid_at,
-        payout.takes_back, payout.sends_back, result.account, result.outcome, result.credit, by.booked_at, by.booked_by,
+        payout.reverses_id, payout.returns_payment_id, result.account, result.outcome, result.credit, by.booked_at, by.booked_by,
         by.request,
     )  # fmt: skip
 
@@ -102,15 +102,15 @@ async def page(
     """
     async with database.connection() as reader:
         rows = await reader.raw.fetch(_PAGE, *after, before, rows_max)
-    return [BookedPayout(*of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
+    return [BookedPayout(*of_row(row), row["booked_at"], row["booked_by"], row["reversed_by"]) for row in rows]
 
 
 async def related(tx: Transaction, payout: Payout) -> RelatedRecords:
     """Return what is stored of a payout, and of what it reverses or sends back."""
     at = payout.jurisdiction
-    payouts = {row["id"]: dict(row) for row in await tx.raw.fetch(_PAYOUTS, at, [payout.id, payout.takes_back])}
-    first = payouts.get(payout.takes_back)
-    sent = [payout.sends_back, first["sends_back"] if first else ""]
+    payouts = {row["id"]: dict(row) for row in await tx.raw.fetch(_PAYOUTS, at, [payout.id, payout.reverses_id])}
+    first = payouts.get(payout.reverses_id)
+    sent = [payout.returns_payment_id, first["returns_payment_id"] if first else ""]
     sent_back = await payments.of_ids(tx, at, sent) if any(sent) else {}
     return RelatedRecords({(at, ident): row for ident, row in payouts.items()}, sent_back)
 
@@ -124,7 +124,7 @@ def of_row(row: Row) -> tuple[Payout, PayoutResult]:
         row["currency"],
         row["amount"],
         row["paid_at"],
-        row["takes_back"],
-        row["sends_back"],
+        row["reverses_id"],
+        row["returns_payment_id"],
     )
     return payout, PayoutResult(row["outcome"], row["account"], row["credit"])

@@ -93,11 +93,11 @@ with banks as materialized (
     ) e group by banks.jurisdiction, e.reference, e.kind, p.currency
 ), kept as materialized (
     select (booked_at / {MICROS_A_DAY})::integer as day, jurisdiction, id, {pb.ENTRY_KIND_PAID}::smallint as kind, currency,
-        case takes_back when '' then amount else -amount end as minor
+        case reverses_id when '' then amount else -amount end as minor
     from ledger_payment where booked_at >= $2 and booked_at < $3
     union all
     select (booked_at / {MICROS_A_DAY})::integer, jurisdiction, id, {pb.ENTRY_KIND_PAID_OUT}::smallint, currency,
-        case takes_back when '' then -amount else amount end
+        case reverses_id when '' then -amount else amount end
     from ledger_payout where booked_at >= $2 and booked_at < $3
 )
 select day, jurisdiction, id, kind, currency, kept.minor, made.minor as made_minor
@@ -107,39 +107,39 @@ where kept.minor is distinct from made.minor order by jurisdiction, id, kind, cu
 # Whoever is said to have been taken back or sent back is named by what did that, and the other way round.
 _MARKS: Final = f"""
 with paid as materialized (
-    select jurisdiction, id, takes_back, taken_back_by, sent_back_by from ledger_payment
-    where booked_at >= $1 and booked_at < $2 and (takes_back <> '' or taken_back_by <> '' or sent_back_by <> '')
+    select jurisdiction, id, reverses_id, reversed_by, returned_by from ledger_payment
+    where booked_at >= $1 and booked_at < $2 and (reverses_id <> '' or reversed_by <> '' or returned_by <> '')
 ), gone as materialized (
-    select jurisdiction, id, takes_back, taken_back_by, sends_back from ledger_payout
-    where booked_at >= $1 and booked_at < $2 and (takes_back <> '' or taken_back_by <> '' or sends_back <> '')
+    select jurisdiction, id, reverses_id, reversed_by, returns_payment_id from ledger_payout
+    where booked_at >= $1 and booked_at < $2 and (reverses_id <> '' or reversed_by <> '' or returns_payment_id <> '')
 )
 select paid.jurisdiction, paid.id, {pb.ENTRY_KIND_PAID}::smallint as kind from paid
 left join lateral (
-    select taken_back_by from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.takes_back limit 1
+    select reversed_by from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.reverses_id limit 1
 ) taken on true
 left join lateral (
-    select takes_back from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.taken_back_by limit 1
+    select reverses_id from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.reversed_by limit 1
 ) taking on true
 left join lateral (
-    select sends_back, taken_back_by from ledger_payout where jurisdiction = paid.jurisdiction and id = paid.sent_back_by limit 1
+    select returns_payment_id, reversed_by from ledger_payout where jurisdiction = paid.jurisdiction and id = paid.returned_by limit 1
 ) sending on true
-where paid.takes_back <> '' and taken.taken_back_by is distinct from paid.id
-    or paid.taken_back_by <> '' and taking.takes_back is distinct from paid.id
-    or paid.sent_back_by <> '' and (sending.sends_back is distinct from paid.id or sending.taken_back_by <> '')
+where paid.reverses_id <> '' and taken.reversed_by is distinct from paid.id
+    or paid.reversed_by <> '' and taking.reverses_id is distinct from paid.id
+    or paid.returned_by <> '' and (sending.returns_payment_id is distinct from paid.id or sending.reversed_by <> '')
 union all
 select gone.jurisdiction, gone.id, {pb.ENTRY_KIND_PAID_OUT}::smallint from gone
 left join lateral (
-    select taken_back_by from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.takes_back limit 1
+    select reversed_by from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.reverses_id limit 1
 ) taken on true
 left join lateral (
-    select takes_back from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.taken_back_by limit 1
+    select reverses_id from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.reversed_by limit 1
 ) taking on true
 left join lateral (
-    select sent_back_by from ledger_payment where jurisdiction = gone.jurisdiction and id = gone.sends_back limit 1
+    select returned_by from ledger_payment where jurisdiction = gone.jurisdiction and id = gone.returns_payment_id limit 1
 ) sent on true
-where gone.takes_back <> '' and taken.taken_back_by is distinct from gone.id
-    or gone.taken_back_by <> '' and taking.takes_back is distinct from gone.id
-    or gone.sends_back <> '' and gone.taken_back_by = '' and sent.sent_back_by is distinct from gone.id
+where gone.reverses_id <> '' and taken.reversed_by is distinct from gone.id
+    or gone.reversed_by <> '' and taking.reverses_id is distinct from gone.id
+    or gone.returns_payment_id <> '' and gone.reversed_by = '' and sent.returned_by is distinct from gone.id
 order by jurisdiction, id, kind limit $3
 """  # noqa: S608  # numbers of our own
 # What a declarant's account stands at is what is open of it less its credit; each partition's end looks at its share of the accounts.

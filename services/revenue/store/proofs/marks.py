@@ -19,8 +19,8 @@ _MARKS: Final = "select partition, number, hash, day from ledger_proof order by 
 _STATE: Final = "select * from ledger_proof_state"
 _MOVE_STATE: Final = """
 update ledger_proof_state set moves = moves + 1, entries = $2, postings = $3, comparisons = $4, assessed_day = $5,
-    assessed_batch = $6, seal = $7, seal_hash = $8, complete_at = $9, positions = $10, again_partition = $11,
-    again_number = $12, again_hash = $13, again_day = $14, again_after = $15, again_began_at = $16, again_ended_at = $17
+    assessed_batch = $6, seal = $7, seal_hash = $8, complete_at = $9, positions = $10, full_partition = $11,
+    full_number = $12, full_hash = $13, full_day = $14, full_after = $15, full_began_at = $16, full_ended_at = $17
 where moves = $1
 """
 _MOVE: Final = """
@@ -102,19 +102,19 @@ class ProofState:
     """When last everything that was booked was proven, microseconds since 1970-01-01 UTC; 0 for never."""
     positions: bytes
     """Of the feed that the ledger follows, what had been read then: epoch, day, xid and seq of each partition, as JSON."""
-    again_partition: int
+    full_partition: int
     """Partition that the periodic proof is in; that of all partitions where it compares consignments."""
-    again_number: int
-    again_hash: bytes
-    again_day: int
-    again_after: str
-    again_began_at: int
-    again_ended_at: int
+    full_number: int
+    full_hash: bytes
+    full_day: int
+    full_after: str
+    full_began_at: int
+    full_ended_at: int
 
     def restarted(self, now: int) -> ProofState:
         """Return it with the periodic proof at its beginning."""
         return replace(
-            self, again_partition=0, again_number=0, again_hash=START, again_day=0, again_after="", again_began_at=now
+            self, full_partition=0, full_number=0, full_hash=START, full_day=0, full_after="", full_began_at=now
         )
 
 

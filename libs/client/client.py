@@ -206,10 +206,10 @@ class Client:
         return await self._call(clearance_pb2.RecordInspectionsResponse, self._clearance.RecordInspections, request)
 
     async def pull_notices(
-        self, after: str = "", *, max_notices: int = 0, wait_millis: int = 0
+        self, after: str = "", *, page_size: int = 0, wait_millis: int = 0
     ) -> clearance_pb2.PullNoticesResponse:
         """Give the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one."""
-        request = clearance_pb2.PullNoticesRequest(cursor=after, max_notices=max_notices, wait_millis=wait_millis)
+        request = clearance_pb2.PullNoticesRequest(cursor=after, page_size=page_size, wait_millis=wait_millis)
         return await self._call(
             clearance_pb2.PullNoticesResponse,
             self._clearance.PullNotices,

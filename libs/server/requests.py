@@ -68,11 +68,11 @@ async def once(
         raise _reused(request) from None
 
 
-def page_size_of(size: int, default: int, size_max: int) -> int:
-    """How many a page has. Raises Refusal."""
-    if not 0 <= size <= size_max:
-        raise Refusal("PAGE_SIZE_TOO_LARGE", path="page_size", value=size, limit=size_max)
-    return size or default
+def page_size_of(size: int, default: int, size_max: int, path: str = "page_size") -> int:
+    """Return how many entries a page has: `default` for 0, and `size_max` for more than that (AIP-158). Raise Refusal for a negative size."""
+    if size < 0:
+        raise Refusal("NUMBER_NEGATIVE", path=path, value=size)
+    return min(size or default, size_max)
 
 
 def _key_of(request: Any) -> tuple[str, str, bytes]:

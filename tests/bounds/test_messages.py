@@ -38,8 +38,9 @@ def found(message: Any) -> list[tuple[str, str]]:
 CASES: list[tuple[Any, list[tuple[str, str]]]] = [
     (clearance.PullNoticesRequest(cursor="x" * 512), []),
     (clearance.PullNoticesRequest(cursor="x" * 513), [("NOTICE_CURSOR_MALFORMED", "cursor")]),
-    (clearance.PullNoticesRequest(max_notices=1_000, wait_millis=20_000), []),
-    (clearance.PullNoticesRequest(max_notices=1_001), [("PAGE_SIZE_TOO_LARGE", "max_notices")]),
+    (clearance.PullNoticesRequest(page_size=1_000, wait_millis=20_000), []),
+    (clearance.PullNoticesRequest(page_size=2**31 - 1), []),
+    (clearance.PullNoticesRequest(page_size=-1), [("NUMBER_NEGATIVE", "page_size")]),
     (clearance.PullNoticesRequest(wait_millis=20_001), [("WAIT_TOO_LONG", "wait_millis")]),
     (ledger.ListAccountsRequest(prefix="x" * 2_048), []),
     (ledger.ListAccountsRequest(prefix="x" * 2_049), [("TEXT_TOO_LONG", "prefix")]),

@@ -71,7 +71,7 @@ async def assert_told_once(flow: Flow, statuses: Sequence[clearance_pb2.Consignm
     told: dict[tuple[str, int], int] = {}
     after = ""
     while True:
-        page = await flow.persist(lambda a=after: flow.filer.pull_notices(a, max_notices=1000))
+        page = await flow.persist(lambda a=after: flow.filer.pull_notices(a, page_size=1000))
         if not page.notices:
             break
         for notice in page.notices:

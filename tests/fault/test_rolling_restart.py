@@ -45,7 +45,7 @@ async def users(flow: Impatient, stop: asyncio.Event, calls: dict[str, int]) -> 
         "work": lambda: flow.officer.list_consignments(page_size=5),
         "figures": lambda: flow.counted("state"),
         "receipts": lambda: flow.filer.receipts(local_references=["nobody-filed-this"]),
-        "notices": lambda: flow.filer.pull_notices(wait_millis=200, max_notices=5),
+        "notices": lambda: flow.filer.pull_notices(wait_millis=200, page_size=5),
     }
     while not stop.is_set():
         for name, call in asked.items():

@@ -159,7 +159,7 @@ async def test_runs_that_are_not_kept_and_pages_that_are_none_are_refused(revenu
     ):
         assert (await refused(call))[0] == "JOB_UNKNOWN"
     for request, reason in (
-        (jobs_pb2.ListJobsRequest(page_size=201), "PAGE_SIZE_TOO_LARGE"),
+        (jobs_pb2.ListJobsRequest(page_size=-1), "NUMBER_NEGATIVE"),
         (jobs_pb2.ListJobsRequest(page_token="x"), "PAGE_TOKEN_MALFORMED"),
         (jobs_pb2.ListJobsRequest(kind=jobs_pb2.JOB_KIND_TRAINING), "JOB_KIND_UNKNOWN"),
     ):

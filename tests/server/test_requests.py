@@ -148,13 +148,13 @@ async def test_the_same_content_under_another_id_is_another_request(requests: Da
     assert done == [1, 2]
 
 
-@pytest.mark.parametrize(("size", "found"), [(0, 50), (1, 1), (99, 99), (100, 100)])
-def test_a_page_has_the_size_that_was_asked_for_or_the_default(size: int, found: int) -> None:
+@pytest.mark.parametrize(("size", "found"), [(0, 50), (1, 1), (99, 99), (100, 100), (101, 100), (2**31 - 1, 100)])
+def test_a_page_has_the_size_of_the_request_or_the_default_and_is_cut_to_the_most(size: int, found: int) -> None:
     assert page_size_of(size, 50, 100) == found
 
 
-@pytest.mark.parametrize("size", [-1, 101])
-def test_a_page_size_outside_its_bounds_is_refused(size: int) -> None:
+@pytest.mark.parametrize("path", ["page_size", "max_entries"])
+def test_a_negative_page_size_is_refused(path: str) -> None:
     with pytest.raises(Refusal) as caught:
-        page_size_of(size, 50, 100)
-    assert (caught.value.reason, caught.value.path) == ("PAGE_SIZE_TOO_LARGE", "page_size")
+        page_size_of(-1, 50, 100, path)
+    assert (caught.value.reason, caught.value.path) == ("NUMBER_NEGATIVE", path)

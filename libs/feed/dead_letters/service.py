@@ -6,6 +6,7 @@ from typing import Any, Final
 from libs.server import call as calls
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
+from libs.server.requests import page_size_of
 from libs.store.database import Database
 from libs.store.tables.requests import RequestLog, RequestReused
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
@@ -49,9 +50,7 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
         self, request: dead_letters_pb2.ListDeadLettersRequest, context: Any
     ) -> dead_letters_pb2.ListDeadLettersResponse:
         """Tell letters by ascending id."""
-        if request.page_size > PAGE_MAX:
-            raise Refusal("FEED_LIMIT", path="page_size", value=request.page_size, limit=PAGE_MAX)
-        size = request.page_size or PAGE_DEFAULT
+        size = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         filters = (request.source, request.key, request.reason)
         (begin,) = await self._pages.place(request, (0,))
         async with self._database.connection() as reading:

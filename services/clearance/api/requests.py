@@ -9,6 +9,7 @@ from typing import Any, Final
 from libs.customs.identifiers import mrn as mrns
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role, is_id
+from libs.server.requests import page_size_of
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, ROWS_MAX, Query
@@ -80,8 +81,8 @@ def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> 
         return item_error("MRN_MALFORMED", f"{path}.mrn", value)
     if not 0 < len(value) <= limit or not is_plain(value):
         return item_error("REFERENCE_MALFORMED", f"{path}.{kind}", value, characters_max=limit)
-    if query.page_size > PAGE_MAX:
-        return item_error("PAGE_SIZE_TOO_LARGE", f"{path}.page_size", query.page_size, limit=PAGE_MAX)
+    if query.page_size < 0:
+        return item_error("NUMBER_NEGATIVE", f"{path}.page_size", query.page_size)
     if query.page_token and kind not in FORMS:
         return item_error("PAGE_TOKEN_MALFORMED", f"{path}.page_token")
     filer = query.filer
@@ -92,7 +93,7 @@ def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> 
             filer = identity.id
         elif not is_id(filer):
             return item_error("FILER_MISSING", f"{path}.filer")
-    return Query(kind, value, filer, min(query.page_size or PAGE_DEFAULT, share))
+    return Query(kind, value, filer, min(page_size_of(query.page_size, PAGE_DEFAULT, PAGE_MAX), share))
 
 
 def unknown(place: int, query: pb.StatusQuery) -> ItemError:

@@ -310,16 +310,13 @@ class ClearanceService(ClearanceServiceServicer):
         self, request: pb.PullNoticesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.PullNoticesResponse:
         """Give the caller's notices after a cursor."""
-        if request.max_notices > NOTICES_MAX:
-            raise Refusal("PAGE_SIZE_TOO_LARGE", path="max_notices", value=request.max_notices, limit=NOTICES_MAX)
+        size = page_size_of(request.page_size, NOTICES_DEFAULT, NOTICES_MAX)
         if request.wait_millis > WAIT_MILLIS_MAX:
             raise Refusal("WAIT_TOO_LONG", path="wait_millis", value=request.wait_millis, limit=WAIT_MILLIS_MAX)
         identity = call.current().identity
         carrier = identity.role is Role.CARRIER
         key = carrier_key(identity.id) if carrier else filer_key(identity.id)
-        post = await self._mailbox.pull(
-            key, request.cursor, request.max_notices or NOTICES_DEFAULT, request.wait_millis / 1000
-        )
+        post = await self._mailbox.pull(key, request.cursor, size, request.wait_millis / 1000)
         tables = post.tables
         if carrier:
             async with self._store.database.connection() as reading:

@@ -342,7 +342,7 @@ class LedgerService(LedgerServiceServicer):
             raise Refusal("CHAIN_PLACE_MALFORMED", path="hash")
         if request.external_seal < 0 or len(request.external_seal_hash) != (32 if request.external_seal else 0):
             raise Refusal("KEPT_SEAL_MALFORMED", path="kept_hash")
-        count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX)
+        count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX, "max_entries")
         found = await self._chain.check(
             request.partition,
             after=request.after,
@@ -365,7 +365,8 @@ class LedgerService(LedgerServiceServicer):
         self, request: pb.GetProofRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetProofResponse:
         """Return what is proven and what was found."""
-        report = await self._proving.report(page_size_of(request.discrepancies_max, PAGE_DEFAULT, PAGE_MAX))
+        count = page_size_of(request.discrepancies_max, PAGE_DEFAULT, PAGE_MAX, "discrepancies_max")
+        report = await self._proving.report(count)
         return pb.GetProofResponse(proof=proof_message(report), discrepancies=map(discrepancy_message, report.found))
 
     async def ProveLedger(

@@ -15,6 +15,7 @@ from libs.customs.time import day_of_date
 from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
+from libs.server.requests import page_size_of
 from libs.telemetry import counter, span
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
@@ -143,7 +144,7 @@ class RiskService(RiskServiceServicer):
     ) -> pb.ListSeedsResponse:
         """Tell what is published of the seeds of the draws, and the seeds of days long past."""
         (before,) = await self._pages.place(request, (END,))
-        rows = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+        rows = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
         await self._seeds.made_ahead()
         found = await self._seeds.store.page(before, rows + 1)

@@ -56,7 +56,7 @@ def returning(mrn: str, request_id: str) -> pb.RecordReturnsRequest:
 
 
 async def notices(stub: ClearanceServiceStub) -> list[pb.Notice]:
-    return list((await stub.PullNotices(pb.PullNoticesRequest(max_notices=1_000), timeout=SECONDS)).notices)
+    return list((await stub.PullNotices(pb.PullNoticesRequest(page_size=1_000), timeout=SECONDS)).notices)
 
 
 async def test_a_guessed_master_document_gives_another_carrier_nothing(house: House) -> None:

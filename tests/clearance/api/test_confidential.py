@@ -51,7 +51,7 @@ async def statuses(house: House, role: str, ident: str, *, history: bool = True)
 async def notices(house: House, role: str, ident: str) -> list[pb.Notice]:
     stub = await house.stub(role, ident)
     await house.desk.told()
-    return list((await stub.PullNotices(pb.PullNoticesRequest(max_notices=1_000), timeout=SECONDS)).notices)
+    return list((await stub.PullNotices(pb.PullNoticesRequest(page_size=1_000), timeout=SECONDS)).notices)
 
 
 def assert_nothing_hidden(messages: Sequence[Any]) -> None:

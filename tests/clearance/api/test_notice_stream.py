@@ -31,7 +31,7 @@ async def test_notices_can_be_read_again_from_any_cursor(house: House) -> None:
     async def read(after: str, size: int) -> list[tuple[list[tuple[str, int, int]], str]]:
         pages = []
         while True:
-            request = pb.PullNoticesRequest(cursor=after, max_notices=size)
+            request = pb.PullNoticesRequest(cursor=after, page_size=size)
             answer = await stub.PullNotices(request, timeout=SECONDS)
             if not answer.notices:
                 return pages

@@ -87,13 +87,13 @@ async def test_a_query_that_cannot_be_asked_does_not_hurt_its_neighbours(house: 
             pb.StatusQuery(local_reference="GREEN-1"),
             pb.StatusQuery(house_document_number="\0"),
             pb.StatusQuery(master_document_number=MASTER, page_token="x"),
-            pb.StatusQuery(master_document_number=MASTER, page_size=1_001),
+            pb.StatusQuery(master_document_number=MASTER, page_size=-1),
             pb.StatusQuery(mrn=mrn),
         ]
     )
     results = await ask(stub, request)
     assert [each.error.reason for each in results] == [
-        "MRN_MALFORMED", "QUERY_MALFORMED", "FILER_MISSING", "REFERENCE_MALFORMED", "PAGE_TOKEN_MALFORMED", "PAGE_SIZE_TOO_LARGE", "",
+        "MRN_MALFORMED", "QUERY_MALFORMED", "FILER_MISSING", "REFERENCE_MALFORMED", "PAGE_TOKEN_MALFORMED", "NUMBER_NEGATIVE", "",
     ]  # fmt: skip
     assert results[0].error.path == "queries[0].mrn"
     assert await refused_with(stub.GetStatus(pb.GetStatusRequest(), timeout=SECONDS)) == (

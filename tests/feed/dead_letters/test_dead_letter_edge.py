@@ -108,10 +108,13 @@ async def test_a_page_has_a_hundred_letters_where_nothing_is_said_and_a_thousand
     answer = await listed(servicer)
     assert (len(answer.letters), answer.total, bool(answer.next_page_token)) == (100, 101, True)
     assert len((await listed(servicer, page_size=1_000)).letters) == 101
+    await insert(follower.database, [letter(f"n{number}") for number in range(900)])
+    for size in (1_000, 1_001, 2**31 - 1):
+        answer = await listed(servicer, page_size=size)
+        assert (len(answer.letters), answer.total, bool(answer.next_page_token)) == (1_000, 1_001, True)
     with pytest.raises(Refusal) as refused:
-        await listed(servicer, page_size=1_001)
-    assert (refused.value.reason, refused.value.path, refused.value.value) == ("FEED_LIMIT", "page_size", "1001")
-    assert refused.value.facts["limit"] == 1_000
+        await listed(servicer, page_size=-1)
+    assert (refused.value.reason, refused.value.path, refused.value.value) == ("NUMBER_NEGATIVE", "page_size", "-1")
 
 
 async def test_a_replay_marks_what_was_chosen_within_its_source(

@@ -117,10 +117,11 @@ async def test_letters_are_replayed_by_up_to_1000_ids_or_keys_or_all_of_them(
     assert good or refused(error) == ("LETTERS_NOT_CHOSEN", "ids")  # type: ignore[arg-type]
 
 
-async def test_up_to_1000_letters_are_listed_at_once() -> None:
+async def test_a_negative_number_of_letters_is_refused_and_a_larger_one_than_a_page_is_not() -> None:
     servicer = DeadLetterServicer(Unreachable())  # type: ignore[arg-type]
     with pytest.raises(Refusal) as error:
-        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=1_001), None)
-    assert refused(error) == ("FEED_LIMIT", "page_size")
-    with pytest.raises(Reached):
-        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=1_000), None)
+        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=-1), None)
+    assert refused(error) == ("NUMBER_NEGATIVE", "page_size")
+    for size in (1_000, 1_001):
+        with pytest.raises(Reached):
+            await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=size), None)

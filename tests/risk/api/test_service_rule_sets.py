@@ -187,7 +187,8 @@ async def test_requests_are_checked(risk: Running) -> None:
     note = anna.ProposeRuleSet(proposal(files(rule("FIRST")), note="x" * 513), timeout=10)
     assert (await refusal(note))[1] == "NOTE_TOO_LONG"
     assert (await refusal(activated(risk, "trial/1+0")))[1] == "RULE_SET_UNKNOWN"
-    assert (await refusal(listed(risk, page_size=101)))[1] == "PAGE_SIZE_TOO_LARGE"
+    assert (await refusal(listed(risk, page_size=-1)))[1] == "NUMBER_NEGATIVE"
+    assert (await listed(risk, page_size=101)).next_page_token == "", "a larger page is cut"
     for token in ("x", "eA==", "OTk5OTk5OTk5OTk5OTk5OTk5OTkgdg=="):
         assert (await refusal(listed(risk, page_token=token)))[1] == "PAGE_TOKEN_MALFORMED"
     unknown = anna.GetRuleSetFiles(pb.GetRuleSetFilesRequest(version="trial/1+0"), timeout=10)

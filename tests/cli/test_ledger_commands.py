@@ -112,7 +112,8 @@ def test_an_account_is_opened_with_what_the_options_tell(ledger: Ledger, run: An
         "Carrier Seven",
     )
     assert list(asked.filers) == ["shop", "post"]
-    assert [asked.closed, asked.reopen, asked.no_limit, asked.no_filers] == [False] * 4
+    assert not asked.closed
+    assert sorted(request.update_mask.paths) == ["currency", "filers", "holder", "limit_minor"]
     assert ledger.callers == [("officer", "olga")]
     assert words(done)[0].startswith("deferred:carrier-7 is open up to 50,000.00 EUR; filers: ")
 
@@ -121,17 +122,22 @@ def test_filers_are_added_and_dropped_without_telling_the_others(ledger: Ledger,
     ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=HELD)])]
     done = run("account", HELD.name, "--add-filer", "a", "--add-filer", "b", "--drop-filer", "c")
     assert done.exit_code == 0, done.output
-    (asked,) = ledger.asked[0][1].accounts
+    request = ledger.asked[0][1]
+    (asked,) = request.accounts
+    assert not request.HasField("update_mask")
     assert (list(asked.adds_filers), list(asked.drops_filers), list(asked.filers)) == (["a", "b"], ["c"], [])
 
 
 def test_what_is_not_told_is_left_as_it_is(ledger: Ledger, run: Any) -> None:
     ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=HELD)])] * 4
-    for option, name in (("--closed", "closed"), ("--reopen", "reopen"), ("--no-limit", "no_limit"), ("--no-filers", "no_filers")):  # fmt: skip
+    for option, field, value in (
+        ("--closed", "closed", {"closed": True}), ("--reopen", "closed", {}), ("--no-limit", "limit_minor", {}), ("--no-filers", "filers", {}),
+    ):  # fmt: skip
         assert run("account", "deferred:carrier-7", option).exit_code == 0
         request = ledger.asked[-1][1]
         told = {field.name: value for field, value in request.accounts[0].ListFields()}
-        assert told == {"name": "deferred:carrier-7", name: True}
+        assert told == {"name": "deferred:carrier-7", **value}
+        assert list(request.update_mask.paths) == [field]
 
 
 def test_a_limit_without_currency_takes_that_of_the_account(ledger: Ledger, run: Any) -> None:
@@ -143,6 +149,7 @@ def test_a_limit_without_currency_takes_that_of_the_account(ledger: Ledger, run:
     assert run("account", "deferred:carrier-7", "--limit", "50000").exit_code == 0
     request = ledger.asked[-1][1]
     assert (request.accounts[0].currency, request.accounts[0].limit_minor) == ("JPY", 50_000)
+    assert list(request.update_mask.paths) == ["limit_minor"]
     done = run("account", "deferred:carrier-8", "--limit", "50000")
     assert (done.exit_code, "--limit needs --currency" in done.output) == (2, True)
 

@@ -6,6 +6,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.client import Answer, Client
@@ -30,9 +31,13 @@ TotalKey = tuple[str, str, str, str]
 """Destination, kind, collector, currency."""
 
 
-async def put_account(client: Client, account: pb.Account) -> dict[str, Any]:
-    """Open a deferred account or a guarantee, or change what is told; return what holds now. Raise LuxorError where it is refused."""
-    request = pb.PutAccountsRequest(request_id=str(uuid.uuid4()), accounts=[account])
+async def put_account(client: Client, account: pb.Account, fields: Sequence[str] = ()) -> dict[str, Any]:
+    """Open a deferred account or a guarantee, or change `fields` of it; return the account as it stands now.
+
+    Without `fields` those are changed that have a value. Raise LuxorError where it is refused.
+    """
+    mask = FieldMask(paths=fields) if fields else None
+    request = pb.PutAccountsRequest(request_id=str(uuid.uuid4()), accounts=[account], update_mask=mask)
     answer = await _ask(client, "PutAccounts", request, pb.PutAccountsResponse)
     result = answer.results[0]
     if result.HasField("error"):

@@ -27,6 +27,7 @@ from services.revenue.api.ledger_messages import (
     account_message,
     account_result,
     change_of,
+    changed_fields,
     entry_message,
     kind,
     seal_message,
@@ -94,13 +95,14 @@ class LedgerService(LedgerServiceServicer):
         if before is not None:
             return before
         check_batch_size(len(request.accounts), ACCOUNTS_MAX)
-        errors = [account_error(place, each) for place, each in enumerate(request.accounts)]
+        fields = changed_fields(request)
+        errors = [account_error(place, each, fields) for place, each in enumerate(request.accounts)]
         seen: set[str] = set()
         for place, each in enumerate(request.accounts):
             if errors[place] is None and each.name in seen:
                 errors[place] = item_error("ACCOUNT_REPEATED", f"accounts[{place}].name", each.name)
             seen.add(each.name)
-        good = [change_of(each) for each, error in zip(request.accounts, errors, strict=True) if error is None]
+        good = [change_of(each, fields) for each, error in zip(request.accounts, errors, strict=True) if error is None]
         who = str(call.current().identity)
 
         def answer(changed: Sequence[Account | str]) -> pb.PutAccountsResponse:

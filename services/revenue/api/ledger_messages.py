@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.customs.currencies import minor_units
 from libs.customs.money import money_text
-from libs.server.errors import item_error
+from libs.server.errors import Refusal, item_error
 from libs.server.identity import is_id
 from luxor.common.v1 import common_pb2
 from luxor.errors.v1 import errors_pb2
@@ -25,6 +25,8 @@ from services.revenue.store.proofs.seals import Seal
 TEXT_MAX: Final = 70
 REFERENCE_MAX: Final = 80
 JURISDICTION_MAX: Final = 10
+ACCOUNT_FIELDS: Final = ("currency", "limit_minor", "closed", "holder", "filers")
+"""Fields of an account that a request may change."""
 
 
 def _known_currency(code: str) -> bool:
@@ -41,32 +43,37 @@ def _wrong_amount(path: str, minor: int, currency: str) -> errors_pb2.ItemError:
     return item_error("LEDGER_AMOUNT_OUT_OF_BOUNDS", path, minor, amount=next(amounts), amount_max=next(amounts))
 
 
-def account_error(place: int, account: pb.Account) -> errors_pb2.ItemError | None:
-    """Say why an account of a request is refused; None where it is taken."""
+def changed_fields(request: pb.PutAccountsRequest) -> frozenset[str] | None:
+    """Return the fields that the mask of a request names; None without a mask, for those that have a value. Raise Refusal for an unknown path."""
+    paths = frozenset(request.update_mask.paths)
+    for path in request.update_mask.paths:
+        if path not in (*ACCOUNT_FIELDS, "*"):
+            raise Refusal("UPDATE_MASK_PATH_UNKNOWN", path="update_mask", value=path, known=", ".join(ACCOUNT_FIELDS))
+    if "*" in paths:
+        return frozenset(ACCOUNT_FIELDS)
+    return paths or None
+
+
+def account_error(place: int, account: pb.Account, fields: frozenset[str] | None = None) -> errors_pb2.ItemError | None:
+    """Say why an account of a request, of which some fields are changed, is refused; None where it is accepted."""
     here = f"accounts[{place}]"
     if why := wrong_name(account.name, OPENED):
         return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
     if account.currency and not _known_currency(account.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
-    if account.no_limit and account.HasField("limit_minor"):
-        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.no_limit")
-    if account.closed and account.reopen:
-        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.reopen")
     if account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
         return _wrong_amount(f"{here}.limit_minor", account.limit_minor, account.currency)
     if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
         return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
-    return _wrong_filers(here, account)
+    return _wrong_filers(here, account, replaced="filers" in _fields_of(account, fields))
 
 
-def _wrong_filers(here: str, account: pb.Account) -> errors_pb2.ItemError | None:
-    if account.no_filers and account.filers:
-        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.no_filers")
+def _wrong_filers(here: str, account: pb.Account, *, replaced: bool) -> errors_pb2.ItemError | None:
     changed = [("adds_filers", account.adds_filers), ("drops_filers", account.drops_filers)]
-    if account.no_filers or account.filers:
+    if replaced:
         for name, idents in changed:
             if idents:
-                return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.{name}")
+                return item_error("ACCOUNT_FILERS_TOLD_TWOFOLD", f"{here}.{name}")
     seen: set[str] = set()
     for name, idents in (("filers", account.filers), *changed):
         if len(idents) > FILERS_MAX:
@@ -80,18 +87,25 @@ def _wrong_filers(here: str, account: pb.Account) -> errors_pb2.ItemError | None
     return None
 
 
-def change_of(account: pb.Account) -> Change:
-    """Read what a request tells of an account."""
+def _fields_of(account: pb.Account, fields: frozenset[str] | None) -> frozenset[str]:
+    """Return which fields of an account are changed: those of the mask, without one those that have a value."""
+    return frozenset(field.name for field, _ in account.ListFields()) if fields is None else fields
+
+
+def change_of(account: pb.Account, fields: frozenset[str] | None = None) -> Change:
+    """Read the change of an account: `fields` are those of the mask, None without one."""
+    named = _fields_of(account, fields)
+    has_limit = account.HasField("limit_minor")
     return Change(
         account.name,
-        account.currency,
-        account.limit_minor if account.HasField("limit_minor") else None,
-        account.no_limit,
-        account.closed if account.closed or account.reopen else None,
-        account.holder or None,
-        tuple(account.filers) if account.filers or account.no_filers else None,
-        tuple(account.adds_filers),
-        tuple(account.drops_filers),
+        currency=account.currency if "currency" in named else None,
+        limit_minor=account.limit_minor if "limit_minor" in named and has_limit else None,
+        no_limit="limit_minor" in named and not has_limit,
+        closed=account.closed if "closed" in named else None,
+        holder=account.holder if "holder" in named else None,
+        filers=tuple(account.filers) if "filers" in named else None,
+        adds_filers=tuple(account.adds_filers),
+        drops_filers=tuple(account.drops_filers),
     )
 
 

@@ -28,9 +28,8 @@ def told(*filers: str, **more: object) -> pb.Account:
         *((told("a", ident), "ACCOUNT_FILER_MALFORMED", "filers[1]") for ident in NO_IDS),
         (told("a", "b", "a"), "ACCOUNT_FILER_REPEATED", "filers[2]"),
         (told(*(f"f{number}" for number in range(FILERS_MAX + 1))), "ACCOUNT_FILERS_TOO_MANY", "filers"),
-        (told("a", no_filers=True), "ACCOUNT_TOLD_TWOFOLD", "no_filers"),
-        (told("a", adds_filers=["b"]), "ACCOUNT_TOLD_TWOFOLD", "adds_filers"),
-        (told(no_filers=True, drops_filers=["b"]), "ACCOUNT_TOLD_TWOFOLD", "drops_filers"),
+        (told("a", adds_filers=["b"]), "ACCOUNT_FILERS_TOLD_TWOFOLD", "adds_filers"),
+        (told("a", drops_filers=["b"]), "ACCOUNT_FILERS_TOLD_TWOFOLD", "drops_filers"),
         (told(adds_filers=["b", "-"]), "ACCOUNT_FILER_MALFORMED", "adds_filers[1]"),
         (told(adds_filers=["b"], drops_filers=["c", "b"]), "ACCOUNT_FILER_REPEATED", "drops_filers[1]"),
         (
@@ -48,7 +47,18 @@ def test_filers_that_are_none_too_many_or_told_twofold_are_refused(account: pb.A
 
 def test_as_many_as_are_allowed_are_taken_and_the_same_may_differ_in_case() -> None:
     assert account_error(0, told(*(f"f{number}" for number in range(FILERS_MAX)))) is None
-    assert account_error(0, told("a", "A", no_filers=False)) is None
+    assert account_error(0, told("a", "A")) is None
+
+
+@pytest.mark.parametrize("name", ["adds_filers", "drops_filers"])
+def test_filers_are_not_replaced_and_changed_at_once_by_a_mask(name: str) -> None:
+    account = told(**{name: ["b"]})
+    error = account_error(3, account, frozenset({"filers"}))
+    assert error is not None
+    assert (error.reason, error.path) == ("ACCOUNT_FILERS_TOLD_TWOFOLD", f"accounts[3].{name}")
+    assert account_error(3, account, frozenset({"holder"})) is None
+    account.filers.append("a")
+    assert account_error(3, account, frozenset({"holder"})) is None, "filers that the mask does not name are left out"
 
 
 def test_an_id_is_one_that_a_certificate_may_have(tmp_path: Path) -> None:
@@ -64,15 +74,20 @@ def test_an_id_is_one_that_a_certificate_may_have(tmp_path: Path) -> None:
 
 def test_filers_that_are_not_told_stay_those_told_take_their_place_and_none_takes_them_away() -> None:
     kept = Account(NAME, "EUR", 500, False, "Holder", ("a", "b"))
-    for account, filers in (
-        (pb.Account(name=NAME, closed=True), ["a", "b"]),
-        (told("c", "a"), ["a", "c"]),
-        (told(no_filers=True), []),
-        (told(adds_filers=["c", "a"]), ["a", "b", "c"]),
-        (told(drops_filers=["a", "x"]), ["b"]),
-        (told(adds_filers=["c"], drops_filers=["b"]), ["a", "c"]),
+    everyone = frozenset({"filers"})
+    for account, fields, filers in (
+        (pb.Account(name=NAME, closed=True), None, ["a", "b"]),
+        (told("c", "a"), None, ["a", "c"]),
+        (told("c", "a"), everyone, ["a", "c"]),
+        (told(), everyone, []),
+        (told(), None, ["a", "b"]),
+        (told("c"), frozenset({"closed"}), ["a", "b"]),
+        (told(adds_filers=["c", "a"]), None, ["a", "b", "c"]),
+        (told(adds_filers=["c"]), frozenset({"closed"}), ["a", "b", "c"]),
+        (told(drops_filers=["a", "x"]), None, ["b"]),
+        (told(adds_filers=["c"], drops_filers=["b"]), None, ["a", "c"]),
     ):
-        now = account_message(change_of(account).of(kept))
+        now = account_message(change_of(account, fields).of(kept))
         assert list(now.filers) == filers
         assert (now.limit_minor, now.holder) == (500, "Holder")
     assert list(account_message(change_of(told(adds_filers=["z"], drops_filers=["y"])).of(None)).filers) == ["z"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from libs.server.errors import Refusal
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.ledger_messages import (
@@ -14,6 +16,7 @@ from services.revenue.api.ledger_messages import (
     account_result,
     booked_payment,
     change_of,
+    changed_fields,
     entry_message,
     money_error,
     payment_error,
@@ -43,12 +46,8 @@ def account(**fields: Any) -> pb.Account:
         (account(name="vendor:V"), "ACCOUNT_NAME_MALFORMED", ".name"),
         (account(currency="EUR"), "", ""),
         (account(currency="EUX"), "LEDGER_CURRENCY_UNKNOWN", ".currency"),
-        (account(no_limit=True), "", ""),
         (account(limit_minor=0), "", ""),
-        (account(limit_minor=0, no_limit=True), "ACCOUNT_TOLD_TWOFOLD", ".no_limit"),
         (account(closed=True), "", ""),
-        (account(reopen=True), "", ""),
-        (account(closed=True, reopen=True), "ACCOUNT_TOLD_TWOFOLD", ".reopen"),
         (account(limit_minor=MAX), "", ""),
         (account(limit_minor=MAX + 1), "LEDGER_AMOUNT_OUT_OF_BOUNDS", ".limit_minor"),
         (account(limit_minor=-1, currency="EUR"), "LEDGER_AMOUNT_OUT_OF_BOUNDS", ".limit_minor"),
@@ -57,11 +56,8 @@ def account(**fields: Any) -> pb.Account:
         (account(holder="a\nb"), "LEDGER_TEXT_MALFORMED", ".holder"),
         (account(filers=HUNDRED), "", ""),
         (account(filers=[*HUNDRED, "g"]), "ACCOUNT_FILERS_TOO_MANY", ".filers"),
-        (account(no_filers=True), "", ""),
-        (account(no_filers=True, filers=["a"]), "ACCOUNT_TOLD_TWOFOLD", ".no_filers"),
-        (account(no_filers=True, adds_filers=["a"]), "ACCOUNT_TOLD_TWOFOLD", ".adds_filers"),
-        (account(filers=["a"], adds_filers=["b"]), "ACCOUNT_TOLD_TWOFOLD", ".adds_filers"),
-        (account(filers=["a"], drops_filers=["b"]), "ACCOUNT_TOLD_TWOFOLD", ".drops_filers"),
+        (account(filers=["a"], adds_filers=["b"]), "ACCOUNT_FILERS_TOLD_TWOFOLD", ".adds_filers"),
+        (account(filers=["a"], drops_filers=["b"]), "ACCOUNT_FILERS_TOLD_TWOFOLD", ".drops_filers"),
         (account(adds_filers=["a"], drops_filers=["b"]), "", ""),
         (account(adds_filers=["a", "b"], drops_filers=["b"]), "ACCOUNT_FILER_REPEATED", ".drops_filers[0]"),
         (account(filers=["a", "b", "a"]), "ACCOUNT_FILER_REPEATED", ".filers[2]"),
@@ -94,8 +90,29 @@ def test_a_change_of_an_account_leaves_what_the_request_does_not_state() -> None
     assert change_of(account(limit_minor=0, closed=True, filers=["a"], holder="H", currency="EUR")) == Change(
         "deferred:D1", "EUR", 0, False, True, "H", ("a",)
     )
-    reopened = change_of(account(no_limit=True, reopen=True, no_filers=True, adds_filers=["b"], drops_filers=["c"]))
-    assert reopened == Change("deferred:D1", "", None, True, False, None, (), ("b",), ("c",))
+    added = change_of(account(adds_filers=["b"], drops_filers=["c"]), frozenset({"holder"}))
+    assert added == Change("deferred:D1", holder="", adds_filers=("b",), drops_filers=("c",))
+    emptied = change_of(account(), frozenset({"currency", "limit_minor", "closed", "holder", "filers"}))
+    assert emptied == Change("deferred:D1", "", None, True, False, "", ())
+    limited = change_of(account(limit_minor=0, closed=True, holder="H"), frozenset({"limit_minor"}))
+    assert limited == Change("deferred:D1", limit_minor=0)
+
+
+def test_a_mask_names_fields_of_an_account_and_a_star_all_of_them() -> None:
+    def fields(*paths: str) -> frozenset[str] | None:
+        return changed_fields(pb.PutAccountsRequest(update_mask=FieldMask(paths=paths)))
+
+    everything = frozenset({"currency", "limit_minor", "closed", "holder", "filers"})
+    assert changed_fields(pb.PutAccountsRequest()) is None
+    assert fields() is None
+    assert fields("holder", "closed", "holder") == {"holder", "closed"}
+    assert fields("*") == fields(*everything) == everything
+    assert fields("holder", "*") == everything
+    with pytest.raises(Refusal) as caught:
+        fields("*", "name")
+    assert (caught.value.reason, caught.value.path, caught.value.value) == (
+        "UPDATE_MASK_PATH_UNKNOWN", "update_mask", "name",
+    )  # fmt: skip
 
 
 def test_an_account_is_answered_or_refused_at_its_place() -> None:

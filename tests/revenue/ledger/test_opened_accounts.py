@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
+import pytest
 import pytest_asyncio
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -63,8 +65,11 @@ async def test_money_of_an_unknown_or_another_jurisdiction_settles_nothing(house
     assert not await kept.unbalanced()
 
 
-async def put(ledger: LedgerServiceStub, ident: str, *accounts: pb.Account) -> list[pb.AccountResult]:
-    request = pb.PutAccountsRequest(request_id=ident, accounts=accounts)
+async def put(
+    ledger: LedgerServiceStub, ident: str, *accounts: pb.Account, fields: Sequence[str] = ()
+) -> list[pb.AccountResult]:
+    mask = FieldMask(paths=fields) if fields else None
+    request = pb.PutAccountsRequest(request_id=ident, accounts=accounts, update_mask=mask)
     return list((await ledger.PutAccounts(request, timeout=SECONDS)).results)
 
 
@@ -79,13 +84,10 @@ async def test_what_is_not_told_of_an_account_stays_and_its_currency_is_fixed(ho
         pb.Account(name=name, holder="New"),
         pb.Account(name=name, limit_minor=7),
         pb.Account(name=name, filers=["broker-1", "broker-2"]),
-        pb.Account(name=name, reopen=True),
     )
     for number, change in enumerate(changes):
         (told,) = await put(ledger, f"b{number}", change)
         limited.MergeFrom(change)
-        if change.reopen:
-            limited.closed = limited.reopen = False
         assert told.account == limited
     many = pb.Account(name=name, adds_filers=[f"f{number}" for number in range(99)])
     (told,) = await put(ledger, "b7", many)
@@ -95,12 +97,12 @@ async def test_what_is_not_told_of_an_account_stays_and_its_currency_is_fixed(ho
     wrong = await put(
         ledger, "c1",
         pb.Account(name=name, currency="USD"), pb.Account(name="deferred:new"),
-        pb.Account(name="guarantee:G", currency="EUR", limit_minor=1, no_limit=True),
+        pb.Account(name="guarantee:G", currency="EUR", filers=["a"], adds_filers=["b"]),
     )  # fmt: skip
     assert [each.error.reason for each in wrong] == [
-        "ACCOUNT_CURRENCY_FIXED", "ACCOUNT_CURRENCY_MISSING", "ACCOUNT_TOLD_TWOFOLD",
+        "ACCOUNT_CURRENCY_FIXED", "ACCOUNT_CURRENCY_MISSING", "ACCOUNT_FILERS_TOLD_TWOFOLD",
     ]  # fmt: skip
-    (told,) = await put(ledger, "c2", pb.Account(name=name, no_limit=True))
+    (told,) = await put(ledger, "c2", pb.Account(name=name), fields=["limit_minor"])
     assert not told.account.HasField("limit_minor")
     (told,) = await put(ledger, "c3", pb.Account(name=name, currency="USD"))
     assert told.account.currency == "USD"
@@ -108,6 +110,50 @@ async def test_what_is_not_told_of_an_account_stays_and_its_currency_is_fixed(ho
     await kept.take(State(FIRST))
     (told,) = await put(ledger, "c5", pb.Account(name=name, currency="USD"))
     assert told.error.reason == "ACCOUNT_CURRENCY_FIXED"
+
+
+async def test_a_mask_changes_the_fields_that_it_names_and_no_others(house: Running) -> None:
+    ledger = await stub(house)
+    first = pb.Account(
+        name="deferred:carrier-7", currency="EUR", limit_minor=500, closed=True, holder="H", filers=["a"]
+    )
+    second = pb.Account(name="deferred:carrier-8", currency="CHF", limit_minor=7, closed=True, holder="G", filers=["b"])
+    assert [each.account for each in await put(ledger, "a1", first, second)] == [first, second]
+    empty = [pb.Account(name=each.name) for each in (first, second)]
+    # Without a mask nothing has a value, so nothing changes; neither does what the mask does not name.
+    assert [each.account for each in await put(ledger, "a2", *empty)] == [first, second]
+    other = pb.Account(name=first.name, currency="USD", limit_minor=9, holder="New", filers=["z"])
+    (told,) = await put(ledger, "a3", other, fields=["holder"])
+    first.holder = "New"
+    assert told.account == first
+    for number, field in enumerate(("closed", "holder", "filers", "limit_minor")):
+        results = await put(ledger, f"b{number}", *empty, fields=[field])
+        first.ClearField(field)  # type: ignore[arg-type]
+        second.ClearField(field)  # type: ignore[arg-type]
+        assert [each.account for each in results] == [first, second], field
+    (told,) = await put(ledger, "c1", other, fields=["holder", "limit_minor"])
+    first.limit_minor, first.holder = 9, "New"
+    assert told.account == first
+    (told,) = await put(ledger, "c2", pb.Account(name=first.name), fields=["currency"])
+    assert (told.error.reason, told.error.path) == ("ACCOUNT_CURRENCY_MISSING", "accounts[0].currency")
+    whole = pb.Account(name=second.name, currency="EUR", holder="Whole")
+    (told,) = await put(ledger, "c3", whole, fields=["*"])
+    assert told.account == whole
+    (told,) = await put(ledger, "c4", pb.Account(name=second.name, adds_filers=["d"]), fields=["holder"])
+    assert told.account == pb.Account(name=second.name, currency="EUR", filers=["d"])
+
+
+@pytest.mark.parametrize("path", ["name", "limit", "limit_minor.value", "adds_filers", "no_limit", ""])
+async def test_a_mask_with_a_path_that_is_no_field_is_refused_whole(house: Running, path: str) -> None:
+    ledger = await stub(house)
+    account = pb.Account(name="deferred:carrier-7", currency="EUR")
+    request = pb.PutAccountsRequest(
+        request_id="m1", accounts=[account], update_mask=FieldMask(paths=["currency", path])
+    )
+    reason, sentence = await refused(ledger.PutAccounts(request, timeout=SECONDS))
+    assert reason == "UPDATE_MASK_PATH_UNKNOWN"
+    assert sentence.startswith(f'update_mask names "{path}", which is no field that can be changed.')
+    assert not (await ledger.ListAccounts(pb.ListAccountsRequest(), timeout=SECONDS)).accounts
 
 
 async def test_opened_accounts_open_consignments_and_the_only_currency_are_told(house: Running, kept: Books) -> None:

@@ -70,11 +70,17 @@ def account(
         raise click.UsageError("--filer and --no-filers exclude each other.")
     if (adds or drops) and (filers or no_filers):
         raise click.UsageError("--add-filer and --drop-filer change the list; --filer and --no-filers replace it.")
-    change = Account(name=name, currency=currency, no_limit=no_limit, holder=holder, closed=closed, reopen=reopen)
-    change.filers.extend(filers)
+    change = Account(name=name, currency=currency, holder=holder, closed=closed, filers=filers)
     change.adds_filers.extend(adds)
     change.drops_filers.extend(drops)
-    change.no_filers = no_filers
+    stated = {
+        "currency": bool(currency),
+        "limit_minor": no_limit or limit is not None,
+        "closed": closed or reopen,
+        "holder": bool(holder),
+        "filers": no_filers or bool(filers),
+    }
+    fields = [field for field, is_stated in stated.items() if is_stated]
 
     if limit is not None and currency:
         change.limit_minor = _limit(limit, currency)
@@ -87,7 +93,7 @@ def account(
                 if not change.currency:
                     raise click.UsageError("--limit needs --currency if the account is not open yet.")
                 change.limit_minor = _limit(limit, change.currency)
-            return await put_account(client, change)
+            return await put_account(client, change, fields)
 
     result = run(work())
     context.emit(result, lambda terminal: _account(terminal, result))

@@ -53,10 +53,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an officer tells of an account; what is None or empty stays as it is."""
+    """A change of an account; what is None stays as it is."""
 
     name: str
-    currency: str = ""
+    currency: str | None = None
     limit_minor: int | None = None
     no_limit: bool = False
     """The limit is taken away."""
@@ -73,7 +73,7 @@ class Change:
         limit = kept.limit_minor if self.limit_minor is None else self.limit_minor
         return Account(
             self.name,
-            self.currency or kept.currency,
+            kept.currency if self.currency is None else self.currency,
             None if self.no_limit else limit,
             kept.closed if self.closed is None else self.closed,
             kept.holder if self.holder is None else self.holder,

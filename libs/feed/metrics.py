@@ -100,8 +100,8 @@ class Lag:
     ) -> None:
         """Tell it under these labels; an empty page may take `wait_seconds` to come."""
         self._clock = clock
-        self._grace = wait_seconds + _GRACE_SECONDS
-        self._age, self._noted_at = 0.0, clock()
+        self.grace_seconds = wait_seconds + _GRACE_SECONDS
+        self.age, self._noted_at = 0.0, clock()
         self.idle = False
         """Whether this replica has nothing to follow, since others hold all partitions."""
         LAG.labels(consumer, source).set_function(self.seconds)
@@ -110,13 +110,13 @@ class Lag:
         """Take the age of a page that was committed; an empty one has none."""
         if age < 0:
             SKEW.labels("feed").inc()
-        self._age, self._noted_at, self.idle = max(0.0, age), self._clock(), False
+        self.age, self._noted_at, self.idle = max(0.0, age), self._clock(), False
 
     def seconds(self) -> float:
         """Return the lag now."""
         if self.idle:
             return 0.0
-        return self._age + max(0.0, self._clock() - self._noted_at - self._grace)
+        return self.age + max(0.0, self._clock() - self._noted_at - self.grace_seconds)
 
 
 def letters_waiting(consumer: str, *sources: str) -> Look:

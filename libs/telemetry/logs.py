@@ -71,8 +71,8 @@ class Log:
         self.off = False
         """Whether nothing is told at all, to measure what it costs."""
         self._stream = stream
-        self._writer: Writer | None = None
-        self._limiter = limiter or RateLimiter()
+        self.writer: Writer | None = None
+        self.limiter = limiter or RateLimiter()
 
     def debug(self, reason: str, **fields: object) -> None:
         """Tell what helps a developer."""
@@ -97,15 +97,15 @@ class Log:
 
     def tell_left_out(self) -> None:
         """Tell what was left out of reasons whose interval is over."""
-        for level, reason, left_out in self._limiter.due():
+        for level, reason, left_out in self.limiter.due():
             self._emit(level, reason, {"left_out": left_out})
 
     def flush(self) -> None:
         """Tell what was left out to the end, and wait a moment until all is written."""
-        for level, reason, left_out in self._limiter.remaining():
+        for level, reason, left_out in self.limiter.remaining():
             self._emit(level, reason, {"left_out": left_out})
-        if self._writer is not None:
-            self._writer.flush()
+        if self.writer is not None:
+            self.writer.flush()
             return
         stream = self._stream or sys.stderr
         try:
@@ -115,19 +115,19 @@ class Log:
 
     def write_in_background(self, writer: Writer) -> None:
         """Hand the lines to a writer from now on."""
-        self._writer = writer
+        self.writer = writer
 
     def _write(self, level: str, reason: str, fields: dict[str, object]) -> None:
         if self.off:
             return
-        left_out = self._limiter.admit(reason, level)
+        left_out = self.limiter.admit(reason, level)
         if left_out is None:
             _lost.labels("left_out").inc()
             return
         if left_out:
             fields["left_out"] = left_out
         self._emit(level, reason, fields)
-        if self._limiter.is_due():
+        if self.limiter.is_due():
             self.tell_left_out()
 
     def _emit(self, level: str, reason: str, fields: Mapping[str, object]) -> None:
@@ -142,7 +142,7 @@ class Log:
             event[f"{name}_" if name in _CORE else name] = safe(name, value)
         line = _encoded(event) + "\n"
         _lines.labels(level).inc()
-        if not (self._writer.write(line) if self._writer is not None else self._written(line)):
+        if not (self.writer.write(line) if self.writer is not None else self._written(line)):
             _lost.labels("unwritten").inc()
 
     def _written(self, line: str) -> bool:
@@ -211,7 +211,7 @@ def safe(name: str, value: object, depth: int = 0) -> Any:
     return f"<{type(value).__qualname__}>"
 
 
-class _Bridge(logging.Handler):
+class Bridge(logging.Handler):
     """Turns the lines of libraries into events of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -244,15 +244,15 @@ def install(service: str, level: str) -> None:
     ]
     root = logging.getLogger()
     for handler in list(root.handlers):
-        if isinstance(handler, _Bridge):
+        if isinstance(handler, Bridge):
             root.removeHandler(handler)
-    root.addHandler(_Bridge())
+    root.addHandler(Bridge())
     root.setLevel(logging.WARNING)
 
 
 def write_in_background() -> None:
     """Have a thread write the lines, and tell as events what Python itself would print: for processes, once at their start."""
-    if _log._writer is not None:
+    if _log.writer is not None:
         return
     _log.write_in_background(
         Writer(tick=_log.tell_left_out, tick_seconds=INTERVAL_SECONDS, lost=_lost.labels("unwritten").inc)

@@ -183,8 +183,8 @@ class Alone:
         for each in self.partitions:
             made.leases.held[each] = Held(1, START, True, START)
             self.store.owned[each] = Held(1, START, True, START)
-        made._balance_at = float("inf")
-        made._quiet_at = made._report_at = float("inf")
+        made.due.balance_at = float("inf")
+        made.due.quiet_at = made.due.report_at = float("inf")
         return made
 
 

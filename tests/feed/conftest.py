@@ -339,8 +339,8 @@ async def producer(database_url: str) -> AsyncIterator[Producer]:
 
 async def ended(watch: Watch[Any]) -> None:
     """Wait until a watch polls no more, which it does once nobody waits: whatever it asks the store then would be cut off."""
-    if watch._task is not None:
-        await asyncio.wait({watch._task}, timeout=10)
+    if watch.task is not None:
+        await asyncio.wait({watch.task}, timeout=10)
 
 
 @pytest_asyncio.fixture

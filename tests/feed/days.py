@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.requested_days import Missing
 from libs.feed.publish.service import FeedServicer
 from libs.feed.types import Cursor, FeedBatch, SnapshotPage
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -46,12 +47,18 @@ class Days(DirectPort):
         return SnapshotPage(batch, Cursor(), b"%d" % (place + 1) if place + 1 < len(self.pages[day]) else b"")
 
 
-async def following(follower: Follower, port: Days, **more: Any) -> Consumer:
+def missing_of(follower: Follower) -> Missing:
+    """Return what gives the rows of a batch that a follower does not have yet."""
+
     async def missing(batch: FeedBatch) -> FeedBatch:
         known = set(await follower.kept())
         return batch.take(np.array([row for row, mrn in enumerate(mrns(batch.table)) if mrn not in known], np.int64))
 
-    consumer = follower.consumer(port, missing=missing, **more)
+    return missing
+
+
+async def following(follower: Follower, port: Days, **more: Any) -> Consumer:
+    consumer = follower.consumer(port, missing=missing_of(follower), **more)
     await follower.at_feed(consumer)
     return consumer
 

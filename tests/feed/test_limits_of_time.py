@@ -61,7 +61,7 @@ def maintenance(database: Any) -> Maintenance:
 async def polled(database: Any) -> None:
     reader: Reader[int] = Reader(database, OUTBOX)
     watching: watch.Watch[int] = watch.Watch(reader)
-    watching._waiters.add(watch._Waiter([1], BEGINNING))
+    watching.waiters.add(watch.Waiter([1], BEGINNING))
     await watching.poll_once()
 
 
@@ -83,9 +83,9 @@ async def committed(database: Any) -> None:
         (lambda database: leases(database).reload(), 2_000), (lambda database: leases(database).release(), 2_000),
         (lambda database: Positions(database).register("c"), 1_000), (lambda database: Positions(database).read("c"), 1_000),
         (lambda database: Positions(database).forget("c"), 1_000), (lambda database: maintenance(database).step(), 1_000),
-        (lambda database: maintenance(database)._make("outbox"), 2_000),
-        (lambda database: maintenance(database)._drop_entries("outbox", 1, 50), 2_000),
-        (lambda database: maintenance(database)._drop_payloads(1), 2_000), (polled, 5_000), (restarted, 10_000), (committed, 5_000),
+        (lambda database: maintenance(database).make_days("outbox"), 2_000),
+        (lambda database: maintenance(database).drop_entries("outbox", 1, 50), 2_000),
+        (lambda database: maintenance(database).drop_payloads(1), 2_000), (polled, 5_000), (restarted, 10_000), (committed, 5_000),
         (watch.horizon(), 5_000), (metrics.letters_waiting("c", "s"), 5_000), (metrics.backlog("f"), 5_000),
     ],
 )  # fmt: skip
@@ -99,7 +99,7 @@ async def test_a_statement_may_take_so_many_milliseconds(work: Callable[[Any], A
 async def test_positions_are_written_within_a_second() -> None:
     database = Timed()
     positions = Positions(database)  # type: ignore[arg-type]
-    positions._registered.add("c")
+    positions.registered.add("c")
     with pytest.raises(Reached):
         await positions.record("c", {1: Cursor(1, 1, 1, 1)})
     assert database.millis == 1_000
@@ -108,9 +108,9 @@ async def test_positions_are_written_within_a_second() -> None:
 async def test_a_commit_takes_five_seconds_at_most() -> None:
     alone, database = Alone(), Timed()
     consumer = alone.consumer()
-    consumer._applier._database = database  # type: ignore[assignment]
+    applier = Applier(database, alone.handler, mrns, consumer.leases, consumer.letters, name="f", source="p")  # type: ignore[arg-type]
     with pytest.raises(Reached):
-        await consumer._applier.commit([], {3: SimpleNamespace(token=1, cursor=BEGINNING, ready=True)})  # type: ignore[dict-item]
+        await applier.commit([], {3: SimpleNamespace(token=1, cursor=BEGINNING, ready=True)})  # type: ignore[dict-item]
     assert database.millis == 5_000
 
 
@@ -132,7 +132,7 @@ async def test_an_epoch_begins_within_five_seconds() -> None:
 async def test_whoever_makes_or_drops_a_day_waits_a_fifth_of_a_second_for_its_lock() -> None:
     database = Timed()
     with pytest.raises(Reached):
-        await maintenance(database)._make("outbox")
+        await maintenance(database).make_days("outbox")
     assert database.executed == ["set local lock_timeout = 200"]
 
 

@@ -23,7 +23,7 @@ def telemetry_of_its_own() -> Iterator[None]:
     logged = dict(vars(log))
     level, bridges = root.level, _bridges(root)
     # Lines that tests before said would count, and those that they left out would be told beside this one's.
-    log._limiter = RateLimiter()
+    log.limiter = RateLimiter()
     yield
     vars(log).update(logged)
     for name, value in sampled.items():
@@ -37,4 +37,4 @@ def telemetry_of_its_own() -> Iterator[None]:
 
 
 def _bridges(root: logging.Logger) -> list[logging.Handler]:
-    return [each for each in root.handlers if isinstance(each, logs._Bridge)]
+    return [each for each in root.handlers if isinstance(each, logs.Bridge)]

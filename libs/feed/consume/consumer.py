@@ -2,22 +2,21 @@
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from google.protobuf.message import Message
 
 from libs.feed import metrics
-from libs.feed.consume import requests
 from libs.feed.consume.effects import Applier, Begun, Handler, Key, unless_stopped
 from libs.feed.consume.leases import LEASE_MILLIS, Leases, Move
 from libs.feed.consume.port import Port
 from libs.feed.consume.prefetch import Ahead
-from libs.feed.consume.transient_errors import is_passing
+from libs.feed.consume.requested_days import Missing, RequestedDays
+from libs.feed.consume.transient_errors import BACK_OFF_SECONDS_MAX, back_off, is_passing, pause
 from libs.feed.dead_letters.letters import Letters
 from libs.feed.types import Cursor, EpochEnded, EventError, FeedBatch, LeaseLost, Page, SnapshotPage, StartAgain
 from libs.store.database import Database
@@ -26,30 +25,27 @@ from libs.telemetry.logs import describe
 
 UNEXPECTED_TRIES: Final = 5
 """After so many failures in a row that are neither passing nor an EventError, with nothing committed in between, a page is bisected."""
-_BACK_OFF_SECONDS: Final = 0.1
-_BACK_OFF_SECONDS_MAX: Final = 5.0
 _IDLE_SECONDS: Final = 0.2
 _QUIET_SECONDS: Final = 5.0
 _REPORT_SECONDS: Final = 0.1
 _REPLAY_SECONDS: Final = 1.0
-_REQUEST_SECONDS: Final = 2.0
-_REQUEST_BACK_OFF_SECONDS_MAX: Final = 60.0
-_REQUEST_WAIT_SECONDS: Final = 0.1
-"""How long a round that has nothing else to do waits for a page of a day that was asked for again."""
 _SNAPSHOT_PARTITIONS: Final = 8
 _EMPTY_WAITS: Final = 2
 """How many times as long a feed is waited for that was empty before; with the defaults a third of a lease, when partitions are shared out again."""
-Missing = Callable[[FeedBatch], Awaitable[FeedBatch]]
-"""Returns the rows of a batch that had no effect yet."""
 
 
 @dataclass(slots=True)
-class _Again:
-    """A day that was asked for again, and how far it was read."""
+class DueTimes:
+    """When a consumer does what it does from time to time, by its clock; at once when it begins."""
 
-    day: int
-    partitions: list[int]
-    reading: "asyncio.Task[SnapshotPage]"
+    balance_at: float = float("-inf")
+    """When the partitions are shared out again."""
+    quiet_at: float = float("-inf")
+    """When the cursors of partitions without events are written."""
+    report_at: float = float("-inf")
+    """When the producer is told what is committed."""
+    replay_at: float = float("-inf")
+    """When dead letters that wait are replayed."""
 
 
 class Consumer:
@@ -89,29 +85,38 @@ class Consumer:
         self.letters = Letters(source, message_class)
         self._database = database
         self._port = pull
-        self._applier = Applier(database, handler, key, self.leases, self.letters, name=self.name, source=source)
-        self._max_events = max_events
-        self._wait_millis = wait_millis
+        self.applier = Applier(database, handler, key, self.leases, self.letters, name=self.name, source=source)
+        self.max_events = max_events
+        """How many events a page has at most."""
+        self.wait_millis = wait_millis
+        """How long a page is waited for where the one before had events."""
         self._was_empty = False
         self._stop = asyncio.Event()
-        self._reads_on = reads_on
-        self._missing = missing
+        self.reads_on = reads_on
         self._clock = clock
         self._labels = (self.name, source)
-        self._ahead = Ahead(self._begin if begins_ahead else None)
-        self._balance_at = self._quiet_at = self._report_at = self._replay_at = self._request_at = float("-inf")
-        self._again: _Again | None = None
-        self._request_failures: dict[int, int] = {}
+        self.ahead = Ahead(self._begin if begins_ahead else None)
+        self.due = DueTimes()
+        self.requested_days = RequestedDays(
+            source,
+            database=database,
+            leases=self.leases,
+            ask=self._ask_day,
+            missing=missing,
+            complete=self._complete,
+            failed=self._fail_requested_day,
+            clock=clock,
+        )
         self._unexpected = {"page": 0, "request": 0}
-        self._lag = metrics.Lag(self.name, source, wait_seconds=_EMPTY_WAITS * wait_millis / 1000)
+        self.lag = metrics.Lag(self.name, source, wait_seconds=_EMPTY_WAITS * wait_millis / 1000)
         metrics.COMPLETED.labels(*self._labels)
         metrics.EPOCHS_ENDED.labels(*self._labels)  # from the start: a rise needs a zero before it
-        metrics.PREFETCHED.labels(*self._labels).set_function(self._ahead.events)
+        metrics.PREFETCHED.labels(*self._labels).set_function(self.ahead.events)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the feed until `stop`; then finish the page, give the partitions back and return."""
         self._stop = stop
-        renewing = asyncio.create_task(self._renew(), name=f"feed leases {self.source}")
+        renewing = asyncio.create_task(self.renew_leases(), name=f"feed leases {self.source}")
         failures = 0
         try:
             while not stop.is_set():
@@ -119,12 +124,12 @@ class Consumer:
                     worked = await self.step()
                 except Exception as error:
                     failures += 1
-                    self._note(error, failures)
-                    await _pause(stop, _back_off(failures))
+                    self.note_failure(error, failures)
+                    await pause(stop, back_off(failures))
                     continue
                 failures = 0
                 if not worked and not self.leases.held:
-                    await _pause(stop, _IDLE_SECONDS)
+                    await pause(stop, _IDLE_SECONDS)
         finally:
             renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -133,8 +138,8 @@ class Consumer:
 
     async def close(self) -> None:
         """Drop what was fetched ahead and give the partitions back; without the store, their leases end by themselves."""
-        await self._ahead.drop()
-        await self._drop_again()
+        await self.ahead.drop()
+        await self.requested_days.drop()
         try:
             await self.leases.release()
         except Exception as error:
@@ -152,24 +157,24 @@ class Consumer:
             await self.tend()
             await self._snapshots()
             await self._replays()
-            page = await self._fetch()
+            page = await self.fetch()
             if page is not None:
-                await self._settle(page)
+                await self.settle(page)
             events = 0 if page is None else page.events
-            return events + await self._requests(is_idle=not events)
+            return events + await self.requested_days.step(is_idle=not events)
         except LeaseLost as error:
             metrics.LEASES_LOST.labels(*self._labels).inc()
             get_logger().warning("FEED_LEASE_LOST", consumer=self.name, source=self.source, text=str(error))
-            await self._reload()
+            await self.reload()
             return 0
         except Exception:
-            await self._reload()
+            await self.reload()
             raise
 
     async def tend(self, *, now: bool = False) -> None:
         """Share the partitions out again when it is due, or `now`."""
         moment = self._clock()
-        if not now and moment < self._balance_at:
+        if not now and moment < self.due.balance_at:
             return
         gained, lost = await self.leases.balance()
         self.letters.forget(lost)
@@ -177,26 +182,26 @@ class Consumer:
             async with self._database.connection() as reading:
                 await self.letters.load(reading.raw, gained)
         metrics.PARTITIONS_HELD.labels(*self._labels).set(len(self.leases.held))
-        self._lag.idle = not self.leases.held
-        self._balance_at = moment + self.leases.lease_seconds / 3
+        self.lag.idle = not self.leases.held
+        self.due.balance_at = moment + self.leases.lease_seconds / 3
 
     # ------------------------------------------------------------------------------------------ pages
 
-    async def _fetch(self) -> Page | None:
-        """The next page of what is held; the one after it is fetched, and begun, meanwhile."""
+    async def fetch(self) -> Page | None:
+        """Return the next page of what is held; the one after it is fetched, and begun, meanwhile."""
         after = {partition: each.cursor for partition, each in self.leases.held.items() if each.ready}
         page = None
         try:
-            if (fetched := await unless_stopped(self._stop, self._ahead.take())) is not None:
-                page, self._was_empty = self._usable(*fetched), False
+            if (fetched := await unless_stopped(self._stop, self.ahead.take())) is not None:
+                page, self._was_empty = self.leases.usable(*fetched), False
                 if page is not fetched[0]:
-                    await self._ahead.drop()
+                    await self.ahead.drop()
             if (page is None or not page.next) and after and not self._stop.is_set():
                 wait_millis = self._wait()
                 page = await unless_stopped(self._stop, self._pull(after, wait_millis, after))
                 if page is not None:
                     self._was_empty = wait_millis > 0 and not page.batches
-                    page = self._usable(page, after)
+                    page = self.leases.usable(page, after)
         except StartAgain as error:
             await self._start_again(error)
             return None
@@ -204,49 +209,35 @@ class Consumer:
             return None
         if page.batches:
             following = after | dict(page.next)
-            self._ahead.look(page, following, lambda: self._pull(following, self._wait_millis, after))
+            self.ahead.look(page, following, lambda: self._pull(following, self.wait_millis, after))
         return page
 
     def _wait(self) -> int:
         """For how many milliseconds a page is waited for."""
-        if self._again is not None:
+        if self.requested_days.current is not None:
             return 0
         # What was committed is reported with the next request, so only the second in a row may take long.
-        return self._wait_millis * (_EMPTY_WAITS if self._was_empty and not self.letters.any_waiting else 1)
+        return self.wait_millis * (_EMPTY_WAITS if self._was_empty and not self.letters.any_waiting else 1)
 
     async def _pull(self, after: Mapping[int, Cursor], wait_millis: int, committed: Mapping[int, Cursor]) -> Page:
-        return await self._port.pull(after, self._max_events, wait_millis, self._report(committed))
+        return await self._port.pull(after, self.max_events, wait_millis, self._report(committed))
+
+    async def _ask_day(self, day: int, partitions: Sequence[int], token: bytes) -> SnapshotPage:
+        return await self._port.snapshot(partitions, token, self.max_events, day)
 
     def _begin(self, page: Page) -> Begun | None:
         # Which rows wait behind a letter is known once the page before is committed.
-        return None if self.letters.any_waiting else self._applier.begin(page.batches)
+        return None if self.letters.any_waiting else self.applier.begin(page.batches)
 
-    def _usable(self, page: Page, after: Mapping[int, Cursor]) -> Page:
-        """Only the partitions that are held and stand where the page begins: a lease may have come or gone since it was asked for."""
-        held = self.leases.held
-        following = {
-            partition: cursor
-            for partition, cursor in page.next.items()
-            if partition in held and held[partition].ready and held[partition].cursor == after.get(partition)
-        }
-        if len(following) == len(page.next):
-            return page
-        wanted = np.array(list(following), np.int64)
-        batches = []
-        for batch in page.batches:
-            rows = np.flatnonzero(np.isin(batch.partitions, wanted))
-            if len(rows):
-                batches.append(batch if len(rows) == batch.table.rows else batch.take(rows))
-        return replace(page, batches=batches, next=following, events=sum(batch.table.rows for batch in batches))
-
-    async def _settle(self, page: Page) -> None:
+    async def settle(self, page: Page) -> None:
+        """Commit a page, and the cursors of partitions without events where that is due; raise LeaseLost where a partition of it is held no more."""
         held = self.leases.held
         touched = (
             set(np.unique(np.concatenate([batch.partitions for batch in page.batches])).tolist())
             if page.batches
             else set()
         )
-        quiet = self._clock() >= self._quiet_at
+        quiet = self._clock() >= self.due.quiet_at
         # Partitions without an event are written every few seconds only; in memory they move on with each page.
         moves = {
             partition: Move(held[partition].token, cursor)
@@ -256,33 +247,33 @@ class Consumer:
         if not touched <= set(moves):
             raise LeaseLost("a partition of the page is held no more")
         if page.batches or (moves and quiet):
-            await self._apply(page.batches, moves, begun=self._ahead.begun())
+            await self.apply(page.batches, moves, begun=self.ahead.begun())
         if quiet:
-            self._quiet_at = self._clock() + _QUIET_SECONDS
+            self.due.quiet_at = self._clock() + _QUIET_SECONDS
         for partition, cursor in page.next.items():
             if partition not in moves and partition in held:
                 held[partition].cursor = cursor
         if page.batches:
             now = page.clock.now() if page.clock is not None else time.time_ns() // 1000
-            self._lag.note((now - page.batches[-1].committed_at) / 1_000_000)
+            self.lag.note((now - page.batches[-1].committed_at) / 1_000_000)
         else:
-            self._lag.note(0.0)
+            self.lag.note(0.0)
 
     def _report(self, committed: Mapping[int, Cursor]) -> Mapping[int, Cursor] | None:
         moment = self._clock()
-        if moment < self._report_at:
+        if moment < self.due.report_at:
             return None
-        self._report_at = moment + _REPORT_SECONDS
+        self.due.report_at = moment + _REPORT_SECONDS
         return committed
 
     # -------------------------------------------------------------------------------------- snapshots
 
     async def _start_again(self, error: StartAgain) -> None:
         """Move partitions to where the feed can go on: where the histories part, or a snapshot."""
-        await self._ahead.drop()
+        await self.ahead.drop()
         named = [int(each) for each in error.partitions] or list(self.leases.held)
         held = {partition: self.leases.held[partition] for partition in named if partition in self.leases.held}
-        again = error.read_again if isinstance(error, EpochEnded) and self._reads_on else None
+        again = error.read_again if isinstance(error, EpochEnded) and self.reads_on else None
         moves = {
             partition: Move(each.token, again or each.cursor, ready=again is not None)
             for partition, each in held.items()
@@ -299,7 +290,7 @@ class Consumer:
             metrics.EPOCHS_ENDED.labels(*self._labels).inc()
         if again is None:
             metrics.SNAPSHOTS.labels(*self._labels, error.reason).inc()
-        await self._applier.commit((), moves)
+        await self.applier.commit((), moves)
 
     async def _snapshots(self) -> None:
         """Read the present state for partitions that have no cursor yet, a few at a time: what is read is not read again after a crash."""
@@ -315,15 +306,15 @@ class Consumer:
         }
         token = b""
         while True:
-            page = await self._port.snapshot(partitions, token, self._max_events)
+            page = await self._port.snapshot(partitions, token, self.max_events)
             if page.batch is not None:
-                await self._apply([page.batch], still)
+                await self.apply([page.batch], still)
             token = page.token
             if not token:
                 break
-        await self._applier.commit((), {partition: Move(tokens[partition], page.start) for partition in partitions})
+        await self.applier.commit((), {partition: Move(tokens[partition], page.start) for partition in partitions})
 
-    async def _apply(
+    async def apply(
         self,
         batches: Sequence[FeedBatch],
         moves: Mapping[int, Move],
@@ -332,7 +323,7 @@ class Consumer:
     ) -> None:
         """Commit, and set aside what cannot be applied. An error that nobody expected gets some tries first: it may be ours."""
         try:
-            await self._applier.commit(batches, moves, begun=begun)
+            await self.applier.commit(batches, moves, begun=begun)
         except Exception as error:
             if is_passing(error):
                 raise
@@ -340,9 +331,9 @@ class Consumer:
                 self._unexpected[counted] += 1
                 if self._unexpected[counted] < UNEXPECTED_TRIES:
                     raise
-            await self._ahead.drop()
+            await self.ahead.drop()
             try:
-                await self._applier.isolate(batches, moves, unexpected=self._unexpected[counted] >= UNEXPECTED_TRIES)
+                await self.applier.isolate(batches, moves, unexpected=self._unexpected[counted] >= UNEXPECTED_TRIES)
             except Exception as inner:
                 self._unexpected[counted] += not is_passing(inner)
                 raise
@@ -350,95 +341,33 @@ class Consumer:
 
     async def _replays(self) -> None:
         moment = self._clock()
-        if self.letters.any_waiting and moment >= self._replay_at:
-            self._replay_at = moment + _REPLAY_SECONDS
+        if self.letters.any_waiting and moment >= self.due.replay_at:
+            self.due.replay_at = moment + _REPLAY_SECONDS
             try:
-                await self._applier.replay()
+                await self.applier.replay()
             except Exception as error:
                 if not is_passing(error):
                     raise
                 # What a letter waits for must not hold up the feed: it is tried again later, by itself.
-                self._replay_at = moment + _BACK_OFF_SECONDS_MAX
-                self._note(error, 1)
-                await self._reload()
+                self.due.replay_at = moment + BACK_OFF_SECONDS_MAX
+                self.note_failure(error, 1)
+                await self.reload()
 
-    async def _requests(self, *, is_idle: bool) -> int:
-        """Go on with a day that was asked for again: read its state page by page beside the feed, and apply what had no effect.
+    async def _complete(self, batch: FeedBatch, moves: Mapping[int, Move]) -> None:
+        """Apply rows of a requested day that had no effect yet."""
+        await self.ahead.drop()
+        await self.apply([batch], moves, "request")
+        metrics.COMPLETED.labels(*self._labels).inc(batch.table.rows)
 
-        Returns how many rows were in the page. A day that cannot be read or applied is tried again later, behind the other days.
-        """
-        moment = self._clock()
-        if self._missing is None or (self._again is None and moment < self._request_at):
-            return 0
-        try:
-            if self._again is None:
-                await self._begin_again(moment)
-            again = self._again
-            if again is None:
-                return 0
-            if not again.reading.done():
-                await asyncio.wait({again.reading}, timeout=_REQUEST_WAIT_SECONDS if is_idle else 0)
-                if not again.reading.done():
-                    return 0
-            return await self._complete(again, self._missing)
-        except LeaseLost:
-            await self._drop_again()
-            raise
-        except Exception as error:
-            day = -1 if self._again is None else self._again.day
-            failures = self._request_failures[day] = self._request_failures.get(day, 0) + 1
-            # Who asks for two days and cannot read one gets the other one at the next time.
-            self._request_at = self._clock() + _back_off(failures, _REQUEST_BACK_OFF_SECONDS_MAX)
-            self._note(error, failures)
-            await self._drop_again()
-            await self._reload()
-            return 0
-
-    async def _begin_again(self, moment: float) -> None:
-        """Begin the day that was asked for again and failed least often, if there is one."""
-        ready = [partition for partition, each in self.leases.held.items() if each.ready]
-        async with self._database.connection() as reading:
-            asked = await requests.open_requests(reading, self.source, ready)
-        self._request_failures = {day: count for day, count in self._request_failures.items() if day in asked}
-        if not asked:
-            self._request_at = moment + _REQUEST_SECONDS
-            return
-        day = min(asked, key=lambda each: (self._request_failures.get(each, 0), each))
-        self._again = _Again(day, asked[day], self._read_again(day, asked[day], b""))
-
-    def _read_again(self, day: int, partitions: Sequence[int], token: bytes) -> "asyncio.Task[SnapshotPage]":
-        # A task of its own, since a producer that is slow with it must not hold up the feed.
-        return asyncio.ensure_future(self._ask_again(day, partitions, token))
-
-    async def _ask_again(self, day: int, partitions: Sequence[int], token: bytes) -> SnapshotPage:
-        return await self._port.snapshot(partitions, token, self._max_events, day)
-
-    async def _complete(self, again: _Again, missing: Missing) -> int:
-        page = again.reading.result()
-        held = self.leases.held
-        moves = {each: Move(held[each].token, held[each].cursor) for each in again.partitions if each in held}
-        if len(moves) < len(again.partitions) or not all(held[each].ready for each in moves):
-            await self._drop_again()  # somebody else holds a part of it by now, and begins it there
-            return 0
-        batch = None if page.batch is None else await missing(page.batch)
-        if batch is not None and batch.table.rows:
-            await self._ahead.drop()
-            await self._apply([batch], moves, "request")
-            metrics.COMPLETED.labels(*self._labels).inc(batch.table.rows)
-        if page.token:
-            again.reading = self._read_again(again.day, again.partitions, page.token)
-        else:
-            async with self._database.transaction() as tx:
-                await requests.done(tx, self.source, again.day, again.partitions)
-            self._request_failures.pop(again.day, None)
-            await self._drop_again()
-        return 0 if page.batch is None else page.batch.table.rows
+    async def _fail_requested_day(self, error: Exception, failures: int) -> None:
+        self.note_failure(error, failures)
+        await self.reload()
 
     # ------------------------------------------------------------------------------------------ rest
 
-    async def _reload(self) -> None:
+    async def reload(self) -> None:
         """Begin again from what is committed: the outcome of the last commit may be unknown, and leases may be gone."""
-        await self._ahead.drop()
+        await self.ahead.drop()
         with contextlib.suppress(
             Exception
         ):  # the store is away: the next round reads again, and tokens guard every commit
@@ -448,17 +377,10 @@ class Consumer:
                 await self.letters.load(reading.raw, self.leases.held)
             return
         self.leases.held.clear()
-        self._balance_at = float("-inf")
+        self.due.balance_at = float("-inf")
 
-    async def _drop_again(self) -> None:
-        again, self._again = self._again, None
-        if again is not None:
-            again.reading.cancel()
-            await asyncio.wait({again.reading})
-            if not again.reading.cancelled():
-                again.reading.exception()  # looked at: what is asked for again is begun anew
-
-    async def _renew(self) -> None:
+    async def renew_leases(self) -> None:
+        """Renew the leases in time, until this is cancelled."""
         while True:
             await asyncio.sleep(self.leases.seconds_to_renew)
             if self.leases.seconds_to_renew > 0:
@@ -471,7 +393,8 @@ class Consumer:
                 )
                 await asyncio.sleep(self.leases.lease_seconds / 12)
 
-    def _note(self, error: Exception, failures: int) -> None:
+    def note_failure(self, error: Exception, failures: int) -> None:
+        """Count and log what stopped a round, by whether it passes by itself."""
         passing = is_passing(error)
         metrics.RETRIES.labels(*self._labels, "passing" if passing else "unexpected").inc()
         tell: Callable[..., None] = get_logger().warning if passing else get_logger().error
@@ -483,15 +406,3 @@ class Consumer:
             passing=passing,
             **describe(error),
         )
-
-
-def _back_off(failures: int, seconds_max: float = _BACK_OFF_SECONDS_MAX) -> float:
-    """Seconds to wait after so many failures in a row; spread, so that replicas do not come back all at once."""
-    seconds = min(seconds_max, _BACK_OFF_SECONDS * 2.0 ** min(failures - 1, 16))
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

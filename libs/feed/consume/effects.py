@@ -213,7 +213,7 @@ class Applier:
         With `unexpected`, errors other than EventError count as the event's own. What passes by itself is raised at once; what was applied
         before stays applied, its cursors moved.
         """
-        units = _units(batches, moves)
+        units = units_of(batches, moves)
         alone = {
             partition: move for partition, move in moves.items() if all(unit.partition != partition for unit in units)
         }
@@ -261,7 +261,7 @@ class Applier:
     async def _search(
         self, batch: FeedBatch, rows: NDArray[np.int64], failed: dict[int, Exception], unexpected: bool
     ) -> None:
-        error = await self._trial(batch.take(rows), unexpected)
+        error = await self.attempt(batch.take(rows), unexpected)
         if error is None:
             return
         if len(rows) == 1:
@@ -275,14 +275,14 @@ class Applier:
         good: list[int] = []
         failed: dict[int, Exception] = {}
         for row in range(batch.table.rows):
-            error = await self._trial(batch.take(np.array([*good, row])), unexpected)
+            error = await self.attempt(batch.take(np.array([*good, row])), unexpected)
             if error is None:
                 good.append(row)
             else:
                 failed[row] = error
         return failed
 
-    async def _trial(self, batch: FeedBatch, unexpected: bool) -> Exception | None:
+    async def attempt(self, batch: FeedBatch, unexpected: bool) -> Exception | None:
         """Apply rows and roll back; returns the events' own error, raises any other."""
         flowing, _ = self._divide([batch])
         if not flowing:
@@ -334,7 +334,7 @@ class Applier:
             if not heads:
                 break
             try:
-                gone += await self._replayed(heads)
+                gone += await self.replay_together(heads)
             except Exception as error:
                 if not _own(error, True):
                     raise
@@ -344,7 +344,7 @@ class Applier:
 
     async def _replay_alone(self, letter: Letter) -> int:
         try:
-            return await self._replayed([letter])
+            return await self.replay_together([letter])
         except Exception as error:
             if not _own(error, True):
                 raise
@@ -353,7 +353,8 @@ class Applier:
                 await self._letters.failed(tx, letter, *told(error))
             return 0
 
-    async def _replayed(self, letters: Sequence[Letter]) -> int:
+    async def replay_together(self, letters: Sequence[Letter]) -> int:
+        """Apply some letters and delete them in one transaction; returns how many."""
         batches = [letter.batch for letter in letters]
         with self._span("replay", batches):
             prepared = await self._handler.prepare(batches)
@@ -392,7 +393,7 @@ def _behind(partition: int, key: str, alone: FeedBatch) -> Letter:
     return Letter(partition, key, alone, WAITING_BEHIND, "an earlier event of the same key is set aside")
 
 
-def _units(batches: Sequence[FeedBatch], moves: Mapping[int, Move]) -> list[_Unit]:
+def units_of(batches: Sequence[FeedBatch], moves: Mapping[int, Move]) -> list[_Unit]:
     """Cut batches by partition, in the order of cursors; the last unit of a partition moves it to where the page does."""
     units: list[_Unit] = []
     last: dict[int, _Unit] = {}

@@ -10,15 +10,17 @@ one has ended before it reads what that one wrote.
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+
 from libs.customs.partitions import PARTITIONS
-from libs.feed.types import Cursor, LeaseLost
+from libs.feed.types import Cursor, LeaseLost, Page
 from libs.store.database import Database, Transaction
 
 LEASE_MILLIS: Final = 6_000
-_STATEMENT_MILLIS: Final = 2_000
+STATEMENT_MILLIS: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -119,13 +121,31 @@ class Leases:
         """How long what is held may still go without being renewed: half a lease after it was."""
         return max(0.0, self._renewed_at + self.lease_seconds / 2 - time.monotonic())
 
+    def usable(self, page: Page, after: Mapping[int, Cursor]) -> Page:
+        """Return the partitions of a page that are held and stand where it begins: a lease may have come or gone since it was asked for."""
+        held = self.held
+        following = {
+            partition: cursor
+            for partition, cursor in page.next.items()
+            if partition in held and held[partition].ready and held[partition].cursor == after.get(partition)
+        }
+        if len(following) == len(page.next):
+            return page
+        wanted = np.array(list(following), np.int64)
+        batches = []
+        for batch in page.batches:
+            rows = np.flatnonzero(np.isin(batch.partitions, wanted))
+            if len(rows):
+                batches.append(batch if len(rows) == batch.table.rows else batch.take(rows))
+        return replace(page, batches=batches, next=following, events=sum(batch.table.rows for batch in batches))
+
     async def balance(self) -> tuple[set[int], set[int]]:
         """Tell that this replica lives, give back what is over its fair share, take what is free up to it.
 
         Call it between pages only. Returns the partitions gained and lost.
         """
         before, began = set(self.held), time.monotonic()
-        async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
+        async with self._database.transaction(timeout_millis=STATEMENT_MILLIS) as tx:
             if not self._opened:
                 await tx.raw.execute(_OPEN, self._source, PARTITIONS)
             others = await tx.raw.fetch(_PRESENT_AMONG, self._source, self.owner, self.lease_seconds)
@@ -151,7 +171,7 @@ class Leases:
     async def renew(self) -> None:
         """Prolong what is held; may run beside everything else."""
         held, began = {partition: each.token for partition, each in self.held.items()}, time.monotonic()
-        async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
+        async with self._database.transaction(timeout_millis=STATEMENT_MILLIS) as tx:
             await tx.raw.execute(_PRESENT, self._source, self.owner)
             renewed = "0"
             if held:
@@ -164,7 +184,7 @@ class Leases:
 
     async def reload(self) -> set[int]:
         """Read again what is held and where it stands; returns what was lost."""
-        async with self._database.connection(timeout_millis=_STATEMENT_MILLIS) as reading:
+        async with self._database.connection(timeout_millis=STATEMENT_MILLIS) as reading:
             rows = await reading.raw.fetch(_MINE, self._source, self.owner)
         found = {row["partition"]: _held(row) for row in rows}
         lost = {partition for partition, each in self.held.items() if not _same(found.get(partition), each)}
@@ -212,7 +232,7 @@ class Leases:
     async def release(self) -> None:
         """Give everything back, so that the others need not wait for the leases to end."""
         held, self.held = self.held, {}
-        async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
+        async with self._database.transaction(timeout_millis=STATEMENT_MILLIS) as tx:
             await tx.raw.execute(_RELEASE, self._source, list(held), [each.token for each in held.values()])
             await tx.raw.execute("delete from feed_member where source = $1 and replica = $2", self._source, self.owner)
 

@@ -29,7 +29,8 @@ class Ahead:
 
     def __init__(self, begin: Begin | None) -> None:
         """Fetch pages alone, or have each begun by `begin` as well."""
-        self._begin = begin
+        self.begin = begin
+        """Has the handler prepare a page; None where pages are only fetched."""
         self._next: _Next | None = None
         self._begun: Begun | None = None
 
@@ -42,8 +43,8 @@ class Ahead:
 
     def look(self, page: Page, after: Mapping[int, Cursor], pull: Pull) -> None:
         """Have `pull` fetch what is behind `after` while `page` is worked on."""
-        if self._begin is not None:
-            self._begun = self._begun or self._begin(page)
+        if self.begin is not None:
+            self._begun = self._begun or self.begin(page)
         fetching = pull() if self._begun is None else self._begin_next(pull, self._begun)
         self._next = _Next(after, asyncio.ensure_future(fetching))
 
@@ -53,8 +54,8 @@ class Ahead:
         page = await pull()
         # Nobody takes it from here before this task has ended.
         following = self._next
-        if page.batches and following is not None and self._begin is not None and not _has_failed(before.task):
-            following.begun = self._begin(page)
+        if page.batches and following is not None and self.begin is not None and not _has_failed(before.task):
+            following.begun = self.begin(page)
         return page
 
     async def take(self) -> tuple[Page, Mapping[int, Cursor]] | None:

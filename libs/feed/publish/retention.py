@@ -60,16 +60,16 @@ class Positions:
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._clock = clock
+        self.clock = clock
         self._recorded_at: dict[tuple[str, int], float] = {}
-        self._registered: set[str] = set()
+        self.registered: set[str] = set()
 
     async def register(self, consumer: str) -> None:
         """From now on keep what this consumer has not passed."""
-        if consumer not in self._registered:
+        if consumer not in self.registered:
             async with self._database.transaction(timeout_millis=1_000) as tx:
                 await tx.raw.execute(_REGISTER, consumer, PARTITIONS)
-            self._registered.add(consumer)
+            self.registered.add(consumer)
 
     async def read(self, consumer: str) -> dict[int, Cursor]:
         """Return the positions as they are recorded, of the partitions that the consumer has begun."""
@@ -85,7 +85,7 @@ class Positions:
         A position moves back with a consumer whose own store was set back: it reads again what lies behind it.
         """
         await self.register(consumer)
-        now = self._clock()
+        now = self.clock()
         due = {
             partition: cursor
             for partition, cursor in committed.items()
@@ -108,7 +108,7 @@ class Positions:
 
     async def forget(self, consumer: str) -> None:
         """Stop keeping days for a consumer that is gone for good."""
-        self._registered.discard(consumer)
+        self.registered.discard(consumer)
         async with self._database.transaction(timeout_millis=1_000) as tx:
             await tx.raw.execute("delete from feed_consumer where consumer = $1", consumer)
 
@@ -176,7 +176,7 @@ class Maintenance:
         """Do what is due once; `today` stands in for the database's day when days are dropped."""
         await self._forget_strangers()
         for table in (*self._entries, "batch"):
-            await self._make(table)
+            await self.make_days(table)
         async with self._database.connection() as reading:
             day = today if today is not None else int(await reading.raw.fetchval(_TODAY))
             days = {
@@ -185,11 +185,11 @@ class Maintenance:
             }
         for table in self._entries:
             for old in days[table]:
-                if not await self._drop_entries(table, old, day):
+                if not await self.drop_entries(table, old, day):
                     break  # days go in their order, so that what is kept has no hole
         for old in days["batch"]:
             if old <= day - self._retention.payload_days:
-                await self._drop_payloads(old)
+                await self.drop_payloads(old)
 
     async def _forget_strangers(self) -> None:
         """Delete the positions of who may not read the feed: nobody moves them, so they would hold every day to its limit."""
@@ -200,13 +200,14 @@ class Maintenance:
         for name in sorted({row["consumer"] for row in found}):
             get_logger().warning("FEED_CONSUMER_FORGOTTEN", feed=self._database.name, consumer=name)
 
-    async def _make(self, table: str) -> None:
+    async def make_days(self, table: str) -> None:
+        """Make the days of a table that are to come."""
         async with self._database.transaction(timeout_millis=_DDL_MILLIS) as tx:
             await tx.raw.execute(f"set local lock_timeout = {_LOCK_MILLIS}")
             if await tx.raw.fetchval(_LEASE):
                 await tx.raw.execute("select feed_make_days($1, $2)", table, DAYS_AHEAD)
 
-    async def _drop_entries(self, table: str, old: int, today: int) -> bool:
+    async def drop_entries(self, table: str, old: int, today: int) -> bool:
         """Drop a day of entries if it is done with; False when it has to stay."""
         keep = self._retention
         age = today - old
@@ -235,7 +236,7 @@ class Maintenance:
             )
         return True
 
-    async def _drop_payloads(self, old: int) -> None:
+    async def drop_payloads(self, old: int) -> None:
         async with self._database.transaction(timeout_millis=_DDL_MILLIS) as tx:
             for table in self._entries:
                 if await tx.raw.fetchval("select to_regclass($1) is not null", f"{table}_d{old}"):

@@ -100,11 +100,11 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         self.watch: Watch[int] = Watch(self.reader)
         outbox.listeners.append(self.watch.nudge)
         self.positions = Positions(outbox.database)
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._days = days
-        self._backlog = backlog
-        self._page_bytes_max = page_bytes_max
-        self._bytes_an_event = 500.0
+        self.backlog = backlog
+        self.page_bytes_max = page_bytes_max
+        self.bytes_an_event = 500.0
 
     async def PullEvents(self, request: feed_pb2.PullEventsRequest, context: Any) -> feed_pb2.PullEventsResponse:
         """Answer with the next page, as soon as there is an event."""
@@ -116,7 +116,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         if request.wait_millis > WAIT_MILLIS_MAX:
             raise Refusal("FEED_LIMIT", path="wait_millis", value=request.wait_millis, limit=WAIT_MILLIS_MAX)
         # What fits into a message by what events weighed lately; the exact bound is taken when the payloads are there.
-        events_max = max(1, min(events_max, int(self._page_bytes_max / self._bytes_an_event)))
+        events_max = max(1, min(events_max, int(self.page_bytes_max / self.bytes_an_event)))
         try:
             return await self._pull(consumer, request, after, events_max)
         except StartAgain as error:
@@ -136,8 +136,8 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
                     # Only what lies on this history: days are dropped by these positions, and an epoch ends by them.
                     state = self.reader.state or await self.reader.refresh(reading.raw)
                     known = {each: at for each, at in committed.items() if not at.epoch or state.reached(at)}
-                    if self._backlog is not None and consumer == self._backlog.consumer:
-                        self._backlog.confirm(known)
+                    if self.backlog is not None and consumer == self.backlog.consumer:
+                        self.backlog.confirm(known)
                         await self.positions.record(consumer, known, seconds_min=REPORT_SECONDS)
                     else:
                         await self.positions.record(consumer, known)
@@ -160,7 +160,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         for entries, batch in zip(page.batches, stored, strict=True):
             message = self._batch(entries, batch)
             size += len(message.payload)
-            if batches and size > self._page_bytes_max:
+            if batches and size > self.page_bytes_max:
                 # The page ends before this batch, for whoever would have gone beyond.
                 last = batches[-1].cursor
                 cut = Cursor(last.epoch, last.day, last.xid, last.seq)
@@ -171,7 +171,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
                 break
             batches.append(message)
         events = sum(len(batch.rows) for batch in batches)
-        self._bytes_an_event += 0.2 * (size / events - self._bytes_an_event)
+        self.bytes_an_event += 0.2 * (size / events - self.bytes_an_event)
         return _response(batches, next_cursors, page.horizon, self._read_at())
 
     def _read_at(self) -> int | None:
@@ -225,12 +225,12 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
                         days = self._day_source()
                         page = await days.page_of_day(reading, request.day, partitions, token.source, rows_max)
                     else:
-                        page = await self._snapshot.page(reading, partitions, token.source, rows_max)
+                        page = await self.snapshot.page(reading, partitions, token.source, rows_max)
                 except TokenMalformed as error:
                     raise Refusal("FEED_TOKEN_MALFORMED", path="token") from error
                 read_at = await reading.now()
             payload = page.table.encode(message_class).SerializeToString() if page.table.rows else b""
-            if len(payload) <= 2 * self._page_bytes_max or rows_max == 1:
+            if len(payload) <= 2 * self.page_bytes_max or rows_max == 1:
                 break
             rows_max = max(1, rows_max // 4)  # rows heavier than thought: fewer of them fit
         answer = feed_pb2.ReadSnapshotResponse(

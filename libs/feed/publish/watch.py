@@ -25,7 +25,9 @@ QUIET_SECONDS: Final = 1.0
 _FAILED_POLL_SECONDS: Final = 0.5
 
 
-class _Waiter(Generic[K]):
+class Waiter(Generic[K]):
+    """One who waits for entries of some keys, at or after a place."""
+
     def __init__(self, keys: Iterable[K], since: Cursor) -> None:
         self.keys: frozenset[K] = frozenset(keys)
         self.since = since
@@ -36,71 +38,72 @@ class Watch(Generic[K]):
     """Wakes waiting readers of one table of entries. It polls only while somebody waits."""
 
     def __init__(self, reader: Reader[K], *, poll_seconds: float = POLL_SECONDS) -> None:
-        self._reader: Reader[K] = reader
+        self.reader: Reader[K] = reader
         self._poll_seconds = poll_seconds
-        self._waiters: set[_Waiter[K]] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._nudged = asyncio.Event()
-        self._busy_until = float("-inf")
+        self.waiters: set[Waiter[K]] = set()
+        self.task: asyncio.Task[None] | None = None
+        self.nudged = asyncio.Event()
+        self.busy_until = float("-inf")
         self._age = horizon_age(f"{reader.database.name}.{reader.kind.name}")
 
     async def wait(self, keys: Iterable[K], since: Cursor, seconds: float) -> bool:
         """Wait until one of `keys` has an entry at or after the horizon `since`; False when the time is over first."""
-        waiter = _Waiter(keys, since)
-        self._waiters.add(waiter)
-        if self._task is None or self._task.done():
+        waiter = Waiter(keys, since)
+        self.waiters.add(waiter)
+        if self.task is None or self.task.done():
             # All who wait share it, so it is of nobody's trace: in a copy of the first one's context its lines would bear that one's.
-            self._task = asyncio.create_task(self._poll(), name="feed watch", context=Context())
+            self.task = asyncio.create_task(self._poll(), name="feed watch", context=Context())
         try:
             async with asyncio.timeout(seconds):
                 await waiter.event.wait()
         except TimeoutError:
             return False
         finally:
-            self._waiters.discard(waiter)
+            self.waiters.discard(waiter)
         return True
 
     def nudge(self) -> None:
         """Poll soon, and often for a while: something was committed, which the horizon may hold back a little longer."""
-        self._nudged.set()
+        self.nudged.set()
 
     async def _poll(self) -> None:
         pause = self._poll_seconds
         while True:
-            await self._pause(pause)
-            if not self._waiters:
+            await self.pause(pause)
+            if not self.waiters:
                 return
             try:
                 await self.poll_once()
                 pause = self._poll_seconds
             except Exception as error:  # the store may be away: who waits sees it at its own next read
-                get_logger().warning("FEED_POLL_FAILED", feed=self._reader.database.name, error=type(error).__name__)
+                get_logger().warning("FEED_POLL_FAILED", feed=self.reader.database.name, error=type(error).__name__)
                 pause = _FAILED_POLL_SECONDS
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
+        """Wait until the next poll is due: so many seconds after a commit, longer while the feed is quiet."""
         now = asyncio.get_running_loop().time
-        if self._nudged.is_set() or now() < self._busy_until:
-            if self._nudged.is_set():
-                self._nudged.clear()
-                self._busy_until = now() + QUIET_SECONDS
+        if self.nudged.is_set() or now() < self.busy_until:
+            if self.nudged.is_set():
+                self.nudged.clear()
+                self.busy_until = now() + QUIET_SECONDS
             await asyncio.sleep(seconds)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, QUIET_POLL_SECONDS)):
-                await self._nudged.wait()
+                await self.nudged.wait()
 
     async def poll_once(self) -> None:
         """Ask once for everybody who waits now."""
-        waiters = [waiter for waiter in self._waiters if not waiter.event.is_set()]
+        waiters = [waiter for waiter in self.waiters if not waiter.event.is_set()]
         if not waiters:
             return
         since = min((waiter.since for waiter in waiters), key=lambda each: each.place)
         keys = {key for waiter in waiters for key in waiter.keys}
-        async with self._reader.database.connection(timeout_millis=5_000) as reading:
-            found, state = await self._reader.waiting(reading.raw, keys, since)
+        async with self.reader.database.connection(timeout_millis=5_000) as reading:
+            found, state = await self.reader.waiting(reading.raw, keys, since)
         self._age.note(state)
         if found:
-            self._busy_until = asyncio.get_running_loop().time() + QUIET_SECONDS
+            self.busy_until = asyncio.get_running_loop().time() + QUIET_SECONDS
         for waiter in waiters:
             if waiter.keys & found:
                 waiter.event.set()

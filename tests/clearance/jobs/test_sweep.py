@@ -53,9 +53,9 @@ class Pair:
     async def follow(self) -> None:
         """Take what there is, and let the quiet partitions' cursors be stored."""
         for _ in range(3):
-            self.consumer._quiet_at = self.consumer._request_at = float("-inf")
-            while await self.consumer.step() or self.consumer._again is not None:
-                self.consumer._quiet_at = float("-inf")
+            self.consumer.due.quiet_at = self.consumer.requested_days.due_at = float("-inf")
+            while await self.consumer.step() or self.consumer.requested_days.current is not None:
+                self.consumer.due.quiet_at = float("-inf")
 
     async def compare(self) -> bool:
         """Compare while the feed is followed, as in a running service, long after the last comparison."""

@@ -116,7 +116,7 @@ async def test_run_follows_until_it_is_stopped_and_gives_its_partitions_back(
     producer: Producer, follower: Follower
 ) -> None:
     consumer = follower.consumer(producer.port())
-    consumer._wait_millis = 2_000
+    consumer.wait_millis = 2_000
     stop = asyncio.Event()
     follower.handler.crash = {"prepare": TimeoutError()}
     running = asyncio.create_task(consumer.run(stop))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from libs.feed.consume import consumer as module
 from libs.feed.consume.consumer import UNEXPECTED_TRIES
 from libs.feed.consume.leases import Held
+from libs.feed.consume.transient_errors import back_off
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Clock as ProducerClock
 from libs.feed.types import Cursor, CursorExpired, EpochEnded, EventError, LeaseLost, Page, SnapshotPage, StartAgain
@@ -40,9 +42,9 @@ def test_by_default_a_page_has_two_thousand_events_and_is_waited_for_a_second() 
     made = module.Consumer(
         "producer", database=nothing(), pull=alone.port, handler=alone.handler, key=None, message_class=None, replica="one"  # type: ignore[arg-type]
     )  # fmt: skip
-    assert (made._max_events, made._wait_millis, made.leases.lease_seconds) == (2_000, 1_000, 6.0)
-    assert made._lag._grace == 7.0, "a page may take twice that wait, and five seconds"
-    assert (made._reads_on, made._ahead._begin) == (False, None), "only for handlers that say so"
+    assert (made.max_events, made.wait_millis, made.leases.lease_seconds) == (2_000, 1_000, 6.0)
+    assert made.lag.grace_seconds == 7.0, "a page may take twice that wait, and five seconds"
+    assert (made.reads_on, made.ahead.begin) == (False, None), "only for handlers that say so"
 
 
 # ------------------------------------------------------------------------------------------- which page is used
@@ -51,7 +53,7 @@ def test_by_default_a_page_has_two_thousand_events_and_is_waited_for_a_second() 
 def usable(alone: Alone, page: Page, after: dict[int, Cursor], **held: Held) -> Page:
     consumer = alone.consumer()
     consumer.leases.held = {int(name[1:]): each for name, each in held.items()}
-    return consumer._usable(page, after)
+    return consumer.leases.usable(page, after)
 
 
 GOOD = Held(1, START, True, START)
@@ -95,11 +97,11 @@ def test_a_batch_of_which_all_is_used_is_not_copied() -> None:
 async def test_partitions_with_events_are_written_at_once_and_the_others_every_five_seconds() -> None:
     alone = Alone()
     consumer = alone.consumer()
-    consumer._quiet_at = float("-inf")
+    consumer.due.quiet_at = float("-inf")
     alone.port.pages = [page_of(batch_of([A]), to={3: NEXT, 4: NEXT})]
     assert await consumer.step() == 1
     assert alone.store.moved() == {3: (NEXT, True), 4: (NEXT, True)}, "the first page is written whole"
-    await consumer._ahead.drop()
+    await consumer.ahead.drop()
     later = Cursor(1, 1, 30, 0)
     alone.port.pages = [page_of(batch_of([A], 25), to={3: later, 4: later})]
     alone.clock.now += 4.999
@@ -107,14 +109,14 @@ async def test_partitions_with_events_are_written_at_once_and_the_others_every_f
     assert alone.store.moved() == {3: (later, True)}
     held = consumer.leases.held
     assert (held[4].cursor, held[4].committed) == (later, NEXT), "in memory it moves on"
-    await consumer._ahead.drop()
+    await consumer.ahead.drop()
     written = len(alone.store.moves)
     last = Cursor(1, 1, 40, 0)
     alone.port.pages = [page_of(to={3: last, 4: last})]
     assert await consumer.step() == 0
     assert len(alone.store.moves) == written, "nothing came, and it is not yet time"
     assert {each.cursor for each in held.values()} == {last}
-    await consumer._ahead.drop()
+    await consumer.ahead.drop()
     alone.clock.now += 0.001
     alone.port.pages = [page_of(to={3: last, 4: last})]
     await consumer.step()
@@ -125,8 +127,8 @@ async def test_partitions_with_events_are_written_at_once_and_the_others_every_f
 async def test_a_page_without_partitions_commits_nothing_although_it_is_time() -> None:
     alone = Alone()
     consumer = alone.consumer()
-    consumer._quiet_at = float("-inf")
-    await consumer._settle(page_of(to={}))
+    consumer.due.quiet_at = float("-inf")
+    await consumer.settle(page_of(to={}))
     assert (alone.store.moves, alone.store.opened) == ([], 0)
 
 
@@ -135,11 +137,11 @@ async def test_a_page_is_not_committed_of_which_one_partition_with_events_is_hel
     consumer = alone.consumer()
     page = page_of(batch_of([A, B, C]), to={3: NEXT, 4: NEXT, 5: NEXT})
     with pytest.raises(LeaseLost):
-        await consumer._settle(page)
+        await consumer.settle(page)
     assert (alone.store.moves, alone.handler.events) == ([], [])
     assert consumer.leases.held[3].cursor == START
     # One without events may have gone: nothing of it is in the page.
-    await consumer._settle(page_of(batch_of([A, B]), to={3: NEXT, 4: NEXT, 5: NEXT}))
+    await consumer.settle(page_of(batch_of([A, B]), to={3: NEXT, 4: NEXT, 5: NEXT}))
     assert alone.handler.events == [A, B]
     assert set(consumer.leases.held) == {3, 4}
 
@@ -154,10 +156,10 @@ async def test_the_lag_is_the_age_of_the_last_event_and_nothing_after_an_empty_p
     monkeypatch.setattr(time, "time_ns", lambda: now * 1_000)
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)
     told = ProducerClock(now + 7_000_000, 5.0) if clock else None
-    await consumer._settle(page_of(replace(batch_of([A]), committed_at=0), batch_of([A], 12), to={3: NEXT}, clock=told))
-    assert consumer._lag._age == pytest.approx(67.0 if clock else 60.0, abs=1e-9)
-    await consumer._settle(page_of(to={3: NEXT}, clock=told))
-    assert consumer._lag._age == 0.0
+    await consumer.settle(page_of(replace(batch_of([A]), committed_at=0), batch_of([A], 12), to={3: NEXT}, clock=told))
+    assert consumer.lag.age == pytest.approx(67.0 if clock else 60.0, abs=1e-9)
+    await consumer.settle(page_of(to={3: NEXT}, clock=told))
+    assert consumer.lag.age == 0.0
 
 
 # ------------------------------------------------------------------------------------------ what is asked for
@@ -166,7 +168,7 @@ async def test_the_lag_is_the_age_of_the_last_event_and_nothing_after_an_empty_p
 async def test_what_is_committed_is_reported_ten_times_a_second_at_most() -> None:
     alone = Alone()
     consumer = alone.consumer()
-    consumer._report_at = float("-inf")
+    consumer.due.report_at = float("-inf")
     reports = []
     for seconds in (0, 0.0999, 0.0001, 0.05, 0.06):
         alone.clock.now = round(alone.clock.now + seconds, 6)
@@ -180,10 +182,10 @@ async def test_only_partitions_with_a_start_are_asked_for_and_nothing_where_ther
     alone = Alone()
     consumer = alone.consumer()
     consumer.leases.held[4].ready = False
-    await consumer._fetch()
+    await consumer.fetch()
     assert alone.port.pulled == [({3: START}, 50, 700, None)]
     consumer.leases.held.clear()
-    assert await consumer._fetch() is None
+    assert await consumer.fetch() is None
     assert await consumer.step() == 0
     assert len(alone.port.pulled) == 1
 
@@ -226,9 +228,9 @@ async def test_no_page_is_begun_ahead_while_a_key_waits_behind_a_letter(*, waits
     if waits:
         consumer.letters.remember([Letter(4, "z", batch_of([("z", 1, 4)]), "X", "x")])
     alone.port.pages = [page_of(batch_of([A]), to={3: NEXT}), page_of(batch_of([B], 12), to={4: NEXT})]
-    page = await consumer._fetch()
+    page = await consumer.fetch()
     assert page is not None
-    begun = consumer._ahead.begun()
+    begun = consumer.ahead.begun()
     assert (begun is None) is waits
     if begun is not None:
         await begun.drop()
@@ -290,7 +292,7 @@ async def test_the_present_state_is_read_for_partitions_without_a_start_eight_at
         consumer.leases.held[each].ready = False
     first = SnapshotPage(batch_of([("s", 1, 0)], snapshot=True), NEXT, b"on")
     alone.port.snapshots = [first, SnapshotPage(None, NEXT, b"again"), SnapshotPage(None, NEXT, b"")]
-    await consumer._snapshots()
+    await consumer.step()
     eight = list(range(8))
     assert alone.port.asked == [
         (eight, b"", 50, None), (eight, b"on", 50, None), (eight, b"again", 50, None),
@@ -314,18 +316,18 @@ async def test_an_error_that_nobody_expected_is_the_events_own_at_the_fifth_time
     moves = {3: module.Move(1, NEXT)}
     for _ in range(UNEXPECTED_TRIES - 1):
         with pytest.raises(KeyError):
-            await consumer._apply([batch_of([A])], moves, counted)
+            await consumer.apply([batch_of([A])], moves, counted)
     assert alone.store.letters == []
     for passing in (TimeoutError(), ConnectionError()):
         alone.handler.bad = {"a": passing}
         with pytest.raises(type(passing)):
-            await consumer._apply([batch_of([A])], moves, counted)
+            await consumer.apply([batch_of([A])], moves, counted)
     alone.handler.bad = {"a": KeyError(), "b": KeyError()}
     other: Any = {"page": "request", "request": "page"}[counted]
     with pytest.raises(KeyError):
-        await consumer._apply([batch_of([B])], {4: module.Move(1, NEXT)}, other)
+        await consumer.apply([batch_of([B])], {4: module.Move(1, NEXT)}, other)
     assert alone.store.letters == [], "days that are asked for again are counted by themselves"
-    await consumer._apply([batch_of([A])], moves, counted)
+    await consumer.apply([batch_of([A])], moves, counted)
     assert alone.store.letters == [("a", "UNEXPECTED")]
     assert UNEXPECTED_TRIES == 5
 
@@ -338,16 +340,16 @@ async def test_a_page_that_is_applied_lets_the_count_begin_anew() -> None:
         alone.handler.bad = {"a": KeyError()}
         for _ in range(UNEXPECTED_TRIES - 1):
             with pytest.raises(KeyError):
-                await consumer._apply([batch_of([A])], moves)
+                await consumer.apply([batch_of([A])], moves)
         alone.handler.bad = {}
-        await consumer._apply([batch_of([A])], moves)
+        await consumer.apply([batch_of([A])], moves)
     assert alone.store.letters == []
 
 
 async def test_an_event_that_says_that_it_cannot_be_applied_is_set_aside_at_once() -> None:
     alone = Alone()
     alone.handler.bad = {"a": BAD}
-    await alone.consumer()._apply([batch_of([A, B])], {3: module.Move(1, NEXT), 4: module.Move(1, NEXT)})
+    await alone.consumer().apply([batch_of([A, B])], {3: module.Move(1, NEXT), 4: module.Move(1, NEXT)})
     assert alone.store.letters == [("a", "NO_SUCH_THING")]
     assert alone.handler.events == [B]
 
@@ -359,9 +361,9 @@ async def test_an_unexpected_error_beside_one_of_an_event_is_counted_with_the_ot
     moves = {3: module.Move(1, NEXT), 4: module.Move(1, NEXT)}
     for _ in range(UNEXPECTED_TRIES - 1):
         with pytest.raises(KeyError):
-            await consumer._apply([batch_of([A, B])], moves)
+            await consumer.apply([batch_of([A, B])], moves)
     assert alone.store.letters == [("a", "NO_SUCH_THING")]
-    await consumer._apply([batch_of([A, B])], moves)
+    await consumer.apply([batch_of([A, B])], moves)
     assert alone.store.letters[1:] == [("a", "WAITING_BEHIND"), ("b", "UNEXPECTED")]
 
 
@@ -372,10 +374,10 @@ async def test_passing_trouble_amid_an_isolation_counts_nothing() -> None:
     alone.handler.bad = {"a": BAD, "b": TimeoutError()}
     for _ in range(2 * UNEXPECTED_TRIES):
         with pytest.raises(TimeoutError):
-            await consumer._apply([batch_of([A, B])], moves)
+            await consumer.apply([batch_of([A, B])], moves)
     alone.handler.bad = {"b": KeyError()}
     with pytest.raises(KeyError):
-        await consumer._apply([batch_of([B])], {4: module.Move(1, NEXT)})
+        await consumer.apply([batch_of([B])], {4: module.Move(1, NEXT)})
     assert {key for key, _ in alone.store.letters} == {"a"}
 
 
@@ -388,15 +390,13 @@ def test_after_a_failure_it_waits_a_tenth_of_a_second_and_twice_as_long_each_tim
         bounds.append((least, most))
         return most
 
-    monkeypatch.setattr(module.random, "uniform", most)
-    assert [module._back_off(failures) for failures in (1, 2, 3, 6, 7, 100)] == pytest.approx(
-        [0.1, 0.2, 0.4, 3.2, 5.0, 5.0]
-    )
-    assert module._back_off(100_000, 1e9) == pytest.approx(0.1 * 2**16)
-    assert [module._back_off(each, 60.0) for each in (10, 11)] == pytest.approx([51.2, 60.0])
+    monkeypatch.setattr(random, "uniform", most)
+    assert [back_off(failures) for failures in (1, 2, 3, 6, 7, 100)] == pytest.approx([0.1, 0.2, 0.4, 3.2, 5.0, 5.0])
+    assert back_off(100_000, 1e9) == pytest.approx(0.1 * 2**16)
+    assert [back_off(each, 60.0) for each in (10, 11)] == pytest.approx([51.2, 60.0])
     assert set(bounds) == {(0.5, 1.0)}, "spread, so that replicas do not come back all at once"
-    monkeypatch.setattr(module.random, "uniform", lambda least, most: least)
-    assert module._back_off(2) == pytest.approx(0.1)
+    monkeypatch.setattr(random, "uniform", lambda least, most: least)
+    assert back_off(2) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_a_failure_is_counted_and_logged_by_whether_it_passes(
 ) -> None:
     other = {"passing": "unexpected", "unexpected": "passing"}[kind]
     before = [count("luxor_feed_retries_total", kind=each) for each in (kind, other)]
-    Alone().consumer()._note(error, 7)
+    Alone().consumer().note_failure(error, 7)
     assert [count("luxor_feed_retries_total", kind=each) for each in (kind, other)] == [before[0] + 1, before[1]]
     told = capsys.readouterr().err
     assert "FEED_PAGE_FAILED" in told

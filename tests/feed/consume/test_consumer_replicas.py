@@ -108,7 +108,7 @@ async def test_a_page_fetched_ahead_is_not_used_for_a_partition_that_came_back_w
     await follower.at_feed(consumer)
     for turn in range(4):
         await producer.announce(*[(f"m{turn}-{row}", 1, row) for row in ALL])
-    fetched = await consumer._fetch()
+    fetched = await consumer.fetch()
     assert fetched is not None
     assert fetched.batches
     # The page was never committed, partition 5 went away and came back under another token.

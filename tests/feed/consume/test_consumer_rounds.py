@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from libs.feed.consume import consumer as module
 from libs.feed.consume import leases
 from libs.feed.consume.consumer import Consumer
 from libs.feed.consume.leases import Held
+from libs.feed.consume.transient_errors import pause
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Cursor, LeaseLost
 from libs.store.errors import StoreUnavailable
@@ -52,7 +54,7 @@ async def test_partitions_are_shared_out_at_each_third_of_a_lease_or_when_it_is_
     consumer = alone.consumer(lease_millis=60_000)
     calls: list[Any] = []
     consumer.leases.balance = counting(calls, (set(), set()))  # type: ignore[method-assign]
-    consumer._balance_at = float("-inf")
+    consumer.due.balance_at = float("-inf")
     await consumer.tend()
     assert len(calls) == 1, "at once when it begins"
     alone.clock.now += seconds
@@ -70,11 +72,11 @@ async def test_what_was_gained_and_lost_is_noted_with_the_letters_and_in_metrics
     await consumer.tend(now=True)
     assert [partitions for _, partitions in loaded] == [{3}]
     assert not consumer.letters.any_waiting
-    assert (sample("luxor_feed_partitions_held"), consumer._lag.idle) == (2, False)
+    assert (sample("luxor_feed_partitions_held"), consumer.lag.idle) == (2, False)
     consumer.leases.held.clear()
     consumer.leases.balance = counting([], (set(), set()))  # type: ignore[method-assign]
     await consumer.tend(now=True)
-    assert (len(loaded), sample("luxor_feed_partitions_held"), consumer._lag.idle) == (1, 0, True)
+    assert (len(loaded), sample("luxor_feed_partitions_held"), consumer.lag.idle) == (1, 0, True)
 
 
 async def test_a_lost_lease_ends_the_round_without_an_error_and_what_is_held_is_read_again() -> None:
@@ -101,11 +103,11 @@ async def test_what_stops_a_page_is_raised_and_what_is_held_is_read_again() -> N
 async def test_without_the_store_nothing_is_held_and_partitions_are_asked_for_at_once() -> None:
     alone = Alone()
     consumer = alone.consumer()
-    await consumer._reload()
-    assert (set(consumer.leases.held), consumer._balance_at) == ({3, 4}, float("inf"))
+    await consumer.reload()
+    assert (set(consumer.leases.held), consumer.due.balance_at) == ({3, 4}, float("inf"))
     alone.store.away = StoreUnavailable("away", reason="connection")
-    await consumer._reload()
-    assert (consumer.leases.held, consumer._balance_at) == ({}, float("-inf"))
+    await consumer.reload()
+    assert (consumer.leases.held, consumer.due.balance_at) == ({}, float("-inf"))
 
 
 class Passing:
@@ -139,7 +141,7 @@ async def test_leases_are_renewed_half_a_lease_after_they_were_and_sooner_after_
 
     consumer.leases.renew = renewing  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
-        await consumer._renew()
+        await consumer.renew_leases()
     assert renewed == ([130, 135, 165] if fails else [130, 160, 190])
     assert ("FEED_LEASES_NOT_RENEWED" in capsys.readouterr().err) is fails
 
@@ -158,7 +160,7 @@ async def test_leases_that_were_shared_out_meanwhile_are_renewed_by_that(monkeyp
 
     monkeypatch.setattr(module.asyncio, "sleep", tended)
     with pytest.raises(asyncio.CancelledError):
-        await consumer._renew()
+        await consumer.renew_leases()
     assert renewed == []
 
 
@@ -198,12 +200,12 @@ async def run(consumer: Consumer, monkeypatch: pytest.MonkeyPatch, outcomes: lis
             raise outcome
         return int(outcome)
 
-    async def pause(until: asyncio.Event, seconds: float) -> None:
+    async def paused_for(until: asyncio.Event, seconds: float) -> None:
         assert until is stop
         paused.append(seconds)
 
-    monkeypatch.setattr(module.random, "uniform", lambda least, most: most)
-    monkeypatch.setattr(module, "_pause", pause)
+    monkeypatch.setattr(random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(module, "pause", paused_for)
     consumer.step = step  # type: ignore[method-assign]
     await consumer.run(stop)
     return paused
@@ -228,9 +230,9 @@ async def test_a_round_is_followed_by_a_pause_where_nothing_was_done_and_nothing
 async def test_a_pause_ends_when_its_time_is_over_or_when_the_consumer_is_stopped() -> None:
     stop = asyncio.Event()
     async with asyncio.timeout(5):
-        await module._pause(stop, 0.001)
+        await pause(stop, 0.001)
         stop.set()
-        await module._pause(stop, 60)
+        await pause(stop, 60)
 
 
 async def test_partitions_that_cannot_be_given_back_are_no_reason_to_fail(capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,15 +257,15 @@ async def test_letters_are_replayed_once_a_second_while_there_are_any(
     alone = Alone()
     consumer = alone.consumer()
     calls: list[Any] = []
-    consumer._applier.replay = counting(calls, 0)  # type: ignore[method-assign]
-    await consumer._replays()
+    consumer.applier.replay = counting(calls, 0)  # type: ignore[method-assign]
+    await consumer.step()
     assert calls == []
     if waits:
         waiting(consumer)
-        await consumer._replays()
+        await consumer.step()
         assert len(calls) == 1
     alone.clock.now += seconds
-    await consumer._replays()
+    await consumer.step()
     assert len(calls) == int(waits) + int(due)
 
 
@@ -274,21 +276,21 @@ async def test_what_a_letter_waits_for_is_tried_again_after_five_seconds_and_hol
     consumer = alone.consumer()
     waiting(consumer)
     calls: list[Any] = []
-    consumer._applier.replay = counting(calls, TimeoutError())  # type: ignore[method-assign]
+    consumer.applier.replay = counting(calls, TimeoutError())  # type: ignore[method-assign]
     consumer.leases.held[3].cursor = NEXT
-    await consumer._replays()
+    await consumer.step()
     assert '"failures":1,' in capsys.readouterr().err
     assert consumer.leases.held[3].cursor == START, "the outcome of its commit may be unknown"
     waiting(consumer)
     for seconds, tried in ((4.99, 1), (0.01, 2)):
         alone.clock.now = round(alone.clock.now + seconds, 6)
-        await consumer._replays()
+        await consumer.step()
         assert len(calls) == tried
 
 
 async def test_an_error_of_a_replay_that_does_not_pass_is_raised() -> None:
     consumer = Alone().consumer()
     waiting(consumer)
-    consumer._applier.replay = counting([], KeyError())  # type: ignore[method-assign]
+    consumer.applier.replay = counting([], KeyError())  # type: ignore[method-assign]
     with pytest.raises(KeyError):
-        await consumer._replays()
+        await consumer.step()

@@ -17,7 +17,7 @@ async def test_a_new_consumer_starts_from_the_snapshot_and_agrees_with_the_one_t
         await producer.announce(*[(f"m{row}", turn + 1, row) for row in ALL])
     port = producer.port()
     consumer = follower.consumer(port, max_events=3)
-    state_page = producer.servicer._snapshot.page
+    state_page = producer.servicer.snapshot.page
     pages = 0
 
     async def page(tx: Any, partitions: Any, token: bytes, max_rows: int) -> Any:
@@ -27,7 +27,7 @@ async def test_a_new_consumer_starts_from_the_snapshot_and_agrees_with_the_one_t
             await producer.announce(("m0", 6, 0), ("m63", 6, 63), ("new", 1, 0))
         return await state_page(tx, partitions, token, max_rows)
 
-    producer.servicer._snapshot.page = page  # type: ignore[method-assign]
+    producer.servicer.snapshot.page = page  # type: ignore[method-assign]
     await drain(consumer)
     expected = {row["mrn"]: row["version"] for row in await producer.sql("select mrn, version from state")}
     assert await follower.kept() == expected
@@ -44,8 +44,8 @@ async def test_a_crash_within_the_snapshot_begins_again_where_partitions_have_no
     producer: Producer, follower: Follower
 ) -> None:
     await producer.announce(*[(f"m{row}", 1, row) for row in ALL])
-    first = follower.consumer(producer.port(), "first")
-    port = first._port
+    port = producer.port()
+    first = follower.consumer(port, "first")
     apply = follower.handler.apply
     calls = 0
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from libs.feed.consume.effects import _units, ended
+from libs.feed.consume.effects import ended, units_of
 from libs.feed.consume.leases import Held, Move
 from libs.feed.dead_letters.letters import WAITING_BEHIND
 from libs.feed.types import Clock, Cursor, EventError, LeaseLost
@@ -145,12 +145,12 @@ async def test_how_long_the_oldest_event_waited_is_shown_and_never_below_nothing
 def test_a_page_is_cut_by_partition_in_the_order_of_cursors() -> None:
     first = batch_of([("a", 1, 4), ("b", 1, 3), ("c", 1, 4)])
     second = batch_of([("d", 1, 3)], 12)
-    units = _units([first, second], {3: Move(7, LATER), 4: Move(8, NEXT, ready=False)})
+    units = units_of([first, second], {3: Move(7, LATER), 4: Move(8, NEXT, ready=False)})
     assert [(each.partition, mrns(each.batch.table), each.move) for each in units] == [
         (3, ["b"], Move(7, Cursor(1, 1, 11, 1))), (4, ["a", "c"], Move(8, NEXT, ready=False)), (3, ["d"], Move(7, LATER)),
     ]  # fmt: skip
     snapshot = [replace(first, snapshot=True), replace(second, snapshot=True)]
     still = Move(7, START, ready=False)
-    assert {each.move for each in _units(snapshot, {3: still, 4: still})} == {still}, (
+    assert {each.move for each in units_of(snapshot, {3: still, 4: still})} == {still}, (
         "its start is reached behind its last page"
     )

@@ -112,13 +112,13 @@ async def test_rows_that_fail_only_with_their_cursors_are_all_set_aside_after_bo
         case.committing = True  # type: ignore[attr-defined]
         await move(tx, moves)
 
-    search = case.applier._trial
+    search = case.applier.attempt
 
     async def trial(batch: FeedBatch, unexpected: bool) -> Exception | None:
         case.committing = False  # type: ignore[attr-defined]
         return await search(batch, unexpected)
 
-    case.leases.move, case.applier._trial = committing, trial  # type: ignore[method-assign]
+    case.leases.move, case.applier.attempt = committing, trial  # type: ignore[method-assign]
     await case.isolate(rows("a", "b"))
     assert tries == [2, 2, 1, 2, 2], "a trial and a commit; then one by one, and a commit"
     assert case.store.letters == [("a", "NO_SUCH_THING"), ("b", "NO_SUCH_THING")]

@@ -257,7 +257,7 @@ async def test_what_is_held_is_to_be_renewed_half_a_lease_after_it_was(
     assert leases.seconds_to_renew == 0
     async with frozen.database.transaction() as tx:
         await tx.raw.execute("lock feed_member in access exclusive mode")
-        monkeypatch.setattr("libs.feed.consume.leases._STATEMENT_MILLIS", 10)
+        monkeypatch.setattr("libs.feed.consume.leases.STATEMENT_MILLIS", 10)
         with pytest.raises(StoreUnavailable):
             await getattr(leases, renewing)()
     assert leases.seconds_to_renew == 0, "it was not renewed"

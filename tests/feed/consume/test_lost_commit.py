@@ -166,7 +166,7 @@ async def test_each_event_of_a_day_that_is_asked_for_again_counts_once_although_
     }
     await ask(follower, (3, DAY), (4, DAY), (5, DAY), (5, OTHER))
     place = page if isinstance(page, int) else 2
-    consumer._quiet_at = float("inf")  # no COMMIT but those of the day
+    consumer.due.quiet_at = float("inf")  # no COMMIT but those of the day
     async with asyncio.timeout(20):
         while len(port.asked) < place:
             await consumer.step()

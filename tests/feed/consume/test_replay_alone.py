@@ -90,14 +90,14 @@ async def test_what_passes_by_itself_ends_the_replay_and_is_noted_of_no_letter(p
 async def test_what_passes_by_itself_of_one_letter_ends_the_replay_and_is_not_noted() -> None:
     case = Case()
     case.handler.bad = {"b": BAD}
-    together = case.applier._replayed
+    together = case.applier.replay_together
 
     async def alone(letters: Sequence[Letter]) -> int:
         if len(letters) == 1:
             raise TimeoutError
         return await together(letters)
 
-    case.applier._replayed = alone  # type: ignore[method-assign]
+    case.applier.replay_together = alone  # type: ignore[method-assign]
     asked(case, [letter("a"), letter("b")])
     with pytest.raises(TimeoutError):
         await case.applier.replay()

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.feed.conftest import Follower, Producer, drain
-from tests.feed.days import DAY, OTHER, Days, ask, following, open_days, until_done
+from tests.feed.days import DAY, OTHER, Days, ask, following, missing_of, open_days, until_done
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_a_partition_that_goes_to_another_replica_takes_its_request_along(
     while len(port.asked) < 2:
         await consumer.step()
     await consumer.close()
-    other = follower.consumer(port, "two", missing=consumer._missing)
+    other = follower.consumer(port, "two", missing=missing_of(follower))
     await until_done(other, follower)
     assert set(await follower.kept()) == {"m0", "m1", "m2"}
     assert len(await follower.effects()) == 3

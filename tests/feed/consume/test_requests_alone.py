@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from libs.feed.consume import consumer as module
 from libs.feed.consume.consumer import Consumer
 from libs.feed.types import Cursor, FeedBatch, LeaseLost, SnapshotPage
 from libs.store.errors import StoreUnavailable
@@ -50,7 +50,7 @@ class Days(Alone):
                 self.port.snapshots.append(SnapshotPage(batch, START, b"" if place == last else b"on"))
 
     async def rounds(self, consumer: Consumer, count: int = 1) -> list[int]:
-        return [await consumer._requests(is_idle=True) for _ in range(count)]
+        return [await consumer.requested_days.step(is_idle=True) for _ in range(count)]
 
 
 async def test_a_consumer_that_completes_nothing_looks_at_no_request() -> None:
@@ -73,20 +73,20 @@ async def test_a_day_is_read_page_by_page_and_forgotten_behind_its_last_one() ->
     assert days.store.done == [(DAY, [3, 4])]
     assert days.store.moves == [{3: (START, True), 4: (START, True)}] * 2, "the cursors stay, under their lock"
     assert sample("luxor_feed_completed_total") == before + 2
-    assert consumer._again is None
+    assert consumer.requested_days.current is None
 
 
 async def test_requests_are_looked_for_every_two_seconds_and_at_once_behind_a_day_that_is_done() -> None:
     days = Days()
     consumer = days.following()
     looked: list[Any] = []
-    begin = consumer._begin_again
+    begin = consumer.requested_days.begin
 
     async def looking(moment: float) -> None:
         looked.append(moment)
         await begin(moment)
 
-    consumer._begin_again = looking  # type: ignore[method-assign]
+    consumer.requested_days.begin = looking  # type: ignore[method-assign]
     start = days.clock.now
     for seconds in (0, 1.99, 0.01, 1, 1):
         days.clock.now = round(days.clock.now + seconds, 6)
@@ -121,7 +121,7 @@ async def test_a_day_is_left_to_whoever_holds_a_part_of_it_by_now(change: str) -
     else:
         consumer.leases.held[4].ready = False
     assert await days.rounds(consumer) == [0]
-    assert (days.handler.events, days.store.done, consumer._again) == ([("a", 1, 3)], [], None)
+    assert (days.handler.events, days.store.done, consumer.requested_days.current) == ([("a", 1, 3)], [], None)
 
 
 @pytest.mark.parametrize(("busy", "timeout"), [(True, 0), (False, 0.1)])
@@ -150,11 +150,11 @@ async def test_a_round_with_events_does_not_wait_for_a_page_of_a_day_and_another
 
     days.port.pages = [page_of(batch_of([A]), to={3: NEXT})] if busy else []
     with monkeypatch.context() as patch:
-        patch.setattr(module.asyncio, "wait", wait)
+        patch.setattr(asyncio, "wait", wait)
         assert await consumer.step() == int(busy)
     assert waited == [timeout]
     assert days.port.pulled[-1][2] == 700, "the page was asked for before the day"
-    await consumer._ahead.drop()
+    await consumer.ahead.drop()
     await consumer.step()
     assert days.port.pulled[-1][2] == 0, "while a day is read, an empty page is not waited for"
     there.set()
@@ -178,16 +178,16 @@ async def test_the_events_of_a_round_are_those_of_its_page_and_of_its_day() -> N
 async def test_a_day_that_fails_is_tried_again_ever_less_often_behind_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module.random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(random, "uniform", lambda least, most: most)
     days = Days()
     consumer = days.following((3, DAY), (4, OTHER))
     days.gives(TimeoutError())
     start = days.clock.now
     assert await days.rounds(consumer) == [0]
-    assert consumer._request_at == pytest.approx(start + 0.1)
+    assert consumer.requested_days.due_at == pytest.approx(start + 0.1)
     assert await days.rounds(consumer, 3) == [0, 0, 0], "not before its time"
     assert len(days.port.asked) == 1
-    days.clock.now = consumer._request_at
+    days.clock.now = consumer.requested_days.due_at
     days.gives([("b", 1, 4)])
     assert await days.rounds(consumer) == [1]
     assert [day for *_, day in days.port.asked] == [DAY, OTHER], "the one that failed least often comes first"
@@ -196,25 +196,25 @@ async def test_a_day_that_fails_is_tried_again_ever_less_often_behind_the_others
         days.clock.now += 100
         days.gives(ConnectionError())
         await days.rounds(consumer)
-        assert consumer._request_at - days.clock.now == pytest.approx(min(60.0, 0.1 * 2 ** (failures - 1)))
+        assert consumer.requested_days.due_at - days.clock.now == pytest.approx(min(60.0, 0.1 * 2 ** (failures - 1)))
     days.clock.now += 100
     days.gives([("a", 1, 3)])
     assert await days.rounds(consumer) == [1]
-    assert consumer._request_failures == {}
+    assert consumer.requested_days.failures == {}
     days.gives(ConnectionError())
     days.store.requests = [(3, DAY)]
     await days.rounds(consumer)
-    assert consumer._request_at - days.clock.now == pytest.approx(0.1), "it begins anew"
+    assert consumer.requested_days.due_at - days.clock.now == pytest.approx(0.1), "it begins anew"
 
 
 async def test_failures_of_a_day_that_is_asked_for_no_more_are_forgotten() -> None:
     days = Days()
     consumer = days.following((3, DAY), (3, OTHER))
-    consumer._request_failures = {DAY: 3, OTHER: 1, 7: 9}
+    consumer.requested_days.failures = {DAY: 3, OTHER: 1, 7: 9}
     days.gives([("a", 1, 3)])
     await days.rounds(consumer)
     assert days.port.asked[0][3] == OTHER
-    assert consumer._request_failures == {DAY: 3}
+    assert consumer.requested_days.failures == {DAY: 3}
 
 
 async def test_requests_that_cannot_be_read_are_looked_for_later() -> None:
@@ -222,8 +222,8 @@ async def test_requests_that_cannot_be_read_are_looked_for_later() -> None:
     consumer = days.following((3, DAY))
     days.store.away = StoreUnavailable("away", reason="connection")
     assert await days.rounds(consumer) == [0]
-    assert consumer._request_failures == {-1: 1}
-    assert days.clock.now + 0.05 <= consumer._request_at <= days.clock.now + 0.1
+    assert consumer.requested_days.failures == {-1: 1}
+    assert days.clock.now + 0.05 <= consumer.requested_days.due_at <= days.clock.now + 0.1
 
 
 async def test_a_lease_that_is_lost_amid_a_day_ends_the_round_and_the_day() -> None:
@@ -234,21 +234,21 @@ async def test_a_lease_that_is_lost_amid_a_day_ends_the_round_and_the_day() -> N
     async def lost(*values: Any, **more: Any) -> None:
         raise LeaseLost("gone")
 
-    consumer._applier.commit = lost  # type: ignore[method-assign]
+    consumer.applier.commit = lost  # type: ignore[method-assign]
     with pytest.raises(LeaseLost):
         await days.rounds(consumer)
-    assert (consumer._again, consumer._request_failures) == (None, {})
+    assert (consumer.requested_days.current, consumer.requested_days.failures) == (None, {})
 
 
 async def test_a_day_that_is_dropped_leaves_no_task_and_no_error_behind() -> None:
     days = Days()
     consumer = days.following((3, DAY))
     days.gives(ConnectionError())
-    await consumer._begin_again(0.0)
-    assert consumer._again is not None
-    await asyncio.wait({consumer._again.reading})
-    await consumer._drop_again()
-    await consumer._drop_again()
+    await consumer.requested_days.begin(0.0)
+    assert consumer.requested_days.current is not None
+    await asyncio.wait({consumer.requested_days.current.reading})
+    await consumer.requested_days.drop()
+    await consumer.requested_days.drop()
     silent = asyncio.Event()
 
     async def never(*values: Any) -> SnapshotPage:
@@ -256,7 +256,7 @@ async def test_a_day_that_is_dropped_leaves_no_task_and_no_error_behind() -> Non
         raise AssertionError
 
     days.port.snapshot = never  # type: ignore[method-assign]
-    await consumer._begin_again(0.0)
+    await consumer.requested_days.begin(0.0)
     await asyncio.sleep(0)
     await consumer.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -202,8 +202,8 @@ async def test_positions_of_the_consumer_that_the_backlog_is_of_are_recorded_for
     producer: Producer, consumer: str, recorded: bool
 ) -> None:
     now = 100.0
-    producer.servicer.positions._clock = lambda: now
-    producer.servicer._backlog = Backlog(consumer)
+    producer.servicer.positions.clock = lambda: now
+    producer.servicer.backlog = Backlog(consumer)
     await producer.announce(("a", 1, 3))
     beginning = dict.fromkeys(range(64), Cursor(0, 0, 0, 0))
     page = await producer.port().pull(beginning, 10, 0)

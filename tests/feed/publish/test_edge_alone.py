@@ -43,7 +43,7 @@ async def test_a_page_of_a_snapshot_weighs_twice_a_page_at_most(spare: int, aske
 async def test_a_pull_that_does_not_wait_starts_no_poll() -> None:
     served = Served()
     await served.pull({1: Cursor(7, TODAY, 999, 0)})
-    assert served.servicer.watch._task is None
+    assert served.servicer.watch.task is None
 
 
 async def test_positions_are_recorded_of_a_producer_that_bounds_no_backlog() -> None:

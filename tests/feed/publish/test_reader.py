@@ -165,7 +165,7 @@ async def test_pages_over_a_backlog_end_at_one_place_so_that_batches_go_out_once
 
 
 async def test_a_page_ends_where_its_bytes_would_go_over_the_limit(producer: Producer) -> None:
-    producer.servicer._page_bytes_max = 4_000
+    producer.servicer.page_bytes_max = 4_000
     for turn in range(12):
         await producer.announce(*[(f"{turn:02d}-{row:03d}", 1, row % 64) for row in range(64)])
     port, after, pages, events = producer.port(), beginning(), 0, []

@@ -20,11 +20,11 @@ async def test_a_waiting_pull_wakes_for_its_own_partitions_and_not_for_others(pr
     mine = {partition: page.next[partition] for partition in range(32)}
     waiting = asyncio.create_task(port.pull(mine, 100, 15_000))
     began = asyncio.get_running_loop().time()
-    while not producer.servicer.watch._waiters:  # noqa: ASYNC110  # what is awaited is another task or the server
+    while not producer.servicer.watch.waiters:  # noqa: ASYNC110  # what is awaited is another task or the server
         await asyncio.sleep(0)
     await producer.announce(("other", 1, 40))
     await producer.servicer.watch.poll_once()
-    assert not any(waiter.event.is_set() for waiter in producer.servicer.watch._waiters)
+    assert not any(waiter.event.is_set() for waiter in producer.servicer.watch.waiters)
     await producer.announce(("own", 1, 4))
     page = await waiting
     assert events_of(page.batches) == [("own", 1, 4)]
@@ -44,7 +44,7 @@ async def test_all_who_wait_share_one_poll(producer: Producer) -> None:
 
     producer.servicer.reader.waiting = counted  # type: ignore[method-assign,assignment]
     pulls = [asyncio.create_task(port.pull({each: page.next[each]}, 100, 15_000)) for each in ALL]
-    while len(producer.servicer.watch._waiters) < 64:  # noqa: ASYNC110  # what is awaited is another task or the server
+    while len(producer.servicer.watch.waiters) < 64:  # noqa: ASYNC110  # what is awaited is another task or the server
         await asyncio.sleep(0)
     asked, began = 0, asyncio.get_running_loop().time()
     await producer.announce(*[(f"m{each}", 1, each) for each in ALL])
@@ -58,7 +58,7 @@ async def test_all_who_wait_share_one_poll(producer: Producer) -> None:
 async def test_the_poll_that_all_share_is_of_nobodys_trace(
     producer: Producer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(get_logger(), "_limiter", RateLimiter())
+    monkeypatch.setattr(get_logger(), "limiter", RateLimiter())
     port = producer.port()
     page = await port.pull(beginning(), 100, 0)
     failed = asyncio.Event()

@@ -132,7 +132,7 @@ async def test_positions_are_recorded_at_a_bounded_rate_and_move_back_with_a_con
 ) -> None:
     now = 100.0
     positions = producer.servicer.positions
-    positions._clock = lambda: now
+    positions.clock = lambda: now
     page = await producer.port().pull({1: BEGINNING}, 10, 0)
     cursor = page.next[1]
 

@@ -177,7 +177,7 @@ async def test_payloads_go_after_their_time_and_never_before_the_entries_that_re
     async def stays(*values: Any) -> bool:
         return False
 
-    maintenance._drop_entries = stays  # type: ignore[method-assign]
+    maintenance.drop_entries = stays  # type: ignore[method-assign]
     await maintenance.step()
     assert bool(days.tables["batch"]) is kept
 

@@ -77,7 +77,7 @@ async def test_a_page_ends_before_the_batch_that_would_go_beyond_its_bytes() -> 
     size = len(stored_batch(1, 8).payload)
     for bound, count in ((2 * size, 2), (2 * size - 1, 1), (1, 1), (3 * size, 3)):
         served = Served(Stored(entries), rows=(8, 8, 8), page_bytes_max=bound)
-        served.servicer._bytes_an_event = 0.01  # as of light events before, so that the exact bound decides
+        served.servicer.bytes_an_event = 0.01  # as of light events before, so that the exact bound decides
         answer = await served.pull({0: BEGINNING, 1: Cursor(7, TODAY, 999, 0)})
         page = page_of(answer, ConsignmentColumns)
         assert len(page.batches) == count

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from libs.feed.consume.consumer import _Again
 from libs.feed.consume.effects import unless_stopped
+from libs.feed.consume.requested_days import RequestedDay
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Cursor, EventError, Page
 from tests.feed.alone import Alone, batch_of, page_of
@@ -45,7 +45,7 @@ async def test_a_feed_is_waited_for_twice_as_long_once_it_was_empty_and_all_is_r
 ) -> None:
     port = Noting(producer.port())
     consumer = follower.consumer(port, begins_ahead=False)
-    consumer._wait_millis = WAIT_MILLIS
+    consumer.wait_millis = WAIT_MILLIS
 
     async def steps(count: int) -> list[tuple[int, bool]]:
         port.noted.clear()
@@ -68,7 +68,7 @@ async def test_a_pull_that_did_not_wait_tells_nothing_of_how_empty_a_feed_is(
     consumer = follower.consumer(port)
     await follower.at_feed(consumer)
     await consumer.step()
-    consumer._wait_millis = WAIT_MILLIS
+    consumer.wait_millis = WAIT_MILLIS
     await consumer.step()
     assert [millis for millis, _ in port.noted[-2:]] == [0, 1_000]
 
@@ -76,7 +76,7 @@ async def test_a_pull_that_did_not_wait_tells_nothing_of_how_empty_a_feed_is(
 async def test_behind_a_letter_that_waits_no_pull_takes_longer(producer: Producer, follower: Follower) -> None:
     port = Noting(producer.port())
     consumer = follower.consumer(port, begins_ahead=False)
-    consumer._wait_millis = WAIT_MILLIS
+    consumer.wait_millis = WAIT_MILLIS
     await follower.at_feed(consumer)
     follower.handler.bad = {"m": EventError("BAD", "it is bad")}
     await producer.announce(("m", 1, 1))
@@ -125,12 +125,12 @@ async def test_a_page_is_waited_for_by_what_the_one_before_had(
     if not empty:
         alone.port.pages = [FULL, FULL]
     await consumer.step()
-    await consumer._ahead.drop()
+    await consumer.ahead.drop()
     if letters:
         consumer.letters.remember([Letter(3, "z", batch_of([("z", 1, 3)]), "X", "x")])
     if again:
-        consumer._again = _Again(1, [3], asyncio.ensure_future(alone.port.snapshot([3], b"", 1)))
-    await consumer._fetch()
+        consumer.requested_days.current = RequestedDay(1, [3], asyncio.ensure_future(alone.port.snapshot([3], b"", 1)))
+    await consumer.fetch()
     assert alone.port.pulled[0][2] == 700, "nothing is known of the feed at first"
     assert alone.port.pulled[-1][2] == millis
     await consumer.close()
@@ -149,8 +149,19 @@ async def test_behind_an_empty_page_that_was_fetched_ahead_the_first_pull_takes_
 async def test_once_it_is_to_stop_no_page_is_asked_for() -> None:
     alone = Alone()
     consumer = alone.consumer()
-    consumer._stop.set()
-    assert await consumer._fetch() is None
+    stop, fetched = asyncio.Event(), []
+    fetch = consumer.fetch
+
+    async def tend(**_: object) -> None:
+        stop.set()
+
+    async def fetching() -> Page | None:
+        fetched.append(await fetch())
+        return None
+
+    consumer.tend, consumer.fetch = tend, fetching  # type: ignore[method-assign]
+    await consumer.run(stop)
+    assert fetched == [None]
     assert alone.port.pulled == []
 
 

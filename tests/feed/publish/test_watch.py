@@ -50,7 +50,7 @@ class Time:
         self.reader = Asked()
         self.watch: Watch[int] = Watch(self.reader)  # type: ignore[arg-type]
         self.paused: list[float] = []
-        monkeypatch.setattr(self.watch, "_pause", self._pause)
+        monkeypatch.setattr(self.watch, "pause", self._pause)
 
     async def _pause(self, seconds: float) -> None:
         self.paused.append(seconds)
@@ -87,7 +87,7 @@ async def test_who_has_an_entry_is_woken_and_nobody_else(quick: Time) -> None:
 async def test_a_wait_ends_with_its_time_and_the_poll_with_the_last_wait(quick: Time) -> None:
     assert await quick.watch.wait([1], SINCE, 0.01) is False
     await turns()
-    task = quick.watch._task
+    task = quick.watch.task
     assert task is not None
     assert task.done()
     asked = len(quick.reader.asked)
@@ -95,7 +95,7 @@ async def test_a_wait_ends_with_its_time_and_the_poll_with_the_last_wait(quick: 
     assert len(quick.reader.asked) == asked
     quick.reader.found = {1}
     assert await quick.watch.wait([1], SINCE, 10) is True, "it begins anew"
-    assert quick.watch._task is not task
+    assert quick.watch.task is not task
 
 
 async def test_all_who_wait_share_one_task(quick: Time) -> None:
@@ -132,8 +132,8 @@ async def test_in_another_epoch_nothing_was_looked_at_yet(quick: Time) -> None:
 
 async def test_who_was_woken_is_not_asked_for_again(quick: Time) -> None:
     quick.reader.found = {1}
-    waiter: module._Waiter[int] = module._Waiter([1], SINCE)
-    quick.watch._waiters.add(waiter)
+    waiter: module.Waiter[int] = module.Waiter([1], SINCE)
+    quick.watch.waiters.add(waiter)
     await quick.watch.poll_once()
     assert waiter.event.is_set()
     await quick.watch.poll_once()
@@ -183,11 +183,11 @@ async def test_for_a_second_after_a_commit_of_this_process_it_asks_often(
 ) -> None:
     clock = Clock(monkeypatch)
     clock.watch.nudge()
-    await clock.watch._pause(POLL_SECONDS)
+    await clock.watch.pause(POLL_SECONDS)
     assert clock.slept == [("sleep", POLL_SECONDS)]
-    assert not clock.watch._nudged.is_set(), "once: the next pause is by its time"
+    assert not clock.watch.nudged.is_set(), "once: the next pause is by its time"
     clock.now = round(clock.now + seconds, 6)
-    await clock.watch._pause(POLL_SECONDS)
+    await clock.watch.pause(POLL_SECONDS)
     assert clock.slept[1:] == [("sleep", POLL_SECONDS) if often else ("until nudged", QUIET_POLL_SECONDS)]
 
 
@@ -195,20 +195,20 @@ async def test_a_quiet_feed_is_asked_less_often_but_never_more_often_than_it_is_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch)
-    await clock.watch._pause(POLL_SECONDS)
-    clock.watch._nudged.clear()
-    await clock.watch._pause(0.75)
+    await clock.watch.pause(POLL_SECONDS)
+    clock.watch.nudged.clear()
+    await clock.watch.pause(0.75)
     assert clock.slept == [("until nudged", QUIET_POLL_SECONDS), ("until nudged", 0.75)]
 
 
 @pytest.mark.parametrize("found", [True, False])
 async def test_what_was_found_has_it_ask_often_for_a_while(monkeypatch: pytest.MonkeyPatch, *, found: bool) -> None:
     clock = Clock(monkeypatch)
-    reader: Any = clock.watch._reader
+    reader: Any = clock.watch.reader
     reader.found = {1} if found else set()
-    clock.watch._waiters.add(module._Waiter([1], SINCE))
+    clock.watch.waiters.add(module.Waiter([1], SINCE))
     await clock.watch.poll_once()
-    assert clock.watch._busy_until == (clock.now + QUIET_SECONDS if found else float("-inf"))
+    assert clock.watch.busy_until == (clock.now + QUIET_SECONDS if found else float("-inf"))
 
 
 def test_an_idle_system_asks_twice_a_second_and_a_busy_one_fifty_times() -> None:

@@ -115,8 +115,8 @@ def test_a_wrong_value_of_any_variable_stops_the_service_at_start_with_its_name_
     service: str, name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = Said()
-    monkeypatch.setattr(get_logger(), "_writer", said)
-    monkeypatch.setattr(get_logger(), "_limiter", RateLimiter())
+    monkeypatch.setattr(get_logger(), "writer", said)
+    monkeypatch.setattr(get_logger(), "limiter", RateLimiter())
     assemble = importlib.import_module(f"services.{service}.__main__").assemble
     # Were the value taken, this port would stop the start all the same, and under another name.
     environ = {"LUXOR_DATA_DIR": str(tmp_path), f"LUXOR_{service.upper()}_PORT": "0", name: value}

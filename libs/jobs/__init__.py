@@ -3,6 +3,7 @@
     store.py     the table `job`: one process runs a job at a time, in committed steps
     holder.py    the background work of each replica: the replica with the lease runs the oldest open job
     running.py   the interface of a runner
+    period.py    the loop of a runner that reads stored assessments
     service.py   the gRPC service of jobs, and the start of a job
     __main__.py  the process that a job runs in
 

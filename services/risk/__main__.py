@@ -64,7 +64,7 @@ from services.risk.jobs.rescreening import Rescreening, batches_left
 from services.risk.rules.rule_set import RuleSetError, load_rule_set
 from services.risk.screening.lists.party_list import ListRefused
 from services.risk.screening.parties import MatchLevels
-from services.risk.store.assessment_inputs import InputStore
+from services.risk.store.assessment_inputs import stored_inputs
 from services.risk.store.assessment_log import ASSESSMENT_DAYS, LOG_DAYS, AssessmentLogStore
 from services.risk.store.models import ModelStore
 from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore
@@ -159,7 +159,7 @@ def assemble(start: Start) -> Sequence[Background]:
     looking_after = {Role.ANALYST, Role.OFFICER}
     start.server.add(
         add_RuleSetServiceServicer_to_server,
-        RuleSetService(kept, InputStore(start.database), rule_sets),
+        RuleSetService(kept, stored_inputs(start.database), rule_sets),
         roles={
             "CheckRuleSet": looking_after,
             "ProposeRuleSet": {Role.ANALYST},
@@ -193,7 +193,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_BacktestServiceServicer_to_server,
-        BacktestService(jobs, InputStore(start.database), kept, model_store, lambda: rule_sets.active),
+        BacktestService(jobs, stored_inputs(start.database), kept, model_store, lambda: rule_sets.active),
         roles=dict.fromkeys(("StartBacktest", "GetBacktest"), looking_after),
     )
     outcomes = _outcomes(start, InspectionFeed(RecordOutcomes(OutcomeStore(start.database), store, follower.hasher)))

@@ -26,7 +26,7 @@ from libs.store.embedded.server import EmbeddedPostgres  # noqa: E402
 from libs.store.tables.migrate import migrate  # noqa: E402
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult  # noqa: E402
 from services.revenue.assessment.batch import ActiveLaw  # noqa: E402
-from services.revenue.jobs.what_if import read_period  # noqa: E402
+from services.revenue.jobs.what_if import run_draft  # noqa: E402
 from services.revenue.law.program.compiler.drafts import Draft, apply_draft  # noqa: E402
 from services.revenue.store.assessments.periods import Periods  # noqa: E402
 from services.revenue.store.law_files import law_files, program_of  # noqa: E402
@@ -83,7 +83,7 @@ async def once(database: Database, law: dict[str, str], day: int) -> tuple[float
         job = await jobs.take(tx)
     assert job is not None
     started, working = time.perf_counter(), time.process_time()
-    finished = await read_period(Running(job, database, {}), plan, draft.program, Progress(plan.from_day, 0))
+    finished = await run_draft(Running(job, database, {}), plan, draft.program, Progress(plan.from_day, 0))
     seconds, cpu = time.perf_counter() - started, time.process_time() - working
     async with database.transaction() as tx:
         await jobs.finish(tx, job, finished.result)

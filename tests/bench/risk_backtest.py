@@ -38,7 +38,7 @@ from services.risk.commands.load_lists import ListLoader  # noqa: E402
 from services.risk.config import PROFILES  # noqa: E402
 from services.risk.goods.controls import load_controls  # noqa: E402
 from services.risk.inspections.outcomes import Outcome  # noqa: E402
-from services.risk.jobs.backtest import read_period  # noqa: E402
+from services.risk.jobs.backtest import run_trial  # noqa: E402
 from services.risk.rules.rule_set import RuleSet, load_rule_set  # noqa: E402
 from services.risk.store.assessment_log import AssessmentLogStore  # noqa: E402
 from services.risk.store.job_kinds import JobKind  # noqa: E402
@@ -105,7 +105,7 @@ async def once(database: Database, rules: RuleSet) -> tuple[float, float, Backte
     assert job is not None
     trial = RuleTrial(rules, examples=plan.examples)
     started, working = time.perf_counter(), time.process_time()
-    finished = await read_period(Running(job, database, {}), plan, trial)
+    finished = await run_trial(Running(job, database, {}), plan, trial)
     seconds, cpu = time.perf_counter() - started, time.process_time() - working
     async with database.transaction() as tx:
         await jobs.finish(tx, job, finished.result)

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Table
+from libs.jobs import period
 from libs.jobs.holder import Holder
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
@@ -240,8 +241,8 @@ async def test_a_run_goes_on_from_any_step_and_finds_the_same(
     await revenue.fill(6, seed=11)
     plan = await revenue.plan()
     whole = await revenue.run(plan)
-    monkeypatch.setattr(what_if, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(what_if, "BATCHES_A_PART", 1)
+    monkeypatch.setattr(period, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(period, "BATCHES_A_READ", 1)
     kept: list[bytes] = []
 
     class Watched(Running):
@@ -307,4 +308,4 @@ def test_versions_are_found_by_whole_mrns() -> None:
 
 async def test_inputs_tell_how_many_are_stored(revenue: Revenue) -> None:
     await revenue.fill(2, seed=13)
-    assert await Inputs(revenue.database).count(revenue.today, revenue.today, 1) == 40
+    assert await Inputs(revenue.database).batches.count(revenue.today, revenue.today, 1) == 40

@@ -1,40 +1,45 @@
-"""What batches were assessed on, beside their answers: the table `assessed_input`, by day and batch.
+"""The inputs of assessed batches, beside their answers: the table `assessed_input`, by day and batch.
 
-A service says which columns of its own it has beside day, batch, purpose and count (`libs.store.tables.schema` cuts the table by day).
+A service adds columns of its own to day, batch, purpose and count (`libs.store.tables.schema` partitions the table by day), and names the class
+of a stored batch, whose fields are `place`, `purpose`, `count`, these columns and `answers`.
 """
 # ruff: noqa: S608 (only names of our own enter a statement's text; values are arguments)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from libs.store.database import Database, Transaction
 from libs.store.tables.schema import checked
 
 READ_MAX: Final = 64
-"""Batches that one query gives at most."""
+"""Maximum number of batches of one query."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlace:
-    """Where a batch stands: places rise in the order in which batches began to be written."""
+    """The position of a batch; positions rise in the order in which the writing of batches began."""
 
     day: int
     batch: int
 
 
-class InputTable:
+Batch = TypeVar("Batch")
+
+
+class InputTable(Generic[Batch]):
     """The statements of one service's table."""
 
-    def __init__(self, *names: str) -> None:
-        """Take the names of the service's own columns."""
+    def __init__(self, batch: Callable[..., Batch], *names: str) -> None:
+        """Take the class of a stored batch, and the names of the service's own columns."""
+        self._batch = batch
         own = ", ".join(checked(name) for name in names)
         kept = ", ".join(f"kept.{checked(name)}" for name in names)
         values = ", ".join(f"${place}" for place in range(5, 5 + len(names)))
         self._add = f"insert into assessed_input (day, batch, purpose, count, {own}) values ($1, $2, $3, $4, {values})"
-        self._read = f"""
+        self._next = f"""
             select kept.day, kept.batch, kept.purpose, kept.count, {kept}, case when $6 then answer.payload end as answers
             from assessed_input kept
             left join assessment_batch answer on $6 and answer.day = kept.day and answer.batch = kept.batch
@@ -59,40 +64,68 @@ class InputTable:
         """Keep what a batch was assessed on, in the transaction that keeps its answers under the same place."""
         await tx.raw.execute(self._add, *place, purpose, count, *values)
 
+    async def at(self, reader: Transaction, places: Sequence[BatchPlace], *, answers: bool = False) -> list[Batch]:
+        """Return the batches at these positions, at most READ_MAX, in no order; those that are not stored any more are left out."""
+        assert len(places) <= READ_MAX
+        return self._batches(
+            await reader.raw.fetch(
+                self._at, [place.day for place in places], [place.batch for place in places], answers
+            )
+        )
+
+    async def following(
+        self,
+        reader: Transaction,
+        after: BatchPlace,
+        until_day: int,
+        batches_max: int,
+        purpose: int | None,
+        *,
+        answers: bool,
+    ) -> list[Batch]:
+        """Return the batches after a position, up to a day."""
+        limit = min(batches_max, READ_MAX)
+        return self._batches(
+            await reader.raw.fetch(self._next, after.day, after.batch, until_day, limit, purpose, answers)
+        )
+
+    async def newest(self, reader: Transaction, purpose: int, batches_max: int) -> list[Batch]:
+        """Return the batches that were assessed last, the newest first."""
+        return self._batches(await reader.raw.fetch(self._newest, purpose, min(batches_max, READ_MAX)))
+
+    def _batches(self, rows: Sequence[Any]) -> list[Batch]:
+        found = map(dict, rows)
+        return [self._batch(place=BatchPlace(row.pop("day"), row.pop("batch")), **row) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class InputReader(Generic[Batch]):
+    """Reads the stored batches of a service in their order."""
+
+    table: InputTable[Batch]
+    database: Database
+
     async def read(
         self,
-        database: Database,
         after: BatchPlace,
         until_day: int,
         *,
-        batches_max: int,
-        purpose: int | None,
-        answers: bool,
-    ) -> Sequence[Any]:
-        """The records of the next batches behind a place, up to a day (counted in); begin with BatchPlace(first day, 0)."""
-        async with database.connection() as reader:
-            found: Sequence[Any] = await reader.raw.fetch(
-                self._read, after.day, after.batch, until_day, min(batches_max, READ_MAX), purpose, answers
-            )
-        return found
+        batches_max: int = READ_MAX,
+        purpose: int | None = None,
+        answers: bool = False,
+    ) -> list[Batch]:
+        """Return the batches after a position, up to a day (included); start with BatchPlace(first day, 0)."""
+        async with self.database.connection() as reader:
+            return await self.table.following(reader, after, until_day, batches_max, purpose, answers=answers)
 
-    async def newest(self, database: Database, purpose: int, batches_max: int) -> Sequence[Any]:
-        """The records of the batches that were assessed last, the newest first."""
-        async with database.connection() as reader:
-            found: Sequence[Any] = await reader.raw.fetch(self._newest, purpose, min(batches_max, READ_MAX))
-        return found
+    async def newest(self, purpose: int, batches_max: int = READ_MAX) -> list[Batch]:
+        """Return the batches that were assessed last, the newest first: a sample."""
+        async with self.database.connection() as reader:
+            return await self.table.newest(reader, purpose, batches_max)
 
-    async def at(self, reader: Transaction, places: Sequence[BatchPlace], *, answers: bool = False) -> Sequence[Any]:
-        """The records of the batches at these places; READ_MAX at most, and in no order. What is not kept is left out."""
-        assert len(places) <= READ_MAX
-        found: Sequence[Any] = await reader.raw.fetch(
-            self._at, [place.day for place in places], [place.batch for place in places], answers
-        )
-        return found
-
-    async def count(self, database: Database, from_day: int, until_day: int, purpose: int) -> int:
-        """How many consignments are stored of some days, both counted in."""
-        async with database.connection() as reader:
+    async def count(self, from_day: int, until_day: int, purpose: int) -> int:
+        """Return the number of consignments that are stored of some days, both included."""
+        async with self.database.connection() as reader:
             found: int = await reader.raw.fetchval(
                 "select coalesce(sum(count), 0)::bigint from assessed_input where day between $1 and $2 and purpose = $3",
                 from_day,

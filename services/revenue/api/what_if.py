@@ -34,7 +34,7 @@ class WhatIfService(WhatIfServiceServicer):
     def __init__(self, jobs: JobService, inputs: Inputs, periods: Periods, law: Mapping[str, str], bands: str) -> None:
         """Run them as jobs; `law` has the text of each file in force, `bands` the bands of value as in the setting."""
         self._jobs = jobs
-        self._inputs = inputs
+        self._inputs = inputs.batches
         self._periods = periods
         self._law = law
         self._bands = bands

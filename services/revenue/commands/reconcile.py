@@ -62,7 +62,7 @@ class Reconciliation:
         """Read from a database."""
         self._database = database
         self._names = names
-        self._inputs = Inputs(database)
+        self._inputs = Inputs(database).batches
         # Sums of stored answers, by day and batch: consignments in the order of their MRNs lie scattered over all batches of a day.
         self._batches: dict[tuple[int, int], Table] = {}
 

@@ -1,12 +1,10 @@
-"""The runner of what-if runs: reads the stored batches of a period in their order, assesses them by the draft, and keeps how far it is."""
+"""The runner of what-if runs: assesses the stored batches of a period by the draft of a law."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from libs.columns import Table
 from libs.columns.progress import ProgressError
 from libs.columns.stored import InputError, read_answers
+from libs.jobs.period import parts_of, read_period
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.tables.inputs import BatchPlace
 from libs.telemetry import get_logger
@@ -34,12 +33,6 @@ from services.revenue.what_if.plan import Plan
 from services.revenue.what_if.progress import Progress, SumTooLarge
 from services.revenue.what_if.result import result_of
 
-STEP_SECONDS: Final = 2.0
-"""How often it is kept how far it is: what a killed process did since is done again."""
-BATCHES_A_PART: Final = 64
-ROWS_A_PART: Final = 20_000
-"""Consignments that are assessed together at most, unless one batch has more: beyond it columns only leave the processor's cache."""
-
 _log = get_logger()
 
 
@@ -53,15 +46,15 @@ async def run(running: Running) -> Finished:
     except (ProgressError, LawFileError, ProgramError) as error:
         raise JobRefused(f"this release cannot read what the run was asked for: {error}; ask for it again") from None
     try:
-        return await read_period(running, plan, program, state)
+        return await run_draft(running, plan, program, state)
     except SumTooLarge as error:
         raise JobRefused(str(error)) from None
 
 
-async def read_period(running: Running, plan: Plan, program: Program, state: Progress) -> Finished:
-    """Have the draft assess the stored batches of a plan's days, from where it was left."""
+async def run_draft(running: Running, plan: Plan, program: Program, state: Progress) -> Finished:
+    """Assess the stored batches of a plan's days by the draft, from the last committed step."""
     bands = Bands.of(plan.bands)
-    inputs, periods = Inputs(running.database), Periods(running.database)
+    inputs, periods = Inputs(running.database).batches, Periods(running.database)
     work = _Work(
         program,
         bands,
@@ -71,41 +64,15 @@ async def read_period(running: Running, plan: Plan, program: Program, state: Pro
         bundled_limits(program),
         plan.until_share,
     )
-    kept_at = time.monotonic()
-    reading = asyncio.create_task(_read(inputs, BatchPlace(state.day, state.batch), plan))
-    try:
-        while batches := await reading:
-            last = batches[-1].place
-            # The store reads the next batches while these are assessed.
-            reading = asyncio.create_task(_read(inputs, last, plan))
-            for some in _parts([each for each in batches if each.place.batch <= plan.until_batch]):
-                await work.judge(state, some)
-            state.day, state.batch = last.day, last.batch
-            if time.monotonic() - kept_at >= STEP_SECONDS:
-                kept_at = time.monotonic()
-                result = result_of(state, bands).SerializeToString()
-                await running.step(state.to_bytes(), state.read, max(running.job.total, state.read), result)
-    finally:
-        reading.cancel()
-    await running.step(state.to_bytes(), state.read, state.read)
-    return Finished(result_of(state, bands).SerializeToString())
 
+    async def read(after: BatchPlace, batches_max: int) -> Sequence[StoredBatch]:
+        return await inputs.read(after, plan.to_day, batches_max=batches_max, purpose=PURPOSE_CLEARANCE, answers=True)
 
-async def _read(inputs: Inputs, place: BatchPlace, plan: Plan) -> Sequence[StoredBatch]:
-    return await inputs.read(place, plan.to_day, batches_max=BATCHES_A_PART, purpose=PURPOSE_CLEARANCE, answers=True)
+    async def judge(batches: Sequence[StoredBatch]) -> None:
+        for part in parts_of([each for each in batches if each.place.batch <= plan.until_batch]):
+            await work.judge(state, part)
 
-
-def _parts(batches: Sequence[StoredBatch]) -> list[list[StoredBatch]]:
-    """The batches in their order, in parts of at most ROWS_A_PART consignments."""
-    parts: list[list[StoredBatch]] = []
-    rows = ROWS_A_PART
-    for batch in batches:
-        if not parts or rows + batch.count > ROWS_A_PART:
-            parts.append([])
-            rows = 0
-        parts[-1].append(batch)
-        rows += batch.count
-    return parts
+    return await read_period(running, state, read, judge, lambda: result_of(state, bands).SerializeToString())
 
 
 @dataclass

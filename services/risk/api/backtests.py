@@ -11,12 +11,13 @@ import grpc.aio
 from libs.jobs.service import JobService, check_days, set_result
 from libs.server.errors import Refusal
 from libs.server.requests import recalled
+from libs.store.tables.inputs import InputReader
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceServicer
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.api.rule_set_messages import checked_files, refusal_of
 from services.risk.rules.rule_set import RuleSet, RuleSetError
-from services.risk.store.assessment_inputs import InputStore
+from services.risk.store.assessment_inputs import StoredBatch
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import ModelStore, ModelUnknown
 from services.risk.store.rule_sets import RuleSetStore
@@ -31,7 +32,7 @@ class BacktestService(BacktestServiceServicer):
     def __init__(
         self,
         jobs: JobService,
-        inputs: InputStore,
+        inputs: InputReader[StoredBatch],
         rule_sets: RuleSetStore,
         models: ModelStore,
         active: Callable[[], RuleSet],

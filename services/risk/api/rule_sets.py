@@ -12,6 +12,7 @@ from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import check_request_id, page_size_of, recalled
+from libs.store.tables.inputs import InputReader
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceServicer
 from services.risk.api.rule_set_messages import (
@@ -36,7 +37,7 @@ from services.risk.commands.change_rule_set import (
 from services.risk.commands.check_rule_set import CheckRuleSet
 from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.rules.validation_errors import RuleSetError
-from services.risk.store.assessment_inputs import InputStore
+from services.risk.store.assessment_inputs import StoredBatch
 from services.risk.store.rule_sets import DRAFTS_MAX, RuleSetStore, StoredRuleSet, TooManyDrafts
 
 NOTE_CHARACTERS_MAX: Final = 512
@@ -47,7 +48,7 @@ PAGE_MAX: Final = 100
 class RuleSetService(RuleSetServiceServicer):
     """Keeps rule sets and tells about them."""
 
-    def __init__(self, store: RuleSetStore, inputs: InputStore, rule_sets: RuleSetLoader) -> None:
+    def __init__(self, store: RuleSetStore, inputs: InputReader[StoredBatch], rule_sets: RuleSetLoader) -> None:
         """Serve from the store; `inputs` are what recent consignments were assessed on, `rule_sets` tells what is in force."""
         self._store = store
         self._pages = PageTokens(store.database)

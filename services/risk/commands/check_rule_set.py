@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from libs.columns.stored import InputError
+from libs.store.tables.inputs import InputReader
 from libs.telemetry import get_logger
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.rules.report import Batch, Report, report_of
 from services.risk.rules.rule_set import RuleSet, RuleSetText, read_rule_set
 from services.risk.rules.sources import SentFiles
-from services.risk.store.assessment_inputs import InputStore, StoredBatch
+from services.risk.store.assessment_inputs import StoredBatch
 
 SAMPLE_CONSIGNMENTS_MAX: Final = 5_000
 
@@ -22,7 +23,7 @@ _log = get_logger()
 class CheckRuleSet:
     """The compilation of rule sets at one replica."""
 
-    def __init__(self, inputs: InputStore) -> None:
+    def __init__(self, inputs: InputReader[StoredBatch]) -> None:
         """Take the sample from what consignments were assessed on."""
         self._inputs = inputs
         #: Compiling takes a core; one at a time leaves the others to assessments.

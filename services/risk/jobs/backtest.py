@@ -1,9 +1,7 @@
-"""The runner of backtests: reads the stored batches of a period in their order, has them judged, and keeps how far it is."""
+"""The runner of backtests: judges the stored batches of a period by a rule set or a model."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +10,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.columns.stored import InputError
+from libs.jobs.period import parts_of, read_period
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Database
 from libs.store.tables.inputs import BatchPlace
@@ -31,16 +30,10 @@ from services.risk.history.columns import DESCRIBED
 from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.model.model_file import ModelFileRefused, read_model
 from services.risk.rules.rule_set import RuleSet, RuleSetError, load_rule_set
-from services.risk.store.assessment_inputs import InputStore, StoredBatch
+from services.risk.store.assessment_inputs import StoredBatch, stored_inputs
 from services.risk.store.models import ModelStore, ModelUnknown
 from services.risk.store.outcomes import OutcomeStore
 from services.risk.store.rule_sets import RuleSetStore, text_of
-
-STEP_SECONDS: Final = 2.0
-"""How often it is kept how far it is: what a killed process did since is done again."""
-BATCHES_A_PART: Final = 64
-ROWS_A_PART: Final = 20_000
-"""Consignments that are judged together at most, unless one batch has more: beyond it columns only leave the processor's cache."""
 
 _HISTORY: Final = frozenset(f"{path or 'consignments'}.{name}" for path, names in DESCRIBED.items() for name in names)
 _log = get_logger()
@@ -49,59 +42,30 @@ _log = get_logger()
 async def run(running: Running) -> Finished:
     """Run a backtest from where it was left."""
     plan = BacktestPlan.FromString(running.job.request)
-    return await read_period(running, plan, await _trial(running, plan))
+    return await run_trial(running, plan, await _trial(running, plan))
 
 
-async def read_period(running: Running, plan: BacktestPlan, trial: RuleTrial | ModelTrial) -> Finished:
-    """Have what is tried judge the stored batches of a plan's days, from where it was left."""
-    state = (
-        BacktestProgress.from_bytes(running.job.progress)
-        if running.job.progress
-        else BacktestProgress(plan.from_day, 0)
-    )
+async def run_trial(running: Running, plan: BacktestPlan, trial: RuleTrial | ModelTrial) -> Finished:
+    """Judge the stored batches of a plan's days by a rule set or a model, from the last committed step."""
+    progress = running.job.progress
+    state = BacktestProgress.from_bytes(progress) if progress else BacktestProgress(plan.from_day, 0)
     trial.begin(state)
-    inputs, outcomes = InputStore(running.database), OutcomeStore(running.database)
-    kept_at = time.monotonic()
-    reading = asyncio.create_task(_read(inputs, BatchPlace(state.day, state.batch), plan))
-    try:
-        while batches := await reading:
-            last = batches[-1].place
-            # The store reads the next batches while these are judged.
-            reading = asyncio.create_task(_read(inputs, last, plan))
-            found = await outcomes.of_batches(_pair(batches[0]), _pair(batches[-1]))
-            told = [(each.batch, each.row, each.result) for each in found]
-            for some in _parts(batches):
-                _judge(trial, state, some, told, plan.office)
-            state.day, state.batch = last.day, last.batch
-            if time.monotonic() - kept_at >= STEP_SECONDS:
-                kept_at = time.monotonic()
-                result = result_of(state, trial).SerializeToString()
-                await running.step(state.to_bytes(), state.read, max(running.job.total, state.read), result)
-    finally:
-        reading.cancel()
-    await running.step(state.to_bytes(), state.read, state.read)
-    return Finished(result_of(state, trial).SerializeToString())
+    inputs, outcomes = stored_inputs(running.database), OutcomeStore(running.database)
 
+    async def read(after: BatchPlace, batches_max: int) -> Sequence[StoredBatch]:
+        return await inputs.read(after, plan.to_day, batches_max=batches_max, purpose=PURPOSE_CLEARANCE, answers=True)
 
-async def _read(inputs: InputStore, place: BatchPlace, plan: BacktestPlan) -> Sequence[StoredBatch]:
-    return await inputs.read(place, plan.to_day, batches_max=BATCHES_A_PART, purpose=PURPOSE_CLEARANCE, answers=True)
+    async def judge(batches: Sequence[StoredBatch]) -> None:
+        found = await outcomes.of_batches(_pair(batches[0]), _pair(batches[-1]))
+        results = [(each.batch, each.row, each.result) for each in found]
+        for part in parts_of(batches):
+            _judge(trial, state, part, results, plan.office)
+
+    return await read_period(running, state, read, judge, lambda: result_of(state, trial).SerializeToString())
 
 
 def _pair(batch: StoredBatch) -> tuple[int, int]:
     return batch.place.day, batch.place.batch
-
-
-def _parts(batches: Sequence[StoredBatch]) -> list[list[StoredBatch]]:
-    """The batches in their order, in parts of at most ROWS_A_PART consignments."""
-    parts: list[list[StoredBatch]] = [[]]
-    rows = 0
-    for batch in batches:
-        if parts[-1] and rows + batch.count > ROWS_A_PART:
-            parts.append([])
-            rows = 0
-        parts[-1].append(batch)
-        rows += batch.count
-    return parts
 
 
 def _judge(

@@ -33,7 +33,7 @@ from services.risk.learning.training.inspected_samples import (
 )
 from services.risk.learning.training.training import LearningAbsent, TooFewOutcomes
 from services.risk.rules.rule_set import load_rule_set
-from services.risk.store.assessment_inputs import InputStore, StoredBatch
+from services.risk.store.assessment_inputs import StoredBatch, stored_inputs
 from services.risk.store.inspections import InspectionStore
 from services.risk.store.models import CONTENT_BYTES_MAX, MODELS_MAX, WITHDRAWN_DAYS, ModelStore, TooManyModels
 from services.risk.store.outcomes import OutcomeStore, StoredOutcome
@@ -105,7 +105,7 @@ def _full() -> JobRefused:
 
 
 async def _gather(running: Running, request: StartTrainingRequest) -> tuple[InspectedItems, Sample]:
-    inputs, outcomes_of = InputStore(running.database), OutcomeStore(running.database).of_batches
+    inputs, outcomes_of = stored_inputs(running.database), OutcomeStore(running.database).of_batches
     rates = await _rates(running)
     total = await inputs.count(request.from_day, request.to_day, PURPOSE_CLEARANCE)
     outcomes = await InspectionStore(running.database).count(request.from_day, request.to_day)

@@ -1,19 +1,14 @@
-"""What batches were assessed on, and the answers beside it: written with the answers, read by backtests, training and the screening
-after a change of a list.
-"""
+"""The inputs of assessed batches, written with the answers and read by backtests, trainings and the screening after a change of a list."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from libs.store.tables.inputs import READ_MAX, BatchPlace, InputTable
+from libs.store.tables.inputs import BatchPlace, InputReader, InputTable
 from services.risk.elements.stored_inputs import Input, read_answers, unpack_input
-
-_TABLE: Final = InputTable("lists", "columns", "history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,43 +35,16 @@ class StoredBatch:
         return read_answers(self.answers, given.rows).take(given.rows)
 
 
+_TABLE: Final = InputTable(StoredBatch, "lists", "columns", "history")
+
+
 async def add_input(
     tx: Transaction, place: tuple[int, int], purpose: int, count: int, lists: str, packed: tuple[bytes, bytes]
 ) -> None:
-    """Keep what a batch was assessed on, in the transaction that keeps its answers under the same place."""
+    """Store the input of a batch, in the transaction that stores its answers at the same position."""
     await _TABLE.add(tx, place, purpose, count, lists, *packed)
 
 
-class InputStore:
-    """The stored batches."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def read(
-        self,
-        after: BatchPlace,
-        until_day: int,
-        *,
-        batches_max: int = READ_MAX,
-        purpose: int | None = None,
-        answers: bool = False,
-    ) -> Sequence[StoredBatch]:
-        """The next batches behind a place, up to a day (counted in); begin with BatchPlace(first day, 0)."""
-        rows = await _TABLE.read(
-            self._database, after, until_day, batches_max=batches_max, purpose=purpose, answers=answers
-        )
-        return [_batch(row) for row in rows]
-
-    async def newest(self, purpose: int, batches_max: int = READ_MAX) -> Sequence[StoredBatch]:
-        """The batches that were assessed last, the newest first: a sample."""
-        return [_batch(row) for row in await _TABLE.newest(self._database, purpose, batches_max)]
-
-    async def count(self, from_day: int, until_day: int, purpose: int) -> int:
-        """How many consignments are stored of some days, both counted in."""
-        return await _TABLE.count(self._database, from_day, until_day, purpose)
-
-
-def _batch(row: object) -> StoredBatch:
-    fields = dict(row)  # type: ignore[call-overload]  # a record of asyncpg, which has no types
-    return StoredBatch(BatchPlace(fields.pop("day"), fields.pop("batch")), **fields)
+def stored_inputs(database: Database) -> InputReader[StoredBatch]:
+    """Return the reader of the stored batches."""
+    return InputReader(_TABLE, database)

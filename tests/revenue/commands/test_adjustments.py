@@ -226,7 +226,7 @@ async def test_an_adjustment_is_judged_by_the_bundle_as_it_stood_last(revenue: D
 
 
 async def test_what_is_kept_reads_as_it_was_and_holds_the_fresh_rows_alone(revenue: Database) -> None:
-    store, inputs = Assessments(revenue), Inputs(revenue)
+    store, inputs = Assessments(revenue), Inputs(revenue).batches
     parcels = [Parcel(number, ALONE, 1_000 + number, name=f"Person {number}") for number in range(6)]
 
     async def file(part: list[Parcel]) -> None:

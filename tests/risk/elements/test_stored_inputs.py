@@ -17,7 +17,7 @@ from services.risk.elements.stored_inputs import pack_input, read_answers, unpac
 from services.risk.history import Hasher, History
 from services.risk.history.columns import HistoryColumns as HistoryColumns
 from services.risk.screening.parties import LEVELS, screened_by
-from services.risk.store.assessment_inputs import InputStore
+from services.risk.store.assessment_inputs import stored_inputs
 from tests.risk.filings import first_light, table
 from tests.risk.service_client import request, stub
 from tests.support.services import Running
@@ -97,7 +97,7 @@ async def test_each_assessed_batch_is_kept_once_with_its_answers_in_line(
     await caller.AssessConsignments(request(both.take(np.arange(3))), timeout=20)
     await caller.AssessConsignments(request(both), timeout=20)
     await caller.AssessConsignments(request(both), timeout=20)
-    inputs = InputStore(database)
+    inputs = stored_inputs(database)
     kept = await inputs.read(BatchPlace(0, 0), 100_000, purpose=pb.PURPOSE_CLEARANCE, answers=True)
     assert [each.count for each in kept] == [3, 2]
     assert await inputs.count(0, 100_000, pb.PURPOSE_CLEARANCE) == 5

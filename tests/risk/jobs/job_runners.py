@@ -10,6 +10,7 @@ import signal
 import numpy as np
 
 from libs.jobs.running import Finished, JobRefused, Running
+from tests.support.killed_jobs import run_killed
 
 STEPS = 5
 
@@ -56,18 +57,7 @@ async def tells(running: Running) -> Finished:
 
 
 async def backtest(running: Running) -> Finished:
-    """The runner of backtests with a step behind each batch; the first two attempts are killed behind their second step."""
-    from services.risk.jobs import backtest as runner
+    """The runner of backtests with a step after each batch; the first two attempts are killed after their second step."""
+    from services.risk.jobs.backtest import run
 
-    runner.STEP_SECONDS, runner.BATCHES_A_PART = 0.0, 1  # type: ignore[misc]
-    steps = 0
-
-    class Watched(Running):
-        async def step(self, progress: bytes, done: int, total: int, result: bytes | None = None) -> None:
-            nonlocal steps
-            await super().step(progress, done, total, result)
-            steps += 1
-            if steps == 2 and self.job.attempt <= 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    return await runner.run(Watched(running.job, running.database, running.environ))
+    return await run_killed(running, run)

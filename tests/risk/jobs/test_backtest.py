@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from libs.columns import Ints, Table
 from libs.columns.progress import ProgressError
+from libs.jobs import period
 from libs.jobs.holder import Holder
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
@@ -40,7 +41,7 @@ from services.risk.learning.model.model_file import read_model
 from services.risk.learning.model.opinion import Models, opinion_of
 from services.risk.rules.rule_set import RuleSet
 from services.risk.rules.scoring import assess
-from services.risk.store.assessment_inputs import InputStore
+from services.risk.store.assessment_inputs import stored_inputs
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import ModelStore
 from tests.risk.aged import age_log
@@ -122,7 +123,7 @@ async def tried(risk: Risk, asked: pb.BacktestPlan) -> pb.BacktestResult:
 
 async def stored(risk: Risk) -> list[tuple[Table, Any, Table, np.ndarray[Any, Any]]]:
     """Each stored batch: consignments, history, answers, and rows of the answers."""
-    found = await InputStore(risk.database).read(BatchPlace(0, 0), 100_000, answers=True)
+    found = await stored_inputs(risk.database).read(BatchPlace(0, 0), 100_000, answers=True)
     opened = [(batch, batch.unpack()) for batch in found]
     return [(given.table, given.history, batch.answered(given), given.rows) for batch, given in opened]
 
@@ -203,16 +204,16 @@ async def test_any_parts_give_the_same_result(risk: Risk, monkeypatch: pytest.Mo
     await fill(risk, 14, seed=5)
     whole = await tried(risk, await plan(risk))
     for batches, rows in ((1, 20_000), (3, 20), (64, 7)):
-        monkeypatch.setattr(backtest, "BATCHES_A_PART", batches)
-        monkeypatch.setattr(backtest, "ROWS_A_PART", rows)
+        monkeypatch.setattr(period, "BATCHES_A_READ", batches)
+        monkeypatch.setattr(period, "ROWS_A_PART", rows)
         assert await tried(risk, await plan(risk)) == whole
 
 
 async def test_it_goes_on_from_every_step_to_the_same_result(risk: Risk, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(risk, 8, seed=6)
     whole = await tried(risk, await plan(risk))
-    monkeypatch.setattr(backtest, "BATCHES_A_PART", 1)
-    monkeypatch.setattr(backtest, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(period, "BATCHES_A_READ", 1)
+    monkeypatch.setattr(period, "STEP_SECONDS", 0.0)
     kept: list[bytes] = []
 
     class Watched(Running):

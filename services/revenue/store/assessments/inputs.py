@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from libs.columns import Table
 from libs.columns.stored import read_answers, reading
 from libs.store.database import Database, Transaction
-from libs.store.tables.inputs import READ_MAX, BatchPlace, InputTable
+from libs.store.tables.inputs import READ_MAX, BatchPlace, InputReader, InputTable
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.inputs import Input, join_inputs, unpack_aggregates, unpack_input
 
 ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
-_TABLE: Final = InputTable("columns", "facts")
 
 _PLACES: Final = """
 select (given.place - 1)::integer as place, found.day, found.batch, found."row"
@@ -59,6 +58,9 @@ class StoredBatch:
         return read_answers(AssessmentColumns, self.answers, given.rows).take(given.rows)
 
 
+_TABLE: Final = InputTable(StoredBatch, "columns", "facts")
+
+
 async def next_assessed_day(reader: Transaction, day: int) -> int | None:
     """Return the next day on which batches were assessed, behind a day; None for none."""
     following: int | None = await reader.raw.fetchval(_NEXT_ASSESSED, day)
@@ -68,7 +70,7 @@ async def next_assessed_day(reader: Transaction, day: int) -> int | None:
 async def add_input(
     tx: Transaction, place: tuple[int, int], purpose: int, count: int, packed: tuple[bytes, bytes]
 ) -> None:
-    """Keep what a batch was assessed on, in the transaction that keeps its answers under the same place."""
+    """Store the input of a batch, in the transaction that stores its answers at the same position."""
     await _TABLE.add(tx, place, purpose, count, *packed)
 
 
@@ -76,31 +78,9 @@ class Inputs:
     """The stored batches."""
 
     def __init__(self, database: Database) -> None:
-        """Read them of a database."""
+        """Read them from a database."""
         self._database = database
-
-    async def read(
-        self,
-        after: BatchPlace,
-        until_day: int,
-        *,
-        batches_max: int = READ_MAX,
-        purpose: int | None = None,
-        answers: bool = False,
-    ) -> Sequence[StoredBatch]:
-        """The next batches behind a place, up to a day (counted in); begin with BatchPlace(first day, 0)."""
-        rows = await _TABLE.read(
-            self._database, after, until_day, batches_max=batches_max, purpose=purpose, answers=answers
-        )
-        return [_batch(row) for row in rows]
-
-    async def newest(self, purpose: int, batches_max: int = READ_MAX) -> Sequence[StoredBatch]:
-        """The batches that were assessed last, the newest first: a sample."""
-        return [_batch(row) for row in await _TABLE.newest(self._database, purpose, batches_max)]
-
-    async def count(self, from_day: int, until_day: int, purpose: int) -> int:
-        """How many consignments are stored of some days, both counted in."""
-        return await _TABLE.count(self._database, from_day, until_day, purpose)
+        self.batches = InputReader(_TABLE, database)
 
     async def find(
         self, mrns: Sequence[str], versions: Sequence[int], *, purpose: int = PURPOSE_CLEARANCE, answers: bool = False
@@ -137,8 +117,7 @@ async def _stored(
         places[row["place"]] = BatchPlace(row["day"], row["batch"]), row["row"]
     wanted = sorted({place for place, _ in places.values()}, key=lambda each: (each.day, each.batch))
     for start in range(0, len(wanted), READ_MAX):
-        for row in await _TABLE.at(reader, wanted[start : start + READ_MAX], answers=answers):
-            batch = _batch(row)
+        for batch in await _TABLE.at(reader, wanted[start : start + READ_MAX], answers=answers):
             batches[batch.place] = batch
     return places, batches
 
@@ -205,8 +184,3 @@ def _joined(parts: list[tuple[list[int], Input, Table | None]]) -> StoredFilings
         join_inputs([given for _, given, _ in parts]).take(order),
         Table.concat(tables).take(order) if len(tables) == len(parts) else None,
     )
-
-
-def _batch(row: Any) -> StoredBatch:
-    fields = dict(row)
-    return StoredBatch(BatchPlace(fields.pop("day"), fields.pop("batch")), **fields)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from libs.client.client import Answer, Client
 from libs.client.jobs import PlainJob, plain_job
+from libs.client.plain import plain
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
@@ -59,7 +60,7 @@ async def model(client: Client, version: str = "", *, compared_days: int = 0) ->
     told["columns"] = {column.name: "words" if column.words else "numbers" for column in answer.columns}
     told["drift"] = {drift.column: round(drift.index, 4) for drift in answer.drifts}
     if answer.HasField("comparison"):
-        told["comparison"] = {field.name: value for field, value in answer.comparison.ListFields()}
+        told["comparison"] = plain(answer.comparison)
     return told
 
 

@@ -288,7 +288,7 @@ def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Compar
         challenger_auc=known(compared.challenger_auc),
         auc_difference_low=known(compared.auc_difference_low),
         auc_difference_high=known(compared.auc_difference_high),
-        verdict=compared.verdict,
+        verdict=pb.ComparisonVerdict.ValueType(compared.verdict),
         outcomes_of_unknown_inclusion=compared.outcomes_of_unknown_inclusion,
         outcomes_capped=compared.outcomes_capped,
         weight_capped_share=compared.weight_capped_share,

@@ -109,7 +109,7 @@ async def test_champion_and_challenger_are_compared_on_what_was_inspected(databa
         assert comparison.outcomes == 1000
         assert 20 < comparison.violations < 300
         assert comparison.champion_auc > 0.6
-        assert comparison.verdict in ("champion stays", "challenger is better")
+        assert comparison.verdict in (pb.COMPARISON_VERDICT_CHAMPION_STAYS, pb.COMPARISON_VERDICT_CHALLENGER_IS_BETTER)
         assert comparison.auc_difference_low <= comparison.auc_difference_high
         without = await ann.GetModel(pb.GetModelRequest(version=second), timeout=10)
         assert not without.HasField("comparison")

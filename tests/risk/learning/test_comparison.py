@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.risk.learning.evaluation.comparison import compare
+from services.risk.learning.evaluation.comparison import Verdict, compare
 from services.risk.learning.evaluation.metrics import auc, log_loss, measures, precision_at
 
 
@@ -59,16 +59,16 @@ def outcomes(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_a_clearly_better_challenger_wins() -> None:
     found, weak, strong = outcomes(1500, 1)
     told = compare(found, weak, strong)
-    assert told.verdict == "challenger is better"
+    assert told.verdict == Verdict.CHALLENGER_IS_BETTER
     assert told.auc_difference_low > 0
     assert told.challenger_precision > told.champion_precision
-    assert compare(found, strong, weak).verdict == "champion stays"
+    assert compare(found, strong, weak).verdict == Verdict.CHAMPION_STAYS
 
 
 def test_an_equal_challenger_does_not_win() -> None:
     found, weak, _ = outcomes(1500, 2)
     told = compare(found, weak, weak)
-    assert told.verdict == "champion stays"
+    assert told.verdict == Verdict.CHAMPION_STAYS
     assert told.auc_difference_low == told.auc_difference_high == 0.0
 
 
@@ -80,7 +80,7 @@ def test_the_comparison_is_the_same_for_the_same_seed() -> None:
 def test_few_outcomes_give_no_verdict() -> None:
     found, weak, strong = outcomes(150, 3)
     told = compare(found, weak, strong)
-    assert (told.verdict, told.outcomes) == ("too few outcomes", 150)
+    assert (told.verdict, told.outcomes) == (Verdict.TOO_FEW_OUTCOMES, 150)
     assert math.isnan(told.auc_difference_low)
 
 
@@ -97,4 +97,4 @@ def test_weights_undo_what_the_champion_chose_to_inspect() -> None:
     without = compare(found[seen], champion[seen], challenger[seen])
     weighed = compare(found[seen], champion[seen], challenger[seen], weights=1 / chance[seen])
     assert weighed.auc_difference_low > without.auc_difference_low
-    assert weighed.verdict == "challenger is better"
+    assert weighed.verdict == Verdict.CHALLENGER_IS_BETTER

@@ -12,6 +12,7 @@ from libs.cli.common import Context, acting, command, fail, run
 from libs.cli.days import assessment_days, day_asked
 from libs.cli.jobs import start_job
 from libs.cli.views.model import show_metrics, show_model
+from libs.cli.views.text import short, words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -173,7 +174,7 @@ def model_show(context: Context, version: str, days: int, ident: str) -> None:
         if compared:
             terminal.print(
                 f"  {compared['challenger']} compared with {compared['champion']} on {compared.get('outcomes', 0)} outcomes: "
-                f"{compared['verdict']}"
+                f"{words(short(compared['verdict'], 'COMPARISON_VERDICT_'))}"
             )
             _show_weights(terminal, compared)
 

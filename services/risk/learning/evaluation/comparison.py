@@ -6,7 +6,8 @@ outcome may weigh one over the chance with which it was inspected; the explored 
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from enum import IntEnum
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -18,7 +19,13 @@ OUTCOMES_MIN: Final = 200
 VIOLATIONS_MIN: Final = 20
 REPEATS: Final = 400
 
-Verdict = Literal["challenger is better", "champion stays", "too few outcomes"]
+
+class Verdict(IntEnum):
+    """The result of a comparison, with the numbers of the contract's ComparisonVerdict."""
+
+    CHALLENGER_IS_BETTER = 1
+    CHAMPION_STAYS = 2
+    TOO_FEW_OUTCOMES = 3
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -90,7 +97,11 @@ def compare(
         challenger_auc=new[1],
         auc_difference_low=float(low[1]),
         auc_difference_high=float(high[1]),
-        verdict="too few outcomes" if not enough else "challenger is better" if better else "champion stays",
+        verdict=Verdict.TOO_FEW_OUTCOMES
+        if not enough
+        else Verdict.CHALLENGER_IS_BETTER
+        if better
+        else Verdict.CHAMPION_STAYS,
     )
 
 

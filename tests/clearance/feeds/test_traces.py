@@ -80,7 +80,7 @@ async def test_each_part_of_a_page_of_several_calls_is_kept_once_the_page_is_com
 
 async def test_nothing_is_kept_of_a_trial_that_is_rolled_back(desk: Desk, roots: list[Span]) -> None:
     applier, batches = page(desk)
-    assert await applier._trial(batches[0], True) is None
+    assert await applier.attempt(batches[0], True) is None
     assert not [each for each in roots if each.name == "clearance.decide"]
 
 

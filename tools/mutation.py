@@ -208,7 +208,7 @@ class Worker:
         for test, functions in found["calls"].items():
             for function in functions:
                 callers.setdefault(function, set()).add(test)
-        warm = _independent(self.directory, found["modules"], watched)
+        warm = independent_modules(self.directory, found["modules"], watched)
         return Plan(found["seconds"], {name: frozenset(tests) for name, tests in callers.items()}, tuple(warm))
 
     def survives(self, mutant: Mutant, plan: Plan) -> tuple[bool, list[str] | None]:
@@ -270,7 +270,7 @@ def _modules(area: str, root: Path) -> list[str]:
     return [each.relative_to(root).as_posix() for glob in AREAS[area].modules for each in sorted(root.glob(glob))]
 
 
-def _independent(root: Path, loaded: Sequence[str], changed: Sequence[str]) -> list[str]:
+def independent_modules(root: Path, loaded: Sequence[str], changed: Sequence[str]) -> list[str]:
     """Return the loaded modules that import none of the changed ones, directly or through others; no tests."""
     sources = {}
     for name in loaded:

@@ -30,7 +30,7 @@ class _Contexts(threading.local):
         self.decompressor = zstandard.ZstdDecompressor()
 
 
-_contexts: Final = _Contexts()
+contexts: Final = _Contexts()
 
 
 class InputError(ValueError):
@@ -50,7 +50,7 @@ def reading(what: str) -> Iterator[None]:
 
 def compressed(content: bytes) -> bytes:
     """Compress bytes for the store."""
-    return _contexts.compressor.compress(content)
+    return contexts.compressor.compress(content)
 
 
 def decompressed(content: bytes) -> bytes:
@@ -59,7 +59,7 @@ def decompressed(content: bytes) -> bytes:
     size = zstandard.frame_content_size(content)
     if size > UNPACKED_BYTES_MAX:
         raise zstandard.ZstdError(f"it unpacks to {size} bytes; at most {UNPACKED_BYTES_MAX} are stored")
-    return _contexts.decompressor.decompress(content, max_output_size=UNPACKED_BYTES_MAX)
+    return contexts.decompressor.decompress(content, max_output_size=UNPACKED_BYTES_MAX)
 
 
 def narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:

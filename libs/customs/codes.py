@@ -39,9 +39,10 @@ def currency_fault(value: str) -> str:
 def commodity_fault(value: str) -> str:
     """Return why goods cannot be declared under a commodity code today; "" where they can."""
     # Only what may be a code is remembered: a text may be as long as a message.
-    return _well_formed_fault(value) if hs.is_well_formed(value) else "COMMODITY_CODE_MALFORMED"
+    return well_formed_fault(value) if hs.is_well_formed(value) else "COMMODITY_CODE_MALFORMED"
 
 
 @lru_cache(maxsize=65_536)
-def _well_formed_fault(code: str) -> str:
+def well_formed_fault(code: str) -> str:
+    """Return the reason why a well-formed code is refused, or ""."""
     return _OF_STATUS.get(hs.status(code), "COMMODITY_CODE_UNKNOWN")

@@ -51,7 +51,7 @@ class PageTokens:
         self._database = database
         self._keys: dict[int, AESGCM] = {}
         self._newest = 0
-        self._read_at = float("-inf")
+        self.read_at = float("-inf")
         self._reading = asyncio.Lock()
 
     async def token(self, query: Message, *place: int | str) -> str:
@@ -102,7 +102,7 @@ class PageTokens:
         """Read the keys, unless they were read less than so many seconds ago; make the first one where there is none."""
         clock = asyncio.get_running_loop().time
         async with self._reading:
-            if self._keys and clock() - self._read_at < age_seconds_max:
+            if self._keys and clock() - self.read_at < age_seconds_max:
                 return
             rows = await self._rows()
             if not rows:
@@ -111,7 +111,7 @@ class PageTokens:
             self._keys = {row["number"]: AESGCM(row["value"]) for row in rows}
             # A key of today is not used yet: by tomorrow every replica can open what it seals.
             self._newest = max((row["number"] for row in rows if row["settled"]), default=max(self._keys))
-            self._read_at = clock()
+            self.read_at = clock()
 
     async def _rows(self) -> list[Any]:
         async with self._database.connection() as reading:

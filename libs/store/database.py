@@ -75,20 +75,16 @@ class Database:
         """Why the store is another one than it was opened on, where it is `guarded`: then no work is done in it any more."""
         self._guarded = guarded
         self._identity: Identity | None = None
-        self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self.url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        """The URL that it was made with; it may hold a password, so it is never printed."""
         self._pool_size = pool_size
         self._watch = watch
         self._watch_wait = watch_wait
         self._engine: AsyncEngine | None = None
         self._warned_at = float("-inf")
-        self._begin = ""
+        self.begin_statement = ""
         self._before_close: list[Callable[[], Awaitable[object]]] = []
-        self._namespace = timing.namespace_of(self._url)
-
-    @property
-    def url(self) -> str:
-        """The URL that it was made with; it may hold a password, so it is never printed."""
-        return self._url
+        self._namespace = timing.namespace_of(self.url)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -179,7 +175,7 @@ class Database:
             limit = asyncio.timeout(timeout_millis / 1000)
             try:
                 async with limit:
-                    await work.raw.execute(self._begin.format(limit=timeout_millis))
+                    await work.raw.execute(self.begin_statement.format(limit=timeout_millis))
                     yield work
                 committing = True
                 limit = asyncio.timeout(timeout_millis / 1000)
@@ -235,7 +231,7 @@ class Database:
 
     @property
     def _begin_snapshot(self) -> str:
-        return self._begin.replace("begin;", "begin isolation level repeatable read read only;", 1)
+        return self.begin_statement.replace("begin;", "begin isolation level repeatable read read only;", 1)
 
     async def _open_once(self) -> None:
         # Autocommit, because SQLAlchemy would begin only at its own first statement and so leave `raw` outside.
@@ -256,7 +252,7 @@ class Database:
             async with self._session("open") as (work, _):
                 version = work.raw.get_server_version()
                 await check_server(work.raw, version.major, self.name)
-            self._begin = (
+            self.begin_statement = (
                 "begin; set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {limit}"
                 + ("; set local transaction_timeout = {limit}" if version.major >= 17 else "")
             )
@@ -266,7 +262,7 @@ class Database:
 
     async def _connect(self) -> asyncpg.Connection:
         connection = await asyncpg.connect(
-            self._url,
+            self.url,
             timeout=CONNECT_SECONDS_MAX,
             server_settings={"application_name": f"luxor {self.name}"},
             connection_class=timing.Connection,

@@ -95,7 +95,7 @@ class Span:
 
     def begin(self) -> Self:
         """Begin now, as the current span of this task."""
-        self._token = _current.set(self)
+        self._token = current_context.set(self)
         self.start_nanos = settings.clock()
         return self
 
@@ -105,7 +105,7 @@ class Span:
         self.end_nanos = max(settings.clock(), self.start_nanos)
         if self._token is not None:
             try:  # noqa: SIM105  # suppress() costs as much as all the rest of a span
-                _current.reset(self._token)
+                current_context.reset(self._token)
             except ValueError:
                 pass  # an async generator that is left unfinished is closed elsewhere; there this is not the current span
             self._token = None
@@ -154,7 +154,7 @@ class _Off(Span):
         return traceparent()
 
 
-_current: ContextVar[Span | str] = ContextVar("luxor_span", default="")
+current_context: ContextVar[Span | str] = ContextVar("luxor_span", default="")
 _off: Final = _Off("", NO_TRACE, NO_SPAN, "", False)
 
 
@@ -166,31 +166,31 @@ def new_traceparent() -> str:
 
 def traceparent() -> str:
     """Return the context of the work that is going on, to be sent along with it, or "" outside of any trace."""
-    current = _current.get()
+    current = current_context.get()
     return current if isinstance(current, str) else current.traceparent
 
 
 def root_traceparent() -> str:
     """Return the context of the outermost span of this process that the work stands in, or as `traceparent` does."""
-    current = _current.get()
+    current = current_context.get()
     return current if isinstance(current, str) else (current.root or current).traceparent
 
 
 def trace_id() -> str:
     """Return the trace id of the work that is going on, or ""."""
-    current = _current.get()
+    current = current_context.get()
     return trace_of(current) if isinstance(current, str) else current.trace_id
 
 
 def sampled() -> bool:
     """Tell whether the trace of the work that is going on is sampled, so that its id may stand as an exemplar."""
-    current = _current.get()
+    current = current_context.get()
     return current.sampled if isinstance(current, Span) else bool(current) and is_sampled(current)
 
 
 def exemplar(seconds: float) -> str:
     """Return the id of the current trace where a span of so many seconds of it is kept (it is sampled, or slow), or ""."""
-    current = _current.get()
+    current = current_context.get()
     if isinstance(current, Span):
         return current.trace_id if current.sampled or seconds * 1e9 >= settings.slow_nanos else ""
     return trace_of(current) if current and is_sampled(current) else ""
@@ -198,7 +198,7 @@ def exemplar(seconds: float) -> str:
 
 def current_span() -> Span | None:
     """Return the span that is going on in this task, or None: also where its root has ended before this work."""
-    current = _current.get()
+    current = current_context.get()
     if isinstance(current, str) or (current.root or current).end_nanos:
         return None
     return current
@@ -213,7 +213,7 @@ def note(**attributes: AttributeValue) -> None:
 
 def use_traceparent(header: str) -> None:
     """Go on with a trace from elsewhere for the rest of this task; what is no traceparent starts a new one."""
-    _current.set(header if valid_traceparent(header) else new_traceparent())
+    current_context.set(header if valid_traceparent(header) else new_traceparent())
 
 
 def span(
@@ -232,7 +232,7 @@ def span(
     """
     if settings.off:
         return _off
-    here = _current.get() if parent is None else (parent if valid_traceparent(parent) else new_traceparent())
+    here = current_context.get() if parent is None else (parent if valid_traceparent(parent) else new_traceparent())
     ids = settings.ids
     number = f"{ids.getrandbits(64) | 1:016x}"
     if isinstance(here, Span):
@@ -282,9 +282,9 @@ def sample_head(made: Span) -> None:
 
 def unsample_head() -> None:
     """Take a flag from outside away from a call that is no span: nothing of it is told, and it uses up nobody's turn."""
-    current = _current.get()
+    current = current_context.get()
     if isinstance(current, str) and is_sampled(current):
-        _current.set(f"{current[:-2]}00")
+        current_context.set(f"{current[:-2]}00")
 
 
 def batch_span(

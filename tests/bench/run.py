@@ -41,7 +41,7 @@ def main() -> int:
     for script in found:
         print(f"\n=== {script.stem}", flush=True)
         started = time.monotonic()
-        if not _run(script, arguments.quick):
+        if not run_script(script, arguments.quick):
             failed.append(script.stem)
         print(f"=== {script.stem}: {time.monotonic() - started:.0f} s", flush=True)
     if failed:
@@ -71,7 +71,7 @@ def faults(lines: Sequence[str]) -> list[str]:
     return found
 
 
-def _run(script: Path, quick: bool) -> bool:
+def run_script(script: Path, quick: bool) -> bool:
     command = [sys.executable, str(script), *(["--quick"] if quick else [])]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

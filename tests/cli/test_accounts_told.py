@@ -32,12 +32,12 @@ def account(name: str, *filers: str) -> dict[str, Any]:
     ],
 )
 def test_who_may_draw_on_an_account_is_told_as_it_is_changed(told: dict[str, Any], who: str) -> None:
-    assert lines_of(lambda out: ledger._account(out, told)) == [f"{told['name']} is open up to 50.00 EUR; {who}"]
+    assert lines_of(lambda out: ledger.show_account(out, told)) == [f"{told['name']} is open up to 50.00 EUR; {who}"]
 
 
 def test_a_list_of_accounts_names_some_filers_and_counts_the_rest() -> None:
     told = [account("guarantee:G1", *"abcde") | {"used_minor": 1}, account("guarantee:G2") | {"used_minor": 0}]
-    lines = lines_of(lambda out: ledger._accounts(out, told))
+    lines = lines_of(lambda out: ledger.show_accounts(out, told))
     assert "guarantee:G1 50.00 EUR 0.01 EUR H a, b, c and 2 more open" in lines
     assert "guarantee:G2 50.00 EUR 0.00 EUR H open" in lines
 

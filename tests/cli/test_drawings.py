@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from libs.cli.commands.filing.arrive import _show as show_arrivals
-from libs.cli.commands.risk.assessment import _show as show_assessment
+from libs.cli.commands.filing.arrive import show_arrivals
+from libs.cli.commands.risk.assessment import show_assessments
 from libs.cli.views.consignment import render
 from libs.cli.views.statistics import render_counts, render_times
 from libs.client.clearance.officers import act
@@ -57,7 +57,7 @@ def test_an_assessment_tells_a_chance_only_where_there_was_a_draw(chance: dict[s
     }  # fmt: skip
     console = Console(width=120)
     with console.capture() as captured:
-        show_assessment(console, MRN, [answer | chance], [])
+        show_assessments(console, MRN, [answer | chance], [])
     assert "SCORE_HIGH" in captured.get()
     assert ("probability 2 %" in captured.get()) is told
     assert ("probability" in captured.get()) is told

@@ -147,7 +147,7 @@ def test_a_renewal_months_later_keeps_the_public_names_though_nobody_says_them_a
     certificate = tmp_path / "ingestion" / "tls" / "service" / "ingestion" / "tls.crt"
     before = certificate.read_bytes()
     now = datetime.datetime.now(datetime.UTC)
-    monkeypatch.setattr("libs.server.transport.tls._now", lambda: now + LEAF_LIFETIME * 0.7)
+    monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda: now + LEAF_LIFETIME * 0.7)
     prepare(tmp_path)
     assert certificate.read_bytes() != before
     assert names(certificate) >= {"customs.example", "192.0.2.7", "ingestion-grpc"}
@@ -174,11 +174,11 @@ def test_what_stays_renews_by_itself_marks_each_run_and_tries_again_soon_after_o
         seen.append(certificate.read_bytes())
         if len(paused) == 1:  # two months later
             mark.unlink()
-            monkeypatch.setattr("libs.server.transport.tls._now", lambda: now + LEAF_LIFETIME * 0.7)
+            monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda: now + LEAF_LIFETIME * 0.7)
         elif len(paused) == 2:  # then the authority's key is gone, and a month later a certificate is needed
             mark.unlink()
             (volumes / "authority" / "stores" / "ca.key").unlink()
-            monkeypatch.setattr("libs.server.transport.tls._now", lambda: now + LEAF_LIFETIME * 2)
+            monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda: now + LEAF_LIFETIME * 2)
         else:
             raise Over
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from libs.cli.commands.risk.rules import _show_list, _show_report
+from libs.cli.commands.risk.rules import show_report, show_rule_sets
 from libs.cli.views.model import show_metrics
 
 VERSION = "a-land-with-a-long-name/2026-11-25.second+3f9a0c12d4e5"
@@ -25,7 +25,7 @@ def test_a_version_is_whole_on_a_line_of_its_own_and_days_are_not_cut() -> None:
         "version": VERSION, "state": "RULE_SET_STATE_ACTIVE", "note": "Prices of toys.", "proposed_by": "analyst/anna",
         "proposed_at": "2026-11-25T10:11:12.345Z", "activated_by": "officer/olga", "activated_at": "2026-11-26T08:00:00Z",
     }  # fmt: skip
-    assert lines(lambda out: _show_list(out, {"rule_sets": [kept], "active_version": VERSION})) == [
+    assert lines(lambda out: show_rule_sets(out, {"rule_sets": [kept], "active_version": VERSION})) == [
         f"{VERSION}  active",
         "  proposed 2026-11-25 10:11:12Z by analyst/anna",
         "  activated 2026-11-26 08:00:00Z by officer/olga",
@@ -51,7 +51,7 @@ def test_the_own_rules_come_first_and_those_of_the_base_are_one_line() -> None:
         own_rules=["MINE"],
         sample_consignments=300,
     )
-    found = lines(lambda out: _show_report(out, told, "own/land.yaml"))
+    found = lines(lambda out: show_report(out, told, "own/land.yaml"))
     assert found[0] == "own/land.yaml:7:3: rule MINE: its condition holds for none"
     assert found[1] == "18 warnings about files that the profile builds on; --json lists them."
     assert "18 rules of the profiles that it builds on, of which 9 are true for some; --json lists them." in " ".join(
@@ -63,14 +63,14 @@ def test_the_own_rules_come_first_and_those_of_the_base_are_one_line() -> None:
 
 def test_a_profile_without_a_base_tells_all_of_its_rules() -> None:
     told = report(rules=[{"rule": "MINE", "judged": 3}], own_rules=["MINE"], sample_consignments=3)
-    found = lines(lambda out: _show_report(out, told, "land.yaml"))
+    found = lines(lambda out: show_report(out, told, "land.yaml"))
     assert [line for line in found if line.strip().startswith("MINE")]
     assert not [line for line in found if "builds on" in line]
 
 
 def test_one_mistake_is_one() -> None:
-    one = lines(lambda out: _show_report(out, report(errors=[warning("a.yaml", "")]), "a.yaml"))
-    two = lines(lambda out: _show_report(out, report(errors=[warning("a.yaml", "")] * 2), "a.yaml"))
+    one = lines(lambda out: show_report(out, report(errors=[warning("a.yaml", "")]), "a.yaml"))
+    two = lines(lambda out: show_report(out, report(errors=[warning("a.yaml", "")] * 2), "a.yaml"))
     assert one[-1] == "1 error; nothing was changed."
     assert two[-1] == "2 errors; nothing was changed."
 

@@ -70,7 +70,7 @@ def test_quotes_are_readable_at_80_columns_reasons_and_figures_whole(
         "references": [{"id": "EU:a", "law": "Regulation " * 12, "article": "Article 1", "verified": True}],
     }
     monkeypatch.setenv("COLUMNS", "80")
-    quote._show(console(), told, [("SHOP-1", "ID"), ("SHOP-2", "DE"), ("", "AQ")])
+    quote.show_quotes(console(), told, [("SHOP-1", "ID"), ("SHOP-2", "DE"), ("", "AQ")])
     lines = capsys.readouterr().out.splitlines()
     summary = [line.split() for line in lines[lines.index("Not quoted:") + 1 :]]
     assert summary == [["2", "SHOP-2", "DE", "COMMODITY_CODE_WITHDRAWN"], ["3", "AQ", "NO_RULEBOOK"]]
@@ -88,7 +88,7 @@ def test_quotes_are_readable_at_80_columns_reasons_and_figures_whole(
 
 def test_quotes_of_a_file_are_named_and_summed_up() -> None:
     told = {"quotes": [QUOTED, REFUSED]}
-    lines = lines_of(lambda out: quote._show(out, told, [("SHOP-1", "DE"), ("SHOP-2", "AQ")]))
+    lines = lines_of(lambda out: quote.show_quotes(out, told, [("SHOP-1", "DE"), ("SHOP-2", "AQ")]))
     assert "Consignment 1 SHOP-1 to DE" in lines
     assert "NO_RULEBOOK No law is loaded for this destination and day. Destination: AQ." in lines
     assert any("→ `luxor revenue rulebooks` lists the destinations" in line for line in lines)
@@ -97,14 +97,14 @@ def test_quotes_of_a_file_are_named_and_summed_up() -> None:
 
 
 def test_one_quote_has_no_summary() -> None:
-    lines = lines_of(lambda out: quote._show(out, {"quotes": [QUOTED]}, [("", "DE")]))
+    lines = lines_of(lambda out: quote.show_quotes(out, {"quotes": [QUOTED]}, [("", "DE")]))
     assert not any("reference" in line or "Consignment" in line for line in lines)
 
 
 def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
     each = {"mrn": "M", "lane": "LANE_GREEN", "revenue_currency": "EUR", "payable_minor": 0}
-    opened = notices._text({**each, "kind": "NOTICE_KIND_DEBT_OPENED", "paid_minor": 1250, "refunded_minor": 50})
-    late = notices._text({**each, "kind": "NOTICE_KIND_AMENDMENT_REFUSED", "paid_minor": 0, "refunded_minor": 0})
+    opened = notices.notice_text({**each, "kind": "NOTICE_KIND_DEBT_OPENED", "paid_minor": 1250, "refunded_minor": 50})
+    late = notices.notice_text({**each, "kind": "NOTICE_KIND_AMENDMENT_REFUSED", "paid_minor": 0, "refunded_minor": 0})
     assert opened.endswith("payable 0.00 EUR, paid 12.50 EUR, refunded 0.50 EUR")
     assert late.endswith("payable 0.00 EUR")
     assert opened.index("green") == late.index("green")
@@ -153,7 +153,7 @@ def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least
              "assumptions": ["Not covered by the law at hand: excise duty on 22030001.", "No freight."]}  # fmt: skip
     amounts = [{"currency": "EUR", "charged_minor": 600, "reviewed_minor": 150}]
     told = {"quotes": [least, QUOTED], "review": {"references": 2, "reviewed_references": 1, "amounts": amounts}}
-    text = " ".join(lines_of(lambda out: quote._show(out, told, [("A", "DE"), ("B", "DE")]), 200))
+    text = " ".join(lines_of(lambda out: quote.show_quotes(out, told, [("A", "DE"), ("B", "DE")]), 200))
     assert text.count("1.50 EUR of 6.00 EUR (25.0 %) rest on reviewed law. 1 of 2 references are reviewed.") == 1
     assert "verified" not in text
     assert text.count("at least 53.00 EUR") == 2
@@ -162,7 +162,7 @@ def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least
 
 
 def test_one_is_told_as_one() -> None:
-    text = " ".join(lines_of(lambda out: reconcile._chains(out, CHAINS)))
+    text = " ".join(lines_of(lambda out: reconcile.show_chains(out, CHAINS)))
     assert "1 entry with 2 postings in 64 chains, 1 seal compared" in text
 
 
@@ -173,7 +173,7 @@ def test_payments_of_a_statement_count_no_consignments() -> None:
         {"amount_minor": -500},
         {"destination": "DE", "kind": "CHARGE_KIND_DUTY", "consignments": 2, "amount_minor": 500},
     ]
-    lines = lines_of(lambda out: ledger._statement(out, told, False))
+    lines = lines_of(lambda out: ledger.show_statement(out, told, False))
     assert "payments and transfers -5.00 EUR" in lines
     assert "DE duty 2 5.00 EUR" in lines
 
@@ -188,7 +188,7 @@ def test_an_entry_tells_what_it_undoes_and_the_banks_id() -> None:
         "postings": postings,
     }
     told = {**assessed, "kind": "ENTRY_KIND_REVERSED", "reverses": "ENTRY_KIND_PAID_OUT", "reference": "out-7"}
-    lines = lines_of(lambda out: ledger._entries(out, [told, assessed]), width=200)
+    lines = lines_of(lambda out: ledger.show_entries(out, [told, assessed]), width=200)
     assert any("10:00:00Z reversed paid out out-7 M bank:EU 7.00 EUR" in line for line in lines), lines
     assert any("10:00:00Z assessed M bank:EU" in line for line in lines), lines
 
@@ -198,16 +198,16 @@ def test_accounts_and_numbers_stand_whole_on_a_narrow_terminal() -> None:
                 {"account": "treasury:EU:duty", "amount_minor": -700, "kind": "CHARGE_KIND_DUTY"}]  # fmt: skip
     told = {"mrn": "26NL40331000009MR2", "kind": "ENTRY_KIND_ASSESSED", "currency": "EUR", "booked_at": "2026-11-25T10:00:00Z",
             "postings": postings}  # fmt: skip
-    text = " ".join(lines_of(lambda out: ledger._entries(out, [told]), width=80))
+    text = " ".join(lines_of(lambda out: ledger.show_entries(out, [told]), width=80))
     assert {"26NL40331000009MR2", "declarant:HU4171623395", "treasury:EU:duty", "2026-11-25"} <= set(text.split())
     payment = {"id": "2026-11-25/0004711", "outcome": "OVERPAID", "account": "declarant:HU4171623395", "currency": "EUR", "jurisdiction": "EU",
                "amount_minor": 1_000_000_00, "matched_minor": 999_999_00, "unapplied_minor": 1_00, "booked_at": "2026-11-25T10:00:00Z",
                "reference": "declarant:HU4171623395"}  # fmt: skip
     for tell in (
-        ledger._payments,
-        ledger._unmatched,
-        payouts._payouts,
-        payouts._payout_list,
+        ledger.show_payments,
+        ledger.show_unmatched,
+        payouts.show_payouts,
+        payouts.show_payout_list,
     ):
         text = " ".join(lines_of(lambda out, tell=tell: tell(out, [payment]), width=60))
         assert {"2026-11-25/0004711", "declarant:HU4171623395", "1,000,000.00"} <= set(text.split()), tell
@@ -217,11 +217,13 @@ def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned
     paid = {"id": "o1", "reference": "declarant:D", "currency": "EUR", "amount_minor": 500, "outcome": "BOOKED",
             "account": "declarant:D", "credit_minor": 30, "jurisdiction": "EU", "booked_at": "2026-11-25T10:00:00Z"}  # fmt: skip
     error = {"reason": "PAYOUT_EXCEEDS_CREDIT", "message": "It is more.", "hint": "Pay less."}
-    text = " ".join(lines_of(lambda out: payouts._payouts(out, [paid, {**paid, "id": "o2", "error": error}])))
+    text = " ".join(lines_of(lambda out: payouts.show_payouts(out, [paid, {**paid, "id": "o2", "error": error}])))
     assert "o1 booked declarant:D 5.00 EUR 0.30 EUR" in text
     assert "PAYOUT_EXCEEDS_CREDIT o2: It is more. → Pay less." in text
     back = {**paid, "id": "o3", "reverses_id": "o1", "outcome": "TAKEN_BACK"}
-    told = " ".join(lines_of(lambda out: payouts._payout_list(out, [{**paid, "reversed_by": "o3"}, back]), width=200))
+    told = " ".join(
+        lines_of(lambda out: payouts.show_payout_list(out, [{**paid, "reversed_by": "o3"}, back]), width=200)
+    )
     assert "2026-11-25 10:00:00Z EU o1 declarant:D 5.00 EUR returned by o3" in told
     assert "5.00 EUR returned o1" in told
 
@@ -242,7 +244,7 @@ def test_names_days_and_versions_of_rulebooks_are_not_broken(width: int) -> None
     book = {"jurisdiction": "GB", "name": "United Kingdom of Great Britain and Northern Ireland", "areas": ["GB", "IM", "XI", "JE"],
             "from_day": "2021-01-01", "to_day": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", "charges": ["duty", "tax, CBEC"], "currency": "GBP",
             "references": references, **numbers}  # fmt: skip
-    lines = lines_of(lambda out: rulebooks._show(out, {"rulebooks": [book], "totals": numbers}, "GB"), width)
+    lines = lines_of(lambda out: rulebooks.show_rulebooks(out, {"rulebooks": [book], "totals": numbers}, "GB"), width)
     assert "Charges: duty; tax, CBEC." in lines
     first = next(line for line in lines if "GB/2026.1/1f0c9a2b" in line)
     for told in ("2021-01-01", "12,345 of 12,345"):
@@ -269,7 +271,7 @@ def test_a_wrong_setting_is_told_with_its_reason_and_ends_the_wait(tmp_path: Pat
     def refuses(restarts: int, last_exit: int | None, pid: int | None) -> bool:
         process = {"pid": pid, "restarts": restarts, "since": "", "last_exit": last_exit}
         write_state(State(1, "", str(tmp_path), {}, {"revenue": process}))
-        return system._refuses_settings(tmp_path)
+        return system.refuses_settings(tmp_path)
 
     with lock(tmp_path):
         assert refuses(1, 2, None)
@@ -278,11 +280,11 @@ def test_a_wrong_setting_is_told_with_its_reason_and_ends_the_wait(tmp_path: Pat
         assert not refuses(1, 1, None)
         assert not refuses(0, None, 7)
     log = tmp_path / "revenue.log"
-    assert system._start_error(log, "2026-11-25T10:00:00.5+00:00") == ""
+    assert system.start_error(log, "2026-11-25T10:00:00.5+00:00") == ""
     told = {"time": "2026-11-25T10:00:01.000+00:00", "reason": "NOT_STARTED", "why": "LUXOR_X must be a whole number."}
     log.write_text(f"{json.dumps(told)}\nTraceback\n[1]\n", encoding="utf-8")
-    assert system._start_error(log, "2026-11-25T10:00:00.5+00:00") == told["why"]
-    assert system._start_error(log, "2026-11-25T10:00:02.5+00:00") == ""
+    assert system.start_error(log, "2026-11-25T10:00:00.5+00:00") == told["why"]
+    assert system.start_error(log, "2026-11-25T10:00:02.5+00:00") == ""
 
 
 def test_days_that_are_turned_are_refused_and_not_taken_for_none(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ def test_threads_compress_and_unpack_at_the_same_time_without_mixing_what_they_h
     contents = [bytes([number]) * (number * 5_000) for number in range(64)]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda each: decompressed(compressed(each)), contents)) == contents
-        contexts = set(threads.map(lambda _: id(stored._contexts.compressor), range(64)))
-    assert id(stored._contexts.compressor) not in contexts
+        contexts = set(threads.map(lambda _: id(stored.contexts.compressor), range(64)))
+    assert id(stored.contexts.compressor) not in contexts
 
 
 @pytest.mark.parametrize("tells_size", [True, False])

@@ -68,7 +68,7 @@ def test_a_benchmark_that_fails_or_tells_nothing_fails_the_run(
 ) -> None:
     path = tmp_path / "some_bench.py"
     path.write_text(script)
-    assert runner._run(path, quick=True) is passes
+    assert runner.run_script(path, quick=True) is passes
 
 
 def test_a_smoke_run_that_does_not_end_is_ended(
@@ -77,7 +77,7 @@ def test_a_smoke_run_that_does_not_end_is_ended(
     monkeypatch.setattr(runner, "QUICK_SECONDS", 0.2)
     path = tmp_path / "some_bench.py"
     path.write_text("import signal\nsignal.pause()\n")
-    assert not runner._run(path, quick=True)
+    assert not runner.run_script(path, quick=True)
 
 
 @pytest.mark.parametrize(("end", "seconds", "passes"), [("signal.pause()", 6, False), ("", 30, True)])
@@ -93,7 +93,7 @@ def test_a_server_that_a_benchmark_leaves_behind_is_not_waited_for(
     )
     began = time.monotonic()
     try:
-        assert runner._run(path, quick=True) is passes
+        assert runner.run_script(path, quick=True) is passes
         assert time.monotonic() - began < 30
     finally:
         os.kill(int(left.read_text()), signal.SIGKILL)

@@ -41,7 +41,7 @@ async def system_of(services: dict[str, float], databases: dict[str, float]) -> 
             env[f"LUXOR_{service.upper()}_DATABASE_URL"] = server.url(f"luxor_{service}")
         system = LocalSystem(enterable_directory(), env=env | {"LUXOR_TRACE_RATIO": "1"})
         for service, seconds in services.items():
-            system.supervisor.children[service]._environ |= skewed(seconds)
+            system.supervisor.children[service].environ |= skewed(seconds)
         yield await stack.enter_async_context(system)
 
 
@@ -63,7 +63,7 @@ async def assert_right(flow: Flow) -> list[clearance_pb2.ConsignmentStatus]:
 async def today(system: LocalSystem, service: str) -> int:
     """The day by the clock of a service's database."""
     connection = await asyncpg.connect(
-        system.supervisor.children[service]._environ[f"LUXOR_{service.upper()}_DATABASE_URL"]
+        system.supervisor.children[service].environ[f"LUXOR_{service.upper()}_DATABASE_URL"]
     )
     try:
         return int(await connection.fetchval("select floor(extract(epoch from clock_timestamp()) / 86400)::integer"))

@@ -47,7 +47,7 @@ async def test_every_replica_opens_it_also_after_a_restart_and_under_newer_keys(
     newer = await PageTokens(store).token(query, "c", 9)
     assert newer[:4] != token[:4]
     for reader in (one, other, PageTokens(store)):
-        reader._read_at = float("-inf")
+        reader.read_at = float("-inf")
         assert await reader.opened(query, token, FORM) == ("ä", 7)
         assert await reader.opened(query, newer, FORM) == ("c", 9)
 

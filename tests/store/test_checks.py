@@ -141,7 +141,7 @@ async def test_a_full_disk_is_remembered_while_the_server_is_away_and_until_a_wr
         assert refusal.retry_after_seconds == 2.0
     other = await fail(asyncpg.DeadlockDetectedError("deadlock detected"))
     assert refusal_of_store(other).reason == "STORE_UNAVAILABLE"
-    watch._tell_full()
+    watch.report_full()
     assert await watch.missing() == []
     assert not database.full
     reasons = [json.loads(line)["reason"] for line in capsys.readouterr().err.splitlines()]

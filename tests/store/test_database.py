@@ -101,7 +101,7 @@ async def test_the_server_ends_the_transaction_of_a_client_that_went_silent(data
     client's runs."""
     await _prepare(database)
     async with database.connection() as silent:
-        await silent.raw.execute(database._begin.format(limit=1_000))
+        await silent.raw.execute(database.begin_statement.format(limit=1_000))
         await silent.raw.execute("insert into parcel values ('a', 1)")
         async with database.transaction() as tx:
             # Waits for the silent one's end: it would wait for ever if the server kept that transaction.

@@ -73,7 +73,7 @@ async def test_outside_of_a_trace_nothing_is_measured(database: Database, export
     async with database.transaction() as tx:
         assert tx.raw.tally is None
         await tx.now()
-    trace._current.set("")
+    trace.current_context.set("")
     assert exported == []
 
 

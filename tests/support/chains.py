@@ -75,8 +75,8 @@ class Log:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.observed: list[tuple[float, str, str]] = []
         self.lines: list[tuple[str, dict[str, Any]]] = []
-        monkeypatch.setattr(chain, "_seconds", SimpleNamespace(observe=lambda *told: self.observed.append(told)))
-        monkeypatch.setattr(chain, "_log", SimpleNamespace(info=self._line, warning=self._line, error=self._line))
+        monkeypatch.setattr(chain, "call_seconds", SimpleNamespace(observe=lambda *told: self.observed.append(told)))
+        monkeypatch.setattr(chain, "log", SimpleNamespace(info=self._line, warning=self._line, error=self._line))
 
     def _line(self, reason: str, *_error: object, **facts: Any) -> None:
         self.lines.append((reason, facts))

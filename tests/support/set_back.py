@@ -36,7 +36,7 @@ def standby_of(server: EmbeddedPostgres, home: Path) -> EmbeddedPostgres:
     server.stop()
     _write(server.cluster / OWN_RULES, REPLICATION)
     standby = EmbeddedPostgres(home, databases=())
-    standby._prepare_home()  # it makes the directories and their owner
+    standby.prepare_home()  # it makes the directories and their owner
     _copy(server.cluster, standby.cluster)
     server.start()
     _write(standby.cluster / "standby.signal", "")
@@ -48,7 +48,7 @@ def standby_of(server: EmbeddedPostgres, home: Path) -> EmbeddedPostgres:
 
 def promote(standby: EmbeddedPostgres) -> None:
     """Promote a standby whose primary is lost."""
-    run_apart(lambda: standby._execute("select pg_promote(true, 60)"))
+    run_apart(lambda: standby.execute("select pg_promote(true, 60)"))
 
 
 def _copy(source: Path, target: Path) -> None:

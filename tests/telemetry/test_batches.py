@@ -170,7 +170,7 @@ def test_a_flag_from_outside_raises_the_ratio_by_one_call_a_second_at_most() -> 
         assert telemetry.traceparent() == SECOND[:-1] + "0"
         assert heads(SECOND, 1000) == 1, "a call that is no span takes no turn"
     finally:
-        trace._current.set("")
+        trace.current_context.set("")
         trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
 
 
@@ -185,10 +185,10 @@ def test_a_span_that_begins_after_its_root_has_ended_is_a_root_of_the_same_trace
     assert [each.name for each in exported] == ["root"]
     assert lost() - before == 1, "its root was handed over before it ended"
     assert root.left_out == 0
-    token = trace._current.set(root)
+    token = trace.current_context.set(root)
     with telemetry.span("later") as later:
         pass
-    trace._current.reset(token)
+    trace.current_context.reset(token)
     assert (later.trace_id, later.parent_id, later.root) == (root.trace_id, root.span_id, None)
     assert [each.name for each in exported] == ["root", "later"]
 
@@ -230,5 +230,5 @@ def test_switched_off_spans_measure_nothing_and_pass_the_context_on(recorded: li
             assert not inner.attributes
     finally:
         trace.switch(on=True)
-        trace._current.set("")
+        trace.current_context.set("")
     assert recorded == []

@@ -161,8 +161,8 @@ def test_only_modules_that_import_no_changed_one_are_warm(tmp_path: Path) -> Non
     for name, text in texts.items():
         (tmp_path / "libs" / f"{name}.py").write_text(text)
     loaded = [f"libs.{name}" for name in texts]
-    assert mutation._independent(tmp_path, loaded, ["libs/a.py"]) == ["libs.d"]
-    assert mutation._independent(tmp_path, loaded, ["libs/c.py"]) == ["libs.a", "libs.b", "libs.d"]
+    assert mutation.independent_modules(tmp_path, loaded, ["libs/a.py"]) == ["libs.d"]
+    assert mutation.independent_modules(tmp_path, loaded, ["libs/c.py"]) == ["libs.a", "libs.b", "libs.d"]
 
 
 @pytest.mark.parametrize(

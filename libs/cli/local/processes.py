@@ -49,7 +49,7 @@ class Child:
         self.due: float | None = None
         """Time of the next restart, by time.monotonic; None while it runs."""
         self._arguments = arguments
-        self._environ = dict(environ)
+        self.environ = dict(environ)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._deaths = 0
@@ -64,7 +64,7 @@ class Child:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         # -P: a directory called `services` in the current directory must not be imported.
-        path = os.pathsep.join(filter(None, [str(ROOT), self._environ.get("PYTHONPATH", "")]))
+        path = os.pathsep.join(filter(None, [str(ROOT), self.environ.get("PYTHONPATH", "")]))
         command = [sys.executable, "-P", "-m", "libs.cli.local.child", str(os.getpid()), *self._arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -72,7 +72,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environ | {"PYTHONPATH": path},
+                env=self.environ | {"PYTHONPATH": path},
                 start_new_session=True,
             )
         self._started = time.monotonic()

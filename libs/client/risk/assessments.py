@@ -23,16 +23,16 @@ _ENUMS: Mapping[str, Callable[[int], str]] = {
 
 async def assessments(client: Client, mrn: str) -> list[dict[str, Any]]:
     """Return the answers that are kept of a consignment, by version and purpose; only what is known."""
-    return _answers(await client.assessments(mrn))
+    return plain_assessments(await client.assessments(mrn))
 
 
 async def assessments_and_later_hits(client: Client, mrn: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the same, and the hits that screening the consignment again found, by version and time."""
     answer = await client.assessments(mrn)
-    return _answers(answer), [_later(each) for each in answer.later_screenings]
+    return plain_assessments(answer), [plain_later_screening(each) for each in answer.later_screenings]
 
 
-def _later(hits: pb.LaterScreening) -> dict[str, Any]:
+def plain_later_screening(hits: pb.LaterScreening) -> dict[str, Any]:
     """Hits that screening again found, as plain values."""
     from libs.columns import Table
 
@@ -51,7 +51,8 @@ def _later(hits: pb.LaterScreening) -> dict[str, Any]:
     }
 
 
-def _answers(answer: pb.ListAssessmentsResponse) -> list[dict[str, Any]]:
+def plain_assessments(answer: pb.ListAssessmentsResponse) -> list[dict[str, Any]]:
+    """Return assessments as plain values."""
     from libs.columns import Table
 
     found = []

@@ -48,8 +48,8 @@ from libs.server.interceptor.findings import drop_unknown
 from libs.server.interceptor.methods import OWN_REASONS, BytesTaken, Method, begin_span, end_span
 from libs.telemetry import trace
 
-_log = telemetry.get_logger()
-_seconds = telemetry.LoopHistogram(
+log = telemetry.get_logger()
+call_seconds = telemetry.LoopHistogram(
     "luxor_call_seconds", "Duration of a call in the server", ("method", "code"), of_spans=True
 )
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
@@ -210,7 +210,7 @@ class Chain(grpc.aio.ServerInterceptor):
                     code = "DEADLINE_EXCEEDED"
                 if place is not None:
                     gate.leave(place, seconds)
-                _seconds.observe(seconds, method.name, code)
+                call_seconds.observe(seconds, method.name, code)
                 end_span(span, code, refusal)
             if overload is not None:
                 await _abort_overload(context, overload, request_id)
@@ -223,7 +223,7 @@ class Chain(grpc.aio.ServerInterceptor):
         async def serve(_messages: Any, context: Any) -> bytes:
             request_id, _ = self._incoming(context)
             # Not under its name: callers may make names up without end.
-            _seconds.observe(0.0, "unknown", "UNIMPLEMENTED")
+            call_seconds.observe(0.0, "unknown", "UNIMPLEMENTED")
             await _abort(context, Refusal("METHOD_UNKNOWN", method=name), request_id)
 
         return serve
@@ -278,7 +278,7 @@ class Chain(grpc.aio.ServerInterceptor):
             path, number = found[0]
             # Which party it is, is nobody's matter here: it reads the finding in its own answer.
             role = call.identity.role.value
-            _log.warning("UNKNOWN_FIELD", role=role, method=method.name, path=path, field_number=number)
+            log.warning("UNKNOWN_FIELD", role=role, method=method.name, path=path, field_number=number)
         return request, bounds.refuse(request, method.bounds)
 
     def _refusal(self, error: Exception, method: Method, request_id: str, late: bool, seconds: float) -> Refusal:
@@ -287,10 +287,10 @@ class Chain(grpc.aio.ServerInterceptor):
         if refusal.reason in OWN_REASONS:
             _store_full.inc()
         if refusal.reason == "INTERNAL":
-            _log.error("INTERNAL", error, method=method.name, request_id=request_id, **refusal.facts)
+            log.error("INTERNAL", error, method=method.name, request_id=request_id, **refusal.facts)
         else:
             cause = "" if error is refusal or late else type(error).__name__
-            _log.info(refusal.reason, method=method.name, request_id=request_id, path=refusal.path, cause=cause)
+            log.info(refusal.reason, method=method.name, request_id=request_id, path=refusal.path, cause=cause)
         return refusal
 
 

@@ -134,9 +134,10 @@ class Service:
         """Open the store, bring its schema up to date, serve, and close."""
         close: list[Callable[[], Awaitable[None]]] = [self.database.close]
         background = [Guard(self.database).run, *self._background]
-        await self.server.run(background=background, ready=self._missing, prepare=self._prepare, close=close)
+        await self.server.run(background=background, ready=self.missing, prepare=self._prepare, close=close)
 
-    async def _missing(self) -> list[str]:
+    async def missing(self) -> list[str]:
+        """Return what the service lacks to be ready."""
         missing = await self._watch.missing()
         return [*missing, *(each for tell in self._waits_for for each in tell())]
 

@@ -183,7 +183,7 @@ class Server:
             ours.append(self._spawn(self._become_ready(prepare, ready, background), "readiness"))
             ours.append(self._spawn(self._renew(), "certificate"))
             ours.append(self._spawn(watch_loop(), "event loop"))
-            ours.extend(self._spawn(self._watch(*each), f"neighbour {each[0]}") for each in self._neighbours)
+            ours.extend(self._spawn(self.watch_neighbour(*each), f"neighbour {each[0]}") for each in self._neighbours)
             died = await self._until_stop()
         finally:
             await self._drain(servers, ours)
@@ -291,7 +291,7 @@ class Server:
             _log.error("NOT_READY", error)
             return [f"the store: {type(error).__name__}"]
 
-    async def _watch(self, neighbour: str, probe: Probe) -> None:
+    async def watch_neighbour(self, neighbour: str, probe: Probe) -> None:
         """Tell whether a neighbour answers, as a metric and as the health of the work that needs it."""
         was: bool | None = None
         while True:

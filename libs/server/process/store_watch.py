@@ -56,7 +56,7 @@ class StoreWatch:
             await database.reconnect()
             return [str(error)]
         finally:
-            self._tell_full()
+            self.report_full()
             _writable.set(1 if writable else 0)
             await self._health.store(writable)
 
@@ -66,7 +66,8 @@ class StoreWatch:
             return True
         return False
 
-    def _tell_full(self) -> None:
+    def report_full(self) -> None:
+        """Show by metric and log whether the disk of the store is full."""
         full = self._database.full
         _full.set(1 if full else 0)
         if full and self._full_since is None:

@@ -93,7 +93,7 @@ class TraceServicer(TraceServiceServicer):
         facts = await self._trail(request.mrn) if request.mrn else ()
         remaining = context.time_remaining()
         found = await self._records.find(
-            _wanted(request, facts),
+            wanted_traces(request, facts),
             first={span_of(fact.traceparent) for fact in facts if fact.traceparent},
             seconds=min(SEARCH_SECONDS, SEARCH_SECONDS if remaining is None else remaining * _SHARE_OF_DEADLINE),
         )
@@ -108,7 +108,7 @@ class TraceServicer(TraceServiceServicer):
         )
 
 
-def _wanted(request: pb.FindTracesRequest, facts: Sequence[pb.Fact]) -> list[Wanted]:
+def wanted_traces(request: pb.FindTracesRequest, facts: Sequence[pb.Fact]) -> list[Wanted]:
     """Tell from when on each trace is looked for: all days are many rows, and no index leads to them."""
     since = request.since_micros if request.HasField("since_micros") else None
     begin = 0 if since is None else max(0, since - SKEW_MICROS)

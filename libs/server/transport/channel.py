@@ -96,7 +96,7 @@ class LuxorChannel(grpc.aio.Channel):
         self._options = channel_options
         self._stamp = credentials.stamp() if isinstance(credentials, Party) else ()
         self._inner: grpc.aio.Channel = self._open()
-        self._looked_at = 0.0
+        self.looked_at = 0.0
         self._generation = 0
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -112,8 +112,8 @@ class LuxorChannel(grpc.aio.Channel):
         """Return gRPC's channel of this moment and its generation."""
         if isinstance(self.credentials, Party):
             now = asyncio.get_running_loop().time()
-            if now - self._looked_at >= 1.0:
-                self._looked_at = now
+            if now - self.looked_at >= 1.0:
+                self.looked_at = now
                 self._follow(self.credentials)
         return self._inner, self._generation
 

@@ -177,19 +177,19 @@ class LocalCA:
         except TlsError:
             return False
         certificate = x509.load_pem_x509_certificate(material.certificates)
-        if certificate.not_valid_after_utc - _now() < RENEWED_WITHIN:
+        if certificate.not_valid_after_utc - utc_now() < RENEWED_WITHIN:
             return self._without_key(certificate)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return set(_alternatives(hosts)) <= set(names) or not (self.directory / "ca.key").exists()
 
     def _without_key(self, certificate: x509.Certificate) -> bool:
         """Tell whether to go on with an old certificate: only where somebody else issues and it is still valid."""
-        return not (self.directory / "ca.key").exists() and certificate.not_valid_after_utc > _now()
+        return not (self.directory / "ca.key").exists() and certificate.not_valid_after_utc > utc_now()
 
     @staticmethod
     def overdue(party: Party) -> float | None:
         """Return how many days a certificate still lasts that nobody has renewed in time, or None where all is well."""
-        left = party.expires_at() - _now().timestamp()
+        left = party.expires_at() - utc_now().timestamp()
         return left / 86_400 if left < OVERDUE_WITHIN.total_seconds() else None
 
     @contextmanager
@@ -211,7 +211,7 @@ class LocalCA:
     def _make(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Luxor local CA {self.deployment}")])
-        now = _now()
+        now = utc_now()
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -246,7 +246,7 @@ class LocalCA:
         key = ec.generate_private_key(ec.SECP256R1())
         uri = x509.UniformResourceIdentifier(f"spiffe://{self.deployment}/{role}/{ident}")
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
-        now = _now()
+        now = utc_now()
         certificate = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ident)]))
@@ -345,5 +345,6 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def _now() -> datetime.datetime:
+def utc_now() -> datetime.datetime:
+    """Return the time, UTC."""
     return datetime.datetime.now(datetime.UTC)

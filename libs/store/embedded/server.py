@@ -75,7 +75,7 @@ class EmbeddedPostgres:
         self._accounts = Accounts(self.home / "accounts", self.socket_dir)
         self._databases = tuple(databases)
         self._settings = {**SETTINGS, **(settings or {})}
-        self._child: subprocess.Popen[bytes] | None = None
+        self.child: subprocess.Popen[bytes] | None = None
         self._account: Account | None = None
 
     def __enter__(self) -> Self:
@@ -114,7 +114,7 @@ class EmbeddedPostgres:
         paths) or `StoreUnavailable` (it did not come up; the message ends with its log).
         """
         deadline = time.monotonic() + seconds_max
-        account = self._prepare_home()
+        account = self.prepare_home()
         with self._lock("lock", deadline, "another process has been starting PostgreSQL for too long"):
             binaries = self._binaries(account)
             self._make_socket_dir(account)
@@ -170,15 +170,16 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str, *, template: str = "template1") -> None:
         """Makes one more database; it is an error if it is there."""
-        run_apart(lambda: self._execute(f"create database {quoted(name)} template {quoted(template)}"))
+        run_apart(lambda: self.execute(f"create database {quoted(name)} template {quoted(template)}"))
 
     def drop_database(self, name: str) -> None:
         """Drops a database together with the sessions in it."""
-        run_apart(lambda: self._execute(f"drop database if exists {quoted(name)} with (force)"))
+        run_apart(lambda: self.execute(f"drop database if exists {quoted(name)} with (force)"))
 
     # ── preparing ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _prepare_home(self) -> Account:
+    def prepare_home(self) -> Account:
+        """Make the directories and return the account that owns them."""
         account = account_for(self.home)
         self._account = account
         made = [each for each in (self.data_dir, *self.data_dir.parents) if not each.exists()]
@@ -249,7 +250,7 @@ class EmbeddedPostgres:
             with self.log_path.open("ab") as log:
                 if account.switch:
                     os.chown(self.log_path, account.uid, account.gid)
-                self._child = subprocess.Popen(
+                self.child = subprocess.Popen(
                     [binaries.program("postgres"), "-D", str(self.cluster)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -301,9 +302,9 @@ class EmbeddedPostgres:
                     f"PostgreSQL in {self.cluster} refuses its own account: {type(error).__name__}{self._log_tail()}",
                     reason="starting",
                 ) from None
-            if self._child is not None and self._child.poll() is not None:
+            if self.child is not None and self.child.poll() is not None:
                 raise StoreUnavailable(
-                    f"PostgreSQL in {self.cluster} ended with code {self._child.returncode} while "
+                    f"PostgreSQL in {self.cluster} ended with code {self.child.returncode} while "
                     f"starting{self._log_tail()}",
                     reason="starting",
                 )
@@ -324,7 +325,8 @@ class EmbeddedPostgres:
     async def _connect(self, database: str) -> asyncpg.Connection:
         return await asyncpg.connect(self.url(database), timeout=5.0)
 
-    async def _execute(self, statement: str) -> None:
+    async def execute(self, statement: str) -> None:
+        """Execute a statement as superuser, outside of a transaction."""
         try:
             connection = await self._connect("postgres")
             try:
@@ -338,16 +340,16 @@ class EmbeddedPostgres:
             raise safe from None
 
     def _postmaster(self) -> psutil.Process | None:
-        if self._child is not None and self._child.poll() is not None:
-            self._child = None
+        if self.child is not None and self.child.poll() is not None:
+            self.child = None
         return postmaster_of(self.cluster)
 
     def _end(self, process: psutil.Process, how: signal.Signals, seconds: float) -> bool:
         """Signals the postmaster; True once it is gone."""
         try:
             process.send_signal(how)
-            if self._child is not None and self._child.pid == process.pid:
-                self._child.wait(seconds)
+            if self.child is not None and self.child.pid == process.pid:
+                self.child.wait(seconds)
             else:
                 process.wait(seconds)
         except psutil.NoSuchProcess:
@@ -357,10 +359,10 @@ class EmbeddedPostgres:
         return True
 
     def _reap(self) -> None:
-        if self._child is not None:
+        if self.child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(STOP_SECONDS_MAX)
-            self._child = None
+                self.child.wait(STOP_SECONDS_MAX)
+            self.child = None
 
     @contextmanager
     def _lock(self, name: str, deadline: float, who: str) -> Iterator[int]:

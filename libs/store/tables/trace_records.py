@@ -53,7 +53,7 @@ _WRITE: Final = f"""
     select {schema.TODAY}, {NOW_MICROS}, u.spans, u.traces::bigint[], u.payload
     from unnest($1::integer[], $2::text[], $3::bytea[]) as u(spans, traces, payload)
 """  # noqa: S608  # our own constants
-_FIND: Final = """
+FIND: Final = """
     select payload, count(*) over () as named from trace_record
     where day = $1 and written_at >= $2 and traces && $3::bigint[]
     order by (select min(abs(written_at - near)) from unnest($4::bigint[]) as near), id desc limit $5
@@ -131,7 +131,7 @@ class TraceRecords:
     def __init__(self, database: Database, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self.database = database
         self._interval = interval_seconds
-        self._queue: deque[Span] = deque()
+        self.queue: deque[Span] = deque()
         self._waiting = 0
         self._dropped = DROPPED.labels("records")
         WAITING.labels("records").set_function(lambda: self._waiting)
@@ -146,7 +146,7 @@ class TraceRecords:
             self._dropped.inc(spans)
             return
         self._waiting += spans
-        self._queue.append(root)
+        self.queue.append(root)
         if self._waiting >= QUEUE_MAX // 2:
             self._half_full.set()
 
@@ -170,9 +170,10 @@ class TraceRecords:
 
         It goes on where whoever waits for it is called off, and belongs to no trace.
         """
-        return await asyncio.shield(self._begin_write())
+        return await asyncio.shield(self.begin_write())
 
-    def _begin_write(self) -> "asyncio.Task[int]":
+    def begin_write(self) -> "asyncio.Task[int]":
+        """Begin to write what is queued; a task, which goes on where its caller is cancelled."""
         task = asyncio.create_task(self._write(), name="trace records", context=Context())
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -181,7 +182,7 @@ class TraceRecords:
     async def _write(self) -> int:
         async with self._writing:
             self._half_full.clear()
-            roots = [self._queue.popleft() for _ in range(len(self._queue))]
+            roots = [self.queue.popleft() for _ in range(len(self.queue))]
             if not roots:
                 return 0
             spans = sum(1 + len(each.kept) for each in roots)
@@ -210,7 +211,7 @@ class TraceRecords:
         seconds: float = SEARCH_SECONDS,
     ) -> Found:
         """Find the roots that belong to these traces or link one of them; those with a span of `first` come first."""
-        await asyncio.wait({self._begin_write()}, timeout=FLUSH_SECONDS)
+        await asyncio.wait({self.begin_write()}, timeout=FLUSH_SECONDS)
         found = Found()
         payloads: list[bytes] = []
         async with self.database.connection(timeout_millis=_READ_MILLIS) as reader:
@@ -225,7 +226,7 @@ class TraceRecords:
                 try:
                     if left <= 0 or not room:
                         raise TimeoutError
-                    records = await reader.raw.fetch(_FIND, *_search(day, wanted, now, room), timeout=left)
+                    records = await reader.raw.fetch(FIND, *search_arguments(day, wanted, now, room), timeout=left)
                 except TimeoutError:
                     found.days_left_out = len(days) - place
                     break
@@ -258,8 +259,8 @@ def _days(traces: Collection[Wanted], partitions: Sequence[int], now: int) -> li
     return [(day, wanted) for _, day, wanted in sorted(found, key=lambda each: each[:2])]
 
 
-def _search(day: int, wanted: Sequence[Wanted], now: int, room: int) -> tuple[Any, ...]:
-    """Give the parameters of `_FIND`."""
+def search_arguments(day: int, wanted: Sequence[Wanted], now: int, room: int) -> tuple[Any, ...]:
+    """Give the parameters of `FIND`."""
     near = {now if each.near is None else each.near for each in wanted}
     keys = {_key(each.trace_id) for each in wanted}
     return day, min(each.since for each in wanted), list(keys), list(near), room

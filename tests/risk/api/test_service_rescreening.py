@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
-from libs.cli.commands.risk.assessment import _show
-from libs.client.risk.assessments import _answers, _later
+from libs.cli.commands.risk.assessment import show_assessments
+from libs.client.risk.assessments import plain_assessments, plain_later_screening
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
 from libs.server.config.server_config import ConfigError
@@ -71,7 +71,7 @@ async def test_officers_and_clearance_are_told_of_hits_that_a_changed_list_bring
     (answer,) = told.assessments
     assert Table.decode(answer.assessment).strings("lists")[0] != later.lists
     assert answer.assessment.findings.offsets[-1:] in ([], [0])
-    _show(Console(width=200), asked.mrn, _answers(told), [_later(later)])
+    show_assessments(Console(width=200), asked.mrn, plain_assessments(told), [plain_later_screening(later)])
     shown = capsys.readouterr().out
     assert "screened again" in shown
     assert "entry 5 of OWN:2026-11-01:" in shown

@@ -52,14 +52,14 @@ def test_the_shipped_list_warns_at_start_and_until_it_is_withdrawn(
 def test_the_status_of_the_system_says_so_in_red(active: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = f"luxor_risk_sample_list {float(active)}\nprocess_resident_memory_bytes 1048576.0\n"
     monkeypatch.setattr(system.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(answer.encode()))
-    found = system._metrics(1)
+    found = system.metrics_of(1)
     assert found["memory_bytes"] == 1_048_576.0
     assert bool(found["warnings"]) == active
     state: Any = State.__new__(State)
     object.__setattr__(state, "ports", {"risk": Ports(1, 2, 3)})
-    assert system._warnings(state) == found["warnings"]
+    assert system.warnings_of(state) == found["warnings"]
     out = io.StringIO()
     told = {"processes": [], "started": "now", "data_dir": "here", "warnings": found["warnings"]}
-    system._show_status(Console(file=out, force_terminal=True, width=200), told)
+    system.show_status(Console(file=out, force_terminal=True, width=200), told)
     assert ("\x1b[1;31mWARNING" in out.getvalue()) == active
     assert ("INVENTED" in out.getvalue()) == active

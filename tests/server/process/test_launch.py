@@ -30,4 +30,4 @@ async def test_a_service_does_not_serve_while_a_part_of_it_waits(database_url: s
             told = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
             assert told.status == SERVING
         asked.clear()
-        assert await service.service._missing() == ["history: the log was read up to 1.77"]
+        assert await service.service.missing() == ["history: the log was read up to 1.77"]

@@ -162,7 +162,7 @@ async def test_a_neighbour_that_does_not_answer_is_asked_again_sooner(
 
     monkeypatch.setattr("libs.server.process.server.asyncio.sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
-        await server._watch("risk", probe)
+        await server.watch_neighbour("risk", probe)
     assert pauses == [5.0, 5.0, 2.0, 2.0, 5.0]
 
 

@@ -85,9 +85,9 @@ def test_a_certificate_is_kept_until_a_month_before_its_end(tmp_path: Path, monk
     authority = LocalCA(tmp_path)
     first = certificate(authority.issue("filer", "acme")).serial_number
     now = datetime.datetime.now(datetime.UTC)
-    monkeypatch.setattr("libs.server.transport.tls._now", lambda: now + LEAF_LIFETIME / 2)
+    monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda: now + LEAF_LIFETIME / 2)
     assert certificate(authority.issue("filer", "acme")).serial_number == first
-    monkeypatch.setattr("libs.server.transport.tls._now", lambda: now + LEAF_LIFETIME * 0.7)
+    monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda: now + LEAF_LIFETIME * 0.7)
     assert certificate(authority.issue("filer", "acme")).serial_number != first
 
 
@@ -99,7 +99,7 @@ def test_a_certificate_that_somebody_else_should_have_renewed_is_noticed_half_a_
     (tmp_path / "ca.key").unlink()
     now = datetime.datetime.now(datetime.UTC)
     for days, told in ((0, None), (61, None), (80, 10.0), (91, -1.0)):
-        monkeypatch.setattr("libs.server.transport.tls._now", lambda days=days: now + datetime.timedelta(days=days))
+        monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda days=days: now + datetime.timedelta(days=days))
         left = authority.overdue(party)
         assert left == (None if told is None else pytest.approx(told, abs=0.1)), days
 
@@ -179,7 +179,7 @@ async def test_a_channel_takes_up_a_renewed_client_certificate(start: Any, messa
     echo = running.method("Echo", open_channel)
     await echo(message(), timeout=5)
     running.authority.issue("filer", "acme", renew=True)
-    open_channel._looked_at = float("-inf")  # the look is due
+    open_channel.looked_at = float("-inf")  # the look is due
     await echo(message(), timeout=5)
     assert seen[0] != seen[1]
     assert seen[1] in running.authority.party("filer", "acme").load().certificates

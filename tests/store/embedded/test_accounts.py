@@ -185,7 +185,7 @@ def test_each_service_of_the_supervisor_gets_the_credentials_of_its_own_store_al
     }
     supervisor = Supervisor(tmp_path, env=given)
     stores = {
-        name: {key: value for key, value in child._environ.items() if "_DATABASE_URL" in key}
+        name: {key: value for key, value in child.environ.items() if "_DATABASE_URL" in key}
         for name, child in supervisor.children.items()
         if name != "postgres"
     }

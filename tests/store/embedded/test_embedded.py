@@ -163,8 +163,8 @@ def test_what_a_killed_postmaster_leaves_does_not_hinder_a_start(make: Make) -> 
         with contextlib.suppress(psutil.NoSuchProcess):  # a worker of autovacuum that has done its work
             child.suspend()  # so that they cannot notice the death of the postmaster, as on a machine under load
     os.kill(postmaster.pid, 9)
-    assert server._child is not None
-    server._child.wait(30)
+    assert server.child is not None
+    server.child.wait(30)
     assert (server.cluster / "postmaster.pid").exists()
     server.start()
     assert _ask(server, "select 1") == 1

@@ -114,7 +114,7 @@ async def test_a_standby_is_no_other_store_until_it_is_promoted(
             assert failure.value.commit_unknown
             monkeypatch.undo()
             server.kill()
-            monkeypatch.setattr(database, "_url", standby.url("own"))  # the name leads to the standby from now on
+            monkeypatch.setattr(database, "url", standby.url("own"))  # the name leads to the standby from now on
             await database.reconnect()
             async with database.transaction(timeout_millis=60_000) as tx:
                 assert await tx.raw.fetchval("select 1") == 1, (

@@ -127,7 +127,7 @@ async def test_the_background_work_writes_by_itself_and_the_last_ones_at_the_end
     await records.finish()
     work(header())  # nobody takes this one any more
     assert len((await find(records, context, late)).spans) == 6
-    assert not records._queue
+    assert not records.queue
 
 
 async def test_a_full_queue_drops_and_counts_and_never_waits(records: TraceRecords, roots: list[Span]) -> None:
@@ -207,7 +207,7 @@ async def test_a_write_that_is_cancelled_counts_what_it_may_have_lost(
     work(header())
     records.take(roots[0])
     before = dropped()
-    writing = records._begin_write()
+    writing = records.begin_write()
     await asyncio.to_thread(entered.wait, 30)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):

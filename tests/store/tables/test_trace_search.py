@@ -104,8 +104,8 @@ async def test_a_day_s_search_touches_no_other_day(shelf: Shelf) -> None:
     day = shelf.today - 3
     async with shelf.database.connection() as reader:
         plan = await reader.raw.fetch(
-            f"explain (analyze, costs off) {trace_records._FIND}",
-            *trace_records._search(day, [Wanted(TRACE, shelf.noon(3), shelf.noon(3))], shelf.noon(0), 10),
+            f"explain (analyze, costs off) {trace_records.FIND}",
+            *trace_records.search_arguments(day, [Wanted(TRACE, shelf.noon(3), shelf.noon(3))], shelf.noon(0), 10),
         )
     text = "\n".join(row[0] for row in plan)
     assert f"trace_record_{day}" in text
@@ -147,12 +147,12 @@ async def test_a_search_that_takes_too_long_tells_what_it_found_and_how_many_day
 ) -> None:
     for days_ago in range(3):
         await shelf.put(shelf.noon(days_ago))
-    slow = trace_records._FIND.replace(
+    slow = trace_records.FIND.replace(
         "from trace_record",
         f"from (select pg_sleep(case when $1 = {shelf.today - 1} then 60 else 0 end)) z, trace_record",
     )
     with monkeypatch.context() as patch:
-        patch.setattr(trace_records, "_FIND", slow)
+        patch.setattr(trace_records, "FIND", slow)
         found = await shelf.records.find([Wanted(TRACE, shelf.noon(2), shelf.noon(0))], seconds=3.0)
     assert found.days == [shelf.today]
     assert (len(found.spans), found.days_left_out) == (1, 2)

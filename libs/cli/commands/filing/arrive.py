@@ -54,7 +54,7 @@ def arrive(
         return outcomes
 
     outcomes = run(work())
-    context.emit(outcomes, lambda terminal: _show(terminal, outcomes))
+    context.emit(outcomes, lambda terminal: show_arrivals(terminal, outcomes))
     if any(each.get("errors") for each in outcomes):
         raise click.exceptions.Exit(REFUSED)
 
@@ -70,7 +70,8 @@ def _moment(at: str | None) -> int:
         raise click.BadParameter(str(error), param_hint="--at") from None
 
 
-def _show(terminal: "Console", outcomes: list[dict[str, Any]]) -> None:
+def show_arrivals(terminal: "Console", outcomes: list[dict[str, Any]]) -> None:
+    """Print what became of each arrival."""
     from libs.cli.views.text import safe, short, table, words
     from libs.server.catalogue import command_hint
 

@@ -41,7 +41,7 @@ def notices(context: Context, caller: str, after: str, follow: bool, limit: int 
                 cursor = following
                 for each in page:
                     notice = plain(each)
-                    context.emit_line(notice, _text(notice))
+                    context.emit_line(notice, notice_text(notice))
                     count += 1
                     if limit is not None and count >= limit:
                         return
@@ -57,7 +57,8 @@ def notices(context: Context, caller: str, after: str, follow: bool, limit: int 
             )
 
 
-def _text(each: dict[str, Any]) -> str:
+def notice_text(each: dict[str, Any]) -> str:
+    """Return the lines of one notice."""
     from libs.cli.views.law_review import at_least
     from libs.cli.views.text import money, short, when, words
 

@@ -120,7 +120,7 @@ def quote(
     answer = run(work())
     context.emit(
         answer,
-        lambda terminal: _show(
+        lambda terminal: show_quotes(
             terminal, answer, [(each.local_reference, each.destination_country) for each in consignments]
         ),
     )
@@ -193,7 +193,7 @@ def _calculation(line: dict[str, Any]) -> str:
     return safe(line.get("sentence", "")) + facts
 
 
-def _show(terminal: "Console", answer: dict[str, Any], consignments: Sequence[tuple[str, str]]) -> None:
+def show_quotes(terminal: "Console", answer: dict[str, Any], consignments: Sequence[tuple[str, str]]) -> None:
     """Show quotes; `consignments` has local reference and destination of each consignment, in the same order."""
     from libs.cli.views.law_review import answer_text
     from libs.cli.views.text import paragraph, safe

@@ -88,7 +88,7 @@ def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
         raise
     state = running_state(context.data_dir)
     assert state is not None, "its processes were ready a moment ago"
-    system = _plain(state) | {"warnings": _warnings(state)}
+    system = _plain(state) | {"warnings": warnings_of(state)}
 
     def show(terminal: "Console") -> None:
         _show_running(terminal, state, already=False)
@@ -126,7 +126,7 @@ def _await_ready(context: Context, ports: dict[str, Ports], process: "subprocess
             shown.update(f"Starting …  {marks}")
 
         def alive() -> bool:
-            return process.poll() is None and not _refuses_settings(context.data_dir)
+            return process.poll() is None and not refuses_settings(context.data_dir)
 
         try:
             wait_ready(health, seconds, progress=progress, alive=alive)
@@ -134,13 +134,13 @@ def _await_ready(context: Context, ports: dict[str, Ports], process: "subprocess
             errors = [
                 text
                 for name in error.missing
-                if (text := _start_error(context.data_dir / "logs" / f"{name}.log", since))
+                if (text := start_error(context.data_dir / "logs" / f"{name}.log", since))
             ]
             missing = "; ".join([", ".join(error.missing), *errors])
             raise LuxorError.of("NOT_STARTED", missing=missing, logs=context.data_dir / "logs") from None
 
 
-def _refuses_settings(data_dir: Path) -> bool:
+def refuses_settings(data_dir: Path) -> bool:
     """Return whether a service ended twice with the exit code of an invalid setting, so that restarting it is useless."""
     state = running_state(data_dir)
     return state is not None and any(
@@ -150,7 +150,7 @@ def _refuses_settings(data_dir: Path) -> bool:
     )
 
 
-def _start_error(log: Path, since: str) -> str:
+def start_error(log: Path, since: str) -> str:
     """Return the reason of the last failed start in a service's log, not before `since`; empty if there is none."""
     try:
         with log.open("rb") as file:
@@ -222,9 +222,9 @@ def status(context: Context) -> None:
         name = process["name"]
         process["ready"] = ready.get(name, process["pid"] is not None)
         if name in state.ports:
-            process |= _metrics(state.ports[name].metrics)
+            process |= metrics_of(state.ports[name].metrics)
     system["warnings"] = [each for process in system["processes"] for each in process.get("warnings", ())]
-    context.emit(system, lambda terminal: _show_status(terminal, system))
+    context.emit(system, lambda terminal: show_status(terminal, system))
     if not all(ready.values()):
         raise click.exceptions.Exit(UNREACHABLE)
 
@@ -240,7 +240,7 @@ def _plain(state: State) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _metrics(port: int) -> dict[str, Any]:
+def metrics_of(port: int) -> dict[str, Any]:
     """Return lag, memory and warnings from a service's metrics; nothing if it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_METRICS_SECONDS) as answer:
@@ -264,9 +264,9 @@ def _metrics(port: int) -> dict[str, Any]:
     }
 
 
-def _warnings(state: State) -> list[str]:
+def warnings_of(state: State) -> list[str]:
     """Return the warnings of all services."""
-    return [each for ports in state.ports.values() for each in _metrics(ports.metrics).get("warnings", ())]
+    return [each for ports in state.ports.values() for each in metrics_of(ports.metrics).get("warnings", ())]
 
 
 def _show_warnings(terminal: "Console", warnings: list[str]) -> None:
@@ -290,7 +290,8 @@ def _show_running(terminal: "Console", state: State, *, already: bool) -> None:
         )
 
 
-def _show_status(terminal: "Console", system: dict[str, Any]) -> None:
+def show_status(terminal: "Console", system: dict[str, Any]) -> None:
+    """Print which processes run, and what they need."""
     from libs.cli.views.text import table
 
     shown = table("process", "state", "pid", "restarts", "port", "behind", "memory", right=(2, 3, 4, 5, 6))

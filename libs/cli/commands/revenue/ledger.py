@@ -96,7 +96,7 @@ def account(
             return await put_account(client, change, fields)
 
     result = run(work())
-    context.emit(result, lambda terminal: _account(terminal, result))
+    context.emit(result, lambda terminal: show_account(terminal, result))
 
 
 def _limit(text: str, currency: str) -> int:
@@ -120,7 +120,7 @@ def accounts(context: Context, name: str, ident: str) -> None:
             return [each async for each in opened_accounts(client, prefix=name)]
 
     rows = run(work())
-    context.emit({"accounts": rows}, lambda terminal: _accounts(terminal, rows))
+    context.emit({"accounts": rows}, lambda terminal: show_accounts(terminal, rows))
 
 
 @command("open", short_help="List the open items of an account.")
@@ -135,7 +135,7 @@ def open(context: Context, name: str, ident: str) -> None:  # noqa: A001 - the c
             return [each async for each in ledger.open_consignments(client, name)]
 
     rows = run(work())
-    context.emit({"consignments": rows}, lambda terminal: _open(terminal, rows))
+    context.emit({"consignments": rows}, lambda terminal: show_open_items(terminal, rows))
 
 
 def _owner_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -180,7 +180,7 @@ def balances(context: Context, prefix: str, at_text: str | None, caller: str) ->
             return await ledger.balances(client, prefix=prefix, at_micros=at)
 
     rows = run(work())
-    context.emit({"balances": rows}, lambda terminal: _balances(terminal, rows))
+    context.emit({"balances": rows}, lambda terminal: show_balances(terminal, rows))
 
 
 @command("entries", short_help="List the entries of a consignment or an account.")
@@ -203,7 +203,7 @@ def entries(context: Context, subject: str, from_text: str | None, to_text: str 
             return [each async for each in pages]
 
     rows = run(work())
-    context.emit({"entries": rows}, lambda terminal: _entries(terminal, rows))
+    context.emit({"entries": rows}, lambda terminal: show_entries(terminal, rows))
 
 
 @command("statement", short_help="Show an account's statement for a month.")
@@ -229,7 +229,7 @@ def statement(context: Context, name: str, month: str | None, currency: str, wit
             return await ledger.statement(client, name, currency, chosen_month)
 
     result = run(work())
-    context.emit(result, lambda terminal: _statement(terminal, result, with_lines))
+    context.emit(result, lambda terminal: show_statement(terminal, result, with_lines))
 
 
 @command("payments", short_help="Post payments from a CSV.")
@@ -252,7 +252,7 @@ def payments(context: Context, path: Path, ident: str) -> None:
             return await record_payments(client, read)
 
     rows = run(work())
-    context.emit({"payments": rows}, lambda terminal: _payments(terminal, rows))
+    context.emit({"payments": rows}, lambda terminal: show_payments(terminal, rows))
     if any(each["outcome"] == "REFUSED" for each in rows):
         raise click.exceptions.Exit(REFUSED)
 
@@ -273,10 +273,11 @@ def unmatched(context: Context, ident: str) -> None:
             return [each async for each in listed_payments(client, unmatched=True)]
 
     rows = run(work())
-    context.emit({"payments": rows}, lambda terminal: _unmatched(terminal, rows))
+    context.emit({"payments": rows}, lambda terminal: show_unmatched(terminal, rows))
 
 
-def _unmatched(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_unmatched(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print payments that no debt was found for."""
     from libs.cli.views.text import money, print_words, safe, table, when
 
     if not rows:
@@ -290,7 +291,8 @@ def _unmatched(terminal: "Console", rows: list[dict[str, Any]]) -> None:
     _errors(terminal, rows)
 
 
-def _account(terminal: "Console", result: dict[str, Any]) -> None:
+def show_account(terminal: "Console", result: dict[str, Any]) -> None:
+    """Print an account as it was changed."""
     from libs.cli.views.text import money, safe
 
     limit = (
@@ -313,7 +315,8 @@ def _filers_text(result: dict[str, Any]) -> str:
     return f"filers: {', '.join(names)}" if names else "no filer may draw on it yet: use --add-filer"
 
 
-def _accounts(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_accounts(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print accounts with their limits, holders and filers."""
     from libs.cli.views.text import money, safe, table
 
     if not rows:
@@ -330,7 +333,8 @@ def _accounts(terminal: "Console", rows: list[dict[str, Any]]) -> None:
     terminal.print(shown)
 
 
-def _open(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_open_items(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print open items."""
     from libs.cli.views.text import money, safe, table
 
     if not rows:
@@ -343,7 +347,8 @@ def _open(terminal: "Console", rows: list[dict[str, Any]]) -> None:
     terminal.print(shown)
 
 
-def _balances(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_balances(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print balances."""
     from libs.cli.views.text import money, safe, table
 
     if not rows:
@@ -356,7 +361,8 @@ def _balances(terminal: "Console", rows: list[dict[str, Any]]) -> None:
     terminal.print(shown)
 
 
-def _entries(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_entries(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print entries with their postings."""
     from libs.cli.views.text import money, print_words, safe, table, when
 
     if not rows:
@@ -381,7 +387,8 @@ def _entry(result: dict[str, Any], name: str) -> str:
     return " ".join([*kinds, safe(result["reference"])] if "reference" in result else kinds)
 
 
-def _statement(terminal: "Console", result: dict[str, Any], with_lines: bool) -> None:
+def show_statement(terminal: "Console", result: dict[str, Any], with_lines: bool) -> None:
+    """Print a statement of an account."""
     from libs.cli.views.text import money, safe, table, when
 
     currency = result["currency"]
@@ -414,7 +421,8 @@ def _statement(terminal: "Console", result: dict[str, Any], with_lines: bool) ->
         terminal.print(lines)
 
 
-def _payments(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_payments(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print what became of each payment."""
     from libs.cli.views.text import money, print_words, safe, table
 
     shown = table("payment", "outcome", "account", "amount", "applied", "unapplied", "open", right=(3, 4, 5, 6))

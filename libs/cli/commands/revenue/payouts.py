@@ -44,12 +44,15 @@ def payouts(context: Context, path: Path | None, from_text: str | None, to_text:
             return [each async for each in listed_payouts(client, from_day=first, to_day=last)]
 
     rows = run(work())
-    context.emit({"payouts": rows}, lambda terminal: _payouts(terminal, rows) if read else _payout_list(terminal, rows))
+    context.emit(
+        {"payouts": rows}, lambda terminal: show_payouts(terminal, rows) if read else show_payout_list(terminal, rows)
+    )
     if any(each["outcome"] == "REFUSED" for each in rows):
         raise click.exceptions.Exit(REFUSED)
 
 
-def _payouts(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_payouts(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print what became of each payout."""
     from libs.cli.views.text import money, print_words, safe, table, words
     from libs.server.catalogue import command_hint
 
@@ -65,7 +68,8 @@ def _payouts(terminal: "Console", rows: list[dict[str, Any]]) -> None:
             terminal.print(f"  [dim]→[/] {safe(command_hint(error['reason'], error['hint']))}")
 
 
-def _payout_list(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def show_payout_list(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print payouts that are recorded."""
     from libs.cli.views.text import money, print_words, safe, table, when
 
     if not rows:

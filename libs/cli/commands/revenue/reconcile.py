@@ -128,7 +128,7 @@ def chains(context: Context, seal_text: str | None, ident: str) -> None:
                 return await check_chains(client, progress, seal)
 
     result = run(work())
-    context.emit(result, lambda terminal: _chains(terminal, result))
+    context.emit(result, lambda terminal: show_chains(terminal, result))
     if result["faults"]:
         raise click.exceptions.Exit(REFUSED)
 
@@ -172,7 +172,8 @@ def _reconciled(terminal: "Console", result: dict[str, Any]) -> None:
         terminal.print(f"… and {differences - SHOWN_MAX:,} more; --json lists all.")
 
 
-def _chains(terminal: "Console", result: dict[str, Any]) -> None:
+def show_chains(terminal: "Console", result: dict[str, Any]) -> None:
+    """Print the result of a check of the chains."""
     from libs.cli.views.text import counted, safe, when
 
     text = (

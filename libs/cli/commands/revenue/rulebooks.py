@@ -25,12 +25,13 @@ def rulebooks(context: Context, jurisdiction: str | None, ident: str) -> None:
             return await ask(client, jurisdiction or "")
 
     answer = run(work())
-    context.emit(answer, lambda terminal: _show(terminal, answer, jurisdiction))
+    context.emit(answer, lambda terminal: show_rulebooks(terminal, answer, jurisdiction))
     if jurisdiction and not answer["rulebooks"]:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _show(terminal: "Console", answer: dict[str, Any], jurisdiction: str | None) -> None:
+def show_rulebooks(terminal: "Console", answer: dict[str, Any], jurisdiction: str | None) -> None:
+    """Print the rulebooks, or one of them in full."""
     from libs.cli.views.text import print_whole, safe, table
 
     if jurisdiction and not answer["rulebooks"]:

@@ -28,13 +28,16 @@ def assessment(context: Context, mrn: str, ident: str) -> None:
     assessments, later = run(work())
     context.emit(
         {"assessments": assessments, "later_screenings": later},
-        lambda terminal: _show(terminal, mrn, assessments, later),
+        lambda terminal: show_assessments(terminal, mrn, assessments, later),
     )
     if not assessments:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _show(terminal: "Console", mrn: str, assessments: list[dict[str, Any]], later: list[dict[str, Any]]) -> None:
+def show_assessments(
+    terminal: "Console", mrn: str, assessments: list[dict[str, Any]], later: list[dict[str, Any]]
+) -> None:
+    """Print the assessments of a consignment and its later screenings."""
     from libs.cli.views.text import safe, short, words
 
     if not assessments:

@@ -41,7 +41,7 @@ def check(context: Context, profile: Path, ident: str) -> None:
             return {**rule_sets.placed(report, root), "own_rules": rule_sets.own_rules(files)}
 
     report = run(work())
-    context.emit(report, lambda terminal: _show_report(terminal, report, os.path.relpath(profile)))
+    context.emit(report, lambda terminal: show_report(terminal, report, os.path.relpath(profile)))
     if report["errors"]:
         raise click.exceptions.Exit(REFUSED)
 
@@ -127,7 +127,7 @@ def list_sets(context: Context, ident: str) -> None:
             return await rule_sets.rule_sets(client)
 
     result = run(work())
-    context.emit(result, lambda terminal: _show_list(terminal, result))
+    context.emit(result, lambda terminal: show_rule_sets(terminal, result))
 
 
 @command("show", group=rules)
@@ -167,7 +167,8 @@ def _place(each: dict[str, Any]) -> str:
     return f"{each.get('file', '')}{line}" + (f":{each['column']}" if each.get("column") else "")
 
 
-def _show_report(terminal: "Console", report: dict[str, Any], profile: str) -> None:
+def show_report(terminal: "Console", report: dict[str, Any], profile: str) -> None:
+    """Print the report on a rule set."""
     from libs.cli.views.text import counted, safe
 
     for each in report["errors"]:
@@ -224,13 +225,14 @@ def is_own(each: dict[str, Any], profile: str) -> bool:
 def _show_draft(terminal: "Console", result: dict[str, Any], profile: str) -> None:
     from libs.cli.views.text import safe
 
-    _show_report(terminal, result["report"], profile)
+    show_report(terminal, result["report"], profile)
     if "version" in result:
         line = f"luxor risk rules activate {result['version']}"
         terminal.print(f"It is stored as a draft. A second person activates it with [bold]{safe(line)}[/]")
 
 
-def _show_list(terminal: "Console", result: dict[str, Any]) -> None:
+def show_rule_sets(terminal: "Console", result: dict[str, Any]) -> None:
+    """Print the rule sets."""
     from libs.cli.views.text import coloured, safe, short, when
 
     for each in result["rule_sets"]:
@@ -255,6 +257,6 @@ def _show_set(terminal: "Console", result: dict[str, Any], directory: Path | Non
         if result.get(f"{change}_by"):
             terminal.print(f"  {change} by {safe(result[f'{change}_by'])} at {when(result.get(f'{change}_at', ''))}")
     terminal.print(f"  files: {safe(', '.join(result['files']))}\n")
-    _show_report(terminal, result["report"], result["profile"])
+    show_report(terminal, result["report"], result["profile"])
     if directory is not None:
         terminal.print(f"Its files are in {safe(str(directory))}; the profile is {safe(result['profile'])}.")

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.errors import LuxorError, from_rpc
+from libs.customs.time import day_text
 from libs.server.errors import Refusal
 from libs.server.transport.channel import LuxorChannel, explain_unavailable, invoke, options
 from libs.server.transport.tls import Material, Party
@@ -163,7 +164,7 @@ class Client:
         request = clearance_pb2.ListConsignmentsRequest(
             state=clearance_pb2.State.ValueType(state),
             lane=common_pb2.Lane.ValueType(lane),
-            accepted_from_day=from_day,
+            accepted_from_day=day_text(from_day) if from_day else "",
             page_size=page_size,
             page_token=page_token,
             audit=audit,
@@ -250,7 +251,9 @@ class Client:
         max_rows: int = 0,
     ) -> statistics_pb2.QueryStatisticsResponse:
         """Sum up days (since 1970) by dimensions named as in the contract without their prefix: "lane", "hs_chapter"."""
-        request = statistics_pb2.QueryStatisticsRequest(from_day=from_day, to_day=to_day, max_rows=max_rows)
+        request = statistics_pb2.QueryStatisticsRequest(
+            from_day=day_text(from_day), to_day=day_text(to_day), max_rows=max_rows
+        )
         request.group_by.extend(_dimension(each) for each in group_by)
         for name, values in (filters or {}).items():
             request.filters.add(dimension=_dimension(name), values=values)

@@ -1,4 +1,4 @@
-"""What edges of services have in common: a request_id that counts once, and the size of a page."""
+"""What edges of services have in common: a request_id that counts once, the size of a page, and days."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
+from libs.customs.time import parse_day
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.store.database import Database, Transaction
@@ -73,6 +74,14 @@ def page_size_of(size: int, default: int, size_max: int, path: str = "page_size"
     if size < 0:
         raise Refusal("NUMBER_NEGATIVE", path=path, value=size)
     return min(size or default, size_max)
+
+
+def day_of_text(text: str, path: str) -> int:
+    """Return a day of a request, ISO 8601, as days since 1970-01-01. Raise Refusal where it is none."""
+    try:
+        return parse_day(text)
+    except ValueError:
+        raise Refusal("DAY_MALFORMED", path=path, value=text) from None
 
 
 def _key_of(request: Any) -> tuple[str, str, bytes]:

@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.cli.common import Context
 from libs.cli.main import luxor
 from libs.client.errors import LuxorError
+from libs.customs.time import parse_day
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import ledger_pb2 as pb
 
@@ -185,8 +186,8 @@ def test_a_refusal_of_the_ledger_is_told_with_what_to_do(ledger: Ledger, run: An
 
 # ---------------------------------------------------------------------------------------------- open
 def test_open_consignments_of_an_account_are_told_with_their_day_and_amount(ledger: Ledger, run: Any) -> None:
-    first = pb.OpenItem(mrn="26DE1", day=20_758, currency="EUR", amount_minor=1_250)
-    second = pb.OpenItem(mrn="26DE2", day=20_759, currency="JPY", amount_minor=7)
+    first = pb.OpenItem(mrn="26DE1", day="2026-11-01", currency="EUR", amount_minor=1_250)
+    second = pb.OpenItem(mrn="26DE2", day="2026-11-02", currency="JPY", amount_minor=7)
     ledger.answers["ListOpenItems"] = [
         pb.ListOpenItemsResponse(open_items=[first], next_page_token="t1"),
         pb.ListOpenItemsResponse(open_items=[second]),
@@ -248,8 +249,8 @@ def test_payouts_of_some_days_are_told_and_days_do_not_go_with_a_file(ledger: Le
     assert any("EU o1 declarant:D 5.00 EUR" in line for line in words(told))
     assert words(run("payouts")) == ["There were no payouts on these days."]
     (_, some), (_, month) = ledger.asked
-    assert (some.from_day, some.to_day) == (20_697, 20_726)
-    assert month.to_day - month.from_day == 30
+    assert (some.from_day, some.to_day) == ("2026-09-01", "2026-09-30")
+    assert parse_day(month.to_day) - parse_day(month.from_day) == 30
     file = tmp_path / "payouts.csv"
     file.write_text("id\n")
     refused = run("payouts", str(file), "--from", "2026-09-01")

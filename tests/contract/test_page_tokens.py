@@ -51,7 +51,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "LedgerService.GetStatement": ("officer", {"account": "deferred:a", "month": "2026-07"}, (1, 1, 1, 1)),
     "LedgerService.ListPayments": ("officer", {}, ("EU", "p1")),
     "LedgerService.ListPayouts": ("officer", {}, (1, "EU", "p1")),
-    "LedgerService.ReconcileDay": ("officer", {"day": 20_000}, (MRN,)),
+    "LedgerService.ReconcileDay": ("officer", {"day": "2024-10-04"}, (MRN,)),
     "SchemeService.ListSchemeNumbers": ("officer", {}, (1, "IM2760000014")),
     "RiskService.ListSeeds": ("officer", {}, (20_000,)),
     "RuleSetService.ListRuleSets": ("officer", {}, (10**15, "v1")),

@@ -198,11 +198,12 @@ def orderly_value(field: FieldDescriptor, depth: int) -> Any:
         return orderly(field.message_type, depth + 1)
     if field.enum_type is not None:
         return field.enum_type.values[min(1, len(field.enum_type.values) - 1)].number
+    is_day = field.name == "day" or field.name.endswith("_day")
     if field.type == FieldDescriptor.TYPE_STRING:
-        return "a"
+        return time.strftime("%Y-%m-%d", time.gmtime()) if is_day else "a"
     if field.type == FieldDescriptor.TYPE_BYTES:
         return b"a"
-    if field.name == "day" or field.name.endswith("_day"):
+    if is_day:
         return int(time.time()) // 86_400
     return field.type == FieldDescriptor.TYPE_BOOL or 1
 

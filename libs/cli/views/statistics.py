@@ -112,10 +112,6 @@ def _keys(row: dict[str, Any], names: Sequence[str], places: Sequence[int]) -> l
 
 
 def _key(name: str, value: str) -> str:
-    from libs.customs.time import day_text
-
-    if name == "day" and value.isdigit():
-        return day_text(int(value))
     return (words(value) if name in ("lane", "state", "charge_kind", "collector", "selection_cause") else value) or "–"
 
 

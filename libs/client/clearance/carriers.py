@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from libs.client.client import Client
 from libs.client.plain import plain
+from libs.customs.time import day_text
 from luxor.clearance.v1 import carriers_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 
@@ -21,9 +22,10 @@ PAGE: Final = 1_000
 def bindings_of(
     carrier: str, values: Iterable[tuple[str, str]], *, from_day: int = 0, to_day: int = 0
 ) -> list[pb.Binding]:
-    """Return the bindings of a carrier by (kind, value), kinds being those of KINDS."""
+    """Return the bindings of a carrier by (kind, value), kinds being those of KINDS; days since 1970-01-01, 0 for no bound."""
+    first, last = (day_text(day) if day else "" for day in (from_day, to_day))
     return [
-        pb.Binding(kind=KINDS[kind], value=value, carrier=carrier, from_day=from_day, to_day=to_day)
+        pb.Binding(kind=KINDS[kind], value=value, carrier=carrier, from_day=first, to_day=last)
         for kind, value in values
     ]
 

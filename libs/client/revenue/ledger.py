@@ -14,6 +14,7 @@ from libs.client.errors import LuxorError
 from libs.client.plain import plain, prefix_of
 from libs.client.revenue.money_tables import read_table
 from libs.customs.partitions import PARTITIONS
+from libs.customs.time import day_text
 from luxor.common.v1.common_pb2 import ChargeKind, Collector
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -124,9 +125,10 @@ async def entries(
     client: Client, *, mrn: str = "", account: str = "", from_day: int = 0, to_day: int = 0
 ) -> AsyncIterator[dict[str, Any]]:
     """Give the entries of a consignment, or of an account on some days, in their order."""
+    first, last = (day_text(day) if day else "" for day in (from_day, to_day))
     token = ""
     while True:
-        request = pb.ListEntriesRequest(from_day=from_day, to_day=to_day, page_size=PAGE, page_token=token)
+        request = pb.ListEntriesRequest(from_day=first, to_day=last, page_size=PAGE, page_token=token)
         if mrn:
             request.mrn = mrn
         else:
@@ -250,7 +252,7 @@ async def prove(client: Client, progress: Callable[[dict[str, Any]], None]) -> N
 async def totals_of_day(client: Client, day: int) -> dict[str, Any]:
     """Return the ledger's sums of consignments accepted on a day, and where statistics counted something else."""
     answer = await _ask(
-        client, "ReconcileDay", pb.ReconcileDayRequest(day=day, totals_only=True), pb.ReconcileDayResponse
+        client, "ReconcileDay", pb.ReconcileDayRequest(day=day_text(day), totals_only=True), pb.ReconcileDayResponse
     )
     totals = {
         (
@@ -279,7 +281,7 @@ async def reconcile_day(client: Client, day: int, progress: Callable[[int], None
     differences: list[dict[str, Any]] = []
     consignments, token = 0, ""
     while True:
-        request = pb.ReconcileDayRequest(day=day, page_size=PAGE, page_token=token)
+        request = pb.ReconcileDayRequest(day=day_text(day), page_size=PAGE, page_token=token)
         answer = await _ask(client, "ReconcileDay", request, pb.ReconcileDayResponse)
         for each in answer.totals:
             key = (each.destination, _name(ChargeKind, each.kind), _name(Collector, each.collector), each.currency)

@@ -9,7 +9,7 @@ from libs.client.client import Client
 from libs.client.errors import LuxorError
 from libs.client.plain import plain
 from libs.client.revenue.money_tables import read_table
-from libs.customs.time import parse_instant
+from libs.customs.time import day_text, parse_instant
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 
@@ -61,9 +61,10 @@ async def record_payouts(client: Client, payouts: Sequence[pb.Payout]) -> list[d
 
 async def listed_payouts(client: Client, *, from_day: int = 0, to_day: int = 0) -> AsyncIterator[dict[str, Any]]:
     """Give payouts as they stand in the ledger, in the order of booking; those of some days (since 1970-01-01 UTC; 0: all)."""
+    first, last = (day_text(day) if day else "" for day in (from_day, to_day))
     token = ""
     while True:
-        request = pb.ListPayoutsRequest(page_size=PAGE, page_token=token, from_day=from_day, to_day=to_day)
+        request = pb.ListPayoutsRequest(page_size=PAGE, page_token=token, from_day=first, to_day=last)
         answer = await client.ask("revenue", LedgerServiceStub, "ListPayouts", request, pb.ListPayoutsResponse)
         for each in answer.payouts:
             told = plain(each)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from libs.client.client import Client
 from libs.client.risk.assessments import assessments
 from libs.customs.identifiers.mrn import MrnError, parse
-from libs.customs.time import day_text, start_of
+from libs.customs.time import day_text, parse_day, start_of
 from luxor.risk.v1.risk_pb2 import DrawSeed
 
 #: The draws in the order of their bytes: cause and lane.
@@ -53,11 +53,11 @@ async def seeds(client: Client) -> list[DrawSeed]:
 def plain_seed(seed: DrawSeed) -> dict[str, Any]:
     """A seed as plain values; the seed itself in hexadecimal digits, where it is told."""
     told: dict[str, Any] = {
-        "day": day_text(seed.day),
+        "day": seed.day,
         "commitment": seed.commitment,
         "made_at": seed.made_at.ToJsonString(),
         "made_before_its_day": _before_its_day(seed),
-        "told_from": day_text(seed.published_from_day),
+        "told_from": seed.published_from_day,
     }
     return told | ({"seed": seed.seed.hex()} if seed.seed else {})
 
@@ -86,13 +86,13 @@ def proof(mrn: str, answer: Mapping[str, Any], told: Mapping[str, DrawSeed]) -> 
     result["commitment"] = published
     if seed is None:
         return result | {"verdict": "SEED_UNKNOWN"}
-    result |= {"day": day_text(seed.day), "made_before_its_day": _before_its_day(seed)}
+    result |= {"day": seed.day, "made_before_its_day": _before_its_day(seed)}
     if not seed.seed:
-        return result | {"verdict": "SEED_NOT_TOLD", "told_from": day_text(seed.published_from_day)}
+        return result | {"verdict": "SEED_NOT_TOLD", "told_from": seed.published_from_day}
     if commitment(seed.seed) != published:
         return result | {"verdict": "REFUTED", "why": "the seed is not the one that was published"}
     accepted = _accepted(mrn)
-    if accepted is not None and accepted != seed.day:
+    if accepted is not None and day_text(accepted) != seed.day:
         return result | {"verdict": "REFUTED", "why": f"the seed is not that of {day_text(accepted)}, as the MRN tells"}
     draws = drawn(seed.seed, mrn)
     if (cause, lane) not in draws:
@@ -113,7 +113,7 @@ def decided(results: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _before_its_day(seed: DrawSeed) -> bool:
-    return seed.made_at.ToMicroseconds() < start_of(seed.day)
+    return seed.made_at.ToMicroseconds() < start_of(parse_day(seed.day))
 
 
 def _accepted(mrn: str) -> int | None:

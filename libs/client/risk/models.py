@@ -5,6 +5,7 @@ from typing import Any, Final
 from libs.client.client import Answer, Client
 from libs.client.jobs import PlainJob, plain_job
 from libs.client.plain import plain
+from libs.customs.time import day_text, parse_day
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
@@ -83,7 +84,7 @@ async def training(client: Client, number: int) -> PlainJob:
 
 async def violations(client: Client, from_day: int, until_day: int) -> dict[str, Any]:
     """Return the estimated share of violations among all consignments that were assessed on some days, both counted in."""
-    request = pb.EstimateViolationsRequest(from_day=from_day, to_day=until_day)
+    request = pb.EstimateViolationsRequest(from_day=day_text(from_day), to_day=day_text(until_day))
     return plain_violations(await _ask(client, "EstimateViolations", request, pb.EstimateViolationsResponse))
 
 
@@ -115,8 +116,8 @@ def plain_model(model: pb.Model) -> dict[str, Any]:
         **told,
         "state": pb.ModelState.Name(model.state),
         "window": {
-            "first_day": window.from_day,
-            "last_day": window.to_day,
+            "first_day": parse_day(window.from_day),
+            "last_day": parse_day(window.to_day),
             "outcomes": window.outcomes,
             "violations": window.violations,
             "source": window.source,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import grpc.aio
 
+from libs.customs.time import day_text, parse_day
 from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role, is_id
@@ -241,18 +242,21 @@ def _binding(told: pb.Binding, path: str) -> Binding | ItemError:
         return item_error("BINDING_VALUE_MALFORMED", f"{path}.value", told.value, least=least, most=most)
     if not is_id(told.carrier):
         return item_error("BINDING_CARRIER_MALFORMED", f"{path}.carrier", told.carrier)
-    if told.from_day < 0 or told.to_day < 0 or (told.to_day and told.to_day < told.from_day):
+    try:
+        first, last = (parse_day(text) if text else 0 for text in (told.from_day, told.to_day))
+    except ValueError:
         return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", told.to_day)
-    return Binding(kind, value, told.carrier, told.from_day, told.to_day or FOREVER)
+    if first < 0 or last < 0 or (last and last < first):
+        return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", told.to_day)
+    return Binding(kind, value, told.carrier, first, last or FOREVER)
 
 
 def _message(binding: Binding, who: str) -> pb.Binding:
-    to_day = 0 if binding.to_day == FOREVER else binding.to_day
     return pb.Binding(
         kind=binding.kind,  # type: ignore[arg-type]  # a number of the enumeration
         value=binding.value,
         carrier=binding.carrier,
-        from_day=binding.from_day,
-        to_day=to_day,
+        from_day=day_text(binding.from_day) if binding.from_day else "",
+        to_day="" if binding.to_day == FOREVER else day_text(binding.to_day),
         changed_by=who,
     )

@@ -14,7 +14,7 @@ from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import check_request_id, page_size_of
+from libs.server.requests import check_request_id, day_of_text, page_size_of
 from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
@@ -136,7 +136,9 @@ class ClearanceService(ClearanceServiceServicer):
         """Give a page of the officers' list of work."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
         audit = request.audit if request.HasField("audit") else None
-        after = await self._pages.place(request, (max(0, request.accepted_from_day), ""))
+        day = request.accepted_from_day
+        first = max(0, day_of_text(day, "accepted_from_day")) if day else 0
+        after = await self._pages.place(request, (first, ""))
         async with self._store.database.connection() as reading:
             found = await self._inquiry.work(
                 reading,

@@ -16,7 +16,7 @@ from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import page_size_of, recalled
+from libs.server.requests import day_of_text, page_size_of, recalled
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -152,7 +152,11 @@ class LedgerService(LedgerServiceServicer):
         return pb.ListOpenItemsResponse(
             open_items=[
                 pb.OpenItem(
-                    mrn=each.mrn, day=each.day, currency=each.currency, amount_minor=each.minor, sole_debtor=each.alone
+                    mrn=each.mrn,
+                    day=day_text(each.day),
+                    currency=each.currency,
+                    amount_minor=each.minor,
+                    sole_debtor=each.alone,
                 )
                 for each in page
             ],
@@ -207,7 +211,8 @@ class LedgerService(LedgerServiceServicer):
         return await self._entries_of_account(request, limit)
 
     async def _entries_of_account(self, request: pb.ListEntriesRequest, limit: int) -> pb.ListEntriesResponse:
-        _check_days(request.from_day, request.to_day)
+        first, last_day = (day_of_text(getattr(request, name), name) for name in ("from_day", "to_day"))
+        _check_days(first, last_day)
         names = [request.account]
         currency, *numbers = await self._pages.place(request, ("", *_BEGINNING))
         place = LinePlace(*numbers)
@@ -216,7 +221,7 @@ class LedgerService(LedgerServiceServicer):
         for each in left:
             start = place if each.currency == currency else BEGINNING
             entries, last = await self._chain.of_account(
-                each.account, each.currency, request.from_day, request.to_day, after=start, rows_max=limit
+                each.account, each.currency, first, last_day, after=start, rows_max=limit
             )
             if last != start:
                 token = await self._pages.token(request, each.currency, *_parts(last))
@@ -301,12 +306,11 @@ class LedgerService(LedgerServiceServicer):
     ) -> pb.ReconcileDayResponse:
         """Compare a part of a day; totals come with the first page."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        _check_days(request.day, request.day, "day")
+        day = day_of_text(request.day, "day")
+        _check_days(day, day, "day")
         (after,) = await self._pages.place(request, ("",))
-        page = (
-            ComparedPage([], 0, "") if request.totals_only else await self._reconciling.page(request.day, after, limit)
-        )
-        totals, count = ([], 0) if request.page_token else await positions.totals(self._database, request.day)
+        page = ComparedPage([], 0, "") if request.totals_only else await self._reconciling.page(day, after, limit)
+        totals, count = ([], 0) if request.page_token else await positions.totals(self._database, day)
         return pb.ReconcileDayResponse(
             totals=[
                 pb.RevenueTotal(

@@ -10,7 +10,7 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import kept, page_size_of, recalled
+from libs.server.requests import day_of_text, kept, page_size_of, recalled
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.batch_size import check_batch_size
@@ -108,11 +108,12 @@ class PaymentCalls:
         return pb.ListPayoutsResponse(payouts=map(booked_payout, found[:limit]), next_page_token=token)
 
 
-def _moments(first: int, last: int) -> tuple[int, int]:
-    """When days begin and end, microseconds since 1970-01-01 UTC; 0 for the beginning and the end of all. Raises Refusal."""
+def _moments(from_day: str, to_day: str) -> tuple[int, int]:
+    """When days begin and end, microseconds since 1970-01-01 UTC; empty for the beginning and the end of all. Raise Refusal."""
+    first, last = (day_of_text(day, path) if day else 0 for path, day in (("from_day", from_day), ("to_day", to_day)))
     for path, day in (("from_day", first), ("to_day", last)):
         if day and not FIRST_DAY <= day < LAST_DAY:
-            raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path=path, value=day)
+            raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path=path, value=day_text(day))
     if last and last < first:
         raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path="to_day", value=day_text(last))
     return first * MICROS_PER_DAY, (last + 1) * MICROS_PER_DAY if last else END

@@ -11,7 +11,7 @@ import numpy as np
 
 from libs.columns import Strings, Table
 from libs.columns.wire import MalformedColumns
-from libs.customs.time import day_of_date
+from libs.customs.time import day_of_date, day_text
 from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
@@ -131,7 +131,7 @@ class RiskService(RiskServiceServicer):
                 pb.StoredAssessment(
                     version=version,
                     purpose=pb.Purpose.ValueType(purpose),
-                    day=day,
+                    day=day_text(day),
                     assessment=answer.encode(pb.AssessmentColumns),
                 )
                 for version, purpose, day, answer in await self._store.answers(request.mrn)

@@ -11,12 +11,13 @@ import grpc.aio
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.customs.time import day_text
 from libs.jobs.service import JobService
 from libs.jobs.store import JobState
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import Answer, page_size_of, recalled
+from libs.server.requests import Answer, day_of_text, page_size_of, recalled
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
@@ -100,7 +101,7 @@ class ModelService(ModelServiceServicer):
         if before is not None:
             return before
         _check_note(request.note)
-        _check_window(request)
+        _check_window(request.from_day, request.to_day)
         if request.name and not _is_name(request.name):
             raise Refusal("MODEL_NAME_MALFORMED", path="name", value=request.name)
 
@@ -195,8 +196,9 @@ class ModelService(ModelServiceServicer):
         self, request: pb.EstimateViolationsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.EstimateViolationsResponse:
         """Estimate the share of violations among all consignments of some days."""
-        _check_window(request)
-        found = await InspectionStore(self._store.database).found(request.from_day, request.to_day)
+        days = day_of_text(request.from_day, "from_day"), day_of_text(request.to_day, "to_day")
+        _check_window(*days)
+        found = await InspectionStore(self._store.database).found(*days)
         return await asyncio.to_thread(_estimated, *found)
 
     async def _compared(self, version: str, days: int) -> pb.Comparison | None:
@@ -243,8 +245,8 @@ def message_of(model: StoredModel) -> pb.Model:
         state=pb.ModelState.ValueType(model.state),
         label=summary.label,
         window=pb.DataWindow(
-            from_day=window.first_day,
-            to_day=window.last_day,
+            from_day=day_text(window.first_day),
+            to_day=day_text(window.last_day),
             outcomes=window.outcomes,
             violations=window.violations,
             source=window.source,
@@ -327,10 +329,9 @@ def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGr
     return answer
 
 
-def _check_window(request: pb.StartTrainingRequest | pb.EstimateViolationsRequest) -> None:
-    days = request.to_day - request.from_day + 1
-    if not 0 < request.from_day <= request.to_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
-        raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=request.from_day, days_max=WINDOW_DAYS_MAX)
+def _check_window(first: int, last: int) -> None:
+    if not 0 < first <= last < DAYS_MAX or last - first + 1 > WINDOW_DAYS_MAX:
+        raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=first, days_max=WINDOW_DAYS_MAX)
 
 
 def _check_note(note: str) -> None:

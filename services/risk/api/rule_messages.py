@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from libs.customs.time import day_text
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.rules.rule_set import OPEN_END, Rule, RuleSet, Typology
 from services.risk.rules.scoring import LANES
@@ -67,12 +68,12 @@ def _rule(rule: Rule) -> pb.Rule:
         sentence=text.sentence,
         legal_basis=text.legal_basis,
         owner=text.owner,
-        valid_from_day=rule.first_day,
+        from_day=day_text(rule.first_day),
         destination_countries=sorted(rule.countries),
         life=LIVES[text.life],
         stages=sorted(PURPOSES[stage] for stage in text.stages),
         confidential=text.confidential,
     )
     if rule.last_day != OPEN_END:
-        message.valid_until_day = rule.last_day
+        message.to_day = day_text(rule.last_day)
     return message

@@ -7,6 +7,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.customs.time import day_text
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.selection.draws import MadeSeed, commitment
 
@@ -26,9 +27,9 @@ def _told(made: MadeSeed, published_after_days: int) -> pb.DrawSeed:
     at = Timestamp()
     at.FromMicroseconds(made.made_at)
     return pb.DrawSeed(
-        day=made.day,
+        day=day_text(made.day),
         commitment=commitment(made.seed),
         made_at=at,
         seed=made.seed if made.today >= told_from else b"",
-        published_from_day=told_from,
+        published_from_day=day_text(told_from),
     )

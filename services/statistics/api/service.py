@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc.aio
 import sqlalchemy as sa
 
+from libs.customs.time import day_text
 from libs.feed.consume.restart import RestartUnderWay
 from libs.server.errors import Refusal
-from libs.server.requests import kept, recalled
+from libs.server.requests import day_of_text, kept, recalled
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
 from services.statistics.commands.recount import Recount
@@ -22,7 +22,6 @@ DAYS_MAX = 3_660
 ROWS_MAX = 10_000
 ROWS_DEFAULT = 1_000
 VALUES_MAX = 500
-_DAY = re.compile(r"-?[0-9]{1,10}")
 
 _COLUMNS = {
     pb.DIMENSION_DAY: "day",
@@ -59,15 +58,15 @@ class StatisticsService(StatisticsServiceServicer):
             raise Refusal("RECOUNT_UNDER_WAY") from None
         answer = pb.RecountStatisticsResponse(days=len(days))
         if days:
-            answer.from_day, answer.to_day = days[0], days[-1]
+            answer.from_day, answer.to_day = day_text(days[0]), day_text(days[-1])
         return await kept(self._store.database, request, answer)
 
     async def QueryStatistics(
         self, request: pb.QueryStatisticsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.QueryStatisticsResponse:
         """Sum cells by the dimensions asked for."""
-        period = (request.from_day, request.to_day)
-        if not 0 <= request.to_day - request.from_day <= DAYS_MAX:
+        period = first, last = day_of_text(request.from_day, "from_day"), day_of_text(request.to_day, "to_day")
+        if not 0 <= last - first <= DAYS_MAX:
             raise Refusal("PERIOD_MALFORMED", path="to_day", value=request.to_day, days_max=DAYS_MAX)
         rows_max = request.max_rows or ROWS_DEFAULT
         if not 1 <= rows_max <= ROWS_MAX:
@@ -92,7 +91,7 @@ class StatisticsService(StatisticsServiceServicer):
                 raise Refusal("TOO_MANY_ROWS", rows_max=rows_max)
             for row in rows:
                 found = dict(zip(known, row, strict=False))
-                add([str(found[name]) if name in found else "" for name in group_by], row)
+                add([_key(name, found[name]) if name in found else "" for name in group_by], row)
 
         def add_count(keys: list[str], row: Any) -> None:
             response.counts.add(
@@ -152,7 +151,8 @@ def _values(asked: pb.Filter, place: int) -> list[Any]:
         raise Refusal("FILTER_MALFORMED", path=path, value=len(asked.values), values_max=VALUES_MAX)
     if asked.dimension != pb.DIMENSION_DAY:
         return list(asked.values)
-    for value in asked.values:
-        if not _DAY.fullmatch(value) or not -(2**31) <= int(value) < 2**31:
-            raise Refusal("FILTER_MALFORMED", path=path, value=value, values_max=VALUES_MAX)
-    return [int(value) for value in asked.values]
+    return [day_of_text(value, f"{path}[{number}]") for number, value in enumerate(asked.values)]
+
+
+def _key(name: str, value: Any) -> str:
+    return day_text(value) if name == "day" else str(value)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libs.columns import Strings
-from libs.customs.time import MICROS_PER_DAY
+from libs.customs.time import MICROS_PER_DAY, day_text
 from luxor.clearance.v1 import carriers_pb2 as carriers
 from luxor.clearance.v1 import clearance_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -116,14 +116,14 @@ async def test_an_arrival_that_is_recorded_before_the_filings_takes_effect_for_i
 async def test_what_nothing_binds_waits_until_an_officer_binds_it(house: House) -> None:
     numbers = await file(house, ["GREEN-1", "RED-1"], "")
     assert (await arrive(house, "wings", "w1")).outcome == REFUSED
-    await bind(house, PREFIX, "160", "wings", "b1", to_day=20_000)
+    await bind(house, PREFIX, "160", "wings", "b1", to_day="2024-10-04")
     assert (await arrive(house, "wings", "w2")).outcome == REFUSED
     await bind(house, PREFIX, "160", "wings", "b2")
     assert (await arrive(house, "wings", "w3")).released == 1
     assert (await arrive(house, "thief", "t1")).outcome == REFUSED
     listed = await (await desk_of(house)).ListBindings(carriers.ListBindingsRequest(), timeout=SECONDS)
     assert [(each.kind, each.value, each.carrier, each.to_day, each.changed_by) for each in listed.bindings] == [
-        (PREFIX, "160", "wings", 0, "officer/olga")
+        (PREFIX, "160", "wings", "", "officer/olga")
     ]
     assert await states(house, numbers) == [columns.STATE_RELEASED, columns.STATE_HELD]
 
@@ -258,9 +258,14 @@ async def test_a_reversal_whose_call_died_is_finished_and_the_next_carriers_arri
         ({"kind": PREFIX, "value": "16\n", "carrier": "wings"}, "BINDING_VALUE_MALFORMED"),
         ({"kind": PREFIX, "value": "160", "carrier": ""}, "BINDING_CARRIER_MALFORMED"),
         ({"kind": PREFIX, "value": "160", "carrier": "c" * 65}, "BINDING_CARRIER_MALFORMED"),
-        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": 2, "to_day": 1}, "BINDING_DAYS_MALFORMED"),
-        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": 2, "to_day": 2}, ""),
-        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": -1}, "BINDING_DAYS_MALFORMED"),
+        (
+            {"kind": PREFIX, "value": "160", "carrier": "w", "from_day": "2026-11-02", "to_day": "2026-11-01"},
+            "BINDING_DAYS_MALFORMED",
+        ),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": "2026-11-02", "to_day": "2026-11-02"}, ""),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": "1969-12-31"}, "BINDING_DAYS_MALFORMED"),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": "2026-02-30"}, "BINDING_DAYS_MALFORMED"),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "to_day": "20261101"}, "BINDING_DAYS_MALFORMED"),
     ],
 )
 def test_a_binding_that_is_none_is_refused_and_its_neighbours_are_not(binding: dict[str, Any], reason: str) -> None:
@@ -274,8 +279,8 @@ def test_a_binding_that_is_none_is_refused_and_its_neighbours_are_not(binding: d
 async def test_the_days_of_a_binding_are_those_on_which_it_is_recorded(house: House) -> None:
     async with house.desk.store.database.connection() as reading:
         today = await house.desk.store.now(reading) // MICROS_PER_DAY
-    await bind(house, PREFIX, "160", "early", "b1", from_day=today + 1)
-    await bind(house, DOCUMENT, MASTER, "now", "b2", from_day=today, to_day=today)
+    await bind(house, PREFIX, "160", "early", "b1", from_day=day_text(today + 1))
+    await bind(house, DOCUMENT, MASTER, "now", "b2", from_day=day_text(today), to_day=day_text(today))
     await file(house, ["GREEN-1"], "")
     assert (await arrive(house, "early", "e1")).outcome == REFUSED
     assert (await arrive(house, "now", "n1")).released == 1

@@ -8,6 +8,8 @@ import grpc
 import grpc.aio
 import pytest
 
+from libs.customs.identifiers.mrn import parse
+from libs.customs.time import day_text
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.common.v1 import common_pb2
 from tests.clearance.desk import MASTER, filings
@@ -168,7 +170,7 @@ async def test_the_list_of_work_holds_what_is_held_and_pages(house: House) -> No
     numbers = await house.filed([*(f"RED-{n}" for n in range(5)), *(f"YELLOW-{n}" for n in range(5)), "GREEN-1"])
     stub = await house.stub("officer", "olga")
 
-    async def listed(**choice: int) -> list[str]:
+    async def listed(**choice: int | str) -> list[str]:
         seen, token = [], ""
         while True:
             request = pb.ListConsignmentsRequest(page_size=3, page_token=token, **choice)  # type: ignore[arg-type]
@@ -186,6 +188,13 @@ async def test_the_list_of_work_holds_what_is_held_and_pages(house: House) -> No
     )
     await stub.ReleaseConsignments(request, timeout=SECONDS)
     assert await listed() == sorted(numbers[1:10])
+    accepted = parse(numbers[1]).day
+    assert await listed(accepted_from_day=day_text(accepted)) == sorted(numbers[1:10])
+    assert await listed(accepted_from_day="1969-12-31") == sorted(numbers[1:10])
+    assert await listed(accepted_from_day=day_text(accepted + 1)) == []
+    for text in ("2026-02-30", "20261125", str(accepted)):
+        wrong = pb.ListConsignmentsRequest(accepted_from_day=text)
+        assert (await refused_with(stub.ListConsignments(wrong, timeout=SECONDS)))[1] == "DAY_MALFORMED"
     wrong = pb.ListConsignmentsRequest(page_token="x", audit=True)
     assert (await refused_with(stub.ListConsignments(wrong, timeout=SECONDS)))[1] == "PAGE_TOKEN_MALFORMED"
     wrong = pb.ListConsignmentsRequest(page_token="x")

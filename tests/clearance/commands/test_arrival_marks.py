@@ -242,7 +242,7 @@ BOUND = "16055555555"
         (IDENTIFIER, "EORI1", "heir", {}, []),
         (IDENTIFIER, "EORI3", "wings", {}, []),
         # Where no carrier has the name any more, it is the id of the carrier itself.
-        (IDENTIFIER, "WINGS", "heir", {"to_day": 1}, ["18000000000"]),
+        (IDENTIFIER, "WINGS", "heir", {"to_day": "1970-01-02"}, ["18000000000"]),
         # What is bound as before concerns nothing.
         (IDENTIFIER, "WINGS", "heir", {}, []),
     ],

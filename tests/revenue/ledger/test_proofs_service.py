@@ -9,6 +9,7 @@ import pytest
 from libs.client.errors import LuxorError
 from libs.client.revenue.ledger import kept_seal
 from libs.columns import Table
+from libs.customs.time import day_text
 from libs.store.tables.schema import ensure_day_partitions, today
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -48,7 +49,7 @@ async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_wa
     wrong = next(each for each in found if each.reason == "AMOUNT_DIFFERS")
     assert wrong.posted_minor - wrong.assessed_minor == 1
     assert "duty" in wrong.sentence
-    page = await ledger.ReconcileDay(pb.ReconcileDayRequest(day=DAY), timeout=SECONDS)
+    page = await ledger.ReconcileDay(pb.ReconcileDayRequest(day=day_text(DAY)), timeout=SECONDS)
     sums = {(each.destination, each.kind): each.amount_minor for each in page.totals}
     assert sums["DE", common_pb2.CHARGE_KIND_DUTY] == duty[0] + duty[1] + 1 + 300
     # What was assessed on a day that is over and never followed by an event; yesterday, since the service's housekeeping drops old days.
@@ -79,7 +80,7 @@ async def _reconciled(ledger: LedgerServiceStub, day: int) -> list[pb.Discrepanc
     token = ""
     while True:
         page = await ledger.ReconcileDay(
-            pb.ReconcileDayRequest(day=day, page_size=1, page_token=token), timeout=SECONDS
+            pb.ReconcileDayRequest(day=day_text(day), page_size=1, page_token=token), timeout=SECONDS
         )
         found += list(page.discrepancies)
         token = page.next_page_token

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from libs.customs.partitions import PARTITIONS
+from libs.customs.time import day_text
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
@@ -353,7 +354,7 @@ async def test_a_day_counts_each_consignment_once_however_often_it_is_compared(h
         while not (answer := await ledger.ProveLedger(pb.ProveLedgerRequest(), timeout=SECONDS)).done:
             pass
         sums, other = [
-            await ledger.ReconcileDay(pb.ReconcileDayRequest(day=day, totals_only=True), timeout=SECONDS)
+            await ledger.ReconcileDay(pb.ReconcileDayRequest(day=day_text(day), totals_only=True), timeout=SECONDS)
             for day in (DAY, DAY + 1)
         ]
         return answer.proof.comparisons, sums.consignments, other.consignments

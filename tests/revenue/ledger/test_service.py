@@ -8,7 +8,7 @@ from typing import Any
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.customs.time import MICROS_PER_DAY
+from libs.customs.time import MICROS_PER_DAY, day_text
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from tests.revenue.ledger.books import Books
@@ -121,12 +121,16 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
     ]  # fmt: skip
     async with kept.database.connection() as reader:
         today = await reader.now() // MICROS_PER_DAY
-    for first, last, count in ((today - 1, today + 1, 3), (today + 2, 0, 0), (0, today - 2, 0), (today - 1, 0, 3)):
+    before, yesterday, day, tomorrow, later = (day_text(today + ahead) for ahead in range(-2, 3))
+    for first, last, count in ((yesterday, tomorrow, 3), (later, "", 0), ("", before, 0), (yesterday, "", 3)):
         days = pb.ListPayoutsRequest(from_day=first, to_day=last)
         assert len((await analyst.ListPayouts(days, timeout=SECONDS)).payouts) == count
-    for first, last in ((1, 0), (0, 99_999), (today, today - 1), (-1, 0)):
+    for first, last in (("1999-12-31", ""), ("", "2100-01-01"), (day, yesterday), ("1970-01-02", "")):
         days = pb.ListPayoutsRequest(from_day=first, to_day=last)
         assert (await refused(analyst.ListPayouts(days, timeout=SECONDS)))[0] == "LEDGER_DAY_OUT_OF_BOUNDS"
+    for text in ("2026-02-30", "20261125", "2026-W48-3", "0", "2026-11-25 "):
+        for asked in (pb.ListPayoutsRequest(from_day=text), pb.ListPayoutsRequest(to_day=text)):
+            assert (await refused(analyst.ListPayouts(asked, timeout=SECONDS)))[0] == "DAY_MALFORMED"
     token = pb.ListPayoutsRequest(page_token="RVUKbzI=")
     assert (await refused(analyst.ListPayouts(token, timeout=SECONDS)))[0] == "PAGE_TOKEN_MALFORMED"
     every = await analyst.ListPayments(pb.ListPaymentsRequest(), timeout=SECONDS)
@@ -272,7 +276,9 @@ async def test_entries_of_a_consignment_and_of_an_account_are_told_in_their_orde
     ]  # fmt: skip
     assert all(sum(each.amount_minor for each in entry.postings) == 0 for entry in told)
     today = (datetime.now(UTC).date() - date(1970, 1, 1)).days
-    request = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=today - 1, to_day=today, page_size=1)
+    request = pb.ListEntriesRequest(
+        account="treasury:EU:duty", from_day=day_text(today - 1), to_day=day_text(today), page_size=1
+    )
     numbers = []
     while True:
         page = await ledger.ListEntries(request, timeout=SECONDS)
@@ -282,5 +288,8 @@ async def test_entries_of_a_consignment_and_of_an_account_are_told_in_their_orde
             break
     assert numbers == [each.number for each in told if "treasury:EU:duty" in {p.account for p in each.postings}]
     assert (await refused(ledger.ListEntries(pb.ListEntriesRequest(), timeout=SECONDS)))[0] == "ENTRIES_OF_NOTHING"
-    asked = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=today - 40, to_day=today)
+    asked = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=day_text(today - 40), to_day=day_text(today))
     assert (await refused(ledger.ListEntries(asked, timeout=SECONDS)))[0] == "LEDGER_DAYS_OUT_OF_BOUNDS"
+    for first, last in (("", ""), ("2026-11-01", ""), ("2026-11-31", "2026-12-01")):
+        asked = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=first, to_day=last)
+        assert (await refused(ledger.ListEntries(asked, timeout=SECONDS)))[0] == "DAY_MALFORMED"

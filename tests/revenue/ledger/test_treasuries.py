@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.customs.time import day_of_date
+from libs.customs.time import day_of_date, day_text
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
@@ -222,7 +222,7 @@ async def test_a_treasury_sees_its_own_accounts_and_no_others(house: Running, ke
             ledger.RecordPayments(
                 pb.RecordPaymentsRequest(request_id="r", payments=[payment("b", ONE, 1)]), timeout=SECONDS
             ),
-            ledger.ReconcileDay(pb.ReconcileDayRequest(day=DAY), timeout=SECONDS),
+            ledger.ReconcileDay(pb.ReconcileDayRequest(day=day_text(DAY)), timeout=SECONDS),
             ledger.CheckChain(pb.CheckChainRequest(), timeout=SECONDS),
             ledger.GetProof(pb.GetProofRequest(), timeout=SECONDS),
         )

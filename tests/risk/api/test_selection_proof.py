@@ -40,7 +40,11 @@ def seed_of(day: int = DAY, seed: bytes = SEED, told: bool = True) -> dict[str, 
     published = commitment(seed)
     return {
         published: DrawSeed(
-            day=day, commitment=published, made_at=made, seed=seed if told else b"", published_from_day=day + 91
+            day=day_text(day),
+            commitment=published,
+            made_at=made,
+            seed=seed if told else b"",
+            published_from_day=day_text(day + 91),
         )
     }
 
@@ -80,7 +84,7 @@ def test_a_seed_of_another_day_or_another_content_refutes() -> None:
     assert elsewhere["verdict"] == "REFUTED"
     assert day_text(DAY) in elsewhere["why"]
     published = commitment(SEED)
-    swapped = {published: DrawSeed(day=DAY, commitment=published, seed=SEED[::-1])}
+    swapped = {published: DrawSeed(day=day_text(DAY), commitment=published, seed=SEED[::-1])}
     assert proof(mrn, answer("RED", "MINIMUM", 1_000_000), swapped)["verdict"] == "REFUTED"
 
 

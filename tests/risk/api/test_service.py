@@ -137,8 +137,8 @@ async def test_officers_see_the_rules_in_force_and_filers_do_not(risk: Running) 
     rules = {rule.id: rule for rule in answer.rule_set.rules}
     assert len(rules) == len(first_light().rules)
     identifiers = rules["PRODUCT_IDENTIFIER_MISSING"]
-    assert identifiers.valid_from_day == 20758
-    assert not identifiers.HasField("valid_until_day")
+    assert identifiers.from_day == "2026-11-01"
+    assert identifiers.to_day == ""
     assert len(identifiers.destination_countries) == 27
     assert identifiers.subject == pb.RULE_SUBJECT_ITEM
     assert {data.name for data in answer.rule_set.data} == set(first_light().data)

@@ -15,7 +15,7 @@ import pytest
 
 from libs.columns import Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
-from libs.customs.time import day_of
+from libs.customs.time import day_of, day_text, parse_day
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
@@ -290,14 +290,15 @@ async def test_seeds_are_told_when_their_days_are_long_past_and_commitments_befo
         assert denied[0] is grpc.StatusCode.PERMISSION_DENIED
         malformed = await refusal(analyst.ListSeeds(pb.ListSeedsRequest(page_token="-1"), timeout=10))
         assert malformed[1:] == ("PAGE_TOKEN_MALFORMED", "page_token")
-    assert [each.day for each in found] == [*reversed(range(today - 6, today + DAYS_AHEAD + 1))]
+    assert [parse_day(each.day) for each in found] == [*reversed(range(today - 6, today + DAYS_AHEAD + 1))]
     for each in found:
-        assert bool(each.seed) == (each.day <= today - 4), each.day - today
-        assert each.published_from_day == each.day + 4
+        day = parse_day(each.day)
+        assert bool(each.seed) == (day <= today - 4), day - today
+        assert parse_day(each.published_from_day) == day + 4
         assert each.made_at.seconds > 0
         if each.seed:
             assert each.commitment == hashlib.sha256(b"luxor selection seed" + each.seed).hexdigest()
-    assert present.seed_commitment == next(each.commitment for each in found if each.day == today)
+    assert present.seed_commitment == next(each.commitment for each in found if each.day == day_text(today))
 
 
 async def test_before_loading_a_recommendation_is_told_and_nothing_is_drawn(database_url: str) -> None:
@@ -330,7 +331,8 @@ async def test_a_consignment_is_drawn_by_the_seed_of_its_day_and_every_version_i
     async with running("risk", assemble, database_url, environ=environ) as risk:
         analyst = await stub(risk, "analyst", "a")
         seeds = {
-            each.day: each.commitment for each in (await analyst.ListSeeds(pb.ListSeedsRequest(), timeout=10)).seeds
+            parse_day(each.day): each.commitment
+            for each in (await analyst.ListSeeds(pb.ListSeedsRequest(), timeout=10)).seeds
         }
         today = day_of(await database.now())
         days = [today, today - 1, today - 20]
@@ -341,7 +343,8 @@ async def test_a_consignment_is_drawn_by_the_seed_of_its_day_and_every_version_i
         again = Table.decode((await caller.AssessConsignments(request(amended(rows)), timeout=10)).assessments)
         told = await analyst.GetRuleSet(pb.GetRuleSetRequest(), timeout=10)
         after = {
-            each.day: each.commitment for each in (await analyst.ListSeeds(pb.ListSeedsRequest(), timeout=10)).seeds
+            parse_day(each.day): each.commitment
+            for each in (await analyst.ListSeeds(pb.ListSeedsRequest(), timeout=10)).seeds
         }
     # The present day's and the week ahead's were told before; those of days that had none were made when they were needed.
     assert set(range(today, today + DAYS_AHEAD + 1)) <= set(seeds)

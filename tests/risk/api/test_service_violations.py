@@ -12,7 +12,7 @@ import pytest
 from libs.cli.commands.risk.models import show_violations
 from libs.client.risk.models import plain_violations
 from libs.columns import Table
-from libs.customs.time import day_of
+from libs.customs.time import day_of, day_text
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_CONFORM as CONFORM
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION as VIOLATION
@@ -68,7 +68,7 @@ async def test_red_alone_is_inspected_and_the_estimate_is_of_all_consignments(
     async with running("risk", assemble, database_url) as risk, Database(database_url, name="risk") as database:
         ann = await analyst(risk)
         today = day_of(await database.now())
-        asked = pb.EstimateViolationsRequest(from_day=today - 1, to_day=today + 1)
+        asked = pb.EstimateViolationsRequest(from_day=day_text(today - 1), to_day=day_text(today + 1))
         nothing = await ann.EstimateViolations(asked, timeout=10)
         assert (nothing.outcomes, nothing.HasField("share"), nothing.HasField("low")) == (0, False, False)
         assert nothing.no_estimate == pb.NO_ESTIMATE_NOT_COUNTED
@@ -81,7 +81,10 @@ async def test_red_alone_is_inspected_and_the_estimate_is_of_all_consignments(
         red = [mrn for mrn, lane in zip(mrns, lanes.tolist(), strict=True) if lane == RED]
         await put(database, red, set(red[:5]))
         answer = await ann.EstimateViolations(asked, timeout=10)
-        wrong = await refusal(ann.EstimateViolations(pb.EstimateViolationsRequest(from_day=9, to_day=8), timeout=10))
+        wrong = await refusal(
+            ann.EstimateViolations(pb.EstimateViolationsRequest(from_day="2026-11-02", to_day="2026-11-01"), timeout=10)
+        )
+        none = await refusal(ann.EstimateViolations(pb.EstimateViolationsRequest(from_day="2026-11-02"), timeout=10))
         filer = ModelServiceStub(await risk.channel("filer", "f"))
         denied = await refusal(filer.EstimateViolations(asked, timeout=10))
 
@@ -89,7 +92,7 @@ async def test_red_alone_is_inspected_and_the_estimate_is_of_all_consignments(
         await put(database, ["26DE000000999999R1"], {"26DE000000999999R1"}, lost=True)
         later = await ann.EstimateViolations(asked, timeout=10)
         elsewhere = await ann.EstimateViolations(
-            pb.EstimateViolationsRequest(from_day=today - 9, to_day=today - 5), timeout=10
+            pb.EstimateViolationsRequest(from_day=day_text(today - 9), to_day=day_text(today - 5)), timeout=10
         )
 
     assert uninspected.no_estimate == pb.NO_ESTIMATE_NOTHING_INSPECTED
@@ -104,6 +107,7 @@ async def test_red_alone_is_inspected_and_the_estimate_is_of_all_consignments(
     assert lanes_of[common_pb2.LANE_BLUE, True] == (int((lanes == common_pb2.LANE_BLUE).sum()), 0)
     assert "(95 %)" in printed(answer)
     assert wrong[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "MODEL_WINDOW_WRONG")
+    assert none[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "DAY_MALFORMED")
     assert denied[0] is grpc.StatusCode.PERMISSION_DENIED
     assert (later.outcomes_of_unknown_inclusion, later.outcomes, later.share) == (1, answer.outcomes, answer.share)
     assert elsewhere.outcomes_of_unknown_inclusion == 0
@@ -121,7 +125,7 @@ async def test_a_lane_of_which_a_part_was_inspected_weighs_by_that_part(database
             database, [mrn for mrn, is_red in zip(plain.strings("mrn").tolist(), red, strict=True) if is_red], set()
         )
         today = day_of(await database.now())
-        asked = pb.EstimateViolationsRequest(from_day=today - 1, to_day=today + 1)
+        asked = pb.EstimateViolationsRequest(from_day=day_text(today - 1), to_day=day_text(today + 1))
         ann = await analyst(risk)
         hidden = await ann.EstimateViolations(asked, timeout=10)
         audited = gifts.strings("mrn").tolist()[:60]

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.customs.time import day_text
 from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.server import errors
 from libs.store.database import Database
@@ -264,7 +265,7 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
 
     async def ask(**fields: object) -> pb.QueryStatisticsResponse:
         return await stub.QueryStatistics(
-            pb.QueryStatisticsRequest(from_day=DAY, to_day=DAY, **fields), timeout=SECONDS
+            pb.QueryStatisticsRequest(from_day=day_text(DAY), to_day=day_text(DAY), **fields), timeout=SECONDS
         )  # type: ignore[arg-type]
 
     whole = await ask()
@@ -306,8 +307,16 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
         ]
     )  # fmt: skip
     assert {tuple(row.keys): (row.charges, row.amount_minor) for row in reconciled.revenue} == {
-        (str(DAY), "DE", "TAX", "CUSTOMS", "EUR"): (3, 1140)
+        (day_text(DAY), "DE", "TAX", "CUSTOMS", "EUR"): (3, 1140)
     }
+    on = pb.Filter(dimension=pb.DIMENSION_DAY, values=[day_text(DAY), day_text(DAY + 1)])
+    assert (await ask(filters=[on])).counts == whole.counts
+    before = pb.Filter(dimension=pb.DIMENSION_DAY, values=[day_text(DAY - 1)])
+    assert not (await ask(filters=[before])).counts
+    for value in (str(DAY), "2026-02-30", ""):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask(filters=[pb.Filter(dimension=pb.DIMENSION_DAY, values=[value])])
+        assert errors.reason_of(caught.value) == "DAY_MALFORMED"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await ask(group_by=[pb.DIMENSION_DAY, pb.DIMENSION_DAY])
     assert errors.reason_of(caught.value) == "GROUPING_MALFORMED"
@@ -315,5 +324,11 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
         await ask(group_by=[pb.DIMENSION_ORIGIN], max_rows=1)
     assert errors.reason_of(caught.value) == "TOO_MANY_ROWS"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.QueryStatistics(pb.QueryStatisticsRequest(from_day=5, to_day=4), timeout=SECONDS)
+        await stub.QueryStatistics(
+            pb.QueryStatisticsRequest(from_day="2026-11-02", to_day="2026-11-01"), timeout=SECONDS
+        )
     assert errors.reason_of(caught.value) == "PERIOD_MALFORMED"
+    for first, last in (("", "2026-11-01"), ("2026-11-01", "soon")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.QueryStatistics(pb.QueryStatisticsRequest(from_day=first, to_day=last), timeout=SECONDS)
+        assert errors.reason_of(caught.value) == "DAY_MALFORMED"

@@ -215,8 +215,8 @@ def _bindings(terminal: "Console", results: list[dict[str, Any]]) -> None:
             safe(each.get("carrier", "")),
             words(short(each.get("kind", ""), "BINDING_KIND_")),
             safe(each.get("value", "")),
-            _text_of(each.get("from_day", 0), "always"),
-            _text_of(each.get("to_day", 0), "without end"),
+            each.get("from_day", "always"),
+            each.get("to_day", "without end"),
             _outcome(each, ""),
         )
     terminal.print(shown)
@@ -249,9 +249,3 @@ def _day(text: str | None, option: str) -> int:
         return day_of_date(date.fromisoformat(text))
     except ValueError:
         raise click.BadParameter(f"{text!r} is no day such as 2026-07-01", param_hint=option) from None
-
-
-def _text_of(day: int, otherwise: str) -> str:
-    from libs.customs.time import day_text
-
-    return day_text(day) if day else otherwise

@@ -342,8 +342,7 @@ def show_open_items(terminal: "Console", rows: list[dict[str, Any]]) -> None:
         return
     shown = table("accepted", "consignment", "open", right=(2,))
     for each in rows:
-        accepted = dt.date(1970, 1, 1) + dt.timedelta(days=each["day"])
-        shown.add_row(accepted.isoformat(), safe(each["mrn"]), money(each["amount_minor"], each["currency"]))
+        shown.add_row(each["day"], safe(each["mrn"]), money(each["amount_minor"], each["currency"]))
     terminal.print(shown)
 
 

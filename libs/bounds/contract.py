@@ -29,7 +29,7 @@ TIME_MOST: Final = 4_102_444_800_000_000
 
 _TEXTS: Final = (FieldDescriptor.TYPE_STRING,)
 _FRACTIONS: Final = (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
-_OTHERS: Final = (FieldDescriptor.TYPE_BOOL, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
+_NO_NUMBERS: Final = (FieldDescriptor.TYPE_BOOL, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ def _range(field: FieldDescriptor) -> tuple[int, int]:
     return -NUMBER_MAX, NUMBER_MAX
 
 
-def is_ours(message: Descriptor) -> bool:
-    """Tell whether a message belongs to our contracts; others state no bounds and have none."""
+def is_luxor_message(message: Descriptor) -> bool:
+    """Return whether a message belongs to the contracts of Luxor; others have no bounds."""
     return message.file.package.startswith("luxor.")
 
 
@@ -102,4 +102,4 @@ def is_fraction(field: FieldDescriptor) -> bool:
 
 def is_number(field: FieldDescriptor) -> bool:
     """Tell whether a field holds whole numbers that are no enum's."""
-    return field.enum_type is None and field.type not in (*_TEXTS, *_FRACTIONS, *_OTHERS)
+    return field.enum_type is None and field.type not in (*_TEXTS, *_FRACTIONS, *_NO_NUMBERS)

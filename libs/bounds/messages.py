@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from libs.bounds.contract import Bound, bound_of, is_fraction, is_number, is_ours, is_text, is_time
+from libs.bounds.contract import Bound, bound_of, is_fraction, is_luxor_message, is_number, is_text, is_time
 
 ENTRY_EXCESSES_MAX: Final = 10
 """Values beyond their bounds that are named of one entry of a batch."""
@@ -41,7 +41,7 @@ class Excess(NamedTuple):
 
 
 Entry = tuple[str, int] | None
-Found = tuple[str, dict[str, Any]] | None
+ReasonAndFacts = tuple[str, dict[str, Any]] | None
 """A general reason with its facts, or None where a value is within its bounds."""
 
 
@@ -88,7 +88,7 @@ def _compile(message: Descriptor) -> MessageBounds:
     found = _compiled.get(message.full_name)
     if found is None:
         found = _compiled[message.full_name] = MessageBounds()
-        if is_ours(message) and not _is_columns(message):
+        if is_luxor_message(message) and not _is_columns(message):
             for field in message.fields:
                 check = _check(field)
                 if check is not None:
@@ -105,7 +105,7 @@ def _is_columns(message: Descriptor) -> bool:
 def _check(field: FieldDescriptor) -> _Check | None:
     bound = bound_of(field)
     one = None if bound.in_columns else _one(field, bound)
-    return _listed(field, bound, one) if field.is_repeated else one
+    return _list_check(field, bound, one) if field.is_repeated else one
 
 
 def _one(field: FieldDescriptor, bound: Bound) -> _Check | None:
@@ -130,7 +130,7 @@ def _one(field: FieldDescriptor, bound: Bound) -> _Check | None:
     return None
 
 
-def _listed(field: FieldDescriptor, bound: Bound, one: _Check | None) -> _Check:
+def _list_check(field: FieldDescriptor, bound: Bound, one: _Check | None) -> _Check:
     most = bound.entries_max
 
     def passes(values: Any) -> bool:
@@ -150,7 +150,7 @@ def _listed(field: FieldDescriptor, bound: Bound, one: _Check | None) -> _Check:
     return _Check(passes, excesses)
 
 
-def text_excess(text: str, bound: Bound) -> Found:
+def text_excess(text: str, bound: Bound) -> ReasonAndFacts:
     """Return why a text is beyond its bounds."""
     most = bound.characters_max
     if len(text) > most:
@@ -160,7 +160,7 @@ def text_excess(text: str, bound: Bound) -> Found:
     return "TEXT_UNPRINTABLE", {"characters_max": most}
 
 
-def number_excess(number: int, bound: Bound) -> Found:
+def number_excess(number: int, bound: Bound) -> ReasonAndFacts:
     """Return why a whole number is beyond its bounds."""
     facts = {"least": bound.least, "most": bound.most, "limit": bound.most, "amount": number, "amount_max": bound.most}
     if number < bound.least:
@@ -168,12 +168,12 @@ def number_excess(number: int, bound: Bound) -> Found:
     return ("NUMBER_TOO_LARGE", facts) if number > bound.most else None
 
 
-def choice_excess(number: int, bound: Bound) -> Found:
+def choice_excess(number: int, bound: Bound) -> ReasonAndFacts:
     """Return why a number is none of an enum's values."""
     return None if number in bound.choices else ("CHOICE_UNKNOWN", {})
 
 
-def time_excess(time: Any, bound: Bound) -> Found:
+def time_excess(time: Any, bound: Bound) -> ReasonAndFacts:
     """Return why a google.protobuf.Timestamp is beyond its bounds."""
     if 0 <= time.nanos <= _NANOS_MAX and bound.least <= time.seconds * 1_000_000 + time.nanos // 1_000 <= bound.most:
         return None
@@ -198,7 +198,7 @@ def _nothing(_value: Any) -> str:
 
 
 def _named(
-    bound: Bound, find: Callable[[Any, Bound], Found], show: Callable[[Any], str] = str
+    bound: Bound, find: Callable[[Any, Bound], ReasonAndFacts], show: Callable[[Any], str] = str
 ) -> Callable[[Any, str, Entry], Iterator[Excess]]:
     """Return how a value beyond its bounds is named."""
 

@@ -53,10 +53,10 @@ class Context:
         if any(named.values()):
             # Services of two systems do not belong together, so the running system's do not stand in.
             missing = ", ".join(f"LUXOR_{each.upper()}_TARGET" for each in SERVICES if not named[each])
-            raise LuxorError.of("TARGETS_INCOMPLETE", missing=missing)
+            raise LuxorError.from_reason("TARGETS_INCOMPLETE", missing=missing)
         state = running_state(self.data_dir)
         if state is None:
-            raise LuxorError.of("NOT_RUNNING", data_dir=self.data_dir)
+            raise LuxorError.from_reason("NOT_RUNNING", data_dir=self.data_dir)
         return dict(state.endpoints)
 
     def client(self, role: str, ident: str = "") -> "Client":
@@ -200,7 +200,7 @@ def _error_parts(error: Exception) -> tuple[str, str, str, str, int]:
     if isinstance(error, TlsError):
         return error.reason, str(error), "", "", REFUSED if isinstance(error, IdentityMalformed) else UNREACHABLE
     if isinstance(error, ConfigError):
-        return "CONFIGURATION_WRONG", f"{error.variable} {error.why}.", f"{error.variable}={error.example}", "", 2
+        return "CONFIGURATION_WRONG", f"{error.variable} {error.reason}.", f"{error.variable}={error.example}", "", 2
     if store_errors is not None and isinstance(error, store_errors.StoreError):
         return "DATABASE_NOT_STARTED", str(error), "", "", UNREACHABLE
     if isinstance(error, OSError) and error.filename:

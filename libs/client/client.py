@@ -346,7 +346,7 @@ class Client:
             if not missing:
                 return
             if clock() > deadline:
-                raise LuxorError.of("NOT_READY", missing=", ".join(missing))
+                raise LuxorError.from_reason("NOT_READY", missing=", ".join(missing))
             await asyncio.sleep(PROBE_SECONDS)
 
     async def ask(
@@ -393,7 +393,7 @@ class Client:
         if found is None:
             target = self.endpoints.get(service)
             if target is None:
-                raise LuxorError.of("SERVICE_UNKNOWN", value=service, known=", ".join(sorted(self.endpoints)))
+                raise LuxorError.from_reason("SERVICE_UNKNOWN", value=service, known=", ".join(sorted(self.endpoints)))
             more: list[tuple[str, Any]] = []
             if target.startswith("ipv4:"):
                 # Several addresses have no name of their own to check the server's certificate against.
@@ -447,4 +447,4 @@ def _dimension(name: str) -> statistics_pb2.Dimension.ValueType:
         return statistics_pb2.Dimension.Value(full)
     except ValueError:
         known = ", ".join(each.removeprefix("DIMENSION_").lower() for each in statistics_pb2.Dimension.keys()[1:])
-        raise LuxorError.of("CHOICE_MISNAMED", path="group_by", value=name, choices=known) from None
+        raise LuxorError.from_reason("CHOICE_MISNAMED", path="group_by", value=name, choices=known) from None

@@ -41,7 +41,7 @@ class LuxorError(Exception):
         super().__init__(f"{reason}: {sentence}{' ' if hint else ''}{hint}")
 
     @classmethod
-    def of(cls, reason: str, *, path: str = "", value: object = "", **facts: object) -> "LuxorError":
+    def from_reason(cls, reason: str, *, path: str = "", value: object = "", **facts: object) -> "LuxorError":
         """Make one from the catalogue; raise CatalogueError for a reason that is not in it."""
         entry = catalogue.reason(reason)
         shown = cut(value)

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from libs.client.problem import Fault
+from libs.client.row_errors import ElementError
 from libs.customs.time import datetime_of, parse_instant
 
 TIMESTAMP = "google.protobuf.Timestamp"
@@ -59,7 +59,7 @@ def fill(message: Message, values: Mapping[str, Any], path: str = "") -> None:
         here = f"{path}.{name}" if path else name
         setter = known.get(name)
         if setter is None:
-            raise Fault("FIELD_UNKNOWN", here, name, near=nearest(name, known))
+            raise ElementError("FIELD_UNKNOWN", here, name, near=nearest(name, known))
         if value is not None:
             setter(message, value, here)
 
@@ -95,14 +95,14 @@ def _setter(field: FieldDescriptor) -> Callable[[Message, Any, str], None]:
 
 def _set_message(target: Message, value: Any, path: str) -> None:
     if not isinstance(value, dict):
-        raise Fault("KIND_WRONG", path, value, wanted="an object", found=kind_of(value))
+        raise ElementError("KIND_WRONG", path, value, wanted="an object", found=kind_of(value))
     target.SetInParent()
     fill(target, value, path)
 
 
 def _set_time(target: Any, value: Any, path: str) -> None:
     if not isinstance(value, str):
-        raise Fault("KIND_WRONG", path, value, wanted="a time in quotes", found=kind_of(value))
+        raise ElementError("KIND_WRONG", path, value, wanted="a time in quotes", found=kind_of(value))
     set_time(target, value, path)
 
 
@@ -111,7 +111,7 @@ def set_time(target: Any, text: str, path: str) -> None:
     try:
         target.FromMicroseconds(parse_instant(text))
     except (ValueError, OverflowError):
-        raise Fault("TIME_MALFORMED", path, text) from None
+        raise ElementError("TIME_MALFORMED", path, text) from None
 
 
 def _scalar(field: FieldDescriptor) -> Callable[[Any, str], Any]:
@@ -130,13 +130,13 @@ def _scalar(field: FieldDescriptor) -> Callable[[Any, str], Any]:
 
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise Fault("KIND_WRONG", path, value, wanted="a text in quotes", found=kind_of(value))
+        raise ElementError("KIND_WRONG", path, value, wanted="a text in quotes", found=kind_of(value))
     return value
 
 
 def _truth(value: Any, path: str) -> bool:
     if not isinstance(value, bool):
-        raise Fault("KIND_WRONG", path, value, wanted="true or false", found=kind_of(value))
+        raise ElementError("KIND_WRONG", path, value, wanted="true or false", found=kind_of(value))
     return value
 
 
@@ -144,12 +144,12 @@ def _whole(value: Any, path: str, low: int, high: int) -> int:
     if isinstance(value, str):
         digits = value[1:] if value[:1] == "-" else value
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
-            raise Fault("NUMBER_MALFORMED", path, value)
+            raise ElementError("NUMBER_MALFORMED", path, value)
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Fault("KIND_WRONG", path, value, wanted="a whole number", found=kind_of(value))
+        raise ElementError("KIND_WRONG", path, value, wanted="a whole number", found=kind_of(value))
     if not low <= value <= high:
-        raise Fault("NUMBER_TOO_WIDE", path, value, low=low, high=high)
+        raise ElementError("NUMBER_TOO_WIDE", path, value, low=low, high=high)
     return value
 
 
@@ -159,7 +159,7 @@ def enum_number(enum: EnumDescriptor, value: Any, path: str) -> int:
     found = names.get(value) if isinstance(value, str) else None
     if found is None:
         choices = ", ".join(short for short in names if not short.startswith(prefix_of(enum)))
-        raise Fault("CHOICE_MISNAMED", path, value, choices=choices)
+        raise ElementError("CHOICE_MISNAMED", path, value, choices=choices)
     return found
 
 
@@ -190,15 +190,15 @@ def kind_of(value: Any) -> str:
     return kinds.get(type(value), "nothing")
 
 
-def nearest(name: str, known: Mapping[str, Any]) -> str:
+def nearest(name: str, choices: Mapping[str, Any]) -> str:
     """Return the known name that is most like a misspelt one, in a phrase for a hint."""
     import difflib
 
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"Did you mean {found[0]}?" if found else f"Known are: {', '.join(list(known)[:60])}."
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f"Did you mean {found[0]}?" if found else f"Known are: {', '.join(list(choices)[:60])}."
 
 
 def _list(value: Any, path: str) -> list[Any]:
     if not isinstance(value, list):
-        raise Fault("KIND_WRONG", path, value, wanted="a list", found=kind_of(value))
+        raise ElementError("KIND_WRONG", path, value, wanted="a list", found=kind_of(value))
     return value

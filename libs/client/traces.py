@@ -21,8 +21,8 @@ _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A span, and the service that told it."""
+class ServiceSpan:
+    """A span, and the service that recorded it."""
 
     service: str
     span: trace_pb2.Span
@@ -30,18 +30,18 @@ class Told:
 
 @dataclass(slots=True)
 class Story:
-    """What all services together know."""
+    """The facts and spans of all services."""
 
     facts: list[tuple[str, trace_pb2.Fact]] = field(default_factory=list)
     """Service and fact, in the order of services and versions."""
-    spans: dict[str, Told] = field(default_factory=dict)
+    spans: dict[str, ServiceSpan] = field(default_factory=dict)
     """By span id."""
     silent: dict[str, LuxorError] = field(default_factory=dict)
     """Services that did not answer."""
     oldest_span_at_micros: dict[str, int | None] = field(default_factory=dict)
-    """When the oldest span that a service keeps was written, microseconds; None where it keeps none."""
+    """Time of the oldest stored span of a service, microseconds; None if it stores none."""
     left_out: int = 0
-    """Spans that were found and not told."""
+    """Spans that were found and are not in the answer."""
     records_left_out: int = 0
     """Records that name the traces and were not read."""
     days_left_out: int = 0
@@ -50,13 +50,13 @@ class Story:
     """Traces that were named and not asked for."""
 
     @property
-    def known(self) -> bool:
-        """Whether anybody knows anything."""
+    def is_known(self) -> bool:
+        """Whether there is a fact or a span."""
         return bool(self.facts or self.spans)
 
 
 def is_trace_id(text: str) -> bool:
-    """Tell whether a text is a trace id, and so no MRN."""
+    """Return whether a text is a trace id and not an MRN."""
     return _TRACE_ID.fullmatch(text) is not None
 
 
@@ -68,9 +68,9 @@ async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] 
     """
     story = Story()
 
-    async def ask(service: str, **what: object) -> trace_pb2.FindTracesResponse | None:
+    async def ask(service: str, **criteria: object) -> trace_pb2.FindTracesResponse | None:
         try:
-            return await client.find_traces(service, timeout_seconds=ASK_SECONDS, **what)  # type: ignore[arg-type]
+            return await client.find_traces(service, timeout_seconds=ASK_SECONDS, **criteria)  # type: ignore[arg-type]
         except LuxorError as error:
             story.silent[service] = error
             return None
@@ -83,9 +83,9 @@ async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] 
         if answer is not None:
             story.facts.extend((service, fact) for fact in answer.facts)
     named = dict.fromkeys(trace_of(fact.traceparent) for _, fact in story.facts if fact.traceparent)
-    wanted = [each for each in named if each not in trace_ids]
-    if wanted:
-        story.traces_left_out = max(0, len(wanted) - TRACES_MAX)
+    further = [each for each in named if each not in trace_ids]
+    if further:
+        story.traces_left_out = max(0, len(further) - TRACES_MAX)
         # By the clock of the service that noted it; the others look from some minutes before it on.
         since = min(
             (fact.happened_at_micros for _, fact in story.facts if fact.HasField("happened_at_micros")),
@@ -94,7 +94,7 @@ async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] 
         answering = [service for service in SERVICES if service not in story.silent]
         _take(
             story,
-            await _all(lambda service: ask(service, trace_ids=wanted[:TRACES_MAX], since=since), answering),
+            await _all(lambda service: ask(service, trace_ids=further[:TRACES_MAX], since=since), answering),
         )
     return story
 
@@ -124,4 +124,4 @@ def _take(story: Story, answers: Iterable[trace_pb2.FindTracesResponse | None]) 
         story.records_left_out += answer.records_left_out
         story.days_left_out += answer.days_left_out
         for each in answer.spans:
-            story.spans.setdefault(each.span_id, Told(answer.service, each))
+            story.spans.setdefault(each.span_id, ServiceSpan(answer.service, each))

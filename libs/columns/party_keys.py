@@ -100,7 +100,7 @@ class Hasher:
         """Take the deployment's key, 16 to 64 bytes; raises ValueError."""
         if not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
             raise ValueError(
-                f"the key has {len(key)} bytes; it must have {KEY_BYTES_MIN} to {KEY_BYTES_MAX}, random and kept secret"
+                f"the key has {len(key)} bytes; it must have {KEY_BYTES_MIN} to {KEY_BYTES_MAX}, random and secret"
             )
         self._start = blake2b(key=key, digest_size=HASH_BYTES)
         #: Tells whether two histories were made with the same key, without telling the key.

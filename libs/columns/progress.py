@@ -1,4 +1,4 @@
-"""What a job keeps to go on from, as bytes that tell what they are: a mark, a sum, and compressed MessagePack with its format's number."""
+"""Stored progress of a job as bytes: a mark, a checksum, and compressed MessagePack with the number of its format."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class ProgressError(ValueError):
 
 
 def to_progress(mark: bytes, form: int, state: Any) -> bytes:
-    """Keep a state; `mark` is four bytes."""
+    """Return a state as bytes; `mark` is four bytes."""
     content = zlib.compress(msgspec.msgpack.encode((form, state)), 1)
     return mark + zlib.crc32(content).to_bytes(4, "little") + content
 
 
-def from_progress(mark: bytes, form: int, kind: type[T], content: bytes, what: str) -> T:
-    """Read it again; `what` names the work in the message of the ProgressError that is raised where it is something else."""
+def from_progress(mark: bytes, form: int, kind: type[T], content: bytes, work: str) -> T:
+    """Read it again; `work` names the work in the message of the ProgressError that is raised where it is something else."""
     if content[:4] != mark or zlib.crc32(content[8:]) != int.from_bytes(content[4:8], "little"):
-        raise ProgressError(f"what was kept of the {what} is something else or was altered; start it anew")
+        raise ProgressError(f"the stored progress of the {work} is of another kind or was altered; start it again")
     unpacked = zlib.decompress(content[8:])
     found = msgspec.msgpack.decode(unpacked, type=tuple[int, msgspec.Raw])
     if found[0] != form:
-        raise ProgressError(f"what was kept of the {what} has format {found[0]}; {form} is read")
+        raise ProgressError(f"the stored progress of the {work} has format {found[0]}; {form} is supported")
     return msgspec.msgpack.decode(found[1], type=kind)

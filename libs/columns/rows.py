@@ -44,14 +44,14 @@ def _fill(
     make_table: MakeTable[T],
     schema: Schema,
     messages: Sequence[Any],
-    there: Any,
+    has_level: Any,
     union: Any,
     prefix: str,
     columns: dict[str, Column],
 ) -> None:
-    """Add the columns of one level; `there` tells which rows have this level's message (None: all)."""
+    """Add the columns of one level; `has_level` tells which rows have this level's message (None: all)."""
     count = len(messages)
-    for field in _fields_of(union, there is not None):
+    for field in _fields_of(union, has_level is not None):
         name = prefix + field.name
         get = attrgetter(field.name)
         nested = field.message_type
@@ -76,7 +76,7 @@ def _fill(
             if field.type == FieldDescriptor.TYPE_STRING:
                 columns[name] = Strings.of(values)
                 continue
-            valid = _validity(field, messages, values, there, count)
+            valid = _validity(field, messages, values, has_level, count)
             if field.type == FieldDescriptor.TYPE_BOOL:
                 columns[name] = Bools.of(np.fromiter(values, np.bool_, count), valid)
             else:
@@ -109,13 +109,13 @@ def _has(field: FieldDescriptor, messages: Sequence[Any], count: int) -> BoolArr
     return np.fromiter(map(methodcaller("HasField", field.name), messages), np.bool_, count)
 
 
-def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any], there: Any, count: int) -> Any:
+def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any], has_level: Any, count: int) -> Any:
     """Tell which rows have a value: by presence where the field has it, not 0 for enums, else where its message is."""
     if field.has_presence:
         return _has(field, messages, count)
     if field.enum_type is not None:
         return np.fromiter(values, np.int64, count) != 0
-    return np.ones(count, np.bool_) if there is None else there
+    return np.ones(count, np.bool_) if has_level is None else has_level
 
 
 def read_rows(table: TableLike, row_class: type[M]) -> list[M]:
@@ -162,12 +162,12 @@ def _read_nested(table: TableLike, messages: Sequence[Any], field: FieldDescript
     parts = [type(getattr(m, field.name))() for m in messages]
     _read(table, parts, nested, name + "_")
     marks = [f for f in nested.fields if not f.is_repeated and f.message_type is None and not f.has_presence]
-    there = np.zeros(len(messages), np.bool_)
+    has_level = np.zeros(len(messages), np.bool_)
     for mark in marks:
         column = table.column(f"{name}_{mark.name}")
         if isinstance(column, Ints | Bools):
-            there |= column.valid
-    for message, part, present in zip(messages, parts, there.tolist(), strict=True):
+            has_level |= column.valid
+    for message, part, present in zip(messages, parts, has_level.tolist(), strict=True):
         if present or part.ByteSize():
             getattr(message, field.name).CopyFrom(part)
 

@@ -38,14 +38,14 @@ class InputError(ValueError):
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Tell whatever is wrong with what is stored as an InputError: it may be broken in any way."""
+def reading(name: str) -> Iterator[None]:
+    """Raise any error of reading stored data as an InputError with `name`."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # protobuf's own DecodeError is of no public base
-        raise InputError(f"{what} cannot be read: {type(error).__name__}: {error}") from error
+        raise InputError(f"{name} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def compressed(content: bytes) -> bytes:
@@ -78,5 +78,5 @@ def read_answers(message_class: type[Message], payload: bytes, rows: npt.NDArray
     with reading("the stored answers"):
         answers = Table.parse(message_class, payload)
     if rows.max(initial=-1) >= answers.rows:
-        raise InputError(f"the stored answers are {answers.rows}, and the batch tells of number {rows.max()}")
+        raise InputError(f"the stored answers are {answers.rows}, and the batch names number {rows.max()}")
     return answers

@@ -1,4 +1,4 @@
-"""Codes that filers, buyers and officers write: how they are tidied, and the reason of the catalogue for one that does not exist.
+"""Codes that filers, buyers and officers write: their normal form, and the reason of the catalogue for an invalid one.
 
 One place for every edge that takes them, so that what a quote or an officer's correction names could be filed.
 """
@@ -21,28 +21,27 @@ def tidy_code(value: str) -> str:
     return value if value.isalnum() and value.isupper() else "".join(value.split()).upper()
 
 
-def country_fault(value: str) -> str:
-    """Return why goods cannot be sent from or to a country; "" where they can."""
+def country_error(value: str) -> str:
+    """Return the reason why a code is no country of a consignment, or ""."""
     return "" if countries.is_country(value) else "COUNTRY_UNKNOWN"
 
 
-def origin_fault(value: str) -> str:
-    """Return why goods cannot originate there; "" where they can."""
+def origin_error(value: str) -> str:
+    """Return the reason why a code is no country of origin, or ""."""
     return "" if countries.is_origin(value) else "COUNTRY_UNKNOWN"
 
 
-def currency_fault(value: str) -> str:
-    """Return why amounts cannot be told in a currency; "" where they can."""
+def currency_error(value: str) -> str:
+    """Return the reason why a code is no accepted currency, or ""."""
     return "" if currencies.is_currency(value) else "CURRENCY_UNKNOWN"
 
 
-def commodity_fault(value: str) -> str:
-    """Return why goods cannot be declared under a commodity code today; "" where they can."""
+def commodity_error(value: str) -> str:
+    """Return the reason why a commodity code is not accepted today, or ""."""
     # Only what may be a code is remembered: a text may be as long as a message.
-    return well_formed_fault(value) if hs.is_well_formed(value) else "COMMODITY_CODE_MALFORMED"
+    return well_formed_error(value) if hs.is_well_formed(value) else "COMMODITY_CODE_MALFORMED"
 
 
 @lru_cache(maxsize=65_536)
-def well_formed_fault(code: str) -> str:
-    """Return the reason why a well-formed code is refused, or ""."""
+def well_formed_error(code: str) -> str:
     return _OF_STATUS.get(hs.status(code), "COMMODITY_CODE_UNKNOWN")

@@ -66,7 +66,7 @@ def parse_instant(text: str) -> int:
     except ValueError:
         raise ValueError(f"{text!r} is no instant: write it as 2026-07-01T08:30:00Z") from None
     if value.tzinfo is None:
-        raise ValueError(f"{text!r} does not tell its offset from UTC: append Z, or an offset such as +02:00")
+        raise ValueError(f"{text!r} has no offset from UTC: append Z, or an offset such as +02:00")
     return micros_of(value)
 
 

@@ -21,13 +21,13 @@ from libs.store.database import Database
 from libs.store.errors import StoreMisuse
 from libs.telemetry import counter, get_logger
 
-BEGUN: Final = counter(
+EPOCHS_BEGUN: Final = counter(
     "luxor_feed_epochs_total",
     "New epochs that this process noticed: the store's server was restarted, promoted, or has a copy",
     ("feed",),
 )
 _GRANT: Final = (
-    "database {database}: the service's account may not call {functions}, which tell one store from a copy of it. Let a superuser "
+    "database {database}: the service's account may not call {functions}, which distinguish a store from a copy of it. Let a superuser "
     "run in this database: grant execute on function {functions} to <the service's account>"
 )
 _FUNCTIONS: Final = ("pg_control_system()", "pg_walfile_name(pg_lsn)", "pg_current_wal_insert_lsn()")
@@ -208,7 +208,7 @@ async def at_start(database: Database) -> None:
 
 def note_begun(feed: str, epoch: int, reason: str) -> None:
     """Count and log an epoch that began."""
-    BEGUN.labels(feed).inc()
+    EPOCHS_BEGUN.labels(feed).inc()
     get_logger().warning(
         "FEED_EPOCH_BEGUN",
         feed=feed,

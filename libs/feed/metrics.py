@@ -28,7 +28,7 @@ SKEW: Final = counter(
 )
 for _where in ("feed", "wait", "decision"):
     SKEW.labels(_where)  # present from the start: a rise needs a zero before it
-PARTITIONS_HELD: Final = gauge(
+LEASED_PARTITIONS: Final = gauge(
     "luxor_feed_partitions_held", "Partitions that this replica holds", ["consumer", "source"]
 )
 PREFETCHED: Final = gauge(

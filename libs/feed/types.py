@@ -1,4 +1,4 @@
-"""What a feed is made of: cursors, batches, pages, and the errors that ask for something to be done."""
+"""Types of a feed: cursors, batches, pages and errors."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,8 +48,8 @@ class Clock(NamedTuple):
     """This process's monotonic clock, seconds."""
 
     @classmethod
-    def of(cls, read_at: int) -> "Clock":
-        """Take what came right now."""
+    def received_now(cls, read_at: int) -> "Clock":
+        """Return a clock that was received now."""
         return cls(read_at, time.monotonic())
 
     def now(self) -> int:
@@ -124,7 +124,7 @@ class EventError(FeedError):
         self.message = message
 
 
-class StartAgain(FeedError):
+class CursorInvalid(FeedError):
     """The feed cannot go on from the cursor of some partitions; the reader starts from a snapshot."""
 
     reason = ""
@@ -134,24 +134,24 @@ class StartAgain(FeedError):
         self.partitions = list(partitions)
 
 
-class CursorExpired(StartAgain):
+class CursorExpired(CursorInvalid):
     """Events after the cursor were dropped."""
 
     reason = "CURSOR_EXPIRED"
 
 
-class EpochEnded(StartAgain):
-    """The timeline of the cursor ended before the cursor, or never was: what was read behind `read_again` may be lost.
+class EpochEnded(CursorInvalid):
+    """The timeline of the cursor ended before the cursor, or never was: what was read behind `resume_from` may be lost.
 
-    A reader that stores what no later event replaces reads on from `read_again`. One whose states a restored producer changes anew starts from a
-    snapshot. `read_again` is None from producers that do not announce it.
+    A reader that stores what no later event replaces reads on from `resume_from`. A reader whose states later events replace starts from a
+    snapshot. `resume_from` is None from producers that do not announce it.
     """
 
     reason = "FEED_EPOCH_ENDED"
 
-    def __init__(self, message: str, partitions: Iterable[int | str], read_again: "Cursor | None" = None) -> None:
+    def __init__(self, message: str, partitions: Iterable[int | str], resume_from: "Cursor | None" = None) -> None:
         super().__init__(message, partitions)
-        self.read_again = read_again
+        self.resume_from = resume_from
 
 
 class LeaseLost(FeedError):

@@ -20,7 +20,7 @@ from libs.jobs.store import Job, JobLost, Jobs, JobState
 from libs.server.config.job_memory import memory_setting
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.tables.leases import hold_lease, release_lease, try_lease
+from libs.store.tables.leases import release_lease, require_lease, try_lease
 from libs.telemetry import get_logger
 
 LEASE_SECONDS: Final = 30.0
@@ -106,7 +106,7 @@ class Holder:
             return False
         assert self._token is not None
         async with self._database.transaction() as tx:
-            await hold_lease(tx, self._work.lease, self._token)
+            await require_lease(tx, self._work.lease, self._token)
             job = await self._jobs.take(tx)
         if job is None:
             return False

@@ -69,8 +69,8 @@ def parse(spiffe: str, deployment: str) -> Identity:
     return Identity(Role(role), ident)
 
 
-def of(auth_context: Mapping[str, Iterable[bytes]], deployment: str) -> Identity:
+def from_auth_context(auth_context: Mapping[str, Iterable[bytes]], deployment: str) -> Identity:
     """Return the identity in a call's authentication context; raise Refusal where it has none of this deployment."""
-    found = auth_context.get("peer_spiffe_id")
-    spiffe = next(iter(found), b"") if found is not None else b""
+    ids = auth_context.get("peer_spiffe_id")
+    spiffe = next(iter(ids), b"") if ids is not None else b""
     return parse(spiffe.decode("utf-8", "replace"), deployment)

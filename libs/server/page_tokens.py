@@ -26,7 +26,7 @@ from libs.store.tables.schema import today
 KEY_BYTES: Final = 32
 KEY_DAYS: Final = 30
 """Days after which a new key is made for new tokens."""
-KEPT_DAYS: Final = 400
+KEY_RETENTION_DAYS: Final = 400
 """Days for which a key opens tokens: longer than anything that a cursor leads to is stored."""
 CHARACTERS_MAX: Final = 1_024
 REFRESH_SECONDS: Final = 600.0
@@ -122,7 +122,7 @@ class PageTokens:
 
 
 async def rotate_page_keys(database: Database) -> None:
-    """Make a new key when the newest is KEY_DAYS old, and forget keys older than KEPT_DAYS: a step of housekeeping."""
+    """Make a new key when the newest is KEY_DAYS old, and delete keys older than KEY_RETENTION_DAYS: a step of housekeeping."""
     async with database.connection() as reading:
         day = await today(reading)
         newest = await reading.raw.fetchrow("select number, made_on from page_key order by number desc limit 1")
@@ -130,7 +130,7 @@ async def rotate_page_keys(database: Database) -> None:
         return
     await _make(database, newest["number"] + 1)
     async with database.transaction() as tx:
-        await tx.raw.execute("delete from page_key where made_on < $1", day - KEPT_DAYS)
+        await tx.raw.execute("delete from page_key where made_on < $1", day - KEY_RETENTION_DAYS)
 
 
 async def _make(database: Database, number: int) -> None:

@@ -42,13 +42,13 @@ async def recalled(database: Database, kind: type[Answer], request: Any) -> Answ
     return None if before is None else kind.FromString(before)
 
 
-async def kept(database: Database, request: Any, answer: Answer) -> Answer:
-    """Keep the answer to a request whose work was done in transactions of its own; where one is kept, give that. Raises Refusal."""
+async def store_answer(database: Database, request: Any, answer: Answer) -> Answer:
+    """Store and return the answer of a request whose work was done in transactions of its own; return a stored one instead. Raises Refusal."""
 
-    async def told(_: Transaction) -> Answer:
+    async def work(_: Transaction) -> Answer:
         return answer
 
-    return await once(database, type(answer), request, told)
+    return await once(database, type(answer), request, work)
 
 
 async def once(
@@ -85,7 +85,7 @@ def day_of_text(text: str, path: str) -> int:
 
 
 def _key_of(request: Any) -> tuple[str, str, bytes]:
-    """Caller, id and digest of the content: the id is the key, so it is left out; the kind of request is a part of it."""
+    """Return caller, id and digest of a request; the digest covers the type and the content without the id."""
     content = type(request)()
     content.CopyFrom(request)
     content.ClearField("request_id")

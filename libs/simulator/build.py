@@ -93,7 +93,7 @@ class Builder:
         blocks: int,
         sellers: list[Seller],
         violates: Mask,
-        listed: dict[int, dict[str, Any]],
+        watchlist_parties: dict[int, dict[str, Any]],
     ) -> Iterator[SimulatedConsignment]:
         """Yield the consignments of a block, those of a flight one after the other."""
         at_sale = self._collected_at_sale(block, sellers)
@@ -171,8 +171,10 @@ class Builder:
                     item.description = vague[vagues[item_index]]
             truth = None
             if labels:
-                self._alter_parties(message, block, row, labels, listed.get(row))
-                truth = self._truth(block, columns, row, reference, seller, violates, listed.get(row), f"{day}-{index}")
+                self._alter_parties(message, block, row, labels, watchlist_parties.get(row))
+                truth = self._truth(
+                    block, columns, row, reference, seller, violates, watchlist_parties.get(row), f"{day}-{index}"
+                )
             yield SimulatedConsignment(message, carrier.filer, filed_at, day, truth)
 
     def _collected_at_sale(self, block: Block, sellers: list[Seller]) -> Mask:
@@ -250,7 +252,7 @@ class Builder:
         sender.address.country = place.country
 
     def _alter_parties(
-        self, message: pb.Consignment, block: Block, row: int, labels: int, listed: dict[str, Any] | None
+        self, message: pb.Consignment, block: Block, row: int, labels: int, party: dict[str, Any] | None
     ) -> None:
         if labels & LABEL_BIT["gift_misuse"]:
             message.ClearField("order")
@@ -260,14 +262,14 @@ class Builder:
             message.consignor.ClearField("identifier_type")
         if row in block.consignor_names:
             message.consignor.name = block.consignor_names[row]
-            if listed is not None and listed["kind"] == "person":
+            if party is not None and party["kind"] == "person":
                 message.consignor.person_type = pb.PERSON_TYPE_NATURAL
         if row in block.consignee_names:
             message.consignee.name = block.consignee_names[row]
 
     def _truth(
         self, block: Block, columns: "_Columns", row: int, reference: str, seller: Seller, violates: Mask,
-        listed: dict[str, Any] | None, place: str,
+        party: dict[str, Any] | None, place: str,
     ) -> Truth:  # fmt: skip
         items = range(int(block.first[row]), int(block.first[row + 1]))
         goods, labels = self._catalogue.goods.goods, int(block.labels[row])
@@ -277,7 +279,7 @@ class Builder:
             local_reference=reference,
             labels=tuple(label for label, bit in LABEL_BIT.items() if labels & bit) + new,
             violation=bool(violates[items.start : items.stop].any()),
-            offender=listed["id"] if listed else seller.identifier,
+            offender=party["id"] if party else seller.identifier,
             currency=columns.currency[row],
             nature="NATURE_SALE",
             items=tuple(
@@ -291,7 +293,7 @@ class Builder:
                 for number, item in enumerate(items, start=1)
             ),
             split_order=f"split-{place}-{block.splits[row]}" if row in block.splits else "",
-            listed_party=listed["id"] if listed else "",
+            listed_party=party["id"] if party else "",
         )
 
 

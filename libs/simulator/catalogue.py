@@ -89,7 +89,7 @@ class Catalogue:
     place_of: dict[str, int]
     traders: dict[str, Any]
     wording: dict[str, Any]
-    listed: tuple[dict[str, Any], ...]
+    watchlist: tuple[dict[str, Any], ...]
 
 
 @cache
@@ -104,7 +104,7 @@ def catalogue() -> Catalogue:
         place_of=place_of,
         traders=_yaml("traders.yaml"),
         wording=wording,
-        listed=tuple(_yaml("listed_parties.yaml")["parties"]),
+        watchlist=tuple(_yaml("watchlist.yaml")["parties"]),
     )
 
 

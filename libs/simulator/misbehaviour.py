@@ -64,11 +64,11 @@ class Misbehaviour:
         self._false_description(rng, block, masks["false_description"], violates)
         self._gift(rng, block, masks["gift_misuse"], violates)
         self._prohibited(rng, block, masks["prohibited_goods"], violates)
-        listed = self._listed(rng, block, masks["listed_party"], violates)
+        watchlist_parties = self._use_watchlist(rng, block, masks["listed_party"], violates)
         thrown = masks["throw_away_seller"] & (rng.random(block.rows) < THROW_AWAY_UNDERVALUED)
         vague = masks["vague_description"] & (rng.random(block.rows) < VAGUE_UNDERVALUED)
         self._undervalue(rng, block, masks["undervaluation"] | thrown | vague, violates)
-        return violates, stand_ins, listed
+        return violates, stand_ins, watchlist_parties
 
     def _choose(self, rng: np.random.Generator, block: Block, free: Mask) -> dict[str, Mask]:
         """At most one first thing is wrong with a row; rates are lifted by the share of rows that is not free."""
@@ -183,13 +183,15 @@ class Misbehaviour:
         self._cover(rng, block, items[rng.random(len(rows)) >= open_share], np.sort(goods.covers))
         violates[items] = True
 
-    def _listed(self, rng: np.random.Generator, block: Block, mask: Mask, violates: Mask) -> dict[int, dict[str, Any]]:
-        listed = self._catalogue.listed
-        persons = [party for party in listed if party["kind"] == "person"]
+    def _use_watchlist(
+        self, rng: np.random.Generator, block: Block, mask: Mask, violates: Mask
+    ) -> dict[int, dict[str, Any]]:
+        watchlist = self._catalogue.watchlist
+        persons = [party for party in watchlist if party["kind"] == "person"]
         found: dict[int, dict[str, Any]] = {}
         for row in np.flatnonzero(mask).tolist():
             receives = rng.random() < 0.5
-            choices = persons if receives else listed
+            choices = persons if receives else watchlist
             party = choices[int(rng.integers(len(choices)))]
             names = block.consignee_names if receives else block.consignor_names
             names[row] = _written(party, rng)

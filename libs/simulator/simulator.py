@@ -80,7 +80,7 @@ class Simulator:
         for index in range(blocks):
             first = index * BLOCK_ROWS
             block = draws.block(index, blocks, min(BLOCK_ROWS, volume - first))
-            violates, stand_ins, listed = misbehaviour.add(block, index)
+            violates, stand_ins, watchlist_parties = misbehaviour.add(block, index)
             yield from builder.build(
                 block,
                 day=day,
@@ -89,5 +89,5 @@ class Simulator:
                 blocks=blocks,
                 sellers=sellers + stand_ins,
                 violates=violates,
-                listed=listed,
+                watchlist_parties=watchlist_parties,
             )

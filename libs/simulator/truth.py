@@ -35,7 +35,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     split_order: str = ""
     """Parts of one split order have the same value here."""
     listed_party: str = ""
-    """Id of the listed party in data/listed_parties.yaml."""
+    """Id of the listed party in data/watchlist.yaml."""
 
 
 _DECODER = msgspec.json.Decoder(Truth)

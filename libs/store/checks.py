@@ -23,7 +23,7 @@ _READ: Final = (
 )
 
 _log = telemetry.get_logger()
-_told: set[tuple[str, str, str]] = set()
+_warned: set[tuple[str, str, str]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Finding:
 
     setting: str
     value: str
-    wanted: str
-    why: str
+    recommended: str
+    reason: str
 
 
 def findings(settings: dict[str, str]) -> list[Finding]:
@@ -69,11 +69,11 @@ async def check_server(raw: Any, major: int, database: str) -> None:
     _refuse_read_only(row, database)
     for each in findings({name: row[name] for name in SETTINGS}):
         key = (database, each.setting, each.value)
-        if key not in _told:
-            _told.add(key)
-            hint = f"set {each.setting} = {each.wanted} in the server's configuration"
+        if key not in _warned:
+            _warned.add(key)
+            hint = f"set {each.setting} = {each.recommended} in the server's configuration"
             _log.warning(
-                "STORE_SETTING", store=database, setting=each.setting, value=each.value, why=each.why, hint=hint
+                "STORE_SETTING", store=database, setting=each.setting, value=each.value, why=each.reason, hint=hint
             )
 
 

@@ -314,10 +314,10 @@ class Database:
             await self._compare(reading.raw)
 
     @asynccontextmanager
-    async def _session(self, what: str) -> AsyncIterator[tuple[Transaction, timing.StoreSpan | None]]:
+    async def _session(self, work: str) -> AsyncIterator[tuple[Transaction, timing.StoreSpan | None]]:
         """A connection of the pool, and the span of what is done with it where the work is a part of a trace."""
         engine = self.engine
-        told = timing.open_span(f"{self.name} {what}", self._namespace)
+        store_span = timing.open_span(f"{self.name} {work}", self._namespace)
         failure: BaseException | None = None
         sql = engine.connect()
         asked = time.monotonic()
@@ -336,10 +336,10 @@ class Database:
                 self.counts.waiting -= 1
                 if self._watch_wait is not None:
                     self._watch_wait(time.monotonic() - asked)
-            if told is not None:
-                told.connected(raw)
+            if store_span is not None:
+                store_span.connected(raw)
             try:
-                yield Transaction(self.name, raw, sql), told
+                yield Transaction(self.name, raw, sql), store_span
             finally:
                 raw.tally = None
                 await sql.close()
@@ -347,8 +347,8 @@ class Database:
             failure = error
             raise
         finally:
-            if told is not None:
-                told.end(failure)
+            if store_span is not None:
+                store_span.end(failure)
 
     async def _abandon(self, raw: asyncpg.Connection, error: BaseException) -> None:
         """Rolls back what is left open; a connection that cannot say so in time is cut, which rolls back as well."""

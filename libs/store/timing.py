@@ -19,9 +19,9 @@ from libs.store.errors import StoreError, StoreUnavailable
 from libs.telemetry.trace import CLIENT, AttributeValue, Span, current_span, span
 
 STATEMENT_SLOW_MILLIS: Final = 20
-"""From this duration on a statement is told by itself."""
-STATEMENTS_TOLD_MAX: Final = 10
-"""Slow statements told of one transaction; the slowest of more are not looked for, the first are told."""
+"""Duration from which on a statement has a span of its own."""
+SLOW_STATEMENTS_MAX: Final = 10
+"""Largest number of slow statements with spans in one transaction: the first ones."""
 TEXT_CHARACTERS_MAX: Final = 300
 
 _SLOW_SECONDS: Final = STATEMENT_SLOW_MILLIS / 1000
@@ -47,7 +47,7 @@ class Tally:
         ended = time.monotonic()
         self.statements += 1
         self.seconds += ended - began
-        if ended - began >= _SLOW_SECONDS and len(self.slow) < STATEMENTS_TOLD_MAX:
+        if ended - began >= _SLOW_SECONDS and len(self.slow) < SLOW_STATEMENTS_MAX:
             self.slow.append((text, began, ended))
 
 
@@ -56,8 +56,8 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
 
     __slots__ = ("tally",)
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.tally: Tally | None = None
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:
@@ -69,38 +69,38 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
             if tally is not None:
                 tally.note(query, began)
 
-    async def fetch(self, query: str, *args: Any, **more: Any) -> Any:
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
         """See asyncpg."""
         tally, began = self.tally, time.monotonic()
         try:
-            return await super().fetch(query, *args, **more)
+            return await super().fetch(query, *args, **options)
         finally:
             if tally is not None:
                 tally.note(query, began)
 
-    async def fetchrow(self, query: str, *args: Any, **more: Any) -> Any:
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
         """See asyncpg."""
         tally, began = self.tally, time.monotonic()
         try:
-            return await super().fetchrow(query, *args, **more)
+            return await super().fetchrow(query, *args, **options)
         finally:
             if tally is not None:
                 tally.note(query, began)
 
-    async def fetchval(self, query: str, *args: Any, **more: Any) -> Any:
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
         """See asyncpg."""
         tally, began = self.tally, time.monotonic()
         try:
-            return await super().fetchval(query, *args, **more)
+            return await super().fetchval(query, *args, **options)
         finally:
             if tally is not None:
                 tally.note(query, began)
 
-    async def copy_records_to_table(self, table_name: str, **more: Any) -> Any:
+    async def copy_records_to_table(self, table_name: str, **options: Any) -> Any:
         """See asyncpg."""
         tally, began = self.tally, time.monotonic()
         try:
-            return await super().copy_records_to_table(table_name, **more)
+            return await super().copy_records_to_table(table_name, **options)
         finally:
             if tally is not None:
                 tally.note(f"copy {table_name} from stdin", began)

@@ -1,4 +1,4 @@
-"""How often a reason may speak in the log."""
+"""Limit on the lines of a reason in the log."""
 
 import threading
 import time
@@ -9,14 +9,14 @@ from typing import Final
 LINES_PER_INTERVAL: Final = 20
 INTERVAL_SECONDS: Final = 10.0
 REASONS_MAX: Final = 512
-"""Reasons that are counted apart at once; beyond, those that come new share one count."""
+"""Reasons with a count of their own at once; further ones share one count."""
 
-_OTHERS: Final = "OTHER_REASONS"
+_OTHER_REASONS: Final = "OTHER_REASONS"
 
 
 @dataclass(slots=True)
 class _Window:
-    begun: float
+    began_at: float
     lines: int = 0
     left_out: int = 0
     level: str = ""
@@ -51,8 +51,8 @@ class RateLimiter:
         now = self._clock()
         with self._lock:
             window = self._windows.get(reason) or self._begin(reason, now)
-            if now - window.begun >= self._interval:
-                window.begun, window.lines = now, 0
+            if now - window.began_at >= self._interval:
+                window.began_at, window.lines = now, 0
             if window.lines >= self._lines:
                 window.left_out += 1
                 window.level = level
@@ -62,7 +62,7 @@ class RateLimiter:
             return left_out
 
     def is_due(self) -> bool:
-        """Tell whether an interval is over since anybody looked what was left out."""
+        """Return whether an interval has passed since the last call of `due`."""
         return self._clock() - self._looked_at >= self._interval
 
     def due(self) -> list[tuple[str, str, int]]:
@@ -70,22 +70,24 @@ class RateLimiter:
         now = self._clock()
         self._looked_at = now
         with self._lock:
-            over = [reason for reason, window in self._windows.items() if now - window.begun >= self._interval]
+            over = [reason for reason, window in self._windows.items() if now - window.began_at >= self._interval]
             return [each for reason in over for each in self._taken(reason, self._windows.pop(reason))]
 
     def remaining(self) -> list[tuple[str, str, int]]:
-        """Return all that was left out and not told yet, and forget it: for the last lines of a process."""
+        """Return and forget all counts that were not logged yet: for the last lines of a process."""
         with self._lock:
             return [each for reason, window in self._windows.items() for each in self._taken(reason, window)]
 
     def _begin(self, reason: str, now: float) -> _Window:
         if len(self._windows) >= self._reasons_max:
             for old in [
-                key for key, each in self._windows.items() if not each.left_out and now - each.begun >= self._interval
+                key
+                for key, each in self._windows.items()
+                if not each.left_out and now - each.began_at >= self._interval
             ]:
                 del self._windows[old]
         if len(self._windows) >= self._reasons_max:
-            reason = _OTHERS
+            reason = _OTHER_REASONS
         return self._windows.setdefault(reason, _Window(now))
 
     def _taken(self, reason: str, window: _Window) -> list[tuple[str, str, int]]:

@@ -1,9 +1,9 @@
 """JSON logs on stderr: one line an event with time, level, service, trace id, reason and fields.
 
 A reason is a stable name like those of the error catalogue. Each reason may speak a few times per interval; what is
-left out is counted and told with the next line of that reason, or by itself when the interval is over. No personal
+left out is counted and logged with the next line of that reason, or separately when the interval is over. No personal
 data: fields are ids, counts and durations, names of fields that would hold a person's data are masked, of exceptions the
-text between quotes is, and of objects nothing but the type is told.
+text between quotes is, and of objects only the type is logged.
 
 Logging never raises and, once `write_in_background` was called, never waits: lines that a slow or dead reader of stderr
 leaves behind are dropped and counted (`luxor_log_lines_lost_total`).
@@ -33,7 +33,7 @@ __all__ = ["INTERVAL_SECONDS", "LINES_PER_INTERVAL", "Log", "RateLimiter", "desc
 
 TEXT_CHARACTERS_MAX = 300
 ENTRIES_MAX: Final = 50
-"""Entries of a list or mapping in a field that are told."""
+"""Logged entries of a list or mapping in a field."""
 _DEPTH_MAX: Final = 4
 
 _PERSONAL = re.compile(
@@ -53,7 +53,7 @@ _lost = counter(
     ("cause",),
 )
 for _cause in ("left_out", "unwritten"):
-    _lost.labels(_cause)  # told from the start: a rise needs a zero before it
+    _lost.labels(_cause)  # present from the start: a rise needs a zero before it
 
 
 class _Sink(Protocol):
@@ -65,43 +65,43 @@ class Log:
     """Writes events; one instance serves the whole process."""
 
     def __init__(self, stream: TextIO | None = None, limiter: RateLimiter | None = None) -> None:
-        """Write to `stream`, stderr unless told otherwise (looked up at each line, so that tests may replace it)."""
+        """Write to `stream`, by default stderr (looked up for each line, so that tests may replace it)."""
         self.service = ""
         self.level = logging.INFO
         self.off = False
-        """Whether nothing is told at all, to measure what it costs."""
+        """Whether nothing is logged, to measure the cost of logging."""
         self._stream = stream
         self.writer: Writer | None = None
         self.limiter = limiter or RateLimiter()
 
     def debug(self, reason: str, **fields: object) -> None:
-        """Tell what helps a developer."""
+        """Log an event for developers."""
         if self.level <= logging.DEBUG:
             self._write("debug", reason, fields)
 
     def info(self, reason: str, **fields: object) -> None:
-        """Tell what happened as it should."""
+        """Log an ordinary event."""
         if self.level <= logging.INFO:
             self._write("info", reason, fields)
 
     def warning(self, reason: str, **fields: object) -> None:
-        """Tell what somebody may have to look at."""
+        """Log an event that may need attention."""
         if self.level <= logging.WARNING:
             self._write("warning", reason, fields)
 
     def error(self, reason: str, error: BaseException | None = None, **fields: object) -> None:
-        """Tell what went wrong; of an exception its type, its masked message and where it was raised."""
+        """Log an error; of an exception its type, its masked message and its frames."""
         if error is not None:
             fields |= describe(error)
         self._write("error", reason, fields)
 
-    def tell_left_out(self) -> None:
-        """Tell what was left out of reasons whose interval is over."""
+    def log_left_out(self) -> None:
+        """Log the numbers of suppressed lines of reasons whose interval is over."""
         for level, reason, left_out in self.limiter.due():
             self._emit(level, reason, {"left_out": left_out})
 
     def flush(self) -> None:
-        """Tell what was left out to the end, and wait a moment until all is written."""
+        """Log the remaining numbers of suppressed lines, and wait briefly until all is written."""
         for level, reason, left_out in self.limiter.remaining():
             self._emit(level, reason, {"left_out": left_out})
         if self.writer is not None:
@@ -128,7 +128,7 @@ class Log:
             fields["left_out"] = left_out
         self._emit(level, reason, fields)
         if self.limiter.is_due():
-            self.tell_left_out()
+            self.log_left_out()
 
     def _emit(self, level: str, reason: str, fields: Mapping[str, object]) -> None:
         event: dict[str, Any] = {
@@ -157,21 +157,21 @@ class Log:
 def _encoded(event: dict[str, Any]) -> str:
     try:
         return _encoder.encode(event).decode()
-    except Exception:  # half a surrogate pair: what cannot be told is said so, the rest is told
-        return _encoder.encode({_plain(name): _told(value) for name, value in event.items()}).decode()
+    except Exception:  # half a surrogate pair: only the field that cannot be encoded is replaced
+        return _encoder.encode({_plain(name): _encodable(value) for name, value in event.items()}).decode()
 
 
 def _plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _told(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     if isinstance(value, str):
         return _plain(value)
     try:
         _encoder.encode(value)
     except Exception:
-        return f"<{type(value).__qualname__} that cannot be told>"
+        return f"<{type(value).__qualname__} that cannot be encoded>"
     return value
 
 
@@ -186,12 +186,12 @@ def describe(error: BaseException) -> dict[str, object]:
     }
 
 
-def _masked(found: "re.Match[str]") -> str:
-    return found[0] if _IDENTIFIER.fullmatch(found[0]) else "'…'"
+def _masked(match: "re.Match[str]") -> str:
+    return match[0] if _IDENTIFIER.fullmatch(match[0]) else "'…'"
 
 
 def safe(name: str, value: object, depth: int = 0) -> Any:
-    """Return what may be told of a field: masked by its name, cut to a bounded size, and of unknown objects the type alone."""
+    """Return the loggable value of a field: masked by its name, cut to a bounded size, and of unknown objects only the type."""
     if _PERSONAL.search(name):
         return "***"
     if value is None or isinstance(value, bool | int | float):
@@ -251,11 +251,11 @@ def install(service: str, level: str) -> None:
 
 
 def write_in_background() -> None:
-    """Have a thread write the lines, and tell as events what Python itself would print: for processes, once at their start."""
+    """Have a thread write the lines, and log uncaught exceptions and warnings: for processes, once at their start."""
     if _log.writer is not None:
         return
     _log.write_in_background(
-        Writer(tick=_log.tell_left_out, tick_seconds=INTERVAL_SECONDS, lost=_lost.labels("unwritten").inc)
+        Writer(tick=_log.log_left_out, tick_seconds=INTERVAL_SECONDS, lost=_lost.labels("unwritten").inc)
     )
     # The last lines say why a process ends; its thread would end before it wrote them.
     atexit.register(_log.flush)

@@ -34,7 +34,7 @@ REQUEST_SECONDS_MAX = 10.0
 """How long a scraper may keep a connection without saying what it wants."""
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
-_known: dict[str, Any] = {}
+_metrics: dict[str, Any] = {}
 _lock = threading.Lock()
 
 
@@ -55,13 +55,13 @@ def histogram(
     return _get(Histogram, name, meaning, labels, buckets=tuple(buckets))
 
 
-def _get(kind: type[Metric], name: str, meaning: str, labels: Sequence[str], **more: Any) -> Metric:
+def _get(kind: type[Metric], name: str, meaning: str, labels: Sequence[str], **options: Any) -> Metric:
     if not name.startswith("luxor_"):
         raise ValueError(f"The metric {name} must begin with luxor_")
     with _lock:
-        found = _known.get(name)
+        found = _metrics.get(name)
         if found is None:
-            found = _known[name] = kind(name, meaning, tuple(labels), registry=REGISTRY, **more)
+            found = _metrics[name] = kind(name, meaning, tuple(labels), registry=REGISTRY, **options)
         if not isinstance(found, kind) or tuple(found._labelnames) != tuple(labels):
             raise ValueError(f"The metric {name} is declared twice, as another kind or with other labels")
         return found
@@ -77,7 +77,7 @@ def loop_histogram(
 ) -> "LoopHistogram":
     """Return the histogram `name` for one event loop; raise ValueError where the name is another metric's."""
     with _lock:
-        found = _known.get(name)
+        found = _metrics.get(name)
     if found is None:
         return LoopHistogram(name, meaning, labels, buckets, of_spans=of_spans)
     if not isinstance(found, LoopHistogram) or found.labels != tuple(labels):
@@ -87,7 +87,7 @@ def loop_histogram(
 
 def declared_labels(name: str) -> tuple[str, ...] | None:
     """Return the labels of a metric that was asked for by this name, or None where none was."""
-    found = _known.get(name)
+    found = _metrics.get(name)
     if isinstance(found, LoopHistogram):
         return found.labels
     return None if found is None else tuple(getattr(found, "_labelnames", ()))
@@ -144,7 +144,7 @@ class LoopHistogram:
         self._series: dict[tuple[str, ...], _Series] = {}
         REGISTRY.register(self)
         with _lock:
-            _known[name] = self
+            _metrics[name] = self
 
     def observe(self, value: float, *labels: str) -> None:
         """Count one value."""
@@ -189,9 +189,9 @@ class Endpoint:
     def __init__(self, host: str, port: int) -> None:
         """Bind and serve at once; raise OSError where the port is taken."""
         with _lock:
-            if "process" not in _known:
-                _known["process"] = ProcessCollector(registry=REGISTRY)
-                _known["gc"] = GCCollector(registry=REGISTRY)
+            if "process" not in _metrics:
+                _metrics["process"] = ProcessCollector(registry=REGISTRY)
+                _metrics["gc"] = GCCollector(registry=REGISTRY)
         self._server, self._thread = start_http_server(port, addr=host, registry=REGISTRY)
         handler: Any = self._server.RequestHandlerClass
         self._server.RequestHandlerClass = type("Handler", (handler,), {"timeout": REQUEST_SECONDS_MAX})

@@ -125,10 +125,10 @@ def resource(service: str, environ: Mapping[str, str]) -> Resource:
     return Resource(attributes=[_attribute(name, value) for name, value in named.items()])
 
 
-def encode(spans: Sequence[Span], of: Resource) -> ExportTraceServiceRequest:
+def encode(spans: Sequence[Span], resource: Resource) -> ExportTraceServiceRequest:
     """Return ended spans as OTLP's request."""
     scope = pb.ScopeSpans(scope=InstrumentationScope(name="luxor"), spans=[_span(each) for each in spans])
-    return ExportTraceServiceRequest(resource_spans=[pb.ResourceSpans(resource=of, scope_spans=[scope])])
+    return ExportTraceServiceRequest(resource_spans=[pb.ResourceSpans(resource=resource, scope_spans=[scope])])
 
 
 def _span(each: Span) -> pb.Span:

@@ -25,12 +25,12 @@ class _Settings:
     asked_at: int = 0
     """When a caller from outside was last granted what it asked for."""
 
-    def drawn(self) -> bool:
+    def draw(self) -> bool:
         """Draw by the head ratio."""
         return self.ids.random() < self.ratio
 
     def granted(self) -> bool:
-        """Tell whether a caller that asks for being sampled is, which is seldom."""
+        """Return whether a caller that requests sampling gets it, at most once a second."""
         now = self.clock()
         if abs(now - self.asked_at) < ASKED_NANOS:  # the wall clock may be set back
             return False

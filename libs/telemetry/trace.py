@@ -18,8 +18,8 @@ from libs.telemetry.sampling import configure, count_late, record_into, record_n
 LINKS_MAX = 100
 """A batch links at most this many source calls."""
 
-KEPT_MAX = 256
-"""Spans that one outermost span keeps until it ends; more are left out and counted in its `spans_left_out`."""
+CHILD_SPANS_MAX = 256
+"""Largest number of inner spans that an outermost span collects; further ones are counted in its `spans_left_out`."""
 
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 """Kinds of spans, as OpenTelemetry numbers them."""
@@ -27,10 +27,39 @@ INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 AttributeValue = str | int | float | bool
 
 __all__ = [
-    "CLIENT", "CONSUMER", "INTERNAL", "KEPT_MAX", "LINKS_MAX", "PRODUCER", "SERVER", "AttributeValue", "Span",
-    "batch_span", "client_span", "configure", "count_late", "current_span", "exemplar", "is_sampled", "new_traceparent",
-    "note", "record_into", "record_no_more", "root_traceparent", "sample_head", "sampled", "server_span", "span",
-    "span_of", "switch", "trace_id", "trace_of", "traceparent", "unsample_head", "use_traceparent", "valid_traceparent",
+    "CHILD_SPANS_MAX",
+    "CLIENT",
+    "CONSUMER",
+    "INTERNAL",
+    "LINKS_MAX",
+    "PRODUCER",
+    "SERVER",
+    "AttributeValue",
+    "Span",
+    "batch_span",
+    "client_span",
+    "configure",
+    "count_late",
+    "current_span",
+    "exemplar",
+    "is_sampled",
+    "new_traceparent",
+    "note",
+    "record_into",
+    "record_no_more",
+    "root_traceparent",
+    "sample_head",
+    "sampled",
+    "server_span",
+    "span",
+    "span_of",
+    "switch",
+    "trace_id",
+    "trace_of",
+    "traceparent",
+    "unsample_head",
+    "use_traceparent",
+    "valid_traceparent",
 ]  # fmt: skip
 
 
@@ -41,8 +70,24 @@ class Span:
     """
 
     __slots__ = (
-        "_token", "around", "attributes", "end_nanos", "failure", "kept", "kind", "left_out", "links", "name", "parent_id",
-        "parts", "root", "sampled", "span_id", "start_nanos", "trace_id", "wrote",
+        "_token",
+        "around",
+        "attributes",
+        "child_spans",
+        "end_nanos",
+        "failure",
+        "kind",
+        "left_out",
+        "links",
+        "name",
+        "parent_id",
+        "parts",
+        "root",
+        "sampled",
+        "span_id",
+        "start_nanos",
+        "trace_id",
+        "wrote",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +119,7 @@ class Span:
         """Of a root: that of the mixed batch that it is a part of; it is told with it."""
         self.parts: list[Span] = []
         """Of a root: parts in traces of their own that ended and had nothing to tell by themselves."""
-        self.kept: list[Span] = []
+        self.child_spans: list[Span] = []
         self.left_out = 0
         self.wrote = False
         """Of a root: whether a transaction of it committed, so that it is a part of somebody's story."""
@@ -160,7 +205,7 @@ _off: Final = _Off("", NO_TRACE, NO_SPAN, "", False)
 
 def new_traceparent() -> str:
     """Return the context of a new trace, sampled by the head ratio."""
-    flags = "01" if settings.drawn() else "00"
+    flags = "01" if settings.draw() else "00"
     return f"00-{settings.ids.getrandbits(128) | 1:032x}-{settings.ids.getrandbits(64) | 1:016x}-{flags}"
 
 
@@ -243,7 +288,7 @@ def span(
     elif here:
         made = Span(name, trace_of(here), number, span_of(here), is_sampled(here), kind=kind)
     else:
-        made = Span(name, f"{ids.getrandbits(128) | 1:032x}", number, "", settings.drawn(), kind=kind)
+        made = Span(name, f"{ids.getrandbits(128) | 1:032x}", number, "", settings.draw(), kind=kind)
     if attributes:
         made.attributes.update(attributes)
     if links:
@@ -277,7 +322,7 @@ def sample_head(made: Span) -> None:
     trace and span ids are kept.
     """
     if made.parent_id:  # otherwise it was drawn for as a new trace
-        made.sampled = settings.drawn() or (made.sampled and settings.granted())
+        made.sampled = settings.draw() or (made.sampled and settings.granted())
 
 
 def unsample_head() -> None:
@@ -328,8 +373,8 @@ def _finish(ended: Span) -> None:
     elif root.end_nanos:  # it was handed over, maybe to a thread that reads it now
         settings.late()
     else:
-        if len(root.kept) < KEPT_MAX:
-            root.kept.append(ended)
+        if len(root.child_spans) < CHILD_SPANS_MAX:
+            root.child_spans.append(ended)
         else:
             root.left_out += 1
         if ended.failure and not root.failure:
@@ -347,15 +392,15 @@ def _finish_root(ended: Span) -> None:
     )
     around = ended.around
     if not (telling or ended.wrote) and around is not None and not around.end_nanos:
-        if len(around.parts) < KEPT_MAX:
+        if len(around.parts) < CHILD_SPANS_MAX:
             around.parts.append(ended)
         else:
-            around.left_out += 1 + len(ended.kept)
+            around.left_out += 1 + len(ended.child_spans)
         return
     # Parts in other traces that had nothing to tell by themselves are told with the batch that they were made for.
     parts, ended.parts = ended.parts, []
     for each in (ended, *parts):
         if telling and settings.export is not None:
-            settings.export([each, *each.kept])
+            settings.export([each, *each.child_spans])
         if (telling or ended.wrote) and settings.record is not None:
             settings.record(each)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from libs.server.config.checks import wrong_place
+from libs.server.config.checks import check_existing_directory
 from libs.server.config.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
 from libs.server.config.server_config import Settings, setting
 from services.revenue.what_if.bands import DEFAULT as BANDS
@@ -16,7 +16,7 @@ RATES: Final = Path(__file__).parent / "rates"
 """The included tables of exchange rates."""
 
 
-def wrong_bands(text: str) -> str:
+def check_bands(text: str) -> str:
     """Amounts such as "22 150; JPY 1000 10000"."""
     try:
         Bands.of(text)
@@ -29,15 +29,17 @@ def wrong_bands(text: str) -> str:
 class RevenueConfig(Settings, service="revenue"):
     """The settings of revenue only."""
 
-    rulebooks: Path = setting("RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks", check=wrong_place)
+    rulebooks: Path = setting(
+        "RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks", check=check_existing_directory
+    )
     """Directory of the rulebooks and tariffs, with a directory for each jurisdiction."""
-    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates", check=wrong_place)
+    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates", check=check_existing_directory)
     """Directory of the tables of exchange rates. The included tables are examples, not published rates."""
     input_days: int = setting("INPUT_DAYS", default=400, low=1, high=400, example="400")
     """Days for which the inputs of assessments are stored, some 60 bytes for each consignment. Adjustments, reassessments after a change of an
     aggregate, and what-if runs reach this far back."""
     what_if_bands: str = setting(
-        "WHAT_IF_BANDS", default=BANDS, example="22 45 150 1000; JPY 1000 10000", check=wrong_bands
+        "WHAT_IF_BANDS", default=BANDS, example="22 45 150 1000; JPY 1000 10000", check=check_bands
     )
     """Bands of value by which what-if runs group consignments: the upper ends (included) in whole units, first for all currencies, then for
     currencies with bands of their own."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from libs.server.config.checks import wrong_file, wrong_place
+from libs.server.config.checks import check_existing_directory, check_file
 from libs.server.config.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
 from libs.server.config.server_config import ConfigError, Settings, setting
 from libs.telemetry.process import memory_of_process
@@ -34,12 +34,14 @@ class RiskConfig(Settings, service="risk"):
     """The settings of risk only."""
 
     profile: Path = setting(
-        "PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml", check=wrong_file
+        "PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml", check=check_file
     )
     """File of the profile that is active until a rule set of the store is activated: rules, typologies and thresholds. The files that it names
     (lists, tables, parameters of selection) are beside it."""
 
-    lists: Path = setting("LISTS", default=PROFILES / "lists", example="/etc/luxor/risk/lists", check=wrong_place)
+    lists: Path = setting(
+        "LISTS", default=PROFILES / "lists", example="/etc/luxor/risk/lists", check=check_existing_directory
+    )
     """Directory of the lists that parties are screened against: lists.yaml and the files that it names. Changed files are loaded without a
     restart."""
 
@@ -61,11 +63,14 @@ class RiskConfig(Settings, service="risk"):
     """Time between two searches for assessments that were not screened against the active versions of the lists."""
 
     controls: Path = setting(
-        "CONTROLS", default=PROFILES / "data" / "controls", example="/etc/luxor/risk/controls", check=wrong_place
+        "CONTROLS",
+        default=PROFILES / "data" / "controls",
+        example="/etc/luxor/risk/controls",
+        check=check_existing_directory,
     )
     """Directory of the goods controls: one YAML file for each jurisdiction."""
 
-    secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
+    secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=check_file)
     """File of the deployment's secret: 16 to 64 random bytes, or one line of hex or Base64 of such a length. It must be the same for all replicas,
     because history stores parties as hashes by a key that is derived from it. Without a file, a secret is generated and stored in the database,
     where everybody who can read history can read it too."""

@@ -92,7 +92,7 @@ class Day:
     """Per consignment whether it is of the kind of fraud that appeared."""
 
 
-class Told(msgspec.Struct):
+class ServiceSpan(msgspec.Struct):
     """Per day what one way of selecting found."""
 
     found: list[int] = []
@@ -182,7 +182,7 @@ class Record(msgspec.Struct):
 
     scenario: str
     seed: int
-    told: dict[str, Told]
+    told: dict[str, ServiceSpan]
 
 
 @dataclass
@@ -202,7 +202,7 @@ class Loop:
     def __init__(self, how: Exploration, seed: int, settings: TrainingSettings = SETTINGS) -> None:
         self.how, self.seed, self.settings = how, seed, settings
         self.model: Model | None = None
-        self.told = Told()
+        self.told = ServiceSpan()
         self.outcomes: list[Outcome] = []
         self.seen: list[Sample] = []
 
@@ -277,12 +277,12 @@ class Loop:
 
 def run(
     scenario: str, seed: int, days: int | None, volume: int | None, variants: dict[str, Exploration]
-) -> dict[str, Told]:
+) -> dict[str, ServiceSpan]:
     """One run of 60 days: the rules alone and each loop, on the same traffic."""
     simulator = Simulator(seed, scenario)
     assessor = Assessor()
     loops = {name: Loop(how, seed) for name, how in variants.items()}
-    alone = Told()
+    alone = ServiceSpan()
     started = time.monotonic()
     total = simulator.scenario.days if days is None else days
     for number in range(total):
@@ -304,7 +304,7 @@ def run(
     return {"rules": alone, **{name: loop.told for name, loop in loops.items()}}
 
 
-def recovery(told: Told, appears: int) -> int | None:
+def recovery(told: ServiceSpan, appears: int) -> int | None:
     """Days from the appearance of the new kind until it is found as often as the old kinds were; None for never."""
     before = slice(max(0, appears - 7), appears)
     usual = sum(told.found[before]) / max(1, sum(told.present[before]))

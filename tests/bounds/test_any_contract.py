@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 
 from libs.bounds import Excess, bound_of, bounds_of
-from libs.bounds.contract import is_fraction, is_number, is_ours, is_text, is_time
+from libs.bounds.contract import is_fraction, is_luxor_message, is_number, is_text, is_time
 from libs.bounds.messages import choice_excess, number_excess, text_excess, time_excess
 from luxor.bounds.v1 import bounds_pb2
 from luxor.columns.v1 import columns_pb2
@@ -237,9 +237,9 @@ def test_an_element_that_is_not_set_keeps_to_all_bounds_and_types_without_bounds
 
 
 def test_messages_of_others_and_messages_of_columns_are_not_checked_and_those_beside_are() -> None:
-    assert not is_ours(FOREIGN["Any"].DESCRIPTOR)
-    assert not is_ours(error_details_pb2.BadRequest.DESCRIPTOR)
-    assert is_ours(Any_.DESCRIPTOR)
+    assert not is_luxor_message(FOREIGN["Any"].DESCRIPTOR)
+    assert not is_luxor_message(error_details_pb2.BadRequest.DESCRIPTOR)
+    assert is_luxor_message(Any_.DESCRIPTOR)
     assert excesses(FOREIGN["Any"](text="\x00", names=["x"] * 1_001)) == []
     assert excesses(columns_pb2.Strings(dictionary=["\x00"] * 1_001)) == []
     assert excesses(OURS["Column"](text="\x00")) == []

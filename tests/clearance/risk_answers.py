@@ -20,7 +20,7 @@ LIST = "UN:2026-02-27:0f3a94c1d2e7"
 
 
 @dataclass(frozen=True)
-class Told:
+class ServiceSpan:
     """What risk tells of a consignment beside its lane."""
 
     cause: int = 0
@@ -34,12 +34,12 @@ class Told:
     extra: dict[str, int] = field(default_factory=dict)
 
 
-def answering(tell: dict[str, Told]) -> Callable[[Table], Table]:
+def answering(tell: dict[str, ServiceSpan]) -> Callable[[Table], Table]:
     """Answer by local reference: its lane by its first word, all else as told."""
 
     def answer(table: Table) -> Table:
         references = table.strings("local_reference").tolist()
-        told = [tell.get(each, Told()) for each in references]
+        told = [tell.get(each, ServiceSpan()) for each in references]
         lanes = [LANES.get(each.split("-")[0], 1) for each in references]
         rows = table.rows
         found = [

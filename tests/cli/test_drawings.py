@@ -107,5 +107,5 @@ def test_an_officer_names_the_version_that_she_saw() -> None:
             return pb.ReleaseConsignmentsResponse()
 
     for seen in (None, 3):
-        asyncio.run(act(Officer(), "release", [MRN], reason="IN_ORDER", seen=seen))  # type: ignore[arg-type]
+        asyncio.run(act(Officer(), "release", [MRN], reason="IN_ORDER", expected_version=seen))  # type: ignore[arg-type]
     assert asked == [(MRN, None), (MRN, 3)]

@@ -57,7 +57,7 @@ def parcels(tmp_path: Path) -> Path:
 
 
 def deadline() -> None:
-    raise LuxorError.of("CLIENT_DEADLINE")
+    raise LuxorError.from_reason("CLIENT_DEADLINE")
 
 
 def interrupt() -> None:

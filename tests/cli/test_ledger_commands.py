@@ -204,7 +204,7 @@ def test_open_consignments_of_an_account_are_told_with_their_day_and_amount(ledg
 
 def test_an_account_that_is_unknown_ends_the_command_with_the_command_s_own_hint(ledger: Ledger, run: Any) -> None:
     ledger.answers["ListOpenItems"] = [
-        LuxorError.of("ACCOUNT_UNKNOWN", path="account", value="x:y", currency="any currency")
+        LuxorError.from_reason("ACCOUNT_UNKNOWN", path="account", value="x:y", currency="any currency")
     ] * 2
     done = run("open", "x:y")
     assert done.exit_code == 1

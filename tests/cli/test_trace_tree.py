@@ -1,7 +1,7 @@
 """Which spans belong to a consignment, what hangs under what, and what is folded away."""
 
 from libs.cli.views.trace_tree import chapters, fold, slowest
-from libs.client.traces import Story, Told
+from libs.client.traces import ServiceSpan, Story
 from luxor.trace.v1 import trace_pb2 as pb
 
 MILLI = 1000
@@ -18,7 +18,7 @@ class Making:
         links: tuple[str, ...] = (), failure: str = "",
     ) -> None:  # fmt: skip
         """Add one; `links` are trace.span."""
-        self.story.spans[full(ident)] = Told(
+        self.story.spans[full(ident)] = ServiceSpan(
             service,
             pb.Span(
                 name=name or ident,

@@ -15,7 +15,7 @@ from libs.client.errors import LuxorError
 from libs.client.filing import files
 from libs.client.filing.columns import columns, decimal_text, join, shifted, split
 from libs.client.filing.files import Read
-from libs.client.problem import Fault, Problem
+from libs.client.row_errors import ElementError, RowError
 from libs.simulator import Simulator, to_json_line
 from luxor.consignment.v1.consignment_pb2 import Consignment
 
@@ -24,16 +24,16 @@ def simulated(count: int, seed: int = 3) -> list[Consignment]:
     return [each.message for each in Simulator(seed, "everyday").manifest(count)]
 
 
-def from_csv(text: str) -> list[Read | Problem]:
+def from_csv(text: str) -> list[Read | RowError]:
     return list(files.read_csv(io.BytesIO(text.encode())))
 
 
-def from_jsonl(*lines: str) -> list[Read | Problem]:
+def from_jsonl(*lines: str) -> list[Read | RowError]:
     return list(files.read_jsonl(io.BytesIO("\n".join(lines).encode())))
 
 
-def messages(found: list[Read | Problem]) -> list[Consignment]:
-    bad = [each for each in found if isinstance(each, Problem)]
+def messages(found: list[Read | RowError]) -> list[Consignment]:
+    bad = [each for each in found if isinstance(each, RowError)]
     assert not bad, bad[:3]
     return [each.message for each in found if isinstance(each, Read)]
 
@@ -56,13 +56,13 @@ def table(rows: list[dict[str, str]]) -> str:
     return out.getvalue()
 
 
-def problem(row: dict[str, str]) -> Problem:
+def problem(row: dict[str, str]) -> RowError:
     """The problem of a row that stands between two good ones, which go through."""
     found = from_csv(table([{"local_reference": "A-1"}, {"local_reference": "A-2"} | row, {"local_reference": "A-3"}]))
     assert len(found) == 3
     assert isinstance(found[0], Read)
     assert isinstance(found[2], Read)
-    assert isinstance(found[1], Problem)
+    assert isinstance(found[1], RowError)
     assert found[1].line == 3
     assert found[1].reference == "A-2"
     assert found[1].sentence
@@ -175,8 +175,8 @@ def test_a_row_with_too_few_cells_is_told_and_its_neighbours_go_through() -> Non
     lines = table([{"local_reference": "A-1"}, {"local_reference": "A-2"}, {"local_reference": "A-3"}]).splitlines()
     lines[2] = "A-2,blouse"
     found = from_csv("\n".join(lines))
-    assert [type(each) for each in found] == [Read, Problem, Read]
-    assert isinstance(found[1], Problem)
+    assert [type(each) for each in found] == [Read, RowError, Read]
+    assert isinstance(found[1], RowError)
     assert found[1].reason == "ROW_WIDTH_WRONG"
 
 
@@ -187,13 +187,13 @@ def test_rows_of_one_consignment_may_repeat_or_leave_out_what_concerns_the_whole
     assert len(found.message.items) == 3
     assert found.item_lines == [2, 3, 4]
     [bad] = from_csv(table([{"destination_country": "DE"}, {"destination_country": "FR"}]))
-    assert isinstance(bad, Problem)
+    assert isinstance(bad, RowError)
     assert (bad.reason, bad.line, bad.element) == ("CONSIGNMENT_CONTRADICTED", 3, "destination_country")
 
 
 def test_a_thousandth_item_is_refused_so_that_no_consignment_fills_the_memory() -> None:
     [found] = from_csv(table([{}] * 1000))
-    assert isinstance(found, Problem)
+    assert isinstance(found, RowError)
     assert (found.reason, found.line) == ("LIST_TOO_LONG", 1001)
 
 
@@ -230,7 +230,7 @@ def test_bytes_that_are_no_utf8_are_told_with_their_line() -> None:
     good = table([{"local_reference": "A-1"}, {"local_reference": "A-2"}]).encode()
     found = list(files.read_csv(io.BytesIO(good.replace(b"A-2", b"A-\xff"))))
     assert isinstance(found[0], Read)
-    assert isinstance(found[1], Problem)
+    assert isinstance(found[1], RowError)
     assert (found[1].reason, found[1].line) == ("ENCODING_WRONG", 3)
 
 
@@ -262,7 +262,7 @@ def test_a_bad_line_of_json_is_told_with_its_path(line: str, reason: str, elemen
     found = from_jsonl('{"local_reference": "good"}', "", line)
     assert isinstance(found[0], Read)
     bad = found[1]
-    assert isinstance(bad, Problem)
+    assert isinstance(bad, RowError)
     assert (bad.line, bad.reason, bad.element) == (3, reason, element)
     assert "?" not in bad.sentence + bad.hint
 
@@ -270,22 +270,22 @@ def test_a_bad_line_of_json_is_told_with_its_path(line: str, reason: str, elemen
 @given(st.binary(max_size=200))
 def test_any_bytes_get_an_answer(content: bytes) -> None:
     for each in files.read_jsonl(io.BytesIO(content)):
-        assert isinstance(each, (Read, Problem))
+        assert isinstance(each, (Read, RowError))
     for each in files.read_csv(io.BytesIO(table([{}]).encode() + content)):
-        assert isinstance(each, (Read, Problem))
+        assert isinstance(each, (Read, RowError))
 
 
 def test_what_ingestion_says_of_an_element_is_told_in_the_files_own_terms() -> None:
     [found] = from_csv(table([{"consignee_address_country": "XX"}, {}]))
     assert isinstance(found, Read)
     path = "consignments[7].items[1].price.minor"
-    told = found.problem("X", path, "5", f"The element {path} is 5.", "h")
+    told = found.row_error("X", path, "5", f"The element {path} is 5.", "h")
     assert (told.line, told.element, told.sentence) == (3, "item_price", "The element item_price is 5.")
-    told = found.problem("X", "consignments[7].consignee.address.country", "XX", "s", "h")
+    told = found.row_error("X", "consignments[7].consignee.address.country", "XX", "s", "h")
     assert (told.line, told.element) == (2, "consignee_address_country")
     [line] = from_jsonl('{"local_reference": "A", "items": [{}]}')
     assert isinstance(line, Read)
-    assert line.problem("X", "consignments[0].items[0].price.minor", "5", "s", "h").element == "items[0].price.minor"
+    assert line.row_error("X", "consignments[0].items[0].price.minor", "5", "s", "h").element == "items[0].price.minor"
 
 
 def test_the_template_is_a_file_that_can_be_filed() -> None:
@@ -342,11 +342,11 @@ def test_a_line_without_end_is_refused_and_does_not_fill_the_memory() -> None:
         b'{"local_reference": "' + b"x" * (files.LINE_BYTES_MAX + 10) + b'"}\n{"local_reference": "A"}\n'
     )
     bad, good = files.read_jsonl(content)
-    assert isinstance(bad, Problem)
+    assert isinstance(bad, RowError)
     assert bad.reason == "LINE_TOO_LONG"
     assert isinstance(good, Read)
 
 
 def test_a_fault_whose_reason_is_not_in_the_catalogue_cannot_be_made() -> None:
     with pytest.raises(Exception, match="NOT_THERE"):
-        Fault("NOT_THERE", "x")
+        ElementError("NOT_THERE", "x")

@@ -10,7 +10,7 @@ import pytest
 from libs.client.errors import LuxorError
 from libs.client.filing.files import Read
 from libs.client.filing.submission import Report, Summary, file_all, request_id_of
-from libs.client.problem import Fault, Problem
+from libs.client.row_errors import ElementError, RowError
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import ingestion_pb2 as pb
@@ -152,11 +152,11 @@ async def test_patience_ends() -> None:
 
 
 async def test_refused_rows_of_both_sides_are_reported_in_order_and_good_ones_go_through() -> None:
-    problems: list[Problem] = []
+    problems: list[RowError] = []
 
-    def mixed() -> Iterator[Read | Problem]:
+    def mixed() -> Iterator[Read | RowError]:
         yield from stream(3, bad=(1,))
-        yield Fault("NUMBER_MALFORMED", "item_number", "x").at(9, "R-9")
+        yield ElementError("NUMBER_MALFORMED", "item_number", "x").at(9, "R-9")
 
     summary = await file_all(Ingestion(), mixed(), report=problems.append)
     assert (summary.accepted, summary.refused, summary.consignments) == (2, 2, 4)
@@ -213,7 +213,7 @@ async def test_progress_is_told_while_it_goes() -> None:
 def test_the_report_is_a_csv_with_a_hint_in_each_row(tmp_path: Path) -> None:
     path = tmp_path / "refused.csv"
     with Report(path) as report:
-        report.add(Fault("AMOUNT_MALFORMED", "item_price", "19,99").at(7, "R-7"))
+        report.add(ElementError("AMOUNT_MALFORMED", "item_price", "19,99").at(7, "R-7"))
     [row] = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     assert (row["line"], row["reference"], row["element"], row["reason"]) == (
         "7",

@@ -7,7 +7,7 @@ from typing import Any, cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.client import Client
-from libs.client.revenue.payouts import BATCH, listed_payouts, record_payouts
+from libs.client.revenue.payouts import BATCH, iterate_payouts, record_payouts
 from luxor.revenue.v1 import ledger_pb2 as pb
 
 PAYOUT = pb.Payout(id="o1", reference="declarant:D", jurisdiction="EU", currency="EUR", amount_minor=500)
@@ -47,7 +47,7 @@ async def test_payouts_are_listed_page_by_page() -> None:
         pb.ListPayoutsResponse(payouts=[booked], next_page_token="next"),
         pb.ListPayoutsResponse(payouts=[pb.BookedPayout(payout=pb.Payout(id="o2"), result=RESULT, reversed_by="o3")]),
     )
-    first, second = [each async for each in listed_payouts(cast(Client, client))]
+    first, second = [each async for each in iterate_payouts(cast(Client, client))]
     assert [request.page_token for _, _, request in client.asked] == ["", "next"]
     assert (first["id"], first["outcome"], first["booked_by"]) == ("o1", "BOOKED", "officer/one")
     assert first["booked_at"].startswith("1970-01-01")

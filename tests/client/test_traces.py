@@ -89,7 +89,7 @@ async def test_more_traces_than_may_be_asked_for_are_told_with_all_that_is_left_
     out = Console(file=io.StringIO(), width=200)
     show(out, MRN, story, everything=False, slow_micros=1_000_000)
     drawn = cast(io.StringIO, out.file).getvalue()
-    assert "made it held (version 1" in drawn
+    assert "changed it to held (version 1" in drawn
     assert "this service stores none, or has not written any yet" in drawn
     for line in (
         "10 more spans were found and are left out",

@@ -33,11 +33,11 @@ def test_a_commodity_codes_status_is_told(code: str, status: HsStatus) -> None:
 
 
 def test_what_cannot_be_a_code_is_at_fault_and_is_not_remembered() -> None:
-    known = {text: codes.commodity_fault(text) for text in ("610910", "851712", "990500", "123456")}
+    known = {text: codes.commodity_error(text) for text in ("610910", "851712", "990500", "123456")}
     assert list(known.values()) == ["", "COMMODITY_CODE_WITHDRAWN", "COMMODITY_CODE_UNKNOWN", "COMMODITY_CODE_UNKNOWN"]
-    before = codes.well_formed_fault.cache_info().currsize
-    assert {codes.commodity_fault("9" * 5_000), codes.commodity_fault("")} == {"COMMODITY_CODE_MALFORMED"}
-    assert codes.well_formed_fault.cache_info().currsize == before
+    before = codes.well_formed_error.cache_info().currsize
+    assert {codes.commodity_error("9" * 5_000), codes.commodity_error("")} == {"COMMODITY_CODE_MALFORMED"}
+    assert codes.well_formed_error.cache_info().currsize == before
 
 
 def test_the_shipped_lists_are_the_systems_size_and_do_not_overlap() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from libs.feed.consume.consumer import Consumer
-from libs.feed.consume.leases import Held
+from libs.feed.consume.leases import LeasedPartition
 from libs.feed.types import Clock as ProducerClock
 from libs.feed.types import Cursor, FeedBatch, Page, SnapshotPage
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -82,7 +82,7 @@ class Store:
         """Partitions and days that are asked for again."""
         self.done: list[tuple[int, list[int]]] = []
         self.away: BaseException | None = None
-        self.owned: dict[int, Held] = {}
+        self.owned: dict[int, LeasedPartition] = {}
         """What the database says that the replica holds."""
 
     @asynccontextmanager
@@ -181,8 +181,8 @@ class Alone:
             replica="one", clock=self.clock, **options,
         )  # fmt: skip
         for each in self.partitions:
-            made.leases.held[each] = Held(1, START, True, START)
-            self.store.owned[each] = Held(1, START, True, START)
+            made.leases.by_partition[each] = LeasedPartition(1, START, True, START)
+            self.store.owned[each] = LeasedPartition(1, START, True, START)
         made.due.balance_at = float("inf")
         made.due.quiet_at = made.due.report_at = float("inf")
         return made

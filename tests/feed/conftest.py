@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from libs.columns import Ints, Strings, Table
 from libs.feed.consume.consumer import Consumer
-from libs.feed.consume.port import page_of, snapshot_page_of, start_again_of
+from libs.feed.consume.port import page_of, restart_error_of, snapshot_page_of
 from libs.feed.publish.outbox import KeyedOutbox, Outbox
 from libs.feed.publish.service import FeedServicer, StatePage, to_positions
 from libs.feed.publish.watch import Watch
@@ -162,7 +162,7 @@ class DirectPort:
             for kind in (CursorExpired, EpochEnded):
                 if refusal.reason == kind.reason:
                     facts = {name: str(fact) for name, fact in refusal.facts.items()}
-                    raise start_again_of(kind, refusal.sentence, facts) from refusal
+                    raise restart_error_of(kind, refusal.sentence, facts) from refusal
             raise
         return page_of(feed_pb2.PullEventsResponse.FromString(answer.SerializeToString()), ConsignmentColumns)
 
@@ -298,7 +298,7 @@ class Follower:
     async def at_feed(self, consumer: Consumer) -> None:
         """Bring a consumer past its first snapshot, so that all that follows comes by the feed."""
         await consumer.step()
-        assert all(held.ready for held in consumer.leases.held.values())
+        assert all(held.ready for held in consumer.leases.by_partition.values())
 
 
 async def drain(*consumers: Consumer, rounds: int = 40) -> int:

@@ -63,7 +63,7 @@ class Served:
         self.database = StoredDatabase(self.stored)
         self.outbox = Outbox(self.database, SCHEMA, 2)  # type: ignore[arg-type]
         for number, count in enumerate(rows, 1):
-            self.outbox.payloads.keep(stored_batch(number, count))
+            self.outbox.payloads.add(stored_batch(number, count))
         self.days = Days()
         self.servicer = FeedServicer(self.outbox, self.days, days=self.days if days else None, **more)
 

@@ -138,7 +138,7 @@ async def test_a_store_that_is_set_back_while_a_page_is_begun_ahead_is_read_on_a
         await follow(consumer)
         copy = await copy_of(server, producer)
         await announce(producer, "lost", 6, partitions=1)
-        after = {0: consumer.leases.held[0].committed}
+        after = {0: consumer.leases.by_partition[0].committed}
         async with asyncio.timeout(30):
             while (await port.pull(after, 100, 0)).events < 6:  # noqa: ASYNC110  # what holds the horizon is a session of the server
                 await asyncio.sleep(0.01)
@@ -366,7 +366,7 @@ async def test_the_answer_names_where_the_histories_part(server: EmbeddedPostgre
         await back_to(server, copy, producer)
         with pytest.raises(EpochEnded) as ended:
             await port.pull(ahead, 100, 0)
-        again = ended.value.read_again
+        again = ended.value.resume_from
         assert again is not None
         assert (
             max(cursor.place for cursor in shared.values()) <= again.place < min(each.place for each in ahead.values())

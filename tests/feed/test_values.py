@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from libs.feed.consume.leases import fair_share
-from libs.feed.consume.port import page_of, snapshot_page_of, start_again_of
+from libs.feed.consume.port import page_of, restart_error_of, snapshot_page_of
 from libs.feed.consume.transient_errors import is_passing
 from libs.feed.consume.versions import by_epoch, newer
 from libs.feed.metrics import Lag
@@ -56,7 +56,7 @@ def test_rows_are_taken_from_a_batch_in_the_order_asked_for() -> None:
 def test_a_clock_goes_on_from_what_the_producer_showed() -> None:
     clock = Clock(5_000_000, time.monotonic() - 2)
     assert 7_000_000 <= clock.now() < 7_900_000
-    assert Clock.of(5_000_000).now() >= 5_000_000
+    assert Clock.received_now(5_000_000).now() >= 5_000_000
 
 
 # ------------------------------------------------------------------------------------------ shares of leases
@@ -191,17 +191,17 @@ def test_a_page_of_a_snapshot_is_what_the_answer_says(read_at: int) -> None:
 
 
 def test_an_answer_that_asks_for_a_new_start_names_partitions_and_where_to_read_again() -> None:
-    expired = start_again_of(CursorExpired, "text", {"partitions": f"{1 << 63 | 1 << 5 | 1:016x}", "epoch": "1"})
+    expired = restart_error_of(CursorExpired, "text", {"partitions": f"{1 << 63 | 1 << 5 | 1:016x}", "epoch": "1"})
     assert isinstance(expired, CursorExpired)
     assert expired.partitions == [0, 5, 63]
     facts = {"partitions": "6", "epoch": "1", "day": "2", "xid": "3", "seq": "4"}
-    ended = start_again_of(EpochEnded, "text", facts)
+    ended = restart_error_of(EpochEnded, "text", facts)
     assert isinstance(ended, EpochEnded)
-    assert (ended.partitions, ended.read_again) == ([1, 2], Cursor(1, 2, 3, 4))
-    earlier = start_again_of(EpochEnded, "text", {"partitions": "1"})
+    assert (ended.partitions, ended.resume_from) == ([1, 2], Cursor(1, 2, 3, 4))
+    earlier = restart_error_of(EpochEnded, "text", {"partitions": "1"})
     assert isinstance(earlier, EpochEnded)
-    assert earlier.read_again is None, "an earlier release does not announce it"
-    assert start_again_of(CursorExpired, "text", {}).partitions == []
+    assert earlier.resume_from is None, "an earlier release does not announce it"
+    assert restart_error_of(CursorExpired, "text", {}).partitions == []
 
 
 # ------------------------------------------------------------------------------------------ ages and troubles

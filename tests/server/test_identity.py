@@ -82,20 +82,20 @@ def test_a_bad_id_is_neither_issued_nor_accepted(ident: str, tmp_path: Path) -> 
 )
 def test_what_is_no_identity_of_this_deployment_is_refused(spiffe: str, reason: str) -> None:
     with pytest.raises(Refusal) as caught:
-        identity.of({"peer_spiffe_id": [spiffe.encode()]}, "luxor")
+        identity.from_auth_context({"peer_spiffe_id": [spiffe.encode()]}, "luxor")
     assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("context", [{}, {"peer_spiffe_id": []}, {"x509_common_name": [b"acme"]}])
 def test_a_peer_without_a_spiffe_id_is_refused(context: dict[str, list[bytes]]) -> None:
     with pytest.raises(Refusal) as caught:
-        identity.of(context, "luxor")
+        identity.from_auth_context(context, "luxor")
     assert caught.value.reason == "IDENTITY_MISSING"
 
 
 def test_bytes_that_are_no_text_are_no_identity() -> None:
     with pytest.raises(Refusal) as caught:
-        identity.of({"peer_spiffe_id": [b"spiffe://luxor/filer/\xff\xfe"]}, "luxor")
+        identity.from_auth_context({"peer_spiffe_id": [b"spiffe://luxor/filer/\xff\xfe"]}, "luxor")
     assert caught.value.reason == "IDENTITY_MALFORMED"
 
 

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from libs.server.errors import Refusal
-from libs.server.page_tokens import KEPT_DAYS, KEY_DAYS, PageTokens, rotate_page_keys
+from libs.server.page_tokens import KEY_DAYS, KEY_RETENTION_DAYS, PageTokens, rotate_page_keys
 from libs.store.database import Database
 from libs.store.tables import schema
 from luxor.feed.v1.dead_letters_pb2 import ListDeadLettersRequest
@@ -55,7 +55,7 @@ async def test_every_replica_opens_it_also_after_a_restart_and_under_newer_keys(
 async def test_a_key_that_is_older_than_all_that_tokens_lead_to_is_forgotten(store: Database) -> None:
     pages, query = PageTokens(store), ListDeadLettersRequest()
     token = await pages.token(query, "a", 1)
-    await age(store, KEPT_DAYS + 1)
+    await age(store, KEY_RETENTION_DAYS + 1)
     await rotate_page_keys(store)
     assert await keys(store) == [2]
     with pytest.raises(Refusal, match="PAGE_TOKEN_MALFORMED"):

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from libs.server.call import Call, enter
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
-from libs.server.requests import check_request_id, kept, once, page_size_of, recalled
+from libs.server.requests import check_request_id, once, page_size_of, recalled, store_answer
 from libs.store.database import Database, Transaction
 from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -64,7 +64,7 @@ async def test_any_other_id_is_refused_by_each_call(requests: Database, request_
     done: list[int] = []
     for call in (
         recalled(requests, Answer, arrival(request_id)),
-        kept(requests, arrival(request_id), answer(1)),
+        store_answer(requests, arrival(request_id), answer(1)),
         once(requests, Answer, arrival(request_id), work_of(1, done)),
     ):
         with pytest.raises(Refusal) as caught:
@@ -80,11 +80,11 @@ async def test_work_is_done_once_and_a_repeat_gets_the_first_answer(requests: Da
         assert await once(requests, Answer, arrival(), work_of(outcome, done)) == answer(1)
     assert done == [1]
     assert await recalled(requests, Answer, arrival()) == answer(1)
-    assert await kept(requests, arrival(), answer(4)) == answer(1)
+    assert await store_answer(requests, arrival(), answer(4)) == answer(1)
 
 
 async def test_the_answer_to_work_done_elsewhere_is_recorded(requests: Database) -> None:
-    assert await kept(requests, arrival(), answer(1)) == answer(1)
+    assert await store_answer(requests, arrival(), answer(1)) == answer(1)
     assert await recalled(requests, Answer, arrival()) == answer(1)
 
 
@@ -112,7 +112,7 @@ async def test_other_content_under_the_id_is_refused_by_each_call(requests: Data
     await once(requests, Answer, arrival(), work_of(1, done))
     for call in (
         recalled(requests, Answer, other),
-        kept(requests, other, answer(2)),
+        store_answer(requests, other, answer(2)),
         once(requests, Answer, other, work_of(2, done)),
     ):
         with pytest.raises(Refusal) as caught:
@@ -123,7 +123,7 @@ async def test_other_content_under_the_id_is_refused_by_each_call(requests: Data
 
 
 async def test_two_kinds_of_request_with_the_same_bytes_are_told_apart(requests: Database) -> None:
-    await kept(requests, pb.RecordArrivalsRequest(request_id="r1"), answer(1))
+    await store_answer(requests, pb.RecordArrivalsRequest(request_id="r1"), answer(1))
     with pytest.raises(Refusal, match="REQUEST_REUSED"):
         await recalled(requests, Answer, pb.RecordReturnsRequest(request_id="r1"))
 

@@ -140,7 +140,7 @@ def test_prohibited_goods_are_inside_whatever_is_declared(labelled: dict[str, La
 
 
 def test_listed_parties_send_or_receive_under_names_like_theirs(labelled: dict[str, Labelled]) -> None:
-    listed = {party["id"]: party for party in catalogue().listed}
+    listed = {party["id"]: party for party in catalogue().watchlist}
     sides = Counter[str]()
     for message, truth in labelled["listed_party"]:
         party = listed[truth.listed_party]

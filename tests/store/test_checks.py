@@ -42,9 +42,9 @@ def test_the_settings_that_we_ask_for_are_found_good() -> None:
 )
 def test_a_setting_that_endangers_is_found(setting: str, value: str, wanted: str) -> None:
     (found,) = findings(GOOD | {setting: value})
-    assert (found.setting, found.value, found.wanted) == (setting, value, wanted)
+    assert (found.setting, found.value, found.recommended) == (setting, value, wanted)
     assert isinstance(found, Finding)
-    assert found.why
+    assert found.reason
 
 
 async def test_a_setting_that_endangers_is_told_once_with_what_to_set(

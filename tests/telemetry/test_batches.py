@@ -92,7 +92,7 @@ def test_a_part_in_a_trace_of_its_own_is_recorded_with_the_batch_that_wrote(reco
             batch.wrote = wrote
         assert bool(recorded) == wrote
     assert [each.name for each in recorded] == ["consume", "decide"]
-    assert [each.name for each in recorded[1].kept] == ["Assess"]
+    assert [each.name for each in recorded[1].child_spans] == ["Assess"]
 
 
 def test_a_part_of_a_batch_that_failed_is_told_with_it_and_one_that_failed_is_told_once(exported: list[Span]) -> None:
@@ -108,11 +108,11 @@ def test_a_part_of_a_batch_that_failed_is_told_with_it_and_one_that_failed_is_to
 
 def test_parts_that_wait_for_their_batch_are_bounded_and_counted(recorded: list[Span]) -> None:
     with telemetry.batch_span("consume", [FIRST, THIRD]) as batch:
-        for _ in range(trace.KEPT_MAX + 3):
+        for _ in range(trace.CHILD_SPANS_MAX + 3):
             with telemetry.batch_span("decide", [FIRST]), telemetry.client_span("Assess"):
                 pass
         batch.wrote = True
-    assert len(recorded) == 1 + trace.KEPT_MAX
+    assert len(recorded) == 1 + trace.CHILD_SPANS_MAX
     assert recorded[0].attributes["spans_left_out"] == 6
 
 
@@ -214,7 +214,7 @@ def test_roots_that_wrote_failed_or_are_sampled_are_recorded_and_others_are_not(
     with telemetry.span("failed", parent=FIRST) as failed:
         failed.fail("INTERNAL")
     assert [each.name for each in recorded] == ["wrote", "sampled", "failed"]
-    assert [each.name for each in recorded[0].kept] == ["inside"]
+    assert [each.name for each in recorded[0].child_spans] == ["inside"]
 
 
 def test_switched_off_spans_measure_nothing_and_pass_the_context_on(recorded: list[Span]) -> None:

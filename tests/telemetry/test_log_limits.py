@@ -70,7 +70,7 @@ def test_what_was_left_out_is_told_with_the_next_line_of_any_reason_though_it_ne
 def test_what_was_left_out_is_told_by_the_writer_s_own_clock_where_nothing_is_said_any_more() -> None:
     reading, writing = os.pipe()
     log = Log(limiter=RateLimiter(lines=1, interval_seconds=0.05))
-    log.write_in_background(Writer(tick=log.tell_left_out, tick_seconds=0.05, lost=lambda _: None, descriptor=writing))
+    log.write_in_background(Writer(tick=log.log_left_out, tick_seconds=0.05, lost=lambda _: None, descriptor=writing))
     for _ in range(5):
         log.error("STORM")
     first, left_out = read_lines(reading, 2)

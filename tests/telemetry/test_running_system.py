@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.timeout(170), pytest.mark.long]
 
 
 @dataclass
-class Told:
+class ServiceSpan:
     """What was filed, and what the system told."""
 
     filed: list[Consignment] = field(default_factory=list)
@@ -58,13 +58,13 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
+def told() -> ServiceSpan:
     return asyncio.run(story())
 
 
-async def story() -> Told:
+async def story() -> ServiceSpan:
     """File as many filers, some of it wrong; be a broken client; wait until all is counted; read metrics and logs."""
-    out = Told()
+    out = ServiceSpan()
     async with local_system(env={"LUXOR_TRACE_RATIO": "1"}) as system:
         batches = Simulator(20_261_125, "everyday").batches(FILERS * BATCH, size=BATCH)
         for number, rows in enumerate(batches):
@@ -158,7 +158,7 @@ def scrape(port: int) -> str:
     return text
 
 
-def samples(told: Told, service: str) -> list[Any]:
+def samples(told: ServiceSpan, service: str) -> list[Any]:
     return [sample for family in text_string_to_metric_families(told.metrics[service]) for sample in family.samples]
 
 
@@ -172,7 +172,7 @@ def texts(message: Message) -> Iterator[str]:
                 yield each
 
 
-def secrets_of(told: Told) -> set[str]:
+def secrets_of(told: ServiceSpan) -> set[str]:
     """What could tell of a person."""
     found = {"Erika", "Mustermann", "people.example", "Heidestraße", "geheim \x00"}
     for row in told.filed:
@@ -186,12 +186,12 @@ def secrets_of(told: Told) -> set[str]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_number_of_series_stays_within_the_bound(told: Told, service: str) -> None:
+def test_the_number_of_series_stays_within_the_bound(told: ServiceSpan, service: str) -> None:
     lines = [line for line in told.metrics[service].splitlines() if not line.startswith("#")]
     assert 50 < len(lines) < metric_table.SERIES_MAX
 
 
-def test_no_label_holds_a_party_a_consignment_a_trace_or_a_name_that_a_caller_made_up(told: Told) -> None:
+def test_no_label_holds_a_party_a_consignment_a_trace_or_a_name_that_a_caller_made_up(told: ServiceSpan) -> None:
     for service in SERVICES:
         labels = [value for sample in samples(told, service) for value in sample.labels.values()]
         assert labels
@@ -201,7 +201,7 @@ def test_no_label_holds_a_party_a_consignment_a_trace_or_a_name_that_a_caller_ma
         assert not re.search(r"[0-9a-f]{32}", everything)
 
 
-def test_every_metric_that_is_scraped_is_in_the_table_with_its_labels(told: Told) -> None:
+def test_every_metric_that_is_scraped_is_in_the_table_with_its_labels(told: ServiceSpan) -> None:
     known = {name: set(each.labels) for each in metric_table.declared() for name in each.series}
     for service in SERVICES:
         for sample in samples(told, service):
@@ -210,7 +210,7 @@ def test_every_metric_that_is_scraped_is_in_the_table_with_its_labels(told: Told
                 assert set(sample.labels) - {"le"} == known[sample.name], sample
 
 
-def test_the_figures_add_up(told: Told) -> None:
+def test_the_figures_add_up(told: ServiceSpan) -> None:
     def total(service: str, name: str, **labels: str) -> float:
         return sum(
             sample.value
@@ -244,7 +244,7 @@ def test_the_figures_add_up(told: Told) -> None:
         assert total(consumer, "luxor_feed_dead_letters_waiting") == 0
 
 
-def test_latencies_carry_traces(told: Told) -> None:
+def test_latencies_carry_traces(told: ServiceSpan) -> None:
     for service, name in (("ingestion", "luxor_call_seconds"), ("clearance", "luxor_clearance_decision_seconds")):
         traces = {
             sample.exemplar.labels["trace_id"]
@@ -259,7 +259,7 @@ def test_latencies_carry_traces(told: Told) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_line_is_one_json_event_with_its_keys(told: Told, service: str) -> None:
+def test_every_line_is_one_json_event_with_its_keys(told: ServiceSpan, service: str) -> None:
     lines = told.logs[service].splitlines()
     reasons = []
     for line in lines:
@@ -276,7 +276,7 @@ def test_every_line_is_one_json_event_with_its_keys(told: Told, service: str) ->
     assert {"READY", "STOPPED"} <= set(reasons)
 
 
-def test_refusals_of_calls_are_told_with_the_trace_of_the_call(told: Told) -> None:
+def test_refusals_of_calls_are_told_with_the_trace_of_the_call(told: ServiceSpan) -> None:
     events = [json.loads(line) for line in told.logs["ingestion"].splitlines()]
     found = {event["reason"]: event for event in events}
     assert found["UNKNOWN_FIELD"]["role"] == "filer"
@@ -285,7 +285,7 @@ def test_refusals_of_calls_are_told_with_the_trace_of_the_call(told: Told) -> No
         assert found[reason]["method"] == SUBMIT
 
 
-def test_no_line_tells_of_a_person(told: Told) -> None:
+def test_no_line_tells_of_a_person(told: ServiceSpan) -> None:
     callers = {f"filer-{number}-geheim" for number in range(FILERS)} | {"flow-carrier", "flow-analyst", "flow-officer"}
     wanted = secrets_of(told) | callers
     assert len(wanted) > 1_000
@@ -295,7 +295,7 @@ def test_no_line_tells_of_a_person(told: Told) -> None:
             assert secret not in text, f"{service}'s log tells {secret!r}"
 
 
-def test_no_reason_speaks_without_end(told: Told) -> None:
+def test_no_reason_speaks_without_end(told: ServiceSpan) -> None:
     for service in SERVICES:
         windows: dict[tuple[str, str], int] = {}
         for line in told.logs[service].splitlines():

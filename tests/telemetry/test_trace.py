@@ -103,10 +103,10 @@ def test_a_batch_links_at_most_a_hundred_calls(exported: list[Span]) -> None:
 
 def test_spans_kept_for_one_batch_are_limited(exported: list[Span]) -> None:
     with telemetry.span("batch", parent=HEADER):
-        for _ in range(trace.KEPT_MAX + 10):
+        for _ in range(trace.CHILD_SPANS_MAX + 10):
             with telemetry.span("row"):
                 pass
-    assert len(exported) == trace.KEPT_MAX + 1
+    assert len(exported) == trace.CHILD_SPANS_MAX + 1
     assert exported[0].attributes["spans_left_out"] == 10
 
 

@@ -148,7 +148,9 @@ async def _await_all(analyst: Any, expected: int, first_day: int, progress: Prog
             before, moved = done, time.monotonic()
         elif time.monotonic() - moved > STUCK_SECONDS:
             told = ", ".join(f"{number:,} {state}" for state, number in found.items())
-            raise LuxorError.of("DEMO_STUCK", seconds=int(STUCK_SECONDS), expected=expected, told=told or "nothing")
+            raise LuxorError.from_reason(
+                "DEMO_STUCK", seconds=int(STUCK_SECONDS), expected=expected, told=told or "nothing"
+            )
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from libs.client.traces import Story, Told
+from libs.client.traces import ServiceSpan, Story
 from libs.telemetry.context import span_of
 from luxor.trace.v1 import trace_pb2
 
@@ -18,7 +18,7 @@ SHORT_SHARE: Final = 0.01
 class Node:
     """A span in the tree."""
 
-    recorded: Told
+    recorded: ServiceSpan
     children: list["Node"] = field(default_factory=list)
     linked: bool = False
     """Whether it is connected to its parent by a link, because it is in a trace of its own."""
@@ -135,7 +135,7 @@ def _above(node: Node, nodes: dict[str, Node]) -> Node | None:
     return None
 
 
-def _relevant(story: Story) -> dict[str, Told]:
+def _relevant(story: Story) -> dict[str, ServiceSpan]:
     """Return the spans of the consignment: those that facts name, their root spans, and all work that followed."""
     named = {span_of(fact.traceparent) for _, fact in story.facts if fact.traceparent} & set(story.spans)
     if not named:

@@ -23,13 +23,13 @@ async def find(
             queries.append(query)
             owners.append(reference)
     found: dict[str, list[dict[str, Any]]] = {reference: [] for reference in references}
-    seen: set[tuple[str, str]] = set()
+    expected_version: set[tuple[str, str]] = set()
     for start in range(0, len(queries), 100):
         answer = await client.status(queries[start : start + 100], with_history=history)
         for owner, result in zip(owners[start : start + 100], answer.results, strict=True):
             for each in result.consignments:
-                if (owner, each.mrn) not in seen:
-                    seen.add((owner, each.mrn))
+                if (owner, each.mrn) not in expected_version:
+                    expected_version.add((owner, each.mrn))
                     found[owner].append(plain(each))
     return found
 

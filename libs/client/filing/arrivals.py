@@ -28,7 +28,7 @@ def of_manifest(path: Path, *, at: int) -> Iterator[Arrival]:
                 transport = each.message.transport
                 yield arrival(number, at=at, conveyance=transport.conveyance_reference, place=transport.unloading_place)
     if not seen:
-        raise LuxorError.of("NOTHING_FOUND", value=path.name)
+        raise LuxorError.from_reason("NOTHING_FOUND", value=path.name)
 
 
 def in_calls(arrivals: Iterable[Arrival], size: int = 1000) -> Iterator[list[Arrival]]:

@@ -21,7 +21,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from libs.client.plain import TIMESTAMP, enum_number, instant, prefix_of, set_time
-from libs.client.problem import Fault
+from libs.client.row_errors import ElementError
 from libs.customs.currencies import is_currency, minor_units
 from luxor.consignment.v1.consignment_pb2 import Consignment, Item
 
@@ -55,12 +55,12 @@ class Column:
 @functools.cache
 def columns() -> dict[str, Column]:
     """Return all columns by name: those of the consignment first, then those of its items, in the contract's order."""
-    found = _of(Consignment.DESCRIPTOR, (), "", "")
-    found += _of(Item.DESCRIPTOR, (), ITEM, "items.")
+    found = _columns_of(Consignment.DESCRIPTOR, (), "", "")
+    found += _columns_of(Item.DESCRIPTOR, (), ITEM, "items.")
     return {column.name: column for column in found}
 
 
-def _of(descriptor: Descriptor, above: tuple[str, ...], prefix: str, path: str) -> list[Column]:
+def _columns_of(descriptor: Descriptor, above: tuple[str, ...], prefix: str, path: str) -> list[Column]:
     found: list[Column] = []
     for field in descriptor.fields:
         if field.message_type is not None and field.message_type.full_name == Item.DESCRIPTOR.full_name:
@@ -80,7 +80,7 @@ def _of(descriptor: Descriptor, above: tuple[str, ...], prefix: str, path: str) 
             found.append(Column(currency, f"{here}.currency", "ISO 4217, EUR", *_text((*chain, "currency"))))
             found.append(Column(name, here, "decimal amount, 19.99", *_amount(chain), currency=currency))
         else:
-            found += _of(field.message_type, chain, f"{name}_", f"{here}.")
+            found += _columns_of(field.message_type, chain, f"{name}_", f"{here}.")
     return found
 
 
@@ -141,7 +141,7 @@ def _of_list_part(list_name: str, sub: FieldDescriptor, above: tuple[str, ...], 
             entries = split(cell)
             parts = getattr(_reach(message, above), list_name)
             if len(parts) not in (0, len(entries)):
-                raise Fault("LISTS_UNEQUAL", label, cell, count=len(entries), others=len(parts))
+                raise ElementError("LISTS_UNEQUAL", label, cell, count=len(entries), others=len(parts))
             while len(parts) < len(entries):
                 parts.add()
             for part, entry in zip(parts, entries, strict=True):
@@ -164,7 +164,7 @@ def _of_list_part(list_name: str, sub: FieldDescriptor, above: tuple[str, ...], 
 def _of_single(field: FieldDescriptor) -> list[Column]:
     """Columns of one field of a message that stands in a list."""
     assert field.containing_type is not None, "no extension"
-    return [each for each in _of(field.containing_type, (), "", "") if each.path.split(".")[0] == field.name]
+    return [each for each in _columns_of(field.containing_type, (), "", "") if each.path.split(".")[0] == field.name]
 
 
 def _reach(message: Message, chain: tuple[str, ...]) -> Any:
@@ -221,11 +221,11 @@ def _time(chain: tuple[str, ...]) -> Codec:
     return read, write
 
 
-def _decimal(chain: tuple[str, ...], places: int, what: str) -> Codec:
+def _decimal(chain: tuple[str, ...], places: int, unit_text: str) -> Codec:
     *above, name = chain
 
     def read(message: Message, cell: str, column: str) -> None:
-        setattr(_reach(message, tuple(above)), name, shifted(cell, places, column, what))
+        setattr(_reach(message, tuple(above)), name, shifted(cell, places, column, unit_text))
 
     def write(message: Message) -> str:
         parent = _look(message, tuple(above))
@@ -264,12 +264,12 @@ def shifted(cell: str, places: int, column: str, unit: str) -> int:
             value = Decimal(cell).scaleb(places)
             whole = int(value)
     except (InvalidOperation, ValueError, OverflowError):
-        raise Fault("AMOUNT_MALFORMED", column, cell) from None
+        raise ElementError("AMOUNT_MALFORMED", column, cell) from None
     if value != whole:
-        raise Fault("AMOUNT_TOO_FINE", column, cell, unit=unit, places=places)
+        raise ElementError("AMOUNT_TOO_FINE", column, cell, unit=unit, places=places)
     if not -(2**63) <= whole < 2**63:
         low, high = (decimal_text(each, places) for each in (-(2**63), 2**63 - 1))
-        raise Fault("NUMBER_TOO_WIDE", column, cell, low=low, high=high)
+        raise ElementError("NUMBER_TOO_WIDE", column, cell, low=low, high=high)
     return whole
 
 
@@ -287,17 +287,17 @@ def decimal_text(value: int, places: int) -> str:
 def _whole(cell: str, column: str) -> int:
     digits = cell[1:] if cell[:1] == "-" else cell
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
-        raise Fault("NUMBER_MALFORMED", column, cell)
+        raise ElementError("NUMBER_MALFORMED", column, cell)
     value = int(cell)
     if not -(2**31) <= value < 2**31:
-        raise Fault("NUMBER_TOO_WIDE", column, cell, low=-(2**31), high=2**31 - 1)
+        raise ElementError("NUMBER_TOO_WIDE", column, cell, low=-(2**31), high=2**31 - 1)
     return value
 
 
 def _truth(cell: str, column: str) -> bool:
     found = _TRUTHS.get(cell.lower())
     if found is None:
-        raise Fault("TRUTH_MALFORMED", column, cell)
+        raise ElementError("TRUTH_MALFORMED", column, cell)
     return found
 
 

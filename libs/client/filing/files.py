@@ -17,7 +17,7 @@ import msgspec
 from libs.client.errors import LuxorError
 from libs.client.filing.columns import ITEM, Column, columns
 from libs.client.plain import fill, nearest, plain
-from libs.client.problem import Fault, Problem
+from libs.client.row_errors import ElementError, RowError
 from luxor.consignment.v1.consignment_pb2 import Consignment
 
 LINE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -50,7 +50,7 @@ class Read:
     item_lines: Sequence[int]
     """In a CSV, the line of each item; empty otherwise."""
 
-    def problem(self, reason: str, path: str, value: str, sentence: str, hint: str) -> Problem:
+    def row_error(self, reason: str, path: str, value: str, sentence: str, hint: str) -> RowError:
         """Turn what ingestion said about an element into a line of the report, in this file's own terms."""
         element = path.partition("].")[2] if path.startswith("consignments[") else path
         line = self.line
@@ -63,7 +63,7 @@ class Read:
             element = _column_of(element)
         # A request's numbering of a batch means nothing to who wrote the file.
         shown = sentence.replace(path, element) if path else sentence
-        return Problem(line, self.message.local_reference, element, reason, value, shown, hint)
+        return RowError(line, self.message.local_reference, element, reason, value, shown, hint)
 
 
 def kind_of(path: Path, chosen: str = "") -> str:
@@ -71,11 +71,11 @@ def kind_of(path: Path, chosen: str = "") -> str:
     ending = chosen or path.suffix.lower().lstrip(".")
     kinds = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl"}
     if ending not in kinds:
-        raise LuxorError.of("FILE_KIND_UNKNOWN", value=path.name)
+        raise LuxorError.from_reason("FILE_KIND_UNKNOWN", value=path.name)
     return kinds[ending]
 
 
-def read(file: BinaryIO, kind: str) -> Iterator[Read | Problem]:
+def read(file: BinaryIO, kind: str) -> Iterator[Read | RowError]:
     """Yield what stands in an open file, in its order; raise LuxorError for a header that cannot be used."""
     return read_csv(file) if kind == "csv" else read_jsonl(file)
 
@@ -83,7 +83,7 @@ def read(file: BinaryIO, kind: str) -> Iterator[Read | Problem]:
 # ── JSON Lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_jsonl(file: BinaryIO) -> Iterator[Read | Problem]:
+def read_jsonl(file: BinaryIO) -> Iterator[Read | RowError]:
     """Yield each line's consignment, or what is wrong with the line. Empty lines are passed over."""
     decode = msgspec.json.Decoder().decode
     number = 0
@@ -92,7 +92,7 @@ def read_jsonl(file: BinaryIO) -> Iterator[Read | Problem]:
         if len(line) > LINE_BYTES_MAX:
             while line and not line.endswith(b"\n"):
                 line = file.readline(LINE_BYTES_MAX)
-            yield Fault("LINE_TOO_LONG", "", bytes_max=LINE_BYTES_MAX).at(number, "")
+            yield ElementError("LINE_TOO_LONG", "", bytes_max=LINE_BYTES_MAX).at(number, "")
             continue
         if not line.strip():
             continue
@@ -101,14 +101,14 @@ def read_jsonl(file: BinaryIO) -> Iterator[Read | Problem]:
             try:
                 values = decode(line)
             except UnicodeDecodeError:
-                raise Fault("ENCODING_WRONG", "") from None
+                raise ElementError("ENCODING_WRONG", "") from None
             except msgspec.DecodeError as error:
-                raise Fault("JSON_MALFORMED", "", why=str(error)) from None
+                raise ElementError("JSON_MALFORMED", "", why=str(error)) from None
             if not isinstance(values, dict):
-                raise Fault("JSON_MALFORMED", "", why="it holds something else")
+                raise ElementError("JSON_MALFORMED", "", why="it holds something else")
             fill(message, values)
-        except Fault as fault:
-            yield fault.at(number, message.local_reference)
+        except ElementError as element_error:
+            yield element_error.at(number, message.local_reference)
             continue
         yield Read(message, number, ())
 
@@ -126,46 +126,46 @@ def write_jsonl(file: BinaryIO, messages: Iterable[Consignment]) -> int:
 # ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_csv(file: BinaryIO) -> Iterator[Read | Problem]:
+def read_csv(file: BinaryIO) -> Iterator[Read | RowError]:
     """Yield each consignment of a table, or the first thing that is wrong with it."""
     lines = _Lines(file)
     rows = csv.reader(lines, strict=True)
     header = _header(rows)
     place = header.index(_REFERENCE)
-    known = [columns()[name] for name in header]
+    row_columns = [columns()[name] for name in header]
     # The currency of an amount tells its decimal places, so it is read first.
-    order = sorted(range(len(known)), key=lambda index: bool(known[index].currency))
+    order = sorted(range(len(row_columns)), key=lambda index: bool(row_columns[index].currency))
     own = [index for index in order if not header[index].startswith(ITEM)]
     items = [index for index in order if header[index].startswith(ITEM)]
     group: _Group | None = None
     while True:
         start = lines.number + 1
         row: list[str] = []
-        fault: Fault | None = None
+        element_error: ElementError | None = None
         try:
             row = next(rows)
         except StopIteration:
             break
         except UnicodeDecodeError:
-            fault = Fault("ENCODING_WRONG", "")
+            element_error = ElementError("ENCODING_WRONG", "")
         except csv.Error as error:
-            fault = Fault("ROW_MALFORMED", "", why=str(error))
+            element_error = ElementError("ROW_MALFORMED", "", why=str(error))
             if lines.too_long:
-                fault = Fault("LINE_TOO_LONG", "", bytes_max=LINE_BYTES_MAX)
-        if fault is None and not row:
+                element_error = ElementError("LINE_TOO_LONG", "", bytes_max=LINE_BYTES_MAX)
+        if element_error is None and not row:
             continue
         reference = row[place].strip() if len(row) > place else ""
-        if fault is None and len(row) != len(header):
-            fault = Fault("ROW_WIDTH_WRONG", "", cells=len(row), columns=len(header))
+        if element_error is None and len(row) != len(header):
+            element_error = ElementError("ROW_WIDTH_WRONG", "", cells=len(row), columns=len(header))
         if group is not None and (reference != group.reference or not reference):
             yield group.done()
             group = None
         if group is None:
             group = _Group(reference, start)
-        if fault is not None:
-            group.fail(fault, start)
+        if element_error is not None:
+            group.fail(element_error, start)
         else:
-            group.add(row, start, known, own, items)
+            group.add(row, start, row_columns, own, items)
     if group is not None:
         yield group.done()
 
@@ -179,16 +179,16 @@ class _Group:
         self._line = line
         self._item_lines: list[int] = []
         self._cells: dict[int, str] = {}
-        self._problem: Problem | None = None
+        self._row_error: RowError | None = None
 
-    def fail(self, fault: Fault, line: int) -> None:
+    def fail(self, element_error: ElementError, line: int) -> None:
         """Keep the first thing that is wrong."""
-        if self._problem is None:
-            self._problem = fault.at(line, self.reference)
+        if self._row_error is None:
+            self._row_error = element_error.at(line, self.reference)
 
-    def add(self, row: list[str], line: int, known: list[Column], own: list[int], items: list[int]) -> None:
+    def add(self, row: list[str], line: int, row_columns: list[Column], own: list[int], items: list[int]) -> None:
         """Take a row in."""
-        if self._problem is not None:
+        if self._row_error is not None:
             return
         try:
             for index in own:
@@ -198,23 +198,23 @@ class _Group:
                 before = self._cells.get(index)
                 if before is None:
                     self._cells[index] = cell
-                    known[index].read(self._message, cell, known[index].name)
+                    row_columns[index].read(self._message, cell, row_columns[index].name)
                 elif before != cell:
-                    raise Fault("CONSIGNMENT_CONTRADICTED", known[index].name, cell, before=before)
+                    raise ElementError("CONSIGNMENT_CONTRADICTED", row_columns[index].name, cell, before=before)
             if len(self._message.items) == ITEMS_MAX:
-                raise Fault("LIST_TOO_LONG", "items", count=f"more than {ITEMS_MAX}", count_max=ITEMS_MAX)
+                raise ElementError("LIST_TOO_LONG", "items", count=f"more than {ITEMS_MAX}", count_max=ITEMS_MAX)
             item = self._message.items.add()
             for index in items:
                 cell = row[index].strip()
                 if cell:
-                    known[index].read(item, cell, known[index].name)
+                    row_columns[index].read(item, cell, row_columns[index].name)
             self._item_lines.append(line)
-        except Fault as fault:
-            self.fail(fault, line)
+        except ElementError as element_error:
+            self.fail(element_error, line)
 
-    def done(self) -> Read | Problem:
+    def done(self) -> Read | RowError:
         """Return the consignment, or what is wrong."""
-        return self._problem or Read(self._message, self._line, self._item_lines)
+        return self._row_error or Read(self._message, self._line, self._item_lines)
 
 
 class _Lines:
@@ -247,22 +247,22 @@ def _header(rows: Iterator[list[str]]) -> list[str]:
     try:
         header = [name.strip().lower() for name in next(rows)]
     except StopIteration:
-        raise LuxorError.of("FILE_EMPTY") from None
+        raise LuxorError.from_reason("FILE_EMPTY") from None
     except UnicodeDecodeError:
-        raise LuxorError.of("ENCODING_WRONG") from None
+        raise LuxorError.from_reason("ENCODING_WRONG") from None
     except csv.Error as error:
-        raise LuxorError.of("ROW_MALFORMED", why=error) from None
+        raise LuxorError.from_reason("ROW_MALFORMED", why=error) from None
     seen: set[str] = set()
     for name in header:
         if name not in columns():
-            raise LuxorError.of("COLUMN_UNKNOWN", path="line 1", value=name, near=_near(name))
+            raise LuxorError.from_reason("COLUMN_UNKNOWN", path="line 1", value=name, near=_near(name))
         if name in seen:
-            raise LuxorError.of("COLUMN_REPEATED", path="line 1", value=name)
+            raise LuxorError.from_reason("COLUMN_REPEATED", path="line 1", value=name)
         seen.add(name)
     amounts = [columns()[name].currency for name in header if columns()[name].currency]
     for name in (*REQUIRED, *amounts):
         if name not in seen:
-            raise LuxorError.of("COLUMN_MISSING", path="line 1", value=name)
+            raise LuxorError.from_reason("COLUMN_MISSING", path="line 1", value=name)
     return header
 
 

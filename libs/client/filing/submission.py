@@ -13,7 +13,7 @@ from typing import Final, Protocol, Self, TextIO
 
 from libs.client.errors import LuxorError
 from libs.client.filing.files import Read
-from libs.client.problem import Problem
+from libs.client.row_errors import RowError
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
 
@@ -70,7 +70,7 @@ class Report:
         self.rows = 0
         self._file: TextIO | None = None
 
-    def add(self, problem: Problem) -> None:
+    def add(self, row_error: RowError) -> None:
         """Write one line; raise OSError where that cannot be done."""
         self.rows += 1
         if self.path is None:
@@ -78,7 +78,7 @@ class Report:
         if self._file is None:
             self._file = self.path.open("w", encoding="utf-8", newline="")
             csv.writer(self._file).writerow(self.HEADER)
-        csv.writer(self._file).writerow(problem)
+        csv.writer(self._file).writerow(row_error)
 
     def __enter__(self) -> Self:
         """Return the report."""
@@ -99,13 +99,13 @@ Accepted = Callable[[Read, ingestion_pb2.Receipt], None]
 
 async def file_all(
     client: Submits,
-    source: Iterable[Read | Problem],
+    source: Iterable[Read | RowError],
     *,
     batch_rows: int = BATCH_ROWS,
     in_flight: int = IN_FLIGHT,
     patience_seconds: float = PATIENCE_SECONDS,
-    report: Callable[[Problem], None] = lambda _problem: None,
-    warn: Callable[[Problem], None] = lambda _problem: None,
+    report: Callable[[RowError], None] = lambda _problem: None,
+    warn: Callable[[RowError], None] = lambda _problem: None,
     progress: Callable[[Summary], None] = lambda _summary: None,
     accepted: Accepted = lambda _read, _receipt: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -158,12 +158,12 @@ def request_id_of(batch: list[Read], number: int) -> str:
 
 
 def _batches(
-    source: Iterable[Read | Problem], rows: int, summary: Summary, report: Callable[[Problem], None]
+    source: Iterable[Read | RowError], rows: int, summary: Summary, report: Callable[[RowError], None]
 ) -> Iterator[list[Read]]:
     batch: list[Read] = []
     size = 0
     for each in source:
-        if isinstance(each, Problem):
+        if isinstance(each, RowError):
             summary.consignments += 1
             summary.refused += 1
             summary.reasons[each.reason] += 1
@@ -210,8 +210,8 @@ def _take(
     batch: list[Read],
     response: ingestion_pb2.SubmitConsignmentsResponse,
     summary: Summary,
-    report: Callable[[Problem], None],
-    warn: Callable[[Problem], None],
+    report: Callable[[RowError], None],
+    warn: Callable[[RowError], None],
     accepted: Accepted,
 ) -> None:
     summary.batches += 1
@@ -225,13 +225,13 @@ def _take(
             summary.refused += 1
         first = True
         for error in result.errors:
-            problem = each.problem(error.reason, error.path, error.value, error.message, error.hint)
+            row_error = each.row_error(error.reason, error.path, error.value, error.message, error.hint)
             if good or error.severity != _ERROR:
                 summary.warnings += 1
                 summary.warning_reasons[error.reason] += 1
-                warn(problem)
+                warn(row_error)
                 continue
             if first:
                 summary.reasons[error.reason] += 1
                 first = False
-            report(problem)
+            report(row_error)

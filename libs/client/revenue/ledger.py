@@ -106,7 +106,7 @@ async def open_consignments(client: Client, account: str) -> AsyncIterator[dict[
 
 async def balances(client: Client, *, prefix: str = "", at_micros: int | None = None) -> list[dict[str, Any]]:
     """Return what accounts stand at, or stood at (microseconds since 1970-01-01 UTC), by name and currency."""
-    told: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     token = ""
     while True:
         request = pb.ListBalancesRequest(prefix=prefix, page_size=PAGE, page_token=token)
@@ -115,10 +115,10 @@ async def balances(client: Client, *, prefix: str = "", at_micros: int | None = 
             stamp.FromMicroseconds(at_micros)
             request.at.CopyFrom(stamp)
         answer = await _ask(client, "ListBalances", request, pb.ListBalancesResponse)
-        told += [plain(each) | {"balance_minor": each.balance_minor} for each in answer.balances]
+        result += [plain(each) | {"balance_minor": each.balance_minor} for each in answer.balances]
         token = answer.next_page_token
         if not token:
-            return told
+            return result
 
 
 async def entries(
@@ -143,25 +143,25 @@ async def entries(
 
 async def statement(client: Client, account: str, currency: str, month: str) -> dict[str, Any]:
     """Return the statement of an account for a month such as 2026-11, with all its lines; without a currency in its only one."""
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     token = ""
     while True:
         request = pb.GetStatementRequest(
             account=account, currency=currency, month=month, page_size=PAGE, page_token=token
         )
         answer = await _ask(client, "GetStatement", request, pb.GetStatementResponse)
-        if not told:
+        if not result:
             currency = answer.currency
-            told = {"account": account, "currency": currency, "month": month, "lines": []}
-            told |= {
+            result = {"account": account, "currency": currency, "month": month, "lines": []}
+            result |= {
                 name: getattr(answer, name)
                 for name in ("opening_minor", "debit_minor", "credit_minor", "closing_minor")
             }
-            told["sums"] = [plain(each) for each in answer.sums]
-        told["lines"] += [plain(each) for each in answer.lines]
+            result["sums"] = [plain(each) for each in answer.sums]
+        result["lines"] += [plain(each) for each in answer.lines]
         token = answer.next_page_token
         if not token:
-            return told
+            return result
 
 
 def read_payments(path: Path) -> list[pb.Payment]:
@@ -169,7 +169,7 @@ def read_payments(path: Path) -> list[pb.Payment]:
     return read_table(path, COLUMNS[:5], COLUMNS[5:], _payment, "PAYMENT_FILE_WRONG")
 
 
-def _payment(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorError]) -> pb.Payment:
+def _payment(cells: Mapping[str, str], minor: int, error_of: Callable[[str], LuxorError]) -> pb.Payment:
     return pb.Payment(
         id=cells["id"],
         reference=cells["reference"],
@@ -181,39 +181,41 @@ def _payment(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorE
 
 
 async def record_payments(client: Client, payments: Sequence[pb.Payment]) -> list[dict[str, Any]]:
-    """Book payments, 1,000 a request; return what became of each. What the bank told before is booked once."""
-    told: list[dict[str, Any]] = []
+    """Post payments, 1,000 in a request; return the result of each. A payment is posted only once."""
+    rows: list[dict[str, Any]] = []
     for start in range(0, len(payments), BATCH):
         part = payments[start : start + BATCH]
         request = pb.RecordPaymentsRequest(request_id=str(uuid.uuid4()), payments=part)
         answer = await _ask(client, "RecordPayments", request, pb.RecordPaymentsResponse)
         for payment, result in zip(part, answer.results, strict=True):
-            told.append(
+            rows.append(
                 plain(payment)
                 | plain(result)
                 | {"outcome": pb.PaymentOutcome.Name(result.outcome).removeprefix("PAYMENT_OUTCOME_")}
             )
-    return told
+    return rows
 
 
-async def listed_payments(client: Client, *, unmatched: bool = False) -> AsyncIterator[dict[str, Any]]:
+async def iterate_payments(client: Client, *, unmatched: bool = False) -> AsyncIterator[dict[str, Any]]:
     """Give payments as they stand in the ledger, by jurisdiction and id; all, or those alone that nothing was found for."""
     token = ""
     while True:
         request = pb.ListPaymentsRequest(unmatched=unmatched, page_size=PAGE, page_token=token)
         answer = await _ask(client, "ListPayments", request, pb.ListPaymentsResponse)
         for each in answer.payments:
-            told = plain(each)
+            result = plain(each)
             outcome = pb.PaymentOutcome.Name(each.result.outcome).removeprefix("PAYMENT_OUTCOME_")
-            yield told.pop("payment") | told.pop("result") | told | {"outcome": outcome}
+            yield result.pop("payment") | result.pop("result") | result | {"outcome": outcome}
         token = answer.next_page_token
         if not token:
             return
 
 
-async def proof(client: Client, faults_max: int = PAGE) -> dict[str, Any]:
+async def proof(client: Client, discrepancies_max: int = PAGE) -> dict[str, Any]:
     """Return what the background proofs of the ledger have proven, and the first of what they found."""
-    answer = await _ask(client, "GetProof", pb.GetProofRequest(discrepancies_max=faults_max), pb.GetProofResponse)
+    answer = await _ask(
+        client, "GetProof", pb.GetProofRequest(discrepancies_max=discrepancies_max), pb.GetProofResponse
+    )
     return _proof(answer.proof) | {"found": [plain(each) for each in answer.discrepancies]}
 
 
@@ -335,47 +337,47 @@ async def _counted(client: Client, day: int) -> dict[TotalKey, int]:
     return found
 
 
-def kept_seal(text: str) -> tuple[int, bytes]:
-    """Read a seal that was kept, NUMBER:HASH with the hash in hexadecimal. Raise LuxorError KEPT_SEAL_UNREADABLE."""
+def parse_seal(text: str) -> tuple[int, bytes]:
+    """Return a seal from NUMBER:HASH with the hash in hexadecimal. Raise LuxorError KEPT_SEAL_UNREADABLE."""
     number, _, digest = text.strip().partition(":")
     try:
         found = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0, bytes.fromhex(digest)
     except ValueError:
         found = 0, b""
     if not found[0] or len(found[1]) != HASH_BYTES:
-        raise LuxorError.of("KEPT_SEAL_UNREADABLE", value=text)
+        raise LuxorError.from_reason("KEPT_SEAL_UNREADABLE", value=text)
     return found
 
 
 async def check_chains(
-    client: Client, progress: Callable[[int], None], kept: tuple[int, bytes] | None = None
+    client: Client, progress: Callable[[int], None], external_seal: tuple[int, bytes] | None = None
 ) -> dict[str, Any]:
     """Compute the chains of all partitions again; `progress` is told how many entries were checked since it was told last.
 
-    `kept` are number and hash of a seal that was kept outside. Tells the newest seal, its hash in hexadecimal.
+    `external_seal` are number and hash of a seal that was kept outside. Tells the newest seal, its hash in hexadecimal.
     """
-    told: dict[str, Any] = {"partitions": PARTITIONS, "entries": 0, "postings": 0, "seals": 0, "newest_seal": None}
+    result: dict[str, Any] = {"partitions": PARTITIONS, "entries": 0, "postings": 0, "seals": 0, "newest_seal": None}
     # What is wrong with seals and sums as a whole is found by each partition, and told once.
     faults: dict[str, None] = {}
     for partition in range(PARTITIONS):
         after, digest = 0, b""
         while True:
             request = pb.CheckChainRequest(partition=partition, after=after, hash=digest)
-            if kept is not None:
-                request.external_seal, request.external_seal_hash = kept
+            if external_seal is not None:
+                request.external_seal, request.external_seal_hash = external_seal
             answer = await client.ask(
                 "revenue", LedgerServiceStub, "CheckChain", request, pb.CheckChainResponse, CHECK_SECONDS
             )
             for name in ("entries", "postings", "seals"):
-                told[name] += getattr(answer, name)
+                result[name] += getattr(answer, name)
             faults |= dict.fromkeys(answer.errors)
             if answer.HasField("newest_seal"):
-                told["newest_seal"] = _seal(answer.newest_seal)
+                result["newest_seal"] = _seal(answer.newest_seal)
             progress(answer.entries)
             if answer.end or answer.last == after:
                 break
             after, digest = answer.last, answer.hash
-    return told | {"faults": list(faults)}
+    return result | {"faults": list(faults)}
 
 
 def _seal(seal: pb.Seal) -> dict[str, Any]:

@@ -19,16 +19,16 @@ BOOK_SECONDS: Final = 180.0
 """What a request may take: one that pays treasuries reads all that is unpaid."""
 COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount")
 """Columns of a table of payouts; amounts in whole units such as 12.50."""
-MORE: Final = ("paid_at", "reverses_id", "returns_payment_id")
+OPTIONAL_COLUMNS: Final = ("paid_at", "reverses_id", "returns_payment_id")
 """Columns that may be left out; paid_at as 2026-11-01T08:30:00Z."""
 
 
 def read_payouts(path: Path) -> list[pb.Payout]:
     """Read a CSV of payouts with the columns COLUMNS and MORE; raise LuxorError PAYOUT_FILE_WRONG naming the line."""
-    return read_table(path, COLUMNS, MORE, _payout, "PAYOUT_FILE_WRONG")
+    return read_table(path, COLUMNS, OPTIONAL_COLUMNS, _payout, "PAYOUT_FILE_WRONG")
 
 
-def _payout(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorError]) -> pb.Payout:
+def _payout(cells: Mapping[str, str], minor: int, error_of: Callable[[str], LuxorError]) -> pb.Payout:
     payout = pb.Payout(
         id=cells["id"],
         reference=cells["reference"],
@@ -42,24 +42,24 @@ def _payout(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorEr
         try:
             payout.paid_at.FromMicroseconds(parse_instant(cells["paid_at"]))
         except ValueError as error:
-            raise wrong(f"has a time that is none: {error}") from None
+            raise error_of(f"has a time that is none: {error}") from None
     return payout
 
 
 async def record_payouts(client: Client, payouts: Sequence[pb.Payout]) -> list[dict[str, Any]]:
-    """Book payouts, BATCH a request; return what became of each. What the bank told before is booked once."""
-    told: list[dict[str, Any]] = []
+    """Post payouts, BATCH in a request; return the result of each. A payout is posted only once."""
+    results: list[dict[str, Any]] = []
     for start in range(0, len(payouts), BATCH):
         part = payouts[start : start + BATCH]
         request = pb.RecordPayoutsRequest(request_id=str(uuid.uuid4()), payouts=part)
         answer = await client.ask(
             "revenue", LedgerServiceStub, "RecordPayouts", request, pb.RecordPayoutsResponse, BOOK_SECONDS
         )
-        told += [_told(payout, result) for payout, result in zip(part, answer.results, strict=True)]
-    return told
+        results += [_plain_payout(payout, result) for payout, result in zip(part, answer.results, strict=True)]
+    return results
 
 
-async def listed_payouts(client: Client, *, from_day: int = 0, to_day: int = 0) -> AsyncIterator[dict[str, Any]]:
+async def iterate_payouts(client: Client, *, from_day: int = 0, to_day: int = 0) -> AsyncIterator[dict[str, Any]]:
     """Give payouts as they stand in the ledger, in the order of booking; those of some days (since 1970-01-01 UTC; 0: all)."""
     first, last = (day_text(day) if day else "" for day in (from_day, to_day))
     token = ""
@@ -67,14 +67,14 @@ async def listed_payouts(client: Client, *, from_day: int = 0, to_day: int = 0) 
         request = pb.ListPayoutsRequest(page_size=PAGE, page_token=token, from_day=first, to_day=last)
         answer = await client.ask("revenue", LedgerServiceStub, "ListPayouts", request, pb.ListPayoutsResponse)
         for each in answer.payouts:
-            told = plain(each)
-            del told["payout"], told["result"]
-            yield _told(each.payout, each.result) | told
+            fields = plain(each)
+            del fields["payout"], fields["result"]
+            yield _plain_payout(each.payout, each.result) | fields
         token = answer.next_page_token
         if not token:
             return
 
 
-def _told(payout: pb.Payout, result: pb.PayoutResult) -> dict[str, Any]:
+def _plain_payout(payout: pb.Payout, result: pb.PayoutResult) -> dict[str, Any]:
     outcome = pb.PayoutOutcome.Name(result.outcome).removeprefix("PAYOUT_OUTCOME_")
     return plain(payout) | plain(result) | {"outcome": outcome}

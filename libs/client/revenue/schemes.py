@@ -35,21 +35,23 @@ def read_numbers(path: Path) -> list[pb.SchemeNumber]:
             unknown = [name for name in names if name not in COLUMNS]
             if missing or unknown:
                 why = f"has no column {missing[0]}" if missing else f"has a column {unknown[0]!r}, which is not known"
-                raise LuxorError.of("SCHEME_FILE_WRONG", path=f"{path}:1", why=why)
+                raise LuxorError.from_reason("SCHEME_FILE_WRONG", path=f"{path}:1", why=why)
             reader.fieldnames = names
             return [_number(row, f"{path}:{reader.line_num}") for row in reader]
     except UnicodeDecodeError:
-        raise LuxorError.of("SCHEME_FILE_WRONG", path=str(path), why="is not written in UTF-8") from None
+        raise LuxorError.from_reason("SCHEME_FILE_WRONG", path=str(path), why="is not written in UTF-8") from None
     except csv.Error as error:
-        raise LuxorError.of("SCHEME_FILE_WRONG", path=str(path), why=f"is no CSV: {error}") from None
+        raise LuxorError.from_reason("SCHEME_FILE_WRONG", path=str(path), why=f"is no CSV: {error}") from None
 
 
 def _number(row: dict[str, Any], place: str) -> pb.SchemeNumber:
     if None in row or any(value is None for name, value in row.items() if name in REQUIRED):
-        raise LuxorError.of("SCHEME_FILE_WRONG", path=place, why="has not as many cells as there are columns")
+        raise LuxorError.from_reason("SCHEME_FILE_WRONG", path=place, why="has not as many cells as there are columns")
     scheme = scheme_of(row["scheme"])
     if scheme <= 0:
-        raise LuxorError.of("SCHEME_FILE_WRONG", path=place, why=f"names a scheme {row['scheme']!r} that is not known")
+        raise LuxorError.from_reason(
+            "SCHEME_FILE_WRONG", path=place, why=f"names a scheme {row['scheme']!r} that is not known"
+        )
     return pb.SchemeNumber(
         scheme=scheme,  # type: ignore[arg-type]  # a number of the enumeration
         number=row["number"].strip(),
@@ -61,7 +63,7 @@ def _number(row: dict[str, Any], place: str) -> pb.SchemeNumber:
 
 async def register(client: Client, numbers: Sequence[pb.SchemeNumber]) -> list[dict[str, Any]]:
     """Hand numbers in, 1,000 a request; gives what became of each. Roles: operator, officer."""
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for start in range(0, len(numbers), BATCH):
         part = numbers[start : start + BATCH]
         request = pb.RegisterSchemeNumbersRequest(request_id=str(uuid.uuid4()), numbers=part)
@@ -75,8 +77,8 @@ async def register(client: Client, numbers: Sequence[pb.SchemeNumber]) -> list[d
                 entry["error"] = {
                     "reason": result.error.reason, "sentence": result.error.message, "hint": result.error.hint,
                 }  # fmt: skip
-            told.append(entry)
-    return told
+            results.append(entry)
+    return results
 
 
 async def numbers_of(client: Client, *, scheme: int = 0, number: str = "") -> list[dict[str, Any]]:
@@ -101,13 +103,13 @@ async def numbers_of(client: Client, *, scheme: int = 0, number: str = "") -> li
 
 def plain_number(entry: pb.SchemeNumber) -> dict[str, Any]:
     """Return an entry as plain values; an open end is left out."""
-    told = {
+    results = {
         "scheme": Scheme.Name(entry.scheme).removeprefix(_PREFIX), "number": entry.number, "holder": entry.holder,
         "from_day": entry.from_day,
     }  # fmt: skip
-    return told | ({"to_day": entry.to_day} if entry.to_day else {})
+    return results | ({"to_day": entry.to_day} if entry.to_day else {})
 
 
-def refused(told: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def refused(results: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the entries that were refused."""
-    return (each for each in told if each["outcome"] == "REFUSED")
+    return (each for each in results if each["outcome"] == "REFUSED")

@@ -26,13 +26,13 @@ async def assessments(client: Client, mrn: str) -> list[dict[str, Any]]:
     return plain_assessments(await client.assessments(mrn))
 
 
-async def assessments_and_later_hits(client: Client, mrn: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+async def assessments_and_later_matches(client: Client, mrn: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the same, and the hits that screening the consignment again found, by version and time."""
     answer = await client.assessments(mrn)
     return plain_assessments(answer), [plain_later_screening(each) for each in answer.later_screenings]
 
 
-def plain_later_screening(hits: pb.LaterScreening) -> dict[str, Any]:
+def plain_later_screening(screening: pb.LaterScreening) -> dict[str, Any]:
     """Hits that screening again found, as plain values."""
     from libs.columns import Table
 
@@ -42,12 +42,12 @@ def plain_later_screening(hits: pb.LaterScreening) -> dict[str, Any]:
         return [_row(table, row) for row in range(rows)]
 
     return {
-        "version": hits.version,
-        "screened_at": hits.screened_at.ToJsonString(),
-        "lists": hits.lists,
-        "match_threshold": hits.match_threshold,
-        "findings": rows_of(hits.findings),
-        "cleared": rows_of(hits.cleared),
+        "version": screening.version,
+        "screened_at": screening.screened_at.ToJsonString(),
+        "lists": screening.lists,
+        "match_threshold": screening.match_threshold,
+        "findings": rows_of(screening.findings),
+        "cleared": rows_of(screening.cleared),
     }
 
 
@@ -58,11 +58,11 @@ def plain_assessments(answer: pb.ListAssessmentsResponse) -> list[dict[str, Any]
     found = []
     for each in answer.assessments:
         table = Table.decode(each.assessment)
-        told = {"version": each.version, "purpose": pb.Purpose.Name(each.purpose), "day": each.day}
-        told |= _row(table, 0)
+        entry = {"version": each.version, "purpose": pb.Purpose.Name(each.purpose), "day": each.day}
+        entry |= _row(table, 0)
         findings = table.child("findings")
-        told["findings"] = [_row(findings, row) for row in range(findings.rows)]
-        found.append(told)
+        entry["findings"] = [_row(findings, row) for row in range(findings.rows)]
+        found.append(entry)
     return found
 
 

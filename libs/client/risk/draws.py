@@ -31,7 +31,7 @@ def commitment(seed: bytes) -> str:
     return hashlib.sha256(b"luxor selection seed" + seed).hexdigest()
 
 
-def drawn(seed: bytes, mrn: str) -> dict[tuple[str, str], float]:
+def draws_of(seed: bytes, mrn: str) -> dict[tuple[str, str], float]:
     """Every draw of a consignment, as a part of 1 by cause and lane."""
     content = hashlib.blake2b(mrn.encode(), key=seed, digest_size=_BYTES * len(DRAWS)).digest()
     numbers = (int.from_bytes(content[_BYTES * place : _BYTES * (place + 1)], "little") for place in range(len(DRAWS)))
@@ -52,24 +52,24 @@ async def seeds(client: Client) -> list[DrawSeed]:
 
 def plain_seed(seed: DrawSeed) -> dict[str, Any]:
     """A seed as plain values; the seed itself in hexadecimal digits, where it is told."""
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "day": seed.day,
         "commitment": seed.commitment,
         "made_at": seed.made_at.ToJsonString(),
         "made_before_its_day": _before_its_day(seed),
         "told_from": seed.published_from_day,
     }
-    return told | ({"seed": seed.seed.hex()} if seed.seed else {})
+    return values | ({"seed": seed.seed.hex()} if seed.seed else {})
 
 
 async def verified(client: Client, mrn: str) -> list[dict[str, Any]]:
     """For each answer that was given at clearance what can be proved of its draw; see `proof`."""
     answers = [each for each in await assessments(client, mrn) if each["purpose"] == "PURPOSE_CLEARANCE"]
-    told = {each.commitment: each for each in await seeds(client)} if answers else {}
-    return [proof(mrn, each, told) for each in answers]
+    published_seeds = {each.commitment: each for each in await seeds(client)} if answers else {}
+    return [proof(mrn, each, published_seeds) for each in answers]
 
 
-def proof(mrn: str, answer: Mapping[str, Any], told: Mapping[str, DrawSeed]) -> dict[str, Any]:
+def proof(mrn: str, answer: Mapping[str, Any], published_seeds: Mapping[str, DrawSeed]) -> dict[str, Any]:
     """What can be proved of an answer (as `assessments` gives it) by the seeds that are told of, by commitment.
 
     `verdict` is PROVED: the draw is below the chance that the answer tells; REFUTED: it is not, or the seed is not the one
@@ -82,7 +82,7 @@ def proof(mrn: str, answer: Mapping[str, Any], told: Mapping[str, DrawSeed]) -> 
     published = answer.get("seed_commitment", "")
     if not published:
         return result | {"verdict": "SEED_UNKNOWN" if (cause, lane) in DRAWS else "NOTHING_DRAWN"}
-    seed = told.get(published)
+    seed = published_seeds.get(published)
     result["commitment"] = published
     if seed is None:
         return result | {"verdict": "SEED_UNKNOWN"}
@@ -93,12 +93,15 @@ def proof(mrn: str, answer: Mapping[str, Any], told: Mapping[str, DrawSeed]) -> 
         return result | {"verdict": "REFUTED", "why": "the seed is not the one that was published"}
     accepted = _accepted(mrn)
     if accepted is not None and day_text(accepted) != seed.day:
-        return result | {"verdict": "REFUTED", "why": f"the seed is not that of {day_text(accepted)}, as the MRN tells"}
-    draws = drawn(seed.seed, mrn)
+        return result | {
+            "verdict": "REFUTED",
+            "why": f"the seed is not that of {day_text(accepted)}, the day in the MRN",
+        }
+    draws = draws_of(seed.seed, mrn)
     if (cause, lane) not in draws:
         return result | {
             "verdict": "NOT_DRAWN",
-            "draws": {f"{why} {into}": share for (why, into), share in draws.items()},
+            "draws": {f"{draw_cause} {into}": share for (draw_cause, into), share in draws.items()},
         }
     share, chance_ppm = draws[cause, lane], answer["chance_ppm"]
     result |= {"draw": share, "chance_ppm": chance_ppm}

@@ -1,4 +1,4 @@
-"""Rule sets as an analyst's program hands them in and asks for them, as plain values."""
+"""Rule sets for an analyst's program: check, propose, activate, retire and read them, as plain values."""
 
 import os
 from collections.abc import Mapping
@@ -23,45 +23,45 @@ def gather(profile: Path) -> tuple[pb.RuleSetFiles, Path]:
 
     Files that are named and not there are left out: the service tells where they are named.
     """
-    found: dict[Path, bytes] = {}
-    _gather(profile, found)
+    contents: dict[Path, bytes] = {}
+    _gather(profile, contents)
     place = Path(os.path.abspath(profile))
-    if place not in found:
-        raise LuxorError.of("FILE_UNREADABLE", path=str(profile), why=_why(profile))
-    root = Path(os.path.commonpath([path.parent for path in found]))
-    files = [pb.RuleSetFile(path=path.relative_to(root).as_posix(), content=found[path]) for path in found]
+    if place not in contents:
+        raise LuxorError.from_reason("FILE_UNREADABLE", path=str(profile), why=_missing_reason(profile))
+    root = Path(os.path.commonpath([path.parent for path in contents]))
+    files = [pb.RuleSetFile(path=path.relative_to(root).as_posix(), content=contents[path]) for path in contents]
     return pb.RuleSetFiles(profile_path=place.relative_to(root).as_posix(), files=files), root
 
 
-def _gather(path: Path, found: dict[Path, bytes]) -> None:
+def _gather(path: Path, files: dict[Path, bytes]) -> None:
     path = Path(os.path.abspath(path))
-    if path in found or not path.is_file():
+    if path in files or not path.is_file():
         return
-    found[path] = _read(path)
+    files[path] = _read(path)
     try:
-        told = yaml.load(found[path], yaml.CSafeLoader)
+        profile_data = yaml.load(files[path], yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError):
         return
-    if not isinstance(told, dict):
+    if not isinstance(profile_data, dict):
         return
-    base, selection, data = told.get("base"), told.get("selection"), told.get("data")
+    base, selection, data = profile_data.get("base"), profile_data.get("selection"), profile_data.get("data")
     if isinstance(base, str):
-        _gather(path.parent / base, found)
-    others = [selection, *(data.values() if isinstance(data, dict) else ())]
-    for other in others:
-        beside = Path(os.path.abspath(path.parent / other)) if isinstance(other, str) else path
-        if beside not in found and beside.is_file():
-            found[beside] = _read(beside)
+        _gather(path.parent / base, files)
+    references = [selection, *(data.values() if isinstance(data, dict) else ())]
+    for other in references:
+        referenced = Path(os.path.abspath(path.parent / other)) if isinstance(other, str) else path
+        if referenced not in files and referenced.is_file():
+            files[referenced] = _read(referenced)
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise LuxorError.of("FILE_UNREADABLE", path=str(path), why=error.strerror or "") from None
+        raise LuxorError.from_reason("FILE_UNREADABLE", path=str(path), why=error.strerror or "") from None
 
 
-def _why(path: Path) -> str:
+def _missing_reason(path: Path) -> str:
     return "it is no file" if path.exists() else "there is no such file"
 
 
@@ -117,8 +117,8 @@ async def rule_set(client: Client, version: str) -> tuple[dict[str, Any], Mappin
     request = pb.GetRuleSetFilesRequest(version=version)
     answer = await _ask(client, "GetRuleSetFiles", request, pb.GetRuleSetFilesResponse)
     files = {each.path: each.content for each in answer.set.files}
-    told = {**plain(answer.rule_set), "profile": answer.set.profile_path, "files": list(files)}
-    return {**told, "report": {**report(answer.report), "own_rules": own_rules(answer.set)}}, files
+    result = {**plain(answer.rule_set), "profile": answer.set.profile_path, "files": list(files)}
+    return {**result, "report": {**report(answer.report), "own_rules": own_rules(answer.set)}}, files
 
 
 def report(message: pb.RuleSetReport) -> dict[str, Any]:
@@ -130,10 +130,10 @@ def own_rules(files: pb.RuleSetFiles) -> list[str]:
     """Return the ids of the rules that a profile says itself, in its order; those of what it builds on are left out."""
     (content,) = (each.content for each in files.files if each.path == files.profile_path)
     try:
-        told = yaml.load(content, yaml.CSafeLoader)
+        profile_data = yaml.load(content, yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError):
         return []
-    rules = told.get("rules") if isinstance(told, dict) else None
+    rules = profile_data.get("rules") if isinstance(profile_data, dict) else None
     return (
         [str(each["id"]) for each in rules if isinstance(each, dict) and "id" in each]
         if isinstance(rules, list)
@@ -141,8 +141,8 @@ def own_rules(files: pb.RuleSetFiles) -> list[str]:
     )
 
 
-def placed(told: dict[str, Any], root: Path) -> dict[str, Any]:
+def placed(report: dict[str, Any], root: Path) -> dict[str, Any]:
     """Return a report whose files are called as the caller's own, whose paths are relative to a directory."""
-    for each in (*told["errors"], *told["warnings"]):
+    for each in (*report["errors"], *report["warnings"]):
         each["file"] = os.path.relpath(root / each.get("file", ""))
-    return told
+    return report

@@ -87,7 +87,7 @@ def _check_columns(
             f"columns differ in length: {rows} countries, {len(partitions)} partitions, {len(serials)} serials"
         )
     if not 2000 <= accepted.year <= 2099:
-        raise ValueError(f"{accepted} is outside 2000 to 2099, whose years an MRN can tell by two digits")
+        raise ValueError(f"{accepted} is outside 2000 to 2099, the years that an MRN can state with two digits")
     wrong = {country for country in set(countries) if not is_country(country)}
     if wrong:
         raise ValueError(f"no two-letter country codes: {sorted(wrong)}")

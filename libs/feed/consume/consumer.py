@@ -11,14 +11,14 @@ import numpy as np
 from google.protobuf.message import Message
 
 from libs.feed import metrics
-from libs.feed.consume.effects import Applier, Begun, Handler, Key, unless_stopped
+from libs.feed.consume.effects import Applier, Handler, Key, PagePreparation, unless_stopped
 from libs.feed.consume.leases import LEASE_MILLIS, Leases, Move
 from libs.feed.consume.port import Port
 from libs.feed.consume.prefetch import Ahead
 from libs.feed.consume.requested_days import Missing, RequestedDays
 from libs.feed.consume.transient_errors import BACK_OFF_SECONDS_MAX, back_off, is_passing, pause
 from libs.feed.dead_letters.letters import Letters
-from libs.feed.types import Cursor, EpochEnded, EventError, FeedBatch, LeaseLost, Page, SnapshotPage, StartAgain
+from libs.feed.types import Cursor, CursorInvalid, EpochEnded, EventError, FeedBatch, LeaseLost, Page, SnapshotPage
 from libs.store.database import Database
 from libs.telemetry import get_logger
 from libs.telemetry.logs import describe
@@ -128,7 +128,7 @@ class Consumer:
                     await pause(stop, back_off(failures))
                     continue
                 failures = 0
-                if not worked and not self.leases.held:
+                if not worked and not self.leases.by_partition:
                     await pause(stop, _IDLE_SECONDS)
         finally:
             renewing.cancel()
@@ -181,15 +181,15 @@ class Consumer:
         if gained:
             async with self._database.connection() as reading:
                 await self.letters.load(reading.raw, gained)
-        metrics.PARTITIONS_HELD.labels(*self._labels).set(len(self.leases.held))
-        self.lag.idle = not self.leases.held
+        metrics.LEASED_PARTITIONS.labels(*self._labels).set(len(self.leases.by_partition))
+        self.lag.idle = not self.leases.by_partition
         self.due.balance_at = moment + self.leases.lease_seconds / 3
 
     # ------------------------------------------------------------------------------------------ pages
 
     async def fetch(self) -> Page | None:
         """Return the next page of what is held; the one after it is fetched, and begun, meanwhile."""
-        after = {partition: each.cursor for partition, each in self.leases.held.items() if each.ready}
+        after = {partition: each.cursor for partition, each in self.leases.by_partition.items() if each.ready}
         page = None
         try:
             if (fetched := await unless_stopped(self._stop, self.ahead.take())) is not None:
@@ -202,8 +202,8 @@ class Consumer:
                 if page is not None:
                     self._was_empty = wait_millis > 0 and not page.batches
                     page = self.leases.usable(page, after)
-        except StartAgain as error:
-            await self._start_again(error)
+        except CursorInvalid as error:
+            await self._move_to_start(error)
             return None
         if page is None:
             return None
@@ -225,13 +225,13 @@ class Consumer:
     async def _ask_day(self, day: int, partitions: Sequence[int], token: bytes) -> SnapshotPage:
         return await self._port.snapshot(partitions, token, self.max_events, day)
 
-    def _begin(self, page: Page) -> Begun | None:
+    def _begin(self, page: Page) -> PagePreparation | None:
         # Which rows wait behind a letter is known once the page before is committed.
         return None if self.letters.any_waiting else self.applier.begin(page.batches)
 
     async def settle(self, page: Page) -> None:
         """Commit a page, and the cursors of partitions without events where that is due; raise LeaseLost where a partition of it is held no more."""
-        held = self.leases.held
+        held = self.leases.by_partition
         touched = (
             set(np.unique(np.concatenate([batch.partitions for batch in page.batches])).tolist())
             if page.batches
@@ -247,7 +247,7 @@ class Consumer:
         if not touched <= set(moves):
             raise LeaseLost("a partition of the page is held no more")
         if page.batches or (moves and quiet):
-            await self.apply(page.batches, moves, begun=self.ahead.begun())
+            await self.apply(page.batches, moves, preparation=self.ahead.take_preparation())
         if quiet:
             self.due.quiet_at = self._clock() + _QUIET_SECONDS
         for partition, cursor in page.next.items():
@@ -268,14 +268,18 @@ class Consumer:
 
     # -------------------------------------------------------------------------------------- snapshots
 
-    async def _start_again(self, error: StartAgain) -> None:
-        """Move partitions to where the feed can go on: where the histories part, or a snapshot."""
+    async def _move_to_start(self, error: CursorInvalid) -> None:
+        """Move partitions to a position from which the feed can continue: where the histories differ, or a snapshot."""
         await self.ahead.drop()
-        named = [int(each) for each in error.partitions] or list(self.leases.held)
-        held = {partition: self.leases.held[partition] for partition in named if partition in self.leases.held}
-        again = error.read_again if isinstance(error, EpochEnded) and self.reads_on else None
+        named = [int(each) for each in error.partitions] or list(self.leases.by_partition)
+        held = {
+            partition: self.leases.by_partition[partition]
+            for partition in named
+            if partition in self.leases.by_partition
+        }
+        restart = error.resume_from if isinstance(error, EpochEnded) and self.reads_on else None
         moves = {
-            partition: Move(each.token, again or each.cursor, ready=again is not None)
+            partition: Move(each.token, restart or each.cursor, ready=restart is not None)
             for partition, each in held.items()
         }
         get_logger().error(
@@ -284,22 +288,22 @@ class Consumer:
             source=self.source,
             partitions=len(moves),
             text=str(error),
-            then="snapshot" if again is None else "read_again",
+            then="snapshot" if restart is None else "read_again",
         )
         if isinstance(error, EpochEnded):
             metrics.EPOCHS_ENDED.labels(*self._labels).inc()
-        if again is None:
+        if restart is None:
             metrics.SNAPSHOTS.labels(*self._labels, error.reason).inc()
         await self.applier.commit((), moves)
 
     async def _snapshots(self) -> None:
         """Read the present state for partitions that have no cursor yet, a few at a time: what is read is not read again after a crash."""
-        missing = sorted(partition for partition, each in self.leases.held.items() if not each.ready)
+        missing = sorted(partition for partition, each in self.leases.by_partition.items() if not each.ready)
         for begin in range(0, len(missing), _SNAPSHOT_PARTITIONS):
             await self._snapshot(missing[begin : begin + _SNAPSHOT_PARTITIONS])
 
     async def _snapshot(self, partitions: list[int]) -> None:
-        held = self.leases.held
+        held = self.leases.by_partition
         tokens = {partition: held[partition].token for partition in partitions}
         still = {
             partition: Move(held[partition].token, held[partition].cursor, ready=False) for partition in partitions
@@ -319,11 +323,11 @@ class Consumer:
         batches: Sequence[FeedBatch],
         moves: Mapping[int, Move],
         counted: Literal["page", "request"] = "page",
-        begun: Begun | None = None,
+        preparation: PagePreparation | None = None,
     ) -> None:
-        """Commit, and set aside what cannot be applied. An error that nobody expected gets some tries first: it may be ours."""
+        """Commit; events that cannot be applied become dead letters. After an unexpected error, the page is tried several times first."""
         try:
-            await self.applier.commit(batches, moves, begun=begun)
+            await self.applier.commit(batches, moves, preparation=preparation)
         except Exception as error:
             if is_passing(error):
                 raise
@@ -366,7 +370,7 @@ class Consumer:
     # ------------------------------------------------------------------------------------------ rest
 
     async def reload(self) -> None:
-        """Begin again from what is committed: the outcome of the last commit may be unknown, and leases may be gone."""
+        """Continue from the committed state: the outcome of the last commit may be unknown, and leases may be lost."""
         await self.ahead.drop()
         with contextlib.suppress(
             Exception
@@ -374,9 +378,9 @@ class Consumer:
             self.letters.forget(await self.leases.reload())
             async with self._database.connection() as reading:
                 # The commit may have written letters as well: what comes behind them waits.
-                await self.letters.load(reading.raw, self.leases.held)
+                await self.letters.load(reading.raw, self.leases.by_partition)
             return
-        self.leases.held.clear()
+        self.leases.by_partition.clear()
         self.due.balance_at = float("-inf")
 
     async def renew_leases(self) -> None:

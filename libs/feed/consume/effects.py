@@ -57,14 +57,14 @@ class _Unit:
     move: Move
 
 
-class Begun:
-    """A page that the handler has begun to prepare; it is committed, or dropped."""
+class PagePreparation:
+    """The preparation of a page by the handler; it is committed or dropped."""
 
     def __init__(self, flowing: list[FeedBatch], letters: list[Letter]) -> None:
         self.flowing = flowing
-        """What is applied."""
+        """Batches to apply."""
         self.letters = letters
-        """What waits behind a letter."""
+        """Events that wait behind a dead letter."""
         self.prepared = asyncio.Event()
         """Set once the handler has prepared it, or has failed."""
         self.moves: asyncio.Future[tuple[Mapping[int, Move], Sequence[Letter]]] = asyncio.Future()
@@ -72,13 +72,13 @@ class Begun:
         self.task: asyncio.Task[None]
 
     def end(self) -> asyncio.Task[None]:
-        """Have it end without effect; return what ends."""
+        """Cancel it; return its task."""
         self.prepared.set()
         self.task.cancel()
         return self.task
 
     async def drop(self) -> None:
-        """End it, without effect."""
+        """Cancel it and wait for its end."""
         await ended({self.end()})
 
 
@@ -100,7 +100,7 @@ async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
         await asyncio.wait(tasks)
     for each in tasks:
         if not each.cancelled():
-            each.exception()  # looked at, so that nothing logs it: whoever does the work again meets the same trouble
+            each.exception()  # retrieved, so that it is not logged: a retry of the work raises it again
 
 
 class Applier:
@@ -124,45 +124,45 @@ class Applier:
         self._letters = letters
         self._labels = (name, source)
 
-    def begin(self, batches: Sequence[FeedBatch]) -> Begun:
-        """Have the handler prepare batches; what they do is committed by `commit`, which may come later."""
-        begun = Begun(*self._divide(batches))
-        begun.task = asyncio.ensure_future(self._carry_out(begun))
-        return begun
+    def begin(self, batches: Sequence[FeedBatch]) -> PagePreparation:
+        """Have the handler prepare batches; `commit` commits their effects later."""
+        preparation = PagePreparation(*self._divide(batches))
+        preparation.task = asyncio.ensure_future(self._carry_out(preparation))
+        return preparation
 
     async def commit(
         self,
         batches: Sequence[FeedBatch],
         moves: Mapping[int, Move],
-        more: Sequence[Letter] = (),
-        begun: Begun | None = None,
+        extra_letters: Sequence[Letter] = (),
+        preparation: PagePreparation | None = None,
     ) -> None:
         """Apply batches and move cursors; rows whose key has letters are set aside behind them.
 
-        `begun` is what `begin` gave for the same batches. Raises LeaseLost, EventError, and what the handler raises; then nothing
+        `preparation` is the result of `begin` for the same batches. Raises LeaseLost, EventError, and what the handler raises; then nothing
         of it happened.
         """
-        if begun is not None and self._letters.any_waiting:
-            await begun.drop()  # it was begun when no row waited behind a letter
-            begun = None
-        begun = begun or self.begin(batches)
-        letters = [*more, *begun.letters]
-        begun.moves.set_result((moves, letters))
-        await begun.task
+        if preparation is not None and self._letters.any_waiting:
+            await preparation.drop()  # it was begun when no row waited behind a letter
+            preparation = None
+        preparation = preparation or self.begin(batches)
+        letters = [*extra_letters, *preparation.letters]
+        preparation.moves.set_result((moves, letters))
+        await preparation.task
         self._leases.moved(moves)
         self._letters.remember(letters)
-        metrics.EVENTS.labels(*self._labels).inc(sum(batch.table.rows for batch in begun.flowing))
+        metrics.EVENTS.labels(*self._labels).inc(sum(batch.table.rows for batch in preparation.flowing))
         for letter in letters:
             metrics.DEAD_LETTERS.labels(*self._labels, letter.reason).inc()
 
-    async def _carry_out(self, begun: Begun) -> None:
-        flowing = begun.flowing
+    async def _carry_out(self, preparation: PagePreparation) -> None:
+        flowing = preparation.flowing
         with self._span("consume", flowing) if flowing else nullcontext():
             try:
                 prepared = await self._handler.prepare(flowing) if flowing else None
             finally:
-                begun.prepared.set()
-            moves, letters = await begun.moves
+                preparation.prepared.set()
+            moves, letters = await preparation.moves
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
                 # First of all: what the handler reads next, no other transaction of these partitions is writing.
                 await self._leases.move(tx, moves)
@@ -170,8 +170,8 @@ class Applier:
                     await self._handler.apply(tx, prepared)
                 await self._letters.insert(tx, letters)
 
-    def _span(self, what: str, batches: Sequence[FeedBatch]) -> Span:
-        """A span of work on a batch of events, linked with the work that announced them."""
+    def _span(self, work: str, batches: Sequence[FeedBatch]) -> Span:
+        """Return a span of work on a batch of events, linked with the work that published them."""
         name, source = self._labels
         attributes: dict[str, str | int | float | bool] = {
             "messaging.system": "luxor",
@@ -186,10 +186,10 @@ class Applier:
             if waited < 0:
                 metrics.SKEW.labels("wait").inc()
             attributes["luxor.feed.waited_us"] = max(0, waited)
-        return batch_span(f"{name}.{what}", [batch.trace for batch in batches], attributes, kind=CONSUMER)
+        return batch_span(f"{name}.{work}", [batch.trace for batch in batches], attributes, kind=CONSUMER)
 
     def _divide(self, batches: Sequence[FeedBatch]) -> tuple[list[FeedBatch], list[Letter]]:
-        """Part what may flow from what waits behind a letter of its key."""
+        """Divide events into those that can be applied, and letters for those that wait behind a letter of their key."""
         if not self._letters.any_waiting:
             return [batch for batch in batches if batch.table.rows], []
         flowing, letters = [], []
@@ -306,13 +306,13 @@ class Applier:
         letters: list[Letter] = []
         stuck: set[str] = set()
         for row, key in enumerate(keys):
-            alone = batch.take(np.array([row]))
+            event = batch.take(np.array([row]))
             if key in stuck or self._letters.waits(unit.partition, key):
-                letters.append(_behind(unit.partition, key, alone))
+                letters.append(_behind(unit.partition, key, event))
             elif row in failed:
                 stuck.add(key)
-                reason, message = told(failed[row])
-                letters.append(Letter(unit.partition, key, alone, reason, message))
+                reason, message = reason_and_message(failed[row])
+                letters.append(Letter(unit.partition, key, event, reason, message))
                 get_logger().error(
                     "FEED_EVENT_SET_ASIDE",
                     failed[row],
@@ -328,7 +328,7 @@ class Applier:
     async def replay(self) -> int:
         """Apply letters whose replay was asked for, in the order of their keys; returns how many are gone."""
         gone = 0
-        while held := {partition: each for partition, each in self._leases.held.items() if each.ready}:
+        while held := {partition: each for partition, each in self._leases.by_partition.items() if each.ready}:
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
                 heads = await self._letters.heads(tx, held, LETTERS_A_ROUND)
             if not heads:
@@ -349,8 +349,8 @@ class Applier:
             if not _own(error, True):
                 raise
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
-                await self._leases.move(tx, self._still([letter]))
-                await self._letters.failed(tx, letter, *told(error))
+                await self._leases.move(tx, self._unmoved([letter]))
+                await self._letters.failed(tx, letter, *reason_and_message(error))
             return 0
 
     async def replay_together(self, letters: Sequence[Letter]) -> int:
@@ -359,7 +359,7 @@ class Applier:
         with self._span("replay", batches):
             prepared = await self._handler.prepare(batches)
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
-                await self._leases.move(tx, self._still(letters))
+                await self._leases.move(tx, self._unmoved(letters))
                 await self._handler.apply(tx, prepared)
                 if not await self._letters.delete(tx, letters):
                     raise TimeoutError("a letter went away while it was replayed")  # rolls back; looked at again
@@ -367,17 +367,17 @@ class Applier:
             await self._letters.settle(reading.raw, letters)
         return len(letters)
 
-    def _still(self, letters: Sequence[Letter]) -> dict[int, Move]:
-        """Moves that stay in place: they lock the cursors and check who holds them."""
-        held = self._leases.held
+    def _unmoved(self, letters: Sequence[Letter]) -> dict[int, Move]:
+        """Return moves without a change of position: they lock the cursors and check the leases."""
+        held = self._leases.by_partition
         return {
             partition: Move(held[partition].token, held[partition].committed, held[partition].ready)
             for partition in {letter.partition for letter in letters}
         }
 
 
-def told(error: Exception) -> tuple[str, str]:
-    """Reason and message of a letter; of an error that nobody expected only what shows no data."""
+def reason_and_message(error: Exception) -> tuple[str, str]:
+    """Return reason and message of a dead letter; of an unexpected error only the parts without data."""
     if isinstance(error, EventError):
         return error.reason, error.message
     facts = describe(error)
@@ -389,8 +389,8 @@ def _own(error: Exception, unexpected: bool) -> bool:
     return isinstance(error, EventError) or (unexpected and not is_passing(error))
 
 
-def _behind(partition: int, key: str, alone: FeedBatch) -> Letter:
-    return Letter(partition, key, alone, WAITING_BEHIND, "an earlier event of the same key is set aside")
+def _behind(partition: int, key: str, event: FeedBatch) -> Letter:
+    return Letter(partition, key, event, WAITING_BEHIND, "an earlier event of the same key is set aside")
 
 
 def units_of(batches: Sequence[FeedBatch], moves: Mapping[int, Move]) -> list[_Unit]:

@@ -24,7 +24,7 @@ STATEMENT_MILLIS: Final = 2_000
 
 
 @dataclass(slots=True)
-class Held:
+class LeasedPartition:
     """A leased partition."""
 
     token: int
@@ -89,7 +89,7 @@ _RENEW: Final = """
     update feed_cursor c set lease_until = clock_timestamp() + make_interval(secs => $4)
     from mine where c.source = $1 and c.partition = mine.partition
 """
-_MINE: Final = """
+_OWNED: Final = """
     select partition, token, epoch, day, xid, seq, ready from feed_cursor where source = $1 and owner = $2
 """
 _MOVE: Final = """
@@ -107,7 +107,7 @@ class Leases:
     """The partitions of one source that this process holds."""
 
     def __init__(self, database: Database, source: str, replica: str, *, lease_millis: int = LEASE_MILLIS) -> None:
-        self.held: dict[int, Held] = {}
+        self.by_partition: dict[int, LeasedPartition] = {}
         # A process that starts again under its old name must not take its former self's leases for its own.
         self.owner = f"{replica}/{secrets.token_hex(4)}"
         self.lease_seconds = lease_millis / 1000
@@ -118,12 +118,12 @@ class Leases:
 
     @property
     def seconds_to_renew(self) -> float:
-        """How long what is held may still go without being renewed: half a lease after it was."""
+        """Seconds until the leases should be renewed: half a lease after the last renewal."""
         return max(0.0, self._renewed_at + self.lease_seconds / 2 - time.monotonic())
 
     def usable(self, page: Page, after: Mapping[int, Cursor]) -> Page:
         """Return the partitions of a page that are held and stand where it begins: a lease may have come or gone since it was asked for."""
-        held = self.held
+        held = self.by_partition
         following = {
             partition: cursor
             for partition, cursor in page.next.items()
@@ -140,16 +140,16 @@ class Leases:
         return replace(page, batches=batches, next=following, events=sum(batch.table.rows for batch in batches))
 
     async def balance(self) -> tuple[set[int], set[int]]:
-        """Tell that this replica lives, give back what is over its fair share, take what is free up to it.
+        """Report that this replica is alive, release partitions above its fair share, and lease free ones up to it.
 
         Call it between pages only. Returns the partitions gained and lost.
         """
-        before, began = set(self.held), time.monotonic()
+        before, began = set(self.by_partition), time.monotonic()
         async with self._database.transaction(timeout_millis=STATEMENT_MILLIS) as tx:
             if not self._opened:
                 await tx.raw.execute(_OPEN, self._source, PARTITIONS)
             others = await tx.raw.fetch(_PRESENT_AMONG, self._source, self.owner, self.lease_seconds)
-            held = self._confirmed(await tx.raw.fetch(_MINE, self._source, self.owner))
+            held = self._confirmed(await tx.raw.fetch(_OWNED, self._source, self.owner))
             share = fair_share([row["replica"] for row in others], self.owner)
             surplus = sorted(held)[share:]
             if surplus:
@@ -158,19 +158,19 @@ class Leases:
             await tx.raw.execute(
                 _RENEW, self._source, list(kept), [each.token for each in kept.values()], self.lease_seconds
             )
-            taken: dict[int, Held] = {}
+            taken: dict[int, LeasedPartition] = {}
             if len(kept) < share:
                 rows = await tx.raw.fetch(
                     _TAKE, self._source, self.owner, self.lease_seconds, share - len(kept), sorted(kept)
                 )
-                taken = {row["partition"]: _held(row) for row in rows}
+                taken = {row["partition"]: _leased_partition(row) for row in rows}
         self._opened, self._renewed_at = True, began
-        self.held = kept | taken
+        self.by_partition = kept | taken
         return set(taken), before - set(kept)
 
     async def renew(self) -> None:
-        """Prolong what is held; may run beside everything else."""
-        held, began = {partition: each.token for partition, each in self.held.items()}, time.monotonic()
+        """Renew the leases; may run in parallel with everything else."""
+        held, began = {partition: each.token for partition, each in self.by_partition.items()}, time.monotonic()
         async with self._database.transaction(timeout_millis=STATEMENT_MILLIS) as tx:
             await tx.raw.execute(_PRESENT, self._source, self.owner)
             renewed = "0"
@@ -183,13 +183,15 @@ class Leases:
         self._renewed_at = began if is_whole else began - self.lease_seconds / 3
 
     async def reload(self) -> set[int]:
-        """Read again what is held and where it stands; returns what was lost."""
+        """Read the leases and their positions again; return the lost partitions."""
         async with self._database.connection(timeout_millis=STATEMENT_MILLIS) as reading:
-            rows = await reading.raw.fetch(_MINE, self._source, self.owner)
-        found = {row["partition"]: _held(row) for row in rows}
-        lost = {partition for partition, each in self.held.items() if not _same(found.get(partition), each)}
-        self.held = {
-            partition: each for partition, each in found.items() if partition in self.held and partition not in lost
+            rows = await reading.raw.fetch(_OWNED, self._source, self.owner)
+        found = {row["partition"]: _leased_partition(row) for row in rows}
+        lost = {partition for partition, each in self.by_partition.items() if not _same(found.get(partition), each)}
+        self.by_partition = {
+            partition: each
+            for partition, each in found.items()
+            if partition in self.by_partition and partition not in lost
         }
         return lost
 
@@ -201,7 +203,7 @@ class Leases:
         """
         if not moves:
             return
-        origins = [self.held[partition] for partition in moves if partition in self.held]
+        origins = [self.by_partition[partition] for partition in moves if partition in self.by_partition]
         matched = 0
         if len(origins) == len(moves):
             values = list(moves.values())
@@ -223,34 +225,34 @@ class Leases:
             )
 
     def moved(self, moves: Mapping[int, Move]) -> None:
-        """Remember moves that were committed."""
+        """Store committed moves."""
         for partition, move in moves.items():
-            held = self.held.get(partition)
+            held = self.by_partition.get(partition)
             if held is not None and held.token == move.token:
                 held.cursor, held.ready, held.committed = move.cursor, move.ready, move.cursor
 
     async def release(self) -> None:
-        """Give everything back, so that the others need not wait for the leases to end."""
-        held, self.held = self.held, {}
+        """Release all leases, so that other replicas need not wait for their end."""
+        held, self.by_partition = self.by_partition, {}
         async with self._database.transaction(timeout_millis=STATEMENT_MILLIS) as tx:
             await tx.raw.execute(_RELEASE, self._source, list(held), [each.token for each in held.values()])
             await tx.raw.execute("delete from feed_member where source = $1 and replica = $2", self._source, self.owner)
 
-    def _confirmed(self, rows: list[Any]) -> dict[int, Held]:
-        """What the database and this process agree is held; its cursors in memory may be further on over quiet stretches."""
-        found = {row["partition"]: _held(row) for row in rows}
-        return {partition: each for partition, each in self.held.items() if _same(found.get(partition), each)}
+    def _confirmed(self, rows: list[Any]) -> dict[int, LeasedPartition]:
+        """Return the leases that the database confirms; cursors in memory may be ahead over parts without events."""
+        found = {row["partition"]: _leased_partition(row) for row in rows}
+        return {partition: each for partition, each in self.by_partition.items() if _same(found.get(partition), each)}
 
 
-def fair_share(others: Sequence[str], owner: str) -> int:
-    """How many of the partitions a replica should hold beside the others that live."""
-    share, left = divmod(PARTITIONS, 1 + len(others))
-    return share + (sum(other < owner for other in others) < left)
+def fair_share(other_replicas: Sequence[str], owner: str) -> int:
+    """Return the number of partitions that a replica should lease, beside the other living replicas."""
+    share, left = divmod(PARTITIONS, 1 + len(other_replicas))
+    return share + (sum(other < owner for other in other_replicas) < left)
 
 
-def _held(row: Any) -> Held:
+def _leased_partition(row: Any) -> LeasedPartition:
     cursor = Cursor(row["epoch"], row["day"], row["xid"], row["seq"])
-    return Held(row["token"], cursor, row["ready"], cursor)
+    return LeasedPartition(row["token"], cursor, row["ready"], cursor)
 
 
 def _columns(cursors: Sequence[Cursor]) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -263,5 +265,5 @@ def _columns(cursors: Sequence[Cursor]) -> tuple[list[int], list[int], list[int]
     )
 
 
-def _same(found: Held | None, held: Held) -> bool:
-    return found is not None and found.token == held.token
+def _same(stored: LeasedPartition | None, local: LeasedPartition) -> bool:
+    return stored is not None and stored.token == local.token

@@ -1,4 +1,4 @@
-"""What a consumer sees of a producer: a port; the gRPC feed is the default behind it."""
+"""Port of a consumer to a producer; the default is the gRPC feed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 
 from libs.columns import Table
 from libs.feed.publish.service import DaySummary, to_positions
-from libs.feed.types import Clock, Cursor, CursorExpired, EpochEnded, FeedBatch, Page, SnapshotPage, StartAgain
+from libs.feed.types import Clock, Cursor, CursorExpired, CursorInvalid, EpochEnded, FeedBatch, Page, SnapshotPage
 from libs.server.errors import details_of, reason_of, status_of
 from luxor.feed.v1 import feed_pb2, feed_pb2_grpc
 
@@ -29,7 +29,7 @@ class Port(Protocol):
         wait_millis: int,
         committed: Mapping[int, Cursor] | None = None,
     ) -> Page:
-        """Give the events after these cursors, waiting for one; `committed` tells the producer what it need not keep.
+        """Give the events after these cursors, waiting for one; `committed` reports positions that the producer need not retain.
 
         Raises CursorExpired, EpochEnded, and whatever the transport raises.
         """
@@ -70,7 +70,7 @@ class GrpcPort:
             committed=to_positions(committed or {}),
         )
         deadline_seconds = wait_millis / 1000 + _DEADLINE_EXTRA_SECONDS
-        answer = await _told(self._stub.PullEvents(request, timeout=deadline_seconds))
+        answer = await _answer_of(self._stub.PullEvents(request, timeout=deadline_seconds))
         return page_of(answer, self._message_class)
 
     async def snapshot(
@@ -85,13 +85,13 @@ class GrpcPort:
             max_rows=max_rows,
             day=day,
         )
-        answer = await _told(self._stub.ReadSnapshot(request, timeout=_SNAPSHOT_SECONDS))
+        answer = await _answer_of(self._stub.ReadSnapshot(request, timeout=_SNAPSHOT_SECONDS))
         return snapshot_page_of(answer, self._message_class)
 
     async def summarize(self, first: int, last: int) -> tuple[list[DaySummary], Cursor]:
         """Return the summaries of days, and the place that all they count lies before."""
         request = feed_pb2.SummarizeDaysRequest(consumer=self._consumer, from_day=first, to_day=last)
-        answer = await _told(self._stub.SummarizeDays(request, timeout=_SNAPSHOT_SECONDS))
+        answer = await _answer_of(self._stub.SummarizeDays(request, timeout=_SNAPSHOT_SECONDS))
         days = [
             DaySummary(each.day, each.below, list(each.partitions), list(each.counts), list(each.digests))
             for each in answer.days
@@ -101,7 +101,7 @@ class GrpcPort:
 
 def page_of(answer: feed_pb2.PullEventsResponse, message_class: type[Message]) -> Page:
     """Read a PullResponse; raises ValueError for batches of another schema, protobuf's DecodeError for bytes that are none."""
-    clock = Clock.of(answer.read_at_micros) if answer.HasField("read_at_micros") else None
+    clock = Clock.received_now(answer.read_at_micros) if answer.HasField("read_at_micros") else None
     batches = []
     for batch in answer.batches:
         table = _table(batch.payload, batch.schema, message_class)
@@ -140,7 +140,7 @@ def snapshot_page_of(answer: feed_pb2.ReadSnapshotResponse, message_class: type[
             answer.schema,
             answer.schema_version,
             snapshot=True,
-            clock=Clock.of(answer.read_at_micros) if answer.read_at_micros else None,
+            clock=Clock.received_now(answer.read_at_micros) if answer.read_at_micros else None,
         )
     return SnapshotPage(batch, start, answer.next_token)
 
@@ -158,29 +158,29 @@ def _cursor(wire: feed_pb2.Cursor) -> Cursor:
     return Cursor(wire.epoch, wire.day, wire.xid, wire.seq)
 
 
-async def _told(call: Any) -> Any:
-    """Await a call; what asks for a new start is told by its own exception."""
+async def _answer_of(call: Any) -> Any:
+    """Return the answer of a call; raise CursorInvalid if the feed cannot continue from a cursor."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        if (again := _start_again(error)) is not None:
+        if (again := _restart_error(error)) is not None:
             raise again from error
         raise
 
 
-def _start_again(error: grpc.aio.AioRpcError) -> StartAgain | None:
-    """Return what asks for a new start as its own exception."""
-    kinds: dict[str, type[StartAgain]] = {each.reason: each for each in (CursorExpired, EpochEnded)}
+def _restart_error(error: grpc.aio.AioRpcError) -> CursorInvalid | None:
+    """Return the CursorInvalid of an error, or None."""
+    kinds: dict[str, type[CursorInvalid]] = {each.reason: each for each in (CursorExpired, EpochEnded)}
     kind = kinds.get(reason_of(error))
     if kind is None:
         return None
     info = details_of(status_of(error), error_details_pb2.ErrorInfo)
     facts = {} if info is None else dict(info.metadata)
-    return start_again_of(kind, error.details() or "", facts)
+    return restart_error_of(kind, error.details() or "", facts)
 
 
-def start_again_of(kind: type[StartAgain], message: str, facts: Mapping[str, str]) -> StartAgain:
-    """Return the exception for an answer with these facts: the bitmap of partitions and, where an epoch ended, where to read again."""
+def restart_error_of(kind: type[CursorInvalid], message: str, facts: Mapping[str, str]) -> CursorInvalid:
+    """Return the exception for an answer with these facts: the bitmap of partitions and, if an epoch ended, the position to resume from."""
     bitmap = int(facts.get("partitions", "0"), 16)
     partitions = [number for number in range(bitmap.bit_length()) if bitmap >> number & 1]
     if issubclass(kind, EpochEnded):

@@ -1,38 +1,38 @@
-"""Working ahead: the next page is fetched, and begun, while the one before it is committed."""
+"""Prefetch: the next page is fetched and prepared while the current one is committed."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from libs.feed.consume.effects import Begun, ended
+from libs.feed.consume.effects import PagePreparation, ended
 from libs.feed.types import Cursor, Page
 
 Pull = Callable[[], Coroutine[Any, Any, Page]]
 """Fetches a page."""
-Begin = Callable[[Page], Begun | None]
-"""Has the handler prepare a page; None where it must not be begun before the one before it is committed."""
+Begin = Callable[[Page], PagePreparation | None]
+"""Has the handler prepare a page; None if it must wait for the commit of the previous page."""
 
 
 @dataclass(slots=True)
 class _Next:
-    """The page behind the one that is worked on."""
+    """The page behind the current one."""
 
     after: Mapping[int, Cursor]
     task: asyncio.Task[Page]
-    """Fetches and begins it."""
-    begun: Begun | None = None
+    """Fetches and prepares it."""
+    preparation: PagePreparation | None = None
 
 
 class Ahead:
-    """The page behind the one that is worked on, and what the handler has begun of both."""
+    """The page behind the current one, and the preparations of both."""
 
     def __init__(self, begin: Begin | None) -> None:
-        """Fetch pages alone, or have each begun by `begin` as well."""
+        """Only fetch pages, or also prepare each with `begin`."""
         self.begin = begin
         """Has the handler prepare a page; None where pages are only fetched."""
         self._next: _Next | None = None
-        self._begun: Begun | None = None
+        self._preparation: PagePreparation | None = None
 
     def events(self) -> int:
         """Return how many events are fetched."""
@@ -44,18 +44,18 @@ class Ahead:
     def look(self, page: Page, after: Mapping[int, Cursor], pull: Pull) -> None:
         """Have `pull` fetch what is behind `after` while `page` is worked on."""
         if self.begin is not None:
-            self._begun = self._begun or self.begin(page)
-        fetching = pull() if self._begun is None else self._begin_next(pull, self._begun)
+            self._preparation = self._preparation or self.begin(page)
+        fetching = pull() if self._preparation is None else self._begin_next(pull, self._preparation)
         self._next = _Next(after, asyncio.ensure_future(fetching))
 
-    async def _begin_next(self, pull: Pull, before: Begun) -> Page:
+    async def _begin_next(self, pull: Pull, before: PagePreparation) -> Page:
         # The handler prepares pages in their order; and the later a page is fetched, the more is in it.
         await before.prepared.wait()
         page = await pull()
         # Nobody takes it from here before this task has ended.
         following = self._next
         if page.batches and following is not None and self.begin is not None and not _has_failed(before.task):
-            following.begun = self.begin(page)
+            following.preparation = self.begin(page)
         return page
 
     async def take(self) -> tuple[Page, Mapping[int, Cursor]] | None:
@@ -67,25 +67,25 @@ class Ahead:
         if following is None:
             return None
         page = await following.task
-        self._next, self._begun = None, following.begun
+        self._next, self._preparation = None, following.preparation
         return page, following.after
 
-    def begun(self) -> Begun | None:
-        """Return what was begun of the page that is worked on, once: who takes it commits or drops it."""
-        begun, self._begun = self._begun, None
-        return begun
+    def take_preparation(self) -> PagePreparation | None:
+        """Return the preparation of the current page once; the caller commits or drops it."""
+        preparation, self._preparation = self._preparation, None
+        return preparation
 
     async def drop(self) -> None:
-        """Drop what was fetched or begun and is not being committed."""
+        """Drop fetched pages and preparations that are not being committed."""
         tasks: set[asyncio.Task[Any]] = set()
         following, self._next = self._next, None
         if following is not None:
             # Before the page that it follows, so that nothing is begun behind that.
             following.task.cancel()
             tasks.add(following.task)
-        for begun in (self.begun(), None if following is None else following.begun):
-            if begun is not None:
-                tasks.add(begun.end())
+        for preparation in (self.take_preparation(), None if following is None else following.preparation):
+            if preparation is not None:
+                tasks.add(preparation.end())
         await ended(tasks)
 
 

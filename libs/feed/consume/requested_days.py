@@ -96,7 +96,7 @@ class RequestedDays:
 
     async def begin(self, moment: float) -> None:
         """Begin the day that was asked for and failed least often, if there is one."""
-        ready = [partition for partition, each in self._leases.held.items() if each.ready]
+        ready = [partition for partition, each in self._leases.by_partition.items() if each.ready]
         async with self._database.connection() as reading:
             asked = await requests.open_requests(reading, self._source, ready)
         self.failures = {day: count for day, count in self.failures.items() if day in asked}
@@ -121,7 +121,7 @@ class RequestedDays:
 
     async def _apply(self, current: RequestedDay, missing: Missing) -> int:
         page = current.reading.result()
-        held = self._leases.held
+        held = self._leases.by_partition
         moves = {each: Move(held[each].token, held[each].cursor) for each in current.partitions if each in held}
         if len(moves) < len(current.partitions) or not all(held[each].ready for each in moves):
             await self.drop()  # somebody else holds a part of it by now, and begins it there

@@ -61,7 +61,7 @@ async def restarting(database: Database, source: str) -> AsyncIterator[Renew]:
     async def renew(tx: Transaction) -> None:
         done = await tx.raw.execute(_RENEW, source, owner, LEASE_SECONDS)
         if done != f"UPDATE {PARTITIONS}":
-            raise LeaseLost(f"the partitions of {source} were taken back while the consumer was restarted")
+            raise LeaseLost(f"the leases of the partitions of {source} ended while the consumer was restarted")
 
     try:
         yield renew

@@ -44,7 +44,7 @@ _INSERT: Final = """
 _WAITING: Final = (
     "select distinct partition, key from dead_letter where source = $1 and partition = any($2::smallint[])"
 )
-_ASKED: Final = """
+_REQUESTED: Final = """
     update dead_letter d set replay = true
     from (select distinct partition, key from dead_letter where source = $1 and partition = any($2::smallint[]) and replay) asked
     where d.source = $1 and d.partition = asked.partition and d.key = asked.key and not d.replay
@@ -125,7 +125,7 @@ class Letters:
     async def heads(self, tx: Transaction, partitions: Iterable[int], limit: int) -> list[Letter]:
         """The first letter of each key whose replay was asked for; asking for one letter asks for all of its key."""
         held = list(partitions)
-        await tx.raw.execute(_ASKED, self._source, held)
+        await tx.raw.execute(_REQUESTED, self._source, held)
         return [self._letter(row) for row in await tx.raw.fetch(_HEADS, self._source, held, limit)]
 
     async def delete(self, tx: Transaction, letters: Sequence[Letter]) -> bool:

@@ -73,7 +73,7 @@ class Backlog:
         self._bytes_a_row = BYTES_A_ROW_FIRST
         self._allowance = 0.0
         self._progress_at = float("-inf")
-        self._held_back = False
+        self._refused = False
         self._reported_at = float("-inf")
         self._admit: Callable[[], None] = lambda: None
         UNCONFIRMED.labels(consumer).set_function(lambda: self.rows)
@@ -106,8 +106,8 @@ class Backlog:
         if len(self._positions) < PARTITIONS:
             return
         # While nothing was held back, a wait counts up to the report that showed it: afterwards there may have been none to make.
-        held_back, until = self._held_back, now if self._held_back else self._reported_at
-        self._held_back, self._reported_at = False, now
+        refused, until = self._refused, now if self._refused else self._reported_at
+        self._refused, self._reported_at = False, now
         epoch, xid, seq = min(self._positions.values())
         rows, wait, queue = 0, 0.0, 0
         # The numbers of transactions compare within an epoch only.
@@ -126,7 +126,7 @@ class Backlog:
         if not reset:
             self._measure(now, rows)
             if wait:
-                self._correct(queue * WAIT_SECONDS / wait, wait, held_back)
+                self._correct(queue * WAIT_SECONDS / wait, wait, refused)
         self._admit()
 
     def lacks_report(self, seconds: float) -> bool:
@@ -145,7 +145,7 @@ class Backlog:
             return True
         if self._entries and now - self._entries[0].since > CATCH_UP_SECONDS:
             return self._allowance > running / self._bytes_a_row
-        self._held_back = True
+        self._refused = True
         return False
 
     def seconds(self) -> float:
@@ -162,10 +162,10 @@ class Backlog:
         if seconds >= MEASURED_SECONDS:
             self.rate = (sum(count for _, count in confirmed) - confirmed[0][1]) / seconds
 
-    def _correct(self, rows: float, wait: float, held_back: bool) -> None:
+    def _correct(self, rows: float, wait: float, refused: bool) -> None:
         """Correct what may be unconfirmed: by the wait that was, `rows` wait for WAIT_SECONDS."""
         # A consumer that gets little at a time shows less than it can do, so a short queue says nothing of a longer one.
         if wait > WAIT_SECONDS and rows < self.rows_max:
             self.rows_max = max(rows, self.rows_max * LESS_MOST, ROWS_MIN)
-        elif held_back and rows > self.rows_max:
+        elif refused and rows > self.rows_max:
             self.rows_max = min((self.rows_max + rows) / 2, self.rows_max * MORE_MOST, ROWS_MAX)

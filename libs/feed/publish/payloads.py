@@ -1,4 +1,4 @@
-"""The payloads of batches, kept in memory for as long as they are likely to be asked for again.
+"""Cache of the payloads of batches, for as long as they are likely to be requested again.
 
 A batch is written once and then read by every consumer soon after, so it is read from the database once.
 """
@@ -53,16 +53,16 @@ class Payloads:
     def __init__(self, *, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._kept: OrderedDict[BatchRef, StoredBatch] = OrderedDict()
+        self._cache: OrderedDict[BatchRef, StoredBatch] = OrderedDict()
         self._tables: OrderedDict[BatchRef, Table] = OrderedDict()
 
-    def keep(self, batch: StoredBatch) -> None:
-        """Remember a batch that is committed: a number of a transaction that was lost may be given again."""
-        if batch.ref not in self._kept:
-            self._kept[batch.ref] = batch
+    def add(self, batch: StoredBatch) -> None:
+        """Cache a committed batch; not earlier, because the number of a lost transaction may be assigned again."""
+        if batch.ref not in self._cache:
+            self._cache[batch.ref] = batch
             self._bytes += len(batch.payload) + _OVERHEAD_BYTES
-        while self._bytes > self._bytes_max and len(self._kept) > 1:
-            _, old = self._kept.popitem(last=False)
+        while self._bytes > self._bytes_max and len(self._cache) > 1:
+            _, old = self._cache.popitem(last=False)
             self._bytes -= len(old.payload) + _OVERHEAD_BYTES
 
     async def fetch(self, raw: Any, refs: Iterable[BatchRef]) -> dict[BatchRef, StoredBatch]:
@@ -70,19 +70,19 @@ class Payloads:
         found: dict[BatchRef, StoredBatch] = {}
         missing: list[BatchRef] = []
         for ref in refs:
-            kept = self._kept.get(ref)
-            if kept is None:
+            cached = self._cache.get(ref)
+            if cached is None:
                 missing.append(ref)
             else:
-                self._kept.move_to_end(ref)
-                found[ref] = kept
+                self._cache.move_to_end(ref)
+                found[ref] = cached
         if missing:
             rows = await raw.fetch(_FETCH, [ref.day for ref in missing], [ref.id for ref in missing])
             for day, number, created_at, row_count, schema_version, schema, trace, payload in rows:
                 ref = BatchRef(day, number)
                 batch = StoredBatch(ref, created_at, row_count, schema_version, schema, trace, payload)
                 found[ref] = batch
-                self.keep(batch)
+                self.add(batch)
             lost = [ref for ref in missing if ref not in found]
             if lost:
                 raise LookupError(
@@ -91,7 +91,7 @@ class Payloads:
         return found
 
     def table(self, batch: StoredBatch) -> Table:
-        """The payload as a table; the last few are kept, since several readers slice the same batch."""
+        """Return the payload as a table; the last few are cached, because several readers slice the same batch."""
         table = self._tables.get(batch.ref)
         if table is None:
             table = self._tables[batch.ref] = Table.parse(batch.message_class(), batch.payload)

@@ -63,8 +63,8 @@ class EntryPage(Generic[K]):
     batches: list[Entries[K]]
     next: dict[K, Cursor]
     horizon: Cursor
-    more: bool
-    """Whether a reader has more to read below the horizon."""
+    has_more: bool
+    """Whether a reader has further events below the horizon."""
     events: int
 
 
@@ -109,7 +109,7 @@ class State:
             self.epoch < cursor.epoch <= self.now // 1_000 + MILLIS_A_DAY
         )
 
-    def read_again(self, cursor: Cursor) -> Cursor:
+    def resume_position(self, cursor: Cursor) -> Cursor:
         """Return where a reader whose history ended goes on: where that parted from this one. Nothing that is stored here lies between."""
         day = max(0, cursor.day - 1)
         epoch = max((each for each in self.ends if each <= cursor.epoch), default=min(self.ends))
@@ -148,7 +148,7 @@ class Reader(Generic[K]):
         self.kind = kind
         self.state: State | None = None
         self._events_an_entry = 4.0
-        self._given = (0, 0)
+        self._announced = (0, 0)
 
     async def refresh(self, raw: Any) -> State:
         """Ask the database for the present state."""
@@ -174,7 +174,7 @@ class Reader(Generic[K]):
             )
         ended = [key for key, cursor in after.items() if cursor.epoch and not state.reached(cursor)]
         if ended:
-            again = min((state.read_again(after[key]) for key in ended), key=_place)
+            again = min((state.resume_position(after[key]) for key in ended), key=_place)
             raise EpochEnded(
                 f"the cursor lies beyond the end of its epoch (now {state.epoch}: {state.reason}); both histories share what lies before {again}",
                 ended,
@@ -188,11 +188,11 @@ class Reader(Generic[K]):
         return state.horizon
 
     async def _give(self, raw: Any, state: State) -> None:
-        """Record the horizon before it is given out, where an epoch that ends after a restart would else end below it."""
-        epoch, given = self._given
+        """Record the horizon before it is announced; otherwise an epoch that ends after a restart could end below it."""
+        epoch, given = self._announced
         if epoch != state.epoch or given < state.xmin:
             await raw.execute(GIVE, state.epoch, given if epoch == state.epoch else 0, state.xmin)
-            self._given = (state.epoch, state.xmin)
+            self._announced = (state.epoch, state.xmin)
 
     async def page(self, raw: Any, after: Mapping[K, Cursor], events_max: int, *, begins: bool = False) -> EntryPage[K]:
         """Read the next entries of each reader, about `events_max` events in all, shared fairly.
@@ -201,14 +201,14 @@ class Reader(Generic[K]):
         answered as ended, and changes nothing. Raises CursorExpired, EpochEnded.
         """
         state = self.state or await self.refresh(raw)
-        found: dict[tuple[int, int, int], Entries[K]] = {}
+        batches: dict[tuple[int, int, int], Entries[K]] = {}
         bounds: dict[K, Cursor] = {}
         horizon: Cursor | None = None
         asked, share, rounds, events = dict(after), events_max / len(after), 0, 0
         while asked and rounds < _ROUNDS_MAX:
             limited: dict[K, Cursor] = {}
             for epoch, group in _by_epoch(asked, state).items():
-                state, limits, count = await self._round(raw, epoch, group, share, found, bounds)
+                state, limits, count = await self._round(raw, epoch, group, share, batches, bounds)
                 ahead = max((after[key] for key in group), key=_place)
                 if begins and self.kind is OUTBOX and state.is_ahead(ahead):
                     state = await self._begin_behind(raw, ahead)
@@ -223,7 +223,7 @@ class Reader(Generic[K]):
             asked, share, rounds = limited, (events_max - events) / len(limited), rounds + 1
         assert horizon is not None
         await self._give(raw, state)
-        return _aligned(found, bounds, set(asked), after, horizon, state)
+        return _aligned(batches, bounds, set(asked), after, horizon, state)
 
     async def _round(
         self,
@@ -231,7 +231,7 @@ class Reader(Generic[K]):
         epoch: int,
         group: Mapping[K, Cursor],
         share: float,
-        found: dict[tuple[int, int, int], Entries[K]],
+        batches: dict[tuple[int, int, int], Entries[K]],
         bounds: dict[K, Cursor],
     ) -> tuple[State, dict[K, Cursor], int]:
         """Read one share of each reader of one epoch; returns the state, the readers that have more, the count of events."""
@@ -271,9 +271,9 @@ class Reader(Generic[K]):
                 if key in stopped or taken[key] >= max(1.0, share * 1.5):
                     stopped.setdefault(key, last[key])
                     continue
-                batch = found.get(cursor.place)
+                batch = batches.get(cursor.place)
                 if batch is None:
-                    batch = found[cursor.place] = Entries(BatchRef(row["day"], row["seq"]), cursor)
+                    batch = batches[cursor.place] = Entries(BatchRef(row["day"], row["seq"]), cursor)
                 batch.keys.append(key)
                 batch.rows.append(numbers[begin:offset])
                 taken[key] += size
@@ -350,7 +350,7 @@ def _by_epoch(after: Mapping[K, Cursor], state: State) -> dict[int, dict[K, Curs
 
 
 def _aligned(
-    found: dict[tuple[int, int, int], Entries[K]],
+    batches: dict[tuple[int, int, int], Entries[K]],
     bounds: dict[K, Cursor],
     limited: set[K],
     after: Mapping[K, Cursor],
@@ -358,17 +358,17 @@ def _aligned(
     state: State,
 ) -> EntryPage[K]:
     """End the page at one place for all readers where that costs little: then batches go out whole, and once."""
-    events = sum(batch.events for batch in found.values())
-    more = bool(limited) or any(cursor.epoch < state.epoch for cursor in after.values())
+    events = sum(batch.events for batch in batches.values())
+    has_more = bool(limited) or any(cursor.epoch < state.epoch for cursor in after.values())
     if limited:
         cut = min((bounds[key] for key in limited), key=_place)
-        kept = sum(batch.events for place, batch in found.items() if place <= cut.place)
+        kept = sum(batch.events for place, batch in batches.items() if place <= cut.place)
         if kept >= _ALIGNED_SHARE * events:
-            found = {place: batch for place, batch in found.items() if place <= cut.place}
+            batches = {place: batch for place, batch in batches.items() if place <= cut.place}
             # A reader that was ahead of the cut stays where it was.
             bounds = {key: max(min(cursor, cut, key=_place), after[key], key=_place) for key, cursor in bounds.items()}
             events = kept
-    return EntryPage([found[place] for place in sorted(found)], bounds, horizon, more, events)
+    return EntryPage([batches[place] for place in sorted(batches)], bounds, horizon, has_more, events)
 
 
 def _place(cursor: Cursor) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from libs.feed.publish.reader import OUTBOX, Entries, EntryPage, Reader
 from libs.feed.publish.retention import Positions
 from libs.feed.publish.shared_positions import REPORT_SECONDS
 from libs.feed.publish.watch import Watch
-from libs.feed.types import Cursor, EpochEnded, FeedError, StartAgain
+from libs.feed.types import Cursor, CursorInvalid, EpochEnded, FeedError
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
@@ -119,8 +119,8 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         events_max = max(1, min(events_max, int(self.page_bytes_max / self.bytes_an_event)))
         try:
             return await self._pull(consumer, request, after, events_max)
-        except StartAgain as error:
-            raise _start_again(error) from error
+        except CursorInvalid as error:
+            raise _cursor_refusal(error) from error
 
     async def _pull(
         self, consumer: str, request: feed_pb2.PullEventsRequest, after: dict[int, Cursor], events_max: int
@@ -146,7 +146,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
                     refs = [batch.ref for batch in page.batches]
                     stored = await self.outbox.payloads.fetch(reading.raw, refs)
                     return self._answer(page, [stored[ref] for ref in refs], after)
-            if not page.more:
+            if not page.has_more:
                 left = ends_at - clock()
                 if left <= 0 or not await self.watch.wait(after, page.horizon, left):
                     return _response((), page.next, page.horizon, self._read_at())
@@ -355,8 +355,8 @@ def _bounded(value: int, default: int, limit: int, path: str) -> int:
     return value or default
 
 
-def _start_again(error: StartAgain) -> Refusal:
+def _cursor_refusal(error: CursorInvalid) -> Refusal:
     bitmap = sum(1 << int(partition) for partition in error.partitions)
-    place = error.read_again if isinstance(error, EpochEnded) else None
+    place = error.resume_from if isinstance(error, EpochEnded) else None
     facts = {} if place is None else place._asdict()
     return Refusal(error.reason, partitions=f"{bitmap:016x}", read_again="Snapshot", **facts)

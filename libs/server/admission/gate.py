@@ -52,7 +52,7 @@ CALLERS_MAX: Final = 4096
 class Caller:
     """What a gate knows of one caller."""
 
-    __slots__ = ("finish", "in_flight", "known", "message_bytes", "place_at", "slow", "standing_since", "waiting")
+    __slots__ = ("finish", "in_flight", "message_bytes", "place_at", "size_known", "slow", "standing_since", "waiting")
 
     def __init__(self, message_bytes: int) -> None:
         """Begin with nothing in flight; a message of a caller that is new here is expected to have so many bytes."""
@@ -61,7 +61,7 @@ class Caller:
         self.waiting: deque[_Waiter] = deque()
         self.finish = 0.0
         self.message_bytes = message_bytes
-        self.known = not message_bytes
+        self.size_known = not message_bytes
         """Whether its last message came, so that its size says something of the next."""
         self.place_at = 0.0
         self.standing_since = 0.0
@@ -188,7 +188,7 @@ class Gate:
 
     def received(self, place: Place, size: int) -> bool:
         """Record the size of the message that came; return whether it may be decoded now, else `decode` waits for it."""
-        caller, known = place.caller, place.caller.known
+        caller, size_known = place.caller, place.caller.size_known
         if place.slow:
             self._slow.received(place)
         else:
@@ -196,12 +196,12 @@ class Gate:
             self._work += size - place.work
         place.bytes = place.work = size
         # What it sent at first counts at once, what it sent at most counts for some time.
-        caller.message_bytes = max(size, (caller.message_bytes * 7 + size) >> 3) if known else size
-        caller.known = True
+        caller.message_bytes = max(size, (caller.message_bytes * 7 + size) >> 3) if size_known else size
+        caller.size_known = True
         cost = size + CALL_BYTES
         caller.finish += cost - place.charged
         place.charged = cost
-        if not known and self._queued:
+        if not size_known and self._queued:
             self.admit()
         if place.slow or (self._decoding and self._decoding + size > self._bytes_max):
             return False
@@ -241,7 +241,7 @@ class Gate:
         self._free(place)
         place.slow = True
         caller.slow += 1
-        caller.known = False
+        caller.size_known = False
         self._slow.add(place, caller, end)
         self.admit()
 
@@ -288,7 +288,7 @@ class Gate:
             return False
         if self._bytes + caller.message_bytes > self._bytes_max and self.in_flight:
             return False
-        if caller.in_flight and (caller.slow or not caller.known):
+        if caller.in_flight and (caller.slow or not caller.size_known):
             return False
         if self._brake is None:
             return True
@@ -419,4 +419,4 @@ class Gate:
 
 
 def _work_of(caller: Caller) -> int:
-    return caller.message_bytes if caller.known else min(caller.message_bytes, UNKNOWN_BYTES)
+    return caller.message_bytes if caller.size_known else min(caller.message_bytes, UNKNOWN_BYTES)

@@ -1,4 +1,4 @@
-"""The gates of a server: what the services need for their work has places that no caller from outside can take."""
+"""The gates of a server: calls of services have limits of their own, which external callers cannot use."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ class Gates(NamedTuple):
     services: Gate
     """For callers of the role `service`. Each may take all places: all replicas of a service are one caller, and there are few."""
 
-    def of(self, who: Identity) -> Gate:
+    def gate_for(self, caller: Identity) -> Gate:
         """Return the gate that a caller's calls go through."""
-        return self.services if who.role is Role.SERVICE else self.outside
+        return self.services if caller.role is Role.SERVICE else self.outside
 
 
 class ServerGates:

@@ -116,16 +116,16 @@ class OpenCalls:
 
     async def _count(self, context: Any) -> Place:
         try:
-            place = self.watches.enter(self._who(context))
+            place = self.watches.enter(self._caller(context))
         except Overload as overload:
             await _refuse(context, overload)
         assert place is not None
         return place
 
     async def _read(self, context: Any, deserialize: Any) -> Any:
-        who = self._who(context)
+        caller = self._caller(context)
         try:
-            place = self.reads.enter(who) or await self.reads.wait(who)
+            place = self.reads.enter(caller) or await self.reads.wait(caller)
             try:
                 async with asyncio.timeout(OPEN_READ_SECONDS):
                     raw = await context.read()
@@ -143,9 +143,9 @@ class OpenCalls:
         except (Overload, Refusal) as error:
             await _refuse(context, error)
 
-    def _who(self, context: Any) -> Identity:
+    def _caller(self, context: Any) -> Identity:
         try:
-            return identity.of(context.auth_context(), self._deployment)
+            return identity.from_auth_context(context.auth_context(), self._deployment)
         except Refusal:
             return Identity(Role.SERVICE, "")
 

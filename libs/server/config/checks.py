@@ -1,4 +1,4 @@
-"""Checks of single settings: each says why a value is wrong, "" where it is good."""
+"""Checks of settings: each returns the reason why a value is invalid, or "". Their docstrings state the bounds in the docs."""
 
 import re
 from pathlib import Path
@@ -13,45 +13,45 @@ _TARGET = re.compile(
 _DEPLOYMENT = re.compile(r"[a-z0-9._-]{1,255}")
 
 
-def wrong_host(text: str) -> str:
+def check_host(text: str) -> str:
     """An address or a name, or several separated by commas."""
-    return wrong_hosts(tuple(part.strip() for part in text.split(",")))
+    return check_hosts(tuple(part.strip() for part in text.split(",")))
 
 
-def wrong_hosts(hosts: tuple[str, ...]) -> str:
+def check_hosts(hosts: tuple[str, ...]) -> str:
     """Addresses or names, separated by commas."""
     wrong = next((each for each in hosts if not _HOST.fullmatch(each)), None)
     return "" if wrong is None else f"must be an address or a host's name without a port, not {shown(wrong)}"
 
 
-def wrong_target(text: str) -> str:
+def check_target(text: str) -> str:
     """A target of gRPC, as host:port behind dns:///."""
     return "" if _TARGET.fullmatch(text) else f"must be host:port, perhaps behind dns:///, not {shown(text)}"
 
 
-def wrong_deployment(text: str) -> str:
+def check_deployment(text: str) -> str:
     """Lower-case letters, digits, '.', '_' and '-', up to 255."""
     if _DEPLOYMENT.fullmatch(text):
         return ""
     return f"must be a SPIFFE trust domain: up to 255 lower-case letters, digits, '.', '_' and '-', not {shown(text)}"
 
 
-def wrong_programs(path: Path) -> str:
+def check_programs(path: Path) -> str:
     """A directory that has the program postgres."""
     return "" if (path / "postgres").exists() else f"names no directory with PostgreSQL's programs: {path}"
 
 
-def wrong_file(path: Path) -> str:
+def check_file(path: Path) -> str:
     """A file that is there."""
     return "" if path.is_file() else f"names no file: {path}"
 
 
-def wrong_place(path: Path) -> str:
+def check_existing_directory(path: Path) -> str:
     """A directory that is there."""
     return "" if path.is_dir() else f"names no directory: {path}"
 
 
-def wrong_directory(path: Path) -> str:
+def check_directory(path: Path) -> str:
     """A directory, there or still to be made."""
     try:
         return f"names a file, not a directory: {path}" if path.exists() and not path.is_dir() else ""
@@ -59,9 +59,9 @@ def wrong_directory(path: Path) -> str:
         return f"cannot be looked at: {error.strerror}"
 
 
-def database_url(service: str, given: str, file: Path | None, ca: Path | None) -> str:
+def database_url(service: str, url_text: str, file: Path | None, ca: Path | None) -> str:
     """Return the URL of the service's own store, from its variable or its file, with the CA that it is verified by."""
-    url, name = given, f"LUXOR_{service.upper()}_DATABASE_URL"
+    url, name = url_text, f"LUXOR_{service.upper()}_DATABASE_URL"
     if file is not None:
         if url:
             raise ConfigError(f"{name}_FILE", f"is set, and so is {name}; set one of them", "/run/secrets/store")
@@ -77,10 +77,10 @@ def database_url(service: str, given: str, file: Path | None, ca: Path | None) -
         parts = urlsplit(url)
         for each in parts.netloc.rpartition("@")[2].split(","):  # several hosts: a primary and its standbys
             _ = urlsplit(f"//{each}").port
-        known = not url or parts.scheme in {"postgresql", "postgres"}
+        is_valid = not url or parts.scheme in {"postgresql", "postgres"}
     except ValueError:
-        known = False
-    if not known:
+        is_valid = False
+    if not is_valid:
         raise ConfigError(name, "is no URL of PostgreSQL", example)
     if ca is None or not url:
         return url
@@ -89,5 +89,5 @@ def database_url(service: str, given: str, file: Path | None, ca: Path | None) -
         raise ConfigError(name, "has an sslmode or sslrootcert of its own beside LUXOR_DATABASE_CA", example)
     query.setdefault("sslmode", ["verify-full"])
     query["sslrootcert"] = [str(ca)]
-    more = "&".join(f"{key}={quote(value, safe='')}" for key, values in query.items() for value in values)
-    return urlunsplit(parts._replace(query=more))
+    query_text = "&".join(f"{key}={quote(value, safe='')}" for key, values in query.items() for value in values)
+    return urlunsplit(parts._replace(query=query_text))

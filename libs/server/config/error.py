@@ -1,19 +1,19 @@
-"""The error of a wrong setting."""
+"""The error of an invalid setting."""
 
 CHARACTERS_MAX = 64
 
 
 def shown(value: str) -> str:
-    """Return a wrong value fit for the sentence: in quotes, and no longer than helps."""
+    """Return an invalid value in quotes, cut to CHARACTERS_MAX."""
     return repr(value if len(value) <= CHARACTERS_MAX else value[:CHARACTERS_MAX] + "…")
 
 
 class ConfigError(Exception):
-    """A variable is wrong or missing; says which one, why, and shows an example."""
+    """A variable is invalid or missing; states which one, the reason, and an example."""
 
-    def __init__(self, variable: str, why: str, example: str) -> None:
-        """Keep the parts beside the sentence."""
-        super().__init__(f"{variable} {why}. Example: {variable}={example}")
+    def __init__(self, variable: str, reason: str, example: str) -> None:
+        """Store the parts of the sentence."""
+        super().__init__(f"{variable} {reason}. Example: {variable}={example}")
         self.variable = variable
-        self.why = why
+        self.reason = reason
         self.example = example

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from libs.server.config.checks import (
+    check_deployment,
+    check_directory,
+    check_file,
+    check_host,
+    check_hosts,
+    check_programs,
+    check_target,
     database_url,
-    wrong_deployment,
-    wrong_directory,
-    wrong_file,
-    wrong_host,
-    wrong_hosts,
-    wrong_programs,
-    wrong_target,
 )
 from libs.server.config.error import ConfigError
 from libs.server.config.settings import (
@@ -48,11 +48,11 @@ def _default_port(service: str, _values: Mapping[str, Any], _environ: Mapping[st
     return PORTS.get(service, 0)
 
 
-def _beside(step: int) -> Callable[[str, Mapping[str, Any], Mapping[str, str]], int]:
+def _port_offset(step: int) -> Callable[[str, Mapping[str, Any], Mapping[str, str]], int]:
     return lambda _service, values, _environ: values["port"] + step if values["port"] else 0
 
 
-_health_port, _metrics_port = _beside(100), _beside(200)
+_health_port, _metrics_port = _port_offset(100), _port_offset(200)
 
 
 def _same_host(_service: str, values: Mapping[str, Any], _environ: Mapping[str, str]) -> str:
@@ -66,16 +66,16 @@ class ServerConfig(Settings):
     service: str = ""
     """The service's name: ingestion, risk, revenue, clearance or statistics. Not read from the environment."""
 
-    host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0", check=wrong_host)  # noqa: S104
+    host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0", check=check_host)  # noqa: S104
     """Address that the service's port is bound to, or several addresses separated by commas."""
 
     health_host: str = setting(
-        "HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1", check=wrong_host
+        "HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1", check=check_host
     )
     """Address that the health port is bound to."""
 
     metrics_host: str = setting(
-        "METRICS_HOST", derive=_same_host, derived="HOST", shared=True, example="10.0.3.7", check=wrong_host
+        "METRICS_HOST", derive=_same_host, derived="HOST", shared=True, example="10.0.3.7", check=check_host
     )
     """Address that the metrics port is bound to."""
 
@@ -96,23 +96,23 @@ class ServerConfig(Settings):
     """HTTP port of the Prometheus metrics. 0 takes a free one."""
 
     data_dir: Path = setting(
-        "DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor", check=wrong_directory,
+        "DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor", check=check_directory,
         derived="as root /var/lib/luxor, else $XDG_DATA_HOME/luxor or ~/.local/share/luxor",
     )  # fmt: skip
     """Directory of all data on this machine: certificates, the embedded database, logs."""
 
     tls_dir: Path = setting(
         "TLS_DIR", derive=lambda _s, values, _e: values["data_dir"] / "tls", derived="DATA_DIR/tls", shared=True,
-        example="/etc/luxor/tls", check=wrong_directory,
+        example="/etc/luxor/tls", check=check_directory,
     )  # fmt: skip
     """Directory of the certificates of the CA and of the parties. If it has no CA, the first start creates a local one."""
 
     tls_hosts: tuple[str, ...] = setting(
-        "TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7", check=wrong_hosts
+        "TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7", check=check_hosts
     )
     """Additional names and addresses in the server's certificate. It always has localhost, the name of the host and the name of the service."""
 
-    deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor", check=wrong_deployment)
+    deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor", check=check_deployment)
     """Trust domain of the SPIFFE ids; certificates of another deployment are refused."""
 
     database_url: str = setting(
@@ -124,7 +124,7 @@ class ServerConfig(Settings):
     """File with the database's URL. Use it instead of DATABASE_URL to keep the password out of the environment."""
 
     database_ca: Path | None = setting(
-        "DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt", check=wrong_file
+        "DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt", check=check_file
     )
     """File of the CA that signed the database server's certificate. If it is set, the connection uses TLS and the server's certificate and name are
     verified."""
@@ -133,7 +133,7 @@ class ServerConfig(Settings):
     """Migrate the schema at start. If false, the service waits until `luxor migrate` has migrated it."""
 
     postgres_bin: Path | None = setting(
-        "POSTGRES_BIN", default=None, common=True, example="/usr/lib/postgresql/17/bin", check=wrong_programs,
+        "POSTGRES_BIN", default=None, common=True, example="/usr/lib/postgresql/17/bin", check=check_programs,
         derived="where they are found: PATH, /usr/lib/postgresql",
     )  # fmt: skip
     """Directory of PostgreSQL's programs for the embedded database. Used only if DATABASE_URL is empty."""
@@ -224,7 +224,7 @@ def _target(service: str) -> Any:
 
     return setting(
         f"{service.upper()}_TARGET", derive=derive, derived=f"dns:///127.0.0.1:{PORTS[service]}", shared=True,
-        example=f"dns:///{service}.luxor.svc:{PORTS[service]}", check=wrong_target,
+        example=f"dns:///{service}.luxor.svc:{PORTS[service]}", check=check_target,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from libs.server.config.error import ConfigError
 from libs.server.config.server_config import PORTS, REGISTRY, Setting, bounds_of, given_kind, names_of
 
-ALIKE = 0.8
+SIMILARITY_MIN = 0.8
 """How much alike a misspelt name and the one that was meant must be, from 0 to 1."""
 
 
@@ -43,7 +43,7 @@ class Foreign:
     bounds: str
     example: str
     meaning: str
-    wrong: Callable[[str], bool] = lambda _text: False
+    is_invalid: Callable[[str], bool] = lambda _text: False
     """Whether a value cannot be taken."""
 
 
@@ -172,7 +172,7 @@ def unknown_variables(service: str, environ: Mapping[str, str]) -> dict[str, str
         prefix = next((each for each in others if key.startswith(each)), "")
         # Compared without the prefix that all of them share, which makes everything alike.
         read = {name.removeprefix(prefix): name for name in sorted(own) if name.startswith(prefix)}
-        found = difflib.get_close_matches(key.removeprefix(prefix), list(read), 1, ALIKE)
+        found = difflib.get_close_matches(key.removeprefix(prefix), list(read), 1, SIMILARITY_MIN)
         if not prefix or (found and key not in known_variables(others[prefix])):
             unknown[key] = read[found[0]] if found else ""
     return unknown
@@ -182,7 +182,7 @@ def check_foreign(environ: Mapping[str, str]) -> None:
     """Raise ConfigError for a variable of others whose value cannot be taken."""
     for each in FOREIGN:
         text = environ.get(each.name, "")
-        if text and each.wrong(text):
+        if text and each.is_invalid(text):
             raise ConfigError(each.name, f"must be {each.bounds}", each.example)
 
 

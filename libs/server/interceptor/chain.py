@@ -122,12 +122,14 @@ class Chain(grpc.aio.ServerInterceptor):
         """Return the ids of the services that the map lets call an RPC, /package.Service/Method, of this service."""
         return self._connections.services_calling(self._config.service, name)
 
-    def services_open_to(self, who: Identity) -> list[str]:
+    def services_open_to(self, caller: Identity) -> list[str]:
         """Return the gRPC services of which an identity may call something; raise Refusal where there is none."""
-        may = [each for each in self._methods if _allows(each, who)]
+        may = [each for each in self._methods if _allows(each, caller)]
         if not may:
             roles = sorted(frozenset[str]().union(*(each.roles for each in self._methods)) - {Role.SERVICE})
-            raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method="any method of this server", roles=", ".join(roles))
+            raise Refusal(
+                "ROLE_NOT_ALLOWED", role=caller.role, method="any method of this server", roles=", ".join(roles)
+            )
         return sorted({each.name[1:].rpartition("/")[0] for each in may})
 
     @property
@@ -164,19 +166,19 @@ class Chain(grpc.aio.ServerInterceptor):
             ends_at = float("inf")
             raw, request = b"", None
             try:
-                who = self._caller(method, context, header)
-                gate = gates.of(who)
-                place = gate.enter(who) or await gate.wait(who)
-                span = begin_span(method, header, who)
+                caller = self._caller(method, context, header)
+                gate = gates.gate_for(caller)
+                place = gate.enter(caller) or await gate.wait(caller)
+                span = begin_span(method, header, caller)
                 seconds, is_cut = self._time(method, context)
                 ends_at = begun + seconds
-                call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
+                call = Call(caller, method.name, request_id, telemetry.traceparent(), ends_at)
                 enter(call)
                 raw = await receive(context, gate, place)
                 call.size = len(raw)
                 if not gate.received(place, len(raw)):
                     waiting, place = place, None
-                    place = await gate.decode(waiting, who)
+                    place = await gate.decode(waiting, caller)
                 request, refused = self._parse(method, raw, call)
                 raw = b""
                 if is_cut:
@@ -240,20 +242,22 @@ class Chain(grpc.aio.ServerInterceptor):
 
     def _caller(self, method: Method, context: Any, header: str) -> Identity:
         """Steps 4 and 5: who calls, and whether the role and the service may."""
-        who: Identity | None = None
+        caller: Identity | None = None
         try:
-            who = identity.of(context.auth_context(), self._deployment)
-            if who.role not in method.roles:
+            caller = identity.from_auth_context(context.auth_context(), self._deployment)
+            if caller.role not in method.roles:
                 roles = ", ".join(sorted(method.roles))
-                raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method=method.name, roles=roles)
-            if who.role is Role.SERVICE and who.id not in method.services:
-                raise Refusal("CONNECTION_NOT_ALLOWED", caller=who.id, method=method.name, service=self._config.service)
+                raise Refusal("ROLE_NOT_ALLOWED", role=caller.role, method=method.name, roles=roles)
+            if caller.role is Role.SERVICE and caller.id not in method.services:
+                raise Refusal(
+                    "CONNECTION_NOT_ALLOWED", caller=caller.id, method=method.name, service=self._config.service
+                )
             if self.missing is not None:
                 raise Refusal("NOT_READY", missing="; ".join(self.missing), retry_after_seconds=0.5)
         except Refusal as refusal:
-            end_span(begin_span(method, header, who), refusal.code.name, refusal)
+            end_span(begin_span(method, header, caller), refusal.code.name, refusal)
             raise
-        return who
+        return caller
 
     def _time(self, method: Method, context: Any) -> tuple[float, bool]:
         """Step 7: the seconds that the call has, and whether they are fewer than the client gave."""
@@ -282,7 +286,7 @@ class Chain(grpc.aio.ServerInterceptor):
         return request, bounds.refuse(request, method.bounds)
 
     def _refusal(self, error: Exception, method: Method, request_id: str, late: bool, seconds: float) -> Refusal:
-        """Step 3: what the client is told, and what the log is told beside."""
+        """Step 3: return the refusal for the client, and log it."""
         refusal = Refusal("DEADLINE_EXCEEDED", seconds=f"{seconds:.3g}") if late else refusal_of(error)
         if refusal.reason in OWN_REASONS:
             _store_full.inc()
@@ -298,8 +302,8 @@ def _running(gates: list[Gate]) -> int:
     return sum(gate.in_flight for gate in gates)
 
 
-def _allows(method: Method, who: Identity) -> bool:
-    return who.role in method.roles and (who.role is not Role.SERVICE or who.id in method.services)
+def _allows(method: Method, caller: Identity) -> bool:
+    return caller.role in method.roles and (caller.role is not Role.SERVICE or caller.id in method.services)
 
 
 def _drop_frames(error: BaseException | None) -> None:

@@ -29,31 +29,31 @@ def drop_unknown(request: Message, raw: bytes) -> list[Finding]:
 
 def unknown_fields(message: Message) -> list[Finding]:
     """Return the unknown fields of a message and of all in it, at most FINDINGS_MAX, in the message's order."""
-    found: list[Finding] = []
-    _walk(message, "", found)
-    return found
+    findings: list[Finding] = []
+    _walk(message, "", findings)
+    return findings
 
 
 def _fields(message: Message) -> Iterable[Any]:
     return cast(Iterable[Any], UnknownFieldSet(message))  # the stubs know no iteration
 
 
-def _walk(message: Message, path: str, found: list[Finding]) -> None:
+def _walk(message: Message, path: str, findings: list[Finding]) -> None:
     for number in sorted({unknown.field_number for unknown in _fields(message)}):
-        if len(found) >= FINDINGS_MAX:
+        if len(findings) >= FINDINGS_MAX:
             return
-        found.append(Finding(path, number))
+        findings.append(Finding(path, number))
     for field, value in message.ListFields():
         kind = field.message_type
-        if kind is None or len(found) >= FINDINGS_MAX:
+        if kind is None or len(findings) >= FINDINGS_MAX:
             continue
         here = f"{path}.{field.name}" if path else field.name
         if kind.GetOptions().map_entry:
             if kind.fields_by_name["value"].type == FieldDescriptor.TYPE_MESSAGE:
                 for key in value:
-                    _walk(value[key], f"{here}[{key}]", found)
+                    _walk(value[key], f"{here}[{key}]", findings)
         elif field.is_repeated:
             for index, each in enumerate(value):
-                _walk(each, f"{here}[{index}]", found)
+                _walk(each, f"{here}[{index}]", findings)
         else:
-            _walk(value, here, found)
+            _walk(value, here, findings)

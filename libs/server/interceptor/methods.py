@@ -14,10 +14,10 @@ from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
 from libs.telemetry import trace
 
-_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
-"""Codes that are the service's own trouble: they mark its span as failed; the others are the caller's."""
+_SERVER_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+"""Codes of errors of the service: they mark its span as failed; the others are errors of the caller."""
 OWN_REASONS = frozenset({"STORE_FULL"})
-"""Reasons that are the service's own trouble although their code is the caller's."""
+"""Reasons that are errors of the service although their code is one of callers' errors."""
 
 
 @dataclass(slots=True)
@@ -38,10 +38,10 @@ class Method:
 
 
 class BytesTaken:
-    """Tells the bytes of requests at each scrape: an addition a call costs less than a counter with labels."""
+    """Collector of the bytes of requests: an addition for each call costs less than a counter with labels."""
 
     def __init__(self) -> None:
-        """Tell of no method yet."""
+        """Begin without methods."""
         self.methods: dict[str, Method] = {}
 
     def collect(self) -> Iterator[CounterMetricFamily]:
@@ -52,12 +52,12 @@ class BytesTaken:
         yield family
 
 
-def begin_span(method: Method, header: str, who: Identity | None) -> trace.Span | None:
+def begin_span(method: Method, header: str, caller: Identity | None) -> trace.Span | None:
     """Begin the span of a call: where it comes from outside of the system, its trace's head is here.
 
     A call is a span of its trace; a long poll is none, since it mostly waits; nor is a call for which there is no room.
     """
-    outside = who is None or who.role is not Role.SERVICE
+    outside = caller is None or caller.role is not Role.SERVICE
     if method.long_poll:
         telemetry.use_traceparent(header)
         if outside:
@@ -65,8 +65,8 @@ def begin_span(method: Method, header: str, who: Identity | None) -> trace.Span 
         return None
     span = trace.server_span(method.name[1:], header).begin()
     span.set(**method.attributes)
-    if who is not None:
-        span.set(**{"luxor.caller.role": who.role.value})
+    if caller is not None:
+        span.set(**{"luxor.caller.role": caller.role.value})
     if outside:
         trace.sample_head(span)
     return span
@@ -78,6 +78,6 @@ def end_span(span: trace.Span | None, code: str, refusal: Refusal | None) -> Non
         return
     if code != "OK":
         span.set(**{"rpc.response.status_code": code, "error.type": code if refusal is None else refusal.reason})
-        if code in _FAULTS or (refusal is not None and refusal.reason in OWN_REASONS):
+        if code in _SERVER_ERRORS or (refusal is not None and refusal.reason in OWN_REASONS):
             span.fail(code if refusal is None else refusal.reason)
     span.end()

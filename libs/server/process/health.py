@@ -74,12 +74,12 @@ class Health:
         self._ready = False
         self._store = False
         self._ended = False
-        self._told: dict[str, bool] = {}
+        self._reported: dict[str, bool] = {}
 
     async def know(self, services: Iterable[str]) -> None:
         """Make services known, which serve where the whole does."""
         self._whole |= set(services)
-        await self._tell()
+        await self._report()
 
     def need(self, work: Iterable[str], neighbour: str) -> None:
         """Say that pieces of work (`service/work`) need a neighbour; several calls add up."""
@@ -89,33 +89,33 @@ class Health:
     async def ready(self, ready: bool) -> None:
         """Say whether the whole serves."""
         self._ready = ready
-        await self._tell()
+        await self._report()
 
     async def store(self, writable: bool) -> None:
         """Say whether the own store takes writes."""
         self._store = writable
-        await self._tell()
+        await self._report()
 
     async def neighbour(self, neighbour: str, up: bool) -> None:
-        """Say whether a neighbour answers."""
+        """Set whether a neighbour answers."""
         (self._up.add if up else self._up.discard)(neighbour)
-        await self._tell()
+        await self._report()
 
     async def end(self) -> None:
-        """Say NOT_SERVING for good; the process is alive until it ends."""
+        """Report NOT_SERVING from now on; the process is alive until it ends."""
         self._ended = True
-        await self._tell()
+        await self._report()
 
     def missing(self, work: str) -> Collection[str]:
         """Return the neighbours that a piece of work lacks now."""
         return sorted(self._needs.get(work, set()) - self._up)
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         ready = self._ready and not self._ended
         states = dict.fromkeys(self._whole, ready)
         states |= {name: ready and needed <= self._up for name, needed in self._needs.items()}
         states |= {STORE: self._store and not self._ended, ALIVE: True}
         for name, serving in states.items():
-            if self._told.get(name) is not serving:
-                self._told[name] = serving
+            if self._reported.get(name) is not serving:
+                self._reported[name] = serving
                 await self.servicer.set(name, SERVING if serving else NOT_SERVING)

@@ -59,7 +59,7 @@ def add_reflection(server: Any, deployment: str, open_to: OpenTo) -> None:
 
     async def serve(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         try:
-            names = open_to(identity.of(context.auth_context(), deployment))
+            names = open_to(identity.from_auth_context(context.auth_context(), deployment))
         except Refusal as refusal:
             status = refusal.status()
             await context.abort(refusal.code, status.message, ((STATUS_KEY, status.SerializeToString()),))

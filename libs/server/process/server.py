@@ -168,7 +168,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         servers = await self._open()
-        ours: list[asyncio.Task[None]] = []
+        own_tasks: list[asyncio.Task[None]] = []
         died: BaseException | None = None
         try:
             await self.health.know(self._services)
@@ -180,13 +180,15 @@ class Server:
                 metrics_port=self.metrics_port,
                 config=self.config.shown(),
             )
-            ours.append(self._spawn(self._become_ready(prepare, ready, background), "readiness"))
-            ours.append(self._spawn(self._renew(), "certificate"))
-            ours.append(self._spawn(watch_loop(), "event loop"))
-            ours.extend(self._spawn(self.watch_neighbour(*each), f"neighbour {each[0]}") for each in self._neighbours)
+            own_tasks.append(self._spawn(self._become_ready(prepare, ready, background), "readiness"))
+            own_tasks.append(self._spawn(self._renew(), "certificate"))
+            own_tasks.append(self._spawn(watch_loop(), "event loop"))
+            own_tasks.extend(
+                self._spawn(self.watch_neighbour(*each), f"neighbour {each[0]}") for each in self._neighbours
+            )
             died = await self._until_stop()
         finally:
-            await self._drain(servers, ours)
+            await self._drain(servers, own_tasks)
             for step in close:
                 try:
                     await step()
@@ -346,17 +348,17 @@ class Server:
         finally:
             stop.cancel()
 
-    async def _drain(self, servers: list[grpc.aio.Server], ours: "list[asyncio.Task[None]]") -> None:
+    async def _drain(self, servers: list[grpc.aio.Server], own_tasks: "list[asyncio.Task[None]]") -> None:
         """Stop in the order that loses nothing: be left alone, finish, end."""
         self._stop.set()
         await self.health.end()
         await asyncio.sleep(self.config.drain_pause_seconds)
-        for task in ours:
+        for task in own_tasks:
             task.cancel()
-        await asyncio.gather(*ours, return_exceptions=True)
+        await asyncio.gather(*own_tasks, return_exceptions=True)
         main, *others = servers
         stopping = asyncio.create_task(main.stop(self.config.drain_seconds))
-        rest = [task for task in self._tasks if task not in ours]
+        rest = [task for task in self._tasks if task not in own_tasks]
         if rest:
             _, late = await asyncio.wait(rest, timeout=self.config.drain_seconds)
             for task in late:

@@ -67,7 +67,6 @@ class StoreWatch:
         return False
 
     def report_full(self) -> None:
-        """Show by metric and log whether the disk of the store is full."""
         full = self._database.full
         _full.set(1 if full else 0)
         if full and self._full_since is None:

@@ -19,7 +19,7 @@ from libs.server.identity import Role
 from libs.store.database import Database
 from libs.store.tables.assessments import AssessmentLog
 from libs.store.tables.housekeeping import Step, drop_days, make_days
-from libs.store.tables.trace_records import SEARCH_SECONDS, TABLE, Recorded, TraceRecords, Wanted
+from libs.store.tables.trace_records import SEARCH_SECONDS, TABLE, Recorded, TraceRecords, TraceSearch
 from libs.telemetry.context import span_of, trace_of
 from libs.telemetry.setup import TelemetryConfig
 from luxor.trace.v1 import trace_pb2 as pb
@@ -93,14 +93,14 @@ class TraceServicer(TraceServiceServicer):
         facts = await self._trail(request.mrn) if request.mrn else ()
         remaining = context.time_remaining()
         found = await self._records.find(
-            wanted_traces(request, facts),
+            searched_traces(request, facts),
             first={span_of(fact.traceparent) for fact in facts if fact.traceparent},
             seconds=min(SEARCH_SECONDS, SEARCH_SECONDS if remaining is None else remaining * _SHARE_OF_DEADLINE),
         )
         return pb.FindTracesResponse(
             service=self._service,
             facts=facts,
-            spans=[_told(each) for each in found.spans],
+            spans=[_span_message(each) for each in found.spans],
             spans_left_out=found.left_out,
             oldest_span_at_micros=found.oldest_span_at_micros,
             records_left_out=found.records_left_out,
@@ -108,30 +108,32 @@ class TraceServicer(TraceServiceServicer):
         )
 
 
-def wanted_traces(request: pb.FindTracesRequest, facts: Sequence[pb.Fact]) -> list[Wanted]:
-    """Tell from when on each trace is looked for: all days are many rows, and no index leads to them."""
+def searched_traces(request: pb.FindTracesRequest, facts: Sequence[pb.Fact]) -> list[TraceSearch]:
+    """Return the searches, each with its earliest time, because there is no index and a search of all days is expensive."""
     since = request.since_micros if request.HasField("since_micros") else None
     begin = 0 if since is None else max(0, since - SKEW_MICROS)
-    wanted = [Wanted(each, begin, since) for each in request.trace_ids]
+    searches = [TraceSearch(each, begin, since) for each in request.trace_ids]
     accepted = _day_of(request.mrn)
     for fact in facts:
         if fact.traceparent:
             at = fact.happened_at_micros if fact.HasField("happened_at_micros") else accepted
-            wanted.append(
-                Wanted(trace_of(fact.traceparent), begin if at is None else max(begin, at - SKEW_MICROS), at or since)
+            searches.append(
+                TraceSearch(
+                    trace_of(fact.traceparent), begin if at is None else max(begin, at - SKEW_MICROS), at or since
+                )
             )
-    return wanted
+    return searches
 
 
 def _day_of(number: str) -> int | None:
-    """Return the instant at which the day of an MRN's acceptance began, or None where the MRN does not tell."""
+    """Return the instant at which the day of an MRN's acceptance began, or None if the MRN has no day."""
     try:
         return mrn.parse(number).day * MICROS_PER_DAY
     except mrn.MrnError:
         return None
 
 
-def _told(each: Recorded) -> pb.Span:
+def _span_message(each: Recorded) -> pb.Span:
     attributes = list(each.attributes.items())[:ATTRIBUTES_MAX]
     return pb.Span(
         name=each.name,

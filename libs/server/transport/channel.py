@@ -192,12 +192,12 @@ class _MultiCallable:
     def channel(self) -> LuxorChannel:
         return self._channel
 
-    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None, **more: Any) -> Any:
+    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None, **call_options: Any) -> Any:
         inner, generation = self._channel.inner()
         if generation != self._generation:
             self._inner = getattr(inner, self._kind)(*self._arguments, **self._keywords)
             self._generation = generation
-        return self._inner(request, timeout=time_left(timeout), metadata=with_trace(metadata), **more)
+        return self._inner(request, timeout=time_left(timeout), metadata=with_trace(metadata), **call_options)
 
 
 def time_left(timeout: float | None) -> float | None:
@@ -211,8 +211,8 @@ def time_left(timeout: float | None) -> float | None:
 def with_trace(metadata: Any) -> tuple[tuple[str, Any], ...]:
     """Return metadata with the trace of the work that is going on."""
     header = trace.traceparent()
-    given = tuple(metadata or ())
-    return (*given, ("traceparent", header)) if header else given
+    entries = tuple(metadata or ())
+    return (*entries, ("traceparent", header)) if header else entries
 
 
 async def invoke(

@@ -112,10 +112,10 @@ class Party:
             x509.load_pem_x509_certificates(roots)
         except (ValueError, TypeError) as error:
             raise TlsError(
-                f"{self.directory} or {self.roots} holds no readable PEM: {error}. Issue the certificate anew."
+                f"{self.directory} or {self.roots} has no readable PEM: {error}. Issue a new certificate."
             ) from error
         if not fits:
-            raise _Unfit(f"{self.directory}/tls.key does not belong to tls.crt beside it. Issue the certificate anew.")
+            raise _Unfit(f"{self.directory}/tls.key does not belong to tls.crt beside it. Issue a new certificate.")
         return Material(certificates, key, roots)
 
     def expires_at(self) -> float:
@@ -269,10 +269,12 @@ class LocalCA:
         replace_file(party.directory / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def server_hosts(service: str, more: Sequence[str] = ()) -> list[str]:
-    """Return what a service's certificate names: local names and addresses, the host's, the service's, and `more`."""
+def server_hosts(service: str, extra_hosts: Sequence[str] = ()) -> list[str]:
+    """Return what a service's certificate names: local names and addresses, the host's, the service's, and `extra_hosts`."""
     return list(
-        dict.fromkeys(["localhost", "127.0.0.1", "::1", service, f"luxor-{service}", socket.gethostname(), *more])
+        dict.fromkeys(
+            ["localhost", "127.0.0.1", "::1", service, f"luxor-{service}", socket.gethostname(), *extra_hosts]
+        )
     )
 
 

@@ -140,7 +140,7 @@ class EmbeddedPostgres:
         """
         process = self._postmaster()
         if process is not None:
-            memory = SharedMemory.of((each.pid for each in family(process)), self.cluster)
+            memory = SharedMemory.of_processes((each.pid for each in family(process)), self.cluster)
             if not self._end(process, signal.SIGINT, seconds_max * 0.8) and not self._end(
                 process, signal.SIGQUIT, seconds_max * 0.2
             ):
@@ -157,7 +157,7 @@ class EmbeddedPostgres:
         process = self._postmaster()
         if process is not None:
             members = family(process)
-            memory = SharedMemory.of((each.pid for each in members), self.cluster)
+            memory = SharedMemory.of_processes((each.pid for each in members), self.cluster)
             kill_all(members, STOP_SECONDS_MAX)
             memory.release()
         self._reap()
@@ -344,10 +344,10 @@ class EmbeddedPostgres:
             self.child = None
         return postmaster_of(self.cluster)
 
-    def _end(self, process: psutil.Process, how: signal.Signals, seconds: float) -> bool:
+    def _end(self, process: psutil.Process, number: signal.Signals, seconds: float) -> bool:
         """Signals the postmaster; True once it is gone."""
         try:
-            process.send_signal(how)
+            process.send_signal(number)
             if self.child is not None and self.child.pid == process.pid:
                 self.child.wait(seconds)
             else:
@@ -365,7 +365,7 @@ class EmbeddedPostgres:
             self.child = None
 
     @contextmanager
-    def _lock(self, name: str, deadline: float, who: str) -> Iterator[int]:
+    def _lock(self, name: str, deadline: float, holder: str) -> Iterator[int]:
         """Holds the lock file `name`, waiting for it until the deadline; gives its descriptor."""
         handle = os.open(self.home / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -375,7 +375,7 @@ class EmbeddedPostgres:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise StoreUnavailable(f"{who} on the data in {self.home}", reason="starting") from None
+                        raise StoreUnavailable(f"{holder} on the data in {self.home}", reason="starting") from None
                     time.sleep(POLL_SECONDS)
             yield handle
         finally:

@@ -21,7 +21,7 @@ class SharedMemory:
     posix: tuple[Path, ...]
 
     @classmethod
-    def of(cls, pids: Iterable[int], cluster: Path) -> Self:
+    def of_processes(cls, pids: Iterable[int], cluster: Path) -> Self:
         """What the living processes `pids` of the server of `cluster` hold; some segments only the children map."""
         system_v: int | None = None
         with contextlib.suppress(OSError, ValueError, IndexError):

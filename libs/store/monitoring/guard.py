@@ -1,7 +1,7 @@
 """Which store a database is: a process must not go on with one that was set back, since what it remembers of the former one is not true of it.
 
 Numbers that a store hands out (accounts, batches, rows) are handed out again after a restore, and a process holds many of them in memory. So a
-database that is guarded gives out no connection to another store than the one that it was opened on, and the service ends and is started anew.
+database that is guarded gives out no connection to another store than the one that it was opened on, and the service ends and is started again.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Guard:
                     "STORE_REPLACED",
                     store=self._database.name,
                     text=self._database.replaced,
-                    hint="the process ends and is started anew, since what it remembers is of the former store",
+                    hint="the process ends and is started again, because its cached data are of the former store",
                 )
                 raise StoreReplaced(f"database {self._database.name}: {self._database.replaced}")
             try:

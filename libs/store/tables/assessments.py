@@ -150,7 +150,7 @@ class AssessmentLog:
             return replace(_nothing_before(fresh), stored=stored)
         before = np.flatnonzero(~fresh)
         numbers_before = versions[before].tolist()
-        found = await self._found(tx, fresh, before, [keys[i] for i in before], numbers_before, purpose)
+        found = await self._stored_answers(tx, fresh, before, [keys[i] for i in before], numbers_before, purpose)
         return replace(found, stored=stored)
 
     async def lookup(
@@ -159,7 +159,9 @@ class AssessmentLog:
         """Where the first answers stand, changing nothing; `fresh` marks what was never assessed."""
         count = _counted(mrns, versions, tx)
         fresh = np.ones(count, dtype=np.bool_)
-        return await self._found(tx, fresh, np.arange(count), list(mrns), versions.tolist(), purpose, complete=False)
+        return await self._stored_answers(
+            tx, fresh, np.arange(count), list(mrns), versions.tolist(), purpose, complete=False
+        )
 
     async def lock(self, tx: Transaction, mrns: Sequence[str], versions: npt.NDArray[np.integer], purpose: int) -> None:
         """Keep others from replacing these answers until this transaction ends."""
@@ -195,7 +197,7 @@ class AssessmentLog:
         await drop_days_before(database, "assessment_batch", before_day)
         return gone
 
-    async def _found(
+    async def _stored_answers(
         self,
         tx: Transaction,
         fresh: npt.NDArray[np.bool_],

@@ -131,13 +131,13 @@ def _insert_statement(
     names = ", ".join(_quoted(name) for name, _ in columns)
     order = f" order by {', '.join(_quoted(name) for name in order_by)}" if order_by else ""
     return (
-        f"insert into {checked(table)} as t ({names}) select {names} from {_given(columns)}{order}"
+        f"insert into {checked(table)} as t ({names}) select {names} from {_arguments(columns)}{order}"
         + (f" on conflict {on_conflict}" if on_conflict else "")
         + (f" returning {returning}" if returning else "")
     )
 
 
-def _given(columns: tuple[tuple[str, str], ...]) -> str:
+def _arguments(columns: tuple[tuple[str, str], ...]) -> str:
     arrays = ", ".join(f"${place}::{sql_type}[]" for place, (_, sql_type) in enumerate(columns, 1))
     return f"unnest({arrays}) as g({', '.join(_quoted(name) for name, _ in columns)})"
 

@@ -1,7 +1,7 @@
 """Jobs that one replica at a time may run (making partitions, purging), by rows that expire by the database's clock.
 
 A lease tells who should run; it cannot stop one who was held up past its end. So each change of holder raises `token`,
-and work that must not happen twice checks the token in its own transaction (`hold_lease`).
+and work that must not happen twice checks the token in its own transaction (`require_lease`).
 """
 
 from libs.store.database import Transaction
@@ -38,9 +38,8 @@ async def try_lease(tx: Transaction, name: str, owner: str, seconds: float) -> i
     return None if token is None else int(token)
 
 
-async def hold_lease(tx: Transaction, name: str, token: int) -> None:
-    """Makes sure that the lease is still held under `token`, until this transaction ends; raises `LeaseLost`
-    otherwise."""
+async def require_lease(tx: Transaction, name: str, token: int) -> None:
+    """Check that the lease still has `token`, and lock it until this transaction ends; raise `LeaseLost` otherwise."""
     held = await tx.raw.fetchval(
         "select true from job_lease where name = $1 and token = $2 and lease_until > clock_timestamp() for update",
         name,

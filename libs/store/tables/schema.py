@@ -229,14 +229,14 @@ async def make_day_partitions(tx: Transaction, table: str, days_ahead: int = DAY
     return await ensure_day_partitions(tx, table, range(first, first + 2 + days_ahead))
 
 
-async def ensure_day_partitions(tx: Transaction, table: str, wanted: Collection[int]) -> list[int]:
-    """Makes the partitions of the days `wanted` that are missing; gives their days. For days that a feed's past brings."""
+async def ensure_day_partitions(tx: Transaction, table: str, days: Collection[int]) -> list[int]:
+    """Makes the partitions of the days `days` that are missing; gives their days. For days that a feed's past brings."""
     checked(table)
-    if not set(wanted) - set(await day_partitions(tx, table)):
+    if not set(days) - set(await day_partitions(tx, table)):
         return []
     await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext($1))", table)
     present = set(await day_partitions(tx, table))
-    missing = [day for day in wanted if day not in present]
+    missing = [day for day in days if day not in present]
     final = await tx.raw.fetchval(_FORBIDDEN, table)
     for day in missing:
         part = f"{table}_{day}"

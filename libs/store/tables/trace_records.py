@@ -82,7 +82,7 @@ _decoder: Final = msgspec.msgpack.Decoder(list[list[Recorded]])
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TraceSearch:
     """A trace that is looked for; instants are microseconds since 1970-01-01 UTC by the database's clock."""
 
     trace_id: str
@@ -93,7 +93,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Found:
+class TraceSpans:
     """Spans of traces, each root followed by what was inside of it."""
 
     spans: list[Recorded] = field(default_factory=list)
@@ -141,7 +141,7 @@ class TraceRecords:
 
     def take(self, root: Span) -> None:
         """Queue a root that has ended, or drop it where the queue is full."""
-        spans = 1 + len(root.kept)
+        spans = 1 + len(root.child_spans)
         if self._waiting + spans > QUEUE_MAX:
             self._dropped.inc(spans)
             return
@@ -185,7 +185,7 @@ class TraceRecords:
             roots = [self.queue.popleft() for _ in range(len(self.queue))]
             if not roots:
                 return 0
-            spans = sum(1 + len(each.kept) for each in roots)
+            spans = sum(1 + len(each.child_spans) for each in roots)
             self._waiting -= spans
             written = 0
             try:
@@ -204,15 +204,15 @@ class TraceRecords:
 
     async def find(
         self,
-        traces: Collection[Wanted],
+        traces: Collection[TraceSearch],
         *,
         first: Collection[str] = (),
         spans_max: int = SPANS_MAX,
         seconds: float = SEARCH_SECONDS,
-    ) -> Found:
+    ) -> TraceSpans:
         """Find the roots that belong to these traces or link one of them; those with a span of `first` come first."""
         await asyncio.wait({self.begin_write()}, timeout=FLUSH_SECONDS)
-        found = Found()
+        found = TraceSpans()
         payloads: list[bytes] = []
         async with self.database.connection(timeout_millis=_READ_MILLIS) as reader:
             ends_at = time.monotonic() + seconds
@@ -221,12 +221,12 @@ class TraceRecords:
                 return found
             now = await reader.now()
             days = _days(traces, await schema.day_partitions(reader, TABLE), now)
-            for place, (day, wanted) in enumerate(days):
+            for place, (day, searches) in enumerate(days):
                 room, left = RECORDS_MAX - len(payloads), ends_at - time.monotonic()
                 try:
                     if left <= 0 or not room:
                         raise TimeoutError
-                    records = await reader.raw.fetch(FIND, *search_arguments(day, wanted, now, room), timeout=left)
+                    records = await reader.raw.fetch(FIND, *search_arguments(day, searches, now, room), timeout=left)
                 except TimeoutError:
                     found.days_left_out = len(days) - place
                     break
@@ -248,22 +248,22 @@ async def _first(seconds: float, *events: asyncio.Event) -> None:
             each.cancel()
 
 
-def _days(traces: Collection[Wanted], partitions: Sequence[int], now: int) -> list[tuple[int, list[Wanted]]]:
+def _days(traces: Collection[TraceSearch], partitions: Sequence[int], now: int) -> list[tuple[int, list[TraceSearch]]]:
     """Give the days to search with what is wanted of each, those first that are nearest to what is wanted."""
-    found: list[tuple[int, int, list[Wanted]]] = []
+    found: list[tuple[int, int, list[TraceSearch]]] = []
     for day in partitions:
-        wanted = [each for each in traces if each.since // MICROS_PER_DAY <= day <= now // MICROS_PER_DAY]
-        if wanted:
-            far = min(abs(day - (now if each.near is None else each.near) // MICROS_PER_DAY) for each in wanted)
-            found.append((far, day, wanted))
-    return [(day, wanted) for _, day, wanted in sorted(found, key=lambda each: each[:2])]
+        searches = [each for each in traces if each.since // MICROS_PER_DAY <= day <= now // MICROS_PER_DAY]
+        if searches:
+            far = min(abs(day - (now if each.near is None else each.near) // MICROS_PER_DAY) for each in searches)
+            found.append((far, day, searches))
+    return [(day, searches) for _, day, searches in sorted(found, key=lambda each: each[:2])]
 
 
-def search_arguments(day: int, wanted: Sequence[Wanted], now: int, room: int) -> tuple[Any, ...]:
+def search_arguments(day: int, searches: Sequence[TraceSearch], now: int, room: int) -> tuple[Any, ...]:
     """Give the parameters of `FIND`."""
-    near = {now if each.near is None else each.near for each in wanted}
-    keys = {_key(each.trace_id) for each in wanted}
-    return day, min(each.since for each in wanted), list(keys), list(near), room
+    near = {now if each.near is None else each.near for each in searches}
+    keys = {_key(each.trace_id) for each in searches}
+    return day, min(each.since for each in searches), list(keys), list(near), room
 
 
 def pack(roots: Sequence[Span]) -> tuple[list[int], list[str], list[bytes]]:
@@ -271,9 +271,11 @@ def pack(roots: Sequence[Span]) -> tuple[list[int], list[str], list[bytes]]:
     counts, traces, payloads = [], [], []
     for start in range(0, len(roots), ROW_ROOTS_MAX):
         chosen = roots[start : start + ROW_ROOTS_MAX]
-        trees = [[_plain(each) for each in (root, *root.kept)] for root in chosen]
+        trees = [[_plain(each) for each in (root, *root.child_spans)] for root in chosen]
         keys = {_key(root.trace_id) for root in chosen}
-        keys.update(_key(trace_of(link)) for root in chosen for each in (root, *root.kept) for link in each.links)
+        keys.update(
+            _key(trace_of(link)) for root in chosen for each in (root, *root.child_spans) for link in each.links
+        )
         counts.append(sum(map(len, trees)))
         traces.append("{" + ",".join(map(str, sorted(keys))) + "}")
         payloads.append(bytes([_FORM]) + zlib.compress(_encode(trees), 1))
@@ -288,38 +290,38 @@ def _plain(each: Span) -> tuple[Any, ...]:
 
 
 def _unpack(
-    payloads: Sequence[bytes], wanted: Collection[str], first: Collection[str], spans_max: int, found: Found
+    payloads: Sequence[bytes], searches: Collection[str], first: Collection[str], spans_max: int, result: TraceSpans
 ) -> None:
-    """Put the roots that are wanted into `found`, up to its limits; one row is unpacked at a time."""
+    """Put the roots that are wanted into `result`, up to its limits; one row is unpacked at a time."""
     later: list[list[Recorded]] = []
     room = [spans_max, ANSWER_BYTES_MAX]
 
     def put(root: list[Recorded]) -> None:
         size = sum(map(_size, root))
         if len(root) > room[0] or size > room[1]:
-            found.left_out += len(root)
+            result.left_out += len(root)
         else:
-            found.spans.extend(root)
+            result.spans.extend(root)
             room[0], room[1] = room[0] - len(root), room[1] - size
 
     waiting = 0
-    for root in _roots(payloads, wanted):
+    for root in _roots(payloads, searches):
         if any(each.span_id in first for each in root):
             put(root)
         elif waiting < spans_max:
             later.append(root)
             waiting += len(root)
         else:
-            found.left_out += len(root)
+            result.left_out += len(root)
     for root in later:
         put(root)
 
 
-def _roots(payloads: Sequence[bytes], wanted: Collection[str]) -> Iterator[list[Recorded]]:
+def _roots(payloads: Sequence[bytes], searches: Collection[str]) -> Iterator[list[Recorded]]:
     for payload in payloads:
         if payload[0] == _FORM:  # else of a later release that was taken back
             for root in _decoder.decode(zlib.decompress(payload[1:])):
-                if any(_is_of(each, wanted) for each in root):
+                if any(_is_of(each, searches) for each in root):
                     yield root
 
 

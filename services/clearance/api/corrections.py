@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from libs.customs.codes import commodity_fault, currency_fault, origin_fault
+from libs.customs.codes import commodity_error, currency_error, origin_error
 from libs.customs.money import MAX_MINOR
 from libs.customs.units import UNITS
 from libs.server.errors import item_error
@@ -96,9 +96,9 @@ def _item_fault(item: pb.ItemAdjustment, path: str) -> ItemError | None:
         fault = _money_fault(item.price, f"{path}.price")
         if fault is not None:
             return fault
-    if reason := item.commodity_code and commodity_fault(item.commodity_code):
+    if reason := item.commodity_code and commodity_error(item.commodity_code):
         return item_error(reason, f"{path}.commodity_code", item.commodity_code)
-    if reason := item.origin_country and origin_fault(item.origin_country):
+    if reason := item.origin_country and origin_error(item.origin_country):
         return item_error(reason, f"{path}.origin_country", item.origin_country)
     checks = (
         (not item.quantity_unit or item.quantity_unit in UNITS, "quantity_unit", item.quantity_unit),
@@ -120,6 +120,6 @@ def _money_fault(money: Money, path: str) -> ItemError | None:
         return item_error("ADJUSTMENT_VALUE_MALFORMED", f"{path}.minor", money.minor)
     if not money.currency:
         return item_error("CURRENCY_MISSING", f"{path}.currency")
-    if reason := currency_fault(money.currency):
+    if reason := currency_error(money.currency):
         return item_error(reason, f"{path}.currency", money.currency)
     return None

@@ -10,7 +10,7 @@ import numpy as np
 from libs.columns import Table
 from libs.feed.publish.reader import NOTICE, Reader
 from libs.feed.publish.watch import Watch
-from libs.feed.types import Cursor, StartAgain
+from libs.feed.types import Cursor, CursorInvalid
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
 from luxor.clearance.v1 import clearance_pb2
@@ -70,11 +70,11 @@ class Mailbox:
                         ]
                         break
                 cursor = page.next[key]
-                if not page.more:
+                if not page.has_more:
                     left = ends_at - clock()
                     if left <= 0 or not await self._watch.wait([key], page.horizon, left):
                         break
-        except StartAgain as error:
+        except CursorInvalid as error:
             raise Refusal("NOTICE_CURSOR_EXPIRED", path="cursor") from error
         return Post(tables, await self._token_of(page.next[key]))
 

@@ -152,7 +152,7 @@ def _postal_or_any(value: str) -> Fault:
 
 
 _CODE = Form(code=True)
-_COUNTRY = Form(code=True, check=_code(codes.country_fault))
+_COUNTRY = Form(code=True, check=_code(codes.country_error))
 _MRN = Form(code=True, check=_mrn)
 _OFFICE = Form(code=True, check=_letters_and_digits(8))
 _LOCODE = Form(code=True, check=_letters_and_digits(5))
@@ -182,17 +182,17 @@ FORMS: dict[str, Form] = {
     "Item.additional_information": Form(code=True, check=_letters_and_digits(5)),
     "Item.additional_procedures": Form(code=True, check=_letters_and_digits(3)),
     "Item.cas_number": _CODE,
-    "Item.commodity_code": Form(code=True, check=_code(codes.commodity_fault)),
+    "Item.commodity_code": Form(code=True, check=_code(codes.commodity_error)),
     "Item.gtin": Form(code=True, check=_gtin),
     "Item.imeis": Form(code=True, check=_imei, warns=True),
-    "Item.origin_country": Form(code=True, check=_code(codes.origin_fault)),
+    "Item.origin_country": Form(code=True, check=_code(codes.origin_error)),
     "Item.picture_sha256": Form(code=True, check=_hexadecimal),
     "Item.preference": Form(code=True, check=_digits(3)),
     "Item.quantity_unit": Form(code=True, check=_in(units.UNIT_CODES, "UNIT_UNKNOWN"), warns=True),
     "Item.supplementary_unit": _CODE,
     "Item.un_number": Form(code=True, check=_digits(4)),
     "Item.valuation_method": Form(code=True, check=_in("123456", "VALUATION_METHOD_UNKNOWN")),
-    "Money.currency": Form(code=True, check=_code(codes.currency_fault)),
+    "Money.currency": Form(code=True, check=_code(codes.currency_error)),
     "Packages.type": Form(code=True, check=_in(units.PACKAGE_CODES, "PACKAGE_TYPE_UNKNOWN"), warns=True),
     "Party.identifier": _CODE,
     "Screening.method": _CODE,

@@ -10,7 +10,7 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import day_of_text, kept, page_size_of, recalled
+from libs.server.requests import day_of_text, page_size_of, recalled, store_answer
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.batch_size import check_batch_size
@@ -62,7 +62,7 @@ class PaymentCalls:
             else payment_result(place, next(booked))
             for place, error in enumerate(errors)
         ]
-        return await kept(self._database, request, pb.RecordPaymentsResponse(results=results))
+        return await store_answer(self._database, request, pb.RecordPaymentsResponse(results=results))
 
     async def list_payments(self, request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
         """Give payments by jurisdiction and id."""
@@ -93,7 +93,7 @@ class PaymentCalls:
             else payout_result(place, *next(booked))
             for place, error in enumerate(errors)
         ]
-        return await kept(self._database, request, pb.RecordPayoutsResponse(results=results))
+        return await store_answer(self._database, request, pb.RecordPayoutsResponse(results=results))
 
     async def list_payouts(self, request: pb.ListPayoutsRequest) -> pb.ListPayoutsResponse:
         """Give payouts in the order of booking, of all days or some."""

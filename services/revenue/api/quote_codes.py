@@ -16,10 +16,10 @@ from libs.columns import Column, Ragged, Strings, Table
 from libs.columns.arrays import BoolArray, IndexArray
 from libs.customs.codes import (
     HS_2022_DAY,
-    commodity_fault,
-    country_fault,
-    currency_fault,
-    origin_fault,
+    commodity_error,
+    country_error,
+    currency_error,
+    origin_error,
     tidy_code,
 )
 from libs.server.errors import item_error
@@ -86,11 +86,11 @@ def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Quote
     found: dict[int, QuoteError] = {}
 
     def goods_fault(code: str) -> str:
-        reason = commodity_fault(code)
+        reason = commodity_error(code)
         return "" if reason == "COMMODITY_CODE_WITHDRAWN" and day < HS_2022_DAY else reason
 
     def destination_fault(code: str) -> str:
-        return "" if code in areas else country_fault(code)
+        return "" if code in areas else country_error(code)
 
     def note(row: int, path: str, reason: str, value: str) -> None:
         found.setdefault(row, QuoteError(reason, path, value))
@@ -105,9 +105,9 @@ def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Quote
         row = int(owners[place])
         at = place - int(references.offsets[row])
         note(row, f"fiscal_references[{at}].scheme", "CHOICE_UNKNOWN", str(schemes[place]))
-    own = dict.fromkeys(_COUNTRIES, destination_fault) | dict.fromkeys(_currencies(_SUMS), currency_fault)
-    of_items = {"commodity_code": goods_fault, "origin_country": origin_fault}
-    of_items |= dict.fromkeys(_currencies(_ITEM_SUMS), currency_fault)
+    own = dict.fromkeys(_COUNTRIES, destination_fault) | dict.fromkeys(_currencies(_SUMS), currency_error)
+    of_items = {"commodity_code": goods_fault, "origin_country": origin_error}
+    of_items |= dict.fromkeys(_currencies(_ITEM_SUMS), currency_error)
     _note_texts(table, np.arange(table.rows), own, ROW_COLUMNS, lambda row: "", note)
     for child, names in CHILD_COLUMNS.items():
         lists = table.ragged(child)

@@ -18,7 +18,7 @@ from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.tables.leases import hold_lease, release_lease, try_lease
+from libs.store.tables.leases import release_lease, require_lease, try_lease
 from libs.telemetry import counter, get_logger
 from services.revenue.assessment.batch import ActiveLaw, ReassessedBatch
 from services.revenue.store.assessments import reassessments
@@ -132,7 +132,7 @@ class Reassessment:
         """
         assert len(changes) <= WRITE_MAX
         async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, token)
+            await require_lease(tx, LEASE, token)
             current = await reassessments.lock_versions(tx, [each.mrn for each in changes])
             changes = [each for each in changes if current.get(each.mrn) == each.version]
             if changes:
@@ -145,7 +145,7 @@ class Reassessment:
     async def complete(self, token: int, due: DueAggregate) -> bool:
         """Store that an aggregate is done; False where it has changed since it was read. Raises LeaseLost."""
         async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, token)
+            await require_lease(tx, LEASE, token)
             return await reassessments.complete(tx, due)
 
     async def end(self) -> None:

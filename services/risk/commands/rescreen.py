@@ -15,7 +15,7 @@ from libs.columns import Table
 from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
 from libs.store.tables.inputs import BatchPlace
-from libs.store.tables.leases import hold_lease
+from libs.store.tables.leases import require_lease
 from libs.telemetry import counter, get_logger
 from luxor.common.v1.common_pb2 import LANE_RED
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
@@ -211,7 +211,7 @@ async def write_matches(
         now = await store.database.now()
         announcement = await asyncio.to_thread(Announcement.of, matches, lists, threshold, now)
     async with store.database.transaction() as tx:
-        await hold_lease(tx, LEASE, token)
+        await require_lease(tx, LEASE, token)
         await store.move(tx, batches, by)
         if announcement is not None:
             await store.announce(tx, announcement)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from libs.customs.time import day_text
 from libs.feed.consume.restart import RestartUnderWay
 from libs.server.errors import Refusal
-from libs.server.requests import day_of_text, kept, recalled
+from libs.server.requests import day_of_text, recalled, store_answer
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
 from services.statistics.commands.recount import Recount
@@ -59,7 +59,7 @@ class StatisticsService(StatisticsServiceServicer):
         answer = pb.RecountStatisticsResponse(days=len(days))
         if days:
             answer.from_day, answer.to_day = day_text(days[0]), day_text(days[-1])
-        return await kept(self._store.database, request, answer)
+        return await store_answer(self._store.database, request, answer)
 
     async def QueryStatistics(
         self, request: pb.QueryStatisticsRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -13,7 +13,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.common.v1 import common_pb2
 from services.clearance.feeds.screening_matches import Rescreening
 from tests.clearance.desk import MASTER, filings, mrns
-from tests.clearance.risk_answers import LIST, SECRET, SENTENCE, Told, answering, screening
+from tests.clearance.risk_answers import LIST, SECRET, SENTENCE, ServiceSpan, answering, screening
 from tests.clearance.service_client import SECONDS, House, arrivals
 
 ROOT = Path(__file__).parents[3]
@@ -23,14 +23,14 @@ HIDDEN = (
     "first-light/1", "A_RULE",
 )  # fmt: skip
 TELL = {
-    "RED-1": Told(cause=common_pb2.SELECTION_CAUSE_RULE, confidential=(SECRET, SECRET)),
-    "RED-2": Told(cause=common_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM"),
-    "RED-3": Told(cause=common_pb2.SELECTION_CAUSE_MODEL, reason="MODEL_SCORE"),
-    "RED-4": Told(cause=common_pb2.SELECTION_CAUSE_SCORE, reason="SCORE_HIGH"),
-    "RED-5": Told(cause=common_pb2.SELECTION_CAUSE_UNCERTAINTY, reason="MODEL_SCORE"),
-    "RED-6": Told(cause=common_pb2.SELECTION_CAUSE_EXPECTED, reason="SELECTED_AT_RANDOM"),
-    "RED-7": Told(cause=common_pb2.SELECTION_CAUSE_RULE, open=("VALUE_LOW",), confidential=(SECRET,)),
-    "GREEN-1": Told(confidential=(SECRET,)),
+    "RED-1": ServiceSpan(cause=common_pb2.SELECTION_CAUSE_RULE, confidential=(SECRET, SECRET)),
+    "RED-2": ServiceSpan(cause=common_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM"),
+    "RED-3": ServiceSpan(cause=common_pb2.SELECTION_CAUSE_MODEL, reason="MODEL_SCORE"),
+    "RED-4": ServiceSpan(cause=common_pb2.SELECTION_CAUSE_SCORE, reason="SCORE_HIGH"),
+    "RED-5": ServiceSpan(cause=common_pb2.SELECTION_CAUSE_UNCERTAINTY, reason="MODEL_SCORE"),
+    "RED-6": ServiceSpan(cause=common_pb2.SELECTION_CAUSE_EXPECTED, reason="SELECTED_AT_RANDOM"),
+    "RED-7": ServiceSpan(cause=common_pb2.SELECTION_CAUSE_RULE, open=("VALUE_LOW",), confidential=(SECRET,)),
+    "GREEN-1": ServiceSpan(confidential=(SECRET,)),
 }
 ALIKE = 6
 """So many of them must look alike."""
@@ -187,7 +187,7 @@ async def test_of_goods_that_are_released_a_new_hit_leaves_no_trace_outside(hous
 
 
 async def test_the_wait_of_a_green_one_is_told_to_officers_alone(house: House) -> None:
-    house.desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60), "YELLOW-1": Told(days=3)})
+    house.desk.neighbours.risk = answering({"GREEN-1": ServiceSpan(delay_minutes=60), "YELLOW-1": ServiceSpan(days=3)})
     numbers = await house.filed(["GREEN-1", "YELLOW-1"])
     assert numbers == mrns(filings(["GREEN-1", "YELLOW-1"]))
     green, yellow = await statuses(house, "officer", "olga")
@@ -280,9 +280,9 @@ async def looks(house: House, role: str, ident: str, mrn: str) -> tuple[Any, lis
 
 @pytest.mark.parametrize("lane", ["GREEN", "BLUE", "YELLOW", "RED"])
 async def test_a_hold_by_a_hit_and_an_officers_hold_are_equal_field_by_field(house: House, lane: str) -> None:
-    tell = Told(open=("VALUE_LOW",)) if lane == "YELLOW" else Told()
+    tell = ServiceSpan(open=("VALUE_LOW",)) if lane == "YELLOW" else ServiceSpan()
     if lane == "RED":
-        tell = Told(cause=common_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM")
+        tell = ServiceSpan(cause=common_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM")
     names = [f"{lane}-1", f"{lane}-2"]
     house.desk.neighbours.risk = answering(dict.fromkeys(names, tell))
     officers, hits = await house.filed(names)

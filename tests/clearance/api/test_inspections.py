@@ -128,9 +128,9 @@ async def test_only_officers_record_inspections(house: House) -> None:
 
 async def test_what_was_inspected_is_not_amended_and_a_yellow_one_does_not_become_blue_by_itself(house: House) -> None:
     from services.clearance.jobs.waits import Waits
-    from tests.clearance.risk_answers import Told, answering
+    from tests.clearance.risk_answers import ServiceSpan, answering
 
-    house.desk.neighbours.risk = answering({"YELLOW-1": Told(days=1)})
+    house.desk.neighbours.risk = answering({"YELLOW-1": ServiceSpan(days=1)})
     (mrn,) = await house.filed(["YELLOW-1"])
     await record(house, inspection(mrn, result=VIOLATION, violation=pb.VIOLATION_VALUE))
     await house.desk.consume(filings(["YELLOW-1"], version=2))

@@ -11,7 +11,7 @@ from libs.server import errors
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.commands.office import Office
 from tests.clearance.desk import MASTER
-from tests.clearance.risk_answers import Told, answering
+from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking, refused_with
 
 
@@ -129,7 +129,9 @@ async def test_an_officer_who_saw_an_older_version_is_told_of_the_newer(house: H
 
 
 async def test_an_arrival_tells_what_waits_for_an_officers_look(house: House) -> None:
-    house.desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60), "GREEN-2": Told(delay_minutes=60)})
+    house.desk.neighbours.risk = answering(
+        {"GREEN-1": ServiceSpan(delay_minutes=60), "GREEN-2": ServiceSpan(delay_minutes=60)}
+    )
     await house.filed(["GREEN-1", "GREEN-2", "GREEN-3", "RED-1"])
     carrier = await house.stub("carrier", "wings")
     (told,) = (await carrier.RecordArrivals(arrivals(MASTER), timeout=SECONDS)).results

@@ -9,7 +9,7 @@ from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.transitions import Change, Event, State
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
-from tests.clearance.risk_answers import SECRET, Told, answering, screening
+from tests.clearance.risk_answers import SECRET, ServiceSpan, answering, screening
 from tests.clearance.screening_matches import BLUE, GREEN, RED, clearing, entries, hear, notices_count
 
 
@@ -48,7 +48,7 @@ async def test_what_a_later_hit_alone_held_is_freed_with_a_notice_that_reads_as_
 
 
 async def test_what_the_assessment_held_for_such_a_hit_alone_is_freed_before_it_arrives_too(desk: Desk) -> None:
-    desk.neighbours.risk = answering({"RED-1": Told(cause=1, confidential=(SECRET,))})
+    desk.neighbours.risk = answering({"RED-1": ServiceSpan(cause=1, confidential=(SECRET,))})
     filed = filings(["RED-1"])
     (mrn,) = mrns(filed)
     await desk.consume(filed)
@@ -65,7 +65,7 @@ async def test_what_the_assessment_held_for_such_a_hit_alone_is_freed_before_it_
 async def test_what_is_also_held_by_something_else_stays_held(desk: Desk, other: str) -> None:
     reference = "BARE-1" if other == "debt" else "RED-1"
     open_reasons = ("GOODS_PROHIBITED",) if other == "finding" else ()
-    told = Told(cause=1, confidential=(SECRET,), open=open_reasons)
+    told = ServiceSpan(cause=1, confidential=(SECRET,), open=open_reasons)
     desk.neighbours.risk = answering({"RED-1": told, "BARE-1": told})
     filed = filings([reference])
     (mrn,) = mrns(filed)
@@ -96,7 +96,7 @@ async def test_what_is_also_held_by_something_else_stays_held(desk: Desk, other:
 
 
 async def test_a_hit_that_is_cleared_before_the_decision_holds_nothing(desk: Desk) -> None:
-    desk.neighbours.risk = answering({"RED-1": Told(cause=1, confidential=(SECRET,))})
+    desk.neighbours.risk = answering({"RED-1": ServiceSpan(cause=1, confidential=(SECRET,))})
     filed = filings(["RED-1", "GREEN-2", "RED-3"])
     red, green, other = mrns(filed)
     await hear(desk, clearing(filings(["RED-1"])))

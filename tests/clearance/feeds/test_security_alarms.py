@@ -6,15 +6,15 @@ from services.clearance.consignment.screening import ALARM
 from services.clearance.consignment.transitions import Event, State
 from tests.clearance.desk import Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
-from tests.clearance.risk_answers import Told, answering, screening
+from tests.clearance.risk_answers import ServiceSpan, answering, screening
 from tests.clearance.screening_matches import clearing, hear, notices_count
 
-ALARMED = {"RED-1": Told(cause=1, open=(ALARM,))}
+ALARMED = {"RED-1": ServiceSpan(cause=1, open=(ALARM,))}
 """As risk's shipped rule answers: red, with a finding of this reason."""
 
 
-def alarm(*references: str) -> dict[str, Told]:
-    return dict.fromkeys(references, Told(cause=1, open=(ALARM,)))
+def alarm(*references: str) -> dict[str, ServiceSpan]:
+    return dict.fromkeys(references, ServiceSpan(cause=1, open=(ALARM,)))
 
 
 async def told(desk: Desk, mrn: str) -> tuple[State, bool, list[str], list[str]]:
@@ -83,7 +83,7 @@ async def test_a_result_that_arrives_after_the_goods_holds_them_though_the_amend
     await check_versions(desk)
 
 
-def _red(tell: dict[str, Told]):  # type: ignore[no-untyped-def]
+def _red(tell: dict[str, ServiceSpan]):  # type: ignore[no-untyped-def]
     """Answer red whatever the reference begins with, where something is told of it."""
     from libs.columns import Ints
 

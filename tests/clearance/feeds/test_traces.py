@@ -67,7 +67,7 @@ async def test_each_part_of_a_page_of_several_calls_is_kept_once_the_page_is_com
         assert (part.sampled, part.failure) == (False, "")
         assert part.links[0] == consume.traceparent
         assert part.attributes["luxor.rows"] == ROWS
-        assert sorted(each.name for each in part.kept) == [
+        assert sorted(each.name for each in part.child_spans) == [
             "luxor.revenue.v1.RevenueService/AssessConsignments",
             "luxor.risk.v1.RiskService/AssessConsignments",
         ]
@@ -102,7 +102,7 @@ async def test_where_a_neighbour_fails_the_call_to_the_other_is_called_off_and_t
     before = samples.samples[0].value
     with pytest.raises(Away), telemetry.span("clearance.decide") as decide:
         await consumer._both(risk, None, revenue, None, timeout=5)
-    assert sorted((each.name.split(".")[1], each.failure) for each in decide.kept) == [
+    assert sorted((each.name.split(".")[1], each.failure) for each in decide.child_spans) == [
         ("revenue", "CancelledError"), ("risk", "UNKNOWN"),
     ]  # fmt: skip
     assert [each.name for each in roots] == ["clearance.decide"]

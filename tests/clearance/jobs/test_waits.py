@@ -10,7 +10,7 @@ from services.clearance.jobs.waits import LEASE, LEASE_SECONDS, Waits
 from services.clearance.store.work import due_times
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
-from tests.clearance.risk_answers import Told, answering, screening
+from tests.clearance.risk_answers import ServiceSpan, answering, screening
 from tests.clearance.screening_matches import hear
 
 MINUTE = 60_000_000
@@ -29,7 +29,9 @@ async def now(desk: Desk) -> int:
 async def test_a_green_one_that_may_be_looked_at_waits_after_its_arrival_and_is_released_at_its_time(
     desk: Desk,
 ) -> None:
-    desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60), "GREEN-2": Told(delay_minutes=0)})
+    desk.neighbours.risk = answering(
+        {"GREEN-1": ServiceSpan(delay_minutes=60), "GREEN-2": ServiceSpan(delay_minutes=0)}
+    )
     filed = filings(["GREEN-1", "GREEN-2"])
     await desk.consume(filed)
     states = await desk.states(mrns(filed))
@@ -53,7 +55,7 @@ async def test_a_green_one_that_may_be_looked_at_waits_after_its_arrival_and_is_
 
 
 async def test_a_decision_on_goods_that_are_there_already_waits_as_well(desk: Desk) -> None:
-    desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60)})
+    desk.neighbours.risk = answering({"GREEN-1": ServiceSpan(delay_minutes=60)})
     filed = filings(["GREEN-1"])
     await arrive(desk, arrival())
     await desk.consume(filed)
@@ -63,7 +65,9 @@ async def test_a_decision_on_goods_that_are_there_already_waits_as_well(desk: De
 
 
 async def test_an_officer_may_hold_what_waits_and_what_she_lets_go_waits_no_more(desk: Desk) -> None:
-    desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60), "GREEN-2": Told(delay_minutes=60)})
+    desk.neighbours.risk = answering(
+        {"GREEN-1": ServiceSpan(delay_minutes=60), "GREEN-2": ServiceSpan(delay_minutes=60)}
+    )
     filed = filings(["GREEN-1", "GREEN-2"])
     numbers = mrns(filed)
     await desk.consume(filed)
@@ -75,7 +79,7 @@ async def test_an_officer_may_hold_what_waits_and_what_she_lets_go_waits_no_more
 
 
 async def test_a_hit_of_the_screening_in_between_stops_the_wait(desk: Desk) -> None:
-    desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60), "YELLOW-1": Told(days=5)})
+    desk.neighbours.risk = answering({"GREEN-1": ServiceSpan(delay_minutes=60), "YELLOW-1": ServiceSpan(days=5)})
     filed = filings(["GREEN-1", "YELLOW-1"])
     await desk.consume(filed)
     await arrive(desk, arrival())
@@ -88,10 +92,10 @@ async def test_a_yellow_one_that_nobody_holds_becomes_blue_at_its_time_and_is_re
     desk: Desk,
 ) -> None:
     tell = {
-        "YELLOW-1": Told(days=5, open=("VALUE_LOW",)),
-        "YELLOW-2": Told(days=5),
-        "YELLOW-3": Told(),
-        "RED-1": Told(),
+        "YELLOW-1": ServiceSpan(days=5, open=("VALUE_LOW",)),
+        "YELLOW-2": ServiceSpan(days=5),
+        "YELLOW-3": ServiceSpan(),
+        "RED-1": ServiceSpan(),
     }
     desk.neighbours.risk = answering(tell)
     filed, later = filings(["YELLOW-1", "YELLOW-2", "YELLOW-3", "RED-1"]), filings(["YELLOW-1"], filer="b", master="7")
@@ -117,8 +121,8 @@ async def test_where_a_listed_party_or_a_goods_control_calls_for_yellow_time_cha
     listed, control, rule, note = "YELLOW-1", "YELLOW-2", "YELLOW-3", "YELLOW-4"
 
     def answer(table: Table) -> Table:
-        tell = {name: Told(days=5, open=("A_REASON",)) for name in (control, rule, note)}
-        answered = answering(tell | {listed: Told(days=5, confidential=("PARTY_LISTED",))})(table)
+        tell = {name: ServiceSpan(days=5, open=("A_REASON",)) for name in (control, rule, note)}
+        answered = answering(tell | {listed: ServiceSpan(days=5, confidential=("PARTY_LISTED",))})(table)
         findings = answered.ragged("findings")
         kinds, lanes = Ints.of([4, 3, 1, 3]), Ints.of([3, 3, 3, 1])
         found = answered.child("findings").with_columns({"kind": kinds, "lane": lanes})
@@ -144,7 +148,7 @@ async def test_a_yellow_one_that_owes_becomes_blue_and_stays_held_for_its_debt(d
         return revenue_answer(table).with_columns({"deferred_account": Strings.absent(table.rows)})
 
     desk.neighbours.revenue = owing
-    desk.neighbours.risk = answering({"YELLOW-1": Told(days=1)})
+    desk.neighbours.risk = answering({"YELLOW-1": ServiceSpan(days=1)})
     filed = filings(["YELLOW-1"])
     await desk.consume(filed)
     at = await now(desk) + DAY
@@ -159,7 +163,7 @@ async def test_a_yellow_one_that_owes_becomes_blue_and_stays_held_for_its_debt(d
 
 async def test_one_replica_at_a_time_works_and_thousands_go_on_in_chunks(desk: Desk) -> None:
     names = [f"GREEN-{number:05d}" for number in range(2_300)]
-    desk.neighbours.risk = answering(dict.fromkeys(names, Told(delay_minutes=1)))
+    desk.neighbours.risk = answering(dict.fromkeys(names, ServiceSpan(delay_minutes=1)))
     filed = filings(names)
     await desk.consume(filed)
     await arrive(desk, arrival())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from libs.feed.consume.effects import Applier
-from libs.feed.consume.leases import Held, Leases, Move
+from libs.feed.consume.leases import LeasedPartition, Leases, Move
 from libs.feed.dead_letters.letters import Letter, Letters
 from libs.feed.types import Cursor, EventError, FeedBatch
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -49,7 +49,7 @@ class Case:
     def __init__(self) -> None:
         self.store, self.handler = Store(), Handler()
         self.leases = Leases(self.store, "producer", "one")  # type: ignore[arg-type]
-        self.leases.held = {each: Held(1, START, True, START) for each in (3, 4, 5)}
+        self.leases.by_partition = {each: LeasedPartition(1, START, True, START) for each in (3, 4, 5)}
         self.letters = Letters("producer", ConsignmentColumns)
         self.applier = Applier(
             self.store, self.handler, mrns, self.leases, self.letters, name="follower", source="producer"  # type: ignore[arg-type]

@@ -11,11 +11,11 @@ import pytest
 
 from libs.feed.consume import consumer as module
 from libs.feed.consume.consumer import UNEXPECTED_TRIES
-from libs.feed.consume.leases import Held
+from libs.feed.consume.leases import LeasedPartition
 from libs.feed.consume.transient_errors import back_off
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Clock as ProducerClock
-from libs.feed.types import Cursor, CursorExpired, EpochEnded, EventError, LeaseLost, Page, SnapshotPage, StartAgain
+from libs.feed.types import Cursor, CursorExpired, CursorInvalid, EpochEnded, EventError, LeaseLost, Page, SnapshotPage
 from libs.telemetry.metrics import REGISTRY
 from tests.feed.alone import START, Alone, batch_of, nothing, page_of
 
@@ -50,13 +50,13 @@ def test_by_default_a_page_has_two_thousand_events_and_is_waited_for_a_second() 
 # ------------------------------------------------------------------------------------------- which page is used
 
 
-def usable(alone: Alone, page: Page, after: dict[int, Cursor], **held: Held) -> Page:
+def usable(alone: Alone, page: Page, after: dict[int, Cursor], **held: LeasedPartition) -> Page:
     consumer = alone.consumer()
-    consumer.leases.held = {int(name[1:]): each for name, each in held.items()}
+    consumer.leases.by_partition = {int(name[1:]): each for name, each in held.items()}
     return consumer.leases.usable(page, after)
 
 
-GOOD = Held(1, START, True, START)
+GOOD = LeasedPartition(1, START, True, START)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,9 @@ GOOD = Held(1, START, True, START)
         ({"p3": replace(GOOD, cursor=NEXT), "p4": replace(GOOD, ready=False)}, []), ({}, []),
     ],
 )  # fmt: skip
-def test_of_a_page_only_what_is_held_and_stands_where_it_begins_is_used(held: dict[str, Held], used: list[int]) -> None:
+def test_of_a_page_only_what_is_held_and_stands_where_it_begins_is_used(
+    held: dict[str, LeasedPartition], used: list[int]
+) -> None:
     page = page_of(batch_of([A, B, ("a2", 1, 3)]), batch_of([B], 12), to={3: NEXT, 4: NEXT})
     found = usable(Alone(), page, {3: START, 4: START}, **held)
     assert dict(found.next) == dict.fromkeys(used, NEXT)
@@ -107,7 +109,7 @@ async def test_partitions_with_events_are_written_at_once_and_the_others_every_f
     alone.clock.now += 4.999
     assert await consumer.step() == 1
     assert alone.store.moved() == {3: (later, True)}
-    held = consumer.leases.held
+    held = consumer.leases.by_partition
     assert (held[4].cursor, held[4].committed) == (later, NEXT), "in memory it moves on"
     await consumer.ahead.drop()
     written = len(alone.store.moves)
@@ -139,11 +141,11 @@ async def test_a_page_is_not_committed_of_which_one_partition_with_events_is_hel
     with pytest.raises(LeaseLost):
         await consumer.settle(page)
     assert (alone.store.moves, alone.handler.events) == ([], [])
-    assert consumer.leases.held[3].cursor == START
+    assert consumer.leases.by_partition[3].cursor == START
     # One without events may have gone: nothing of it is in the page.
     await consumer.settle(page_of(batch_of([A, B]), to={3: NEXT, 4: NEXT, 5: NEXT}))
     assert alone.handler.events == [A, B]
-    assert set(consumer.leases.held) == {3, 4}
+    assert set(consumer.leases.by_partition) == {3, 4}
 
 
 @pytest.mark.parametrize("clock", [True, False])
@@ -181,10 +183,10 @@ async def test_what_is_committed_is_reported_ten_times_a_second_at_most() -> Non
 async def test_only_partitions_with_a_start_are_asked_for_and_nothing_where_there_are_none() -> None:
     alone = Alone()
     consumer = alone.consumer()
-    consumer.leases.held[4].ready = False
+    consumer.leases.by_partition[4].ready = False
     await consumer.fetch()
     assert alone.port.pulled == [({3: START}, 50, 700, None)]
-    consumer.leases.held.clear()
+    consumer.leases.by_partition.clear()
     assert await consumer.fetch() is None
     assert await consumer.step() == 0
     assert len(alone.port.pulled) == 1
@@ -213,7 +215,7 @@ async def test_a_page_that_was_fetched_ahead_is_dropped_where_its_partitions_sta
         page_of(batch_of([("a", 2, 3)], 12), to={3: Cursor(1, 1, 30, 0)}),
     ]
     assert await consumer.step() == 1
-    consumer.leases.held[3].cursor = START
+    consumer.leases.by_partition[3].cursor = START
     alone.port.pages = [*alone.port.pages, page_of(batch_of([A]), to={3: NEXT})]
     await consumer.step()
     assert ("a", 2, 3) not in alone.handler.events
@@ -230,10 +232,10 @@ async def test_no_page_is_begun_ahead_while_a_key_waits_behind_a_letter(*, waits
     alone.port.pages = [page_of(batch_of([A]), to={3: NEXT}), page_of(batch_of([B], 12), to={4: NEXT})]
     page = await consumer.fetch()
     assert page is not None
-    begun = consumer.ahead.begun()
-    assert (begun is None) is waits
-    if begun is not None:
-        await begun.drop()
+    preparation = consumer.ahead.take_preparation()
+    assert (preparation is None) is waits
+    if preparation is not None:
+        await preparation.drop()
     await consumer.close()
 
 
@@ -252,11 +254,13 @@ async def test_no_page_is_begun_ahead_while_a_key_waits_behind_a_letter(*, waits
     ],
 )
 async def test_partitions_start_again_where_the_histories_part_or_from_a_snapshot(
-    error: StartAgain, start: tuple[Cursor, bool], *, reads_on: bool, named: bool
+    error: CursorInvalid, start: tuple[Cursor, bool], *, reads_on: bool, named: bool
 ) -> None:
     alone = Alone()
     consumer = alone.consumer(reads_on=reads_on)
-    error = type(error)("why", [4, 63] if named else [], *([error.read_again] if isinstance(error, EpochEnded) else []))
+    error = type(error)(
+        "why", [4, 63] if named else [], *([error.resume_from] if isinstance(error, EpochEnded) else [])
+    )
     before = {
         cause: count("luxor_feed_snapshots_total", cause=cause) for cause in ("CURSOR_EXPIRED", "FEED_EPOCH_ENDED")
     }
@@ -265,7 +269,7 @@ async def test_partitions_start_again_where_the_histories_part_or_from_a_snapsho
     assert await consumer.step() == 0
     expected = {4: start} if named else {3: start, 4: start}
     assert alone.store.moved() == expected
-    assert {each: (held.cursor, held.ready) for each, held in consumer.leases.held.items()} == {
+    assert {each: (held.cursor, held.ready) for each, held in consumer.leases.by_partition.items()} == {
         3: (START, True)
     } | expected
     assert count("luxor_feed_epochs_ended_total") - ended == isinstance(error, EpochEnded)
@@ -289,7 +293,7 @@ async def test_the_present_state_is_read_for_partitions_without_a_start_eight_at
     alone = Alone(partitions=range(20))
     consumer = alone.consumer()
     for each in range(19):
-        consumer.leases.held[each].ready = False
+        consumer.leases.by_partition[each].ready = False
     first = SnapshotPage(batch_of([("s", 1, 0)], snapshot=True), NEXT, b"on")
     alone.port.snapshots = [first, SnapshotPage(None, NEXT, b"again"), SnapshotPage(None, NEXT, b"")]
     await consumer.step()
@@ -302,7 +306,7 @@ async def test_the_present_state_is_read_for_partitions_without_a_start_eight_at
     assert alone.store.moves[0] == dict.fromkeys(range(8), (START, False)), "it has its start after its last page"
     assert alone.store.moves[1] == dict.fromkeys(range(8), (NEXT, True))
     assert len(alone.store.moves) == 4
-    assert all(each.ready for each in consumer.leases.held.values())
+    assert all(each.ready for each in consumer.leases.by_partition.values())
 
 
 # --------------------------------------------------------------------------------------------- what is tried again

@@ -23,20 +23,20 @@ async def test_two_replicas_share_the_partitions_and_give_back_what_is_over(
 ) -> None:
     first, second = follower.consumer(producer.port(), "a"), follower.consumer(producer.port(), "b")
     await first.step()
-    assert len(first.leases.held) == 64
+    assert len(first.leases.by_partition) == 64
     await second.step()
-    assert not second.leases.held
+    assert not second.leases.by_partition
     await first.tend(now=True)
     await second.tend(now=True)
-    assert len(first.leases.held) == len(second.leases.held) == 32
-    assert set(first.leases.held) | set(second.leases.held) == set(ALL)
+    assert len(first.leases.by_partition) == len(second.leases.by_partition) == 32
+    assert set(first.leases.by_partition) | set(second.leases.by_partition) == set(ALL)
     for turn in range(10):
         await producer.announce(*[(f"m{turn}-{row}", 1, row) for row in ALL])
     await drain(first, second)
     assert sorted(await follower.effects()) == sorted(producer.written)
     await first.close()
     await second.tend(now=True)
-    assert len(second.leases.held) == 64
+    assert len(second.leases.by_partition) == 64
 
 
 async def test_a_replica_stopped_past_its_lease_finds_its_late_commit_rolled_back(
@@ -72,18 +72,18 @@ async def test_a_replica_stopped_past_its_lease_finds_its_late_commit_rolled_bac
     await handler.reached.wait()
     await expire(follower, "slow")
     await quick.tend(now=True)
-    assert len(quick.leases.held) == 64
+    assert len(quick.leases.by_partition) == 64
     await drain(quick)
     assert sorted(await follower.effects()) == sorted(producer.written)
     await producer.announce(*[(f"n{row}", 1, row) for row in ALL])
     handler.go_on.set()
     assert await stopped == 0, "the late commit must roll back"
-    assert not slow.leases.held
+    assert not slow.leases.by_partition
     await slow.tend(now=True)
     await quick.tend(now=True)
     await slow.tend(now=True)
     await drain(quick, slow)
-    assert len(slow.leases.held) == len(quick.leases.held) == 32
+    assert len(slow.leases.by_partition) == len(quick.leases.by_partition) == 32
     assert sorted(await follower.effects()) == sorted(producer.written)
 
 
@@ -96,7 +96,7 @@ async def test_a_commit_moves_nothing_if_one_partition_of_the_page_was_taken_awa
     await follower.sql("update feed_cursor set token = token + 1, owner = 'somebody' where partition = 2")
     assert await consumer.step() == 0
     assert await follower.effects() == []
-    assert 2 not in consumer.leases.held
+    assert 2 not in consumer.leases.by_partition
     await drain(consumer)
     assert await follower.effects() == [("a", 1, 1)]
 
@@ -211,7 +211,7 @@ async def _play(producer_url: str, follower_url: str, plan: list[tuple]) -> None
                         await producer.announce(*[(f"x{number}-{partition}", number, partition) for partition in ALL])
                         await replicas[which].tend(now=True)
                         await replicas[which].step()
-                        if not replicas[which].leases.held:
+                        if not replicas[which].leases.by_partition:
                             raise Died
                 handlers[which].crash = {}
                 databases[which].deaths = 0
@@ -233,13 +233,13 @@ async def test_after_the_databases_clock_went_back_the_partitions_of_the_dead_ar
 ) -> None:
     gone = follower.consumer(producer.port(), "gone")
     await follower.at_feed(gone)
-    assert len(gone.leases.held) == 64
+    assert len(gone.leases.by_partition) == 64
     # A standby was promoted whose clock is five minutes behind: all that was written lies in its future.
     await follower.sql("update feed_cursor set lease_until = lease_until + interval '5 minutes'")
     await follower.sql("update feed_member set seen_at = seen_at + interval '5 minutes'")
     here = follower.consumer(producer.port(), "here")
     await here.step()
-    assert len(here.leases.held) == 64
+    assert len(here.leases.by_partition) == 64
     await producer.announce(("m", 1, 1))
     await drain(here)
     assert await follower.effects() == [("m", 1, 1)]
@@ -247,6 +247,6 @@ async def test_after_the_databases_clock_went_back_the_partitions_of_the_dead_ar
     await gone.tend(now=True)
     await here.tend(now=True)
     await gone.tend(now=True)
-    assert len(gone.leases.held) == len(here.leases.held) == 32
+    assert len(gone.leases.by_partition) == len(here.leases.by_partition) == 32
     await drain(gone, here)
     assert await follower.effects() == [("m", 1, 1)]

@@ -13,7 +13,7 @@ import pytest
 from libs.feed.consume import consumer as module
 from libs.feed.consume import leases
 from libs.feed.consume.consumer import Consumer
-from libs.feed.consume.leases import Held
+from libs.feed.consume.leases import LeasedPartition
 from libs.feed.consume.transient_errors import pause
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Cursor, LeaseLost
@@ -73,7 +73,7 @@ async def test_what_was_gained_and_lost_is_noted_with_the_letters_and_in_metrics
     assert [partitions for _, partitions in loaded] == [{3}]
     assert not consumer.letters.any_waiting
     assert (sample("luxor_feed_partitions_held"), consumer.lag.idle) == (2, False)
-    consumer.leases.held.clear()
+    consumer.leases.by_partition.clear()
     consumer.leases.balance = counting([], (set(), set()))  # type: ignore[method-assign]
     await consumer.tend(now=True)
     assert (len(loaded), sample("luxor_feed_partitions_held"), consumer.lag.idle) == (1, 0, True)
@@ -84,30 +84,30 @@ async def test_a_lost_lease_ends_the_round_without_an_error_and_what_is_held_is_
     consumer = alone.consumer()
     before = sample("luxor_feed_leases_lost_total")
     alone.port.pages = [LeaseLost("gone")]
-    alone.store.owned = {3: Held(1, NEXT, True, NEXT)}
+    alone.store.owned = {3: LeasedPartition(1, NEXT, True, NEXT)}
     assert await consumer.step() == 0
     assert sample("luxor_feed_leases_lost_total") == before + 1
-    assert consumer.leases.held == {3: Held(1, NEXT, True, NEXT)}
+    assert consumer.leases.by_partition == {3: LeasedPartition(1, NEXT, True, NEXT)}
 
 
 async def test_what_stops_a_page_is_raised_and_what_is_held_is_read_again() -> None:
     alone = Alone()
     consumer = alone.consumer()
     alone.port.pages = [ConnectionError()]
-    consumer.leases.held[3].cursor = NEXT
+    consumer.leases.by_partition[3].cursor = NEXT
     with pytest.raises(ConnectionError):
         await consumer.step()
-    assert consumer.leases.held[3].cursor == START
+    assert consumer.leases.by_partition[3].cursor == START
 
 
 async def test_without_the_store_nothing_is_held_and_partitions_are_asked_for_at_once() -> None:
     alone = Alone()
     consumer = alone.consumer()
     await consumer.reload()
-    assert (set(consumer.leases.held), consumer.due.balance_at) == ({3, 4}, float("inf"))
+    assert (set(consumer.leases.by_partition), consumer.due.balance_at) == ({3, 4}, float("inf"))
     alone.store.away = StoreUnavailable("away", reason="connection")
     await consumer.reload()
-    assert (consumer.leases.held, consumer.due.balance_at) == ({}, float("-inf"))
+    assert (consumer.leases.by_partition, consumer.due.balance_at) == ({}, float("-inf"))
 
 
 class Passing:
@@ -277,10 +277,10 @@ async def test_what_a_letter_waits_for_is_tried_again_after_five_seconds_and_hol
     waiting(consumer)
     calls: list[Any] = []
     consumer.applier.replay = counting(calls, TimeoutError())  # type: ignore[method-assign]
-    consumer.leases.held[3].cursor = NEXT
+    consumer.leases.by_partition[3].cursor = NEXT
     await consumer.step()
     assert '"failures":1,' in capsys.readouterr().err
-    assert consumer.leases.held[3].cursor == START, "the outcome of its commit may be unknown"
+    assert consumer.leases.by_partition[3].cursor == START, "the outcome of its commit may be unknown"
     waiting(consumer)
     for seconds, tried in ((4.99, 1), (0.01, 2)):
         alone.clock.now = round(alone.clock.now + seconds, 6)

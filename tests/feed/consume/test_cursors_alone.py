@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from libs.feed.consume.leases import Held, Leases, Move
+from libs.feed.consume.leases import LeasedPartition, Leases, Move
 from libs.feed.types import Cursor, LeaseLost
 from tests.feed.stored import Heard, StoredDatabase
 
 
 def holding(*partitions: int) -> Leases:
     leases = Leases(StoredDatabase(Heard()), "s", "r")  # type: ignore[arg-type]
-    leases.held = {each: Held(5, Cursor(1, 2, 4, 0), True, Cursor(1, 2, 3, 0)) for each in partitions}
+    leases.by_partition = {
+        each: LeasedPartition(5, Cursor(1, 2, 4, 0), True, Cursor(1, 2, 3, 0)) for each in partitions
+    }
     return leases
 
 
 def test_a_partition_stands_where_its_commit_moved_it_unless_its_lease_is_another_by_now() -> None:
     leases, there = holding(1, 2), Cursor(1, 2, 9, 0)
     leases.moved({1: Move(5, there, ready=False), 2: Move(4, there), 3: Move(5, there)})
-    assert leases.held[1] == Held(5, there, False, there)
-    assert leases.held[2] == Held(5, Cursor(1, 2, 4, 0), True, Cursor(1, 2, 3, 0))
-    assert set(leases.held) == {1, 2}
+    assert leases.by_partition[1] == LeasedPartition(5, there, False, there)
+    assert leases.by_partition[2] == LeasedPartition(5, Cursor(1, 2, 4, 0), True, Cursor(1, 2, 3, 0))
+    assert set(leases.by_partition) == {1, 2}
 
 
 async def test_cursors_move_from_where_they_are_committed_all_or_the_lease_is_lost() -> None:

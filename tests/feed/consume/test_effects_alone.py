@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from libs.feed.consume.effects import ended, units_of
-from libs.feed.consume.leases import Held, Move
+from libs.feed.consume.leases import LeasedPartition, Move
 from libs.feed.dead_letters.letters import WAITING_BEHIND
 from libs.feed.types import Clock, Cursor, EventError, LeaseLost
 from libs.telemetry import trace
@@ -32,8 +32,8 @@ async def test_a_page_is_applied_and_its_cursors_move_in_one_transaction() -> No
     assert case.handler.calls == ["prepare", "apply"]
     assert [mrn for mrn, _, _ in case.handler.events] == ["a", "b", "c"]
     assert case.store.moves == [{3: (NEXT, True), 4: (LATER, False)}]
-    assert case.leases.held[3] == Held(1, NEXT, True, NEXT)
-    assert case.leases.held[4] == Held(1, LATER, False, LATER)
+    assert case.leases.by_partition[3] == LeasedPartition(1, NEXT, True, NEXT)
+    assert case.leases.by_partition[4] == LeasedPartition(1, LATER, False, LATER)
     assert sample("luxor_feed_events_total") == before + 3
 
 
@@ -45,7 +45,7 @@ async def test_cursors_move_without_a_call_of_the_handler_where_there_is_nothing
 
 async def test_nothing_of_a_page_happens_whose_lease_was_lost() -> None:
     case = Case()
-    del case.leases.held[3]
+    del case.leases.by_partition[3]
     with pytest.raises(LeaseLost):
         await case.applier.commit([rows("a")], {3: Move(1, NEXT)}, [letter("z", 4)])
     assert (case.handler.calls, case.handler.events, case.store.letters) == (["prepare"], [], [])
@@ -75,14 +75,14 @@ async def test_letters_that_come_with_a_page_are_stored_and_wait_from_then_on() 
 async def test_a_page_that_was_begun_is_prepared_anew_only_where_a_key_waits_by_now(*, waits: bool) -> None:
     case = Case()
     batches = [rows("a", "b")]
-    begun = case.applier.begin(batches)
-    await begun.prepared.wait()
+    preparation = case.applier.begin(batches)
+    await preparation.prepared.wait()
     if waits:
         case.waits(3, "a")
-    await case.applier.commit(batches, {3: Move(1, NEXT)}, begun=begun)
+    await case.applier.commit(batches, {3: Move(1, NEXT)}, preparation=preparation)
     assert case.handler.prepared == 1 + waits
     assert [mrn for mrn, _, _ in case.handler.events] == (["b"] if waits else ["a", "b"])
-    assert begun.task.cancelled() is waits
+    assert preparation.task.cancelled() is waits
 
 
 async def test_a_page_that_was_not_begun_is_prepared_although_keys_wait() -> None:
@@ -95,11 +95,11 @@ async def test_a_page_that_was_not_begun_is_prepared_although_keys_wait() -> Non
 async def test_what_fails_is_prepared_all_the_same_so_that_nobody_waits_for_it() -> None:
     case = Case()
     case.handler.bad = {"a": BAD}
-    begun = case.applier.begin([rows("a")])
+    preparation = case.applier.begin([rows("a")])
     async with asyncio.timeout(5):
-        await begun.prepared.wait()
+        await preparation.prepared.wait()
     with pytest.raises(EventError):
-        await begun.task
+        await preparation.task
 
 
 async def test_tasks_that_ended_are_waited_for_and_their_errors_looked_at() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from libs.feed.consume.leases import LEASE_MILLIS, Held, Leases, Move
+from libs.feed.consume.leases import LEASE_MILLIS, LeasedPartition, Leases, Move
 from libs.feed.types import Cursor, LeaseLost
 from libs.store.errors import StoreUnavailable
 from tests.feed.frozen import Frozen, frozen_clock
@@ -107,7 +107,7 @@ async def test_a_process_has_a_name_of_its_own_although_it_starts_again_under_it
     assert re.fullmatch("one/[0-9a-f]{8}", first.owner)
     await first.balance()
     await second.balance()
-    assert second.held == {}, "its former self's leases are not its own"
+    assert second.by_partition == {}, "its former self's leases are not its own"
 
 
 def test_a_lease_lasts_six_seconds_where_nothing_is_said() -> None:
@@ -121,7 +121,7 @@ async def test_a_lease_of_less_than_a_second_keeps_its_fraction(frozen: Frozen) 
     await frozen.pass_by("0.4 s")
     await two.balance()
     await one.balance()
-    assert len(one.held) == 32, "who was seen within half a second lives"
+    assert len(one.by_partition) == 32, "who was seen within half a second lives"
     assert len((await two.balance())[0]) == 32
 
 
@@ -142,10 +142,12 @@ async def test_a_partition_is_taken_whose_lease_has_ended_or_can_be_of_no_clock_
         assert gained == ({3} if taken else set()), until
         found = await row(frozen, 3)
         if taken:
-            assert leases.held == {3: Held(2, AT, True, AT)}, "with the next token, from where it stood"
+            assert leases.by_partition == {3: LeasedPartition(2, AT, True, AT)}, (
+                "with the next token, from where it stood"
+            )
             assert (found["owner"], found["token"], found["seconds"]) == (leases.owner, 2, LEASE_SECONDS)
         else:
-            assert (found["owner"], found["token"], leases.held) == (other.owner, 1, {})
+            assert (found["owner"], found["token"], leases.by_partition) == (other.owner, 1, {})
 
 
 async def test_partitions_of_another_source_are_neither_taken_nor_touched(frozen: Frozen) -> None:
@@ -180,7 +182,7 @@ async def test_what_is_over_the_share_is_given_back_and_the_rest_stays(frozen: F
     assert await second.balance() == (set(), set())
     await frozen.pass_by("10 s")
     assert await first.balance() == (set(), set(range(32, 64)))
-    assert set(first.held) == set(range(32))
+    assert set(first.by_partition) == set(range(32))
     assert [(await row(frozen, each))["seconds"] for each in (31, 32)] == [LEASE_SECONDS, None]
     given = await row(frozen, 32)
     assert (given["owner"], given["token"]) == (None, 2), "its former holder's token is worth nothing"
@@ -196,7 +198,7 @@ async def test_a_share_that_one_replica_left_is_taken_by_the_others_up_to_theirs
     await seen(frozen, "c", "0 s")
     await first.release()
     gained, _ = await second.balance()
-    assert len(second.held) == 32
+    assert len(second.by_partition) == 32
     assert gained == set(), "two live, and it has half already"
     await frozen.sql("delete from feed_member where replica = 'c'")
     assert len((await second.balance())[0]) == 32
@@ -223,7 +225,7 @@ async def test_a_partition_is_held_while_both_its_holder_and_its_token_are_those
     leases = await holder(frozen)
     await put(frozen, change)
     assert await leases.reload() == {3}
-    assert set(leases.held) == ALL - {3}
+    assert set(leases.by_partition) == ALL - {3}
 
 
 async def test_what_is_renewed_lasts_a_lease_from_now_and_a_replica_without_any_is_seen(frozen: Frozen) -> None:
@@ -278,13 +280,13 @@ async def test_what_a_commit_had_locked_when_it_was_to_be_renewed_is_looked_at_a
 
 async def test_what_is_read_again_is_where_the_database_has_it_and_nothing_that_was_not_held(frozen: Frozen) -> None:
     leases = await holder(frozen)
-    leases.held[3].cursor = TO
-    del leases.held[4]
+    leases.by_partition[3].cursor = TO
+    del leases.by_partition[4]
     await put(frozen, "epoch = 5, day = 6, xid = 7, seq = 8, ready = true", 5)
     assert await leases.reload() == set()
-    assert set(leases.held) == ALL - {4}
-    assert leases.held[3].cursor == Cursor(), "what was not committed is begun again"
-    assert leases.held[5] == Held(1, AT, True, AT)
+    assert set(leases.by_partition) == ALL - {4}
+    assert leases.by_partition[3].cursor == Cursor(), "what was not committed is begun again"
+    assert leases.by_partition[5] == LeasedPartition(1, AT, True, AT)
 
 
 # ------------------------------------------------------------------------------------------------ who moves
@@ -305,8 +307,8 @@ async def test_a_move_writes_the_place_and_prolongs_the_lease(frozen: Frozen) ->
         assert (found["seconds"], found["token"], found["owner"]) == (LEASE_SECONDS, 1, leases.owner)
     assert (await row(frozen, 5))["seconds"] == LEASE_SECONDS - 20
     leases.moved({3: Move(1, AT), 4: Move(1, TO, ready=False)})
-    assert leases.held[3] == Held(1, AT, True, AT)
-    assert leases.held[4] == Held(1, TO, False, TO)
+    assert leases.by_partition[3] == LeasedPartition(1, AT, True, AT)
+    assert leases.by_partition[4] == LeasedPartition(1, TO, False, TO)
     await moved(frozen, leases, {3: Move(1, TO)})
 
 
@@ -326,7 +328,7 @@ async def test_nothing_moves_where_one_partition_has_another_token_or_stands_els
 async def test_a_partition_moves_by_the_token_of_the_page_and_not_by_the_one_that_is_held_since(frozen: Frozen) -> None:
     leases = await holder(frozen)
     await put(frozen, "token = 2")
-    leases.held[3].token = 2
+    leases.by_partition[3].token = 2
     with pytest.raises(LeaseLost):
         await moved(frozen, leases, {3: Move(1, TO)})
     await moved(frozen, leases, {3: Move(2, TO)})
@@ -337,7 +339,7 @@ async def test_what_is_not_held_does_not_move_although_the_database_would_let_it
     frozen: Frozen, others: list[int]
 ) -> None:
     leases = await holder(frozen)
-    del leases.held[3]
+    del leases.by_partition[3]
     with pytest.raises(LeaseLost, match=f"{1 + len(others)} of {1 + len(others)} partitions"):
         await moved(frozen, leases, {each: Move(1, TO) for each in (3, *others)})
     assert (await row(frozen, 3))["xid"] == 0
@@ -350,8 +352,8 @@ async def test_a_move_of_nothing_asks_the_database_for_nothing() -> None:
 
 async def test_a_move_of_another_lease_is_not_remembered() -> None:
     leases = Leases(None, "producer", "one")  # type: ignore[arg-type]  # nothing is asked of it
-    leases.held = {3: Held(2, AT, False, AT)}
+    leases.by_partition = {3: LeasedPartition(2, AT, False, AT)}
     leases.moved({3: Move(1, TO), 4: Move(2, TO)})
-    assert leases.held == {3: Held(2, AT, False, AT)}
+    assert leases.by_partition == {3: LeasedPartition(2, AT, False, AT)}
     leases.moved({3: Move(2, TO)})
-    assert leases.held == {3: Held(2, TO, True, TO)}
+    assert leases.by_partition == {3: LeasedPartition(2, TO, True, TO)}

@@ -121,8 +121,8 @@ def steps(model: Model, rules: Rules) -> Iterator[Step]:
             for page in pages(consumer, rules):
                 yield f"{name} pulls {page.begin}..{page.end}", model.seen(which, page=page)
         if consumer.page is not None and not consumer.waiting:
-            begun = replace(model, works=model.works | {Work(which, consumer.page)})
-            yield f"{name} begins", begun.seen(which, waiting=True)
+            preparation = replace(model, works=model.works | {Work(which, consumer.page)})
+            yield f"{name} begins", preparation.seen(which, waiting=True)
         if consumer.token and model.crashes < CRASHES:
             crashed = replace(broken(model, which), crashes=model.crashes + 1)
             yield f"{name} crashes", crashed.seen(which, **vars_of(Consumer()))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from libs.feed.consume.effects import Begun
+from libs.feed.consume.effects import PagePreparation
 from libs.feed.consume.prefetch import Ahead
 from libs.feed.types import BEGINNING, Cursor, Page
 
@@ -23,23 +23,23 @@ class Preparing:
     """Begins pages as a handler would that prepares each until it is allowed to end."""
 
     def __init__(self) -> None:
-        self.begun: list[tuple[Page, Begun]] = []
+        self.take_preparation: list[tuple[Page, PagePreparation]] = []
         self.may_end = asyncio.Event()
         self.refuses: set[int] = set()
         """Places of calls at which nothing may be begun."""
         self.fails: BaseException | None = None
         self.calls = 0
 
-    def begin(self, page: Page) -> Begun | None:
+    def begin(self, page: Page) -> PagePreparation | None:
         self.calls += 1
         if self.calls in self.refuses:
             return None
-        made = Begun([], [])
+        made = PagePreparation([], [])
         made.task = asyncio.ensure_future(self._work(made))
-        self.begun.append((page, made))
+        self.take_preparation.append((page, made))
         return made
 
-    async def _work(self, made: Begun) -> None:
+    async def _work(self, made: PagePreparation) -> None:
         try:
             await self.may_end.wait()
             if self.fails is not None:
@@ -50,7 +50,7 @@ class Preparing:
 
     @property
     def pages(self) -> list[Page]:
-        return [page for page, _ in self.begun]
+        return [page for page, _ in self.take_preparation]
 
 
 class Pulling:
@@ -89,7 +89,7 @@ async def test_a_page_is_fetched_behind_cursors_and_given_once() -> None:
     ahead.look(page_of(), AFTER, Pulling(following))
     assert await ahead.take() == (following, AFTER)
     assert await ahead.take() is None
-    assert ahead.begun() is None
+    assert ahead.take_preparation() is None
 
 
 async def test_events_are_counted_once_they_are_fetched_and_until_they_are_taken() -> None:
@@ -127,17 +127,17 @@ async def test_a_page_is_begun_when_it_is_worked_on_and_the_next_one_once_it_is_
     preparing.may_end.set()
     await turns()
     assert preparing.pages == [first, second]
-    begun = ahead.begun()
-    assert begun is preparing.begun[0][1]
-    assert ahead.begun() is None, "once: who takes it commits it"
-    begun.moves.set_result(({}, []))
-    await begun.task
+    preparation = ahead.take_preparation()
+    assert preparation is preparing.take_preparation[0][1]
+    assert ahead.take_preparation() is None, "once: who takes it commits it"
+    preparation.moves.set_result(({}, []))
+    await preparation.task
     assert await ahead.take() == (second, AFTER)
     ahead.look(second, AFTER, Pulling(third))
     await turns()
     assert preparing.pages == [first, second, third], "what was begun is not begun again"
-    assert ahead.begun() is preparing.begun[1][1]
-    await preparing.begun[1][1].drop()
+    assert ahead.take_preparation() is preparing.take_preparation[1][1]
+    await preparing.take_preparation[1][1].drop()
     await ahead.drop()
     assert others() == set()
 
@@ -148,20 +148,20 @@ async def test_no_page_without_events_is_begun_and_one_that_comes_after_the_comm
     ahead = Ahead(preparing.begin)
     ahead.look(page_of(), AFTER, Pulling(page_of(0, ())))
     await turns()
-    assert len(preparing.begun) == 1
+    assert len(preparing.take_preparation) == 1
     assert await ahead.take() is not None
-    assert ahead.begun() is None
+    assert ahead.take_preparation() is None
     late = Pulling(page_of(), waits=True)
     ahead.look(page_of(), AFTER, late)
     await turns()
-    begun = ahead.begun()
-    assert begun is not None
-    begun.moves.set_result(({}, []))
-    await begun.task
+    preparation = ahead.take_preparation()
+    assert preparation is not None
+    preparation.moves.set_result(({}, []))
+    await preparation.task
     late.there.set()
     assert await ahead.take() is not None
-    assert len(preparing.begun) == 3
-    await preparing.begun[0][1].drop()
+    assert len(preparing.take_preparation) == 3
+    await preparing.take_preparation[0][1].drop()
 
 
 async def test_where_the_page_must_not_be_begun_the_one_behind_it_is_not_either() -> None:
@@ -171,7 +171,7 @@ async def test_where_the_page_must_not_be_begun_the_one_behind_it_is_not_either(
     ahead, following = Ahead(preparing.begin), page_of(2)
     ahead.look(page_of(), AFTER, Pulling(following))
     await turns()
-    assert (preparing.calls, ahead.begun()) == (1, None)
+    assert (preparing.calls, ahead.take_preparation()) == (1, None)
     assert ahead.events() == 2
     assert await ahead.take() == (following, AFTER)
 
@@ -181,9 +181,9 @@ async def test_nothing_is_begun_behind_a_page_that_is_ending() -> None:
     ahead = Ahead(preparing.begin)
     ahead.look(page_of(), AFTER, Pulling(page_of()))
     await turns()
-    begun = ahead.begun()
-    assert begun is not None
-    begun.end()
+    preparation = ahead.take_preparation()
+    assert preparation is not None
+    preparation.end()
     await turns()
     assert preparing.calls == 1
     await ahead.drop()
@@ -203,16 +203,16 @@ async def test_what_is_dropped_ends_at_whatever_step_it_is(
     ahead = Ahead(preparing.begin)
     ahead.look(page_of(), AFTER, pulling)
     await turns(steps)
-    begun = ahead.begun() if taken else None
+    preparation = ahead.take_preparation() if taken else None
     calls = preparing.calls
     await ahead.drop()
     await turns()
     assert preparing.calls == calls, "nothing is begun behind what is dropped"
-    assert others() == (set() if begun is None else {begun.task}), "what was taken is for who took it"
-    assert not preparing.begun[0][1].moves.cancelled() or not taken
-    assert (await ahead.take(), ahead.begun(), ahead.events()) == (None, None, 0)
-    if begun is not None:
-        await begun.drop()
+    assert others() == (set() if preparation is None else {preparation.task}), "what was taken is for who took it"
+    assert not preparing.take_preparation[0][1].moves.cancelled() or not taken
+    assert (await ahead.take(), ahead.take_preparation(), ahead.events()) == (None, None, 0)
+    if preparation is not None:
+        await preparation.drop()
 
 
 async def test_a_page_that_failed_before_its_turn_leaves_no_pull_behind() -> None:
@@ -221,19 +221,19 @@ async def test_a_page_that_failed_before_its_turn_leaves_no_pull_behind() -> Non
     ahead.look(page_of(1), AFTER, Pulling(page_of(2)))
     preparing.may_end.set()
     await turns()
-    first = ahead.begun()
+    first = ahead.take_preparation()
     assert first is not None
     first.moves.set_result(({}, []))
     await first.task
     await ahead.take()
-    failed = preparing.begun[1][1]
+    failed = preparing.take_preparation[1][1]
     failed.moves.set_exception(ConnectionError("away"))
     await asyncio.wait({failed.task})
     ahead.look(page_of(2), AFTER, endless)
-    begun = ahead.begun()
-    assert begun is failed
+    preparation = ahead.take_preparation()
+    assert preparation is failed
     with pytest.raises(ConnectionError):
-        await begun.task
+        await preparation.task
     await ahead.drop()
     assert others() == set()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from libs.feed.consume.effects import LETTERS_A_ROUND, told
-from libs.feed.consume.leases import Held
+from libs.feed.consume.effects import LETTERS_A_ROUND, reason_and_message
+from libs.feed.consume.leases import LeasedPartition
 from libs.feed.dead_letters.letters import UNEXPECTED, Letter
 from tests.feed.alone import START
 from tests.feed.consume.effect_cases import BAD, NEXT, Case, letter, rows
@@ -36,7 +36,7 @@ def asked(case: Case, *rounds: list[Letter]) -> list[tuple[set[int], int]]:
 
 async def test_letters_are_replayed_round_by_round_until_there_are_none() -> None:
     case = Case()
-    case.leases.held[5].ready = False
+    case.leases.by_partition[5].ready = False
     looked = asked(case, [letter("a"), letter("b", 4)], [letter("c")])
     case.waits(3, "a")
     case.waits(4, "z")
@@ -49,10 +49,10 @@ async def test_letters_are_replayed_round_by_round_until_there_are_none() -> Non
     assert case.letters.waits(4, "z")
 
 
-@pytest.mark.parametrize("held", [{}, {3: Held(1, START, False, START)}])
-async def test_nothing_is_replayed_where_nothing_follows_the_feed(held: dict[int, Held]) -> None:
+@pytest.mark.parametrize("held", [{}, {3: LeasedPartition(1, START, False, START)}])
+async def test_nothing_is_replayed_where_nothing_follows_the_feed(held: dict[int, LeasedPartition]) -> None:
     case = Case()
-    case.leases.held = held
+    case.leases.by_partition = held
     assert asked(case, [letter("a")]) == []
     assert await case.applier.replay() == 0
     assert case.handler.calls == []
@@ -60,7 +60,7 @@ async def test_nothing_is_replayed_where_nothing_follows_the_feed(held: dict[int
 
 async def test_cursors_that_stay_are_where_the_database_has_them() -> None:
     case = Case()
-    case.leases.held[3] = Held(1, NEXT, True, START)
+    case.leases.by_partition[3] = LeasedPartition(1, NEXT, True, START)
     asked(case, [letter("a")])
     await case.applier.replay()
     assert case.store.moves == [{3: (START, True)}]
@@ -73,7 +73,7 @@ async def test_a_letter_that_fails_again_is_noted_and_the_others_are_replayed(er
     asked(case, [letter("a"), letter("b"), letter("c")])
     assert await case.applier.replay() == 2
     assert case.gone == ["a", "c"]  # type: ignore[attr-defined]
-    assert case.failed == [("b", *told(error))]  # type: ignore[attr-defined]
+    assert case.failed == [("b", *reason_and_message(error))]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("places", [[0], [0, 1]])
@@ -113,8 +113,8 @@ async def test_a_letter_that_went_away_takes_no_effect_and_is_looked_at_again() 
 
 
 def test_the_reason_of_a_letter_is_the_events_own_and_of_another_error_shows_no_data() -> None:
-    assert told(BAD) == ("NO_SUCH_THING", "it names nothing")
-    reason, message = told(KeyError("Jane Doe"))
+    assert reason_and_message(BAD) == ("NO_SUCH_THING", "it names nothing")
+    reason, message = reason_and_message(KeyError("Jane Doe"))
     assert reason == UNEXPECTED
     assert message.startswith("KeyError")
     assert "Jane" not in message

@@ -104,7 +104,7 @@ async def test_requests_are_looked_for_every_two_seconds_and_at_once_behind_a_da
 async def test_only_partitions_with_a_start_are_completed() -> None:
     days = Days()
     consumer = days.following((3, DAY), (4, DAY))
-    consumer.leases.held[4].ready = False
+    consumer.leases.by_partition[4].ready = False
     days.gives([("a", 1, 3)])
     await days.rounds(consumer)
     assert [partitions for partitions, *_ in days.port.asked] == [[3]]
@@ -117,9 +117,9 @@ async def test_a_day_is_left_to_whoever_holds_a_part_of_it_by_now(change: str) -
     days.gives([("a", 1, 3)], [("b", 1, 4)])
     assert await days.rounds(consumer) == [1]
     if change == "gone":
-        del consumer.leases.held[4]
+        del consumer.leases.by_partition[4]
     else:
-        consumer.leases.held[4].ready = False
+        consumer.leases.by_partition[4].ready = False
     assert await days.rounds(consumer) == [0]
     assert (days.handler.events, days.store.done, consumer.requested_days.current) == ([("a", 1, 3)], [], None)
 

@@ -62,7 +62,7 @@ async def test_what_others_leave_is_read_in_two_more_rounds_at_most() -> None:
     # 40 of 4; then 70 of 3.1; then 47 of 2.47: 10 and 23 and 20 entries of one event, and the next page has the rest.
     assert limits(stored) == [10, 23, 20]
     assert [each[0] for each in stored.asked] == [(1, 2), (1,), (1,)]
-    assert (page.events, page.more) == (53, True)
+    assert (page.events, page.has_more) == (53, True)
     assert stored.looked == 1, "each round's query says how the store is"
     assert page.next == dict.fromkeys((1, 2), Cursor(7, TODAY - 1, 53, 1))
 

@@ -124,15 +124,15 @@ def test_too_much_load_is_refused_in_time_and_the_consumer_works_at_its_rate(
     system = System(replicas, rate)
     numbers = random.Random(1)
     most = PAGE / (system.fixed + PAGE / system.rate)
-    begun = due = system.now
+    preparation = due = system.now
     place = before = 0
-    while system.now < begun + 40:
+    while system.now < preparation + 40:
         system.step()
         while due <= system.now:
             due += numbers.expovariate(multiple * most / 500)
             place += 1
             system.offer(place, 500)
-        if system.now < begun + 10:
+        if system.now < preparation + 10:
             before = len(system.decided)
     assert sum(rows for _, rows in system.decided[before:]) / 30 > 0.8 * most
     assert max(wait for wait, _ in system.decided[before:]) < longest

@@ -125,7 +125,7 @@ async def test_days_are_asked_for_and_met_by_source_partition_and_day(follower: 
 # -------------------------------------------------------------------------------------------------- epochs
 
 
-def begun(feed: str) -> float:
+def preparation(feed: str) -> float:
     return REGISTRY.get_sample_value("luxor_feed_epochs_total", {"feed": feed}) or 0.0
 
 
@@ -147,21 +147,21 @@ async def newest(producer: Producer) -> int:
 async def test_an_epoch_begins_where_the_store_has_another_stamp_or_the_row_another_writer(
     producer: Producer, capsys: pytest.CaptureFixture[str], change: str, *, begins: bool
 ) -> None:
-    before, counted = await newest(producer), begun("producer")
+    before, counted = await newest(producer), preparation("producer")
     async with producer.database.transaction() as tx:
         await tx.raw.execute(STAMP_IF_ANY)
         await tx.raw.execute(f"update feed_epoch {change}")
     await epochs.at_start(producer.database)
     assert (await newest(producer) > before) is begins
-    assert begun("producer") - counted == begins
+    assert preparation("producer") - counted == begins
     assert ("FEED_EPOCH_BEGUN" in capsys.readouterr().err) is begins
     await epochs.at_start(producer.database)
-    assert begun("producer") - counted == begins, "once"
+    assert preparation("producer") - counted == begins, "once"
 
 
 async def test_a_store_without_a_feed_of_its_own_has_no_epochs_to_begin(follower: Follower) -> None:
     await epochs.at_start(follower.database)
-    assert begun("follower") == 0
+    assert preparation("follower") == 0
 
 
 @pytest.mark.parametrize("lost", [True, False])

@@ -90,11 +90,11 @@ async def test_payloads_are_read_once_and_the_least_used_one_is_forgotten_beyond
     heard.rows = [_row(second), _row(first)]
     assert await payloads.fetch(heard, [first.ref, second.ref]) == {first.ref: first, second.ref: second}
     assert heard.asked == [([TODAY, TODAY], [1, 2])]
-    payloads.keep(first)  # what is there already counts once
+    payloads.add(first)  # what is there already counts once
     await payloads.fetch(heard, [first.ref, second.ref])
     assert len(heard.asked) == 1
     await payloads.fetch(heard, [first.ref])
-    payloads.keep(third)
+    payloads.add(third)
     assert await payloads.fetch(heard, [first.ref, third.ref]) == {first.ref: first, third.ref: third}
     assert len(heard.asked) == 1
     heard.rows = [_row(second)]
@@ -107,7 +107,7 @@ async def test_payloads_are_read_once_and_the_least_used_one_is_forgotten_beyond
 
 async def test_a_payload_that_is_larger_than_the_cache_stays_alone() -> None:
     heard, payloads, first = Heard(), Payloads(bytes_max=1), stored_batch(1, 3)
-    payloads.keep(first)
+    payloads.add(first)
     await payloads.fetch(heard, [first.ref])
     assert heard.asked == []
 

@@ -80,7 +80,7 @@ def test_a_cursor_of_a_store_that_went_on_is_ahead_of_this_one(cursor: Cursor, a
     ],
 )  # fmt: skip
 def test_who_lost_its_history_reads_on_where_it_parted(cursor: Cursor, again: Cursor) -> None:
-    assert state(ends={3: (50, 6), 5: None, 7: None}).read_again(cursor) == again
+    assert state(ends={3: (50, 6), 5: None, 7: None}).resume_position(cursor) == again
 
 
 def test_cursors_before_the_floor_are_expired_and_those_beyond_the_end_ended() -> None:
@@ -91,7 +91,7 @@ def test_cursors_before_the_floor_are_expired_and_those_beyond_the_end_ended() -
     assert expired.value.partitions == [1, 3]
     with pytest.raises(EpochEnded) as ended:
         reader.check({1: Cursor(7, 5, 101, 0), 2: Cursor(3, 5, 50, 7), 3: Cursor(7, 5, 99, 0)}, present)
-    assert (ended.value.partitions, ended.value.read_again) == ([1, 2], Cursor(3, 4, 50, 6))
+    assert (ended.value.partitions, ended.value.resume_from) == ([1, 2], Cursor(3, 4, 50, 6))
     reader.check({1: BEGINNING}, state(ends={3: (50, 6), 7: None}))
 
 
@@ -114,7 +114,7 @@ async def test_what_is_below_the_horizon_is_read_and_quiet_readers_stand_at_it()
     assert page.next == {3: horizon, 4: horizon, 5: Cursor(7, TODAY, 35, 2)}, "nobody moves back"
     assert (page.events, page.horizon) == (4, horizon)
     assert page.batches[0].events == 3
-    assert page.more, "one of them began before the epoch that it reads in"
+    assert page.has_more, "one of them began before the epoch that it reads in"
     assert [(each[0], each[3:]) for each in stored.asked] == [((3, 4, 5), (0, TODAY + 1))]
 
 
@@ -124,13 +124,13 @@ async def test_a_reader_of_an_ended_epoch_goes_on_at_the_beginning_of_the_next_o
     page = await reader.page(stored, {1: Cursor(5, 3, 10, 0), 2: Cursor(6, 4, 10, 0)}, 100)
     assert shown(page) == [(1, 99, 1)], "no horizon bounds an epoch that ended"
     assert page.next == {1: Cursor(6, TODAY - 1, 0, 0), 2: Cursor(9, 4, 0, 0)}
-    assert page.more
+    assert page.has_more
     page = await reader.page(stored, page.next, 100)
     assert shown(page) == [(1, 1, 1)]
     page = await reader.page(stored, page.next, 100)
-    assert not page.more or page.next[1].epoch < 9
+    assert not page.has_more or page.next[1].epoch < 9
     page = await reader.page(stored, page.next, 100)
-    assert (page.more, page.next[1]) == (False, Cursor(9, TODAY - 1, 50, 0))
+    assert (page.has_more, page.next[1]) == (False, Cursor(9, TODAY - 1, 50, 0))
 
 
 async def test_the_end_of_an_epoch_that_no_reader_has_reached_is_no_obstacle_and_one_beyond_it_is() -> None:
@@ -211,7 +211,7 @@ async def test_a_reader_with_much_leaves_the_others_their_share_and_takes_what_t
     mine = [each for each in shown(page) if each[0] == 1]
     assert 20 <= 4 * len(mine) <= 60
     assert page.next[1] == Cursor(7, TODAY - 1, mine[-1][1], 1), "it stands at the last that it was given"
-    assert page.more
+    assert page.has_more
 
 
 async def test_a_page_is_cut_at_one_place_only_where_that_costs_little() -> None:
@@ -262,7 +262,7 @@ async def test_pages_have_each_event_below_the_horizon_once_and_in_order(
                 seen[key] += [batch.cursor.place] * len(rows)
         assert all(page.next[key].place >= after[key].place for key in after)
         after = page.next
-        if not page.more:
+        if not page.has_more:
             break
     for key, places in seen.items():
         expected = [

@@ -17,7 +17,7 @@ from tests.feed.conftest import ALL, Follower, Producer, drain, events_of
 from tests.support.calls import enter_as
 
 
-class Told(feed_pb2_grpc.FeedServiceServicer):
+class ServiceSpan(feed_pb2_grpc.FeedServiceServicer):
     """Turns refusals into statuses as the server's chain does, without its TLS."""
 
     def __init__(self, servicer: Any) -> None:
@@ -41,7 +41,7 @@ class Told(feed_pb2_grpc.FeedServiceServicer):
 @pytest_asyncio.fixture
 async def channel(producer: Producer) -> AsyncIterator[grpc.aio.Channel]:
     server = grpc.aio.server()
-    feed_pb2_grpc.add_FeedServiceServicer_to_server(Told(producer.servicer), server)  # type: ignore[no-untyped-call]
+    feed_pb2_grpc.add_FeedServiceServicer_to_server(ServiceSpan(producer.servicer), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:

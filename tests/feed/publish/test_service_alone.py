@@ -67,7 +67,7 @@ async def test_a_batch_goes_out_whole_unless_less_than_half_of_it_is_meant_for_t
 
 async def test_rows_of_a_batch_come_in_its_order_with_their_partitions() -> None:
     served = Served(Stored([(7, TODAY, 1, 1, 1, 2), (7, TODAY, 1, 1, 0, 2)]), rows=(12,))
-    served.outbox.payloads.keep(stored_batch(2, 12))
+    served.outbox.payloads.add(stored_batch(2, 12))
     (batch,) = page_of(await served.pull({1: BEGINNING, 0: BEGINNING}), ConsignmentColumns).batches
     assert events_of([batch]) == [("m0", 0, 0), ("m1", 1, 0), ("m10", 10, 1), ("m11", 11, 1)]
 

@@ -19,7 +19,7 @@ _PIECES = {"H87": 1, "C62": 1, "EA": 1, "PCE": 1, "NAR": 1, "NMB": 1, "DZN": 12,
 Rate = Callable[[str, str], Fraction]
 """What one minor unit of a currency is worth, by a table ("" = the rulebook's)."""
 
-Told = Callable[[tuple[str, ...], str], tuple[list[int | None], int | None]]
+ServiceSpan = Callable[[tuple[str, ...], str], tuple[list[int | None], int | None]]
 """What each item and the whole count by a measure where they are told in a currency; None where they are not."""
 
 
@@ -119,7 +119,7 @@ class Judge:
     """Judges one consignment by the limits and reliefs of a rulebook on a day."""
 
     def __init__(
-        self, book: Rulebook, day: date, filed: Consignment, states: Mapping[str, str], rate: Rate, told: Told
+        self, book: Rulebook, day: date, filed: Consignment, states: Mapping[str, str], rate: Rate, told: ServiceSpan
     ) -> None:
         self.book, self.day, self.filed, self.states, self.rate, self.told = book, day, filed, states, rate, told
         self.judged = Judged()

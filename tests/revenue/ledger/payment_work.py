@@ -25,7 +25,7 @@ ONE, TWO, ABSENT = mrn(1, 3), mrn(2, 7), mrn(9, 9)
 MATCHED, UNDERPAID, OVERPAID = pb.PAYMENT_OUTCOME_MATCHED, pb.PAYMENT_OUTCOME_UNDERPAID, pb.PAYMENT_OUTCOME_OVERPAID
 UNMATCHED, KNOWN, BACK = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_ALREADY_BOOKED, pb.PAYMENT_OUTCOME_REVERSED
 REFUSED = pb.PAYMENT_OUTCOME_REFUSED
-Told = tuple[int, str, int, int, int, str]
+ServiceSpan = tuple[int, str, int, int, int, str]
 
 
 def paid(ident: str, amount: int, reference: str = ONE, **more: Any) -> Payment:
@@ -53,11 +53,11 @@ def work(
     return found
 
 
-def told(result: PaymentResult) -> Told:
+def told(result: PaymentResult) -> ServiceSpan:
     return result.outcome, result.account, result.matched, result.over, result.still_owed, result.reason
 
 
-def refused(reason: str) -> Told:
+def refused(reason: str) -> ServiceSpan:
     return REFUSED, "", 0, 0, 0, reason
 
 

@@ -34,7 +34,7 @@ REFUSED, BOOKED, KNOWN, BACK = (
     pb.PAYOUT_OUTCOME_REFUSED, pb.PAYOUT_OUTCOME_BOOKED, pb.PAYOUT_OUTCOME_ALREADY_BOOKED, pb.PAYOUT_OUTCOME_REVERSED,
 )  # fmt: skip
 NOTHING = (0, "", "")
-Told = tuple[str, str, int, tuple[int, str, str]]
+ServiceSpan = tuple[str, str, int, tuple[int, str, str]]
 
 
 def payment(ident: str, amount: int, reference: str, **more: Any) -> Payment:
@@ -49,7 +49,7 @@ async def out(books: Books, *asked: Payout, by: str = "officer-1", request: str 
     return await Payouts(books.ledger).record(asked, by, request)
 
 
-async def refusals(books: Books, *asked: Payout) -> list[Told]:
+async def refusals(books: Books, *asked: Payout) -> list[ServiceSpan]:
     """Why each is refused, whose it is, what is there, and what it names instead."""
     results = await out(books, *asked)
     assert {each.outcome for each in results} == {REFUSED}

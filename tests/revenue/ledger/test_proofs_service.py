@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from libs.client.errors import LuxorError
-from libs.client.revenue.ledger import kept_seal
+from libs.client.revenue.ledger import parse_seal
 from libs.columns import Table
 from libs.customs.time import day_text
 from libs.store.tables.schema import ensure_day_partitions, today
@@ -122,7 +122,7 @@ async def test_a_seal_that_was_kept_is_compared_with_the_one_that_is_stored(hous
     seal = (await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)).newest_seal
     assert seal.number >= 1
     assert len(seal.hash) == 32
-    assert kept_seal(f"{seal.number}:{seal.hash.hex()}") == (seal.number, seal.hash)
+    assert parse_seal(f"{seal.number}:{seal.hash.hex()}") == (seal.number, seal.hash)
     request = pb.CheckChainRequest(partition=3, external_seal=seal.number, external_seal_hash=seal.hash)
     assert not (await ledger.CheckChain(request, timeout=SECONDS)).errors
     request.external_seal_hash = bytes(32)
@@ -132,4 +132,4 @@ async def test_a_seal_that_was_kept_is_compared_with_the_one_that_is_stored(hous
     assert reason == "KEPT_SEAL_MALFORMED"
     for text in ("", "1", "0:" + "00" * 32, "1:" + "00" * 31, "1:" + "xx" * 32, "-1:" + "00" * 32):
         with pytest.raises(LuxorError, match="is not a seal"):
-            kept_seal(text)
+            parse_seal(text)

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.cli.local.state import SERVICES
 from libs.cli.main import luxor
 from libs.client.risk import draws as told_draws
-from libs.client.risk.draws import drawn, proof
+from libs.client.risk.draws import draws_of, proof
 from libs.columns import Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import day_of, day_text, start_of
@@ -62,14 +62,14 @@ def answer(lane: str, cause: str, chance_ppm: int, **more: Any) -> dict[str, Any
 def test_who_repeats_a_draw_by_a_hash_alone_gets_what_risk_drew() -> None:
     for _ in range(50):
         seed, mrn = secrets.token_bytes(32), secrets.token_hex(9).upper()
-        repeated = drawn(seed, mrn)
+        repeated = draws_of(seed, mrn)
         expected = shares(draws({DAY: seed}, np.array([DAY]), [mrn]))[0]
         assert repeated == {(cause.name, lane.name): float(expected[draw]) for (cause, lane), draw in DRAWS.items()}
 
 
 def test_a_draw_below_its_chance_is_proved_and_one_that_is_not_is_refuted() -> None:
     [mrn] = make_mrns(["DE"], [3], DAY, 17)
-    share = drawn(SEED, mrn)["EXPECTED", "YELLOW"]
+    share = draws_of(SEED, mrn)["EXPECTED", "YELLOW"]
     above, below = int(share * 1_000_000) + 1, int(share * 1_000_000)
     good = proof(mrn, answer("YELLOW", "EXPECTED", above), seed_of())
     assert (good["verdict"], good["draw"], good["made_before_its_day"]) == ("PROVED", share, True)

@@ -81,7 +81,7 @@ def test_a_batch_that_is_broken_says_so(broken: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "told"),
-    [(b"\xff\xff", "answers cannot be read: DecodeError"), (b"", "answers are 0, and the batch tells of number 4")],
+    [(b"\xff\xff", "answers cannot be read: DecodeError"), (b"", "answers are 0, and the batch names number 4")],
 )
 def test_answers_that_are_broken_or_of_another_batch_say_so(payload: bytes, told: str) -> None:
     with pytest.raises(InputError, match=told):

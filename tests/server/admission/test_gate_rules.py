@@ -94,14 +94,14 @@ def test_the_first_message_of_a_caller_counts_a_quarter_of_the_bytes_in_flight_a
 ):
     for bytes_max, expected, work in ((1_000, 250, 250), (4 * 65_536, 65_536, 65_536), (8 * 65_536, 131_072, 65_536)):
         place = entered(Gate(4, 4, bytes_max=bytes_max), "new")
-        assert (place.bytes, place.work, place.caller.known) == (expected, work, False)
+        assert (place.bytes, place.work, place.caller.size_known) == (expected, work, False)
     place = entered(Gate(4, 4), "new")
-    assert (place.bytes, place.work, place.caller.known) == (0, 0, True)
+    assert (place.bytes, place.work, place.caller.size_known) == (0, 0, True)
     # Once it has come, a large message counts as what it is.
     gate = Gate(4, 4, bytes_max=8 * 65_536)
     served(gate, "new", 100_000)
     place = entered(gate, "new")
-    assert (place.bytes, place.work, place.caller.known) == (100_000, 100_000, True)
+    assert (place.bytes, place.work, place.caller.size_known) == (100_000, 100_000, True)
 
 
 def test_who_had_the_least_is_known_by_bytes_and_a_fixed_cost_of_each_call() -> None:
@@ -176,11 +176,11 @@ def test_a_slow_request_gives_its_place_and_bytes_back_and_its_caller_is_unknown
     served(gate, "a", 900)
     slow = entered(gate, "a")
     gate.slow(slow, lambda: None)
-    assert (gate.in_flight, gate.callers, slow.slow, slow.caller.slow, slow.caller.known) == (0, 0, True, 1, False)
+    assert (gate.in_flight, gate.callers, slow.slow, slow.caller.slow, slow.caller.size_known) == (0, 0, True, 1, False)
     alone = entered(gate, "a")
     refusal(gate, "a")
     gate.received(alone, 10)
-    assert alone.caller.known
+    assert alone.caller.size_known
     refusal(gate, "a")  # its slow request may come any moment
     gate.leave(slow, 0.0)
     assert (slow.slow, slow.caller.slow, gate.in_flight) == (False, 0, 1)

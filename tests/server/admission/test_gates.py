@@ -48,13 +48,13 @@ def entered(gate: Gate, who: Identity, size: int, count: int) -> int:
 def test_calls_of_a_service_find_places_where_those_from_outside_have_none(gates: ServerGates) -> None:
     fill(gates.calls, 100, 700_000)
     assert gates.calls.outside.enter(filer(1)) is None
-    assert entered(gates.calls.of(CLEARANCE), CLEARANCE, 700_000, 3) == 3
+    assert entered(gates.calls.gate_for(CLEARANCE), CLEARANCE, 700_000, 3) == 3
 
 
 def test_a_gateway_and_everybody_else_without_the_role_of_a_service_is_outside(gates: ServerGates) -> None:
     for role in Role:
         expected = gates.calls.services if role is Role.SERVICE else gates.calls.outside
-        assert gates.calls.of(Identity(role, "x")) is expected
+        assert gates.calls.gate_for(Identity(role, "x")) is expected
 
 
 def test_feeds_are_pulled_by_many_replicas_beside_all_the_long_polls_from_outside(gates: ServerGates) -> None:
@@ -62,13 +62,13 @@ def test_feeds_are_pulled_by_many_replicas_beside_all_the_long_polls_from_outsid
     assert gates.long_polls.outside.in_flight == 256
     for name in ("statistics", "revenue", "risk"):
         who = Identity(Role.SERVICE, name)
-        assert entered(gates.long_polls.of(who), who, 1_500, 40) == 40, "forty replicas are one caller"
+        assert entered(gates.long_polls.gate_for(who), who, 1_500, 40) == 40, "forty replicas are one caller"
 
 
 def test_requests_of_outside_that_are_slow_to_come_end_none_of_a_service(gates: ServerGates) -> None:
     ended: list[str] = []
     for number in range(8):
-        gate, who = gates.calls.of(CLEARANCE), CLEARANCE
+        gate, who = gates.calls.gate_for(CLEARANCE), CLEARANCE
         place = gate.enter(who)
         assert place is not None
         gate.slow(place, lambda: ended.append("service"))
@@ -86,7 +86,7 @@ async def test_assessments_go_on_while_many_quote(gates: ServerGates) -> None:
     done = {"assess": 0, "assess refused": 0, "quote": 0, "quote refused": 0}
 
     async def calls(who: Identity, kind: str, size: int, seconds: float) -> None:
-        gate = gates.calls.of(who)
+        gate = gates.calls.gate_for(who)
         while monotonic() < ends_at:
             try:
                 place = gate.enter(who) or await gate.wait(who)

@@ -10,9 +10,9 @@ from libs.customs.identifiers import mrn
 from libs.customs.time import MICROS_PER_DAY
 from libs.server.errors import reason_of
 from libs.server.process.launch import Start
-from libs.server.process.tracing import SKEW_MICROS, VALUE_CHARACTERS_MAX, Traces, wanted_traces
+from libs.server.process.tracing import SKEW_MICROS, VALUE_CHARACTERS_MAX, Traces, searched_traces
 from libs.server.transport.channel import invoke
-from libs.store.tables.trace_records import Wanted
+from libs.store.tables.trace_records import TraceSearch
 from libs.telemetry import span
 from luxor.trace.v1 import trace_pb2 as pb
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
@@ -107,9 +107,9 @@ def test_a_trace_of_a_fact_is_looked_for_from_the_fact_s_time_or_the_mrn_s_day_o
         pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=OTHER),
         pb.Fact(kind=pb.FACT_KIND_COUNTED, version=1),
     ]
-    assert wanted_traces(pb.FindTracesRequest(mrn=MRN), facts) == [
-        Wanted(HEADER[3:35], at - SKEW_MICROS, at),
-        Wanted(OTHER[3:35], ACCEPTED - SKEW_MICROS, ACCEPTED),
+    assert searched_traces(pb.FindTracesRequest(mrn=MRN), facts) == [
+        TraceSearch(HEADER[3:35], at - SKEW_MICROS, at),
+        TraceSearch(OTHER[3:35], ACCEPTED - SKEW_MICROS, ACCEPTED),
     ]
 
 
@@ -117,20 +117,22 @@ def test_an_instant_that_is_given_bounds_all_and_clocks_may_differ_by_minutes() 
     since = ACCEPTED + 3 * MICROS_PER_DAY
     facts = [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=HEADER)]
     asked = pb.FindTracesRequest(mrn=MRN, trace_ids=[OTHER[3:35]], since_micros=since)
-    assert wanted_traces(asked, facts) == [
-        Wanted(OTHER[3:35], since - SKEW_MICROS, since),
-        Wanted(HEADER[3:35], since - SKEW_MICROS, ACCEPTED),
+    assert searched_traces(asked, facts) == [
+        TraceSearch(OTHER[3:35], since - SKEW_MICROS, since),
+        TraceSearch(HEADER[3:35], since - SKEW_MICROS, ACCEPTED),
     ]
-    assert wanted_traces(pb.FindTracesRequest(trace_ids=["a" * 32]), []) == [Wanted("a" * 32, 0, None)]
+    assert searched_traces(pb.FindTracesRequest(trace_ids=["a" * 32]), []) == [TraceSearch("a" * 32, 0, None)]
     for instant in (0, -5):
-        assert wanted_traces(pb.FindTracesRequest(trace_ids=["a" * 32], since_micros=instant), []) == [
-            Wanted("a" * 32, 0, instant)
+        assert searched_traces(pb.FindTracesRequest(trace_ids=["a" * 32], since_micros=instant), []) == [
+            TraceSearch("a" * 32, 0, instant)
         ]
 
 
 def test_an_mrn_of_another_administration_tells_no_day() -> None:
     facts = [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=HEADER)]
-    assert wanted_traces(pb.FindTracesRequest(mrn="22ITZXBZYUTJFLJXK6"), facts) == [Wanted(HEADER[3:35], 0, None)]
+    assert searched_traces(pb.FindTracesRequest(mrn="22ITZXBZYUTJFLJXK6"), facts) == [
+        TraceSearch(HEADER[3:35], 0, None)
+    ]
 
 
 async def test_spans_from_before_the_fact_are_not_searched_and_an_instant_has_a_margin(service: Running) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from libs.store.database import Database
 from libs.store.tables import schema
-from libs.store.tables.leases import LeaseLost, hold_lease, release_lease, try_lease
+from libs.store.tables.leases import LeaseLost, release_lease, require_lease, try_lease
 from tests.support.databases import create_tables
 
 
@@ -59,9 +59,9 @@ async def test_work_under_a_lost_lease_is_rolled_back(leased: Database) -> None:
     with pytest.raises(LeaseLost):
         async with leased.transaction() as tx:
             await tx.raw.execute("create table effect ()")
-            await hold_lease(tx, "purge", stale)
+            await require_lease(tx, "purge", stale)
     async with leased.transaction() as tx:
-        await hold_lease(tx, "purge", fresh)
+        await require_lease(tx, "purge", fresh)
         assert await tx.raw.fetchval("select to_regclass('effect')") is None
 
 
@@ -85,4 +85,4 @@ async def test_a_lease_that_a_clock_gone_back_left_in_the_future_is_taken_and_it
     assert await _take(leased, "here") == 2
     with pytest.raises(LeaseLost):
         async with leased.transaction() as tx:
-            await hold_lease(tx, "purge", 1)
+            await require_lease(tx, "purge", 1)

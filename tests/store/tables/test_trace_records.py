@@ -14,7 +14,7 @@ from libs.store.database import Database
 from libs.store.tables import trace_records
 from libs.store.tables.housekeeping import drop_days, make_days
 from libs.store.tables.schema import day_partitions, ensure_day_partitions, today
-from libs.store.tables.trace_records import Found, TraceRecords, Wanted, create_trace_records, pack
+from libs.store.tables.trace_records import TraceRecords, TraceSearch, TraceSpans, create_trace_records, pack
 from libs.telemetry import trace
 from libs.telemetry.drops import DROPPED
 from libs.telemetry.trace import Span
@@ -47,8 +47,8 @@ def roots() -> Iterator[list[Span]]:
     trace.record_no_more(take)
 
 
-async def find(records: TraceRecords, *headers: str, since: int = 0, **more: Any) -> Found:
-    return await records.find([Wanted(trace.trace_of(each), since) for each in headers], **more)
+async def find(records: TraceRecords, *headers: str, since: int = 0, **more: Any) -> TraceSpans:
+    return await records.find([TraceSearch(trace.trace_of(each), since) for each in headers], **more)
 
 
 async def written(database: Database) -> int:
@@ -78,7 +78,7 @@ async def test_what_was_written_is_found_by_its_trace_and_by_one_it_links(
     for root, each in zip(roots, contexts, strict=False):
         found = await find(records, each)
         told = [(span.name, span.trace_id, span.span_id, span.parent_id) for span in found.spans]
-        assert told == [(span.name, span.trace_id, span.span_id, span.parent_id) for span in (root, *root.kept)]
+        assert told == [(span.name, span.trace_id, span.span_id, span.parent_id) for span in (root, *root.child_spans)]
         assert found.spans[0].attributes == {"luxor.rows": 500}
         assert (found.spans[0].start_nanos, found.spans[0].end_nanos) == (root.start_nanos, root.end_nanos)
     for each in (mixed, linked[0], linked[99]):
@@ -222,7 +222,7 @@ async def test_a_search_is_no_part_of_what_it_finds(records: TraceRecords, roots
     with telemetry.span("Find", parent=header()) as asking:
         await find(records, header())
     assert not asking.wrote
-    assert "records transaction" not in {each.name for each in asking.kept}
+    assert "records transaction" not in {each.name for each in asking.child_spans}
 
 
 async def test_a_store_that_is_away_drops_and_counts(

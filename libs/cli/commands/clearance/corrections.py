@@ -57,14 +57,17 @@ def return_(
 ) -> None:
     """Record that released goods were returned, or destroyed under supervision. When no item remains, the consignment is final."""
     from libs.client.clearance.corrections import record_returns, returned
-    from libs.client.problem import Fault
+    from libs.client.row_errors import ElementError
 
     role, ident = caller_of(caller, ("officer", "filer", "carrier"))
     if seen_version is not None and len(mrns) > 1:
         raise click.UsageError("--seen is the version of one consignment: name one MRN")
     try:
-        requests = [returned(each, reason=reason, document=document, items=items, seen=seen_version) for each in mrns]
-    except Fault as error:
+        requests = [
+            returned(each, reason=reason, document=document, items=items, expected_version=seen_version)
+            for each in mrns
+        ]
+    except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     async def work() -> list[dict[str, Any]]:
@@ -112,15 +115,17 @@ def adjust(
     """Correct value or goods, before or after release. Revenue computes the charges again. It releases nothing."""
     from libs.client.clearance.corrections import adjust as correct
     from libs.client.clearance.corrections import adjustment
-    from libs.client.problem import Fault
+    from libs.client.row_errors import ElementError
 
     if not (any(items.values()) or freight or insurance):
         raise click.UsageError(
             "give a correction: --price, --code, --origin, --quantity, --unit, --mass, --freight, --insurance"
         )
     try:
-        request = adjustment(mrn, items=items, freight=freight, insurance=insurance, note=note, seen=seen_version)
-    except Fault as error:
+        request = adjustment(
+            mrn, items=items, freight=freight, insurance=insurance, note=note, expected_version=seen_version
+        )
+    except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     async def work() -> list[dict[str, Any]]:

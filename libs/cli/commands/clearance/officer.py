@@ -20,7 +20,7 @@ def _act(
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await act(client, verb, mrns, reason=reason, note=note, seen=seen_version)
+            return await act(client, verb, mrns, reason=reason, note=note, expected_version=seen_version)
 
     show_results(context, run(work()))
 
@@ -119,7 +119,7 @@ def inspect(
     """Record the result of an inspection of held goods, or of released goods (an audit). It releases and holds nothing."""
     from libs.client.clearance.officers import VIOLATIONS, inspection_of
     from libs.client.clearance.officers import inspect as record
-    from libs.client.problem import Fault
+    from libs.client.row_errors import ElementError
 
     if not result and not items:
         raise click.UsageError("give --result, or --item for each inspected item")
@@ -130,7 +130,7 @@ def inspect(
             inspection_of(each, method=method, result=result or "", violation=violation, items=items, note=note)
             for each in mrns
         ]
-    except Fault as error:
+    except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     async def work() -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from libs.client.errors import LuxorError
     from libs.client.filing.submission import Summary
-    from libs.client.problem import Problem
+    from libs.client.row_errors import RowError
 
 REFUSALS_SHOWN = 8
 
@@ -94,7 +94,7 @@ def _file(
     in_flight: int,
     check: bool,
     ident: str,
-) -> "tuple[Summary, list[Problem], Path]":
+) -> "tuple[Summary, list[RowError], Path]":
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from libs.client.errors import LuxorError
@@ -102,7 +102,7 @@ def _file(
     from libs.client.filing.submission import Report, Summary, file_all
 
     report = Report(report_path or path.with_name(f"{path.name}.refused.csv"))
-    shown: list[Problem] = []
+    shown: list[RowError] = []
     size = path.stat().st_size
     columns = (
         TextColumn("Checking" if check else "Filing"), BarColumn(), DownloadColumn(),
@@ -111,7 +111,7 @@ def _file(
     bar = Progress(*columns, console=console(errors=True), transient=True)
     task = bar.add_task("file", total=size, accepted=0, refused=0)
 
-    def report_refusal(each: "Problem") -> None:
+    def report_refusal(each: "RowError") -> None:
         report.add(each)
         if len(shown) < REFUSALS_SHOWN:
             shown.append(each)
@@ -162,14 +162,14 @@ def _stopped(error: "LuxorError | KeyboardInterrupt", summary: "Summary") -> "Lu
     from libs.client.errors import LuxorError
 
     facts = {name: f"{getattr(summary, name):,}" for name in ("accepted", "refused", "unanswered")}
-    stopped = LuxorError.of("FILING_STOPPED", **facts)
+    stopped = LuxorError.from_reason("FILING_STOPPED", **facts)
     if isinstance(error, LuxorError):
         sentence = f"{error.sentence} {stopped.sentence}"
         return LuxorError(error.reason, sentence, stopped.hint, path=error.path, value=error.value, code=error.code)
     return stopped
 
 
-def _show(terminal: "Console", summary: "Summary", refusals: "list[Problem]", report: Path, check: bool) -> None:
+def _show(terminal: "Console", summary: "Summary", refusals: "list[RowError]", report: Path, check: bool) -> None:
     from libs.cli.views.text import safe, table
     from libs.server.catalogue import command_hint
 

@@ -71,9 +71,9 @@ def quote(
     Give the goods with --to and --item, or a PATH as for `luxor file` (its first 1,000 consignments).
     """
     from libs.client.filing.files import Read, kind_of, read
-    from libs.client.problem import Fault
     from libs.client.revenue.quotes import consignment
     from libs.client.revenue.quotes import quote as ask
+    from libs.client.row_errors import ElementError
 
     as_of = as_of_day(day)
     if path is not None:
@@ -94,7 +94,7 @@ def quote(
         try:
             goods = [_item(each, currency, (origin or dispatch).upper()) for each in items]
             consignments = [consignment(cells, goods, labels=_OPTIONS)]
-        except Fault as error:
+        except ElementError as error:
             fail(error.reason, error.sentence, error.hint, path=error.element, as_json=context.as_json)
     else:
         consignments = []

@@ -57,7 +57,7 @@ def show(context: Context, references: tuple[str, ...], filer: str, caller: str,
         context.emit([each for consignments in found.values() for each in consignments], draw)
     missing = [reference for reference, consignments in found.items() if not consignments]
     if missing:
-        error = LuxorError.of("NOTHING_FOUND", value=", ".join(missing))
+        error = LuxorError.from_reason("NOTHING_FOUND", value=", ".join(missing))
         from libs.cli.common import fail
 
         fail(error.reason, error.sentence, error.hint, code=REFUSED, as_json=context.as_json)

@@ -50,7 +50,7 @@ def _ports(choice: str) -> dict[str, Ports]:
         chosen[service] = Ports(main, int(own["HEALTH_PORT"] or main + 100), int(own["METRICS_PORT"] or main + 200))
     busy = taken(number for each in chosen.values() for number in (each.main, each.health, each.metrics))
     if busy:
-        raise LuxorError.of("PORTS_TAKEN", ports=", ".join(map(str, busy)))
+        raise LuxorError.from_reason("PORTS_TAKEN", ports=", ".join(map(str, busy)))
     return chosen
 
 
@@ -137,7 +137,7 @@ def _await_ready(context: Context, ports: dict[str, Ports], process: "subprocess
                 if (text := start_error(context.data_dir / "logs" / f"{name}.log", since))
             ]
             missing = "; ".join([", ".join(error.missing), *errors])
-            raise LuxorError.of("NOT_STARTED", missing=missing, logs=context.data_dir / "logs") from None
+            raise LuxorError.from_reason("NOT_STARTED", missing=missing, logs=context.data_dir / "logs") from None
 
 
 def refuses_settings(data_dir: Path) -> bool:
@@ -215,7 +215,7 @@ def status(context: Context) -> None:
     if state is None:
         from libs.client.errors import LuxorError
 
-        raise LuxorError.of("NOT_RUNNING", data_dir=context.data_dir)
+        raise LuxorError.from_reason("NOT_RUNNING", data_dir=context.data_dir)
     ready = are_ready({name: f"127.0.0.1:{each.health}" for name, each in state.ports.items()})
     system = _plain(state)
     for process in system["processes"]:

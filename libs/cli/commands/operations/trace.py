@@ -40,8 +40,8 @@ def trace(context: Context, reference: str, everything: bool, slow_millis: int, 
             return await find_story(client, mrn=reference.upper())
 
     story = run(work())
-    if not story.known and not story.silent:
-        error = LuxorError.of("TRACE_NOT_FOUND", value=reference)
+    if not story.is_known and not story.silent:
+        error = LuxorError.from_reason("TRACE_NOT_FOUND", value=reference)
         fail(error.reason, error.sentence, error.hint, code=REFUSED, as_json=context.as_json)
 
     def draw(terminal: "Console") -> None:
@@ -50,7 +50,7 @@ def trace(context: Context, reference: str, everything: bool, slow_millis: int, 
         show(terminal, reference, story, everything=everything, slow_micros=slow_millis * 1000)
 
     context.emit(_plain(reference, story), draw)
-    if not story.known:
+    if not story.is_known:
         raise click.exceptions.Exit(REFUSED)
 
 

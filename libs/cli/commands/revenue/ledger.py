@@ -266,11 +266,11 @@ def unmatched(context: Context, ident: str) -> None:
     reference. Correct other payments with a reversal and a new posting (`luxor revenue payments`), or return them to their payers
     (`luxor revenue payouts`).
     """
-    from libs.client.revenue.ledger import listed_payments
+    from libs.client.revenue.ledger import iterate_payments
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return [each async for each in listed_payments(client, unmatched=True)]
+            return [each async for each in iterate_payments(client, unmatched=True)]
 
     rows = run(work())
     context.emit({"payments": rows}, lambda terminal: show_unmatched(terminal, rows))

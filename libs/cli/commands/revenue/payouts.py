@@ -28,7 +28,7 @@ def payouts(context: Context, path: Path | None, from_text: str | None, to_text:
     returned), returns_payment_id (the id of an unmatched payment that is returned to its payer; then without reference). A payout above
     the credit is refused as a whole. A payout is posted only once. Exits with 1 if one is refused.
     """
-    from libs.client.revenue.payouts import listed_payouts, read_payouts, record_payouts
+    from libs.client.revenue.payouts import iterate_payouts, read_payouts, record_payouts
 
     if path is not None and (from_text or to_text):
         raise click.UsageError("--from and --to are for the list, without PATH.")
@@ -41,7 +41,7 @@ def payouts(context: Context, path: Path | None, from_text: str | None, to_text:
         async with context.client("officer", ident) as client:
             if read:
                 return await record_payouts(client, read)
-            return [each async for each in listed_payouts(client, from_day=first, to_day=last)]
+            return [each async for each in iterate_payouts(client, from_day=first, to_day=last)]
 
     rows = run(work())
     context.emit(

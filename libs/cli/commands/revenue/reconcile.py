@@ -111,9 +111,9 @@ def chains(context: Context, seal_text: str | None, ident: str) -> None:
     It prints the newest seal. Give its number and hash to an auditor who cannot write to the store. A person who can write the whole store
     can create new chains and seals, but cannot change a seal that is stored elsewhere. --kept compares with such a seal.
     """
-    from libs.client.revenue.ledger import check_chains, kept_seal
+    from libs.client.revenue.ledger import check_chains, parse_seal
 
-    seal = None if seal_text is None else kept_seal(seal_text)
+    seal = None if seal_text is None else parse_seal(seal_text)
 
     async def work() -> dict[str, Any]:
         done = 0

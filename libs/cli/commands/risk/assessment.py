@@ -19,11 +19,11 @@ def assessment(context: Context, mrn: str, ident: str) -> None:
     It has lane, cause and probability of selection, findings with screening matches and missing documents, and the versions of rules, lists
     and controls. Below are screening matches that were found later because a list changed.
     """
-    from libs.client.risk.assessments import assessments_and_later_hits
+    from libs.client.risk.assessments import assessments_and_later_matches
 
     async def work() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         async with context.client("officer", ident) as client:
-            return await assessments_and_later_hits(client, mrn)
+            return await assessments_and_later_matches(client, mrn)
 
     assessments, later = run(work())
     context.emit(

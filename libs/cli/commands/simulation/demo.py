@@ -108,7 +108,9 @@ def _started(system: "LocalSystem", terminal: Any) -> "Iterator[LocalSystem]":
             except Unready as error:
                 tails = "\n".join(f"{name}: {tail[-600:]}" for name, tail in error.tails.items())
                 missing = ", ".join(error.missing)
-                raise LuxorError.of("NOT_STARTED", missing=f"{missing}\n{tails}", logs="the text above") from None
+                raise LuxorError.from_reason(
+                    "NOT_STARTED", missing=f"{missing}\n{tails}", logs="the text above"
+                ) from None
         yield system
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)

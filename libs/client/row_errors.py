@@ -1,4 +1,4 @@
-"""What is wrong with one consignment of a file, found on this side or told by ingestion."""
+"""Errors of the consignments in a file, found by the client or reported by ingestion."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from libs.server import catalogue
 from libs.server.errors import cut
 
 
-class Problem(NamedTuple):
+class RowError(NamedTuple):
     """One line of the report of refused rows."""
 
     line: int
@@ -22,8 +22,8 @@ class Problem(NamedTuple):
     hint: str
 
 
-class Fault(Exception):
-    """An element that cannot be read; becomes a Problem where line and reference are known."""
+class ElementError(Exception):
+    """An element that cannot be read; becomes a RowError when line and reference are known."""
 
     def __init__(self, reason: str, element: str, value: object = "", **facts: object) -> None:
         """Make sentence and hint from the catalogue; raise CatalogueError for a reason that is not in it."""
@@ -33,6 +33,6 @@ class Fault(Exception):
         self.sentence, self.hint = catalogue.reason(reason).say({**facts, "path": element, "value": self.value})
         super().__init__(f"{reason}: {self.sentence}")
 
-    def at(self, line: int, reference: str) -> Problem:
-        """Return the problem."""
-        return Problem(line, reference, self.element, self.reason, self.value, self.sentence, self.hint)
+    def at(self, line: int, reference: str) -> RowError:
+        """Return the error with its line and reference."""
+        return RowError(line, reference, self.element, self.reason, self.value, self.sentence, self.hint)

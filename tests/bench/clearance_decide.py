@@ -82,8 +82,8 @@ async def measure(database: Database, url: str, how: figures.Options) -> None:
     began = time.perf_counter()
     async with database.transaction() as tx:
         arrivals = [Arrival(each, "wings", "LX0188", DAY * 86_400_000_000, "DEFRA") for each in documents]
-        await store.lock_documents(tx, documents)
-        await store.record_arrivals(tx, arrivals, request_id="a1", at=DAY * 86_400_000_000)
+        await store.arrivals.lock_documents(tx, documents)
+        await store.arrivals.record(tx, arrivals, request_id="a1", at=DAY * 86_400_000_000)
     await office.arrive(documents, trace=TRACE)
     rate = len(documents) * BATCH / (time.perf_counter() - began)
     figures.figure("arrival_rate_cps", [rate], "1/s", consignments=len(documents) * BATCH)

@@ -84,7 +84,7 @@ class CarrierService(CarrierServiceServicer):
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         after = await self._pages.place(request, (0, "", ""))
         async with self._store.database.connection() as reading:
-            found = await self._store.bindings(reading, after, request.carrier, limit + 1)
+            found = await self._store.carriers.bindings(reading, after, request.carrier, limit + 1)
         last = found[limit - 1][0] if len(found) > limit else None
         token = await self._pages.token(request, int(last.kind), last.value, last.carrier) if last else ""
         return pb.ListBindingsResponse(
@@ -99,7 +99,7 @@ class CarrierService(CarrierServiceServicer):
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         before = await self._pages.place(request, (FOREVER, "", ""))
         async with self._store.database.connection() as reading:
-            found = await self._store.refused(reading, before, request.carrier, limit + 1)
+            found = await self._store.carriers.refused(reading, before, request.carrier, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         token = await self._pages.token(request, last["day"], last["carrier"], last["document_number"]) if last else ""
         response = pb.ListRefusedArrivalsResponse(next_page_token=token)
@@ -118,7 +118,7 @@ class CarrierService(CarrierServiceServicer):
         """Give the arrivals of a document, and how the consignments stand that arrived by each."""
         _check_document(request.master_document_number)
         async with self._store.database.connection() as reading:
-            rows = await self._store.arrivals_of(reading, request.master_document_number)
+            rows = await self._store.arrivals.of_document(reading, request.master_document_number)
         response = pb.ListArrivalsResponse()
         for row in rows:
             under = await self._reversal.count(request.master_document_number, row["carrier"])
@@ -182,7 +182,7 @@ class CarrierService(CarrierServiceServicer):
             carrier = current.identity.id if carrier in ("", current.identity.id) else ""
         where = f"{path}.master_document_number"
         async with self._store.database.connection() as reading:
-            rows = await self._store.arrivals_of(reading, document) if is_plain(document) else []
+            rows = await self._store.arrivals.of_document(reading, document) if is_plain(document) else []
         row = next((each for each in rows if each["carrier"] == carrier), None)
         if row is None or (row["reversed_at"] is not None and not row["pending"]):
             return pb.ReversalResult(error=item_error("ARRIVAL_UNKNOWN", where, document))

@@ -94,7 +94,7 @@ class Inquiry:
                 filers = [queries[place].filer for place in local]
                 names = [queries[place].value for place in local]
                 partitions = partitions_of(filers, names).tolist()
-                mrns = await self.store.by_local_references(tx, partitions, filers, names)
+                mrns = await self.store.references.by_local(tx, partitions, filers, names)
                 for number, mrn in mrns.items():
                     found[local[number]].mrns.append(mrn)
             for place, query in enumerate(queries):
@@ -124,7 +124,7 @@ class Inquiry:
         while chosen and room.left > 0:
             limits = [max(queries[place].limit + 1 - len(seen[place]), least) for place in chosen]
             async with self.store.database.connection() as tx:
-                lists = await self.store.by_house_documents(
+                lists = await self.store.references.by_house_documents(
                     tx, [queries[place].value for place in chosen], [after[place] for place in chosen], limits
                 )
                 visible = await viewer.visible(tx, [mrn for mrns in lists.values() for mrn in mrns])
@@ -162,7 +162,9 @@ class Inquiry:
         rows = query.limit + 1
         while True:
             async with self.store.database.connection() as tx:
-                batches = await self.store.under_master(tx, query.value, after, looks, filer=viewer.filer, names=names)
+                batches = await self.store.references.under_master(
+                    tx, query.value, after, looks, filer=viewer.filer, names=names
+                )
             listed: list[tuple[Place, str]] = []
             before = after
             for ref, mrns in batches:
@@ -269,9 +271,9 @@ class Inquiry:
         What is held is found by itself; for other states a page looks at a bounded number of consignments and may be short.
         """
         if state == State.HELD:
-            mrns = await self.store.held(tx, after, lane, limit + 1)
+            mrns = await self.store.work.held(tx, after, lane, limit + 1)
             return Found(mrns[:limit], _behind(mrns[limit - 1]) if len(mrns) > limit else ())
-        rows = await self.store.scan(tx, after, _SCANNED_MAX)
+        rows = await self.store.work.scan(tx, after, _SCANNED_MAX)
         found = Found()
         for place, row in enumerate(rows):
             if row.state == state and lane in (0, row.lane):

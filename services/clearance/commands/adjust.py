@@ -68,7 +68,7 @@ class Adjusting:
             found = await self._acts.fit(tx, wanted, lambda states: unfit(states, corrections), None)
             payloads = {mrn: _payload(adjustments[mrn]) for mrn, _ in wanted}
             at = await self._store.now(tx)
-            own = await self._store.begin_adjustments(tx, found.rows, payloads, officer, at) if found.rows else set()
+            own = await self._store.adjustments.begin(tx, found.rows, payloads, officer, at) if found.rows else set()
         results = found.results | {
             row.mrn: Acted(row.mrn, row.state, row.version, PENDING) for row in found.rows if row.mrn not in own
         }
@@ -107,7 +107,7 @@ class Adjusting:
             stands = np.array([locked.get(row.mrn) == row for row in rows], np.bool_)
             # What moved meanwhile and is to be assessed again is taken up as it stands then.
             ended = np.flatnonzero(stands | (told == 0)).tolist()
-            await self._store.end_adjustments(
+            await self._store.adjustments.end(
                 tx, [rows[place] for place in ended], generations=[int(told[place]) for place in ended]
             )
             results = {
@@ -167,7 +167,7 @@ class Adjusting:
     async def _give_up(self, states: Table) -> None:
         async with self._store.database.transaction() as tx:
             locked = await self._store.lock(tx, states.strings("mrn").tolist())
-            await self._store.end_adjustments(tx, list(locked.values()))
+            await self._store.adjustments.end(tx, list(locked.values()))
 
     # ------------------------------------------------------------------------------------------ after a crash
     async def run(self, stop: asyncio.Event) -> None:
@@ -188,7 +188,7 @@ class Adjusting:
     async def finish(self, before: int) -> int:
         """Carry out adjustments that were begun before an instant; gives how many. Two replicas at the same do it once: the state moved for one."""
         async with self._store.database.connection() as reading:
-            begun = await self._store.unfinished_adjustments(reading, before, UNFINISHED_MAX)
+            begun = await self._store.adjustments.unfinished(reading, before, UNFINISHED_MAX)
             found = await self._store.find(reading, [each.mrn for each in begun])
             live = [
                 each
@@ -201,7 +201,7 @@ class Adjusting:
         if stale:
             async with self._store.database.transaction() as tx:
                 await self._store.lock(tx, [row.mrn for row in stale])
-                await self._store.end_adjustments(tx, stale)
+                await self._store.adjustments.end(tx, stale)
         if live:
             corrections = {each.mrn: _correction(each, row) for each, row in zip(live, rows, strict=True)}
             # An assessment that is repeated without the correction is no officer's act.

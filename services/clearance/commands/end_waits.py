@@ -37,7 +37,7 @@ class EndWaits:
             table = await self._store.states(tx, rows)
             due_at, due = due_times(table)
             ready = due & (due_at <= until)
-            await self._store.forget_due(tx, [mrn for mrn in mrns if mrn not in locked])
+            await self._store.work.forget_due(tx, [mrn for mrn in mrns if mrn not in locked])
             await self._note_again(tx, table, rows, np.flatnonzero(~ready))
             places = np.flatnonzero(ready)
             if not len(places):
@@ -57,7 +57,7 @@ class EndWaits:
         if len(places):
             chosen = [rows[place] for place in places.tolist()]
             mrns, days = [row.mrn for row in chosen], [row.day for row in chosen]
-            await self._store.note_work(tx, table.take(places), mrns, days, new=False)
+            await self._store.work.note(tx, table.take(places), mrns, days, new=False)
 
 
 def _count(released: int, rerouted: int) -> None:

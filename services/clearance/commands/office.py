@@ -87,11 +87,11 @@ class Office:
         masters = {
             number for part in parts for number in part.table.strings("master_document_number").dictionary if number
         }
-        await self.store.bar_arrivals(tx, masters)
+        await self.store.arrivals.bar(tx, masters)
         locked = await self.store.lock(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
-        arrivals = await self.store.arrivals(tx, masters)
+        arrivals = await self.store.arrivals.find(tx, masters)
         if arrivals:
-            tally.bindings = await self.store.binding_revision(tx)
+            tally.bindings = await self.store.carriers.binding_revision(tx)
         parts = await self._with_early(tx, parts)
         for part in parts:
             known = part.table.strings("mrn").map(locked.__contains__, np.bool_)
@@ -107,9 +107,9 @@ class Office:
 
     async def _with_early(self, tx: Transaction, parts: Sequence[Decided]) -> Sequence[Decided]:
         """Bring in what risk and revenue told of these filings before they were decided."""
-        hits, news = await self.store.any_early(tx)
+        hits, news = await self.store.early_debt_events.any_early(tx)
         if hits:
-            early = await self.store.take_early(
+            early = await self.store.early_matches.take(
                 tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
             )
             if early:
@@ -122,7 +122,7 @@ class Office:
                     part.table.strings("mrn").tolist(), part.table.ints("filing_version").values.tolist(), strict=True
                 )
             }
-            told = await self.store.take_early_news(tx, versions)
+            told = await self.store.early_debt_events.take(tx, versions)
             if told:
                 bound = [bind_news(tx, part.table, part.release, told) for part in parts]
                 parts = [Decided(*each, part.trace) for each, part in zip(bound, parts, strict=True)]
@@ -145,7 +145,7 @@ class Office:
     async def _register(self, tx: Transaction, table: Table) -> Register:
         """Return the bindings that concern these consignments."""
         masters, named = _pair(table)
-        return await self.store.register(tx, masters.dictionary, named.dictionary)
+        return await self.store.carriers.register(tx, masters.dictionary, named.dictionary)
 
     async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
         """Mark arrivals that were recorded first and do not take effect on filings that came later, and those of changed filings.
@@ -153,17 +153,17 @@ class Office:
         All in one statement at the end, so that arrivals are locked in one order, and behind the lock of the bindings.
         """
         again = tally.changed
-        if tally.unbound and await self.store.binding_revision(tx, lock=True) != tally.bindings:
+        if tally.unbound and await self.store.carriers.binding_revision(tx, lock=True) != tally.bindings:
             # Bindings changed since these filings were judged; the arrivals are carried out again by the new ones.
             again = again | tally.unbound
         unbound = tally.unbound - again
-        await self.store.mark_arrivals(tx, unbound=unbound, again=again)
+        await self.store.arrivals.mark(tx, unbound=unbound, again=again)
         await self._report(tx, [(document, each.carrier) for document in unbound for each in arrivals[document]])
 
     async def _report(self, tx: Transaction, unbound: Sequence[tuple[str, str]]) -> None:
         """Report arrivals, by document and carrier, that have no effect on some filings."""
         if unbound:
-            await self.store.note_refused(tx, unbound, await self.store.now(tx), recorded=True)
+            await self.store.carriers.note_refused(tx, unbound, await self.store.now(tx), recorded=True)
             tx.after_commit(lambda: count_unbound("without_effect", len(unbound)))
 
     async def _again(
@@ -200,14 +200,16 @@ class Office:
             if moved.any():
                 chosen = np.flatnonzero(moved)
                 left = stored.take(done[chosen]).strings("master_document_number").tolist()
-                await self.store.note_moved(tx, left, [mrns[place] for place in chosen.tolist()])
-            await self.store.add_documents(tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved)
+                await self.store.references.note_moved(tx, left, [mrns[place] for place in chosen.tolist()])
+            await self.store.references.add_documents(
+                tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved
+            )
             renamed = _differs(stored.take(done), table, "carrier_identifier")
             masters, named = (column.tolist() for column in _pair(table))
             if renamed.any():
                 places = np.flatnonzero(renamed & ~moved).tolist()
                 columns = ([values[row] for row in places] for values in (masters, mrns, named))
-                await self.store.add_names(tx, *columns)
+                await self.store.references.add_names(tx, *columns)
             tally.changed |= {masters[row] for row in np.flatnonzero(renamed | moved).tolist()} & arrivals.keys()
             tally.decided.append(table)
         late = np.flatnonzero(~outcome.effective)
@@ -261,15 +263,15 @@ class Office:
         found = {document: Under() for document in documents}
         # Before anything is judged: what is marked or bound from here on is not done with this run.
         async with self.store.database.connection() as reading:
-            bindings = await self.store.binding_revision(reading)
-            revisions = await self.store.arrival_revisions(reading, found)
+            bindings = await self.store.carriers.binding_revision(reading)
+            revisions = await self.store.arrivals.revisions(reading, found)
         unbound: set[str] = set()
         chunk: list[tuple[str, str]] = []
         for document in found:
             after = NOWHERE
             while True:
                 async with self.store.database.connection() as reading:
-                    batches = await self.store.under_master(reading, document, after, _BATCHES_A_LOOK)
+                    batches = await self.store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
                 for ref, mrns in batches:
                     chunk.extend((document, mrn) for mrn in mrns)
                     after = ref
@@ -281,8 +283,8 @@ class Office:
         if chunk:
             unbound |= await self._arrive(chunk, found, trace, carrier)
         async with self.store.database.transaction() as tx:
-            changed = bool(unbound) and await self.store.binding_revision(tx, lock=True) != bindings
-            newly = await self.store.arrivals_done(tx, revisions, unbound, bindings_changed=changed)
+            changed = bool(unbound) and await self.store.carriers.binding_revision(tx, lock=True) != bindings
+            newly = await self.store.arrivals.done(tx, revisions, unbound, bindings_changed=changed)
             await self._report(tx, newly)
         return found
 
@@ -292,7 +294,7 @@ class Office:
         by_mrn = {mrn: document for document, mrn in chunk}
         mrns = sorted(by_mrn)
         async with self.store.database.connection() as reading:
-            arrivals = await self.store.arrivals(reading, set(by_mrn.values()))
+            arrivals = await self.store.arrivals.find(reading, set(by_mrn.values()))
             rows = await self.store.find(reading, mrns)
             table = _under(await self.store.states(reading, list(rows.values())), by_mrn)
             register = await self._register(reading, table)
@@ -335,7 +337,7 @@ class Office:
                 register = await self._register(tx, table)
             masters, named = _pair(table)
             # What is being reversed is not there any more; what is there is not reversed before this is committed.
-            arrivals = await self.store.arrivals(tx, masters.dictionary, lock=True)
+            arrivals = await self.store.arrivals.find(tx, masters.dictionary, lock=True)
             chosen = effective(masters, named, arrivals, register)
             there = np.flatnonzero(chosen.there)
             after, outcome = evolve(table.take(there), _arriving(chosen, there, await self.store.now(tx)))
@@ -348,7 +350,7 @@ class Office:
     async def finish_arrivals(self, before: int, limit: int) -> int:
         """Carry out arrivals whose call died, and those that bindings or filings changed since; gives how many."""
         async with self.store.database.connection() as reading:
-            documents = await self.store.pending_arrivals(reading, before, limit)
+            documents = await self.store.arrivals.pending(reading, before, limit)
         if documents:
             with span("clearance.arrivals", attributes={"luxor.documents": len(documents)}) as told:
                 await self.arrive(documents, trace=told.traceparent)

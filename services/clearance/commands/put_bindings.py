@@ -21,7 +21,7 @@ async def put_bindings(
 
     async def work(tx: Transaction) -> pb.PutBindingsResponse:
         if bindings:
-            await store.put_bindings(tx, bindings, by)
+            await store.carriers.put_bindings(tx, bindings, by)
         tx.after_commit(lambda: get_logger().info("BINDINGS_PUT", bindings=len(bindings)))
         return answer()
 

@@ -63,13 +63,13 @@ class RecordArrivals:
             accepted = [each for each in arrivals if each is not None]
             refused = [(each, carrier) for each, verdict in verdicts.items() if verdict is Verdict.REFUSED]
             own = iter(
-                await self._store.record_arrivals(tx, accepted, request_id=request.request_id, at=at)
+                await self._store.arrivals.record(tx, accepted, request_id=request.request_id, at=at)
                 if accepted
                 else []
             )
             if refused:
                 # Behind the arrivals, as all do who lock both.
-                await self._store.note_refused(tx, refused, at, recorded=False)
+                await self._store.carriers.note_refused(tx, refused, at, recorded=False)
                 tx.after_commit(lambda: count_unbound("refused", len(refused)))
         known = [next(own) if each is not None else None for each in arrivals]
         for place, (arrival, counts) in enumerate(zip(arrivals, known, strict=True)):
@@ -91,16 +91,20 @@ class RecordArrivals:
         documents = dict.fromkeys(each.document_number for each in arrivals)
         if not documents:
             return {}
-        await self._store.lock_documents(tx, documents)
+        await self._store.arrivals.lock_documents(tx, documents)
         names = await self._names(tx, documents)
-        register = await self._store.register(tx, documents, {name for each in names.values() for name in each})
+        register = await self._store.carriers.register(
+            tx, documents, {name for each in names.values() for name in each}
+        )
         day = Arrival("", carrier, "", 0, "", at).day
         return {each: register.verdict(each, carrier, names.get(each, ()), day) for each in documents}
 
     async def _names(self, tx: Transaction, documents: Iterable[str]) -> dict[str, set[str]]:
         """Return who carries by the filings in force under each document, "" for one that names nobody."""
-        names = {document: set(each) for document, each in (await self._store.names_under(tx, documents)).items()}
-        for document, mrns in (await self._store.amended_under(tx, documents)).items():
+        names = {
+            document: set(each) for document, each in (await self._store.arrivals.names_under(tx, documents)).items()
+        }
+        for document, mrns in (await self._store.arrivals.amended_under(tx, documents)).items():
             for begin in range(0, len(mrns), _STATES_A_LOOK):
                 rows = await self._store.find(tx, mrns[begin : begin + _STATES_A_LOOK])
                 states = await self._store.states(tx, list(rows.values()))

@@ -35,7 +35,7 @@ class Reversal:
     async def finish(self, before: int, limit: int) -> int:
         """Carry out reversals that were noted before an instant and whose call died; gives how many."""
         async with self._store.database.connection() as reading:
-            due = await self._store.pending_reversals(reading, before, limit)
+            due = await self._store.arrivals.pending_reversals(reading, before, limit)
         for document, carrier in due:
             with span("clearance.reversal") as told:
                 await self.reverse(document, carrier, trace=told.traceparent)
@@ -44,8 +44,8 @@ class Reversal:
     async def begin(self, document: str, carrier: str, by: str) -> None:
         """Note that an arrival is to be reversed, and by whom; `reverse` carries it out, or `finish` where the call dies."""
         async with self._store.database.transaction() as tx:
-            await self._store.lock_documents(tx, [document])
-            await self._store.reverse_arrival(tx, document, carrier, by, await self._store.now(tx))
+            await self._store.arrivals.lock_documents(tx, [document])
+            await self._store.arrivals.reverse(tx, document, carrier, by, await self._store.now(tx))
 
     async def reverse(self, document: str, carrier: str, *, trace: str) -> Reversed:
         """Carry out the reversal of an arrival that is noted as being reversed, and then what other carriers' arrivals make of it."""
@@ -68,8 +68,8 @@ class Reversal:
             result.consignments += len(done)
             result.released += len(by) - len(done)
         async with self._store.database.transaction() as tx:
-            await self._store.reversal_done(tx, document, carrier)
-            await self._store.mark_arrivals(tx, again=[document])
+            await self._store.arrivals.reversal_done(tx, document, carrier)
+            await self._store.arrivals.mark(tx, again=[document])
         await self._office.arrive([document], trace=trace)
         return result
 
@@ -96,7 +96,7 @@ class Reversal:
         after = NOWHERE
         while True:
             async with self._store.database.connection() as reading:
-                batches = await self._store.under_master(reading, document, after, _BATCHES_A_LOOK)
+                batches = await self._store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
             for ref, mrns in batches:
                 for begin in range(0, len(mrns), CHUNK_ROWS):
                     yield sorted(set(mrns[begin : begin + CHUNK_ROWS]))

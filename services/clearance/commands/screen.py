@@ -17,7 +17,7 @@ from services.clearance.consignment.assessment import findings_of
 from services.clearance.consignment.screening import Cleared, cleared, held_by_hits, screened, with_hits
 from services.clearance.consignment.state import SCREENING, Happening, evolve
 from services.clearance.consignment.transitions import FINAL, Event, State
-from services.clearance.store import STATE_DAYS, EarlyHit, Row, Store, day_of
+from services.clearance.store import STATE_DAYS, EarlyMatch, Row, Store, day_of
 
 _told = counter(
     "luxor_clearance_screenings_total",
@@ -35,7 +35,7 @@ class Screen:
         self._store = store
         self._state_days = state_days
 
-    async def run(self, tx: Transaction, hits: Sequence[EarlyHit]) -> None:
+    async def run(self, tx: Transaction, hits: Sequence[EarlyMatch]) -> None:
         """Put hits into force, and keep those that came before the decision."""
         oldest = await self._store.now(tx) // MICROS_PER_DAY - self._state_days
         young = [hit for hit in hits if day_of(hit.mrn) >= oldest]
@@ -44,15 +44,15 @@ class Screen:
         known = await self._store.find(tx, mrns)
         if len(known) < len(mrns):
             # What is being decided right now comes to its end first, and is looked for again.
-            await self._store.bar_decisions(tx)
+            await self._store.early_matches.bar_decisions(tx)
             known = await self._store.find(tx, mrns)
             early = [hit for hit in young if hit.mrn not in known]
-            await self._store.keep_early(tx, early)
+            await self._store.early_matches.add(tx, early)
             outcomes["early"] += len(early)
         await self._in_force(tx, [hit for hit in young if hit.mrn in known], outcomes)
         tx.after_commit(lambda: _count(outcomes))
 
-    async def _in_force(self, tx: Transaction, hits: Sequence[EarlyHit], outcomes: Counter[str]) -> None:
+    async def _in_force(self, tx: Transaction, hits: Sequence[EarlyMatch], outcomes: Counter[str]) -> None:
         """Apply hits; of those of one consignment the next follows the one before."""
         left = sorted(hits, key=lambda hit: (hit.mrn, hit.screened_at))
         while left:
@@ -62,7 +62,7 @@ class Screen:
             left = [hit for hit in left if first[hit.mrn] is not hit]
 
     async def _round(
-        self, tx: Transaction, hits: Mapping[str, EarlyHit], locked: Mapping[str, Row], outcomes: Counter[str]
+        self, tx: Transaction, hits: Mapping[str, EarlyMatch], locked: Mapping[str, Row], outcomes: Counter[str]
     ) -> None:
         rows: list[Row] = []
         for row in locked.values():
@@ -99,7 +99,7 @@ class Screen:
         tx: Transaction,
         over: Cleared,
         alone: NDArray[np.bool_],
-        hits: Sequence[EarlyHit],
+        hits: Sequence[EarlyMatch],
         rows: Sequence[Row],
         outcomes: Counter[str],
     ) -> None:
@@ -121,7 +121,7 @@ class Screen:
 
 
 def bind(
-    tx: Transaction, states: Table, release: NDArray[np.bool_], hits: Sequence[EarlyHit]
+    tx: Transaction, states: Table, release: NDArray[np.bool_], hits: Sequence[EarlyMatch]
 ) -> tuple[Table, NDArray[np.bool_]]:
     """Give states that are about to be decided for the first time, and which are to be released, with what came before the decision: held by new
     hits, and not by those that are cleared; counted once `tx` commits.

@@ -28,4 +28,4 @@ async def purge(store: Store, before_day: int) -> None:
             async with database.transaction() as tx:
                 deleted = await store.purge(tx, table, before_day)
     async with database.transaction() as tx:
-        await store.forget_refused(tx, before_day + STATE_DAYS - REFUSED_DAYS)
+        await store.carriers.forget_refused(tx, before_day + STATE_DAYS - REFUSED_DAYS)

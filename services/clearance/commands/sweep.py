@@ -38,7 +38,7 @@ class CompareDay:
             return 0  # a day that is over, and was complete
         await renew()
         async with self._store.database.connection(timeout_millis=SUMMARY_MILLIS) as reading:
-            ours = await self._store.summary(reading, theirs.day, theirs.below)
+            ours = await self._store.sweeps.summary(reading, theirs.day, theirs.below)
         counted = dict(zip(theirs.partitions, zip(theirs.counts, theirs.digests, strict=True), strict=True))
         differing = sorted(each for each in counted.keys() | ours.keys() if counted.get(each) != ours.get(each))
         found = _Found(theirs.day)
@@ -48,21 +48,21 @@ class CompareDay:
         found.report()
         async with self._store.database.transaction() as tx:
             places = [(partition, theirs.day) for partition in found.missing]
-            await self._store.note_swept(tx, theirs.day, digest, places, found.lacking)
+            await self._store.sweeps.note(tx, theirs.day, digest, places, found.lacking)
         return found.lacking
 
     async def _descend(self, theirs: DaySummary, partitions: list[int], found: "_Found", renew: Renew) -> None:
         """Compare the keys of some partitions."""
         accepted = await self._accepted(theirs, partitions, renew)
         async with self._store.database.connection(timeout_millis=SUMMARY_MILLIS) as reading:
-            decided = await self._store.decided(reading, theirs.day, partitions, theirs.below)
+            decided = await self._store.sweeps.decided(reading, theirs.day, partitions, theirs.below)
             lacking = sorted(accepted.keys() - decided)
-            aside = await self._store.set_aside(reading, partitions, lacking) if lacking else set()
+            aside = await self._store.sweeps.set_aside(reading, partitions, lacking) if lacking else set()
         lacking = [mrn for mrn in lacking if mrn not in aside]
         unknown = sorted(decided - accepted.keys())
         async with self._store.database.transaction() as tx:
-            await self._store.note_unknown(tx, theirs.day, [int(mrn[4:6]) for mrn in unknown], unknown)
-            await self._store.note_known(tx, theirs.day, list(accepted))
+            await self._store.sweeps.note_unknown(tx, theirs.day, [int(mrn[4:6]) for mrn in unknown], unknown)
+            await self._store.sweeps.note_known(tx, theirs.day, list(accepted))
         found.add([accepted[mrn] for mrn in lacking], lacking, unknown)
 
     async def _accepted(self, theirs: DaySummary, partitions: Sequence[int], renew: Renew) -> dict[str, int]:

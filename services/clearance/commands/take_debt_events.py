@@ -20,7 +20,7 @@ from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from services.clearance.consignment.debt import reassessed, settled, told
 from services.clearance.consignment.state import Happening, evolve
 from services.clearance.consignment.transitions import Event, State
-from services.clearance.store import STATE_DAYS, EarlyNews, Row, Store, day_of
+from services.clearance.store import STATE_DAYS, EarlyDebtEvent, Row, Store, day_of
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -62,11 +62,11 @@ class TakeDebtEvents:
         known = await self._store.find(tx, [heard.mrns[row] for row in last])
         if any(_early(heard, row, known) for row in last):
             # What is being decided right now comes to its end first, and is looked for again.
-            await self._store.bar_decisions(tx)
+            await self._store.early_matches.bar_decisions(tx)
             known = await self._store.find(tx, [heard.mrns[row] for row in last])
             early = [row for row in last if _early(heard, row, known)]
-            await self._store.keep_early_news(
-                tx, [EarlyNews(heard.mrns[row], heard.news.take(np.array([row])), heard.traces[row]) for row in early]
+            await self._store.early_debt_events.add(
+                tx, [EarlyDebtEvent(heard.mrns[row], heard.news.take(np.array([row])), heard.traces[row]) for row in early]
             )
             outcomes["early"] += len(early)
             last = [row for row in last if row not in set(early)]
@@ -101,7 +101,7 @@ class TakeDebtEvents:
             if corrected.any():
                 again_rows = np.flatnonzero(corrected).tolist()
                 numbers = news.child("assessments").ints("generation").values
-                await self._store.adjust_again(
+                await self._store.adjustments.reassess(
                     tx, [locked[place] for place in again_rows], [int(numbers[place]) for place in again_rows], 0
                 )
                 outcomes["adjusted"] += len(again_rows)
@@ -122,7 +122,7 @@ class TakeDebtEvents:
         _count_moves(outcomes, chosen, outcome.state)
 
 
-def bind(tx: Transaction, table: Table, release: BoolArray, early: Sequence[EarlyNews]) -> tuple[Table, BoolArray]:
+def bind(tx: Transaction, table: Table, release: BoolArray, early: Sequence[EarlyDebtEvent]) -> tuple[Table, BoolArray]:
     """Give states that are about to be decided, and which are to be released, with the news that came before the decision."""
     places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
     outcomes: Counter[str] = Counter()

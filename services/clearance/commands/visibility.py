@@ -22,7 +22,7 @@ _STATES_A_LOOK: Final = 250
 async def bound_to(store: Store, tx: Transaction, states: Table, carrier: str) -> NDArray[np.bool_]:
     """Tell which consignments are bound to a carrier today, shape (n,)."""
     masters, named = states.strings("master_document_number"), states.strings("carrier_identifier")
-    register = await store.register(tx, masters.dictionary, named.dictionary)
+    register = await store.carriers.register(tx, masters.dictionary, named.dictionary)
     return bound(masters, named, register, carrier, await store.now(tx) // MICROS_PER_DAY)
 
 
@@ -83,9 +83,9 @@ class Viewer:
         if self._identity.role is not Role.CARRIER:
             return None
         carrier, day = self._identity.id, await self._store.now(tx) // MICROS_PER_DAY
-        register = await self._store.register(tx, [document], [])
+        register = await self._store.carriers.register(tx, [document], [])
         listed = register.listed(document, day)
         if listed:
             return None if carrier in listed else []
         unnamed = [""] if carrier in register.prefixed(document, day) else []
-        return [carrier.upper(), *await self._store.identifiers_of(tx, carrier), *unnamed]
+        return [carrier.upper(), *await self._store.carriers.identifiers_of(tx, carrier), *unnamed]

@@ -9,7 +9,7 @@ from libs.customs.identifiers.mrn import MrnError
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from services.clearance.commands.screen import Screen
-from services.clearance.store import STATE_DAYS, EarlyHit, Store, day_of
+from services.clearance.store import STATE_DAYS, EarlyMatch, Store, day_of
 
 
 class Rescreening:
@@ -19,9 +19,9 @@ class Rescreening:
         """Put hits into force in a store; those of consignments accepted more than `state_days` ago are left alone."""
         self._screen = Screen(store, state_days=state_days)
 
-    async def prepare(self, batches: list[FeedBatch]) -> list[EarlyHit]:
+    async def prepare(self, batches: list[FeedBatch]) -> list[EarlyMatch]:
         """Read the hits, one consignment each. Raises EventError where an event cannot be read."""
-        hits: list[EarlyHit] = []
+        hits: list[EarlyMatch] = []
         for batch in batches:
             try:
                 mrns = batch.table.strings("mrn").tolist()
@@ -34,12 +34,12 @@ class Rescreening:
                         raise EventError(
                             "EVENT_MALFORMED", "A screening lacks its time, the version of the filing, or a hit."
                         )
-                    hits.append(EarlyHit(mrn, screened_at, batch.table.take(np.array([row])), batch.trace))
+                    hits.append(EarlyMatch(mrn, screened_at, batch.table.take(np.array([row])), batch.trace))
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The screening's columns cannot be read: {error}") from error
         return hits
 
     async def apply(self, tx: Transaction, prepared: Any) -> None:
         """Put hits into force, and keep those that came before the decision."""
-        hits: list[EarlyHit] = prepared
+        hits: list[EarlyMatch] = prepared
         await self._screen.run(tx, hits)

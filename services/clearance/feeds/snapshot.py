@@ -27,7 +27,7 @@ class Snapshot:
         place = numbered(token) if token else (0, "")
         rows: list[Row] = []
         while len(rows) < max_rows:
-            looked = await self._store.scan(tx, place, _SCANNED)
+            looked = await self._store.work.scan(tx, place, _SCANNED)
             for row in looked:
                 place = (row.day, row.mrn)
                 if row.partition in wanted:

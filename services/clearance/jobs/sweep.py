@@ -85,7 +85,7 @@ class Sweep:
             return False
         try:
             async with self._store.database.connection() as reading:
-                age = await self._store.swept_seconds_ago(reading)
+                age = await self._store.sweeps.seconds_ago(reading)
             if age is not None and 0 <= age < self._interval_seconds:
                 return False
             today = await self._store.database.now() // 86_400_000_000
@@ -93,7 +93,7 @@ class Sweep:
             if not await self._caught_up(horizon):
                 return False
             async with self._store.database.connection() as reading:
-                swept = await self._store.swept_days(reading)
+                swept = await self._store.sweeps.days(reading)
             for each in summaries:
                 _requested.inc(await self._compare.run(each, swept.get(each.day), partial(self._renew, token)))
             return True
@@ -106,7 +106,7 @@ class Sweep:
         ends_at = asyncio.get_running_loop().time() + min(60.0, self._interval_seconds)
         while True:
             async with self._store.database.connection() as reading:
-                if await self._store.reached(reading, place.place) == PARTITIONS:
+                if await self._store.sweeps.reached(reading, place.place) == PARTITIONS:
                     return True
             if asyncio.get_running_loop().time() >= ends_at:
                 return False

@@ -60,7 +60,7 @@ class Waits:
 
     async def _due(self, until: int) -> list[str]:
         async with self._store.database.connection() as reading:
-            mrns = await self._store.due(reading, until, CHUNK_ROWS)
+            mrns = await self._store.work.due(reading, until, CHUNK_ROWS)
             # Read outside of the transaction, so that inside it the batches come from memory.
             await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
         return mrns

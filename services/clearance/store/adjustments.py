@@ -24,10 +24,10 @@ class Begun:
     """Number of the assessment that revenue told since; 0 where it told none. Then the state in force is assessed again, whatever its version."""
 
 
-class Adjustments:
+class AdjustmentTable:
     """What officers correct."""
 
-    async def begin_adjustments(
+    async def begin(
         self, tx: Transaction, rows: Sequence[Row], payloads: Mapping[str, bytes], officer: str, at: int
     ) -> set[str]:
         """Note adjustments of states that are locked; gives the MRNs of those that may go on: the others wait for one that was begun before."""
@@ -48,7 +48,7 @@ class Adjustments:
         )
         return {record["mrn"] for record in records}
 
-    async def adjust_again(self, tx: Transaction, rows: Sequence[Row], generations: Sequence[int], at: int) -> None:
+    async def reassess(self, tx: Transaction, rows: Sequence[Row], generations: Sequence[int], at: int) -> None:
         """Note that states which are locked and were adjusted are to be assessed again, at once or after the adjustment that is under way."""
         await tx.raw.execute(
             "insert into adjustment as a (day, mrn, version, officer, payload, begun_at, generation) "
@@ -62,9 +62,7 @@ class Adjustments:
             list(generations),
         )
 
-    async def end_adjustments(
-        self, tx: Transaction, rows: Sequence[Row], *, generations: Sequence[int] | None = None
-    ) -> None:
+    async def end(self, tx: Transaction, rows: Sequence[Row], *, generations: Sequence[int] | None = None) -> None:
         """Forget adjustments that are in force, or came to nothing.
 
         What revenue told meanwhile of an assessment behind `generations` (one a row, 0 where not given) is assessed again after it.
@@ -80,7 +78,7 @@ class Adjustments:
             told,
         )
 
-    async def unfinished_adjustments(self, tx: Transaction, before: int, limit: int) -> list[Begun]:
+    async def unfinished(self, tx: Transaction, before: int, limit: int) -> list[Begun]:
         """Give adjustments that were begun before an instant, the oldest first."""
         records = await tx.raw.fetch(
             "select mrn, version, officer, payload, generation from adjustment where begun_at < $1 order by begun_at limit $2",

@@ -19,10 +19,10 @@ ARRIVALS_MAX: Final = 100
 LOCK_CLASS: Final = 0x6C78  # "lx": apart from the one-key locks of the libs
 
 
-class Arrivals:
+class ArrivalTable:
     """What carriers told."""
 
-    async def bar_arrivals(self, tx: Transaction, documents: Iterable[str]) -> None:
+    async def bar(self, tx: Transaction, documents: Iterable[str]) -> None:
         """Keep arrivals of these documents, and early hits, from being recorded until this transaction ends.
 
         Who inserts a filing must see them or be seen.
@@ -54,7 +54,7 @@ class Arrivals:
             found.setdefault(record["document_number"], []).extend(record["mrns"])
         return found
 
-    async def record_arrivals(
+    async def record(
         self, tx: Transaction, arrivals: Sequence[Arrival], *, request_id: str, at: int
     ) -> list[bool | None]:
         """Record arrivals of one carrier whose documents are locked.
@@ -96,9 +96,7 @@ class Arrivals:
         }
         return [own[number] and first[number] is each for each in arrivals for number in (each.document_number,)]
 
-    async def arrivals(
-        self, tx: Transaction, documents: Iterable[str], *, lock: bool = False
-    ) -> dict[str, list[Arrival]]:
+    async def find(self, tx: Transaction, documents: Iterable[str], *, lock: bool = False) -> dict[str, list[Arrival]]:
         """Return the arrivals of these documents, the first recorded first; with `lock` none of them is reversed until this transaction ends."""
         numbers = sorted({number for number in documents if number})
         if not numbers:
@@ -113,7 +111,7 @@ class Arrivals:
             found.setdefault(record["document_number"], []).append(Arrival(*record))
         return found
 
-    async def arrivals_of(self, tx: Transaction, document: str) -> list[asyncpg.Record]:
+    async def of_document(self, tx: Transaction, document: str) -> list[asyncpg.Record]:
         """Return the rows of a document's arrivals, the reversed ones too, the first recorded first."""
         found: list[asyncpg.Record] = await tx.raw.fetch(
             "select * from arrival where document_number = $1 order by recorded_at, carrier limit $2",
@@ -122,7 +120,7 @@ class Arrivals:
         )
         return found
 
-    async def pending_arrivals(self, tx: Transaction, before: int, limit: int) -> list[str]:
+    async def pending(self, tx: Transaction, before: int, limit: int) -> list[str]:
         """Return documents whose arrivals are to be carried out: recorded before an instant, or bound anew."""
         records = await tx.raw.fetch(
             "(select document_number from arrival where pending and reversed_at is null and recorded_at < $1 order by recorded_at limit $2) "
@@ -139,7 +137,7 @@ class Arrivals:
         )
         return [(record["document_number"], record["carrier"]) for record in records]
 
-    async def arrival_revisions(self, tx: Transaction, documents: Iterable[str]) -> dict[tuple[str, str], int]:
+    async def revisions(self, tx: Transaction, documents: Iterable[str]) -> dict[tuple[str, str], int]:
         """Return the revision of each arrival of these documents, by document and carrier."""
         records = await tx.raw.fetch(
             "select document_number, carrier, revision from arrival where document_number = any($1) and reversed_at is null",
@@ -147,7 +145,7 @@ class Arrivals:
         )
         return {(record["document_number"], record["carrier"]): record["revision"] for record in records}
 
-    async def arrivals_done(
+    async def done(
         self,
         tx: Transaction,
         revisions: Mapping[tuple[str, str], int],
@@ -172,11 +170,11 @@ class Arrivals:
         )
         return sorted((record["document_number"], record["carrier"]) for record in records)
 
-    async def mark_arrivals(self, tx: Transaction, *, unbound: Iterable[str] = (), again: Iterable[str] = ()) -> None:
+    async def mark(self, tx: Transaction, *, unbound: Iterable[str] = (), again: Iterable[str] = ()) -> None:
         """Mark the arrivals of documents: without effect on some filings, or to be carried out again since filings changed."""
         await tx.raw.execute("select arrivals_mark($1, $2)", sorted(unbound), sorted(again))
 
-    async def reverse_arrival(self, tx: Transaction, document: str, carrier: str, by: str, at: int) -> None:
+    async def reverse(self, tx: Transaction, document: str, carrier: str, by: str, at: int) -> None:
         """Note that an arrival is being reversed; from here on it takes effect on nothing."""
         await tx.raw.execute(
             "update arrival set reversed_at = $3, reversed_by = $4, pending = true, unbound = false, again = false, revision = revision + 1 "

@@ -51,7 +51,7 @@ _NOTE_REFUSED: Final = f"""
 """  # noqa: S608  # a constant of our own
 
 
-class Carriers:
+class CarrierTables:
     """Who may report the arrival of which master documents."""
 
     async def register(self, tx: Transaction, documents: Iterable[str], names: Iterable[str]) -> Register:

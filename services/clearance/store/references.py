@@ -12,10 +12,10 @@ from libs.store.tables import bulk
 from services.clearance.consignment.decision import only
 
 
-class References:
+class ReferenceTables:
     """What leads to consignments beside their MRN."""
 
-    async def add_local_references(self, tx: Transaction, table: Table, mrns: list[str], days: list[int]) -> None:
+    async def add_local(self, tx: Transaction, table: Table, mrns: list[str], days: list[int]) -> None:
         """Note the filers' own references."""
         await bulk.insert(
             tx,
@@ -118,7 +118,7 @@ class References:
         )
         return [(BatchRef(record["batch_day"], record["batch_id"]), record["mrns"]) for record in records]
 
-    async def by_local_references(
+    async def by_local(
         self, tx: Transaction, partitions: Sequence[int], filers: Sequence[str], references: Sequence[str]
     ) -> dict[int, str]:
         """Give the MRN of each local reference that is known, by place."""

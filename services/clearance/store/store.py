@@ -18,15 +18,15 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.notice_kinds import kinds
 from services.clearance.consignment.state import with_previous
 from services.clearance.metrics import count_states
-from services.clearance.store.adjustments import Adjustments
-from services.clearance.store.arrivals import Arrivals
-from services.clearance.store.carriers import Carriers
-from services.clearance.store.hits import Hits
-from services.clearance.store.news import News
-from services.clearance.store.references import References
+from services.clearance.store.adjustments import AdjustmentTable
+from services.clearance.store.arrivals import ArrivalTable
+from services.clearance.store.carriers import CarrierTables
+from services.clearance.store.early_debt_events import EarlyDebtEvents
+from services.clearance.store.early_matches import EarlyMatches
+from services.clearance.store.references import ReferenceTables
 from services.clearance.store.rows import Row, carrier_key, day_of, filer_key, row_of
-from services.clearance.store.sweeps import Sweeps
-from services.clearance.store.work import Work
+from services.clearance.store.sweeps import SweepTables
+from services.clearance.store.work import WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 PURGED_MAX: Final = 2_000
@@ -37,14 +37,22 @@ PURGED_BY_HASH: Final = ("local_reference", "house_document", "master_document",
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 
 
-class Store(Adjustments, Arrivals, Carriers, Hits, News, References, Sweeps, Work):
-    """Clearance's own database."""
+class Store:
+    """Clearance's own database: the states, and each further group of tables in an attribute."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.outbox = Outbox(database, SCHEMA, 1, payloads=Payloads(bytes_max=_PAYLOAD_BYTES_MAX))
         self.notices = KeyedOutbox(self.outbox)
         self.requests = RequestLog()
+        self.adjustments = AdjustmentTable()
+        self.arrivals = ArrivalTable()
+        self.carriers = CarrierTables()
+        self.early_matches = EarlyMatches()
+        self.early_debt_events = EarlyDebtEvents()
+        self.references = ReferenceTables()
+        self.sweeps = SweepTables()
+        self.work = WorkTables()
         self._days: set[int] = set()
 
     # ------------------------------------------------------------------------------------------ days
@@ -142,9 +150,9 @@ class Store(Adjustments, Arrivals, Carriers, Hits, News, References, Sweeps, Wor
                 "batch_row": bulk.int4(list(range(rows))),
             },
         )
-        await self.add_local_references(tx, table, mrns, days)
-        await self.add_documents(tx, table, ref, mrns, days)
-        await self.note_work(tx, table, mrns, days, new=True)
+        await self.references.add_local(tx, table, mrns, days)
+        await self.references.add_documents(tx, table, ref, mrns, days)
+        await self.work.note(tx, table, mrns, days, new=True)
         return ref
 
     async def succeed(
@@ -180,7 +188,7 @@ class Store(Adjustments, Arrivals, Carriers, Hits, News, References, Sweeps, Wor
         )
         if done != table.rows:
             raise AssertionError(f"{done} of {table.rows} locked consignments were there to be updated")
-        await self.note_work(tx, table, mrns, days, new=False)
+        await self.work.note(tx, table, mrns, days, new=False)
         return ref
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str) -> None:

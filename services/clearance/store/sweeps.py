@@ -56,7 +56,7 @@ class Findings:
     """When a day was compared last, seconds since 1970-01-01 UTC."""
 
 
-class Sweeps:
+class SweepTables:
     """The tables that a sweep compares and writes."""
 
     async def summary(self, tx: Transaction, day: int, below: str) -> dict[int, tuple[int, int]]:
@@ -72,7 +72,7 @@ class Sweeps:
         """Return which of these filings are among the dead letters."""
         return {row["key"] for row in await tx.raw.fetch(_SET_ASIDE, SOURCE, list(partitions), list(mrns))}
 
-    async def swept_seconds_ago(self, tx: Transaction) -> float | None:
+    async def seconds_ago(self, tx: Transaction) -> float | None:
         """Return how long ago a day was compared last, None before the first comparison."""
         found: float | None = await tx.raw.fetchval(_AGE)
         return found
@@ -81,13 +81,13 @@ class Sweeps:
         """Return how many partitions of ingestion's feed were read up to a place."""
         return int(await tx.raw.fetchval(_REACHED, SOURCE, *place))
 
-    async def swept_days(self, tx: Transaction) -> dict[int, bytes]:
+    async def days(self, tx: Transaction) -> dict[int, bytes]:
         """Return what ingestion's summary was when a day was found complete, by day."""
         return {
             row["day"]: row["digest"] for row in await tx.raw.fetch("select day, digest from swept where missing = 0")
         }
 
-    async def note_swept(
+    async def note(
         self, tx: Transaction, day: int, digest: bytes, missing: Sequence[tuple[int, int]], count: int
     ) -> None:
         """Note the comparison of a day, and ask for the (partition, day) that lack filings."""

@@ -20,10 +20,10 @@ _GONE: Final = """
 """
 
 
-class Work:
+class WorkTables:
     """What somebody has to look at."""
 
-    async def note_work(self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, new: bool) -> None:
+    async def note(self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, new: bool) -> None:
         """Note of states, `new` ones or next versions, which are held and which have a time at which they go on by themselves."""
         held = table.ints("state").values == State.HELD
         due_at, due = due_times(table)

@@ -231,7 +231,7 @@ async def test_a_reversal_whose_call_died_is_finished_and_the_next_carriers_arri
     store = house.desk.store
     async with store.database.transaction() as tx:
         at = await store.now(tx)
-        await store.reverse_arrival(tx, MASTER, "wings", "carrier/wings", at)
+        await store.arrivals.reverse(tx, MASTER, "wings", "carrier/wings", at)
     assert (await house.desk.states(numbers)).strings("arrival_carrier").tolist() == ["wings"]
     # Until it is finished, its carrier cannot report the arrival again, and what is filed is not bound by it.
     (again,) = (await arrive(house, "wings", "w2")).errors

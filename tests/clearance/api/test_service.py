@@ -56,8 +56,8 @@ async def test_an_arrival_whose_call_died_is_carried_out_by_the_same_request_aga
         told, _ = read(request.arrivals, "wings", now)
         key = ("carrier/wings", request.request_id, digest("RecordArrivals", request))
         assert await house.desk.store.requests.recall(tx, *key) is None
-        await house.desk.store.lock_documents(tx, [MASTER])
-        await house.desk.store.record_arrivals(tx, [each for each in told if each], request_id="a1", at=now)
+        await house.desk.store.arrivals.lock_documents(tx, [MASTER])
+        await house.desk.store.arrivals.record(tx, [each for each in told if each], request_id="a1", at=now)
     answer = await stub.RecordArrivals(request, timeout=SECONDS)
     assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)
 
@@ -79,7 +79,7 @@ async def test_arrivals_that_a_full_disk_stops_halfway_are_kept_and_carried_out_
     assert errors.reason_of(caught.value) == "STORE_FULL"
     assert "kept" not in (caught.value.details() or ""), "the record was, the rest was not"
     async with house.desk.store.database.connection() as reading:
-        assert await house.desk.store.pending_arrivals(reading, 2**62, 10) == [MASTER]
+        assert await house.desk.store.arrivals.pending(reading, 2**62, 10) == [MASTER]
     monkeypatch.setattr(Office, "_arrive_now", arrive_now)
     answer = await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)

@@ -167,8 +167,8 @@ async def test_an_arrival_of_another_carrier_that_comes_meanwhile_and_whose_call
     async def recorded() -> None:
         async with store.database.transaction() as tx:
             at = await store.now(tx)
-            await store.lock_documents(tx, [MASTER])
-            await store.record_arrivals(tx, [Arrival(MASTER, "heir", "X", at, "", at)], request_id="h1", at=at)
+            await store.arrivals.lock_documents(tx, [MASTER])
+            await store.arrivals.record(tx, [Arrival(MASTER, "heir", "X", at, "", at)], request_id="h1", at=at)
 
     once(monkeypatch, Store, "arrivals_done", before=recorded)
     await arrive(house, "wings", "w1")
@@ -200,7 +200,7 @@ async def test_a_reversal_that_dies_before_the_other_carriers_arrival_takes_its_
     await arrive(house, "partner", "p1")
     store = house.desk.store
     async with store.database.transaction() as tx:
-        await store.reverse_arrival(tx, MASTER, "wings", "carrier/wings", await store.now(tx))
+        await store.arrivals.reverse(tx, MASTER, "wings", "carrier/wings", await store.now(tx))
 
     async def died() -> None:
         raise ConnectionError("the replica died")
@@ -261,7 +261,7 @@ async def test_a_binding_has_those_arrivals_alone_carried_out_again_that_it_conc
 
     async def due() -> list[str]:
         async with store.database.connection() as reading:
-            return sorted(await store.pending_arrivals(reading, 0, 100))
+            return sorted(await store.arrivals.pending(reading, 0, 100))
 
     assert await finish(house) == 0
     assert await due() == []

@@ -74,7 +74,7 @@ async def test_an_arrival_before_the_filing_binds_it_with_its_decision(desk: Des
     released = (states.ints("state").values == State.RELEASED).tolist()
     assert released == [True, True, False, False, False, False, True, False]
     async with desk.store.database.connection() as reading:
-        assert await desk.store.pending_arrivals(reading, 2**62, 10) == []
+        assert await desk.store.arrivals.pending(reading, 2**62, 10) == []
 
 
 async def test_an_arrival_that_is_recorded_while_its_filing_is_being_decided_waits_for_it_and_finds_it(
@@ -98,8 +98,8 @@ async def test_a_filing_that_is_decided_while_its_arrival_is_being_recorded_wait
 ) -> None:
     told = filings(["GREEN-1"])
     async with desk.store.database.transaction(timeout_millis=HELD_MILLIS) as tx:
-        await desk.store.lock_documents(tx, [MASTER])
-        await desk.store.record_arrivals(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
+        await desk.store.arrivals.lock_documents(tx, [MASTER])
+        await desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
         deciding = asyncio.create_task(desk.consume(told))
         await waiting_for_a_lock(desk, tx)
         assert not deciding.done()
@@ -147,8 +147,8 @@ async def test_an_arrival_of_thousands_is_carried_out_in_chunks_and_finished_aft
     told = filings([f"GREEN-{number:05d}" for number in range(2_300)])
     await desk.consume(told)
     async with desk.store.database.transaction() as tx:
-        await desk.store.lock_documents(tx, [MASTER])
-        await desk.store.record_arrivals(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
+        await desk.store.arrivals.lock_documents(tx, [MASTER])
+        await desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
     # The call died here; a later look takes it up.
     assert await desk.office.finish_arrivals(ACCEPTED_AT + 1, 10) == 1
     assert await desk.office.finish_arrivals(ACCEPTED_AT + 1, 10) == 0
@@ -204,8 +204,8 @@ async def test_an_arrival_and_an_officer_at_once_lose_neither_change(desk: Desk)
     numbers = mrns(told)
     await desk.consume(told)
     async with desk.store.database.transaction() as tx:
-        await desk.store.lock_documents(tx, [MASTER])
-        await desk.store.record_arrivals(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
+        await desk.store.arrivals.lock_documents(tx, [MASTER])
+        await desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
     await asyncio.gather(
         desk.office.arrive([MASTER], trace=TRACE),
         act(desk, Event.OFFICER_HELD, numbers[::-1]),
@@ -309,9 +309,9 @@ async def test_what_is_too_old_is_forgotten_and_nothing_younger(desk: Desk) -> N
     await desk.consume(old, young)
     await purge(desk.store, DAY)
     async with desk.store.database.connection() as reading:
-        assert await desk.store.held(reading, (0, ""), 0, 10) == mrns(young)
+        assert await desk.store.work.held(reading, (0, ""), 0, 10) == mrns(young)
         places = [old.ints("partition").values.tolist()[0], young.ints("partition").values.tolist()[0]]
-        found = await desk.store.by_local_references(reading, places, ["shop", "shop"], ["RED-1", "RED-2"])
+        found = await desk.store.references.by_local(reading, places, ["shop", "shop"], ["RED-1", "RED-2"])
         assert found == {1: mrns(young)[0]}
-        houses = await desk.store.by_house_documents(reading, ["H-RED-1", "H-RED-2"], ["", ""], [5, 5])
+        houses = await desk.store.references.by_house_documents(reading, ["H-RED-1", "H-RED-2"], ["", ""], [5, 5])
         assert houses == {1: mrns(young)}

@@ -24,12 +24,12 @@ def three(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def note(desk: Desk, *documents: str, carrier: str = "thief", at: int = AT) -> None:
     async with desk.store.database.transaction() as tx:
-        await desk.store.note_refused(tx, [(each, carrier) for each in documents], at, recorded=False)
+        await desk.store.carriers.note_refused(tx, [(each, carrier) for each in documents], at, recorded=False)
 
 
 async def listed(desk: Desk, carrier: str = "thief", day: int = AT // MICROS_PER_DAY) -> dict[str, int]:
     async with desk.store.database.transaction() as tx:
-        rows = await desk.store.refused(tx, (FOREVER, "", ""), carrier, 100)
+        rows = await desk.store.carriers.refused(tx, (FOREVER, "", ""), carrier, 100)
     return {row["document_number"]: row["times"] for row in rows if row["day"] == day}
 
 

@@ -11,7 +11,7 @@ from services.clearance.store.rows import day_of
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyNews:
+class EarlyDebtEvent:
     """One news of one consignment as revenue told it: a table of one row."""
 
     mrn: str
@@ -19,10 +19,10 @@ class EarlyNews:
     trace: str
 
 
-class News:
+class EarlyDebtEvents:
     """What revenue told too early."""
 
-    async def keep_early_news(self, tx: Transaction, news: Sequence[EarlyNews]) -> None:
+    async def add(self, tx: Transaction, news: Sequence[EarlyDebtEvent]) -> None:
         """Keep news of what is not decided; the same again changes nothing."""
         if not news:
             return
@@ -43,7 +43,7 @@ class News:
             on_conflict="do nothing",
         )
 
-    async def take_early_news(self, tx: Transaction, versions: Mapping[str, int]) -> list[EarlyNews]:
+    async def take(self, tx: Transaction, versions: Mapping[str, int]) -> list[EarlyDebtEvent]:
         """Give the news kept of consignments up to a version of their filing, in their order, and keep them no more."""
         records = await tx.raw.fetch(
             "delete from early_news n using unnest($1::text[], $2::bigint[]) as w(mrn, version) "
@@ -52,7 +52,7 @@ class News:
             list(versions.values()),
         )
         return [
-            EarlyNews(each["mrn"], Table.parse(RevenueColumns, each["payload"]), each["traceparent"])
+            EarlyDebtEvent(each["mrn"], Table.parse(RevenueColumns, each["payload"]), each["traceparent"])
             for each in sorted(records, key=lambda each: (each["mrn"], each["number"]))
         ]
 

@@ -12,7 +12,7 @@ from services.clearance.store.rows import day_of
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyHit:
+class EarlyMatch:
     """Hits of one consignment as risk told them: a table of one row."""
 
     mrn: str
@@ -21,14 +21,14 @@ class EarlyHit:
     trace: str
 
 
-class Hits:
+class EarlyMatches:
     """What risk told too early."""
 
     async def bar_decisions(self, tx: Transaction) -> None:
         """Wait for those who insert filings right now, and keep others from it until this transaction ends."""
         await tx.raw.execute("select pg_advisory_xact_lock($1, $2)", LOCK_CLASS, HITS_BUCKET)
 
-    async def keep_early(self, tx: Transaction, hits: Sequence[EarlyHit]) -> None:
+    async def add(self, tx: Transaction, hits: Sequence[EarlyMatch]) -> None:
         """Keep hits of consignments that are not decided; the same again changes nothing."""
         await bulk.insert(
             tx,
@@ -45,13 +45,13 @@ class Hits:
             on_conflict="do nothing",
         )
 
-    async def take_early(self, tx: Transaction, mrns: Collection[str]) -> list[EarlyHit]:
+    async def take(self, tx: Transaction, mrns: Collection[str]) -> list[EarlyMatch]:
         """Give the hits kept of consignments, the oldest first, and keep them no more."""
         records = await tx.raw.fetch(
             "delete from early_hit where mrn = any($1) returning mrn, screened_at, payload, traceparent", list(mrns)
         )
         early = [
-            EarlyHit(
+            EarlyMatch(
                 each["mrn"], each["screened_at"], Table.parse(ScreeningColumns, each["payload"]), each["traceparent"]
             )
             for each in records

@@ -34,7 +34,7 @@ from services.clearance.api.queries import Inquiry
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.commands import store_days
 from services.clearance.commands.adjust import Adjusting
-from services.clearance.commands.office import Office
+from services.clearance.commands.decide import Decide
 from services.clearance.config import ClearanceConfig
 from services.clearance.feeds.debt_events import RevenueNews
 from services.clearance.feeds.filings import Intake
@@ -83,7 +83,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.depend("risk", answers(risk), [INTAKE, SCREENING])
     start.server.depend("revenue", answers(revenue), [INTAKE, DEBTS, ADJUSTING])
     intake = Intake(
-        Office(store),
+        Decide(store),
         risk,
         revenue,
         assess_seconds=config.assess_seconds,

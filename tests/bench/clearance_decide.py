@@ -17,7 +17,8 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
 from services.clearance.carriage.binding import Arrival
-from services.clearance.commands.office import Decided, Office
+from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.decide import Decide, Decided
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide
@@ -32,7 +33,7 @@ BATCHES_A_PAGE = 4
 NOBODY = "dns:///127.0.0.1:1"
 
 
-async def decided(office: Office, batches: list[tuple], pages_ms: list[float]) -> float:  # type: ignore[type-arg]
+async def decided(command: Decide, batches: list[tuple], pages_ms: list[float]) -> float:  # type: ignore[type-arg]
     """Decide and commit all batches, a page a transaction; gives the seconds."""
     began = time.perf_counter()
     for begin in range(0, len(batches), BATCHES_A_PAGE):
@@ -42,8 +43,8 @@ async def decided(office: Office, batches: list[tuple], pages_ms: list[float]) -
             check(told, risk, revenue)
             verdict = decide(assessment_of(risk, revenue))
             parts.append(Decided(accepted(told, columns_of(told, risk, revenue), verdict), verdict.release, TRACE))
-        async with office.store.database.transaction() as tx:
-            await office.decide(tx, parts)
+        async with command.store.database.transaction() as tx:
+            await command.run(tx, parts)
         pages_ms.append((time.perf_counter() - started) * 1_000)
     return time.perf_counter() - began
 
@@ -62,16 +63,16 @@ def batches(first: int, count: int) -> list[tuple]:  # type: ignore[type-arg]
 async def measure(database: Database, url: str, how: figures.Options) -> None:
     await migrate(database, "services.clearance")
     store = Store(database)
-    office = Office(store)
+    command = Decide(store)
     count = 4 if how.quick else 40
     made = batches(0, 4 + count * how.runs)
     await ensure_days(store, mrns(made[0][0]))
-    await decided(office, made[:4], [])
+    await decided(command, made[:4], [])
     rates, cpu, pages = [], [], []
     for run in range(how.runs):
         chosen = made[4 + run * count : 4 + (run + 1) * count]
         used = time.process_time()
-        seconds = await decided(office, chosen, pages)
+        seconds = await decided(command, chosen, pages)
         rates.append(count * BATCH / seconds)
         cpu.append((time.process_time() - used) / (count * BATCH) * 1e6)
     figures.figure("decide_rate_cps", rates, "1/s", target=30_000)
@@ -84,7 +85,7 @@ async def measure(database: Database, url: str, how: figures.Options) -> None:
         arrivals = [Arrival(each, "wings", "LX0188", DAY * 86_400_000_000, "DEFRA") for each in documents]
         await store.arrivals.lock_documents(tx, documents)
         await store.arrivals.record(tx, arrivals, request_id="a1", at=DAY * 86_400_000_000)
-    await office.arrive(documents, trace=TRACE)
+    await Arrive(store).run(documents, trace=TRACE)
     rate = len(documents) * BATCH / (time.perf_counter() - began)
     figures.figure("arrival_rate_cps", [rate], "1/s", consignments=len(documents) * BATCH)
 

@@ -25,7 +25,8 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer, add_RevenueServiceServicer_to_server
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer, add_RiskServiceServicer_to_server
-from services.clearance.commands.office import Office
+from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.decide import Decide
 from services.clearance.feeds.filings import Intake, Prepared
 from services.clearance.store import Store
 from tests.ingestion.consignments import consignment
@@ -253,10 +254,11 @@ class Desk:
 
     def __init__(self, database: Database, neighbours: Neighbours, channel: grpc.aio.Channel) -> None:
         self.store = Store(database)
-        self.office = Office(self.store)
+        self.decide = Decide(self.store)
+        self.arrive = Arrive(self.store)
         self.neighbours = neighbours
         self.channel = channel
-        self.intake = Intake(self.office, channel, channel, assess_seconds=ASSESS_SECONDS)
+        self.intake = Intake(self.decide, channel, channel, assess_seconds=ASSESS_SECONDS)
 
     async def consume(self, *tables: Table) -> None:
         """Decide on filings as the feed's runner does: prepare outside, apply in one transaction."""

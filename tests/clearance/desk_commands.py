@@ -30,7 +30,7 @@ async def arrive(desk: Desk, told: Arrival, request_id: str = "a1") -> bool:
     async with desk.store.database.transaction() as tx:
         await desk.store.arrivals.lock_documents(tx, [told.document_number])
         (own,) = await desk.store.arrivals.record(tx, [told], request_id=request_id, at=ACCEPTED_AT)
-    await desk.office.arrive([told.document_number], trace=TRACE)
+    await desk.arrive.run([told.document_number], trace=TRACE)
     return own
 
 

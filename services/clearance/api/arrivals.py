@@ -7,7 +7,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
 from services.clearance.carriage.binding import Arrival
-from services.clearance.commands.record_arrivals import Recorded
+from services.clearance.commands.arrivals.record_arrivals import Recorded
 
 
 class ArrivalsRequest:

@@ -19,8 +19,8 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.queries import FORMS, Inquiry, Query
 from services.clearance.api.requests import is_plain
 from services.clearance.carriage.binding import FOREVER, PREFIX_CHARACTERS_MAX, PREFIX_CHARACTERS_MIN, Binding, Kind
-from services.clearance.commands.put_bindings import put_bindings
-from services.clearance.commands.reverse_arrival import Reversal
+from services.clearance.commands.arrivals.put_bindings import put_bindings
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.consignment.state import arrived_by, was_released
 from services.clearance.store import Store
 

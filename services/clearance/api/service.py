@@ -26,7 +26,7 @@ from services.clearance.api.notices import Mailbox
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Found, Inquiry, Query
 from services.clearance.commands.act import Acts, Request, Unfit, What
 from services.clearance.commands.adjust import Adjusting
-from services.clearance.commands.record_arrivals import RecordArrivals
+from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
 from services.clearance.commands.visibility import Viewer, bound_to
 from services.clearance.consignment.inspection import missing_item, not_releasable
 from services.clearance.consignment.returns import returning

@@ -1,6 +1,6 @@
 """What officers do to consignments, and what filers and carriers tell of them: each act once a request, all of it in one transaction.
 
-Locks are taken in the order that office.py has.
+Locks are taken in the order that arrivals/carriage.py states.
 """
 
 from collections.abc import Callable, Sequence

@@ -66,7 +66,8 @@ class TakeDebtEvents:
             known = await self._store.find(tx, [heard.mrns[row] for row in last])
             early = [row for row in last if _early(heard, row, known)]
             await self._store.early_debt_events.add(
-                tx, [EarlyDebtEvent(heard.mrns[row], heard.news.take(np.array([row])), heard.traces[row]) for row in early]
+                tx,
+                [EarlyDebtEvent(heard.mrns[row], heard.news.take(np.array([row])), heard.traces[row]) for row in early],
             )
             outcomes["early"] += len(early)
             last = [row for row in last if row not in set(early)]

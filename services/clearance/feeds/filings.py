@@ -26,7 +26,7 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
-from services.clearance.commands.office import Decided, Office, Tally
+from services.clearance.commands.decide import Decide, Decided, Tally
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide, lane_names
@@ -81,7 +81,7 @@ class Intake:
 
     def __init__(
         self,
-        office: Office,
+        decide: Decide,
         risk: grpc.aio.Channel,
         revenue: grpc.aio.Channel,
         *,
@@ -89,12 +89,12 @@ class Intake:
         calls_at_once: int = CALLS_AT_ONCE,
         state_days: int = STATE_DAYS,
     ) -> None:
-        """Decide in `office` on what the services behind the channels answer; each call may take `assess_seconds`.
+        """Decide by `decide` on what the services behind the channels answer; each call may take `assess_seconds`.
 
         Filings accepted more than `state_days` ago are left alone.
         """
         self._state_days = state_days
-        self._office = office
+        self._decide_filings = decide
         self._risk: Any = RiskServiceStub(risk)
         self._revenue: Any = RevenueServiceStub(revenue)
         self._assess_seconds = assess_seconds
@@ -103,14 +103,14 @@ class Intake:
 
     async def prepare(self, batches: list[FeedBatch]) -> Prepared:
         """Assess and decide. Raises EventError where the events themselves are at fault, and what the transport raises while a neighbour is away."""
-        now = await self._office.store.database.now()
+        now = await self._decide_filings.store.database.now()
         known, forgotten = self._still_known(batches, now)
         clock = batches[-1].clock if batches else None
         ahead_micros = 0 if clock is None else now - clock.now()
         parts = _parts(known)
         for part in parts:
             try:
-                await ensure_days(self._office.store, part.filings.strings("mrn").tolist())
+                await ensure_days(self._decide_filings.store, part.filings.strings("mrn").tolist())
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
         return Prepared(await _together([self._decide(part) for part in parts]), forgotten, ahead_micros)
@@ -139,7 +139,7 @@ class Intake:
     async def apply(self, tx: Transaction, prepared: Any) -> None:
         """Put the decisions into force."""
         told: Prepared = prepared
-        tally = await self._office.decide(tx, told.decided)
+        tally = await self._decide_filings.run(tx, told.decided)
         # Once it is true: a page may be rolled back, or tried only, and come again.
         tx.after_commit(lambda: _count(tally, told))
 

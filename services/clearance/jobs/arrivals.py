@@ -5,8 +5,8 @@ from typing import Final
 
 from libs.store.errors import StoreError
 from libs.telemetry import get_logger
-from services.clearance.commands.office import Office
-from services.clearance.commands.reverse_arrival import Reversal
+from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.store import Store
 
 PENDING_SECONDS: Final = 10
@@ -18,7 +18,7 @@ class Arrivals:
 
     def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:
         self._store = store
-        self._office = Office(store)
+        self._arrive = Arrive(store)
         self._reversal = Reversal(store)
         self._interval_seconds = interval_seconds
         self._documents_max = documents_max
@@ -43,4 +43,4 @@ class Arrivals:
         now = await self._store.database.now()
         before = now - PENDING_SECONDS * 1_000_000
         reversed_ = await self._reversal.finish(before, self._documents_max)
-        return reversed_ + await self._office.finish_arrivals(before, self._documents_max)
+        return reversed_ + await self._arrive.finish(before, self._documents_max)

@@ -1,16 +1,16 @@
 """All SQL of clearance, by subject; who uses it sees one store."""
 
 from services.clearance.store.adjustments import Begun
-from services.clearance.store.early_matches import EarlyMatch
 from services.clearance.store.early_debt_events import EarlyDebtEvent
+from services.clearance.store.early_matches import EarlyMatch
 from services.clearance.store.rows import STATE_DAYS, Row, carrier_key, day_of, filer_key
 from services.clearance.store.store import Store
 
 __all__ = [
     "STATE_DAYS",
     "Begun",
-    "EarlyMatch",
     "EarlyDebtEvent",
+    "EarlyMatch",
     "Row",
     "Store",
     "carrier_key",

@@ -13,8 +13,8 @@ from luxor.clearance.v1 import clearance_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.common.v1 import common_pb2
-from services.clearance.commands.office import Office
-from services.clearance.commands.reverse_arrival import Reversal
+from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from tests.clearance.carriers import (
     AWAITING,
     DOCUMENT,
@@ -133,11 +133,11 @@ async def test_an_arrival_without_effect_is_carried_out_once_a_binding_or_an_ame
     numbers = [*await file(house, ["GREEN-1"], "EORI1"), *await file(house, ["GREEN-2"], "other")]
     assert await states(house, numbers) == [columns.STATE_AWAITING_ARRIVAL] * 2
     await bind(house, IDENTIFIER, "EORI1", "wings", "b1")
-    office = Office(house.desk.store)
-    await office.finish_arrivals(2**60, 10)
+    arrivals_command = Arrive(house.desk.store)
+    await arrivals_command.finish(2**60, 10)
     assert await states(house, numbers) == [columns.STATE_RELEASED, columns.STATE_AWAITING_ARRIVAL]
     await file(house, ["GREEN-2"], "wings", version=2)
-    await office.finish_arrivals(2**60, 10)
+    await arrivals_command.finish(2**60, 10)
     assert await states(house, numbers) == [columns.STATE_RELEASED] * 2
 
 
@@ -240,7 +240,7 @@ async def test_a_reversal_whose_call_died_is_finished_and_the_next_carriers_arri
     assert await Reversal(store).finish(at + 1, 10) == 1
     assert (await house.desk.states(numbers)).strings("arrival_carrier").tolist() == ["partner"]
     assert await Reversal(store).finish(at + 1, 10) == 0
-    assert (await Office(store).arrive([MASTER], trace=TRACE)) is not None
+    assert (await Arrive(store).run([MASTER], trace=TRACE)) is not None
     assert (await house.desk.states(numbers)).ints("version").values.tolist() == [4]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from libs.server import errors
 from luxor.clearance.v1 import clearance_pb2 as pb
-from services.clearance.commands.office import Office
+from services.clearance.commands.arrivals.arrive import Arrive
 from tests.clearance.desk import MASTER
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking, refused_with
@@ -67,20 +67,20 @@ async def test_arrivals_that_a_full_disk_stops_halfway_are_kept_and_carried_out_
 ) -> None:
     await house.filed(["GREEN-1"])
     stub = await house.stub("carrier", "wings")
-    arrive_now = Office._arrive_now
+    arrive_now = Arrive._arrive_now
 
-    async def full(office: Office, *_arguments: object) -> object:
-        async with office.store.database.transaction():
+    async def full(arrive: Arrive, *_arguments: object) -> object:
+        async with arrive.store.database.transaction():
             raise asyncpg.DiskFullError("could not extend file")
 
-    monkeypatch.setattr(Office, "_arrive_now", full)
+    monkeypatch.setattr(Arrive, "_arrive_now", full)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert errors.reason_of(caught.value) == "STORE_FULL"
     assert "kept" not in (caught.value.details() or ""), "the record was, the rest was not"
     async with house.desk.store.database.connection() as reading:
         assert await house.desk.store.arrivals.pending(reading, 2**62, 10) == [MASTER]
-    monkeypatch.setattr(Office, "_arrive_now", arrive_now)
+    monkeypatch.setattr(Arrive, "_arrive_now", arrive_now)
     answer = await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)
 

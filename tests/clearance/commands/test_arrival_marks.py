@@ -12,10 +12,11 @@ from luxor.clearance.v1 import clearance_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.clearance.carriage.binding import Arrival
-from services.clearance.commands import office
-from services.clearance.commands.office import Office
-from services.clearance.commands.reverse_arrival import Reversal
-from services.clearance.store import Store
+from services.clearance.commands.arrivals import arrive as arrive_command
+from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.store.arrivals import ArrivalTable
+from services.clearance.store.carriers import CarrierTables
 from tests.clearance.carriers import (
     AWAITING,
     DOCUMENT,
@@ -40,7 +41,7 @@ async def finish(house: House) -> int:
     """Carry out what is due until nothing is; gives how many documents."""
     done = 0
     for _ in range(5):
-        found = await Office(house.desk.store).finish_arrivals(LATEST, 100)
+        found = await Arrive(house.desk.store).finish(LATEST, 100)
         done += found
         if not found:
             return done
@@ -91,7 +92,7 @@ async def test_a_binding_that_comes_while_filings_are_decided_is_seen(
         if carried_out:
             await finish(house)
 
-    once(monkeypatch, Store, "register", after=bound)
+    once(monkeypatch, CarrierTables, "register", after=bound)
     numbers = await file(house, ["GREEN-1"], "")
     await finish(house)
     assert await states(house, numbers) == [RELEASED]
@@ -109,7 +110,7 @@ async def test_a_binding_that_comes_before_decided_filings_are_committed_waits_f
         await asyncio.sleep(0.3)
         assert not binding[0].done()
 
-    once(monkeypatch, Store, "note_refused", after=begin)
+    once(monkeypatch, CarrierTables, "note_refused", after=begin)
     numbers = await file(house, ["GREEN-1"], "")
     await binding[0]
     await finish(house)
@@ -120,12 +121,12 @@ async def test_a_binding_that_comes_before_decided_filings_are_committed_waits_f
 async def test_a_binding_that_comes_while_an_arrival_is_carried_out_is_seen(
     house: House, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(office, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(arrive_command, "CHUNK_ROWS", 1)
     numbers = [*await file(house, ["GREEN-1"], ""), *await file(house, ["GREEN-2"], "wings")]
     chunks = 0
-    carry_out = Office._arrive
+    carry_out = Arrive._arrive
 
-    async def between(self: Office, *arguments: Any) -> Any:
+    async def between(self: Arrive, *arguments: Any) -> Any:
         nonlocal chunks
         chunks += 1
         result = await carry_out(self, *arguments)
@@ -133,7 +134,7 @@ async def test_a_binding_that_comes_while_an_arrival_is_carried_out_is_seen(
             await bind(house, DOCUMENT, MASTER, "wings", "b1")
         return result
 
-    monkeypatch.setattr(Office, "_arrive", between)
+    monkeypatch.setattr(Arrive, "_arrive", between)
     assert (await arrive(house, "wings", "w1")).outcome == RECORDED
     await finish(house)
     assert await states(house, numbers) == [RELEASED] * 2
@@ -151,7 +152,7 @@ async def test_a_binding_that_comes_when_an_arrival_is_nearly_done_waits_for_it(
         await asyncio.sleep(0.3)
         assert not binding[0].done()
 
-    once(monkeypatch, Store, "arrivals_done", before=begin)
+    once(monkeypatch, ArrivalTable, "done", before=begin)
     assert (await arrive(house, "wings", "w1")).outcome == RECORDED
     await binding[0]
     await finish(house)
@@ -170,7 +171,7 @@ async def test_an_arrival_of_another_carrier_that_comes_meanwhile_and_whose_call
             await store.arrivals.lock_documents(tx, [MASTER])
             await store.arrivals.record(tx, [Arrival(MASTER, "heir", "X", at, "", at)], request_id="h1", at=at)
 
-    once(monkeypatch, Store, "arrivals_done", before=recorded)
+    once(monkeypatch, ArrivalTable, "done", before=recorded)
     await arrive(house, "wings", "w1")
     assert await finish(house) == 1
     assert await states(house, numbers) == [RELEASED] * 2
@@ -184,7 +185,7 @@ async def test_a_filing_that_names_the_carrier_while_the_arrival_is_carried_out_
     async def amended() -> None:
         await file(house, ["GREEN-2"], "wings", version=2)
 
-    once(monkeypatch, Store, "arrivals_done", before=amended)
+    once(monkeypatch, ArrivalTable, "done", before=amended)
     await arrive(house, "wings", "w1")
     await finish(house)
     assert await states(house, numbers) == [RELEASED] * 2
@@ -205,7 +206,7 @@ async def test_a_reversal_that_dies_before_the_other_carriers_arrival_takes_its_
     async def died() -> None:
         raise ConnectionError("the replica died")
 
-    once(monkeypatch, Office, "arrive", before=died)
+    once(monkeypatch, Arrive, "run", before=died)
     with pytest.raises(ConnectionError):
         await Reversal(store).finish(LATEST, 10)
     assert await finish(house) == 1
@@ -285,7 +286,7 @@ async def test_bindings_arrivals_and_filings_of_the_same_documents_at_the_same_t
             stub.RecordArrivals(arrivals(*order, request_id=f"r{place}"), timeout=SECONDS)
             for place, (stub, order) in enumerate([(stubs[0], documents), (stubs[1], documents[::-1])])
         ),
-        *(Office(house.desk.store).finish_arrivals(LATEST, 100) for _ in range(3)),
+        *(Arrive(house.desk.store).finish(LATEST, 100) for _ in range(3)),
     )
     await finish(house)
     async with house.desk.store.database.connection() as reading:

@@ -107,7 +107,7 @@ async def test_a_filing_that_is_decided_while_its_arrival_is_being_recorded_wait
     states = await desk.states(mrns(told))
     assert states.ints("state").values.tolist() == [State.RELEASED]
     # The call that recorded it now carries it out, which finds nothing left to do.
-    await desk.office.arrive([MASTER], trace=TRACE)
+    await desk.arrive.run([MASTER], trace=TRACE)
     assert (await desk.states(mrns(told))).ints("version").values.tolist() == [1]
 
 
@@ -150,8 +150,8 @@ async def test_an_arrival_of_thousands_is_carried_out_in_chunks_and_finished_aft
         await desk.store.arrivals.lock_documents(tx, [MASTER])
         await desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
     # The call died here; a later look takes it up.
-    assert await desk.office.finish_arrivals(ACCEPTED_AT + 1, 10) == 1
-    assert await desk.office.finish_arrivals(ACCEPTED_AT + 1, 10) == 0
+    assert await desk.arrive.finish(ACCEPTED_AT + 1, 10) == 1
+    assert await desk.arrive.finish(ACCEPTED_AT + 1, 10) == 0
     states = await desk.states(mrns(told))
     assert (states.ints("state").values == State.RELEASED).all()
     assert (states.ints("version").values == 2).all()
@@ -207,9 +207,9 @@ async def test_an_arrival_and_an_officer_at_once_lose_neither_change(desk: Desk)
         await desk.store.arrivals.lock_documents(tx, [MASTER])
         await desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
     await asyncio.gather(
-        desk.office.arrive([MASTER], trace=TRACE),
+        desk.arrive.run([MASTER], trace=TRACE),
         act(desk, Event.OFFICER_HELD, numbers[::-1]),
-        desk.office.arrive([MASTER], trace=TRACE),
+        desk.arrive.run([MASTER], trace=TRACE),
         desk.consume(told),
     )
     states = await desk.states(numbers)

@@ -1,36 +1,23 @@
-"""What clearance does to consignments: decides and lets arrive. Rules come from the subject modules, SQL from the store.
+"""Puts decisions on filings into force."""
 
-Whoever changes a consignment locks its row first, always in the order of (day, MRN), reads the state that the row refers to, and stores the next
-version: so the consumer, arrivals and officers never lose each other's change. A filing and its arrival meet because who inserts filings bars
-arrivals of their documents until it has committed, and looks at the arrivals behind that bar.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Bools, Ints, Strings, Table
-from libs.feed.types import BatchRef
+from libs.columns import Bools, Ints, Table
 from libs.store.database import Transaction
-from libs.telemetry import span
-from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
+from services.clearance.carriage.binding import Arrival, effective
+from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_news
 from services.clearance.consignment.debt import judged, settled
 from services.clearance.consignment.decision import Lane
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_hits
 from services.clearance.consignment.state import SCREENING, Happening, amended, evolve
-from services.clearance.consignment.transitions import FINAL, Change, Event, State
-from services.clearance.metrics import count_unbound
+from services.clearance.consignment.transitions import FINAL, Change, Event
 from services.clearance.store import Row, Store
-
-CHUNK_ROWS: Final = 1_000
-"""Consignments an arrival changes in one transaction: it must not hold the feed's horizon for long."""
-_BATCHES_A_LOOK: Final = 32
-NOWHERE: Final = BatchRef(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +49,13 @@ class Tally:
     """Documents that have arrived, and whose filings name other carriers now, or travel under them now."""
 
 
-@dataclass(slots=True)
-class Under:
-    """How the consignments stand that are under one master document and bound to one carrier."""
-
-    consignments: int = 0
-    released: int = 0
-    held: int = 0
-    waiting: int = 0
-    """Arrived, and not released yet, so that an officer may look."""
-
-
-class Office:
-    """Changes the state of consignments."""
+class Decide:
+    """Stores first decisions and those on amendments, with the arrivals, screening matches and debt events that came before them."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    # ------------------------------------------------------------------------------------------ decisions
-    async def decide(self, tx: Transaction, parts: Sequence[Decided]) -> Tally:
+    async def run(self, tx: Transaction, parts: Sequence[Decided]) -> Tally:
         """Put decisions into force, in the caller's transaction; of several versions of a filing the newest counts."""
         tally = Tally(at=await self.store.now(tx))
         parts = _newest(parts)
@@ -133,7 +108,7 @@ class Office:
     ) -> None:
         table = part.table
         if arrivals:
-            found = effective(*_pair(table), arrivals, await self._register(tx, table))
+            found = effective(*carriage(table), arrivals, await bindings_of(self.store, tx, table))
             table = table.with_columns(found.columns().columns())
             tally.unbound |= found.unbound
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
@@ -141,11 +116,6 @@ class Office:
         assert bool(outcome.effective.all()), "a first decision is never refused"
         await self.store.insert(tx, table, trace=part.trace)
         tally.decided.append(table)
-
-    async def _register(self, tx: Transaction, table: Table) -> Register:
-        """Return the bindings that concern these consignments."""
-        masters, named = _pair(table)
-        return await self.store.carriers.register(tx, masters.dictionary, named.dictionary)
 
     async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
         """Mark arrivals that were recorded first and do not take effect on filings that came later, and those of changed filings.
@@ -158,13 +128,9 @@ class Office:
             again = again | tally.unbound
         unbound = tally.unbound - again
         await self.store.arrivals.mark(tx, unbound=unbound, again=again)
-        await self._report(tx, [(document, each.carrier) for document in unbound for each in arrivals[document]])
-
-    async def _report(self, tx: Transaction, unbound: Sequence[tuple[str, str]]) -> None:
-        """Report arrivals, by document and carrier, that have no effect on some filings."""
-        if unbound:
-            await self.store.carriers.note_refused(tx, unbound, await self.store.now(tx), recorded=True)
-            tx.after_commit(lambda: count_unbound("without_effect", len(unbound)))
+        await report_without_effect(
+            self.store, tx, [(document, each.carrier) for document in unbound for each in arrivals[document]]
+        )
 
     async def _again(
         self,
@@ -205,7 +171,7 @@ class Office:
                 tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved
             )
             renamed = _differs(stored.take(done), table, "carrier_identifier")
-            masters, named = (column.tolist() for column in _pair(table))
+            masters, named = (column.tolist() for column in carriage(table))
             if renamed.any():
                 places = np.flatnonzero(renamed & ~moved).tolist()
                 columns = ([values[row] for row in places] for values in (masters, mrns, named))
@@ -254,108 +220,6 @@ class Office:
                 )
                 await self.store.succeed(tx, after, [there[place] for place in chosen.tolist()], trace=part.trace)
 
-    # ------------------------------------------------------------------------------------------ arrivals
-    async def arrive(self, documents: Iterable[str], *, trace: str, carrier: str = "") -> dict[str, Under]:
-        """Carry recorded arrivals out on all that is known under these master documents; doing it again changes nothing.
-
-        Tells how the consignments stand that are bound to `carrier`.
-        """
-        found = {document: Under() for document in documents}
-        # Before anything is judged: what is marked or bound from here on is not done with this run.
-        async with self.store.database.connection() as reading:
-            bindings = await self.store.carriers.binding_revision(reading)
-            revisions = await self.store.arrivals.revisions(reading, found)
-        unbound: set[str] = set()
-        chunk: list[tuple[str, str]] = []
-        for document in found:
-            after = NOWHERE
-            while True:
-                async with self.store.database.connection() as reading:
-                    batches = await self.store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
-                for ref, mrns in batches:
-                    chunk.extend((document, mrn) for mrn in mrns)
-                    after = ref
-                while len(chunk) >= CHUNK_ROWS:
-                    unbound |= await self._arrive(chunk[:CHUNK_ROWS], found, trace, carrier)
-                    del chunk[:CHUNK_ROWS]
-                if len(batches) < _BATCHES_A_LOOK:
-                    break
-        if chunk:
-            unbound |= await self._arrive(chunk, found, trace, carrier)
-        async with self.store.database.transaction() as tx:
-            changed = bool(unbound) and await self.store.carriers.binding_revision(tx, lock=True) != bindings
-            newly = await self.store.arrivals.done(tx, revisions, unbound, bindings_changed=changed)
-            await self._report(tx, newly)
-        return found
-
-    async def _arrive(
-        self, chunk: Sequence[tuple[str, str]], found: Mapping[str, Under], trace: str, carrier: str
-    ) -> frozenset[str]:
-        by_mrn = {mrn: document for document, mrn in chunk}
-        mrns = sorted(by_mrn)
-        async with self.store.database.connection() as reading:
-            arrivals = await self.store.arrivals.find(reading, set(by_mrn.values()))
-            rows = await self.store.find(reading, mrns)
-            table = _under(await self.store.states(reading, list(rows.values())), by_mrn)
-            register = await self._register(reading, table)
-        chosen = effective(*_pair(table), arrivals, register)
-        own = self._own(table, arrivals, register, carrier)
-        there = np.flatnonzero(chosen.there)
-        after, outcome = evolve(table.take(there), _arriving(chosen, there, 0))
-        states = table.ints("state").values.copy()
-        states[there] = after.ints("state").values
-        if outcome.effective.any():
-            after = await self._arrive_now(rows, table.take(there), register, trace)
-            places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
-            now = [places[mrn] for mrn in after.strings("mrn").tolist()]
-            states[now] = after.ints("state").values
-        masters = table.strings("master_document_number").tolist()
-        for row in np.flatnonzero(own).tolist():
-            under, state = found[masters[row]], states[row]
-            under.consignments += 1
-            under.released += bool(state == State.RELEASED)
-            under.held += bool(state == State.HELD)
-            under.waiting += bool(state == State.AWAITING_ARRIVAL)
-        return chosen.unbound
-
-    def _own(
-        self, table: Table, arrivals: Mapping[str, Sequence[Arrival]], register: Register, carrier: str
-    ) -> NDArray[np.bool_]:
-        """Tell which consignments are bound to a carrier on the day of its arrival."""
-        days = {each.day for found in arrivals.values() for each in found if each.carrier == carrier}
-        if not days:
-            return np.zeros(table.rows, np.bool_)
-        return bound(*_pair(table), register, carrier, max(days))
-
-    async def _arrive_now(self, seen: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
-        mrns = table.strings("mrn").tolist()
-        async with self.store.database.transaction() as tx:
-            locked = await self.store.lock(tx, mrns)
-            rows = [locked[mrn] for mrn in mrns]
-            if any(row != seen[row.mrn] for row in rows):
-                table = await self.store.states(tx, rows)
-                register = await self._register(tx, table)
-            masters, named = _pair(table)
-            # What is being reversed is not there any more; what is there is not reversed before this is committed.
-            arrivals = await self.store.arrivals.find(tx, masters.dictionary, lock=True)
-            chosen = effective(masters, named, arrivals, register)
-            there = np.flatnonzero(chosen.there)
-            after, outcome = evolve(table.take(there), _arriving(chosen, there, await self.store.now(tx)))
-            done = np.flatnonzero(outcome.effective)
-            if len(done):
-                known = [rows[place] for place in there[done].tolist()]
-                await self.store.succeed(tx, after.take(done), known, trace=trace)
-        return after
-
-    async def finish_arrivals(self, before: int, limit: int) -> int:
-        """Carry out arrivals whose call died, and those that bindings or filings changed since; gives how many."""
-        async with self.store.database.connection() as reading:
-            documents = await self.store.arrivals.pending(reading, before, limit)
-        if documents:
-            with span("clearance.arrivals", attributes={"luxor.documents": len(documents)}) as told:
-                await self.arrive(documents, trace=told.traceparent)
-        return len(documents)
-
 
 def _take(part: Decided, rows: NDArray[np.int64]) -> Decided:
     return part if len(rows) == part.table.rows else Decided(part.table.take(rows), part.release[rows], part.trace)
@@ -384,19 +248,3 @@ def _newest(parts: Sequence[Decided]) -> list[Decided]:
     for _, place, row in newest.values():
         kept[place].append(row)
     return [_take(part, np.array(sorted(rows), np.int64)) for part, rows in zip(parts, kept, strict=True) if rows]
-
-
-def _arriving(chosen: Effective, rows: NDArray[np.int64], at: int) -> Happening:
-    return Happening(event=Event.ARRIVED, at=at, arrivals=replace(chosen, places=chosen.places[rows]).columns())
-
-
-def _pair(table: Table) -> tuple[Strings, Strings]:
-    """Give the columns that bindings look at: the master document and who carries by the filing."""
-    return table.strings("master_document_number"), table.strings("carrier_identifier")
-
-
-def _under(table: Table, documents: Mapping[str, str]) -> Table:
-    """Keep what still travels under the document that it was found by: an amendment may have moved it to another."""
-    numbers, mrns = table.strings("master_document_number").tolist(), table.strings("mrn").tolist()
-    rows = [place for place, mrn in enumerate(mrns) if numbers[place] == documents[mrn]]
-    return table if len(rows) == table.rows else table.take(np.array(rows, np.int64))

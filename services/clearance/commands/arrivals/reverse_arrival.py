@@ -7,7 +7,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.telemetry import span
-from services.clearance.commands.office import CHUNK_ROWS, NOWHERE, Office, Under
+from services.clearance.commands.arrivals.arrive import CHUNK_ROWS, NOWHERE, ArrivalCounts, Arrive
 from services.clearance.consignment.state import Arrivals, Happening, arrived_by, evolve, was_released
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Store
@@ -30,7 +30,7 @@ class Reversal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._office = Office(store)
+        self._arrive = Arrive(store)
 
     async def finish(self, before: int, limit: int) -> int:
         """Carry out reversals that were noted before an instant and whose call died; gives how many."""
@@ -70,12 +70,12 @@ class Reversal:
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
             await self._store.arrivals.mark(tx, again=[document])
-        await self._office.arrive([document], trace=trace)
+        await self._arrive.run([document], trace=trace)
         return result
 
-    async def count(self, document: str, carrier: str) -> Under:
+    async def count(self, document: str, carrier: str) -> ArrivalCounts:
         """Tell how the consignments stand that arrived by a carrier's arrival of a master document; `released` counts those held again too."""
-        under = Under()
+        under = ArrivalCounts()
         async for mrns in self.under(document):
             table = await self._states(mrns)
             table = table.take(np.flatnonzero(arrived_by(table, document, carrier)))

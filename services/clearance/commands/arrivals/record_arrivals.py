@@ -10,7 +10,7 @@ from libs.store.database import Transaction
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.carriage.binding import Arrival, Verdict
 from services.clearance.commands.act import Request
-from services.clearance.commands.office import Office, Under
+from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
 from services.clearance.metrics import count_unbound
 from services.clearance.store import Store
 
@@ -24,7 +24,7 @@ class Recorded:
     outcome: "pb.ArrivalOutcome.ValueType"
     refusal: str = ""
     """Why it was refused, "" where it was not."""
-    under: Under = field(default_factory=Under)
+    under: ArrivalCounts = field(default_factory=ArrivalCounts)
     """How the consignments stand under its document."""
 
 
@@ -34,7 +34,7 @@ class RecordArrivals:
     def __init__(self, store: Store) -> None:
         """Work in a store."""
         self._store = store
-        self._office = Office(store)
+        self._arrive = Arrive(store)
 
     async def run(
         self,
@@ -76,11 +76,11 @@ class RecordArrivals:
             if arrival is not None and counts is None:
                 arrivals[place], results[place] = None, _refused("ARRIVAL_BEING_REVERSED")
         documents = dict.fromkeys(each.document_number for each in arrivals if each is not None)
-        found = await self._office.arrive(documents, trace=request.trace, carrier=carrier)
+        found = await self._arrive.run(documents, trace=request.trace, carrier=carrier)
         for place, (arrival, counts) in enumerate(zip(arrivals, known, strict=True)):
             if arrival is not None:
                 outcome = _outcome(verdicts[arrival.document_number], counts=bool(counts))
-                results[place] = Recorded(outcome, under=found.get(arrival.document_number, Under()))
+                results[place] = Recorded(outcome, under=found.get(arrival.document_number, ArrivalCounts()))
         answer = encode(results)
         async with self._store.database.transaction() as tx:
             await self._store.requests.remember(tx, *request.key, answer)

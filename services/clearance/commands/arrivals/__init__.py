@@ -1,0 +1,1 @@
+"""Arrivals of goods, and the bindings of carriers to documents that they depend on."""

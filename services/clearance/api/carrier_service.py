@@ -65,7 +65,7 @@ class CarrierService(CarrierServiceServicer):
     ) -> pb.PutBindingsResponse:
         """Add bindings or change their days, once per request; each has its own result."""
         _check_size(len(request.bindings), BINDINGS_MAX)
-        read = [_binding(each, f"bindings[{place}]") for place, each in enumerate(request.bindings)]
+        read = [read_binding(each, f"bindings[{place}]") for place, each in enumerate(request.bindings)]
         # The last of several for the same carrier and value counts, as if they had been sent one after the other.
         good = {(each.kind, each.value, each.carrier): each for each in read if isinstance(each, Binding)}
         who = str(call.current().identity)
@@ -231,7 +231,7 @@ def _check_document(number: str) -> None:
         raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number", value=number)
 
 
-def _binding(told: pb.Binding, path: str) -> Binding | ItemError:
+def read_binding(told: pb.Binding, path: str) -> Binding | ItemError:
     if int(told.kind) not in _KINDS:
         return item_error("BINDING_KIND_MISSING", f"{path}.kind", told.kind)
     kind = Kind(told.kind)

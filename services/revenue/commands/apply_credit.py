@@ -31,7 +31,7 @@ PAID_MAX: Final = 10**16
 """Payments of one consignment together are no more, minor units."""
 REFERENCE: Final = "credit"
 """Reference of entries by which credit pays a debt."""
-_log = get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +144,10 @@ async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Cha
     for key in stands:
         chosen = [CreditItem(page.mrn[row], int(page.day[row]), 0) for row in owing.get(key, ())]
         wanted[key] = sorted(chosen, key=lambda item: (item.day, item.mrn))
-    await _use(ledger, tx, heads, stands, wanted)
+    await use_credit(ledger, tx, heads, stands, wanted)
 
 
-async def _use(
+async def use_credit(
     ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], wanted: Mapping[Key, Sequence[CreditItem]]
 ) -> int:
     """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; gives how many.
@@ -195,7 +195,7 @@ async def settle_once(ledger: Ledger, key: Key) -> int:
             return 0
         items = await (credit.payable_items if minor > 0 else credit.items_paid_by)(tx, key, ITEMS_MAX)
         heads = await ledger.book.lock(tx, {partition_of_mrn(each.mrn) for each in items})
-        return await _use(ledger, tx, heads, await credit.lock(tx, [key]), {key: items}) if items else 0
+        return await use_credit(ledger, tx, heads, await credit.lock(tx, [key]), {key: items}) if items else 0
 
 
 async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:
@@ -207,7 +207,7 @@ async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int
             try:
                 done = await settle_once(ledger, key)
             except LedgerError as error:  # of this account alone
-                _log.warning("LEDGER_SETTLING_POSTPONED", account=key[0], why=str(error))
+                log.warning("LEDGER_SETTLING_POSTPONED", account=key[0], why=str(error))
                 break
             total += done
             if not done:

@@ -115,7 +115,7 @@ class Verification:
         """Prove the ledger of a database."""
         self._database = database
         self._names = names
-        self._chain = Chain(database, names)
+        self.chain = Chain(database, names)
         self._seals = Seals(database)
         self._reconciling = Reconciliation(database, names)
         self._logged: set[str] = set()
@@ -160,7 +160,7 @@ class Verification:
             await self._follow_seals(reader, step)
             seals = step.state.seal - before.seal
             days = await self._closed_days(reader, step)
-        await self._consignments(step)
+        await self.compare_consignments(step)
         days |= await self._assessed(step)
         worked = bool(step.ranges) or seals > 0 or days
         state = step.state
@@ -195,7 +195,7 @@ class Verification:
             mark = step.marks[place]
             part = Part(last=mark.number, hash=mark.hash)
             while part.entries < share:
-                if await self._chain.check_entries(reader, place, part, share - part.entries) is None:
+                if await self.chain.check_entries(reader, place, part, share - part.entries) is None:
                     break
             faults = part.faults
             head = heads.get(place)
@@ -235,7 +235,7 @@ class Verification:
             step.marks[place] = replace(step.marks[place], day=day)
         return bool(rows)
 
-    async def _consignments(self, step: _Step) -> None:
+    async def compare_consignments(self, step: _Step) -> None:
         """Compare the consignments that the entries are about with what they were assessed at."""
         mrns = sorted(step.mrns)
         for start in range(0, len(mrns), CONSIGNMENTS_AT_ONCE):
@@ -301,7 +301,7 @@ class Verification:
         """Prove a part of a chain again; return how many entries it was, and its end for as many as that costs."""
         state = step.state
         place, after = state.full_partition, state.full_number
-        part = await self._chain.check(place, after=after, before=state.full_hash, entries_max=entries_max)
+        part = await self.chain.check(place, after=after, before=state.full_hash, entries_max=entries_max)
         # A part that begins a chain or ends it without an entry covers what was found at its place before.
         step.ranges.append((place, after if part.entries and after else after - 1, part.last))
         step.altered(place, part.last, part.faults)

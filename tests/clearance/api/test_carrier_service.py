@@ -270,9 +270,9 @@ async def test_a_reversal_whose_call_died_is_finished_and_the_next_carriers_arri
 )
 def test_a_binding_that_is_none_is_refused_and_its_neighbours_are_not(binding: dict[str, Any], reason: str) -> None:
     from luxor.errors.v1.errors_pb2 import ItemError
-    from services.clearance.api.carrier_service import _binding
+    from services.clearance.api.carrier_service import read_binding
 
-    read = _binding(carriers.Binding(**binding), "bindings[0]")
+    read = read_binding(carriers.Binding(**binding), "bindings[0]")
     assert (read.reason if isinstance(read, ItemError) else "") == reason
 
 

@@ -88,7 +88,7 @@ def test_cases_that_are_forgotten_are_decided_again(law: Program, monkeypatch: p
     batches = [parcels(seed, 40, UNION) for seed in range(4)]
     known = [assessed(law, batch) for batch in batches]
     monkeypatch.setitem(PLANS, law, BoundedCache[Plan](64))
-    monkeypatch.setattr(caches, "_CASES_MAX", 2)
+    monkeypatch.setattr(caches, "CASES_MAX", 2)
     assert known == [assessed(law, batch) for batch in batches]
 
 

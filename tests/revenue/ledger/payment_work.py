@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.payments.payment_batch import PaymentBatch, _Consignment, _CreditAccount
+from services.revenue.commands.payments.payment_batch import CreditAccount, PaymentBatch, PaymentConsignment
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.line import Lines
 from services.revenue.ledger.position import PaidOut
@@ -32,12 +32,12 @@ def paid(ident: str, amount: int, reference: str = ONE, **more: Any) -> Payment:
     return replace(Payment(ident, reference, "EU", "EUR", amount), **more)
 
 
-def consignment(*lines: Lines, paid: int = 0, currency: str = "EUR", jurisdiction: str = "EU") -> _Consignment:
-    return _Consignment(0, joined(lines)[1], currency, "DE", jurisdiction, paid, PaidOut.nothing(1))
+def consignment(*lines: Lines, paid: int = 0, currency: str = "EUR", jurisdiction: str = "EU") -> PaymentConsignment:
+    return PaymentConsignment(0, joined(lines)[1], currency, "DE", jurisdiction, paid, PaidOut.nothing(1))
 
 
 def work(
-    consignments: Mapping[str, _Consignment] | None = None,
+    consignments: Mapping[str, PaymentConsignment] | None = None,
     credit_accounts: Mapping[Key, tuple[int, int, int]] | None = None,
     balances: Mapping[str, int] | None = None,
     *,
@@ -45,11 +45,11 @@ def work(
 ) -> PaymentBatch:
     """Payments of a transaction that read these consignments, open sums with the credit of declarants, and balances in euros."""
     found = PaymentBatch(cast(Ledger, None), cast(Transaction, None), cast(Heads, None), "officer-1", request)
-    found._consignments = dict(consignments or {})
-    found._names, found._ids = dict(NAMES), dict(IDS)
-    found._accounts = {OWNER, CARRIER, BUYERS}
-    found._credit_accounts = {key: _CreditAccount(*sums) for key, sums in (credit_accounts or {}).items()}
-    found._balances = {(name, "EUR"): minor for name, minor in (balances or {}).items()}
+    found.consignments = dict(consignments or {})
+    found.names, found.ids = dict(NAMES), dict(IDS)
+    found.accounts = {OWNER, CARRIER, BUYERS}
+    found.credit_accounts = {key: CreditAccount(*sums) for key, sums in (credit_accounts or {}).items()}
+    found.balances = {(name, "EUR"): minor for name, minor in (balances or {}).items()}
     return found
 
 
@@ -64,7 +64,7 @@ def refused(reason: str) -> ServiceSpan:
 def booked(found: PaymentBatch) -> list[tuple[Any, ...]]:
     return [
         (each.partition, each.mrn, each.version, each.reference, each.destination, each.back, list(each.postings))
-        for each in found._bookings
+        for each in found.bookings
     ]
 
 

@@ -14,7 +14,7 @@ from services.revenue.store.ledger.balances import BEGINNING
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs import chain as chain_of
-from services.revenue.store.proofs.chain import Chain, ChainCheck, StoredEntry, StoredPosting, _check_entries
+from services.revenue.store.proofs.chain import Chain, ChainCheck, StoredEntry, StoredPosting, verify_entries
 from services.revenue.store.proofs.day_balances import compare_day
 from services.revenue.store.proofs.seals import Seal, Seals
 from tests.revenue.ledger.books import Books
@@ -61,7 +61,7 @@ def faults(
     entries: list[StoredEntry], postings: list[dict[str, Any]], last: int = 0, before: bytes = START
 ) -> list[str]:
     checked = ChainCheck(last=last, hash=before)
-    _check_entries(PARTITION, DAY, entries, postings, NAMES, checked)
+    verify_entries(PARTITION, DAY, entries, postings, NAMES, checked)
     assert checked.entries == len(entries)
     assert (checked.last, checked.hash) == (entries[-1].number, entries[-1].hash)
     assert checked.postings == sum(len(each.postings) for each in entries)
@@ -281,4 +281,4 @@ async def test_entries_of_an_account_end_at_the_place_of_the_last_line(books: Bo
 
 
 def test_a_chain_says_of_which_entries_no_seal_tells_after_half_an_hour() -> None:
-    assert Chain(cast(Database, None), cast(Names, None))._late == 1_800
+    assert Chain(cast(Database, None), cast(Names, None)).late_seconds == 1_800

@@ -21,7 +21,7 @@ async def test_entries_are_read_with_their_postings_by_day_partition_and_number(
 ) -> None:
     today = await put(books, PLACES)
     async with books.database.connection(snapshot=True) as reader:
-        found = await books.chain._read(
+        found = await books.chain.read_entries(
             reader, [(today + ahead, partition, number) for ahead, partition, number in wanted]
         )
     there = sorted(

@@ -11,7 +11,7 @@ import pytest
 
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.payments import record_payment as payments_of
-from services.revenue.commands.payments.payment_batch import _Consignment, _CreditAccount, _outcome
+from services.revenue.commands.payments.payment_batch import CreditAccount, PaymentConsignment, outcome_of
 from services.revenue.commands.payments.payout_entries import home_of
 from services.revenue.commands.payments.record_payment import Payments
 from services.revenue.commands.rebalance import Ledger
@@ -62,7 +62,7 @@ def test_an_mrn_is_told_from_other_references(reference: str, *, good: bool) -> 
 def test_the_common_account_of_buyers_is_refused_and_nothing_is_booked() -> None:
     found = work()
     assert told(found.book(paid("a", 5, BUYERS), {}, set())) == refused("PAYMENT_REFERENCE_SHARED")
-    assert (found._done, found._bookings) == ({}, [])
+    assert (found.done, found.bookings) == ({}, [])
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_payment_by_an_mrn_pays_what_is_open_of_it_to_whom_owes_first(
     result = one.book(paid("a", amount), {}, set())
     assert told(result) == (outcome, BUYERS, matched, over, still, "")
     assert result.parts == [(ONE, amount)]
-    assert (own.paid, list(one._touched)) == (before + amount, [ONE])
-    postings = one._bookings[0].postings
+    assert (own.paid, list(one.touched)) == (before + amount, [ONE])
+    postings = one.bookings[0].postings
     assert sum(minor for _, minor in postings) == 0
     assert booked(one) == [(3, ONE, 0, "a", "DE", False, list(postings))]
     assert postings[0] == (1, amount)
@@ -89,21 +89,21 @@ def test_what_a_payment_pays_is_open_no_more_of_the_account_that_owes_it_alone()
     for lines, left in (((line(3, 3), line(3, 4)), (95, 97)), ((line(3, 3), line(4, 4)), (100, 102))):
         one = work({ONE: consignment(*lines)}, {(3, "EUR"): (100, 102, 9)}, {OWNER: 50, BUYERS: 8})
         one.book(paid("a", 5), {}, set())
-        credit_account = one._credit_accounts[3, "EUR"]
+        credit_account = one.credit_accounts[3, "EUR"]
         assert (credit_account.alone, credit_account.open, credit_account.credit, credit_account.change) == (
             *left,
             9,
             0,
         )
         parts = {OWNER: 5} if left[0] == 95 else {OWNER: 3, BUYERS: 2}
-        assert one._balances == {
+        assert one.balances == {
             (name, "EUR"): {OWNER: 50, BUYERS: 8}[name] - parts.get(name, 0) for name in (OWNER, BUYERS)
         }
     # What is paid beyond it is no debt of the account's others, and an account without credit or debts here has no sums.
     one = work({ONE: consignment(line(3, 3))}, {(3, "EUR"): (100, 102, 9)})
     one.book(paid("a", 5), {}, set())
-    assert (one._credit_accounts[3, "EUR"].alone, one._credit_accounts[3, "EUR"].open) == (97, 99)
-    assert one._balances == {(OWNER, "EUR"): -5}
+    assert (one.credit_accounts[3, "EUR"].alone, one.credit_accounts[3, "EUR"].open) == (97, 99)
+    assert one.balances == {(OWNER, "EUR"): -5}
     assert work({ONE: consignment(line(3, 3))}).book(paid("a", 5), {}, set()).outcome == OVERPAID
 
 
@@ -117,25 +117,25 @@ def test_what_a_payment_pays_is_open_no_more_of_the_account_that_owes_it_alone()
     ],
 )
 def test_a_payment_by_an_mrn_that_pays_nothing_is_unmatched_and_waits(
-    own: _Consignment | None, payment: Payment, reason: str
+    own: PaymentConsignment | None, payment: Payment, reason: str
 ) -> None:
     one = work({ONE: own} if own else {})
     name = f"unmatched:{payment.jurisdiction}"
     result = one.book(payment, {}, set())
     assert told(result) == (UNMATCHED, name, 0, 5, 0, reason)
     assert result.parts == [("", 5)]
-    assert one._waiting == {(payment.jurisdiction, "a"): payment}
+    assert one.waiting == {(payment.jurisdiction, "a"): payment}
     bank = IDS[f"bank:{payment.jurisdiction}"]
     assert booked(one) == [(3, "", 0, "a", "", False, [(bank, 5), (IDS[name], -5)])]
-    assert one._touched == {}
-    assert one._balances == {(name, payment.currency): -5}
+    assert one.touched == {}
+    assert one.balances == {(name, payment.currency): -5}
 
 
 def test_a_payment_that_names_nothing_is_unmatched_and_waits_for_nothing() -> None:
     one = work()
     assert told(one.book(paid("a", 5, "thanks"), {}, set())) == (UNMATCHED, LOST, 0, 5, 0, "")
-    assert one._waiting == {}
-    assert one._bookings[0].partition == partition_of_account(LOST)
+    assert one.waiting == {}
+    assert one.bookings[0].partition == partition_of_account(LOST)
     assert partition_of_account(LOST) != partition_of_mrn(ONE)
 
 
@@ -144,7 +144,7 @@ def test_of_a_consignment_the_largest_sum_is_paid_and_not_one_beyond(amount: int
     one = work({ONE: consignment(line(3, 9), paid=7)})
     result = one.book(paid("a", amount), {}, set())
     assert result.reason == reason
-    assert len(one._bookings) == (not reason)
+    assert len(one.bookings) == (not reason)
 
 
 @pytest.mark.parametrize(
@@ -166,14 +166,14 @@ def test_a_payment_of_a_declarants_account_is_credit_for_what_it_owes_alone(
     assert told(result) == (outcome, OWNER, matched, over, still, "")
     assert result.parts == [("", amount)]
     assert booked(one) == [(partition_of_account(OWNER), "", 0, "a", "", False, [(1, amount), (3, -amount)])]
-    after = one._credit_accounts[3, "EUR"]
+    after = one.credit_accounts[3, "EUR"]
     assert (after.alone, after.open, after.credit, after.change) == (
         *credit_account[:2],
         credit_account[2] + amount,
         amount,
     )
     assert list(one.credits) == [(3, "EUR")]
-    assert one._balances == {(OWNER, "EUR"): 99 - amount}
+    assert one.balances == {(OWNER, "EUR"): 99 - amount}
 
 
 def test_a_declarant_that_has_nothing_in_a_currency_is_credited_with_all_that_is_paid_in_it() -> None:
@@ -200,8 +200,8 @@ def test_a_payment_of_another_account_pays_what_it_stands_at(
     one = work({}, {}, {} if balance is None else {CARRIER: balance})
     outcome, matched, over, still = found
     assert told(one.book(paid("a", amount, CARRIER), {}, set())) == (outcome, CARRIER, matched, over, still, "")
-    assert one._balances == {(CARRIER, "EUR"): (balance or 0) - amount}
-    assert (one._credit_accounts, list(one.credits)) == ({}, [])
+    assert one.balances == {(CARRIER, "EUR"): (balance or 0) - amount}
+    assert (one.credit_accounts, list(one.credits)) == ({}, [])
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_payment_of_another_account_pays_what_it_stands_at(
 def test_what_an_account_cannot_pay_is_owed_all_the_same(
     outcome: int, open_minor: int, credit: int, found: int
 ) -> None:
-    assert _outcome(Match(outcome, 1, 0, 0), _CreditAccount(0, open_minor, credit)) == found
+    assert outcome_of(Match(outcome, 1, 0, 0), CreditAccount(0, open_minor, credit)) == found
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_payment_that_is_known_is_booked_no_more_and_its_own_request_gets_what
     known, ident = {("EU", "a"): stored}, ("EU", "a")
     result = one.book(replace(first, **change), known, {ident} if seen else set())
     assert told(result) == (refused("PAYMENT_REUSED") if found == REFUSED else (found, OWNER, 6, 1, 2, ""))
-    assert one._bookings == []
+    assert one.bookings == []
     again = one.book(first, known, set())
     assert told(again) == (KNOWN, OWNER, 6, 1, 2, ""), "the second one of the request"
 
@@ -256,7 +256,7 @@ def test_a_payment_twice_in_a_request_is_booked_once() -> None:
     assert told(first) == (MATCHED, OWNER, 7, 0, 0, "")
     assert told(again) == (KNOWN, OWNER, 7, 0, 0, "")
     assert told(other) == refused("PAYMENT_REUSED")
-    assert len(one._bookings) == 1
+    assert len(one.bookings) == 1
 
 
 def test_a_stored_payment_is_read_with_its_parts_and_what_was_sent_back_is_told_so() -> None:
@@ -299,7 +299,7 @@ async def test_what_the_ledger_cannot_hold_is_refused_alone_and_the_others_of_it
     class Nothing:
         database = None
 
-    monkeypatch.setattr(Payments, "_book", book)
+    monkeypatch.setattr(Payments, "book", book)
     monkeypatch.setattr(payments_of, "settle_some", settle_some)
     for idents, parts in (
         (["bad"], []), (["a", "b"], [("ab", "")]), (["a", "bad"], [("a", "")]), (["bad", "b"], [("b", "")]),

@@ -292,8 +292,8 @@ async def test_a_request_has_so_many_and_credit_is_used_in_twenty_transactions(
         return [None] * len(part), {(int(one.id) % 2 + 1, "EUR") for one in part}
 
     monkeypatch.setattr(module, "settle_some", settle_some)
-    monkeypatch.setattr(Payments, "_book", booked)
-    monkeypatch.setattr(Payouts, "_book", booked)
+    monkeypatch.setattr(Payments, "book", booked)
+    monkeypatch.setattr(Payouts, "book", booked)
     work = (Payments if module is payments_of else Payouts)(cast(Ledger, Nothing))
     many = [each(f"{number}", 5, "x") for number in range(most + 1)]
     assert len(await work.record(many[:most], "officer-1")) == most
@@ -327,14 +327,14 @@ async def test_what_is_booked_meanwhile_is_looked_for_five_times(books: Books, m
 def meanwhile(monkeypatch: pytest.MonkeyPatch, module: Any, times: int) -> list[int]:
     """Let what a reader finds before the heads are taken lack a partition so many times; return how often is looked."""
     monkeypatch.undo()
-    looks, partitions = [0], module._partitions
+    looks, partitions = [0], module.partitions_of
 
     def fewer(asked: Any, known: Any) -> set[int]:
         looks[0] += 1
         found: set[int] = partitions(asked, known)
         return found - {3} if looks[0] % 2 and looks[0] < 2 * times else found
 
-    monkeypatch.setattr(module, "_partitions", fewer)
+    monkeypatch.setattr(module, "partitions_of", fewer)
     return looks
 
 

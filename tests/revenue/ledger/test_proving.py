@@ -13,6 +13,7 @@ from libs.customs.partitions import PARTITIONS
 from libs.customs.time import day_text
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
+from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import verify
@@ -115,14 +116,14 @@ async def test_a_chain_that_cannot_be_read_loses_nothing_of_those_before_it(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = prover(books)
-    check = one._chain.check
+    check = one.chain.check
 
     async def checked(partition: int, **more: Any) -> Any:
         if partition == 2:
             raise StoreUnavailable("the store is away", reason="connection")
         return await check(partition, **more)
 
-    monkeypatch.setattr(one._chain, "check", checked)
+    monkeypatch.setattr(one.chain, "check", checked)
     assert await one.again()
     assert (await one.report(1)).state.full_partition == 2
     with pytest.raises(StoreUnavailable):
@@ -278,13 +279,13 @@ async def test_a_proof_ends_although_bookings_go_on_meanwhile(
 ) -> None:
     """After each part something new is booked, so that no part ever finds nothing: the proof ends at what was booked when it began."""
     await filed(kept, ONE, TWO)
-    compare, serial = Verification._consignments, iter(range(100, 10_000))
+    compare, serial = Verification.compare_consignments, iter(range(100, 10_000))
 
     async def with_bookings(self: Verification, step: Any) -> None:
         await compare(self, step)
         await kept.take(State(mrn(next(serial), 3), charges=FILED))
 
-    monkeypatch.setattr(Verification, "_consignments", with_bookings)
+    monkeypatch.setattr(Verification, "compare_consignments", with_bookings)
     ledger = await stub(house, "analyst", "analyst-1")
     request = pb.ProveLedgerRequest()
     answers = []
@@ -333,13 +334,13 @@ async def test_a_chain_that_ends_too_early_holds_up_no_proof_of_the_others(
 ) -> None:
     await filed(books, ONE, TWO)
     await altered(books, "delete from ledger_entry where partition = 3 and number > 1")
-    compare, serial = Verification._consignments, iter(range(100, 10_000))
+    compare, serial = Verification.compare_consignments, iter(range(100, 10_000))
 
     async def with_bookings(self: Verification, step: Any) -> None:
         await compare(self, step)
         await books.take(State(mrn(next(serial), 7), charges=FILED))
 
-    monkeypatch.setattr(Verification, "_consignments", with_bookings)
+    monkeypatch.setattr(Verification, "compare_consignments", with_bookings)
     one = prover(books)
     async with asyncio.timeout(30):
         assert await one.prove(await one.heads(), 20)
@@ -371,8 +372,9 @@ async def test_one_look_tells_how_far_the_proof_is_behind(books: Books, database
     await filed(books, ONE)
     await altered(books, "update ledger_entry set booked_at = booked_at - 90000000 where partition = 3")
     await look(database)
-    assert 89 < proofs._lag._value.get() < 200
+    lag, faults = "luxor_revenue_ledger_unproven_seconds", "luxor_revenue_ledger_faults"
+    assert 89 < (REGISTRY.get_sample_value(lag) or 0) < 200
     found = await proven(prover(books))
     await look(database)
-    assert proofs._lag._value.get() == 0
-    assert proofs._faults._value.get() == len(found) > 0
+    assert REGISTRY.get_sample_value(lag) == 0
+    assert REGISTRY.get_sample_value(faults) == len(found) > 0

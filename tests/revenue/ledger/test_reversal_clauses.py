@@ -48,14 +48,14 @@ def test_what_cannot_be_taken_back_is_refused(
     one = work({ONE: consignment(line(3, 7), paid=7)})
     known = {("EU", "a"): row(first, PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]), **stored)}
     assert told(one.book(payment, known, set())) == refused(reason)
-    assert (one._bookings, one._taken, one._done) == ([], {}, {})
+    assert (one.bookings, one.taken, one.done) == ([], {}, {})
 
 
 def test_a_payment_is_taken_back_once_also_within_its_request() -> None:
     one = work({ONE: consignment(line(3, 7))})
     results = [one.book(each, {}, set()) for each in (paid("a", 7), back("b", 7, "a"), back("c", 7, "a"))]
     assert [told(each) for each in results[1:]] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
-    assert one._taken == {("EU", "a"): "b"}
+    assert one.taken == {("EU", "a"): "b"}
     stored = {("EU", "a"): row(paid("a", 7), PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]))}
     one = work({ONE: consignment(line(3, 7), paid=7)})
     results = [one.book(each, stored, set()) for each in (back("b", 7, "a"), back("c", 7, "a"))]
@@ -89,8 +89,8 @@ def test_what_a_consignment_has_is_taken_from_it_and_the_rest_from_the_account(h
     rest = [(home, "", 0, "b", "", True, [(1, part - 7), (3, 7 - part)])] if part < 7 else []
     assert booked(one) == of_it + rest
     assert own.paid == held - part
-    assert (one._credit_accounts[3, "EUR"].credit, one._credit_accounts[3, "EUR"].change) == (1 + part - 7, part - 7)
-    assert one._waits_no_more == {("EU", "a"): ONE}
+    assert (one.credit_accounts[3, "EUR"].credit, one.credit_accounts[3, "EUR"].change) == (1 + part - 7, part - 7)
+    assert one.waits_no_more == {("EU", "a"): ONE}
 
 
 def test_money_of_a_currency_that_the_debt_lost_is_taken_from_the_account() -> None:
@@ -111,12 +111,12 @@ def test_money_that_became_an_accounts_own_is_taken_from_that_account(
 ) -> None:
     own = consignment(line(3, 7), paid=7, currency=currency)
     one = work({ONE: own})
-    one._owners = {(ONE, "a"): gone}
+    one.owners = {(ONE, "a"): gone}
     result = taken(one, 7, [(ONE, 7)])
     assert told(result) == (BACK, OWNER, 0, 0, 0, "")
     assert own.paid == 7, "what was paid of it since is other money"
     assert booked(one) == [(3, "", 0, "b", "", True, [(1, -7), (account, 7)])]
-    assert one._credit_accounts[account, "EUR"].change == -7
+    assert one.credit_accounts[account, "EUR"].change == -7
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_money_of_no_consignment_is_taken_from_where_it_stands(
     one = work({}, {(3, "EUR"): (40, 50, 8)}, {LOST: 4, CARRIER: 5})
     assert told(taken(one, 7, [("", 7)], account, reference)) == (BACK, account, 0, 0, still, "")
     assert booked(one) == [(home, "", 0, "b", "", True, [(1, -7), (IDS[account], 7)])]
-    assert one._waits_no_more == ({("EU", "a"): ONE} if reference == ONE else {})
+    assert one.waits_no_more == ({("EU", "a"): ONE} if reference == ONE else {})
 
 
 @pytest.mark.parametrize(("account", "balances", "credit"), [(LOST, {LOST: -8}, 0), (OWNER, {}, 57), (OWNER, {}, 58)])
@@ -146,7 +146,7 @@ def test_a_payment_in_parts_is_taken_back_from_each() -> None:
     own = {ONE: consignment(line(3, 7), paid=7), TWO: consignment(line(3, 9), paid=9)}
     one = work(own, {(3, "EUR"): (0, 0, 2)})
     assert told(taken(one, 18, [(ONE, 7), (TWO, 9), ("", 2)], OWNER, OWNER)) == (BACK, OWNER, 0, 0, 7 + 9 + 16, "")
-    assert [(each.partition, each.postings[0][1]) for each in one._bookings] == [
+    assert [(each.partition, each.postings[0][1]) for each in one.bookings] == [
         (3, -7), (7, -9), (partition_of_account(OWNER), -2),
     ]  # fmt: skip
 
@@ -155,4 +155,4 @@ def test_what_waited_and_is_taken_back_within_its_request_waits_no_more() -> Non
     one = work()
     for each in (paid("a", 7), paid("c", 7), back("b", 7, "a")):
         one.book(each, {}, set())
-    assert list(one._waiting) == [("EU", "c")]
+    assert list(one.waiting) == [("EU", "c")]

@@ -155,7 +155,7 @@ async def test_the_first_seal_behind_an_entry_is_found_wherever_it_is(books: Boo
     await put(books.database, *chained(*({3: 2 * number} for number in range(1, count + 1))))
     async with books.database.connection() as reader:
         for after in range(2 * count + 2):
-            first = await Seals(books.database)._first(reader, 3, after)
+            first = await Seals(books.database).first_behind(reader, 3, after)
             assert first == min(after // 2, count) + 1, after
 
 
@@ -309,4 +309,4 @@ async def test_a_seal_that_lacks_a_partition_is_looked_for_behind_all_entries_of
     second.numbers = second.numbers[:-1]
     await put(books.database, first, second)
     async with books.database.connection() as reader:
-        assert [await Seals(books.database)._first(reader, 63, after) for after in (0, 1, 9)] == [1, 2, 2]
+        assert [await Seals(books.database).first_behind(reader, 63, after) for after in (0, 1, 9)] == [1, 2, 2]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.revenue.ledger.hash_chain import START
-from services.revenue.store.proofs.seals import Seal, Seals, _holds
+from services.revenue.store.proofs.seals import Seal, Seals, is_sound
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.seal_rows import NOTHING, PARTITIONS, Row, chained, entries, hash_of, put
 
@@ -22,9 +22,9 @@ from tests.revenue.ledger.seal_rows import NOTHING, PARTITIONS, Row, chained, en
 )  # fmt: skip
 def test_a_seal_follows_from_its_number_time_heads_and_the_seal_before(change: dict[str, Any], *, good: bool) -> None:
     first, second = chained(NOTHING, {0: 1})
-    assert _holds(second.shown(**change)) is good
-    assert _holds(first.shown()), "the first one follows from the start"
-    assert _holds(first.shown(before=second.hash)), "whatever stands before it"
+    assert is_sound(second.shown(**change)) is good
+    assert is_sound(first.shown()), "the first one follows from the start"
+    assert is_sound(first.shown(before=second.hash)), "whatever stands before it"
 
 
 async def test_seals_as_a_whole_are_without_gap_never_fall_and_never_go_beyond_the_end(books: Books) -> None:
@@ -138,7 +138,10 @@ async def test_seals_are_compared_that_name_an_entry_behind_one_and_up_to_anothe
         (0, 1, 1, 2),
     ):
         async with database.connection() as reader:
-            assert (await seals._first(reader, 3, after), await seals._first(reader, 3, last)) == (first, end)
+            assert (await seals.first_behind(reader, 3, after), await seals.first_behind(reader, 3, last)) == (
+                first,
+                end,
+            )
         found = await seals.compare(3, after, last)
         # The third one names the same entry as the second, and is not read.
         assert (found.seals, found.faults) == (len([each for each in (1, 2, 4, 5) if first <= each < end]), [])

@@ -68,7 +68,7 @@ async def test_a_seal_is_told_outside_of_the_store_once_it_is_committed(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, dict[str, object]]] = []
-    monkeypatch.setattr(seals_of, "_log", SimpleNamespace(info=lambda event, **what: told.append((event, what))))
+    monkeypatch.setattr(seals_of, "log", SimpleNamespace(info=lambda event, **what: told.append((event, what))))
     await books.take(*PAGE)
     async with books.database.transaction() as tx:
         await Seals(books.database).make(tx)

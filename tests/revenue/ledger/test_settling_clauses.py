@@ -62,7 +62,7 @@ async def use(books: Books, stands: dict[Key, int], wanted: dict[Key, list[Credi
         heads = await books.ledger.book.lock(
             tx, {partition_of_mrn(item.mrn) for items in wanted.values() for item in items}
         )
-        return await apply_credit._use(books.ledger, tx, heads, stands, wanted)
+        return await apply_credit.use_credit(books.ledger, tx, heads, stands, wanted)
 
 
 async def test_payments_that_wait_pay_a_debt_one_after_the_other_and_each_is_told_what_it_did(books: Books) -> None:
@@ -295,7 +295,7 @@ async def test_what_the_ledger_refuses_of_one_account_is_logged_and_holds_up_no_
 ) -> None:
     logged: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        apply_credit, "_log", SimpleNamespace(warning=lambda event, **what: logged.append({"event": event, **what}))
+        apply_credit, "log", SimpleNamespace(warning=lambda event, **what: logged.append({"event": event, **what}))
     )
     left = {(1, "EUR"): 2, (3, "EUR"): 1}
 

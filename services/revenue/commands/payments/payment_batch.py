@@ -50,7 +50,7 @@ _BORDER: Final = "border"
 
 
 @dataclass(slots=True)
-class _Consignment:
+class PaymentConsignment:
     """A consignment that payments concern, and what is paid by it so far."""
 
     row: int
@@ -72,7 +72,7 @@ class _Consignment:
 
 
 @dataclass(slots=True)
-class _CreditAccount:
+class CreditAccount:
     """A declarant's account in a currency: what its credit may pay, what is open of it in all, and the credit."""
 
     alone: int
@@ -88,26 +88,26 @@ class PaymentBatch:
     def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str) -> None:
         """Book in a transaction that holds the heads of the partitions concerned, for a caller's request."""
         self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
-        self._consignments: dict[str, _Consignment] = {}
-        self._owners: dict[BankReference, list[int]] = {}
-        self._touched: dict[str, _Consignment] = {}
-        self._balances: dict[tuple[str, str], int] = {}
-        self._credit_accounts: dict[Key, _CreditAccount] = {}
-        self._accounts: set[str] = set()
-        self._ids: dict[str, int] = {}
-        self._names: dict[int, str] = {}
-        self._done: dict[Ident, tuple[Payment, PaymentResult]] = {}
+        self.consignments: dict[str, PaymentConsignment] = {}
+        self.owners: dict[BankReference, list[int]] = {}
+        self.touched: dict[str, PaymentConsignment] = {}
+        self.balances: dict[tuple[str, str], int] = {}
+        self.credit_accounts: dict[Key, CreditAccount] = {}
+        self.accounts: set[str] = set()
+        self.ids: dict[str, int] = {}
+        self.names: dict[int, str] = {}
+        self.done: dict[Ident, tuple[Payment, PaymentResult]] = {}
         self._told: set[Ident] = set()
-        self._taken: dict[Ident, str] = {}
-        self._waiting: dict[Ident, Payment] = {}
-        self._waits_no_more: dict[Ident, str] = {}
-        self._bookings: list[Booking] = []
+        self.taken: dict[Ident, str] = {}
+        self.waiting: dict[Ident, Payment] = {}
+        self.waits_no_more: dict[Ident, str] = {}
+        self.bookings: list[Booking] = []
         self._mrns: list[str] = []
 
     @property
     def credits(self) -> Iterable[Key]:
         """Accounts whose credit changed."""
-        return [key for key, credit_account in self._credit_accounts.items() if credit_account.change]
+        return [key for key, credit_account in self.credit_accounts.items() if credit_account.change]
 
     async def load(self, payments: Sequence[Payment], known: Mapping[Ident, Row], names: set[str]) -> None:
         """Read what the payments may concern; `names` have their numbers already."""
@@ -119,7 +119,7 @@ class PaymentBatch:
         self._held = held = await positions.read(tx, self._mrns)
         for row in np.flatnonzero(held.known).tolist():
             lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
-            self._consignments[self._mrns[row]] = _Consignment(
+            self.consignments[self._mrns[row]] = PaymentConsignment(
                 row,
                 lines,
                 held.currency[row],
@@ -128,19 +128,19 @@ class PaymentBatch:
                 int(held.paid[row]),
                 held.out.take(np.array([row])),
             )
-        self._owners = await holders(tx, _taken_of_consignments(payments, known), pb.ENTRY_KIND_PAID)
-        ids = {*np.unique(held.lines["debtor"]).tolist(), *(each for found in self._owners.values() for each in found)}
-        self._names = dict(await self._ledger.names.of(tx, ids))
+        self.owners = await holders(tx, _taken_of_consignments(payments, known), pb.ENTRY_KIND_PAID)
+        ids = {*np.unique(held.lines["debtor"]).tolist(), *(each for found in self.owners.values() for each in found)}
+        self.names = dict(await self._ledger.names.of(tx, ids))
         accounts = {each for each in told if prefix_of(each) in PAYABLE}
         accounts |= {before["account"] for before in known.values()}
-        accounts |= {self._names[each] for found in self._owners.values() for each in found}
+        accounts |= {self.names[each] for found in self.owners.values() for each in found}
         holdings = await holdings_of(tx, sorted(accounts))
         opened = await accounts_of.opened(tx, sorted(accounts))
-        self._accounts = {each.name for each in holdings} | opened
-        self._ids = await self._ledger.names.known(tx, names | self._accounts)
-        self._names |= {number: name for name, number in self._ids.items()}
+        self.accounts = {each.name for each in holdings} | opened
+        self.ids = await self._ledger.names.known(tx, names | self.accounts)
+        self.names |= {number: name for name, number in self.ids.items()}
         for each in await balances_at(tx, holdings):
-            self._balances[each.name, each.currency] = each.minor
+            self.balances[each.name, each.currency] = each.minor
         currencies = {each.currency for each in payments}
         own = [
             (each.account, each.currency)
@@ -150,7 +150,7 @@ class PaymentBatch:
         # With those to whom consignments may leave something, so that two who book at once take all rows in one order.
         stands = await credit.lock(tx, {*own, *self._left_to(held)})
         for key, sums in zip(own, await credit.open_sums(tx, own), strict=True):
-            self._credit_accounts[key] = _CreditAccount(*sums, stands.get(key, 0))
+            self.credit_accounts[key] = CreditAccount(*sums, stands.get(key, 0))
 
     def _left_to(self, held: Positions) -> set[Key]:
         """Accounts to whose credit what is paid of consignments may be left."""
@@ -158,13 +158,13 @@ class PaymentBatch:
         pairs = {
             (account, held.currency[row]) for account, row in zip(held.lines["debtor"].tolist(), rows, strict=True)
         }
-        return {key for key in pairs if prefix_of(self._names[key[0]]) == credit.HOLDER}
+        return {key for key in pairs if prefix_of(self.names[key[0]]) == credit.HOLDER}
 
     def book(self, payment: Payment, known: Mapping[Ident, Row], seen: set[Ident]) -> PaymentResult:
         """Book one payment in memory; `seen` are those that this request named before."""
         ident = ident_of(payment)
-        if ident in self._done:
-            return _again(payment, *self._done[ident])
+        if ident in self.done:
+            return _again(payment, *self.done[ident])
         if ident in known:
             row = known[ident]
             first, before = of_row(row)
@@ -177,73 +177,73 @@ class PaymentBatch:
             return before if own and first_time and payment == first else _again(payment, first, before)
         result = self._take_back(payment, known) if payment.reverses_id else self._pay(payment)
         if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
-            self._done[ident] = (payment, result)
+            self.done[ident] = (payment, result)
         return result
 
     def _pay(self, payment: Payment) -> PaymentResult:
         if prefix_of(payment.reference) == _BORDER:
             return PaymentResult(reason="PAYMENT_REFERENCE_SHARED")
-        consignment = self._consignments.get(payment.reference)
+        consignment = self.consignments.get(payment.reference)
         elsewhere = self._elsewhere(payment)
         if not elsewhere and consignment and consignment.currency == payment.currency and consignment.debtors():
             if consignment.paid + payment.amount > PAID_MAX:
                 return PaymentResult(reason="AMOUNT_OUT_OF_BOUNDS")
             found = match(payment.amount, consignment.owed())
-            account = self._names[consignment.debtors()[0]]
+            account = self.names[consignment.debtors()[0]]
             self._credit(payment, payment.reference, consignment, payment.amount)
             return _result(found, account, [(payment.reference, payment.amount)])
-        if payment.reference in self._accounts:
+        if payment.reference in self.accounts:
             return self._pay_account(payment)
         name = unmatched(payment.jurisdiction)
         home = partition_of_account(name)
         if is_mrn(payment.reference):
             home = partition_of_mrn(payment.reference)
-            self._waiting[ident_of(payment)] = payment
+            self.waiting[ident_of(payment)] = payment
         self._on_account(payment, name, payment.amount, home)
         parts = [("", payment.amount)]
         return PaymentResult(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, reason=elsewhere, parts=parts)
 
     def _elsewhere(self, payment: Payment) -> str:
         """Why a payment does not pay the consignment that it names: another treasury's bank account received it."""
-        consignment = self._consignments.get(payment.reference)
+        consignment = self.consignments.get(payment.reference)
         return JURISDICTION_DIFFERS if consignment and consignment.jurisdiction != payment.jurisdiction else ""
 
     def _pay_account(self, payment: Payment) -> PaymentResult:
         name = payment.reference
         credit_account = self._credit_account(name, payment.currency)
-        owed = self._balances.get((name, payment.currency), 0)
+        owed = self.balances.get((name, payment.currency), 0)
         found = match(payment.amount, owed if credit_account is None else credit_account.alone - credit_account.credit)
         self._on_account(payment, name, payment.amount, partition_of_account(name))
         if credit_account is not None:
             found = Match(
-                _outcome(found, credit_account),
+                outcome_of(found, credit_account),
                 found.matched,
                 found.over,
                 max(0, credit_account.open - credit_account.credit),
             )
         return _result(found, name, [("", payment.amount)])
 
-    def _credit_account(self, name: str, currency: str) -> _CreditAccount | None:
+    def _credit_account(self, name: str, currency: str) -> CreditAccount | None:
         if prefix_of(name) != credit.HOLDER:
             return None
-        return self._credit_accounts.setdefault((self._ids[name], currency), _CreditAccount(0, 0, 0))
+        return self.credit_accounts.setdefault((self.ids[name], currency), CreditAccount(0, 0, 0))
 
     def _take_back(self, payment: Payment, known: Mapping[Ident, Row]) -> PaymentResult:
         ident = (payment.jurisdiction, payment.reverses_id)
-        if ident not in self._done and ident not in known:
+        if ident not in self.done and ident not in known:
             return PaymentResult(reason="PAYMENT_UNKNOWN")
-        first, before = self._done[ident] if ident in self._done else of_row(known[ident])
-        if ident in self._taken or (ident in known and known[ident]["reversed_by"]):
+        first, before = self.done[ident] if ident in self.done else of_row(known[ident])
+        if ident in self.taken or (ident in known and known[ident]["reversed_by"]):
             return PaymentResult(reason="PAYMENT_TAKEN_BACK")
         if (first.amount, first.currency, first.reverses_id) != (payment.amount, payment.currency, ""):
             return PaymentResult(reason="PAYMENT_DIFFERS")
-        self._taken[ident] = payment.id
-        self._waiting.pop(ident, None)
+        self.taken[ident] = payment.id
+        self.waiting.pop(ident, None)
         if is_mrn(first.reference):
-            self._waits_no_more[ident] = first.reference
+            self.waits_no_more[ident] = first.reference
         still = 0
         for mrn, amount in before.parts:
-            gone = self._owners.get((mrn, first.id), [])
+            gone = self.owners.get((mrn, first.id), [])
             still += self._take_from(payment, before.account, mrn, amount, first.reference, gone)
         return PaymentResult(pb.PAYMENT_OUTCOME_REVERSED, before.account, still_owed=still, parts=before.parts)
 
@@ -255,11 +255,11 @@ class PaymentBatch:
         Where the debt lost the currency since, it is the credit of an account in `gone`, and of no consignment.
         """
         part, still = 0, 0
-        names = [self._names[each] for each in gone]
+        names = [self.names[each] for each in gone]
         if names and account not in names:
             account = names[0]
         if mrn:
-            consignment = self._consignments[mrn]
+            consignment = self.consignments[mrn]
             same = not gone and consignment.currency == payment.currency
             part = min(amount, consignment.paid) if same else 0
             if part:
@@ -274,37 +274,37 @@ class PaymentBatch:
             if not mrn and credit_account is not None:
                 still = max(0, credit_account.open - credit_account.credit)
             elif not mrn:
-                still = 0 if waited else max(0, self._balances[account, payment.currency])
+                still = 0 if waited else max(0, self.balances[account, payment.currency])
         return still
 
     def _on_account(self, payment: Payment, name: str, amount: int, home: int) -> None:
         """Credit an account with what no consignment gets, or take it back from there."""
-        account = self._ids[name]
-        postings = [(self._ids[bank(payment.jurisdiction)], amount), (account, -amount)]
-        self._bookings.append(Booking(home, "", 0, payment.id, payment.currency, "", amount < 0, postings))
+        account = self.ids[name]
+        postings = [(self.ids[bank(payment.jurisdiction)], amount), (account, -amount)]
+        self.bookings.append(Booking(home, "", 0, payment.id, payment.currency, "", amount < 0, postings))
         key = (name, payment.currency)
-        self._balances[key] = self._balances.get(key, 0) - amount
+        self.balances[key] = self.balances.get(key, 0) - amount
         credit_account = self._credit_account(name, payment.currency)
         if credit_account is not None:
             credit_account.credit += amount
             credit_account.change += amount
 
-    def _credit(self, payment: Payment, mrn: str, consignment: _Consignment, amount: int) -> None:
+    def _credit(self, payment: Payment, mrn: str, consignment: PaymentConsignment, amount: int) -> None:
         """Pay a consignment, or take a payment back from it."""
         before, owed = credited(consignment.lines, consignment.paid), consignment.owed()
         consignment.paid += amount
-        self._touched[mrn] = consignment
+        self.touched[mrn] = consignment
         paid = owed - consignment.owed()
         if owes_alone(consignment.lines):
-            credit_account = self._credit_accounts.get((consignment.debtors()[0], payment.currency))
+            credit_account = self.credit_accounts.get((consignment.debtors()[0], payment.currency))
             if credit_account is not None:
                 credit_account.alone, credit_account.open = credit_account.alone - paid, credit_account.open - paid
         changes = credit_postings(before, credited(consignment.lines, consignment.paid))
-        postings = [(self._ids[bank(payment.jurisdiction)], amount), *changes]
+        postings = [(self.ids[bank(payment.jurisdiction)], amount), *changes]
         for account, minor in changes:
-            key = (self._names[account], payment.currency)
-            self._balances[key] = self._balances.get(key, 0) + minor
-        self._bookings.append(
+            key = (self.names[account], payment.currency)
+            self.balances[key] = self.balances.get(key, 0) + minor
+        self.bookings.append(
             Booking(
                 partition_of_mrn(mrn),
                 mrn,
@@ -319,28 +319,28 @@ class PaymentBatch:
 
     async def write(self) -> None:
         """Write what was booked: entries, what follows for the consignments, and the payments."""
-        if not self._done:
+        if not self.done:
             return
-        more = entries_of(self._bookings)
-        if self._touched:
-            held = self._held.take(np.array([each.row for each in self._touched.values()], np.int64))
-            paid = np.array([each.paid for each in self._touched.values()], np.int64)
-            page = unchanged_page(list(self._touched), held)
+        more = entries_of(self.bookings)
+        if self.touched:
+            held = self._held.take(np.array([each.row for each in self.touched.values()], np.int64))
+            paid = np.array([each.paid for each in self.touched.values()], np.int64)
+            page = unchanged_page(list(self.touched), held)
             await self._ledger.rebalance(self._tx, self._heads, Target(page, paid, held.out, more), held)
         else:
             await self._ledger.book.post(self._tx, self._heads, more)
-        await credit.add(self._tx, {key: each.change for key, each in self._credit_accounts.items() if each.change})
+        await credit.add(self._tx, {key: each.change for key, each in self.credit_accounts.items() if each.change})
         await self._store()
 
     async def _store(self) -> None:
         tx = self._tx
         by = Recorded(max(self._heads.booked_at.values()), self._by, self._request)
-        await payments_of.add(tx, list(self._done.values()), self._taken, by)
+        await payments_of.add(tx, list(self.done.values()), self.taken, by)
         await waiting.add(
             tx,
-            [WaitingPayment(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self._waiting.values()],
+            [WaitingPayment(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self.waiting.values()],
         )
-        await waiting.remove(tx, [(mrn, *ident) for ident, mrn in self._waits_no_more.items()])
+        await waiting.remove(tx, [(mrn, *ident) for ident, mrn in self.waits_no_more.items()])
 
 
 def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[BankReference]:
@@ -349,7 +349,7 @@ def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Ro
     return {(mrn, before["id"]) for before in taken if before is not None for mrn in before["mrns"] if mrn}
 
 
-def _outcome(found: Match, credit_account: _CreditAccount) -> int:
+def outcome_of(found: Match, credit_account: CreditAccount) -> int:
     """What became of a payment of a declarant's account: consignments that it cannot pay are owed all the same."""
     if found.outcome == pb.PAYMENT_OUTCOME_MATCHED and credit_account.open > credit_account.credit:
         return pb.PAYMENT_OUTCOME_UNDERPAID

@@ -72,7 +72,7 @@ class Payments:
         self, part: Sequence[Payment], by: str, request: str, seen: set[Ident], credits_: set[Key]
     ) -> list[PaymentResult]:
         try:
-            results, touched = await self._book(part, by, request, seen)
+            results, touched = await self.book(part, by, request, seen)
         except LedgerError as error:
             if len(part) == 1:
                 return [PaymentResult(reason=error.reason)]
@@ -84,7 +84,7 @@ class Payments:
         credits_ |= touched
         return results
 
-    async def _book(
+    async def book(
         self, part: Sequence[Payment], by: str, request: str, seen: set[Ident]
     ) -> tuple[list[PaymentResult], set[Key]]:
         for _ in range(TRIES_MAX):
@@ -93,13 +93,13 @@ class Payments:
             async with self._database.connection() as reader:
                 told = [each.reference for each in part if prefix_of(each.reference) in PAYABLE]
                 names |= await accounts.opened(reader, told)
-                needed = _partitions(part, await payments_of.read(reader, part))
+                needed = partitions_of(part, await payments_of.read(reader, part))
             await self._ledger.name_ids(names)
             try:
                 async with self._database.transaction() as tx:
                     heads = await self._ledger.book.lock(tx, needed)
                     known = await payments_of.read(tx, part)
-                    if _partitions(part, known) - needed:
+                    if partitions_of(part, known) - needed:
                         raise _PaymentHeadsMissing
                     work = PaymentBatch(self._ledger, tx, heads, by, request)
                     await work.load(part, known, names)
@@ -111,7 +111,7 @@ class Payments:
         raise RuntimeError(f"payments that are taken back were booked meanwhile, {TRIES_MAX} times")
 
 
-def _partitions(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[int]:
+def partitions_of(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[int]:
     found: set[int] = set()
     for payment in payments:
         found |= {_home(payment.reference), partition_of_account(unmatched(payment.jurisdiction))}

@@ -58,7 +58,7 @@ class Payouts:
         results = []
         for payout in payouts:
             try:
-                result, touched = await self._book(payout, by, request, seen, cash)
+                result, touched = await self.book(payout, by, request, seen, cash)
             except LedgerError as error:
                 result, touched = PayoutResult(reason=error.reason), []
             seen.add((payout.jurisdiction, payout.id))
@@ -67,7 +67,7 @@ class Payouts:
         await settle_some(self._ledger, sorted(credits_), CHUNKS_MAX)
         return results
 
-    async def _book(
+    async def book(
         self, payout: Payout, by: str, request: str, seen: set[Ident], cash: dict[str, Cash]
     ) -> tuple[PayoutResult, list[Key]]:
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
@@ -75,14 +75,14 @@ class Payouts:
         for _ in range(TRIES_MAX):
             async with self._database.connection() as reader:
                 known = await payouts_of.related(reader, payout)
-            needed = _partitions(payout, known)
+            needed = partitions_of(payout, known)
             # Reading what is unpaid may take long: it is done before heads are held, as of one instant.
             treasury_cash = await self._received(payout, known, cash)
             try:
                 async with self._database.transaction() as tx:
                     heads = await self._ledger.book.lock(tx, needed)
                     known = await payouts_of.related(tx, payout)
-                    if _partitions(payout, known) - needed:
+                    if partitions_of(payout, known) - needed:
                         raise _PayoutHeadsMissing
                     ident = (payout.jurisdiction, payout.id)
                     if ident in known.payouts:
@@ -109,7 +109,7 @@ def _account(payout: Payout, known: RelatedRecords) -> str:
     return name
 
 
-def _partitions(payout: Payout, known: RelatedRecords) -> set[int]:
+def partitions_of(payout: Payout, known: RelatedRecords) -> set[int]:
     names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), payout.reference, _account(payout, known)}
     names |= {row["reference"] for row in (*known.payouts.values(), *known.payments.values())}
     return {partition_of_mrn(name) if is_mrn(name) else partition_of_account(name) for name in names if name}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from services.revenue.law.batch.arithmetic import Flags, Int64, some
 
 V = TypeVar("V")
-_CASES_MAX = 8192
+CASES_MAX = 8192
 _IN_TABLE_MAX, _TABLE_SIZE, _ATTEMPTS = 200, 1 << 14, 20
 _ODD = 0x9E3779B97F4A7C15
 
@@ -93,7 +93,7 @@ class Memo(Generic[V]):
         facts_of: Callable[[list[NDArray[Any]]], V],
     ) -> "tuple[Memo[V], Int64]":
         """Find the case of each key, with those decided that are new: `decide` gives columns for some places in `keys`."""
-        if known is None or len(known.keys) > _CASES_MAX:
+        if known is None or len(known.keys) > CASES_MAX:
             added, chosen = np.unique(keys, return_index=True)
             columns = decide(chosen)
             return Memo(added, _Places(added), columns, facts_of(columns)), added.searchsorted(keys)

@@ -120,7 +120,7 @@ class Chain:
         """Read from a database. What no seal names `late_seconds` after it was booked is a fault."""
         self._database = database
         self._names = names
-        self._late = late_seconds
+        self.late_seconds = late_seconds
         self._seals = Seals(database)
 
     async def of_mrn(self, mrn: str, *, after: int = 0, rows_max: int) -> list[StoredEntry]:
@@ -133,7 +133,7 @@ class Chain:
                 (number, day) for number, day in zip(found["entries"], found["days"], strict=True) if number > after
             )[:rows_max]
             partition = partition_of_mrn(mrn)
-            return await self._read(reader, [(day, partition, number) for number, day in places])
+            return await self.read_entries(reader, [(day, partition, number) for number, day in places])
 
     async def of_account(
         self, account: int, currency: str, first_day: int, last_day: int, *, after: LinePlace = BEGINNING, rows_max: int
@@ -147,7 +147,7 @@ class Chain:
             places = list(dict.fromkeys((line.at.booked_at, line.at.partition, line.at.number) for line in lines))
             if (after.booked_at, after.partition, after.number) in places:
                 places.remove((after.booked_at, after.partition, after.number))
-            read = await self._read(
+            read = await self.read_entries(
                 reader, [(at // MICROS_A_DAY, partition, number) for at, partition, number in places]
             )
         order = {(partition, number): at for at, (_, partition, number) in enumerate(places)}
@@ -214,7 +214,7 @@ class Chain:
         until = entries[-1].number if len(entries) == entries_max else last
         postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
         names = await self._names.of(reader, {row["account"] for row in postings})
-        _check_entries(partition, day, entries, postings, names, checked)
+        verify_entries(partition, day, entries, postings, names, checked)
         checked.mrns |= {entry.mrn for entry in entries if entry.mrn}
         if until > checked.last:
             checked.faults.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
@@ -230,10 +230,10 @@ class Chain:
                 f"partition {partition}: the chain ends at entry {checked.last}, but its head tells entry "
                 f"{head['number']} or another hash"
             )
-        checked.faults += await self._seals.compare_end(reader, partition, checked.last, self._late)
+        checked.faults += await self._seals.compare_end(reader, partition, checked.last, self.late_seconds)
         checked.faults += await compare_end(reader, self._names, partition, entries_max=FAULTS_MAX)
 
-    async def _read(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[StoredEntry]:
+    async def read_entries(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[StoredEntry]:
         if not places:
             return []
         columns = [list(column) for column in zip(*places, strict=True)]
@@ -248,7 +248,7 @@ class Chain:
         return entries
 
 
-def _check_entries(
+def verify_entries(
     partition: int,
     day: int,
     entries: Sequence[StoredEntry],

@@ -71,7 +71,7 @@ select e.number, e.booked_at from ledger_day d
 join ledger_entry e on e.day = d.day and e.partition = d.partition and e.number = $2
 where d.partition = $1 and $2 between d.first_number and d.last_number limit 1
 """
-_log = get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Seals:
         digest = seal(number, sealed_at, before, heads)
         await tx.raw.execute(_KEEP, number, sealed_at, digest, numbers, b"".join(each for _, each in heads))
         # Logs are kept elsewhere than the store, so that who may write all of the store cannot make its seals anew unseen.
-        tx.after_commit(lambda: _log.info("LEDGER_SEALED", seal=number, sealed_at=sealed_at, hash=digest.hex()))
+        tx.after_commit(lambda: log.info("LEDGER_SEALED", seal=number, sealed_at=sealed_at, hash=digest.hex()))
         return number
 
     async def newest(self) -> Seal | None:
@@ -127,7 +127,10 @@ class Seals:
         found = SealComparison()
         column = partition + 1
         async with self._database.connection(snapshot=True) as reader:
-            first, end = await self._first(reader, partition, after), await self._first(reader, partition, last)
+            first, end = (
+                await self.first_behind(reader, partition, after),
+                await self.first_behind(reader, partition, last),
+            )
         while True:
             async with self._database.connection(snapshot=True) as reader:
                 rows = await reader.raw.fetch(_READ, first, end, column, partition * _HASH + 1, SEALS_AT_ONCE)
@@ -135,7 +138,7 @@ class Seals:
                 stored = dict(await reader.raw.fetch(_STORED, partition, named, after, last)) if rows else {}
             for row, number in zip(rows, named, strict=True):
                 digest = row["hashes"][partition * _HASH : column * _HASH]
-                if not _holds(row):
+                if not is_sound(row):
                     found.faults.append(
                         f"seal {row['number']} was altered: its hash does not follow from what it seals"
                     )
@@ -167,7 +170,7 @@ class Seals:
                 break
             if row["number"] != after + 1:
                 faults.append(f"seals {after + 1} to {row['number'] - 1} are missing")
-            if not _holds({**dict(row), "before": before}):
+            if not is_sound({**dict(row), "before": before}):
                 faults.append(f"seal {row['number']} was altered: its hash does not follow from what it seals")
             changed = [place for place in range(PARTITIONS) if numbers[place] != named[place]]
             if any(numbers[place] < named[place] for place in changed):
@@ -182,7 +185,7 @@ class Seals:
             after, before, named = row["number"], bytes(row["hash"]), numbers
         return after, before, faults
 
-    async def _first(self, reader: Transaction, partition: int, after: int) -> int:
+    async def first_behind(self, reader: Transaction, partition: int, after: int) -> int:
         """The first seal that names an entry behind `after`, found by halving, since numbers only rise; behind all for none."""
         newest = await reader.raw.fetchval("select max(number) from ledger_seal") or 0
         low, high = 1, newest + 1
@@ -237,7 +240,7 @@ class Seals:
         return []
 
 
-def _holds(row: Any) -> bool:
+def is_sound(row: Any) -> bool:
     """Whether a seal's hash follows from what it seals and the seal before."""
     hashes = [row["hashes"][start : start + _HASH] for start in range(0, len(row["hashes"]), _HASH)]
     before = START if row["number"] == 1 else row["before"]

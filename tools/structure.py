@@ -37,6 +37,8 @@ SERIES: Final = ("migrations",)
 
 TRANSACTIONS: Final = ("commands", "jobs")
 """The rooms of a service that begin transactions: commands own theirs, and jobs take their leases in one."""
+BEGINNERS: Final = (".transaction", "once", "store_answer")
+"""What begins a transaction: the method of a Database, and the functions of libs.server.requests that do."""
 SERVICES: Final = Path("services")
 
 Arrows = Mapping[str, set[str]]
@@ -85,17 +87,24 @@ def violations(graph: grimp.ImportGraph) -> list[tuple[str, str]]:
 
 
 def transactions(services: Path) -> list[tuple[str, str]]:
-    """Return the calls of `.transaction(` in the rooms of services that begin none: for each the service, and a sentence."""
+    """Return what begins transactions in the rooms of services that begin none: for each the service, and a sentence."""
     found = []
     for path in sorted(services.glob("*/*/**/*.py")):
         service, room = path.relative_to(services).parts[:2]
         if room in TRANSACTIONS:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "transaction":
+            if isinstance(node, ast.Call) and _name(node.func) in BEGINNERS:
                 sentence = f"{path}:{node.lineno} begins a transaction in {room}: a command owns it, and calls the store with it"
                 found.append((f"services.{service}", sentence))
     return found
+
+
+def _name(called: ast.expr) -> str:
+    """Return the name of what is called, of a method with its dot."""
+    if isinstance(called, ast.Attribute):
+        return f".{called.attr}"
+    return called.id if isinstance(called, ast.Name) else ""
 
 
 def _imports(graph: grimp.ImportGraph) -> dict[str, set[str]]:

@@ -187,5 +187,14 @@ def test_a_transaction_begins_in_no_room_but_commands_and_jobs(tmp_path: Path, r
     assert f"post/{room}/send.py:3 begins a transaction in {room.partition('/')[0]}: a command owns it" in sentence
 
 
+@pytest.mark.parametrize("call", ["once(database, Answer, request, work)", "store_answer(database, request, answer)"])
+def test_what_stores_the_answer_of_a_request_begins_a_transaction_too(tmp_path: Path, call: str) -> None:
+    for room in ("api", "commands"):
+        (tmp_path / "post" / room).mkdir(parents=True)
+        (tmp_path / "post" / room / "send.py").write_text(f"{call}\nself.{call}\nrecalled(database, Answer, request)\n")
+    ((_, sentence),) = structure.transactions(tmp_path)
+    assert "post/api/send.py:1 begins a transaction in api" in sentence
+
+
 def test_no_service_begins_a_transaction_elsewhere() -> None:
     assert structure.transactions(structure.SERVICES) == []

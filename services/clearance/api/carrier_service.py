@@ -10,7 +10,7 @@ from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role, is_id
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import check_request_id, page_size_of, recalled, store_answer
+from libs.server.requests import check_request_id, page_size_of, recalled
 from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from luxor.clearance.v1 import carriers_pb2 as pb
@@ -172,7 +172,7 @@ class CarrierService(CarrierServiceServicer):
             return before
         _check_size(len(request.arrivals), REVERSALS_MAX)
         results = [await self._reverse(each, f"arrivals[{place}]") for place, each in enumerate(request.arrivals)]
-        return await store_answer(self._store.database, request, pb.ReverseArrivalsResponse(results=results))
+        return await self._reversal.answer(request, pb.ReverseArrivalsResponse(results=results))
 
     async def _reverse(self, ref: pb.ArrivalRef, path: str) -> pb.ReversalResult:
         current = call.current()

@@ -131,7 +131,10 @@ class LedgerService(LedgerServiceServicer):
         used = await self._balances.of({each.name: each.currency for each in page})
         return pb.ListAccountsResponse(
             accounts=[
-                pb.OpenedAccount(account=account_message(each), used_minor=used.get(each.name, 0)) for each in page
+                pb.OpenedAccount(
+                    account=account_message(each), used_minor=used.get(each.name, 0), currency=each.currency
+                )
+                for each in page
             ],
             next_page_token=await self._pages.token(request, page[-1].name) if len(found) > limit else "",
         )

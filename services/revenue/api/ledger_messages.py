@@ -18,7 +18,7 @@ from services.revenue.ledger.account import FILERS_MAX, OPENED, wrong_name
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import StatementLine
-from services.revenue.store.payments.payments import BookedPayment, PaymentResult
+from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
 from services.revenue.store.proofs.chain import StoredEntry
 from services.revenue.store.proofs.seals import Seal
 
@@ -172,7 +172,19 @@ _PAYMENT_REASONS: Final = {
 }
 
 
-def payment_result(place: int, result: PaymentResult) -> pb.PaymentResult:
+def payment_of(payment: pb.Payment) -> Payment:
+    """Read a payment of a request."""
+    return Payment(
+        payment.id,
+        payment.reference,
+        payment.jurisdiction,
+        payment.currency,
+        payment.amount_minor,
+        payment.reverses_id,
+    )
+
+
+def payment_result(place: int, payment: Payment, result: PaymentResult) -> pb.PaymentResult:
     """Tell what became of a payment, the one at `place` of its request."""
     told = pb.PaymentResult(
         outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
@@ -180,6 +192,7 @@ def payment_result(place: int, result: PaymentResult) -> pb.PaymentResult:
         matched_minor=result.matched,
         unapplied_minor=result.over,
         open_minor=result.still_owed,
+        currency=payment.currency,
     )
     if result.reason:
         reason = _PAYMENT_REASONS.get(result.reason, result.reason)
@@ -199,7 +212,7 @@ def booked_payment(booked: BookedPayment) -> pb.BookedPayment:
             amount_minor=payment.amount,
             reverses_id=payment.reverses_id,
         ),
-        result=payment_result(0, booked.result),
+        result=payment_result(0, payment, booked.result),
         booked_at=stamp_of(booked.booked_at),
         booked_by=booked.booked_by,
         reversed_by=booked.reversed_by,

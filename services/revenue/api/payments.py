@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
+
+from google.protobuf.message import Message
 
 from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import day_of_text, page_size_of, recalled, store_answer
+from libs.server.requests import Answer, day_of_text, page_size_of, recalled
 from libs.store.database import Database
+from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.batch_size import check_batch_size
-from services.revenue.api.ledger_messages import booked_payment, payment_error, payment_result
+from services.revenue.api.ledger_messages import booked_payment, payment_error, payment_of, payment_result
 from services.revenue.api.payout_messages import booked_payout, payout_error, payout_of, payout_result
+from services.revenue.commands.payments.record import Recorder, record
 from services.revenue.commands.payments.record_payment import PAYMENTS_MAX, Payments
 from services.revenue.commands.payments.record_payout import PAYOUTS_MAX, Payouts
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.store.payments import payments, payouts
-from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import END
 
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 FIRST_DAY, LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1, 1))
 """What the ledger is asked about lies from the first day on, and before the last."""
+
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Form(Generic[M, R, Answer]):
+    """How payments or payouts of a request are read and answered."""
+
+    response: type[Answer]
+    count_max: int
+    error: Callable[[int, Any, Collection[str]], ItemError | None]
+    """Says why one is refused before it is tried; None where it is tried."""
+    read: Callable[[Any], M]
+    result: Callable[[int, M, R], Message]
+    refused: Callable[[ItemError], Message]
+
+
+_PAYMENTS: Final = _Form(
+    pb.RecordPaymentsResponse,
+    PAYMENTS_MAX,
+    payment_error,
+    payment_of,
+    payment_result,
+    lambda error: pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error),
+)
+_PAYOUTS: Final = _Form(
+    pb.RecordPayoutsResponse,
+    PAYOUTS_MAX,
+    payout_error,
+    payout_of,
+    payout_result,
+    lambda error: pb.PayoutResult(outcome=pb.PAYOUT_OUTCOME_REFUSED, error=error),
+)
 
 
 class PaymentCalls:
@@ -42,27 +81,32 @@ class PaymentCalls:
 
     async def record_payments(self, request: pb.RecordPaymentsRequest) -> pb.RecordPaymentsResponse:
         """Book payments, once per request and once per id of the bank; each has its own result."""
-        before = await recalled(self._database, pb.RecordPaymentsResponse, request)
+        return await self._record(request, request.payments, _PAYMENTS, self._payments)
+
+    async def record_payouts(self, request: pb.RecordPayoutsRequest) -> pb.RecordPayoutsResponse:
+        """Book payouts, once per request and once per id of the bank; each has its own result."""
+        return await self._record(request, request.payouts, _PAYOUTS, self._payouts)
+
+    async def _record(
+        self, request: Any, money: Sequence[Any], form: _Form[M, R, Answer], recorder: Recorder[M, R]
+    ) -> Answer:
+        before = await recalled(self._database, form.response, request)
         if before is not None:
             return before
-        check_batch_size(len(request.payments), PAYMENTS_MAX)
-        errors = [payment_error(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
-        good = [
-            Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.reverses_id)
-            for each, error in zip(request.payments, errors, strict=True)
-            if error is None
-        ]
-        who = str(call.current().identity)
+        check_batch_size(len(money), form.count_max)
+        errors = [form.error(place, each, self._jurisdictions) for place, each in enumerate(money)]
+        good = [form.read(each) for each, error in zip(money, errors, strict=True) if error is None]
 
-        # In parts, each in a transaction of its own; what came of each is kept by its id until the answer is kept as a whole.
-        booked = iter(await self._payments.record(good, who, request.request_id) if good else ())
-        results = [
-            pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error)
-            if error is not None
-            else payment_result(place, next(booked))
-            for place, error in enumerate(errors)
-        ]
-        return await store_answer(self._database, request, pb.RecordPaymentsResponse(results=results))
+        def answer(booked: Sequence[R]) -> Answer:
+            results = zip(good, booked, strict=True)
+            return form.response(
+                results=[
+                    form.refused(error) if error is not None else form.result(place, *next(results))
+                    for place, error in enumerate(errors)
+                ]
+            )
+
+        return await record(self._database, request, recorder, good, str(call.current().identity), answer)
 
     async def list_payments(self, request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
         """Give payments by jurisdiction and id."""
@@ -74,26 +118,6 @@ class PaymentCalls:
             payments=map(booked_payment, found[:limit]),
             next_page_token=await self._pages.token(request, last.jurisdiction, last.id) if last else "",
         )
-
-    async def record_payouts(self, request: pb.RecordPayoutsRequest) -> pb.RecordPayoutsResponse:
-        """Book payouts, once per request and once per id of the bank; each has its own result."""
-        before = await recalled(self._database, pb.RecordPayoutsResponse, request)
-        if before is not None:
-            return before
-        check_batch_size(len(request.payouts), PAYOUTS_MAX)
-        errors = [payout_error(place, each, self._jurisdictions) for place, each in enumerate(request.payouts)]
-        good = [payout_of(each) for each, error in zip(request.payouts, errors, strict=True) if error is None]
-        who = str(call.current().identity)
-
-        # Each in a transaction of its own; what came of it is kept by its id until the answer is kept as a whole.
-        booked = iter(zip(good, await self._payouts.record(good, who, request.request_id), strict=True))
-        results = [
-            pb.PayoutResult(outcome=pb.PAYOUT_OUTCOME_REFUSED, error=error)
-            if error is not None
-            else payout_result(place, *next(booked))
-            for place, error in enumerate(errors)
-        ]
-        return await store_answer(self._database, request, pb.RecordPayoutsResponse(results=results))
 
     async def list_payouts(self, request: pb.ListPayoutsRequest) -> pb.ListPayoutsResponse:
         """Give payouts in the order of booking, of all days or some."""

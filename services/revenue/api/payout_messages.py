@@ -68,6 +68,7 @@ def payout_result(place: int, payout: Payout, result: PayoutResult) -> pb.Payout
         outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
         account=result.account,
         credit_minor=result.credit,
+        currency=payout.currency,
     )
     if result.reason:
         reason = _REASONS.get(result.reason, result.reason)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from libs.customs.time import day_text
 from libs.feed.consume.restart import RestartUnderWay
 from libs.server.errors import Refusal
-from libs.server.requests import day_of_text, recalled, store_answer
+from libs.server.requests import day_of_text, recalled
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
 from services.statistics.commands.recount import Recount
@@ -53,13 +53,9 @@ class StatisticsService(StatisticsServiceServicer):
         if before is not None:
             return before
         try:
-            days = await self._recount.run()
+            return await self._recount.request(request, _recounted)
         except RestartUnderWay:
             raise Refusal("RECOUNT_UNDER_WAY") from None
-        answer = pb.RecountStatisticsResponse(days=len(days))
-        if days:
-            answer.from_day, answer.to_day = day_text(days[0]), day_text(days[-1])
-        return await store_answer(self._store.database, request, answer)
 
     async def QueryStatistics(
         self, request: pb.QueryStatisticsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -133,6 +129,13 @@ class StatisticsService(StatisticsServiceServicer):
         await ask(TIME_CELL, ("stretch", "bucket"), add_time)
         await ask(INSPECTION_CELL, (), add_inspections)
         return response
+
+
+def _recounted(days: Sequence[int]) -> pb.RecountStatisticsResponse:
+    answer = pb.RecountStatisticsResponse(days=len(days))
+    if days:
+        answer.from_day, answer.to_day = day_text(days[0]), day_text(days[-1])
+    return answer
 
 
 def _columns(dimensions: Sequence[tuple[int, str]]) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from libs.customs.identifiers import mrn
 from libs.customs.partitions import PARTITIONS
 from libs.feed.consume.port import Port
 from libs.feed.consume.restart import restarting
+from libs.server.requests import store_answer
+from luxor.statistics.v1 import statistics_pb2 as pb
 from services.statistics.store.cells import SOURCE, Store
 
 _DAYS_AT_ONCE: Final = 5
@@ -38,6 +41,14 @@ class Recount:
                     await renew(tx)
                     await self._store.clear(tx, days[begin : begin + _DAYS_AT_ONCE])
         return days
+
+    async def request(
+        self,
+        request: pb.RecountStatisticsRequest,
+        answer: Callable[[Sequence[int]], pb.RecountStatisticsResponse],
+    ) -> pb.RecountStatisticsResponse:
+        """Clear what can be counted again and store the answer to the request. Raise RestartUnderWay, and Refusal."""
+        return await store_answer(self._store.database, request, answer(await self.run()))
 
     async def _first_day(self) -> int | None:
         """The first day that clearance does not forget while it is read; None where it knows nothing."""

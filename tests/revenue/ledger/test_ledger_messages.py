@@ -189,12 +189,13 @@ def test_further_texts_are_checked_beside() -> None:
     ],
 )
 def test_an_answer_says_what_became_of_a_payment_and_why(reason: str, shown: str) -> None:
-    found = payment_result(7, PaymentResult(pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D", 1, 2, 3, reason))
+    payment = Payment("b", "M", "EU", "EUR", 3)
+    found = payment_result(7, payment, PaymentResult(pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D", 1, 2, 3, reason))
     assert (found.outcome, found.account) == (pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D")
-    assert (found.matched_minor, found.unapplied_minor, found.open_minor) == (1, 2, 3)
+    assert (found.matched_minor, found.unapplied_minor, found.open_minor, found.currency) == (1, 2, 3, "EUR")
     assert found.error.reason == shown
     assert "payments[7]" in found.error.message
-    assert not payment_result(7, PaymentResult(pb.PAYMENT_OUTCOME_MATCHED)).HasField("error")
+    assert not payment_result(7, payment, PaymentResult(pb.PAYMENT_OUTCOME_MATCHED)).HasField("error")
 
 
 SECOND = 1_000_000

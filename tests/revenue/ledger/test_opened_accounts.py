@@ -166,11 +166,11 @@ async def test_opened_accounts_open_consignments_and_the_only_currency_are_told(
     found, token = [], ""
     while True:
         page = await ledger.ListAccounts(pb.ListAccountsRequest(page_size=1, page_token=token), timeout=SECONDS)
-        found += [(each.account.name, each.account.closed, each.used_minor) for each in page.accounts]
+        found += [(each.account.name, each.account.closed, each.used_minor, each.currency) for each in page.accounts]
         token = page.next_page_token
         if not token:
             break
-    assert found == [("deferred:carrier-7", False, 2_200), ("guarantee:G", True, 0)]
+    assert found == [("deferred:carrier-7", False, 2_200, "EUR"), ("guarantee:G", True, 0, "CHF")]
     opened, token = [], ""
     while True:
         asked = pb.ListOpenItemsRequest(account="declarant:DE1234567890", page_size=1, page_token=token)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from libs.columns import Table
+from libs.server.requests import store_answer
 from libs.telemetry import span
+from luxor.clearance.v1 import carriers_pb2 as pb
 from services.clearance.commands.arrivals.arrive import CHUNK_ROWS, NOWHERE, ArrivalCounts, Arrive
 from services.clearance.consignment.state import Arrivals, Happening, arrived_by, evolve, was_released
 from services.clearance.consignment.transitions import Event, State
@@ -72,6 +74,12 @@ class Reversal:
             await self._store.arrivals.mark(tx, again=[document])
         await self._arrive.run([document], trace=trace)
         return result
+
+    async def answer(
+        self, request: pb.ReverseArrivalsRequest, answer: pb.ReverseArrivalsResponse
+    ) -> pb.ReverseArrivalsResponse:
+        """Store the answer of a request whose arrivals are reversed; return it, or the one that was stored before. Raise Refusal."""
+        return await store_answer(self._store.database, request, answer)
 
     async def count(self, document: str, carrier: str) -> ArrivalCounts:
         """Tell how the consignments stand that arrived by a carrier's arrival of a master document; `released` counts those held again too."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from libs.store.database import Database
+from libs.store.database import Database, Transaction
 from services.revenue.commands.apply_credit import settle_some
+from services.revenue.commands.payments.heads import under_heads
 from services.revenue.commands.payments.payment_batch import PaymentBatch
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import (
@@ -27,6 +28,7 @@ from services.revenue.ledger.account import (
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.store.ledger import accounts
 from services.revenue.store.ledger.credit import Key
+from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.payments import payments as payments_of
 from services.revenue.store.payments.payments import Ident, Payment, PaymentResult, Row, ident_of
 
@@ -36,11 +38,6 @@ PART: Final = 50
 """Payments booked in one transaction: what comes from the feed waits for it, and all feeds' horizon does."""
 CHUNKS_MAX: Final = 20
 """Transactions in which a request goes on using an account's credit; the rest is left to the work in the background."""
-TRIES_MAX: Final = 5
-
-
-class _PaymentHeadsMissing(Exception):
-    """What is taken back was booked meanwhile, in partitions whose heads are not held."""
 
 
 class Payments:
@@ -87,28 +84,32 @@ class Payments:
     async def book(
         self, part: Sequence[Payment], by: str, request: str, seen: set[Ident]
     ) -> tuple[list[PaymentResult], set[Key]]:
-        for _ in range(TRIES_MAX):
-            # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
-            names = {name for each in part for name in (bank(each.jurisdiction), unmatched(each.jurisdiction))}
-            async with self._database.connection() as reader:
-                told = [each.reference for each in part if prefix_of(each.reference) in PAYABLE]
-                names |= await accounts.opened(reader, told)
-                needed = partitions_of(part, await payments_of.read(reader, part))
-            await self._ledger.name_ids(names)
-            try:
-                async with self._database.transaction() as tx:
-                    heads = await self._ledger.book.lock(tx, needed)
-                    known = await payments_of.read(tx, part)
-                    if partitions_of(part, known) - needed:
-                        raise _PaymentHeadsMissing
-                    work = PaymentBatch(self._ledger, tx, heads, by, request)
-                    await work.load(part, known, names)
-                    results = [work.book(payment, known, seen) for payment in part]
-                    await work.write()
-                    return results, set(work.credits)
-            except _PaymentHeadsMissing:
-                continue
-        raise RuntimeError(f"payments that are taken back were booked meanwhile, {TRIES_MAX} times")
+        # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
+        names = {name for each in part for name in (bank(each.jurisdiction), unmatched(each.jurisdiction))}
+        async with self._database.connection() as reader:
+            references = [each.reference for each in part if prefix_of(each.reference) in PAYABLE]
+            names |= await accounts.opened(reader, references)
+        await self._ledger.name_ids(names)
+
+        async def prepared(_: Mapping[Ident, Row]) -> None:
+            return None
+
+        async def work(
+            tx: Transaction, heads: Heads, records: Mapping[Ident, Row], _: None
+        ) -> tuple[list[PaymentResult], set[Key]]:
+            batch = PaymentBatch(self._ledger, tx, heads, by, request)
+            await batch.load(part, records, names)
+            results = [batch.book(payment, records, seen) for payment in part]
+            await batch.write()
+            return results, set(batch.credits)
+
+        return await under_heads(
+            self._ledger,
+            lambda reader: payments_of.read(reader, part),
+            lambda records: partitions_of(part, records),
+            prepared,
+            work,
+        )
 
 
 def partitions_of(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[int]:

@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from libs.store.database import Database
+from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.apply_credit import settle_some
+from services.revenue.commands.payments.heads import under_heads
 from services.revenue.commands.payments.payout_entries import PayoutEntries
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import bank, is_mrn, partition_of_account, partition_of_mrn, treasury_of, unmatched
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.store.ledger.credit import Key
+from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.ledger.treasury_cash import Cash, received
 from services.revenue.store.payments import payouts as payouts_of
 from services.revenue.store.payments.payments import Ident, Row
@@ -29,11 +31,6 @@ PAYOUTS_MAX: Final = 100
 """Payouts of one request: each waits for the disk once."""
 CHUNKS_MAX: Final = 20
 """Transactions in which a request goes on using credit that came back; the rest is left to the work in the background."""
-TRIES_MAX: Final = 5
-
-
-class _PayoutHeadsMissing(Exception):
-    """What is taken back or sent back was booked meanwhile, in partitions whose heads are not held."""
 
 
 class Payouts:
@@ -72,27 +69,25 @@ class Payouts:
     ) -> tuple[PayoutResult, list[Key]]:
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
         await self._ledger.name_ids({bank(payout.jurisdiction), unmatched(payout.jurisdiction)})
-        for _ in range(TRIES_MAX):
-            async with self._database.connection() as reader:
-                known = await payouts_of.related(reader, payout)
-            needed = partitions_of(payout, known)
-            # Reading what is unpaid may take long: it is done before heads are held, as of one instant.
-            treasury_cash = await self._received(payout, known, cash)
-            try:
-                async with self._database.transaction() as tx:
-                    heads = await self._ledger.book.lock(tx, needed)
-                    known = await payouts_of.related(tx, payout)
-                    if partitions_of(payout, known) - needed:
-                        raise _PayoutHeadsMissing
-                    ident = (payout.jurisdiction, payout.id)
-                    if ident in known.payouts:
-                        own = (request, by) if request and ident not in seen else None
-                        return _again(payout, known.payouts[ident], own), []
-                    work = PayoutEntries(self._ledger, tx, heads, by, request, treasury_cash)
-                    return await work.book(payout, known, _account(payout, known)), work.credits
-            except _PayoutHeadsMissing:
-                continue
-        raise RuntimeError(f"what a payout takes back or sends back was booked meanwhile, {TRIES_MAX} times")
+
+        async def work(
+            tx: Transaction, heads: Heads, records: RelatedRecords, treasury_cash: Cash | None
+        ) -> tuple[PayoutResult, list[Key]]:
+            ident = (payout.jurisdiction, payout.id)
+            if ident in records.payouts:
+                own = (request, by) if request and ident not in seen else None
+                return _again(payout, records.payouts[ident], own), []
+            entries = PayoutEntries(self._ledger, tx, heads, by, request, treasury_cash)
+            return await entries.book(payout, records, _account(payout, records)), entries.credits
+
+        return await under_heads(
+            self._ledger,
+            lambda reader: payouts_of.related(reader, payout),
+            lambda records: partitions_of(payout, records),
+            # Reading what is unpaid may take long, and is as of one instant.
+            lambda records: self._received(payout, records, cash),
+            work,
+        )
 
     async def _received(self, payout: Payout, known: RelatedRecords, cash: dict[str, Cash]) -> Cash | None:
         """What was received for treasuries, where a payout that is not booked yet concerns one; read once for a request and currency."""

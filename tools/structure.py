@@ -8,8 +8,8 @@ ring is the same of what stands in one package, at any depth: of files, and of p
 that only the type checker reads (`if TYPE_CHECKING`) count too.
 
 With `--check` it prints only what is against the rules, and ends with 1 where there is anything: cycles in libs, services,
-tools and tests, rings, packages of services and libs with too many files, and transactions that a service begins in a room
-other than commands and jobs. Which room may import which: tools/walls.py.
+tools and tests, rings, packages of services and libs with too many files, transactions that a service begins in a room
+other than commands and jobs, and classes of one name in a service. Which room may import which: tools/walls.py.
 """
 
 import argparse
@@ -105,6 +105,20 @@ def _name(called: ast.expr) -> str:
     if isinstance(called, ast.Attribute):
         return f".{called.attr}"
     return called.id if isinstance(called, ast.Name) else ""
+
+
+def repeated_classes(services: Path) -> list[tuple[str, str]]:
+    """Return the names of public classes that a service defines more than once: for each the service, and a sentence."""
+    defined: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in sorted(services.glob("*/**/*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                defined[path.relative_to(services).parts[0], node.name].append(f"{path}:{node.lineno}")
+    return [
+        (f"services.{service}", f"{name} is the name of {len(places)} classes: {', '.join(places)}")
+        for (service, name), places in defined.items()
+        if len(places) > 1
+    ]
 
 
 def _imports(graph: grimp.ImportGraph) -> dict[str, set[str]]:
@@ -261,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = set(options.packages) - {each.name for each in found}
     if unknown:
         parser.error(f"no such package: {', '.join(sorted(unknown))}")
-    all_against = [*violations(graph), *transactions(SERVICES)]
+    all_against = [*violations(graph), *transactions(SERVICES), *repeated_classes(SERVICES)]
     against = [each for each in all_against if not options.packages or each[0] in options.packages]
     if not options.check:
         chosen = [each for each in found if not options.packages or each.name in options.packages]

@@ -41,7 +41,7 @@ from services.clearance.feeds.filings import Intake
 from services.clearance.feeds.screening_matches import Rescreening
 from services.clearance.feeds.snapshot import Snapshot
 from services.clearance.jobs import sweep
-from services.clearance.jobs.arrivals import Arrivals
+from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.waits import Waits
 from services.clearance.store import STATE_DAYS, Store, gauges
 
@@ -160,7 +160,7 @@ def assemble(start: Start) -> Sequence[Background]:
         screening.run,
         debts.run,
         adjusting.run,
-        Arrivals(store).run,
+        ArrivalJob(store).run,
         Waits(store, start.replica).run,
         sweep.Sweep(store, filings, start.replica, interval_seconds=config.sweep_seconds).run,
         Maintenance(start.database, notices=True, consumers=start.consumers).run,

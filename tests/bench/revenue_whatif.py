@@ -31,7 +31,7 @@ from services.revenue.law.program.compiler.drafts import Draft, apply_draft  # n
 from services.revenue.store.assessments.periods import Periods  # noqa: E402
 from services.revenue.store.law_files import law_files, program_of  # noqa: E402
 from services.revenue.what_if.bands import DEFAULT  # noqa: E402
-from services.revenue.what_if.plan import JobKind, Plan  # noqa: E402
+from services.revenue.what_if.plan import JobKind, WhatIfPlan  # noqa: E402
 from services.revenue.what_if.progress import Progress  # noqa: E402
 from tests.bench import figures  # noqa: E402
 from tests.bench.revenue_law import BATCH, parcels  # noqa: E402
@@ -76,7 +76,7 @@ async def once(database: Database, law: dict[str, str], day: int) -> tuple[float
     """Seconds of a whole run by the clock, of this process's CPU, and what it found."""
     draft = apply_draft(law, Draft(changes=[CHANGE]))
     until, asked_at = await Periods(database).horizon(day + 1)
-    plan = Plan(draft.files, None, day, day + 1, until, asked_at, DEFAULT)
+    plan = WhatIfPlan(draft.files, None, day, day + 1, until, asked_at, DEFAULT)
     jobs = Jobs(database)
     async with database.transaction() as tx:
         await jobs.add(tx, JobKind.WHAT_IF, plan.to_bytes(), "bench")

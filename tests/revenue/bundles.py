@@ -12,7 +12,7 @@ from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from tests.revenue.law.lawbooks import RATES
@@ -74,7 +74,7 @@ def bundling() -> Program:
         read_rulebook(f"{area.lower()}/rulebook.yaml", BOOK.format(area=area, test=test))
         for test, area in (*AREA_OF.items(), ("consignment", ALONE))
     ]
-    return compile_program(books, [], Exchange(read_exchange("rates/utopia.yaml", RATES)))
+    return compile_program(books, [], ExchangeTables(read_exchange("rates/utopia.yaml", RATES)))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.assessments.periods import Periods, Versions
 from services.revenue.store.law_files import law_files, program_of
 from services.revenue.what_if.bands import DEFAULT
-from services.revenue.what_if.plan import JobKind, Plan
+from services.revenue.what_if.plan import JobKind, WhatIfPlan
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment
 from tests.revenue.scalar_what_if import Count
@@ -60,12 +60,12 @@ class Revenue:
             told += list(zip(mrns, batch, strict=True))
         return told
 
-    async def plan(self, **changes: object) -> Plan:
+    async def plan(self, **changes: object) -> WhatIfPlan:
         until, asked_at = await Periods(self.database).horizon(self.today)
-        plan = Plan(DRAFT.files, None, self.today, self.today, until, asked_at, DEFAULT)
-        return Plan(**{name: getattr(plan, name) for name in Plan.__struct_fields__} | changes)
+        plan = WhatIfPlan(DRAFT.files, None, self.today, self.today, until, asked_at, DEFAULT)
+        return WhatIfPlan(**{name: getattr(plan, name) for name in WhatIfPlan.__struct_fields__} | changes)
 
-    async def job(self, plan: Plan) -> Job:
+    async def job(self, plan: WhatIfPlan) -> Job:
         jobs = Jobs(self.database)
         async with self.database.transaction() as tx:
             await jobs.add(tx, JobKind.WHAT_IF, plan.to_bytes(), "analyst/one")
@@ -73,7 +73,7 @@ class Revenue:
         assert job is not None
         return job
 
-    async def run(self, plan: Plan | None = None) -> WhatIfResult:
+    async def run(self, plan: WhatIfPlan | None = None) -> WhatIfResult:
         """Run it in this process."""
         job = await self.job(plan or await self.plan())
         finished = await what_if.run(Running(job, self.database, {}))

@@ -27,7 +27,7 @@ from services.revenue.store.assessments.periods import Periods
 from services.revenue.store.debt_events import DebtEvents
 from services.revenue.what_if.bands import DEFAULT
 from services.revenue.what_if.bundles import bundled_rows, with_bundles
-from services.revenue.what_if.plan import JobKind, Plan
+from services.revenue.what_if.plan import JobKind, WhatIfPlan
 from tests.revenue.bundles import ALONE, AREA_OF, BOOK, TEST_OF, Parcel, bundling, stream, table_of, who
 from tests.revenue.law.lawbooks import RATES
 from tests.revenue.law.oracle import Scalar
@@ -63,15 +63,15 @@ async def again(database: Database) -> None:
         pass
 
 
-async def planned(database: Database, law: dict[str, str]) -> Plan:
+async def planned(database: Database, law: dict[str, str]) -> WhatIfPlan:
     async with database.connection() as reader:
         today = await reader.raw.fetchval("select max(day) from assessed_input")
     periods = Periods(database)
     until, asked_at = await periods.horizon(today)
-    return Plan(law, None, today, today, until, asked_at, DEFAULT, await periods.newest_share())
+    return WhatIfPlan(law, None, today, today, until, asked_at, DEFAULT, await periods.newest_share())
 
 
-async def run(database: Database, plan: Plan) -> WhatIfResult:
+async def run(database: Database, plan: WhatIfPlan) -> WhatIfResult:
     jobs = Jobs(database)
     async with database.transaction() as tx:
         await jobs.add(tx, JobKind.WHAT_IF, plan.to_bytes(), "analyst/one")
@@ -100,7 +100,7 @@ def in_pairs(seed: int, count: int) -> list[Parcel]:
     return found
 
 
-def by_hand(parcels: Sequence[Parcel], plan: Plan) -> Count:
+def by_hand(parcels: Sequence[Parcel], plan: WhatIfPlan) -> Count:
     """What the newest versions owe by the law of then and by the draft, each with what others make in plain words."""
     held: dict[int, Parcel] = {}
     seen: dict[int, int] = {}
@@ -153,7 +153,7 @@ async def test_a_lower_limit_is_tried_on_whole_bundles(revenue: Database) -> Non
     assert found == dict(count.revenue)
     assert count.consignments_changed > 0
     # By what was counted when each came alone, fewer would owe more.
-    plan = Plan(plan.files, None, plan.from_day, plan.to_day, plan.until_batch, plan.asked_at, plan.bands)
+    plan = WhatIfPlan(plan.files, None, plan.from_day, plan.to_day, plan.until_batch, plan.asked_at, plan.bands)
     assert (await run(revenue, plan)).consignments_changed < told.consignments_changed
 
 

@@ -198,3 +198,21 @@ def test_what_stores_the_answer_of_a_request_begins_a_transaction_too(tmp_path: 
 
 def test_no_service_begins_a_transaction_elsewhere() -> None:
     assert structure.transactions(structure.SERVICES) == []
+
+
+def test_two_classes_of_one_name_in_a_service_are_refused(tmp_path: Path) -> None:
+    for path, text in (
+        ("customs/api/service.py", "class Entry: ...\nclass _Private: ...\n"),
+        ("customs/store/rows.py", "class Entry: ...\nclass _Private: ...\n\ndef make():\n    class Inner: ...\n"),
+        ("customs/store/inner.py", "class Inner: ...\n"),
+        ("borders/api/service.py", "class Entry: ...\n"),
+    ):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    ((service, sentence),) = structure.repeated_classes(tmp_path)
+    assert service == "services.customs"
+    assert sentence.startswith("Entry is the name of 2 classes: ")
+    assert "api/service.py:1, " in sentence
+    assert sentence.endswith("store/rows.py:1")
+    assert structure.repeated_classes(structure.SERVICES) == []

@@ -18,7 +18,13 @@ from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.queries import FORMS, Inquiry, Query
 from services.clearance.api.requests import is_plain
-from services.clearance.carriage.binding import FOREVER, PREFIX_CHARACTERS_MAX, PREFIX_CHARACTERS_MIN, Binding, Kind
+from services.clearance.carriage.binding import (
+    FOREVER,
+    PREFIX_CHARACTERS_MAX,
+    PREFIX_CHARACTERS_MIN,
+    Binding,
+    BindingKind,
+)
 from services.clearance.commands.arrivals.put_bindings import put_bindings
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.consignment.state import arrived_by, was_released
@@ -29,11 +35,11 @@ PAGE_MAX: Final = 1_000
 BINDINGS_MAX: Final = 1_000
 REVERSALS_MAX: Final = 100
 _DOCUMENT_CHARACTERS_MAX: Final = 70
-_KINDS: Final = frozenset(int(kind) for kind in Kind)
+_KINDS: Final = frozenset(int(kind) for kind in BindingKind)
 _VALUE_CHARACTERS: Final = {
-    Kind.DOCUMENT: (1, _DOCUMENT_CHARACTERS_MAX),
-    Kind.IDENTIFIER: (1, 17),
-    Kind.PREFIX: (PREFIX_CHARACTERS_MIN, PREFIX_CHARACTERS_MAX),
+    BindingKind.DOCUMENT: (1, _DOCUMENT_CHARACTERS_MAX),
+    BindingKind.IDENTIFIER: (1, 17),
+    BindingKind.PREFIX: (PREFIX_CHARACTERS_MIN, PREFIX_CHARACTERS_MAX),
 }
 
 ROLES: Final = {
@@ -234,7 +240,7 @@ def _check_document(number: str) -> None:
 def read_binding(told: pb.Binding, path: str) -> Binding | ItemError:
     if int(told.kind) not in _KINDS:
         return item_error("BINDING_KIND_MISSING", f"{path}.kind", told.kind)
-    kind = Kind(told.kind)
+    kind = BindingKind(told.kind)
     least, most = _VALUE_CHARACTERS[kind]
     # As ingestion writes document numbers and identifiers.
     value = told.value.strip().upper()

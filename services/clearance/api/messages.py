@@ -88,7 +88,11 @@ _CARRIED: Final = (
     "lane", "change", "returned_at", "return_reason", "return_document_number",
 )  # fmt: skip
 """Columns of the state that carriers are told."""
-_OWED_KINDS: Final = (notices.Kind.CHARGES_CHANGED, notices.Kind.DEBT_SETTLED, notices.Kind.DEBT_OPENED)
+_OWED_KINDS: Final = (
+    notices.NoticeKind.CHARGES_CHANGED,
+    notices.NoticeKind.DEBT_SETTLED,
+    notices.NoticeKind.DEBT_OPENED,
+)
 """Notices of what is owed, which are no carrier's."""
 _AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
 """Amounts of a notice, of which carriers are not told."""

@@ -23,7 +23,7 @@ FOREVER: Final = 2**31 - 1
 NOBODY: Final[frozenset[str]] = frozenset()
 
 
-class Kind(IntEnum):
+class BindingKind(IntEnum):
     """What binds; the numbers are those of luxor.clearance.v1.BindingKind."""
 
     DOCUMENT = 1
@@ -35,7 +35,7 @@ class Kind(IntEnum):
 class Binding:
     """A value that binds a carrier from a day to a day, both inclusive, days since 1970-01-01."""
 
-    kind: Kind
+    kind: BindingKind
     value: str
     carrier: str
     from_day: int = 0
@@ -59,7 +59,7 @@ class Arrival:
         return self.recorded_at // MICROS_PER_DAY
 
 
-class Verdict(Enum):
+class ArrivalVerdict(Enum):
     """What becomes of an arrival when it is reported."""
 
     BOUND = "bound"
@@ -73,9 +73,9 @@ def keys_of(documents: Iterable[str], names: Iterable[str]) -> list[tuple[int, s
     keys: dict[tuple[int, str], None] = {}
     for document in documents:
         if document:
-            keys[Kind.DOCUMENT, document] = None
-            keys.update(((int(Kind.PREFIX), prefix), None) for prefix in _prefixes(document))
-    keys.update(((int(Kind.IDENTIFIER), name.upper()), None) for name in names if name)
+            keys[BindingKind.DOCUMENT, document] = None
+            keys.update(((int(BindingKind.PREFIX), prefix), None) for prefix in _prefixes(document))
+    keys.update(((int(BindingKind.IDENTIFIER), name.upper()), None) for name in names if name)
     return list(keys)
 
 
@@ -101,31 +101,33 @@ class Register:
             return carrier in listed
         if named:
             # The register has names in capitals. A name that is no carrier's in it is the id in a certificate, and ids are case sensitive.
-            known = self._active(Kind.IDENTIFIER, named.upper(), day)
+            known = self._active(BindingKind.IDENTIFIER, named.upper(), day)
             return carrier in known if known else carrier == named
         return carrier in self.prefixed(document, day)
 
     def listed(self, document: str, day: int) -> frozenset[str]:
         """Return the carriers that the operator's list has for a document on a day."""
-        return self._active(Kind.DOCUMENT, document, day)
+        return self._active(BindingKind.DOCUMENT, document, day)
 
     def prefixed(self, document: str, day: int) -> frozenset[str]:
         """Return the carriers of the longest registered prefix of a document on a day."""
-        return next((found for each in _prefixes(document) if (found := self._active(Kind.PREFIX, each, day))), NOBODY)
+        return next(
+            (found for each in _prefixes(document) if (found := self._active(BindingKind.PREFIX, each, day))), NOBODY
+        )
 
-    def verdict(self, document: str, carrier: str, names: Iterable[str], day: int) -> Verdict:
+    def verdict(self, document: str, carrier: str, names: Iterable[str], day: int) -> ArrivalVerdict:
         """Judge the arrival of a document by a carrier; `names` are those in the filings under it, "" for one without, none where there is none."""
         listed, names = self.listed(document, day), list(names)
         if listed:
-            return Verdict.BOUND if carrier in listed else Verdict.REFUSED
+            return ArrivalVerdict.BOUND if carrier in listed else ArrivalVerdict.REFUSED
         if any(self.binds(carrier, document, name, day) for name in names):
-            return Verdict.BOUND
+            return ArrivalVerdict.BOUND
         prefixed = self.prefixed(document, day)
         if not names and not prefixed:
-            return Verdict.AWAITS_FILINGS
-        return Verdict.BOUND if not names and carrier in prefixed else Verdict.REFUSED
+            return ArrivalVerdict.AWAITS_FILINGS
+        return ArrivalVerdict.BOUND if not names and carrier in prefixed else ArrivalVerdict.REFUSED
 
-    def _active(self, kind: Kind, value: str, day: int) -> frozenset[str]:
+    def _active(self, kind: BindingKind, value: str, day: int) -> frozenset[str]:
         found = self._by_key.get((kind, value))
         return NOBODY if found is None else frozenset(b.carrier for b in found if b.from_day <= day <= b.to_day)
 

@@ -58,7 +58,7 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BatchDecision:
     """The decision on n consignments."""
 
     release: BoolArray
@@ -75,7 +75,7 @@ class Verdict:
     """Whether the debt alone holds it, open or not computed."""
 
 
-def decide(assessment: Assessment) -> Verdict:
+def decide(assessment: Assessment) -> BatchDecision:
     """Decide on n consignments."""
     lane = assessment.lane
     why = _unvalued(assessment)
@@ -84,7 +84,7 @@ def decide(assessment: Assessment) -> Verdict:
     open_debt = debt == Debt.OPEN
     clear = (lane == Lane.GREEN) | (lane == Lane.BLUE)
     release = clear & ~unvalued & ~open_debt
-    return Verdict(
+    return BatchDecision(
         release=release,
         audit=release & (lane == Lane.BLUE),
         reasons=_reasons(assessment, why, open_debt),

@@ -10,7 +10,7 @@ from libs.columns import Table
 from services.clearance.consignment.transitions import Change, Debt, State
 
 
-class Kind(IntEnum):
+class NoticeKind(IntEnum):
     """What a notice tells; the numbers are those of luxor.clearance.v1.NoticeKind."""
 
     DECIDED = 1
@@ -26,7 +26,11 @@ class Kind(IntEnum):
     ARRIVAL_REVERSED = 11
 
 
-_BY_STATE: Final = {State.AWAITING_ARRIVAL: Kind.DECIDED, State.HELD: Kind.HELD, State.RELEASED: Kind.RELEASED}
+_BY_STATE: Final = {
+    State.AWAITING_ARRIVAL: NoticeKind.DECIDED,
+    State.HELD: NoticeKind.HELD,
+    State.RELEASED: NoticeKind.RELEASED,
+}
 
 
 _OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
@@ -39,11 +43,11 @@ def _owed(table: Table) -> NDArray[np.int64]:
     released, at = table.ints("released_at"), table.ints("changed_at").values
     open_debt = debt == Debt.OPEN
     holds = (state == State.HELD) & open_debt & table.bools("debt_hold").values
-    of_debt = np.where(open_debt, np.int64(Kind.DEBT_OPENED), np.int64(Kind.DEBT_SETTLED))
-    kind = np.where(table.ints("change").values == Change.DEBT, of_debt, np.int64(Kind.CHARGES_CHANGED))
-    kind = np.where(holds, np.int64(Kind.HELD), kind)
+    of_debt = np.where(open_debt, np.int64(NoticeKind.DEBT_OPENED), np.int64(NoticeKind.DEBT_SETTLED))
+    kind = np.where(table.ints("change").values == Change.DEBT, of_debt, np.int64(NoticeKind.CHARGES_CHANGED))
+    kind = np.where(holds, np.int64(NoticeKind.HELD), kind)
     fresh = (state == State.RELEASED) & released.valid & (released.values == at)
-    return np.where(fresh, np.int64(Kind.RELEASED), kind)
+    return np.where(fresh, np.int64(NoticeKind.RELEASED), kind)
 
 
 def quiet(table: Table) -> NDArray[np.bool_]:
@@ -58,11 +62,11 @@ def kinds(table: Table) -> NDArray[np.int64]:
     for each, kind in _BY_STATE.items():
         by_state[each] = kind
     found = np.where(quiet(table), 0, by_state[state])
-    found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(Kind.ARRIVED), found)
-    found = np.where((change == Change.RETURNED) & ~quiet(table), np.int64(Kind.RETURNED), found)
-    found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(Kind.ARRIVAL_REVERSED), found)
+    found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(NoticeKind.ARRIVED), found)
+    found = np.where((change == Change.RETURNED) & ~quiet(table), np.int64(NoticeKind.RETURNED), found)
+    found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(NoticeKind.ARRIVAL_REVERSED), found)
     changed = np.isin(change, _OWED) & ~quiet(table)
     if changed.any():
         found = np.where(changed, _owed(table), found)
-    found = np.where(change == Change.INVALIDATED, np.int64(Kind.INVALIDATED), found)
-    return np.where(change == Change.AMENDMENT_REFUSED, np.int64(Kind.AMENDMENT_REFUSED), found)
+    found = np.where(change == Change.INVALIDATED, np.int64(NoticeKind.INVALIDATED), found)
+    return np.where(change == Change.AMENDMENT_REFUSED, np.int64(NoticeKind.AMENDMENT_REFUSED), found)

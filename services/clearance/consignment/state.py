@@ -17,8 +17,8 @@ from services.clearance.consignment.decision import (
     DEBT_OPEN,
     LANE_REASONS,
     UNVALUED,
+    BatchDecision,
     Lane,
-    Verdict,
     only,
 )
 from services.clearance.consignment.inspection import (
@@ -112,7 +112,7 @@ _ENDED: Final = tuple(FINAL)
 _WAITS: Final = ("release_not_before", "reroute_at")
 
 
-def accepted(filings: Table, assessed: Mapping[str, Column], verdict: Verdict) -> Table:
+def accepted(filings: Table, assessed: Mapping[str, Column], verdict: BatchDecision) -> Table:
     """Put filings (ConsignmentColumns), what risk and revenue said, and the verdict together: states before the decision took effect.
 
     `assessed` holds columns of ClearanceColumns. Version is 0, the state ACCEPTED; release_not_before and reroute_at count from the decision,

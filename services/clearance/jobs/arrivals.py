@@ -13,7 +13,7 @@ PENDING_SECONDS: Final = 10
 """Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
 
 
-class Arrivals:
+class ArrivalJob:
     """Resumes arrivals and reversals after their call died between recording and carrying out, and arrivals that bindings changed."""
 
     def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:

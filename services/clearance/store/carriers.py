@@ -12,7 +12,7 @@ from services.clearance.carriage.binding import (
     PREFIX_CHARACTERS_MAX,
     PREFIX_CHARACTERS_MIN,
     Binding,
-    Kind,
+    BindingKind,
     Register,
     keys_of,
 )
@@ -65,7 +65,7 @@ class CarrierTables:
     async def identifiers_of(self, tx: Transaction, carrier: str) -> list[str]:
         """Return the names that the register binds to a carrier."""
         records = await tx.raw.fetch(
-            "select value from carrier_binding where carrier = $1 and kind = $2", carrier, int(Kind.IDENTIFIER)
+            "select value from carrier_binding where carrier = $1 and kind = $2", carrier, int(BindingKind.IDENTIFIER)
         )
         return [record["value"] for record in records]
 
@@ -101,10 +101,10 @@ class CarrierTables:
 
     async def _carry_out_concerned(self, tx: Transaction, bindings: Iterable[Binding]) -> None:
         """Mark arrivals without effect on some filings whose document, prefix or named carrier is one of some bindings."""
-        by_kind: dict[Kind, list[Binding]] = {kind: [] for kind in Kind}
+        by_kind: dict[BindingKind, list[Binding]] = {kind: [] for kind in BindingKind}
         for each in bindings:
             by_kind[each.kind].append(each)
-        named = by_kind[Kind.IDENTIFIER]
+        named = by_kind[BindingKind.IDENTIFIER]
         # An identifier concerns its carrier, and the one that has it as its id, under documents of which a filing names it.
         await tx.raw.execute(
             """
@@ -122,8 +122,8 @@ class CarrierTables:
                 ) order by o.document_number, o.carrier for update
             ) c where a.document_number = c.document_number and a.carrier = c.carrier
             """,
-            [each.value for each in by_kind[Kind.DOCUMENT]],
-            [each.value for each in by_kind[Kind.PREFIX]],
+            [each.value for each in by_kind[BindingKind.DOCUMENT]],
+            [each.value for each in by_kind[BindingKind.PREFIX]],
             PREFIX_CHARACTERS_MIN,
             PREFIX_CHARACTERS_MAX,
             [each.value for each in named],
@@ -181,4 +181,6 @@ class CarrierTables:
 
 
 def _binding(record: asyncpg.Record) -> Binding:
-    return Binding(Kind(record["kind"]), record["value"], record["carrier"], record["from_day"], record["to_day"])
+    return Binding(
+        BindingKind(record["kind"]), record["value"], record["carrier"], record["from_day"], record["to_day"]
+    )

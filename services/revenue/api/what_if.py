@@ -21,7 +21,7 @@ from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceServicer
 from services.revenue.law.program.compiler.drafts import Draft, DraftLaw, DraftRefused, Mistake, apply_draft
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.assessments.periods import Periods
-from services.revenue.what_if.plan import JobKind, Plan
+from services.revenue.what_if.plan import JobKind, WhatIfPlan
 
 NAME_CHARACTERS_MAX: Final = 100
 SENTENCE_CHARACTERS_MAX: Final = 1_000
@@ -63,7 +63,7 @@ class WhatIfService(WhatIfServiceServicer):
             raise _refusal_of(error) from None
         until_batch, asked_at = await self._periods.horizon(request.to_day)
         total = await self._inputs.count(request.from_day, request.to_day, PURPOSE_CLEARANCE)
-        plan = Plan(
+        plan = WhatIfPlan(
             files=law.files,
             law_of=_law_of(request.draft),
             from_day=request.from_day,

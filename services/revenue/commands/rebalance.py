@@ -29,7 +29,7 @@ from services.revenue.ledger.position import claims
 from services.revenue.ledger.rebalance import PositionLines, Target, rebalance
 from services.revenue.store.debt_events import DebtChange, DebtEvents, debt_event_columns
 from services.revenue.store.ledger import credit, positions
-from services.revenue.store.ledger.entries import Book, BookedEntries, Heads
+from services.revenue.store.ledger.entries import BookedEntries, EntryStore, Heads
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.ledger.positions import NOT_ANNOUNCED, OPENED, SETTLED, Positions, Standing
 
@@ -41,7 +41,7 @@ class Ledger:
         """Keep the ledger in a database; without shares each jurisdiction has one treasury."""
         self.database = database
         self.names = Names()
-        self.book = Book(database, self.names)
+        self.book = EntryStore(database, self.names)
         self.debt_events = DebtEvents(database)
         self.sharing = sharing or Sharing()
 

@@ -29,7 +29,7 @@ from services.revenue.what_if.bands import Bands
 from services.revenue.what_if.bundles import bundled_limits, bundled_rows, counted_alone, with_bundles
 from services.revenue.what_if.counting import count_part
 from services.revenue.what_if.joined_batches import Opened, join_batches
-from services.revenue.what_if.plan import Plan
+from services.revenue.what_if.plan import WhatIfPlan
 from services.revenue.what_if.progress import Progress, SumTooLarge
 from services.revenue.what_if.result import result_of
 
@@ -39,7 +39,7 @@ _log = get_logger()
 async def run(running: Running) -> Finished:
     """Run a what-if from where it was left."""
     try:
-        plan = Plan.from_bytes(running.job.request)
+        plan = WhatIfPlan.from_bytes(running.job.request)
         program = plan.program()
         progress = running.job.progress
         state = Progress.from_bytes(progress) if progress else Progress(plan.from_day, 0)
@@ -51,7 +51,7 @@ async def run(running: Running) -> Finished:
         raise JobRefused(str(error)) from None
 
 
-async def run_draft(running: Running, plan: Plan, program: Program, state: Progress) -> Finished:
+async def run_draft(running: Running, plan: WhatIfPlan, program: Program, state: Progress) -> Finished:
     """Assess the stored batches of a plan's days by the draft, from the last committed step."""
     bands = Bands.of(plan.bands)
     inputs, periods = Inputs(running.database).batches, Periods(running.database)

@@ -120,7 +120,7 @@ class ChargeAccounts:
 
 
 @dataclass(frozen=True, slots=True)
-class ChargeFacts:
+class AccountFacts:
     """What tells whose account a charge is on."""
 
     account: str
@@ -134,7 +134,7 @@ class ChargeFacts:
     debt_status: int
 
 
-def accounts_of_charge(facts: ChargeFacts) -> ChargeAccounts:
+def accounts_of_charge(facts: AccountFacts) -> ChargeAccounts:
     """Give the accounts of a charge.
 
     Vendors and carriers owe what they collect. All else is owed by the declarant, or by the buyer who pays by the MRN;

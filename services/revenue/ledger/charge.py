@@ -14,8 +14,8 @@ from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import (
     AT_ONCE,
     CHARGE_KINDS,
+    AccountFacts,
     ChargeAccounts,
-    ChargeFacts,
     accounts_of_charge,
     partition_of_mrn,
     prefix_of,
@@ -261,7 +261,7 @@ def _owing(states: Table, lines: Table, rows: Int64, kept: Int64) -> tuple[list[
         )
         pairs.append(
             accounts_of_charge(
-                ChargeFacts(
+                AccountFacts(
                     told, int(collector[place]), int(debtor[place]), destination, declarant, platform, debt_account,
                     int(status[place]),
                 )

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from services.revenue.law.program.beneficiaries import Division
+from services.revenue.law.program.beneficiaries import RevenueDivision
 from services.revenue.ledger.account import treasury
 from services.revenue.ledger.entry import Int64
 
@@ -22,7 +22,7 @@ PREFIX: Final = "division"
 PPM: Final = 1_000_000
 
 
-def name_of(division: Division, kind: int) -> str:
+def name_of(division: RevenueDivision, kind: int) -> str:
     """Return the account of revenue of one kind (luxor.revenue.v1.Kind), or the name of its division: shares in parts per million, the
     last of them the rest. Example: "division:treasury:DE:duty=250000|treasury:EU:duty".
     """

@@ -26,7 +26,7 @@ class JobKind(IntEnum):
     WHAT_IF = 1
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WhatIfPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A what-if run."""
 
     files: Mapping[str, str]

@@ -7,14 +7,23 @@ import pytest
 
 from libs.columns import Strings
 from libs.customs.time import MICROS_PER_DAY
-from services.clearance.carriage.binding import Arrival, Binding, Kind, Register, Verdict, bound, effective, keys_of
+from services.clearance.carriage.binding import (
+    Arrival,
+    ArrivalVerdict,
+    Binding,
+    BindingKind,
+    Register,
+    bound,
+    effective,
+    keys_of,
+)
 
 DOC = "02012345675"
 DAY = 20_000
-LIST = Binding(Kind.DOCUMENT, DOC, "listed")
-NAME = Binding(Kind.IDENTIFIER, "EORI1", "named")
-PREFIX = Binding(Kind.PREFIX, "020", "prefixed")
-LONGER = Binding(Kind.PREFIX, "0201", "longer")
+LIST = Binding(BindingKind.DOCUMENT, DOC, "listed")
+NAME = Binding(BindingKind.IDENTIFIER, "EORI1", "named")
+PREFIX = Binding(BindingKind.PREFIX, "020", "prefixed")
+LONGER = Binding(BindingKind.PREFIX, "0201", "longer")
 
 
 @pytest.mark.parametrize(
@@ -35,11 +44,15 @@ LONGER = Binding(Kind.PREFIX, "0201", "longer")
         ([PREFIX, LONGER], "", {"longer"}),
         ([LIST, NAME, PREFIX], "EORI1", {"listed"}),
         ([LIST, NAME, PREFIX], "wings", {"listed"}),
-        ([LIST, Binding(Kind.DOCUMENT, DOC, "other")], "", {"listed", "other"}),
-        ([Binding(Kind.DOCUMENT, "02012345676", "listed"), Binding(Kind.PREFIX, "021", "x")], "", set()),
-        ([Binding(Kind.PREFIX, DOC, "whole")], "", {"whole"}),
+        ([LIST, Binding(BindingKind.DOCUMENT, DOC, "other")], "", {"listed", "other"}),
+        ([Binding(BindingKind.DOCUMENT, "02012345676", "listed"), Binding(BindingKind.PREFIX, "021", "x")], "", set()),
+        ([Binding(BindingKind.PREFIX, DOC, "whole")], "", {"whole"}),
         (
-            [Binding(Kind.IDENTIFIER, DOC, "x"), Binding(Kind.PREFIX, "EO", "x"), Binding(Kind.DOCUMENT, "020", "x")],
+            [
+                Binding(BindingKind.IDENTIFIER, DOC, "x"),
+                Binding(BindingKind.PREFIX, "EO", "x"),
+                Binding(BindingKind.DOCUMENT, "020", "x"),
+            ],
             "",
             set(),
         ),
@@ -66,38 +79,40 @@ def test_the_first_source_that_says_anything_decides(bindings: list[Binding], na
     assert {each for each in everybody if register.binds(each, DOC, named, DAY)} == carriers
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(BindingKind))
 @pytest.mark.parametrize(("day", "holds"), [(99, False), (100, True), (101, True), (200, True), (201, False)])
-def test_a_binding_holds_from_its_first_day_to_its_last(kind: Kind, day: int, *, holds: bool) -> None:
-    value = {Kind.DOCUMENT: DOC, Kind.IDENTIFIER: "EORI1", Kind.PREFIX: "020"}[kind]
+def test_a_binding_holds_from_its_first_day_to_its_last(kind: BindingKind, day: int, *, holds: bool) -> None:
+    value = {BindingKind.DOCUMENT: DOC, BindingKind.IDENTIFIER: "EORI1", BindingKind.PREFIX: "020"}[kind]
     register = Register([Binding(kind, value, "wings", 100, 200)])
-    named = "EORI1" if kind is Kind.IDENTIFIER else ""
+    named = "EORI1" if kind is BindingKind.IDENTIFIER else ""
     assert register.binds("wings", DOC, named, day) is holds
 
 
 @pytest.mark.parametrize(
     ("bindings", "names", "verdict"),
     [
-        ([], [], Verdict.AWAITS_FILINGS),
-        ([], [""], Verdict.REFUSED),
-        ([], ["other"], Verdict.REFUSED),
-        ([], ["other", "wings"], Verdict.BOUND),
-        ([], ["wings"], Verdict.BOUND),
-        ([Binding(Kind.PREFIX, "020", "wings")], [], Verdict.BOUND),
-        ([Binding(Kind.PREFIX, "020", "other")], [], Verdict.REFUSED),
-        ([Binding(Kind.PREFIX, "020", "wings")], [""], Verdict.BOUND),
-        ([Binding(Kind.PREFIX, "020", "wings")], ["other"], Verdict.REFUSED),
-        ([Binding(Kind.PREFIX, "020", "wings")], ["other", ""], Verdict.BOUND),
-        ([Binding(Kind.PREFIX, "020", "other")], ["wings"], Verdict.BOUND),
-        ([Binding(Kind.DOCUMENT, DOC, "wings")], [], Verdict.BOUND),
-        ([Binding(Kind.DOCUMENT, DOC, "wings")], ["other"], Verdict.BOUND),
-        ([Binding(Kind.DOCUMENT, DOC, "other")], [], Verdict.REFUSED),
-        ([Binding(Kind.DOCUMENT, DOC, "other")], ["wings"], Verdict.REFUSED),
-        ([Binding(Kind.IDENTIFIER, "E", "wings")], ["E"], Verdict.BOUND),
-        ([Binding(Kind.IDENTIFIER, "E", "other")], ["E"], Verdict.REFUSED),
+        ([], [], ArrivalVerdict.AWAITS_FILINGS),
+        ([], [""], ArrivalVerdict.REFUSED),
+        ([], ["other"], ArrivalVerdict.REFUSED),
+        ([], ["other", "wings"], ArrivalVerdict.BOUND),
+        ([], ["wings"], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.PREFIX, "020", "wings")], [], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.PREFIX, "020", "other")], [], ArrivalVerdict.REFUSED),
+        ([Binding(BindingKind.PREFIX, "020", "wings")], [""], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.PREFIX, "020", "wings")], ["other"], ArrivalVerdict.REFUSED),
+        ([Binding(BindingKind.PREFIX, "020", "wings")], ["other", ""], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.PREFIX, "020", "other")], ["wings"], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.DOCUMENT, DOC, "wings")], [], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.DOCUMENT, DOC, "wings")], ["other"], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.DOCUMENT, DOC, "other")], [], ArrivalVerdict.REFUSED),
+        ([Binding(BindingKind.DOCUMENT, DOC, "other")], ["wings"], ArrivalVerdict.REFUSED),
+        ([Binding(BindingKind.IDENTIFIER, "E", "wings")], ["E"], ArrivalVerdict.BOUND),
+        ([Binding(BindingKind.IDENTIFIER, "E", "other")], ["E"], ArrivalVerdict.REFUSED),
     ],
 )
-def test_an_arrival_is_judged_by_what_is_known(bindings: list[Binding], names: list[str], verdict: Verdict) -> None:
+def test_an_arrival_is_judged_by_what_is_known(
+    bindings: list[Binding], names: list[str], verdict: ArrivalVerdict
+) -> None:
     assert Register(bindings).verdict(DOC, "wings", names, DAY) is verdict
 
 
@@ -108,7 +123,7 @@ def arrival(carrier: str, day: int = DAY, document: str = DOC) -> Arrival:
 def test_each_consignment_takes_the_first_arrival_of_a_carrier_that_it_is_bound_to() -> None:
     masters = Strings.of([DOC, DOC, DOC, "160", "", DOC])
     named = Strings.of(["wings", "", "other", "wings", "wings", "nobody"])
-    register = Register([Binding(Kind.PREFIX, "02", "prefixed", 0, DAY)])
+    register = Register([Binding(BindingKind.PREFIX, "02", "prefixed", 0, DAY)])
     arrivals = {DOC: [arrival("thief"), arrival("other"), arrival("prefixed"), arrival("wings"), arrival("other", 1)]}
     found = effective(masters, named, arrivals, register)
     columns = found.columns()
@@ -123,4 +138,4 @@ def test_each_consignment_takes_the_first_arrival_of_a_carrier_that_it_is_bound_
 
 
 def test_registered_names_are_looked_up_in_capitals() -> None:
-    assert (Kind.IDENTIFIER, "EORI1") in keys_of([DOC], ["Eori1"])
+    assert (BindingKind.IDENTIFIER, "EORI1") in keys_of([DOC], ["Eori1"])

@@ -16,7 +16,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
 from luxor.risk.v1 import risk_pb2
 from services.clearance.consignment.assessment import Misaligned, check, revalued
-from services.clearance.consignment.decision import LANE_REASONS, Assessment, Lane, Verdict, decide, lane_names
+from services.clearance.consignment.decision import LANE_REASONS, Assessment, BatchDecision, Lane, decide, lane_names
 from services.clearance.consignment.transitions import Debt
 
 Case = tuple[Lane, list[str], str, int | None, int, str]
@@ -41,7 +41,7 @@ def assessment(cases: list[Case]) -> Assessment:
     )
 
 
-def told(verdict: Verdict, row: int) -> tuple[bool, bool, list[str], Debt, str]:
+def told(verdict: BatchDecision, row: int) -> tuple[bool, bool, list[str], Debt, str]:
     assert isinstance(verdict.reasons.values, Strings)
     reasons = verdict.reasons.values.tolist()[verdict.reasons.span(row)]
     return (

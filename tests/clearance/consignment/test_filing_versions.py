@@ -12,7 +12,7 @@ from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.clearance.consignment.decision import Verdict
+from services.clearance.consignment.decision import BatchDecision
 from services.clearance.consignment.screening import ALARM
 from services.clearance.consignment.state import accepted, amended, item_numbers
 from services.clearance.consignment.transitions import Debt, State
@@ -64,8 +64,8 @@ def filings(**columns: list[str]) -> Table:
     return Table.of(ConsignmentColumns, rows, {"version": Ints.of(list(range(1, rows + 1))), **texts})
 
 
-def verdict(rows: int, debt_hold: list[bool] | None = None) -> Verdict:
-    return Verdict(
+def verdict(rows: int, debt_hold: list[bool] | None = None) -> BatchDecision:
+    return BatchDecision(
         release=np.zeros(rows, np.bool_),
         audit=np.arange(rows) == 0,
         reasons=Ragged.of_lengths([1] * rows, Strings.of([f"R{row}" for row in range(rows)])),

@@ -11,7 +11,7 @@ from luxor.clearance.v1 import clearance_pb2
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment import decision
 from services.clearance.consignment import inspection as inspections
-from services.clearance.consignment.notice_kinds import Kind
+from services.clearance.consignment.notice_kinds import NoticeKind
 from services.clearance.consignment.transitions import (
     FINAL,
     MONEY,
@@ -247,7 +247,7 @@ def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(values: list[C
         (Change, "CHANGE_", clearance_pb2.Change),
         (decision.Lane, "LANE_", common_pb2.Lane),
         (Debt, "DEBT_STATUS_", common_pb2.DebtStatus),
-        (Kind, "NOTICE_KIND_", clearance_pb2.NoticeKind),
+        (NoticeKind, "NOTICE_KIND_", clearance_pb2.NoticeKind),
         (inspections.Result, "INSPECTION_RESULT_", clearance_pb2.InspectionResult),
     ],
 )

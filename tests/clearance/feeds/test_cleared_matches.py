@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.clearance.api.messages import public
-from services.clearance.consignment.notice_kinds import Kind, kinds
+from services.clearance.consignment.notice_kinds import NoticeKind, kinds
 from services.clearance.consignment.transitions import Change, Event, State
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
@@ -37,7 +37,7 @@ async def test_what_a_later_hit_alone_held_is_freed_with_a_notice_that_reads_as_
     assert (await state(desk, second))[0] == State.HELD, "another consignment's hit stands"
     assert await notices_count(desk) > before
     freed = await desk.states([first])
-    assert kinds(freed).tolist() == [Kind.RELEASED]
+    assert kinds(freed).tolist() == [NoticeKind.RELEASED]
     told = public(freed)
     assert told.ints("change").values.tolist() == [Change.OFFICER_RELEASED]
     assert told.strings("decided_by").tolist() == ["officer"]

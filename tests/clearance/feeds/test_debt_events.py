@@ -12,7 +12,7 @@ from libs.columns import Ints, Strings, Table
 from libs.feed.types import EventError, FeedBatch
 from luxor.clearance.v1 import clearance_pb2 as columns
 from services.clearance.commands.act import Acts, Request
-from services.clearance.consignment.notice_kinds import Kind, kinds
+from services.clearance.consignment.notice_kinds import NoticeKind, kinds
 from services.clearance.consignment.returns import Return, returning, unfit
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 from tests.clearance.debt_events import OPENED, REFUNDED, amounts, anew, debt, hear, told_of
@@ -44,7 +44,7 @@ async def test_a_debt_without_an_account_holds_until_it_is_settled_and_then_lets
     assert texts(states, "reasons") == [[], []]
     assert states.strings("debt_account").tolist() == ["", "guarantee:26DEG0000001"]
     assert amounts(states)[0][3:5] == (380, 0)
-    assert kinds(states).tolist() == [Kind.RELEASED, Kind.RELEASED]
+    assert kinds(states).tolist() == [NoticeKind.RELEASED, NoticeKind.RELEASED]
     await check_versions(desk)
 
 
@@ -90,7 +90,7 @@ async def test_a_debt_that_opens_again_holds_what_is_not_released_and_takes_no_r
         (State.RELEASED, Debt.OPEN, Change.DEBT, False),
     ]
     assert texts(states, "reasons") == [["DEBT_OPEN"], []]
-    assert kinds(states).tolist() == [Kind.HELD, Kind.DEBT_OPENED]
+    assert kinds(states).tolist() == [NoticeKind.HELD, NoticeKind.DEBT_OPENED]
     await arrive(desk, arrival())
     assert told_of(await desk.states(awaiting))[0][0] == State.HELD
     acted = await act(desk, Event.OFFICER_RELEASED, awaiting)
@@ -112,7 +112,7 @@ async def test_charges_totals_notes_and_values_are_those_of_the_newest_assessmen
     assert (charges.ints("amount").values.tolist(), charges.strings("rate").tolist()) == ([500] * 2, ["20 %"] * 2)
     assert states.child("items").ints("customs_value_minor").values.tolist() == [2500] * 2
     assert states.strings("rulebook_version").tolist() == ["EU/2026.2/aa00bb11"] * 2
-    assert kinds(states).tolist() == [Kind.CHARGES_CHANGED] * 2
+    assert kinds(states).tolist() == [NoticeKind.CHARGES_CHANGED] * 2
     # An older one, told late, changes nothing.
     await hear(desk, anew(numbers, 3, 1, 700))
     assert amounts(await desk.states(numbers)) == [(500, 500, 2500, None, None, 1)] * 2
@@ -211,7 +211,7 @@ async def test_news_that_say_nothing_new_are_numbered_and_nobody_outside_hears_o
     assert (await desk.states([mrn])).ints("version").tolist() == [3]
     await hear(desk, debt([mrn], 3, kind=REFUNDED, paid=400, refunded=20))
     states = await desk.states([mrn])
-    assert (kinds(states).tolist(), amounts(states)[0][3:5]) == ([Kind.DEBT_SETTLED], (400, 20))
+    assert (kinds(states).tolist(), amounts(states)[0][3:5]) == ([NoticeKind.DEBT_SETTLED], (400, 20))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libs.columns import Ints, Ragged, Table
 from libs.store.tables.leases import try_lease
-from services.clearance.consignment.notice_kinds import Kind, kinds
+from services.clearance.consignment.notice_kinds import NoticeKind, kinds
 from services.clearance.consignment.transitions import Change, Event, State
 from services.clearance.jobs.waits import LEASE, LEASE_SECONDS, Waits
 from services.clearance.store.work import due_times
@@ -43,7 +43,7 @@ async def test_a_green_one_that_may_be_looked_at_waits_after_its_arrival_and_is_
     states = await desk.states(mrns(filed))
     assert lives(states) == [(State.AWAITING_ARRIVAL, Change.ARRIVED), (State.RELEASED, Change.ARRIVED)]
     assert states.ints("arrived_at").valid.all()
-    assert kinds(states).tolist() == [Kind.ARRIVED, Kind.RELEASED]
+    assert kinds(states).tolist() == [NoticeKind.ARRIVED, NoticeKind.RELEASED]
     assert await waits.step(at=decided_at + 60 * MINUTE - 1) == 0
     assert await waits.step(at=decided_at + 60 * MINUTE) == 1
     assert await waits.step(at=decided_at + 90 * MINUTE) == 0

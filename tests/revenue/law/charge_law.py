@@ -1,7 +1,7 @@
 """An invented law of charges: every form of rate, base and minimum, so that columns and scalar law can be compared on all."""
 
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -177,5 +177,5 @@ def eriador(law: str = ERIADOR, tariff: str = TARIFF, *, as_written: bool = Fals
     return compile_program(
         [read_rulebook("xy/rulebook.yaml", law_text)],
         [read_tariff("xy/tariff.yaml", tariff_text, lines.get)],
-        Exchange(read_exchange("rates/eriador.yaml", reviewed(RATES))),
+        ExchangeTables(read_exchange("rates/eriador.yaml", reviewed(RATES))),
     )

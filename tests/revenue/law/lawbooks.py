@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -213,5 +213,5 @@ def utopia() -> Program:
     return compile_program(
         [read_rulebook("xx/rulebook.yaml", UTOPIA)],
         [read_tariff("xx/tariff.yaml", TARIFF)],
-        Exchange(read_exchange("rates/utopia.yaml", RATES)),
+        ExchangeTables(read_exchange("rates/utopia.yaml", RATES)),
     )

@@ -7,7 +7,7 @@ from libs.customs.countries import COUNTRIES
 from libs.customs.time import day_of_date
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import SCHEMES, Program
 from services.revenue.law.source.reader import read_rulebook
 from tests.revenue.law.lawbooks import LIMITED, RATES
@@ -104,5 +104,5 @@ def law(more_conditions: int = 0) -> Program:
     })  # fmt: skip
     # The number of the Australian dollar is the first of all currencies.
     rates = RATES.replace("rates: {", 'rates: {AUD: "1.05", ')
-    tables = Exchange([*read_exchange("rates/utopia.yaml", rates), *read_exchange("rates/yearly.yaml", YEARLY)])
+    tables = ExchangeTables([*read_exchange("rates/utopia.yaml", rates), *read_exchange("rates/yearly.yaml", YEARLY)])
     return compile_program([read_rulebook("xx/rulebook.yaml", book)], [], tables)

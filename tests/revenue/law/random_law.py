@@ -7,7 +7,7 @@ import yaml
 from hypothesis import strategies as st
 
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from tests.revenue.law.lawbooks import RATES, reviewed
@@ -24,7 +24,7 @@ periods:
   - {from: 2021-01-01, to: 2022-12-31, reference: act, rates: {USD: "1.25", JPY: "140"}}
   - {from: 2023-01-01, to: 2023-12-31, reference: act, rates: {USD: "1.1"}}
 """
-EXCHANGE = Exchange([*read_exchange("rates/utopia.yaml", RATES), *read_exchange("rates/yearly.yaml", YEARLY)])
+EXCHANGE = ExchangeTables([*read_exchange("rates/utopia.yaml", RATES), *read_exchange("rates/yearly.yaml", YEARLY)])
 FIRST, LAST = date(2020, 1, 1), date(2025, 12, 31)
 CODES = ["", "2203", "22042100", "240220", "33030010", "610910", "6109100010", "8517130000", "950300"]
 HEADS = [["22"], ["2203", "24", "3303"], ["6109100010"], ["85", "95"]]

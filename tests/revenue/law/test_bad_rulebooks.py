@@ -3,7 +3,7 @@
 import pytest
 
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -217,13 +217,15 @@ def test_a_bad_table_of_exchange_rates_is_refused(good: str, bad: str, message: 
 
 def test_files_that_do_not_fit_together_are_refused() -> None:
     book, tariff = read_rulebook("xx/rulebook.yaml", UTOPIA), read_tariff("xx/tariff.yaml", TARIFF)
-    exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
+    exchange = ExchangeTables(read_exchange("rates/utopia.yaml", RATES))
     with pytest.raises(ProgramError, match="tariff 'xx' is not there"):
         compile_program([book], [], exchange)
     with pytest.raises(ProgramError, match="area XA belongs to another rulebook too"):
         compile_program([book, book], [tariff], exchange)
     with pytest.raises(ProgramError, match="exchange table 'utopia' is not there"):
-        compile_program([book], [tariff], Exchange(read_exchange("r", RATES.replace("table: utopia", "table: other"))))
+        compile_program(
+            [book], [tariff], ExchangeTables(read_exchange("r", RATES.replace("table: utopia", "table: other")))
+        )
 
 
 WHOLE = "{from: 2021-01-01, kinds: [duty], parts: [{to: destination, share: 25 %}, {to: XX}], reference: act}"

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from services.revenue.law.program.beneficiaries import KINDS, Division, Share, Sharing
+from services.revenue.law.program.beneficiaries import KINDS, RevenueDivision, Share, Sharing
 from services.revenue.law.source.reader import read_rulebook
 from tests.revenue.law.lawbooks import UTOPIA
 from tests.revenue.law.refusals import Changes, changed
@@ -60,8 +60,8 @@ def test_a_charge_is_divided_by_the_entry_of_its_kind_and_day(
 
 
 def test_without_an_entry_all_is_the_jurisdictions_and_of_another_jurisdiction_nothing_is_known() -> None:
-    assert sharing(ENTRIES).division("YY", 1, "XA", days("2021-01-01")) == Division((Share("YY", 0),), "")
-    assert Sharing().division("XX", 1, "XA", days("2021-01-01")) == Division((Share("XX", 0),), "")
+    assert sharing(ENTRIES).division("YY", 1, "XA", days("2021-01-01")) == RevenueDivision((Share("YY", 0),), "")
+    assert Sharing().division("XX", 1, "XA", days("2021-01-01")) == RevenueDivision((Share("XX", 0),), "")
     assert sharing(ENTRIES).division("XX", 1, "XA", days("2021-01-01")).reference == "act"
 
 

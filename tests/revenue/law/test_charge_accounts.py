@@ -13,7 +13,7 @@ from services.revenue.law.assess.assessment import assess
 from services.revenue.law.assess.securities import EVERYONE, NOBODY, Opened, Securities
 from services.revenue.law.batch.filings import filings_of
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.text.assessment_columns import answer_of
@@ -43,7 +43,7 @@ def law(*charges: tuple[str, str, str, str, str]) -> Program:
         "charges": [fee(*each) for each in charges],
     })  # fmt: skip
     return compile_program(
-        [read_rulebook("xx/rulebook.yaml", book)], [], Exchange(read_exchange("rates/utopia.yaml", RATES))
+        [read_rulebook("xx/rulebook.yaml", book)], [], ExchangeTables(read_exchange("rates/utopia.yaml", RATES))
     )
 
 

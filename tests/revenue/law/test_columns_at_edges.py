@@ -9,7 +9,7 @@ import pytest
 
 from services.revenue.law.batch.arithmetic import LARGEST
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -36,7 +36,7 @@ def compiled(book: str, rates: str) -> Program:
     return compile_program(
         [read_rulebook("xx/rulebook.yaml", book)],
         [read_tariff("xx/tariff.yaml", lawbooks.TARIFF)],
-        Exchange(read_exchange("rates/utopia.yaml", rates)),
+        ExchangeTables(read_exchange("rates/utopia.yaml", rates)),
     )
 
 
@@ -88,7 +88,7 @@ def program(name: str) -> Program:
                 )
             ],
             [read_tariff("xy/tariff.yaml", charge_law.TARIFF, lines.get)],
-            Exchange(read_exchange("rates/eriador.yaml", DEAR)),
+            ExchangeTables(read_exchange("rates/eriador.yaml", DEAR)),
         )
     return compiled(lawbooks.UTOPIA if name == "utopia" else OTHER_MODES, HALVES)
 

@@ -10,7 +10,7 @@ from libs.customs.time import day_of_date
 from services.revenue.law.program.compiler import drafts
 from services.revenue.law.program.compiler.compiler import compile_program
 from services.revenue.law.program.compiler.drafts import Draft, DraftRefused, apply_draft
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program, ProgramError
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -28,7 +28,7 @@ LAW = {"xx/rulebook.yaml": UTOPIA, "xx/tariff.yaml": TARIFF, "rates/utopia.yaml"
 def compiled(text: str, changes: Changes | None = None, tariff: str = TARIFF, rates: str = RATES) -> Program:
     book = read_rulebook("xx/rulebook.yaml", changed(text, changes or {}))
     return compile_program(
-        [book], [read_tariff("xx/tariff.yaml", tariff)], Exchange(read_exchange("rates/utopia.yaml", rates))
+        [book], [read_tariff("xx/tariff.yaml", tariff)], ExchangeTables(read_exchange("rates/utopia.yaml", rates))
     )
 
 

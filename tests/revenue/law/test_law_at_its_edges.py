@@ -7,10 +7,10 @@ import pytest
 
 from libs.columns import Strings
 from services.revenue.law.assess.assessment import assess
-from services.revenue.law.assess.securities import Book, Opened, Room, Securities, secured_by
+from services.revenue.law.assess.securities import AccountNames, Opened, Room, Securities, secured_by
 from services.revenue.law.batch.arithmetic import LARGEST
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import COLLECTORS
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -60,7 +60,7 @@ def test_bases_that_are_summed_are_exact_however_many_lines_they_have(items: int
     law = compile_program(
         [read_rulebook("xx/rulebook.yaml", lawbooks.UTOPIA + SUMMED)],
         [read_tariff("xx/tariff.yaml", lawbooks.TARIFF)],
-        Exchange(read_exchange("rates/utopia.yaml", lawbooks.RATES)),
+        ExchangeTables(read_exchange("rates/utopia.yaml", lawbooks.RATES)),
     )
     filed = parcel(*[10**12] * items)
     (columns,) = assessed(law, [filed])
@@ -104,7 +104,7 @@ def test_what_is_told_in_the_currency_of_a_limit_keeps_it_by_what_is_told_whatev
     law = compile_program(
         [read_rulebook("xx/rulebook.yaml", IN_DOLLARS)],
         [read_tariff("xx/tariff.yaml", lawbooks.TARIFF)],
-        Exchange(read_exchange("rates/utopia.yaml", lawbooks.RATES)),
+        ExchangeTables(read_exchange("rates/utopia.yaml", lawbooks.RATES)),
     )
     (columns,) = assessed(law, [filed])
     charges = [charge.charge for charge in columns.charges]
@@ -118,5 +118,5 @@ def test_debts_that_together_are_beyond_all_numbers_do_not_fit_a_limit() -> None
     importer = Strings.constant("importer", 1000)
     room = Room("EUR", 5 * 10**16)
     securities = Securities(False, {"deferred:importer": Opened(frozenset({"importer"}), room=room)})
-    secured = secured_by(done, importer, importer, securities, Book())
+    secured = secured_by(done, importer, importer, securities, AccountNames())
     assert np.flatnonzero(secured.account).tolist() == [0, 1, 2, 3, 4]

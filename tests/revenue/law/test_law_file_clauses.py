@@ -11,7 +11,7 @@ from libs.columns import Strings
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
 from services.revenue.law.batch.arithmetic import LARGEST, Rounding
 from services.revenue.law.program.compiler.law_files import read_law
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.source.overlay import overlay
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import Tariff, read_tariff
@@ -225,7 +225,9 @@ def days(text: str) -> int:
 def test_a_rate_is_found_on_its_days_and_on_no_other(currency: str, on: str, quoted: str | None) -> None:
     # A second table stands before and one behind: their rates are none of this table's.
     texts = [RATES.replace("table: utopia", f"table: {name}").replace('"1.', '"2.') for name in ("aaa", "zzz")]
-    exchange = Exchange([*read_exchange("b", texts[0]), *read_exchange("r", RATES), *read_exchange("c", texts[1])])
+    exchange = ExchangeTables(
+        [*read_exchange("b", texts[0]), *read_exchange("r", RATES), *read_exchange("c", texts[1])]
+    )
     table = exchange.tables.index("utopia")
     found = int(exchange.find(np.array([table]), np.array([exchange.currency(currency)]), np.array([days(on)]))[0])
     assert (None if found < 0 else exchange.rates[found].quoted) == quoted
@@ -238,13 +240,13 @@ def test_a_rate_is_found_on_its_days_and_on_no_other(currency: str, on: str, quo
     "day", [-1, -days("2022-03-01"), (1 << 24) + days("2022-03-01"), days("2022-03-01") - (1 << 24)]
 )
 def test_a_day_beyond_all_tables_has_no_rate(day: int) -> None:
-    exchange = Exchange(read_exchange("r", RATES))
+    exchange = ExchangeTables(read_exchange("r", RATES))
     for table, currency in ((0, exchange.currency("USD")), (-1, exchange.currency("USD")), (0, -1), (-1, -1)):
         assert exchange.find(np.array([table]), np.array([currency]), np.array([day])).tolist() == [-1]
 
 
 def test_money_is_converted_by_the_rate_and_what_is_not_exchanged_is_not_rounded() -> None:
-    exchange = Exchange(read_exchange("r", RATES))
+    exchange = ExchangeTables(read_exchange("r", RATES))
     place = [
         int(exchange.find(np.array([0]), np.array([exchange.currency(code)]), np.array([days("2022-03-01")]))[0])
         for code in ("USD", "JPY", "EUR")

@@ -8,7 +8,7 @@ import pytest
 
 from services.revenue.law.batch.arithmetic import LARGEST
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from tests.revenue.law.batches import assessed
@@ -74,7 +74,7 @@ def law(*laws: Changes, text: str = LAW) -> Program:
     for changes, letter in zip(laws, ascii_uppercase, strict=False):
         written = changed(text, {"jurisdiction": f"X{letter}", "areas": [f"X{letter}"]} | changes)
         books.append(read_rulebook(f"x{letter.lower()}/rulebook.yaml", written))
-    return compile_program(books, [], Exchange(read_exchange("rates/utopia.yaml", RATES)))
+    return compile_program(books, [], ExchangeTables(read_exchange("rates/utopia.yaml", RATES)))
 
 
 def parcel(*items: Item, **more: object) -> Consignment:

@@ -18,7 +18,7 @@ from services.revenue.law.program import exchange
 from services.revenue.law.program.compiler.compiler import compile_program
 from services.revenue.law.program.compiler.drafts import under_law_of
 from services.revenue.law.program.conditions import ConditionTable, Prefixes, excluded_of, region_of
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import COLLECTORS, DATES, DEBTORS, KINDS, SCHEMES, TESTS, Place, Program
 from services.revenue.law.program.value_counts import Counts, counts_of
 from services.revenue.law.source import rulebook, tariff
@@ -163,7 +163,7 @@ def test_the_reviewed_part_is_rounded_down(charged: int, reviewed: int, ppm: int
 
 
 def test_the_currency_itself_has_its_rate_on_each_day_that_can_be() -> None:
-    table = Exchange(read_exchange("r", RATES))
+    table = ExchangeTables(read_exchange("r", RATES))
     home, last = table.currency("EUR"), (1 << 24) - 1
     days = np.array([-1, 0, 20_000, last, last + 1, 2 * last, 2 * last + 2])
     assert (table.find(np.zeros(7, np.int64), np.full(7, home), days) >= 0).tolist() == [
@@ -270,7 +270,7 @@ def test_what_is_not_covered_is_told_once_with_the_codes_it_is_owed_on() -> None
 def test_what_is_not_covered_is_told_by_a_law_that_asks_of_no_region() -> None:
     gap = {"from": date(2020, 1, 1), "what": "excise duty", "goods": ["22"], "reference": "act"}
     book = read_rulebook("xx/rulebook.yaml", changed(LIMITED, {"not_covered": [gap]}))
-    program = compile_program([book], [], Exchange(read_exchange("r", RATES)))
+    program = compile_program([book], [], ExchangeTables(read_exchange("r", RATES)))
     batch = [Consignment("XA", DAY, [Item(1, code="2203")], region="ON"), Consignment("XA", DAY, [Item(1, code="61")])]
     told = assess(program, filings(batch))
     assert [Note.NOT_COVERED in Note(int(notes)) for notes in told.notes] == [True, False]
@@ -299,5 +299,5 @@ def reviewed_utopia(text: str) -> Program:
                 "xx/tariff.yaml", reviewed(TARIFF.replace('law.example/2", verified: false', 'law.example/2"'))
             )
         ],
-        Exchange(read_exchange("r", RATES)),
+        ExchangeTables(read_exchange("r", RATES)),
     )

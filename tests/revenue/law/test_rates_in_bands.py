@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.value_counts import counts_of
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.yaml_source import LawFileError
@@ -106,7 +106,7 @@ def test_each_rate_in_bands_counts_as_one_value_also_where_two_go_by_the_same_ch
     def values(text: str) -> int:
         book = read_rulebook("xx/rulebook.yaml", text)
         return counts_of(
-            compile_program([book], [], Exchange(read_exchange("rates/utopia.yaml", RATES))), book.rulebook
+            compile_program([book], [], ExchangeTables(read_exchange("rates/utopia.yaml", RATES))), book.rulebook
         ).values
 
     then = ENTRY.replace("from: 2021-01-01", "from: 2023-01-01")

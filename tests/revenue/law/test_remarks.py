@@ -8,7 +8,7 @@ import pytest
 from services.revenue.law.assess.assessment import Assessment, assess
 from services.revenue.law.batch.reasons import Note
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.yaml_source import LawFileError
@@ -36,7 +36,9 @@ LAW = LIMITED.replace("charges:\n", GAP, 1).replace(
 @cache
 def law() -> Program:
     return compile_program(
-        [read_rulebook("xx/rulebook.yaml", reviewed(LAW))], [], Exchange(read_exchange("rates/utopia.yaml", RATES))
+        [read_rulebook("xx/rulebook.yaml", reviewed(LAW))],
+        [],
+        ExchangeTables(read_exchange("rates/utopia.yaml", RATES)),
     )
 
 
@@ -77,7 +79,7 @@ charges:
 
 def uncovered(item: Item, **told: str) -> list[str]:
     text = LIMITED.replace("charges:\n", WHERE, 1)
-    exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
+    exchange = ExchangeTables(read_exchange("rates/utopia.yaml", RATES))
     program = compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange)
     done = assess(program, filings([Consignment("XA", DAY, [Item(100, code="950300", origin="DE"), item], **told)]))  # type: ignore[arg-type]
     assert bool(done.uncovered) == bool(noted(done) & Note.NOT_COVERED)
@@ -189,7 +191,7 @@ def test_whatever_decided_and_is_not_verified_is_told(good: str, bad: str) -> No
     doubt = '{act: {law: Act, address: "https://law.example"}, doubt: {law: Act, verified: false, address: "https://law.example"}}'
     assert good in LAW
     text = LAW.replace(good, bad, 1).replace('{act: {law: Act, address: "https://law.example"}}', doubt, 1)
-    exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
+    exchange = ExchangeTables(read_exchange("rates/utopia.yaml", RATES))
     doubted = assess(compile_program([read_rulebook("xx/rulebook.yaml", reviewed(text))], [], exchange), filed)
     assert Note.UNVERIFIED_VALUE in noted(doubted)
     assert Note.UNVERIFIED_VALUE not in noted(assess(law(), filed))
@@ -200,7 +202,7 @@ def test_a_relief_that_nobody_verified_is_told_where_it_was_asked_whatever_else_
     text = LIMITED.replace('{act: {law: Act, address: "https://law.example"}}', references, 1)
     text = text.replace('goods_except: ["22"]}, reference: act', 'goods_except: ["22"]}, reference: doubt', 1)
     assert text.count("reference: doubt") == 1
-    exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
+    exchange = ExchangeTables(read_exchange("rates/utopia.yaml", RATES))
     program = compile_program([read_rulebook("xx/rulebook.yaml", reviewed(text))], [], exchange)
     small, dear = (Consignment("XA", DAY, [Item(price)], nature="gift") for price in (1_000, 9_000))
     told = [result.notes & {"GIFT_RELIEVED", "UNVERIFIED_VALUE"} for result in assessed(program, [small, dear])]

@@ -12,7 +12,7 @@ from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.api.quotes import landed_costs, references_of, review_of
 from services.revenue.law.assess.assessment import Assessment, assess
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -67,7 +67,7 @@ DOUBT = "doubt: {law: Rumour, address: https://law.example/2, verified: false}"
 
 def law(text: str = LAW, rates: str = RATES) -> Program:
     return compile_program(
-        [read_rulebook("xx/rulebook.yaml", text)], [], Exchange(read_exchange("rates/utopia.yaml", rates))
+        [read_rulebook("xx/rulebook.yaml", text)], [], ExchangeTables(read_exchange("rates/utopia.yaml", rates))
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -75,7 +75,10 @@ def test_regions_by_code_and_by_name_are_taken() -> None:
 
 
 def test_a_tariff_that_is_not_there_or_ends_early_is_told_with_file_and_line() -> None:
-    book, exchange = read_rulebook("xx/rulebook.yaml", UTOPIA), Exchange(read_exchange("rates/utopia.yaml", RATES))
+    book, exchange = (
+        read_rulebook("xx/rulebook.yaml", UTOPIA),
+        ExchangeTables(read_exchange("rates/utopia.yaml", RATES)),
+    )
     line = next(at for at, text in enumerate(UTOPIA.splitlines(), 1) if "id: duty" in text)
     with pytest.raises(ProgramError, match=rf"^xx/rulebook.yaml:{line}: charges\[duty\]: tariff 'xx' is not there"):
         compile_program([book], [], exchange)

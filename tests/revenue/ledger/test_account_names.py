@@ -11,8 +11,8 @@ from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger import account
 from services.revenue.ledger.account import (
+    AccountFacts,
     ChargeAccounts,
-    ChargeFacts,
     accounts_of_charge,
     kind_of,
     partition_of_mrn,
@@ -25,7 +25,7 @@ DEFERRED, SECURED, OPEN = (
     common_pb2.DEBT_STATUS_SECURED,
     common_pb2.DEBT_STATUS_OPEN,
 )
-FACTS = ChargeFacts("", common_pb2.COLLECTOR_CUSTOMS, common_pb2.DEBTOR_DECLARANT, "DE", "D", "P", "", OPEN)
+FACTS = AccountFacts("", common_pb2.COLLECTOR_CUSTOMS, common_pb2.DEBTOR_DECLARANT, "DE", "D", "P", "", OPEN)
 
 
 @pytest.mark.parametrize(

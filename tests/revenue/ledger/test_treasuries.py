@@ -21,7 +21,7 @@ from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.reconcile import Reconciliation
-from services.revenue.law.program.beneficiaries import Division, Share, Sharing
+from services.revenue.law.program.beneficiaries import RevenueDivision, Share, Sharing
 from services.revenue.law.source.rulebook import Beneficiaries, Part, Rulebook, Span
 from services.revenue.ledger.division import Divisions, name_of, parts_of
 from services.revenue.store.payments.payments import Payment
@@ -95,7 +95,7 @@ def test_parts_are_rounded_down_and_always_sum_to_the_whole_in_however_many_step
     ppm: list[int], steps: list[int]
 ) -> None:
     """The oracle is exact fractions, from the definition: floor of each share but the last, which is the rest."""
-    name = name_of(Division((*(Share(f"A{place}", each) for place, each in enumerate(ppm)), Share("Z", 0))), 1)
+    name = name_of(RevenueDivision((*(Share(f"A{place}", each) for place, each in enumerate(ppm)), Share("Z", 0))), 1)
     accounts = [account for account, _ in parts_of(name)]
     assert accounts == [*(f"treasury:A{place}:duty" for place in range(len(ppm))), "treasury:Z:duty"]
     ids = {account: number for number, account in enumerate(accounts)}

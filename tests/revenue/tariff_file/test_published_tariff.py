@@ -9,7 +9,7 @@ import pytest
 
 from services.revenue.law.batch.units import Measure
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.source.rates import parse_rate
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
@@ -92,7 +92,7 @@ def test_what_is_not_a_plain_percentage_is_levied_as_the_scalar_law_does(column:
     program = compile_program(
         [read_rulebook("xz/rulebook.yaml", BOOK.format(currency=currency))],
         [read_tariff("xz/tariff.yaml", files["tariff.yaml"], files.get)],
-        Exchange(read_exchange("rates/eriador.yaml", RATES)),
+        ExchangeTables(read_exchange("rates/eriador.yaml", RATES)),
     )
     rng = random.Random(20210101)
     compound = [(code, rate) for code, rate in loaded.lines if parse_rate(rate).method != "percent"]

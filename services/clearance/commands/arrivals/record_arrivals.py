@@ -8,7 +8,7 @@ import numpy as np
 
 from libs.store.database import Transaction
 from luxor.clearance.v1 import clearance_pb2 as pb
-from services.clearance.carriage.binding import Arrival, Verdict
+from services.clearance.carriage.binding import Arrival, ArrivalVerdict
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
 from services.clearance.metrics import count_unbound
@@ -58,10 +58,10 @@ class RecordArrivals:
             verdicts = await self._judge(tx, [each for each in arrivals if each is not None], carrier, at)
             results: list[Recorded | None] = [None] * len(arrivals)
             for place, arrival in enumerate(arrivals):
-                if arrival is not None and verdicts[arrival.document_number] is Verdict.REFUSED:
+                if arrival is not None and verdicts[arrival.document_number] is ArrivalVerdict.REFUSED:
                     arrivals[place], results[place] = None, _refused("ARRIVAL_CARRIER_UNBOUND")
             accepted = [each for each in arrivals if each is not None]
-            refused = [(each, carrier) for each, verdict in verdicts.items() if verdict is Verdict.REFUSED]
+            refused = [(each, carrier) for each, verdict in verdicts.items() if verdict is ArrivalVerdict.REFUSED]
             own = iter(
                 await self._store.arrivals.record(tx, accepted, request_id=request.request_id, at=at)
                 if accepted
@@ -86,7 +86,9 @@ class RecordArrivals:
             await self._store.requests.remember(tx, *request.key, answer)
         return answer
 
-    async def _judge(self, tx: Transaction, arrivals: Sequence[Arrival], carrier: str, at: int) -> dict[str, Verdict]:
+    async def _judge(
+        self, tx: Transaction, arrivals: Sequence[Arrival], carrier: str, at: int
+    ) -> dict[str, ArrivalVerdict]:
         """Judge the documents, which are locked: who files under them is seen here, or sees what is recorded here."""
         documents = dict.fromkeys(each.document_number for each in arrivals)
         if not documents:
@@ -119,7 +121,9 @@ def _refused(reason: str) -> Recorded:
     return Recorded(pb.ARRIVAL_OUTCOME_REFUSED, reason)
 
 
-def _outcome(verdict: Verdict, *, counts: bool) -> "pb.ArrivalOutcome.ValueType":
+def _outcome(verdict: ArrivalVerdict, *, counts: bool) -> "pb.ArrivalOutcome.ValueType":
     if not counts:
         return pb.ARRIVAL_OUTCOME_ALREADY_RECORDED
-    return pb.ARRIVAL_OUTCOME_AWAITING_FILINGS if verdict is Verdict.AWAITS_FILINGS else pb.ARRIVAL_OUTCOME_RECORDED
+    return (
+        pb.ARRIVAL_OUTCOME_AWAITING_FILINGS if verdict is ArrivalVerdict.AWAITS_FILINGS else pb.ARRIVAL_OUTCOME_RECORDED
+    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from libs.columns import Strings
 from services.revenue.law.assess.assessment import Assessment
-from services.revenue.law.assess.securities import Book, Securities, secured_by
+from services.revenue.law.assess.securities import AccountNames, Securities, secured_by
 from services.revenue.law.batch.arithmetic import Flags, Int64, every, some
 from services.revenue.law.batch.filings import first_present
 from services.revenue.law.program.program import COLLECTORS, DEBTORS, SCHEMES
@@ -23,8 +23,8 @@ _CONSIGNEE = DEBTORS.index("consignee")
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
-    """Accounts by name."""
+class NamedAccounts:
+    """NamedAccounts by name."""
 
     charges: Strings
     """Of each charge."""
@@ -35,10 +35,10 @@ class Accounts:
     """Whether a consignment owes something and names an account that its filer may not draw on."""
 
 
-def accounts_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities) -> Accounts:
+def accounts_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities) -> NamedAccounts:
     """Find the accounts of a batch's charges; `declarant` and `filer` are ids by row, the filer's as its certificate told it."""
     program, lines, filings = assessment.program, assessment.lines, assessment.filings
-    book = Book()
+    book = AccountNames()
     owner = first_present(declarant, filer)
     secured = secured_by(assessment, owner, filer, securities, book)
     charges = secured.account[lines.row]
@@ -74,13 +74,13 @@ def accounts_of(assessment: Assessment, declarant: Strings, filer: Strings, secu
     # What customs collects counts before that.
     rows = np.where(assessment.by_collector[_CUSTOMS] > 0, secured.account, rows)
     names = list(book.names)
-    return Accounts(
+    return NamedAccounts(
         Strings(names, charges.astype(np.int32)), Strings(names, rows.astype(np.int32)).compact(), secured.refused
     )
 
 
 def _collect(
-    assessment: Assessment, at: Int64, number: Int64, prefix: str, others: Strings, book: Book, charges: Int64
+    assessment: Assessment, at: Int64, number: Int64, prefix: str, others: Strings, book: AccountNames, charges: Int64
 ) -> None:
     """Let some charges stand on the number that they are collected under; where there is none, on the row's of `others`.
 

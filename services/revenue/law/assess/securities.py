@@ -63,7 +63,7 @@ NOBODY = Securities()
 """No account was opened, so that nobody has credit."""
 
 
-class Book:
+class AccountNames:
     """Names of accounts, each once, by number; 0 is none."""
 
     def __init__(self) -> None:
@@ -95,7 +95,9 @@ class Secured:
     """Whether it owes something, and an account that it names was passed over because its filer may not draw on it. (n,)"""
 
 
-def secured_by(assessment: Assessment, owner: Strings, filer: Strings, securities: Securities, book: Book) -> Secured:
+def secured_by(
+    assessment: Assessment, owner: Strings, filer: Strings, securities: Securities, book: AccountNames
+) -> Secured:
     """Find what secures each consignment of a batch; `owner` is whose deferred account is asked for, by row."""
     table = assessment.filings.table
     rows = assessment.filings.rows
@@ -154,7 +156,7 @@ class _Drawn:
     allowed: Flags
 
 
-def _drawn(ids: Strings, filers: Strings, prefix: str, securities: Securities, book: Book) -> _Drawn:
+def _drawn(ids: Strings, filers: Strings, prefix: str, securities: Securities, book: AccountNames) -> _Drawn:
     """Look up accounts by id, each for a filer: once for each pair of an id that has an account and a filer."""
     known = np.array([prefix + each in securities.opened for each in ids.dictionary], dtype=np.bool_)
     opened = known[ids.indices] if len(ids) else np.zeros(0, dtype=np.bool_)
@@ -177,7 +179,7 @@ def _drawn(ids: Strings, filers: Strings, prefix: str, securities: Securities, b
 
 
 def _keep_limits(
-    assessment: Assessment, debts: Int64, chosen: Int64, offered: _Offered, securities: Securities, book: Book
+    assessment: Assessment, debts: Int64, chosen: Int64, offered: _Offered, securities: Securities, book: AccountNames
 ) -> None:
     """Let accounts with a limit secure what they have room for, row after row; what they have not, the next one that is offered
     secures, or none. Changes `chosen`.

@@ -27,7 +27,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Division:
+class RevenueDivision:
     """How one kind of charge is divided, with its reference in law; one share where all goes to one treasury."""
 
     shares: tuple[Share, ...]
@@ -48,7 +48,7 @@ class Sharing:
                 for kind in entry.kinds:
                     self._entries.setdefault((book.jurisdiction, kind), []).append((book, entry))
 
-    def division(self, jurisdiction: str, kind: int, destination: str, day: int) -> Division:
+    def division(self, jurisdiction: str, kind: int, destination: str, day: int) -> RevenueDivision:
         """Return whose revenue a charge of a kind (luxor.revenue.v1.Kind) is, by the day of the law, days since 1970-01-01.
 
         A destination that is no area of the jurisdiction has no treasury of its own: the jurisdiction's stands for it.
@@ -64,8 +64,10 @@ class Sharing:
                 # The treasury of the destination may be named beside it: both parts are its own.
                 earlier = shares.pop(beneficiary, 0)
                 shares[beneficiary] = 0 if part.share == "rest" else earlier + parse_share(part.share)
-            return Division(tuple(Share(beneficiary, ppm) for beneficiary, ppm in shares.items()), entry.reference)
-        return Division((Share(jurisdiction, 0),))
+            return RevenueDivision(
+                tuple(Share(beneficiary, ppm) for beneficiary, ppm in shares.items()), entry.reference
+            )
+        return RevenueDivision((Share(jurisdiction, 0),))
 
     def treasuries(self, jurisdiction: str) -> set[str]:
         """Return the codes of all treasuries to which revenue of a jurisdiction may belong."""

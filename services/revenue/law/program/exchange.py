@@ -146,7 +146,7 @@ class Conversion:
         return self.division.of(minor, self.numerator if kind is None else self.numerator.take(kind), refused, kind)
 
 
-class Exchange:
+class ExchangeTables:
     """All tables, for look-up by whole columns."""
 
     def __init__(self, rates: Sequence[ExchangeRate]) -> None:

@@ -214,7 +214,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
+class LimitCases:
     """One place of limits in all known cases; columns have one element a case."""
 
     entry: Int64
@@ -237,14 +237,14 @@ class Entries:
     """Which sets of excluded goods occur."""
 
     @staticmethod
-    def of(limits: Limits, entry: Int64) -> "Entries":
+    def of(limits: Limits, entry: Int64) -> "LimitCases":
         """Gather the facts of the entries taken."""
         uses = np.where(entry >= 0, limits.uses[entry], 0)
         known: Flags = (uses & KNOWN) != 0
         uses = np.where(known, uses, 0)
         most = limits.minor[entry] - (limits.strict[entry] & ((uses & FOREIGN) == 0))
         excluded = np.where((uses & EXCLUDED) != 0, limits.excluded[entry], -1)
-        return Entries(
+        return LimitCases(
             entry=entry,
             known=known,
             uses=uses,
@@ -261,14 +261,14 @@ class Entries:
 class AllEntries:
     """All places of limits in all known cases."""
 
-    by_place: list[Entries]
+    by_place: list[LimitCases]
     notes: Int64
     """Note bits of each case."""
 
     @staticmethod
     def of(limits: Limits, entries: list[Int64]) -> "AllEntries":
         """Gather the facts of the entries taken at each place."""
-        by_place = [Entries.of(limits, entry) for entry in entries]
+        by_place = [LimitCases.of(limits, entry) for entry in entries]
         # That the law knows no limit is a value too, and may be unverified.
         uses = [np.where(entry >= 0, limits.uses[entry], 0) for entry in entries]
         notes = [((each & UNVERIFIED) != 0) * int(Note.UNVERIFIED_VALUE) for each in uses]

@@ -16,7 +16,7 @@ from services.revenue.law.batch.caches import BoundedCache
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.program.conditions import ConditionTable, Prefixes
 from services.revenue.law.program.coverage import Coverage
-from services.revenue.law.program.exchange import Exchange
+from services.revenue.law.program.exchange import ExchangeTables
 from services.revenue.law.program.expressions import Expressions
 from services.revenue.law.program.scheme_numbers import SchemeForm
 from services.revenue.law.source import rulebook as law
@@ -64,7 +64,7 @@ class Limits:
     """Bits of what testing the entry needs: KNOWN (an amount; else the law knows no limit) to TABLE."""
     minor: Int64
     currency: Int64
-    """Number of the amount's currency in Exchange; -1 where it is the jurisdiction's own."""
+    """Number of the amount's currency in ExchangeTables; -1 where it is the jurisdiction's own."""
     strict: Flags
     test: Int64
     """Place in TESTS."""
@@ -160,7 +160,7 @@ class Rates:
     ppm: Int64
     minor: Int64
     currency: Int64
-    """Number in Exchange of the currency of its amounts; -1 where it is the jurisdiction's own."""
+    """Number in ExchangeTables of the currency of its amounts; -1 where it is the jurisdiction's own."""
     only: Int64
     """Number of the condition; -1 for none."""
     expression: Int64
@@ -275,7 +275,7 @@ class Place:
 class Program:
     """All law in force, as columns. Two programs are never equal, so that what is known of one is found by it."""
 
-    exchange: Exchange
+    exchange: ExchangeTables
     books: list[ReadRulebook]
     areas: dict[str, int]
     slots_per_regime: int

@@ -93,11 +93,11 @@ class BookedEntries:
     days: list[int]
 
 
-class Book:
+class EntryStore:
     """Books entries."""
 
     def __init__(self, database: Database, names: Names) -> None:
-        """Book in a database."""
+        """Store entries in a database."""
         self.database = database
         self.names = names
         self._held: set[tuple[int, str]] = set()

@@ -26,20 +26,20 @@ where kept.jurisdiction = given.jurisdiction and kept.id = given.id
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class PaymentReference:
     """What the payer of an unmatched payment wrote."""
 
     place: Place
     text: str
 
 
-async def unmatched(tx: Transaction, before: int, after: Place, rows_max: int) -> list[Reference]:
+async def unmatched(tx: Transaction, before: int, after: Place, rows_max: int) -> list[PaymentReference]:
     """Return references of unmatched payments that were booked before an instant, behind a place."""
     rows = await tx.raw.fetch(_OLD, before, *after, rows_max)
-    return [Reference((row["booked_at"], row["jurisdiction"], row["id"]), row["reference"]) for row in rows]
+    return [PaymentReference((row["booked_at"], row["jurisdiction"], row["id"]), row["reference"]) for row in rows]
 
 
-async def clear(tx: Transaction, references: Sequence[Reference]) -> None:
+async def clear(tx: Transaction, references: Sequence[PaymentReference]) -> None:
     """Forget what the payers wrote."""
     if references:
         await tx.raw.execute(_CLEAR, [each.place[1] for each in references], [each.place[2] for each in references])

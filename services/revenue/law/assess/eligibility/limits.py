@@ -16,7 +16,7 @@ from services.revenue.law.batch.caches import Memo
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.reasons import Note, Problem
 from services.revenue.law.program.conditions import Conditions
-from services.revenue.law.program.plans import AllEntries, Entries
+from services.revenue.law.program.plans import AllEntries, LimitCases
 from services.revenue.law.program.program import FOREIGN, ITEMS, SUMMED, TABLE, Program
 from services.revenue.law.source.rulebook import COMPONENTS, SUMS, Test
 
@@ -42,7 +42,7 @@ class Sums:
 class LimitTest:
     """One place of limits tested on a batch."""
 
-    entries: Entries
+    entries: LimitCases
     case: Int64
     """[row]: the case of the entries."""
     whole: Int64
@@ -134,7 +134,7 @@ def _entries(program: Program, regime: Int64, rows: Int64, conditions: Condition
         entry = first + at
         fits = open_ & limits.there[entry]
         if not some(fits):
-            # Entries stand without gaps: where this one is not, no later one is.
+            # Entries have no gaps: if this one is absent, so are all later ones.
             break
         fits &= conditions.fits_rows(limits.only[entry], rows)
         chosen = np.where(fits, entry, chosen)
@@ -142,7 +142,7 @@ def _entries(program: Program, regime: Int64, rows: Int64, conditions: Condition
     return chosen
 
 
-def _test(program: Program, filings: Filings, values: Values, entries: Entries, case: Int64) -> LimitTest:
+def _test(program: Program, filings: Filings, values: Values, entries: LimitCases, case: Int64) -> LimitTest:
     needs = entries.needs
     test = LimitTest(entries, case, values.intrinsic, entries.most[case])
     if needs & FOREIGN:

@@ -22,7 +22,7 @@ from services.revenue.law.program.compiler.slots import (
     placed,
 )
 from services.revenue.law.program.conditions import ConditionTable
-from services.revenue.law.program.exchange import Exchange
+from services.revenue.law.program.exchange import ExchangeTables
 from services.revenue.law.program.program import (
     DATES,
     DAY_BITS,
@@ -42,13 +42,13 @@ from services.revenue.law.source.rulebook import Charge, Collection, Reference, 
 from services.revenue.law.source.tariff import Tariff
 
 
-def compile_program(books: Sequence[ReadRulebook], tariffs: Iterable[Tariff], exchange: Exchange) -> Program:
+def compile_program(books: Sequence[ReadRulebook], tariffs: Iterable[Tariff], exchange: ExchangeTables) -> Program:
     """Make the program of rulebooks, tariffs and exchange tables; ProgramError where they do not fit together."""
     return _Compiler(books, tariffs, exchange).run()
 
 
 class _Compiler:
-    def __init__(self, books: Sequence[ReadRulebook], tariffs: Iterable[Tariff], exchange: Exchange) -> None:
+    def __init__(self, books: Sequence[ReadRulebook], tariffs: Iterable[Tariff], exchange: ExchangeTables) -> None:
         self.books, self.exchange = list(books), exchange
         self.tariffs = {tariff.id: tariff for tariff in tariffs}
         self.conditions = ConditionTable()

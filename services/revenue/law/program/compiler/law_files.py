@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from services.revenue.law.program.compiler.compiler import compile_program
-from services.revenue.law.program.exchange import Exchange, ExchangeRate, read_exchange
+from services.revenue.law.program.exchange import ExchangeRate, ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import ReadRulebook, read_rulebook
 from services.revenue.law.source.tariff import Tariff, read_tariff
@@ -25,7 +25,7 @@ class ReadLaw:
 
     def compile(self) -> Program:
         """Make the program. Raises ProgramError where files do not fit together."""
-        return compile_program(list(self.books.values()), self.tariffs, Exchange(self.rates))
+        return compile_program(list(self.books.values()), self.tariffs, ExchangeTables(self.rates))
 
 
 def read_law(files: Mapping[str, str]) -> ReadLaw:

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.revenue.law.program.compiler.slots import columns_of, mask_of
 from services.revenue.law.program.conditions import ConditionTable, Prefixes
-from services.revenue.law.program.exchange import Exchange
+from services.revenue.law.program.exchange import ExchangeTables
 from services.revenue.law.program.program import (
     EVERYTHING,
     EXCLUDED,
@@ -33,7 +33,7 @@ _NO_RELIEF = dict.fromkeys(Reliefs.__slots__, 0) | {"currency": -1, "only": -1, 
 class LimitCompiler:
     """Gathers the limits and reliefs of regime after regime."""
 
-    def __init__(self, exchange: Exchange, conditions: ConditionTable) -> None:
+    def __init__(self, exchange: ExchangeTables, conditions: ConditionTable) -> None:
         """Take the exchange tables that amounts are converted by and the program's table of conditions."""
         self.exchange, self.conditions = exchange, conditions
         self.prefixes: list[Prefixes] = []

@@ -10,7 +10,7 @@ import numpy as np
 from services.revenue.law.batch.arithmetic import Int64
 from services.revenue.law.batch.units import LAW_UNITS
 from services.revenue.law.program.conditions import ConditionTable
-from services.revenue.law.program.exchange import Exchange
+from services.revenue.law.program.exchange import ExchangeTables
 from services.revenue.law.program.expressions import Expressions
 from services.revenue.law.program.program import ProgramError, Rates, TariffUse
 from services.revenue.law.source.checks import holds
@@ -47,7 +47,7 @@ _OF_LAW = ("reference", "unverified", "by_tariff", "assumed", "preferential")
 class RateCompiler:
     """Makes rows of rates; those of slots first, all others behind them once the slots are known."""
 
-    def __init__(self, tariffs: dict[str, Tariff], exchange: Exchange, conditions: ConditionTable) -> None:
+    def __init__(self, tariffs: dict[str, Tariff], exchange: ExchangeTables, conditions: ConditionTable) -> None:
         self.exchange, self.tariffs, self.conditions = exchange, tariffs, conditions
         self.expressions = Expressions()
         self.where: dict[tuple[str, str], str] = {}

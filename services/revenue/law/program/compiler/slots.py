@@ -10,7 +10,7 @@ import numpy as np
 from services.revenue.law.batch.arithmetic import LARGEST, Flags, Rounding
 from services.revenue.law.program.compiler.rates import RateCompiler, rates_on
 from services.revenue.law.program.conditions import ConditionTable
-from services.revenue.law.program.exchange import Exchange
+from services.revenue.law.program.exchange import ExchangeTables
 from services.revenue.law.program.program import (
     COLLECTORS,
     DEBTORS,
@@ -32,7 +32,7 @@ from services.revenue.law.source.tariff import Tariff
 class SlotCompiler:
     """Makes rows of slots and outcomes; gathers charges, references and tariff tables as it meets them."""
 
-    def __init__(self, tariffs: dict[str, Tariff], exchange: Exchange, conditions: ConditionTable) -> None:
+    def __init__(self, tariffs: dict[str, Tariff], exchange: ExchangeTables, conditions: ConditionTable) -> None:
         self.exchange, self.tariffs, self.conditions = exchange, tariffs, conditions
         self.rates = RateCompiler(tariffs, exchange, conditions)
         self.charges: dict[str, int] = {}

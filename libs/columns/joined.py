@@ -27,9 +27,10 @@ class Joined(Table):
     def _has(self, name: str) -> bool:
         return any(name in part._columns or part._has(name) for part in self._parts)
 
-    def _read(self, name: str) -> Column:
+    def read_column(self, name: str) -> Column:
+        """Return a column of all parts."""
         if not self._has(name):
-            return super()._read(name)
+            return super().read_column(name)
         if self.schema.columns[name] is Kind.CHILD:
             return _join_children([part.ragged(name) for part in self._parts])
         columns: list[Any] = [part.column(name) for part in self._parts]

@@ -92,10 +92,11 @@ class Table:
         """Give a column by name; raises KeyError where the schema has none of that name."""
         column = self._columns.get(name)
         if column is None:
-            column = self._columns[name] = self._read(name)
+            column = self._columns[name] = self.read_column(name)
         return column
 
-    def _read(self, name: str) -> Column:
+    def read_column(self, name: str) -> Column:
+        """Decode a column."""
         kind = self.schema.columns[name]
         there = self._has(name)
         if kind is Kind.CHILD:

@@ -238,6 +238,7 @@ def _check_document(number: str) -> None:
 
 
 def read_binding(told: pb.Binding, path: str) -> Binding | ItemError:
+    """Return a binding as it was asked for, or the error of it."""
     if int(told.kind) not in _KINDS:
         return item_error("BINDING_KIND_MISSING", f"{path}.kind", told.kind)
     kind = BindingKind(told.kind)

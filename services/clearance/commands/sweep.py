@@ -26,7 +26,7 @@ class CompareDay:
     def __init__(self, store: Store, ingestion: GrpcPort) -> None:
         """Compare a store with ingestion."""
         self._store = store
-        self._ingestion = ingestion
+        self.ingestion = ingestion
 
     async def run(self, theirs: DaySummary, swept: bytes | None, renew: Renew) -> int:
         """Compare a day, of which `swept` is what was compared last; return how many filings were asked for again.
@@ -43,7 +43,7 @@ class CompareDay:
         differing = sorted(each for each in counted.keys() | ours.keys() if counted.get(each) != ours.get(each))
         found = _Found(theirs.day)
         sizes = {each: counted.get(each, (0, 0))[0] + ours.get(each, (0, 0))[0] for each in differing}
-        for some in _groups(sizes, KEYS_MAX):
+        for some in groups_of(sizes, KEYS_MAX):
             await self._descend(theirs, some, found, renew)
         found.report()
         async with self._store.database.transaction() as tx:
@@ -71,7 +71,7 @@ class CompareDay:
         token = b""
         while True:
             await renew()
-            page = await self._ingestion.snapshot(partitions, token, _ROWS_A_PAGE, theirs.day)
+            page = await self.ingestion.snapshot(partitions, token, _ROWS_A_PAGE, theirs.day)
             if page.batch is not None:
                 mrns = page.batch.table.strings("mrn").tolist()
                 places = zip(mrns, page.batch.partitions.tolist(), strict=True)
@@ -125,7 +125,7 @@ class _Found:
             )
 
 
-def _groups(sizes: Mapping[int, int], most: int) -> list[list[int]]:
+def groups_of(sizes: Mapping[int, int], most: int) -> list[list[int]]:
     """Divide partitions so that each group has `most` keys at most, or one partition."""
     groups: list[list[int]] = []
     room = 0

@@ -107,13 +107,13 @@ class Intake:
         known, forgotten = self._still_known(batches, now)
         clock = batches[-1].clock if batches else None
         ahead_micros = 0 if clock is None else now - clock.now()
-        parts = _parts(known)
+        parts = parts_of(known)
         for part in parts:
             try:
                 await ensure_days(self._decide_filings.store, part.filings.strings("mrn").tolist())
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-        return Prepared(await _together([self._decide(part) for part in parts]), forgotten, ahead_micros)
+        return Prepared(await wait_for_all([self._decide(part) for part in parts]), forgotten, ahead_micros)
 
     def _still_known(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
         """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new.
@@ -155,7 +155,7 @@ class Intake:
             except (MalformedColumns, ValueError) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
             with _assessing.track_inprogress():
-                risk_answer, revenue_answer = await _both(
+                risk_answer, revenue_answer = await ask_both(
                     self._risk.AssessConsignments,
                     risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
                     self._revenue.AssessConsignments,
@@ -172,13 +172,15 @@ class Intake:
         return table, verdict.release
 
 
-async def _both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
+async def ask_both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
     """Ask both at once and await both answers; where one fails, the other is called off."""
-    first, second = await _together([_answer("risk", risk, filed, timeout), _answer("revenue", revenue, owed, timeout)])
+    first, second = await wait_for_all(
+        [_answer("risk", risk, filed, timeout), _answer("revenue", revenue, owed, timeout)]
+    )
     return first, second
 
 
-async def _together(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
+async def wait_for_all(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
     """Do all at once; where one fails, the others are called off. All have ended then, and so have their spans."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
@@ -208,7 +210,7 @@ async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> 
             raise
 
 
-def _parts(batches: Sequence[FeedBatch]) -> list[_Part]:
+def parts_of(batches: Sequence[FeedBatch]) -> list[_Part]:
     """Join batches and cut large ones, by rows and by items."""
     parts: list[_Part] = []
     waiting: list[FeedBatch] = []

@@ -55,10 +55,10 @@ class Sweep:
     ) -> None:
         """Compare a store with ingestion, as `replica`."""
         self._store = store
-        self._ingestion = ingestion
+        self.ingestion = ingestion
         self._compare = CompareDay(store, ingestion)
         self._replica = replica
-        self._interval_seconds = interval_seconds
+        self.interval_seconds = interval_seconds
         self._days = days
         _requested.inc(0)
 
@@ -72,7 +72,7 @@ class Sweep:
             ) as error:  # an absent neighbour or store: the next round meets it again, and the gauge shows its age
                 get_logger().warning("SWEEP_POSTPONED", error=type(error).__name__)
             try:
-                async with asyncio.timeout(self._interval_seconds):
+                async with asyncio.timeout(self.interval_seconds):
                     await stop.wait()
             except TimeoutError:
                 continue
@@ -86,10 +86,10 @@ class Sweep:
         try:
             async with self._store.database.connection() as reading:
                 age = await self._store.sweeps.seconds_ago(reading)
-            if age is not None and 0 <= age < self._interval_seconds:
+            if age is not None and 0 <= age < self.interval_seconds:
                 return False
             today = await self._store.database.now() // 86_400_000_000
-            summaries, horizon = await self._ingestion.summarize(today - self._days, today + _AHEAD_DAYS)
+            summaries, horizon = await self.ingestion.summarize(today - self._days, today + _AHEAD_DAYS)
             if not await self._caught_up(horizon):
                 return False
             async with self._store.database.connection() as reading:
@@ -103,7 +103,7 @@ class Sweep:
 
     async def _caught_up(self, place: Cursor) -> bool:
         """Wait until the feed was read up to a place: what is on its way is not missing. A backlog of longer is no matter of the sweep."""
-        ends_at = asyncio.get_running_loop().time() + min(60.0, self._interval_seconds)
+        ends_at = asyncio.get_running_loop().time() + min(60.0, self.interval_seconds)
         while True:
             async with self._store.database.connection() as reading:
                 if await self._store.sweeps.reached(reading, place.place) == PARTITIONS:

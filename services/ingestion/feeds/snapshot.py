@@ -30,10 +30,10 @@ _NEXT_OF_DAY = """
     select s.block, s.batch_day, s.batch, (select sum(u.count) from unnest(s.counts) as u(count)) as rows from submission s
     where s.day = $1 and s.block > $2 and (s.partitions is null or s.partitions && $3::smallint[]) order by s.block limit $4
 """
-_PLACE = struct.Struct("<qq")
-_AT_ONCE = 64
+PLACE = struct.Struct("<qq")
+SUBMISSIONS_AT_ONCE = 64
 """Submissions whose payloads are read at once, unless they have more than ROWS_AT_ONCE rows."""
-_ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 5_000
 PAGE_SECONDS = 5.0
 """A page ends with a token after so long, however few of its rows were found: far before the caller's deadline."""
 SETTLED_MICROS = 30_000_000
@@ -111,12 +111,12 @@ class Days:
         parts: list[Table] = []
         rows = 0
         while True:
-            found = await tx.raw.fetch(_NEXT_OF_DAY, day, last, list(partitions), _AT_ONCE)
+            found = await tx.raw.fetch(_NEXT_OF_DAY, day, last, list(partitions), SUBMISSIONS_AT_ONCE)
             chosen: list[Any] = []
             weight = 0
             for row in found:
                 weight += row["rows"] or BLOCK
-                if chosen and weight > _ROWS_AT_ONCE:
+                if chosen and weight > ROWS_AT_ONCE:
                     break
                 chosen.append(row)
             refs = [BatchRef(row["batch_day"], row["batch"]) for row in chosen]
@@ -128,11 +128,11 @@ class Days:
                     rows += some.rows
                 last = row["block"]
                 if rows >= max_rows:
-                    return _page(parts, _PLACE.pack(day, last))
-            if len(chosen) == len(found) < _AT_ONCE:
+                    return _page(parts, PLACE.pack(day, last))
+            if len(chosen) == len(found) < SUBMISSIONS_AT_ONCE:
                 return _page(parts, b"")
             if clock() >= ends_at:
-                return _page(parts, _PLACE.pack(day, last))
+                return _page(parts, PLACE.pack(day, last))
 
 
 async def _read(
@@ -158,7 +158,7 @@ async def _read(
             if rows >= max_rows:
                 break
     else:
-        return _page(parts, _PLACE.pack(day, number))
+        return _page(parts, PLACE.pack(day, number))
     return _page(parts, b"")
 
 
@@ -174,9 +174,9 @@ def _block_of(day: int, token: bytes) -> int:
 
 def _place_of(token: bytes) -> tuple[int, int]:
     """Read a token: a day and a number within it; raise TokenMalformed."""
-    if len(token) != _PLACE.size:
+    if len(token) != PLACE.size:
         raise TokenMalformed
-    day, number = _PLACE.unpack(token)
+    day, number = PLACE.unpack(token)
     if not 0 <= day < 2**31 or number < 0:
         raise TokenMalformed
     return day, number

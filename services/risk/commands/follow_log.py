@@ -101,10 +101,10 @@ class LogFollower:
         self._snapshot_seconds = snapshot_seconds
         self._replica_state: ReplicaState | None = None
         self._hasher: Hasher | None = None
-        self._after = START
+        self.position = START
         self._since_day = self._whole_since = 0
-        self._own: dict[int, _Own] = {}
-        self._state: LogState | None = None
+        self.own_batches: dict[int, _Own] = {}
+        self.log_state: LogState | None = None
         #: The log's epoch when it was begun to be read; 0 before.
         self._epoch = 0
         self._state_at = self._snapshot_at = self._rows_at = 0.0
@@ -124,7 +124,9 @@ class LogFollower:
         """What the service waits for; nothing once the log was read."""
         if self._ready:
             return ()
-        return (f"history: the log of assessments was read up to {self._after.place.epoch}.{self._after.place.xid}",)
+        return (
+            f"history: the log of assessments was read up to {self.position.place.epoch}.{self.position.place.xid}",
+        )
 
     async def hasher(self) -> Hasher:
         """What turns parties into keys, once the deployment's secret is known; the log need not have been read."""
@@ -134,7 +136,7 @@ class LogFollower:
 
     def committed(self, place: Place | None, kept: tuple[Record, TallyRecord | None] | None) -> None:
         """Count a batch of this replica's own, just committed at its place in the log."""
-        if place is None or kept is None or self._replica_state is None or place.major <= self._after.place.major:
+        if place is None or kept is None or self._replica_state is None or place.major <= self.position.place.major:
             return
         record, tally = kept
         self._rows_at = time.monotonic()
@@ -145,9 +147,9 @@ class LogFollower:
         except Exception as error:  # the answer is committed and goes out, whatever history makes of it
             self._set_aside(error, place)
             return
-        self._own[place.major] = _Own(record, tally)
-        if len(self._own) > OWN_MAX:
-            del self._own[next(iter(self._own))]
+        self.own_batches[place.major] = _Own(record, tally)
+        if len(self.own_batches) > OWN_MAX:
+            del self.own_batches[next(iter(self.own_batches))]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the log until `stop`, then write a snapshot. What fails is logged and tried again."""
@@ -174,7 +176,7 @@ class LogFollower:
         except StoreError as error:
             _log.warning("HISTORY_POSTPONED", why=str(error))
             # The store may be another one when it is back.
-            self._state = None
+            self.log_state = None
             pause = max(pause, 1.0)
         await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
 
@@ -184,29 +186,29 @@ class LogFollower:
             self._replica_state = await self._begin()
         replica_state = self._replica_state
         now = time.monotonic()
-        state = self._state
+        state = self.log_state
         if state is None or now - self._state_at > STATE_SECONDS:
             state = await self._look(now)
             self._measure(replica_state)
         while True:
             rows = await self._store.read_log(
-                self._after,
+                self.position,
                 epoch=state.epoch,
                 since_day=max(self._since_day, state.day - LOG_DAYS),
-                own=[major - Place(state.epoch, 0).major for major in self._own],
+                own=[major - Place(state.epoch, 0).major for major in self.own_batches],
                 rows_max=ROWS_MAX,
             )
             if rows:
                 self._rows_at = time.monotonic()
             for row in rows:
-                self._apply(replica_state, row)
+                self.apply(replica_state, row)
                 # Others have their turn between two rows, however long the log is.
                 await asyncio.sleep(0)
             if len(rows) < ROWS_MAX:
                 break
-        if any(major <= self._after.place.major for major in self._own):
+        if any(major <= self.position.place.major for major in self.own_batches):
             # The log was read past a batch that this replica had committed: the store has lost it.
-            self._begin_anew("the log lacks what this replica wrote")
+            self.begin_anew("the log lacks what this replica wrote")
             return
         # Whoever has still to commit began his transaction on this day or, over midnight, on the one before.
         self._since_day = state.day - 1
@@ -216,35 +218,36 @@ class LogFollower:
             self._ready = True
             self._snapshot_at = now
             _read.set(1)
-            _log.info("HISTORY_READ", epoch=self._after.place.epoch, xid=self._after.place.xid)
+            _log.info("HISTORY_READ", epoch=self.position.place.epoch, xid=self.position.place.xid)
         elif now - self._snapshot_at > self._snapshot_seconds and (self._writing is None or self._writing.done()):
             self._snapshot_at = now
-            self._writing = asyncio.create_task(self._put(await self._snapshot()))
+            self._writing = asyncio.create_task(self.write_snapshot(await self.take_snapshot()))
 
     async def _look(self, now: float) -> LogState:
         """Where the log stands; begins anew where it is not the one that was read."""
-        state = await self._store.log_state(self._after)
+        state = await self._store.log_state(self.position)
         if state.went_back:
             await self._raise_epoch()
-            state = await self._store.log_state(self._after)
+            state = await self._store.log_state(self.position)
         if not state.has_place:
-            self._begin_anew("the log does not have what was read of it")
+            self.begin_anew("the log does not have what was read of it")
         elif self._epoch not in (0, state.epoch):
             # Until the epoch was raised others may have written with lower numbers than were read already.
-            self._begin_anew("the store's transaction numbers went back")
-        self._epoch, self._state, self._state_at = state.epoch, state, now
+            self.begin_anew("the store's transaction numbers went back")
+        self._epoch, self.log_state, self._state_at = state.epoch, state, now
         return state
 
     async def _raise_epoch(self) -> None:
         async with self._store.database.transaction() as tx:
-            is_raised = await self._store.raise_epoch_if_numbers_went_back(tx, self._after)
+            is_raised = await self._store.raise_epoch_if_numbers_went_back(tx, self.position)
         if is_raised:
             _log.warning("HISTORY_EPOCH_RAISED", why="transaction numbers went back; was the database restored?")
 
-    def _apply(self, replica_state: ReplicaState, row: Logged) -> None:
+    def apply(self, replica_state: ReplicaState, row: Logged) -> None:
+        """Apply a batch of the log to the state."""
         place = row.read.place
-        own = self._own.pop(place.major, None)
-        self._after = row.read
+        own = self.own_batches.pop(place.major, None)
+        self.position = row.read
         try:
             if row.outcomes:
                 outcomes = Outcomes.from_bytes(row.outcomes)
@@ -298,7 +301,7 @@ class LogFollower:
             _log.warning("HISTORY_REBUILT", why=f"{error}; the log is read from its beginning")
             return replica_state
         replica_state.history, replica_state.tally = history, tally
-        self._after, self._since_day, self._whole_since = moment.read, moment.since_day, moment.whole_since
+        self.position, self._since_day, self._whole_since = moment.read, moment.since_day, moment.whole_since
         self._epoch = moment.epoch
         return replica_state
 
@@ -319,7 +322,7 @@ class LogFollower:
             )
             raise ConfigError("LUXOR_RISK_SECRET_FILE", why, "/run/secrets/risk")
 
-    def _begin_anew(self, why: str) -> None:
+    def begin_anew(self, why: str) -> None:
         """Forget what was read: another log stands behind this replica now. Nothing is assessed until it was read."""
         assert self._replica_state is not None
         _rebuilt.inc()
@@ -328,8 +331,8 @@ class LogFollower:
         _read.set(0)
         self._replica_state.history = History(self._replica_state.hasher.mark, self._bounds)
         self._replica_state.tally = Tally()
-        self._after, self._since_day, self._whole_since = START, 0, 0
-        self._own.clear()
+        self.position, self._since_day, self._whole_since = START, 0, 0
+        self.own_batches.clear()
         self._told.clear()
 
     def _measure(self, replica_state: ReplicaState) -> None:
@@ -342,17 +345,18 @@ class LogFollower:
 
     async def snapshot(self) -> None:
         """Write what is held beside the older snapshot, then put it in its place. Not while `follow` runs."""
-        await self._put(await self._snapshot())
+        await self.write_snapshot(await self.take_snapshot())
 
-    async def _snapshot(self) -> memory_file.Snapshot:
+    async def take_snapshot(self) -> memory_file.Snapshot:
         """Begin a snapshot. The tally changes by the log alone, which nobody reads meanwhile, so it is packed in a thread."""
         replica_state = self._replica_state
         assert replica_state is not None
         tally = await asyncio.to_thread(replica_state.tally.snapshot)
-        moment = Moment(self._after, self._epoch, self._since_day, self._whole_since)
+        moment = Moment(self.position, self._epoch, self._since_day, self._whole_since)
         return memory_file.begin(replica_state.history, tally, moment)
 
-    async def _put(self, snapshot: memory_file.Snapshot) -> None:
+    async def write_snapshot(self, snapshot: memory_file.Snapshot) -> None:
+        """Write a snapshot into the data directory."""
         try:
             await memory_file.put(snapshot, self._path)
         except (OSError, SnapshotError) as error:

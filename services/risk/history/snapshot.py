@@ -30,9 +30,9 @@ class Snapshot:
         self._facts |= {f"{_OWN}{name}": value for name, value in told.items()}
         self._small = {**more, **{f"{_OWN}{name}": values for name, values in small.items()}}
         self._results: Results | None = results
-        self._undo = Undo(history.arrays())
+        self.undo = Undo(history.arrays())
         self._writer: Writer | None = None
-        history.watch(self._undo)
+        history.watch(self.undo)
 
     def write(self, file: BinaryIO) -> None:
         """Write all that may change, in slices, each copied at once. Raises OSError, and SnapshotError where it is given up."""
@@ -44,9 +44,9 @@ class Snapshot:
             writer.array(f"{_OWN}{name}", values)
         self._results = None
         # All are announced first: what changes of one may be written while another is.
-        for name, values in self._undo.arrays.items():
+        for name, values in self.undo.arrays.items():
             writer.declare(f"{_OWN}{name}", values)
-        for name, values in self._undo.arrays.items():
+        for name, values in self.undo.arrays.items():
             for at in range(0, len(values), step := rows_of_slice(values)):
                 writer.slice(f"{_OWN}{name}", at, values[at : at + step].copy())
                 self._drain()
@@ -64,9 +64,9 @@ class Snapshot:
 
     def _drain(self) -> None:
         assert self._writer is not None
-        if self._undo.lost:
+        if self.undo.lost:
             raise SnapshotError("history changes faster than the disk takes the snapshot; it is given up")
-        for name, rows, before in self._undo.take():
+        for name, rows, before in self.undo.take():
             self._writer.changes(f"{_OWN}{name}", rows, before)
 
 

@@ -40,7 +40,7 @@ ANSWERS_MAX: Final = 100
 _EPOCH_BITS: Final = 48
 
 # One look at an index for each MRN, however large the table is.
-_KNOWN: Final = """
+KNOWN_QUERY: Final = """
 select floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
     array(
         select (given.place - 1)::integer * 2 + found.cleared from unnest($1::text[]) with ordinality as given(mrn, place)
@@ -69,7 +69,7 @@ returning epoch, xid
 """  # noqa: S608  # an expression of our own
 
 # Nothing is read behind a place that the log does not have: whoever stands there has read another one.
-_READ: Final = f"""
+READ_QUERY: Final = f"""
 select found.epoch, found.xid, found.day, found.stamp::text as stamp,
     case when found.own then null else found.record end as record, case when found.own then null else found.tally end as tally,
     found.outcomes
@@ -88,7 +88,7 @@ _WENT_BACK: Final = f"""(select (present.epoch = {{epoch}} and {{xid}} >= presen
     where log.day >= {TODAY} - {LOG_DAYS} and log.epoch = present.epoch and log.xid >= present.next)
     from (select max(epoch) as epoch, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next from assessed_epoch) present)"""  # noqa: S608
 
-_STATE: Final = f"""
+STATE_QUERY: Final = f"""
 select (select max(epoch) from assessed_epoch) as epoch, {TODAY} as day,
     floor(extract(epoch from greatest(
         (select min(begun_at) from assessed_epoch), to_timestamp(({TODAY} - {LOG_DAYS}) * 86400.0)
@@ -102,7 +102,7 @@ _RAISE: Final = """
 insert into assessed_epoch (epoch, reason) select max(epoch) + 1, 'transaction numbers went back' from assessed_epoch
 """
 
-_NEWEST: Final = f"""
+NEWEST_QUERY: Final = f"""
 select record, outcomes from assessed where day >= {TODAY} - {LOG_DAYS} order by epoch desc, xid desc limit 1
 """  # noqa: S608  # numbers and expressions of our own
 
@@ -242,7 +242,7 @@ class AssessmentLogStore:
             if sent is not None:
                 # The driver writes before it first waits, and the loop flushes what was written before its next turn.
                 asyncio.get_running_loop().call_soon(sent.set)
-            row = await reader.raw.fetchrow(_KNOWN, texts, PURPOSE_CLEARANCE)
+            row = await reader.raw.fetchrow(KNOWN_QUERY, texts, PURPOSE_CLEARANCE)
             known = np.array(row["known"], np.int64)
             cleared = (known // 2)[known % 2 == 1]
             drawn = await prior_draws(reader, mrns, cleared) if len(cleared) else None
@@ -265,7 +265,7 @@ class AssessmentLogStore:
         if batch.entry is None or batch.left is None or not len(fresh):
             return settled, None
         left = batch.left if len(fresh) == len(batch.mrns) else _Left.of(batch.entry, fresh)
-        place = await self._append(tx, left.packed)
+        place = await self.append_batch(tx, left.packed)
         await store_draws(tx, left.drawn)
         assert settled.stored is not None
         if left.chances is not None:
@@ -274,7 +274,8 @@ class AssessmentLogStore:
             await add_input(tx, settled.stored, batch.purpose, len(fresh), *left.input)
         return settled, place
 
-    async def _append(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:
+    async def append_batch(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:
+        """Append a batch to the log and return its place."""
         row = await tx.raw.fetchrow(_APPEND, *packed)
         return Place(row["epoch"], row["xid"])
 
@@ -304,7 +305,7 @@ class AssessmentLogStore:
     async def log_state(self, read: Read) -> LogState:
         """Where the log stands now, for who has read it so far."""
         async with self.database.connection() as reader:
-            row = await reader.raw.fetchrow(_STATE, read.day, read.place.epoch, read.place.xid, read.stamp)
+            row = await reader.raw.fetchrow(STATE_QUERY, read.day, read.place.epoch, read.place.xid, read.stamp)
         return LogState(row["epoch"], row["day"], row["began"], row["has_place"], row["went_back"])
 
     async def read_log(
@@ -318,7 +319,7 @@ class AssessmentLogStore:
         place = after.place
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
-                _READ, since_day, place.epoch, place.xid, epoch, list(own), rows_max, after.day, after.stamp
+                READ_QUERY, since_day, place.epoch, place.xid, epoch, list(own), rows_max, after.day, after.stamp
             )
         return [
             Logged(
@@ -333,7 +334,7 @@ class AssessmentLogStore:
     async def newest(self) -> tuple[bytes, bytes] | None:
         """Record and outcomes of the row that was written last; None where the log is empty."""
         async with self.database.connection() as reader:
-            row = await reader.raw.fetchrow(_NEWEST)
+            row = await reader.raw.fetchrow(NEWEST_QUERY)
         return None if row is None else (row["record"], row["outcomes"])
 
     async def raise_epoch_if_numbers_went_back(self, tx: Transaction, read: Read = START) -> bool:

@@ -67,20 +67,20 @@ async def test_arrivals_that_a_full_disk_stops_halfway_are_kept_and_carried_out_
 ) -> None:
     await house.filed(["GREEN-1"])
     stub = await house.stub("carrier", "wings")
-    arrive_now = Arrive._arrive_now
+    arrive_now = Arrive.carry_out_rows
 
     async def full(arrive: Arrive, *_arguments: object) -> object:
         async with arrive.store.database.transaction():
             raise asyncpg.DiskFullError("could not extend file")
 
-    monkeypatch.setattr(Arrive, "_arrive_now", full)
+    monkeypatch.setattr(Arrive, "carry_out_rows", full)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert errors.reason_of(caught.value) == "STORE_FULL"
     assert "kept" not in (caught.value.details() or ""), "the record was, the rest was not"
     async with house.desk.store.database.connection() as reading:
         assert await house.desk.store.arrivals.pending(reading, 2**62, 10) == [MASTER]
-    monkeypatch.setattr(Arrive, "_arrive_now", arrive_now)
+    monkeypatch.setattr(Arrive, "carry_out_rows", arrive_now)
     answer = await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)
 

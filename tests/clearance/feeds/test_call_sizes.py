@@ -42,7 +42,7 @@ def test_parts_keep_every_filing_in_order_and_are_as_large_as_their_bounds(
     batches: list[list[int]], rows: list[int]
 ) -> None:
     given = [batch(chr(65 + place), items) for place, items in enumerate(batches)]
-    parts = consumer._parts(given)
+    parts = consumer.parts_of(given)
     together = [mrn for part in parts for mrn in part.filings.strings("mrn").tolist()]
     assert together == [mrn for each in given for mrn in each.table.strings("mrn").tolist()]
     assert [part.filings.rows for part in parts] == rows

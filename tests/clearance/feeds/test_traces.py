@@ -101,7 +101,7 @@ async def test_where_a_neighbour_fails_the_call_to_the_other_is_called_off_and_t
     (samples,) = DROPPED.labels("root").collect()
     before = samples.samples[0].value
     with pytest.raises(Away), telemetry.span("clearance.decide") as decide:
-        await consumer._both(risk, None, revenue, None, timeout=5)
+        await consumer.ask_both(risk, None, revenue, None, timeout=5)
     assert sorted((each.name.split(".")[1], each.failure) for each in decide.child_spans) == [
         ("revenue", "CancelledError"), ("risk", "UNKNOWN"),
     ]  # fmt: skip
@@ -124,5 +124,5 @@ async def test_where_one_part_fails_the_others_have_ended_with_it() -> None:
             ended.append("wait")
 
     with pytest.raises(EventError):
-        await consumer._together([wait(), fail()])
+        await consumer.wait_for_all([wait(), fail()])
     assert ended == ["wait"]

@@ -167,7 +167,7 @@ async def test_what_the_feed_passed_over_is_found_asked_for_and_decided_once(
 async def test_a_backlog_is_no_loss_and_one_replica_compares_at_a_time(pair: Pair) -> None:
     await pair.follow()
     await pair.file(10)
-    pair.sweep._interval_seconds = 0.1
+    pair.sweep.interval_seconds = 0.1
     assert not await pair.sweep.step(), "what is on its way is not missing"
     async with pair.desk.store.database.connection() as reading:
         assert await reading.raw.fetchval("select count(*) from swept") == 0
@@ -186,7 +186,7 @@ async def test_a_replica_compares_only_where_nobody_has_within_the_interval(pair
     await pair.file(5)
     await pair.follow()
     assert await pair.compare()
-    pair.sweep._interval_seconds = 300.0
+    pair.sweep.interval_seconds = 300.0
     database = pair.desk.store.database
     for age, due in ((0, False), (290, False), (310, True)):
         async with database.connection() as writing:
@@ -202,14 +202,14 @@ async def test_a_comparison_ends_where_another_replica_has_taken_it_over(
     await pair.pass_over()
     await pair.follow()
     database = pair.desk.store.database
-    snapshot_of = pair.sweep._ingestion.snapshot
+    snapshot_of = pair.sweep.ingestion.snapshot
 
     async def taken(*given: Any) -> Any:
         async with database.connection() as writing:
             await writing.raw.execute("update job_lease set owner = 'two', token = token + 1 where name = $1", LEASE)
         return await snapshot_of(*given[:2], 1, *given[3:])
 
-    monkeypatch.setattr(pair.sweep._ingestion, "snapshot", taken)
+    monkeypatch.setattr(pair.sweep.ingestion, "snapshot", taken)
     with pytest.raises(LeaseLost):
         await pair.compare()
     async with database.connection() as reading:
@@ -228,7 +228,7 @@ async def test_a_comparison_ends_where_another_replica_has_taken_it_over(
     ],
 )
 def test_keys_that_are_compared_at_once_are_bounded(sizes: dict[int, int], most: int, groups: list[list[int]]) -> None:
-    assert sweeping._groups(sizes, most) == groups
+    assert sweeping.groups_of(sizes, most) == groups
 
 
 async def test_what_the_release_before_accepted_is_summarized_when_it_is_asked_for(pair: Pair) -> None:

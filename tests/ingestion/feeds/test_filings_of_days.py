@@ -111,16 +111,16 @@ async def test_pages_give_every_row_once_in_the_order_of_serials(database: Datab
 async def test_a_page_that_takes_too_long_ends_with_a_token_and_goes_on(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables = [table_of([number]) for number in range(2 * snapshot._AT_ONCE + 1)]
+    tables = [table_of([number]) for number in range(2 * snapshot.SUBMISSIONS_AT_ONCE + 1)]
     await store(database, tables)
     monkeypatch.setattr(snapshot, "PAGE_SECONDS", 0.0)
     found, pages = await Read(database).all_of(database, range(64))
-    assert sorted(found) == sorted(f"GREEN-{number}" for number in range(2 * snapshot._AT_ONCE + 1))
+    assert sorted(found) == sorted(f"GREEN-{number}" for number in range(2 * snapshot.SUBMISSIONS_AT_ONCE + 1))
     assert pages == 3
 
 
 async def test_large_submissions_are_not_read_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "_ROWS_AT_ONCE", 6)
+    monkeypatch.setattr(snapshot, "ROWS_AT_ONCE", 6)
     tables = [table_of(range(4 * number, 4 * number + 4)) for number in range(5)]
     await store(database, tables)
     found, _ = await Read(database).all_of(database, range(64))
@@ -137,7 +137,7 @@ async def test_what_the_release_before_stored_is_read_too(database: Database) ->
 
 @pytest.mark.parametrize(
     "token",
-    [b"zz", b"\xff", b"\x00" * 15, b"\x00" * 17, snapshot._PLACE.pack(DAY, -1), snapshot._PLACE.pack(DAY + 1, 5)],
+    [b"zz", b"\xff", b"\x00" * 15, b"\x00" * 17, snapshot.PLACE.pack(DAY, -1), snapshot.PLACE.pack(DAY + 1, 5)],
 )
 async def test_a_token_of_another_making_is_refused(database: Database, token: bytes) -> None:
     with pytest.raises(TokenMalformed):

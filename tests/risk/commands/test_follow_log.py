@@ -56,7 +56,7 @@ async def test_what_a_replica_commits_ends_the_pause_that_its_quiet_log_is_given
     async with asyncio.timeout(30):
         await read_to_end.wait()
         await replica.assess(parcels(3))
-        while memory._own:
+        while memory.own_batches:
             read_to_end.clear()
             await read_to_end.wait()
         stop.set()
@@ -179,7 +179,7 @@ async def test_one_who_commits_late_is_not_passed_over(
             count, record, tally = assessed.pack(np.arange(2))
             holding.set()
             await go.wait()
-            await store._append(tx, (count, record, tally))
+            await store.append_batch(tx, (count, record, tally))
 
     task = asyncio.create_task(late())
     await holding.wait()
@@ -221,13 +221,13 @@ async def test_a_store_that_was_moved_under_live_replicas_is_read_on_by_all(
         # As after a dump that was loaded into a new server: what is there has numbers of another one.
         moved = await tx.raw.fetchrow("update assessed set xid = xid + 1000000000 returning epoch, xid")
     for each in (replica, other):
-        read = each.memory._after
-        each.memory._after = replace(read, place=Place(moved["epoch"], moved["xid"]))
+        read = each.memory.position
+        each.memory.position = replace(read, place=Place(moved["epoch"], moved["xid"]))
         await each.memory.snapshot()
     # Nobody has noticed yet, and this has a lower number than was read; then the connections break, as they do.
     await replica.assess(parcels(2, 20))
     for each in (replica, other):
-        each.memory._state = None
+        each.memory.log_state = None
         await each.memory.follow()
         assert await each.counts(parcels(1, 40)) == [6]
     await replica.assess(parcels(1, 60))
@@ -247,13 +247,13 @@ async def test_numbers_that_went_back_are_noticed_where_the_rows_that_were_read_
     await replica.memory.follow()
     async with database.transaction() as tx:
         await tx.raw.execute("delete from assessed")
-    read = replica.memory._after
-    replica.memory._after = replace(read, place=Place(read.place.epoch, read.place.xid + 10**9), day=1)
-    replica.memory._state = None
+    read = replica.memory.position
+    replica.memory.position = replace(read, place=Place(read.place.epoch, read.place.xid + 10**9), day=1)
+    replica.memory.log_state = None
     await replica.memory.follow()
     await replica.assess(parcels(2, 20))
     await replica.memory.follow()
-    assert (await store.log_state(replica.memory._after)).epoch == 2
+    assert (await store.log_state(replica.memory.position)).epoch == 2
     assert await replica.counts(parcels(1, 40)) == [3]
 
 

@@ -70,13 +70,13 @@ async def test_a_long_log_lets_others_have_their_turn(
     again = restarted(store, tmp_path)
     applied: list[int] = []
     turns: list[int] = []
-    original = again.memory._apply
+    original = again.memory.apply
 
     def counted(*arguments: Any) -> None:
         applied.append(len(turns))
         original(*arguments)
 
-    monkeypatch.setattr(again.memory, "_apply", counted)
+    monkeypatch.setattr(again.memory, "apply", counted)
     reading = asyncio.create_task(again.memory.follow())
     while not reading.done():
         turns.append(1)
@@ -105,7 +105,7 @@ async def test_a_store_that_was_set_back_is_read_anew_though_its_numbers_are_giv
     await replica.assess(parcels(2, 20))
     await replica.memory.follow()
     # Within the second in which the place is not looked at nothing more is read; then all is.
-    replica.memory._state = None
+    replica.memory.log_state = None
     await replica.memory.follow()
     assert value("luxor_risk_history_rebuilt_total") == rebuilt + 1
     assert await replica.counts(parcels(1, 40)) == [4]
@@ -123,7 +123,7 @@ async def test_while_another_log_is_read_nothing_is_assessed(
     await replica.assess(parcels(3))
     await replica.memory.follow()
     await execute(database, "update assessed set stamp = gen_random_uuid()")
-    replica.memory._state = None
+    replica.memory.log_state = None
     original = store.read_log
     refused: list[str] = []
 
@@ -149,7 +149,7 @@ async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(
 
     async def meanwhile(*arguments: Any, **more: Any) -> Any:
         known = await original(*arguments, **more)
-        replica.memory._begin_anew("a test says so")
+        replica.memory.begin_anew("a test says so")
         return known
 
     store.prior_state = meanwhile  # type: ignore[method-assign]
@@ -307,7 +307,7 @@ async def test_a_snapshot_that_cannot_be_written_leaves_the_older_one_and_no_par
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(memory_file, "_complete", full)
+    monkeypatch.setattr(memory_file, "write_complete", full)
     await replica.memory.snapshot()
     assert [each.name for each in (tmp_path / "one").iterdir()] == [SNAPSHOT]
     assert (tmp_path / "one" / SNAPSHOT).read_bytes() == before
@@ -327,10 +327,10 @@ async def test_what_comes_while_a_snapshot_is_written_is_read_from_the_log_after
     await replica.assess(parcels(3))
     await replica.memory.follow()
     await replica.assess(parcels(1, 10))  # ahead of the log when the snapshot begins
-    begun = await replica.memory._snapshot()
+    begun = await replica.memory.take_snapshot()
     await replica.assess(parcels(2, 20))
     await replica.memory.follow()
-    await replica.memory._put(begun)
+    await replica.memory.write_snapshot(begun)
     assert await replica.counts(parcels(1, 40)) == [7]
     again = restarted(store, tmp_path)
     await again.memory.follow()

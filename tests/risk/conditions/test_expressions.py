@@ -125,7 +125,7 @@ def test_a_column_that_no_condition_touches_is_not_decoded() -> None:
     sent = table([{"items": [{}, {}]}]).encode(ConsignmentColumns)
     received = Table.decode(sent)
     batch = CONDITIONS.batch(TableSource(received))
-    with patch.object(Table, "_read", autospec=True, side_effect=Table._read) as read:
+    with patch.object(Table, "read_column", autospec=True, side_effect=Table.read_column) as read:
         for text in ("item.commodity_code == '61' && item.gift == true", "consignment.nature == 1"):
             judge(CONDITIONS.compile(text, on_items=True), batch)
     # No item has that code, so nobody asks whether it is a gift.

@@ -180,10 +180,10 @@ def test_one_snapshot_is_written_at_a_time() -> None:
 def test_a_snapshot_that_the_disk_does_not_take_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(MARK, SMALL)
     snapshot = Snapshot(history, {}, {})
-    monkeypatch.setattr(snapshot._undo, "_bytes_max", 1_000)
+    monkeypatch.setattr(snapshot.undo, "bytes_max", 1_000)
     for each in log(3, [(1, 40)] * 4):
         history.apply(each)
-    assert snapshot._undo.take() == []
+    assert snapshot.undo.take() == []
     with pytest.raises(SnapshotError, match="faster than the disk"):
         snapshot.write(BytesIO())
     snapshot.release()

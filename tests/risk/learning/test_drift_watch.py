@@ -73,7 +73,7 @@ def test_drift_is_told_as_of_the_last_count_whatever_is_being_counted() -> None:
     watched = watch()
     put(watched, 3, 3000, HOUR)
     told = watched.drifts()
-    counting = watched._hours
+    counting = watched.hours
 
     class Changing(dict[int, Any]):
         """Hours that a thread changes at every look: whoever went over them would see it."""
@@ -81,7 +81,7 @@ def test_drift_is_told_as_of_the_last_count_whatever_is_being_counted() -> None:
         def values(self) -> Any:
             raise RuntimeError("dictionary changed size during iteration")
 
-    watched._hours = Changing(counting)
+    watched.hours = Changing(counting)
     assert watched.drifts() == told != []
 
 

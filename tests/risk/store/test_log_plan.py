@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.store.database import Database
-from services.risk.store.assessment_log import _KNOWN, _NEWEST, _READ, _STATE
+from services.risk.store.assessment_log import KNOWN_QUERY, NEWEST_QUERY, READ_QUERY, STATE_QUERY
 
 
 async def plan(database: Database, statement: str, *arguments: object) -> str:
@@ -26,13 +26,13 @@ async def test_the_log_is_read_and_consignments_are_looked_up_by_index(database:
         await reader.raw.execute("analyze assessment")
         today = await reader.raw.fetchval("select floor(extract(epoch from now()) / 86400)::integer")
         stamp = await reader.raw.fetchval("select stamp::text from assessed where xid = 19990")
-    told = await plan(database, _READ, today - 1, 1, 19_990, 1, [], 64, today, stamp)
+    told = await plan(database, READ_QUERY, today - 1, 1, 19_990, 1, [], 64, today, stamp)
     # Days that are still empty may be scanned.
     assert f"Seq Scan on assessed_{today} " not in told, told
     assert any("ROW(epoch, xid) >" in line for line in told.splitlines() if "Index Cond" in line), told
-    state = await plan(database, _STATE, today, 1, 19_990, stamp)
+    state = await plan(database, STATE_QUERY, today, 1, 19_990, stamp)
     assert f"Seq Scan on assessed_{today} " not in state, state
-    newest = await plan(database, _NEWEST)
+    newest = await plan(database, NEWEST_QUERY)
     assert f"Seq Scan on assessed_{today} " not in newest, newest
-    looked = await plan(database, _KNOWN, [f"MRN{number}" for number in range(500)], 1)
+    looked = await plan(database, KNOWN_QUERY, [f"MRN{number}" for number in range(500)], 1)
     assert "Seq Scan" not in looked, looked

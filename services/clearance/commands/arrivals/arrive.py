@@ -60,21 +60,22 @@ class Arrive:
                     chunk.extend((document, mrn) for mrn in mrns)
                     after = ref
                 while len(chunk) >= CHUNK_ROWS:
-                    unbound |= await self._arrive(chunk[:CHUNK_ROWS], found, trace, carrier)
+                    unbound |= await self.carry_out_chunk(chunk[:CHUNK_ROWS], found, trace, carrier)
                     del chunk[:CHUNK_ROWS]
                 if len(batches) < _BATCHES_A_LOOK:
                     break
         if chunk:
-            unbound |= await self._arrive(chunk, found, trace, carrier)
+            unbound |= await self.carry_out_chunk(chunk, found, trace, carrier)
         async with self.store.database.transaction() as tx:
             changed = bool(unbound) and await self.store.carriers.binding_revision(tx, lock=True) != bindings
             newly = await self.store.arrivals.done(tx, revisions, unbound, bindings_changed=changed)
             await report_without_effect(self.store, tx, newly)
         return found
 
-    async def _arrive(
+    async def carry_out_chunk(
         self, chunk: Sequence[tuple[str, str]], found: Mapping[str, ArrivalCounts], trace: str, carrier: str
     ) -> frozenset[str]:
+        """Carry out the arrivals of some consignments; returns the documents of carriers that are not bound to them."""
         by_mrn = {mrn: document for document, mrn in chunk}
         mrns = sorted(by_mrn)
         async with self.store.database.connection() as reading:
@@ -89,7 +90,7 @@ class Arrive:
         states = table.ints("state").values.copy()
         states[there] = after.ints("state").values
         if outcome.effective.any():
-            after = await self._arrive_now(rows, table.take(there), register, trace)
+            after = await self.carry_out_rows(rows, table.take(there), register, trace)
             places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
             now = [places[mrn] for mrn in after.strings("mrn").tolist()]
             states[now] = after.ints("state").values
@@ -111,7 +112,8 @@ class Arrive:
             return np.zeros(table.rows, np.bool_)
         return bound(*carriage(table), register, carrier, max(days))
 
-    async def _arrive_now(self, seen: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
+    async def carry_out_rows(self, seen: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
+        """Lock the consignments, carry out their arrivals and return the states that follow."""
         mrns = table.strings("mrn").tolist()
         async with self.store.database.transaction() as tx:
             locked = await self.store.lock(tx, mrns)

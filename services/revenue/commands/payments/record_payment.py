@@ -84,6 +84,7 @@ class Payments:
     async def book(
         self, part: Sequence[Payment], by: str, request: str, seen: set[Ident]
     ) -> tuple[list[PaymentResult], set[Key]]:
+        """Book some payments in one transaction."""
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
         names = {name for each in part for name in (bank(each.jurisdiction), unmatched(each.jurisdiction))}
         async with self._database.connection() as reader:
@@ -113,6 +114,7 @@ class Payments:
 
 
 def partitions_of(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[int]:
+    """Return the partitions whose heads some payments need."""
     found: set[int] = set()
     for payment in payments:
         found |= {_home(payment.reference), partition_of_account(unmatched(payment.jurisdiction))}

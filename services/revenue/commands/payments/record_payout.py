@@ -67,6 +67,7 @@ class Payouts:
     async def book(
         self, payout: Payout, by: str, request: str, seen: set[Ident], cash: dict[str, Cash]
     ) -> tuple[PayoutResult, list[Key]]:
+        """Book a payout in one transaction."""
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
         await self._ledger.name_ids({bank(payout.jurisdiction), unmatched(payout.jurisdiction)})
 
@@ -105,6 +106,7 @@ def _account(payout: Payout, known: RelatedRecords) -> str:
 
 
 def partitions_of(payout: Payout, known: RelatedRecords) -> set[int]:
+    """Return the partitions whose heads a payout needs."""
     names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), payout.reference, _account(payout, known)}
     names |= {row["reference"] for row in (*known.payouts.values(), *known.payments.values())}
     return {partition_of_mrn(name) if is_mrn(name) else partition_of_account(name) for name in names if name}

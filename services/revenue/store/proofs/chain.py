@@ -234,6 +234,7 @@ class Chain:
         checked.faults += await compare_end(reader, self._names, partition, entries_max=FAULTS_MAX)
 
     async def read_entries(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[StoredEntry]:
+        """Return the entries at these days, partitions and numbers, with their postings."""
         if not places:
             return []
         columns = [list(column) for column in zip(*places, strict=True)]

@@ -28,7 +28,7 @@ class Undo:
         self.arrays = dict(arrays)
         self._names = {id(values): name for name, values in self.arrays.items()}
         self._pieces: list[Piece] = []
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._held = 0
         #: Whether more changed than is held before somebody took it: then nothing is held any more.
         self.lost = False
@@ -46,7 +46,7 @@ class Undo:
             return
         self._pieces.append((name, rows.copy(), before))
         self._held += rows.nbytes + before.nbytes
-        if self._held > self._bytes_max:
+        if self._held > self.bytes_max:
             self.lost = True
             self._pieces.clear()
 

@@ -34,7 +34,7 @@ class Watch:
         self._profiles = profiles
         self._waiting: deque[tuple[Sample, Floats]] = deque(maxlen=WAITING_MAX)
         #: Per hour since 1970 the rows that were counted, and per column how many fell into each bin.
-        self._hours: dict[int, tuple[int, dict[str, Floats]]] = {}
+        self.hours: dict[int, tuple[int, dict[str, Floats]]] = {}
         #: What was told last. Hours change in a thread, while the event loop asks for this.
         self._told: tuple[Drift, ...] = ()
 
@@ -49,22 +49,22 @@ class Watch:
         while self._waiting:
             sample, scores = self._waiting.popleft()
             given = sample.with_numbers({SCORE: scores})
-            rows, counted = self._hours.get(hour, (0, {}))
+            rows, counted = self.hours.get(hour, (0, {}))
             added = {
                 name: shares_of(profile, given, name) * given.rows
                 for name, profile in self._profiles.items()
                 if name in given.numbers or name in given.words
             }
             total = {name: counts + counted.get(name, 0.0) for name, counts in added.items()}
-            self._hours[hour] = rows + given.rows, total
-        for old in [each for each in self._hours if each <= hour - HOURS]:
-            del self._hours[old]
+            self.hours[hour] = rows + given.rows, total
+        for old in [each for each in self.hours if each <= hour - HOURS]:
+            del self.hours[old]
         self._told = tuple(self._drifts())
 
     @property
     def rows(self) -> int:
         """How many rows of the last hours were counted."""
-        return sum(rows for rows, _ in self._hours.values())
+        return sum(rows for rows, _ in self.hours.values())
 
     def drifts(self) -> list[Drift]:
         """Each column's drift in the last hours as of the last count, the greatest first; none where too few rows were counted."""
@@ -76,7 +76,7 @@ class Watch:
             return []
         found = []
         for name, profile in self._profiles.items():
-            counts = [counted[name] for _, counted in self._hours.values() if name in counted]
+            counts = [counted[name] for _, counted in self.hours.values() if name in counted]
             if counts:
                 index = psi(np.array(profile.shares), np.sum(counts, axis=0) / rows)
                 found.append(Drift(name, index, verdict_of(index)))

@@ -64,7 +64,7 @@ async def put(snapshot: Snapshot, path: Path) -> None:
         try:
             await asyncio.to_thread(snapshot.write, file)
             snapshot.release()
-            await asyncio.to_thread(_complete, snapshot, file)
+            await asyncio.to_thread(write_complete, snapshot, file)
         finally:
             file.close()
         await asyncio.to_thread(_replace, beside, path)
@@ -82,7 +82,8 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "wb")
 
 
-def _complete(snapshot: Snapshot, file: BinaryIO) -> None:
+def write_complete(snapshot: Snapshot, file: BinaryIO) -> None:
+    """Write a snapshot and flush it to the disk."""
     snapshot.finish(file)
     os.fsync(file.fileno())
 

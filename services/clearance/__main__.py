@@ -36,7 +36,7 @@ from services.clearance.commands import store_days
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.decide import Decide
 from services.clearance.config import ClearanceConfig
-from services.clearance.feeds.debt_events import RevenueNews
+from services.clearance.feeds.debt_events import DebtEventHandler
 from services.clearance.feeds.filings import Intake
 from services.clearance.feeds.screening_matches import Rescreening
 from services.clearance.feeds.snapshot import Snapshot
@@ -127,7 +127,7 @@ def assemble(start: Start) -> Sequence[Background]:
             message_class=RevenueColumns,
             replica=start.replica,
         ),
-        handler=RevenueNews(store),
+        handler=DebtEventHandler(store),
         key=_mrns,
         message_class=RevenueColumns,
         replica=start.replica,

@@ -12,7 +12,7 @@ from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
 from services.clearance.consignment.transitions import Change, Debt, State
-from services.clearance.feeds.debt_events import RevenueNews
+from services.clearance.feeds.debt_events import DebtEventHandler
 from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk
 
 SETTLED, OPENED, REASSESSED, REFUNDED = (
@@ -135,7 +135,7 @@ def answer(rows: int, amount: int, account: str = "", *, generation: int = 0, re
 
 async def hear(desk: Desk, *batches: FeedBatch) -> None:
     """Take news as the feed's runner does: a page, in one transaction."""
-    handler = RevenueNews(desk.store)
+    handler = DebtEventHandler(desk.store)
     prepared = await handler.prepare(list(batches))
     async with desk.store.database.transaction() as tx:
         await handler.apply(tx, prepared)

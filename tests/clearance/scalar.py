@@ -168,7 +168,7 @@ def refused(event: Event, now: Place) -> str:
             return "" if (awaiting or held) and now.arrived else "ARRIVAL_NOT_REVERSIBLE"
         case Event.RETURNED | Event.RETURNED_WHOLE | Event.DESTROYED_WHOLE:
             return "" if released else "NOT_RELEASED"
-    assert event in (Event.DEBT, Event.REASSESSED, Event.ADJUSTED, Event.FOUND), event
+    assert event in (Event.DEBT, Event.REASSESSED, Event.ADJUSTED, Event.FINDINGS_CHANGED), event
     return "" if awaiting or held or released else "NOT_DECIDED"
 
 

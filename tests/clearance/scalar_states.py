@@ -23,7 +23,7 @@ CHANGES: Final = {
     Event.DECIDED_HOLD: pb.CHANGE_DECIDED,
     Event.AMENDED_RELEASE: pb.CHANGE_AMENDED,
     Event.AMENDED_HOLD: pb.CHANGE_AMENDED,
-    Event.FOUND: pb.CHANGE_SCREENING_MATCH_CLEARED,
+    Event.FINDINGS_CHANGED: pb.CHANGE_SCREENING_MATCH_CLEARED,
     **dict.fromkeys(RETURNS, pb.CHANGE_RETURNED),
 }
 """Per event the change that it makes; the change of the others has the name of the event."""
@@ -73,7 +73,7 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
         if first is None and record["decided_at"] is None:
             first = at
         result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
-    if event not in (*DECISIONS, *MONEY, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FOUND):
+    if event not in (*DECISIONS, *MONEY, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED):
         result |= dict.fromkeys(WAITS)
     if event == Event.REROUTED:
         result |= {"lane": BLUE, "audit": True}
@@ -98,7 +98,7 @@ def first_decided(record: Record) -> int | None:
 def unheard(event: Event, after: State) -> bool:
     """Whether filers and carriers do not hear of an event, by the state after it."""
     return (
-        event in (Event.INSPECTED, Event.FOUND)
+        event in (Event.INSPECTED, Event.FINDINGS_CHANGED)
         or (event == Event.SCREENING_MATCHED and after == State.RELEASED)
         or (event == Event.SCREENING_MATCH_CLEARED and after == State.HELD)
     )

@@ -237,33 +237,33 @@ def _check_document(number: str) -> None:
         raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number", value=number)
 
 
-def read_binding(told: pb.Binding, path: str) -> Binding | ItemError:
+def read_binding(message: pb.Binding, path: str) -> Binding | ItemError:
     """Return a binding as it was asked for, or the error of it."""
-    if int(told.kind) not in _KINDS:
-        return item_error("BINDING_KIND_MISSING", f"{path}.kind", told.kind)
-    kind = BindingKind(told.kind)
+    if int(message.kind) not in _KINDS:
+        return item_error("BINDING_KIND_MISSING", f"{path}.kind", message.kind)
+    kind = BindingKind(message.kind)
     least, most = _VALUE_CHARACTERS[kind]
     # As ingestion writes document numbers and identifiers.
-    value = told.value.strip().upper()
-    if not least <= len(value) <= most or not is_plain(told.value):
-        return item_error("BINDING_VALUE_MALFORMED", f"{path}.value", told.value, least=least, most=most)
-    if not is_id(told.carrier):
-        return item_error("BINDING_CARRIER_MALFORMED", f"{path}.carrier", told.carrier)
+    value = message.value.strip().upper()
+    if not least <= len(value) <= most or not is_plain(message.value):
+        return item_error("BINDING_VALUE_MALFORMED", f"{path}.value", message.value, least=least, most=most)
+    if not is_id(message.carrier):
+        return item_error("BINDING_CARRIER_MALFORMED", f"{path}.carrier", message.carrier)
     try:
-        first, last = (parse_day(text) if text else 0 for text in (told.from_day, told.to_day))
+        first, last = (parse_day(text) if text else 0 for text in (message.from_day, message.to_day))
     except ValueError:
-        return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", told.to_day)
+        return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", message.to_day)
     if first < 0 or last < 0 or (last and last < first):
-        return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", told.to_day)
-    return Binding(kind, value, told.carrier, first, last or FOREVER)
+        return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", message.to_day)
+    return Binding(kind, value, message.carrier, first, last or FOREVER)
 
 
-def _message(binding: Binding, who: str) -> pb.Binding:
+def _message(binding: Binding, changed_by: str) -> pb.Binding:
     return pb.Binding(
         kind=binding.kind,  # type: ignore[arg-type]  # a number of the enumeration
         value=binding.value,
         carrier=binding.carrier,
         from_day=day_text(binding.from_day) if binding.from_day else "",
         to_day="" if binding.to_day == FOREVER else day_text(binding.to_day),
-        changed_by=who,
+        changed_by=changed_by,
     )

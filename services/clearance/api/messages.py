@@ -115,8 +115,8 @@ def public(table: Table) -> Table:
     rows = table.rows
     early = table.bools("screening_early").values
     listed = table.bools("screening_hold").values & ~early
-    change = _told(table, "change")
-    lane = _told(table, "lane")
+    change = _public(table, "change")
+    lane = _public(table, "lane")
     audit = table.bools("audit")
     columns: dict[str, Column] = {name: Strings.absent(rows) for name in _TEXTS}
     columns |= {name: Ints.absent(rows) for name in _NUMBERS}
@@ -124,10 +124,10 @@ def public(table: Table) -> Table:
         "screening_hold": Bools.absent(rows),
         "officer_hold": Bools.of(table.bools("officer_hold").values | listed),
         "screening_early": Bools.absent(rows),
-        "version": _told(table, "version"),
+        "version": _public(table, "version"),
         "lane": lane,
         "change": Ints.of(_PUBLIC_CHANGE[change.values], change.valid),
-        "changed_at": _told(table, "changed_at"),
+        "changed_at": _public(table, "changed_at"),
         # Of goods that were released already a new hit is not to be told.
         "audit": Bools.of(audit.values & (lane.values == Lane.BLUE), audit.valid),
         "decided_by": table.strings("decided_by").translate(_decider),
@@ -136,8 +136,8 @@ def public(table: Table) -> Table:
     }
     if listed.any():
         alone = listed & ~table.bools("officer_hold").values
-        told = Ragged.of_lengths(np.full(rows, len(HELD)), Strings.of(HELD * rows))
-        columns["reasons"] = choose(alone, told, table.ragged("reasons"))
+        notices_of = Ragged.of_lengths(np.full(rows, len(HELD)), Strings.of(HELD * rows))
+        columns["reasons"] = choose(alone, notices_of, table.ragged("reasons"))
     table = table.with_columns(columns)
     return table.with_columns({"findings": _open_findings(table)})
 
@@ -148,10 +148,10 @@ def carried(table: Table) -> Table:
     return Table(table.schema, table.rows, {name: table.column(name) for name in _CARRIED if name in table.names})
 
 
-def _told(table: Table, name: str) -> Ints:
-    """Give what filers and carriers are told in place of a column, where it is not the column itself."""
-    told = table.ints(f"public_{name}")
-    return pick(told.valid, told, table.ints(name))
+def _public(table: Table, name: str) -> Ints:
+    """Return the public values of a column: those that filers and carriers see, where they differ from the column."""
+    public = table.ints(f"public_{name}")
+    return pick(public.valid, public, table.ints(name))
 
 
 def _plain_items(table: Table) -> Ragged:
@@ -175,8 +175,8 @@ def _open_findings(table: Table) -> Ragged:
     reasons = table.ragged("reasons")
     assert isinstance(reasons.values, Strings)
     checked = np.unique(reasons.owners()[reasons.values.isin({CUSTOMS_CHECK})])
-    told = found.take(kept)
-    plain = Table(found.schema, len(kept), {name: told.column(name) for name in _FINDING})
+    notices_of = found.take(kept)
+    plain = Table(found.schema, len(kept), {name: notices_of.column(name) for name in _FINDING})
     neutral = Table(
         found.schema,
         len(checked),
@@ -252,8 +252,8 @@ def previous(table: Table) -> list[tuple[int, int, int] | None]:
     return [place if there else None for place, there in zip(places, days.valid.tolist(), strict=True)]
 
 
-def told(table: Table, *, carrier: bool) -> list[pb.Notice]:
-    """Give the notices that states are, in their order; carriers are told neither the filer's reference nor reasons and debts."""
+def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
+    """Return the notices of states, in their order; those of carriers have neither the filer's reference nor reasons and debts."""
     of_kind = notices.kinds(table)
     if carrier:
         chosen = np.flatnonzero(~np.isin(of_kind, _OWED_KINDS))

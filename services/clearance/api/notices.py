@@ -26,14 +26,14 @@ _READER: Final = clearance_pb2.PullNoticesRequest()
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a pull gave, and where it goes on."""
+    """The states of a page of notices, and the next cursor."""
 
     tables: list[Table]
     next: str
 
 
-class Mailbox:
-    """Notices of this service."""
+class NoticeReader:
+    """Reads the notices of this service."""
 
     def __init__(self, store: Store, pages: PageTokens) -> None:
         self._store = store
@@ -43,7 +43,7 @@ class Mailbox:
         store.outbox.listeners.append(self._watch.nudge)
 
     async def pull(self, key: str, after: str, notices_max: int, seconds: float) -> Post:
-        """Give the notices of `key` after a cursor (empty: from the first that is kept), waiting up to `seconds` for one.
+        """Return the notices of `key` after a cursor (empty: from the first that is stored), waiting up to `seconds` for one.
 
         Raises Refusal NOTICE_CURSOR_MALFORMED, NOTICE_CURSOR_EXPIRED.
         """
@@ -55,7 +55,7 @@ class Mailbox:
             while True:
                 async with self._store.database.connection() as reading:
                     if not after:
-                        # From the first that is kept: what was dropped before it is no gap to a reader who begins.
+                        # From the first that is stored: to a new reader, what was dropped before is no gap.
                         state = await self._reader.refresh(reading.raw)
                         cursor = Cursor(state.floor[0], 0, state.floor[1], state.floor[2])
                         after = "first"

@@ -54,8 +54,8 @@ class Query:
 
 
 @dataclass(slots=True)
-class Found:
-    """The answer to one question: consignments in a stable order, and where the next page begins."""
+class Matches:
+    """The consignments that match one query, in a stable order, and where the next page begins."""
 
     mrns: list[str] = field(default_factory=list)
     following: Place = ()
@@ -79,14 +79,14 @@ class Inquiry:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def find(self, queries: Sequence[Query], viewer: Sight) -> list[Found]:
+    async def find(self, queries: Sequence[Query], viewer: Sight) -> list[Matches]:
         """Look all questions up, equal ones once; what the viewer may not see is not there."""
         distinct = list(dict.fromkeys(queries))
         answers = dict(zip(distinct, await self._find(distinct, viewer), strict=True))
         return [answers[query] for query in queries]
 
-    async def _find(self, queries: Sequence[Query], viewer: Sight) -> list[Found]:
-        found = [Found() for _ in queries]
+    async def _find(self, queries: Sequence[Query], viewer: Sight) -> list[Matches]:
+        found = [Matches() for _ in queries]
         local = [place for place, query in enumerate(queries) if query.kind == "local_reference"]
         named = [each for place, each in enumerate(found) if queries[place].kind in ("mrn", "local_reference")]
         async with self.store.database.connection() as tx:
@@ -114,7 +114,7 @@ class Inquiry:
                 found[place] = await self._under_master(query, viewer, room)
         return found
 
-    async def _under_houses(self, queries: Sequence[Query], viewer: Sight, room: _Room) -> list[Found]:
+    async def _under_houses(self, queries: Sequence[Query], viewer: Sight, room: _Room) -> list[Matches]:
         """Read on behind an MRN each; where others' consignments stand among the caller's, until its page is full or the room ends."""
         seen: list[list[str]] = [[] for _ in queries]
         after = [str(query.after[0]) if query.after else "" for query in queries]
@@ -142,18 +142,18 @@ class Inquiry:
             chosen = short[: _ROWS_A_ROUND // _ROWS_A_LOOK]
         open_ended = set(short)
         return [
-            Found(mrns[: query.limit], (mrns[query.limit - 1],))
+            Matches(mrns[: query.limit], (mrns[query.limit - 1],))
             if len(mrns) > query.limit
-            else Found(mrns, (after[place],) if place in open_ended else ())
+            else Matches(mrns, (after[place],) if place in open_ended else ())
             for place, (query, mrns) in enumerate(zip(queries, seen, strict=True))
         ]
 
-    async def _under_master(self, query: Query, viewer: Sight, room: _Room) -> Found:
+    async def _under_master(self, query: Query, viewer: Sight, room: _Room) -> Matches:
         """Read on behind (batch, row): each page costs what it holds, however many the document has."""
         day, number, offset = (int(part) for part in query.after or (NOWHERE.day, NOWHERE.id, 0))
         # The batch that the page before ended in is read again from its row on.
         after = BatchRef(day, number - 1) if offset else BatchRef(day, number)
-        found = Found(following=(day, number, offset))
+        found = Matches(following=(day, number, offset))
         if room.left <= 0:
             return found
         async with self.store.database.connection() as tx:
@@ -193,7 +193,7 @@ class Inquiry:
                 rows = _ROWS_A_LOOK
             after = before
             if len(batches) < looks:
-                return Found(found.mrns)
+                return Matches(found.mrns)
             looks = min(4 * looks, _BATCHES_A_LOOK_MAX) if len(listed) < _ROWS_A_LOOK else _BATCHES_A_LOOK
 
     async def _visible(self, mrns: Sequence[str], viewer: Sight, room: _Room) -> Collection[str]:
@@ -204,9 +204,9 @@ class Inquiry:
         async with self.store.database.connection() as tx:
             return await viewer.visible(tx, mrns)
 
-    async def rows(self, tx: Transaction, found: Sequence[Found]) -> dict[str, Row]:
-        """Give the state in force of all that was found."""
-        return await self.store.find(tx, [mrn for each in found for mrn in each.mrns])
+    async def rows(self, tx: Transaction, matches: Sequence[Matches]) -> dict[str, Row]:
+        """Return the current state of all matches."""
+        return await self.store.find(tx, [mrn for each in matches for mrn in each.mrns])
 
     async def histories(self, tx: Transaction, table: Table) -> list[list[Table]]:
         """Give for each state its versions, the newest first, each a table of one row; at most VERSIONS_MAX."""
@@ -250,7 +250,7 @@ class Inquiry:
                 place = None if before is None else (BatchRef(before[0], before[1]), before[2])
         return facts[::-1]
 
-    async def audited(self, tx: Transaction, page: Found, *, audit: bool, limit: int) -> Found:
+    async def audited(self, tx: Transaction, page: Matches, *, audit: bool, limit: int) -> Matches:
         """Keep of a page of the list of work what is to be audited and was not inspected since, or with `audit` False all else; `limit` at most."""
         known = await self.rows(tx, [page])
         rows = [known[mrn] for mrn in page.mrns if mrn in known]
@@ -262,19 +262,19 @@ class Inquiry:
                 mrn for mrn, is_due in zip(table.strings("mrn").tolist(), due.tolist(), strict=True) if is_due == audit
             ]
             if len(kept) > limit:
-                return Found(kept[:limit], _behind(kept[limit - 1]))
-        return Found(kept, page.following)
+                return Matches(kept[:limit], _behind(kept[limit - 1]))
+        return Matches(kept, page.following)
 
-    async def work(self, tx: Transaction, state: int, lane: int, after: tuple[int, str], limit: int) -> Found:
+    async def work(self, tx: Transaction, state: int, lane: int, after: tuple[int, str], limit: int) -> Matches:
         """List consignments in a state by day of acceptance and MRN, behind such a place.
 
         What is held is found by itself; for other states a page looks at a bounded number of consignments and may be short.
         """
         if state == State.HELD:
             mrns = await self.store.work.held(tx, after, lane, limit + 1)
-            return Found(mrns[:limit], _behind(mrns[limit - 1]) if len(mrns) > limit else ())
+            return Matches(mrns[:limit], _behind(mrns[limit - 1]) if len(mrns) > limit else ())
         rows = await self.store.work.scan(tx, after, _SCANNED_MAX)
-        found = Found()
+        found = Matches()
         for place, row in enumerate(rows):
             if row.state == state and lane in (0, row.lane):
                 found.mrns.append(row.mrn)

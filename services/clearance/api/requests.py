@@ -1,4 +1,4 @@
-"""What callers send, checked: sizes, ids, references, arrivals, officers' acts. A part of the edge."""
+"""Checks of requests: sizes, ids, references, arrivals, commands of officers. A part of the edge."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -56,12 +56,14 @@ def check_act(reason: str, note: str) -> None:
         raise Refusal("NOTE_TOO_LONG", path="note")
 
 
-def queries(asked: Sequence[pb.StatusQuery], identity: Identity) -> tuple[list[Query | None], dict[int, ItemError]]:
-    """Read queries; those that cannot be asked have an error by place."""
-    share = max(1, ROWS_MAX // len(asked))
+def queries(
+    status_queries: Sequence[pb.StatusQuery], identity: Identity
+) -> tuple[list[Query | None], dict[int, ItemError]]:
+    """Return the queries as they are read, None where one is refused, and the errors of those by place."""
+    share = max(1, ROWS_MAX // len(status_queries))
     read: list[Query | None] = []
     errors: dict[int, ItemError] = {}
-    for place, query in enumerate(asked):
+    for place, query in enumerate(status_queries):
         found = _query(query, identity, f"queries[{place}]", share)
         if isinstance(found, Query):
             read.append(found)
@@ -102,16 +104,18 @@ def unknown(place: int, query: pb.StatusQuery) -> ItemError:
     return item_error("CONSIGNMENT_UNKNOWN", f"queries[{place}].{kind}", getattr(query, kind, ""))
 
 
-def arrivals(told: Sequence[pb.Arrival], carrier: str, now: int) -> tuple[list[Arrival | None], list[list[ItemError]]]:
+def arrivals(
+    messages: Sequence[pb.Arrival], carrier: str, now: int
+) -> tuple[list[Arrival | None], list[list[ItemError]]]:
     """Read arrivals; None and errors for those that are refused."""
     read: list[Arrival | None] = []
     errors: list[list[ItemError]] = []
-    for place, arrival in enumerate(told):
-        faults = _arrival_faults(arrival, f"arrivals[{place}]", now)
-        errors.append(faults)
+    for place, arrival in enumerate(messages):
+        found = _arrival_errors(arrival, f"arrivals[{place}]", now)
+        errors.append(found)
         read.append(
             None
-            if faults
+            if found
             else Arrival(
                 arrival.master_document_number,
                 carrier,
@@ -124,39 +128,39 @@ def arrivals(told: Sequence[pb.Arrival], carrier: str, now: int) -> tuple[list[A
     return read, errors
 
 
-def _arrival_faults(arrival: pb.Arrival, path: str, now: int) -> list[ItemError]:
-    faults = []
+def _arrival_errors(arrival: pb.Arrival, path: str, now: int) -> list[ItemError]:
+    errors = []
     number = arrival.master_document_number
     if not 0 < len(number) <= _CHARACTERS_MAX["master_document_number"] or not is_plain(number):
-        faults.append(item_error("MASTER_DOCUMENT_MALFORMED", f"{path}.master_document_number", number))
+        errors.append(item_error("MASTER_DOCUMENT_MALFORMED", f"{path}.master_document_number", number))
     conveyance = arrival.conveyance_reference
     if len(conveyance) > _CONVEYANCE_CHARACTERS_MAX or not is_plain(conveyance):
-        faults.append(item_error("CONVEYANCE_MALFORMED", f"{path}.conveyance_reference", conveyance))
+        errors.append(item_error("CONVEYANCE_MALFORMED", f"{path}.conveyance_reference", conveyance))
     if arrival.place and _PLACE.fullmatch(arrival.place) is None:
-        faults.append(item_error("ARRIVAL_PLACE_MALFORMED", f"{path}.place", arrival.place))
+        errors.append(item_error("ARRIVAL_PLACE_MALFORMED", f"{path}.place", arrival.place))
     if not arrival.HasField("arrived_at"):
-        faults.append(item_error("ARRIVAL_TIME_MISSING", f"{path}.arrived_at"))
+        errors.append(item_error("ARRIVAL_TIME_MISSING", f"{path}.arrived_at"))
     else:
         micros = arrival.arrived_at.seconds * 1_000_000 + arrival.arrived_at.nanos // 1_000
         if not _FIRST_MICROS <= micros <= now + _AHEAD_MICROS_MAX:
-            faults.append(item_error("ARRIVAL_TIME_OUT_OF_BOUNDS", f"{path}.arrived_at"))
-    return faults
+            errors.append(item_error("ARRIVAL_TIME_OUT_OF_BOUNDS", f"{path}.arrived_at"))
+    return errors
 
 
 def refs(
-    wanted: Sequence[pb.ConsignmentRef], where: str = "consignments[{}].mrn"
+    consignments: Sequence[pb.ConsignmentRef], where: str = "consignments[{}].mrn"
 ) -> tuple[list[int], dict[int, ItemError]]:
     """Give the places of consignments that can be acted on, and the errors of the others by place; `where` is the path of an MRN by its place."""
     places: list[int] = []
     errors: dict[int, ItemError] = {}
     seen: set[str] = set()
-    for place, ref in enumerate(wanted):
+    for place, ref in enumerate(consignments):
         path = where.format(place)
         if not mrns.is_valid(ref.mrn):
             errors[place] = item_error("MRN_MALFORMED", path, ref.mrn)
         elif ref.mrn in seen:
             errors[place] = item_error("CONSIGNMENT_REPEATED", path, ref.mrn)
-        elif not _is_ours(ref.mrn):
+        elif not _is_own_mrn(ref.mrn):
             errors[place] = item_error("CONSIGNMENT_UNKNOWN", path, ref.mrn)
         else:
             places.append(place)
@@ -169,37 +173,40 @@ def act_error(path: str, acted: Acted) -> ItemError:
     return item_error(acted.refusal, path, acted.mrn, version=acted.version)
 
 
-def _acted(path: str, acted: Acted | None, fault: ItemError | None, mrn: str) -> pb.OfficerResult:
+def _acted(path: str, acted: Acted | None, ref_error: ItemError | None, mrn: str) -> pb.OfficerResult:
     if acted is None:
-        return pb.OfficerResult(mrn=mrn, error=fault)
+        return pb.OfficerResult(mrn=mrn, error=ref_error)
     error = act_error(path, acted) if acted.refusal else None
     return pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A request that acts on consignments, and how each of them is answered."""
+    """A request with commands on consignments, and how each of them is answered."""
 
     refs: Sequence[pb.ConsignmentRef]
-    faults: Mapping[int, ItemError]
+    errors: Mapping[int, ItemError]
     answer: Any
     where: str
 
     @property
-    def wanted(self) -> list[tuple[str, int | None]]:
-        """The MRNs that can be acted on, each with the version that the caller saw."""
+    def expected_versions(self) -> list[tuple[str, int | None]]:
+        """The MRNs without errors, each with the version that the caller expects."""
         return [
             (ref.mrn, ref.expected_version if ref.HasField("expected_version") else None)
             for place, ref in enumerate(self.refs)
-            if place not in self.faults
+            if place not in self.errors
         ]
 
     def encode(self, results: Sequence[Acted]) -> bytes:
-        """Write the answer, with the results of those that were acted on in their order."""
-        told = iter(results)
+        """Return the encoded answer, with the results of the consignments without errors in their order."""
+        outcomes = iter(results)
         out = [
             _acted(
-                self.where.format(place), None if place in self.faults else next(told), self.faults.get(place), ref.mrn
+                self.where.format(place),
+                None if place in self.errors else next(outcomes),
+                self.errors.get(place),
+                ref.mrn,
             )
             for place, ref in enumerate(self.refs)
         ]
@@ -207,48 +214,48 @@ class Answering:
         return payload
 
 
-def inspections(told: Sequence[pb.Inspection]) -> tuple[dict[str, Inspection], dict[int, ItemError]]:
+def inspections(messages: Sequence[pb.Inspection]) -> tuple[dict[str, Inspection], dict[int, ItemError]]:
     """Read inspections by MRN, and the errors of those that cannot be recorded by place."""
     read: dict[str, Inspection] = {}
-    places, errors = refs([each.consignment for each in told], "inspections[{}].consignment.mrn")
+    places, errors = refs([each.consignment for each in messages], "inspections[{}].consignment.mrn")
     for place in places:
-        found = _inspection(told[place], f"inspections[{place}]")
+        found = _inspection(messages[place], f"inspections[{place}]")
         if isinstance(found, Inspection):
-            read[told[place].consignment.mrn] = found
+            read[messages[place].consignment.mrn] = found
         else:
             errors[place] = found
     return read, errors
 
 
-def _inspection(told: pb.Inspection, path: str) -> Inspection | ItemError:
-    if told.method not in _METHODS:
-        return item_error("INSPECTION_METHOD_MISSING", f"{path}.method", told.method)
-    if len(told.note) > NOTE_CHARACTERS_MAX or not is_plain(told.note):
+def _inspection(message: pb.Inspection, path: str) -> Inspection | ItemError:
+    if message.method not in _METHODS:
+        return item_error("INSPECTION_METHOD_MISSING", f"{path}.method", message.method)
+    if len(message.note) > NOTE_CHARACTERS_MAX or not is_plain(message.note):
         return item_error("NOTE_TOO_LONG", f"{path}.note")
-    if len(told.items) > ITEMS_MAX:
-        return item_error("INSPECTION_ITEMS_TOO_MANY", f"{path}.items", len(told.items), items_max=ITEMS_MAX)
+    if len(message.items) > ITEMS_MAX:
+        return item_error("INSPECTION_ITEMS_TOO_MANY", f"{path}.items", len(message.items), items_max=ITEMS_MAX)
     items: dict[int, tuple[Result, int]] = {}
-    for place, item in enumerate(told.items):
+    for place, item in enumerate(message.items):
         here = f"{path}.items[{place}]"
         if item.number in items:
             return item_error("INSPECTION_ITEM_REPEATED", f"{here}.number", item.number)
-        fault = _result_fault(item.result, item.violation, here)
-        if fault is not None:
-            return fault
+        error = _result_error(item.result, item.violation, here)
+        if error is not None:
+            return error
         items[item.number] = (Result(item.result), item.violation)
     whole: Result | None = None
     if not items:
-        fault = _result_fault(told.result, told.violation, path)
-        if fault is not None:
-            return fault
-        whole = Result(told.result)
+        error = _result_error(message.result, message.violation, path)
+        if error is not None:
+            return error
+        whole = Result(message.result)
     gravest = whole or max(result for result, _ in items.values())
-    if items and (told.violation or told.result not in (pb.INSPECTION_RESULT_UNSPECIFIED, gravest)):
-        return item_error("INSPECTION_CONTRADICTS", f"{path}.result", told.result)
-    return Inspection(told.method, gravest, whole, told.violation, items, told.note)
+    if items and (message.violation or message.result not in (pb.INSPECTION_RESULT_UNSPECIFIED, gravest)):
+        return item_error("INSPECTION_CONTRADICTS", f"{path}.result", message.result)
+    return Inspection(message.method, gravest, whole, message.violation, items, message.note)
 
 
-def _result_fault(result: int, violation: int, path: str) -> ItemError | None:
+def _result_error(result: int, violation: int, path: str) -> ItemError | None:
     if result not in tuple(Result):
         return item_error("INSPECTION_RESULT_MISSING", f"{path}.result", result)
     if (result == Result.VIOLATION) != (violation in _VIOLATIONS):
@@ -256,7 +263,7 @@ def _result_fault(result: int, violation: int, path: str) -> ItemError | None:
     return None
 
 
-def _is_ours(number: str) -> bool:
+def _is_own_mrn(number: str) -> bool:
     try:
         mrns.parse(number)
     except mrns.MrnError:

@@ -22,9 +22,9 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import ArrivalsRequest
-from services.clearance.api.notices import Mailbox
-from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Found, Inquiry, Query
-from services.clearance.commands.act import Acts, Request, Unfit, What
+from services.clearance.api.notices import NoticeReader
+from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
+from services.clearance.commands.act import Commands, Prepare, Request, Unfit
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
 from services.clearance.commands.visibility import Viewer, bound_to
@@ -62,17 +62,17 @@ LONG_POLLS: Final = frozenset({"PullNotices"})
 
 
 class ClearanceService(ClearanceServiceServicer):
-    """Takes arrivals and officers' acts, tells status and notices."""
+    """Carries out arrivals and commands of officers, answers status and notices."""
 
     def __init__(self, store: Store, adjusting: Adjusting) -> None:
         """Serve from a store; what officers correct is carried out by `adjusting`."""
         self._store = store
         self._adjusting = adjusting
-        self._acts = Acts(store)
+        self._commands = Commands(store)
         self._record_arrivals = RecordArrivals(store)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
-        self._mailbox = Mailbox(store, self._pages)
+        self._notices = NoticeReader(store, self._pages)
 
     # ------------------------------------------------------------------------------------------ arrivals
     async def RecordArrivals(
@@ -102,10 +102,10 @@ class ClearanceService(ClearanceServiceServicer):
         identity = call.current().identity
         queries, errors = requests.queries(request.queries, identity)
         await self._place(request.queries, queries, errors)
-        asked = [place for place, query in enumerate(queries) if query is not None]
+        places = [place for place, query in enumerate(queries) if query is not None]
         viewer = Viewer(self._store, identity)
         listed = await self._inquiry.find([q for q in queries if q is not None], viewer)
-        found = dict(zip(asked, listed, strict=True))
+        found = dict(zip(places, listed, strict=True))
         async with self._store.database.connection() as reading:
             rows = await self._inquiry.rows(reading, listed)
         messages = await self._statuses(list(rows.values()), identity.role, history=request.with_history)
@@ -118,10 +118,10 @@ class ClearanceService(ClearanceServiceServicer):
         return response
 
     async def _place(
-        self, asked: Sequence[pb.StatusQuery], read: list[Query | None], errors: dict[int, ItemError]
+        self, status_queries: Sequence[pb.StatusQuery], read: list[Query | None], errors: dict[int, ItemError]
     ) -> None:
         """Let queries with a page token begin at its place; those whose token is not theirs have an error."""
-        for place, (query, found) in enumerate(zip(asked, read, strict=True)):
+        for place, (query, found) in enumerate(zip(status_queries, read, strict=True)):
             if found is None or not query.page_token:
                 continue
             try:
@@ -193,7 +193,7 @@ class ClearanceService(ClearanceServiceServicer):
         check_request_id(request.request_id)
         requests.check_act(request.reason, request.note)
         by = call.current().identity.id
-        _, faults = requests.refs(request.consignments)
+        _, errors = requests.refs(request.consignments)
         seen = {ref.mrn for ref in request.consignments if ref.HasField("expected_version")}
 
         def unreleasable(states: Table) -> list[str]:
@@ -203,11 +203,11 @@ class ClearanceService(ClearanceServiceServicer):
                 for found, hit in zip(own, held_unseen(states, seen), strict=True)
             ]
 
-        def what(states: Table, at: int) -> tuple[Table, Happening]:
+        def prepare(states: Table, at: int) -> tuple[Table, Happening]:
             return states, Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
 
         unfit = unreleasable if event is Event.OFFICER_RELEASED else None
-        return await self._once(request, event.name, request.consignments, faults, what, answer, unfit=unfit)
+        return await self._once(request, event.name, request.consignments, errors, prepare, answer, unfit=unfit)
 
     async def RecordInspections(
         self, request: pb.RecordInspectionsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -216,18 +216,18 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_size(len(request.inspections))
         check_request_id(request.request_id)
         by = call.current().identity.id
-        found, faults = requests.inspections(request.inspections)
+        found, errors = requests.inspections(request.inspections)
         refs = [each.consignment for each in request.inspections]
 
-        def what(states: Table, at: int) -> tuple[Table, Happening]:
+        def prepare(states: Table, at: int) -> tuple[Table, Happening]:
             return states, Happening(event=Event.INSPECTED, at=at, by=by, inspections=found)
 
         return await self._once(
             request,
             Event.INSPECTED.name,
             refs,
-            faults,
-            what,
+            errors,
+            prepare,
             pb.RecordInspectionsResponse,
             where="inspections[{}].consignment.mrn",
             unfit=lambda states: ["INSPECTION_ITEM_UNKNOWN" if each else "" for each in missing_item(states, found)],
@@ -239,13 +239,13 @@ class ClearanceService(ClearanceServiceServicer):
         """Correct value or goods, and have them assessed again."""
         requests.check_size(len(request.adjustments))
         check_request_id(request.request_id)
-        found, faults = corrections.adjustments(request.adjustments)
+        found, errors = corrections.adjustments(request.adjustments)
         refs = [each.consignment for each in request.adjustments]
-        answering = requests.Answering(refs, faults, pb.AdjustConsignmentsResponse, "adjustments[{}].consignment.mrn")
+        answering = requests.Answering(refs, errors, pb.AdjustConsignmentsResponse, "adjustments[{}].consignment.mrn")
         payload = await _unreused(
             request.request_id,
             self._adjusting.adjust(
-                answering.wanted,
+                answering.expected_versions,
                 found,
                 officer=call.current().identity.id,
                 request=_request(request, "AdjustConsignments"),
@@ -262,17 +262,17 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_size(len(request.returns))
         check_request_id(request.request_id)
         identity = call.current().identity
-        found, faults = corrections.returns(request.returns)
+        found, errors = corrections.returns(request.returns)
 
-        def what(states: Table, at: int) -> tuple[Table, Happening]:
+        def prepare(states: Table, at: int) -> tuple[Table, Happening]:
             return returning(states, at, found, identity.id)
 
         return await self._once(
             request,
             "RecordReturns",
             [each.consignment for each in request.returns],
-            faults,
-            what,
+            errors,
+            prepare,
             pb.RecordReturnsResponse,
             where="returns[{}].consignment.mrn",
             unfit=lambda states: unfit_to_return(states, found),
@@ -284,21 +284,21 @@ class ClearanceService(ClearanceServiceServicer):
         request: Any,
         method: str,
         refs: Sequence[pb.ConsignmentRef],
-        faults: Mapping[int, ItemError],
-        what: What,
+        errors: Mapping[int, ItemError],
+        prepare: Prepare,
         answer: type[R],
         *,
         where: str = "consignments[{}].mrn",
         unfit: Unfit | None = None,
         outside: Identity | None = None,
     ) -> R:
-        """Act on the consignments that have no fault, once a request_id; `where` is the path of an MRN by its place."""
-        answering = requests.Answering(refs, faults, answer, where)
+        """Carry out a command on the consignments without errors, once per request_id; `where` is the path of an MRN by its place."""
+        answering = requests.Answering(refs, errors, answer, where)
         payload = await _unreused(
             request.request_id,
-            self._acts.act(
-                answering.wanted,
-                what,
+            self._commands.act(
+                answering.expected_versions,
+                prepare,
                 request=_request(request, method),
                 encode=answering.encode,
                 unfit=unfit,
@@ -318,13 +318,13 @@ class ClearanceService(ClearanceServiceServicer):
         identity = call.current().identity
         carrier = identity.role is Role.CARRIER
         key = carrier_key(identity.id) if carrier else filer_key(identity.id)
-        post = await self._mailbox.pull(key, request.cursor, size, request.wait_millis / 1000)
+        post = await self._notices.pull(key, request.cursor, size, request.wait_millis / 1000)
         tables = post.tables
         if carrier:
             async with self._store.database.connection() as reading:
                 own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
             tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
-        notices = [notice for table in tables for notice in answers.told(table, carrier=carrier)]
+        notices = [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
         return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
 
 
@@ -341,15 +341,15 @@ async def _unreused(request_id: str, work: Awaitable[bytes]) -> bytes:
 
 
 def _result(
-    found: Found | None,
+    matches: Matches | None,
     messages: dict[str, pb.ConsignmentStatus],
     error: ItemError | None,
     place: int,
     query: pb.StatusQuery,
 ) -> pb.StatusResult:
-    if error is not None or found is None:
+    if error is not None or matches is None:
         return pb.StatusResult(error=error)
-    told = [messages[mrn] for mrn in found.mrns if mrn in messages]
-    if not told and not found.following:
+    statuses = [messages[mrn] for mrn in matches.mrns if mrn in messages]
+    if not statuses and not matches.following:
         return pb.StatusResult(error=requests.unknown(place, query))
-    return pb.StatusResult(consignments=told)
+    return pb.StatusResult(consignments=statuses)

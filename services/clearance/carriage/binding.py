@@ -96,16 +96,16 @@ class Register:
 
     def binds(self, carrier: str, document: str, named: str, day: int) -> bool:
         """Tell whether a filing's document is bound to a carrier on a day; `named` is who carries by the filing, "" where it names nobody."""
-        listed = self.listed(document, day)
-        if listed:
-            return carrier in listed
+        document_carriers = self.document_carriers(document, day)
+        if document_carriers:
+            return carrier in document_carriers
         if named:
             # The register has names in capitals. A name that is no carrier's in it is the id in a certificate, and ids are case sensitive.
             known = self._active(BindingKind.IDENTIFIER, named.upper(), day)
             return carrier in known if known else carrier == named
         return carrier in self.prefixed(document, day)
 
-    def listed(self, document: str, day: int) -> frozenset[str]:
+    def document_carriers(self, document: str, day: int) -> frozenset[str]:
         """Return the carriers that the operator's list has for a document on a day."""
         return self._active(BindingKind.DOCUMENT, document, day)
 
@@ -117,9 +117,9 @@ class Register:
 
     def verdict(self, document: str, carrier: str, names: Iterable[str], day: int) -> ArrivalVerdict:
         """Judge the arrival of a document by a carrier; `names` are those in the filings under it, "" for one without, none where there is none."""
-        listed, names = self.listed(document, day), list(names)
-        if listed:
-            return ArrivalVerdict.BOUND if carrier in listed else ArrivalVerdict.REFUSED
+        document_carriers, names = self.document_carriers(document, day), list(names)
+        if document_carriers:
+            return ArrivalVerdict.BOUND if carrier in document_carriers else ArrivalVerdict.REFUSED
         if any(self.binds(carrier, document, name, day) for name in names):
             return ArrivalVerdict.BOUND
         prefixed = self.prefixed(document, day)
@@ -143,20 +143,20 @@ class Effective:
     """Documents that have arrived by carriers to which some of these consignments are not bound."""
 
     @property
-    def there(self) -> npt.NDArray[np.bool_]:
+    def present(self) -> npt.NDArray[np.bool_]:
         """Whether one takes effect, shape (n,)."""
         return self.places >= 0
 
     def columns(self) -> Arrivals:
         """Return the arrivals as columns of the state."""
-        rows = np.where(self.there, self.places, len(self.arrivals))
+        rows = np.where(self.present, self.places, len(self.arrivals))
 
         def texts(value: Callable[[Arrival], str]) -> Strings:
             return Strings.of([*map(value, self.arrivals), ""]).take(rows)
 
         moments = np.array([*(each.arrived_at for each in self.arrivals), 0], np.int64)
         return Arrivals(
-            Ints.of(moments[rows], self.there),
+            Ints.of(moments[rows], self.present),
             texts(lambda each: each.conveyance_reference),
             texts(lambda each: each.place),
             texts(lambda each: each.carrier),

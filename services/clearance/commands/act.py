@@ -1,4 +1,4 @@
-"""What officers do to consignments, and what filers and carriers tell of them: each act once a request, all of it in one transaction.
+"""Commands of officers, filers and carriers on consignments: each is carried out once per request, in one transaction.
 
 Locks are taken in the order that arrivals/carriage.py states.
 """
@@ -20,15 +20,15 @@ from services.clearance.store import Row, Store
 UNKNOWN = "CONSIGNMENT_UNKNOWN"
 VERSION_CHANGED = "VERSION_CHANGED"
 
-What = Callable[[Table, int], tuple[Table, Happening]]
-"""Prepares states for an event at an instant, and gives it."""
+Prepare = Callable[[Table, int], tuple[Table, Happening]]
+"""Return the prepared states and the event, given states and an instant."""
 Unfit = Callable[[Table], Sequence[str]]
-"""Tells for each state why nothing can be done to it, "" where something can."""
+"""Return for each state the reason why the command is refused, or ""."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """What an act did to one consignment; `refusal` is "" where it had its effect."""
+    """The result of a command on one consignment; `refusal` is "" where the command took effect."""
 
     mrn: str
     state: int
@@ -38,7 +38,7 @@ class Acted:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What makes an act idempotent, and the work that it belongs to."""
+    """The identity of a request, which makes a command idempotent, and its trace."""
 
     caller: str
     request_id: str
@@ -47,24 +47,24 @@ class Request:
 
     @property
     def key(self) -> tuple[str, str, bytes]:
-        """What the log of requests knows it by."""
+        """The key in the log of requests."""
         return self.caller, self.request_id, self.digest
 
 
-Wanted = Sequence[tuple[str, int | None]]
+ExpectedVersions = Sequence[tuple[str, int | None]]
 """MRNs, each with the version that the caller saw or None."""
 
 
-class Acts:
-    """Acts on consignments."""
+class Commands:
+    """Carries out commands on consignments."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def act(
         self,
-        wanted: Wanted,
-        what: What,
+        consignments: ExpectedVersions,
+        prepare: Prepare,
         *,
         request: Request,
         encode: Callable[[Sequence[Acted]], bytes],
@@ -73,10 +73,10 @@ class Acts:
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
-        A filer or carrier acts from `outside`: it reaches its own consignments alone, and knows the versions that it was told. Gives what `encode`
-        made of the results, also when the request is repeated. Raises RequestReused.
+        `outside` is the filer or carrier that calls, if one does: it reaches only its own consignments, by their public versions. Return what
+        `encode` made of the results, also when the request is repeated. Raises RequestReused.
         """
-        mrns = [mrn for mrn, _ in wanted]
+        mrns = [mrn for mrn, _ in consignments]
         async with self.store.database.connection() as reading:
             # Read outside of the transaction, so that inside it the batches come from memory.
             await self.store.states(reading, list((await self.store.find(reading, mrns)).values()))
@@ -84,38 +84,40 @@ class Acts:
             before = await self.store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
-            found = await self.fit(tx, wanted, unfit, outside)
+            found = await self.fit(tx, consignments, unfit, outside)
             if found.rows:
-                table, happening = what(found.states, await self.store.now(tx))
+                table, happening = prepare(found.states, await self.store.now(tx))
                 found.results |= await self.put(tx, table, happening, found.rows, request.trace, outside)
             answer = encode([found.results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns])
             await self.store.requests.remember(tx, *request.key, answer)
         return answer
 
-    async def fit(self, tx: Transaction, wanted: Wanted, unfit: Unfit | None, outside: Identity | None) -> "Fit":
-        """Lock consignments, and tell those that something can be done to from those that are refused."""
-        locked = await self.store.lock(tx, [mrn for mrn, _ in wanted])
+    async def fit(
+        self, tx: Transaction, consignments: ExpectedVersions, unfit: Unfit | None, outside: Identity | None
+    ) -> "Fit":
+        """Lock consignments, and return those that the command fits and the results of those that are refused."""
+        locked = await self.store.lock(tx, [mrn for mrn, _ in consignments])
         if outside is not None and outside.role is Role.FILER:
             locked = {mrn: row for mrn, row in locked.items() if row.filer == outside.id}
-        rows = [locked[mrn] for mrn, _ in wanted if mrn in locked]
+        rows = [locked[mrn] for mrn, _ in consignments if mrn in locked]
         states = await self.store.states(tx, rows)
         if outside is not None and outside.role is Role.CARRIER and rows:
             # Those whose arrival it recorded (release 0.2 did not note by whom) and that it is still bound to.
             own = states.ints("arrived_at").valid & states.strings("arrival_carrier").isin({outside.id, ""})
             own &= await bound_to(self.store, tx, states, outside.id)
-            rows, states = _kept(rows, states, own)
-        told = versions_of(states, outside).tolist()
-        expected = dict(wanted)
-        why = list(unfit(states)) if unfit is not None and rows else [""] * len(rows)
-        for place, (row, version) in enumerate(zip(rows, told, strict=True)):
+            rows, states = _filtered(rows, states, own)
+        known_versions = versions_of(states, outside).tolist()
+        expected = dict(consignments)
+        reasons = list(unfit(states)) if unfit is not None and rows else [""] * len(rows)
+        for place, (row, version) in enumerate(zip(rows, known_versions, strict=True)):
             if expected[row.mrn] not in (None, version):
-                why[place] = VERSION_CHANGED
+                reasons[place] = VERSION_CHANGED
         results = {
             row.mrn: Acted(row.mrn, row.state, version, reason)
-            for row, version, reason in zip(rows, told, why, strict=True)
+            for row, version, reason in zip(rows, known_versions, reasons, strict=True)
             if reason
         }
-        rows, states = _kept(rows, states, np.array([not reason for reason in why], np.bool_))
+        rows, states = _filtered(rows, states, np.array([not reason for reason in reasons], np.bool_))
         return Fit(rows, states, results)
 
     async def put(
@@ -127,7 +129,7 @@ class Acts:
         trace: str,
         outside: Identity | None = None,
     ) -> dict[str, Acted]:
-        """Apply an event to states that stand in `rows`, which are locked, and store what it makes of them; gives what became of each."""
+        """Apply an event to states of `rows`, which are locked, and store the new states; return the result of each."""
         before = versions_of(table, outside)
         table, outcome = evolve(table, happening)
         done = np.flatnonzero(outcome.effective)
@@ -144,7 +146,7 @@ class Acts:
 
 @dataclass(slots=True)
 class Fit:
-    """Consignments that something can be done to, locked, and what became of the others."""
+    """The locked consignments that a command fits, and the results of the others."""
 
     rows: list[Row]
     states: Table
@@ -152,15 +154,15 @@ class Fit:
 
 
 def versions_of(states: Table, outside: Identity | None) -> NDArray[np.int64]:
-    """Give the versions as the caller knows them: those outside know what they were told."""
+    """Return the versions that the caller sees: filers and carriers see the public ones."""
     version = states.ints("version").values
     if outside is None:
         return version
-    told = states.ints("public_version")
-    return np.where(told.valid, told.values, version)
+    public_version = states.ints("public_version")
+    return np.where(public_version.valid, public_version.values, version)
 
 
-def _kept(rows: list[Row], states: Table, kept: NDArray[np.bool_]) -> tuple[list[Row], Table]:
-    if kept.all():
+def _filtered(rows: list[Row], states: Table, mask: NDArray[np.bool_]) -> tuple[list[Row], Table]:
+    if mask.all():
         return rows, states
-    return [row for row, keeps in zip(rows, kept.tolist(), strict=True) if keeps], states.take(np.flatnonzero(kept))
+    return [row for row, keeps in zip(rows, mask.tolist(), strict=True) if keeps], states.take(np.flatnonzero(mask))

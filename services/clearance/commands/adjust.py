@@ -19,9 +19,16 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
-from services.clearance.commands.act import UNKNOWN, VERSION_CHANGED, Acted, Acts, Request, Wanted
-from services.clearance.consignment.adjustment import Correction, adjusting, asked, corrected, correction, unfit
-from services.clearance.store import Begun, Row, Store
+from services.clearance.commands.act import UNKNOWN, VERSION_CHANGED, Acted, Commands, ExpectedVersions, Request
+from services.clearance.consignment.adjustment import (
+    Correction,
+    adjusting,
+    corrected,
+    correction,
+    reassessment_request,
+    unfit,
+)
+from services.clearance.store import PendingAdjustment, Row, Store
 
 ITEMS_A_CALL: Final = 10_000
 """Items that one call of Assess takes, about; one consignment is never cut."""
@@ -46,13 +53,13 @@ class Adjusting:
     def __init__(self, store: Store, revenue: grpc.aio.Channel, *, assess_seconds: float = 10.0) -> None:
         """Work in a store, with the revenue service behind a channel; a call of it may take `assess_seconds`."""
         self._store = store
-        self._acts = Acts(store)
+        self._commands = Commands(store)
         self._revenue: Any = RevenueServiceStub(revenue)
         self._assess_seconds = assess_seconds
 
     async def adjust(
         self,
-        wanted: Wanted,
+        consignments: ExpectedVersions,
         adjustments: Mapping[str, pb.Adjustment],
         *,
         officer: str,
@@ -65,8 +72,8 @@ class Adjusting:
             before = await self._store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
-            found = await self._acts.fit(tx, wanted, lambda states: unfit(states, corrections), None)
-            payloads = {mrn: _payload(adjustments[mrn]) for mrn, _ in wanted}
+            found = await self._commands.fit(tx, consignments, lambda states: unfit(states, corrections), None)
+            payloads = {mrn: _payload(adjustments[mrn]) for mrn, _ in consignments}
             at = await self._store.now(tx)
             own = await self._store.adjustments.begin(tx, found.rows, payloads, officer, at) if found.rows else set()
         results = found.results | {
@@ -76,7 +83,7 @@ class Adjusting:
         if rows:
             chosen = found.states.take(np.flatnonzero([row.mrn in own for row in found.rows]))
             results |= await self._carry_out(rows, chosen, corrections, [officer] * len(rows), request.trace)
-        answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in wanted])
+        answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in consignments])
         async with self._store.database.transaction() as tx:
             before = await self._store.requests.recall(tx, *request.key)
             if before is not None:
@@ -98,7 +105,7 @@ class Adjusting:
         `generations` are the numbers of the assessments that revenue told of, 0 for none: what they changed is in the answers. An officer is "" where
         an assessment is only repeated.
         """
-        told = np.array(generations or [0] * len(rows), np.int64)
+        current = np.array(generations or [0] * len(rows), np.int64)
         goods = corrected(states, corrections)
         answers = await self._assess(goods)
         known = ~answers.strings("reason").present
@@ -106,9 +113,9 @@ class Adjusting:
             locked = await self._store.lock(tx, [row.mrn for row in rows])
             stands = np.array([locked.get(row.mrn) == row for row in rows], np.bool_)
             # What moved meanwhile and is to be assessed again is taken up as it stands then.
-            ended = np.flatnonzero(stands | (told == 0)).tolist()
+            ended = np.flatnonzero(stands | (current == 0)).tolist()
             await self._store.adjustments.end(
-                tx, [rows[place] for place in ended], generations=[int(told[place]) for place in ended]
+                tx, [rows[place] for place in ended], generations=[int(current[place]) for place in ended]
             )
             results = {
                 row.mrn: Acted(row.mrn, now.state, now.version, UNASSESSED if stood else VERSION_CHANGED)
@@ -119,9 +126,9 @@ class Adjusting:
                 at = await self._store.now(tx)
                 by = [officers[place] for place in places.tolist()]
                 before, after = states.take(places), goods.take(places)
-                table, happening = adjusting(before, after, answers.take(places), by, told[places], at)
+                table, happening = adjusting(before, after, answers.take(places), by, current[places], at)
                 chosen = [rows[place] for place in places.tolist()]
-                results |= await self._acts.put(tx, table, happening, chosen, trace)
+                results |= await self._commands.put(tx, table, happening, chosen, trace)
             tx.after_commit(lambda: _count(len(places), int((~stands).sum()), int((stands & ~known).sum())))
         return results
 
@@ -138,7 +145,7 @@ class Adjusting:
         return Table.concat(parts)
 
     async def _ask(self, states: Table) -> Table:
-        question, versions = asked(states)
+        question, versions = reassessment_request(states)
         request = revenue_pb2.AssessConsignmentsRequest(
             purpose=revenue_pb2.PURPOSE_ADJUSTMENT, consignments=question.encode(ConsignmentColumns)
         )
@@ -188,16 +195,16 @@ class Adjusting:
     async def finish(self, before: int) -> int:
         """Carry out adjustments that were begun before an instant; gives how many. Two replicas at the same do it once: the state moved for one."""
         async with self._store.database.connection() as reading:
-            begun = await self._store.adjustments.unfinished(reading, before, UNFINISHED_MAX)
-            found = await self._store.find(reading, [each.mrn for each in begun])
+            pending = await self._store.adjustments.unfinished(reading, before, UNFINISHED_MAX)
+            found = await self._store.find(reading, [each.mrn for each in pending])
             live = [
                 each
-                for each in begun
+                for each in pending
                 if each.mrn in found and (each.generation or found[each.mrn].version == each.version)
             ]
             rows = [found[each.mrn] for each in live]
             states = await self._store.states(reading, rows)
-        stale = [found[each.mrn] for each in begun if each not in live and each.mrn in found]
+        stale = [found[each.mrn] for each in pending if each not in live and each.mrn in found]
         if stale:
             async with self._store.database.transaction() as tx:
                 await self._store.lock(tx, [row.mrn for row in stale])
@@ -208,25 +215,25 @@ class Adjusting:
             officers = [
                 each.officer if row.version == each.version else "" for each, row in zip(live, rows, strict=True)
             ]
-            with span("clearance.adjustments", attributes={"luxor.rows": len(live)}) as told:
+            with span("clearance.adjustments", attributes={"luxor.rows": len(live)}) as current:
                 await self._carry_out(
-                    rows, states, corrections, officers, told.traceparent, [each.generation for each in live]
+                    rows, states, corrections, officers, current.traceparent, [each.generation for each in live]
                 )
         return len(live)
 
 
-def _correction(begun: Begun, row: Row) -> Correction:
-    """What was begun; nothing where the state moved since, and only revenue's news is left to be heard."""
-    moved = row.version != begun.version
-    return Correction() if moved else correction(pb.Adjustment.FromString(begun.payload))
+def _correction(pending: PendingAdjustment, row: Row) -> Correction:
+    """Return the pending correction; an empty one where the state has changed since, so that only revenue assesses again."""
+    moved = row.version != pending.version
+    return Correction() if moved else correction(pb.Adjustment.FromString(pending.payload))
 
 
 def _payload(adjustment: pb.Adjustment) -> bytes:
-    """What is corrected, whichever version was seen."""
-    kept = pb.Adjustment()
-    kept.CopyFrom(adjustment)
-    kept.consignment.ClearField("expected_version")
-    return kept.SerializeToString(deterministic=True)
+    """Return the adjustment without the expected version, as it is stored."""
+    payload = pb.Adjustment()
+    payload.CopyFrom(adjustment)
+    payload.consignment.ClearField("expected_version")
+    return payload.SerializeToString(deterministic=True)
 
 
 def _count(adjusted: int, moved: int, unassessed: int) -> None:

@@ -11,10 +11,10 @@ from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.commands.screen import bind
-from services.clearance.commands.take_debt_events import bind as bind_news
+from services.clearance.commands.take_debt_events import bind as bind_debt_events
 from services.clearance.consignment.debt import judged, settled
 from services.clearance.consignment.decision import Lane
-from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_hits
+from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches
 from services.clearance.consignment.state import SCREENING, Happening, amended, evolve
 from services.clearance.consignment.transitions import FINAL, Change, Event
 from services.clearance.store import Row, Store
@@ -75,21 +75,21 @@ class Decide:
                 continue
             if not known.all():
                 await self._first(tx, _take(part, np.flatnonzero(~known)), arrivals, tally)
-            await self._again(tx, _take(part, np.flatnonzero(known)), locked, arrivals, tally)
+            await self._amend(tx, _take(part, np.flatnonzero(known)), locked, arrivals, tally)
         if tally.unbound or tally.changed:
             await self._mark(tx, arrivals, tally)
         return tally
 
     async def _with_early(self, tx: Transaction, parts: Sequence[Decided]) -> Sequence[Decided]:
-        """Bring in what risk and revenue told of these filings before they were decided."""
-        hits, news = await self.store.early_debt_events.any_early(tx)
-        if hits:
+        """Return the parts with the stored matches and debt events that came before these filings were decided."""
+        matches, debt_events = await self.store.early_debt_events.any_early(tx)
+        if matches:
             early = await self.store.early_matches.take(
                 tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
             )
             if early:
                 parts = [Decided(*bind(tx, part.table, part.release, early), part.trace) for part in parts]
-        if news:
+        if debt_events:
             versions = {
                 mrn: version
                 for part in parts
@@ -97,9 +97,9 @@ class Decide:
                     part.table.strings("mrn").tolist(), part.table.ints("filing_version").values.tolist(), strict=True
                 )
             }
-            told = await self.store.early_debt_events.take(tx, versions)
-            if told:
-                bound = [bind_news(tx, part.table, part.release, told) for part in parts]
+            events = await self.store.early_debt_events.take(tx, versions)
+            if events:
+                bound = [bind_debt_events(tx, part.table, part.release, events) for part in parts]
                 parts = [Decided(*each, part.trace) for each, part in zip(bound, parts, strict=True)]
         return parts
 
@@ -127,12 +127,12 @@ class Decide:
             # Bindings changed since these filings were judged; the arrivals are carried out again by the new ones.
             again = again | tally.unbound
         unbound = tally.unbound - again
-        await self.store.arrivals.mark(tx, unbound=unbound, again=again)
+        await self.store.arrivals.mark(tx, unbound=unbound, repeat=again)
         await report_without_effect(
             self.store, tx, [(document, each.carrier) for document in unbound for each in arrivals[document]]
         )
 
-    async def _again(
+    async def _amend(
         self,
         tx: Transaction,
         part: Decided,
@@ -202,7 +202,7 @@ class Decide:
             return
         states = stored.take(alarm)
         more = only_alarms(filed.take(alarm).ragged("findings"), np.ones(len(alarm), np.bool_))
-        findings, added = with_hits(states.ragged("findings"), more)
+        findings, added = with_matches(states.ragged("findings"), more)
         new = np.flatnonzero(added > 0)
         if not len(new):
             return
@@ -211,7 +211,10 @@ class Decide:
         held = table.bools("officer_hold").values | table.bools("screening_hold").values
         # What a hit of a list holds alone is an officer's to release from now on, also once the hit is cleared.
         table = table.with_columns({"officer_hold": Bools.of(held)})
-        for event, chosen in ((Event.FOUND, np.flatnonzero(held)), (Event.OFFICER_HELD, np.flatnonzero(~held))):
+        for event, chosen in (
+            (Event.FINDINGS_CHANGED, np.flatnonzero(held)),
+            (Event.OFFICER_HELD, np.flatnonzero(~held)),
+        ):
             if len(chosen):
                 happening = Happening(event=event, at=at, by=SCREENING, reason=ALARM)
                 after, outcome = evolve(table.take(chosen), happening)

@@ -38,7 +38,7 @@ class EndWaits:
             due_at, due = due_times(table)
             ready = due & (due_at <= until)
             await self._store.work.forget_due(tx, [mrn for mrn in mrns if mrn not in locked])
-            await self._note_again(tx, table, rows, np.flatnonzero(~ready))
+            await self._reschedule(tx, table, rows, np.flatnonzero(~ready))
             places = np.flatnonzero(ready)
             if not len(places):
                 return 0
@@ -52,8 +52,8 @@ class EndWaits:
             tx.after_commit(lambda: _count(int(waits.sum()), int((~waits).sum())))
         return len(places)
 
-    async def _note_again(self, tx: Transaction, table: Table, rows: Sequence[Row], places: NDArray[np.int64]) -> None:
-        """Note anew what changed since it was looked up, or was changed by a release that knew of no waits."""
+    async def _reschedule(self, tx: Transaction, table: Table, rows: Sequence[Row], places: NDArray[np.int64]) -> None:
+        """Update the due times of what has changed since it was looked up, or was changed by a release without waits."""
         if len(places):
             chosen = [rows[place] for place in places.tolist()]
             mrns, days = [row.mrn for row in chosen], [row.day for row in chosen]

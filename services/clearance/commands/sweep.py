@@ -28,62 +28,64 @@ class CompareDay:
         self._store = store
         self.ingestion = ingestion
 
-    async def run(self, theirs: DaySummary, swept: bytes | None, renew: Renew) -> int:
+    async def run(self, summary: DaySummary, swept: bytes | None, renew: Renew) -> int:
         """Compare a day, of which `swept` is what was compared last; return how many filings were asked for again.
 
         `renew` is called before each part. Raises LeaseLost, and what the transport raises.
         """
-        digest = _digest(theirs)
-        if digest == swept and not theirs.below:
+        digest = _digest(summary)
+        if digest == swept and not summary.below:
             return 0  # a day that is over, and was complete
         await renew()
         async with self._store.database.connection(timeout_millis=SUMMARY_MILLIS) as reading:
-            ours = await self._store.sweeps.summary(reading, theirs.day, theirs.below)
-        counted = dict(zip(theirs.partitions, zip(theirs.counts, theirs.digests, strict=True), strict=True))
-        differing = sorted(each for each in counted.keys() | ours.keys() if counted.get(each) != ours.get(each))
-        found = _Found(theirs.day)
-        sizes = {each: counted.get(each, (0, 0))[0] + ours.get(each, (0, 0))[0] for each in differing}
+            own = await self._store.sweeps.summary(reading, summary.day, summary.below)
+        counted = dict(zip(summary.partitions, zip(summary.counts, summary.digests, strict=True), strict=True))
+        differing = sorted(each for each in counted.keys() | own.keys() if counted.get(each) != own.get(each))
+        comparison = _Comparison(summary.day)
+        sizes = {each: counted.get(each, (0, 0))[0] + own.get(each, (0, 0))[0] for each in differing}
         for some in groups_of(sizes, KEYS_MAX):
-            await self._descend(theirs, some, found, renew)
-        found.report()
+            await self._descend(summary, some, comparison, renew)
+        comparison.report()
         async with self._store.database.transaction() as tx:
-            places = [(partition, theirs.day) for partition in found.missing]
-            await self._store.sweeps.note(tx, theirs.day, digest, places, found.lacking)
-        return found.lacking
+            places = [(partition, summary.day) for partition in comparison.missing]
+            await self._store.sweeps.note(tx, summary.day, digest, places, comparison.lacking)
+        return comparison.lacking
 
-    async def _descend(self, theirs: DaySummary, partitions: list[int], found: "_Found", renew: Renew) -> None:
+    async def _descend(
+        self, summary: DaySummary, partitions: list[int], comparison: "_Comparison", renew: Renew
+    ) -> None:
         """Compare the keys of some partitions."""
-        accepted = await self._accepted(theirs, partitions, renew)
+        accepted = await self._accepted(summary, partitions, renew)
         async with self._store.database.connection(timeout_millis=SUMMARY_MILLIS) as reading:
-            decided = await self._store.sweeps.decided(reading, theirs.day, partitions, theirs.below)
+            decided = await self._store.sweeps.decided(reading, summary.day, partitions, summary.below)
             lacking = sorted(accepted.keys() - decided)
             aside = await self._store.sweeps.set_aside(reading, partitions, lacking) if lacking else set()
         lacking = [mrn for mrn in lacking if mrn not in aside]
         unknown = sorted(decided - accepted.keys())
         async with self._store.database.transaction() as tx:
-            await self._store.sweeps.note_unknown(tx, theirs.day, [int(mrn[4:6]) for mrn in unknown], unknown)
-            await self._store.sweeps.note_known(tx, theirs.day, list(accepted))
-        found.add([accepted[mrn] for mrn in lacking], lacking, unknown)
+            await self._store.sweeps.note_unknown(tx, summary.day, [int(mrn[4:6]) for mrn in unknown], unknown)
+            await self._store.sweeps.note_known(tx, summary.day, list(accepted))
+        comparison.add([accepted[mrn] for mrn in lacking], lacking, unknown)
 
-    async def _accepted(self, theirs: DaySummary, partitions: Sequence[int], renew: Renew) -> dict[str, int]:
+    async def _accepted(self, summary: DaySummary, partitions: Sequence[int], renew: Renew) -> dict[str, int]:
         """Read the MRNs that ingestion has of a day and some partitions, each with its partition."""
         found: dict[str, int] = {}
         token = b""
         while True:
             await renew()
-            page = await self.ingestion.snapshot(partitions, token, _ROWS_A_PAGE, theirs.day)
+            page = await self.ingestion.snapshot(partitions, token, _ROWS_A_PAGE, summary.day)
             if page.batch is not None:
                 mrns = page.batch.table.strings("mrn").tolist()
                 places = zip(mrns, page.batch.partitions.tolist(), strict=True)
-                found.update((mrn, place) for mrn, place in places if not theirs.below or mrn[9:16] < theirs.below)
+                found.update((mrn, place) for mrn, place in places if not summary.below or mrn[9:16] < summary.below)
             token = page.token
             if not token:
                 return found
 
 
 @dataclass(slots=True)
-class _Found:
-    """What the comparison of a day's keys found."""
+class _Comparison:
+    """The result of the comparison of a day's keys."""
 
     day: int
     missing: dict[int, int] = field(default_factory=dict)

@@ -84,8 +84,8 @@ class Viewer:
             return None
         carrier, day = self._identity.id, await self._store.now(tx) // MICROS_PER_DAY
         register = await self._store.carriers.register(tx, [document], [])
-        listed = register.listed(document, day)
-        if listed:
-            return None if carrier in listed else []
+        document_carriers = register.document_carriers(document, day)
+        if document_carriers:
+            return None if carrier in document_carriers else []
         unnamed = [""] if carrier in register.prefixed(document, day) else []
         return [carrier.upper(), *await self._store.carriers.identifiers_of(tx, carrier), *unnamed]

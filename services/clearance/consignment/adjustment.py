@@ -1,6 +1,6 @@
-"""Corrections of value and goods by an officer: the goods as they are then, and what revenue is asked to assess again. Pure.
+"""Corrections of value and goods by an officer: the corrected goods, and the request that revenue assesses again. Pure.
 
-What is asked names all that the goods are now, also what an earlier adjustment corrected: revenue takes from the filing only what is not told.
+The request has all values of the goods, also those of earlier adjustments: revenue takes from the filing only what the request lacks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from services.clearance.consignment.transitions import FINAL, Event
 
 NUMBERS: Final = ("price_minor", "quantity_milli", "net_mass_mg")
 TEXTS: Final = ("price_currency", "commodity_code", "origin_country", "quantity_unit")
-SUMS: Final = ("freight", "insurance")
+COSTS: Final = ("freight", "insurance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,20 @@ class Correction:
 
     items: Mapping[int, Mapping[str, int | str]] = field(default_factory=dict)
     """By number of the item, the new values by the names of their columns."""
-    sums: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    costs: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Freight and insurance, minor units and currency."""
     note: str = ""
 
 
-def correction(told: pb.Adjustment) -> Correction:
+def correction(message: pb.Adjustment) -> Correction:
     """Read an adjustment that is in order."""
-    items: Mapping[int, Mapping[str, int | str]] = {item.number: values_of(item) for item in told.items}
-    sums = {name: (getattr(told, name).minor, getattr(told, name).currency) for name in SUMS if told.HasField(name)}
-    return Correction(items, sums, told.note)
+    items: Mapping[int, Mapping[str, int | str]] = {item.number: values_of(item) for item in message.items}
+    costs = {
+        name: (getattr(message, name).minor, getattr(message, name).currency)
+        for name in COSTS
+        if message.HasField(name)
+    }
+    return Correction(items, costs, message.note)
 
 
 def values_of(item: pb.ItemAdjustment) -> dict[str, int | str]:
@@ -56,20 +60,20 @@ def values_of(item: pb.ItemAdjustment) -> dict[str, int | str]:
 
 
 def unfit(states: Table, corrections: Mapping[str, Correction]) -> list[str]:
-    """Tell for each state why it cannot be adjusted, "" where it can."""
+    """Return for each state the reason why it cannot be adjusted, or ""."""
     items = states.ragged("items")
     numbers = item_numbers(states).tolist()
-    why = []
+    reasons = []
     for row, (mrn, state) in enumerate(
         zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
     ):
         if state in FINAL:
-            why.append("STATE_FINAL")
+            reasons.append("STATE_FINAL")
         elif not corrections[mrn].items.keys() <= set(numbers[items.span(row)]):
-            why.append("ADJUSTMENT_ITEM_UNKNOWN")
+            reasons.append("ADJUSTMENT_ITEM_UNKNOWN")
         else:
-            why.append("")
-    return why
+            reasons.append("")
+    return reasons
 
 
 def corrected(states: Table, corrections: Mapping[str, Correction]) -> Table:
@@ -78,46 +82,46 @@ def corrected(states: Table, corrections: Mapping[str, Correction]) -> Table:
     numbers = item_numbers(states).tolist()
     values: dict[str, list[int | None]] = {name: goods.ints(name).tolist() for name in NUMBERS}
     texts: dict[str, list[str]] = {name: goods.strings(name).tolist() for name in TEXTS}
-    sums: dict[str, list[int | None]] = {name: states.ints(f"adjusted_{name}_minor").tolist() for name in SUMS}
-    currencies = {name: states.strings(f"adjusted_{name}_currency").tolist() for name in SUMS}
+    costs: dict[str, list[int | None]] = {name: states.ints(f"adjusted_{name}_minor").tolist() for name in COSTS}
+    currencies = {name: states.strings(f"adjusted_{name}_currency").tolist() for name in COSTS}
     notes = states.strings("note").tolist()
     for row, mrn in enumerate(states.strings("mrn").tolist()):
-        told = corrections[mrn]
+        change = corrections[mrn]
         span = items.span(row)
         for place in range(span.start, span.stop):
-            for name, value in told.items.get(numbers[place], {}).items():
+            for name, value in change.items.get(numbers[place], {}).items():
                 if isinstance(value, int):
                     values[name][place] = value
                 else:
                     texts[name][place] = value
-        for name, (minor, currency) in told.sums.items():
-            sums[name][row], currencies[name][row] = minor, currency
-        notes[row] = told.note or notes[row]
+        for name, (minor, currency) in change.costs.items():
+            costs[name][row], currencies[name][row] = minor, currency
+        notes[row] = change.note or notes[row]
     below: dict[str, Column] = {name: _ints(column) for name, column in values.items()}
     below |= {name: Strings.of(column) for name, column in texts.items()}
     columns: dict[str, Column] = {
         "items": Ragged(items.offsets, goods.with_columns(below)),
         "note": Strings.of(notes),
     }
-    for name in SUMS:
-        if any(each is not None for each in sums[name]):
-            columns[f"adjusted_{name}_minor"] = _ints(sums[name])
+    for name in COSTS:
+        if any(each is not None for each in costs[name]):
+            columns[f"adjusted_{name}_minor"] = _ints(costs[name])
             columns[f"adjusted_{name}_currency"] = Strings.of(currencies[name])
     return states.with_columns(columns)
 
 
-def asked(states: Table) -> tuple[Table, Ints]:
-    """Give what revenue is asked: corrected states as a table of ConsignmentColumns, and the versions of the filings."""
+def reassessment_request(states: Table) -> tuple[Table, Ints]:
+    """Return what revenue is to assess: corrected states as a table of ConsignmentColumns, and the versions of the filings."""
     goods = states.child("items")
-    told: dict[str, Column] = {name: goods.column(name) for name in (*NUMBERS, *TEXTS)}
-    told["number"] = Ints.of(item_numbers(states))
-    below = Table(schema_of(ConsignmentColumns).children["items"], goods.rows, told)
+    values: dict[str, Column] = {name: goods.column(name) for name in (*NUMBERS, *TEXTS)}
+    values["number"] = Ints.of(item_numbers(states))
+    below = Table(schema_of(ConsignmentColumns).children["items"], goods.rows, values)
     columns: dict[str, Column] = {
         "mrn": states.strings("mrn"),
         "version": Ints.of(states.ints("version").values + 1),
         "items": Ragged(states.ragged("items").offsets, below),
     }
-    for name in SUMS:
+    for name in COSTS:
         columns[f"{name}_minor"] = states.column(f"adjusted_{name}_minor")
         columns[f"{name}_currency"] = states.column(f"adjusted_{name}_currency")
     return Table.of(ConsignmentColumns, states.rows, columns), Ints.of(states.ints("filing_version").values)
@@ -132,7 +136,7 @@ def changed(before: Table, after: Table) -> NDArray[np.bool_]:
     differ = _differ(goods, corrected_goods, NUMBERS, TEXTS)
     rows = _owners_of(before, differ)
     valued = _owners_of(before, _differ(goods, corrected_goods, ("customs_value_minor",), ()))
-    for name in SUMS:
+    for name in COSTS:
         minor, currency = f"adjusted_{name}_minor", f"adjusted_{name}_currency"
         rows |= _differ(before, after, (minor,), (currency,)) & (before.ints(minor).valid | valued)
     return rows

@@ -24,31 +24,31 @@ NO_FIGURES: Final = frozenset(
     }
 )  # fmt: skip
 """Reasons of luxor.revenue.v1.AssessmentColumns: they go once there are figures."""
-_TOLD: Final = (Debt.DEFERRED, Debt.SECURED, Debt.PAID, Debt.OPEN)
+_REPORTED: Final = (Debt.DEFERRED, Debt.SECURED, Debt.PAID, Debt.OPEN)
 _STANDS: Final = (Debt.DEFERRED, Debt.SECURED)
 _SETTLED_STATES: Final = np.isin(np.arange(max(State) + 1), [State.RELEASED, *FINAL])
 
 
-def told(states: Table, news: Table) -> tuple[Table, BoolArray, BoolArray]:
-    """Give states that know news of their debt, which of the news is new, and which of that changes nothing but its number; both of shape (n,).
+def with_debt_events(states: Table, events: Table) -> tuple[Table, BoolArray, BoolArray]:
+    """Return the states with events of their debt applied, which events are new, and which of these change only the number; both of shape (n,).
 
-    By `number` the last news counts, whatever comes first. News of a former version of the filing tells amounts alone.
+    The event with the highest `number` counts, in whatever order they come. An event of an earlier version of the filing changes only amounts.
     """
-    number = news.ints("number").filled(0)
+    number = events.ints("number").filled(0)
     new = number > states.ints("debt_event_number").filled(0)
-    paid, refunded = (_or(news.ints(name), states.ints(name)) for name in ("paid_minor", "refunded_minor"))
+    paid, refunded = (_or(events.ints(name), states.ints(name)) for name in ("paid_minor", "refunded_minor"))
     debt = states.ints("debt_status").filled(0)
-    status = news.ints("debt_status").filled(0)
-    current = news.ints("filing_version").filled(0) >= states.ints("filing_version").values
+    status = events.ints("debt_status").filled(0)
+    current = events.ints("filing_version").filled(0) >= states.ints("filing_version").values
     # Nothing is open where nothing is owed at the border, or where nobody could compute it.
     owed = (states.ints("payable_minor").filled(0) > 0) & (debt != Debt.UNKNOWN)
-    took = owed & current & np.isin(status, _TOLD)
+    took = owed & current & np.isin(status, _REPORTED)
     status = np.where(took, status, debt)
     covered, short = _covered(states, paid, refunded)
     # What was paid may have been told before revenue heard that more is owed.
     status = np.where(owed & (status == Debt.PAID) & short, np.int64(Debt.OPEN), status)
     status = np.where(owed & ~current & (status == Debt.OPEN) & covered, np.int64(Debt.PAID), status)
-    account = _choose(took, news.strings("account"), states.strings("debt_account"))
+    account = _choose(took, events.strings("account"), states.strings("debt_account"))
     account = only(account, np.isin(status, _STANDS))
     same = (status == debt) & _same(paid, states.ints("paid_minor")) & _same(refunded, states.ints("refunded_minor"))
     same &= np.array(
@@ -66,23 +66,23 @@ def reassessed(states: Table, revenue: Table) -> Table:
     columns.setdefault("assessment_generation", Ints.absent(states.rows))
     payable = columns["payable_minor"]
     assert isinstance(payable, Ints)
-    why = revenue.strings("reason")
+    reasons = revenue.strings("reason")
     account = account_of(revenue, payable)
     collected = revenue.ints("collected_by_vendor").filled(0) > 0
     free = np.where(collected, np.int64(Debt.VENDOR_COLLECTED), np.int64(Debt.NONE))
     fresh = np.where(account.present, np.int64(Debt.DEFERRED), np.int64(Debt.OPEN))
     fresh = np.where(payable.filled(0) > 0, fresh, free)
     fresh = np.where(payable.valid, fresh, np.int64(Debt.UNKNOWN))
-    unknown = ~payable.valid & ~why.present
-    why = _choose(unknown, Strings.constant(UNVALUED, states.rows), why)
-    return judged(states, states.with_columns(columns), fresh, account, why)
+    unknown = ~payable.valid & ~reasons.present
+    reasons = _choose(unknown, Strings.constant(UNVALUED, states.rows), reasons)
+    return judged(states, states.with_columns(columns), fresh, account, reasons)
 
 
-def judged(before: Table, after: Table, fresh: IntArray, account: Strings, why: Strings | None = None) -> Table:
+def judged(before: Table, after: Table, fresh: IntArray, account: Strings, no_figures: Strings | None = None) -> Table:
     """Judge the debt of states whose charges are others now: `fresh` and `account` are what the assessment alone says.
 
     What revenue told of the debt goes on: what was paid covers it or not, an account that stands for it goes on doing so, and what was told to be
-    open stays so until revenue tells otherwise. `why` tells why there are no figures.
+    open stays so until revenue tells otherwise. `no_figures` gives the reasons why there are no figures.
     """
     paid, refunded = before.ints("paid_minor"), before.ints("refunded_minor")
     heard = before.ints("debt_event_number").valid
@@ -97,10 +97,10 @@ def judged(before: Table, after: Table, fresh: IntArray, account: Strings, why: 
     stays = heard & (was == Debt.PAID) & before.ints("returned_at").valid
     debt = np.where(owed & (covered | stays) & ~stands, np.int64(Debt.PAID), debt)
     account = only(_choose(stands, stood, account), np.isin(debt, _STANDS))
-    return with_debt(after, debt, account, why)
+    return with_debt(after, debt, account, no_figures)
 
 
-def with_debt(states: Table, debt: IntArray, account: Strings, why: Strings | None = None) -> Table:
+def with_debt(states: Table, debt: IntArray, account: Strings, no_figures: Strings | None = None) -> Table:
     """Give states whose debt stands otherwise, with what this means for the reasons of those that are not released."""
     columns: dict[str, Column] = {"debt_status": Ints.of(debt), "debt_account": account}
     open_now = ~_SETTLED_STATES[states.ints("state").values]
@@ -108,7 +108,7 @@ def with_debt(states: Table, debt: IntArray, account: Strings, why: Strings | No
         reasons = states.ragged("reasons")
         assert isinstance(reasons.values, Strings)
         flat, lists, changed = reasons.values.tolist(), [], False
-        unvalued = [""] * states.rows if why is None else why.tolist()
+        unvalued = [""] * states.rows if no_figures is None else no_figures.tolist()
         for row, (is_open, status) in enumerate(zip(open_now.tolist(), debt.tolist(), strict=True)):
             old = flat[reasons.span(row)]
             new = _reasons(old, status, unvalued[row]) if is_open else old
@@ -126,9 +126,9 @@ def settled(table: Table) -> BoolArray:
     return holds & ~np.isin(table.ints("debt_status").filled(0), (Debt.OPEN, Debt.UNKNOWN))
 
 
-def _reasons(old: list[str], debt: int, why: str) -> list[str]:
+def _reasons(old: list[str], debt: int, reason: str) -> list[str]:
     stays = [text for text in old if text != DEBT_OPEN and (debt == Debt.UNKNOWN or text not in NO_FIGURES)]
-    more = DEBT_OPEN if debt == Debt.OPEN else why if debt == Debt.UNKNOWN else ""
+    more = DEBT_OPEN if debt == Debt.OPEN else reason if debt == Debt.UNKNOWN else ""
     return [*stays, more] if more and more not in stays else stays
 
 

@@ -121,10 +121,10 @@ def _debt(assessment: Assessment, unvalued: BoolArray) -> IntArray:
     return np.where(unvalued, np.int64(Debt.UNKNOWN), known)
 
 
-def _reasons(assessment: Assessment, why: Strings, open_debt: BoolArray) -> Ragged:
+def _reasons(assessment: Assessment, revenue_reasons: Strings, open_debt: BoolArray) -> Ragged:
     """Put in order, each once: findings' reasons (not of green ones), CUSTOMS_CHECK, the lane's own where there is none, revenue's, the debt's."""
     rows = len(assessment.lane)
-    unvalued = why.present
+    unvalued = revenue_reasons.present
     findings = assessment.reasons
     assert isinstance(findings.values, Strings)
     owners = findings.owners()
@@ -138,7 +138,7 @@ def _reasons(assessment: Assessment, why: Strings, open_debt: BoolArray) -> Ragg
         (owners[told], _places(findings.values, dictionary)[told]),
         (np.flatnonzero(checked), _places(Strings.constant(CUSTOMS_CHECK, rows), dictionary)[checked]),
         (np.flatnonzero(silent), _places(Strings(LANE_REASONS, assessment.lane), dictionary)[silent]),
-        (np.flatnonzero(unvalued), _places(why, dictionary)[unvalued]),
+        (np.flatnonzero(unvalued), _places(revenue_reasons, dictionary)[unvalued]),
         (np.flatnonzero(open_debt), _places(Strings.constant(DEBT_OPEN, rows), dictionary)[open_debt]),
     ]
     owner = np.concatenate([pair[0] for pair in pairs])

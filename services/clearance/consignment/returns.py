@@ -11,7 +11,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.state import Happening, item_numbers
 from services.clearance.consignment.transitions import Event, State
 
-_GONE: Final = (State.RE_EXPORTED, State.DESTROYED)
+_REMOVED: Final = (State.RE_EXPORTED, State.DESTROYED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
     ):
         gone = dict(zip(numbers[items.span(row)], back[items.span(row)], strict=True))
         asked = returns[mrn].items
-        if state in _GONE or any(gone.get(number) for number in asked):
+        if state in _REMOVED or any(gone.get(number) for number in asked):
             why.append("ALREADY_RETURNED")
         elif not asked <= gone.keys():
             why.append("RETURN_ITEM_UNKNOWN")

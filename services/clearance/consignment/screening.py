@@ -1,4 +1,4 @@
-"""Hits of the screening that come after the decision or are cleared, alarms of security screenings, and the state that they lead to. Pure."""
+"""Screening matches that come after the decision or are cleared, alarms of security screenings, and the resulting states. Pure."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from services.clearance.consignment.transitions import State
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-_LISTED: Final = common_pb2.FINDING_KIND_LISTED_PARTY
+_SCREENING_MATCH: Final = common_pb2.FINDING_KIND_LISTED_PARTY
 ALARM: Final = "SCREENING_ALARM"
 """Reason of the finding that a security screening returned an alarm."""
 
 
-def with_hits(findings: Ragged, more: Ragged) -> tuple[Ragged, IntArray]:
-    """Add to the findings of n consignments the hits that are not among them; gives the findings, and how many of each are new, shape (n,).
+def with_matches(findings: Ragged, new_findings: Ragged) -> tuple[Ragged, IntArray]:
+    """Return the findings of n consignments with new ones added, and how many are new of each, shape (n,).
 
-    A hit is known by party, list and entry, whatever the version of the list: the same hit told again, by a replay or of a newer list, adds nothing.
-    One that advises a higher lane than before is new, and takes the place of the weaker: who released that one has not seen it.
+    Party, list and entry identify a screening match, whatever the version of the list: the same match again, by a replay or of a newer list, adds
+    nothing. One with a higher lane than before is new and replaces the old one, because the officer who released that one has not seen it.
     """
-    found, fresh = findings.values, more.values
+    found, fresh = findings.values, new_findings.values
     assert isinstance(found, Table)
     assert isinstance(fresh, Table)
     keys = _keys(found) + _keys(fresh)
@@ -37,7 +37,7 @@ def with_hits(findings: Ragged, more: Ragged) -> tuple[Ragged, IntArray]:
     for row in range(rows):
         kept = list(range(*findings.span(row).indices(found.rows)))
         at = {keys[place]: number for number, place in enumerate(kept)}
-        for place in range(found.rows, found.rows + fresh.rows)[more.span(row)]:
+        for place in range(found.rows, found.rows + fresh.rows)[new_findings.span(row)]:
             number = at.get(keys[place])
             if number is None:
                 at[keys[place]] = len(kept)
@@ -55,12 +55,12 @@ def with_hits(findings: Ragged, more: Ragged) -> tuple[Ragged, IntArray]:
     return Ragged.of_lengths(lengths, both.take(np.array(order, np.int64))), new
 
 
-def only_listed(findings: Ragged, rows: BoolArray) -> Ragged:
-    """Keep of the findings of some rows the hits of the screening; the others keep none."""
+def only_matches(findings: Ragged, rows: BoolArray) -> Ragged:
+    """Return the screening matches among the findings of some rows; the other rows have none."""
     found = findings.values
     assert isinstance(found, Table)
     owners = findings.owners()
-    kept = (found.ints("kind").filled(0) == _LISTED) & rows[owners]
+    kept = (found.ints("kind").filled(0) == _SCREENING_MATCH) & rows[owners]
     lengths = np.bincount(owners[kept], minlength=len(rows))
     return Ragged.of_lengths(lengths, found.take(np.flatnonzero(kept)))
 
@@ -84,22 +84,22 @@ def only_alarms(findings: Ragged, rows: BoolArray) -> Ragged:
     return Ragged.of_lengths(lengths, found.take(np.flatnonzero(kept)))
 
 
-def screened(states: Table, findings: Ragged, hits: Table) -> Table:
-    """Give states that know new hits (ScreeningColumns, row by row), before these have their effect.
+def screened(states: Table, findings: Ragged, screenings: Table) -> Table:
+    """Return states with new screening matches (ScreeningColumns, row by row), before the event is applied.
 
-    The lane rises to that of the gravest hit; filers and carriers are told the lane of before, or it told them of the hit. What was released keeps
-    its lane, and is to be audited.
+    The lane rises to the highest lane of the matches. Filers and carriers still see the lane of before, because a change would reveal the match.
+    What was released keeps its lane, and is to be audited.
     """
-    told = hits.ragged("findings")
+    told = screenings.ragged("findings")
     asked = np.zeros(states.rows, np.int64)
-    np.maximum.at(asked, told.owners(), hits.child("findings").ints("lane").filled(0))
+    np.maximum.at(asked, told.owners(), screenings.child("findings").ints("lane").filled(0))
     released = states.ints("state").values == State.RELEASED
     lane, audit, before = states.ints("lane"), states.bools("audit"), states.ints("public_lane")
     raised = Ints.of(np.where(released, lane.values, np.maximum(lane.values, asked)), lane.valid | ~released)
     return states.with_columns(
         {
             "findings": findings,
-            "screened_lists": hits.strings("lists"),
+            "screened_lists": screenings.strings("lists"),
             "lane": raised,
             "public_lane": Ints.of(
                 np.where(before.valid, before.values, lane.values), before.valid | (raised.values > lane.values)
@@ -111,23 +111,23 @@ def screened(states: Table, findings: Ragged, hits: Table) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What became of n states whose hits were cleared; all of shape (n,)."""
+    """What became of n states with cleared matches; all of shape (n,)."""
 
     states: Table
-    """Without these hits."""
+    """The states without these matches."""
     removed: BoolArray
-    """Whether a hit was among what was found."""
+    """Whether a cleared match was among the findings."""
     free: BoolArray
-    """Whether nothing that was found calls for a look any more; an officer's hold, a violation and the debt hold on all the same."""
+    """Whether no other finding requires a check; an officer's hold, a violation and the debt still hold."""
 
 
-def cleared(states: Table, hits: Table) -> Cleared:
-    """Take hits out of states that were found to be of other parties (ScreeningColumns, row by row), before this has its effect.
+def cleared(states: Table, screenings: Table) -> Cleared:
+    """Return states without the matches that were cleared (ScreeningColumns, row by row), before the event is applied.
 
-    The lane is that of what else was found, and of the score and the draw, which risk tells; it never rises. Filers and carriers go on reading the
-    lane of before. A release that was to be audited for such a hit alone is not any more.
+    The lane becomes that of the other findings, the score and the draw, which risk sends; it never rises. Filers and carriers still see the lane of
+    before. A release that was to be audited only because of such a match is no longer to be audited.
     """
-    findings, gone = hits_without(states.ragged("findings"), hits.ragged("cleared"))
+    findings, gone = without_matches(states.ragged("findings"), screenings.ragged("cleared"))
     removed = gone > 0
     if not removed.any():
         return Cleared(states, removed, removed)
@@ -137,9 +137,9 @@ def cleared(states: Table, hits: Table) -> Cleared:
     asked = np.zeros(states.rows, np.int64)
     np.maximum.at(asked, owners, found.ints("lane").filled(0))
     listed = np.zeros(states.rows, np.bool_)
-    listed[owners[found.ints("kind").filled(0) == _LISTED]] = True
-    left, lane, told = hits.ints("remaining_lane"), states.ints("lane"), states.ints("public_lane")
-    # Where risk tells no lane, what it was stays: nothing is freed by what is unknown.
+    listed[owners[found.ints("kind").filled(0) == _SCREENING_MATCH]] = True
+    left, lane, told = screenings.ints("remaining_lane"), states.ints("lane"), states.ints("public_lane")
+    # Where risk sends no lane, the lane stays: what is unknown frees nothing.
     known = removed & left.valid & lane.valid
     lower = np.where(known, np.minimum(lane.values, np.maximum(asked, left.filled(0))), lane.values)
     still = states.bools("screening_hold").values & (listed | ~removed)
@@ -152,7 +152,7 @@ def cleared(states: Table, hits: Table) -> Cleared:
         "public_lane": Ints.of(np.where(told.valid, told.values, lane.values), told.valid | (lower < lane.values)),
         "screening_hold": Bools.of(still, still),
         "screening_early": Bools.of(states.bools("screening_early").values & still, still),
-        "screened_lists": _picked(removed, hits.strings("lists"), states.strings("screened_lists")),
+        "screened_lists": _picked(removed, screenings.strings("lists"), states.strings("screened_lists")),
         "audit": Bools.of(audit.values & ~spared, audit.valid),
     }
     if free.any():
@@ -160,8 +160,8 @@ def cleared(states: Table, hits: Table) -> Cleared:
     return Cleared(states.with_columns(columns), removed, free)
 
 
-def hits_without(findings: Ragged, cleared: Ragged) -> tuple[Ragged, IntArray]:
-    """Take hits out of the findings of n consignments; gives the findings, and how many were taken of each, shape (n,)."""
+def without_matches(findings: Ragged, cleared: Ragged) -> tuple[Ragged, IntArray]:
+    """Return the findings of n consignments without the cleared matches, and how many were removed of each, shape (n,)."""
     found, gone = findings.values, cleared.values
     assert isinstance(found, Table)
     assert isinstance(gone, Table)
@@ -189,44 +189,46 @@ def _picked(rows: BoolArray, new: Strings, old: Strings) -> Strings:
     return Strings.concat([old, new]).take(np.arange(len(rows)) + np.where(rows, len(rows), 0))
 
 
-def held_by_hits(states: Table, rows: BoolArray) -> Table:
-    """Give states that a hit holds in some rows before they are decided: then no decision releases them."""
+def held_by_matches(states: Table, rows: BoolArray) -> Table:
+    """Return states that a match holds in some rows before the decision, so that no decision releases them."""
     held = states.bools("screening_hold").values | rows
     check = Strings.constant(CUSTOMS_CHECK, states.rows)
     return states.with_columns(
         {
             "screening_hold": Bools.of(held, held),
             "screening_early": Bools.of(held, held),
-            # Nobody was told another lane yet: it reads as a check that the assessment led to.
+            # Nobody has seen another lane yet: the hold appears as a check that the assessment led to.
             "public_lane": Ints.absent(states.rows),
             "reasons": with_reason(states.ragged("reasons"), check, rows),
         }
     )
 
 
-def held_unseen(states: Table, seen: Container[str]) -> list[bool]:
-    """Tell which states a hit or an alarm holds that an officer need not have looked at: she names the version of those alone in `seen`, by MRN."""
+def held_unseen(states: Table, looked_at: Container[str]) -> list[bool]:
+    """Return which states a match or an alarm holds that the officer may not have seen: all but those in `looked_at` (MRNs named with a version)."""
     holds = states.bools("screening_hold").values | (states.bools("officer_hold").values & alarmed(states))
-    return [held and mrn not in seen for held, mrn in zip(holds.tolist(), states.strings("mrn").tolist(), strict=True)]
+    return [
+        held and mrn not in looked_at for held, mrn in zip(holds.tolist(), states.strings("mrn").tolist(), strict=True)
+    ]
 
 
-def with_reason(reasons: Ragged, more: Strings, rows: BoolArray) -> Ragged:
+def with_reason(reasons: Ragged, added: Strings, rows: BoolArray) -> Ragged:
     """Add a reason to the lists of some rows, where they do not have it."""
     assert isinstance(reasons.values, Strings)
     flat = reasons.values.tolist()
     lists = []
-    for row, reason in enumerate(only(more, rows).tolist()):
+    for row, reason in enumerate(only(added, rows).tolist()):
         told = flat[reasons.span(row)]
         lists.append([*told, reason] if reason and reason not in told else told)
     return Ragged.of_lengths([len(each) for each in lists], Strings.of([text for each in lists for text in each]))
 
 
 def _keys(findings: Table) -> list[tuple[str, ...]]:
-    """Tell findings apart: hits by party, list and entry; what rules found by rule and item."""
+    """Return the key of each finding: party, list and entry of a screening match, rule and item of others."""
     lists = findings.strings("list").translate(lambda version: version.partition(":")[0]).tolist()
     columns = (findings.strings(name).tolist() for name in ("party", "list_entry", "rule"))
     items = [str(number) for number in findings.ints("item_number").tolist()]
-    kinds = (findings.ints("kind").filled(0) == _LISTED).tolist()
+    kinds = (findings.ints("kind").filled(0) == _SCREENING_MATCH).tolist()
     return [
         ("listed", party, name, entry) if listed else ("rule", rule, item)
         for listed, name, (party, entry, rule), item in zip(

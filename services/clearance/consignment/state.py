@@ -30,7 +30,7 @@ from services.clearance.consignment.inspection import (
     resolved,
     violations_of,
 )
-from services.clearance.consignment.screening import alarmed, only_alarms, only_listed, with_hits, with_reason
+from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches, with_reason
 from services.clearance.consignment.transitions import (
     CHANGE_OF,
     FINAL,
@@ -98,16 +98,16 @@ _LIFE: Final = (
 _OFFICERS: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD)
 _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
-_TELL: Final = (
+_NO_DECISION: Final = (
     Event.ARRIVED,
     Event.ARRIVAL_REVERSED,
     Event.INSPECTED,
     Event.WAIT_ENDED,
-    Event.FOUND,
+    Event.FINDINGS_CHANGED,
     *MONEY,
     *_RETURNS,
 )
-"""What happens without anybody deciding anew."""
+"""Events that are no decision."""
 _ENDED: Final = tuple(FINAL)
 _WAITS: Final = ("release_not_before", "reroute_at")
 
@@ -226,14 +226,14 @@ def situation(table: Table, at: int) -> Situation:
     )
 
 
-def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
+def evolve(table: Table, happening: Happening) -> tuple[Table, Outcome]:
     """Apply an event to all rows; where it is refused the row stays as it was, elsewhere the version rises by one."""
-    events = np.broadcast_to(np.asarray(what.event, np.int64), (table.rows,))
-    table = table.with_columns(_begun(table, events, what.at))
-    before = situation(table, what.at)
-    outcome = apply(what.event, before)
+    events = np.broadcast_to(np.asarray(happening.event, np.int64), (table.rows,))
+    table = table.with_columns(_with_waits_begun(table, events, happening.at))
+    before = situation(table, happening.at)
+    outcome = apply(happening.event, before)
     done = outcome.effective
-    at = Ints.constant(what.at, table.rows)
+    at = Ints.constant(happening.at, table.rows)
     columns: dict[str, Column] = {
         "version": Ints.of(table.ints("version").values + done),
         "state": Ints.of(outcome.state),
@@ -254,20 +254,20 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
         columns["debt_hold"] = Bools.of(outcome.debt_hold, outcome.debt_hold)
     held_already = (events == Event.SCREENING_MATCHED) & (before.officer_hold | before.screening_hold)
     quiet = held_already | unheard(events, outcome.state)
-    columns |= _heard_of(table, done, quiet if what.quiet is None else quiet | what.quiet)
-    if what.arrivals is not None:
-        columns |= {name: _merge(done, new, table.column(name)) for name, new in what.arrivals.columns().items()}
+    columns |= _heard_of(table, done, quiet if happening.quiet is None else quiet | happening.quiet)
+    if happening.arrivals is not None:
+        columns |= {name: _merge(done, new, table.column(name)) for name, new in happening.arrivals.columns().items()}
     decides = (
         done
-        & ~np.isin(events, _TELL)
+        & ~np.isin(events, _NO_DECISION)
         & ~((events == Event.SCREENING_MATCHED) & (outcome.state != State.HELD))
         & ~held_already
     )
     if decides.any():
         columns["decided_at"] = pick(decides, at, table.ints("decided_at"))
         columns["first_decided_at"] = first_decided(table, decides, at)
-        columns["decided_by"] = _merge(decides, Strings.constant(what.by, table.rows), table.column("decided_by"))
-    columns |= _reasoned(table, what, events, before, outcome) | _ended(table, events, done)
+        columns["decided_by"] = _merge(decides, Strings.constant(happening.by, table.rows), table.column("decided_by"))
+    columns |= _reasoned(table, happening, events, before, outcome) | _ended(table, events, done)
     freed = done & (before.debt_hold & ~outcome.debt_hold) & (outcome.state != State.HELD)
     blue = freed & np.isin(events, MONEY) & (table.ints("lane").values == Lane.BLUE)
     if blue.any():
@@ -276,13 +276,13 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
     if (done & (events == Event.OFFICER_RELEASED)).any():
         # Whoever may release it has resolved what was found.
         lifted = done & (events == Event.OFFICER_RELEASED)
-        columns |= resolved(table, lifted, [what.by] * table.rows, what.at)
+        columns |= resolved(table, lifted, [happening.by] * table.rows, happening.at)
         columns["violation_found_by"] = only(table.strings("violation_found_by"), ~lifted)
-    if what.inspections is not None:
-        columns |= inspected(table, done, what.inspections, what.at)
-        columns |= violations_of(table, done, what.inspections, what.by, what.at)
-        columns["inspected_by"] = _merge(done, Strings.constant(what.by, table.rows), table.column("inspected_by"))
-        notes = Strings.of([what.inspections[mrn].note for mrn in table.strings("mrn").tolist()])
+    if happening.inspections is not None:
+        columns |= inspected(table, done, happening.inspections, happening.at)
+        columns |= violations_of(table, done, happening.inspections, happening.by, happening.at)
+        columns["inspected_by"] = _merge(done, Strings.constant(happening.by, table.rows), table.column("inspected_by"))
+        notes = Strings.of([happening.inspections[mrn].note for mrn in table.strings("mrn").tolist()])
         columns["note"] = _merge(done & notes.present, notes, table.column("note"))
     return table.with_columns(columns), outcome
 
@@ -302,7 +302,7 @@ def unheard(events: IntArray, state: IntArray) -> BoolArray:
     """Tell which events, with the state after them, filers and carriers do not hear of: inspections, hits on goods that are released, and
     cleared hits that free nothing.
     """
-    quiet: BoolArray = np.isin(events, (Event.INSPECTED, Event.FOUND)) | (
+    quiet: BoolArray = np.isin(events, (Event.INSPECTED, Event.FINDINGS_CHANGED)) | (
         (events == Event.SCREENING_MATCHED) & (state == State.RELEASED)
     )
     # Nor of a cleared hit on goods that their debt holds on.
@@ -326,8 +326,8 @@ def _heard_of(table: Table, done: BoolArray, quiet: BoolArray) -> dict[str, Colu
     }
 
 
-def _begun(table: Table, events: IntArray, at: int) -> dict[str, Column]:
-    """Let the waits of a decision begin with it."""
+def _with_waits_begun(table: Table, events: IntArray, at: int) -> dict[str, Column]:
+    """Return the columns of waits that begin with a decision, counted from the time of the event."""
     decided = np.isin(events, _DECISIONS)
     columns: dict[str, Column] = {}
     for name in _WAITS:
@@ -339,7 +339,7 @@ def _begun(table: Table, events: IntArray, at: int) -> dict[str, Column]:
 
 def _ended(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
     """End the waits of what was looked at, held, or came to its time; and of what is blue now."""
-    ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FOUND, *MONEY))
+    ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED, *MONEY))
     columns: dict[str, Column] = {}
     for name in _WAITS:
         wait = table.ints(name)
@@ -354,15 +354,15 @@ def _ended(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]
 
 
 def _reasoned(
-    table: Table, what: Happening, events: IntArray, before: Situation, outcome: Outcome
+    table: Table, happening: Happening, events: IntArray, before: Situation, outcome: Outcome
 ) -> dict[str, Column]:
     """Give reasons and notes where an event changes them."""
     done, reasons = outcome.effective, table.ragged("reasons")
     if np.isin(events, _OFFICERS).any():
-        told = [what.reason] + (
-            [OFFICER_HOLD] if what.event == Event.OFFICER_HELD and what.reason != OFFICER_HOLD else []
+        told = [happening.reason] + (
+            [OFFICER_HOLD] if happening.event == Event.OFFICER_HELD and happening.reason != OFFICER_HOLD else []
         )
-        note = _merge(done, Strings.constant(what.note, table.rows), table.column("note"))
+        note = _merge(done, Strings.constant(happening.note, table.rows), table.column("note"))
         return {"reasons": _merge_lists(done, told, reasons), "note": note}
     # One batch may hold several of these events: what the waits led to is applied at once.
     changed = reasons
@@ -398,7 +398,7 @@ def amended(stored: Table, fresh: Table) -> Table:
     alarm = stored.bools("officer_hold").values & alarmed(stored)
     if alarm.any():
         # A new version of the filing that leaves the alarm out does not lift it.
-        findings, _ = with_hits(fresh.ragged("findings"), only_alarms(stored.ragged("findings"), alarm))
+        findings, _ = with_matches(fresh.ragged("findings"), only_alarms(stored.ragged("findings"), alarm))
         lane = fresh.ints("lane")
         raised = np.maximum(lane.values, stored.ints("lane").values)
         fresh = fresh.with_columns(
@@ -406,8 +406,8 @@ def amended(stored: Table, fresh: Table) -> Table:
         )
     listed = stored.bools("screening_hold").values
     if listed.any():
-        more = only_listed(stored.ragged("findings"), listed)
-        columns["findings"], _ = with_hits(fresh.ragged("findings"), more)
+        more = only_matches(stored.ragged("findings"), listed)
+        columns["findings"], _ = with_matches(fresh.ragged("findings"), more)
         lane, raised = fresh.ints("lane"), stored.ints("lane").values
         columns["lane"] = Ints.of(np.where(listed, np.maximum(lane.values, raised), lane.values), lane.valid | listed)
         # A hit from before the first decision is told by its lane; what came later is not.
@@ -490,9 +490,11 @@ def _released(released: Ints, before: IntArray, after: IntArray, at: Ints) -> In
 
 def _stopped(reasons: Ragged, stopped: BoolArray, before: Situation) -> Ragged:
     """Say why an arrival did not release what was to be released."""
-    return with_reason(reasons, Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _why(before)), stopped)
+    return with_reason(
+        reasons, Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _stop_reason(before)), stopped
+    )
 
 
-def _why(before: Situation) -> NDArray[np.int32]:
+def _stop_reason(before: Situation) -> NDArray[np.int32]:
     by_debt = np.where(before.debt == Debt.OPEN, 0, 1)
     return np.where(before.officer_hold, 2, np.where(before.screening_hold, 3, by_debt)).astype(np.int32)

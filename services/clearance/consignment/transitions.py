@@ -98,12 +98,12 @@ class Event(IntEnum):
     """All that was left went back."""
     DESTROYED_WHOLE = 17
     """All was destroyed."""
-    FOUND = 18
-    """What is known of the consignment has changed, and where the goods stand does not: a hit of the screening was cleared and something else holds
-    them, or nothing does; or more was found of what is held already.
+    FINDINGS_CHANGED = 18
+    """The findings have changed and the state has not: a screening match was cleared of goods that are not held or that something else holds, or a
+    consignment that is held already got a further finding.
     """
     SCREENING_MATCH_CLEARED = 19
-    """A hit of the screening was found to be of another party, and nothing else that was found holds the goods."""
+    """A screening match was found to be another party, and no other finding holds the goods."""
     ARRIVAL_REVERSED = 20
     """The arrival was recorded by mistake: the goods have not arrived."""
 
@@ -138,10 +138,10 @@ CHANGE_OF: Final = np.array(
 
 FINAL: Final = frozenset({State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED})
 _A, _W, _H, _R, _I = State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.INVALIDATED
-_NEWS: Final = (Event.DEBT, Event.REASSESSED)
-"""What revenue tells: it concerns what came to its end as well, since money still moves then."""
-MONEY: Final = (*_NEWS, Event.ADJUSTED)
-"""What changes the debt: it holds what is not released, and lets go what the debt alone held."""
+_DEBT_EVENTS: Final = (Event.DEBT, Event.REASSESSED)
+"""Events of revenue. They apply in final states too, because payments and refunds may still follow."""
+MONEY: Final = (*_DEBT_EVENTS, Event.ADJUSTED)
+"""Events that change the debt: an open debt holds what is not released, and a settled one frees what only the debt held."""
 
 # (event, state): the next state while the goods are not there, and once they are. None: the event is refused.
 _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]] = {
@@ -167,7 +167,7 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.SCREENING_MATCHED, _R): (_R, _R),
     (Event.REROUTED, _H): (_W, _R),
     (Event.WAIT_ENDED, _W): (None, _R),
-    **{(Event.FOUND, state): (state, state) for state in (_W, _H, _R)},
+    **{(Event.FINDINGS_CHANGED, state): (state, state) for state in (_W, _H, _R)},
     (Event.SCREENING_MATCH_CLEARED, _H): (_W, _R),
     (Event.ARRIVAL_REVERSED, _W): (None, _W),
     (Event.ARRIVAL_REVERSED, _H): (None, _H),
@@ -175,7 +175,7 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.RETURNED_WHOLE, _R): (State.RE_EXPORTED, State.RE_EXPORTED),
     (Event.DESTROYED_WHOLE, _R): (State.DESTROYED, State.DESTROYED),
     **{(event, state): (state, state) for event in MONEY for state in (_W, _H, _R)},
-    **{(event, state): (state, state) for event in _NEWS for state in FINAL},
+    **{(event, state): (state, state) for event in _DEBT_EVENTS for state in FINAL},
 }
 
 REFUSALS: Final = (
@@ -326,7 +326,7 @@ def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolAr
     refusal = np.where(barred, REFUSALS.index("NOT_DUE"), refusal)
     # Once goods were controlled, what was filed of them stands: UCC, article 173(2)(a) and (b).
     refusal = np.where(np.isin(events, _FILINGS) & now.inspected, REFUSALS.index("AMENDMENT_TOO_LATE"), refusal)
-    refusal = np.where(_FINAL[now.state] & ~np.isin(events, _NEWS), REFUSALS.index("STATE_FINAL"), refusal)
+    refusal = np.where(_FINAL[now.state] & ~np.isin(events, _DEBT_EVENTS), REFUSALS.index("STATE_FINAL"), refusal)
     # A hit holds as an officer does: a second hold would add nothing, and tell that the first was of another kind.
     held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & (now.officer_hold | now.screening_hold)
     refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)

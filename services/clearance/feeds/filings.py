@@ -252,13 +252,13 @@ def _join(batches: Sequence[FeedBatch]) -> _Part:
     return _Part(Table.concat([batch.table for batch in batches]), tuple(batch.trace for batch in batches))
 
 
-def _count(tally: Tally, told: Prepared) -> None:
+def _count(tally: Tally, page: Prepared) -> None:
     """Count what a page did."""
     for table in tally.decided:
-        _count_decided(table, tally.at - told.ahead_micros)
+        _count_decided(table, tally.at - page.ahead_micros)
     _events.labels("replayed").inc(tally.replayed)
     _events.labels("amendment_too_late").inc(tally.too_late)
-    _events.labels("forgotten").inc(told.forgotten)
+    _events.labels("forgotten").inc(page.forgotten)
 
 
 def _count_decided(table: Table, at: int) -> None:

@@ -1,4 +1,4 @@
-"""Risk's feed, as clearance takes it: parties that are on a list since it changed."""
+"""The handler of risk's feed: screening matches of lists that changed, and clearings of matches."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ class Rescreening:
     """The handler of risk's feed."""
 
     def __init__(self, store: Store, *, state_days: int = STATE_DAYS) -> None:
-        """Put hits into force in a store; those of consignments accepted more than `state_days` ago are left alone."""
+        """Work on a store; matches of consignments accepted more than `state_days` ago are ignored."""
         self._screen = Screen(store, state_days=state_days)
 
     async def prepare(self, batches: list[FeedBatch]) -> list[EarlyMatch]:
-        """Read the hits, one consignment each. Raises EventError where an event cannot be read."""
-        hits: list[EarlyMatch] = []
+        """Read the screenings, one consignment each. Raises EventError where an event cannot be read."""
+        matches: list[EarlyMatch] = []
         for batch in batches:
             try:
                 mrns = batch.table.strings("mrn").tolist()
@@ -29,17 +29,17 @@ class Rescreening:
                 versions = batch.table.ints("filing_version").tolist()
                 for row, (mrn, screened_at) in enumerate(zip(mrns, times, strict=True)):
                     day_of(mrn)
-                    told = batch.table.ragged("findings").lengths[row] + batch.table.ragged("cleared").lengths[row]
-                    if screened_at is None or versions[row] is None or not told:
+                    count = batch.table.ragged("findings").lengths[row] + batch.table.ragged("cleared").lengths[row]
+                    if screened_at is None or versions[row] is None or not count:
                         raise EventError(
-                            "EVENT_MALFORMED", "A screening lacks its time, the version of the filing, or a hit."
+                            "EVENT_MALFORMED", "A screening lacks its time, the version of the filing, or a match."
                         )
-                    hits.append(EarlyMatch(mrn, screened_at, batch.table.take(np.array([row])), batch.trace))
+                    matches.append(EarlyMatch(mrn, screened_at, batch.table.take(np.array([row])), batch.trace))
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The screening's columns cannot be read: {error}") from error
-        return hits
+        return matches
 
     async def apply(self, tx: Transaction, prepared: Any) -> None:
-        """Put hits into force, and keep those that came before the decision."""
-        hits: list[EarlyMatch] = prepared
-        await self._screen.run(tx, hits)
+        """Apply matches, and store those that came before the decision."""
+        matches: list[EarlyMatch] = prepared
+        await self._screen.run(tx, matches)

@@ -1,6 +1,6 @@
 """All SQL of clearance, by subject; who uses it sees one store."""
 
-from services.clearance.store.adjustments import Begun
+from services.clearance.store.adjustments import PendingAdjustment
 from services.clearance.store.early_debt_events import EarlyDebtEvent
 from services.clearance.store.early_matches import EarlyMatch
 from services.clearance.store.rows import STATE_DAYS, Row, carrier_key, day_of, filer_key
@@ -8,9 +8,9 @@ from services.clearance.store.store import Store
 
 __all__ = [
     "STATE_DAYS",
-    "Begun",
     "EarlyDebtEvent",
     "EarlyMatch",
+    "PendingAdjustment",
     "Row",
     "Store",
     "carrier_key",

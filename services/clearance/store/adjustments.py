@@ -11,8 +11,8 @@ from services.clearance.store.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """An adjustment as the officer asked for it."""
+class PendingAdjustment:
+    """An adjustment that an officer requested and that has not taken effect."""
 
     mrn: str
     version: int
@@ -21,7 +21,7 @@ class Begun:
     payload: bytes
     """A luxor.clearance.v1.Adjustment; empty where nothing is corrected but assessed again."""
     generation: int
-    """Number of the assessment that revenue told since; 0 where it told none. Then the state in force is assessed again, whatever its version."""
+    """Number of the assessment that revenue published since, or 0. Where there is one, the current state is assessed again, whatever its version."""
 
 
 class AdjustmentTable:
@@ -49,7 +49,7 @@ class AdjustmentTable:
         return {record["mrn"] for record in records}
 
     async def reassess(self, tx: Transaction, rows: Sequence[Row], generations: Sequence[int], at: int) -> None:
-        """Note that states which are locked and were adjusted are to be assessed again, at once or after the adjustment that is under way."""
+        """Request that adjusted states, which are locked, are assessed again, at once or after an adjustment that is under way."""
         await tx.raw.execute(
             "insert into adjustment as a (day, mrn, version, officer, payload, begun_at, generation) "
             "select u.day, u.mrn, u.version, '', '', $4, u.generation "
@@ -65,24 +65,24 @@ class AdjustmentTable:
     async def end(self, tx: Transaction, rows: Sequence[Row], *, generations: Sequence[int] | None = None) -> None:
         """Forget adjustments that are in force, or came to nothing.
 
-        What revenue told meanwhile of an assessment behind `generations` (one a row, 0 where not given) is assessed again after it.
+        Where revenue has published an assessment after `generations` (one a row, 0 where not given), the consignment is assessed again.
         """
         day, mrns = [row.day for row in rows], [row.mrn for row in rows]
-        told = list(generations or [0] * len(rows))
+        numbers = list(generations or [0] * len(rows))
         await tx.raw.execute(
             "with w as (select * from unnest($1::integer[], $2::text[], $3::bigint[]) as w(day, mrn, generation)), "
             "gone as (delete from adjustment a using w where a.day = w.day and a.mrn = w.mrn and a.generation <= w.generation) "
             "update adjustment a set officer = '', payload = '' from w where a.day = w.day and a.mrn = w.mrn and a.generation > w.generation",
             day,
             mrns,
-            told,
+            numbers,
         )
 
-    async def unfinished(self, tx: Transaction, before: int, limit: int) -> list[Begun]:
+    async def unfinished(self, tx: Transaction, before: int, limit: int) -> list[PendingAdjustment]:
         """Give adjustments that were begun before an instant, the oldest first."""
         records = await tx.raw.fetch(
             "select mrn, version, officer, payload, generation from adjustment where begun_at < $1 order by begun_at limit $2",
             before,
             limit,
         )
-        return [Begun(*record) for record in records]
+        return [PendingAdjustment(*record) for record in records]

@@ -12,8 +12,8 @@ from libs.store.tables import bulk
 from services.clearance.carriage.binding import Arrival
 
 BUCKETS: Final = 256
-HITS_BUCKET: Final = BUCKETS
-"""The lock behind those of the documents: who records an early hit waits for all who insert filings right now."""
+MATCHES_BUCKET: Final = BUCKETS
+"""The lock after those of the documents: whoever stores an early match waits for all transactions that insert filings."""
 ARRIVALS_MAX: Final = 100
 """Arrivals of one document that are listed."""
 LOCK_CLASS: Final = 0x6C78  # "lx": apart from the one-key locks of the libs
@@ -23,14 +23,14 @@ class ArrivalTable:
     """What carriers told."""
 
     async def bar(self, tx: Transaction, documents: Iterable[str]) -> None:
-        """Keep arrivals of these documents, and early hits, from being recorded until this transaction ends.
+        """Block the recording of arrivals of these documents and of early matches until this transaction ends.
 
         Who inserts a filing must see them or be seen.
         """
         await tx.raw.execute(
             "select pg_advisory_xact_lock_shared($1, b) from unnest($2::integer[]) as b",
             LOCK_CLASS,
-            [*_buckets(documents), HITS_BUCKET],
+            [*_buckets(documents), MATCHES_BUCKET],
         )
 
     async def lock_documents(self, tx: Transaction, documents: Iterable[str]) -> None:
@@ -170,9 +170,9 @@ class ArrivalTable:
         )
         return sorted((record["document_number"], record["carrier"]) for record in records)
 
-    async def mark(self, tx: Transaction, *, unbound: Iterable[str] = (), again: Iterable[str] = ()) -> None:
-        """Mark the arrivals of documents: without effect on some filings, or to be carried out again since filings changed."""
-        await tx.raw.execute("select arrivals_mark($1, $2)", sorted(unbound), sorted(again))
+    async def mark(self, tx: Transaction, *, unbound: Iterable[str] = (), repeat: Iterable[str] = ()) -> None:
+        """Mark the arrivals of documents as without effect on some filings, or as to be carried out again because filings changed."""
+        await tx.raw.execute("select arrivals_mark($1, $2)", sorted(unbound), sorted(repeat))
 
     async def reverse(self, tx: Transaction, document: str, carrier: str, by: str, at: int) -> None:
         """Note that an arrival is being reversed; from here on it takes effect on nothing."""

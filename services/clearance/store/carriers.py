@@ -21,15 +21,15 @@ REFUSED_DAYS: Final = 90
 """Days for which refused arrivals are listed."""
 REFUSED_MAX: Final = 1_000
 """Refused documents that are listed of one carrier and day; reports of further ones are counted together."""
-OTHERS: Final = ""
+UNLISTED: Final = ""
 """In place of the number of a document: all that are not listed, of a carrier and day."""
 
-# A document that is listed counts on. Any other is listed while there is room, in the order of the numbers, and else counted in OTHERS.
+# A document that is listed counts on. Any other is listed while there is room, in the order of the numbers, and else counted in UNLISTED.
 _NOTE_REFUSED: Final = f"""
     with reported as (select distinct w.document_number, w.carrier from unnest($2::text[], $3::text[]) as w(document_number, carrier)),
     listed as (
         select r.carrier, count(*) as documents from arrival_refused r
-        where r.day = $1 and r.carrier = any($3::text[]) and r.document_number <> '{OTHERS}' group by r.carrier
+        where r.day = $1 and r.carrier = any($3::text[]) and r.document_number <> '{UNLISTED}' group by r.carrier
     ),
     known as (
         select w.document_number, w.carrier, coalesce(l.documents, 0) as documents, exists (
@@ -41,7 +41,7 @@ _NOTE_REFUSED: Final = f"""
         select k.*, row_number() over (partition by k.carrier, k.known order by k.document_number) as place from known k
     ),
     chosen as (
-        select case when k.known or k.documents + k.place <= $6 then k.document_number else '{OTHERS}' end as document_number, k.carrier
+        select case when k.known or k.documents + k.place <= $6 then k.document_number else '{UNLISTED}' end as document_number, k.carrier
         from ranked k
     )
     insert into arrival_refused as t (day, document_number, carrier, recorded, times, refused_at)
@@ -149,7 +149,7 @@ class CarrierTables:
     ) -> None:
         """Note documents and the carriers whose arrivals of them were refused, or `recorded` and without effect on some filings.
 
-        A carrier's first REFUSED_MAX documents of a day are listed, each with how often it was reported; the row OTHERS counts reports of the others.
+        A carrier's first REFUSED_MAX documents of a day are listed, each with its number of reports; the row UNLISTED counts the other reports.
         """
         rows = sorted(set(refused))
         await tx.raw.execute(

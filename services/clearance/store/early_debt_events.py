@@ -1,4 +1,4 @@
-"""News of revenue that come before the version of the filing that they concern is decided: kept until it is."""
+"""Debt events of revenue that come before the version of the filing that they concern is decided, stored until it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,39 +12,41 @@ from services.clearance.store.rows import day_of
 
 @dataclass(frozen=True, slots=True)
 class EarlyDebtEvent:
-    """One news of one consignment as revenue told it: a table of one row."""
+    """A debt event of one consignment as revenue published it: a table of one row."""
 
     mrn: str
-    news: Table
+    event: Table
     trace: str
 
 
 class EarlyDebtEvents:
-    """What revenue told too early."""
+    """Debt events that came before the decision."""
 
-    async def add(self, tx: Transaction, news: Sequence[EarlyDebtEvent]) -> None:
-        """Keep news of what is not decided; the same again changes nothing."""
-        if not news:
+    async def add(self, tx: Transaction, events: Sequence[EarlyDebtEvent]) -> None:
+        """Store events of what is not decided; the same again changes nothing."""
+        if not events:
             return
-        numbers = {name: [each.news.ints(name).filled(0)[0] for each in news] for name in ("number", "filing_version")}
+        numbers = {
+            name: [each.event.ints(name).filled(0)[0] for each in events] for name in ("number", "filing_version")
+        }
         await bulk.insert(
             tx,
             "early_news",
             {
-                "mrn": bulk.text([each.mrn for each in news]),
+                "mrn": bulk.text([each.mrn for each in events]),
                 "number": bulk.int8(numbers["number"]),
                 "filing_version": bulk.int8(numbers["filing_version"]),
-                "day": bulk.int4([day_of(each.mrn) for each in news]),
+                "day": bulk.int4([day_of(each.mrn) for each in events]),
                 "payload": bulk.Column(
-                    "bytea[]", [each.news.encode(RevenueColumns).SerializeToString() for each in news]
+                    "bytea[]", [each.event.encode(RevenueColumns).SerializeToString() for each in events]
                 ),
-                "traceparent": bulk.text([each.trace for each in news]),
+                "traceparent": bulk.text([each.trace for each in events]),
             },
             on_conflict="do nothing",
         )
 
     async def take(self, tx: Transaction, versions: Mapping[str, int]) -> list[EarlyDebtEvent]:
-        """Give the news kept of consignments up to a version of their filing, in their order, and keep them no more."""
+        """Delete the stored events of consignments up to a version of their filing and return them in their order."""
         records = await tx.raw.fetch(
             "delete from early_news n using unnest($1::text[], $2::bigint[]) as w(mrn, version) "
             "where n.mrn = w.mrn and n.filing_version <= w.version returning n.mrn, n.number, n.payload, n.traceparent",
@@ -57,7 +59,7 @@ class EarlyDebtEvents:
         ]
 
     async def any_early(self, tx: Transaction) -> tuple[bool, bool]:
-        """Tell whether hits of the screening and news of revenue are kept; hardly ever, and this is all that a decision pays for them."""
+        """Return whether screening matches and whether debt events are stored; rarely so, and one cheap query for each page of decisions."""
         record = await tx.raw.fetchrow(
             "select exists (select from early_hit) as hits, exists (select from early_news) as news"
         )

@@ -31,7 +31,7 @@ _UNKNOWN: Final = """
     insert into filing_unknown (day, partition, mrn) select $1, u.partition, u.mrn from unnest($2::smallint[], $3::text[]) as u(partition, mrn)
     on conflict do nothing
 """
-_KNOWN: Final = "delete from filing_unknown where day = $1 and mrn = any($2::text[])"
+_DELETE_UNKNOWN: Final = "delete from filing_unknown where day = $1 and mrn = any($2::text[])"
 _NOTED: Final = """
     insert into swept (day, digest, missing) values ($1, $2, $3) on conflict (day) do update set digest = excluded.digest,
         missing = excluded.missing, swept_at = clock_timestamp()
@@ -100,7 +100,7 @@ class SweepTables:
 
     async def note_known(self, tx: Transaction, day: int, mrns: Sequence[str]) -> None:
         """Forget that ingestion did not know filings, where it does again."""
-        await tx.raw.execute(_KNOWN, day, list(mrns))
+        await tx.raw.execute(_DELETE_UNKNOWN, day, list(mrns))
 
 
 async def findings(database: Database) -> Findings:

@@ -13,7 +13,7 @@ from libs.store.tables.schema import day_partitions
 from services.clearance.consignment.transitions import State
 from services.clearance.store.rows import Row, day_of, row_of
 
-_GONE: Final = """
+_DELETE: Final = """
     with w as (select * from unnest($1::integer[], $2::text[], $3::boolean[], $4::boolean[]) as w(day, mrn, held, due)),
         gone as (delete from held h using w where not w.held and h.day = w.day and h.mrn = w.mrn)
     delete from due d using w where not w.due and d.day = w.day and d.mrn = w.mrn
@@ -28,7 +28,7 @@ class WorkTables:
         held = table.ints("state").values == State.HELD
         due_at, due = due_times(table)
         if not new:
-            await tx.raw.execute(_GONE, days, mrns, held.tolist(), due.tolist())
+            await tx.raw.execute(_DELETE, days, mrns, held.tolist(), due.tolist())
         lanes = table.ints("lane").values.tolist()
         there = np.flatnonzero(held).tolist()
         await bulk.insert(

@@ -10,7 +10,7 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.server.identity import Role
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.revenue.v1 import revenue_pb2
-from services.clearance.api.messages import statuses, told
+from services.clearance.api.messages import notices_of, statuses
 from services.clearance.consignment.assessment import owed_columns
 
 CHARGES = schema_of(revenue_pb2.AssessmentColumns).children["charges"]
@@ -78,5 +78,5 @@ def test_a_notice_marks_what_is_payable_at_least_but_not_for_carriers() -> None:
     state = Table(schema_of(ClearanceColumns), 1, owed_columns(revenue(["NOT_COVERED"]))).with_columns(
         {"changed_at": Ints.of(np.array([1]))}
     )
-    assert [each.lower_bound for each in told(state, carrier=False)] == [True]
-    assert [each.lower_bound for each in told(state, carrier=True)] == [False]
+    assert [each.lower_bound for each in notices_of(state, carrier=False)] == [True]
+    assert [each.lower_bound for each in notices_of(state, carrier=True)] == [False]

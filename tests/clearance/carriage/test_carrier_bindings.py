@@ -133,7 +133,7 @@ def test_each_consignment_takes_the_first_arrival_of_a_carrier_that_it_is_bound_
     assert found.unbound == {DOC}
     # The day on which it was recorded counts, and not the one of arrival that the carrier reports.
     late = effective(masters, named, {DOC: [arrival("prefixed", DAY + 1)]}, register)
-    assert not late.there.any()
+    assert not late.present.any()
     assert np.array_equal(bound(masters, named, register, "wings", DAY), [True, False, False, True, True, False])
 
 

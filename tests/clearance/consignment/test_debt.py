@@ -56,7 +56,7 @@ def test_thousands_of_debts_after_an_event_stand_as_the_definition_says() -> Non
         )
         for _ in rows
     ]
-    table, new, same = debts.told(
+    table, new, same = debts.with_debt_events(
         states(rows),
         Table.of(
             RevenueColumns,
@@ -243,7 +243,7 @@ def event(**absent: Ints) -> Table:
 )
 def test_an_event_that_leaves_a_column_out_says_nothing_of_it(column: str, expected: Debt | None) -> None:
     before = states([Owing(500, 380, Debt.DEFERRED, "deferred:A")])
-    table, new, _ = debts.told(before, event(**{column: Ints.absent(1)} if column else {}))
+    table, new, _ = debts.with_debt_events(before, event(**{column: Ints.absent(1)} if column else {}))
     assert new.tolist() == [expected is not None]
     if expected is not None:
         assert table.ints("debt_status").tolist() == [expected]
@@ -251,7 +251,7 @@ def test_an_event_that_leaves_a_column_out_says_nothing_of_it(column: str, expec
 
 def test_a_debt_that_was_never_stated_is_unknown_and_stays_so() -> None:
     before = states([Owing(500, 380, Debt.OPEN)]).with_columns({"debt_status": Ints.absent(1)})
-    table, _, _ = debts.told(before, event())
+    table, _, _ = debts.with_debt_events(before, event())
     assert table.ints("debt_status").tolist() == [Debt.UNKNOWN]
 
 

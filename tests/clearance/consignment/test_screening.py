@@ -80,7 +80,7 @@ def read(found: Ragged) -> list[list[Finding]]:
 def test_a_hit_is_new_by_party_list_and_entry_or_by_a_higher_lane(
     before: list[Finding], more: list[Finding], after: list[Finding], new: int
 ) -> None:
-    found, fresh = hits.with_hits(findings([OTHERS[0]], before, [EU]), findings([], more, []))
+    found, fresh = hits.with_matches(findings([OTHERS[0]], before, [EU]), findings([], more, []))
     assert read(found) == [[OTHERS[0]], after, [EU]]
     assert fresh.tolist() == [0, new, 0]
 
@@ -98,14 +98,14 @@ def test_a_hit_is_new_by_party_list_and_entry_or_by_a_higher_lane(
 def test_cleared_hits_go_from_their_own_consignment_alone(
     before: list[Finding], gone: list[Finding], after: list[Finding], taken: int
 ) -> None:
-    found, count = hits.hits_without(findings([EU], before), findings([], gone))
+    found, count = hits.without_matches(findings([EU], before), findings([], gone))
     assert (read(found), count.tolist()) == ([[EU], after], [0, taken])
 
 
 def test_hits_and_alarms_are_told_apart_from_other_findings() -> None:
     found = findings([EU, ALARM, OTHERS[3]], [EU, ALARM], [OTHERS[3]])
     rows = np.array([True, False, True])
-    assert read(hits.only_listed(found, rows)) == [[EU], [], []]
+    assert read(hits.only_matches(found, rows)) == [[EU], [], []]
     assert read(hits.only_alarms(found, rows)) == [[ALARM], [], []]
     table = Table.of(ClearanceColumns, 3, {"findings": found})
     assert hits.alarmed(table).tolist() == [True, True, False]
@@ -246,7 +246,7 @@ def test_a_reason_is_added_where_it_is_not(before: list[str], row: bool, after: 
 def test_a_hit_holds_before_the_decision_with_its_reason() -> None:
     table = Table.concat([state([EU], Lane.RED, State.ACCEPTED, told=Lane.GREEN, screening_hold=False)] * 2)
     table = table.with_columns({"reasons": Ragged.of_lengths([1, 1], Strings.of(["X", "X"]))})
-    held = hits.held_by_hits(table, np.array([True, False]))
+    held = hits.held_by_matches(table, np.array([True, False]))
     assert held.bools("screening_hold").values.tolist() == [True, False]
     assert held.bools("screening_early").values.tolist() == [True, False]
     assert held.ints("public_lane").tolist() == [None, None]
@@ -289,15 +289,15 @@ def test_a_finding_of_no_stated_kind_is_no_hit() -> None:
     before = state([], Lane.RED, State.HELD, screening_hold=True).with_columns({"findings": found})
     now = hits.cleared(before, screening([], [EU], Lane.GREEN)).states
     assert now.bools("screening_hold").values.tolist() == [False]
-    assert read(hits.only_listed(found, np.array([True]))) == [[EU]]
+    assert read(hits.only_matches(found, np.array([True]))) == [[EU]]
 
 
 def test_a_hit_without_a_lane_is_weaker_than_one_in_any_lane() -> None:
     green = (LISTED, int(Lane.GREEN), "consignor", "EU:7", "e1")
     unassessed = (LISTED, int(Lane.UNASSESSED), "consignor", "EU:7", "e1")
-    _, new = hits.with_hits(without(findings([EU]), "lane"), findings([green]))
+    _, new = hits.with_matches(without(findings([EU]), "lane"), findings([green]))
     assert new.tolist() == [1]
-    _, new = hits.with_hits(findings([unassessed]), without(findings([EU]), "lane"))
+    _, new = hits.with_matches(findings([unassessed]), without(findings([EU]), "lane"))
     assert new.tolist() == [0]
 
 

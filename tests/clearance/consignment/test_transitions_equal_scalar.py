@@ -100,7 +100,7 @@ def test_a_debt_after_an_event_stands_as_the_definition_says(pairs: list[tuple[O
             "refunded_minor": ints([event.refunded for _, event in pairs]),
         },
     )
-    table, new, same = debts.told(states(rows), news)
+    table, new, same = debts.with_debt_events(states(rows), news)
     money = list(zip(table.ints("paid_minor").tolist(), table.ints("refunded_minor").tolist(), strict=True))
     for place, (owing, event) in enumerate(pairs):
         assert bool(new[place]) == (event.number > (owing.heard or 0)), "by its number the last event counts"

@@ -11,7 +11,7 @@ import pytest
 from libs.columns import Ints, Strings, Table
 from libs.feed.types import EventError, FeedBatch
 from luxor.clearance.v1 import clearance_pb2 as columns
-from services.clearance.commands.act import Acts, Request
+from services.clearance.commands.act import Commands, Request
 from services.clearance.consignment.notice_kinds import NoticeKind, kinds
 from services.clearance.consignment.returns import Return, returning, unfit
 from services.clearance.consignment.transitions import Change, Debt, Event, State
@@ -219,7 +219,7 @@ async def test_news_that_say_nothing_new_are_numbered_and_nobody_outside_hears_o
     [
         ({"number": Ints.absent(1)}, "number"),
         ({"event": Ints.constant(99, 1)}, "kind"),
-        ({"debt_status": Ints.absent(1)}, "stands"),
+        ({"debt_status": Ints.absent(1)}, "lacks the status"),
         ({"event": Ints.constant(3, 1)}, "assessment"),
         ({"mrn": Strings.of(["nonsense"])}, "cannot be read"),
     ],
@@ -312,7 +312,7 @@ async def go_back(desk: Desk, numbers: list[str], seed: int, shuffle: int) -> No
     for place, each in enumerate(acts):
         if isinstance(each, str):
             gone = {each: Return(columns.RETURN_REASON_WITHDRAWN, "RET-1", frozenset())}
-            await Acts(desk.store).act(
+            await Commands(desk.store).act(
                 [(each, None)],
                 lambda states, at, gone=gone: returning(states, at, gone, "shop"),  # type: ignore[misc]
                 request=Request("filer/shop", f"back {shuffle} {place}", each.encode(), TRACE),

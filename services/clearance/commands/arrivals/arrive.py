@@ -73,7 +73,7 @@ class Arrive:
         return found
 
     async def carry_out_chunk(
-        self, chunk: Sequence[tuple[str, str]], found: Mapping[str, ArrivalCounts], trace: str, carrier: str
+        self, chunk: Sequence[tuple[str, str]], documents: Mapping[str, ArrivalCounts], trace: str, carrier: str
     ) -> frozenset[str]:
         """Carry out the arrivals of some consignments; returns the documents of carriers that are not bound to them."""
         by_mrn = {mrn: document for document, mrn in chunk}
@@ -85,7 +85,7 @@ class Arrive:
             register = await bindings_of(self.store, reading, table)
         chosen = effective(*carriage(table), arrivals, register)
         own = self._own(table, arrivals, register, carrier)
-        there = np.flatnonzero(chosen.there)
+        there = np.flatnonzero(chosen.present)
         after, outcome = evolve(table.take(there), _arriving(chosen, there, 0))
         states = table.ints("state").values.copy()
         states[there] = after.ints("state").values
@@ -96,7 +96,7 @@ class Arrive:
             states[now] = after.ints("state").values
         masters = table.strings("master_document_number").tolist()
         for row in np.flatnonzero(own).tolist():
-            under, state = found[masters[row]], states[row]
+            under, state = documents[masters[row]], states[row]
             under.consignments += 1
             under.released += bool(state == State.RELEASED)
             under.held += bool(state == State.HELD)
@@ -112,20 +112,20 @@ class Arrive:
             return np.zeros(table.rows, np.bool_)
         return bound(*carriage(table), register, carrier, max(days))
 
-    async def carry_out_rows(self, seen: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
+    async def carry_out_rows(self, previous: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
         """Lock the consignments, carry out their arrivals and return the states that follow."""
         mrns = table.strings("mrn").tolist()
         async with self.store.database.transaction() as tx:
             locked = await self.store.lock(tx, mrns)
             rows = [locked[mrn] for mrn in mrns]
-            if any(row != seen[row.mrn] for row in rows):
+            if any(row != previous[row.mrn] for row in rows):
                 table = await self.store.states(tx, rows)
                 register = await bindings_of(self.store, tx, table)
             masters, named = carriage(table)
             # What is being reversed is not there any more; what is there is not reversed before this is committed.
             arrivals = await self.store.arrivals.find(tx, masters.dictionary, lock=True)
             chosen = effective(masters, named, arrivals, register)
-            there = np.flatnonzero(chosen.there)
+            there = np.flatnonzero(chosen.present)
             after, outcome = evolve(table.take(there), _arriving(chosen, there, await self.store.now(tx)))
             done = np.flatnonzero(outcome.effective)
             if len(done):

@@ -71,7 +71,7 @@ class Reversal:
             result.released += len(by) - len(done)
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
-            await self._store.arrivals.mark(tx, again=[document])
+            await self._store.arrivals.mark(tx, repeat=[document])
         await self._arrive.run([document], trace=trace)
         return result
 

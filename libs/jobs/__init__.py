@@ -4,6 +4,7 @@
     holder.py    the background work of each replica: the replica with the lease runs the oldest open job
     running.py   the interface of a runner
     period.py    the loop of a runner that reads stored assessments
+    days.py      the days in the messages about jobs
     service.py   the gRPC service of jobs, and the start of a job
     __main__.py  the process that a job runs in
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.customs.time import day_text
 from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
 from libs.server import call
 from libs.server.errors import Refusal
@@ -19,8 +18,6 @@ from libs.store.database import Transaction
 from luxor.jobs.v1 import jobs_pb2 as pb
 from luxor.jobs.v1.jobs_pb2_grpc import JobServiceServicer
 
-DAYS_MAX: Final = 400
-DAY_MAX: Final = 100_000
 PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 200
 TITLE_CHARACTERS_MAX: Final = 300
@@ -146,16 +143,6 @@ def set_result(answer: Any, job: Job) -> None:
     if job.result or job.state is JobState.DONE:
         answer.result.SetInParent()
         answer.result.MergeFromString(job.result)
-
-
-def check_days(reason: str, first: int, last: int, path: str = "") -> None:
-    """Refuse days of assessment that do not exist, or too many of them; `path` is the message that has from_day and to_day, with its dot."""
-    if not 0 < first < DAY_MAX:
-        raise Refusal(reason, path=f"{path}from_day", why=f"is {first}; it is a number of days since 1970-01-01")
-    if not first <= last < first + DAYS_MAX:
-        shown = day_text(last) if 0 < last < DAY_MAX else last
-        why = f"is {shown}; it is 0 to {DAYS_MAX - 1} days after from_day, {day_text(first)}"
-        raise Refusal(reason, path=f"{path}to_day", why=why)
 
 
 def _unknown(number: int) -> Refusal:

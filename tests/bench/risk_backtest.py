@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from risk_rules import batches, two_hundred  # noqa: E402
 
 from libs.columns import Table  # noqa: E402
+from libs.customs.time import day_text  # noqa: E402
 from libs.jobs.running import Running  # noqa: E402
 from libs.jobs.store import Jobs  # noqa: E402
 from libs.store.database import Database  # noqa: E402
@@ -97,7 +98,7 @@ async def once(database: Database, rules: RuleSet) -> tuple[float, float, Backte
     """Seconds of a whole backtest by the clock, of this process's CPU, and what it found."""
     async with database.connection() as reader:
         days = await reader.raw.fetchrow("select min(day) as first, max(day) as last from assessed_input")
-    plan = BacktestPlan(from_day=days["first"], to_day=days["last"], examples=5)
+    plan = BacktestPlan(from_day=day_text(days["first"]), to_day=day_text(days["last"]), examples=5)
     jobs = Jobs(database)
     async with database.transaction() as tx:
         await jobs.add(tx, JobKind.BACKTEST, plan.SerializeToString(), "bench")

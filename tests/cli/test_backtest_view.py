@@ -58,8 +58,8 @@ MODEL = {
 def backtest(result: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "job": "backtest-7", "state": "JOB_STATE_DONE", "model": False,
-        "version": "first-light/2026-11-25+3f9a0c12d4e5", "from_day": DAY,
-        "to_day": DAY + 29, "office": "", "done": 12_345, "total": 12_345, "started_by": "analyst/analyst-1", "error": "", "result": result,
+        "version": "first-light/2026-11-25+3f9a0c12d4e5", "from_day": "2026-11-01",
+        "to_day": "2026-11-30", "office": "", "done": 12_345, "total": 12_345, "started_by": "analyst/analyst-1", "error": "", "result": result,
         **more,
     }  # fmt: skip
 
@@ -114,4 +114,4 @@ def test_a_model_on_days_that_it_was_trained_on_is_warned_of() -> None:
         backtest(MODEL, model=True, trained_model={"window": {**window, "last_day": DAY - 1}})
     )
     assert "trained" not in shown(backtest(MODEL, model=True))
-    assert overlap({"from_day": 5, "to_day": 9}, {"first_day": 9, "last_day": 20}) == (9, 9)
+    assert overlap({"from_day": "1970-01-06", "to_day": "1970-01-10"}, {"first_day": 9, "last_day": 20}) == (9, 9)

@@ -23,7 +23,7 @@ from libs.cli.views.what_if import change, share, show_what_if, summary
 from libs.cli.views.what_if_picture import picture
 from libs.client import jobs as client_jobs
 from libs.client.revenue import what_ifs
-from libs.jobs import service
+from libs.jobs import days as job_days
 
 SVG = "{http://www.w3.org/2000/svg}"
 DAY = 20_758  # 2026-11-01
@@ -60,9 +60,9 @@ RESULT: dict[str, Any] = {
 
 def found(**more: Any) -> dict[str, Any]:
     return {
-        "job": "what-if-3", "id": 3, "state": "JOB_STATE_DONE", "title": "Five euro", "name": "Five euro", "from_day": DAY,
+        "job": "what-if-3", "id": 3, "state": "JOB_STATE_DONE", "title": "Five euro", "name": "Five euro", "from_day": "2026-11-01",
         "rulebook_versions": ["EU/2026.1/1f0c9a2b"],
-        "to_day": DAY + 29, "done": 120_345, "total": 120_345, "error": "", "started_by": "analyst/m.rossi", "files": [],
+        "to_day": "2026-11-30", "done": 120_345, "total": 120_345, "error": "", "started_by": "analyst/m.rossi", "files": [],
         "changes": [{"path": PATH, "value": "5.00 EUR per tariff_line"}], "law_day": "", "result": RESULT, **more,
     }  # fmt: skip
 
@@ -352,7 +352,7 @@ def test_the_command_tells_mistakes_with_file_line_and_rule(asked: list[Any], tm
 
 
 def test_a_command_takes_as_many_days_as_the_service() -> None:
-    assert days.ASSESSMENT_DAYS_MAX == service.DAYS_MAX == 400
+    assert days.ASSESSMENT_DAYS_MAX == job_days.DAYS_MAX == 400
 
 
 def test_figures_stand_whole_on_a_narrow_terminal_and_are_rounded_not_cut() -> None:

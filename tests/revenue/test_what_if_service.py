@@ -11,6 +11,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from libs.customs.time import day_text
 from luxor.jobs.v1 import jobs_pb2
 from luxor.jobs.v1.jobs_pb2_grpc import JobServiceStub
 from luxor.revenue.v1 import what_if_pb2 as pb
@@ -48,7 +49,13 @@ def draft(value: str = "5.00 EUR per tariff_line", **more: Any) -> pb.Draft:
 
 
 def asked(request_id: str = "one", **more: Any) -> pb.StartWhatIfRequest:
-    given = {"draft": draft(), "from_day": TODAY - 2, "to_day": TODAY + 2, "name": "five euro", **more}
+    given = {
+        "draft": draft(),
+        "from_day": day_text(TODAY - 2),
+        "to_day": day_text(TODAY + 2),
+        "name": "five euro",
+        **more,
+    }
     return pb.StartWhatIfRequest(request_id=request_id, **given)
 
 
@@ -104,7 +111,7 @@ def test_a_mistake_in_no_line_is_told_with_its_file_alone() -> None:
 
 async def test_a_run_over_days_without_assessments_is_done_with_a_whole_result(revenue: Running) -> None:
     caller = await stub(revenue)
-    started = await caller.StartWhatIf(asked(from_day=TODAY - 300, to_day=TODAY - 299), timeout=60)
+    started = await caller.StartWhatIf(asked(from_day=day_text(TODAY - 300), to_day=day_text(TODAY - 299)), timeout=60)
     answer = await ended(caller, started.job.id)
     assert (answer.job.state, answer.job.total) == (jobs_pb2.JOB_STATE_DONE, 0)
     assert answer.HasField("result")
@@ -138,9 +145,11 @@ async def test_a_draft_with_mistakes_is_refused_and_nothing_is_begun(revenue: Ru
     ("more", "told"),
     [
         ({"draft": pb.Draft()}, "draft changes nothing"),
-        ({"from_day": 0}, "from_day"),
-        ({"to_day": TODAY - 3}, "to_day"),
-        ({"to_day": TODAY + 398}, "to_day"),
+        ({"from_day": ""}, "from_day"),
+        ({"from_day": "20261101"}, "from_day"),
+        ({"to_day": "2026-02-30"}, "to_day"),
+        ({"to_day": day_text(TODAY - 3)}, "to_day"),
+        ({"to_day": day_text(TODAY + 398)}, "to_day"),
         ({"draft": draft(law_day="soon")}, "draft.law_day"),
     ],
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from libs.cli.views.text import safe
-from libs.customs.time import day_text
+from libs.customs.time import day_text, parse_day
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +44,8 @@ def show_backtest(out: "Console", found: dict[str, Any]) -> None:
 
 def overlap(found: dict[str, Any], window: dict[str, Any]) -> tuple[int, int] | None:
     """Return the first and last day of a backtest that a model was trained on; None where there is none."""
-    first, last = max(found["from_day"], window["first_day"]), min(found["to_day"], window["last_day"])
+    first = max(parse_day(found["from_day"]), window["first_day"])
+    last = min(parse_day(found["to_day"]), window["last_day"])
     return (first, last) if first <= last else None
 
 

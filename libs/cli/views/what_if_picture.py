@@ -9,7 +9,6 @@ from xml.sax.saxutils import escape
 
 from libs.cli.views.text import money
 from libs.cli.views.what_if import change, currencies, key_text, reservations, signed, summary, total, tried
-from libs.customs.time import day_text
 
 WIDTH: Final = 920
 BARS_SHOWN: Final = 12
@@ -34,7 +33,7 @@ def picture(found: dict[str, Any]) -> str:
     result = found["result"]
     page = _Page()
     page.text(found["name"] or f"What-if run {found['id']}", "title", 30)
-    for line in [*tried(found), f"Consignments assessed {day_text(found['from_day'])} to {day_text(found['to_day'])}."]:
+    for line in [*tried(found), f"Consignments assessed {found['from_day']} to {found['to_day']}."]:
         page.paragraph(line)
     page.paragraph(summary(result))
     same = []

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from libs.client.client import Answer, Client
 from libs.client.jobs import PlainJob, plain_job
+from libs.customs.time import day_text
 from luxor.common.v1.common_pb2 import ChargeKind, Collector
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
@@ -45,7 +46,11 @@ async def start(
     Days are days since 1970-01-01 UTC, both included. Raise LuxorError if it is refused.
     """
     request = pb.StartWhatIfRequest(
-        request_id=request_id, draft=_draft(files, changes, law_day), from_day=from_day, to_day=to_day, name=name
+        request_id=request_id,
+        draft=_draft(files, changes, law_day),
+        from_day=day_text(from_day),
+        to_day=day_text(to_day),
+        name=name,
     )
     return plain_job((await _ask(client, "StartWhatIf", request, pb.StartWhatIfResponse)).job)
 

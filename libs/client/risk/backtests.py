@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from libs.client.client import Answer, Client
 from libs.client.jobs import PlainJob, plain_job
 from libs.client.risk import rule_sets
+from libs.customs.time import day_text
 from luxor.common.v1.common_pb2 import Lane
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
@@ -29,7 +30,7 @@ async def start(
 
     Days are days since 1970-01-01 UTC, both included. Raise LuxorError if it is refused.
     """
-    plan = pb.BacktestPlan(from_day=from_day, to_day=to_day, office=office, examples=examples)
+    plan = pb.BacktestPlan(from_day=day_text(from_day), to_day=day_text(to_day), office=office, examples=examples)
     if profile is not None:
         files, _ = rule_sets.gather(profile)
         plan.rule_set.CopyFrom(files)

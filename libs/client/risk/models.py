@@ -72,7 +72,9 @@ async def start_training(
 
     Days are days since 1970-01-01 UTC, both included. Raise LuxorError if it is refused.
     """
-    request = pb.StartTrainingRequest(from_day=from_day, to_day=until_day, name=name, seed=seed, note=note)
+    request = pb.StartTrainingRequest(
+        from_day=day_text(from_day), to_day=day_text(until_day), name=name, seed=seed, note=note
+    )
     return plain_job((await _ask(client, "StartTraining", request, pb.StartTrainingResponse)).job)
 
 

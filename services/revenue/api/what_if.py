@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import grpc.aio
 
-from libs.customs.time import day_text
-from libs.jobs.service import JobService, JobType, check_days, set_result
+from libs.jobs.days import days_text, fill_days, requested_days, stored_days
+from libs.jobs.service import JobService, JobType, set_result
 from libs.server.errors import Refusal, Violation
 from libs.server.requests import recalled
 from luxor.errors.v1 import errors_pb2
@@ -56,18 +56,18 @@ class WhatIfService(WhatIfServiceServicer):
         before = await recalled(self._jobs.database, pb.StartWhatIfResponse, request)
         if before is not None:
             return before
-        _check(request)
+        first, last = _checked_days(request)
         try:
             law = await self._applied(request.draft)
         except DraftRefused as error:
             raise _refusal_of(error) from None
-        until_batch, asked_at = await self._periods.horizon(request.to_day)
-        total = await self._inputs.count(request.from_day, request.to_day, PURPOSE_CLEARANCE)
+        until_batch, asked_at = await self._periods.horizon(last)
+        total = await self._inputs.count(first, last, PURPOSE_CLEARANCE)
         plan = WhatIfPlan(
             files=law.files,
             law_of=_law_of(request.draft),
-            from_day=request.from_day,
-            to_day=request.to_day,
+            from_day=first,
+            to_day=last,
             until_batch=until_batch,
             asked_at=asked_at,
             bands=self._bands,
@@ -84,6 +84,7 @@ class WhatIfService(WhatIfServiceServicer):
         """Return a run with its results so far."""
         job = await self._jobs.find(request.id, JobKind.WHAT_IF)
         answer = pb.GetWhatIfResponse(what_if=pb.WhatIf.FromString(job.summary), job=self._jobs.message(job))
+        fill_days(answer.what_if, (5, 6))
         set_result(answer, job)
         return answer
 
@@ -97,13 +98,15 @@ class WhatIfService(WhatIfServiceServicer):
         return await asyncio.to_thread(apply_draft, self._law, meant)
 
 
-def _check(request: pb.StartWhatIfRequest) -> None:
+def _checked_days(request: pb.StartWhatIfRequest) -> tuple[int, int]:
+    """Return the days of a request. Raise Refusal where the request is malformed."""
     draft = request.draft
     if not draft.files and not draft.changes and not draft.law_day:
         raise _malformed("draft", "changes nothing; give a file, a value, or the day whose law is applied")
-    check_days("WHAT_IF_MALFORMED", request.from_day, request.to_day)
+    days = requested_days(request, "WHAT_IF_MALFORMED")
     if len(request.name) > NAME_CHARACTERS_MAX or not request.name.isprintable():
         raise _malformed("name", f"has more than {NAME_CHARACTERS_MAX} characters, or control characters")
+    return days
 
 
 def _law_of(draft: pb.Draft) -> date | None:
@@ -141,7 +144,7 @@ def _title(summary: bytes) -> str:
     changes = [f"{each.path} = {each.value or '(removed)'}" for each in tried.changes] + [*tried.files]
     changes += [f"the law of {tried.law_day}"] if tried.law_day else []
     others = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
-    return f"{tried.name or f'{_cut(changes[0], 200)}{others}'}, {day_text(tried.from_day)} to {day_text(tried.to_day)}"
+    return f"{tried.name or f'{_cut(changes[0], 200)}{others}'}, {days_text(stored_days(tried, (5, 6)))}"
 
 
 JOB_TYPE: Final = JobType(jobs_pb2.JOB_KIND_WHAT_IF, _title)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import grpc.aio
 
-from libs.jobs.service import JobService, check_days, set_result
+from libs.jobs.days import fill_days, requested_days
+from libs.jobs.service import JobService, set_result
 from libs.server.errors import Refusal
 from libs.server.requests import recalled
 from libs.store.tables.inputs import InputReader
@@ -52,7 +53,7 @@ class BacktestService(BacktestServiceServicer):
         if before is not None:
             return before
         plan = request.plan
-        _check_plan(plan)
+        first, last = _checked_days(plan)
         summary = pb.Backtest(
             version=await self._version(plan),
             model=plan.HasField("model_version"),
@@ -60,7 +61,7 @@ class BacktestService(BacktestServiceServicer):
             to_day=plan.to_day,
             office=plan.office,
         )
-        total = await self._inputs.count(plan.from_day, plan.to_day, PURPOSE_CLEARANCE)
+        total = await self._inputs.count(first, last, PURPOSE_CLEARANCE)
         return await self._jobs.start(
             request, pb.StartBacktestResponse, JobKind.BACKTEST, plan.SerializeToString(), summary, total
         )
@@ -71,6 +72,7 @@ class BacktestService(BacktestServiceServicer):
         """Return a backtest with its results so far."""
         job = await self._jobs.find(request.id, JobKind.BACKTEST)
         answer = pb.GetBacktestResponse(backtest=pb.Backtest.FromString(job.summary), job=self._jobs.message(job))
+        fill_days(answer.backtest, (5, 6))
         set_result(answer, job)
         return answer
 
@@ -93,18 +95,20 @@ class BacktestService(BacktestServiceServicer):
         return version
 
 
-def _check_plan(plan: pb.BacktestPlan) -> None:
+def _checked_days(plan: pb.BacktestPlan) -> tuple[int, int]:
+    """Return the days of a plan. Raise Refusal where the plan is malformed."""
     if plan.WhichOneof("subject") is None:
         raise _malformed(
             "plan.rule_set", "is absent, and so are the versions of a rule set and of a model; give one of the three"
         )
-    check_days("BACKTEST_MALFORMED", plan.from_day, plan.to_day, "plan.")
+    days = requested_days(plan, "BACKTEST_MALFORMED", "plan.")
     if not 0 <= plan.examples <= EXAMPLES_MAX:
         raise _malformed("plan.examples", f"is {plan.examples}; a rule has at most {EXAMPLES_MAX} examples")
     if len(plan.office) > OFFICE_CHARACTERS_MAX or not (plan.office == "" or plan.office.isalnum()):
         raise _malformed(
             "plan.office", f"is not an office, which has at most {OFFICE_CHARACTERS_MAX} letters and digits"
         )
+    return days
 
 
 def _malformed(path: str, message: str) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from libs.customs.time import day_text
+from libs.jobs.days import days_text, stored_days
 from libs.jobs.service import JobType
 from luxor.jobs.v1 import jobs_pb2
 from luxor.risk.v1.backtests_pb2 import Backtest
@@ -16,17 +16,13 @@ from services.risk.store.job_kinds import JobKind
 def _backtest(summary: bytes) -> str:
     tried = Backtest.FromString(summary)
     office = f", office {tried.office}" if tried.office else ""
-    return f"{'model' if tried.model else 'rule set'} {tried.version}, {_days(tried)}{office}"
+    return f"{'model' if tried.model else 'rule set'} {tried.version}, {days_text(stored_days(tried, (5, 6)))}{office}"
 
 
 def _training(summary: bytes) -> str:
     request = StartTrainingRequest.FromString(summary)
     # Trainings that a release before 0.3 started have no summary.
-    return f"model {request.name}, {_days(request)}" if summary else ""
-
-
-def _days(days: Backtest | StartTrainingRequest) -> str:
-    return f"{day_text(days.from_day)} to {day_text(days.to_day)}"
+    return f"model {request.name}, {days_text(stored_days(request, (2, 3)))}" if summary else ""
 
 
 TYPES: Final[Mapping[int, JobType]] = {

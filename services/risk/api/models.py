@@ -101,7 +101,7 @@ class ModelService(ModelServiceServicer):
         if before is not None:
             return before
         _check_note(request.note)
-        _check_window(request.from_day, request.to_day)
+        _check_window(*_days(request))
         if request.name and not _is_name(request.name):
             raise Refusal("MODEL_NAME_MALFORMED", path="name", value=request.name)
 
@@ -196,7 +196,7 @@ class ModelService(ModelServiceServicer):
         self, request: pb.EstimateViolationsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.EstimateViolationsResponse:
         """Estimate the share of violations among all consignments of some days."""
-        days = day_of_text(request.from_day, "from_day"), day_of_text(request.to_day, "to_day")
+        days = _days(request)
         _check_window(*days)
         found = await InspectionStore(self._store.database).found(*days)
         return await asyncio.to_thread(_estimated, *found)
@@ -327,6 +327,10 @@ def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGr
     answer.outcomes_capped, answer.weight_capped_share = weights.capped, weights.capped_share
     answer.share_with_cap = float(np.average(result.found, weights=weights.values))
     return answer
+
+
+def _days(request: pb.StartTrainingRequest | pb.EstimateViolationsRequest) -> tuple[int, int]:
+    return day_of_text(request.from_day, "from_day"), day_of_text(request.to_day, "to_day")
 
 
 def _check_window(first: int, last: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from libs.customs.time import day_text
 from luxor.common.v1.common_pb2 import Lane
 from luxor.risk.v1 import backtests_pb2 as pb
 from services.risk.backtest.counts import LANES
@@ -65,7 +66,9 @@ def _rule(each: Rule | Typology, counts: list[int], examples: list[Example]) -> 
         both=counts[BOTH],
         raises=counts[RAISES],
         inspected=inspected_of(counts[INSPECTED : INSPECTED + 4]),
-        examples=[pb.BacktestExample(mrn=mrn, version=version, day=day) for *_, mrn, version, day in examples],
+        examples=[
+            pb.BacktestExample(mrn=mrn, version=version, day=day_text(day)) for *_, mrn, version, day in examples
+        ],
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.columns.stored import InputError
+from libs.jobs.days import stored_days
 from libs.jobs.period import parts_of, read_period
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Database
@@ -48,12 +49,13 @@ async def run(running: Running) -> Finished:
 async def run_trial(running: Running, plan: BacktestPlan, trial: RuleTrial | ModelTrial) -> Finished:
     """Judge the stored batches of a plan's days by a rule set or a model, from the last committed step."""
     progress = running.job.progress
-    state = BacktestProgress.from_bytes(progress) if progress else BacktestProgress(plan.from_day, 0)
+    first, last = stored_days(plan, (4, 5))
+    state = BacktestProgress.from_bytes(progress) if progress else BacktestProgress(first, 0)
     trial.begin(state)
     inputs, outcomes = stored_inputs(running.database), OutcomeStore(running.database)
 
     async def read(after: BatchPlace, batches_max: int) -> Sequence[StoredBatch]:
-        return await inputs.read(after, plan.to_day, batches_max=batches_max, purpose=PURPOSE_CLEARANCE, answers=True)
+        return await inputs.read(after, last, batches_max=batches_max, purpose=PURPOSE_CLEARANCE, answers=True)
 
     async def judge(batches: Sequence[StoredBatch]) -> None:
         found = await outcomes.of_batches(_pair(batches[0]), _pair(batches[-1]))

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from libs.jobs.days import stored_days
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Transaction
 from libs.store.tables.inputs import BatchPlace
@@ -57,19 +58,20 @@ class _Gathered:
 async def run(running: Running) -> Finished:
     """Read what was assessed on the days asked for, learn of what was inspected, and keep the model."""
     request = StartTrainingRequest.FromString(running.job.request)
+    days = stored_days(request, (2, 3))
     models = ModelStore(running.database)
     try:
         async with running.database.connection() as reader:
             await models.check_room(reader)
     except TooManyModels:
         raise _full() from None
-    known, reference = await _gather(running, request)
+    known, reference = await _gather(running, days, request.seed)
     plan = TrainingPlan(
         name=request.name or INSPECTIONS,
         label=LABEL,
         window=Window(
-            first_day=request.from_day,
-            last_day=request.to_day,
+            first_day=days[0],
+            last_day=days[1],
             outcomes=len(known.found),
             violations=int(known.found.sum()),
             source=INSPECTIONS,
@@ -104,19 +106,19 @@ def _full() -> JobRefused:
     )
 
 
-async def _gather(running: Running, request: StartTrainingRequest) -> tuple[InspectedItems, Sample]:
+async def _gather(running: Running, days: tuple[int, int], seed: int) -> tuple[InspectedItems, Sample]:
     inputs, outcomes_of = stored_inputs(running.database), OutcomeStore(running.database).of_batches
     rates = await _rates(running)
-    total = await inputs.count(request.from_day, request.to_day, PURPOSE_CLEARANCE)
-    outcomes = await InspectionStore(running.database).count(request.from_day, request.to_day)
+    total = await inputs.count(*days, PURPOSE_CLEARANCE)
+    outcomes = await InspectionStore(running.database).count(*days)
     shares = min(1.0, OUTCOMES_MAX / max(outcomes, 1)), min(1.0, REFERENCE_MAX / max(total, 1))
-    rng = np.random.default_rng(abs(request.seed))
+    rng = np.random.default_rng(abs(seed))
     gathered = _Gathered()
-    place = BatchPlace(request.from_day, 0)
+    place = BatchPlace(days[0], 0)
     while True:
         # No state is committed to continue from, so this is no step: after three attempts that end by themselves the job fails.
         await running.count(gathered.done, total)
-        batches = await inputs.read(place, request.to_day, batches_max=BATCHES, purpose=PURPOSE_CLEARANCE, answers=True)
+        batches = await inputs.read(place, days[1], batches_max=BATCHES, purpose=PURPOSE_CLEARANCE, answers=True)
         if not batches:
             break
         results: dict[tuple[int, int], list[StoredOutcome]] = {}

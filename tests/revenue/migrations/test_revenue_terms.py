@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from libs.jobs.days import fill_days
 from libs.jobs.store import Jobs
 from libs.store.database import Database
 from libs.store.tables.migrate import migrate
@@ -28,8 +29,9 @@ async def test_runs_keep_what_was_stored_of_them(
         )
     assert await migrate(database, "services.revenue") == ["0009"]
     (job,) = await Jobs(database).page(None, before=None, rows_max=10)
-    expected = WhatIf(from_day=20_758, to_day=20_787, changes=[LawChange(path="a.b:c", value="5")])
-    assert WhatIf.FromString(job.summary) == expected
+    what_if = WhatIf.FromString(job.summary)
+    fill_days(what_if, (5, 6))
+    assert what_if == WhatIf(from_day="2026-11-01", to_day="2026-11-30", changes=[LawChange(path="a.b:c", value="5")])
     assert JOB_TYPE.title(job.summary) == "a.b:c = 5, 2026-11-01 to 2026-11-30"
 
 

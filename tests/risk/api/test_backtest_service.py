@@ -11,6 +11,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from libs.customs.time import day_text
 from libs.jobs.store import Jobs, JobState
 from libs.store.database import Database
 from luxor.jobs.v1 import jobs_pb2
@@ -48,8 +49,8 @@ async def job_stub(risk: Running, role: str = "analyst", who: str = "m.rossi") -
 def asked(request_id: str = "one", **more: Any) -> pb.StartBacktestRequest:
     plan = {
         "rule_set_version": first_light().version,
-        "from_day": TODAY - 2,
-        "to_day": TODAY + 2,
+        "from_day": day_text(TODAY - 2),
+        "to_day": day_text(TODAY + 2),
         "examples": 2,
         **more,
     }
@@ -88,7 +89,9 @@ async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running)
 
 async def test_a_backtest_over_days_without_assessments_is_done_with_a_whole_result(risk: Running) -> None:
     caller = await stub(risk)
-    started = await caller.StartBacktest(asked(from_day=TODAY - 300, to_day=TODAY - 299), timeout=20)
+    started = await caller.StartBacktest(
+        asked(from_day=day_text(TODAY - 300), to_day=day_text(TODAY - 299)), timeout=20
+    )
     answer = await ended(caller, started.job.id)
     assert (answer.job.state, answer.job.total) == (jobs_pb2.JOB_STATE_DONE, 0)
     assert answer.HasField("result")
@@ -133,9 +136,9 @@ async def test_pages_of_backtests_and_one_that_is_cancelled(risk: Running) -> No
     ("more", "reason", "place"),
     [
         ({"rule_set_version": None}, "BACKTEST_MALFORMED", "plan.rule_set"),
-        ({"from_day": 0}, "BACKTEST_MALFORMED", "plan.from_day"),
-        ({"to_day": TODAY - 3}, "BACKTEST_MALFORMED", "plan.to_day"),
-        ({"to_day": TODAY + 400}, "BACKTEST_MALFORMED", "plan.to_day"),
+        ({"from_day": ""}, "BACKTEST_MALFORMED", "plan.from_day"),
+        ({"to_day": day_text(TODAY - 3)}, "BACKTEST_MALFORMED", "plan.to_day"),
+        ({"to_day": day_text(TODAY + 400)}, "BACKTEST_MALFORMED", "plan.to_day"),
         ({"examples": 51}, "BACKTEST_MALFORMED", "plan.examples"),
         ({"office": "DE 1"}, "BACKTEST_MALFORMED", "plan.office"),
         ({"rule_set_version": "gone/1+0"}, "RULE_SET_UNKNOWN", "plan.rule_set_version"),

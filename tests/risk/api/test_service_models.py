@@ -193,9 +193,9 @@ async def test_unknown_models_trainings_and_wrong_windows_are_told(risk: Running
     unknown = ann.GetModel(pb.GetModelRequest(), timeout=10)
     assert (await refusal(unknown))[:2] == (grpc.StatusCode.NOT_FOUND, "MODEL_UNKNOWN")
     assert (await refusal(ann.GetTraining(pb.GetTrainingRequest(id=9), timeout=10)))[1] == "JOB_UNKNOWN"
-    window = pb.StartTrainingRequest(request_id="t", from_day=20_800, to_day=20_700)
+    window = pb.StartTrainingRequest(request_id="t", from_day="2026-12-13", to_day="2026-09-04")
     assert (await refusal(ann.StartTraining(window, timeout=10)))[1] == "MODEL_WINDOW_WRONG"
-    named = pb.StartTrainingRequest(request_id="t", from_day=20_700, to_day=20_800, name="Not So")
+    named = pb.StartTrainingRequest(request_id="t", from_day="2026-09-04", to_day="2026-12-13", name="Not So")
     assert (await refusal(ann.StartTraining(named, timeout=10)))[1] == "MODEL_NAME_MALFORMED"
     officer = ModelServiceStub(await risk.channel("officer", "o"))
     retire = officer.RetireModel(pb.RetireModelRequest(request_id="r", version=VERSION), timeout=10)

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from libs.columns import Ints, Table
 from libs.columns.progress import ProgressError
+from libs.customs.time import day_text
 from libs.jobs import period
 from libs.jobs.holder import Holder
 from libs.jobs.running import JobRefused, Running
@@ -98,7 +99,13 @@ def draft(change: Callable[[str], str] = lambda text: text) -> RuleSetFiles:
 async def plan(risk: Risk, **more: Any) -> pb.BacktestPlan:
     async with risk.database.connection() as reader:
         days = await reader.raw.fetchrow("select min(day) as first, max(day) as last from assessed_input")
-    given = {"from_day": days["first"], "to_day": days["last"], "examples": 3, "rule_set": draft(), **more}
+    given = {
+        "from_day": day_text(days["first"]),
+        "to_day": day_text(days["last"]),
+        "examples": 3,
+        "rule_set": draft(),
+        **more,
+    }
     return pb.BacktestPlan(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -266,7 +273,7 @@ async def test_an_office_alone_and_days_without_assessments(risk: Risk) -> None:
     result = await tried(risk, await plan(risk, office=""))
     assert result.consignments == len(mrns)
     assert (await tried(risk, await plan(risk, office="XX000001"))).consignments == 0
-    empty = await tried(risk, pb.BacktestPlan(rule_set=draft(), from_day=1, to_day=2))
+    empty = await tried(risk, pb.BacktestPlan(rule_set=draft(), from_day="1970-01-02", to_day="1970-01-03"))
     assert (empty.consignments, len(empty.lanes), len(empty.rules)) == (0, 0, len(first_light().rules))
 
 

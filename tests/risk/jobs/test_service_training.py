@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from libs.columns import Table
-from libs.customs.time import day_of
+from libs.customs.time import day_of, day_text
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_CONFORM as CONFORM
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION as VIOLATION
@@ -46,7 +46,9 @@ async def inspected(risk: Running, database: Database, seed: int, count: int, fi
 
 async def trained(caller: Any, day: int, request_id: str) -> pb.GetTrainingResponse:
     """A training of some days around a day, at its end."""
-    asked = pb.StartTrainingRequest(request_id=request_id, from_day=day - 2, to_day=day, name="learnt", seed=4)
+    asked = pb.StartTrainingRequest(
+        request_id=request_id, from_day=day_text(day - 2), to_day=day_text(day), name="learnt", seed=4
+    )
     number = (await caller.StartTraining(asked, timeout=10)).job.id
 
     async def ended() -> pb.GetTrainingResponse | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.jobs.days import fill_days, stored_days
 from libs.jobs.store import Jobs
 from libs.store.database import Database
 from libs.store.tables.migrate import migrate
@@ -22,11 +23,12 @@ async def test_jobs_and_models_keep_what_was_stored_of_them(
     await migrate_to(database, "services.risk", "0006", tmp_path, monkeypatch)
     # As 0.2 wrote it: version 3, model 4, from_day 5, to_day 6, office 7 of its message Backtest.
     summary = b"\x1a\x08land/1+0\x28\x96\xa2\x01\x30\xb3\xa2\x01\x3a\x05DE001"
-    plan = BacktestPlan(rule_set_version="land/1+0", from_day=20_758, to_day=20_787, office="DE001")
+    # rule_set_version 2, from_day 4, to_day 5, office 6 of its message BacktestPlan.
+    plan = b"\x12\x08land/1+0\x20\x96\xa2\x01\x28\xb3\xa2\x01\x32\x05DE001"
     async with database.transaction() as tx:
         await tx.raw.execute(
             "insert into job (kind, state, request, started_by, told, total) values (1, 1, $1, 'analyst/anna', $2, 500)",
-            plan.SerializeToString(),
+            plan,
             summary,
         )
         await tx.raw.execute("insert into model_file (version, content) values ('m+1', '')")
@@ -37,12 +39,17 @@ async def test_jobs_and_models_keep_what_was_stored_of_them(
     assert await migrate(database, "services.risk") == ["0007"]
     (job,) = await Jobs(database).page(JobKind.BACKTEST, before=None, rows_max=10)
     assert (job.summary, job.total, job.started_by) == (summary, 500, "analyst/anna")
-    assert Backtest.FromString(job.summary) == Backtest(
-        version="land/1+0", from_day=20_758, to_day=20_787, office="DE001"
-    )
+    backtest = Backtest.FromString(job.summary)
+    fill_days(backtest, (5, 6))
+    assert backtest == Backtest(version="land/1+0", from_day="2026-11-01", to_day="2026-11-30", office="DE001")
     assert TYPES[job.kind].title(job.summary) == "rule set land/1+0, 2026-11-01 to 2026-11-30, office DE001"
     whole = await Jobs(database).get(job.id)
     assert whole is not None
-    assert BacktestPlan.FromString(whole.request) == plan
+    stored = BacktestPlan.FromString(whole.request)
+    assert (stored.rule_set_version, stored.office, stored_days(stored, (4, 5))) == (
+        "land/1+0",
+        "DE001",
+        (20_758, 20_787),
+    )
     model = await ModelStore(database).get("m+1")
     assert (model.summary, model.note, model.proposed_by) == (b"{}", "a note", "analyst/anna")

@@ -171,7 +171,7 @@ async def test_there_is_room_for_so_many_models_those_that_are_coming_counted(st
     await put_model(models, "the last")  # it is there
     # A training is told at its begin, not when all its work is done.
     jobs = Jobs(store)
-    asked = StartTrainingRequest(from_day=20_700, to_day=20_701)
+    asked = StartTrainingRequest(from_day="2026-09-04", to_day="2026-09-05")
     async with store.transaction() as tx:
         await jobs.add(tx, JobKind.TRAINING, asked.SerializeToString(), ANNA)
         job = await jobs.take(tx)

@@ -1,8 +1,8 @@
-"""Refuses a change of the contracts that breaks those who use the released ones.
+"""Refuses a change of the contracts that breaks those who use them.
 
-Released is what protos/ held at the last commit that changed the version in pyproject.toml. While the changelog calls
-that version unreleased and it is a new minor or major one, a break is declared by it: it is listed and not refused. Run as
-`python tools/breaking.py [--root DIR]`; it says so where there is nothing to compare with, and exits 0.
+The number `contracts` under [tool.luxor] in pyproject.toml counts the breaks. protos/ is compared with the last commit that changed that number, so
+no later change may break it, whether a version was released since or not. Whoever must break raises the number in the same commit, and writes
+into the changelog what breaks. Run as `python tools/breaking.py [--root DIR]`; it says so where there is nothing to compare with, and exits 0.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-_VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
+_NUMBER = re.compile(r"^contracts = (\d+)$", re.MULTILINE)
 BUF = Path(sys.executable).parent / "buf"
 
 
@@ -24,21 +24,21 @@ class NoBaselineError(Exception):
 
 
 def baseline(root: Path) -> str:
-    """Return the last commit that changed the version. Raises NoBaselineError where the history does not tell it."""
+    """Return the last commit that changed the number of the contracts. Raises NoBaselineError where the history does not have it."""
     if _git(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
         raise NoBaselineError("there is no commit yet (or this is no git checkout)")
-    found = _git(root, "log", "-1", "--format=%H", "-G", r"^version = ", "--", "pyproject.toml")
+    found = _git(root, "log", "-1", "--format=%H", "-G", r"^contracts = ", "--", "pyproject.toml")
     commit = found.stdout.decode().strip()
     if not commit:
-        raise NoBaselineError("no commit has a version in pyproject.toml yet")
+        raise NoBaselineError("no commit has a number of the contracts in pyproject.toml yet")
     shallow = _git(root, "rev-parse", "--git-path", "shallow").stdout.decode().strip()
     boundary = root / shallow
     if boundary.exists() and commit in boundary.read_text():
         raise NoBaselineError(
-            "this clone is shallow and ends before the version's commit; `git fetch --unshallow` gets it"
+            "this clone is shallow and ends before the commit of the contracts' number; `git fetch --unshallow` gets it"
         )
     if not _git(root, "ls-tree", "--name-only", commit, "protos/").stdout.strip():
-        raise NoBaselineError(f"the version's commit {commit[:12]} has no protos/")
+        raise NoBaselineError(f"the commit {commit[:12]} of the contracts' number has no protos/")
     return commit
 
 
@@ -56,26 +56,22 @@ def check(root: Path) -> int:
         done = subprocess.run([str(BUF), "breaking", "--against", place], cwd=root, check=False)
     if done.returncode == 0:
         print(f"contracts: nothing breaks those of {commit[:12]}")
-    elif version := declared(root):
-        print(f"contracts: the above breaks those of {commit[:12]}, as the unreleased version {version} may")
         return 0
-    else:
-        print(
-            f"contracts: the above breaks those who use the contracts of {commit[:12]}, the last change of version. "
-            "Add a field or a package v2 beside the old one, or, before 1.0, raise the version in the same commit.",
-            file=sys.stderr,
-        )
+    before = _git(root, "show", f"{commit}:pyproject.toml").stdout.decode()
+    if _number((root / "pyproject.toml").read_text(encoding="utf-8")) > _number(before):
+        print(f"contracts: the above breaks those of {commit[:12]}, as the new number of the contracts declares")
+        return 0
+    print(
+        f"contracts: the above breaks those who use the contracts of {commit[:12]}. Add a field, or a package v2 beside the old one. "
+        "If a break cannot be avoided, raise `contracts` in pyproject.toml in the same commit and describe it in the changelog.",
+        file=sys.stderr,
+    )
     return done.returncode
 
 
-def declared(root: Path) -> str:
-    """Return the version under development where it may break contracts, else ""."""
-    version = _VERSION.search((root / "pyproject.toml").read_text(encoding="utf-8"))
-    changelog = root / "CHANGELOG.md"
-    if version is None or not changelog.exists() or not version[1].endswith(".0"):
-        return ""
-    heading = f"## [{version[1]}] - Unreleased"
-    return version[1] if heading in changelog.read_text(encoding="utf-8").splitlines() else ""
+def _number(pyproject: str) -> int:
+    found = _NUMBER.search(pyproject)
+    return int(found[1]) if found else 0
 
 
 def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

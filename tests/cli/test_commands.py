@@ -236,13 +236,15 @@ def test_a_quote_explains_each_charge_and_names_the_law(cli: Any) -> None:
     ]
     [told] = cli.json(*arguments)["quotes"]
     assert told["currency"] == "EUR"
-    assert told["duty"] == 600
-    assert told["landed_cost"] == told["price"] + told["duty"] + told["tax"] + told.get("fee", 0)
+    assert told["duty_minor"] == 600
+    assert told["landed_cost_minor"] == told["price_minor"] + told["duty_minor"] + told["tax_minor"] + told.get(
+        "fee_minor", 0
+    )
     drawn = cli.run(*arguments).output
     assert "landed cost" in drawn
     assert "Regulation" in drawn
     before = cli.json(*arguments[:-1], "2026-06-30")["quotes"][0]
-    assert before.get("duty", 0) == 0
+    assert before.get("duty_minor", 0) == 0
 
 
 def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least(cli: Any) -> None:
@@ -263,7 +265,7 @@ def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least
 def test_a_quote_may_say_region_kind_of_persons_service_and_mass(cli: Any) -> None:
     def tax(*options: str) -> int:
         [told] = cli.json("quote", "--to", "CA", "--currency", "CAD", "--item", "847130:100", *options)["quotes"]
-        return int(told["tax"])
+        return int(told["tax_minor"])
 
     assert tax("--region", "ON", "--consignee", "NATURAL", "--service", "EXPRESS") == 1_300
     assert tax("--region", "AB", "--consignee", "NATURAL", "--service", "EXPRESS") == 500
@@ -281,10 +283,10 @@ def test_a_quote_may_say_region_kind_of_persons_service_and_mass(cli: Any) -> No
         "--on",
         "2026-06-01",
     ]
-    assert cli.json(*gift)["quotes"][0].get("tax", 0) == 0
+    assert cli.json(*gift)["quotes"][0].get("tax_minor", 0) == 0
     mail = ["quote", "--to", "NZ", "--currency", "NZD", "--item", "620630:30", "--service", "POST"]
     assert cli.json(*mail, code=1)["quotes"][0]["reason"] == "MASS_MISSING"
-    assert cli.json(*mail, "--mass", "0.5")["quotes"][0]["fee"] == 64
+    assert cli.json(*mail, "--mass", "0.5")["quotes"][0]["fee_minor"] == 64
 
 
 def test_goods_are_told_free_or_with_the_papers_that_they_need(cli: Any) -> None:

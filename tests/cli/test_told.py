@@ -21,7 +21,13 @@ from services.revenue.law.batch.reasons import Note
 from tests.cli.console_lines import lines_of
 
 CHAINS: dict[str, Any] = {"entries": 1, "postings": 2, "partitions": 64, "seals": 1, "newest_seal": None, "faults": []}
-QUOTED: dict[str, Any] = {"currency": "EUR", "price": 5000, "duty": 300, "landed_cost": 5300, "due_on_import": 300}
+QUOTED: dict[str, Any] = {
+    "currency": "EUR",
+    "price_minor": 5000,
+    "duty_minor": 300,
+    "landed_cost_minor": 5300,
+    "payable_minor": 300,
+}
 REFUSED: dict[str, Any] = {
     "reason": "NO_RULEBOOK", "explanation": ["No law is loaded for this destination and day."],
     "hint": "Ask ListRulebooks.",
@@ -64,7 +70,13 @@ def test_quotes_are_readable_at_80_columns_reasons_and_figures_whole(
         "hint": "Ask.",
     }
     text = "kept, by the limit of the law for consignments " * 4
-    many = {**QUOTED, "currency": "IDR", "landed_cost": 123_456_789_00, "explanation": [text], "references": ["EU:a"]}
+    many = {
+        **QUOTED,
+        "currency": "IDR",
+        "landed_cost_minor": 123_456_789_00,
+        "explanation": [text],
+        "references": ["EU:a"],
+    }
     told = {
         "quotes": [many, withdrawn, REFUSED],
         "references": [{"id": "EU:a", "law": "Regulation " * 12, "article": "Article 1", "verified": True}],
@@ -102,7 +114,7 @@ def test_one_quote_has_no_summary() -> None:
 
 
 def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
-    each = {"mrn": "M", "lane": "LANE_GREEN", "revenue_currency": "EUR", "payable_minor": 0}
+    each = {"mrn": "M", "lane": "LANE_GREEN", "currency": "EUR", "payable_minor": 0}
     opened = notices.notice_text({**each, "kind": "NOTICE_KIND_DEBT_OPENED", "paid_minor": 1250, "refunded_minor": 50})
     late = notices.notice_text({**each, "kind": "NOTICE_KIND_AMENDMENT_REFUSED", "paid_minor": 0, "refunded_minor": 0})
     assert opened.endswith("payable 0.00 EUR, paid 12.50 EUR, refunded 0.50 EUR")

@@ -107,7 +107,7 @@ async def assert_statistics_agree(flow: Flow, statuses: Sequence[clearance_pb2.C
         for charge in status.debt.charges:
             kind = common_pb2.ChargeKind.Name(charge.kind).removeprefix("CHARGE_KIND_")
             collector = common_pb2.Collector.Name(charge.collector).removeprefix("COLLECTOR_")
-            revenue[kind, collector, currency] += charge.amount
+            revenue[kind, collector, currency] += charge.amount_minor
             charges[kind, collector, currency] += 1
         kinds["DUTY", currency] += status.debt.duty_minor
         kinds["TAX", currency] += status.debt.tax_minor

@@ -217,7 +217,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
             law = f"[dim]{safe(charge.get('reference', ''))}[/]"
             shown.add_row(
                 words(short(charge.get("kind", ""), "CHARGE_KIND_")), str(charge.get("item_number", "all")),
-                f"{safe(charge.get('sentence', ''))} {law}", money(charge.get("amount"), currency),
+                f"{safe(charge.get('sentence', ''))} {law}", money(charge.get("amount_minor"), currency),
                 words(short(charge.get("collector", ""), "COLLECTOR_")),
             )  # fmt: skip
         parts += [Text("Charges", style="bold"), shown]

@@ -48,14 +48,34 @@ def _column_of(path: str) -> str:
 
 _PATHS: Final = {path: _column_of(path) for path in expected_columns(pb.ConsignmentStatus.DESCRIPTOR)}
 """Column of the state by path in ConsignmentStatus."""
+_AMOUNTS_OF_CHARGE: Final = {
+    "amount": "amount_minor",
+    "forgone": "forgone_minor",
+    "rounding_unit": "rounding_unit_minor",
+}
+"""Field of a charge in messages by its column, where it is not the column's name."""
+_CHARGES: Final = Schema(
+    "luxor.clearance.v1.Charge",
+    {_AMOUNTS_OF_CHARGE.get(name, name): kind for name, kind in _STATE.children["charges"].columns.items()},
+    {},
+)
+_HISTORY_PATHS: Final = {
+    path: "revenue_currency" if path == "currency" else path for path in expected_columns(pb.HistoryEntry.DESCRIPTOR)
+}
+"""Column of the state by field of HistoryEntry."""
+_HISTORY: Final = Schema(
+    "luxor.clearance.v1.HistoryEntry",
+    {path: _STATE.columns[column] for path, column in _HISTORY_PATHS.items()},
+    _STATE.children,
+)
 _STATUS: Final = Schema(
     "luxor.clearance.v1.ConsignmentStatus",
     {path: _KINDS[column] for path, column in _PATHS.items()},
     {
         "items": _STATE.children["items"],
-        "debt_charges": _STATE.children["charges"],
+        "debt_charges": _CHARGES,
         "findings_risk": _STATE.children["findings"],
-        "history": _STATE,
+        "history": _HISTORY,
     },
 )
 
@@ -204,6 +224,8 @@ def statuses(table: Table, role: Role) -> list[pb.ConsignmentStatus]:
     if role is not Role.CARRIER:
         columns["lower_bound"] = Bools.of(lower_bounds(table))
     grouped = {path: columns[column] for path, column in _PATHS.items() if column in columns}
+    if "debt_charges" in grouped:
+        grouped["debt_charges"] = _charges(table)
     messages = Table(_STATUS, table.rows, grouped).to_messages(pb.ConsignmentStatus)
     for message in messages:
         for charge in message.debt.charges:
@@ -213,10 +235,17 @@ def statuses(table: Table, role: Role) -> list[pb.ConsignmentStatus]:
                 charge.basis if charge.HasField("basis") else None,
                 charge.rate_ppm if charge.HasField("rate_ppm") else None,
                 charge.specific_minor if charge.HasField("specific_minor") else None,
-                charge.amount if charge.HasField("amount") else None,
-                charge.forgone if charge.HasField("forgone") else None,
+                charge.amount_minor if charge.HasField("amount_minor") else None,
+                charge.forgone_minor if charge.HasField("forgone_minor") else None,
             )
     return messages
+
+
+def _charges(table: Table) -> Ragged:
+    """Return the charges of states with the names that they have in messages."""
+    charges, lines = table.ragged("charges"), table.child("charges")
+    named = {_AMOUNTS_OF_CHARGE.get(name, name): lines.column(name) for name in lines.names}
+    return Ragged(charges.offsets, Table(_CHARGES, lines.rows, named))
 
 
 def lower_bounds(table: Table) -> NDArray[np.bool_]:
@@ -237,7 +266,9 @@ def history(table: Table, role: Role) -> list[pb.HistoryEntry]:
     """Give each state as one version of a history; filers and carriers read those alone that they hear of."""
     if role in (Role.FILER, Role.CARRIER):
         table = table.take(np.flatnonzero(~notices.quiet(table)))
-    return readable(table, role).to_messages(pb.HistoryEntry)
+    columns = readable(table, role).columns
+    named = {path: columns[column] for path, column in _HISTORY_PATHS.items() if column in columns}
+    return Table(_HISTORY, table.rows, named).to_messages(pb.HistoryEntry)
 
 
 def previous(table: Table) -> list[tuple[int, int, int] | None]:
@@ -262,8 +293,10 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     table = public(table)
     names = ["mrn", "house_document_number", "master_document_number"]
     if not carrier:
-        names += ["local_reference", "revenue_currency", "debt_account"]
+        names += ["local_reference", "debt_account"]
     texts = {name: table.strings(name).tolist() for name in names}
+    if not carrier:
+        texts["currency"] = table.strings("revenue_currency").tolist()
     numbers = {name: table.ints(name).values.tolist() for name in ("version", "state", "lane")}
     if not carrier:
         numbers["debt_status"] = table.ints("debt_status").values.tolist()

@@ -84,8 +84,8 @@ def review_of(quotes: Iterable[pb.LandedCost], references: Collection[pb.LegalRe
         if quote.reason:
             continue
         amount = amounts.setdefault(quote.currency, pb.ReviewedAmount(currency=quote.currency))
-        amount.charged_minor += quote.duty + quote.tax + quote.fee
-        amount.reviewed_minor += quote.reviewed
+        amount.charged_minor += quote.duty_minor + quote.tax_minor + quote.fee_minor
+        amount.reviewed_minor += quote.reviewed_minor
         review.charges += len(quote.lines)
         review.reviewed_charges += sum(not line.unverified for line in quote.lines)
     for amount in amounts.values():
@@ -141,22 +141,22 @@ def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
     uncovered = uncovered_of(assessment, row)
     return pb.LandedCost(
         currency=book.rulebook.currency,
-        intrinsic_value=int(assessment.intrinsic[row]),
-        customs_value=int(assessment.customs_value[row]),
-        price=price,
-        duty=duty,
-        tax=tax,
-        fee=fee,
-        landed_cost=price + duty + tax + fee,
-        collected_by_vendor=vendor,
-        due_on_import=duty + tax + fee - vendor,
+        intrinsic_value_minor=int(assessment.intrinsic[row]),
+        customs_value_minor=int(assessment.customs_value[row]),
+        price_minor=price,
+        duty_minor=duty,
+        tax_minor=tax,
+        fee_minor=fee,
+        landed_cost_minor=price + duty + tax + fee,
+        vendor_collected_minor=vendor,
+        payable_minor=duty + tax + fee - vendor,
         rulebook_version=book.version,
         lines=[_line(assessment, at, sentence) for at, sentence in zip(spans, told.lines, strict=True)],
         explanation=told.found,
         assumptions=told.assumed,
         notes=note_names(int(assessment.notes[row])),
         references=told.references,
-        reviewed=int(assessment.reviewed[row]),
+        reviewed_minor=int(assessment.reviewed[row]),
         lower_bound=bool(uncovered),
         not_covered=uncovered,
     )
@@ -174,7 +174,7 @@ def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
     line = pb.QuoteLine(
         charge=program.charges[int(slots.charge[slot])].id,
         kind=common_pb2.ChargeKind.ValueType(int(slots.kind[slot]) + 1),
-        amount=int(lines.amount[at]),
+        amount_minor=int(lines.amount[at]),
         collector=common_pb2.Collector.ValueType(int(outcomes.collector[outcome]) + 1),
         debtor=common_pb2.Debtor.ValueType(int(outcomes.debtor[outcome]) + 1),
         reference=program.references[int(program.rates.reference[rate])],
@@ -184,7 +184,7 @@ def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
         unverified=bool(assessment.unreviewed[at]),
     )
     if lines.waived[at] and lines.forgone is not None:
-        line.forgone = int(lines.forgone[at])
+        line.forgone_minor = int(lines.forgone[at])
     if item >= 0:
         line.item_number = int(assessment.filings.item_number[item])
     if METHODS[int(program.rates.method[rate])] == "percent":

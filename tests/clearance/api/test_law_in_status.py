@@ -70,7 +70,7 @@ def test_a_reassessment_that_covers_everything_takes_the_mark_away() -> None:
 
 def test_a_waived_charge_says_what_it_would_be() -> None:
     (charge,) = status_of(revenue([])).debt.charges
-    assert (charge.amount, charge.forgone) == (0, 5_850)
+    assert (charge.amount_minor, charge.forgone_minor) == (0, 5_850)
     assert charge.sentence == "15 % of 390.00 NZD would be 58.50 NZD (not levied: the sum is too small)."
 
 

@@ -62,11 +62,11 @@ async def test_a_code_that_does_not_exist_is_refused_by_name_and_alone(
     wrong = parcel()
     spoil(wrong)
     good, bad, other = await quotes(parcel(), wrong, parcel())
-    assert (bad.reason, len(bad.lines), bad.HasField("landed_cost")) == (reason, 0, False)
+    assert (bad.reason, len(bad.lines), bad.HasField("landed_cost_minor")) == (reason, 0, False)
     assert path in bad.explanation[0]
     assert bad.hint
     assert good == other
-    assert (good.reason, good.landed_cost > 2_000) == ("", True)
+    assert (good.reason, good.landed_cost_minor > 2_000) == ("", True)
     # Filed, it is refused by the same reason.
     filed = check(Table.from_messages([wrong], ConsignmentColumns, Consignment))
     assert (reason, f"consignments[0].{path}") in {(each.reason, each.path) for each in filed.problems[0]}
@@ -103,7 +103,7 @@ async def test_codes_are_read_as_filings_are_and_may_be_left_out() -> None:
     bare.items.add().price.MergeFrom(type(bare.freight)(minor=1_000, currency="EUR"))
     plain, same, short = await quotes(parcel(), untidy, bare)
     assert plain == same
-    assert (short.reason, short.price) == ("", 1_000)
+    assert (short.reason, short.price_minor) == ("", 1_000)
 
 
 async def test_a_code_that_was_withdrawn_since_was_one_under_the_law_of_its_day() -> None:

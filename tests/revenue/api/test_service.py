@@ -115,7 +115,7 @@ async def test_a_quote_that_cannot_be_made_says_why_and_what_to_do(house: Runnin
     )
     request.as_of.FromSeconds(DAY * 86_400)
     good, bad = (await revenue.QuoteConsignments(request, timeout=SECONDS)).quotes
-    assert (good.reason, good.landed_cost, good.due_on_import) == ("", 6_307, 300)
+    assert (good.reason, good.landed_cost_minor, good.payable_minor) == ("", 6_307, 300)
     assert (bad.reason, len(bad.lines)) == ("NO_RULEBOOK", 0)
     assert "ListRulebooks" in bad.hint
 

@@ -344,17 +344,17 @@ def outcome(quote: pb.LandedCost) -> dict[str, Any]:
     """Give what a quote says, by the names of Expected; amounts in minor units."""
     taxes = [line for line in quote.lines if line.kind == common_pb2.CHARGE_KIND_TAX]
     collectors = sorted({common_pb2.Collector.Name(line.collector) for line in taxes})
-    amounts = _sums(quote, "amount")
+    amounts = _sums(quote, "amount_minor")
     return {
-        "intrinsic_value": quote.intrinsic_value,
-        "customs_value": quote.customs_value,
-        "duty": quote.duty,
-        "tax": quote.tax,
-        "fee": quote.fee,
+        "intrinsic_value": quote.intrinsic_value_minor,
+        "customs_value": quote.customs_value_minor,
+        "duty": quote.duty_minor,
+        "tax": quote.tax_minor,
+        "fee": quote.fee_minor,
         "tax_base": sum(line.basis for line in taxes),
-        "charged": quote.duty + quote.tax + quote.fee,
-        "price": quote.price,
-        "landed_cost": quote.landed_cost,
+        "charged": quote.duty_minor + quote.tax_minor + quote.fee_minor,
+        "price": quote.price_minor,
+        "landed_cost": quote.landed_cost_minor,
         "position": "within" if "WITHIN_LIMIT" in quote.notes else "over",
         "collector": "+".join(name.removeprefix("COLLECTOR_").lower() for name in collectors),
         "debtor": "+".join(
@@ -395,9 +395,9 @@ def _differences(expected: Expected, quote: pb.LandedCost) -> list[str]:
         if rates != {int(Decimal(percent) * 10_000)}:
             wrong.append(f"{charge} was taken at {rates} ppm, the case has {percent} %")
     for of, sums, told in (
-        ("amount", expected.amounts, "amounts"),
+        ("amount_minor", expected.amounts, "amounts"),
         ("basis", expected.bases, "bases"),
-        ("forgone", expected.waived, "waived"),
+        ("forgone_minor", expected.waived, "waived"),
     ):
         got = _sums(quote, of)
         for charge, amount in sums.items():

@@ -96,7 +96,7 @@ def test_an_invented_reference_of_which_nothing_is_said_is_not_verified() -> Non
     quotes = list(landed_costs(assessment))
     assert not any(each.verified for each in references_of(assessment, quotes))
     assert all(line.unverified for line in quotes[0].lines)
-    assert quotes[0].reviewed == 0
+    assert quotes[0].reviewed_minor == 0
 
 
 @pytest.mark.parametrize("stated", ["of the value alone", "of the reference alone"])

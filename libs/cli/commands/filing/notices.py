@@ -62,7 +62,7 @@ def notice_text(each: dict[str, Any]) -> str:
     from libs.cli.views.law_review import at_least
     from libs.cli.views.text import money, short, when, words
 
-    currency = each.get("revenue_currency", "")
+    currency = each.get("currency", "")
     sums = [
         f"{name} {at_least(each) if name == 'payable' else ''}{money(each[f'{name}_minor'], currency)}"
         for name in ("payable", "paid", "refunded")

@@ -242,16 +242,18 @@ def _show_one(terminal: "Console", each: dict[str, Any]) -> None:
     least = at_least(each)
     currency = each.get("currency", "")
     shown = table("charge", "calculation", "amount", "collected by", right=(2,))
-    shown.add_row("price", "goods, transport and insurance", money(each.get("price", 0), currency), "")
+    shown.add_row("price", "goods, transport and insurance", money(each.get("price_minor", 0), currency), "")
     for line in each.get("lines", ()):
         shown.add_row(
             words(short(line.get("kind", ""), "CHARGE_KIND_")), _calculation(line),
-            money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
+            money(line.get("amount_minor", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
         )  # fmt: skip
     shown.add_section()
-    shown.add_row("[bold]landed cost[/]", "", f"[bold]{least}{money(each.get('landed_cost', 0), currency)}[/]", "")
-    shown.add_row("", "collected at the sale", money(each.get("collected_by_vendor", 0), currency), "")
-    shown.add_row("", "to be paid on import", least + money(each.get("due_on_import", 0), currency), "")
+    shown.add_row(
+        "[bold]landed cost[/]", "", f"[bold]{least}{money(each.get('landed_cost_minor', 0), currency)}[/]", ""
+    )
+    shown.add_row("", "collected at the sale", money(each.get("vendor_collected_minor", 0), currency), "")
+    shown.add_row("", "to be paid on import", least + money(each.get("payable_minor", 0), currency), "")
     terminal.print(shown)
     if least:
         paragraph(terminal, f"[yellow]at least:[/] {safe(not_covered_text(each))}", 2)
@@ -283,7 +285,7 @@ def _show_summary(terminal: "Console", quotes: Sequence[tuple[dict[str, Any], tu
         if each.get("reason"):
             refused.append("  ".join((*filter(None, head), f"[red]{each['reason']}[/]")))
             continue
-        names = ("duty", "tax", "fee", "landed_cost", "due_on_import")
+        names = ("duty_minor", "tax_minor", "fee_minor", "landed_cost_minor", "payable_minor")
         amounts = [money(each.get(name, 0), each.get("currency", "")) for name in names]
         shown.add_row(*head, *amounts[:3], *(at_least(each) + amount for amount in amounts[3:]))
     if shown.rows:

@@ -16,7 +16,7 @@ CHECKS: tuple[tuple[str, list[str]], ...] = (
     ("contracts (buf breaking)", [sys.executable, "tools/breaking.py"]),
     ("walls (import-linter)", [f"{BIN}/lint-imports", "--no-cache"]),
     (
-        "structure (cycles, rings, sizes of packages, transactions)",
+        "structure (cycles, rings, sizes of packages, transactions, tests)",
         [sys.executable, "-m", "tools.structure", "--check"],
     ),
     ("links (docs)", [sys.executable, "-m", "tools.doc_links"]),

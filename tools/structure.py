@@ -9,7 +9,8 @@ that only the type checker reads (`if TYPE_CHECKING`) count too.
 
 With `--check` it prints only what is against the rules, and ends with 1 where there is anything: cycles in libs, services,
 tools and tests, rings, packages of services and libs with too many files, transactions that a service begins in a room
-other than commands and jobs, and classes of one name in a service. Which room may import which: tools/walls.py.
+other than commands and jobs, classes of one name in a service, test modules that others import, and private names of the code
+that tests use (tools/private_names.py). Which room may import which: tools/walls.py.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from typing import Final
 import grimp
 from rich.console import Console
 from rich.table import Table
+
+from tools import private_names
 
 ROOTS: Final = ("libs", "services", "tools", "tests")
 ROOMED: Final = ("libs", "services")
@@ -40,6 +43,8 @@ TRANSACTIONS: Final = ("commands", "jobs")
 BEGINNERS: Final = (".transaction", "once", "store_answer")
 """What begins a transaction: the method of a Database, and the functions of libs.server.requests that do."""
 SERVICES: Final = Path("services")
+ROOT: Final = Path()
+"""The checkout, for what is read as text."""
 
 Arrows = Mapping[str, set[str]]
 
@@ -83,7 +88,21 @@ def violations(graph: grimp.ImportGraph) -> list[tuple[str, str]]:
         for package, count in _sizes(graph).items()
         if count > FILES_MAX
     ]
+    found += [
+        (
+            _package(name),
+            f"{name} imports {each}: what tests share belongs in a module that is no test, or in tests.support",
+        )
+        for name, imported in imports.items()
+        for each in sorted(imported)
+        if _is_test(each)
+    ]
     return found
+
+
+def _is_test(name: str) -> bool:
+    """Tell whether a module is one of tests."""
+    return name.split(".")[0] == "tests" and name.rpartition(".")[2].startswith("test_")
 
 
 def transactions(services: Path) -> list[tuple[str, str]]:
@@ -275,7 +294,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = set(options.packages) - {each.name for each in found}
     if unknown:
         parser.error(f"no such package: {', '.join(sorted(unknown))}")
-    all_against = [*violations(graph), *transactions(SERVICES), *repeated_classes(SERVICES)]
+    all_against = [*violations(graph), *transactions(SERVICES), *repeated_classes(SERVICES), *private_names.uses(ROOT)]
     against = [each for each in all_against if not options.packages or each[0] in options.packages]
     if not options.check:
         chosen = [each for each in found if not options.packages or each.name in options.packages]

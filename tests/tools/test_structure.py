@@ -79,6 +79,8 @@ def test_of_rooms_in_a_ring_the_longest_chain_has_one() -> None:
 
 def check(monkeypatch: pytest.MonkeyPatch, built: grimp.ImportGraph, *packages: str) -> int:
     monkeypatch.setattr(structure.grimp, "build_graph", lambda *_, **__: built)
+    monkeypatch.setattr(structure, "SERVICES", Path("nowhere"))  # what is read as text has tests of its own
+    monkeypatch.setattr(structure, "ROOT", Path("nowhere"))
     return structure.main(["--check", *packages])
 
 
@@ -94,9 +96,19 @@ def test_the_check_fails_where_files_import_one_another(
 
 
 def test_a_cycle_over_several_parts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = (("tests.post.test_ink", "libs.paper.ink"), ("libs.paper.ink", "tools.ink"))
+    there = (("tests.post.ink", "libs.paper.ink"), ("libs.paper.ink", "tools.ink"))
     assert check(monkeypatch, graph(*there)) == 0
-    assert check(monkeypatch, graph(*there, ("tools.ink", "tests.post.test_ink"))) == 1
+    assert check(monkeypatch, graph(*there, ("tools.ink", "tests.post.ink"))) == 1
+
+
+@pytest.mark.parametrize("imported", ["tests.post.test_ink", "tests.post.ink", "tests.support.ink"])
+def test_the_check_fails_where_a_test_module_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], imported: str
+) -> None:
+    refused = "test_" in imported
+    assert check(monkeypatch, graph(("tests.post.test_sheet", imported))) == int(refused)
+    printed = capsys.readouterr().out
+    assert printed.startswith("tests.post.test_sheet imports tests.post.test_ink: what tests share") is refused
 
 
 @pytest.mark.parametrize("package", ["libs.paper", "services.post", "services.post.law"])
@@ -216,3 +228,16 @@ def test_two_classes_of_one_name_in_a_service_are_refused(tmp_path: Path) -> Non
     assert "api/service.py:1, " in sentence
     assert sentence.endswith("store/rows.py:1")
     assert structure.repeated_classes(structure.SERVICES) == []
+
+
+def test_the_check_fails_where_a_test_uses_a_private_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for path, text in (("libs/ink.py", "_LIMIT = 3\n"), ("tests/test_ink.py", "from libs.ink import _LIMIT\n")):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(text)
+    assert check(monkeypatch, graph()) == 0
+    monkeypatch.setattr(structure.grimp, "build_graph", lambda *_, **__: graph())
+    monkeypatch.setattr(structure, "ROOT", tmp_path)
+    assert structure.main(["--check"]) == 1
+    assert capsys.readouterr().out.startswith("tests/test_ink.py:1 uses the private name _LIMIT: test what a caller")

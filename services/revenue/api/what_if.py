@@ -60,7 +60,7 @@ class WhatIfService(WhatIfServiceServicer):
         try:
             law = await self._applied(request.draft)
         except DraftRefused as error:
-            raise _refusal_of(error) from None
+            raise refusal_of(error) from None
         until_batch, asked_at = await self._periods.horizon(last)
         total = await self._inputs.count(first, last, PURPOSE_CLEARANCE)
         plan = WhatIfPlan(
@@ -159,7 +159,7 @@ def _errors(mistakes: Sequence[Mistake]) -> list[errors_pb2.FileError]:
     ]
 
 
-def _refusal_of(error: DraftRefused) -> Refusal:
+def refusal_of(error: DraftRefused) -> Refusal:
     violations = [
         Violation(
             # A mistake in no line, such as of a file that is none, has 0.

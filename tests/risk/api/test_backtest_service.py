@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
-import pytest_asyncio
 
 from libs.customs.time import day_text
 from libs.jobs.store import Jobs, JobState
@@ -19,23 +17,16 @@ from luxor.jobs.v1.jobs_pb2_grpc import JobServiceStub
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
-from services.risk.__main__ import assemble
 from services.risk.rules.rule_set import RuleSetText
 from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from services.risk.store.job_kinds import JobKind
 from tests.risk.filings import first_light, table
-from tests.risk.jobs.test_backtest import CHANGES, draft
+from tests.risk.jobs.backtest_drafts import CHANGES, draft
 from tests.risk.service_client import refusal, request
 from tests.risk.service_client import stub as risk_stub
-from tests.support.services import Running, running
+from tests.support.services import Running
 
 TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
-
-
-@pytest_asyncio.fixture
-async def risk(database_url: str) -> AsyncIterator[Running]:
-    async with running("risk", assemble, database_url) as service:
-        yield service
 
 
 async def stub(risk: Running, role: str = "analyst", who: str = "m.rossi") -> Any:

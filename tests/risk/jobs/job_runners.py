@@ -10,6 +10,7 @@ import signal
 import numpy as np
 
 from libs.jobs.running import Finished, JobRefused, Running
+from libs.jobs.store import Job, Jobs, JobState
 from tests.support.killed_jobs import run_killed
 
 STEPS = 5
@@ -61,3 +62,13 @@ async def backtest(running: Running) -> Finished:
     from services.risk.jobs.backtest import run
 
     return await run_killed(running, run)
+
+
+async def until(jobs: Jobs, number: int, *states: JobState, done: int = 0) -> Job:
+    async with asyncio.timeout(240):
+        while True:
+            job = await jobs.get(number)
+            assert job is not None
+            if job.state in states and job.done >= done:
+                return job
+            await asyncio.sleep(0.02)

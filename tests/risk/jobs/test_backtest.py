@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,6 @@ from libs.store.database import Database
 from libs.store.tables.inputs import BatchPlace
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import backtests_pb2 as pb
-from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
 from services.risk.backtest import rule_trial as rules_on_trial
 from services.risk.backtest.baseline import baseline_of
 from services.risk.backtest.counts import BacktestPart
@@ -46,19 +45,14 @@ from services.risk.store.assessment_inputs import stored_inputs
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import ModelStore
 from tests.risk.aged import age_log
-from tests.risk.filings import PROFILE, first_light, table
+from tests.risk.filings import first_light, table
 from tests.risk.inspection_outcomes import CONFORM, NOON, VIOLATION, Risk, state
-from tests.risk.jobs.test_jobs import until
+from tests.risk.jobs.backtest_drafts import CHANGES, draft
+from tests.risk.jobs.job_runners import until
 from tests.risk.learning import traffic_model
 from tests.risk.rules import rule_files
 
 PERSONS = ("Erika Sommer", "Jan Novak", "Ana Silva")
-CHANGES: tuple[dict[str, Any], ...] = (
-    {},
-    {"nature": "NATURE_GIFT"},
-    {"consignor": {"name": "Quillan Drasthova"}},
-    {"nature": "NATURE_GIFT", "consignor": {"name": "Quillan Drasthova"}},
-)
 
 
 @pytest_asyncio.fixture
@@ -83,17 +77,6 @@ async def fill(risk: Risk, batches: int = 9, seed: int = 31) -> list[str]:
     found = rng.sample(mrns, len(mrns) // 3)
     await risk.take([state(mrn, 2, rng.choice([CONFORM, VIOLATION]), at=NOON) for mrn in found])
     return mrns
-
-
-def draft(change: Callable[[str], str] = lambda text: text) -> RuleSetFiles:
-    """The first profile as files, its text changed."""
-    files = [
-        RuleSetFile(path=path.relative_to(PROFILE.parent).as_posix(), content=path.read_bytes())
-        for path in sorted(PROFILE.parent.rglob("*.yaml"))
-        if path != PROFILE
-    ]
-    content = change(PROFILE.read_text()).encode()
-    return RuleSetFiles(profile_path=PROFILE.name, files=[*files, RuleSetFile(path=PROFILE.name, content=content)])
 
 
 async def plan(risk: Risk, **more: Any) -> pb.BacktestPlan:

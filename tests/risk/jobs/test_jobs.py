@@ -16,6 +16,7 @@ from libs.jobs.store import OPEN_MAX, TRIES_MAX, Job, JobLost, Jobs, JobState, T
 from libs.store.database import Database
 from services.risk.jobs.kinds import WORK
 from services.risk.store.job_kinds import JobKind
+from tests.risk.jobs.job_runners import until
 
 MEMORY = 2 << 30
 
@@ -49,16 +50,6 @@ async def take(jobs: Jobs) -> Job:
         job = await jobs.take(tx)
     assert job is not None
     return job
-
-
-async def until(jobs: Jobs, number: int, *states: JobState, done: int = 0) -> Job:
-    async with asyncio.timeout(240):
-        while True:
-            job = await jobs.get(number)
-            assert job is not None
-            if job.state in states and job.done >= done:
-                return job
-            await asyncio.sleep(0.02)
 
 
 async def test_a_job_runs_to_its_end_in_a_process_of_low_priority_and_bounded_memory(jobs: Jobs) -> None:

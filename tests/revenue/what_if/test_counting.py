@@ -24,7 +24,7 @@ from tests.revenue.law.lawbooks import RATES, TARIFF, UTOPIA, utopia
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment
 from tests.revenue.law.utopia_filings import UTOPIA as FILED
-from tests.revenue.scalar_what_if import Count
+from tests.revenue.what_if.scalar_what_if import Count
 
 LAW = {"xx/rulebook.yaml": UTOPIA, "xx/tariff.yaml": TARIFF, "rates/utopia.yaml": RATES}
 BANDS = Bands.of("22 150 1000")

@@ -32,7 +32,7 @@ from tests.revenue.bundles import ALONE, AREA_OF, BOOK, TEST_OF, Parcel, bundlin
 from tests.revenue.law.lawbooks import RATES
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment, Item
-from tests.revenue.scalar_what_if import Count
+from tests.revenue.what_if.scalar_what_if import Count
 
 LAW: Final = bundling()
 IN_FORCE: Final = ActiveLaw(LAW)

@@ -34,8 +34,8 @@ from services.revenue.what_if.bands import DEFAULT
 from services.revenue.what_if.plan import JobKind, WhatIfPlan
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment
-from tests.revenue.scalar_what_if import Count
 from tests.revenue.traffic import IOSS, drawn, registered, store
+from tests.revenue.what_if.scalar_what_if import Count
 
 pytestmark = pytest.mark.long
 
@@ -266,7 +266,7 @@ async def test_a_killed_process_changes_nothing_in_the_result(revenue: Revenue) 
     async with revenue.database.transaction() as tx:
         number = await jobs.add(tx, JobKind.WHAT_IF, plan.to_bytes(), "analyst/one", total=whole.consignments)
     stop = asyncio.Event()
-    work = replace(WORK, runners={JobKind.WHAT_IF: "tests.revenue.what_if_runners:killed"})
+    work = replace(WORK, runners={JobKind.WHAT_IF: "tests.revenue.what_if.what_if_runners:killed"})
     holder = Holder(revenue.database, "one", {}, work, memory_bytes_max=2 << 30, look_seconds=0.02)
     task = asyncio.create_task(holder.run(stop))
     try:

@@ -85,7 +85,7 @@ AREAS: Final = {
     "selection": Area(
         ("services/risk/selection/*.py",),
         ("tests/risk/selection/test_selection_clauses.py", "tests/risk/selection/test_selection_counts.py",
-         "tests/risk/selection/test_selection_plan.py", "tests/risk/selection/test_selection_told.py", "tests/risk/selection/test_selection.py",
+         "tests/risk/selection/test_selection_plan.py", "tests/risk/selection/test_selection_reasons.py", "tests/risk/selection/test_selection.py",
          "tests/risk/selection/test_selection_by_model.py",
          "tests/risk/selection/test_selection_draws.py", "tests/risk/selection/test_selection_bounds.py",
          "tests/risk/selection/test_selection_parameters.py", "tests/risk/selection/test_selection_preloading.py",

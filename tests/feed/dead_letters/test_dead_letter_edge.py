@@ -13,7 +13,7 @@ from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
 from luxor.feed.v1 import dead_letters_pb2
 from tests.feed.conftest import Follower
-from tests.feed.letters import insert, letter
+from tests.feed.dead_letter_rows import insert, letter
 
 
 def caller(role: Role, name: str, request_id: str = "") -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from libs.feed.dead_letters.letters import MESSAGE_CHARACTERS_MAX, UNEXPECTED, WAITING_BEHIND, Letter, Letters
 from tests.feed.conftest import Follower
-from tests.feed.letters import AT, SCHEMA, insert, letter, letters_of
+from tests.feed.dead_letter_rows import AT, SCHEMA, insert, letter, letters_of
 
 
 async def asked(follower: Follower, where: str = "true") -> None:

@@ -10,7 +10,7 @@ from libs.feed.epochs import STAMP_IF_ANY
 from libs.feed.metrics import backlog, letters_waiting
 from libs.telemetry.metrics import REGISTRY
 from tests.feed.conftest import Follower, Producer
-from tests.feed.letters import insert, letter
+from tests.feed.dead_letter_rows import insert, letter
 from tests.support.epochs import raise_epoch
 
 FEED = "looked at"

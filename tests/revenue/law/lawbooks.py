@@ -11,6 +11,20 @@ from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
 from services.revenue.store.law_files import load_program
 
+UTOPIA_HEAD = """\
+format: 1
+jurisdiction: XX
+name: Utopia
+version: "1"
+currency: EUR
+areas: [XA]
+period: {from: 2020-01-01}
+law_date: acceptance
+law_date_reference: act
+exchange: {table: utopia, date: acceptance, mode: half_up, unit: 0.01 EUR, reference: act}
+"""
+"""How rulebooks of Utopia begin; their references and charges follow."""
+
 
 def reviewed(text: str) -> str:
     """Give a law file in which each value and reference that says nothing of it says that it is verified."""

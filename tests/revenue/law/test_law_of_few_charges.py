@@ -12,22 +12,15 @@ from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.reader import read_rulebook
 from tests.revenue.law.batches import assessed
+from tests.revenue.law.lawbooks import UTOPIA_HEAD
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment, Item
 from tests.revenue.law.refusals import Changes, changed
 
 DAY = date(2022, 5, 5)
-LAW = """\
-format: 1
-jurisdiction: XX
-name: Utopia
-version: "1"
-currency: EUR
-areas: [XA]
-period: {from: 2020-01-01}
-law_date: acceptance
-law_date_reference: act
-exchange: {table: utopia, date: acceptance, mode: half_up, unit: 0.01 EUR, reference: act}
+LAW = (
+    UTOPIA_HEAD
+    + """\
 references: {act: {law: Act, address: "https://law.example"}}
 customs_value: [{from: 2020-01-01, base: [goods], reference: act}]
 limits: {}
@@ -42,6 +35,7 @@ charges:
     rounding: [{from: 2020-01-01, mode: half_up, unit: 0.01 EUR, reference: act}]
     collection: [{from: 2020-01-01, scheme: none, collector: customs, debtor: declarant, reference: act}]
 """
+)
 DUTY = """\
   - id: duty
     kind: duty

@@ -22,22 +22,14 @@ from services.revenue.what_if.counting import count_part
 from services.revenue.what_if.progress import Progress
 from services.revenue.what_if.result import result_of
 from tests.revenue.law.batches import filings
-from tests.revenue.law.lawbooks import RATES, reviewed
+from tests.revenue.law.lawbooks import RATES, UTOPIA_HEAD, reviewed
 from tests.revenue.law.oracle_charges import Consignment, Item
 from tests.revenue.law.published import shipped_law
 
 DAY = date(2026, 8, 3)
-LAW = """\
-format: 1
-jurisdiction: XX
-name: Utopia
-version: "1"
-currency: EUR
-areas: [XA]
-period: {from: 2020-01-01}
-law_date: acceptance
-law_date_reference: act
-exchange: {table: utopia, date: acceptance, mode: half_up, unit: 0.01 EUR, reference: act}
+LAW = (
+    UTOPIA_HEAD
+    + """\
 references:
   act: {law: Act of Utopia, article: section 1, address: "https://law.example/1"}
 customs_value: [{from: 2020-01-01, base: [goods], reference: act}]
@@ -62,6 +54,7 @@ charges:
     rounding: *cent
     collection: *border
 """
+)
 DOUBT = "doubt: {law: Rumour, address: https://law.example/2, verified: false}"
 
 

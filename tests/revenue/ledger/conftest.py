@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from libs.store.database import Database
 from tests.revenue.ledger.books import Books, guarded, unguarded
-from tests.revenue.ledger.edge import house, kept
+from tests.revenue.ledger.service_client import house, kept
 
 __all__ = ["books", "house", "kept"]
 

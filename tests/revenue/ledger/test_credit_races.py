@@ -16,7 +16,7 @@ from services.revenue.store.ledger import credit
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.edge import open_state
+from tests.revenue.ledger.service_client import open_state
 from tests.revenue.ledger.states import mrn
 
 OWNER = "declarant:DE1234567890"

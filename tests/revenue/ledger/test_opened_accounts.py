@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
-from services.revenue.__main__ import assemble
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.edge import SECONDS, open_state, stub
+from tests.revenue.ledger.service_client import SECONDS, open_state, stub
 from tests.revenue.ledger.states import State, mrn
 from tests.revenue.service_client import refused
-from tests.support.services import Running, running
+from tests.support.services import Running
 
 FIRST, LATER = mrn(1, 3), mrn(2, 7)
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
-
-
-@pytest_asyncio.fixture
-async def kept(house: Running, database_url: str) -> AsyncIterator[Books]:
-    database = Database(database_url, name="revenue", pool_size=2)
-    await database.open()
-    yield Books(database)
-    await database.close()
 
 
 def received(ident: str, jurisdiction: str, reference: str) -> pb.Payment:

@@ -19,7 +19,7 @@ from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.law.oracle import Consignment, Item
 from tests.revenue.ledger.books import Books, unguarded
-from tests.revenue.ledger.edge import FIRST, SECONDS, open_state, stub
+from tests.revenue.ledger.service_client import FIRST, SECONDS, open_state, stub
 from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.service_client import DAY, accepted, refused
 from tests.support.services import Running

@@ -25,7 +25,7 @@ from services.revenue.store.proofs.marks import Discrepancy, read_marks, read_st
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.assessment_answers import FILED, altered, assess
 from tests.revenue.ledger.books import Books, unguarded
-from tests.revenue.ledger.edge import SECONDS, open_state, stub
+from tests.revenue.ledger.service_client import SECONDS, open_state, stub
 from tests.revenue.ledger.states import DAY, State, mrn
 from tests.support.services import Running
 

@@ -31,7 +31,7 @@ from services.revenue.store.ledger.securities import ActiveSecurities
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books, rules
-from tests.revenue.ledger.edge import open_state
+from tests.revenue.ledger.service_client import open_state
 from tests.revenue.ledger.states import Charge, State, mrn, states_table
 
 ONE = mrn(1, 3)

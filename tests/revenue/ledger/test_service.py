@@ -12,7 +12,7 @@ from libs.customs.time import MICROS_PER_DAY, day_text
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.edge import FIRST, SECOND, SECONDS, open_state, payment, stub
+from tests.revenue.ledger.service_client import FIRST, SECOND, SECONDS, open_state, payment, stub
 from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.service_client import refused
 from tests.support.services import Running

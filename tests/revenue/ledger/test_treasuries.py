@@ -27,7 +27,7 @@ from services.revenue.ledger.division import Divisions, name_of, parts_of
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.edge import SECONDS, payment, stub
+from tests.revenue.ledger.service_client import SECONDS, payment, stub
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 from tests.revenue.ledger.treasuries import Shared, sharing
 from tests.revenue.service_client import refused

@@ -17,8 +17,9 @@ from services.risk.api import models as model_service
 from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.model.model_file import ModelFileRefused, read_model
 from services.risk.learning.model.scoring import score
-from tests.risk.learning import made, traffic_model
-from tests.risk.learning.made import written
+from tests.risk.learning import declarations as made
+from tests.risk.learning import traffic_model
+from tests.risk.learning.declarations import written
 from tests.risk.model_client import analyst, assess, in_force, propose
 from tests.risk.service_client import refusal
 from tests.support.services import Running, running

@@ -19,7 +19,7 @@ from services.risk.learning.features.sample import Sample
 from services.risk.learning.model.model_file import Model, read_model
 from services.risk.learning.model.opinion import Models, opinion_of
 from tests.risk.filings import first_light
-from tests.risk.learning.made import declarations
+from tests.risk.learning.declarations import declarations
 from tests.risk.learning.traffic_model import TRAINED, file, shared, traffic
 
 HOUR = 3_600.0

@@ -26,7 +26,7 @@ from services.risk.learning.features.recipe import (
     key_of,
 )
 from services.risk.learning.features.sample import ColumnsDoNotFit, Sample
-from tests.risk.learning.made import one_key, plain_counts
+from tests.risk.learning.declarations import one_key, plain_counts
 
 NAN = float("nan")
 
@@ -156,7 +156,7 @@ def test_groups_of_several_parts_are_told_apart() -> None:
 
 
 def test_a_row_alone_has_the_features_that_it_has_in_a_batch() -> None:
-    from tests.risk.learning.made import declarations, model
+    from tests.risk.learning.declarations import declarations, model
 
     sample, _ = declarations(40, 9)
     whole = model().encoding.matrix(sample)

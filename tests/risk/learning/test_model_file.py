@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.risk.learning.model.model_file import ModelFileRefused, read_model, write_model
 from services.risk.learning.model.scoring import score
-from tests.risk.learning.made import RECIPE, declarations, model, written
+from tests.risk.learning.declarations import RECIPE, declarations, model, written
 
 
 def changed(change: Callable[[dict[str, Any]], None]) -> bytes:

@@ -16,7 +16,7 @@ from services.risk.learning.model.model_file import read_model
 from services.risk.learning.training.candidate import by_consignment, check_enough
 from services.risk.learning.training.inspected_samples import InspectedItems
 from services.risk.learning.training.training import TooFewOutcomes
-from tests.risk.learning.made import declarations
+from tests.risk.learning.declarations import declarations
 
 
 def csv(rows: int, header: str = "violation,day,price,mass,hs,origin") -> str:

@@ -13,7 +13,7 @@ from services.risk.learning.model.model_file import read_model, write_model
 from services.risk.learning.model.scoring import chance_of, score
 from services.risk.learning.settings import Family, TrainingSettings
 from services.risk.learning.training.training import TooFewOutcomes, folds_of, train
-from tests.risk.learning.made import RECIPE, SETTINGS, content, declarations, model
+from tests.risk.learning.declarations import RECIPE, SETTINGS, content, declarations, model
 
 
 def test_the_model_ranks_what_it_has_not_seen() -> None:

@@ -30,7 +30,7 @@ def test_an_officer_corrects_a_price_and_revenue_assesses_it_again(cli: Any, tmp
     assert after["items"][0]["price"] == {"minor": 14_000, "currency": currency}
     assert after["debt"]["customs_value_minor"] > before["debt"]["customs_value_minor"]
     assert after["debt"]["tax_minor"] > before["debt"]["tax_minor"]
-    assert sum(charge["amount"] for charge in after["debt"]["charges"]) == sum(
+    assert sum(charge["amount_minor"] for charge in after["debt"]["charges"]) == sum(
         after["debt"].get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee")
     )
     assert (after["debt"]["adjusted_by"], after["note"]) == ("officer-1", "invoice found")

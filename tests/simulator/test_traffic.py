@@ -200,7 +200,7 @@ def test_the_mix_is_mostly_cheap_and_mostly_for_the_union(everyday: list[Simulat
 def test_ingestion_finds_nothing_to_refuse_or_to_warn_of(name: str, day: int) -> None:
     messages = [c.message for c in Simulator(5, name).day(day, volume=5000)]
     checked = validation.check(Table.from_messages(messages, columns_pb.ConsignmentColumns, pb.Consignment))
-    assert not list(checked.problems)
+    assert not list(checked.errors)
 
 
 def test_postcodes_have_the_form_of_their_country(everyday: list[SimulatedConsignment]) -> None:

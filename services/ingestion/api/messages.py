@@ -19,7 +19,7 @@ def answer(submitted: Submitted) -> pb.SubmitConsignmentsResponse:
     response = pb.SubmitConsignmentsResponse()
     for row in range(checked.table.rows):
         result = response.results.add()
-        problems = checked.problems.get(row, ())
+        errors = checked.errors.get(row, ())
         place = submitted.places.get(row)
         if place is not None:
             assert filing is not None
@@ -34,17 +34,17 @@ def answer(submitted: Submitted) -> pb.SubmitConsignmentsResponse:
                 set_receipt(result.receipt, taken.mrns[place], reference, int(taken.accepted_at[place]))
         else:
             result.status = pb.SUBMISSION_STATUS_REFUSED
-        for problem in problems[: ERRORS_MAX - len(result.errors)]:
-            result.errors.append(_problem_error(problem))
-        result.errors_left_out = max(0, len(problems) - ERRORS_MAX)
+        for error in errors[: ERRORS_MAX - len(result.errors)]:
+            result.errors.append(_item_error(error))
+        result.errors_left_out = max(0, len(errors) - ERRORS_MAX)
     for finding in call.current().findings:
         _note_unknown_field(response, finding)
     return response
 
 
-def _problem_error(problem: validation.Problem) -> errors_pb2.ItemError:
-    severity = WARNING if problem.warns else errors_pb2.SEVERITY_ERROR
-    return item_error(problem.reason, problem.path, problem.value, severity, **problem.facts)
+def _item_error(error: validation.ElementError) -> errors_pb2.ItemError:
+    severity = WARNING if error.warns else errors_pb2.SEVERITY_ERROR
+    return item_error(error.reason, error.path, error.value, severity, **error.facts)
 
 
 def _note_unknown_field(response: pb.SubmitConsignmentsResponse, finding: call.Finding) -> None:

@@ -22,7 +22,7 @@ from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceServicer
 from services.ingestion.api import messages
 from services.ingestion.commands.submit import Submit
-from services.ingestion.store.filings import Found, Store
+from services.ingestion.store.filings import Store, StoredReceipt
 
 BATCH_MAX = 1000
 ITEMS_MAX = 10_000
@@ -89,11 +89,11 @@ class IngestionService(IngestionServiceServicer):
                 results[place].error.CopyFrom(item_error("MRN_MALFORMED", f"keys[{place}].mrn", key.mrn))
             else:
                 by_mrn.append(place)
-        found: dict[int, Found | None] = {}
-        ours = [place for place in by_mrn if _is_ours(request.keys[place].mrn)]
-        if ours:
-            numbers = [request.keys[place].mrn for place in ours]
-            found.update(zip(ours, await self._store.by_mrn(numbers), strict=True))
+        found: dict[int, StoredReceipt | None] = {}
+        own_mrns = [place for place in by_mrn if _is_own_mrn(request.keys[place].mrn)]
+        if own_mrns:
+            numbers = [request.keys[place].mrn for place in own_mrns]
+            found.update(zip(own_mrns, await self._store.by_mrn(numbers), strict=True))
         if by_reference:
             names = [request.keys[place].local_reference for place in by_reference]
             rows = await self._store.by_reference(identity.id, names, partitions_of(identity.id, names))
@@ -124,7 +124,7 @@ def _check_size(count: int) -> None:
         raise Refusal("BATCH_TOO_LARGE", count=count, count_max=BATCH_MAX)
 
 
-def _is_ours(number: str) -> bool:
+def _is_own_mrn(number: str) -> bool:
     try:
         mrn.parse(number)
     except mrn.MrnError:

@@ -182,10 +182,10 @@ def _place_of(token: bytes) -> tuple[int, int]:
     return day, number
 
 
-def _rows_of(payload: bytes, wanted: NDArray[np.int64]) -> Table | None:
+def _rows_of(payload: bytes, partitions: NDArray[np.int64]) -> Table | None:
     """Return the rows of these partitions in a batch."""
     table = Table.parse(ConsignmentColumns, payload)
-    chosen = np.flatnonzero(np.isin(table.ints("partition").values, wanted))
+    chosen = np.flatnonzero(np.isin(table.ints("partition").values, partitions))
     return table.take(chosen) if len(chosen) else None
 
 

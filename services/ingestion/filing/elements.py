@@ -18,8 +18,8 @@ from libs.customs import codes, units
 from libs.customs.identifiers import ioss, mrn, s10
 from luxor.consignment.v1 import consignment_pb2 as consignment
 
-Fault: TypeAlias = tuple[str, dict[str, Any]] | None
-"""A reason of the catalogue with its facts, or None where the value is good."""
+CheckError: TypeAlias = tuple[str, dict[str, Any]] | None
+"""A reason of the catalogue with its facts, or None where the value is valid."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Form:
 
     code: bool = False
     """Codes and numbers lose blanks around them and are written in capitals; texts lose blanks around them only."""
-    check: Callable[[str], Fault] | None = None
+    check: Callable[[str], CheckError] | None = None
     warns: bool = False
     """Whether what `check` finds is a warning rather than an error."""
 
@@ -79,25 +79,25 @@ class Several:
 Element: TypeAlias = Text | Number | Time | Choice | Truth | Several
 
 
-def _in(values: Collection[str], reason: str) -> Callable[[str], Fault]:
+def _in(values: Collection[str], reason: str) -> Callable[[str], CheckError]:
     return lambda value: None if value in values else (reason, {})
 
 
-def _code(fault: Callable[[str], str]) -> Callable[[str], Fault]:
+def _code(check_code: Callable[[str], str]) -> Callable[[str], CheckError]:
     """Check a code by the lists that all edges share."""
 
-    def check(value: str) -> Fault:
-        reason = fault(value)
+    def check(value: str) -> CheckError:
+        reason = check_code(value)
         return (reason, {}) if reason else None
 
     return check
 
 
-def _mrn(value: str) -> Fault:
+def _mrn(value: str) -> CheckError:
     return None if mrn.is_valid(value) else ("MRN_MALFORMED", {})
 
 
-def _gtin(value: str) -> Fault:
+def _gtin(value: str) -> CheckError:
     if len(value) not in (8, 12, 13, 14) or not (value.isascii() and value.isdigit()):
         return "GTIN_MALFORMED", {}
     # GS1: weights 3 and 1 in turn from the right, sum modulo 10.
@@ -105,7 +105,7 @@ def _gtin(value: str) -> Fault:
     return None if (10 - total % 10) % 10 == int(value[-1]) else ("GTIN_MALFORMED", {})
 
 
-def _imei(value: str) -> Fault:
+def _imei(value: str) -> CheckError:
     if len(value) != 15 or not (value.isascii() and value.isdigit()):
         return "IMEI_MALFORMED", {}
     # Luhn, from the right: every second digit doubled, its digits added.
@@ -116,36 +116,36 @@ def _imei(value: str) -> Fault:
     return None if total % 10 == 0 else ("IMEI_MALFORMED", {})
 
 
-def _digits(count: int) -> Callable[[str], Fault]:
-    def check(value: str) -> Fault:
+def _digits(count: int) -> Callable[[str], CheckError]:
+    def check(value: str) -> CheckError:
         good = len(value) == count and value.isascii() and value.isdigit()
         return None if good else ("CODE_MALFORMED", {"form": f"{count} digits"})
 
     return check
 
 
-def _letters(count: int) -> Callable[[str], Fault]:
-    def check(value: str) -> Fault:
+def _letters(count: int) -> Callable[[str], CheckError]:
+    def check(value: str) -> CheckError:
         good = len(value) == count and value.isascii() and value.isalpha()
         return None if good else ("CODE_MALFORMED", {"form": f"{count} letters"})
 
     return check
 
 
-def _letters_and_digits(count: int) -> Callable[[str], Fault]:
-    def check(value: str) -> Fault:
+def _letters_and_digits(count: int) -> Callable[[str], CheckError]:
+    def check(value: str) -> CheckError:
         good = len(value) == count and value.isascii() and value.isalnum()
         return None if good else ("CODE_MALFORMED", {"form": f"{count} letters and digits"})
 
     return check
 
 
-def _hexadecimal(value: str) -> Fault:
+def _hexadecimal(value: str) -> CheckError:
     good = len(value) == 64 and all(character in "0123456789ABCDEF" for character in value)
     return None if good else ("CODE_MALFORMED", {"form": "64 hexadecimal digits"})
 
 
-def _postal_or_any(value: str) -> Fault:
+def _postal_or_any(value: str) -> CheckError:
     """A document number that looks like an S10 identifier has to be one."""
     looks = len(value) == 13 and value[:2].isalpha() and value[2:11].isdigit() and value[11:].isalpha()
     return None if not looks or s10.is_valid(value) else ("S10_MALFORMED", {})
@@ -272,23 +272,23 @@ ITEMS_MONEY: tuple[str, ...] = ("price", "tax_charged")
 """Amounts of an item."""
 
 
-def ioss_fault(number: str) -> Fault:
-    """Tell what is wrong with the form of an IOSS number, with or without a platform's reference behind it."""
+def ioss_error(number: str) -> CheckError:
+    """Return the error of an IOSS number, with or without a platform's reference after it, or None."""
     return None if ioss.is_valid(ioss.split(number)[0]) else ("SCHEME_NUMBER_MALFORMED", {})
 
 
 def paths() -> dict[str, str]:
-    """Give the path that a filer knows of each column: consignor_address_city is consignor.address.city."""
-    found: dict[str, str] = {}
-    _paths(consignment.Consignment.DESCRIPTOR, "", "", found)
-    return found
+    """Return the path of each column in the contract: that of consignor_address_city is consignor.address.city."""
+    by_column: dict[str, str] = {}
+    _paths(consignment.Consignment.DESCRIPTOR, "", "", by_column)
+    return by_column
 
 
-def _paths(row: object, prefix: str, path: str, found: dict[str, str]) -> None:
+def _paths(row: object, prefix: str, path: str, by_column: dict[str, str]) -> None:
     for field in row.fields:  # type: ignore[attr-defined]
         name, dotted = prefix + field.name, path + field.name
         nested = field.message_type is not None and field.message_type.full_name != "google.protobuf.Timestamp"
         if nested and not field.is_repeated:
-            _paths(field.message_type, name + "_", dotted + ".", found)
+            _paths(field.message_type, name + "_", dotted + ".", by_column)
         else:
-            found[name] = dotted
+            by_column[name] = dotted

@@ -38,19 +38,19 @@ _PERSONAL = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One fault of one consignment."""
+class ElementError:
+    """One error or warning of a consignment."""
 
     reason: str
     """Of the catalogue."""
     path: str
     """Element path from the request's root."""
     value: str = ""
-    """The value at fault; empty where it is missing or personal."""
+    """The refused value; empty where it is missing or personal."""
     warns: bool = False
-    """The consignment is taken in spite of it."""
+    """Whether it is only a warning: the consignment is accepted."""
     facts: dict[str, object] = field(default_factory=dict)
-    """What the catalogue's sentence tells."""
+    """Values for the message of the catalogue."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Checked:
     table: Table
     """The consignments as they will be stored, cleaned and with what follows from other elements filled in."""
     refused: BoolArray
-    """Per row, whether any fault is an error."""
-    problems: dict[int, list[Problem]]
-    """The faults of each row that has any, errors first."""
+    """Per row, whether it has an error that is no warning."""
+    errors: dict[int, list[ElementError]]
+    """The errors and warnings of each row that has any, errors first."""
 
 
 class _Level:
@@ -93,12 +93,12 @@ class _Level:
 def check(table: Table) -> Checked:
     """Check the consignments of a batch, in the order of the request."""
     cleaned = _clean(table, elements.CONSIGNMENT)
-    found = _Findings(table.rows)
+    findings = _Findings(table.rows)
     root = _Level(cleaned, np.arange(table.rows), lambda row: f"consignments[{row}]", True)
-    _check_level(root, elements.CONSIGNMENT, found)
-    _check_required(root, found)
-    _check_fiscal_references(root, found)
-    return Checked(_fill(cleaned).with_columns(_carrier_id(table)), found.refused, found.sorted())
+    _check_level(root, elements.CONSIGNMENT, findings)
+    _check_required(root, findings)
+    _check_fiscal_references(root, findings)
+    return Checked(_fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted())
 
 
 def _carrier_id(table: Table) -> dict[str, Column]:
@@ -111,11 +111,11 @@ def _carrier_id(table: Table) -> dict[str, Column]:
 class _Findings:
     def __init__(self, rows: int) -> None:
         self.refused: BoolArray = np.zeros(rows, np.bool_)
-        self.problems: dict[int, list[Problem]] = {}
+        self.errors: dict[int, list[ElementError]] = {}
 
-    def add(self, owner: int, problem: Problem) -> None:
-        self.problems.setdefault(owner, []).append(problem)
-        if not problem.warns:
+    def add(self, owner: int, error: ElementError) -> None:
+        self.errors.setdefault(owner, []).append(error)
+        if not error.warns:
             self.refused[owner] = True
 
     def mark(
@@ -129,24 +129,24 @@ class _Findings:
         shown: bool = True,
         **facts: object,
     ) -> None:
-        """Add the same fault for rows of a level, with the value that stands there unless it is not to be shown."""
+        """Add the same error for rows of a level, with its value if it may be shown."""
         if not len(rows):
             return
         values = level.table.column(column)
-        told = shown and column not in _PERSONAL
+        visible = shown and column not in _PERSONAL
         for row in rows.tolist():
-            value = values[row] if told and not isinstance(values, Ragged) else ""
+            value = values[row] if visible and not isinstance(values, Ragged) else ""
             text = "" if value is None else str(value)
-            self.add(int(level.owners[row]), Problem(reason, level.path(row, column), text, warns, facts))
+            self.add(int(level.owners[row]), ElementError(reason, level.path(row, column), text, warns, facts))
 
-    def sorted(self) -> dict[int, list[Problem]]:
-        return {row: sorted(problems, key=lambda each: each.warns) for row, problems in sorted(self.problems.items())}
+    def sorted(self) -> dict[int, list[ElementError]]:
+        return {row: sorted(errors, key=lambda each: each.warns) for row, errors in sorted(self.errors.items())}
 
 
-def _clean(table: Table, known: dict[str, Element]) -> Table:
+def _clean(table: Table, elements_by_name: dict[str, Element]) -> Table:
     changed: dict[str, Column] = {}
     for name, column in table.columns.items():
-        element = known.get(name)
+        element = elements_by_name.get(name)
         if isinstance(element, Text):
             assert isinstance(column, Strings)
             changed[name] = _tidy(column, element)
@@ -166,84 +166,84 @@ def _tidy(column: Strings, element: Text) -> Strings:
     return column.translate(tidy_code if element.form.code else str.strip)
 
 
-def _check_level(level: _Level, known: dict[str, Element], found: _Findings) -> None:
+def _check_level(level: _Level, elements_by_name: dict[str, Element], findings: _Findings) -> None:
     for name, column in level.table.columns.items():
-        element = known.get(name)
+        element = elements_by_name.get(name)
         if element is None:
-            continue  # the envelope, which is ours
+            continue  # the envelope, which the filer does not send
         if isinstance(column, Strings):
             assert isinstance(element, Text)
-            _check_text(level, name, column, element, found)
+            _check_text(level, name, column, element, findings)
         elif isinstance(column, Ragged):
             assert isinstance(element, Several)
-            _check_several(level, name, column, element, found)
+            _check_several(level, name, column, element, findings)
         elif isinstance(element, Number):
             assert isinstance(column, Ints)
-            _check_number(level, name, column, element.bound, found)
+            _check_number(level, name, column, element.bound, findings)
         elif isinstance(element, Time):
             assert isinstance(column, Ints)
             bound = element.bound
             wrong = column.valid & ((column.values < bound.least) | (column.values > bound.most))
-            found.mark(level, name, np.flatnonzero(wrong), "TIME_OUT_OF_BOUNDS", shown=False, **time_facts(bound))
+            findings.mark(level, name, np.flatnonzero(wrong), "TIME_OUT_OF_BOUNDS", shown=False, **time_facts(bound))
         elif isinstance(element, Choice):
             assert isinstance(column, Ints)
             wrong = column.valid & ~np.isin(column.values, list(element.bound.choices))
-            found.mark(level, name, np.flatnonzero(wrong), "CHOICE_UNKNOWN")
+            findings.mark(level, name, np.flatnonzero(wrong), "CHOICE_UNKNOWN")
 
 
-def _check_text(level: _Level, name: str, column: Strings, element: Text, found: _Findings) -> None:
+def _check_text(level: _Level, name: str, column: Strings, element: Text, findings: _Findings) -> None:
     for place, value in enumerate(column.dictionary):
-        fault = _text_fault(value, element)
-        if fault is not None:
-            reason, facts, warns = fault
-            found.mark(level, name, np.flatnonzero(column.indices == place), reason, warns=warns, **facts)
+        error = _text_error(value, element)
+        if error is not None:
+            reason, facts, warns = error
+            findings.mark(level, name, np.flatnonzero(column.indices == place), reason, warns=warns, **facts)
 
 
-def _text_fault(value: str, element: Text) -> tuple[str, dict[str, Any], bool] | None:
+def _text_error(value: str, element: Text) -> tuple[str, dict[str, Any], bool] | None:
     if not value:
         return None
     excess = text_excess(value, element.bound)
     if excess is not None:
         return *excess, False
     form = element.form
-    fault = form.check(value) if form.check is not None else None
-    return None if fault is None else (*fault, form.warns)
+    error = form.check(value) if form.check is not None else None
+    return None if error is None else (*error, form.warns)
 
 
-def _check_number(level: _Level, name: str, column: Ints, bound: Bound, found: _Findings) -> None:
+def _check_number(level: _Level, name: str, column: Ints, bound: Bound, findings: _Findings) -> None:
     values = column.values
     low, high = column.valid & (values < bound.least), column.valid & (values > bound.most)
     if low.any():
         reason = "NUMBER_NEGATIVE" if bound.least == 0 else "NUMBER_TOO_SMALL"
-        found.mark(level, name, np.flatnonzero(low), reason, least=bound.least)
+        findings.mark(level, name, np.flatnonzero(low), reason, least=bound.least)
     if high.any():
-        found.mark(level, name, np.flatnonzero(high), "NUMBER_TOO_LARGE", most=bound.most)
+        findings.mark(level, name, np.flatnonzero(high), "NUMBER_TOO_LARGE", most=bound.most)
 
 
-def _check_several(level: _Level, name: str, column: Ragged, element: Several, found: _Findings) -> None:
+def _check_several(level: _Level, name: str, column: Ragged, element: Several, findings: _Findings) -> None:
     lengths, most = column.lengths, element.bound.entries_max
     for row in np.flatnonzero(lengths > most).tolist():
         facts: dict[str, object] = {"count": int(lengths[row]), "count_max": most}
-        found.add(int(level.owners[row]), Problem("LIST_TOO_LONG", level.path(row, name), facts=facts))
+        findings.add(int(level.owners[row]), ElementError("LIST_TOO_LONG", level.path(row, name), facts=facts))
     if isinstance(column.values, Table):
         if column.values.rows:
-            _check_level(level.below(name), elements.CHILDREN[name], found)
+            _check_level(level.below(name), elements.CHILDREN[name], findings)
         return
     assert isinstance(column.values, Strings)
     assert element.each is not None
     for place, value in enumerate(column.values.dictionary):
-        fault = _text_fault(value, element.each) if value else ("ELEMENT_MISSING", {}, False)
-        if fault is None:
+        error = _text_error(value, element.each) if value else ("ELEMENT_MISSING", {}, False)
+        if error is None:
             continue
-        reason, facts, warns = fault
+        reason, facts, warns = error
         owners = column.owners()
         for at in np.flatnonzero(column.values.indices == place).tolist():
             row = int(owners[at])
             path = f"{level.path(row, name)}[{at - int(column.offsets[row])}]"
-            found.add(int(level.owners[row]), Problem(reason, path, value, warns, facts))
+            findings.add(int(level.owners[row]), ElementError(reason, path, value, warns, facts))
 
 
-def _there(table: Table, name: str) -> BoolArray:
+def _present(table: Table, name: str) -> BoolArray:
     column = table.column(name)
     if isinstance(column, Strings):
         return column.present
@@ -251,62 +251,62 @@ def _there(table: Table, name: str) -> BoolArray:
     return column.valid
 
 
-def _check_required(root: _Level, found: _Findings) -> None:
+def _check_required(root: _Level, findings: _Findings) -> None:
     table = root.table
     for name in elements.REQUIRED:
-        found.mark(root, name, np.flatnonzero(~_there(table, name)), "ELEMENT_MISSING")
+        findings.mark(root, name, np.flatnonzero(~_present(table, name)), "ELEMENT_MISSING")
     function = table.ints("function")
     later = function.valid & (function.values != consignment.MESSAGE_FUNCTION_NEW)
-    found.mark(root, "function", np.flatnonzero(later), "FUNCTION_NOT_TAKEN")
+    findings.mark(root, "function", np.flatnonzero(later), "FUNCTION_NOT_TAKEN")
     for name in elements.MONEY:
-        _check_money(root, name, found)
+        _check_money(root, name, findings)
     lengths = table.ragged("items").lengths
-    found.mark(root, "items", np.flatnonzero(lengths == 0), "ELEMENT_MISSING")
+    findings.mark(root, "items", np.flatnonzero(lengths == 0), "ELEMENT_MISSING")
     if not lengths.any():
         return
     items = root.below("items")
     for name in elements.ITEMS_REQUIRED:
-        found.mark(items, name, np.flatnonzero(~_there(items.table, name)), "ELEMENT_MISSING")
+        findings.mark(items, name, np.flatnonzero(~_present(items.table, name)), "ELEMENT_MISSING")
     for name in elements.ITEMS_MONEY:
-        _check_money(items, name, found)
-    _check_item_numbers(items, table.ragged("items"), found)
+        _check_money(items, name, findings)
+    _check_item_numbers(items, table.ragged("items"), findings)
 
 
-def _check_money(level: _Level, name: str, found: _Findings) -> None:
+def _check_money(level: _Level, name: str, findings: _Findings) -> None:
     amount = level.table.ints(f"{name}_minor").valid
     currency = level.table.strings(f"{name}_currency").present
-    found.mark(level, f"{name}_currency", np.flatnonzero(amount & ~currency), "CURRENCY_MISSING")
+    findings.mark(level, f"{name}_currency", np.flatnonzero(amount & ~currency), "CURRENCY_MISSING")
     if f"{name}_minor" not in elements.ITEMS_REQUIRED:
-        found.mark(level, f"{name}_minor", np.flatnonzero(currency & ~amount), "ELEMENT_MISSING")
+        findings.mark(level, f"{name}_minor", np.flatnonzero(currency & ~amount), "ELEMENT_MISSING")
 
 
-def _check_item_numbers(items: _Level, ragged: Ragged, found: _Findings) -> None:
+def _check_item_numbers(items: _Level, ragged: Ragged, findings: _Findings) -> None:
     numbers = items.table.ints("number")
     if not numbers.valid.any():
         return
     owners = ragged.owners()
     places = np.arange(len(owners)) - ragged.offsets[owners] + 1
     wrong = numbers.valid & (numbers.values != places)
-    found.mark(items, "number", np.flatnonzero(wrong), "ITEM_NUMBER_WRONG")
+    findings.mark(items, "number", np.flatnonzero(wrong), "ITEM_NUMBER_WRONG")
 
 
-def _check_fiscal_references(root: _Level, found: _Findings) -> None:
+def _check_fiscal_references(root: _Level, findings: _Findings) -> None:
     if not root.table.ragged("fiscal_references").lengths.any():
         return
     level = root.below("fiscal_references")
     scheme = level.table.ints("scheme")
     numbers = level.table.strings("number")
-    found.mark(level, "scheme", np.flatnonzero(~scheme.valid), "ELEMENT_MISSING")
+    findings.mark(level, "scheme", np.flatnonzero(~scheme.valid), "ELEMENT_MISSING")
     # The carrier answers for special arrangements as such; every other scheme is a number's.
     bare = scheme.valid & (scheme.values != consignment.SCHEME_SPECIAL_ARRANGEMENTS) & ~numbers.present
-    found.mark(level, "number", np.flatnonzero(bare), "ELEMENT_MISSING")
-    malformed = numbers.map(lambda value: bool(value) and elements.ioss_fault(value) is not None, np.bool_)
+    findings.mark(level, "number", np.flatnonzero(bare), "ELEMENT_MISSING")
+    malformed = numbers.map(lambda value: bool(value) and elements.ioss_error(value) is not None, np.bool_)
     malformed &= scheme.values == consignment.SCHEME_IOSS
-    found.mark(level, "number", np.flatnonzero(malformed), "SCHEME_NUMBER_MALFORMED", warns=True)
+    findings.mark(level, "number", np.flatnonzero(malformed), "SCHEME_NUMBER_MALFORMED", warns=True)
     for row, (start, stop) in enumerate(pairwise(root.table.ragged("fiscal_references").offsets.tolist())):
         seen = scheme.values[start:stop].tolist()
         if len(set(seen)) < len(seen):
-            found.add(row, Problem("SCHEME_REPEATED", root.path(row, "fiscal_references")))
+            findings.add(row, ElementError("SCHEME_REPEATED", root.path(row, "fiscal_references")))
 
 
 def _fill(table: Table) -> Table:

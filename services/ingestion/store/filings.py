@@ -29,7 +29,7 @@ BLOCK = 1000
 MICROS_A_DAY = 86_400_000_000
 GENERATION_DAYS = 100
 """Days that share one generation of references. The two before the current one bind too, hence 200 days at least."""
-GENERATIONS_KEPT = 3
+GENERATIONS_STORED = 3
 SUBMISSION_DAYS = 398
 """Days for which an MRN leads to its filing: somewhat shorter than the feed keeps payloads."""
 _SERIAL_DAYS = 3
@@ -98,7 +98,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredReceipt:
     """A receipt as it is stored."""
 
     filer: str
@@ -136,7 +136,7 @@ class Store:
             for place, digest, number, accepted_at in found:
                 digests[place], mrns[place], times[place] = digest, number, accepted_at
 
-        await find(list(range(rows)), generation - GENERATIONS_KEPT + 1, generation - 1)
+        await find(list(range(rows)), generation - GENERATIONS_STORED + 1, generation - 1)
         new = [place for place in range(rows) if digests[place] is None]
         fresh = np.zeros(rows, np.bool_)
         if new:
@@ -200,23 +200,23 @@ class Store:
 
     async def by_reference(
         self, filer: str, references: Sequence[str], partitions: npt.NDArray[np.int64]
-    ) -> list[Found | None]:
+    ) -> list[StoredReceipt | None]:
         """Find receipts by the filer's references; None where there is none."""
-        found: list[Found | None] = [None] * len(references)
+        found: list[StoredReceipt | None] = [None] * len(references)
         async with self.database.connection() as reader:
             newest = await reader.now() // MICROS_A_DAY // GENERATION_DAYS + 1
             rows = await reader.raw.fetch(
                 _FIND, filer, list(range(len(references))), partitions.tolist(), list(references),
-                newest - GENERATIONS_KEPT, newest,
+                newest - GENERATIONS_STORED, newest,
             )  # fmt: skip
         for place, _, number, accepted_at in rows:
-            found[place] = Found(filer, references[place], number, accepted_at)
+            found[place] = StoredReceipt(filer, references[place], number, accepted_at)
         return found
 
-    async def by_mrn(self, mrns: Sequence[str]) -> list[Found | None]:
+    async def by_mrn(self, mrns: Sequence[str]) -> list[StoredReceipt | None]:
         """Find receipts by MRN: its day and the block of its sequence name the batch. Each text is a well-formed MRN of ours."""
         parsed = [mrn.parse(text) for text in mrns]
-        found: list[Found | None] = [None] * len(mrns)
+        found: list[StoredReceipt | None] = [None] * len(mrns)
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
                 _SUBMISSIONS,
@@ -234,7 +234,7 @@ class Store:
                 places[ref] = {number: row for row, number in enumerate(table.strings("mrn").tolist())}
             row = places[ref].get(mrns[place])
             if row is not None:
-                found[place] = Found(filer, table.strings("local_reference")[row], mrns[place], accepted_at)
+                found[place] = StoredReceipt(filer, table.strings("local_reference")[row], mrns[place], accepted_at)
         return found
 
     async def trail(self, number: str) -> list[trace_pb2.Fact]:
@@ -280,7 +280,7 @@ async def make_generations(tx: Transaction) -> list[int]:
         "select substring(c.relname from 'reference_g([0-9]+)$')::integer as generation from pg_inherits i "
         "join pg_class c on c.oid = i.inhrelid where i.inhparent = 'reference'::regclass"
     )
-    return [each for each in sorted(row["generation"] for row in rows) if each <= newest - GENERATIONS_KEPT]
+    return [each for each in sorted(row["generation"] for row in rows) if each <= newest - GENERATIONS_STORED]
 
 
 async def drop_generation(tx: Transaction, generation: int) -> None:

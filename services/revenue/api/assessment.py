@@ -130,15 +130,15 @@ class RevenueService(RevenueServiceServicer):
             raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=QUOTED_ITEMS_MAX)
         as_of = _as_of(request)
         table = normalised(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
-        faults = errors_of(table, day_of(as_of), self._program.areas)
-        quotes = {row: fault.told() for row, fault in faults.items()}
-        for fault in faults.values():
-            _quoted.labels(fault.reason.lower()).inc()
-        asked = np.array([row for row in range(rows) if row not in faults], np.int64)
+        errors = errors_of(table, day_of(as_of), self._program.areas)
+        quotes = {row: error.told() for row, error in errors.items()}
+        for error in errors.values():
+            _quoted.labels(error.reason.lower()).inc()
+        asked = np.array([row for row in range(rows) if row not in errors], np.int64)
         if not len(asked):
             return pb.QuoteConsignmentsResponse(quotes=[quotes[row] for row in range(rows)])
         # What cannot be quoted does not count for the others.
-        table = table.take(asked) if faults else table
+        table = table.take(asked) if errors else table
         done = quote_batch(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
         costs, lines = [], 0
         for quote in landed_costs(done.assessment, done.summed):

@@ -357,7 +357,7 @@ class LedgerService(LedgerServiceServicer):
             after=request.after,
             before=request.hash or START,
             entries_max=count,
-            kept=Seal(request.external_seal, request.external_seal_hash) if request.external_seal else None,
+            outside=Seal(request.external_seal, request.external_seal_hash) if request.external_seal else None,
         )
         return pb.CheckChainResponse(
             entries=found.entries,
@@ -366,7 +366,7 @@ class LedgerService(LedgerServiceServicer):
             hash=found.hash,
             end=found.end,
             seals=found.seals,
-            errors=found.faults,
+            errors=found.discrepancies,
             newest_seal=seal_message(found.newest),
         )
 

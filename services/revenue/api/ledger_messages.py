@@ -14,7 +14,7 @@ from libs.server.identity import is_id
 from luxor.common.v1 import common_pb2
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.account import FILERS_MAX, OPENED, wrong_name
+from services.revenue.ledger.account import FILERS_MAX, OPENED, account_name_error
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import StatementLine
@@ -37,7 +37,7 @@ def _known_currency(code: str) -> bool:
     return True
 
 
-def _wrong_amount(path: str, minor: int, currency: str) -> errors_pb2.ItemError:
+def _amount_error(path: str, minor: int, currency: str) -> errors_pb2.ItemError:
     """Say that an amount is out of bounds, in the form of its currency where it is told."""
     amounts = (money_text(each, currency) if currency else f"{each} minor units" for each in (minor, AMOUNT_MAX))
     return item_error("LEDGER_AMOUNT_OUT_OF_BOUNDS", path, minor, amount=next(amounts), amount_max=next(amounts))
@@ -57,18 +57,18 @@ def changed_fields(request: pb.PutAccountsRequest) -> frozenset[str] | None:
 def account_error(place: int, account: pb.Account, fields: frozenset[str] | None = None) -> errors_pb2.ItemError | None:
     """Say why an account of a request, of which some fields are changed, is refused; None where it is accepted."""
     here = f"accounts[{place}]"
-    if why := wrong_name(account.name, OPENED):
+    if why := account_name_error(account.name, OPENED):
         return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
     if account.currency and not _known_currency(account.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
     if account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
-        return _wrong_amount(f"{here}.limit_minor", account.limit_minor, account.currency)
+        return _amount_error(f"{here}.limit_minor", account.limit_minor, account.currency)
     if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
         return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
-    return _wrong_filers(here, account, replaced="filers" in _fields_of(account, fields))
+    return _filers_error(here, account, replaced="filers" in _fields_of(account, fields))
 
 
-def _wrong_filers(here: str, account: pb.Account, *, replaced: bool) -> errors_pb2.ItemError | None:
+def _filers_error(here: str, account: pb.Account, *, replaced: bool) -> errors_pb2.ItemError | None:
     changed = [("adds_filers", account.adds_filers), ("drops_filers", account.drops_filers)]
     if replaced:
         for name, idents in changed:
@@ -161,7 +161,7 @@ def money_error(
     if not _known_currency(payment.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", payment.currency)
     if not 1 <= payment.amount_minor <= AMOUNT_MAX:
-        return _wrong_amount(f"{here}.amount_minor", payment.amount_minor, payment.currency)
+        return _amount_error(f"{here}.amount_minor", payment.amount_minor, payment.currency)
     return None
 
 

@@ -12,7 +12,7 @@ from libs.server.errors import item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.ledger_messages import TEXT_MAX, money_error, stamp_of
-from services.revenue.ledger.account import PAYEES, is_mrn, wrong_name
+from services.revenue.ledger.account import PAYEES, account_name_error, is_mrn
 from services.revenue.store.payments.payouts import BookedPayout, Payout, PayoutResult
 
 _FIRST, _LAST = (day_of_date(date(year, 1, 1)) * MICROS_PER_DAY for year in (2000, 2100))
@@ -28,19 +28,19 @@ def payout_error(place: int, payout: pb.Payout, jurisdictions: Collection[str]) 
     error = money_error(here, payout, jurisdictions, ("returns_payment_id", payout.returns_payment_id, TEXT_MAX, False))
     if error is not None:
         return error
-    if why := _wrong_payee(payout):
+    if why := _payee_error(payout):
         return item_error("PAYOUT_REFERENCE_MALFORMED", f"{here}.reference", payout.reference, why=why)
     if payout.HasField("paid_at") and not _FIRST <= _micros(payout) < _LAST:
         return item_error("MOMENT_OUT_OF_BOUNDS", f"{here}.paid_at", payout.paid_at.seconds)
     return None
 
 
-def _wrong_payee(payout: pb.Payout) -> str:
+def _payee_error(payout: pb.Payout) -> str:
     if payout.returns_payment_id:
         return "must be empty where a payment is sent back" if payout.reference or payout.reverses_id else ""
     if is_mrn(payout.reference) or (payout.reverses_id and not payout.reference):
         return ""
-    why = wrong_name(payout.reference, PAYEES)
+    why = account_name_error(payout.reference, PAYEES)
     return f"is no MRN, and as an account it {why}" if why else ""
 
 

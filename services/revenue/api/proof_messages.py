@@ -21,7 +21,7 @@ def proof_message(report: ProofReport) -> pb.Proof:
         entries_left=report.left,
         seal=seal_message(Seal(state.seal, state.seal_hash, report.sealed_at) if state.seal else None),
         positions=[pb.ProvenPosition(**each) for each in covered(state)],
-        discrepancies=report.faults,
+        discrepancies=report.discrepancies,
     )
     for name, micros in (
         ("complete_at", state.complete_at),
@@ -33,14 +33,14 @@ def proof_message(report: ProofReport) -> pb.Proof:
     return proof
 
 
-def discrepancy_message(fault: Discrepancy) -> pb.Discrepancy:
+def discrepancy_message(discrepancy: Discrepancy) -> pb.Discrepancy:
     """Return a fault as a message."""
     return pb.Discrepancy(
-        reason=fault.reason,
-        mrn=fault.mrn,
-        sentence=fault.sentence,
-        assessed_minor=fault.assessed,
-        posted_minor=fault.posted,
-        currency=fault.currency,
-        found_at=stamp_of(fault.found_at),
+        reason=discrepancy.reason,
+        mrn=discrepancy.mrn,
+        sentence=discrepancy.sentence,
+        assessed_minor=discrepancy.assessed,
+        posted_minor=discrepancy.posted,
+        currency=discrepancy.currency,
+        found_at=stamp_of(discrepancy.found_at),
     )

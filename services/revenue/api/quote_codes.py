@@ -85,11 +85,11 @@ def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Quote
     """
     found: dict[int, QuoteError] = {}
 
-    def goods_fault(code: str) -> str:
+    def goods_error(code: str) -> str:
         reason = commodity_error(code)
         return "" if reason == "COMMODITY_CODE_WITHDRAWN" and day < HS_2022_DAY else reason
 
-    def destination_fault(code: str) -> str:
+    def destination_error(code: str) -> str:
         return "" if code in areas else country_error(code)
 
     def note(row: int, path: str, reason: str, value: str) -> None:
@@ -105,8 +105,8 @@ def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Quote
         row = int(owners[place])
         at = place - int(references.offsets[row])
         note(row, f"fiscal_references[{at}].scheme", "CHOICE_UNKNOWN", str(schemes[place]))
-    own = dict.fromkeys(_COUNTRIES, destination_fault) | dict.fromkeys(_currencies(_SUMS), currency_error)
-    of_items = {"commodity_code": goods_fault, "origin_country": origin_error}
+    own = dict.fromkeys(_COUNTRIES, destination_error) | dict.fromkeys(_currencies(_SUMS), currency_error)
+    of_items = {"commodity_code": goods_error, "origin_country": origin_error}
     of_items |= dict.fromkeys(_currencies(_ITEM_SUMS), currency_error)
     _note_texts(table, np.arange(table.rows), own, ROW_COLUMNS, lambda row: "", note)
     for child, names in CHILD_COLUMNS.items():
@@ -135,7 +135,7 @@ def _note_texts(
 ) -> None:
     """Note texts at fault of consignments or of what stands many times in them: by their check, else those that are too long."""
     told = set(level.names)
-    for name, check in {**dict.fromkeys(names, _length_fault), **checks}.items():
+    for name, check in {**dict.fromkeys(names, _length_error), **checks}.items():
         if name not in told:
             continue
         column, place_of = level.column(name), np.arange(level.rows)
@@ -148,7 +148,7 @@ def _note_texts(
                 note(int(owners[at]), f"{where(at)}{_PATHS.get(name, name)}", reason, value)
 
 
-def _length_fault(value: str) -> str:
+def _length_error(value: str) -> str:
     return "TEXT_TOO_LONG" if len(value) > TEXT_MAX else ""
 
 

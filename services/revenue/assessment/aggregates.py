@@ -245,7 +245,7 @@ class _Names:
         """What the row `at` is summed up by for a test; "" where a part of it is not told."""
         parts: tuple[str, ...]
         if test == "order":
-            parts = (self._order[at], self._platform[at] or "no platform told")
+            parts = (self._order[at], self._platform[at] or "no platform given")
         elif test == "person_year":
             parts = (self._person[at], self._year[at])
         elif test == "person_day":

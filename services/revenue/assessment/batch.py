@@ -1,4 +1,4 @@
-"""One batch under assessment: what it adds to sums, its answer once the others' part is known, and what is kept of it."""
+"""One batch under assessment: what it adds to sums, its answer once the others' part is known, and what is stored of it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Batch:
         self.versions: Int64 = table.ints("version").values
         #: Problem of each row, once it is answered.
         self.problem: Int64 | None = None
-        self._others = Aggregates.none()
+        self._other_aggregates = Aggregates.none()
 
     @property
     def summed(self) -> bool:
@@ -69,24 +69,24 @@ class Batch:
         """Pack the columns for the store ahead of a transaction: as a rule all rows are assessed for the first time."""
         self._columns = pack_columns(self._content, self.table, np.arange(self.table.rows))
 
-    def answer(self, others: Aggregates) -> Table:
+    def answer(self, other_aggregates: Aggregates) -> Table:
         """Assess it, with what others make; gives a table of AssessmentColumns. May be called once."""
         assert self._prepared is not None, "a prepared batch is used once"
         prepared, self._prepared = self._prepared, None
-        self._others = others
+        self._other_aggregates = other_aggregates
         in_force = self._in_force
-        sums = others.sums(in_force.program, self.table.rows)
+        sums = other_aggregates.sums(in_force.program, self.table.rows)
         done = assess(in_force.program, self._filings, sums, in_force.register, prepared)
         self.problem = done.problem
         return answer_columns(done, self.table, in_force.securities)
 
-    def kept(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
+    def encode_stored(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
         """What is stored of the rows that were assessed for the first time: columns, and what goes with them."""
         whole = len(fresh) == self.table.rows
         columns = self._columns if whole else None
         if columns is None:
             columns = pack_columns(self._content, self.table, fresh)
-        return columns, pack_facts(self.table, self._in_force.register, self._others, fresh)
+        return columns, pack_facts(self.table, self._in_force.register, self._other_aggregates, fresh)
 
 
 def answer_columns(assessment: Assessment, table: Table, securities: Securities) -> Table:
@@ -101,20 +101,22 @@ class ReassessedBatch:
     in_force: ActiveLaw
     table: Table
     register: Register
-    others: Aggregates
+    other_aggregates: Aggregates
 
     def answer(self) -> Table:
         """Give a table of AssessmentColumns."""
         program = self.in_force.program
-        sums = self.others.sums(program, self.table.rows)
+        sums = self.other_aggregates.sums(program, self.table.rows)
         done = assess(program, filings_of(self.table), sums, self.register)
         return answer_columns(done, self.table, self.in_force.securities)
 
     def take(self, rows: npt.NDArray[np.intp]) -> ReassessedBatch:
         """Some of the filings."""
-        return replace(self, table=self.table.take(rows), others=self.others.take(rows))
+        return replace(self, table=self.table.take(rows), other_aggregates=self.other_aggregates.take(rows))
 
-    def kept(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
-        """What is stored of some rows, as of Batch.kept."""
+    def encode_stored(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
+        """Return what is stored of some rows, as Batch.encode_stored does."""
         content = self.table.encode(ConsignmentColumns)
-        return pack_columns(content, self.table, fresh), pack_facts(self.table, self.register, self.others, fresh)
+        return pack_columns(content, self.table, fresh), pack_facts(
+            self.table, self.register, self.other_aggregates, fresh
+        )

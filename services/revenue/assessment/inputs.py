@@ -1,4 +1,4 @@
-"""What a batch was assessed on, as it is stored: the columns that the law reads, and what it was told beside them.
+"""What a batch was assessed on, as it is stored: the columns that the law reads, and the other facts that it depended on.
 
 Adjustments, assessments after a change of a sum, and what-if runs compute with it again, exactly: the same filings, the same
 sums of other consignments, the same register of scheme numbers. Some 60 bytes a consignment, compressed.
@@ -100,7 +100,7 @@ def unpack_input(columns: bytes, facts: bytes) -> Input:
         arrays = {name: packed.array(name).astype(np.int64) for name in packed.names if name != _ROWS}
         others = Aggregates.of_arrays(arrays, json.loads(str(packed.facts[_LIMITS])))
         if len(rows) != table.rows:
-            raise ValueError(f"it has {table.rows} consignments and tells the answers of {len(rows)}")
+            raise ValueError(f"it has {table.rows} consignments and has the answers of {len(rows)}")
     return Input(table, register, others, rows)
 
 

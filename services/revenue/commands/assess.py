@@ -23,7 +23,7 @@ from services.revenue.store.assessments.inputs import Inputs, add_input, filings
 
 _NAMED: Final = "sums"
 
-Kept = Callable[[npt.NDArray[np.intp]], tuple[bytes, bytes]]
+EncodeStored = Callable[[npt.NDArray[np.intp]], tuple[bytes, bytes]]
 
 
 class Assessments:
@@ -58,7 +58,7 @@ class Assessments:
             batch.versions,
             PURPOSE_CLEARANCE,
             batch.answer(Aggregates(wanted.row, wanted.limit, np.zeros(len(named), np.int64), named)),
-            batch.kept,
+            batch.encode_stored,
             message,
         )
 
@@ -68,7 +68,7 @@ class Assessments:
         versions: npt.NDArray[np.int64],
         purpose: int,
         answer: Table,
-        kept: Kept,
+        encode_stored: EncodeStored,
         message: AssessmentColumns | None = None,
     ) -> AssessmentColumns:
         """Keep answers to what was not assessed before, with what they were assessed on; gives for each row the first answer.
@@ -78,10 +78,10 @@ class Assessments:
         message = _written(answer, message)
         payload = message.SerializeToString()
         async with self.database.transaction() as tx:
-            settled = await self._settle(tx, mrns, versions, purpose, payload, kept)
+            settled = await self._settle(tx, mrns, versions, purpose, payload, encode_stored)
         return _first(settled, answer, message)
 
-    async def adjust(self, again: ReassessedBatch, answer: Table) -> AssessmentColumns:
+    async def adjust(self, reassessed: ReassessedBatch, answer: Table) -> AssessmentColumns:
         """Keep answers to corrected filings, with what they were assessed on; gives for each row the answer that counts.
 
         That is the first one where the same was assessed under the version before. Other content under a version, which
@@ -89,23 +89,23 @@ class Assessments:
         """
         message = _written(answer, None)
         payload = message.SerializeToString()
-        mrns, versions = again.table.strings("mrn").tolist(), again.table.ints("version").values
+        mrns, versions = reassessed.table.strings("mrn").tolist(), reassessed.table.ints("version").values
         async with self.database.transaction() as tx:
-            settled = await self._settle(tx, mrns, versions, PURPOSE_ADJUSTMENT, payload, again.kept)
+            settled = await self._settle(tx, mrns, versions, PURPOSE_ADJUSTMENT, payload, reassessed.encode_stored)
             if not settled.all_fresh:
-                settled = await self._compare(tx, settled, again, payload)
+                settled = await self._compare(tx, settled, reassessed, payload)
         return _first(settled, answer, message)
 
-    async def _compare(self, tx: Transaction, settled: Settled, again: ReassessedBatch, payload: bytes) -> Settled:
+    async def _compare(self, tx: Transaction, settled: Settled, reassessed: ReassessedBatch, payload: bytes) -> Settled:
         """Replace the answers before that are not to the same content; gives what counts now."""
         before = np.flatnonzero(~settled.fresh)
-        mrns = [again.table.strings("mrn")[row] for row in before.tolist()]
-        versions = again.table.ints("version").values[before]
+        mrns = [reassessed.table.strings("mrn")[row] for row in before.tolist()]
+        versions = reassessed.table.ints("version").values[before]
         await self._log.lock(tx, mrns, versions, PURPOSE_ADJUSTMENT)
         stored: dict[int, bytes] = {}
         for places, table in await filings_assessed(tx, mrns, versions.tolist(), PURPOSE_ADJUSTMENT):
             stored |= zip(places, digests(table), strict=True)
-        asked = digests(again.table.take(before))
+        asked = digests(reassessed.table.take(before))
         same = np.array([stored.get(place) == digest for place, digest in enumerate(asked)], np.bool_)
         other = np.flatnonzero(~same)
         if len(other):
@@ -118,10 +118,10 @@ class Assessments:
                 payload,
                 trace=traceparent(),
             )
-            await add_input(tx, place, PURPOSE_ADJUSTMENT, len(other), again.kept(before[other]))
+            await add_input(tx, place, PURPOSE_ADJUSTMENT, len(other), reassessed.encode_stored(before[other]))
         # What another call replaced before it was locked here is read again.
         looked_up = await self._log.lookup(
-            tx, again.table.strings("mrn").tolist(), again.table.ints("version").values, PURPOSE_ADJUSTMENT
+            tx, reassessed.table.strings("mrn").tolist(), reassessed.table.ints("version").values, PURPOSE_ADJUSTMENT
         )
         own = settled.fresh.copy()
         own[before[other]] = True
@@ -135,7 +135,7 @@ class Assessments:
             answer = batch.answer(counted.others)
             message = _written(answer, message)
             settled = await self._settle(
-                tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, message.SerializeToString(), batch.kept
+                tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, message.SerializeToString(), batch.encode_stored
             )
             await write(tx, counted.counting)
         return _first(settled, answer, message)
@@ -147,12 +147,12 @@ class Assessments:
         versions: npt.NDArray[np.int64],
         purpose: int,
         payload: bytes,
-        kept: Kept,
+        encode_stored: EncodeStored,
     ) -> Settled:
         settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=traceparent())
         if settled.stored is not None:
             fresh = np.flatnonzero(settled.fresh)
-            await add_input(tx, settled.stored, purpose, len(fresh), kept(fresh))
+            await add_input(tx, settled.stored, purpose, len(fresh), encode_stored(fresh))
         return settled
 
     async def secret(self) -> bytes:

@@ -41,13 +41,13 @@ _CHARGED: Final = (
     "item_number", "charge", "basis", "rate_ppm", "specific_minor", "amount", "collector", "debtor", "scheme",
 )  # fmt: skip
 
-_again = counter(
+_reassessed = counter(
     "luxor_revenue_reassessed_total",
     "Consignments of a changed aggregate that were assessed again, by result: new, the same, or missing (their inputs are no longer stored)",
     ("outcome",),
 )
 for _each in ("new", "same", "missing"):
-    _again.labels(_each)
+    _reassessed.labels(_each)
 _log = get_logger()
 
 
@@ -102,7 +102,7 @@ class Reassessment:
             assert self._token is not None
             changes = await self._changes(part)
             for start in range(0, len(changes), WRITE_MAX):
-                _again.labels("new").inc(await self._write(self._token, changes[start : start + WRITE_MAX]))
+                _reassessed.labels("new").inc(await self._write(self._token, changes[start : start + WRITE_MAX]))
             after = part[-1].mrn
         return self._token is not None and await self.complete(self._token, due)
 
@@ -118,9 +118,9 @@ class Reassessment:
         for each in stored:
             changes += await asyncio.to_thread(compared, each, part, self._active())
         assessed = sum(len(each.asked) for each in stored if each.answers is not None)
-        _again.labels("same").inc(assessed - len(changes))
+        _reassessed.labels("same").inc(assessed - len(changes))
         missing = len(part) - assessed
-        _again.labels("missing").inc(missing)
+        _reassessed.labels("missing").inc(missing)
         if missing:
             _log.warning("REASSESSMENT_MISSING", consignments=missing, first=part[0].mrn, last=part[-1].mrn)
         return changes

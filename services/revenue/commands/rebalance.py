@@ -31,7 +31,7 @@ from services.revenue.store.debt_events import DebtChange, DebtEvents, debt_even
 from services.revenue.store.ledger import credit, positions
 from services.revenue.store.ledger.entries import BookedEntries, EntryStore, Heads
 from services.revenue.store.ledger.names import Names
-from services.revenue.store.ledger.positions import NOT_ANNOUNCED, OPENED, SETTLED, Positions, Standing
+from services.revenue.store.ledger.positions import NOT_ANNOUNCED, OPENED, SETTLED, DebtStatuses, Positions
 
 
 class Ledger:
@@ -71,9 +71,9 @@ class Ledger:
         page, lines = after.page, after.page.lines
         booked = await self.book.post(tx, heads, after.entries)
         refunded = _by_row(lines["refunded"], page.offsets)
-        told, kinds = _to_tell(page, held, target.paid, after.open, refunded)
-        standing = Standing(target.paid, after.open, refunded, told, after.out)
-        await positions.store(tx, page, standing, *_of_rows(page.mrn, booked), epoch=epoch)
+        told, kinds = _to_publish(page, held, target.paid, after.open, refunded)
+        statuses = DebtStatuses(target.paid, after.open, refunded, told, after.out)
+        await positions.store(tx, page, statuses, *_of_rows(page.mrn, booked), epoch=epoch)
         await positions.move_open(
             tx,
             positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid, held.out),
@@ -88,17 +88,17 @@ class Ledger:
             ),
         )
         if kinds:
-            await self._announce(tx, page, standing, kinds)
+            await self._announce(tx, page, statuses, kinds)
         return booked
 
     async def _announce(
-        self, tx: Transaction, page: ChargePage, standing: Standing, kinds: list[tuple[int, int]]
+        self, tx: Transaction, page: ChargePage, statuses: DebtStatuses, kinds: list[tuple[int, int]]
     ) -> None:
         rows = sorted({row for row, _ in kinds})
         accounts = await self.names.of(tx, np.unique(page.lines["account"]).tolist())
-        stands = {row: _debt(page, standing, row, accounts) for row in rows}
+        stands = {row: _debt(page, statuses, row, accounts) for row in rows}
         # What went out again beyond what was left over does not pay the debt any more.
-        paid = np.maximum(0, standing.paid - claims(page.lines, page.offsets, standing.paid, standing.out))
+        paid = np.maximum(0, statuses.paid - claims(page.lines, page.offsets, statuses.paid, statuses.out))
         await self.debt_events.announce(
             tx,
             debt_event_columns(
@@ -109,7 +109,7 @@ class Ledger:
                         kind,
                         stands[row][0],
                         int(paid[row]),
-                        int(standing.refunded[row]),
+                        int(statuses.refunded[row]),
                         page.currency[row],
                         stands[row][1],
                     )
@@ -144,7 +144,7 @@ def _of_rows(mrns: Sequence[str], booked: BookedEntries) -> tuple[list[list[int]
     return list(numbers.values()), list(days.values())
 
 
-def _to_tell(
+def _to_publish(
     page: ChargePage, held: Positions, paid: Int64, still: Int64, refunded: Int64
 ) -> tuple[Int64, list[tuple[int, int]]]:
     """What is told of each debt now, and the news: row and kind, in the order of the rows."""
@@ -166,15 +166,15 @@ def _to_tell(
     return told, [(row, int(kind)) for row, kind in news]
 
 
-def _debt(page: ChargePage, standing: Standing, row: int, names: dict[int, str]) -> tuple[int, str]:
+def _debt(page: ChargePage, statuses: DebtStatuses, row: int, names: dict[int, str]) -> tuple[int, str]:
     """How a debt stands (luxor.clearance.v1.DebtStatus), and the account that stands for it."""
     own: Lines = page.lines[page.offsets[row] : page.offsets[row + 1]]
     secured = own[own["how"] == SECURED]
-    if standing.open[row] > 0:
+    if statuses.open[row] > 0:
         return DEBT_STATUS_OPEN, ""
     if len(secured):
         account = names[int(secured["account"][0])]
         return (DEBT_STATUS_DEFERRED if prefix_of(account) == "deferred" else DEBT_STATUS_SECURED), account
-    if standing.paid[row] > 0 or (own["how"] == OPEN).any():
+    if statuses.paid[row] > 0 or (own["how"] == OPEN).any():
         return DEBT_STATUS_PAID, ""
     return (DEBT_STATUS_VENDOR_COLLECTED if (own["how"] == COLLECTED).any() else DEBT_STATUS_NONE), ""

@@ -38,7 +38,7 @@ from services.revenue.store.ledger.positions import PositionPage, Positions
 
 ENTRIES_AT_ONCE: Final = 5_000
 """Entries whose postings one statement sums."""
-BATCHES_KEPT: Final = 1_024
+BATCHES_CACHED: Final = 1_024
 """Batches of answers whose sums are cached, some 32 bytes a consignment."""
 _KINDS: Final = ("duty", "tax", "fee")
 
@@ -174,7 +174,7 @@ class Reconciliation:
                 stored = await answers.payloads(reader, part)
             for key, payload in stored.items():
                 whole = read_answers(AssessmentColumns, payload, np.zeros(0, np.int64))
-                self._batches[key] = _only_sums(whole)
+                self._batches[key] = _sums_as_amounts(whole)
         for key, wanted in asked.items():
             stored_answers = self._batches.get(key)
             if stored_answers is None:
@@ -185,7 +185,7 @@ class Reconciliation:
                     f"a stored batch has {stored_answers.rows} answers, and number {places.max()} is referred to"
                 )
             found |= zip((row for row, _ in wanted), _sums(stored_answers.take(places)), strict=True)
-        while len(self._batches) > BATCHES_KEPT:
+        while len(self._batches) > BATCHES_CACHED:
             self._batches.pop(next(iter(self._batches)))
         return found
 
@@ -268,7 +268,7 @@ def _of(mrns: Sequence[str], held: Positions) -> PositionTotals:
     return PositionTotals(mrns, held.version, held.basis.standing, sums, covered, held.refunded)
 
 
-def _only_sums(answers: Table) -> Table:
+def _sums_as_amounts(answers: Table) -> Table:
     """Leave out all columns but those that are compared."""
     columns = {name: answers.column(name) for name in (*_KINDS, "currency")}
     return Table(answers.schema, answers.rows, columns)

@@ -25,7 +25,7 @@ from services.revenue.store.ledger import positions
 from services.revenue.store.ledger.balances import SETTLE_MICROS
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs import marks as store
-from services.revenue.store.proofs.chain import FAULTS_MAX, Chain
+from services.revenue.store.proofs.chain import DISCREPANCIES_MAX, Chain
 from services.revenue.store.proofs.chain import ChainCheck as Part
 from services.revenue.store.proofs.day_balances import compare_day
 from services.revenue.store.proofs.marks import ALTERED, Discrepancy, Mark, ProofPart, ProofState
@@ -64,7 +64,7 @@ class ProofReport:
     """When this was so, microseconds since 1970-01-01 UTC."""
     sealed_at: int
     """When the newest seal that is covered was made; 0 where none is."""
-    faults: int
+    discrepancies: int
     found: list[Discrepancy] = field(default_factory=list)
 
 
@@ -76,7 +76,7 @@ class _Step:
     marks: dict[int, Mark] = field(default_factory=dict)
     ranges: list[tuple[int, int, int]] = field(default_factory=list)
     mrns: set[str] = field(default_factory=set)
-    faults: list[Discrepancy] = field(default_factory=list)
+    discrepancies: list[Discrepancy] = field(default_factory=list)
     heads: dict[int, int] = field(default_factory=dict)
     positions: bytes = b""
     read_at: int = 0
@@ -86,8 +86,8 @@ class _Step:
         return self.heads[partition] != self.marks[partition].number
 
     def altered(self, partition: int, number: int, sentences: list[str]) -> None:
-        """Note what is wrong in a part of a chain."""
-        self.faults += [Discrepancy(partition, number, "", ALTERED, each) for each in sentences]
+        """Add the discrepancies of a part of a chain."""
+        self.discrepancies += [Discrepancy(partition, number, "", ALTERED, each) for each in sentences]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,11 @@ class _Part:
     """How far a part of the proof came."""
 
     worked: bool
-    """Whether it proved anything, or is to be made anew."""
+    """Whether it proved anything, or is to be repeated."""
     overdue: bool = False
     """Whether days that are over, or seals, may need more."""
     marks: Mapping[int, int] | None = None
-    """Last proven entry of each partition that can be proven further or to its end; None where the part is to be made anew."""
+    """Last proven entry of each partition that can be proven further or to its end; None where the part is to be repeated."""
 
     def reached(self, until: Sequence[int]) -> bool:
         """Whether all entries up to these numbers, one a partition, are proven as far as they can be."""
@@ -120,11 +120,11 @@ class Verification:
         self._reconciling = Reconciliation(database, names)
         self._logged: set[str] = set()
 
-    async def report(self, faults_max: int) -> ProofReport:
+    async def report(self, discrepancies_max: int) -> ProofReport:
         """Return what is proven by now."""
         async with self._database.connection(snapshot=True, timeout_millis=READ_MILLIS) as reader:
             state = await store.read_state(reader)
-            count, found = await store.discrepancies(reader, faults_max)
+            count, found = await store.discrepancies(reader, discrepancies_max)
             left, since = await store.entries_left(reader), await store.oldest_unproven(reader)
             sealed = await sealed_at(reader, state.seal)
             now = await reader.now()
@@ -154,7 +154,7 @@ class Verification:
 
     async def _part(self, entries_max: int) -> _Part:
         async with self._database.connection(snapshot=True, timeout_millis=READ_MILLIS) as reader:
-            step = await self._begun(reader)
+            step = await self._new_step(reader)
             await self._entries(reader, step, entries_max)
             before = step.state
             await self._follow_seals(reader, step)
@@ -165,11 +165,15 @@ class Verification:
         worked = bool(step.ranges) or seals > 0 or days
         state = step.state
         complete = not any(map(step.behind, step.marks))
-        if not worked and not step.faults and not (complete and step.read_at - state.complete_at > COMPLETE_MICROS):
+        if (
+            not worked
+            and not step.discrepancies
+            and not (complete and step.read_at - state.complete_at > COMPLETE_MICROS)
+        ):
             return _Part(worked=False)
         if complete:
             step.state = replace(state, complete_at=step.read_at, positions=step.positions)
-        # Where another replica moved the mark meanwhile, this part is made anew from there.
+        # Where another replica has moved the mark meanwhile, this part is repeated from there.
         if not await self._store(step):
             return _Part(worked=True)
         # A partition of which nothing more can be read is at its end, as far as it can be proven.
@@ -177,7 +181,7 @@ class Verification:
         marks = {place: mark.number for place, mark in step.marks.items() if place in went_on or not step.behind(place)}
         return _Part(worked, overdue=days or seals >= SEALS_MAX, marks=marks)
 
-    async def _begun(self, reader: Transaction) -> _Step:
+    async def _new_step(self, reader: Transaction) -> _Step:
         step = _Step(await store.read_state(reader))
         step.marks = await store.read_marks(reader)
         step.read_at = await reader.now()
@@ -197,15 +201,17 @@ class Verification:
             while part.entries < share:
                 if await self.chain.check_entries(reader, place, part, share - part.entries) is None:
                     break
-            faults = part.faults
+            discrepancies = part.discrepancies
             head = heads.get(place)
             if part.last == mark.number:
-                faults.append(
+                discrepancies.append(
                     f"partition {place}: the chain ends before entry {mark.number}, up to which it was proven"
                 )
             elif head is not None and head.number == part.last and head.hash != part.hash:
-                faults.append(f"partition {place}: the head of the chain has another hash than entry {part.last}")
-            step.altered(place, part.last, faults[:FAULTS_MAX])
+                discrepancies.append(
+                    f"partition {place}: the head of the chain has another hash than entry {part.last}"
+                )
+            step.altered(place, part.last, discrepancies[:DISCREPANCIES_MAX])
             step.mrns |= part.mrns
             if part.last > mark.number:
                 step.ranges.append((place, mark.number, part.last))
@@ -218,8 +224,8 @@ class Verification:
         state = step.state
         proven = {place: mark.number for place, mark in step.marks.items()}
         before = state.seal_hash or bytes(32)
-        seal, digest, faults = await self._seals.follow(reader, state.seal, before, proven, SEALS_MAX)
-        step.altered(0, proven[0], faults[:FAULTS_MAX])
+        seal, digest, discrepancies = await self._seals.follow(reader, state.seal, before, proven, SEALS_MAX)
+        step.altered(0, proven[0], discrepancies[:DISCREPANCIES_MAX])
         step.state = replace(state, seal=seal, seal_hash=digest if seal else b"")
 
     async def _closed_days(self, reader: Transaction, step: _Step) -> bool:
@@ -229,7 +235,7 @@ class Verification:
         for row in rows:
             place, day, last = row["partition"], row["day"], row["last_number"]
             found = await compare_day(
-                reader, self._names, place, day, row["first_number"], last, entries_max=FAULTS_MAX
+                reader, self._names, place, day, row["first_number"], last, entries_max=DISCREPANCIES_MAX
             )
             step.altered(place, last, found)
             step.marks[place] = replace(step.marks[place], day=day)
@@ -239,7 +245,7 @@ class Verification:
         """Compare the consignments that the entries are about with what they were assessed at."""
         mrns = sorted(step.mrns)
         for start in range(0, len(mrns), CONSIGNMENTS_AT_ONCE):
-            step.faults += await self._compare(mrns[start : start + CONSIGNMENTS_AT_ONCE])
+            step.discrepancies += await self._compare(mrns[start : start + CONSIGNMENTS_AT_ONCE])
         step.state = replace(step.state, comparisons=step.state.comparisons + len(mrns))
 
     async def _compare(self, mrns: list[str]) -> list[Discrepancy]:
@@ -262,7 +268,7 @@ class Verification:
             page = await self._reconciling.assessed(day, batch) if 0 < day < over else None
             if page is not None and page.after:
                 batch, worked = int(page.after), True
-                step.faults += map(Discrepancy.of, page.differences)
+                step.discrepancies += map(Discrepancy.of, page.differences)
                 step.mrns |= {each.mrn for each in page.differences}
                 continue
             async with self._database.connection() as reader:
@@ -282,36 +288,36 @@ class Verification:
             return False
         step = _Step(state.restarted(now) if over else state, read_at=now)
         if step.state.full_partition == PARTITIONS:
-            await self._days_again(step)
+            await self._repeat_days(step)
         else:
-            await self._chains_again(step, entries_max)
+            await self._repeat_chains(step, entries_max)
         return await self._store(step)
 
-    async def _chains_again(self, step: _Step, entries_max: int) -> None:
+    async def _repeat_chains(self, step: _Step, entries_max: int) -> None:
         left = entries_max
         try:
             while left > 0 and step.state.full_partition < PARTITIONS:
-                left -= await self._chain_again(step, left)
+                left -= await self._repeat_chain(step, left)
         except (StoreError, InputError):
             # What was proven before is stored; the chain that fails begins the next part, which raises.
             if not step.ranges:
                 raise
 
-    async def _chain_again(self, step: _Step, entries_max: int) -> int:
+    async def _repeat_chain(self, step: _Step, entries_max: int) -> int:
         """Prove a part of a chain again; return how many entries it was, and its end for as many as that costs."""
         state = step.state
         place, after = state.full_partition, state.full_number
         part = await self.chain.check(place, after=after, before=state.full_hash, entries_max=entries_max)
         # A part that begins a chain or ends it without an entry covers what was found at its place before.
         step.ranges.append((place, after if part.entries and after else after - 1, part.last))
-        step.altered(place, part.last, part.faults)
+        step.altered(place, part.last, part.discrepancies)
         if part.end or part.last == after:
             step.state = replace(state, full_partition=place + 1, full_number=0, full_hash=bytes(32))
             return part.entries + ENTRIES_AN_END
         step.state = replace(state, full_number=part.last, full_hash=part.hash)
         return part.entries
 
-    async def _days_again(self, step: _Step) -> None:
+    async def _repeat_days(self, step: _Step) -> None:
         state = step.state
         day = state.full_day
         if not state.full_after:
@@ -324,15 +330,15 @@ class Verification:
         page = await self._reconciling.page(day, state.full_after, CONSIGNMENTS_AT_ONCE)
         # Who was compared and agrees is not named by the page, so that faults of the day's consignments go as its pages do.
         step.mrns |= page.mrns
-        step.faults += map(Discrepancy.of, page.differences)
+        step.discrepancies += map(Discrepancy.of, page.differences)
         step.state = replace(state, full_day=day if page.after else day + 1, full_after=page.after)
 
     async def _store(self, step: _Step) -> bool:
-        checked = ProofPart(step.ranges, step.mrns, step.faults)
+        checked = ProofPart(step.ranges, step.mrns, step.discrepancies)
         async with self._database.transaction() as tx:
             moved = await store.move(tx, step.state, step.marks, checked)
         if moved:
-            for each in step.faults:
+            for each in step.discrepancies:
                 if each.sentence in self._logged:
                     continue
                 self._logged.add(each.sentence)

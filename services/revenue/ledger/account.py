@@ -62,8 +62,8 @@ def kind_of(name: str) -> int:
     return KINDS.get(prefix, 0) if rest else 0
 
 
-def wrong_name(name: str, kinds: Collection[str] = tuple(KINDS)) -> str:
-    """Say what is wrong with an account's name; empty where nothing is."""
+def account_name_error(name: str, kinds: Collection[str] = tuple(KINDS)) -> str:
+    """Return what is wrong with the name of an account, or ""."""
     prefix, _, rest = name.partition(":")
     if prefix not in kinds:
         return f"must begin with one of {', '.join(f'{kind}:' for kind in kinds)}"

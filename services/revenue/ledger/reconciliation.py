@@ -46,7 +46,7 @@ class PositionTotals:
 
 @dataclass(frozen=True, slots=True)
 class AssessedTotals:
-    """What revenue itself kept of some consignments, by their rows."""
+    """Revenue's own assessments of some consignments, by their rows."""
 
     in_force: Mapping[int, ChargeTotals]
     """The answer that the state held rests on, of one consignment each."""
@@ -139,29 +139,29 @@ def compare(
         if not held.version[row]:
             if answer is not None:
                 total = int(answer.amounts.sum())
-                told = f"It was assessed at {_money(total, currency)}, and no state of it was posted."
-                found.append(Difference(NOT_POSTED, mrn, told, currency, total))
+                sentence = f"It was assessed at {_money(total, currency)}, and no state of it was posted."
+                found.append(Difference(NOT_POSTED, mrn, sentence, currency, total))
             continue
         found += _amounts(held, row, currency, answer)
         if row in assessed.later:
             posted = int(held.sums.amounts[row].sum())
-            told = (
+            sentence = (
                 f"{assessed.later[row]} was assessed on a day that is over, and no state followed: the ledger holds version "
                 f"{held.version[row]} with {_money(posted, currency)}."
             )
-            found.append(Difference(NOT_POSTED, mrn, told, currency, None, posted))
+            found.append(Difference(NOT_POSTED, mrn, sentence, currency, None, posted))
         if held.refunded[row] > held.covered[row]:
             paid, back = int(held.covered[row]), int(held.refunded[row])
-            told = (
+            sentence = (
                 f"{_money(back, currency)} was refunded, and {_money(paid, currency)} was paid, secured or collected."
             )
-            found.append(Difference(REFUND_OVER_PAID, mrn, told, currency, paid, back))
+            found.append(Difference(REFUND_OVER_PAID, mrn, sentence, currency, paid, back))
         for gap in gaps.get(row, ()):
-            told = (
+            sentence = (
                 f"Its postings of {gap.what} come to {_money(gap.booked, gap.currency)}, and the ledger holds "
                 f"{_money(gap.held, gap.currency)} of it."
             )
-            found.append(Difference(UNBALANCED, mrn, told, gap.currency, gap.held, gap.booked))
+            found.append(Difference(UNBALANCED, mrn, sentence, gap.currency, gap.held, gap.booked))
     return found
 
 
@@ -175,19 +175,19 @@ def _amounts(held: PositionTotals, row: int, currency: str, answer: ChargeTotals
     if held.standing[row] != ASSESSED:
         if not mine.any():
             return []
-        why = "It was withdrawn" if held.standing[row] == WITHDRAWN else "It is not decided yet"
-        told = f"{why} and owes nothing, and {_money(posted, currency)} is posted."
-        return [Difference(AMOUNT_DIFFERS, held.mrn[row], told, currency, 0, posted)]
+        reason = "It was withdrawn" if held.standing[row] == WITHDRAWN else "It is not decided yet"
+        sentence = f"{reason} and owes nothing, and {_money(posted, currency)} is posted."
+        return [Difference(AMOUNT_DIFFERS, held.mrn[row], sentence, currency, 0, posted)]
     if answer is None:
-        told = f"The ledger holds {_money(posted, currency)}, and the assessment that this rests on is not kept."
-        return [Difference(NOT_ASSESSED, held.mrn[row], told, currency, None, posted)]
-    theirs = answer.amounts[0]
-    if (theirs == mine).all() and (not mine.any() or answer.currency[0] == currency):
+        sentence = f"The ledger holds {_money(posted, currency)}, and its assessment is not stored."
+        return [Difference(NOT_ASSESSED, held.mrn[row], sentence, currency, None, posted)]
+    assessed = answer.amounts[0]
+    if (assessed == mine).all() and (not mine.any() or answer.currency[0] == currency):
         return []
     parts = [
         f"{name} {_money(int(each), answer.currency[0])} but {_money(int(own), currency)} posted"
-        for name, each, own in zip(CHARGE_KINDS[1:], theirs.tolist(), mine.tolist(), strict=True)
+        for name, each, own in zip(CHARGE_KINDS[1:], assessed.tolist(), mine.tolist(), strict=True)
         if each != own
     ]
-    told = f"Assessed: {'; '.join(parts)}." if parts else f"Assessed in {answer.currency[0]}, posted in {currency}."
-    return [Difference(AMOUNT_DIFFERS, held.mrn[row], told, currency, int(theirs.sum()), posted)]
+    sentence = f"Assessed: {'; '.join(parts)}." if parts else f"Assessed in {answer.currency[0]}, posted in {currency}."
+    return [Difference(AMOUNT_DIFFERS, held.mrn[row], sentence, currency, int(assessed.sum()), posted)]

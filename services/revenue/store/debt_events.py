@@ -49,7 +49,7 @@ from unnest($1::text[], $2::smallint[], $3::bigint[]) as given(mrn, partition, c
 on conflict (mrn) do update set number = greatest(kept.number, $4) + excluded.number - $4, day = excluded.day
 returning mrn, number
 """  # noqa: S608  # an expression of our own
-_KEEP: Final = """
+_STORE: Final = """
 update news kept set debt = coalesce(given.debt, kept.debt), refund = coalesce(given.refund, kept.refund),
     reassessment = coalesce(given.reassessment, kept.reassessment)
 from unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) as given(mrn, debt, refund, reassessment)
@@ -69,7 +69,7 @@ class DebtChange:
 
     mrn: str
     filing_version: int
-    news: int
+    events: int
     """DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED or DEBT_EVENT_REFUNDED."""
     debt_status: int
     """luxor.clearance.v1.DebtStatus: paid, secured or open."""
@@ -89,7 +89,7 @@ def debt_event_columns(told: Sequence[DebtChange]) -> Table:
         {
             "mrn": Strings.of([each.mrn for each in told]),
             "filing_version": Ints.of([each.filing_version for each in told]),
-            "event": Ints.of([each.news for each in told]),
+            "event": Ints.of([each.events for each in told]),
             "debt_status": Ints.of([each.debt_status for each in told]),
             "account": Strings.of([each.account for each in told]),
             "paid_minor": Ints.of([each.paid_minor for each in told]),
@@ -125,17 +125,17 @@ class DebtEvents:
         """Announce by the outbox of a database."""
         self.outbox = Outbox(database, SCHEMA)
 
-    async def announce(self, tx: Transaction, news: Table) -> None:
+    async def announce(self, tx: Transaction, events: Table) -> None:
         """Announce news (RevenueColumns without number and time) in the caller's transaction.
 
         Several rows of one consignment are numbered in their order. Transactions that tell of the same consignment
         wait for one another here, so this comes last in a transaction. Raises ValueError for more than NEWS_MAX rows.
         """
-        if not news.rows:
+        if not events.rows:
             return
-        if news.rows > EVENTS_MAX:
-            raise ValueError(f"{news.rows} debt events in one transaction; at most {EVENTS_MAX} are announced")
-        mrns = news.strings("mrn").tolist()
+        if events.rows > EVENTS_MAX:
+            raise ValueError(f"{events.rows} debt events in one transaction; at most {EVENTS_MAX} are announced")
+        mrns = events.strings("mrn").tolist()
         counts: dict[str, int] = {}
         places = []
         for mrn in mrns:
@@ -148,23 +148,25 @@ class DebtEvents:
         )
         last = {row["mrn"]: row["number"] for row in rows}
         numbers = [last[mrn] - counts[mrn] + place for mrn, place in zip(mrns, places, strict=True)]
-        told = news.with_columns({"number": Ints.of(numbers), "announced_at": Ints.constant(await tx.now(), news.rows)})
+        numbered = events.with_columns(
+            {"number": Ints.of(numbers), "announced_at": Ints.constant(await tx.now(), events.rows)}
+        )
         partitions = np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64)
-        await self.outbox.append(tx, told, RevenueColumns, partitions)
-        await self._keep(tx, told)
-        kinds = told.ints("event").values.tolist()
+        await self.outbox.append(tx, numbered, RevenueColumns, partitions)
+        await self._store(tx, numbered)
+        kinds = numbered.ints("event").values.tolist()
         tx.after_commit(lambda: _count(kinds))
 
-    async def _keep(self, tx: Transaction, told: Table) -> None:
+    async def _store(self, tx: Transaction, numbered: Table) -> None:
         """Keep the last news of each slot, for readers who begin later."""
         kept: dict[str, dict[str, bytes]] = {}
         for row, (mrn, kind) in enumerate(
-            zip(told.strings("mrn").tolist(), told.ints("event").values.tolist(), strict=True)
+            zip(numbered.strings("mrn").tolist(), numbered.ints("event").values.tolist(), strict=True)
         ):
-            payload = told.take(np.array([row])).encode(RevenueColumns).SerializeToString()
+            payload = numbered.take(np.array([row])).encode(RevenueColumns).SerializeToString()
             kept.setdefault(mrn, {})[_SLOT_OF[kind]] = payload
         columns = [[slots.get(slot) for slots in kept.values()] for slot in SLOTS]
-        await tx.raw.execute(_KEEP, list(kept), *columns)
+        await tx.raw.execute(_STORE, list(kept), *columns)
 
 
 def _count(kinds: Sequence[int]) -> None:

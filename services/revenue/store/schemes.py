@@ -55,7 +55,9 @@ class SchemeStore:
         """Keep it in a database."""
         self.database = database
 
-    async def put(self, tx: Transaction, entries: Sequence[SchemeEntry], who: str) -> dict[tuple[int, str], bool]:
+    async def put(
+        self, tx: Transaction, entries: Sequence[SchemeEntry], changed_by: str
+    ) -> dict[tuple[int, str], bool]:
         """Put numbers in or change them, each once; gives of those that are not known as they are whether they are new."""
         await tx.raw.execute(_LOCK)
         rows = await tx.raw.fetch(
@@ -65,7 +67,7 @@ class SchemeStore:
             [each.holder for each in entries],
             [each.first_day for each in entries],
             [None if each.last_day == OPEN_END else each.last_day for each in entries],
-            who,
+            changed_by,
         )
         return {(row["scheme"], row["number"]): row["fresh"] for row in rows}
 

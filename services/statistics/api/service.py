@@ -148,13 +148,13 @@ def _columns(dimensions: Sequence[tuple[int, str]]) -> list[str]:
     return found
 
 
-def _values(asked: pb.Filter, place: int) -> list[Any]:
+def _values(filter_: pb.Filter, place: int) -> list[Any]:
     path = f"filters[{place}].values"
-    if not 1 <= len(asked.values) <= VALUES_MAX:
-        raise Refusal("FILTER_MALFORMED", path=path, value=len(asked.values), values_max=VALUES_MAX)
-    if asked.dimension != pb.DIMENSION_DAY:
-        return list(asked.values)
-    return [day_of_text(value, f"{path}[{number}]") for number, value in enumerate(asked.values)]
+    if not 1 <= len(filter_.values) <= VALUES_MAX:
+        raise Refusal("FILTER_MALFORMED", path=path, value=len(filter_.values), values_max=VALUES_MAX)
+    if filter_.dimension != pb.DIMENSION_DAY:
+        return list(filter_.values)
+    return [day_of_text(value, f"{path}[{number}]") for number, value in enumerate(filter_.values)]
 
 
 def _key(name: str, value: Any) -> str:

@@ -41,9 +41,13 @@ class Count:
             return 0
         counted = last if len(fresh) == last.rows else last.take(fresh)
         places = fresh.tolist()
-        old, of_02 = await self._store.states(tx, [each for place in places if (each := before[place]) is not None])
+        old, counted_by_02 = await self._store.states(
+            tx, [each for place in places if (each := before[place]) is not None]
+        )
         both = counted if old is None else Table.concat([counted, old])
-        signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(len(of_02), np.int64)])
-        await self._store.add(tx, tally(both, signs, np.concatenate([np.zeros(counted.rows, np.bool_), of_02])))
-        await self._store.keep(tx, counted, [days[place] for place in places], [mrns[place] for place in places], epoch)
+        signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(len(counted_by_02), np.int64)])
+        await self._store.add(tx, tally(both, signs, np.concatenate([np.zeros(counted.rows, np.bool_), counted_by_02])))
+        await self._store.store_counted(
+            tx, counted, [days[place] for place in places], [mrns[place] for place in places], epoch
+        )
         return len(fresh)

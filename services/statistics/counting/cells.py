@@ -90,10 +90,10 @@ def only_counted(states: Table) -> Table:
     return Table(states.schema, states.rows, columns)
 
 
-def tally(table: Table, signs: IntArray, of_02: npt.NDArray[np.bool_] | None = None) -> Tally:
+def tally(table: Table, signs: IntArray, counted_by_02: npt.NDArray[np.bool_] | None = None) -> Tally:
     """Count the states of `table` (ClearanceColumns), each with its sign.
 
-    `of_02` marks states that version 0.2 counted: they are taken out by the times that it counted.
+    `counted_by_02` marks states that version 0.2 counted: they are taken out by the times that it counted.
     """
     items = table.ragged("items")
     goods = table.child("items")
@@ -111,7 +111,7 @@ def tally(table: Table, signs: IntArray, of_02: npt.NDArray[np.bool_] | None = N
     return Tally(
         _counts(table, signs, shared, (owners, origins, chapters)),
         _revenue(table, signs, (day, destination, lane), (origin, chapter), (origins, chapters)),
-        _times(table, signs, shared, np.zeros(table.rows, np.bool_) if of_02 is None else of_02),
+        _times(table, signs, shared, np.zeros(table.rows, np.bool_) if counted_by_02 is None else counted_by_02),
         _inspections(table, signs, shared, (owners, origins, chapters)),
     )
 
@@ -173,13 +173,13 @@ def _revenue(
     return sum_cells(keys, [sign, lines.ints("amount").values * sign])
 
 
-def _times(table: Table, signs: IntArray, shared: tuple[Key, ...], of_02: npt.NDArray[np.bool_]) -> Cells:
+def _times(table: Table, signs: IntArray, shared: tuple[Key, ...], counted_by_02: npt.NDArray[np.bool_]) -> Cells:
     accepted, latest, first = (table.ints(name) for name in ("accepted_at", "decided_at", "first_decided_at"))
     arrived, released = table.ints("arrived_at"), table.ints("released_at")
     # Version 0.2 knew the latest decision alone, and counted the time from arrival to release from that decision on.
-    by_latest = of_02 | ~first.valid
+    by_latest = counted_by_02 | ~first.valid
     decided = np.where(by_latest, latest.values, first.values)
-    begun = np.where(of_02, np.maximum(arrived.values, latest.values), arrived.values)
+    begun = np.where(counted_by_02, np.maximum(arrived.values, latest.values), arrived.values)
     stretches = (
         (
             pb.INTERVAL_DECISION,

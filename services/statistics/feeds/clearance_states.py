@@ -44,10 +44,10 @@ class Intake:
         """Count what is new."""
         counted = sum([await self._count.run(tx, states, epoch) for epoch, states in prepared])
         rows = sum(states.rows for _, states in prepared)
-        tx.after_commit(lambda: _tell(counted, rows - counted))
+        tx.after_commit(lambda: _count(counted, rows - counted))
 
 
-def _tell(counted: int, known: int) -> None:
-    """Count states once they are: a page may be rolled back, or tried only, and come again."""
+def _count(counted: int, replayed: int) -> None:
+    """Count states after the commit, because a page may be rolled back and come again."""
     _counted.labels("counted").inc(counted)
-    _counted.labels("known").inc(known)
+    _counted.labels("known").inc(replayed)

@@ -27,16 +27,16 @@ from services.statistics.counting.cells import Cells, Tally
 
 SOURCE = "clearance"
 """Whose feed statistics follows: the name of its cursors."""
-_TABLES_KEPT = 64
+_TABLES_CACHED = 64
 _FORMULA = 3
 """Which times are counted, by the second number of the first version that counted them so: what was counted is taken out as it went in."""
 
-_HELD = """
+_COUNTED = """
     select w.place, c.epoch, c.version, c.batch_day, c.batch, c.row
     from unnest($1::integer[], $2::integer[], $3::text[]) as w(place, day, mrn)
     cross join lateral (select * from counted c where c.day = w.day and c.mrn = w.mrn) c
 """
-_KEEP = "insert into counted_batch (day, id, payload, traceparent, formula) values ($1, nextval('counted_batch_id'), $2, $3, $4) returning id"
+_STORE = "insert into counted_batch (day, id, payload, traceparent, formula) values ($1, nextval('counted_batch_id'), $2, $3, $4) returning id"
 _COUNT = """
     insert into counted (day, mrn, version, batch_day, batch, row, epoch)
     select u.day, u.mrn, u.version, $1, $2, u.row, $7
@@ -54,9 +54,9 @@ metadata = sa.MetaData()
 _KEYS = ("day", "destination", "origin", "chapter", "lane")
 
 
-def _cell_table(name: str, more: dict[str, Any], measures: Sequence[str]) -> sa.Table:
+def _cell_table(name: str, more_keys: dict[str, Any], measures: Sequence[str]) -> sa.Table:
     keys = [sa.Column(key, sa.Integer if key == "day" else sa.Text, primary_key=True) for key in _KEYS]
-    keys += [sa.Column(key, kind, primary_key=True) for key, kind in more.items()]
+    keys += [sa.Column(key, kind, primary_key=True) for key, kind in more_keys.items()]
     return sa.Table(name, metadata, *keys, *(sa.Column(each, sa.BigInteger) for each in measures))
 
 
@@ -154,15 +154,17 @@ class Store:
     async def counted(self, tx: Transaction, days: Sequence[int], mrns: Sequence[str]) -> list[Counted | None]:
         """Return what was counted last of each consignment, by its day of acceptance and MRN; None where nothing was."""
         found: list[Counted | None] = [None] * len(mrns)
-        for place, *held in await tx.raw.fetch(_HELD, list(range(len(mrns))), list(days), list(mrns)):
+        for place, *held in await tx.raw.fetch(_COUNTED, list(range(len(mrns))), list(days), list(mrns)):
             found[place] = Counted(*held)
         return found
 
-    async def keep(self, tx: Transaction, states: Table, days: Sequence[int], mrns: Sequence[str], epoch: int) -> None:
+    async def store_counted(
+        self, tx: Transaction, states: Table, days: Sequence[int], mrns: Sequence[str], epoch: int
+    ) -> None:
         """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments."""
         today = await schema.today(tx)
         payload = states.encode(ClearanceColumns).SerializeToString()
-        batch = await tx.raw.fetchval(_KEEP, today, payload, root_traceparent(), _FORMULA)
+        batch = await tx.raw.fetchval(_STORE, today, payload, root_traceparent(), _FORMULA)
         versions = states.ints("version").values.tolist()
         # Not remembered here: should this transaction be lost with the server, its number may be given again.
         await tx.raw.execute(_COUNT, today, batch, list(days), list(mrns), versions, list(range(states.rows)), epoch)
@@ -186,18 +188,18 @@ class Store:
             }
         else:
             read = {}
-        parts, of_02 = [], [np.zeros(0, np.bool_)]
+        parts, counted_by_02 = [], [np.zeros(0, np.bool_)]
         for ref, rows_of in wanted.items():
             table, old = self._tables.get(ref) or read[ref]
             parts.append(table.take(np.asarray(rows_of, np.int64)))
-            of_02.append(np.full(len(rows_of), old))
+            counted_by_02.append(np.full(len(rows_of), old))
         for ref, found in read.items():
             self._remember(ref, found)
-        return Table.concat(parts) if parts else None, np.concatenate(of_02)
+        return Table.concat(parts) if parts else None, np.concatenate(counted_by_02)
 
-    def _remember(self, ref: tuple[int, int], found: tuple[Table, bool]) -> None:
-        self._tables[ref] = found
-        while len(self._tables) > _TABLES_KEPT:
+    def _remember(self, ref: tuple[int, int], batch: tuple[Table, bool]) -> None:
+        self._tables[ref] = batch
+        while len(self._tables) > _TABLES_CACHED:
             self._tables.popitem(last=False)
 
     async def add(self, tx: Transaction, change: Tally) -> None:

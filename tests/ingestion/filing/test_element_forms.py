@@ -99,14 +99,14 @@ def check(row: Consignment) -> validation.Checked:
 
 def faults(row: Consignment) -> list[tuple[str, str]]:
     """Return reason and path of each fault, whether it refuses the consignment or not."""
-    return [(each.reason, each.path.removeprefix("consignments[0].")) for each in check(row).problems.get(0, [])]
+    return [(each.reason, each.path.removeprefix("consignments[0].")) for each in check(row).errors.get(0, [])]
 
 
 @pytest.mark.parametrize("path", CODES)
 def test_a_code_loses_its_blanks_and_is_written_in_capitals(path: str) -> None:
     code = CODES[path]
     checked = check(put(good(), path, f" {code[:1]} {code[1:]} ".lower()))
-    assert checked.problems == {}
+    assert checked.errors == {}
     (row,) = checked.table.to_messages(Consignment)
     assert get(row, path) == code
 
@@ -114,7 +114,7 @@ def test_a_code_loses_its_blanks_and_is_written_in_capitals(path: str) -> None:
 @pytest.mark.parametrize("path", TEXTS)
 def test_a_text_loses_the_blanks_around_it_alone(path: str) -> None:
     checked = check(put(good(), path, "  Ab c "))
-    assert checked.problems == {}
+    assert checked.errors == {}
     (row,) = checked.table.to_messages(Consignment)
     assert get(row, path) == "Ab c"
 
@@ -148,7 +148,7 @@ def test_a_code_has_so_many_characters_of_its_alphabet(
         *(right[:-1] + each for each in others),
         *(each + right[1:] for each in others),
     ):
-        (found,) = check(put(good(), path, wrong)).problems[0]
+        (found,) = check(put(good(), path, wrong)).errors[0]
         assert (found.reason, found.path, found.facts, found.warns) == (
             "CODE_MALFORMED", f"consignments[0].{path}", {"form": form}, False,
         ), wrong  # fmt: skip
@@ -226,7 +226,7 @@ def test_a_document_number_that_looks_like_an_s10_identifier_is_one(document: st
 
 
 def test_a_wrong_code_is_told_tidied() -> None:
-    (found,) = check(put(good(), "items[0].valuation_method", " a ")).problems[0]
+    (found,) = check(put(good(), "items[0].valuation_method", " a ")).errors[0]
     assert (found.reason, found.value) == ("VALUATION_METHOD_UNKNOWN", "A")
 
 

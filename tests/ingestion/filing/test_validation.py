@@ -26,7 +26,7 @@ def check(*rows: Consignment) -> validation.Checked:
 
 
 def found(*rows: Consignment) -> list[tuple[str, str]]:
-    return [(each.reason, each.path) for problems in check(*rows).problems.values() for each in problems]
+    return [(each.reason, each.path) for errors in check(*rows).errors.values() for each in errors]
 
 
 SPOILS: dict[str, tuple[Change, str, str]] = {
@@ -68,7 +68,7 @@ def test_a_fault_is_told_with_its_reason_and_path(spoil: str) -> None:
     change(bad)
     checked = check(consignment(0), bad, consignment(2))
     assert checked.refused.tolist() == [False, True, False]
-    assert (reason, f"consignments[1].{path}") in [(each.reason, each.path) for each in checked.problems[1]]
+    assert (reason, f"consignments[1].{path}") in [(each.reason, each.path) for each in checked.errors[1]]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_small_fault_is_a_warning_and_stops_nothing(change: Change, reason: st
     change(bad)
     checked = check(bad)
     assert not checked.refused.any()
-    assert [(each.reason, each.path, each.warns) for each in checked.problems[0]] == [
+    assert [(each.reason, each.path, each.warns) for each in checked.errors[0]] == [
         (reason, f"consignments[0].{path}", True)
     ]
 
@@ -97,7 +97,7 @@ def test_a_good_consignment_has_no_problem_and_what_follows_is_filled_in() -> No
     rows = [consignment(0)]
     rows[0].ClearField("destination_country")
     checked = check(*rows)
-    assert not checked.problems
+    assert not checked.errors
     assert checked.table.strings("destination_country").tolist() == ["DE"]
     assert checked.table.child("items").ints("number").tolist() == [1]
 
@@ -116,7 +116,7 @@ def test_a_personal_value_is_never_repeated() -> None:
     bad = consignment(0)
     bad.consignee.name = "secret\nname"
     bad.consignee.phone = "1" * 60
-    assert [each.value for each in check(bad).problems[0]] == ["", ""]
+    assert [each.value for each in check(bad).errors[0]] == ["", ""]
 
 
 def test_every_column_has_an_entry_and_every_reason_is_in_the_catalogue() -> None:
@@ -139,8 +139,8 @@ def test_splitting_a_batch_changes_nothing(spoils: list[str | None]) -> None:
     for place, row in enumerate(rows):
         alone = check(row)
         assert alone.refused[0] == whole.refused[place]
-        told = [each.path.replace("consignments[0]", f"consignments[{place}]") for each in alone.problems.get(0, [])]
-        assert told == [each.path for each in whole.problems.get(place, [])]
+        told = [each.path.replace("consignments[0]", f"consignments[{place}]") for each in alone.errors.get(0, [])]
+        assert told == [each.path for each in whole.errors.get(place, [])]
         assert alone.table.to_messages(Consignment) == whole.table.take(np.array([place])).to_messages(Consignment)
 
 
@@ -153,7 +153,7 @@ def test_any_bytes_that_are_a_consignment_get_an_answer(raw: bytes) -> None:
     except Exception:
         return
     checked = check(made)
-    assert bool(checked.refused[0]) == any(not each.warns for each in checked.problems.get(0, []))
+    assert bool(checked.refused[0]) == any(not each.warns for each in checked.errors.get(0, []))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.ingestion.filing import validation
-from services.ingestion.filing.validation import Problem
+from services.ingestion.filing.validation import ElementError
 from tests.ingestion.consignments import consignment
 
 
@@ -34,57 +34,59 @@ def of_items(number: int, count: int) -> Consignment:
 
 def places(*rows: Consignment) -> list[tuple[int, str, str]]:
     """Return row, reason and path of every fault."""
-    return [(row, each.reason, each.path) for row, found in check(*rows).problems.items() for each in found]
+    return [(row, each.reason, each.path) for row, found in check(*rows).errors.items() for each in found]
 
 
-FAULTS: list[tuple[Callable[[Consignment], object], Problem]] = [
-    (lambda c: setattr(c, "incoterm_place", "x" * 36), Problem("TEXT_TOO_LONG", "incoterm_place", "x" * 36,
+FAULTS: list[tuple[Callable[[Consignment], object], ElementError]] = [
+    (lambda c: setattr(c, "incoterm_place", "x" * 36), ElementError("TEXT_TOO_LONG", "incoterm_place", "x" * 36,
         facts={"characters": 36, "characters_max": 35})),
-    (lambda c: setattr(c.items[0], "brand", "a\nb"), Problem("TEXT_UNPRINTABLE", "items[0].brand", "a\nb", facts={"characters_max": 70})),
-    (lambda c: setattr(c, "gross_mass_mg", 0), Problem("NUMBER_TOO_SMALL", "gross_mass_mg", "0", facts={"least": 1})),
-    (lambda c: setattr(c.items[0].price, "minor", -1), Problem("NUMBER_NEGATIVE", "items[0].price.minor", "-1", facts={"least": 0})),
-    (lambda c: setattr(c, "gross_mass_mg", 10**14 + 1), Problem("NUMBER_TOO_LARGE", "gross_mass_mg", str(10**14 + 1), facts={"most": 10**14})),
-    (lambda c: setattr(c.order.time, "seconds", 1), Problem("TIME_OUT_OF_BOUNDS", "order.time",
+    (lambda c: setattr(c.items[0], "brand", "a\nb"), ElementError("TEXT_UNPRINTABLE", "items[0].brand", "a\nb", facts={"characters_max": 70})),
+    (lambda c: setattr(c, "gross_mass_mg", 0), ElementError("NUMBER_TOO_SMALL", "gross_mass_mg", "0", facts={"least": 1})),
+    (lambda c: setattr(c.items[0].price, "minor", -1), ElementError("NUMBER_NEGATIVE", "items[0].price.minor", "-1", facts={"least": 0})),
+    (lambda c: setattr(c, "gross_mass_mg", 10**14 + 1), ElementError("NUMBER_TOO_LARGE", "gross_mass_mg", str(10**14 + 1), facts={"most": 10**14})),
+    (lambda c: setattr(c.order.time, "seconds", 1), ElementError("TIME_OUT_OF_BOUNDS", "order.time",
         facts={"earliest": "2000-01-01", "latest": "2100-01-01"})),
-    (lambda c: setattr(c, "nature", 77), Problem("CHOICE_UNKNOWN", "nature", "77")),
-    (lambda c: c.receptacles.extend(["A"] * 99), Problem("LIST_TOO_LONG", "receptacles", facts={"count": 100, "count_max": 99})),
-    (lambda c: c.receptacles.append(""), Problem("ELEMENT_MISSING", "receptacles[1]")),
-    (lambda c: c.additional_procedures.append("F4"), Problem("CODE_MALFORMED", "additional_procedures[1]", "F4",
+    (lambda c: setattr(c, "nature", 77), ElementError("CHOICE_UNKNOWN", "nature", "77")),
+    (lambda c: c.receptacles.extend(["A"] * 99), ElementError("LIST_TOO_LONG", "receptacles", facts={"count": 100, "count_max": 99})),
+    (lambda c: c.receptacles.append(""), ElementError("ELEMENT_MISSING", "receptacles[1]")),
+    (lambda c: c.additional_procedures.append("F4"), ElementError("CODE_MALFORMED", "additional_procedures[1]", "F4",
         facts={"form": "3 letters and digits"})),
-    (lambda c: c.items[0].imeis.extend(["490154203237518", "1"]), Problem("IMEI_MALFORMED", "items[0].imeis[1]", "1", True)),
-    (lambda c: setattr(c.packages[0], "type", "QQ"), Problem("PACKAGE_TYPE_UNKNOWN", "packages[0].type", "QQ", True)),
-    (lambda c: c.ClearField("local_reference"), Problem("ELEMENT_MISSING", "local_reference")),
-    (lambda c: c.ClearField("gross_mass_mg"), Problem("ELEMENT_MISSING", "gross_mass_mg")),
-    (lambda c: c.ClearField("items"), Problem("ELEMENT_MISSING", "items")),
-    (lambda c: c.items[0].ClearField("description"), Problem("ELEMENT_MISSING", "items[0].description")),
-    (lambda c: c.items[0].ClearField("price"), Problem("ELEMENT_MISSING", "items[0].price.minor")),
-    (lambda c: setattr(c.freight, "minor", 1), Problem("CURRENCY_MISSING", "freight.currency")),
-    (lambda c: setattr(c, "function", pb.MESSAGE_FUNCTION_AMEND), Problem("FUNCTION_NOT_TAKEN", "function",
+    (lambda c: c.items[0].imeis.extend(["490154203237518", "1"]), ElementError("IMEI_MALFORMED", "items[0].imeis[1]", "1", True)),
+    (lambda c: setattr(c.packages[0], "type", "QQ"), ElementError("PACKAGE_TYPE_UNKNOWN", "packages[0].type", "QQ", True)),
+    (lambda c: c.ClearField("local_reference"), ElementError("ELEMENT_MISSING", "local_reference")),
+    (lambda c: c.ClearField("gross_mass_mg"), ElementError("ELEMENT_MISSING", "gross_mass_mg")),
+    (lambda c: c.ClearField("items"), ElementError("ELEMENT_MISSING", "items")),
+    (lambda c: c.items[0].ClearField("description"), ElementError("ELEMENT_MISSING", "items[0].description")),
+    (lambda c: c.items[0].ClearField("price"), ElementError("ELEMENT_MISSING", "items[0].price.minor")),
+    (lambda c: setattr(c.freight, "minor", 1), ElementError("CURRENCY_MISSING", "freight.currency")),
+    (lambda c: setattr(c, "function", pb.MESSAGE_FUNCTION_AMEND), ElementError("FUNCTION_NOT_TAKEN", "function",
         str(int(pb.MESSAGE_FUNCTION_AMEND)))),
-    (lambda c: setattr(c.items[0], "number", 2), Problem("ITEM_NUMBER_WRONG", "items[0].number", "2")),
-    (lambda c: c.fiscal_references[0].ClearField("scheme"), Problem("ELEMENT_MISSING", "fiscal_references[0].scheme")),
-    (lambda c: c.fiscal_references[0].ClearField("number"), Problem("ELEMENT_MISSING", "fiscal_references[0].number")),
-    (lambda c: setattr(c.fiscal_references[0], "number", "IM1"), Problem("SCHEME_NUMBER_MALFORMED", "fiscal_references[0].number", "IM1", True)),
-    (lambda c: c.fiscal_references.append(c.fiscal_references[0]), Problem("SCHEME_REPEATED", "fiscal_references")),
+    (lambda c: setattr(c.items[0], "number", 2), ElementError("ITEM_NUMBER_WRONG", "items[0].number", "2")),
+    (lambda c: c.fiscal_references[0].ClearField("scheme"), ElementError("ELEMENT_MISSING", "fiscal_references[0].scheme")),
+    (lambda c: c.fiscal_references[0].ClearField("number"), ElementError("ELEMENT_MISSING", "fiscal_references[0].number")),
+    (lambda c: setattr(c.fiscal_references[0], "number", "IM1"), ElementError("SCHEME_NUMBER_MALFORMED", "fiscal_references[0].number", "IM1", True)),
+    (lambda c: c.fiscal_references.append(c.fiscal_references[0]), ElementError("SCHEME_REPEATED", "fiscal_references")),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("spoil", "problem"), FAULTS, ids=[f"{fault.reason}-{fault.path}" for _, fault in FAULTS])
 def test_a_fault_has_its_value_and_the_facts_of_its_sentence(
-    spoil: Callable[[Consignment], object], problem: Problem
+    spoil: Callable[[Consignment], object], problem: ElementError
 ) -> None:
     bad = consignment(0)
     spoil(bad)
     checked = check(bad)
-    expected = Problem(problem.reason, f"consignments[0].{problem.path}", problem.value, problem.warns, problem.facts)
-    assert checked.problems == {0: [expected]}
+    expected = ElementError(
+        problem.reason, f"consignments[0].{problem.path}", problem.value, problem.warns, problem.facts
+    )
+    assert checked.errors == {0: [expected]}
     assert checked.refused.tolist() == [not problem.warns]
 
 
 def test_a_good_batch_has_no_fault_and_an_empty_one_neither() -> None:
     for rows in ([], [of_items(0, 3), of_items(1, 1), of_items(2, 2)]):
         checked = check(*rows)
-        assert (checked.problems, checked.refused.tolist(), checked.table.rows) == ({}, [False] * len(rows), len(rows))
+        assert (checked.errors, checked.refused.tolist(), checked.table.rows) == ({}, [False] * len(rows), len(rows))
 
 
 def test_faults_of_items_and_lists_are_placed_in_their_own_consignment() -> None:
@@ -139,8 +141,8 @@ def test_errors_stand_before_warnings_and_consignments_in_their_order() -> None:
     rows[2].ClearField("nature")
     rows[1].ClearField("nature")
     checked = check(*rows)
-    assert list(checked.problems) == [0, 1, 2]
-    assert [each.reason for each in checked.problems[2]] == ["ELEMENT_MISSING", "ELEMENT_MISSING", "UNIT_UNKNOWN"]
+    assert list(checked.errors) == [0, 1, 2]
+    assert [each.reason for each in checked.errors[2]] == ["ELEMENT_MISSING", "ELEMENT_MISSING", "UNIT_UNKNOWN"]
     assert checked.refused.tolist() == [False, True, True]
 
 
@@ -197,7 +199,7 @@ def test_codes_lose_blanks_and_are_written_in_capitals_and_texts_lose_the_blanks
     row = consignment(1)
     untidy(row)
     checked = check(consignment(0), row)
-    assert not checked.problems
+    assert not checked.errors
     assert read(checked.table.to_messages(Consignment)[1]) == stored
 
 
@@ -240,5 +242,5 @@ def test_only_ids_that_capitals_change_are_stored_beside_the_code_of_who_carries
 def test_columns_that_are_no_filer_s_are_neither_cleaned_nor_checked() -> None:
     ours: dict[str, Any] = {"filer": Strings.of([" own\n "] * 2), "version": Ints.of(np.array([-1, 10**9]))}
     checked = validation.check(table_of(consignment(0), consignment(1)).with_columns(ours))
-    assert not checked.problems
+    assert not checked.errors
     assert checked.table.strings("filer").tolist() == [" own\n "] * 2

@@ -191,12 +191,12 @@ FORMS: dict[str, tuple[list[str], list[str], str]] = {
 }
 
 
-def problems(row: Consignment) -> list[tuple[str, str]]:
+def errors(row: Consignment) -> list[tuple[str, str]]:
     """Return reason and path of each fault that refuses a consignment."""
     checked = validation.check(Table.from_messages([row], ConsignmentColumns, Consignment))
     return [
         (each.reason, each.path.removeprefix("consignments[0]."))
-        for each in checked.problems.get(0, [])
+        for each in checked.errors.get(0, [])
         if not each.warns
     ]
 
@@ -210,26 +210,26 @@ def good() -> Consignment:
 
 @pytest.mark.parametrize(("path", "longest"), TEXTS.items())
 def test_a_text_may_be_as_long_as_its_bound_and_no_longer(path: str, longest: int) -> None:
-    assert problems(put(good(), path, "X" * longest)) == []
-    assert problems(put(good(), path, "X" * (longest + 1))) == [("TEXT_TOO_LONG", path)]
+    assert errors(put(good(), path, "X" * longest)) == []
+    assert errors(put(good(), path, "X" * (longest + 1))) == [("TEXT_TOO_LONG", path)]
 
 
 @pytest.mark.parametrize("path", [path for path, longest in TEXTS.items() if longest > 2])
 @pytest.mark.parametrize("character", ["\x00", "\n", "\x7f", "\x9f", "\u2028"])
 def test_a_text_has_no_character_that_cannot_be_printed(path: str, character: str) -> None:
     # In the middle nothing is cleaned away, but for the blanks of a code.
-    found = problems(put(good(), path, f"A{character}B"))
+    found = errors(put(good(), path, f"A{character}B"))
     assert found == [("TEXT_UNPRINTABLE", path)] or (found == [] and character.isspace())
 
 
 @pytest.mark.parametrize(("path", "bounds"), NUMBERS.items())
 def test_a_number_lies_within_its_bounds_on_both_sides(path: str, bounds: tuple[int, int]) -> None:
     least, most = bounds
-    assert problems(put(good(), path, least)) == []
-    assert problems(put(good(), path, most)) == []
+    assert errors(put(good(), path, least)) == []
+    assert errors(put(good(), path, most)) == []
     below = "NUMBER_NEGATIVE" if least == 0 else "NUMBER_TOO_SMALL"
-    assert problems(put(good(), path, least - 1)) == [(below, path)]
-    assert problems(put(good(), path, most + 1)) == [("NUMBER_TOO_LARGE", path)]
+    assert errors(put(good(), path, least - 1)) == [(below, path)]
+    assert errors(put(good(), path, most + 1)) == [("NUMBER_TOO_LARGE", path)]
 
 
 @pytest.mark.parametrize("path", TIMES)
@@ -251,14 +251,14 @@ def test_a_time_lies_within_2000_and_2100_and_its_nanoseconds_are_such(path: str
         row = good()
         put(row, f"{path}.seconds", seconds)
         put(row, f"{path}.nanos", nanos)
-        assert problems(row) == ([] if fine else [("TIME_OUT_OF_BOUNDS", path)]), (seconds, nanos)
+        assert errors(row) == ([] if fine else [("TIME_OUT_OF_BOUNDS", path)]), (seconds, nanos)
 
 
 @pytest.mark.parametrize(("path", "last"), CHOICES.items())
 def test_a_choice_is_one_that_the_contract_names(path: str, last: int) -> None:
-    assert problems(put(good(), path, last)) == []
+    assert errors(put(good(), path, last)) == []
     for value in (last + 1, -1, 2**31 - 1):
-        assert ("CHOICE_UNKNOWN", path) in problems(put(good(), path, value))
+        assert ("CHOICE_UNKNOWN", path) in errors(put(good(), path, value))
 
 
 @pytest.mark.parametrize(("path", "most"), LISTS.items())
@@ -274,23 +274,23 @@ def test_a_list_has_as_many_entries_as_its_bound_and_no_more(path: str, most: in
         entries.extend([first] * count)
         for entry in entries if name == "items" else ():
             entry.ClearField("number")
-        found = [each for each in problems(row) if each[0] == "LIST_TOO_LONG"]
+        found = [each for each in errors(row) if each[0] == "LIST_TOO_LONG"]
         assert found == ([] if count == most else [("LIST_TOO_LONG", path)])
 
 
 @pytest.mark.parametrize("path", REQUIRED)
 def test_what_is_required_is_missed(path: str) -> None:
-    assert ("ELEMENT_MISSING", path) in problems(clear(good(), path))
+    assert ("ELEMENT_MISSING", path) in errors(clear(good(), path))
 
 
 @pytest.mark.parametrize("name", [*MONEY, "items[0].price"])
 def test_an_amount_has_its_currency_and_a_currency_its_amount(name: str) -> None:
     whole = put(good(), f"{name}.minor", 5)
-    assert problems(whole) == []
-    assert problems(clear(put(good(), f"{name}.minor", 5), f"{name}.currency")) == [
+    assert errors(whole) == []
+    assert errors(clear(put(good(), f"{name}.minor", 5), f"{name}.currency")) == [
         ("CURRENCY_MISSING", f"{name}.currency")
     ]
-    assert problems(clear(put(good(), f"{name}.minor", 5), f"{name}.minor")) == [("ELEMENT_MISSING", f"{name}.minor")]
+    assert errors(clear(put(good(), f"{name}.minor", 5), f"{name}.minor")) == [("ELEMENT_MISSING", f"{name}.minor")]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_an_amount_has_its_currency_and_a_currency_its_amount(name: str) -> None
     ],
 )
 def test_only_new_filings_are_taken(function: pb.MessageFunction.ValueType, taken: bool) -> None:
-    assert problems(put(good(), "function", function)) == ([] if taken else [("FUNCTION_NOT_TAKEN", "function")])
+    assert errors(put(good(), "function", function)) == ([] if taken else [("FUNCTION_NOT_TAKEN", "function")])
 
 
 def numbered(*numbers: int | None) -> Consignment:
@@ -334,7 +334,7 @@ def numbered(*numbers: int | None) -> Consignment:
     ],
 )
 def test_items_are_numbered_from_one_without_a_gap(numbers: tuple[int | None, ...], wrong: list[int]) -> None:
-    found = {path for reason, path in problems(numbered(*numbers)) if reason == "ITEM_NUMBER_WRONG"}
+    found = {path for reason, path in errors(numbered(*numbers)) if reason == "ITEM_NUMBER_WRONG"}
     assert found == {f"items[{place}].number" for place in wrong}
 
 
@@ -350,18 +350,18 @@ def schemes(*entries: tuple[int, str]) -> Consignment:
 @pytest.mark.parametrize("scheme", [each for each in pb.Scheme.values() if each])
 def test_every_scheme_but_special_arrangements_has_a_number(scheme: int) -> None:
     missing = [] if scheme == pb.SCHEME_SPECIAL_ARRANGEMENTS else [("ELEMENT_MISSING", "fiscal_references[0].number")]
-    assert problems(schemes((scheme, ""))) == missing
-    assert problems(schemes((scheme, "IM2760000014"))) == []
+    assert errors(schemes((scheme, ""))) == missing
+    assert errors(schemes((scheme, "IM2760000014"))) == []
 
 
 def test_a_fiscal_reference_names_its_scheme() -> None:
-    assert problems(schemes((0, "IM2760000014"))) == [("ELEMENT_MISSING", "fiscal_references[0].scheme")]
+    assert errors(schemes((0, "IM2760000014"))) == [("ELEMENT_MISSING", "fiscal_references[0].scheme")]
 
 
 def test_a_scheme_stands_once_in_a_consignment_and_may_stand_in_several() -> None:
     ioss, voec = (pb.SCHEME_IOSS, "IM2760000014"), (pb.SCHEME_VOEC, "2000123")
-    assert problems(schemes(ioss, voec)) == []
-    assert problems(schemes(ioss, voec, ioss)) == [("SCHEME_REPEATED", "fiscal_references")]
+    assert errors(schemes(ioss, voec)) == []
+    assert errors(schemes(ioss, voec, ioss)) == [("SCHEME_REPEATED", "fiscal_references")]
     rows = [schemes(ioss), schemes(ioss), schemes(voec, ioss)]
     checked = validation.check(Table.from_messages(rows, ConsignmentColumns, Consignment))
     assert not checked.refused.any()
@@ -379,7 +379,7 @@ def test_a_scheme_stands_once_in_a_consignment_and_may_stand_in_several() -> Non
 )
 def test_the_form_of_an_ioss_number_is_a_warning_and_of_no_other_scheme(scheme: int, number: str, warned: bool) -> None:
     checked = validation.check(Table.from_messages([schemes((scheme, number))], ConsignmentColumns, Consignment))
-    told = [(each.reason, each.warns) for each in checked.problems.get(0, [])]
+    told = [(each.reason, each.warns) for each in checked.errors.get(0, [])]
     assert told == ([("SCHEME_NUMBER_MALFORMED", True)] if warned else [])
 
 
@@ -387,9 +387,9 @@ def test_the_form_of_an_ioss_number_is_a_warning_and_of_no_other_scheme(scheme: 
 def test_a_code_has_its_form(path: str) -> None:
     right, wrong, reason = FORMS[path]
     for value in right:
-        assert problems(put(good(), path, value)) == [], value
+        assert errors(put(good(), path, value)) == [], value
     for value in wrong:
-        assert problems(put(good(), path, value)) == [(reason, path)], value
+        assert errors(put(good(), path, value)) == [(reason, path)], value
 
 
 def personal() -> Iterator[str]:
@@ -404,7 +404,7 @@ def personal() -> Iterator[str]:
 @pytest.mark.parametrize("path", list(personal()))
 def test_no_error_repeats_who_somebody_is(path: str) -> None:
     row = put(good(), path, "SECRET" * 60)
-    (found,) = validation.check(Table.from_messages([row], ConsignmentColumns, Consignment)).problems[0]
+    (found,) = validation.check(Table.from_messages([row], ConsignmentColumns, Consignment)).errors[0]
     assert (found.reason, found.value) == ("TEXT_TOO_LONG", "")
     assert not any("SECRET" in str(fact) for fact in found.facts.values())
 
@@ -414,5 +414,5 @@ def test_no_error_repeats_who_somebody_is(path: str) -> None:
 )
 def test_an_error_repeats_what_names_nobody(path: str, value: Any) -> None:
     row = put(good(), path, value)
-    (found,) = validation.check(Table.from_messages([row], ConsignmentColumns, Consignment)).problems[0]
+    (found,) = validation.check(Table.from_messages([row], ConsignmentColumns, Consignment)).errors[0]
     assert found.value == str(value)

@@ -69,7 +69,7 @@ async def test_a_code_that_does_not_exist_is_refused_by_name_and_alone(
     assert (good.reason, good.landed_cost_minor > 2_000) == ("", True)
     # Filed, it is refused by the same reason.
     filed = check(Table.from_messages([wrong], ConsignmentColumns, Consignment))
-    assert (reason, f"consignments[0].{path}") in {(each.reason, each.path) for each in filed.problems[0]}
+    assert (reason, f"consignments[0].{path}") in {(each.reason, each.path) for each in filed.errors[0]}
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_every_charge_is_explained_in_a_sentence_with_its_figures() -> None:
     ]
     assert told.found == [
         "The goods are worth 50.00 EUR without transport and tax.",
-        "That keeps the limit of 150.00 EUR for a consignment in the European Union (EU:flat-duty, EU:ioss).",
+        "That is within the limit of 150.00 EUR for a consignment in the European Union (EU:flat-duty, EU:ioss).",
         "Converted at 1 EUR = 1.165 USD of 2026-08-03, an unverified example rate.",
         "Revenue of duty: 25 % to DE, the rest to EU (EU:own-resources).",
     ]

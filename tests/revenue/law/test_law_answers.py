@@ -143,7 +143,7 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
     ], [
         "The goods are worth 194.30 EUR without transport and tax.",
         f"That is over the limit of 100.00 EUR for an item {UTOPIAN}",
-        f"That keeps the limit of 300.00 EUR for a consignment {UTOPIAN}",
+        f"That is within the limit of 300.00 EUR for a consignment {UTOPIAN}",
         "Converted at 1 EUR = 1.05 USD of 2022-05-05, an unverified example rate.",
         WAIVED,
     ], [NO_INSURANCE, NO_DATE]),
@@ -156,8 +156,8 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
         'Item 2: tax of 7.7 % on 50.89 EUR = 3.92 EUR, collected by the seller or platform at the sale under the scheme "VOEC".',
     ], [
         "The goods are worth 100.00 EUR without transport and tax.",
-        f"That keeps the limit of 100.00 EUR for an item {UTOPIAN}",
-        f"That keeps the limit of 300.00 EUR for a consignment {UTOPIAN}",
+        f"That is within the limit of 100.00 EUR for an item {UTOPIAN}",
+        f"That is within the limit of 300.00 EUR for a consignment {UTOPIAN}",
         WAIVED,
     ], [NO_FREIGHT, NO_INSURANCE, NO_DATE]),
     (UTOPIA, Consignment("XA", MAY, [Item(60_000, "JPY", "85")], insurance=(5, "KWD"), clearance_fee=(0, "USD"), includes_tax=True), [
@@ -179,8 +179,8 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
         'Item 1: tax of 7.7 % on 51.44 EUR = 3.95 EUR, collected by the postal operator from the consignee under the scheme "OVR".',
     ], [
         "The goods are worth 50.00 EUR without transport and tax.",
-        f"That keeps the limit of 100.00 EUR for an item {UTOPIAN}",
-        f"That keeps the limit of 300.00 EUR for a consignment {UTOPIAN}",
+        f"That is within the limit of 100.00 EUR for an item {UTOPIAN}",
+        f"That is within the limit of 300.00 EUR for a consignment {UTOPIAN}",
         WAIVED,
     ], [NO_FREIGHT, NO_INSURANCE, NO_DATE]),
     (ERIADOR, Consignment("XD", JULY, [Item(20_000, "EUR", "33"), Item(5_000, "GBP", "99")], mode="sea", freight=(700, "GBP")), [
@@ -199,7 +199,7 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
     ], [
         "The goods are worth 258.34 EUR without transport and tax.",
         f"That is over the limit of 150.00 EUR for a consignment {ERIADORIAN}",
-        f"That keeps the limit of 3,000.00 EUR for a consignment {ERIADORIAN}",
+        f"That is within the limit of 3,000.00 EUR for a consignment {ERIADORIAN}",
         f"That is over the limit of 80.00 EUR for an item {ERIADORIAN}",
         "Converted at 1 EUR = 0.8571 GBP of 2021-07-01.",
     ], [NO_INSURANCE, "The tariff at hand names no rate for a commodity code: its default was assumed."]),
@@ -217,7 +217,7 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
     ], [
         "The goods are worth 390.00 EUR without transport and tax.",
         f"That is over the limit of 150.00 EUR for a consignment {ERIADORIAN}",
-        f"That keeps the limit of 3,000.00 EUR for a consignment {ERIADORIAN}",
+        f"That is within the limit of 3,000.00 EUR for a consignment {ERIADORIAN}",
         f"That is over the limit of 80.00 EUR for an item {ERIADORIAN}",
         WAIVED,
     ], [NO_FREIGHT, NO_INSURANCE]),
@@ -229,7 +229,7 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
         f"Item 1: fee on what remains of 1 % min 0.10 EUR per piece on 1 piece = 0.10 EUR, {CUSTOMS}",
     ], [
         "The goods are worth 90.00 EUR without transport and tax.",
-        f"That keeps the limit of 150.00 EUR for a consignment {ERIADORIAN}",
+        f"That is within the limit of 150.00 EUR for a consignment {ERIADORIAN}",
         f"That is over the limit of 80.00 EUR for an item {ERIADORIAN}",
         WAIVED,
     ], [NO_FREIGHT, NO_INSURANCE]),
@@ -242,7 +242,7 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
         f"Item 2: tax of 7.7 % on 108.90 EUR = 8.39 EUR, {CUSTOMS}",
     ], [
         "The goods are worth 135.00 EUR without transport and tax.",
-        f"That keeps the limit of 150.00 EUR for a consignment {ERIADORIAN}",
+        f"That is within the limit of 150.00 EUR for a consignment {ERIADORIAN}",
         f"That is over the limit of 80.00 EUR for an item {ERIADORIAN}",
         "Items are relieved, up to the amount that the law relieves (XY:act).",
     ], []),

@@ -209,9 +209,9 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
         f"That is over the limit of 80.00 USD for an item {IN}",
         f"Whatever it is worth, it comes under a rule of its own {IN}",
         f"Goods in the consignment are excluded from the limit of 300.00 EUR for an order {IN}",
-        f"That keeps the limit of 500.00 USD for a person in a year {IN}",
+        f"That is within the limit of 500.00 USD for a person in a year {IN}",
         f"That is over the limit of 90.00 AUD for a consignment {IN}",
-        f"That keeps the limit of 50.00 EUR for what one importer has on one craft {IN}",
+        f"That is within the limit of 50.00 EUR for what one importer has on one craft {IN}",
         "What is too small to be levied was waived.",
         "Goods of a kind that a limit excludes are in the consignment.",
     ]
@@ -224,13 +224,13 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
     later = explain(done(Item(9_000, "USD", "61", origin="CN"), day=date(2022, 5, 6), nature="gift", mode="sea"), 0)
     assert later.found == [
         "The goods are worth 85.71 EUR without transport and tax.",
-        f"That keeps the limit of 150.00 EUR for a consignment {IN}",
-        f"That keeps the limit of 100.00 USD for a consignment {IN}",
+        f"That is within the limit of 150.00 EUR for a consignment {IN}",
+        f"That is within the limit of 100.00 USD for a consignment {IN}",
         f"That is over the limit of 80.00 USD for an item {IN}",
         f"Whatever it is worth, it comes under a rule of its own {IN}",
-        f"That keeps the limit of 300.00 EUR for an order {IN}",
-        f"That keeps the limit of 90.00 AUD for a consignment {IN}",
-        f"That keeps the limit of 50.00 EUR for what one importer has on one craft {IN}",
+        f"That is within the limit of 300.00 EUR for an order {IN}",
+        f"That is within the limit of 90.00 AUD for a consignment {IN}",
+        f"That is within the limit of 50.00 EUR for what one importer has on one craft {IN}",
         "Converted at 1 EUR = 1.05 USD of 2022-05-06, an unverified example rate.",
         "What is too small to be levied was waived.",
     ]

@@ -109,7 +109,10 @@ def test_the_first_entry_whose_condition_fits_is_taken() -> None:
         parcel(1, dispatch="CN", service="post"),
     )
     assert within(done) == [True, True, False, False]
-    assert "That keeps the limit of 200.00 EUR for a consignment in A drawn country (XX:act)." in explain(done, 0).found
+    assert (
+        "That is within the limit of 200.00 EUR for a consignment in A drawn country (XX:act)."
+        in explain(done, 0).found
+    )
     assert not any("limit of" in sentence for sentence in explain(done, 3).found)
 
 

@@ -17,7 +17,7 @@ PAGE = [State(mrn(number, PARTITION)) for number in range(5)]
 
 
 async def checked(books: Books, **how: Any) -> list[str]:
-    return (await books.chain.check(PARTITION, **{"entries_max": 1_000, **how})).faults
+    return (await books.chain.check(PARTITION, **{"entries_max": 1_000, **how})).discrepancies
 
 
 async def hash_of(books: Books, number: int) -> bytes:

@@ -13,10 +13,10 @@ from services.revenue.ledger import account
 from services.revenue.ledger.account import (
     AccountFacts,
     ChargeAccounts,
+    account_name_error,
     accounts_of_charge,
     kind_of,
     partition_of_mrn,
-    wrong_name,
 )
 from tests.revenue.ledger.states import mrn
 
@@ -56,14 +56,14 @@ def test_a_name_of_no_known_kind_has_no_number() -> None:
     ],
 )
 def test_a_name_is_a_known_kind_and_a_printable_id_of_80_characters_in_all_at_most(name: str, why: str) -> None:
-    found = wrong_name(name)
+    found = account_name_error(name)
     assert found.startswith(why)
     assert bool(found) == bool(why)
 
 
 def test_a_name_is_of_one_of_the_kinds_that_are_asked_for() -> None:
-    assert wrong_name("deferred:x", account.OPENED) == wrong_name("guarantee:x", account.OPENED) == ""
-    assert wrong_name("vendor:x", account.OPENED) == "must begin with one of deferred:, guarantee:"
+    assert account_name_error("deferred:x", account.OPENED) == account_name_error("guarantee:x", account.OPENED) == ""
+    assert account_name_error("vendor:x", account.OPENED) == "must begin with one of deferred:, guarantee:"
 
 
 def test_payments_and_payouts_name_all_accounts_but_those_of_money_received() -> None:

@@ -32,11 +32,11 @@ from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 async def test_an_untouched_chain_has_no_fault(books: Books) -> None:
     await books.take(*PAGE)
     found = await books.chain.check(PARTITION, entries_max=1_000)
-    assert (found.faults, found.entries, found.postings, found.last, found.end) == ([], 10, 40, 10, True)
+    assert (found.discrepancies, found.entries, found.postings, found.last, found.end) == ([], 10, 40, 10, True)
     async with books.database.connection() as reader:
         assert found.hash == await reader.raw.fetchval("select hash from ledger_head where partition = $1", PARTITION)
     other = await books.chain.check(PARTITION + 1, entries_max=1_000)
-    assert (other.entries, other.end, other.hash, other.faults) == (0, True, START, [])
+    assert (other.entries, other.end, other.hash, other.discrepancies) == (0, True, START, [])
 
 
 async def test_payouts_and_what_takes_them_back_stand_in_the_chain(books: Books) -> None:
@@ -63,7 +63,7 @@ async def test_a_chain_is_checked_in_parts(books: Books) -> None:
     first = await books.chain.check(PARTITION, entries_max=4)
     assert (first.entries, first.last, first.end) == (4, 4, False)
     rest = await books.chain.check(PARTITION, after=first.last, before=first.hash, entries_max=1_000)
-    assert (rest.entries, rest.last, rest.end, rest.faults) == (6, 10, True, [])
+    assert (rest.entries, rest.last, rest.end, rest.discrepancies) == (6, 10, True, [])
     assert await checked(books, after=4, before=b"\1" * 32)
 
 
@@ -143,13 +143,13 @@ async def test_a_chain_that_was_hashed_anew_is_found_by_its_seal(books: Books) -
     async with books.database.transaction() as tx:
         assert await seals.make(tx) == 2
     found = await books.chain.check(PARTITION, entries_max=1_000)
-    assert (found.seals, found.faults) == (2, [])
+    assert (found.seals, found.discrepancies) == (2, [])
     later = await books.chain.check(PARTITION, after=4, before=await hash_of(books, 4), entries_max=1_000)
-    assert (later.seals, later.faults) == (1, [])
+    assert (later.seals, later.discrepancies) == (1, [])
     await forge(books)
     assert await checked(books) == [
-        f"partition {PARTITION}: seal 1 tells another hash of entry 4 than is stored",
-        f"partition {PARTITION}: seal 2 tells another hash of entry 10 than is stored",
+        f"partition {PARTITION}: seal 1 has another hash of entry 4 than is stored",
+        f"partition {PARTITION}: seal 2 has another hash of entry 10 than is stored",
     ]
     async with books.database.transaction() as tx:
         await tx.raw.execute("update ledger_seal set sealed_at = sealed_at + 1 where number = 1")
@@ -340,7 +340,7 @@ async def test_payments_chain_with_what_the_feed_brings(books: Books) -> None:
     await books.take(*(State(each.mrn, debt=6, debt_account="") for each in PAGE))
     await books.pay(*(Payment(f"b{at}", each.mrn, "EU", "EUR", 2_200) for at, each in enumerate(PAGE)))
     found = await books.chain.check(PARTITION, entries_max=1_000)
-    assert (found.entries, found.faults) == (10, [])
+    assert (found.entries, found.discrepancies) == (10, [])
     entries_of_first = await books.chain.of_mrn(PAGE[0].mrn, rows_max=10)
     assert [(each.kind, each.reference) for each in entries_of_first] == [
         (pb.ENTRY_KIND_ASSESSED, ""), (pb.ENTRY_KIND_PAID, "b0"),

@@ -65,7 +65,7 @@ def faults(
     assert checked.entries == len(entries)
     assert (checked.last, checked.hash) == (entries[-1].number, entries[-1].hash)
     assert checked.postings == sum(len(each.postings) for each in entries)
-    return checked.faults
+    return checked.discrepancies
 
 
 def test_entries_that_follow_one_another_have_no_fault() -> None:
@@ -169,9 +169,9 @@ END = "with which the chain ends"
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("update ledger_head set number = 9", "the chain ends at entry 10, but its head tells entry 9 or another hash"),
-        ("update ledger_head set number = 11", "the chain ends at entry 10, but its head tells entry 11 or another hash"),
-        ("update ledger_head set hash = decode(repeat('11', 32), 'hex')", "the chain ends at entry 10, but its head tells entry 10 or another hash"),
+        ("update ledger_head set number = 9", "the chain ends at entry 10, but its head has entry 9 or another hash"),
+        ("update ledger_head set number = 11", "the chain ends at entry 10, but its head has entry 11 or another hash"),
+        ("update ledger_head set hash = decode(repeat('11', 32), 'hex')", "the chain ends at entry 10, but its head has entry 10 or another hash"),
         ("delete from ledger_head", "the head of the chain is missing"),
     ],
 )  # fmt: skip
@@ -180,7 +180,7 @@ async def test_the_end_of_a_chain_is_what_its_head_tells(books: Books, change: s
     await altered(books, f"{change} where partition = 3")
     found = await check(books)
     assert found.end
-    assert [each for each in found.faults if "head" in each] == [f"partition 3: {told}"]
+    assert [each for each in found.discrepancies if "head" in each] == [f"partition 3: {told}"]
 
 
 async def test_a_chain_is_checked_up_to_so_many_entries_and_says_what_it_is_about(books: Books) -> None:
@@ -191,15 +191,15 @@ async def test_a_chain_is_checked_up_to_so_many_entries_and_says_what_it_is_abou
     for most, entries, end in ((0, 0, False), (1, 1, False), (9, 9, False), (10, 10, True), (11, 10, True)):
         found = await check(books, entries_max=most)
         assert (found.entries, found.postings, found.last, found.end) == (entries, 4 * entries, entries, end), most
-        assert (found.faults, found.seals, found.newest) == ([], int(entries == 10), await sealed.newest())
+        assert (found.discrepancies, found.seals, found.newest) == ([], int(entries == 10), await sealed.newest())
         assert found.mrns == {each.mrn for each in PAGE[: (entries + 1) // 2]}
     first = await check(books, entries_max=9)
     rest = await check(books, after=9, before=first.hash)
-    assert (rest.entries, rest.last, rest.end, rest.seals, rest.faults) == (1, 10, True, 1, [])
+    assert (rest.entries, rest.last, rest.end, rest.seals, rest.discrepancies) == (1, 10, True, 1, [])
     nothing = await check(books, after=10, before=rest.hash)
-    assert (nothing.entries, nothing.postings, nothing.seals, nothing.end, nothing.faults) == (0, 0, 0, True, [])
+    assert (nothing.entries, nothing.postings, nothing.seals, nothing.end, nothing.discrepancies) == (0, 0, 0, True, [])
     other = await books.chain.check(PARTITION + 1, entries_max=9)
-    assert (other.entries, other.last, other.hash, other.end, other.faults, other.mrns) == (
+    assert (other.entries, other.last, other.hash, other.end, other.discrepancies, other.mrns) == (
         0,
         0,
         START,
@@ -214,10 +214,10 @@ async def test_what_a_seal_that_was_kept_outside_contradicts_comes_first_and_no_
 ) -> None:
     await books.take(*PAGE)
     await altered(books, "update ledger_posting set kind = 9, currency = 'GBP'")
-    found = await check(books, kept=Seal(1, START))
-    assert found.faults[0].startswith("seal 1 was kept outside")
-    assert found.faults[1] == "partition 3, entry 1: its posting 0 has another currency or time than the entry"
-    assert len(found.faults) == 20
+    found = await check(books, outside=Seal(1, START))
+    assert found.discrepancies[0].startswith("seal 1 was stored outside")
+    assert found.discrepancies[1] == "partition 3, entry 1: its posting 0 has another currency or time than the entry"
+    assert len(found.discrepancies) == 20
 
 
 async def test_a_chain_that_grows_while_it_is_checked_has_no_fault(
@@ -233,7 +233,7 @@ async def test_a_chain_that_grows_while_it_is_checked_has_no_fault(
 
     monkeypatch.setattr(chain_of, "compare_day", grows)
     found = await check(books)
-    assert (found.entries, found.end, found.faults) == (10, True, [])
+    assert (found.entries, found.end, found.discrepancies) == (10, True, [])
 
 
 async def test_a_day_is_compared_with_its_balances_once_it_is_read_to_its_end(books: Books) -> None:
@@ -247,12 +247,12 @@ async def test_a_day_is_compared_with_its_balances_once_it_is_read_to_its_end(bo
 
     with pytest.MonkeyPatch.context() as monkey:
         monkey.setattr(chain_of, "compare_day", noted)
-        assert (await check(books, entries_max=9)).faults == []
+        assert (await check(books, entries_max=9)).discrepancies == []
         found = await check(books)
     async with books.database.connection() as reader:
         now = await today(reader)
     assert compared == [(PARTITION, now, 1, 10, 20)]
-    assert found.faults == [f"day {now}"]
+    assert found.discrepancies == [f"day {now}"]
 
 
 async def test_entries_of_a_consignment_are_given_behind_a_number_and_up_to_so_many(books: Books) -> None:

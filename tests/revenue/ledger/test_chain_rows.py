@@ -43,7 +43,7 @@ async def test_a_chain_is_read_day_by_day_behind_a_number(books: Books) -> None:
             part = await books.chain.check_entries(reader, partition, checked, most)
         day = None if part is None else (part[0] - today, *part[1:])
         assert checked.postings == 2 * checked.entries
-        assert not [each for each in checked.faults if "missing" in each or "belong to no entry" in each]
+        assert not [each for each in checked.discrepancies if "missing" in each or "belong to no entry" in each]
         return day, checked.entries, checked.last
 
     assert await read(3, 0, 9) == ((0, 1, 3), 3, 3)
@@ -112,4 +112,4 @@ async def test_entries_that_are_missing_at_the_end_of_a_day_are_named(books: Boo
         checked = ChainCheck()
         async with books.database.connection(snapshot=True) as reader:
             await books.chain.check_entries(reader, 3, checked, most)
-        assert (checked.last, [each for each in checked.faults if "missing" in each]) == (last, missing)
+        assert (checked.last, [each for each in checked.discrepancies if "missing" in each]) == (last, missing)

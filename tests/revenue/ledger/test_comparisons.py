@@ -72,13 +72,13 @@ def test_what_agrees_is_not_named(held: PositionTotals, answer: ChargeTotals | N
         (
             HELD, None,
             Difference(
-                "NOT_ASSESSED", "M", "The ledger holds 22.00 EUR, and the assessment that this rests on is not kept.", "EUR", None, 2_200
+                "NOT_ASSESSED", "M", "The ledger holds 22.00 EUR, and its assessment is not stored.", "EUR", None, 2_200
             ),
         ),
         (
             replace(HELD, sums=sums(300, 1_900, 0, "")), None,
             Difference(
-                "NOT_ASSESSED", "M", "The ledger holds 2200, and the assessment that this rests on is not kept.", "", None, 2_200
+                "NOT_ASSESSED", "M", "The ledger holds 2200, and its assessment is not stored.", "", None, 2_200
             ),
         ),
         (

@@ -66,7 +66,7 @@ async def sound(books: Books, money: int) -> None:
     assert await books.unbalanced() == []
     faults: list[str] = []
     for partition in range(64):
-        faults += (await books.chain.check(partition, entries_max=1_000)).faults
+        faults += (await books.chain.check(partition, entries_max=1_000)).discrepancies
     assert faults == []
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from libs.store.tables.schema import today
 from services.revenue.ledger.hash_chain import START
-from services.revenue.store.proofs.chain import FAULTS_MAX
+from services.revenue.store.proofs.chain import DISCREPANCIES_MAX
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
@@ -29,7 +29,7 @@ async def altered(books: Books, *changes: str) -> list[str]:
     async with books.database.transaction() as tx:
         for change in changes:
             await tx.raw.execute(change)
-    return (await Books(books.database).chain.check(3, entries_max=1_000)).faults
+    return (await Books(books.database).chain.check(3, entries_max=1_000)).discrepancies
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ async def test_what_is_missing_is_named(books: Books, changes: tuple[str, ...], 
         ),
         (
             "head set number = 9 where partition = 3",
-            "partition 3: the chain ends at entry 10, but its head tells entry 9 or another hash",
+            "partition 3: the chain ends at entry 10, but its head has entry 9 or another hash",
         ),
         (
             "head set hash = '\\x00' where partition = 3",
-            "partition 3: the chain ends at entry 10, but its head tells entry 10 or another hash",
+            "partition 3: the chain ends at entry 10, but its head has entry 10 or another hash",
         ),
     ],
 )
@@ -92,7 +92,7 @@ async def test_what_is_altered_is_named(books: Books, change: str, fault: str) -
 
 async def test_no_more_faults_are_listed_than_can_be_read(books: Books) -> None:
     await books.take(*PAGE)
-    assert FAULTS_MAX == 20
+    assert DISCREPANCIES_MAX == 20
     assert len(await altered(books, "update ledger_posting set currency = 'GBP'")) == 20
 
 

@@ -20,7 +20,7 @@ from tests.revenue.ledger.states import mrn
 async def checked(books: Books) -> set[str]:
     """What is wrong with all partitions' chains."""
     found = [await books.chain.check(partition, entries_max=1_000) for partition in range(PARTITIONS)]
-    return {fault for each in found for fault in each.faults}
+    return {fault for each in found for fault in each.discrepancies}
 
 
 async def all_that_money_does(books: Books) -> None:

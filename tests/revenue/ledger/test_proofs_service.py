@@ -126,7 +126,7 @@ async def test_a_seal_that_was_kept_is_compared_with_the_one_that_is_stored(hous
     request = pb.CheckChainRequest(partition=3, external_seal=seal.number, external_seal_hash=seal.hash)
     assert not (await ledger.CheckChain(request, timeout=SECONDS)).errors
     request.external_seal_hash = bytes(32)
-    assert "another hash than the one kept outside" in (await ledger.CheckChain(request, timeout=SECONDS)).errors[0]
+    assert "another hash than the one stored outside" in (await ledger.CheckChain(request, timeout=SECONDS)).errors[0]
     request.external_seal_hash = b"x"
     reason, _ = await refused(ledger.CheckChain(request, timeout=SECONDS))
     assert reason == "KEPT_SEAL_MALFORMED"

@@ -78,7 +78,7 @@ async def test_what_is_proven_is_told_with_what_it_covers_and_is_not_read_again(
     assert await proven(one) == []
     report = await one.report(10)
     assert (report.state.entries, report.state.postings, report.state.comparisons) == (4, 16, 2)
-    assert (report.left, report.unproven_since, report.state.seal, report.faults) == (0, 0, 1, 0)
+    assert (report.left, report.unproven_since, report.state.seal, report.discrepancies) == (0, 0, 1, 0)
     assert report.state.complete_at > 0
     async with books.database.connection() as reader:
         marks = await read_marks(reader)

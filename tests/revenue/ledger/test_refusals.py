@@ -20,7 +20,7 @@ from services.revenue.assessment.scheme_register import RejectedEntry, SchemeEnt
 from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.source.rulebook import Refund
-from services.revenue.ledger.account import wrong_name
+from services.revenue.ledger.account import account_name_error
 from services.revenue.ledger.allocation import Booking, Match, entries_of, match
 from services.revenue.ledger.charge import charges_of
 from services.revenue.ledger.entry import LedgerError, check
@@ -136,7 +136,7 @@ def test_a_payee_is_an_mrn_or_an_account_that_can_be_paid(change: dict[str, Any]
     ],
 )  # fmt: skip
 def test_an_account_is_named_by_its_kind_and_an_id(name: str, good: bool) -> None:
-    assert (wrong_name(name, ("deferred", "guarantee")) == "") is good
+    assert (account_name_error(name, ("deferred", "guarantee")) == "") is good
 
 
 @pytest.mark.parametrize(

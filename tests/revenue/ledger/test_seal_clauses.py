@@ -27,7 +27,7 @@ NAME = "luxor_revenue_ledger_unsealed_seconds"
 
 def test_of_a_seal_that_was_kept_no_time_need_be_known() -> None:
     assert Seal(1, START).sealed_at == 0
-    assert (SealComparison().seals, SealComparison().faults) == (0, [])
+    assert (SealComparison().seals, SealComparison().discrepancies) == (0, [])
 
 
 async def test_nothing_is_sealed_before_anything_is_booked(books: Books) -> None:
@@ -48,7 +48,7 @@ async def test_nothing_is_sealed_before_anything_is_booked(books: Books) -> None
         async with books.database.transaction() as tx:
             assert await Seals(books.database).make(tx) == number
     found = await books.chain.check(3, entries_max=9)
-    assert (found.seals, found.faults) == (3, []), "each follows from the one before"
+    assert (found.seals, found.discrepancies) == (3, []), "each follows from the one before"
 
 
 class Reader:
@@ -165,7 +165,7 @@ async def test_seals_are_compared_with_their_entries_to_the_last_partition(books
     await put(books.database, *rows)
     for partition, seals in ((0, 1), (63, 1), (5, 0)):
         found = await Seals(books.database).compare(partition, 0, 9)
-        assert (found.seals, found.faults) == (seals, []), partition
+        assert (found.seals, found.discrepancies) == (seals, []), partition
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,9 @@ async def test_a_seal_that_names_the_entry_of_the_one_before_with_another_hash_i
     found = await Seals(books.database).compare(partition, 0, 9)
     told = [
         "seal 2 was altered: its hash does not follow from what it seals",
-        f"partition {partition}: seal 2 tells another hash of entry 1 than is stored",
+        f"partition {partition}: seal 2 has another hash of entry 1 than is stored",
     ]
-    assert (found.seals, found.faults) == (read, told if read == 2 else [])
+    assert (found.seals, found.discrepancies) == (read, told if read == 2 else [])
 
 
 async def test_an_entry_from_the_time_to_come_is_not_older_than_nothing(books: Books) -> None:
@@ -287,7 +287,7 @@ async def test_each_seal_is_compared_once_however_many_are_read_at_once(
     await put(books.database, *chained(*({3: number} for number in range(1, 6))))
     async with asyncio.timeout(10):
         found = await Seals(books.database).compare(3, 0, 9)
-    assert (found.seals, found.faults) == (5, [])
+    assert (found.seals, found.discrepancies) == (5, [])
 
 
 @pytest.mark.parametrize("missing", range(1, 6))
@@ -301,7 +301,10 @@ async def test_seals_are_compared_also_where_one_before_them_is_missing(books: B
         read = [each.number for each in rows if after < each.number <= last]
         told = "was altered: its hash does not follow from what it seals"
         assert found.seals == len(read), (after, last)
-        assert found.faults == [f"seal {number} {told}" for number in read if number - 1 == missing], (after, last)
+        assert found.discrepancies == [f"seal {number} {told}" for number in read if number - 1 == missing], (
+            after,
+            last,
+        )
 
 
 async def test_a_seal_that_lacks_a_partition_is_looked_for_behind_all_entries_of_it(books: Books) -> None:

@@ -118,9 +118,9 @@ async def test_a_seal_that_was_kept_outside_is_there_with_its_hash(books: Books)
     await put(books.database, one, two)
     seals = Seals(books.database)
     assert await seals.newest() == Seal(2, two.hash, two.sealed_at)
-    assert await seals.compare_kept(Seal(1, one.hash)) == []
-    assert "another hash" in (await seals.compare_kept(Seal(2, one.hash)))[0]
-    assert "is not here" in (await seals.compare_kept(Seal(3, one.hash)))[0]
+    assert await seals.compare_outside(Seal(1, one.hash)) == []
+    assert "another hash" in (await seals.compare_outside(Seal(2, one.hash)))[0]
+    assert "is missing here" in (await seals.compare_outside(Seal(3, one.hash)))[0]
 
 
 async def test_seals_are_compared_that_name_an_entry_behind_one_and_up_to_another(books: Books) -> None:
@@ -144,8 +144,10 @@ async def test_seals_are_compared_that_name_an_entry_behind_one_and_up_to_anothe
             )
         found = await seals.compare(3, after, last)
         # The third one names the same entry as the second, and is not read.
-        assert (found.seals, found.faults) == (len([each for each in (1, 2, 4, 5) if first <= each < end]), [])
+        assert (found.seals, found.discrepancies) == (len([each for each in (1, 2, 4, 5) if first <= each < end]), [])
     rows[3].hashes = rows[3].hashes[: 3 * 32] + hash_of(9, 9) + rows[3].hashes[4 * 32 :]
     await put(database, *rows)
-    assert len((await seals.compare(3, 0, 5)).faults) == 2, "it was altered, and names another hash than is stored"
-    assert (await seals.compare(3, 0, 2)).faults == []
+    assert len((await seals.compare(3, 0, 5)).discrepancies) == 2, (
+        "it was altered, and names another hash than is stored"
+    )
+    assert (await seals.compare(3, 0, 2)).discrepancies == []

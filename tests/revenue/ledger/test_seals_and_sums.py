@@ -40,9 +40,9 @@ async def test_a_chain_whose_end_was_cut_off_with_its_balances_is_found_by_the_s
         await tx.raw.execute("delete from ledger_seal where number = 2")
     # Nothing in the store tells it any more; the seal that was kept outside does.
     assert await checked(books) == []
-    assert await checked(books, kept=Seal(1, kept[0]["hash"])) == []
-    assert await checked(books, kept=Seal(2, kept[1]["hash"])) == [
-        "seal 2 was kept outside and is not here: what it seals was cut off or written anew"
+    assert await checked(books, outside=Seal(1, kept[0]["hash"])) == []
+    assert await checked(books, outside=Seal(2, kept[1]["hash"])) == [
+        "seal 2 was stored outside and is missing here: the entries that it seals were cut off or rewritten"
     ]
 
 
@@ -53,14 +53,14 @@ async def test_history_that_was_written_anew_with_its_seals_differs_from_a_seal_
         await seals.make(tx)
     kept = await seals.newest()
     assert kept is not None
-    assert (await books.chain.check(PARTITION, entries_max=1_000, kept=kept)).newest == kept
+    assert (await books.chain.check(PARTITION, entries_max=1_000, outside=kept)).newest == kept
     await forge(books)
     async with books.database.transaction() as tx:
         await tx.raw.execute("delete from ledger_seal")
         await seals.make(tx)
     assert await checked(books) == []
-    assert await checked(books, kept=kept) == [
-        "seal 1 has another hash than the one kept outside: what it seals was written anew"
+    assert await checked(books, outside=kept) == [
+        "seal 1 has another hash than the one stored outside: the entries that it seals were rewritten"
     ]
 
 
@@ -83,14 +83,14 @@ async def test_entries_that_no_seal_names_in_time_are_a_fault(books: Books) -> N
     strict = Chain(books.database, books.ledger.names, late_seconds=0)
     await books.take(*PAGE[:3])
     assert await checked(books) == []
-    assert (await strict.check(PARTITION, entries_max=1_000)).faults == [
+    assert (await strict.check(PARTITION, entries_max=1_000)).discrepancies == [
         "partition 3: entry 1 was booked over 0 minutes ago and no seal names it; there is no seal"
     ]
     async with books.database.transaction() as tx:
         await seals.make(tx)
-    assert (await strict.check(PARTITION, entries_max=1_000)).faults == []
+    assert (await strict.check(PARTITION, entries_max=1_000)).discrepancies == []
     await books.take(*PAGE[3:])
-    assert (await strict.check(PARTITION, entries_max=1_000)).faults == [
+    assert (await strict.check(PARTITION, entries_max=1_000)).discrepancies == [
         "partition 3: entry 7 was booked over 0 minutes ago and no seal names it; the newest seal is 1"
     ]
 
@@ -104,14 +104,14 @@ async def test_seals_are_compared_to_the_last_however_many_there_are(
         async with books.database.transaction() as tx:
             await Seals(books.database).make(tx)
     found = await books.chain.check(PARTITION, entries_max=1_000)
-    assert (found.seals, found.faults) == (5, [])
+    assert (found.seals, found.discrepancies) == (5, [])
     async with books.database.transaction() as tx:
         await tx.raw.execute(
             "update ledger_seal set hashes = set_byte(hashes, 100, get_byte(hashes, 100) # 1) where number = 5"
         )
     assert await checked(books) == [
         "seal 5 was altered: its hash does not follow from what it seals",
-        "partition 3: seal 5 tells another hash of entry 10 than is stored",
+        "partition 3: seal 5 has another hash of entry 10 than is stored",
     ]
     async with books.database.transaction() as tx:
         await tx.raw.execute("delete from ledger_seal where number in (2, 3)")

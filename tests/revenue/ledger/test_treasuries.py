@@ -171,7 +171,7 @@ async def test_what_was_booked_for_one_treasury_stays_until_its_consignment_is_b
     await shared.take(State(ONE, 2, charges=(FLAT, VAT), state=clearance.STATE_RELEASED))
     assert len(await shared.postings()) == booked
     assert (await shared.unbalanced(), await differences(shared)) == ([], [])
-    assert (await shared.chain.check(3, entries_max=100)).faults == []
+    assert (await shared.chain.check(3, entries_max=100)).discrepancies == []
 
 
 async def test_money_leaves_for_a_treasury_up_to_its_revenue_from_its_own_jurisdictions_bank(shared: Shared) -> None:

@@ -164,7 +164,7 @@ class PaymentBatch:
         """Book one payment in memory; `seen` are those that this request named before."""
         ident = ident_of(payment)
         if ident in self.done:
-            return _again(payment, *self.done[ident])
+            return _repeated(payment, *self.done[ident])
         if ident in known:
             row = known[ident]
             first, before = of_row(row)
@@ -174,8 +174,8 @@ class PaymentBatch:
             self._told.add(ident)
             if before.outcome == pb.PAYMENT_OUTCOME_UNMATCHED:
                 before = replace(before, reason=self._elsewhere(first))
-            return before if own and first_time and payment == first else _again(payment, first, before)
-        result = self._take_back(payment, known) if payment.reverses_id else self._pay(payment)
+            return before if own and first_time and payment == first else _repeated(payment, first, before)
+        result = self._reverse(payment, known) if payment.reverses_id else self._pay(payment)
         if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
             self.done[ident] = (payment, result)
         return result
@@ -228,7 +228,7 @@ class PaymentBatch:
             return None
         return self.credit_accounts.setdefault((self.ids[name], currency), CreditAccount(0, 0, 0))
 
-    def _take_back(self, payment: Payment, known: Mapping[Ident, Row]) -> PaymentResult:
+    def _reverse(self, payment: Payment, known: Mapping[Ident, Row]) -> PaymentResult:
         ident = (payment.jurisdiction, payment.reverses_id)
         if ident not in self.done and ident not in known:
             return PaymentResult(reason="PAYMENT_UNKNOWN")
@@ -360,7 +360,7 @@ def _result(found: Match, account: str, parts: list[tuple[str, int]]) -> Payment
     return PaymentResult(found.outcome, account, found.matched, found.over, found.still_owed, parts=parts)
 
 
-def _again(payment: Payment, first: Payment, before: PaymentResult) -> PaymentResult:
+def _repeated(payment: Payment, first: Payment, before: PaymentResult) -> PaymentResult:
     """What is answered for a payment that was booked before: nothing is booked again."""
     if payment != first:
         return PaymentResult(reason="PAYMENT_REUSED")

@@ -60,7 +60,7 @@ class PayoutEntries:
         names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), account}
         self._ids = await self._ledger.names.known(self._tx, names - {""})
         if payout.reverses_id:
-            result = await self._take_back(payout, known)
+            result = await self._reverse(payout, known)
         elif payout.returns_payment_id:
             result = await self._send_back(payout, known)
         elif is_mrn(payout.reference):
@@ -131,7 +131,7 @@ class PayoutEntries:
             await waiting.remove(self._tx, [(payment["reference"], *ident)])
         return PayoutResult(pb.PAYOUT_OUTCOME_BOOKED, name)
 
-    async def _take_back(self, payout: Payout, known: RelatedRecords) -> PayoutResult:
+    async def _reverse(self, payout: Payout, known: RelatedRecords) -> PayoutResult:
         """Book that the payee's bank returned a payout: the money stands where it stood."""
         ident = (payout.jurisdiction, payout.reverses_id)
         first = known.payouts.get(ident)

@@ -77,7 +77,7 @@ class Payouts:
             ident = (payout.jurisdiction, payout.id)
             if ident in records.payouts:
                 own = (request, by) if request and ident not in seen else None
-                return _again(payout, records.payouts[ident], own), []
+                return _repeated(payout, records.payouts[ident], own), []
             entries = PayoutEntries(self._ledger, tx, heads, by, request, treasury_cash)
             return await entries.book(payout, records, _account(payout, records)), entries.credits
 
@@ -112,7 +112,7 @@ def partitions_of(payout: Payout, known: RelatedRecords) -> set[int]:
     return {partition_of_mrn(name) if is_mrn(name) else partition_of_account(name) for name in names if name}
 
 
-def _again(payout: Payout, row: Row, own: tuple[str, str] | None) -> PayoutResult:
+def _repeated(payout: Payout, row: Row, own: tuple[str, str] | None) -> PayoutResult:
     """What is answered for a payout that was booked before: nothing is booked again.
 
     `own` are request and caller; where they booked it, the request was cut off and gets what it would have been given.

@@ -104,7 +104,7 @@ def secured_by(
     if securities.everyone:
         return Secured(book.column(owner, DEFERRED), np.zeros(rows, dtype=np.bool_))
     debts = assessment.by_collector[_CUSTOMS]
-    deferred = _drawn(owner, filer, DEFERRED, securities, book)
+    deferred = _account_use(owner, filer, DEFERRED, securities, book)
     # A filing names its declarant and no account: nothing is refused where that one has none.
     refused = deferred.opened & ~deferred.allowed
     offered = _Offered(np.arange(rows), deferred.account)
@@ -112,12 +112,12 @@ def secured_by(
     if guarantees.rows:
         owners = table.ragged("guarantees").owners()
         references = guarantees.strings("reference")
-        given = _drawn(references, Strings(filer.dictionary, filer.indices[owners]), GUARANTEE, securities, book)
+        given = _account_use(references, Strings(filer.dictionary, filer.indices[owners]), GUARANTEE, securities, book)
         # Whether another's guarantee was opened is nothing to a stranger.
         refused[owners[~given.allowed & references.present]] = True
         offered = _Offered(np.concatenate([offered.row, owners]), np.concatenate([offered.account, given.account]))
     chosen = offered.first(rows)
-    _keep_limits(assessment, debts, chosen, offered, securities, book)
+    _within_limits(assessment, debts, chosen, offered, securities, book)
     return Secured(chosen, refused & (debts > 0))
 
 
@@ -149,14 +149,14 @@ class _Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class _AccountUse:
     account: Int64
     """0 where it may not be used now, or not by this filer."""
     opened: Flags
     allowed: Flags
 
 
-def _drawn(ids: Strings, filers: Strings, prefix: str, securities: Securities, book: AccountNames) -> _Drawn:
+def _account_use(ids: Strings, filers: Strings, prefix: str, securities: Securities, book: AccountNames) -> _AccountUse:
     """Look up accounts by id, each for a filer: once for each pair of an id that has an account and a filer."""
     known = np.array([prefix + each in securities.opened for each in ids.dictionary], dtype=np.bool_)
     opened = known[ids.indices] if len(ids) else np.zeros(0, dtype=np.bool_)
@@ -175,10 +175,10 @@ def _drawn(ids: Strings, filers: Strings, prefix: str, securities: Securities, b
                 may[number] = True
                 numbers[number] = book.number(name) if securities.opened[name].usable else 0
         account[at], allowed[at] = numbers[place], may[place]
-    return _Drawn(account, opened, allowed)
+    return _AccountUse(account, opened, allowed)
 
 
-def _keep_limits(
+def _within_limits(
     assessment: Assessment, debts: Int64, chosen: Int64, offered: _Offered, securities: Securities, book: AccountNames
 ) -> None:
     """Let accounts with a limit secure what they have room for, row after row; what they have not, the next one that is offered

@@ -78,7 +78,7 @@ class ChargeChecks(Checks):
             raise self.error(path, "has the rate 'tariff' and names no 'tariff'")
         if "tariff_line" in methods and charge.tariff_line is None:
             raise self.error(
-                path, "is levied per tariff_line and has no 'tariff_line' that says how lines are told apart"
+                path, "is levied per tariff_line and has no 'tariff_line' that says how lines are distinguished"
             )
         self._variants(path, charge)
         return methods
@@ -145,7 +145,7 @@ class ChargeChecks(Checks):
                     raise self.error(
                         (*path, "over_only"),
                         f"{charge.over_only!r} is tested on more or less than the consignment, or by another exchange "
-                        "table; what is beyond it cannot be told",
+                        "table; what is beyond it is unknown",
                     )
                 if limit.amount != "none" and not limit.amount.endswith(f" {self.book.currency}"):
                     raise self.error((*path, "over_only"), f"{charge.over_only!r} is not in {self.book.currency}")
@@ -172,7 +172,7 @@ class ChargeChecks(Checks):
             )
 
     def _parsed(self, rate: Rate) -> ParsedRate | None:
-        """Read a rate of another charge, whose own check tells what is wrong with it."""
+        """Read a rate of another charge, whose own check reports what is wrong with it."""
         try:
             return parse_rate(rate.rate)
         except ValueError:

@@ -16,27 +16,27 @@ from services.revenue.law.source.yaml_source import LawFileError, Path, Source
 
 LINES_MAX = 20_000
 _COLUMNS = ("code", "from", "to")
-Beside = Callable[[str], str | None]
-"""Gives the text of a file in the same directory by its name; None where there is none."""
+OtherFiles = Callable[[str], str | None]
+"""Returns the text of another file in the same directory by its name, or None."""
 
 
-def with_goods(source: Source, book: Rulebook, beside: Beside) -> Rulebook:
+def with_goods(source: Source, book: Rulebook, other_files: OtherFiles) -> Rulebook:
     """Write entries whose goods stand in a file out to one entry for each time in which the same goods are concerned."""
     if not any(each.goods_file for each in book.not_covered):
         return book
     written, places = list[NotCovered](), list[int]()
     for place, entry in enumerate(book.not_covered):
-        found = list(_written(source, ("not_covered", place), entry, beside)) if entry.goods_file else [entry]
+        found = list(_written(source, ("not_covered", place), entry, other_files)) if entry.goods_file else [entry]
         written += found
         places += [place] * len(found)
     source.written_out["not_covered",] = places
     return msgspec.structs.replace(book, not_covered=tuple(written))
 
 
-def _written(source: Source, path: Path, entry: NotCovered, beside: Beside) -> Iterator[NotCovered]:
+def _written(source: Source, path: Path, entry: NotCovered, other_files: OtherFiles) -> Iterator[NotCovered]:
     if entry.goods:
         raise source.error((*path, "goods_file"), "stands beside 'goods'; keep one of the two")
-    text = beside(entry.goods_file)
+    text = other_files(entry.goods_file)
     if text is None:
         raise source.error((*path, "goods_file"), f"{entry.goods_file!r} is no goods*.csv beside this file")
     name = f"{source.file.rpartition('/')[0]}/{entry.goods_file}".lstrip("/")

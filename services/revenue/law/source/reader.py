@@ -10,7 +10,7 @@ from libs.customs.currencies import minor_units
 from services.revenue.law.source.bands import with_bands
 from services.revenue.law.source.charge_checks import ChargeChecks
 from services.revenue.law.source.checks import Checks, overlapping
-from services.revenue.law.source.goods_file import Beside, with_goods
+from services.revenue.law.source.goods_file import OtherFiles, with_goods
 from services.revenue.law.source.rates import parse_share
 from services.revenue.law.source.rulebook import PPM, Charge, NotCovered, Part, Rulebook, positions
 from services.revenue.law.source.yaml_source import Path, Source
@@ -32,13 +32,13 @@ class ReadRulebook:
         return f"{self.file}:{self.lines.get(charge_id, 0)}: charges[{charge_id}]"
 
 
-def read_rulebook(file: str, text: str, beside: Beside = lambda _name: None) -> ReadRulebook:
+def read_rulebook(file: str, text: str, other_files: OtherFiles = lambda _name: None) -> ReadRulebook:
     """Read and check one rulebook; LawFileError names the file, the line and the rule that cannot be applied.
 
-    `beside` gives the text of a list of goods in the same directory by its name, None where there is none.
+    `other_files` gives the text of a list of goods in the same directory by its name, None where there is none.
     """
     source = Source(file, text)
-    rulebook = with_goods(source, with_bands(source, source.convert(Rulebook)), beside)
+    rulebook = with_goods(source, with_bands(source, source.convert(Rulebook)), other_files)
     _Checks(source, rulebook).run()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     lines = {charge.id: source.line(("charges", place)) for place, charge in enumerate(rulebook.charges)}
@@ -91,7 +91,7 @@ class _Checks(Checks):
         seen: set[str] = set()
         for place, charge in enumerate(book.charges):
             if charge.id in seen:
-                raise self.error(("charges", place), "the id stands twice; charges are told apart by it")
+                raise self.error(("charges", place), "the id stands twice; each charge needs its own id")
             seen.add(charge.id)
             charges.charge(("charges", place), charge)
             self._asked(("charges", place), charge)

@@ -160,7 +160,7 @@ def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str)
     }
     more = int(np.bitwise_or.reduce(slots.more_within[slot] | slots.more_over[slot], initial=0))
     looked_at |= {limit for limit in range(more.bit_length()) if more >> limit & 1}
-    looked_at |= _charges_kept_from(assessment, row)
+    looked_at |= _limits_that_exclude_charges(assessment, row)
     known = [limit for limit in sorted(looked_at - {-1}) if assessment.eligibility.limits[limit].known[row]]
     told: dict[str, list[str]] = {}
     for limit in known:
@@ -171,7 +171,7 @@ def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str)
     return told
 
 
-def _charges_kept_from(assessment: Assessment, row: int) -> set[int]:
+def _limits_that_exclude_charges(assessment: Assessment, row: int) -> set[int]:
     """The limits that the consignment keeps and that some charge of its law must be over: that charge has no line."""
     program, slots = assessment.program, assessment.program.slots
     within = assessment.eligibility.row_within[row]
@@ -194,7 +194,7 @@ def _limit_sentence(assessment: Assessment, row: int, limit: int, book: str, cur
     said = f"the limit of {amount} for {_TESTED_ON[tested]} in {_in_sentences(book)}"
     items = slice(*assessment.filings.offsets[row : row + 2].tolist())
     if within:
-        return f"That keeps {said}"
+        return f"That is within {said}"
     if test.excluded is not None and test.excluded[items].any():
         return f"Goods in the consignment are excluded from {said}"
     return f"That is over {said}"

@@ -30,14 +30,14 @@ from services.revenue.assessment.aggregates import (
 )
 from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 
-_GONE_STATES: Final = (
+_REMOVED_STATES: Final = (
     clearance.STATE_INVALIDATED,
     clearance.STATE_EXPIRED,
     clearance.STATE_RE_EXPORTED,
     clearance.STATE_DESTROYED,
 )
 
-_HELD: Final = """
+_STORED: Final = """
 select mrn from share_holder where mrn = any($1::text[])
 """
 _LOCK_HOLDERS: Final = f"""
@@ -117,7 +117,7 @@ class Counted:
 
 async def shareholders_of(reader: Transaction, mrns: Collection[str]) -> set[str]:
     """Which of the consignments hold shares or held some, or will before long; nothing is locked."""
-    return {row["mrn"] for row in await reader.raw.fetch(_HELD, list(mrns))}
+    return {row["mrn"] for row in await reader.raw.fetch(_STORED, list(mrns))}
 
 
 async def count_in(
@@ -198,7 +198,7 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
         row
         for row in known
         if row["state"] != HolderState.GIVEN_BACK
-        and state[newest[row["mrn"]]] in _GONE_STATES
+        and state[newest[row["mrn"]]] in _REMOVED_STATES
         and unreleased[newest[row["mrn"]]]
     ]
     left = {row["mrn"] for row in gone}

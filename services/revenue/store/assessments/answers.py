@@ -15,7 +15,7 @@ select given.row, found.day, found.batch, found."row" as place
 from unnest($1::integer[], $2::text[], $3::integer[]) as given(row, mrn, version)
 join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $4
 """
-_AGAIN: Final = """
+_REASSESSED: Final = """
 select given.row, found.payload from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[])
     as given(row, mrn, version, generation)
 join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
@@ -33,7 +33,7 @@ select given.row, max(found.version) as number from unnest($1::integer[], $2::te
 join assessment found on found.mrn = given.mrn and found.purpose = $4 and found.version > given.held and found.day < $5
 group by given.row
 """
-_LATER_AGAIN: Final = """
+_LATER_REASSESSED: Final = """
 select given.row, max(found.generation) as number
 from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) as given(row, mrn, version, held)
 join reassessed found on found.mrn = given.mrn and found.version = given.version
@@ -58,7 +58,7 @@ async def reassessed(
     reader: Transaction, rows: Sequence[int], mrns: Sequence[str], versions: Sequence[int], generations: Sequence[int]
 ) -> dict[int, bytes]:
     """Return the answers of generations after the first, packed, by row."""
-    found = await reader.raw.fetch(_AGAIN, rows, mrns, versions, generations)
+    found = await reader.raw.fetch(_REASSESSED, rows, mrns, versions, generations)
     return {row["row"]: row["payload"] for row in found}
 
 
@@ -80,7 +80,7 @@ async def later_generations(
     before_day: int,
 ) -> dict[int, int]:
     """Return the last generation behind one that was stored before a day, by row."""
-    found = await reader.raw.fetch(_LATER_AGAIN, rows, mrns, versions, generations, before_day)
+    found = await reader.raw.fetch(_LATER_REASSESSED, rows, mrns, versions, generations, before_day)
     return {row["row"]: row["number"] for row in found}
 
 

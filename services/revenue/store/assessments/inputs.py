@@ -24,7 +24,7 @@ from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, pl
 join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
 """
 
-_AGAIN: Final = """
+_REASSESSED: Final = """
 select (given.place - 1)::integer as place, newest.sums, newest.payload
 from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place) cross join lateral (
     select sums, payload from reassessed
@@ -91,7 +91,9 @@ class Inputs:
         """
         async with self._database.connection() as reader:
             places, batches = await _stored(reader, mrns, versions, purpose, answers=answers)
-            again = await reader.raw.fetch(_AGAIN, list(mrns), list(versions)) if purpose == PURPOSE_CLEARANCE else []
+            again = (
+                await reader.raw.fetch(_REASSESSED, list(mrns), list(versions)) if purpose == PURPOSE_CLEARANCE else []
+            )
         newest = {row["place"]: (row["sums"], row["payload"]) for row in again}
         return _found(places, batches, newest, answers=answers)
 

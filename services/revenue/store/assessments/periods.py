@@ -27,11 +27,11 @@ _AMENDED: Final = """
 select mrn, max(version) as version from assessment
 where purpose = $1 and version > 1 and day between $2 and $3 and batch <= $4 group by mrn
 """
-_AGAIN: Final = """
+_REASSESSED: Final = """
 select mrn, version, max(generation) as generation from reassessed
 where day >= $1 and announced_at <= to_timestamp($2::double precision / 1000000) group by mrn, version
 """
-_AGAIN_OF: Final = """
+_REASSESSED_OF: Final = """
 select (given.place - 1)::integer as place, found.sums, found.payload
 from unnest($1::text[], $2::integer[], $3::integer[]) with ordinality as given(mrn, version, generation, place)
 join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
@@ -146,7 +146,7 @@ class Periods:
         """
         keys, generations = [], []
         async with self._database.connection(timeout_millis=TRANSACTION_MILLIS_MAX, snapshot=True) as tx:
-            async for row in _rows(tx, _AGAIN, from_day, asked_at):
+            async for row in _rows(tx, _REASSESSED, from_day, asked_at):
                 keys.append(key_of(row["mrn"], row["version"]))
                 generations.append(row["generation"])
         return Versions(keys, generations)
@@ -156,7 +156,7 @@ class Periods:
     ) -> list[StoredReassessment]:
         """What these generations were told, in the order of what is asked for; one that cannot be read is left out."""
         async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_AGAIN_OF, list(mrns), list(versions), list(generations))
+            rows = await reader.raw.fetch(_REASSESSED_OF, list(mrns), list(versions), list(generations))
         found = []
         for row in rows:
             try:

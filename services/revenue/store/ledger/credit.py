@@ -55,7 +55,7 @@ order by day desc, mrn desc limit $3
 _PAYABLE: Final = """
 select mrn, day, minor from ledger_open where account = $1 and currency = $2 and alone order by day, mrn limit $3
 """
-_LISTED: Final = """
+_LIST: Final = """
 select o.mrn, o.day, o.currency, o.minor, o.alone from ledger_open o
 where o.account = $1 and (o.currency, o.day, o.mrn) > ($2::text, $3::integer, $4::text)
 order by o.currency, o.day, o.mrn limit $5
@@ -158,7 +158,7 @@ class OpenItem:
 
 async def open_items(tx: Transaction, account: int, after: tuple[str, int, str], rows_max: int) -> list[OpenItem]:
     """Give what is open of an account, by currency, day and MRN, after one."""
-    return [OpenItem(**dict(row)) for row in await tx.raw.fetch(_LISTED, account, *after, rows_max)]
+    return [OpenItem(**dict(row)) for row in await tx.raw.fetch(_LIST, account, *after, rows_max)]
 
 
 async def items_paid_by(tx: Transaction, key: Key, rows_max: int) -> list[CreditItem]:

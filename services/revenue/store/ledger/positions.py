@@ -29,7 +29,7 @@ cross join lateral (
     from ledger_position where mrn = given.mrn
 ) held
 """
-_KEEP: Final = """
+_STORE: Final = """
 insert into ledger_position as kept (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open,
     refunded, announced, lines, standing, generation, adjusted, adjusted_at, paid_out, payee, epoch, entries, days)
 select given.mrn, given.version, given.filing_version, given.day, given.destination, given.currency, given.jurisdiction,
@@ -169,8 +169,8 @@ def _positions(rows: Sequence[Any]) -> Positions:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How the debts of a page's consignments stand, one value each."""
+class DebtStatuses:
+    """The status of the debts of a page's consignments, one value each."""
 
     paid: Int64
     open: Int64
@@ -182,7 +182,7 @@ class Standing:
 async def store(
     tx: Transaction,
     page: ChargePage,
-    standing: Standing,
+    statuses: DebtStatuses,
     entries: Sequence[list[int]],
     days: Sequence[list[int]],
     *,
@@ -192,7 +192,7 @@ async def store(
     ends = np.cumsum([len(each) for each in entries])
     firsts = np.concatenate([[0], ends[:-1]]) + 1
     await tx.raw.execute(
-        _KEEP,
+        _STORE,
         page.mrn,
         page.version.tolist(),
         page.filing_version.tolist(),
@@ -200,10 +200,10 @@ async def store(
         page.destination,
         page.currency,
         page.jurisdiction,
-        standing.paid.tolist(),
-        standing.open.tolist(),
-        standing.refunded.tolist(),
-        standing.announced.tolist(),
+        statuses.paid.tolist(),
+        statuses.open.tolist(),
+        statuses.refunded.tolist(),
+        statuses.announced.tolist(),
         pack(page.lines, page.offsets),
         [number for each in entries for number in each],
         [day for each in days for day in each],
@@ -213,8 +213,8 @@ async def store(
         page.basis.generation.tolist(),
         page.basis.adjusted.tolist(),
         page.basis.adjusted_at.tolist(),
-        standing.out.minor.tolist(),
-        standing.out.account.tolist(),
+        statuses.out.minor.tolist(),
+        statuses.out.account.tolist(),
         epoch,
     )
 

@@ -13,7 +13,7 @@ JURISDICTION_DIFFERS: Final = "JURISDICTION_DIFFERS"
 Ident: TypeAlias = tuple[str, str]
 """Jurisdiction and the bank's id of a payment or payout."""
 Row: TypeAlias = dict[str, Any]
-_KNOWN: Final = """
+_STORED: Final = """
 select kept.* from unnest($1::text[], $2::text[]) as given(jurisdiction, id)
 join ledger_payment kept on kept.jurisdiction = given.jurisdiction and kept.id = given.id
 """
@@ -121,12 +121,12 @@ async def read(tx: Transaction, payments: Sequence[Payment]) -> dict[Ident, Row]
     ids = {ident_of(each) for each in payments}
     ids |= {(each.jurisdiction, each.reverses_id) for each in payments if each.reverses_id}
     columns = [list(column) for column in zip(*sorted(ids), strict=True)]
-    return {(row["jurisdiction"], row["id"]): dict(row) for row in await tx.raw.fetch(_KNOWN, *columns)}
+    return {(row["jurisdiction"], row["id"]): dict(row) for row in await tx.raw.fetch(_STORED, *columns)}
 
 
 async def of_ids(tx: Transaction, jurisdiction: str, ids: Sequence[str]) -> dict[Ident, Row]:
     """Return the stored rows of a jurisdiction's payments."""
-    rows = await tx.raw.fetch(_KNOWN, [jurisdiction] * len(ids), list(ids))
+    rows = await tx.raw.fetch(_STORED, [jurisdiction] * len(ids), list(ids))
     return {(row["jurisdiction"], row["id"]): dict(row) for row in rows}
 
 

@@ -102,13 +102,13 @@ class ChainCheck:
     """Seals that were compared."""
     newest: Seal | None = None
     """The newest seal; None where there is none."""
-    faults: list[str] = field(default_factory=list)
+    discrepancies: list[str] = field(default_factory=list)
     """What is wrong, sentences; at most FAULTS_MAX."""
     mrns: set[str] = field(default_factory=set)
     """Consignments that the entries are about."""
 
 
-FAULTS_MAX: Final = 20
+DISCREPANCIES_MAX: Final = 20
 _CHECK_MILLIS: Final = 120_000
 """What one part may take: as a day ends, all that was booked on it is summed once more."""
 
@@ -140,7 +140,7 @@ class Chain:
     ) -> tuple[list[StoredEntry], LinePlace]:
         """Give entries that post on an account in one currency, by time, and the place of the last line read.
 
-        An entry comes once for all its lines that stand together; go on after the place told until nothing comes.
+        An entry comes once for all its adjacent lines; call again with the returned place until nothing comes.
         """
         async with self._database.connection(snapshot=True) as reader:
             lines = await lines_of(reader, account, currency, first_day, last_day, after=after, rows_max=rows_max)
@@ -161,25 +161,25 @@ class Chain:
         after: int = 0,
         before: bytes = START,
         entries_max: int,
-        kept: Seal | None = None,
+        outside: Seal | None = None,
     ) -> ChainCheck:
         """Compute a part of a partition's chain again: up to `entries_max` entries after a number, whose hash is `before`.
 
-        As a day of the partition ends, balances and sums of that day are compared with its postings; `kept` is a seal that
-        was kept outside. A fault does not end it: the stored hash stands for what cannot be computed, so that each place is
-        told once.
+        Where a day of the partition ends, its balances and sums are compared with its postings; `outside` is a seal that was
+        stored outside of the database. A discrepancy does not end the check: the stored hash replaces one that cannot be
+        computed, so that each discrepancy is reported once.
         """
         checked = ChainCheck(last=after, hash=before)
-        if kept is not None:
-            checked.faults += await self._seals.compare_kept(kept)
+        if outside is not None:
+            checked.discrepancies += await self._seals.compare_outside(outside)
         while checked.entries < entries_max and not checked.end:
             await self._check_part(partition, checked, min(ENTRIES_AT_ONCE, entries_max - checked.entries))
         if checked.entries:
             compared = await self._seals.compare(partition, after, checked.last)
             checked.seals += compared.seals
-            checked.faults += compared.faults
+            checked.discrepancies += compared.discrepancies
         checked.newest = await self._seals.newest()
-        del checked.faults[FAULTS_MAX:]
+        del checked.discrepancies[DISCREPANCIES_MAX:]
         return checked
 
     async def _check_part(self, partition: int, checked: ChainCheck, entries_max: int) -> None:
@@ -191,8 +191,8 @@ class Chain:
                 return
             day, first, last = part
             if checked.last >= last:
-                checked.faults += await compare_day(
-                    reader, self._names, partition, day, first, last, entries_max=FAULTS_MAX
+                checked.discrepancies += await compare_day(
+                    reader, self._names, partition, day, first, last, entries_max=DISCREPANCIES_MAX
                 )
             if head is not None and checked.last == head["number"]:
                 await self._end(reader, partition, checked, head)
@@ -217,21 +217,21 @@ class Chain:
         verify_entries(partition, day, entries, postings, names, checked)
         checked.mrns |= {entry.mrn for entry in entries if entry.mrn}
         if until > checked.last:
-            checked.faults.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
+            checked.discrepancies.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
             checked.last = until
         return day, first, last
 
     async def _end(self, reader: Transaction, partition: int, checked: ChainCheck, head: Any) -> None:
         checked.end = True
         if head is None:
-            checked.faults.append(f"partition {partition}: the head of the chain is missing")
+            checked.discrepancies.append(f"partition {partition}: the head of the chain is missing")
         elif head["number"] != checked.last or head["hash"] != checked.hash:
-            checked.faults.append(
-                f"partition {partition}: the chain ends at entry {checked.last}, but its head tells entry "
+            checked.discrepancies.append(
+                f"partition {partition}: the chain ends at entry {checked.last}, but its head has entry "
                 f"{head['number']} or another hash"
             )
-        checked.faults += await self._seals.compare_end(reader, partition, checked.last, self.late_seconds)
-        checked.faults += await compare_end(reader, self._names, partition, entries_max=FAULTS_MAX)
+        checked.discrepancies += await self._seals.compare_end(reader, partition, checked.last, self.late_seconds)
+        checked.discrepancies += await compare_end(reader, self._names, partition, entries_max=DISCREPANCIES_MAX)
 
     async def read_entries(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[StoredEntry]:
         """Return the entries at these days, partitions and numbers, with their postings."""
@@ -267,16 +267,16 @@ def verify_entries(
             name = names.get(row["account"], f"?{row['account']}")
             entry.postings.append(StoredPosting(name, row["amount"], row["kind"]))
             if row["currency"] != entry.currency or row["booked_at"] != entry.booked_at:
-                checked.faults.append(
+                checked.discrepancies.append(
                     f"{place}: its posting {row['place']} has another currency or time than the entry"
                 )
         if entry.booked_at // MICROS_A_DAY != day:
-            checked.faults.append(
+            checked.discrepancies.append(
                 f"{place}: it stands in day {day}, but was booked on day {entry.booked_at // MICROS_A_DAY}"
             )
         _check_entry(entry, checked)
     if own:
-        checked.faults.append(
+        checked.discrepancies.append(
             f"partition {partition}: {sum(map(len, own.values()))} postings of day {day} belong to no entry"
         )
 
@@ -284,18 +284,20 @@ def verify_entries(
 def _check_entry(entry: StoredEntry, checked: ChainCheck) -> None:
     place = f"partition {entry.partition}, entry {entry.number}"
     if entry.number != checked.last + 1:
-        checked.faults.append(
+        checked.discrepancies.append(
             f"partition {entry.partition}: entries {checked.last + 1} to {entry.number - 1} are missing"
         )
     total = sum(each.amount for each in entry.postings)
     if total or len(entry.postings) < 2:
-        checked.faults.append(f"{place}: its {len(entry.postings)} postings sum to {total} minor units, not to nothing")
+        checked.discrepancies.append(
+            f"{place}: its {len(entry.postings)} postings sum to {total} minor units, not to nothing"
+        )
     try:
         follows = entry.hashed(checked.hash) == entry.hash
     except struct.error:  # a number that no entry has
         follows = False
     if not follows:
-        checked.faults.append(
+        checked.discrepancies.append(
             f"{place}: its content or what stands before it was altered; the stored hash does not follow"
         )
     checked.entries += 1

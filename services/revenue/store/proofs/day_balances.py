@@ -175,7 +175,7 @@ _BEFORE: Final = "select coalesce(max(day), -1) from ledger_day where partition 
 _BEFORE_ANY: Final = "select coalesce(max(day), -1) from ledger_day where day < $1"
 _FIRST: Final = "select min(partition) from ledger_day where day = $1"
 _SUMMED: Final = "select exists(select from ledger_turnover_day where day = $1)"
-_SUMS: Final = "select exists(select from ledger_turnover where day = $1)"
+_SUMS_EXIST: Final = "select exists(select from ledger_turnover where day = $1)"
 
 
 async def compare_day(
@@ -187,20 +187,20 @@ async def compare_day(
     the first partition in which something was booked that day compares them. At most `entries_max` sentences.
     """
     before = await reader.raw.fetchval(_BEFORE, partition, day)
-    faults = await _stray(reader, partition, before, day, first, last)
+    discrepancies = await _stray(reader, partition, before, day, first, last)
     rows = await reader.raw.fetch(_BALANCES, partition, before, day, DIFFERENCES_MAX)
     named = await names.of(reader, {row["account"] for row in rows})
-    faults += [_balance(partition, row, _name(named, row)) for row in rows]
+    discrepancies += [_balance(partition, row, _name(named, row)) for row in rows]
     rows = await reader.raw.fetch(_UNLISTED, partition, day, DIFFERENCES_MAX)
     named = await names.of(reader, {row["account"] for row in rows})
-    faults += [
+    discrepancies += [
         f"partition {partition}: {_name(named, row)} in {row['currency']} is missing among the accounts that are listed"
         for row in rows
     ]
     if await reader.raw.fetchval(_FIRST, day) == partition:
-        faults += await _turnover(reader, names, day)
-        faults += await _money(reader, day)
-    return faults[:entries_max]
+        discrepancies += await _turnover(reader, names, day)
+        discrepancies += await _money(reader, day)
+    return discrepancies[:entries_max]
 
 
 async def compare_end(reader: Transaction, names: Names, partition: int, *, entries_max: int) -> list[str]:
@@ -208,16 +208,16 @@ async def compare_end(reader: Transaction, names: Names, partition: int, *, entr
 
     And of the accounts that this partition looks at, whether what is open and what stands to their credit is what they stand at.
     """
-    faults = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
-    faults += await _turnover(reader, names, LAST_DAY)
+    discrepancies = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
+    discrepancies += await _turnover(reader, names, LAST_DAY)
     rows = await reader.raw.fetch(_CREDIT, partition, DIFFERENCES_MAX)
     named = await names.of(reader, {row["account"] for row in rows})
-    faults += [
+    discrepancies += [
         f"{_name(named, row)} stands at {row['minor']} minor units of {row['currency']}, but {row['open']} of it is open and "
         f"{row['credit']} is its credit"
         for row in rows
     ]
-    return (faults + await _money(reader, LAST_DAY))[:entries_max]
+    return (discrepancies + await _money(reader, LAST_DAY))[:entries_max]
 
 
 async def _stray(reader: Transaction, partition: int, before: int, day: int, first: int, last: int) -> list[str]:
@@ -232,14 +232,14 @@ async def _stray(reader: Transaction, partition: int, before: int, day: int, fir
 
 async def _turnover(reader: Transaction, names: Names, day: int) -> list[str]:
     """Compare the sums of a day, all partitions together, where they are made; and of days before it without bookings."""
-    settled = await today(reader) - day > _UNFINISHED_DAYS and await reader.raw.fetchval(_SUMS, day)
+    settled = await today(reader) - day > _UNFINISHED_DAYS and await reader.raw.fetchval(_SUMS_EXIST, day)
     judged = settled or await reader.raw.fetchval(_SUMMED, day)
     before = await reader.raw.fetchval(_BEFORE_ANY, day)
     rows = await reader.raw.fetch(_TURNOVER, before, day, judged, DIFFERENCES_MAX)
     named = await names.of(reader, {row["account"] for row in rows})
     return [
         f"sums of {_date(row['day'])}: {_name(named, row)} in {row['currency']}, destination {row['destination'] or 'none'}, "
-        f"kind {row['kind']}: {_sides(row['debit'], row['credit'])} of {row['consignments'] or 0} consignments are kept, "
+        f"kind {row['kind']}: {_sides(row['debit'], row['credit'])} of {row['consignments'] or 0} consignments are stored, "
         f"{_sides(row['made_debit'], row['made_credit'])} of {row['made_consignments'] or 0} were booked"
         for row in rows
     ]
@@ -250,19 +250,19 @@ async def _money(reader: Transaction, day: int) -> list[str]:
     before = await reader.raw.fetchval(_BEFORE_ANY, day)
     since, until = (before + 1) * MICROS_A_DAY, min((day + 1) * MICROS_A_DAY, _END)
     rows = await reader.raw.fetch(_MONEY, day, since, until, DIFFERENCES_MAX)
-    faults = [
-        f"{_what(row)}: {_minor(row['minor'], row['currency'])} is kept of it on {_date(row['day'])}, "
+    discrepancies = [
+        f"{_payment_name(row)}: {_minor(row['minor'], row['currency'])} is stored for it on {_date(row['day'])}, "
         f"{_minor(row['made_minor'], row['currency'])} was booked"
         for row in rows
     ]
     rows = await reader.raw.fetch(_MARKS, since, until, DIFFERENCES_MAX)
-    return faults + [
-        f"{_what(row)}: it and what it takes back or sends back, or what did that with it, do not name each other"
+    return discrepancies + [
+        f"{_payment_name(row)}: it and the payment or payout that it reverses or returns, or that reversed or returned it, do not name each other"
         for row in rows
     ]
 
 
-def _what(row: Any) -> str:
+def _payment_name(row: Any) -> str:
     return f"{'payment' if row['kind'] == pb.ENTRY_KIND_PAID else 'payout'} {row['id']} of {row['jurisdiction']}"
 
 
@@ -272,7 +272,7 @@ def _minor(minor: Any, currency: str) -> str:
 
 def _balance(partition: int, row: Any, name: str) -> str:
     return (
-        f"partition {partition}: {name} in {row['currency']} is kept at {_sides(row['debit'], row['credit'])} by the end "
+        f"partition {partition}: {name} in {row['currency']} is stored as {_sides(row['debit'], row['credit'])} by the end "
         f"of {_date(row['day'])}; what was booked comes to {_sides(row['made_debit'], row['made_credit'])}"
     )
 

@@ -13,7 +13,7 @@ from services.revenue.ledger.reconciliation import Difference
 
 ALTERED: Final = "ALTERED"
 """Reason of a fault of a chain, a seal or what is computed from postings; those of consignments have the reason of their difference."""
-FAULTS_STORED_MAX: Final = 10_000
+DISCREPANCIES_STORED_MAX: Final = 10_000
 """So many faults are stored; a ledger with more of them is proven wrong by the first."""
 _MARKS: Final = "select partition, number, hash, day from ledger_proof order by partition"
 _STATE: Final = "select * from ledger_proof_state"
@@ -33,14 +33,14 @@ delete from ledger_fault kept using unnest($1::smallint[], $2::bigint[], $3::big
 where kept.mrn = '' and kept.partition = given.partition and kept.number > given.after and kept.number <= given.last
 """
 _FORGET_MRNS: Final = "delete from ledger_fault where mrn = any($1::text[])"
-_FOUND: Final = f"""
+_INSERT_DISCREPANCIES: Final = f"""
 insert into ledger_fault (partition, number, mrn, reason, sentence, currency, assessed, posted, found_at)
 select given.*, {NOW_MICROS} from unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
     $7::bigint[], $8::bigint[]) as given(partition, number, mrn, reason, sentence, currency, assessed, posted)
-where (select count(*) from ledger_fault) < {FAULTS_STORED_MAX}
+where (select count(*) from ledger_fault) < {DISCREPANCIES_STORED_MAX}
     and not exists (select from ledger_fault f where f.mrn = given.mrn and f.sentence = given.sentence)
 """  # noqa: S608  # expressions of our own
-_FAULTS: Final = """
+_DISCREPANCIES: Final = """
 select reason, mrn, sentence, currency, assessed, posted, found_at from ledger_fault order by id limit $1
 """
 
@@ -149,7 +149,7 @@ class ProofPart:
     ranges: Sequence[tuple[int, int, int]] = ()
     """Partition, the number behind which it began, and the last."""
     mrns: Collection[str] = ()
-    faults: Sequence[Discrepancy] = ()
+    discrepancies: Sequence[Discrepancy] = ()
 
 
 async def read_marks(reader: Transaction) -> dict[int, Mark]:
@@ -177,16 +177,18 @@ async def move(tx: Transaction, state: ProofState, marks: Mapping[int, Mark], ch
         await tx.raw.execute(_FORGET_CHAIN, *(list(column) for column in zip(*checked.ranges, strict=True)))
     if checked.mrns:
         await tx.raw.execute(_FORGET_MRNS, list(checked.mrns))
-    if checked.faults:
+    if checked.discrepancies:
         names = ("partition", "number", "mrn", "reason", "sentence", "currency", "assessed", "posted")
-        await tx.raw.execute(_FOUND, *([getattr(each, name) for each in checked.faults] for name in names))
+        await tx.raw.execute(
+            _INSERT_DISCREPANCIES, *([getattr(each, name) for each in checked.discrepancies] for name in names)
+        )
     return True
 
 
 async def discrepancies(reader: Transaction, rows_max: int) -> tuple[int, list[Discrepancy]]:
     """Return how many faults stand, and the first of them."""
     count = await reader.raw.fetchval("select count(*) from ledger_fault")
-    rows: Sequence[Any] = await reader.raw.fetch(_FAULTS, rows_max)
+    rows: Sequence[Any] = await reader.raw.fetch(_DISCREPANCIES, rows_max)
     return int(count), [Discrepancy(-1, 0, **dict(row)) for row in rows]
 
 

@@ -19,7 +19,7 @@ LATE_SECONDS: Final = 1_800
 _HASH: Final = 32
 _LAST: Final = "select number, hash, numbers from ledger_seal order by number desc limit 1"
 _HEADS: Final = "select partition, number, hash from ledger_head order by partition"
-_KEEP: Final = "insert into ledger_seal (number, sealed_at, hash, numbers, hashes) values ($1, $2, $3, $4, $5)"
+_STORE: Final = "insert into ledger_seal (number, sealed_at, hash, numbers, hashes) values ($1, $2, $3, $4, $5)"
 # Of each partition the first entry behind the last seal. It was booked about when that seal was made, or later, so earlier days are not looked at.
 _UNSEALED: Final = f"""
 select min(first.booked_at) from ledger_head head
@@ -76,7 +76,7 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What is kept of a seal outside of the store: enough to prove later that nothing before it was altered."""
+    """A seal as it is stored outside of the database: enough to prove later that no entry before it was altered."""
 
     number: int
     hash: bytes
@@ -89,7 +89,7 @@ class SealComparison:
     """What comparing seals with a part of a chain found."""
 
     seals: int = 0
-    faults: list[str] = field(default_factory=list)
+    discrepancies: list[str] = field(default_factory=list)
 
 
 class Seals:
@@ -109,8 +109,8 @@ class Seals:
         number, before = (last["number"] + 1, last["hash"]) if last else (1, START)
         sealed_at = await tx.now()
         digest = seal(number, sealed_at, before, heads)
-        await tx.raw.execute(_KEEP, number, sealed_at, digest, numbers, b"".join(each for _, each in heads))
-        # Logs are kept elsewhere than the store, so that who may write all of the store cannot make its seals anew unseen.
+        await tx.raw.execute(_STORE, number, sealed_at, digest, numbers, b"".join(each for _, each in heads))
+        # Logs are stored outside of the database, so that nobody who can write all of it can replace its seals unnoticed.
         tx.after_commit(lambda: log.info("LEDGER_SEALED", seal=number, sealed_at=sealed_at, hash=digest.hex()))
         return number
 
@@ -139,12 +139,12 @@ class Seals:
             for row, number in zip(rows, named, strict=True):
                 digest = row["hashes"][partition * _HASH : column * _HASH]
                 if not is_sound(row):
-                    found.faults.append(
+                    found.discrepancies.append(
                         f"seal {row['number']} was altered: its hash does not follow from what it seals"
                     )
                 if stored.get(number) != digest:
-                    found.faults.append(
-                        f"partition {partition}: seal {row['number']} tells another hash of entry {number} than is stored"
+                    found.discrepancies.append(
+                        f"partition {partition}: seal {row['number']} has another hash of entry {number} than is stored"
                     )
             found.seals += len(rows)
             if len(rows) < SEALS_AT_ONCE:
@@ -158,32 +158,34 @@ class Seals:
 
         `proven` has the last proven entry by partition. Returns the last seal compared, its hash and what is wrong.
         """
-        faults: list[str] = []
+        discrepancies: list[str] = []
         last = await reader.raw.fetchval("select numbers from ledger_seal where number = $1", after)
         named = list(last or [0] * PARTITIONS)
         for row in await reader.raw.fetch(_FOLLOW, after, seals_max):
             numbers = list(row["numbers"])
             if len(numbers) != PARTITIONS or len(row["hashes"]) != PARTITIONS * _HASH:
-                faults.append(f"seal {row['number']} was altered: it does not name {PARTITIONS} partitions")
+                discrepancies.append(f"seal {row['number']} was altered: it does not name {PARTITIONS} partitions")
                 break
             if any(number > proven[place] for place, number in enumerate(numbers)):
                 break
             if row["number"] != after + 1:
-                faults.append(f"seals {after + 1} to {row['number'] - 1} are missing")
+                discrepancies.append(f"seals {after + 1} to {row['number'] - 1} are missing")
             if not is_sound({**dict(row), "before": before}):
-                faults.append(f"seal {row['number']} was altered: its hash does not follow from what it seals")
+                discrepancies.append(f"seal {row['number']} was altered: its hash does not follow from what it seals")
             changed = [place for place in range(PARTITIONS) if numbers[place] != named[place]]
             if any(numbers[place] < named[place] for place in changed):
-                faults.append(f"seal {row['number']} seals fewer entries than the seal before; one of them was altered")
+                discrepancies.append(
+                    f"seal {row['number']} seals fewer entries than the seal before; one of them was altered"
+                )
             stored = await reader.raw.fetch(_NAMED, changed, [numbers[place] for place in changed])
             hashes = {each["partition"]: each["hash"] for each in stored}
-            faults += [
+            discrepancies += [
                 f"partition {place}: seal {row['number']} names another hash of entry {numbers[place]} than is stored"
                 for place in changed
                 if hashes.get(place) != row["hashes"][place * _HASH : (place + 1) * _HASH]
             ]
             after, before, named = row["number"], bytes(row["hash"]), numbers
-        return after, before, faults
+        return after, before, discrepancies
 
     async def first_behind(self, reader: Transaction, partition: int, after: int) -> int:
         """The first seal that names an entry behind `after`, found by halving, since numbers only rise; behind all for none."""
@@ -205,38 +207,42 @@ class Seals:
         a while ago is sealed.
         """
         row = await reader.raw.fetchrow(_WHOLE, partition + 1, head)
-        faults = []
+        discrepancies = []
         if missing := row["newest"] - row["kept"]:
-            faults.append(f"{missing} of the {row['newest']} seals are missing")
+            discrepancies.append(f"{missing} of the {row['newest']} seals are missing")
         if row["oldest"] < 1:
-            faults.append(f"a seal has the number {row['oldest']}; they begin with 1")
+            discrepancies.append(f"a seal has the number {row['oldest']}; they begin with 1")
         if row["beyond"] is not None:
-            faults.append(
+            discrepancies.append(
                 f"partition {partition}: seal {row['beyond']} seals an entry behind entry {head}, with which the chain ends: "
                 "the end of the chain was cut off"
             )
         if row["fallen"] is not None:
-            faults.append(
+            discrepancies.append(
                 f"partition {partition}: seal {row['fallen']} seals fewer entries than the seal before; one of them was altered"
             )
         named = await reader.raw.fetchval(_NUMBER, row["newest"], partition + 1) or 0
         first = await reader.raw.fetchrow(_UNNAMED, partition, named + 1) if named < head else None
         if first is not None and await reader.now() - first["booked_at"] > late_seconds * 1e6:
             newest = f"the newest seal is {row['newest']}" if row["newest"] else "there is no seal"
-            faults.append(
+            discrepancies.append(
                 f"partition {partition}: entry {named + 1} was booked over {late_seconds / 60:.0f} minutes ago and no seal names "
                 f"it; {newest}"
             )
-        return faults
+        return discrepancies
 
-    async def compare_kept(self, kept: Seal) -> list[str]:
-        """Say what differs from a seal that somebody kept outside of the store."""
+    async def compare_outside(self, outside: Seal) -> list[str]:
+        """Return the discrepancies with a seal that was stored outside of the database."""
         async with self._database.connection() as reader:
-            stored = await reader.raw.fetchval("select hash from ledger_seal where number = $1", kept.number)
+            stored = await reader.raw.fetchval("select hash from ledger_seal where number = $1", outside.number)
         if stored is None:
-            return [f"seal {kept.number} was kept outside and is not here: what it seals was cut off or written anew"]
-        if stored != kept.hash:
-            return [f"seal {kept.number} has another hash than the one kept outside: what it seals was written anew"]
+            return [
+                f"seal {outside.number} was stored outside and is missing here: the entries that it seals were cut off or rewritten"
+            ]
+        if stored != outside.hash:
+            return [
+                f"seal {outside.number} has another hash than the one stored outside: the entries that it seals were rewritten"
+            ]
         return []
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.law.assess.eligibility.limits import LimitTest, Sums, keep_limits, test_limits
+from services.revenue.law.assess.eligibility.limits import LimitTest, Sums, test_limits, within_limits
 from services.revenue.law.assess.eligibility.reliefs import relieve
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.assess.eligibility.schemes import scheme_states
@@ -70,7 +70,7 @@ def eligibility_of(program: Program, filings: Filings, examined: Examined, sums:
     `sums` is what other consignments count towards the limits; without it each consignment counts alone.
     """
     values, tests = examined.values, examined.limits
-    row_within, item_within = keep_limits(filings, values, tests, sums)
+    row_within, item_within = within_limits(filings, values, tests, sums)
     first = row_within[:, 0]
     values.notes |= np.where(first, int(Note.WITHIN_LIMIT), tests[0].known * int(Note.OVER_LIMIT))
     relieved, entries = relieve(program, filings, values, examined.conditions)

@@ -1,7 +1,7 @@
 """Limits: which entry holds for each consignment, what it measures, and who keeps it.
 
 Work in two steps, because some limits count what other consignments hold too: `test_limits` measures each consignment
-alone, `keep_limits` compares what it measured, with what others add, to the amounts.
+alone, `within_limits` compares what it measured, with what others add, to the amounts.
 """
 
 from dataclasses import dataclass
@@ -240,7 +240,7 @@ def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Mea
     )
 
 
-def keep_limits(
+def within_limits(
     filings: Filings, values: Values, tests: list[LimitTest], sums: Sums | None
 ) -> tuple[Flags, Flags | None]:
     """Say who keeps which limit: [row, limit] and, where any item is tested alone, [item, limit]."""

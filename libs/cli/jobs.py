@@ -81,7 +81,7 @@ def wait_for_job(context: Context, ident: str, name: tuple[str, int], picture: P
 
             def progress(job: Job) -> None:
                 waits = job["state"] == "JOB_STATE_WAITING"
-                text = f"{job['job']} {'waits for the jobs before it' if waits else 'reads assessments'}"
+                text = f"{job['job']} {'waits for earlier jobs' if waits else 'is running'}"
                 bar.update(task, description=text, completed=job["done"], total=job["total"] or None)
 
             async with context.client("analyst", ident) as client:
@@ -92,10 +92,10 @@ def wait_for_job(context: Context, ident: str, name: tuple[str, int], picture: P
         job = run(work())
     except KeyboardInterrupt:
         text = "-".join(map(str, name))
-        click.echo(f"{text} goes on. {_commands(text)}", err=True)
+        click.echo(f"{text} continues. {_commands(text)}", err=True)
         raise click.Abort from None
     if job["state"] == "JOB_STATE_FAILED":
-        fail("JOB_FAILED", job["error"], "Correct that and start it again.", as_json=context.as_json)
+        fail("JOB_FAILED", job["error"], "Correct the cause and start the job again.", as_json=context.as_json)
     if job["state"] != "JOB_STATE_DONE":
         fail("JOB_CANCELLED", f"{job['job']} was cancelled", "Start it again if you need it.", as_json=context.as_json)
     print_result(context, job, picture)
@@ -128,7 +128,7 @@ def print_result(context: Context, job: Job, picture: Path | None = None) -> Non
     if not job["job"].startswith("what-if-"):
         raise click.UsageError(f"{job['job']} has no picture: only what-if runs have one.")
     if job["result"] is None:
-        raise click.UsageError(f"{job['job']} has no results to draw before its first step.")
+        raise click.UsageError(f"{job['job']} has no results to draw yet; try again in some seconds, or give --follow.")
     from libs.cli.views.what_if_picture import picture as draw
 
     picture.write_text(draw(job), encoding="utf-8")

@@ -98,7 +98,7 @@ def test_an_interrupt_leaves_the_job_running_and_names_the_commands_for_later(
     monkeypatch.setattr(jobs, "is_terminal", lambda: True)
     result = command(*arguments)
     assert result.exit_code == 1
-    assert "backtest-7 goes on. `luxor jobs show backtest-7 --follow` waits for its end" in result.stderr
+    assert "backtest-7 continues. `luxor jobs show backtest-7 --follow` waits for its end" in result.stderr
     assert (len(started), followed, cancelled) == (int(arguments[0] == "risk"), [("backtest", 7)], [])
 
 

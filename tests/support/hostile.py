@@ -148,7 +148,7 @@ _ORDERLY: dict[str, Any] = {
     "token": b"",
     "after": "",
     "hash": b"",
-    "kept_hash": b"",
+    "external_seal_hash": b"",
     "wait_millis": 0,
     "max_events": 0,
     "profile_path": "profile.yaml",

@@ -20,10 +20,10 @@ PAGE: Final = 1_000
 
 
 def bindings_of(
-    carrier: str, values: Iterable[tuple[str, str]], *, from_day: int = 0, to_day: int = 0
+    carrier: str, values: Iterable[tuple[str, str]], *, from_day: int | None = None, to_day: int | None = None
 ) -> list[pb.Binding]:
-    """Return the bindings of a carrier by (kind, value), kinds being those of KINDS; days since 1970-01-01, 0 for no bound."""
-    first, last = (day_text(day) if day else "" for day in (from_day, to_day))
+    """Return the bindings of a carrier by (kind, value), kinds being those of KINDS; days since 1970-01-01, None for no bound."""
+    first, last = ("" if day is None else day_text(day) for day in (from_day, to_day))
     return [
         pb.Binding(kind=KINDS[kind], value=value, carrier=carrier, from_day=first, to_day=last)
         for kind, value in values

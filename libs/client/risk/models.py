@@ -118,8 +118,8 @@ def plain_model(model: pb.Model) -> dict[str, Any]:
         **told,
         "state": pb.ModelState.Name(model.state),
         "window": {
-            "first_day": parse_day(window.from_day),
-            "last_day": parse_day(window.to_day),
+            "first_day": parse_day(window.from_day) if window.from_day else 0,
+            "last_day": parse_day(window.to_day) if window.to_day else 0,
             "outcomes": window.outcomes,
             "violations": window.violations,
             "source": window.source,

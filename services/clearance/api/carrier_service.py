@@ -249,13 +249,18 @@ def read_binding(message: pb.Binding, path: str) -> Binding | ItemError:
         return item_error("BINDING_VALUE_MALFORMED", f"{path}.value", message.value, least=least, most=most)
     if not is_id(message.carrier):
         return item_error("BINDING_CARRIER_MALFORMED", f"{path}.carrier", message.carrier)
-    try:
-        first, last = (parse_day(text) if text else 0 for text in (message.from_day, message.to_day))
-    except ValueError:
+    days = {"from_day": 0, "to_day": FOREVER}
+    for name in days:
+        text = getattr(message, name)
+        try:
+            days[name] = parse_day(text) if text else days[name]
+        except ValueError:
+            return item_error("BINDING_DAYS_MALFORMED", f"{path}.{name}", text)
+        if days[name] < 0:
+            return item_error("BINDING_DAYS_MALFORMED", f"{path}.{name}", text)
+    if days["to_day"] < days["from_day"]:
         return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", message.to_day)
-    if first < 0 or last < 0 or (last and last < first):
-        return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", message.to_day)
-    return Binding(kind, value, message.carrier, first, last or FOREVER)
+    return Binding(kind, value, message.carrier, days["from_day"], days["to_day"])
 
 
 def _message(binding: Binding, changed_by: str) -> pb.Binding:

@@ -36,7 +36,7 @@ from services.clearance.metrics import count_charges
 from services.clearance.store import STATE_DAYS, day_of
 
 ROWS_A_CALL: Final = 2_000
-"""Consignments a call of Assess, as many as both neighbours take; what a page holds is joined, since a call and a stored batch cost about
+"""Consignments a call of AssessConsignments, as many as both neighbours take; what a page holds is joined, since a call and a stored batch cost about
 the same whatever is in them."""
 ITEMS_A_CALL: Final = 10_000
 """Items of a part at most, so that no answer and no stored batch outgrows a message."""

@@ -350,7 +350,7 @@ class LedgerService(LedgerServiceServicer):
         if request.after < 0 or len(request.hash) not in (0, 32) or bool(request.after) != bool(request.hash):
             raise Refusal("CHAIN_PLACE_MALFORMED", path="hash")
         if request.external_seal < 0 or len(request.external_seal_hash) != (32 if request.external_seal else 0):
-            raise Refusal("KEPT_SEAL_MALFORMED", path="kept_hash")
+            raise Refusal("KEPT_SEAL_MALFORMED", path="external_seal_hash")
         count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX, "max_entries")
         found = await self._chain.check(
             request.partition,
@@ -389,8 +389,7 @@ class LedgerService(LedgerServiceServicer):
 
 def _check_days(first: int, last: int, path: str = "from_day") -> None:
     if not FIRST_DAY <= first <= last < LAST_DAY or last - first >= DAYS_MAX:
-        told = day_text(first) if 0 <= first < LAST_DAY else first
-        raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=told, days_max=DAYS_MAX)
+        raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=day_text(first), days_max=DAYS_MAX)
 
 
 def _bound_to() -> str | None:

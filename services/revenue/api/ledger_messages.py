@@ -59,13 +59,14 @@ def account_error(place: int, account: pb.Account, fields: frozenset[str] | None
     here = f"accounts[{place}]"
     if why := account_name_error(account.name, OPENED):
         return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
-    if account.currency and not _known_currency(account.currency):
+    named = _fields_of(account, fields)
+    if "currency" in named and account.currency and not _known_currency(account.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
-    if account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
+    if "limit_minor" in named and account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
         return _amount_error(f"{here}.limit_minor", account.limit_minor, account.currency)
-    if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
+    if "holder" in named and (len(account.holder) > TEXT_MAX or not account.holder.isprintable()):
         return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
-    return _filers_error(here, account, replaced="filers" in _fields_of(account, fields))
+    return _filers_error(here, account, replaced="filers" in named)
 
 
 def _filers_error(here: str, account: pb.Account, *, replaced: bool) -> errors_pb2.ItemError | None:
@@ -75,7 +76,8 @@ def _filers_error(here: str, account: pb.Account, *, replaced: bool) -> errors_p
             if idents:
                 return item_error("ACCOUNT_FILERS_TOLD_TWOFOLD", f"{here}.{name}")
     seen: set[str] = set()
-    for name, idents in (("filers", account.filers), *changed):
+    lists = [("filers", account.filers), *changed] if replaced else changed
+    for name, idents in lists:
         if len(idents) > FILERS_MAX:
             return item_error("ACCOUNT_FILERS_TOO_MANY", f"{here}.{name}", count_max=FILERS_MAX)
         for place, ident in enumerate(idents):

@@ -134,10 +134,13 @@ class PaymentCalls:
 
 def _moments(from_day: str, to_day: str) -> tuple[int, int]:
     """When days begin and end, microseconds since 1970-01-01 UTC; empty for the beginning and the end of all. Raise Refusal."""
-    first, last = (day_of_text(day, path) if day else 0 for path, day in (("from_day", from_day), ("to_day", to_day)))
-    for path, day in (("from_day", first), ("to_day", last)):
-        if day and not FIRST_DAY <= day < LAST_DAY:
+    days = {path: day_of_text(day, path) for path, day in (("from_day", from_day), ("to_day", to_day)) if day}
+    for path, day in days.items():
+        if not FIRST_DAY <= day < LAST_DAY:
             raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path=path, value=day_text(day))
-    if last and last < first:
+    if "to_day" not in days:
+        return days.get("from_day", 0) * MICROS_PER_DAY, END
+    first, last = days.get("from_day", 0), days["to_day"]
+    if last < first:
         raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path="to_day", value=day_text(last))
-    return first * MICROS_PER_DAY, (last + 1) * MICROS_PER_DAY if last else END
+    return first * MICROS_PER_DAY, (last + 1) * MICROS_PER_DAY

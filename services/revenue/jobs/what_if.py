@@ -44,7 +44,9 @@ async def run(running: Running) -> Finished:
         progress = running.job.progress
         state = Progress.from_bytes(progress) if progress else Progress(plan.from_day, 0)
     except (ProgressError, LawFileError, ProgramError) as error:
-        raise JobRefused(f"this release cannot read what the run was asked for: {error}; ask for it again") from None
+        raise JobRefused(
+            f"this release cannot read the stored request of the run: {error}; start the run again"
+        ) from None
     try:
         return await run_draft(running, plan, program, state)
     except SumTooLarge as error:

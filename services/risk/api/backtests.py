@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import grpc.aio
 
-from libs.jobs.days import fill_days, requested_days
+from libs.customs.time import day_text
+from libs.jobs.days import fill_days, requested_days, stored_number
 from libs.jobs.service import JobService, set_result
 from libs.server.errors import Refusal
 from libs.server.requests import recalled
@@ -74,6 +75,10 @@ class BacktestService(BacktestServiceServicer):
         answer = pb.GetBacktestResponse(backtest=pb.Backtest.FromString(job.summary), job=self._jobs.message(job))
         fill_days(answer.backtest, (5, 6))
         set_result(answer, job)
+        for example in (example for rule in answer.result.rules for example in rule.examples if not example.day):
+            # As a release before 0.3 stored it.
+            example.day = day_text(stored_number(example, 3))
+            example.DiscardUnknownFields()
         return answer
 
     async def _version(self, plan: pb.BacktestPlan) -> str:

@@ -335,7 +335,7 @@ def _days(request: pb.StartTrainingRequest | pb.EstimateViolationsRequest) -> tu
 
 def _check_window(first: int, last: int) -> None:
     if not 0 < first <= last < DAYS_MAX or last - first + 1 > WINDOW_DAYS_MAX:
-        raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=first, days_max=WINDOW_DAYS_MAX)
+        raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=day_text(first), days_max=WINDOW_DAYS_MAX)
 
 
 def _check_note(note: str) -> None:

@@ -114,7 +114,7 @@ async def _trial(running: Running, plan: BacktestPlan) -> RuleTrial | ModelTrial
             model = read_model(content, f"the stored model {plan.model_version}", TRAFFIC_COLUMNS)
         except (ModelUnknown, ModelFileRefused) as error:
             raise JobRefused(
-                f"model {plan.model_version} cannot be tried: {error or 'it is not kept any more'}"
+                f"model {plan.model_version} cannot be backtested: {error or 'it is no longer stored'}"
             ) from error
         active = await RuleSetStore(running.database).active_version()
         rule_set = await stored_rule_set(running.database, active, profile) if active else load_rule_set(profile)
@@ -139,7 +139,7 @@ async def stored_rule_set(database: Database, version: str, profile: Path) -> Ru
         return files.read()
     started_with = load_rule_set(profile)
     if started_with.version != version:
-        raise JobRefused(f"rule set {version} is not kept any more; luxor risk rules list tells which are")
+        raise JobRefused(f"rule set {version} is no longer stored; `luxor risk rules list` lists the stored ones")
     return started_with
 
 

@@ -13,6 +13,7 @@ from luxor.clearance.v1 import clearance_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.common.v1 import common_pb2
+from services.clearance.carriage.binding import FOREVER, Binding
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from tests.clearance.carriers import (
@@ -266,6 +267,12 @@ async def test_a_reversal_whose_call_died_is_finished_and_the_next_carriers_arri
         ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": "1969-12-31"}, "BINDING_DAYS_MALFORMED"),
         ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": "2026-02-30"}, "BINDING_DAYS_MALFORMED"),
         ({"kind": PREFIX, "value": "160", "carrier": "w", "to_day": "20261101"}, "BINDING_DAYS_MALFORMED"),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "to_day": "1969-12-31"}, "BINDING_DAYS_MALFORMED"),
+        (
+            {"kind": PREFIX, "value": "160", "carrier": "w", "from_day": "2026-11-01", "to_day": "1970-01-01"},
+            "BINDING_DAYS_MALFORMED",
+        ),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "to_day": "1970-01-01"}, ""),
     ],
 )
 def test_a_binding_that_is_none_is_refused_and_its_neighbours_are_not(binding: dict[str, Any], reason: str) -> None:
@@ -313,3 +320,18 @@ async def test_a_registered_name_binds_in_whatever_letters_it_is_filed(house: Ho
     (result,) = await ask(await house.stub("carrier", "wings"), asking(master_document_number=MASTER))
     assert [each.mrn for each in result.consignments] == mrns(told)
     assert (await arrive(house, "wings", "w1")).outcome == RECORDED
+
+
+def test_the_first_day_of_the_calendar_is_a_last_day_and_the_wrong_day_is_named() -> None:
+    from services.clearance.api.carrier_service import read_binding
+
+    binding = {"kind": PREFIX, "value": "160", "carrier": "w"}
+    ended = read_binding(carriers.Binding(**binding, to_day="1970-01-01"), "bindings[0]")
+    assert isinstance(ended, Binding)
+    assert (ended.from_day, ended.to_day) == (0, 0), "ended, and not without end"
+    endless = read_binding(carriers.Binding(**binding), "bindings[0]")
+    assert isinstance(endless, Binding)
+    assert endless.to_day == FOREVER
+    wrong = read_binding(carriers.Binding(**binding, from_day="2026-02-30"), "bindings[0]")
+    assert not isinstance(wrong, Binding)
+    assert (wrong.path, wrong.value) == ("bindings[0].from_day", "2026-02-30")

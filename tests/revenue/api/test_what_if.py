@@ -147,6 +147,8 @@ async def test_a_draft_with_mistakes_is_refused_and_nothing_is_begun(revenue: Ru
         ({"draft": pb.Draft()}, "draft changes nothing"),
         ({"from_day": ""}, "from_day"),
         ({"from_day": "20261101"}, "from_day"),
+        ({"from_day": "1999-12-31", "to_day": "2000-01-01"}, "from_day is 1999-12-31"),
+        ({"to_day": "2100-01-01"}, "to_day is 2100-01-01"),
         ({"to_day": "2026-02-30"}, "to_day"),
         ({"to_day": day_text(TODAY - 3)}, "to_day"),
         ({"to_day": day_text(TODAY + 398)}, "to_day"),
@@ -211,3 +213,9 @@ async def test_operators_see_jobs_and_only_analysts_and_officers_cancel_them(rev
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await call
             assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_day_with_a_time_is_refused_as_a_day(revenue: Running) -> None:
+    reason, sentence = await refused((await stub(revenue)).StartWhatIf(asked(from_day="2026-11-01T00:00Z"), timeout=60))
+    assert reason == "DAY_MALFORMED"
+    assert "?" not in sentence

@@ -168,3 +168,26 @@ async def test_opened_accounts_open_consignments_and_the_only_currency_are_told(
     assert (await ledger.GetStatement(only, timeout=SECONDS)).currency == "EUR"
     several = pb.GetStatementRequest(account="declarant:DE1234567890", month=month)
     assert (await refused(ledger.GetStatement(several, timeout=SECONDS)))[0] == "ACCOUNT_CURRENCIES_SEVERAL"
+
+
+async def test_a_field_that_the_mask_does_not_name_changes_and_refuses_nothing(house: Running, kept: Books) -> None:
+    ledger, name = await stub(house), "deferred:carrier-8"
+    (opened,) = await put(ledger, "m1", pb.Account(name=name, currency="EUR", holder="Old", filers=["a", "b"]))
+    echoed = pb.Account(
+        name=name, currency="???", holder="New", filers=["a", "b", "b"], drops_filers=["a"], closed=True
+    )
+    (changed,) = await put(ledger, "m2", echoed, fields=["holder"])
+    assert not changed.HasField("error"), changed.error
+    expected = pb.Account()
+    expected.CopyFrom(opened.account)
+    expected.holder = "New"
+    del expected.filers[0]
+    assert changed.account == expected
+    for number, (field, reason) in enumerate(
+        {
+            "currency": "LEDGER_CURRENCY_UNKNOWN",
+            "filers": "ACCOUNT_FILERS_TOLD_TWOFOLD",
+        }.items()
+    ):
+        (refused_account,) = await put(ledger, f"m3{number}", echoed, fields=[field])
+        assert refused_account.error.reason == reason

@@ -125,7 +125,14 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
     for first, last, count in ((yesterday, tomorrow, 3), (later, "", 0), ("", before, 0), (yesterday, "", 3)):
         days = pb.ListPayoutsRequest(from_day=first, to_day=last)
         assert len((await analyst.ListPayouts(days, timeout=SECONDS)).payouts) == count
-    for first, last in (("1999-12-31", ""), ("", "2100-01-01"), (day, yesterday), ("1970-01-02", "")):
+    for first, last in (
+        ("1999-12-31", ""),
+        ("", "2100-01-01"),
+        (day, yesterday),
+        ("1970-01-02", ""),
+        ("1970-01-01", ""),
+        ("", "1970-01-01"),
+    ):
         days = pb.ListPayoutsRequest(from_day=first, to_day=last)
         assert (await refused(analyst.ListPayouts(days, timeout=SECONDS)))[0] == "LEDGER_DAY_OUT_OF_BOUNDS"
     for text in ("2026-02-30", "20261125", "2026-W48-3", "0", "2026-11-25 "):

@@ -289,7 +289,7 @@ async def ended(jobs: Jobs, number: int) -> Job:
 
 
 async def test_a_plan_that_this_release_cannot_read_is_refused_for_good(revenue: Revenue) -> None:
-    with pytest.raises(JobRefused, match=r"cannot read what the run was asked for: eu/rulebook.yaml"):
+    with pytest.raises(JobRefused, match=r"cannot read the stored request of the run: eu/rulebook.yaml"):
         await revenue.run(await revenue.plan(files={"eu/rulebook.yaml": "format: 2"}))
 
 

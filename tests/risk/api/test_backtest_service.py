@@ -127,6 +127,9 @@ async def test_pages_of_backtests_and_one_that_is_cancelled(risk: Running) -> No
     ("more", "reason", "place"),
     [
         ({"rule_set_version": None}, "BACKTEST_MALFORMED", "plan.rule_set"),
+        ({"from_day": "2026-11-01T00:00Z"}, "DAY_MALFORMED", "plan.from_day"),
+        ({"from_day": "1999-12-31"}, "BACKTEST_MALFORMED", "plan.from_day"),
+        ({"to_day": "2100-01-01"}, "BACKTEST_MALFORMED", "plan.to_day"),
         ({"from_day": ""}, "BACKTEST_MALFORMED", "plan.from_day"),
         ({"to_day": day_text(TODAY - 3)}, "BACKTEST_MALFORMED", "plan.to_day"),
         ({"to_day": day_text(TODAY + 400)}, "BACKTEST_MALFORMED", "plan.to_day"),
@@ -209,3 +212,19 @@ async def test_jobs_are_found_by_kind_and_a_job_of_another_kind_stays_as_it_is(
     assert job.state is not JobState.CANCELLED
     what_if = jobs.ListJobs(jobs_pb2.ListJobsRequest(kind=jobs_pb2.JOB_KIND_WHAT_IF), timeout=10)
     assert (await refusal(what_if))[1] == "JOB_KIND_UNKNOWN"
+
+
+async def test_a_result_that_0_2_stored_has_the_days_of_its_examples(risk: Running, database: Database) -> None:
+    example = b"\x0a\x0426DE\x10\x01\x18\x96\xa2\x01"  # mrn 1, version 2, day 3 as a number
+    rule = b"\x0a\x01R\x6a" + bytes([len(example)]) + example  # rule 1, examples 13
+    async with database.transaction() as tx:
+        number = await Jobs(database).add(
+            tx, JobKind.BACKTEST, b"", "analyst/anna", summary=b"\x1a\x01v\x28\x96\xa2\x01\x30\x96\xa2\x01"
+        )
+        result = b"\x32" + bytes([len(rule)]) + rule  # rules 6
+        await tx.raw.execute(
+            "update job set state = 3, result = $2, ended_at = clock_timestamp() where id = $1", number, result
+        )
+    answer = await (await stub(risk)).GetBacktest(pb.GetBacktestRequest(id=number), timeout=10)
+    assert (answer.backtest.from_day, answer.backtest.to_day) == ("2026-11-01", "2026-11-01")
+    assert answer.result.rules[0].examples[0] == pb.BacktestExample(mrn="26DE", version=1, day="2026-11-01")

@@ -238,13 +238,13 @@ def _exit(results: list[dict[str, Any]]) -> None:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _day(text: str | None, option: str) -> int:
+def _day(text: str | None, option: str) -> int | None:
     from datetime import date
 
     from libs.customs.time import day_of_date
 
     if text is None:
-        return 0
+        return None
     try:
         return day_of_date(date.fromisoformat(text))
     except ValueError:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def jobs() -> None:
     """List, show and cancel backtests, trainings and what-if runs.
 
-    `luxor risk backtest`, `luxor risk train` and `luxor revenue what-if` start them. A job runs beside its service and continues when a
+    `luxor risk backtest`, `luxor risk train` and `luxor revenue what-if` start them. A job runs in a process of its own and continues when the
     command ends. Every command takes --json, for machines.
     """
 

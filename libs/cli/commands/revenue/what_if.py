@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment: 2026-11-01.")
 @click.option("--to", "to_day", metavar="DAY", required=True, help="Last day, included.")
 @click.option("--law-day", metavar="DAY", default="", help="Apply the law of this day to all: 2028-07-01.")
-@click.option("--name", default="", help="Name of the run, for people.")
+@click.option("--name", default="", help="A title for the run, which `luxor jobs list` shows.")
 @click.option("--picture", type=PICTURE, metavar="FILE.svg", help="Draw the result.")
 @click.option("--detach", is_flag=True, help="Print the job's name and do not wait.")
 @acting("analyst")

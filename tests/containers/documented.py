@@ -61,7 +61,7 @@ DOCUMENTED = (
     Documented("make compose-renew"),
     Documented(
         _IN_AUTHORITY + "'cd /volumes/authority/luxor && cat next/ca.crt old.crt > both.crt && cp next/ca.key ca.key"
-        " && mv both.crt ca.crt && rm -rf service operator officer analyst carrier filer'"
+        " && mv both.crt ca.crt && rm -rf service operator officer analyst carrier filer agency gateway treasury'"
     ),
     Documented("make compose-renew"),
     Documented(_IN_AUTHORITY + "'cd /volumes/authority/luxor && mv next/ca.crt ca.crt && rm -r next old.crt'"),

@@ -31,12 +31,12 @@ _REPORT_SECONDS: Final = 0.1
 _REPLAY_SECONDS: Final = 1.0
 _SNAPSHOT_PARTITIONS: Final = 8
 _EMPTY_WAITS: Final = 2
-"""How many times as long a feed is waited for that was empty before; with the defaults a third of a lease, when partitions are shared out again."""
+"""Factor of the wait for a feed whose last page was empty; with the defaults the wait is a third of a lease."""
 
 
 @dataclass(slots=True)
 class DueTimes:
-    """When a consumer does what it does from time to time, by its clock; at once when it begins."""
+    """Times of the next periodic tasks of a consumer, by its clock; all are due at the start."""
 
     balance_at: float = float("-inf")
     """When the partitions are shared out again."""

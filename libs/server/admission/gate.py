@@ -62,7 +62,7 @@ class Caller:
         self.finish = 0.0
         self.message_bytes = message_bytes
         self.size_known = not message_bytes
-        """Whether its last message came, so that its size says something of the next."""
+        """Whether a message of this caller has been received, so that its size predicts that of the next."""
         self.place_at = 0.0
         self.standing_since = 0.0
 
@@ -195,7 +195,7 @@ class Gate:
             self._bytes += size - place.bytes
             self._work += size - place.work
         place.bytes = place.work = size
-        # What it sent at first counts at once, what it sent at most counts for some time.
+        # A first or larger size counts immediately; smaller ones lower the estimate gradually.
         caller.message_bytes = max(size, (caller.message_bytes * 7 + size) >> 3) if size_known else size
         caller.size_known = True
         cost = size + CALL_BYTES
@@ -236,7 +236,7 @@ class Gate:
         return place
 
     def slow(self, place: Place, end: Callable[[], None]) -> None:
-        """Take the place of a call whose message is slow to come: a sender must not hold it. `end` ends one of too many."""
+        """Free the place of a call whose message arrives slowly, so that it does not block others. `end` ends the call if there are too many."""
         caller = place.caller
         self._free(place)
         place.slow = True
@@ -307,7 +307,7 @@ class Gate:
         return min(self._per_caller_max, max(1, self.places // (self.callers + 1)))
 
     def _is_sparse(self, caller: Caller) -> bool:
-        """Return whether a caller had less than others, or asks for less than half of an equal share of what all ask for."""
+        """Return whether a caller has received less than the others, or requests less than half of an equal share."""
         if caller.finish < self._virtual:
             return True
         total, callers = self._work, self.callers

@@ -1,4 +1,4 @@
-"""Puts decisions on filings into force."""
+"""Stores decisions on filings, with the arrivals, screening matches and debt events that came before them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,7 +152,7 @@ class Decide:
         stored = await self.store.states(tx, rows)
         table, release = amended(stored, part.table), part.release
         if stored.ints("debt_event_number").valid.any():
-            # What revenue told of the debt goes on.
+            # Debt events that revenue announced remain valid after the amendment.
             table = judged(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
             release = release | settled(table)
         events = np.where(release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
@@ -209,7 +209,7 @@ class Decide:
         table = states.with_columns({"findings": findings, "lane": Ints.constant(Lane.RED, len(alarm))}).take(new)
         there = [rows[place] for place in alarm[new].tolist()]
         held = table.bools("officer_hold").values | table.bools("screening_hold").values
-        # What a hit of a list holds alone is an officer's to release from now on, also once the hit is cleared.
+        # From now on only an officer releases it, even if its screening match is cleared later.
         table = table.with_columns({"officer_hold": Bools.of(held)})
         for event, chosen in (
             (Event.FINDINGS_CHANGED, np.flatnonzero(held)),

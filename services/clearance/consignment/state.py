@@ -1,4 +1,4 @@
-"""The state of consignments as columns: how a decision makes it and how events change it.
+"""The states of consignments as columns: how a decision creates them, and how events change them.
 
 A table of luxor.clearance.v1.ClearanceColumns holds one whole state a row. Nothing here changes a table; every step gives a new one.
 """
@@ -48,7 +48,7 @@ BoolArray = NDArray[np.bool_]
 
 AUTOMATIC: Final = "automatic"
 SCREENING: Final = "screening"
-"""Who decided where a hit of the screening holds."""
+"""`decided_by` of a hold that a screening match caused."""
 OFFICER_HOLD: Final = "OFFICER_HOLD"
 
 _FROM_FILING: Final = (
@@ -93,7 +93,7 @@ _LIFE: Final = (
     *INSPECTED,
     *RESOLUTION,
 )
-"""What a new version of a filing leaves as it was."""
+"""Columns that a new version of a filing does not change."""
 
 _OFFICERS: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD)
 _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
@@ -107,7 +107,7 @@ _NO_DECISION: Final = (
     *MONEY,
     *_RETURNS,
 )
-"""Events that are no decision."""
+"""Events that are not decisions."""
 _ENDED: Final = tuple(FINAL)
 _WAITS: Final = ("release_not_before", "reroute_at")
 
@@ -144,7 +144,7 @@ def accepted(filings: Table, assessed: Mapping[str, Column], verdict: BatchDecis
 
 
 def _carrier(filings: Table) -> Strings:
-    """Return who carries by the filing: an id as filed, since ids are case sensitive, else the name in capitals."""
+    """Return the carrier that the filing names: its id as filed, since ids are case-sensitive, else its name in capitals."""
     names, ids = filings.strings("carrier_identifier"), filings.strings("carrier_id")
     present = ids.present
     if not present.any():
@@ -153,7 +153,7 @@ def _carrier(filings: Table) -> Strings:
 
 
 def _destination(filings: Table) -> Strings:
-    """Where absent, the country of the consignee's address."""
+    """The country of destination; where it is absent, that of the consignee's address."""
     told = filings.strings("destination_country")
     present = told.present
     if present.all():
@@ -165,7 +165,7 @@ def _destination(filings: Table) -> Strings:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What carriers told of the arrival of n consignments; absent where nothing was told."""
+    """The arrivals of n consignments as carriers reported them; absent where none was reported."""
 
     arrived_at: Ints
     conveyance_reference: Strings
@@ -179,7 +179,7 @@ class Arrivals:
         return cls(Ints.absent(rows), absent, absent, absent)
 
     def columns(self) -> dict[str, Column]:
-        """Give them as columns of the state."""
+        """Return them as columns of the state."""
         return {
             "arrived_at": self.arrived_at,
             "arrival_conveyance_reference": self.conveyance_reference,
@@ -207,11 +207,11 @@ class Happening:
     inspections: Mapping[str, Inspection] | None = None
     """With INSPECTED, what was found, by MRN."""
     quiet: BoolArray | None = None
-    """Which rows filers and carriers do not hear of, beside those that they never hear of, shape (n,)."""
+    """Rows of which filers and carriers are not notified, in addition to those that are always hidden from them, shape (n,)."""
 
 
 def situation(table: Table, at: int) -> Situation:
-    """Read from states what the lifecycle looks at, at an instant."""
+    """Return the columns of states that transitions depend on, at an instant."""
     wait = table.ints("release_not_before")
     return Situation(
         state=table.ints("state").values,
@@ -227,7 +227,7 @@ def situation(table: Table, at: int) -> Situation:
 
 
 def evolve(table: Table, happening: Happening) -> tuple[Table, Outcome]:
-    """Apply an event to all rows; where it is refused the row stays as it was, elsewhere the version rises by one."""
+    """Apply an event to all rows; a row that refuses it is unchanged, the version of each other row rises by one."""
     events = np.broadcast_to(np.asarray(happening.event, np.int64), (table.rows,))
     table = table.with_columns(_with_waits_begun(table, events, happening.at))
     before = situation(table, happening.at)
@@ -311,7 +311,7 @@ def unheard(events: IntArray, state: IntArray) -> BoolArray:
 
 
 def _heard_of(table: Table, done: BoolArray, quiet: BoolArray) -> dict[str, Column]:
-    """Keep what filers and carriers were told last where a version is none for them, and count theirs."""
+    """Return the public version, change and time: of a hidden version those before it, otherwise those of the new version."""
     version, change = table.ints("public_version"), table.ints("public_change")
     quiet = done & quiet
     if not (quiet.any() or version.valid.any()):
@@ -338,7 +338,7 @@ def _with_waits_begun(table: Table, events: IntArray, at: int) -> dict[str, Colu
 
 
 def _ended(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
-    """End the waits of what was looked at, held, or came to its time; and of what is blue now."""
+    """Return the columns of ended delays: after a decision, an inspection, a hold or the end of the delay, and after re-routing to blue."""
     ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED, *MONEY))
     columns: dict[str, Column] = {}
     for name in _WAITS:
@@ -356,7 +356,7 @@ def _ended(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]
 def _reasoned(
     table: Table, happening: Happening, events: IntArray, before: Situation, outcome: Outcome
 ) -> dict[str, Column]:
-    """Give reasons and notes where an event changes them."""
+    """Return the reasons and notes after an event."""
     done, reasons = outcome.effective, table.ragged("reasons")
     if np.isin(events, _OFFICERS).any():
         told = [happening.reason] + (
@@ -410,7 +410,7 @@ def amended(stored: Table, fresh: Table) -> Table:
         columns["findings"], _ = with_matches(fresh.ragged("findings"), more)
         lane, raised = fresh.ints("lane"), stored.ints("lane").values
         columns["lane"] = Ints.of(np.where(listed, np.maximum(lane.values, raised), lane.values), lane.valid | listed)
-        # A hit from before the first decision is told by its lane; what came later is not.
+        # The lane of a match before the first decision is public; that of a later match is not.
         later = listed & ~stored.bools("screening_early").values & lane.valid & (lane.values < raised)
         columns["public_lane"] = Ints.of(lane.values, later)
     return fresh.with_columns(columns)
@@ -489,7 +489,7 @@ def _released(released: Ints, before: IntArray, after: IntArray, at: Ints) -> In
 
 
 def _stopped(reasons: Ragged, stopped: BoolArray, before: Situation) -> Ragged:
-    """Say why an arrival did not release what was to be released."""
+    """Return why an arrival did not release consignments that were to be released on arrival."""
     return with_reason(
         reasons, Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _stop_reason(before)), stopped
     )

@@ -77,7 +77,7 @@ class Prepared:
 
 
 class Intake:
-    """The handler of ingestion's feed."""
+    """The handler of ingestion's feed of filings."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Intake:
         _assessing_max.set(calls_at_once)
 
     async def prepare(self, batches: list[FeedBatch]) -> Prepared:
-        """Assess and decide. Raises EventError where the events themselves are at fault, and what the transport raises while a neighbour is away."""
+        """Assess and decide. Raises EventError if an event is invalid, and the error of the transport if a neighbour is absent."""
         now = await self._decide_filings.store.database.now()
         known, forgotten = self._still_known(batches, now)
         clock = batches[-1].clock if batches else None
@@ -173,7 +173,7 @@ class Intake:
 
 
 async def ask_both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
-    """Ask both at once and await both answers; where one fails, the other is called off."""
+    """Ask both at once and await both answers; where one fails, the other is cancelled."""
     first, second = await wait_for_all(
         [_answer("risk", risk, filed, timeout), _answer("revenue", revenue, owed, timeout)]
     )
@@ -181,7 +181,7 @@ async def ask_both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: f
 
 
 async def wait_for_all(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
-    """Do all at once; where one fails, the others are called off. All have ended then, and so have their spans."""
+    """Do all at the same time; if one fails, the others are cancelled. All of them, and their spans, have ended at the return."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return list(await asyncio.gather(*tasks))

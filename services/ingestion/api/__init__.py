@@ -1,1 +1,1 @@
-"""What callers of ingestion reach."""
+"""The gRPC service of ingestion."""

@@ -1,4 +1,4 @@
-"""Answers of IngestionService, from what became of a batch."""
+"""The responses of IngestionService."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _item_error(error: validation.ElementError) -> errors_pb2.ItemError:
 
 
 def _note_unknown_field(response: pb.SubmitConsignmentsResponse, finding: call.Finding) -> None:
-    """Tell the consignment that carries an unknown field; it is taken, or every roll-out would break its clients."""
+    """Add a warning about an unknown field to its consignment, which is accepted: otherwise each roll-out would break clients."""
     head, _, _ = finding.path.partition("]")
     place = head.removeprefix("consignments[")
     row = int(place) if head.startswith("consignments[") and place.isdigit() else 0

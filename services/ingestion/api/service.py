@@ -1,4 +1,4 @@
-"""IngestionService: checks what a call may hold, has it carried out, answers."""
+"""The gRPC service of ingestion: checks a request, calls the command and returns its result."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from services.ingestion.store.filings import Store, StoredReceipt
 
 BATCH_MAX = 1000
 ITEMS_MAX = 10_000
-"""Items of all consignments of a batch: what bounds every message that follows from it."""
+"""Maximum number of items of all consignments of a batch; it limits every message that follows from the batch."""
 
 _consignments = counter("luxor_ingestion_consignments_total", "Consignments by result", ("outcome",))
 
 
 class IngestionService(IngestionServiceServicer):
-    """Takes filings in and gives receipts."""
+    """Accepts filings and returns receipts."""
 
     def __init__(self, store: Store, submit: Submit) -> None:
         """Read from a store; `submit` takes filings in."""
@@ -42,7 +42,7 @@ class IngestionService(IngestionServiceServicer):
     async def SubmitConsignments(
         self, request: pb.SubmitConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.SubmitConsignmentsResponse:
-        """File a batch: check it, accept what is good in one transaction, answer for each."""
+        """File a batch: check it, accept the valid consignments in one transaction, and return a result for each."""
         _check_size(len(request.consignments))
         check_request_id(request.request_id)
         items = sum(len(each.items) for each in request.consignments)
@@ -73,7 +73,7 @@ class IngestionService(IngestionServiceServicer):
     async def GetReceipts(
         self, request: pb.GetReceiptsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetReceiptsResponse:
-        """Give receipts again; a filer sees its own only."""
+        """Return receipts; a filer sees only its own."""
         _check_size(len(request.keys))
         identity = call.current().identity
         results = [pb.ReceiptResult() for _ in request.keys]

@@ -51,7 +51,7 @@ ACCOUNTS_MAX: Final = 1_000
 ENTRIES_DEFAULT: Final = 10_000
 ENTRIES_MAX: Final = 100_000
 PROVE_SECONDS: Final = 1.0
-"""What one call proves takes about so long, or one part where a busy machine takes longer for it."""
+"""Approximate duration of a ProveLedger call; one part may take longer on a busy machine."""
 DAYS_MAX: Final = 31
 _OWN: Final = {Role.FILER, Role.CARRIER}
 
@@ -64,7 +64,7 @@ _BEGINNING: Final = _parts(BEGINNING)
 
 
 class LedgerService(LedgerServiceServicer):
-    """Translates between the ledger and those who ask."""
+    """Serves LedgerService."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class LedgerService(LedgerServiceServicer):
     async def ListAccounts(
         self, request: pb.ListAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListAccountsResponse:
-        """Give accounts that were opened, by name, with what they stand for."""
+        """Return the opened accounts, by name, with the amounts that they secure."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         (after,) = await self._pages.place(request, ("",))
         found = await self._accounts.page(after=after, prefix=request.prefix, rows_max=limit + 1)
@@ -142,7 +142,7 @@ class LedgerService(LedgerServiceServicer):
     async def ListOpenItems(
         self, request: pb.ListOpenItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListOpenItemsResponse:
-        """Give what is open of an account, by currency, day and MRN."""
+        """Return the open items of an account, by currency, day and MRN."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         after = await self._pages.place(request, ("", 0, ""))
         holdings = await self._balances.holdings(names=[request.account], rows_max=1)
@@ -169,7 +169,7 @@ class LedgerService(LedgerServiceServicer):
     async def ListBalances(
         self, request: pb.ListBalancesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListBalancesResponse:
-        """Give what accounts stood at, by name and currency."""
+        """Return the balances of accounts, by name and currency."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         moment = _moment(request.at) if request.HasField("at") else None
         after = await self._pages.place(request, ("", ""))
@@ -200,7 +200,7 @@ class LedgerService(LedgerServiceServicer):
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListEntriesResponse:
-        """Give the entries of a consignment, or of an account on some days."""
+        """Return the entries of a consignment, or of an account on some days."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         if request.WhichOneof("subject") is None:
             raise Refusal("ENTRIES_OF_NOTHING", path="mrn")
@@ -234,7 +234,7 @@ class LedgerService(LedgerServiceServicer):
     async def GetStatement(
         self, request: pb.GetStatementRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetStatementResponse:
-        """Give an account's statement for a month; sums come with the first page."""
+        """Return the statement of an account for a month; the first page has the sums."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         first, last = _month(request.month)
         own = _treasury()
@@ -307,7 +307,7 @@ class LedgerService(LedgerServiceServicer):
     async def ReconcileDay(
         self, request: pb.ReconcileDayRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ReconcileDayResponse:
-        """Compare a part of a day; totals come with the first page."""
+        """Compare a part of a day; the first page has the totals."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         day = day_of_text(request.day, "day")
         _check_days(day, day, "day")
@@ -373,7 +373,7 @@ class LedgerService(LedgerServiceServicer):
     async def GetProof(
         self, request: pb.GetProofRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetProofResponse:
-        """Return what is proven and what was found."""
+        """Return how much is proven, and the discrepancies."""
         count = page_size_of(request.discrepancies_max, PAGE_DEFAULT, PAGE_MAX, "discrepancies_max")
         report = await self._proving.report(count)
         return pb.GetProofResponse(proof=proof_message(report), discrepancies=map(discrepancy_message, report.found))

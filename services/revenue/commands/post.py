@@ -23,7 +23,7 @@ from services.revenue.store.ledger.positions import Positions
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What became of a page: how many consignments were newer than what was held, and how many of those changed something."""
+    """The result of a page: the number of consignments newer than their stored position, and of those whose position changed."""
 
     newer: int
     changed: int
@@ -38,7 +38,7 @@ class Posting:
         self._rules = rules
 
     async def prepare(self, states: Table) -> ChargePage:
-        """Work out what states (ClearanceColumns) owe, before the transaction. Raises LedgerError."""
+        """Return what states (ClearanceColumns) owe, computed before the transaction. Raises LedgerError."""
         charged = charges_of(states, self._ledger.sharing)
         return charged.page(await self._ledger.name_ids(charged.names()), self._rules)
 
@@ -69,7 +69,7 @@ class Posting:
 
 
 def _where_it_was(page: ChargePage, held: Positions) -> ChargePage:
-    """Leave in its currency and jurisdiction what has none now: a state without an answer owes nothing, and what was paid stays."""
+    """Return the page with the stored currency and jurisdiction of states without an answer: they owe nothing, and payments stay."""
     bare = [row for row, currency in enumerate(page.currency) if not currency and held.currency[row]]
     if not bare:
         return page

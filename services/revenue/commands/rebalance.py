@@ -97,7 +97,7 @@ class Ledger:
         rows = sorted({row for row, _ in kinds})
         accounts = await self.names.of(tx, np.unique(page.lines["account"]).tolist())
         stands = {row: _debt(page, statuses, row, accounts) for row in rows}
-        # What went out again beyond what was left over does not pay the debt any more.
+        # Amounts that were paid out beyond the credit no longer count as payment of the debt.
         paid = np.maximum(0, statuses.paid - claims(page.lines, page.offsets, statuses.paid, statuses.out))
         await self.debt_events.announce(
             tx,
@@ -126,7 +126,7 @@ def _by_row(amounts: Int64, offsets: Int64) -> Int64:
 
 
 def _owed(lines: Lines, offsets: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether consignments have anything to be paid at once."""
+    """Return whether consignments have an amount that is to be paid immediately."""
     owed: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
         _by_row(np.where(lines["how"] == OPEN, lines["amount"], 0), offsets) > 0
     )
@@ -134,7 +134,7 @@ def _owed(lines: Lines, offsets: Int64) -> np.ndarray[tuple[int], np.dtype[np.bo
 
 
 def _of_rows(mrns: Sequence[str], booked: BookedEntries) -> tuple[list[list[int]], list[list[int]]]:
-    """Numbers and days of the entries of each consignment."""
+    """Return the numbers and days of the entries of each consignment."""
     numbers: dict[str, list[int]] = {mrn: [] for mrn in mrns}
     days: dict[str, list[int]] = {mrn: [] for mrn in mrns}
     for mrn, number, day in zip(booked.mrns, booked.numbers, booked.days, strict=True):
@@ -147,9 +147,9 @@ def _of_rows(mrns: Sequence[str], booked: BookedEntries) -> tuple[list[list[int]
 def _to_publish(
     page: ChargePage, held: Positions, paid: Int64, still: Int64, refunded: Int64
 ) -> tuple[Int64, list[tuple[int, int]]]:
-    """What is told of each debt now, and the news: row and kind, in the order of the rows."""
+    """Return the announced status of each debt, and the debt events as (row, kind), in the order of the rows."""
     owed = _owed(page.lines, page.offsets)
-    # Of what owes nothing itself, what is to come back of a payout is open alone.
+    # The only open item of a consignment that owes nothing is the amount of a payout that must be repaid.
     owed |= (held.announced == OPENED) & (held.open > 0) & ~_owed(held.lines, held.offsets)
     settles = owed & (still == 0) & ((held.announced == OPENED) | ((held.announced == NOT_ANNOUNCED) & (paid > 0)))
     opens = (still > 0) & (held.announced == SETTLED)
@@ -167,7 +167,7 @@ def _to_publish(
 
 
 def _debt(page: ChargePage, statuses: DebtStatuses, row: int, names: dict[int, str]) -> tuple[int, str]:
-    """How a debt stands (luxor.clearance.v1.DebtStatus), and the account that stands for it."""
+    """Return the status of debts (luxor.clearance.v1.DebtStatus), and the account of each."""
     own: Lines = page.lines[page.offsets[row] : page.offsets[row + 1]]
     secured = own[own["how"] == SECURED]
     if statuses.open[row] > 0:

@@ -1,4 +1,4 @@
-"""The gRPC edge of models: who may bring one into force, and what is told of it."""
+"""The gRPC service of models."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ModelService(ModelServiceServicer):
     async def ProposeModel(
         self, request: pb.ProposeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ProposeModelResponse:
-        """Keep a model file as a candidate, once it was read and fits."""
+        """Store a model file as a candidate after its validation."""
         before = await recalled(self._store.database, pb.ProposeModelResponse, request)
         if before is not None:
             return before
@@ -96,7 +96,7 @@ class ModelService(ModelServiceServicer):
     async def StartTraining(
         self, request: pb.StartTrainingRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.StartTrainingResponse:
-        """Start a training, where there is room for its model."""
+        """Start a training, unless the maximum number of models is stored."""
         before = await recalled(self._store.database, pb.StartTrainingResponse, request)
         if before is not None:
             return before
@@ -131,25 +131,25 @@ class ModelService(ModelServiceServicer):
     async def ChallengeModel(
         self, request: pb.ChallengeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ChallengeModelResponse:
-        """Let a model score beside the champion."""
+        """Make a model the challenger."""
         return await self._move(pb.ChallengeModelResponse, request, self._store.challenge)
 
     async def ActivateModel(
         self, request: pb.ActivateModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ActivateModelResponse:
-        """Put a model in force."""
+        """Make a model the champion."""
         return await self._move(pb.ActivateModelResponse, request, self._store.activate)
 
     async def RetireModel(
         self, request: pb.RetireModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RetireModelResponse:
-        """Take a model out."""
+        """Retire a model."""
         return await self._move(pb.RetireModelResponse, request, self._store.retire)
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
-        """Tell a page of the models that are kept, and always those that score."""
+        """Return a page of the stored models, and always the two that score."""
         if request.state and int(request.state) not in {int(state) for state in ModelState}:
             raise Refusal("MODEL_STATE_UNKNOWN", path="state", value=request.state)
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
@@ -169,7 +169,7 @@ class ModelService(ModelServiceServicer):
     async def GetModel(
         self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetModelResponse:
-        """Tell a model, its drift, and how it does beside the champion."""
+        """Return a model with its drift and its comparison with the champion."""
         if not 0 <= request.compared_days <= COMPARED_DAYS_MAX:
             limit = COMPARED_DAYS_MAX
             raise Refusal(

@@ -1,4 +1,4 @@
-"""Assess a batch by what is in force and what this replica remembers; the first answer for each consignment stays the answer."""
+"""Assess a batch by the active rules, lists and model and by this replica's history; the first answer for a consignment is binding."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class UnreadableBatch(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Assessments:
-    """What a batch got."""
+    """The answers to a batch."""
 
     answer: Table
     """The binding answers, a table of AssessmentColumns: of what was assessed before the first one."""
@@ -76,7 +76,7 @@ class Assess:
         try:
             answer, fresh, place = await settle(self._store, consignments, purpose, assessed.table, assessed)
         finally:
-            # What was not stored, or had an answer already, has drawn nothing.
+            # Draws of rows that were not stored, or that had an earlier answer, do not count.
             assessed.give_back(replica_state.allotments, fresh)
         self._follower.committed(place, assessed.kept)
         self._scored(assessed.opinion)

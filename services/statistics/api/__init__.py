@@ -1,1 +1,1 @@
-"""What callers of statistics reach."""
+"""The gRPC service of statistics."""

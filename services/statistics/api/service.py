@@ -1,4 +1,4 @@
-"""The gRPC edge of statistics: translate, ask the store, answer."""
+"""The gRPC service of statistics."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class StatisticsService(StatisticsServiceServicer):
     async def RecountStatistics(
         self, request: pb.RecountStatisticsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RecountStatisticsResponse:
-        """Clear what clearance still knows, and have it counted from clearance's snapshot."""
+        """Delete the figures of the days that clearance still stores, and count them again from clearance's snapshot."""
         before = await recalled(self._store.database, pb.RecountStatisticsResponse, request)
         if before is not None:
             return before
@@ -60,7 +60,7 @@ class StatisticsService(StatisticsServiceServicer):
     async def QueryStatistics(
         self, request: pb.QueryStatisticsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.QueryStatisticsResponse:
-        """Sum cells by the dimensions asked for."""
+        """Return the sums of cells by the requested dimensions."""
         period = first, last = day_of_text(request.from_day, "from_day"), day_of_text(request.to_day, "to_day")
         if not 0 <= last - first <= DAYS_MAX:
             raise Refusal("PERIOD_MALFORMED", path="to_day", value=request.to_day, days_max=DAYS_MAX)
@@ -77,7 +77,7 @@ class StatisticsService(StatisticsServiceServicer):
         async def ask(
             table: sa.Table, always: tuple[str, ...], add: Callable[[list[str], Sequence[Any]], None]
         ) -> None:
-            """Fill one table of the answer; one that lacks a dimension filtered for has nothing to say."""
+            """Fill one table of the response, unless it lacks a dimension of the filters."""
             if any(name not in table.c for name in filters):
                 return
             known = [name for name in group_by if name in table.c]

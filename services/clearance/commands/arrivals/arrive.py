@@ -1,4 +1,4 @@
-"""Carries recorded arrivals out on the consignments under their master documents."""
+"""Applies recorded arrivals to the consignments under their master documents."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ _BATCHES_A_LOOK: Final = 32
 
 @dataclass(slots=True)
 class ArrivalCounts:
-    """How the consignments stand that are under one master document and bound to one carrier."""
+    """Numbers of consignments under one master document that are bound to one carrier, by state."""
 
     consignments: int = 0
     released: int = 0
     held: int = 0
     waiting: int = 0
-    """Arrived, and not released yet, so that an officer may look."""
+    """Arrived, and not released yet: the time in which an officer may inspect them."""
 
 
 class Arrive:
@@ -45,7 +45,7 @@ class Arrive:
         Tells how the consignments stand that are bound to `carrier`.
         """
         found = {document: ArrivalCounts() for document in documents}
-        # Before anything is judged: what is marked or bound from here on is not done with this run.
+        # Read first: marks and bindings that are made after this moment need another run.
         async with self.store.database.connection() as reading:
             bindings = await self.store.carriers.binding_revision(reading)
             revisions = await self.store.arrivals.revisions(reading, found)
@@ -122,7 +122,7 @@ class Arrive:
                 table = await self.store.states(tx, rows)
                 register = await bindings_of(self.store, tx, table)
             masters, named = carriage(table)
-            # What is being reversed is not there any more; what is there is not reversed before this is committed.
+            # The lock excludes reversals: an arrival that is being reversed is not returned, and a returned one is not reversed before the commit.
             arrivals = await self.store.arrivals.find(tx, masters.dictionary, lock=True)
             chosen = effective(masters, named, arrivals, register)
             there = np.flatnonzero(chosen.present)

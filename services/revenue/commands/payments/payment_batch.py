@@ -1,4 +1,4 @@
-"""Some payments at work: what they concern is read at once, they are booked in their order in memory, and written at once."""
+"""Posts several payments in one transaction: reads what they need at once, applies them in order in memory, and writes the result at once."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class CreditAccount:
     open: int
     credit: int
     change: int = 0
-    """By how much the credit changes."""
+    """Change of the credit."""
 
 
 class PaymentBatch:
@@ -147,7 +147,7 @@ class PaymentBatch:
             for each in holdings
             if prefix_of(each.name) == credit.HOLDER and each.currency in currencies
         ]
-        # With those to whom consignments may leave something, so that two who book at once take all rows in one order.
+        # Lock also the accounts that may receive credit from these consignments, all in one order, to prevent deadlocks.
         stands = await credit.lock(tx, {*own, *self._left_to(held)})
         for key, sums in zip(own, await credit.open_sums(tx, own), strict=True):
             self.credit_accounts[key] = CreditAccount(*sums, stands.get(key, 0))
@@ -168,7 +168,7 @@ class PaymentBatch:
         if ident in known:
             row = known[ident]
             first, before = of_row(row)
-            # The request came before and was cut off: it gets what it would have been given.
+            # The request was interrupted before: it gets its original answer.
             own = bool(self._request) and (row["request"], row["booked_by"]) == (self._request, self._by)
             first_time = ident not in seen and ident not in self._told
             self._told.add(ident)

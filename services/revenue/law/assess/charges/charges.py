@@ -34,7 +34,7 @@ _BELOW_MINIMUM = int(Note.BELOW_MINIMUM)
 
 
 def charge(program: Program, filings: Filings, values: Values, eligibility: Eligibility) -> Lines:
-    """Assess every charge of a batch; rows that get a problem keep it in `values` and their charges are dropped."""
+    """Compute every charge of a batch; a row that cannot be assessed has its reason in `values`, and no charges."""
     work = _Work(program, filings, values, eligibility)
     for step in work.decisions.steps:
         charge_on = work.on_rows if step.on_rows else work.on_items
@@ -162,7 +162,7 @@ class _Work:
         if not some(evaluated):
             return np.zeros(len(slot), dtype=np.int64), specific, specific, None
         if not every(evaluated):
-            # The others take part as a rate of nothing, whose outcome is passed over.
+            # The other rows are computed with a rate of zero, and their result is ignored.
             number = np.where(evaluated, number, number[int(np.argmax(evaluated))])
         ground = self.bases.exact(at, place, slot, rate, outcome, select, row, refused)
         measured = self._measured(slot, rate, number, evaluated, select, row)
@@ -198,7 +198,7 @@ class _Work:
     def _measured(
         self, slot: Int64, rate: Int64, number: Int64, evaluated: Flags, select: Int64 | slice, row: Int64
     ) -> dict[Measure, Int64]:
-        """What the rates need measured, for the selected items; rows whose goods do not tell it get a problem."""
+        """Return the quantities that the rates need, for the selected items; a row that does not declare them cannot be assessed."""
         slots, expressions = self.program.slots, self.program.expressions
         found = {}
         for measure in expressions.measures(number):
@@ -264,7 +264,7 @@ class _Work:
         self, place: Place, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64, amount: Int64,
         refused: Flags,
     ) -> Int64:  # fmt: skip
-        """Take off what the law takes off a consignment's sum and round the sum; the items share it by amount."""
+        """Subtract the fixed deduction of the law from the sum of a consignment and round the sum; it is divided among the items by amount."""
         program, filings = self.program, self.filings
         if some(refused):
             amount = np.where(refused, 0, amount)
@@ -300,7 +300,7 @@ class _Work:
         if not place.minimum:
             return lines
         slots, values = self.program.slots, self.values
-        # A sum below the least holds no amount from the least on: most lines end here.
+        # If each amount of a consignment reaches the minimum, so does their sum: most lines need no further test.
         near = lines.amount < slots.waived_below[lines.slot]
         if not some(near):
             return lines

@@ -106,7 +106,7 @@ def test_the_demo_prints_tables_for_people(temporary: Path) -> None:
         "Top reasons",
         "Times",
         "Charges",
-        "How to go on",
+        "Next steps",
     ):
         assert title in out
     assert "Traceback" not in out + err

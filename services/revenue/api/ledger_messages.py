@@ -62,7 +62,7 @@ def account_error(place: int, account: pb.Account, fields: frozenset[str] | None
     named = _fields_of(account, fields)
     if "currency" in named and account.currency and not _known_currency(account.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
-    if "limit_minor" in named and account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
+    if "limit_minor" in named and not 0 <= account.limit_minor <= AMOUNT_MAX:
         return _amount_error(f"{here}.limit_minor", account.limit_minor, account.currency)
     if "holder" in named and (len(account.holder) > TEXT_MAX or not account.holder.isprintable()):
         return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)

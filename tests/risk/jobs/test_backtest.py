@@ -282,7 +282,7 @@ async def test_a_batch_that_cannot_be_read_is_left_out_and_told(risk: Risk) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("rule_set_version", "luxor risk rules list"), ("model_version", "cannot be tried")]
+    ("name", "told"), [("rule_set_version", "luxor risk rules list"), ("model_version", "cannot be backtested")]
 )
 async def test_what_is_not_kept_any_more_is_refused_with_a_reason(risk: Risk, name: str, told: str) -> None:
     await fill(risk, 1)

@@ -57,8 +57,10 @@ def stored_number(message: Message, number: int) -> int:
 
 
 def fill_days(period: Any, numbers: tuple[int, int]) -> None:
-    """Write the days of a stored message as text, where a release before 0.3 stored numbers."""
-    period.from_day, period.to_day = map(day_text, stored_days(period, numbers))
+    """Write the days of a stored message as text, where a release before 0.3 stored numbers; days that are absent stay absent."""
+    days = stored_days(period, numbers)
+    if any(days):
+        period.from_day, period.to_day = map(day_text, days)
     period.DiscardUnknownFields()
 
 

@@ -45,7 +45,8 @@ class JobService(JobServiceServicer):
 
     async def GetJob(self, request: pb.GetJobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.GetJobResponse:
         """Return the progress of a job."""
-        return pb.GetJobResponse(job=self.message(await self.find(request.id, self._number(request.kind))))
+        job = await self.find(request.id, self._number(request.kind), contents=False)
+        return pb.GetJobResponse(job=self.message(job))
 
     async def ListJobs(
         self, request: pb.ListJobsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -67,7 +68,7 @@ class JobService(JobServiceServicer):
 
         async def work(tx: Transaction) -> pb.CancelJobResponse:
             await self._jobs.cancel(tx, request.id, kind)
-            job = await self._jobs.read(tx, request.id, kind)
+            job = await self._jobs.read(tx, request.id, kind, contents=False)
             if job is None:
                 raise _unknown(request.id)
             return pb.CancelJobResponse(job=self.message(job))
@@ -95,7 +96,7 @@ class JobService(JobServiceServicer):
             number = await self._jobs.add(tx, kind, content, who, summary=summary.SerializeToString(), total=total)
             if check is not None:
                 await check(tx, (await self._jobs.open(tx))[kind] - 1)
-            job = await self._jobs.read(tx, number)
+            job = await self._jobs.read(tx, number, contents=False)
             assert job is not None
             return answer(job=self.message(job))
 
@@ -104,9 +105,9 @@ class JobService(JobServiceServicer):
         except TooManyJobs as error:
             raise Refusal("JOBS_TOO_MANY", why=str(error)) from None
 
-    async def find(self, number: int, kind: int | None = None) -> Job:
+    async def find(self, number: int, kind: int | None = None, *, contents: bool = True) -> Job:
         """Return a job by its id, only of a kind if one is named. Raises Refusal if there is none."""
-        job = await self._jobs.get(number, kind)
+        job = await self._jobs.get(number, kind, contents=contents)
         if job is None:
             raise _unknown(number)
         return job
@@ -123,7 +124,8 @@ class JobService(JobServiceServicer):
     def message(self, job: Job) -> pb.Job:
         """Return a job as the contract's message; one of a kind that only a later release knows has neither kind nor title."""
         of = self._types.get(job.kind)
-        title = "" if of is None else of.title(job.summary)
+        # A job that was stored without a summary, as trainings before 0.3, has no title: nothing is made up.
+        title = of.title(job.summary) if of is not None and job.summary else ""
         return pb.Job(
             id=job.id,
             kind=pb.JOB_KIND_UNSPECIFIED if of is None else of.kind,

@@ -30,6 +30,11 @@ _COLUMNS: Final = (
 )
 
 
+_WITHOUT_CONTENTS: Final = _COLUMNS.replace(
+    "request, progress, result", "''::bytea as request, ''::bytea as progress, ''::bytea as result"
+)
+
+
 class JobState(IntEnum):
     """The state of a job. The numbers are stored."""
 
@@ -104,15 +109,16 @@ class Jobs:
         )
         return number
 
-    async def get(self, number: int, kind: int | None = None) -> Job | None:
+    async def get(self, number: int, kind: int | None = None, *, contents: bool = True) -> Job | None:
         """Return a job by its id, only of `kind` if one is named; None if there is none."""
         async with self.database.connection() as reader:
-            return await self.read(reader, number, kind)
+            return await self.read(reader, number, kind, contents=contents)
 
-    async def read(self, tx: Transaction, number: int, kind: int | None = None) -> Job | None:
-        """The same on an open connection or transaction."""
+    async def read(self, tx: Transaction, number: int, kind: int | None = None, *, contents: bool = True) -> Job | None:
+        """The same on an open connection or transaction; without `contents`, request, progress and result stay in the store."""
+        columns = _COLUMNS if contents else _WITHOUT_CONTENTS
         row = await tx.raw.fetchrow(
-            f"select {_COLUMNS} from job where id = $1 and ($2::smallint is null or kind = $2)",  # noqa: S608  # names of our own
+            f"select {columns} from job where id = $1 and ($2::smallint is null or kind = $2)",  # noqa: S608  # names of our own
             number,
             kind,
         )
@@ -122,7 +128,7 @@ class Jobs:
         """Return jobs, of all kinds or of one, the newest first, without request, progress and result; only those with an id below `before`."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
-                f"select {_COLUMNS.replace('request, progress, result', _NOTHING)} from job "  # noqa: S608  # names of our own
+                f"select {_WITHOUT_CONTENTS} from job "  # noqa: S608  # names of our own
                 "where ($1::smallint is null or kind = $1) and ($2::bigint is null or id < $2) order by id desc limit $3",
                 kind,
                 before,
@@ -229,9 +235,6 @@ async def purge_jobs(database: Database) -> None:
         await tx.raw.execute(
             "delete from job where ended_at < clock_timestamp() - make_interval(days => $1)", STORED_DAYS
         )
-
-
-_NOTHING: Final = "''::bytea as request, ''::bytea as progress, ''::bytea as result"
 
 
 async def _changed(tx: Transaction, job: Job, changes: str, values: Sequence[Any]) -> None:

@@ -21,8 +21,7 @@ def _backtest(summary: bytes) -> str:
 
 def _training(summary: bytes) -> str:
     request = StartTrainingRequest.FromString(summary)
-    # Trainings that a release before 0.3 started have no summary.
-    return f"model {request.name}, {days_text(stored_days(request, (2, 3)))}" if summary else ""
+    return f"model {request.name}, {days_text(stored_days(request, (2, 3)))}"
 
 
 TYPES: Final[Mapping[int, JobType]] = {

@@ -207,6 +207,12 @@ async def test_jobs_are_found_by_kind_and_a_job_of_another_kind_stays_as_it_is(
     )
     for ask in asks:
         assert (await refusal(ask))[1] == "JOB_UNKNOWN"
+    async with database.transaction() as tx:
+        nameless = await table.add(tx, JobKind.BACKTEST, b"", "analyst/anna")
+    found = await (await stub(risk)).GetBacktest(pb.GetBacktestRequest(id=nameless), timeout=10)
+    assert (found.job.title, found.backtest) == ("", pb.Backtest()), (
+        "unknown days are not the first ones of the calendar"
+    )
     job = await table.get(training)
     assert job is not None
     assert job.state is not JobState.CANCELLED

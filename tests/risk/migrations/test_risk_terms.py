@@ -11,6 +11,7 @@ from libs.jobs.store import Jobs
 from libs.store.database import Database
 from libs.store.tables.migrate import migrate
 from luxor.risk.v1.backtests_pb2 import Backtest, BacktestPlan
+from luxor.risk.v1.models_pb2 import StartTrainingRequest
 from services.risk.api.jobs import TYPES
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import ModelStore
@@ -53,3 +54,10 @@ async def test_jobs_and_models_keep_what_was_stored_of_them(
     )
     model = await ModelStore(database).get("m+1")
     assert (model.summary, model.note, model.proposed_by) == (b"{}", "a note", "analyst/anna")
+
+
+def test_the_days_of_a_training_that_0_2_started_are_read() -> None:
+    stored = StartTrainingRequest.FromString(
+        b"\x0a\x01t\x10\x96\xa2\x01\x18\xb3\xa2\x01"
+    )  # request_id 1, from_day 2, to_day 3
+    assert stored_days(stored, (2, 3)) == (20_758, 20_787)

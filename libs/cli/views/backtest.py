@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from libs.cli.views.text import safe
+from libs.cli.views.text import counted, safe
 from libs.customs.time import day_text, parse_day
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def show_backtest(out: "Console", found: dict[str, Any]) -> None:
         out.print("There are no findings before its first step.")
         return
     out.print(
-        f"{result['consignments']:,} assessments with {result['items']:,} items, {_inspected(result['inspected'])}."
+        f"{counted(result['consignments'], 'assessment')} with {counted(result['items'], 'item')}, "
+        f"{_inspected(result['inspected'])}."
     )
     if found["office"] and not result["consignments"]:
         out.print(
@@ -92,7 +93,7 @@ def _show_lanes(out: "Console", result: dict[str, Any]) -> None:
         if each["both"] or each["tried_only"] or each["baseline_only"]
     ]  # fmt: skip
     if not rows:
-        out.print("\nNothing is in a lane but green, now or then.")
+        out.print("\nAll consignments are in the green lane, now and originally.")
         return
     out.print("\n[bold]Lanes[/], now and then; violations of how many inspections")
     _table(out, ("lane", "both", "only now", "only then", "found now", "found then"), rows)

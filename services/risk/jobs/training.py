@@ -129,8 +129,8 @@ async def _gather(running: Running, days: tuple[int, int], seed: int) -> tuple[I
         place = batches[-1].place
     if not gathered.parts or not gathered.traffic:
         raise JobRefused(
-            f"of the {total} consignments that are stored of these days none has an outcome; take days whose consignments were "
-            "inspected, and that LUXOR_RISK_INPUT_DAYS still keeps"
+            f"none of the consignments stored of these days ({total}) has an outcome; name days on which consignments were inspected, "
+            "and that are stored (LUXOR_RISK_INPUT_DAYS)"
         )
     return InspectedItems.concat(gathered.parts), Sample.concat(gathered.traffic)
 

@@ -18,11 +18,11 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.arrivals.arrive import Arrive
-from services.clearance.commands.decide import Decide, Decided
+from services.clearance.commands.decide import Decide, DecidedFilings
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide
-from services.clearance.consignment.state import accepted
+from services.clearance.consignment.state.creation import new_states
 from services.clearance.store import Store
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
 from tests.support.databases import enterable_directory
@@ -42,7 +42,9 @@ async def decided(command: Decide, batches: list[tuple], pages_ms: list[float]) 
         for told, risk, revenue in batches[begin : begin + BATCHES_A_PAGE]:
             check(told, risk, revenue)
             verdict = decide(assessment_of(risk, revenue))
-            parts.append(Decided(accepted(told, columns_of(told, risk, revenue), verdict), verdict.release, TRACE))
+            parts.append(
+                DecidedFilings(new_states(told, columns_of(told, risk, revenue), verdict), verdict.release, TRACE)
+            )
         async with command.store.database.transaction() as tx:
             await command.run(tx, parts)
         pages_ms.append((time.perf_counter() - started) * 1_000)

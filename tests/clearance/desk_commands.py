@@ -8,7 +8,7 @@ from libs.columns import Table
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.act import Acted, Commands, Request
-from services.clearance.consignment.state import Happening
+from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event
 from tests.clearance.desk import ACCEPTED_AT, MASTER, TRACE, Desk, mrns
 
@@ -52,7 +52,7 @@ async def act(
     digest = event.name.encode() + repr((numbers, expected)).encode()
     await Commands(desk.store).act(
         [(number, expected) for number in numbers],
-        lambda states, at: (states, Happening(event=event, at=at, by="olga", reason=reason, note="n")),
+        lambda states, at: (states, EventDetails(event=event, at=at, by="olga", reason=reason, note="n")),
         request=Request("officer/olga", request_id, digest, TRACE),
         encode=encode,
     )

@@ -45,7 +45,7 @@ def place(record: Record, at: int) -> scalar.Place:
     )
 
 
-def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: str, *, quiet: bool) -> Record:
+def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: str, *, hidden: bool) -> Record:
     """The record after an event; the same where the event is refused."""
     if event in DECISIONS:
         # The waits count from the decision.
@@ -62,12 +62,12 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
         "changed_at": at,
         "officer_hold": after.officer_hold,
         "screening_hold": after.screening_hold,
-        # Whether the hold's hit came before the first decision: a later hold is none of that.
+        # Whether the match of the hold came before the first decision: a later hold is none of that.
         "screening_early": record["screening_early"] and before.screening_hold and after.screening_hold,
         "debt_hold": after.debt_hold and after.state == State.HELD,
     }
     result |= _release(record, before, after, at)
-    result |= _told(record, event, after, quiet=quiet or held_already)
+    result |= _public(record, event, after, hidden=hidden or held_already)
     if _decides(event, after) and not held_already:
         first = first_decided(record)
         if first is None and record["decided_at"] is None:
@@ -95,8 +95,8 @@ def first_decided(record: Record) -> int | None:
     return None
 
 
-def unheard(event: Event, after: State) -> bool:
-    """Whether filers and carriers do not hear of an event, by the state after it."""
+def is_hidden(event: Event, after: State) -> bool:
+    """Return whether an event is hidden from filers and carriers, by the state after it."""
     return (
         event in (Event.INSPECTED, Event.FINDINGS_CHANGED)
         or (event == Event.SCREENING_MATCHED and after == State.RELEASED)
@@ -128,10 +128,10 @@ def _release(record: Record, before: scalar.Place, after: scalar.Place, at: int)
     return {"released_at": released if stands else None}
 
 
-def _told(record: Record, event: Event, after: scalar.Place, *, quiet: bool) -> Record:
-    """The version that filers and carriers are told: those that they do not hear of do not count, and leave the last that they heard of."""
+def _public(record: Record, event: Event, after: scalar.Place, *, hidden: bool) -> Record:
+    """Return the public version, change and time: hidden versions do not count, and keep those of the last public version."""
     version, change = record["public_version"], record["public_change"]
-    if quiet or unheard(event, after.state):
+    if hidden or is_hidden(event, after.state):
         return {
             "public_version": record["version"] if version is None else version,
             "public_change": record["change"] if change is None else change,

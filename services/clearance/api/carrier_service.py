@@ -27,7 +27,8 @@ from services.clearance.carriage.binding import (
 )
 from services.clearance.commands.arrivals.put_bindings import put_bindings
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
-from services.clearance.consignment.state import arrived_by, was_released
+from services.clearance.consignment.state.arrivals import arrived_by
+from services.clearance.consignment.state.times import was_released
 from services.clearance.store import Store
 
 PAGE_DEFAULT: Final = 100

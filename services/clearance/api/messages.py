@@ -11,9 +11,9 @@ from libs.server.identity import Role
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment import notice_kinds as notices
-from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
+from services.clearance.consignment.columns import choose
+from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, OFFICER_HOLD, Lane
 from services.clearance.consignment.explanation import sentence
-from services.clearance.consignment.state import AUTOMATIC, OFFICER_HOLD, choose, pick
 from services.clearance.consignment.transitions import Change
 
 OFFICER = "officer"
@@ -171,7 +171,7 @@ def carried(table: Table) -> Table:
 def _public(table: Table, name: str) -> Ints:
     """Return the public values of a column: those that filers and carriers see, where they differ from the column."""
     public = table.ints(f"public_{name}")
-    return pick(public.valid, public, table.ints(name))
+    return choose(public.valid, public, table.ints(name))
 
 
 def _plain_items(table: Table) -> Ragged:

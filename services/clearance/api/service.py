@@ -32,7 +32,7 @@ from services.clearance.consignment.inspection import missing_item, not_releasab
 from services.clearance.consignment.returns import returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.screening import held_unseen
-from services.clearance.consignment.state import Happening
+from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Row, Store, carrier_key, filer_key
 
@@ -203,8 +203,8 @@ class ClearanceService(ClearanceServiceServicer):
                 for found, hit in zip(own, held_unseen(states, seen), strict=True)
             ]
 
-        def prepare(states: Table, at: int) -> tuple[Table, Happening]:
-            return states, Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
+        def prepare(states: Table, at: int) -> tuple[Table, EventDetails]:
+            return states, EventDetails(event=event, at=at, by=by, reason=request.reason, note=request.note)
 
         unfit = unreleasable if event is Event.OFFICER_RELEASED else None
         return await self._once(request, event.name, request.consignments, errors, prepare, answer, unfit=unfit)
@@ -219,8 +219,8 @@ class ClearanceService(ClearanceServiceServicer):
         found, errors = requests.inspections(request.inspections)
         refs = [each.consignment for each in request.inspections]
 
-        def prepare(states: Table, at: int) -> tuple[Table, Happening]:
-            return states, Happening(event=Event.INSPECTED, at=at, by=by, inspections=found)
+        def prepare(states: Table, at: int) -> tuple[Table, EventDetails]:
+            return states, EventDetails(event=Event.INSPECTED, at=at, by=by, inspections=found)
 
         return await self._once(
             request,
@@ -264,7 +264,7 @@ class ClearanceService(ClearanceServiceServicer):
         identity = call.current().identity
         found, errors = corrections.returns(request.returns)
 
-        def prepare(states: Table, at: int) -> tuple[Table, Happening]:
+        def prepare(states: Table, at: int) -> tuple[Table, EventDetails]:
             return returning(states, at, found, identity.id)
 
         return await self._once(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from libs.columns import Ints, Strings
 from libs.customs.time import MICROS_PER_DAY
-from services.clearance.consignment.state import Arrivals
+from services.clearance.consignment.state.arrivals import Arrivals
 
 PREFIX_CHARACTERS_MIN: Final = 2
 PREFIX_CHARACTERS_MAX: Final = 17

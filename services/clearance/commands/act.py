@@ -13,14 +13,14 @@ from libs.columns import Table
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.commands.visibility import bound_to
-from services.clearance.consignment.state import Happening, evolve
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import REFUSALS
 from services.clearance.store import Row, Store
 
 UNKNOWN = "CONSIGNMENT_UNKNOWN"
 VERSION_CHANGED = "VERSION_CHANGED"
 
-Prepare = Callable[[Table, int], tuple[Table, Happening]]
+Prepare = Callable[[Table, int], tuple[Table, EventDetails]]
 """Return the prepared states and the event, given states and an instant."""
 Unfit = Callable[[Table], Sequence[str]]
 """Return for each state the reason why the command is refused, or ""."""
@@ -86,8 +86,8 @@ class Commands:
                 return before
             found = await self.fit(tx, consignments, unfit, outside)
             if found.rows:
-                table, happening = prepare(found.states, await self.store.now(tx))
-                found.results |= await self.put(tx, table, happening, found.rows, request.trace, outside)
+                table, details = prepare(found.states, await self.store.now(tx))
+                found.results |= await self.put(tx, table, details, found.rows, request.trace, outside)
             answer = encode([found.results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns])
             await self.store.requests.remember(tx, *request.key, answer)
         return answer
@@ -124,14 +124,14 @@ class Commands:
         self,
         tx: Transaction,
         table: Table,
-        happening: Happening,
+        details: EventDetails,
         rows: Sequence[Row],
         trace: str,
         outside: Identity | None = None,
     ) -> dict[str, Acted]:
         """Apply an event to states of `rows`, which are locked, and store the new states; return the result of each."""
         before = versions_of(table, outside)
-        table, outcome = evolve(table, happening)
+        table, outcome = apply_event(table, details)
         done = np.flatnonzero(outcome.effective)
         if len(done):
             await self.store.succeed(tx, table.take(done), [rows[place] for place in done.tolist()], trace=trace)

@@ -126,9 +126,9 @@ class Adjusting:
                 at = await self._store.now(tx)
                 by = [officers[place] for place in places.tolist()]
                 before, after = states.take(places), goods.take(places)
-                table, happening = adjusting(before, after, answers.take(places), by, current[places], at)
+                table, details = adjusting(before, after, answers.take(places), by, current[places], at)
                 chosen = [rows[place] for place in places.tolist()]
-                results |= await self._commands.put(tx, table, happening, chosen, trace)
+                results |= await self._commands.put(tx, table, details, chosen, trace)
             tx.after_commit(lambda: _count(len(places), int((~stands).sum()), int((stands & ~known).sum())))
         return results
 

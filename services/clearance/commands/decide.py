@@ -13,15 +13,16 @@ from services.clearance.commands.arrivals.carriage import bindings_of, carriage,
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
 from services.clearance.consignment.debt import judged, settled
-from services.clearance.consignment.decision import Lane
+from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches
-from services.clearance.consignment.state import SCREENING, Happening, amended, evolve
+from services.clearance.consignment.state.amendment import amended_states
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import FINAL, Change, Event
 from services.clearance.store import Row, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecidedFilings:
     """Filings with the decision on them: states of version 0, and whether each is to be released."""
 
     table: Table
@@ -31,22 +32,22 @@ class Decided:
 
 @dataclass(slots=True)
 class Tally:
-    """What a page of decisions did."""
+    """The results of the decisions of one page."""
 
     at: int = 0
     """When, microseconds since 1970-01-01 UTC."""
     decided: list[Table] = field(default_factory=list)
-    """The states that came of it."""
+    """The new states."""
     replayed: int = 0
-    """Events that were known already and changed nothing."""
+    """Events that were applied before."""
     too_late: int = 0
-    """Amendments that came too late."""
-    bindings: int = 0
-    """How often bindings were changed before these arrivals were judged."""
+    """Amendments that were refused because they came too late."""
+    binding_revision: int = 0
+    """Revision of the bindings by which the arrivals were evaluated."""
     unbound: set[str] = field(default_factory=set)
     """Documents whose arrivals have no effect on some of these filings."""
     changed: set[str] = field(default_factory=set)
-    """Documents that have arrived, and whose filings name other carriers now, or travel under them now."""
+    """Documents that have arrived, and to which filings moved or whose filings changed their carrier."""
 
 
 class Decide:
@@ -55,32 +56,32 @@ class Decide:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def run(self, tx: Transaction, parts: Sequence[Decided]) -> Tally:
-        """Put decisions into force, in the caller's transaction; of several versions of a filing the newest counts."""
+    async def run(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Tally:
+        """Store decisions in the caller's transaction, and return the results; of several versions of a filing the newest counts."""
         tally = Tally(at=await self.store.now(tx))
         parts = _newest(parts)
         masters = {
             number for part in parts for number in part.table.strings("master_document_number").dictionary if number
         }
-        await self.store.arrivals.bar(tx, masters)
+        await self.store.arrivals.block_recording(tx, masters)
         locked = await self.store.lock(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
         arrivals = await self.store.arrivals.find(tx, masters)
         if arrivals:
-            tally.bindings = await self.store.carriers.binding_revision(tx)
+            tally.binding_revision = await self.store.carriers.binding_revision(tx)
         parts = await self._with_early(tx, parts)
         for part in parts:
-            known = part.table.strings("mrn").map(locked.__contains__, np.bool_)
-            if not known.any():
+            stored = part.table.strings("mrn").map(locked.__contains__, np.bool_)
+            if not stored.any():
                 await self._first(tx, part, arrivals, tally)
                 continue
-            if not known.all():
-                await self._first(tx, _take(part, np.flatnonzero(~known)), arrivals, tally)
-            await self._amend(tx, _take(part, np.flatnonzero(known)), locked, arrivals, tally)
+            if not stored.all():
+                await self._first(tx, _take(part, np.flatnonzero(~stored)), arrivals, tally)
+            await self._amend(tx, _take(part, np.flatnonzero(stored)), locked, arrivals, tally)
         if tally.unbound or tally.changed:
             await self._mark(tx, arrivals, tally)
         return tally
 
-    async def _with_early(self, tx: Transaction, parts: Sequence[Decided]) -> Sequence[Decided]:
+    async def _with_early(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Sequence[DecidedFilings]:
         """Return the parts with the stored matches and debt events that came before these filings were decided."""
         matches, debt_events = await self.store.early_debt_events.any_early(tx)
         if matches:
@@ -88,7 +89,7 @@ class Decide:
                 tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
             )
             if early:
-                parts = [Decided(*bind(tx, part.table, part.release, early), part.trace) for part in parts]
+                parts = [DecidedFilings(*bind(tx, part.table, part.release, early), part.trace) for part in parts]
         if debt_events:
             versions = {
                 mrn: version
@@ -100,11 +101,11 @@ class Decide:
             events = await self.store.early_debt_events.take(tx, versions)
             if events:
                 bound = [bind_debt_events(tx, part.table, part.release, events) for part in parts]
-                parts = [Decided(*each, part.trace) for each, part in zip(bound, parts, strict=True)]
+                parts = [DecidedFilings(*each, part.trace) for each, part in zip(bound, parts, strict=True)]
         return parts
 
     async def _first(
-        self, tx: Transaction, part: Decided, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally
+        self, tx: Transaction, part: DecidedFilings, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally
     ) -> None:
         table = part.table
         if arrivals:
@@ -112,22 +113,22 @@ class Decide:
             table = table.with_columns(found.columns().columns())
             tally.unbound |= found.unbound
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
-        table, outcome = evolve(table, Happening(event=events, at=tally.at))
+        table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         assert bool(outcome.effective.all()), "a first decision is never refused"
         await self.store.insert(tx, table, trace=part.trace)
         tally.decided.append(table)
 
     async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
-        """Mark arrivals that were recorded first and do not take effect on filings that came later, and those of changed filings.
+        """Mark the arrivals that have no effect on these filings, and mark for repetition those of documents whose filings changed.
 
-        All in one statement at the end, so that arrivals are locked in one order, and behind the lock of the bindings.
+        One statement at the end marks them all, so that arrivals are locked in one order, and after the lock of the bindings.
         """
-        again = tally.changed
-        if tally.unbound and await self.store.carriers.binding_revision(tx, lock=True) != tally.bindings:
-            # Bindings changed since these filings were judged; the arrivals are carried out again by the new ones.
-            again = again | tally.unbound
-        unbound = tally.unbound - again
-        await self.store.arrivals.mark(tx, unbound=unbound, repeat=again)
+        repeat = tally.changed
+        if tally.unbound and await self.store.carriers.binding_revision(tx, lock=True) != tally.binding_revision:
+            # Bindings changed after these filings were decided: the arrivals are applied again by the new bindings.
+            repeat = repeat | tally.unbound
+        unbound = tally.unbound - repeat
+        await self.store.arrivals.mark(tx, unbound=unbound, repeat=repeat)
         await report_without_effect(
             self.store, tx, [(document, each.carrier) for document in unbound for each in arrivals[document]]
         )
@@ -135,7 +136,7 @@ class Decide:
     async def _amend(
         self,
         tx: Transaction,
-        part: Decided,
+        part: DecidedFilings,
         locked: Mapping[str, Row],
         arrivals: Mapping[str, Sequence[Arrival]],
         tally: Tally,
@@ -150,13 +151,13 @@ class Decide:
         rows = [rows[place] for place in newer.tolist()]
         part = _take(part, newer)
         stored = await self.store.states(tx, rows)
-        table, release = amended(stored, part.table), part.release
+        table, release = amended_states(stored, part.table), part.release
         if stored.ints("debt_event_number").valid.any():
             # Debt events that revenue announced remain valid after the amendment.
             table = judged(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
             release = release | settled(table)
         events = np.where(release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
-        table, outcome = evolve(table, Happening(event=events, at=tally.at))
+        table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         done = np.flatnonzero(outcome.effective)
         if len(done):
             table = table.take(done)
@@ -165,8 +166,8 @@ class Decide:
             moved = _differs(stored.take(done), table, "master_document_number")
             if moved.any():
                 chosen = np.flatnonzero(moved)
-                left = stored.take(done[chosen]).strings("master_document_number").tolist()
-                await self.store.references.note_moved(tx, left, [mrns[place] for place in chosen.tolist()])
+                former_documents = stored.take(done[chosen]).strings("master_document_number").tolist()
+                await self.store.references.note_moved(tx, former_documents, [mrns[place] for place in chosen.tolist()])
             await self.store.references.add_documents(
                 tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved
             )
@@ -180,7 +181,7 @@ class Decide:
             tally.decided.append(table)
         late = np.flatnonzero(~outcome.effective)
         if len(late):
-            told = stored.take(late).with_columns(
+            refused_states = stored.take(late).with_columns(
                 {
                     "change": Ints.constant(Change.AMENDMENT_REFUSED, len(late)),
                     "changed_at": Ints.constant(tally.at, len(late)),
@@ -188,26 +189,32 @@ class Decide:
                     "public_changed_at": Ints.absent(len(late)),
                 }
             )
-            await self.store.notify(tx, told, trace=part.trace)
+            await self.store.notify(tx, refused_states, trace=part.trace)
             tally.too_late += len(late)
             await self._alarm(tx, [rows[place] for place in late.tolist()], stored.take(late), part, late, tally.at)
 
     async def _alarm(
-        self, tx: Transaction, rows: Sequence[Row], stored: Table, part: Decided, late: NDArray[np.int64], at: int
+        self,
+        tx: Transaction,
+        rows: Sequence[Row],
+        stored: Table,
+        part: DecidedFilings,
+        late: NDArray[np.int64],
+        at: int,
     ) -> None:
-        """Hold goods whose amendment came too late and files an alarm of a security screening: what was filed stands, and the alarm counts."""
+        """Hold goods whose refused amendment has an alarm of a security screening: the amendment came too late, but its alarm has an effect."""
         filed = part.table.take(late)
         alarm = np.flatnonzero(alarmed(filed) & ~np.isin(stored.ints("state").values, list(FINAL)))
         if not len(alarm):
             return
         states = stored.take(alarm)
-        more = only_alarms(filed.take(alarm).ragged("findings"), np.ones(len(alarm), np.bool_))
-        findings, added = with_matches(states.ragged("findings"), more)
+        new_alarms = only_alarms(filed.take(alarm).ragged("findings"), np.ones(len(alarm), np.bool_))
+        findings, added = with_matches(states.ragged("findings"), new_alarms)
         new = np.flatnonzero(added > 0)
         if not len(new):
             return
         table = states.with_columns({"findings": findings, "lane": Ints.constant(Lane.RED, len(alarm))}).take(new)
-        there = [rows[place] for place in alarm[new].tolist()]
+        alarm_rows = [rows[place] for place in alarm[new].tolist()]
         held = table.bools("officer_hold").values | table.bools("screening_hold").values
         # From now on only an officer releases it, even if its screening match is cleared later.
         table = table.with_columns({"officer_hold": Bools.of(held)})
@@ -216,26 +223,28 @@ class Decide:
             (Event.OFFICER_HELD, np.flatnonzero(~held)),
         ):
             if len(chosen):
-                happening = Happening(event=event, at=at, by=SCREENING, reason=ALARM)
-                after, outcome = evolve(table.take(chosen), happening)
+                details = EventDetails(event=event, at=at, by=SCREENING, reason=ALARM)
+                after, outcome = apply_event(table.take(chosen), details)
                 assert bool(outcome.effective.all()), (
                     "an alarm has its effect in each state that is reached and not final"
                 )
-                await self.store.succeed(tx, after, [there[place] for place in chosen.tolist()], trace=part.trace)
+                await self.store.succeed(tx, after, [alarm_rows[place] for place in chosen.tolist()], trace=part.trace)
 
 
-def _take(part: Decided, rows: NDArray[np.int64]) -> Decided:
-    return part if len(rows) == part.table.rows else Decided(part.table.take(rows), part.release[rows], part.trace)
+def _take(part: DecidedFilings, rows: NDArray[np.int64]) -> DecidedFilings:
+    return (
+        part if len(rows) == part.table.rows else DecidedFilings(part.table.take(rows), part.release[rows], part.trace)
+    )
 
 
 def _differs(before: Table, after: Table, name: str) -> NDArray[np.bool_]:
-    """Whether a text of each is another one than before."""
+    """Return in which rows a text column changed."""
     was, now = (table.strings(name).tolist() for table in (before, after))
     return np.array([old != new for old, new in zip(was, now, strict=True)], np.bool_)
 
 
-def _newest(parts: Sequence[Decided]) -> list[Decided]:
-    """Leave out rows that a newer version of the same filing, or the same event again, follows in these parts."""
+def _newest(parts: Sequence[DecidedFilings]) -> list[DecidedFilings]:
+    """Return the parts with the newest version of each filing, once."""
     newest: dict[str, tuple[int, int, int]] = {}
     total = 0
     for place, part in enumerate(parts):
@@ -247,7 +256,9 @@ def _newest(parts: Sequence[Decided]) -> list[Decided]:
                 newest[mrn] = entry
     if len(newest) == total:
         return list(parts)
-    kept: list[list[int]] = [[] for _ in parts]
+    newest_rows: list[list[int]] = [[] for _ in parts]
     for _, place, row in newest.values():
-        kept[place].append(row)
-    return [_take(part, np.array(sorted(rows), np.int64)) for part, rows in zip(parts, kept, strict=True) if rows]
+        newest_rows[place].append(row)
+    return [
+        _take(part, np.array(sorted(rows), np.int64)) for part, rows in zip(parts, newest_rows, strict=True) if rows
+    ]

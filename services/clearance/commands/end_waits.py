@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.store.database import Transaction
 from libs.telemetry import counter
-from services.clearance.consignment.state import Happening, evolve
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Row, Store
 from services.clearance.store.work import due_times
@@ -46,7 +46,7 @@ class EndWaits:
             waits = table.ints("state").values == State.AWAITING_ARRIVAL
             events = np.where(waits, np.int64(Event.WAIT_ENDED), np.int64(Event.REROUTED))
             now = at if at is not None else await self._store.now(tx)
-            table, outcome = evolve(table, Happening(event=events, at=now))
+            table, outcome = apply_event(table, EventDetails(event=events, at=now))
             assert bool(outcome.effective.all()), "what is due goes on, or is held for its debt"
             await self._store.succeed(tx, table, [rows[place] for place in places.tolist()], trace=trace)
             tx.after_commit(lambda: _count(int(waits.sum()), int((~waits).sum())))

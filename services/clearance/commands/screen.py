@@ -1,6 +1,7 @@
-"""Put hits of the screening into force: what is not released is held; what is, officers hear of. Where a hit was cleared, what it alone held goes on.
+"""Applies screening matches and clearings of matches. A match holds goods that are not released, and marks released goods for audit. A cleared match
+releases goods that only it held.
 
-Hits may be told before the consignment is decided here: then they wait for the decision, in clearance's own store.
+A match that comes before the decision on its consignment is stored until the decision.
 """
 
 from collections import Counter
@@ -14,8 +15,10 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from services.clearance.consignment.assessment import findings_of
+from services.clearance.consignment.columns import choose
+from services.clearance.consignment.decision import SCREENING
 from services.clearance.consignment.screening import Cleared, cleared, held_by_matches, screened, with_matches
-from services.clearance.consignment.state import SCREENING, Happening, evolve
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import FINAL, Event, State
 from services.clearance.store import STATE_DAYS, EarlyMatch, Row, Store, day_of
 
@@ -41,15 +44,15 @@ class Screen:
         young = [each for each in matches if day_of(each.mrn) >= oldest]
         outcomes = Counter(forgotten=len(matches) - len(young))
         mrns = list(dict.fromkeys(each.mrn for each in young))
-        known = await self._store.find(tx, mrns)
-        if len(known) < len(mrns):
-            # Wait for the decisions that are being made, then look again.
+        rows = await self._store.find(tx, mrns)
+        if len(rows) < len(mrns):
+            # Wait for decisions that other transactions store now, then read again.
             await self._store.early_matches.bar_decisions(tx)
-            known = await self._store.find(tx, mrns)
-            early = [each for each in young if each.mrn not in known]
+            rows = await self._store.find(tx, mrns)
+            early = [each for each in young if each.mrn not in rows]
             await self._store.early_matches.add(tx, early)
             outcomes["early"] += len(early)
-        await self._apply(tx, [each for each in young if each.mrn in known], outcomes)
+        await self._apply(tx, [each for each in young if each.mrn in rows], outcomes)
         tx.after_commit(lambda: _count(outcomes))
 
     async def _apply(self, tx: Transaction, matches: Sequence[EarlyMatch], outcomes: Counter[str]) -> None:
@@ -85,8 +88,8 @@ class Screen:
         if not len(new):
             return
         before = states.ints("state").values[new]
-        happening = Happening(event=Event.SCREENING_MATCHED, at=await self._store.now(tx), by=SCREENING)
-        after, outcome = evolve(screened(states, findings, screenings).take(new), happening)
+        details = EventDetails(event=Event.SCREENING_MATCHED, at=await self._store.now(tx), by=SCREENING)
+        after, outcome = apply_event(screened(states, findings, screenings).take(new), details)
         assert bool(outcome.effective.all()), (
             "a screening match is effective in each state that can be reached and is not final"
         )
@@ -112,7 +115,7 @@ class Screen:
         states = over.states.take(changed)
         goes = over.free[changed] & (states.ints("state").values == State.HELD)
         events = np.where(goes, np.int64(Event.SCREENING_MATCH_CLEARED), np.int64(Event.FINDINGS_CHANGED))
-        after, outcome = evolve(states, Happening(event=events, at=await self._store.now(tx), by=SCREENING))
+        after, outcome = apply_event(states, EventDetails(event=events, at=await self._store.now(tx), by=SCREENING))
         assert bool(outcome.effective.all()), (
             "a cleared match is effective in each state that can be reached and is not final"
         )
@@ -156,17 +159,9 @@ def bind(
         release = release.copy()
         # A decision releases nothing that an officer or an unsettled debt holds.
         release[fit] |= over.free & (added == 0)
-        states = _put(states, np.array(fit, np.int64), _picked(added > 0, held, over.states))
+        states = _put(states, np.array(fit, np.int64), choose(added > 0, held, over.states))
     tx.after_commit(lambda: _count(outcomes))
     return states, release
-
-
-def _picked(rows: NDArray[np.bool_], new: Table, old: Table) -> Table:
-    """Take some rows of `new` and the others of `old`."""
-    if rows.all():
-        return new
-    places = np.arange(len(rows))
-    return Table.concat([old, new]).take(places + np.where(rows, len(rows), 0))
 
 
 def _put(table: Table, rows: NDArray[np.int64], changed: Table) -> Table:

@@ -18,7 +18,7 @@ from libs.store.database import Transaction
 from libs.telemetry import counter
 from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from services.clearance.consignment.debt import reassessed, settled, with_debt_events
-from services.clearance.consignment.state import Happening, evolve
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import STATE_DAYS, EarlyDebtEvent, Row, Store, day_of
 
@@ -28,7 +28,7 @@ CHUNK_ROWS: Final = 1_000
 """Consignments looked up and changed by one statement."""
 
 _outcomes = counter(
-    "luxor_clearance_revenue_news_total",
+    "luxor_clearance_debt_events_total",
     "Debt events of revenue by result: released, held, changed (only amounts), known (applied before, or a later one was), outdated by a newer "
     "filing, adjusted (assessed again with an officer's corrections), early (stored until the decision), forgotten",
     ("outcome",),
@@ -98,7 +98,7 @@ class TakeDebtEvents:
             outdated = events.ints("filing_version").filled(0) < before.ints("filing_version").values
             outcomes["outdated"] += int(outdated.sum())
             outcomes["known"] += int((~fit & ~outdated).sum())
-            event, quiet = Event.REASSESSED, np.zeros(before.rows, np.bool_)
+            event, hidden = Event.REASSESSED, np.zeros(before.rows, np.bool_)
             # The event assesses the goods as filed: what an officer adjusted is assessed again with the corrections.
             corrected = fit & before.ints("adjusted_at").valid
             if corrected.any():
@@ -113,14 +113,14 @@ class TakeDebtEvents:
                 outcomes["adjusted"] += len(reassessed_rows)
                 fit &= ~corrected
         else:
-            table, fit, quiet = with_debt_events(before, events)
+            table, fit, hidden = with_debt_events(before, events)
             outcomes["known"] += int((~fit).sum())
             event = Event.DEBT
         new = np.flatnonzero(fit)
         if not len(new):
             return
-        happening = Happening(event=event, at=await self._store.now(tx), quiet=quiet[new])
-        after, outcome = evolve(table.take(new), happening)
+        details = EventDetails(event=event, at=await self._store.now(tx), hidden=hidden[new])
+        after, outcome = apply_event(table.take(new), details)
         assert bool(outcome.effective.all()), "a debt event is effective in each state that can be reached"
         chosen = [locked[place] for place in new.tolist()]
         # The trace of the work that made the event; of several, that of the first.

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from services.clearance.consignment.columns import item_numbers
 from services.clearance.consignment.debt import reassessed
 from services.clearance.consignment.inspection import resolved
-from services.clearance.consignment.state import Happening, item_numbers
+from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import FINAL, Event
 
 NUMBERS: Final = ("price_minor", "quantity_milli", "net_mass_mg")
@@ -161,7 +162,7 @@ def _owners_of(states: Table, items: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def adjusting(
     before: Table, states: Table, revenue: Table, by: Sequence[str], generations: NDArray[np.int64], at: int
-) -> tuple[Table, Happening]:
+) -> tuple[Table, EventDetails]:
     """Return corrected states with what revenue answered, before this has its effect, and the event.
 
     `before` are the states as they stand. `generations` are the numbers of the assessments that revenue announced since, 0 for none; `by` are the
@@ -178,7 +179,7 @@ def adjusting(
         "adjusted_by": Strings.of([officer or former for officer, former in zip(by, last, strict=True)]),
         **resolved(before, acted & changed(before, after), by, at),
     }
-    return after.with_columns(columns), Happening(event=Event.ADJUSTED, at=at)
+    return after.with_columns(columns), EventDetails(event=Event.ADJUSTED, at=at)
 
 
 def _ints(values: list[int | None]) -> Ints:

@@ -14,7 +14,8 @@ from libs.customs.money_columns import add_columns
 from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
-from services.clearance.consignment.decision import Assessment, Lane, only
+from services.clearance.consignment.columns import values_in_rows
+from services.clearance.consignment.decision import Assessment, Lane
 
 _SCHEMA: Final = schema_of(ClearanceColumns)
 _FINDINGS: Final = (
@@ -97,7 +98,7 @@ def assessment_of(risk: Table, revenue: Table) -> Assessment:
     reasons = found.strings("reason")
     undisclosed = np.isin(risk.ints("selection_cause").filled(0), _UNDISCLOSED)
     if confidential.any():
-        reasons = only(reasons, ~confidential)
+        reasons = values_in_rows(reasons, ~confidential)
         undisclosed[findings.owners()[confidential]] = True
     return Assessment(
         lane=risk.ints("lane").filled(0),

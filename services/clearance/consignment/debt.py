@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment.assessment import account_of, owed_columns, revalued
-from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED, only
+from services.clearance.consignment.columns import choose, values_in_rows
+from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
 from services.clearance.consignment.transitions import FINAL, Debt, State
 
 IntArray = NDArray[np.int64]
@@ -48,8 +49,8 @@ def with_debt_events(states: Table, events: Table) -> tuple[Table, BoolArray, Bo
     # What was paid may have been told before revenue heard that more is owed.
     status = np.where(owed & (status == Debt.PAID) & short, np.int64(Debt.OPEN), status)
     status = np.where(owed & ~current & (status == Debt.OPEN) & covered, np.int64(Debt.PAID), status)
-    account = _choose(took, events.strings("account"), states.strings("debt_account"))
-    account = only(account, np.isin(status, _STANDS))
+    account = choose(took, events.strings("account"), states.strings("debt_account"))
+    account = values_in_rows(account, np.isin(status, _STANDS))
     same = (status == debt) & _same(paid, states.ints("paid_minor")) & _same(refunded, states.ints("refunded_minor"))
     same &= np.array(
         [a == b for a, b in zip(account.tolist(), states.strings("debt_account").tolist(), strict=True)], np.bool_
@@ -74,7 +75,7 @@ def reassessed(states: Table, revenue: Table) -> Table:
     fresh = np.where(payable.filled(0) > 0, fresh, free)
     fresh = np.where(payable.valid, fresh, np.int64(Debt.UNKNOWN))
     unknown = ~payable.valid & ~reasons.present
-    reasons = _choose(unknown, Strings.constant(UNVALUED, states.rows), reasons)
+    reasons = choose(unknown, Strings.constant(UNVALUED, states.rows), reasons)
     return judged(states, states.with_columns(columns), fresh, account, reasons)
 
 
@@ -96,7 +97,7 @@ def judged(before: Table, after: Table, fresh: IntArray, account: Strings, no_fi
     # Of goods that went back revenue alone knows what is still owed: what was paid stays so until it tells otherwise.
     stays = heard & (was == Debt.PAID) & before.ints("returned_at").valid
     debt = np.where(owed & (covered | stays) & ~stands, np.int64(Debt.PAID), debt)
-    account = only(_choose(stands, stood, account), np.isin(debt, _STANDS))
+    account = values_in_rows(choose(stands, stood, account), np.isin(debt, _STANDS))
     return with_debt(after, debt, account, no_figures)
 
 
@@ -153,9 +154,3 @@ def _or(new: Ints, old: Ints) -> Ints:
 def _same(one: Ints, other: Ints) -> BoolArray:
     same: BoolArray = (one.valid == other.valid) & (one.filled(0) == other.filled(0))
     return same
-
-
-def _choose(rows: BoolArray, new: Strings, old: Strings) -> Strings:
-    both = Strings.concat([old, new])
-    places = np.arange(len(rows))
-    return both.take(np.where(rows, places + len(rows), places)).compact()

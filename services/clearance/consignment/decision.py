@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Ints, Ragged, Strings
+from services.clearance.consignment.columns import values_in_rows
 from services.clearance.consignment.transitions import Debt
 
 IntArray = NDArray[np.int64]
@@ -29,12 +30,18 @@ class Lane(IntEnum):
 
 
 LANE_REASONS: Final = ("UNASSESSED", "", "LANE_BLUE", "LANE_YELLOW", "LANE_RED")
-"""Per lane, the reason that stands where no finding tells one."""
+"""Per lane, the reason if no finding has one."""
 
 CUSTOMS_CHECK: Final = "CUSTOMS_CHECK"
-"""Stands for all that filers and carriers are not to know: confidential findings, draws, what scores select. They cannot tell one from the other."""
+"""Replaces the reasons that filers and carriers may not see: confidential findings, draws and scores. They cannot distinguish these."""
 DEBT_OPEN: Final = "DEBT_OPEN"
 UNVALUED: Final = "UNVALUED"
+OFFICER_HOLD: Final = "OFFICER_HOLD"
+
+AUTOMATIC: Final = "automatic"
+"""`decided_by` of a decision that no officer took."""
+SCREENING: Final = "screening"
+"""`decided_by` of a hold that a screening match caused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +96,9 @@ def decide(assessment: Assessment) -> BatchDecision:
         audit=release & (lane == Lane.BLUE),
         reasons=_reasons(assessment, why, open_debt),
         debt=debt,
-        account=only(assessment.account, debt == Debt.DEFERRED),
+        account=values_in_rows(assessment.account, debt == Debt.DEFERRED),
         debt_hold=clear & ~release,
     )
-
-
-def only(column: Strings, rows: BoolArray) -> Strings:
-    """Keep the values of some rows; the others are absent."""
-    dictionary = list(column.dictionary)
-    if "" not in dictionary:
-        dictionary.append("")
-    return Strings(dictionary, np.where(rows, column.indices, dictionary.index("")).astype(np.int32)).compact()
 
 
 def _unvalued(assessment: Assessment) -> Strings:

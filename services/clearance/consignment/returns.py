@@ -8,7 +8,8 @@ import numpy as np
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
-from services.clearance.consignment.state import Happening, item_numbers
+from services.clearance.consignment.columns import item_numbers
+from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
 
 _REMOVED: Final = (State.RE_EXPORTED, State.DESTROYED)
@@ -46,7 +47,7 @@ def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
     return why
 
 
-def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) -> tuple[Table, Happening]:
+def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) -> tuple[Table, EventDetails]:
     """Give states whose goods are marked as gone, before this has its effect, and the event of each.
 
     Once nothing is left it is the consignment's end: destroyed where all of it was, else sent back.
@@ -78,4 +79,4 @@ def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) ->
         "return_document_number": Strings.of([each.document for each in told]),
         "items": Ragged(items.offsets, goods.with_columns(below)),
     }
-    return states.with_columns(columns), Happening(event=events, at=at, by=by)
+    return states.with_columns(columns), EventDetails(event=events, at=at, by=by)

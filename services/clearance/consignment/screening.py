@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.common.v1 import common_pb2
-from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane, only
+from services.clearance.consignment.columns import choose, values_in_rows
+from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
 from services.clearance.consignment.transitions import State
 
 IntArray = NDArray[np.int64]
@@ -152,7 +153,7 @@ def cleared(states: Table, screenings: Table) -> Cleared:
         "public_lane": Ints.of(np.where(told.valid, told.values, lane.values), told.valid | (lower < lane.values)),
         "screening_hold": Bools.of(still, still),
         "screening_early": Bools.of(states.bools("screening_early").values & still, still),
-        "screened_lists": _picked(removed, screenings.strings("lists"), states.strings("screened_lists")),
+        "screened_lists": choose(removed, screenings.strings("lists"), states.strings("screened_lists")),
         "audit": Bools.of(audit.values & ~spared, audit.valid),
     }
     if free.any():
@@ -185,10 +186,6 @@ def without_reason(reasons: Ragged, reason: str, rows: BoolArray) -> Ragged:
     return Ragged.of_lengths(np.bincount(owners[kept], minlength=len(rows)), values.take(np.flatnonzero(kept)))
 
 
-def _picked(rows: BoolArray, new: Strings, old: Strings) -> Strings:
-    return Strings.concat([old, new]).take(np.arange(len(rows)) + np.where(rows, len(rows), 0))
-
-
 def held_by_matches(states: Table, rows: BoolArray) -> Table:
     """Return states that a match holds in some rows before the decision, so that no decision releases them."""
     held = states.bools("screening_hold").values | rows
@@ -217,7 +214,7 @@ def with_reason(reasons: Ragged, added: Strings, rows: BoolArray) -> Ragged:
     assert isinstance(reasons.values, Strings)
     flat = reasons.values.tolist()
     lists = []
-    for row, reason in enumerate(only(added, rows).tolist()):
+    for row, reason in enumerate(values_in_rows(added, rows).tolist()):
         told = flat[reasons.span(row)]
         lists.append([*told, reason] if reason and reason not in told else told)
     return Ragged.of_lengths([len(each) for each in lists], Strings.of([text for each in lists for text in each]))

@@ -1,7 +1,4 @@
-"""Clearance's side of ingestion's feed: have each batch assessed by risk and revenue at once, decide, and put the decisions into force.
-
-An edge like service.py: it calls neighbours, and holds no rule of the field.
-"""
+"""The consumer of ingestion's feed: has risk and revenue assess each batch at the same time, decides, and stores the decisions."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -26,20 +23,20 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
-from services.clearance.commands.decide import Decide, Decided, Tally
+from services.clearance.commands.decide import Decide, DecidedFilings, Tally
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide, lane_names
-from services.clearance.consignment.state import accepted
+from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import State
 from services.clearance.metrics import count_charges
 from services.clearance.store import STATE_DAYS, day_of
 
 ROWS_A_CALL: Final = 2_000
-"""Consignments a call of AssessConsignments, as many as both neighbours take; what a page holds is joined, since a call and a stored batch cost about
-the same whatever is in them."""
+"""Consignments in a call of AssessConsignments, as many as both services accept. The batches of a page are joined, since the cost of a call and of a
+stored batch hardly depends on their size."""
 ITEMS_A_CALL: Final = 10_000
-"""Items of a part at most, so that no answer and no stored batch outgrows a message."""
+"""Items of a part at most, so that no answer and no stored batch is too large for a message."""
 CALLS_AT_ONCE: Final = 3
 ASSESS_SECONDS: Final = 10.0
 
@@ -67,11 +64,11 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `apply` puts into force, and what it counts once that is committed."""
+    """The decisions that `apply` stores, and the figures that it counts after the commit."""
 
-    decided: list[Decided]
-    forgotten: int
-    """Filings left out, since they are of so long ago."""
+    decided: list[DecidedFilings]
+    expired: int
+    """Filings that are ignored because of their age."""
     ahead_micros: int
     """How far clearance's clock is ahead of ingestion's."""
 
@@ -89,9 +86,9 @@ class Intake:
         calls_at_once: int = CALLS_AT_ONCE,
         state_days: int = STATE_DAYS,
     ) -> None:
-        """Decide by `decide` on what the services behind the channels answer; each call may take `assess_seconds`.
+        """Decide by the answers of the services behind the channels; each call may take `assess_seconds`.
 
-        Filings accepted more than `state_days` ago are left alone.
+        Filings accepted more than `state_days` ago are ignored.
         """
         self._state_days = state_days
         self._decide_filings = decide
@@ -104,49 +101,49 @@ class Intake:
     async def prepare(self, batches: list[FeedBatch]) -> Prepared:
         """Assess and decide. Raises EventError if an event is invalid, and the error of the transport if a neighbour is absent."""
         now = await self._decide_filings.store.database.now()
-        known, forgotten = self._still_known(batches, now)
+        recent, expired = self._without_expired(batches, now)
         clock = batches[-1].clock if batches else None
         ahead_micros = 0 if clock is None else now - clock.now()
-        parts = parts_of(known)
+        parts = parts_of(recent)
         for part in parts:
             try:
                 await ensure_days(self._decide_filings.store, part.filings.strings("mrn").tolist())
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-        return Prepared(await wait_for_all([self._decide(part) for part in parts]), forgotten, ahead_micros)
+        return Prepared(await wait_for_all([self._decide(part) for part in parts]), expired, ahead_micros)
 
-    def _still_known(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
-        """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new.
+    def _without_expired(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
+        """Return the batches without the filings whose states are deleted, and the number of these.
 
-        Gives what is left, and how many are not.
+        A snapshot contains such filings, and they would look like new ones.
         """
         oldest = now // MICROS_PER_DAY - self._state_days
-        kept: list[FeedBatch] = []
-        forgotten = 0
+        recent: list[FeedBatch] = []
+        expired = 0
         for batch in batches:
             try:
-                known = batch.table.strings("mrn").map(lambda mrn: day_of(mrn) >= oldest, np.bool_)
+                young = batch.table.strings("mrn").map(lambda mrn: day_of(mrn) >= oldest, np.bool_)
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-            if known.all():
-                kept.append(batch)
+            if young.all():
+                recent.append(batch)
                 continue
-            forgotten += int((~known).sum())
-            if known.any():
-                kept.append(batch.take(np.flatnonzero(known)))
-        return kept, forgotten
+            expired += int((~young).sum())
+            if young.any():
+                recent.append(batch.take(np.flatnonzero(young)))
+        return recent, expired
 
     async def apply(self, tx: Transaction, prepared: Any) -> None:
-        """Put the decisions into force."""
-        told: Prepared = prepared
-        tally = await self._decide_filings.run(tx, told.decided)
-        # Once it is true: a page may be rolled back, or tried only, and come again.
-        tx.after_commit(lambda: _count(tally, told))
+        """Store the decisions."""
+        page: Prepared = prepared
+        tally = await self._decide_filings.run(tx, page.decided)
+        # Only after the commit: a transaction may be rolled back, and the page then comes again.
+        tx.after_commit(lambda: _count(tally, page))
 
-    async def _decide(self, part: _Part) -> Decided:
-        with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as told:
+    async def _decide(self, part: _Part) -> DecidedFilings:
+        with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as span:
             table, release = await self._assessed(part)
-            return Decided(table, release, told.traceparent)
+            return DecidedFilings(table, release, span.traceparent)
 
     async def _assessed(self, part: _Part) -> tuple[Table, NDArray[np.bool_]]:
         async with self._slots:
@@ -166,14 +163,14 @@ class Intake:
         try:
             check(part.filings, risk, revenue)
             verdict = decide(assessment_of(risk, revenue))
-            table = accepted(part.filings, columns_of(part.filings, risk, revenue), verdict)
+            table = new_states(part.filings, columns_of(part.filings, risk, revenue), verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
         return table, verdict.release
 
 
 async def ask_both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
-    """Ask both at once and await both answers; where one fails, the other is cancelled."""
+    """Call both services at the same time and return both answers; if one call fails, the other is cancelled."""
     first, second = await wait_for_all(
         [_answer("risk", risk, filed, timeout), _answer("revenue", revenue, owed, timeout)]
     )
@@ -181,7 +178,7 @@ async def ask_both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: f
 
 
 async def wait_for_all(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
-    """Do all at the same time; if one fails, the others are cancelled. All of them, and their spans, have ended at the return."""
+    """Run all at the same time and return their results; if one fails, the others are cancelled. All of them have ended at the return."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return list(await asyncio.gather(*tasks))
@@ -194,15 +191,15 @@ async def wait_for_all(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Don
 async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> Any:
     service = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service"
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "AssessConsignments"}
-    with client_span(f"{service}/AssessConsignments", attributes) as told:
+    with client_span(f"{service}/AssessConsignments", attributes) as span:
         try:
             return await assess(request, timeout=timeout)
         except grpc.RpcError as error:
             code = getattr(error, "code", lambda: None)()
             reason = reason_of(error) or getattr(code, "name", "UNKNOWN")
-            told.fail(reason)
-            # Only what is wrong with the batch itself is the events' fault; an absent or overloaded neighbour is waited for.
-            # What has too large an answer is asked for in smaller parts, as all that cannot be applied together.
+            span.fail(reason)
+            # Only an invalid batch is an error of the events; the consumer waits for an absent or overloaded service.
+            # A batch with too large an answer is divided, like every page that cannot be applied as a whole.
             if code is grpc.StatusCode.INVALID_ARGUMENT or reason == "ANSWER_TOO_LARGE":
                 raise EventError(
                     "ASSESSMENT_REFUSED", f"The {neighbour} service refuses to assess it: {reason}."
@@ -211,7 +208,7 @@ async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> 
 
 
 def parts_of(batches: Sequence[FeedBatch]) -> list[_Part]:
-    """Join batches and cut large ones, by rows and by items."""
+    """Return the batches as parts: small batches joined, large ones divided, by rows and by items."""
     parts: list[_Part] = []
     waiting: list[FeedBatch] = []
     rows = items = 0
@@ -237,7 +234,7 @@ def parts_of(batches: Sequence[FeedBatch]) -> list[_Part]:
 
 
 def _cut(batch: FeedBatch) -> list[_Part]:
-    """Cut a batch into parts of few enough rows and items; one row is never cut."""
+    """Divide a batch into parts within the bounds of rows and items; one row is never divided."""
     offsets = batch.table.ragged("items").offsets
     parts, begin = [], 0
     while begin < batch.table.rows:
@@ -253,12 +250,12 @@ def _join(batches: Sequence[FeedBatch]) -> _Part:
 
 
 def _count(tally: Tally, page: Prepared) -> None:
-    """Count what a page did."""
+    """Count the results of a page."""
     for table in tally.decided:
         _count_decided(table, tally.at - page.ahead_micros)
     _events.labels("replayed").inc(tally.replayed)
     _events.labels("amendment_too_late").inc(tally.too_late)
-    _events.labels("forgotten").inc(page.forgotten)
+    _events.labels("forgotten").inc(page.expired)
 
 
 def _count_decided(table: Table, at: int) -> None:

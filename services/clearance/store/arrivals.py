@@ -1,4 +1,4 @@
-"""Arrivals of master documents: recorded once a carrier, seen by who files under them at the same time, carried out until done."""
+"""Arrivals of master documents: recorded once for each carrier, applied to all filings under them, also to concurrent ones."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -13,19 +13,19 @@ from services.clearance.carriage.binding import Arrival
 
 BUCKETS: Final = 256
 MATCHES_BUCKET: Final = BUCKETS
-"""The lock after those of the documents: whoever stores an early match waits for all transactions that insert filings."""
+"""The lock after those of the documents: a transaction that stores an early match waits for all that insert filings."""
 ARRIVALS_MAX: Final = 100
 """Arrivals of one document that are listed."""
 LOCK_CLASS: Final = 0x6C78  # "lx": apart from the one-key locks of the libs
 
 
 class ArrivalTable:
-    """What carriers told."""
+    """The arrivals that carriers reported."""
 
-    async def bar(self, tx: Transaction, documents: Iterable[str]) -> None:
+    async def block_recording(self, tx: Transaction, documents: Iterable[str]) -> None:
         """Block the recording of arrivals of these documents and of early matches until this transaction ends.
 
-        Who inserts a filing must see them or be seen.
+        A transaction that inserts filings either sees an arrival, or the recording of that arrival sees its filings.
         """
         await tx.raw.execute(
             "select pg_advisory_xact_lock_shared($1, b) from unnest($2::integer[]) as b",
@@ -34,15 +34,15 @@ class ArrivalTable:
         )
 
     async def lock_documents(self, tx: Transaction, documents: Iterable[str]) -> None:
-        """Wait for those who file under these documents right now, and keep others from it until this transaction ends."""
+        """Wait for transactions that insert filings under these documents, and block new ones until this transaction ends."""
         await tx.raw.execute(
             "select pg_advisory_xact_lock($1, b) from unnest($2::integer[]) as b", LOCK_CLASS, _buckets(documents)
         )
 
     async def names_under(self, tx: Transaction, documents: Iterable[str]) -> dict[str, list[str]]:
-        """Return who carries by the filings under each document that there are filings under, "" for one that names nobody.
+        """Return the carriers that the filings under each document name, "" for filings that name none.
 
-        Filings that were amended, or stand beside one, are left out (`amended_under`).
+        Amended filings, and those of their batch, are not included: see `amended_under`.
         """
         records = await tx.raw.fetch("select * from master_document_names($1)", list(documents))
         return {record["document_number"]: record["names"] for record in records}
@@ -59,7 +59,7 @@ class ArrivalTable:
     ) -> list[bool | None]:
         """Record arrivals of one carrier whose documents are locked.
 
-        Tells of each whether it counts as this request's; None where the one before is still being reversed.
+        Return for each whether it is this request's; None if the previous arrival is still being reversed.
         """
         first = {each.document_number: each for each in reversed(arrivals)}
         ordered = [first[number] for number in sorted(first)]
@@ -78,7 +78,7 @@ class ArrivalTable:
                 "pending": bulk.boolean([True] * count),
                 "day": bulk.int4([at // MICROS_PER_DAY] * count),
             },
-            # One that was reversed makes room for the true one.
+            # A reversed arrival is replaced by the correct one.
             on_conflict="(document_number, carrier) do update set request_id = excluded.request_id, "
             "conveyance_reference = excluded.conveyance_reference, arrived_at = excluded.arrived_at, place = excluded.place, "
             "recorded_at = excluded.recorded_at, pending = true, day = excluded.day, reversed_at = null, reversed_by = '', "

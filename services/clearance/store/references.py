@@ -9,7 +9,7 @@ from libs.columns import Strings, Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.store.tables import bulk
-from services.clearance.consignment.decision import only
+from services.clearance.consignment.columns import values_in_rows
 
 
 class ReferenceTables:
@@ -54,7 +54,7 @@ class ReferenceTables:
             on_conflict="do nothing",
         )
         numbers = table.strings("master_document_number")
-        numbers = numbers if moved is None else only(numbers, moved)
+        numbers = numbers if moved is None else values_in_rows(numbers, moved)
         masters = _grouped(numbers, mrns)
         filers, names = (_distinct(numbers, table.strings(each)) for each in ("filer", "carrier_identifier"))
         await bulk.copy(

@@ -15,8 +15,8 @@ from libs.store.tables import bulk
 from libs.store.tables.requests import RequestLog
 from libs.store.tables.schema import checked
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.notice_kinds import kinds
-from services.clearance.consignment.state import with_previous
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable

@@ -67,13 +67,13 @@ async def test_arrivals_that_a_full_disk_stops_halfway_are_kept_and_carried_out_
 ) -> None:
     await house.filed(["GREEN-1"])
     stub = await house.stub("carrier", "wings")
-    arrive_now = Arrive.carry_out_rows
+    arrive_now = Arrive.apply_rows
 
     async def full(arrive: Arrive, *_arguments: object) -> object:
         async with arrive.store.database.transaction():
             raise asyncpg.DiskFullError("could not extend file")
 
-    monkeypatch.setattr(Arrive, "carry_out_rows", full)
+    monkeypatch.setattr(Arrive, "apply_rows", full)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert errors.reason_of(caught.value) == "STORE_FULL"
@@ -81,7 +81,7 @@ async def test_arrivals_that_a_full_disk_stops_halfway_are_kept_and_carried_out_
     assert not {"kept", "stored"} & set(details.split()), "the record was, the rest was not"
     async with house.desk.store.database.connection() as reading:
         assert await house.desk.store.arrivals.pending(reading, 2**62, 10) == [MASTER]
-    monkeypatch.setattr(Arrive, "carry_out_rows", arrive_now)
+    monkeypatch.setattr(Arrive, "apply_rows", arrive_now)
     answer = await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)
 

@@ -124,17 +124,17 @@ async def test_a_binding_that_comes_while_an_arrival_is_carried_out_is_seen(
     monkeypatch.setattr(arrive_command, "CHUNK_ROWS", 1)
     numbers = [*await file(house, ["GREEN-1"], ""), *await file(house, ["GREEN-2"], "wings")]
     chunks = 0
-    carry_out = Arrive.carry_out_chunk
+    apply_chunk = Arrive.apply_chunk
 
     async def between(self: Arrive, *arguments: Any) -> Any:
         nonlocal chunks
         chunks += 1
-        result = await carry_out(self, *arguments)
+        result = await apply_chunk(self, *arguments)
         if chunks == chunk:
             await bind(house, DOCUMENT, MASTER, "wings", "b1")
         return result
 
-    monkeypatch.setattr(Arrive, "carry_out_chunk", between)
+    monkeypatch.setattr(Arrive, "apply_chunk", between)
     assert (await arrive(house, "wings", "w1")).outcome == RECORDED
     await finish(house)
     assert await states(house, numbers) == [RELEASED] * 2

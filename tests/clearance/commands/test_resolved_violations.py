@@ -16,7 +16,7 @@ from luxor.consignment.v1.consignment_pb2 import Money
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.consignment.adjustment import changed
 from services.clearance.consignment.inspection import Inspection, Result, not_releasable, open_violations
-from services.clearance.consignment.state import Happening, evolve
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Event, State
 from tests.clearance.adjustments import adjust, correcting, filed
 from tests.clearance.debt_events import anew, hear
@@ -35,8 +35,8 @@ async def inspect(desk: Desk, mrn: str, by: str = "olga", result: Result = Resul
     found = Inspection(1, result, result, 1 if result is Result.VIOLATION else 0, {})
     async with desk.store.database.transaction() as tx:
         rows = [(await desk.store.lock(tx, [mrn]))[mrn]]
-        happening = Happening(event=Event.INSPECTED, at=await desk.store.now(tx), by=by, inspections={mrn: found})
-        after, outcome = evolve(await desk.store.states(tx, rows), happening)
+        details = EventDetails(event=Event.INSPECTED, at=await desk.store.now(tx), by=by, inspections={mrn: found})
+        after, outcome = apply_event(await desk.store.states(tx, rows), details)
         assert outcome.effective.all()
         await desk.store.succeed(tx, after, rows, trace=TRACE)
 

@@ -107,7 +107,7 @@ async def pair(desk: Desk, postgres: EmbeddedPostgres, monkeypatch: pytest.Monke
                 message_class=ConsignmentColumns,
                 replica="one",
                 wait_millis=0,
-                reads_on=True,
+                continues_after_restore=True,
                 missing=Undecided(desk.store),
             )
             async with Database(postgres.url(OTHER), name="accepted") as accepted:

@@ -12,7 +12,7 @@ from libs.feed.types import BatchRef
 from libs.telemetry import span
 from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
-from services.clearance.consignment.state import Happening, evolve
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Row, Store
 
@@ -40,18 +40,18 @@ class Arrive:
         self.store = store
 
     async def run(self, documents: Iterable[str], *, trace: str, carrier: str = "") -> dict[str, ArrivalCounts]:
-        """Carry recorded arrivals out on all that is known under these master documents; doing it again changes nothing.
+        """Apply recorded arrivals to all consignments under these master documents; a repetition changes nothing.
 
-        Tells how the consignments stand that are bound to `carrier`.
+        Return for each document the numbers of consignments that are bound to `carrier`, by state.
         """
-        found = {document: ArrivalCounts() for document in documents}
+        counts = {document: ArrivalCounts() for document in documents}
         # Read first: marks and bindings that are made after this moment need another run.
         async with self.store.database.connection() as reading:
             bindings = await self.store.carriers.binding_revision(reading)
-            revisions = await self.store.arrivals.revisions(reading, found)
+            revisions = await self.store.arrivals.revisions(reading, counts)
         unbound: set[str] = set()
         chunk: list[tuple[str, str]] = []
-        for document in found:
+        for document in counts:
             after = NOWHERE
             while True:
                 async with self.store.database.connection() as reading:
@@ -60,22 +60,22 @@ class Arrive:
                     chunk.extend((document, mrn) for mrn in mrns)
                     after = ref
                 while len(chunk) >= CHUNK_ROWS:
-                    unbound |= await self.carry_out_chunk(chunk[:CHUNK_ROWS], found, trace, carrier)
+                    unbound |= await self.apply_chunk(chunk[:CHUNK_ROWS], counts, trace, carrier)
                     del chunk[:CHUNK_ROWS]
                 if len(batches) < _BATCHES_A_LOOK:
                     break
         if chunk:
-            unbound |= await self.carry_out_chunk(chunk, found, trace, carrier)
+            unbound |= await self.apply_chunk(chunk, counts, trace, carrier)
         async with self.store.database.transaction() as tx:
             changed = bool(unbound) and await self.store.carriers.binding_revision(tx, lock=True) != bindings
             newly = await self.store.arrivals.done(tx, revisions, unbound, bindings_changed=changed)
             await report_without_effect(self.store, tx, newly)
-        return found
+        return counts
 
-    async def carry_out_chunk(
+    async def apply_chunk(
         self, chunk: Sequence[tuple[str, str]], documents: Mapping[str, ArrivalCounts], trace: str, carrier: str
     ) -> frozenset[str]:
-        """Carry out the arrivals of some consignments; returns the documents of carriers that are not bound to them."""
+        """Apply the arrivals of some consignments, and return the documents of carriers that are not bound to them."""
         by_mrn = {mrn: document for document, mrn in chunk}
         mrns = sorted(by_mrn)
         async with self.store.database.connection() as reading:
@@ -85,15 +85,15 @@ class Arrive:
             register = await bindings_of(self.store, reading, table)
         chosen = effective(*carriage(table), arrivals, register)
         own = self._own(table, arrivals, register, carrier)
-        there = np.flatnonzero(chosen.present)
-        after, outcome = evolve(table.take(there), _arriving(chosen, there, 0))
+        present = np.flatnonzero(chosen.present)
+        after, outcome = apply_event(table.take(present), _arriving(chosen, present, 0))
         states = table.ints("state").values.copy()
-        states[there] = after.ints("state").values
+        states[present] = after.ints("state").values
         if outcome.effective.any():
-            after = await self.carry_out_rows(rows, table.take(there), register, trace)
+            after = await self.apply_rows(rows, table.take(present), register, trace)
             places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
-            now = [places[mrn] for mrn in after.strings("mrn").tolist()]
-            states[now] = after.ints("state").values
+            changed = [places[mrn] for mrn in after.strings("mrn").tolist()]
+            states[changed] = after.ints("state").values
         masters = table.strings("master_document_number").tolist()
         for row in np.flatnonzero(own).tolist():
             under, state = documents[masters[row]], states[row]
@@ -106,14 +106,14 @@ class Arrive:
     def _own(
         self, table: Table, arrivals: Mapping[str, Sequence[Arrival]], register: Register, carrier: str
     ) -> NDArray[np.bool_]:
-        """Tell which consignments are bound to a carrier on the day of its arrival."""
+        """Return which consignments are bound to a carrier on the day of its arrival."""
         days = {each.day for found in arrivals.values() for each in found if each.carrier == carrier}
         if not days:
             return np.zeros(table.rows, np.bool_)
         return bound(*carriage(table), register, carrier, max(days))
 
-    async def carry_out_rows(self, previous: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
-        """Lock the consignments, carry out their arrivals and return the states that follow."""
+    async def apply_rows(self, previous: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
+        """Lock the consignments, apply their arrivals and return the new states."""
         mrns = table.strings("mrn").tolist()
         async with self.store.database.transaction() as tx:
             locked = await self.store.lock(tx, mrns)
@@ -125,30 +125,30 @@ class Arrive:
             # The lock excludes reversals: an arrival that is being reversed is not returned, and a returned one is not reversed before the commit.
             arrivals = await self.store.arrivals.find(tx, masters.dictionary, lock=True)
             chosen = effective(masters, named, arrivals, register)
-            there = np.flatnonzero(chosen.present)
-            after, outcome = evolve(table.take(there), _arriving(chosen, there, await self.store.now(tx)))
+            present = np.flatnonzero(chosen.present)
+            after, outcome = apply_event(table.take(present), _arriving(chosen, present, await self.store.now(tx)))
             done = np.flatnonzero(outcome.effective)
             if len(done):
-                known = [rows[place] for place in there[done].tolist()]
-                await self.store.succeed(tx, after.take(done), known, trace=trace)
+                previous_rows = [rows[place] for place in present[done].tolist()]
+                await self.store.succeed(tx, after.take(done), previous_rows, trace=trace)
         return after
 
     async def finish(self, before: int, limit: int) -> int:
-        """Carry out arrivals whose call died, and those that bindings or filings changed since; gives how many."""
+        """Apply arrivals whose call ended early, and those that later bindings or filings affect; return the number of their documents."""
         async with self.store.database.connection() as reading:
             documents = await self.store.arrivals.pending(reading, before, limit)
         if documents:
-            with span("clearance.arrivals", attributes={"luxor.documents": len(documents)}) as told:
-                await self.run(documents, trace=told.traceparent)
+            with span("clearance.arrivals", attributes={"luxor.documents": len(documents)}) as work:
+                await self.run(documents, trace=work.traceparent)
         return len(documents)
 
 
-def _arriving(chosen: Effective, rows: NDArray[np.int64], at: int) -> Happening:
-    return Happening(event=Event.ARRIVED, at=at, arrivals=replace(chosen, places=chosen.places[rows]).columns())
+def _arriving(chosen: Effective, rows: NDArray[np.int64], at: int) -> EventDetails:
+    return EventDetails(event=Event.ARRIVED, at=at, arrivals=replace(chosen, places=chosen.places[rows]).columns())
 
 
 def _under(table: Table, documents: Mapping[str, str]) -> Table:
-    """Keep what still travels under the document that it was found by: an amendment may have moved it to another."""
+    """Return the consignments that still travel under the document by which they were found: an amendment may have moved them."""
     numbers, mrns = table.strings("master_document_number").tolist(), table.strings("mrn").tolist()
     rows = [place for place, mrn in enumerate(mrns) if numbers[place] == documents[mrn]]
     return table if len(rows) == table.rows else table.take(np.array(rows, np.int64))

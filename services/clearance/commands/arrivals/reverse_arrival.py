@@ -10,7 +10,9 @@ from libs.server.requests import store_answer
 from libs.telemetry import span
 from luxor.clearance.v1 import carriers_pb2 as pb
 from services.clearance.commands.arrivals.arrive import CHUNK_ROWS, NOWHERE, ArrivalCounts, Arrive
-from services.clearance.consignment.state import Arrivals, Happening, arrived_by, evolve, was_released
+from services.clearance.consignment.state.arrivals import Arrivals, arrived_by
+from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.times import was_released
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Store
 
@@ -59,10 +61,10 @@ class Reversal:
                 rows = [locked[mrn] for mrn in mrns if mrn in locked]
                 table = await self._store.states(tx, rows)
                 by = np.flatnonzero(arrived_by(table, document, carrier))
-                happening = Happening(
+                details = EventDetails(
                     event=Event.ARRIVAL_REVERSED, at=await self._store.now(tx), arrivals=Arrivals.none(len(by))
                 )
-                after, outcome = evolve(table.take(by), happening)
+                after, outcome = apply_event(table.take(by), details)
                 done = np.flatnonzero(outcome.effective)
                 if len(done):
                     known = [rows[place] for place in by[done].tolist()]

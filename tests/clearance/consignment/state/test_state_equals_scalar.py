@@ -11,7 +11,10 @@ import pytest
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.inspection import Inspection, Result
-from services.clearance.consignment.state import Arrivals, Happening, evolve, unheard, was_released
+from services.clearance.consignment.state.arrivals import Arrivals
+from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.times import was_released
+from services.clearance.consignment.state.visibility import is_hidden
 from services.clearance.consignment.transitions import CHANGE_OF, Debt, Event, State
 from tests.clearance import scalar_states
 from tests.clearance.scalar_states import BLUE, GREEN, MONEY, RED, RETURNS, YELLOW, Record
@@ -101,16 +104,16 @@ def records_of(table: Table) -> list[Record]:
     return [{name: values[row] for name, values in columns.items()} for row in range(table.rows)]
 
 
-def compare(records: list[Record], events: list[Event], quiet: list[bool] | None = None, reason: str = "TIP") -> None:
+def compare(records: list[Record], events: list[Event], hidden: list[bool] | None = None, reason: str = "TIP") -> None:
     """Evolve a batch, and each of its records by the definition."""
     event = events[0] if len(set(events)) == 1 else np.array([int(each) for each in events], np.int64)
-    happening = Happening(
-        event=event, at=AT, by="otto", reason=reason, note="n", quiet=None if quiet is None else np.array(quiet)
+    details = EventDetails(
+        event=event, at=AT, by="otto", reason=reason, note="n", hidden=None if hidden is None else np.array(hidden)
     )
-    table, outcome = evolve(table_of(records), happening)
+    table, outcome = apply_event(table_of(records), details)
     for row, (found, before) in enumerate(zip(records_of(table), records, strict=True)):
         expected = scalar_states.evolved(
-            before, events[row], AT, "otto", reason, "n", quiet=quiet is not None and quiet[row]
+            before, events[row], AT, "otto", reason, "n", hidden=hidden is not None and hidden[row]
         )
         assert bool(outcome.effective[row]) == (expected["version"] != before["version"])
         if found["first_decided_at"] != expected["first_decided_at"] == before["first_decided_at"]:
@@ -156,11 +159,11 @@ def test_events_in_one_batch_do_not_touch_each_other(events: tuple[Event, ...]) 
 
 @pytest.mark.parametrize("event", list(Event))
 @pytest.mark.parametrize("after", list(State))
-def test_filers_and_carriers_do_not_hear_of_inspections_and_of_hits_that_change_nothing_for_them(
+def test_inspections_and_matches_that_change_nothing_for_filers_and_carriers_are_hidden_from_them(
     event: Event, after: State
 ) -> None:
-    found = unheard(np.array([int(event)]), np.array([int(after)]))
-    assert found.tolist() == [scalar_states.unheard(event, after)]
+    found = is_hidden(np.array([int(event)]), np.array([int(after)]))
+    assert found.tolist() == [scalar_states.is_hidden(event, after)]
 
 
 def test_each_event_makes_the_change_of_the_contract() -> None:
@@ -188,18 +191,18 @@ def test_an_arrival_is_written_where_it_has_its_effect_and_a_reversal_takes_it_a
         Strings.of(["a", "b", "c"]),
     )
     names = ("arrival_conveyance_reference", "arrival_place", "arrival_carrier")
-    there, _ = evolve(table, Happening(event=Event.ARRIVED, at=AT, arrivals=arrivals))
+    there, _ = apply_event(table, EventDetails(event=Event.ARRIVED, at=AT, arrivals=arrivals))
     assert there.ints("arrived_at").tolist() == [21, 11, 23]
     assert [there.strings(name).tolist() for name in names] == [
         ["LH2", "LH1", "LH4"], ["DELEJ", "DEFRA", "DECGN"], ["a", "wings", "c"],
     ]  # fmt: skip
-    all_there, _ = evolve(
+    all_there, _ = apply_event(
         table.take(np.array([0, 2])),
-        Happening(event=Event.ARRIVED, at=AT, arrivals=Arrivals(*(column.take(np.array([0, 2])) for column in (
+        EventDetails(event=Event.ARRIVED, at=AT, arrivals=Arrivals(*(column.take(np.array([0, 2])) for column in (
             arrivals.arrived_at, arrivals.conveyance_reference, arrivals.place, arrivals.carrier)))),  # type: ignore[arg-type]
     )  # fmt: skip
     assert all_there.ints("arrived_at").tolist() == [21, 23]
-    back, _ = evolve(table, Happening(event=Event.ARRIVAL_REVERSED, at=AT, arrivals=Arrivals.none(3)))
+    back, _ = apply_event(table, EventDetails(event=Event.ARRIVAL_REVERSED, at=AT, arrivals=Arrivals.none(3)))
     assert back.ints("arrived_at").tolist() == [None] * 3
     assert [back.strings(name).tolist() for name in names] == [[""] * 3] * 3
 
@@ -211,9 +214,9 @@ def test_an_inspection_is_noted_where_it_has_its_effect(note: str) -> None:
     states = (State.HELD, State.AWAITING_ARRIVAL, State.RELEASED)
     rows = [plain | {"mrn": f"M{row}", "state": int(state), "note": "before"} for row, state in enumerate(states)]
     found = Inspection(1, Result.VIOLATION, Result.VIOLATION, 2, {}, note=note)
-    happening = Happening(event=Event.INSPECTED, at=AT, by="vera", inspections={each["mrn"]: found for each in rows})
+    details = EventDetails(event=Event.INSPECTED, at=AT, by="vera", inspections={each["mrn"]: found for each in rows})
     table = table_of(rows).with_columns({"inspected_by": Strings.of(["p", "p", "p"])})
-    after, _ = evolve(table, happening)
+    after, _ = apply_event(table, details)
     assert after.strings("inspected_by").tolist() == ["vera", "p", "vera"]
     assert after.strings("violation_found_by").tolist() == ["vera", "", "vera"]
     assert after.strings("note").tolist() == ([note, "before", note] if note else ["before"] * 3)
@@ -227,7 +230,7 @@ def test_an_inspection_and_an_adjustment_end_the_time_for_amendments() -> None:
         for inspected in (None, 1)
         for adjusted in (None, 1)
     ]
-    _, outcome = evolve(table_of(rows), Happening(event=Event.INVALIDATED, at=AT))
+    _, outcome = apply_event(table_of(rows), EventDetails(event=Event.INVALIDATED, at=AT))
     assert outcome.effective.tolist() == [True, False, False, False]
 
 

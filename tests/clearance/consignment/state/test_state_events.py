@@ -12,7 +12,9 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
 from services.clearance.consignment.inspection import Inspection, Result
-from services.clearance.consignment.state import Happening, amended, arrived_by, evolve, with_previous
+from services.clearance.consignment.state.amendment import amended_states
+from services.clearance.consignment.state.arrivals import arrived_by
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 
 OFFICER_HOLD = "OFFICER_HOLD"
@@ -57,7 +59,7 @@ def reasons(table: Table) -> list[str]:
 def test_an_officers_event_gives_its_reason_and_note(
     where: State, event: Event, reason: str, after: State, expected: list[str]
 ) -> None:
-    table, outcome = evolve(state(where), Happening(event=event, at=AT, by="olga", reason=reason, note="n"))
+    table, outcome = apply_event(state(where), EventDetails(event=event, at=AT, by="olga", reason=reason, note="n"))
     assert outcome.effective.tolist() == [True]
     assert (table.ints("state").tolist(), reasons(table), table.strings("note").tolist()) == ([after], expected, ["n"])
     assert (table.ints("version").tolist(), table.ints("changed_at").tolist()) == ([4], [AT])
@@ -72,7 +74,7 @@ def test_an_officers_event_gives_its_reason_and_note(
     ],
 )
 def test_an_event_that_is_refused_leaves_the_state_as_it_was(where: State, event: Event) -> None:
-    table, outcome = evolve(state(where), Happening(event=event, at=AT, by="olga", reason="FINE", note="n"))
+    table, outcome = apply_event(state(where), EventDetails(event=event, at=AT, by="olga", reason="FINE", note="n"))
     assert outcome.effective.tolist() == [False]
     assert (table.ints("state").tolist(), reasons(table), table.strings("note").tolist()) == (
         [where],
@@ -93,16 +95,16 @@ def test_an_event_that_is_refused_leaves_the_state_as_it_was(where: State, event
     ],
 )
 def test_an_arrival_that_releases_nothing_says_why(more: dict[str, int | bool], expected: list[str]) -> None:
-    table, _ = evolve(state(State.AWAITING_ARRIVAL, **more), Happening(event=Event.ARRIVED, at=AT))
+    table, _ = apply_event(state(State.AWAITING_ARRIVAL, **more), EventDetails(event=Event.ARRIVED, at=AT))
     assert (table.ints("state").tolist(), reasons(table)) == ([State.HELD], expected)
 
 
 def test_a_hit_gives_its_reason_where_no_officer_holds() -> None:
-    table, _ = evolve(state(State.AWAITING_ARRIVAL), Happening(event=Event.SCREENING_MATCHED, at=AT))
+    table, _ = apply_event(state(State.AWAITING_ARRIVAL), EventDetails(event=Event.SCREENING_MATCHED, at=AT))
     assert (table.ints("state").tolist(), reasons(table)) == ([State.HELD], ["X", CUSTOMS_CHECK])
-    table, _ = evolve(state(State.HELD, officer_hold=True), Happening(event=Event.SCREENING_MATCHED, at=AT))
+    table, _ = apply_event(state(State.HELD, officer_hold=True), EventDetails(event=Event.SCREENING_MATCHED, at=AT))
     assert reasons(table) == ["X"]
-    table, _ = evolve(state(State.RELEASED), Happening(event=Event.SCREENING_MATCHED, at=AT))
+    table, _ = apply_event(state(State.RELEASED), EventDetails(event=Event.SCREENING_MATCHED, at=AT))
     assert (table.ints("state").tolist(), reasons(table)) == ([State.RELEASED], ["X"])
 
 
@@ -118,22 +120,22 @@ def test_the_time_of_release_is_that_of_the_last_release(
     where: State, arrived: bool, released_at: int | None, expected: int | None
 ) -> None:
     more = ({"arrived_at": 2} if arrived else {}) | ({} if released_at is None else {"released_at": released_at})
-    table, _ = evolve(state(where, **more), Happening(event=Event.OFFICER_RELEASED, at=AT, by="olga"))
+    table, _ = apply_event(state(where, **more), EventDetails(event=Event.OFFICER_RELEASED, at=AT, by="olga"))
     assert table.ints("released_at").tolist() == [expected]
 
 
 def test_a_hold_after_release_notes_the_first_release() -> None:
-    happening = Happening(event=Event.OFFICER_HELD, at=AT, by="olga", reason="TIP")
-    table, _ = evolve(state(State.RELEASED, released_at=2), happening)
+    details = EventDetails(event=Event.OFFICER_HELD, at=AT, by="olga", reason="TIP")
+    table, _ = apply_event(state(State.RELEASED, released_at=2), details)
     assert (table.ints("released_at").tolist(), table.ints("former_released_at").tolist()) == ([None], [2])
-    table, _ = evolve(state(State.RELEASED, released_at=4, former_released_at=2), happening)
+    table, _ = apply_event(state(State.RELEASED, released_at=4, former_released_at=2), details)
     assert table.ints("former_released_at").tolist() == [2]
 
 
 def test_an_inspection_is_written_into_the_state_and_leaves_reasons_and_note() -> None:
     found = Inspection(method=1, result=Result.CONFORM, whole=Result.CONFORM, violation=0, items={})
-    happening = Happening(event=Event.INSPECTED, at=AT, by="olga", reason="LOOKED", note="n", inspections={"M": found})
-    table, outcome = evolve(state(State.HELD), happening)
+    details = EventDetails(event=Event.INSPECTED, at=AT, by="olga", reason="LOOKED", note="n", inspections={"M": found})
+    table, outcome = apply_event(state(State.HELD), details)
     assert outcome.effective.tolist() == [True]
     assert (table.ints("state").tolist(), reasons(table), table.strings("note").tolist()) == (
         [State.HELD],
@@ -157,7 +159,7 @@ def test_an_arrival_is_of_a_document_only_once_it_was_reported() -> None:
 @pytest.mark.parametrize(("stored", "fresh"), [(True, False), (False, True), (True, True), (False, False)])
 def test_a_new_version_of_a_filing_lifts_no_hold_and_brings_its_own(stored: bool, fresh: bool) -> None:
     before = state(State.HELD, officer_hold=stored)
-    after = amended(before, state(State.HELD, officer_hold=fresh))
+    after = amended_states(before, state(State.HELD, officer_hold=fresh))
     assert after.bools("officer_hold").values.tolist() == [stored or fresh]
 
 
@@ -176,9 +178,3 @@ def test_states_debts_and_changes_have_the_numbers_of_the_contract(numbers: type
 
 def test_each_event_has_a_number_of_its_own() -> None:
     assert [each.value for each in Event.__members__.values()] == list(range(21))
-
-
-def test_day_0_stands_for_no_version_before() -> None:
-    table = with_previous(Table.concat([state(State.HELD)] * 2), [0, 1], [5, 6], [7, 8])
-    columns = [table.ints(f"previous_batch_{name}").tolist() for name in ("day", "id", "row")]
-    assert columns == [[None, 1], [None, 6], [None, 8]]

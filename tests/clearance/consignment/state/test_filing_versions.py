@@ -14,7 +14,8 @@ from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.clearance.consignment.decision import BatchDecision
 from services.clearance.consignment.screening import ALARM
-from services.clearance.consignment.state import accepted, amended, item_numbers
+from services.clearance.consignment.state.amendment import amended_states
+from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import Debt, State
 from tests.clearance.scalar_states import BLUE, GREEN, RED, YELLOW
 
@@ -77,7 +78,7 @@ def verdict(rows: int, debt_hold: list[bool] | None = None) -> BatchDecision:
 
 def test_a_state_begins_with_its_filing_and_the_verdict() -> None:
     rows = filings(mrn=["A", "B"], filer=["f", "g"], order_platform=["p", ""], consignor_address_country=["CN", "US"])
-    table = accepted(rows, {"risk_score": Ints.of([3, 4]), "lane": Ints.of([GREEN, RED])}, verdict(2))
+    table = new_states(rows, {"risk_score": Ints.of([3, 4]), "lane": Ints.of([GREEN, RED])}, verdict(2))
     texts = {name: table.strings(name).tolist() for name in ("mrn", "filer", "platform", "consignor_country")}
     assert texts == {"mrn": ["A", "B"], "filer": ["f", "g"], "platform": ["p", ""], "consignor_country": ["CN", "US"]}
     numbers = {name: table.ints(name).tolist() for name in ("version", "filing_version", "state", "risk_score", "lane")}
@@ -93,7 +94,7 @@ def test_a_state_begins_with_its_filing_and_the_verdict() -> None:
 
 @pytest.mark.parametrize("holds", list(itertools.product([False, True], repeat=2)))
 def test_a_state_that_the_debt_alone_holds_says_so(holds: tuple[bool, bool]) -> None:
-    table = accepted(filings(mrn=["A", "B"]), {}, verdict(2, list(holds)))
+    table = new_states(filings(mrn=["A", "B"]), {}, verdict(2, list(holds)))
     assert table.bools("debt_hold").values.tolist() == list(holds)
     assert table.bools("debt_hold").valid.tolist() == list(holds)
 
@@ -101,7 +102,7 @@ def test_a_state_that_the_debt_alone_holds_says_so(holds: tuple[bool, bool]) -> 
 @pytest.mark.parametrize("alarms", list(itertools.product([False, True], repeat=2)))
 def test_an_alarm_holds_from_the_beginning_as_an_officer_does(alarms: tuple[bool, bool]) -> None:
     found = findings([[ALARMED] if alarm else [FOUND, HIT] for alarm in alarms])
-    table = accepted(filings(mrn=["A", "B"]), {"findings": found}, verdict(2))
+    table = new_states(filings(mrn=["A", "B"]), {"findings": found}, verdict(2))
     assert table.bools("officer_hold").values.tolist() == list(alarms)
 
 
@@ -118,7 +119,7 @@ def test_goods_are_bound_for_the_country_as_filed_else_for_that_of_the_consignee
     filed: list[str], consignee: list[str], expected: list[str]
 ) -> None:
     rows = filings(destination_country=filed, consignee_address_country=consignee)
-    assert accepted(rows, {}, verdict(2)).strings("destination_country").tolist() == expected
+    assert new_states(rows, {}, verdict(2)).strings("destination_country").tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_goods_are_bound_for_the_country_as_filed_else_for_that_of_the_consignee
 )
 def test_the_carrier_is_the_id_as_filed_else_the_name(names: list[str], ids: list[str], expected: list[str]) -> None:
     rows = filings(carrier_identifier=names, carrier_id=ids)
-    assert accepted(rows, {}, verdict(2)).strings("carrier_identifier").tolist() == expected
+    assert new_states(rows, {}, verdict(2)).strings("carrier_identifier").tolist() == expected
 
 
 # ------------------------------------------------------------------------------------------- amendments
@@ -202,7 +203,7 @@ def check_amended(rows: list[dict[str, object]]) -> None:
             "reroute_at": Ints.constant(30, count),
         },
     )
-    after = amended(stored, fresh)
+    after = amended_states(stored, fresh)
     found = {name: after.ints(name).tolist() for name in LIFE}
     assert found == {name: [value] * count for name, (value, _) in LIFE.items()}
     assert (after.strings("note").tolist(), after.ints("filing_version").tolist()) == (["note"] * count, [3] * count)
@@ -254,10 +255,3 @@ def test_a_new_version_takes_the_place_of_the_stored_one_and_lifts_nothing() -> 
         check_amended([draw_row(draw)])
     for _ in range(20):
         check_amended([draw_row(draw) for _ in range(20)])
-
-
-def test_items_without_a_number_have_their_place_in_their_consignment() -> None:
-    numbers = ints([7, None, None, None, 3, None])
-    goods = Table(schema_of(ClearanceColumns).children["items"], 6, {"number": numbers})
-    states = Table.of(ClearanceColumns, 3, {"items": Ragged.of_lengths([2, 0, 4], goods)})
-    assert item_numbers(states).tolist() == [7, 2, 1, 2, 3, 4]

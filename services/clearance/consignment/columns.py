@@ -1,0 +1,49 @@
+"""Columns of states: choosing between two columns by row, the numbers of items, and the reference to the previous version. Pure."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Ints, Ragged, Strings, Table
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+_Values = TypeVar("_Values", Ints, Strings, Ragged, Table)
+
+
+def choose(rows: BoolArray, new: _Values, old: _Values) -> _Values:
+    """Return a column or table with the values of `new` in some rows and those of `old` in the others; all have n rows."""
+    if rows.all():
+        return new
+    places = np.arange(len(rows))
+    return type(new).concat([old, new]).take(np.where(rows, places + len(rows), places))
+
+
+def values_in_rows(column: Strings, rows: BoolArray) -> Strings:
+    """Return a column with the values of some rows; the others are absent."""
+    dictionary = list(column.dictionary)
+    if "" not in dictionary:
+        dictionary.append("")
+    return Strings(dictionary, np.where(rows, column.indices, dictionary.index("")).astype(np.int32)).compact()
+
+
+def item_numbers(states: Table) -> IntArray:
+    """Return the number of each item of all states, shape (items,): as filed, else its place in its consignment from 1."""
+    items, number = states.ragged("items"), states.child("items").ints("number")
+    owners = items.owners()
+    return np.where(number.valid, number.values, np.arange(len(owners)) - items.offsets[owners] + 1)
+
+
+def with_previous(table: Table, day: Sequence[int], number: Sequence[int], row: Sequence[int]) -> Table:
+    """Return the states with the place where the previous version of each is stored; day 0 stands for no previous version."""
+    valid = np.asarray(day, np.int64) > 0
+    return table.with_columns(
+        {
+            "previous_batch_day": Ints.of(np.asarray(day, np.int64), valid),
+            "previous_batch_id": Ints.of(np.asarray(number, np.int64), valid),
+            "previous_batch_row": Ints.of(np.asarray(row, np.int64), valid),
+        }
+    )

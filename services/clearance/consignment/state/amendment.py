@@ -1,0 +1,72 @@
+"""The state after a new version of a filing: what the amendment replaces, and what stays of the stored state. Pure."""
+
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Bools, Column, Ints, Table
+from services.clearance.consignment.columns import choose
+from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
+from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches
+from services.clearance.consignment.state.times import DELAYS, first_decision_times
+
+_UNCHANGED_BY_AMENDMENT: Final = (
+    "version",
+    "arrived_at",
+    "arrival_conveyance_reference",
+    "arrival_place",
+    "arrival_carrier",
+    "released_at",
+    "state",
+    "officer_hold",
+    "screening_hold",
+    "screening_early",
+    "screened_lists",
+    "public_version",
+    "public_change",
+    "public_changed_at",
+    "note",
+    "paid_minor",
+    "refunded_minor",
+    "debt_event_number",
+    "adjusted_at",
+    *INSPECTED,
+    *RESOLUTION,
+)
+
+
+def amended_states(stored: Table, new: Table) -> Table:
+    """Return the stored states with new versions of their filings, row by row.
+
+    Arrivals, inspections, payments and holds stay. A hold by an officer or by a screening match keeps its reasons and ends the delays.
+    """
+    columns: dict[str, Column] = {name: stored.column(name) for name in _UNCHANGED_BY_AMENDMENT}
+    no_rows = np.zeros(stored.rows, np.bool_)
+    columns["first_decided_at"] = first_decision_times(stored, no_rows, Ints.absent(stored.rows))
+    by_alarm = new.bools("officer_hold").values
+    if by_alarm.any():
+        columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)
+    held = stored.bools("officer_hold").values | stored.bools("screening_hold").values
+    if held.any():
+        columns["reasons"] = choose(held, stored.ragged("reasons"), new.ragged("reasons"))
+        columns |= {name: choose(~held, new.ints(name), Ints.absent(stored.rows)) for name in DELAYS}
+    alarm = stored.bools("officer_hold").values & alarmed(stored)
+    if alarm.any():
+        # A new version of the filing without the alarm does not lift it.
+        findings, _ = with_matches(new.ragged("findings"), only_alarms(stored.ragged("findings"), alarm))
+        lane = new.ints("lane")
+        raised = np.maximum(lane.values, stored.ints("lane").values)
+        new = new.with_columns(
+            {"findings": findings, "lane": Ints.of(np.where(alarm, raised, lane.values), lane.valid | alarm)}
+        )
+    by_match = stored.bools("screening_hold").values
+    if by_match.any():
+        matches = only_matches(stored.ragged("findings"), by_match)
+        columns["findings"], _ = with_matches(new.ragged("findings"), matches)
+        lane, raised = new.ints("lane"), stored.ints("lane").values
+        higher = np.maximum(lane.values, raised)
+        columns["lane"] = Ints.of(np.where(by_match, higher, lane.values), lane.valid | by_match)
+        # The lane of a match before the first decision is public; that of a later match is not.
+        later = by_match & ~stored.bools("screening_early").values & lane.valid & (lane.values < raised)
+        columns["public_lane"] = Ints.of(lane.values, later)
+    return new.with_columns(columns)

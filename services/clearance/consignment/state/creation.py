@@ -1,0 +1,81 @@
+"""The first state of a filing: its elements, the assessments of risk and revenue, and the verdict. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Bools, Column, Ints, Strings, Table
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment.columns import choose
+from services.clearance.consignment.decision import BatchDecision
+from services.clearance.consignment.screening import alarmed
+from services.clearance.consignment.transitions import State
+
+_FROM_FILING: Final = (
+    "mrn",
+    "partition",
+    "filer",
+    "local_reference",
+    "house_document_number",
+    "house_document_type",
+    "master_document_number",
+    "master_document_type",
+    "declarant_identifier",
+    "destination_country",
+    "dispatch_country",
+    "transport_mode",
+    "transport_service",
+    "nature",
+    "gross_mass_mg",
+    "accepted_at",
+    "carrier_identifier",
+)
+
+
+def new_states(filings: Table, assessment: Mapping[str, Column], verdict: BatchDecision) -> Table:
+    """Return the states of filings (ConsignmentColumns) before the decision takes effect: version 0, state ACCEPTED.
+
+    `assessment` has columns of ClearanceColumns. `release_not_before` and `reroute_at` count from the decision, whose time is not known yet.
+    """
+    rows = filings.rows
+    columns: dict[str, Column] = {name: filings.column(name) for name in _FROM_FILING}
+    columns |= {
+        "version": Ints.constant(0, rows),
+        "filing_version": filings.ints("version"),
+        "platform": filings.strings("order_platform"),
+        "consignor_country": filings.strings("consignor_address_country"),
+        "destination_country": _destination(filings),
+        "carrier_identifier": _carrier(filings),
+        "state": Ints.constant(State.ACCEPTED, rows),
+        "reasons": verdict.reasons,
+        "audit": Bools.of(verdict.audit),
+        "officer_hold": Bools.of(np.zeros(rows, np.bool_)),
+        "debt_status": Ints.of(verdict.debt),
+        "debt_account": verdict.account,
+        **assessment,
+    }
+    if verdict.debt_hold.any():
+        columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
+    table = Table.of(ClearanceColumns, rows, columns)
+    # Only an officer resolves an alarm: neither an amendment nor a rule set lifts it.
+    alarm = alarmed(table)
+    return table.with_columns({"officer_hold": Bools.of(alarm)}) if alarm.any() else table
+
+
+def _carrier(filings: Table) -> Strings:
+    """Return the carrier that the filing names: its id as filed, since ids are case-sensitive, else its name in capitals."""
+    names, ids = filings.strings("carrier_identifier"), filings.strings("carrier_id")
+    present = ids.present
+    return choose(present, ids, names) if present.any() else names
+
+
+def _destination(filings: Table) -> Strings:
+    """Return the country of destination; where it is absent, that of the consignee's address."""
+    destination = filings.strings("destination_country")
+    present = destination.present
+    if present.all():
+        return destination
+    values = destination.values()
+    values[~present] = filings.strings("consignee_address_country").values()[~present]
+    return Strings.of(values)

@@ -1,0 +1,64 @@
+"""The reasons and the note of a state after an event. Pure."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ragged, Strings, Table
+from services.clearance.consignment.columns import choose
+from services.clearance.consignment.decision import (
+    CUSTOMS_CHECK,
+    DEBT_OPEN,
+    LANE_REASONS,
+    OFFICER_HOLD,
+    UNVALUED,
+    Lane,
+)
+from services.clearance.consignment.screening import with_reason
+from services.clearance.consignment.transitions import Debt, Event, Outcome, Situation, State
+
+IntArray = NDArray[np.int64]
+
+OFFICER_EVENTS: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD)
+
+
+def officer_columns(table: Table, event: Event, reason: str, note: str, outcome: Outcome) -> dict[str, Column]:
+    """Return the reasons and notes after an officer released or held consignments."""
+    texts = [reason, OFFICER_HOLD] if event == Event.OFFICER_HELD and reason != OFFICER_HOLD else [reason]
+    lists = Ragged.of_lengths(np.full(table.rows, len(texts)), Strings.of(texts * table.rows))
+    return {
+        "reasons": choose(outcome.effective, lists, table.ragged("reasons")),
+        "note": choose(outcome.effective, Strings.constant(note, table.rows), table.strings("note")),
+    }
+
+
+def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome: Outcome) -> dict[str, Column]:
+    """Return the reasons after any other event, if they change.
+
+    One batch may have events of several kinds, since expired delays are applied together.
+    """
+    done, reasons = outcome.effective, table.ragged("reasons")
+    changed = reasons
+    stopped = done & np.isin(events, (Event.ARRIVED, Event.WAIT_ENDED)) & (before.state != State.HELD)
+    stopped &= outcome.state == State.HELD
+    if stopped.any():
+        hold_reasons = Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _hold_reason(before))
+        changed = with_reason(changed, hold_reasons, stopped)
+    # The reasons of an officer's hold stay as the officer stated them.
+    matched = done & (events == Event.SCREENING_MATCHED) & (outcome.state == State.HELD) & ~before.officer_hold
+    if matched.any():
+        changed = with_reason(changed, Strings.constant(CUSTOMS_CHECK, table.rows), matched)
+    rerouted = done & (events == Event.REROUTED)
+    if rerouted.any():
+        assert isinstance(changed.values, Strings)
+        yellow, blue = LANE_REASONS[Lane.YELLOW], LANE_REASONS[Lane.BLUE]
+        renamed = changed.values.translate(lambda reason: blue if reason == yellow else reason)
+        changed = choose(rerouted, Ragged(changed.offsets, renamed), changed)
+    return {} if changed is reasons else {"reasons": changed}
+
+
+def _hold_reason(before: Situation) -> NDArray[np.int32]:
+    """Return which of DEBT_OPEN, UNVALUED, OFFICER_HOLD and CUSTOMS_CHECK held goods that were to be released, shape (n,)."""
+    by_debt = np.where(before.debt == Debt.OPEN, 0, 1)
+    return np.where(before.officer_hold, 2, np.where(before.screening_hold, 3, by_debt)).astype(np.int32)

@@ -1,0 +1,73 @@
+"""The times of a state: its delays, its first decision and its release. Pure."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Bools, Column, Ints, Table
+from services.clearance.consignment.columns import choose
+from services.clearance.consignment.decision import AUTOMATIC, Lane
+from services.clearance.consignment.transitions import FINAL, MONEY, Event, State
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+DELAYS: Final = ("release_not_before", "reroute_at")
+"""Columns of the state: until when an officer may inspect the goods, and when a yellow consignment becomes blue."""
+_DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
+_DELAYS_CONTINUE: Final = (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED, *MONEY)
+"""Events that do not end a delay."""
+_ENDED: Final = tuple(FINAL)
+
+
+def started_delays(table: Table, events: IntArray, at: int) -> dict[str, Column]:
+    """Return the columns of delays that start with a decision, counted from the time of the event."""
+    decided = np.isin(events, _DECISIONS)
+    columns: dict[str, Column] = {}
+    for name in DELAYS:
+        delay = table.ints(name)
+        if (delay.valid & decided).any():
+            columns[name] = Ints.of(np.where(decided, delay.values + at, delay.values), delay.valid)
+    return columns
+
+
+def ended_delays(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
+    """Return the columns of ended delays: after an inspection, a hold or the end of the delay; and lane and audit after re-routing to blue."""
+    ends = done & ~np.isin(events, _DELAYS_CONTINUE)
+    columns: dict[str, Column] = {}
+    for name in DELAYS:
+        delay = table.ints(name)
+        if (delay.valid & ends).any():
+            columns[name] = Ints.of(delay.values, delay.valid & ~ends)
+    rerouted = done & (events == Event.REROUTED)
+    if rerouted.any():
+        columns["lane"] = choose(rerouted, Ints.constant(Lane.BLUE, table.rows), table.ints("lane"))
+        audit = table.bools("audit")
+        columns["audit"] = Bools.of(audit.values | rerouted, audit.valid | rerouted)
+    return columns
+
+
+def first_decision_times(table: Table, decides: BoolArray, at: Ints) -> Ints:
+    """Return when the first decision was taken: as stored, else `at` in the rows `decides` of consignments without any decision."""
+    stored, decided = table.ints("first_decided_at"), table.ints("decided_at")
+    # States of version 0.2 have only the last decision: the automatic one on the first filing was the first.
+    automatic = table.strings("decided_by").map(lambda by: by == AUTOMATIC, np.bool_)
+    derived = ~stored.valid & decided.valid & automatic & (table.ints("filing_version").values == 1)
+    fresh = decides & ~stored.valid & ~decided.valid
+    values = np.where(stored.valid, stored.values, np.where(derived, decided.values, at.values))
+    return Ints.of(values, stored.valid | derived | fresh)
+
+
+def release_times(released: Ints, before: IntArray, after: IntArray, at: Ints) -> Ints:
+    """Return when goods were released, after an event at `at` that changed their states from `before` to `after`; absent while they are held."""
+    now = after == State.RELEASED
+    fresh = now & (before != State.RELEASED)
+    # Goods that were returned keep the time of their release.
+    valid = np.where(now, released.valid | fresh, released.valid & np.isin(after, _ENDED))
+    return Ints.of(np.where(fresh, at.values, released.values), valid)
+
+
+def was_released(table: Table) -> BoolArray:
+    """Return which consignments are released, or were released before an officer held them, shape (n,)."""
+    return table.ints("released_at").valid | table.ints("former_released_at").valid

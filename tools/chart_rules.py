@@ -24,7 +24,7 @@ AMOUNTS: Final = ("cpu", "memory")
 
 CONNECTIONS: Final = 12
 """What a replica holds open of its store at most: the pool, the leases and the feed."""
-CONNECTIONS_OTHERS: Final = 20
+CONNECTIONS_RESERVED: Final = 20
 """What PostgreSQL's standbys, the operator and a person at a prompt need beside."""
 
 
@@ -140,7 +140,7 @@ def _databases(documents: list[Document]) -> Iterator[Finding]:
             why = f"waits for {number} of {spec['instances'] - 1} standbys"
             yield Finding(f"Cluster/{store}", "spec.postgresql.synchronous", why)
         # One replica more than the most runs while an upgrade replaces them.
-        wanted = CONNECTIONS * (most[store.removesuffix("-store")] + 1) + CONNECTIONS_OTHERS
+        wanted = CONNECTIONS * (most[store.removesuffix("-store")] + 1) + CONNECTIONS_RESERVED
         given = int(spec["postgresql"]["parameters"].get("max_connections", 100))
         if given < wanted:
             why = f"is {given}; the replicas and the operator need {wanted}"

@@ -24,7 +24,7 @@ class Panel:
     """One picture: queries are (expression, legend); `exemplars` are shown as points that lead to traces."""
 
     title: str
-    tells: str
+    description: str
     unit: str
     queries: Sequence[tuple[str, str]]
     exemplars: bool = False
@@ -32,7 +32,7 @@ class Panel:
     at_most: float | None = None
 
     def json(self, number: int, x: int, y: int) -> dict[str, Any]:
-        """Give it as Grafana reads it."""
+        """Return it in Grafana's form."""
         targets = [
             {"refId": chr(ord("A") + place), "expr": expression, "legendFormat": legend, "exemplar": self.exemplars}
             for place, (expression, legend) in enumerate(self.queries)
@@ -50,7 +50,7 @@ class Panel:
             "id": number,
             "type": "timeseries",
             "title": self.title,
-            "description": self.tells,
+            "description": self.description,
             "datasource": _SOURCE,
             "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT},
             "fieldConfig": {"defaults": defaults, "overrides": []},
@@ -73,12 +73,12 @@ class Dashboard:
 
     uid: str
     title: str
-    tells: str
+    description: str
     rows: Sequence[Row]
     by_service: bool = False
 
     def json(self) -> dict[str, Any]:
-        """Give it as Grafana reads it."""
+        """Return it in Grafana's form."""
         panels: list[dict[str, Any]] = []
         y = 0
         for row in self.rows:
@@ -110,7 +110,7 @@ class Dashboard:
         return {
             "uid": self.uid,
             "title": self.title,
-            "description": self.tells,
+            "description": self.description,
             "tags": ["luxor"],
             "schemaVersion": 39,
             "version": 1,
@@ -161,13 +161,13 @@ FLOW = Dashboard(
                   quantiles("luxor_clearance_decision_seconds"), exemplars=True),
             Panel("Lag of the feeds", "How far each consumer is behind what it follows.", "s",
                   [("max by (consumer, source) (luxor_feed_lag_seconds)", "{{consumer}} behind {{source}}")]),
-            Panel("Backlog", "Events that a consumer has not told to have committed.", "short",
+            Panel("Backlog", "Events that a consumer has not committed.", "short",
                   [("max by (feed, consumer) (luxor_feed_backlog_events)", "{{feed}} for {{consumer}}")]),
         ]),
         Row("At the border", [
             Panel("Held", "Consignments that officers hold, by lane.", "short",
                   [("max by (lane) (luxor_clearance_held)", "{{lane}}")], stack=True),
-            Panel("Arrivals that wait", "Arrivals that were told and are not carried out yet.", "short",
+            Panel("Arrivals that wait", "Arrivals that were reported and are not applied yet.", "short",
                   [("max(luxor_clearance_arrivals_pending)", "arrivals")]),
             Panel("States", "Versions of consignments a second by the state they reach.", "ops",
                   [(f"sum by (state) (rate(luxor_clearance_states_total[{RATE}]))", "{{state}}")]),
@@ -196,83 +196,83 @@ FLOW = Dashboard(
     ],
 )  # fmt: skip
 
-_OF = 'service="$service"'
+_LABEL = 'service="$service"'
 SERVICE = Dashboard(
     "luxor-service", "Luxor: one service", "The golden signals of one service, its store and its feed.",
     [
         Row("Calls", [
             Panel("Rate", "Calls a second by method.", "reqps",
-                  [(f"sum by (method) (rate(luxor_call_seconds_count{{{_OF}}}[{RATE}]))", "{{method}}")], stack=True),
+                  [(f"sum by (method) (rate(luxor_call_seconds_count{{{_LABEL}}}[{RATE}]))", "{{method}}")], stack=True),
             Panel("Errors", "Calls a second that did not end well, by code. INVALID_ARGUMENT and its like are the caller's.", "reqps",
-                  [(f'sum by (code) (rate(luxor_call_seconds_count{{{_OF},code!="OK"}}[{RATE}]))', "{{code}}")]),
+                  [(f'sum by (code) (rate(luxor_call_seconds_count{{{_LABEL},code!="OK"}}[{RATE}]))', "{{code}}")]),
             Panel("Duration", "Percentiles of the time of a call without long polls; points are traces.", "s",
-                  quantiles("luxor_call_seconds", f'{{{_OF},method!~".*/(Pull|PullNotices)"}}'), exemplars=True),
+                  quantiles("luxor_call_seconds", f'{{{_LABEL},method!~".*/(Pull|PullNotices)"}}'), exemplars=True),
             Panel("Calls in flight", "Calls that run now, as a share of those that may.", "percentunit", [
-                (f"sum by (kind) (luxor_calls_in_flight{{{_OF}}}) / sum by (kind) (luxor_calls_in_flight_max{{{_OF}}})", "{{kind}}"),
+                (f"sum by (kind) (luxor_calls_in_flight{{{_LABEL}}}) / sum by (kind) (luxor_calls_in_flight_max{{{_LABEL}}})", "{{kind}}"),
             ], at_most=1),
             Panel("Failing through its own fault", "Share of the calls over five minutes; the aim is 0.1 % at most.", "percentunit",
-                  [(f"luxor:call_errors:ratio5m{{{_OF}}} or 0 * sum by (service) (rate(luxor_call_seconds_count{{{_OF}}}[5m]))", "failed")]),
+                  [(f"luxor:call_errors:ratio5m{{{_LABEL}}} or 0 * sum by (service) (rate(luxor_call_seconds_count{{{_LABEL}}}[5m]))", "failed")]),
             Panel("Bytes taken", "Bytes of requests a second by method.", "Bps",
-                  [(f"sum by (method) (rate(luxor_request_bytes_total{{{_OF}}}[{RATE}]))", "{{method}}")]),
+                  [(f"sum by (method) (rate(luxor_request_bytes_total{{{_LABEL}}}[{RATE}]))", "{{method}}")]),
         ]),
         Row("Process", [
             Panel("Processor", "Processors in use, by replica.", "short",
-                  [(f"rate(process_cpu_seconds_total{{{_OF}}}[{RATE}])", "{{instance}}")]),
+                  [(f"rate(process_cpu_seconds_total{{{_LABEL}}}[{RATE}])", "{{instance}}")]),
             Panel("Memory", "Resident memory by replica, and what it may use.", "bytes", [
-                (f"process_resident_memory_bytes{{{_OF}}}", "{{instance}}"), (f"min(luxor_memory_limit_bytes{{{_OF}}})", "limit"),
+                (f"process_resident_memory_bytes{{{_LABEL}}}", "{{instance}}"), (f"min(luxor_memory_limit_bytes{{{_LABEL}}})", "limit"),
             ]),
             Panel("Event loop", "How late the loop is, 99th percentile.", "s", [
-                (f"histogram_quantile(0.99, sum by (instance, le) (rate(luxor_event_loop_lag_seconds_bucket{{{_OF}}}[{RATE}])))",
+                (f"histogram_quantile(0.99, sum by (instance, le) (rate(luxor_event_loop_lag_seconds_bucket{{{_LABEL}}}[{RATE}])))",
                  "{{instance}}"),
             ]),
             Panel("Ready", "1 where the replica is ready, and where it reaches its neighbours.", "none", [
-                (f"luxor_ready{{{_OF}}}", "{{instance}}"), (f"min by (neighbour) (luxor_neighbour_up{{{_OF}}})", "reaches {{neighbour}}"),
+                (f"luxor_ready{{{_LABEL}}}", "{{instance}}"), (f"min by (neighbour) (luxor_neighbour_up{{{_LABEL}}})", "reaches {{neighbour}}"),
             ], at_most=1),
             Panel("Open files", "Open files as a share of those that may be.", "percentunit",
-                  [(f"process_open_fds{{{_OF}}} / process_max_fds{{{_OF}}}", "{{instance}}")], at_most=1),
+                  [(f"process_open_fds{{{_LABEL}}} / process_max_fds{{{_LABEL}}}", "{{instance}}")], at_most=1),
             Panel("Certificate", "Time until the service's certificate ends.", "s",
-                  [(f"min(luxor_certificate_expires_timestamp_seconds{{{_OF}}}) - time()", "left")]),
+                  [(f"min(luxor_certificate_expires_timestamp_seconds{{{_LABEL}}}) - time()", "left")]),
         ]),
         Row("Store", [
             Panel("Transactions", "Write transactions a second by how they end.", "ops",
-                  [(f"sum by (outcome) (rate(luxor_store_transactions_total{{{_OF}}}[{RATE}]))", "{{outcome}}")]),
+                  [(f"sum by (outcome) (rate(luxor_store_transactions_total{{{_LABEL}}}[{RATE}]))", "{{outcome}}")]),
             Panel("Time of a transaction", "Percentiles; above 100 ms one holds the feeds back. Points are traces.", "s",
-                  quantiles("luxor_store_transaction_seconds", f"{{{_OF}}}"), exemplars=True),
+                  quantiles("luxor_store_transaction_seconds", f"{{{_LABEL}}}"), exemplars=True),
             Panel("Refused by the store", "Work a second that the store refused for now, by reason.", "ops",
-                  [(f"sum by (reason) (rate(luxor_store_unavailable_total{{{_OF}}}[{RATE}])) > 0", "{{reason}}")]),
+                  [(f"sum by (reason) (rate(luxor_store_unavailable_total{{{_LABEL}}}[{RATE}])) > 0", "{{reason}}")]),
             Panel("Connections", "Connections of the pools, and work that waits for one.", "short", [
-                (f"sum by (state) (luxor_store_connections{{{_OF}}})", "{{state}}"),
-                (f"sum(luxor_store_connections_waiting{{{_OF}}})", "waiting"), (f"sum(luxor_store_connections_max{{{_OF}}})", "at most"),
+                (f"sum by (state) (luxor_store_connections{{{_LABEL}}})", "{{state}}"),
+                (f"sum(luxor_store_connections_waiting{{{_LABEL}}})", "waiting"), (f"sum(luxor_store_connections_max{{{_LABEL}}})", "at most"),
             ]),
             Panel("Waiting for a connection", "Percentiles of the time from asking to having.", "s",
-                  quantiles("luxor_store_connection_wait_seconds", f"{{{_OF}}}")),
-            Panel("Size", "Size of the service's database.", "bytes", [(f"max(luxor_store_bytes{{{_OF}}})", "size")]),
+                  quantiles("luxor_store_connection_wait_seconds", f"{{{_LABEL}}}")),
+            Panel("Size", "Size of the service's database.", "bytes", [(f"max(luxor_store_bytes{{{_LABEL}}})", "size")]),
         ]),
         Row("Feed", [
             Panel("Horizon", "How long an open transaction has held the feed.", "s",
-                  [(f"max by (feed) (luxor_feed_horizon_age_seconds{{{_OF}}})", "{{feed}}")]),
+                  [(f"max by (feed) (luxor_feed_horizon_age_seconds{{{_LABEL}}})", "{{feed}}")]),
             Panel("Events applied", "Events of the feeds it follows that took effect, a second.", "ops",
-                  [(f"sum by (source) (rate(luxor_feed_events_total{{{_OF}}}[{RATE}]))", "from {{source}}")]),
+                  [(f"sum by (source) (rate(luxor_feed_events_total{{{_LABEL}}}[{RATE}]))", "from {{source}}")]),
             Panel("Queues", "Events fetched ahead, and batches that are being assessed.", "short", [
-                (f"sum by (source) (luxor_feed_prefetched_events{{{_OF}}})", "fetched ahead from {{source}}"),
-                (f"sum(luxor_clearance_assessments_in_flight{{{_OF}}})", "batches in assessment"),
+                (f"sum by (source) (luxor_feed_prefetched_events{{{_LABEL}}})", "fetched ahead from {{source}}"),
+                (f"sum(luxor_clearance_assessments_in_flight{{{_LABEL}}})", "batches in assessment"),
             ]),
             Panel("Partitions", "Partitions that the replicas hold, 64 in all for each source.", "short",
-                  [(f"sum by (source) (luxor_feed_partitions_held{{{_OF}}})", "of {{source}}")]),
+                  [(f"sum by (source) (luxor_feed_partitions_held{{{_LABEL}}})", "of {{source}}")]),
             Panel("Tried again", "Pages a second that were tried again, leases lost, and snapshots begun.", "ops", [
-                (f"sum by (kind) (rate(luxor_feed_retries_total{{{_OF}}}[{RATE}]))", "{{kind}}"),
-                (f"sum(rate(luxor_feed_leases_lost_total{{{_OF}}}[{RATE}]))", "leases lost"),
-                (f"sum(rate(luxor_feed_snapshots_total{{{_OF}}}[{RATE}]))", "snapshots"),
+                (f"sum by (kind) (rate(luxor_feed_retries_total{{{_LABEL}}}[{RATE}]))", "{{kind}}"),
+                (f"sum(rate(luxor_feed_leases_lost_total{{{_LABEL}}}[{RATE}]))", "leases lost"),
+                (f"sum(rate(luxor_feed_snapshots_total{{{_LABEL}}}[{RATE}]))", "snapshots"),
             ]),
             Panel("Set aside", "Events set aside a second, by reason.", "ops",
-                  [(f"sum by (reason) (rate(luxor_feed_dead_letters_total{{{_OF}}}[{RATE}]))", "{{reason}}")]),
+                  [(f"sum by (reason) (rate(luxor_feed_dead_letters_total{{{_LABEL}}}[{RATE}]))", "{{reason}}")]),
         ]),
     ],
     by_service=True,
 )  # fmt: skip
 
 TELEMETRY = Dashboard(
-    "luxor-telemetry", "Luxor: telemetry", "Whether what the services tell of themselves arrives, and what it costs.",
+    "luxor-telemetry", "Luxor: telemetry", "Whether the telemetry of the services arrives, and what it costs.",
     [
         Row("Scrapes", [
             Panel("Answering", "Replicas of each service that answer the scrape.", "short",
@@ -293,8 +293,8 @@ TELEMETRY = Dashboard(
                   [(f"sum by (service, cause) (rate(luxor_log_lines_lost_total[{RATE}]))", "{{service}} {{cause}}")]),
         ]),
         Row("Trust in the figures", [
-            Panel("Age of the gauges", "Time since each service looked at its store for what only that can tell.", "s",
-                  [("time() - min by (service) (luxor_store_looked_timestamp_seconds)", "{{service}}")]),
+            Panel("Age of the gauges", "Time since each service last read these gauges from its store.", "s",
+                  [("time() - min by (service) (luxor_store_gauges_updated_timestamp_seconds)", "{{service}}")]),
             Panel("Clocks", "Ages of events that came out negative, a second.", "ops",
                   [(f"sum by (service, where) (rate(luxor_clock_skew_total[{RATE}]))", "{{service}} {{where}}")]),
             Panel("Unknown fields", "Fields in requests that the service does not know, a second, by method.", "ops",

@@ -65,4 +65,4 @@ def page() -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), "utf-8")
     missing = sorted(set(ELEMENTS) - {number for number, _, _ in rows()})
-    sys.exit(f"no field tells element {missing}" if missing else 0)
+    sys.exit(f"no field has element {missing}" if missing else 0)

@@ -46,15 +46,15 @@ class Network:
     """The network's place among the subnets."""
 
 
-def networks_of(drawn: Map) -> tuple[Network, ...]:
+def networks_of(deployment: Map) -> tuple[Network, ...]:
     """Return the networks in the order of the listeners in the map, each with a number that is its own."""
     found: list[Network] = []
-    for part in drawn.parts.values():
+    for part in deployment.parts.values():
         for port in part.ports:
             sources = [
-                s for each in drawn.connections if (each.to, each.port) == (part.name, port) for s in each.sources
+                s for each in deployment.connections if (each.to, each.port) == (part.name, port) for s in each.sources
             ]
-            dialers = tuple(name for name in drawn.parts if name in sources)
+            dialers = tuple(name for name in deployment.parts if name in sources)
             if dialers:
                 found.append(Network(f"{part.name}-{port}", part.name, port, dialers, False, len(found)))
             if OUTSIDE in sources:
@@ -73,12 +73,12 @@ class Membership:
     networks: dict[str, str | None] = field(default_factory=dict)
 
 
-def memberships(drawn: Map) -> dict[str, Membership]:
+def memberships(deployment: Map) -> dict[str, Membership]:
     """Return by container of Compose which networks it is in; the one store is in those of all stores."""
-    found = {name: Membership() for name in (*drawn.parts, ONE_STORE)}
-    for network in networks_of(drawn):
+    found = {name: Membership() for name in (*deployment.parts, ONE_STORE)}
+    for network in networks_of(deployment):
         listeners = [network.listener]
-        if drawn.parts[network.listener].kind == "store":
+        if deployment.parts[network.listener].kind == "store":
             listeners.append(ONE_STORE)
         for listener in listeners:
             found[listener].networks[network.name] = network.name
@@ -87,10 +87,10 @@ def memberships(drawn: Map) -> dict[str, Membership]:
     return found
 
 
-def networks_section(drawn: Map) -> dict[str, Any]:
+def networks_section(deployment: Map) -> dict[str, Any]:
     """Return the section `networks` of compose.yaml."""
     section: dict[str, Any] = {}
-    for network in networks_of(drawn):
+    for network in networks_of(deployment):
         subnet = f"${{LUXOR_SUBNET:-10.231}}.{network.number}.0/26"
         section[network.name] = {
             **({"driver_opts": WAY_IN_ONLY} if network.outside else {"internal": True, "driver_opts": NO_HOST}),
@@ -109,9 +109,9 @@ _MARK = "    networks: # from deploy/map.yaml"
 _TOP = "networks: # from deploy/map.yaml"
 
 
-def written(text: str, drawn: Map) -> str:
+def written(text: str, deployment: Map) -> str:
     """Return the text of compose.yaml with every section that is marked as made from the map made anew."""
-    members = memberships(drawn)
+    members = memberships(deployment)
     out: list[str] = []
     current, skipping = "", -1
     for line in text.split("\n"):
@@ -132,7 +132,7 @@ def written(text: str, drawn: Map) -> str:
             skipping = 4
         elif line == _TOP:
             out.append(line)
-            out += _dumped(networks_section(drawn))
+            out += _dumped(networks_section(deployment))
             skipping = 0
         else:
             out.append(line)
@@ -153,15 +153,15 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"write them into {COMPOSE.relative_to(ROOT)}")
     arguments = parser.parse_args()
     try:
-        drawn = read()
+        deployment = read()
         if arguments.write:
-            COMPOSE.write_text(written(COMPOSE.read_text(encoding="utf-8"), drawn), encoding="utf-8")
+            COMPOSE.write_text(written(COMPOSE.read_text(encoding="utf-8"), deployment), encoding="utf-8")
     except MapError as error:
         print(error, file=sys.stderr)
         return 1
-    for network in networks_of(drawn):
+    for network in networks_of(deployment):
         who = "outside" if network.outside else ", ".join(network.dialers)
-        print(f"{network.name:<28} {who} → {network.listener}:{drawn.parts[network.listener].ports[network.port]}")
+        print(f"{network.name:<28} {who} → {network.listener}:{deployment.parts[network.listener].ports[network.port]}")
     return 0
 
 

@@ -82,17 +82,17 @@ def declared() -> list[Declared]:
     """Give every metric that the code declares, by name."""
     load()
     sources = _sources()
-    found = [_of(family, sources) for family in metrics.REGISTRY.collect() if family.name.startswith("luxor_")]
+    found = [_declared(family, sources) for family in metrics.REGISTRY.collect() if family.name.startswith("luxor_")]
     return sorted((each for each in found if each.where), key=lambda each: each.name)
 
 
 def runtime() -> list[Declared]:
-    """Give what the Prometheus client tells of the process by itself."""
+    """Return the metrics of the process that the Prometheus client adds."""
     families = (*ProcessCollector(registry=None).collect(), *GCCollector(registry=CollectorRegistry()).collect())
-    return sorted((_of(family, {}) for family in families), key=lambda each: each.name)
+    return sorted((_declared(family, {}) for family in families), key=lambda each: each.name)
 
 
-def _of(family: Metric, sources: dict[str, str]) -> Declared:
+def _declared(family: Metric, sources: dict[str, str]) -> Declared:
     name = f"{family.name}_total" if family.type == "counter" else family.name
     known = metrics.declared_labels(name)
     labels = known if known is not None else tuple(getattr(family, "_labelnames", ()))

@@ -43,7 +43,7 @@ class Mutant:
     line: int
     text: str
     """The line of the source where it is planted."""
-    what: str
+    change_text: str
     number: int
     """Which of the equal faults on equal lines of the function, from 1."""
     place: int
@@ -53,29 +53,29 @@ class Mutant:
     def name(self) -> str:
         """Return where it is and what it is; the same when other lines or functions of the module change."""
         ordinal = f" ({self.number})" if self.number > 1 else ""
-        return f"{self.path} {self.function} | {self.text} | {self.what}{ordinal}"
+        return f"{self.path} {self.function} | {self.text} | {self.change_text}{ordinal}"
 
 
 def mutants_of(area: str, path: str, text: str) -> Iterator[Mutant]:
     """Yield every mutant of a module, in the order of its source."""
     lines = text.splitlines()
     count: Counter[tuple[str, str, str]] = Counter()
-    for place, (node, function, (what, _)) in enumerate(_faults(ast.parse(text))):
+    for place, (node, function, (change_text, _)) in enumerate(_module_changes(ast.parse(text))):
         line = getattr(node, "lineno", 1)
         shown = " ".join(lines[line - 1].split())[:_LINE_CHARACTERS_MAX]
-        count[function, shown, what] += 1
-        yield Mutant(area, path, function, line, shown, what, count[function, shown, what], place)
+        count[function, shown, change_text] += 1
+        yield Mutant(area, path, function, line, shown, change_text, count[function, shown, change_text], place)
 
 
 def planted(text: str, mutant: Mutant) -> str:
     """Return the source of a module with the fault of a mutant."""
     tree = ast.parse(text)
-    _, _, (_, change) = next(itertools.islice(_faults(tree), mutant.place, None))
+    _, _, (_, change) = next(itertools.islice(_module_changes(tree), mutant.place, None))
     change()
     return ast.unparse(tree)
 
 
-def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str, Change]]:
+def _module_changes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, Change]]:
     for node, function in _nodes(tree, MODULE, ""):
         for change in _changes(node):
             yield node, function, change
@@ -164,12 +164,12 @@ def _negated(node: ast.UnaryOp) -> Change:
     return f"{_words(node.op)} is left out", lambda: setattr(node, "operand", twice)
 
 
-def _set_field(what: str, node: ast.AST, name: str, value: object) -> Change:
-    return what, lambda: setattr(node, name, value)
+def _set_field(change_text: str, node: ast.AST, name: str, value: object) -> Change:
+    return change_text, lambda: setattr(node, name, value)
 
 
-def _set_item(what: str, values: list[Any], place: int, value: object) -> Change:
-    return what, lambda: values.__setitem__(place, value)
+def _set_item(change_text: str, values: list[Any], place: int, value: object) -> Change:
+    return change_text, lambda: values.__setitem__(place, value)
 
 
 def _words(operator: ast.AST) -> str:

@@ -167,13 +167,13 @@ class Worker:
         )
         self._send(list(modules))
 
-    def run(self, area: str, seconds: float, *, tests: Sequence[str] | None = None, **more: Any) -> int | None:
+    def run(self, area: str, seconds: float, *, tests: Sequence[str] | None = None, **options: Any) -> int | None:
         """Run an area's tests, or some of them; return pytest's exit code, None where the time was over."""
         files = (
             (self._tests or AREAS[area].tests) if tests is None else sorted({each.partition("::")[0] for each in tests})
         )
-        own_store = more.pop("own_store", False)
-        environ = {} if "profile" in more else {"PYTHONDONTWRITEBYTECODE": "1"}
+        own_store = options.pop("own_store", False)
+        environ = {} if "profile" in options else {"PYTHONDONTWRITEBYTECODE": "1"}
         if not own_store:
             environ[SHARED] = str(self._shared())
         request = {
@@ -182,7 +182,7 @@ class Worker:
             "environ": environ,
             "log": str(self.directory / ".output"),
             **({} if tests is None else {"tests": list(tests)}),
-            **more,
+            **options,
         }
         self._send(request)
         assert self._host is not None
@@ -280,15 +280,15 @@ def independent_modules(root: Path, loaded: Sequence[str], changed: Sequence[str
                 sources[name] = path
     imports = {name: _imported(name, path, sources) for name, path in sources.items()}
     left_out = {name for name, path in sources.items() if path.relative_to(root).as_posix() in changed}
-    while more := {name for name, found in imports.items() if found & left_out} - left_out:
-        left_out |= more
+    while importers := {name for name, found in imports.items() if found & left_out} - left_out:
+        left_out |= importers
     left_out |= {name for name, path in sources.items() if "import pytest" in path.read_text(encoding="utf-8")}
     return [
         name for name in sources if name not in left_out and name.partition(".")[0] in {"libs", "services", "luxor"}
     ]
 
 
-def _imported(module: str, path: Path, known: Collection[str]) -> set[str]:
+def _imported(module: str, path: Path, modules: Collection[str]) -> set[str]:
     found = {module.rpartition(".")[0]}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -296,14 +296,14 @@ def _imported(module: str, path: Path, known: Collection[str]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{each.name}" for each in node.names}
     whole = {".".join(each.split(".")[: count + 1]) for each in found for count in range(each.count(".") + 1)}
-    return (whole & set(known)) - {module}
+    return (whole & set(modules)) - {module}
 
 
 @dataclass
 class Tally:
-    """What became of an area's mutants."""
+    """The results of an area's mutants."""
 
-    listed: int = 0
+    mutants: int = 0
     caught: int = 0
     survivors: list[Mutant] = field(default_factory=list)
     controls: int = 0
@@ -321,13 +321,13 @@ class Tally:
 
     def meets(self, target: float) -> bool:
         """Tell whether a target is reached: enough were tried, and no test fails without a mutant."""
-        return self.tried >= min(TRIED_MIN, self.listed) > 0 and self.share >= target and not self.controls_failed
+        return self.tried >= min(TRIED_MIN, self.mutants) > 0 and self.share >= target and not self.controls_failed
 
 
 def run(
-    areas: Sequence[str], seconds: float, workers: int, seed: str, only: str = "", tests: Sequence[str] = ()
+    areas: Sequence[str], seconds: float, workers: int, seed: str, name_part: str = "", tests: Sequence[str] = ()
 ) -> dict[str, Tally]:
-    """Try mutants, or those with `only` in their name, until the time is over; raise SystemExit where an area's tests fail without any mutant.
+    """Try mutants, or those with `name_part` in their name, until the time is over; raise SystemExit where an area's tests fail without any mutant.
 
     With `tests`, only these run.
     """
@@ -339,7 +339,7 @@ def run(
         with ThreadPoolExecutor(workers) as pool:
             for place, area in enumerate(areas):
                 slice_ends_at = time.monotonic() + (ends_at - time.monotonic()) / (len(areas) - place)
-                pile = [each for each in area_mutants(area, known, seed) if only in each.name]
+                pile = [each for each in area_mutants(area, known, seed) if name_part in each.name]
                 tallies[area] = _area(area, hired, pool, pile, slice_ends_at)
     finally:
         for each in hired:
@@ -348,7 +348,7 @@ def run(
 
 
 def _area(area: str, hired: list[Worker], pool: ThreadPoolExecutor, pile: list[Mutant], ends_at: float) -> Tally:
-    tally = Tally(listed=len(pile))
+    tally = Tally(mutants=len(pile))
     # All at once: what is measured and found green has the load of the trial.
     plans = list(pool.map(lambda each: each.plan(area), hired))
     seconds = {test: max(plan.seconds[test] for plan in plans) for test in plans[0].seconds}
@@ -383,7 +383,7 @@ def _area(area: str, hired: list[Worker], pool: ThreadPoolExecutor, pile: list[M
                 tally.caught += 1
 
     list(pool.map(one, enumerate(pile, 1)))
-    print(f"{area}: {tally.tried} of {tally.listed} tried, {tally.caught} caught", flush=True)
+    print(f"{area}: {tally.tried} of {tally.mutants} tried, {tally.caught} caught", flush=True)
     return tally
 
 
@@ -396,14 +396,14 @@ def report(tallies: Mapping[str, Tally]) -> bool:
         met &= good
         print(
             f"{area:<11} {tally.caught:>4} of {tally.tried:>4} caught: {tally.share:.3f} (target {AREAS[area].target:.2f}); "
-            f"{tally.listed - tally.tried} of {tally.listed} not tried; controls {tally.controls}, failed {tally.controls_failed}"
+            f"{tally.mutants - tally.tried} of {tally.mutants} not tried; controls {tally.controls}, failed {tally.controls_failed}"
             f"{'' if good else '  missed'}"
         )
     for path in sorted({each.path for tally in tallies.values() for each in tally.survivors}):
         print(f"\n{path}")
         for tally in tallies.values():
             for each in sorted((one for one in tally.survivors if one.path == path), key=lambda one: one.line):
-                print(f"  {each.line}: {each.what}: {each.text}")
+                print(f"  {each.line}: {each.change_text}: {each.text}")
     tried, caught = (sum(getattr(each, name) for each in tallies.values()) for name in ("tried", "caught"))
     share = caught / tried if tried else 0.0
     print(

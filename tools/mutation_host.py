@@ -52,7 +52,7 @@ class Profile:
         self.files = {str(Path(each).resolve()): each for each in watched}
         self.seconds: dict[str, float] = {}
         self.calls: dict[str, list[str]] = {}
-        self._seen: set[CodeType] = set()
+        self._called_code: set[CodeType] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -60,7 +60,7 @@ class Profile:
         for each in gc.get_objects():
             if isinstance(each, functools._lru_cache_wrapper):
                 each.cache_clear()
-        self._seen = set()
+        self._called_code = set()
         begun = time.monotonic()
         sys.settrace(self._trace)
         threading.settrace(self._trace)
@@ -72,12 +72,12 @@ class Profile:
             self.seconds[item.nodeid] = time.monotonic() - begun
             self.calls[item.nodeid] = sorted(
                 f"{self.files[code.co_filename]} {code.co_qualname}"
-                for code in self._seen
+                for code in self._called_code
                 if code.co_filename in self.files
             )
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> None:
-        self._seen.add(frame.f_code)
+        self._called_code.add(frame.f_code)
 
     def written(self) -> dict[str, Any]:
         """Return all of it, with the modules that were imported."""

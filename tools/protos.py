@@ -21,8 +21,8 @@ class ProtosError(Exception):
     """The contracts could not be built; the message says which tool refused and why."""
 
 
-def build(out: Path = ROOT, *, only_if_changed: bool = False) -> list[Path]:
-    """Generate `luxor/` under `out` and return the files that changed.
+def build(directory: Path = ROOT, *, only_if_changed: bool = False) -> list[Path]:
+    """Generate `luxor/` under `directory` and return the files that changed.
 
     Files are replaced one by one and only where their content differs, so a running test or a second build never sees
     half a file. Modules whose proto is gone are removed.
@@ -30,21 +30,21 @@ def build(out: Path = ROOT, *, only_if_changed: bool = False) -> list[Path]:
     sources = sorted((ROOT / "protos").rglob("*.proto"))
     if not sources:
         raise ProtosError(f"no .proto file under {ROOT / 'protos'}: the checkout is not complete")
-    stamp = out / "luxor" / STAMP
+    stamp = directory / "luxor" / STAMP
     if only_if_changed and _is_newer(stamp, [*sources, Path(__file__)]):
         return []
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".protos-", dir=out) as scratch:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".protos-", dir=directory) as scratch:
         _protoc(sources, Path(scratch))
         # Regular packages, so that one checkout's modules are never mixed with another's on the path.
         for place in [Path(scratch) / "luxor", *(Path(scratch) / "luxor").rglob("*/")]:
             (place / "__init__.py").write_text('"""Built from protos/ by tools/protos.py; do not edit."""\n')
-        changed = _replace(Path(scratch) / "luxor", out / "luxor")
+        changed = _replace(Path(scratch) / "luxor", directory / "luxor")
     stamp.touch()
     return changed
 
 
-def _protoc(sources: list[Path], out: Path) -> None:
+def _protoc(sources: list[Path], directory: Path) -> None:
     import google.rpc
     import grpc_tools
 
@@ -56,10 +56,10 @@ def _protoc(sources: list[Path], out: Path) -> None:
     command += [f"--plugin={name}={_plugin(name)}" for name in PLUGINS]
     # All our servers and clients are asyncio, so the stubs are typed for grpc.aio alone.
     command += [
-        f"--python_out={out}",
-        f"--grpc_python_out={out}",
-        f"--mypy_out={out}",
-        f"--mypy_grpc_out=only_async:{out}",
+        f"--python_out={directory}",
+        f"--grpc_python_out={directory}",
+        f"--mypy_out={directory}",
+        f"--mypy_grpc_out=only_async:{directory}",
     ]
     command += [str(source.relative_to(ROOT / "protos")) for source in sources]
     done = subprocess.run(command, cwd=ROOT / "protos", capture_output=True, text=True, check=False)

@@ -255,12 +255,12 @@ def _longest(arrows: Arrows) -> list[str]:
     return max((way(room) for room in sorted(arrows)), key=len, default=[])
 
 
-def overview(found: Iterable[Structure]) -> Table:
+def overview(packages: Iterable[Structure]) -> Table:
     """Return one line for each service and lib."""
     lines = Table(title="Structure by imports")
     for column in ("package", "rooms", "files", "most in one", "arrows", "longest chain", "cycles of files"):
         lines.add_column(column, justify="left" if column in ("package", "longest chain") else "right")
-    for each in found:
+    for each in packages:
         lines.add_row(
             each.name, f"{len(each.rooms)}", f"{sum(each.rooms.values())}", f"{max(each.rooms.values(), default=0)}",
             f"{sum(map(len, each.arrows.values()))}", " > ".join(each.chain), f"{len(each.cycles)}",

@@ -32,13 +32,13 @@ class RoomsContract(Contract):
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         services = sorted(graph.find_children(self.services))
-        broken = [fault for service in services for fault in self._faults(graph, service)]
+        broken = [violation for service in services for violation in self._violations(graph, service)]
         return ContractCheck(kept=not broken, metadata={"broken": broken})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         _render(check, "see the rooms in docs/architecture.md, and move what needs this import to where it may stand")
 
-    def _faults(self, graph: ImportGraph, service: str) -> Iterator[str]:
+    def _violations(self, graph: ImportGraph, service: str) -> Iterator[str]:
         for child in sorted(graph.find_children(service)):
             name = child.rpartition(".")[2]
             if name not in (*MODULES, *MAY_IMPORT) and not graph.find_children(child):

@@ -62,7 +62,7 @@ def start_job(
 
     job = run(work())
     if detach:
-        context.emit(job, lambda out: out.print(f"{job['job']} started. {_commands(job['job'])}"))
+        context.emit(job, lambda shown: shown.print(f"{job['job']} started. {_commands(job['job'])}"))
     else:
         wait_for_job(context, ident, JobName().convert(job["job"], None, None), picture)
 
@@ -122,7 +122,7 @@ async def result_of(client: "Client", kind: str, number: int) -> Job:
 
 def print_result(context: Context, job: Job, picture: Path | None = None) -> None:
     """Print a job with its results so far, and draw them if `picture` names a file."""
-    context.emit(job, lambda out: _show(out, job))
+    context.emit(job, lambda shown: _show(shown, job))
     if picture is None:
         return
     if not job["job"].startswith("what-if-"):
@@ -134,19 +134,19 @@ def print_result(context: Context, job: Job, picture: Path | None = None) -> Non
     picture.write_text(draw(job), encoding="utf-8")
 
 
-def _show(out: "Console", job: Job) -> None:
+def _show(shown: "Console", job: Job) -> None:
     from libs.cli.views.backtest import show_backtest
     from libs.cli.views.job import show_job
     from libs.cli.views.model import show_model
     from libs.cli.views.what_if import show_what_if
 
-    show_job(out, job)
+    show_job(shown, job)
     if job["job"].startswith("what-if-"):
-        show_what_if(out, job)
+        show_what_if(shown, job)
     elif job["job"].startswith("backtest-"):
-        show_backtest(out, job)
+        show_backtest(shown, job)
     elif job["trained_model"] is not None:
-        show_model(out, job["trained_model"])
+        show_model(shown, job["trained_model"])
 
 
 def _commands(name: str) -> str:

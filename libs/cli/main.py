@@ -52,8 +52,8 @@ class Commands(LazyGroup):
 def luxor() -> None:
     """Luxor clears cross-border parcels. Begin with `luxor demo`, or with `luxor up` and `luxor file`.
 
-    Every command takes --json, for machines. Exit codes: 0 done, 1 something was refused or not found, 2 wrong use,
-    3 the system cannot be reached, 130 interrupted.
+    Every command has --json, for programs. Exit codes: 0 done, 1 something was refused or not found, 2 incorrect
+    command line, 3 the system cannot be reached, 130 interrupted.
     """
 
 

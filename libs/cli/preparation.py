@@ -70,10 +70,10 @@ def prepare_regularly(
     deployment: str,
     public_hosts: Sequence[str],
     hours: float,
-    mark: Path | None = None,
+    heartbeat: Path | None = None,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Prepare again every `hours`, without end; touch `mark` after each successful run.
+    """Prepare again every `hours`, without end; update `heartbeat` after each successful run.
 
     A failure is logged, and the run is repeated within ten minutes; the certificates are valid for another month.
     """
@@ -87,8 +87,8 @@ def prepare_regularly(
         else:
             if done.written:
                 _log.info("CERTIFICATE_RENEWED", files=len(done.written), kept=done.unchanged)
-            if mark is not None:
-                mark.touch()
+            if heartbeat is not None:
+                heartbeat.touch()
         pause(seconds)
 
 

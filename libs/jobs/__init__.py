@@ -18,7 +18,7 @@ A service numbers its kinds in an IntEnum. A `holder.JobWork` names the runner o
         for part in parts[state.next_part:]:
             state = work(state, part)                       # no await needed: the process has no other work
             await running.step(state.to_bytes(), done, total)   # committed: the next process continues from here
-        return Finished(answer.SerializeToString(), also=lambda tx: models.add(tx, …))   # in the transaction that ends it
+        return Finished(answer.SerializeToString(), further_writes=lambda tx: models.add(tx, …))   # in the transaction that ends it
 
 `step` raises JobLost if the job was cancelled or taken over; the runner lets it pass. An error in the request that no further attempt can correct
 is raised as JobRefused, with a text for the caller. Any other exception counts as a try; a job has three between two steps. A runner that cannot

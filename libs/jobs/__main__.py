@@ -105,14 +105,14 @@ async def _attempt(order: Order, jobs: Jobs, job: Job, environ: Mapping[str, str
 async def _finish(jobs: Jobs, job: Job, finished: Finished) -> None:
     async with jobs.database.transaction() as tx:
         await jobs.finish(tx, job, finished.result)
-        if finished.also is not None:
-            await finished.also(tx)
+        if finished.further_writes is not None:
+            await finished.further_writes(tx)
 
 
-async def _failed(jobs: Jobs, job: Job, why: str, *, for_good: bool = False) -> int:
+async def _failed(jobs: Jobs, job: Job, reason: str, *, for_good: bool = False) -> int:
     try:
         async with jobs.database.transaction() as tx:
-            await jobs.failed(tx, job, why, for_good=for_good)
+            await jobs.failed(tx, job, reason, for_good=for_good)
     except JobLost:
         return LOST
     return ENDED

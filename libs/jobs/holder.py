@@ -144,13 +144,13 @@ class Holder:
         else:
             self._record_end(job, state)
 
-    async def _failed(self, job: Job, why: str) -> None:
+    async def _failed(self, job: Job, reason: str) -> None:
         try:
             async with self._database.transaction() as tx:
-                state = await self._jobs.failed(tx, job, why)
+                state = await self._jobs.failed(tx, job, reason)
         except JobLost:
             return
-        _log.warning("JOB_ATTEMPT_FAILED", job=job.id, attempt=job.attempt, why=why)
+        _log.warning("JOB_ATTEMPT_FAILED", job=job.id, attempt=job.attempt, why=reason)
         self._record_end(job, state)
 
     async def _spawn(self, job: Job) -> Process:

@@ -16,7 +16,7 @@ class Finished:
     """The result of a runner."""
 
     result: bytes
-    also: Callable[[Transaction], Awaitable[object]] | None = None
+    further_writes: Callable[[Transaction], Awaitable[object]] | None = None
     """Further writes in the transaction that ends the job."""
 
 

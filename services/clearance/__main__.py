@@ -99,8 +99,8 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=ConsignmentColumns,
         replica=start.replica,
         max_events=config.events_max,
-        reads_on=True,
-        begins_ahead=True,
+        continues_after_restore=True,
+        prepares_ahead=True,
         missing=sweep.Undecided(store),
     )
     screening = Consumer(
@@ -116,7 +116,7 @@ def assemble(start: Start) -> Sequence[Background]:
         key=_mrns,
         message_class=ScreeningColumns,
         replica=start.replica,
-        reads_on=True,
+        continues_after_restore=True,
     )
     debts = Consumer(
         "revenue",
@@ -132,7 +132,7 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=RevenueColumns,
         replica=start.replica,
         max_events=config.events_max,
-        reads_on=True,
+        continues_after_restore=True,
     )
 
     async def purge(database: Database) -> None:

@@ -209,7 +209,7 @@ def bookkeeping(
         message_class=ClearanceColumns,
         replica=start.replica,
         max_events=EVENTS_MAX,
-        begins_ahead=True,
+        prepares_ahead=True,
     )
     return Bookkeeping(
         (

@@ -55,7 +55,7 @@ def assemble(start: Start) -> Sequence[Background]:
         key=_mrns,
         message_class=ClearanceColumns,
         replica=start.replica,
-        begins_ahead=True,
+        prepares_ahead=True,
     )
     traces = Traces(start, store.trail)
     steps = (

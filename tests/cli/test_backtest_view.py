@@ -85,13 +85,13 @@ def test_rules_and_mrns_are_whole_and_examples_stand_below_the_table() -> None:
     assert below[1].strip() == "PRICE_BELOW_THE_FLOOR_OF_ITS_HEADING"
     told = [word for line in below[2:] for word in line.split() if word.startswith("26DE")]
     assert told == [f"26DE99999999999{place:03}" for place in range(5)]
-    assert "PRICE_BELOW_THE_FLOOR_OF_ITS_CHAPTER: shadow, would raise 7, could not judge 3" in " ".join(lines)
+    assert "PRICE_BELOW_THE_FLOOR_OF_ITS_CHAPTER: shadow, would raise 7, 3 not evaluated" in " ".join(lines)
 
 
 def test_rows_of_nothing_are_left_out_and_counted() -> None:
     text = shown(backtest(RULES))
     assert "NEVER" not in text
-    assert "1 other hit nothing, now or then." in text
+    assert "1 other rule matched nothing, now or before." in text
     assert "blue" not in text
 
 
@@ -103,13 +103,13 @@ def test_an_office_that_is_not_counted_apart_has_its_name() -> None:
 def test_an_office_of_which_nothing_is_stored_is_said_to_have_nothing() -> None:
     empty = {**RULES, "consignments": 0, "rules": [], "lanes": [], "workload": []}
     text = " ".join(shown(backtest(empty, office="DE999999")).split())
-    assert "None of those days was presented at the office DE999999 or entered there: is it written right?" in text
+    assert "No consignment of those days was presented or entered at the office DE999999: is its code correct?" in text
 
 
 def test_a_model_on_days_that_it_was_trained_on_is_warned_of() -> None:
     window = {"first_day": DAY - 60, "last_day": DAY + 9}
     told = " ".join(shown(backtest(MODEL, model=True, trained_model={"window": window})).split())
-    assert "trained on 2026-09-02 to 2026-11-10, so 2026-11-01 to 2026-11-10 are days that it knows" in told
+    assert "trained on 2026-09-02 to 2026-11-10, so 2026-11-01 to 2026-11-10 are days of its training" in told
     assert "trained" not in shown(
         backtest(MODEL, model=True, trained_model={"window": {**window, "last_day": DAY - 1}})
     )

@@ -22,9 +22,9 @@ def test_an_officer_corrects_a_price_and_revenue_assesses_it_again(cli: Any, tmp
     mrn, version, old = before["mrn"], before["version"], before["items"][0]["price"]
     currency = old["currency"]
     arguments = ["adjust", mrn, "--price", f"1=140.00 {currency}", "--note", "invoice found"]
-    [moved] = cli.json(*arguments, "--seen", str(version + 5), code=1)
+    [moved] = cli.json(*arguments, "--if-version", str(version + 5), code=1)
     assert moved["error"]["reason"] == "VERSION_CHANGED"
-    [done] = cli.json(*arguments, "--seen", str(version))
+    [done] = cli.json(*arguments, "--if-version", str(version))
     assert (done.get("error"), done["version"]) == (None, version + 1)
     after = cli.json("show", mrn, "--history")[0]
     assert after["items"][0]["price"] == {"minor": 14_000, "currency": currency}
@@ -72,7 +72,7 @@ def test_wrong_use_is_told_before_anybody_is_asked(cli: Any) -> None:
         ["adjust", mrn, "--price", "1=2.00"],
         ["adjust", mrn, "--code", "x=610910"],
         ["return", mrn, "--reason", "bored"],
-        ["return", mrn, mrn, "--reason", "faulty", "--seen", "1"],
+        ["return", mrn, mrn, "--reason", "faulty", "--if-version", "1"],
         ["return", mrn, "--reason", "faulty", "--as", "analyst"],
     ):
         cli.run(*wrong, code=2)

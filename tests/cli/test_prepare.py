@@ -161,7 +161,7 @@ def test_what_stays_renews_by_itself_marks_each_run_and_tries_again_soon_after_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.datetime.now(datetime.UTC)
-    volumes, mark = tmp_path / "volumes", tmp_path / "mark"
+    volumes, heartbeat = tmp_path / "volumes", tmp_path / "heartbeat"
     certificate = volumes / "ingestion-store" / "tls" / "tls.crt"
     paused: list[float] = []
     seen: list[bytes] = []
@@ -173,20 +173,20 @@ def test_what_stays_renews_by_itself_marks_each_run_and_tries_again_soon_after_o
         paused.append(seconds)
         seen.append(certificate.read_bytes())
         if len(paused) == 1:  # two months later
-            mark.unlink()
+            heartbeat.unlink()
             monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda: now + LEAF_LIFETIME * 0.7)
         elif len(paused) == 2:  # then the authority's key is gone, and a month later a certificate is needed
-            mark.unlink()
+            heartbeat.unlink()
             (volumes / "authority" / "stores" / "ca.key").unlink()
             monkeypatch.setattr("libs.server.transport.tls.utc_now", lambda: now + LEAF_LIFETIME * 2)
         else:
             raise Over
 
     with pytest.raises(Over):
-        prepare_regularly(volumes, deployment="luxor", public_hosts=[], hours=24, mark=mark, pause=pause)
+        prepare_regularly(volumes, deployment="luxor", public_hosts=[], hours=24, heartbeat=heartbeat, pause=pause)
     assert paused == [86_400, 86_400, 600]
     assert seen[0] != seen[1] == seen[2]
-    assert not mark.exists()
+    assert not heartbeat.exists()
 
 
 def test_grafanas_password_is_long_and_stays(tmp_path: Path) -> None:

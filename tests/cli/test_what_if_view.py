@@ -79,7 +79,7 @@ def test_before_after_difference_and_per_cent_are_told_with_their_sum() -> None:
     assert "all 2,731,000.00 3,230,000.00 +499,000.00 +18.3 %" in lines
     assert "JP tax customs 12,345 12,345 0 0.0 %" in lines
     assert "CN 200,000 0 190,000 2,000,000 2,450,000 +450,000 +22.5 %" in lines
-    assert "not told 500 400 0 9,000 5,000 -4,000 -44.4 %" in lines
+    assert "not stated 500 400 0 9,000 5,000 -4,000 -44.4 %" in lines
 
 
 def test_what_is_touched_and_that_behaviour_is_held_constant_are_sentences() -> None:

@@ -143,7 +143,9 @@ async def judge(system: LocalSystem, flow: Flow, directory: Path) -> None:
         await until(
             lambda: asked.query('sum(luxor_statistics_states_total{outcome="counted"}) > 300'), "little was counted"
         )
-        await until(lambda: asked.query("min(luxor_store_looked_timestamp_seconds) > 0"), "a store was not looked at")
+        await until(
+            lambda: asked.query("min(luxor_store_gauges_updated_timestamp_seconds) > 0"), "a store was not looked at"
+        )
 
         def evaluated() -> bool:
             groups = asked.get("/api/v1/rules")["groups"]

@@ -64,11 +64,11 @@ async def test_work_that_needs_a_neighbour_is_not_serving_while_it_is_away_and_s
         return [line for line in system.log(service, 200_000).splitlines() if f'"neighbour":"{away}"' in line]
 
     async def said_last() -> bool:
-        return '"NEIGHBOUR_THERE"' in said()[-1]
+        return '"NEIGHBOUR_RETURNED"' in said()[-1]
 
     # The log is written behind the metric and the health.
     await checks.until(said_last, f"{service} says that {away} is there", seconds=NOTICED_SECONDS)
-    assert any('"NEIGHBOUR_AWAY"' in line for line in said())
+    assert any('"NEIGHBOUR_ABSENT"' in line for line in said())
 
 
 async def test_a_process_is_alive_while_its_store_is_away(system: LocalSystem) -> None:

@@ -277,7 +277,7 @@ class Follower:
             wait_millis=0,
             lease_millis=more.pop("lease_millis", LEASE_MILLIS),
             clock=self.clock,
-            begins_ahead=more.pop("begins_ahead", True),
+            prepares_ahead=more.pop("prepares_ahead", True),
             **more,
         )
 

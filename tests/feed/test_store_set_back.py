@@ -77,13 +77,13 @@ async def epochs(producer: Producer) -> list[str]:
     return [row["reason"] for row in await producer.sql("select reason from feed_epoch order by epoch")]
 
 
-@pytest.mark.parametrize("reads_on", [True, False])
+@pytest.mark.parametrize("continues_after_restore", [True, False])
 async def test_what_is_announced_after_an_older_copy_was_put_back_reaches_a_consumer_that_was_ahead(
-    server: EmbeddedPostgres, follower: Follower, reads_on: bool
+    server: EmbeddedPostgres, follower: Follower, continues_after_restore: bool
 ) -> None:
     async with producing(server, new=True) as producer:
         port = producer.port()
-        consumer = follower.consumer(port, reads_on=reads_on)
+        consumer = follower.consumer(port, continues_after_restore=continues_after_restore)
         labels = {"consumer": follower.database.name, "source": "producer"}
         ended = REGISTRY.get_sample_value("luxor_feed_epochs_ended_total", labels)
         assert ended is not None, "an alert on the rise would miss the first"
@@ -100,11 +100,11 @@ async def test_what_is_announced_after_an_older_copy_was_put_back_reaches_a_cons
         await follow(consumer)
         kept = await follower.kept()
         assert {mrn for mrn in kept if not mrn.startswith("lost")} == expected
-        assert (port.snapshots > snapshots) is not reads_on
+        assert (port.snapshots > snapshots) is not continues_after_restore
         assert REGISTRY.get_sample_value("luxor_feed_epochs_ended_total", labels) == ended + 1
         assert "restored" in (await epochs(producer))[-1]
         applied = [mrn for mrn, _, _ in await follower.effects() if mrn.startswith("after")]
-        assert sorted(applied) == sorted(set(applied)) or not reads_on
+        assert sorted(applied) == sorted(set(applied)) or not continues_after_restore
 
 
 class Gated(Effects):
@@ -126,13 +126,15 @@ class Gated(Effects):
         await super().apply(tx, prepared)
 
 
-@pytest.mark.parametrize("reads_on", [True, False])
+@pytest.mark.parametrize("continues_after_restore", [True, False])
 async def test_a_store_that_is_set_back_while_a_page_is_begun_ahead_is_read_on_and_nothing_counts_twice(
-    server: EmbeddedPostgres, follower: Follower, reads_on: bool
+    server: EmbeddedPostgres, follower: Follower, continues_after_restore: bool
 ) -> None:
     async with producing(server, new=True) as producer:
         port, handler = producer.port(), Gated()
-        consumer = follower.consumer(port, reads_on=reads_on, handler=handler, max_events=1)
+        consumer = follower.consumer(
+            port, continues_after_restore=continues_after_restore, handler=handler, max_events=1
+        )
         await follower.at_feed(consumer)
         expected = await announce(producer, "before", 3)
         await follow(consumer)
@@ -151,7 +153,7 @@ async def test_a_store_that_is_set_back_while_a_page_is_begun_ahead_is_read_on_a
         await follow(consumer)
         assert {mrn for mrn in await follower.kept() if not mrn.startswith("lost")} == expected
         # From a snapshot, states may come a second time: that is what its reader is for.
-        names = [mrn for mrn, _, _ in await follower.effects() if reads_on or mrn.startswith("lost")]
+        names = [mrn for mrn, _, _ in await follower.effects() if continues_after_restore or mrn.startswith("lost")]
         assert sorted(names) == sorted(set(names))
         assert len(await epochs(producer)) == 2
         await consumer.close()
@@ -159,7 +161,7 @@ async def test_a_store_that_is_set_back_while_a_page_is_begun_ahead_is_read_on_a
 
 async def test_a_copy_put_back_twice_parts_three_histories(server: EmbeddedPostgres, follower: Follower) -> None:
     async with producing(server, new=True) as producer:
-        consumer = follower.consumer(producer.port(), reads_on=True)
+        consumer = follower.consumer(producer.port(), continues_after_restore=True)
         await follower.at_feed(consumer)
         copy = await copy_of(server, producer)
         await announce(producer, "first", LOST)
@@ -178,7 +180,7 @@ async def test_a_consumer_amid_its_backlog_reads_what_is_left_of_it_and_what_fol
     server: EmbeddedPostgres, follower: Follower
 ) -> None:
     async with producing(server, new=True) as producer:
-        consumer = follower.consumer(producer.port(), reads_on=True, max_events=2)
+        consumer = follower.consumer(producer.port(), continues_after_restore=True, max_events=2)
         await follower.at_feed(consumer)
         expected = await announce(producer, "before", 20, partitions=1)
         await consumer.step()
@@ -199,7 +201,7 @@ async def test_a_standby_promoted_without_the_tail_is_read_on(
     standby = None
     try:
         async with producing(server, new=True) as producer:
-            consumer = follower.consumer(producer.port(), reads_on=True)
+            consumer = follower.consumer(producer.port(), continues_after_restore=True)
             await follower.at_feed(consumer)
             expected = await announce(producer, "before", 5)
             await follow(consumer)
@@ -213,7 +215,7 @@ async def test_a_standby_promoted_without_the_tail_is_read_on(
         promote(standby)
         async with producing(standby) as producer:
             expected |= await announce(producer, "after", AFTER)
-            other = follower.consumer(producer.port(), "two", reads_on=True)
+            other = follower.consumer(producer.port(), "two", continues_after_restore=True)
             await consumer.close()
             await follow(other)
             assert {mrn for mrn in await follower.kept() if not mrn.startswith("lost")} == expected

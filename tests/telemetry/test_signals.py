@@ -283,14 +283,14 @@ async def test_a_look_that_fails_keeps_no_other_from_being_looked_at_and_the_siz
     )
     monkeypatch.setattr(store_gauges, "SIZE_RETRY_SECONDS", 0.0)
     looking = store_gauges.Looking(database, (look("one"),))
-    before = value("luxor_store_looked_timestamp_seconds")
+    before = value("luxor_store_gauges_updated_timestamp_seconds")
     assert await step(size_fails=True) == ["one", "size"]
-    assert value("luxor_store_looked_timestamp_seconds") == before, "the size is not known yet"
+    assert value("luxor_store_gauges_updated_timestamp_seconds") == before, "the size is not known yet"
     assert await step(size_fails=False) == ["one", "size"]
-    looked = value("luxor_store_looked_timestamp_seconds")
+    looked = value("luxor_store_gauges_updated_timestamp_seconds")
     assert looked != before
     assert await step(size_fails=True) == ["one"], "it is known for some minutes"
-    assert (value("luxor_store_looked_timestamp_seconds") or 0) > (looked or 0)
+    assert (value("luxor_store_gauges_updated_timestamp_seconds") or 0) > (looked or 0)
 
 
 async def test_backlog_letters_horizon_and_size_are_looked_up_in_the_store(database: Database) -> None:
@@ -327,12 +327,12 @@ async def test_backlog_letters_horizon_and_size_are_looked_up_in_the_store(datab
     assert value("luxor_feed_dead_letters_waiting", consumer="clearance", source="other") == 0
     assert value("luxor_feed_horizon_age_seconds", feed=f"{database.name}.outbox") == 0
     assert (value("luxor_store_bytes") or 0) > 1_000_000
-    looked = value("luxor_store_looked_timestamp_seconds")
+    looked = value("luxor_store_gauges_updated_timestamp_seconds")
     async with database.transaction() as tx:
         await tx.raw.execute("delete from feed_consumer")
         await tx.raw.execute("drop table dead_letter")
     await looking.step()  # a table is gone: told in the log, and the service goes on
-    assert value("luxor_store_looked_timestamp_seconds") == looked
+    assert value("luxor_store_gauges_updated_timestamp_seconds") == looked
     assert value("luxor_feed_backlog_events", feed="ingestion", consumer="clearance") is None, (
         "nobody is behind any more"
     )

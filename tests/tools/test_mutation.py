@@ -44,7 +44,7 @@ LOCK = "select minor from credit where account = $1 and currency = $2 for update
 
 def test_each_kind_of_fault_is_planted_once_and_the_rest_of_the_module_stays() -> None:
     found = list(mutants_of("ledger", "m.py", SOURCE))
-    assert sorted(each.what for each in found) == sorted(
+    assert sorted(each.change_text for each in found) == sorted(
         [
             "10 becomes 11", "gte becomes gt", "notin becomes in", "and becomes or", "without the part 1 of and", "without the part 2 of and",
             "a refusal is left out", "not is left out", "eq becomes noteq", "add becomes sub", "1 becomes 2", "3 becomes 4",
@@ -63,7 +63,7 @@ def test_each_kind_of_fault_is_planted_once_and_the_rest_of_the_module_stays() -
 
 
 def test_a_mutant_that_is_left_out_returns_the_opposite() -> None:
-    (mutant,) = [each for each in mutants_of("ledger", "m.py", SOURCE) if each.what == "not is left out"]
+    (mutant,) = [each for each in mutants_of("ledger", "m.py", SOURCE) if each.change_text == "not is left out"]
     names: dict[str, object] = {}
     exec(planted(SOURCE, mutant), names)  # our own source
     assert names["check"](2, "a", ["a"]) is True  # type: ignore[operator]

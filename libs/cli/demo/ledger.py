@@ -33,7 +33,7 @@ class Books:
     """Between assessments, ledger and statistics."""
     entries: int = 0
     postings: int = 0
-    faults: list[str] = field(default_factory=list)
+    chain_differences: list[str] = field(default_factory=list)
     """Differences in the chains: altered entries."""
     owed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Minor units by currency and kind of account."""
@@ -65,7 +65,7 @@ async def look(analyst: Any, expected: int, days: range, progress: Any, stuck_se
             raise LuxorError.from_reason("DEMO_STUCK", seconds=int(stuck_seconds), expected=expected, told=text)
         await asyncio.sleep(LOOK_SECONDS)
     checked = await ledger.check_chains(analyst, _unseen)
-    books.entries, books.postings, books.faults = checked["entries"], checked["postings"], checked["faults"]
+    books.entries, books.postings, books.chain_differences = checked["entries"], checked["postings"], checked["faults"]
     for each in await ledger.balances(analyst):
         kind = each["account"].partition(":")[0]
         if kind in OWING and each["balance_minor"] > 0:
@@ -86,8 +86,8 @@ def lines(books: Books) -> Iterator[str]:
         yield f"[green]Assessments, ledger and statistics agree[/] on [bold]{books.consignments:,}[/] consignments."
     chained = f"{books.entries:,} entries with {books.postings:,} postings, in 64 chains"
     yield (
-        f"[red]{len(books.faults):,} differences[/] in {chained}."
-        if books.faults
+        f"[red]{len(books.chain_differences):,} differences[/] in {chained}."
+        if books.chain_differences
         else f"{chained}: nothing was altered."
     )
     sums: Counter[str] = Counter()
@@ -111,7 +111,7 @@ def as_plain(books: Books) -> dict[str, Any]:
         "differences": books.differences,
         "entries": books.entries,
         "postings": books.postings,
-        "faults": books.faults,
+        "faults": books.chain_differences,
         "owed": [
             {"currency": currency, "account_kind": kind, "amount_minor": amount}
             for (currency, kind), amount in sorted(books.owed.items())

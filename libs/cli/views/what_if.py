@@ -1,4 +1,4 @@
-"""How a what-if run is told to people who decide: before, after, difference and per cent, and who pays more and who less."""
+"""Prints the results of a what-if run: before, after, difference and per cent, and who pays more and who less."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -11,52 +11,52 @@ if TYPE_CHECKING:
 
 GROUPS_SHOWN: Final = 12
 TITLES: Final = {"origin": "By origin", "hs_chapter": "By HS chapter", "value_band": "By value of the consignment"}
-_NOT_TOLD: Final = "not told"
+_NOT_STATED: Final = "not stated"
 
 
-def tried(found: dict[str, Any]) -> list[str]:
-    """Return what a run tries, a line each."""
-    lines = [f"{each['path']} = {each['value'] if each.get('value') else '(taken out)'}" for each in found["changes"]]
-    lines += [f"{each} replaced or added" for each in found["files"]]
-    if found["law_day"]:
-        lines.append(f"the law of {found['law_day']} applied to all")
+def tried(job: dict[str, Any]) -> list[str]:
+    """Return the changes of law of a run, a line each."""
+    lines = [f"{each['path']} = {each['value'] if each.get('value') else '(removed)'}" for each in job["changes"]]
+    lines += [f"{each} replaced or added" for each in job["files"]]
+    if job["law_day"]:
+        lines.append(f"the law of {job['law_day']} applied to all")
     return lines
 
 
-def show_what_if(out: "Console", found: dict[str, Any]) -> None:
-    """Print what a run tries, and its results so far."""
-    for line in tried(found):
-        out.print(f"  {safe(line)}", soft_wrap=True)
-    result = found["result"]
+def show_what_if(console: "Console", job: dict[str, Any]) -> None:
+    """Print the changes of law of a run, and its results so far."""
+    for line in tried(job):
+        console.print(f"  {safe(line)}", soft_wrap=True)
+    result = job["result"]
     if result is None:
-        out.print("There are no findings before its first step.")
+        console.print("There are no findings before its first step.")
         return
-    if found["state"] == "JOB_STATE_DONE" and not found["total"] and not result["consignments"]:
-        out.print("No consignment was assessed on these days.")
+    if job["state"] == "JOB_STATE_DONE" and not job["total"] and not result["consignments"]:
+        console.print("No consignment was assessed on these days.")
         return
-    out.print(summary(result))
+    console.print(summary(result))
     for line in reservations(result):
-        out.print(f"[yellow]{line}[/]")
+        console.print(f"[yellow]{line}[/]")
     for currency in currencies(result["revenue"]):
-        _show_review(out, result, currency)
-        _show_revenue(out, [each for each in result["revenue"] if each["currency"] == currency], currency)
+        _show_review(console, result, currency)
+        _show_revenue(console, [each for each in result["revenue"] if each["currency"] == currency], currency)
         for by, title in TITLES.items():
             groups = [each for each in result["groups"] if each["currency"] == currency and each["by"] == by]
             if any(each["difference_minor"] or each["winners"] or each["losers"] for each in groups):
-                _show_groups(out, groups, currency, title)
-    out.print(result["behaviour"])
+                _show_groups(console, groups, currency, title)
+    console.print(result["behaviour"])
 
 
-def _show_review(out: "Console", result: dict[str, Any], currency: str) -> None:
+def _show_review(console: "Console", result: dict[str, Any], currency: str) -> None:
     for each in result.get("after_reviewed", ()):
         if each["currency"] == currency:
-            out.print(
+            console.print(
                 f"By the draft {review_text(each['charged_minor'], each['reviewed_minor'], currency)}", soft_wrap=True
             )
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Return how much is touched, as one sentence."""
+    """Return how many consignments and items change, as one sentence."""
     consignments, items = result["consignments"], result["items"]
     return (
         f"Of {counted(consignments, 'consignment')} with {counted(items, 'item')} the draft changes what "
@@ -66,8 +66,8 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def reservations(result: dict[str, Any]) -> list[str]:
-    """Return what a reader has to know before the figures are quoted."""
-    told = (
+    """Return the limits of the figures, a sentence each."""
+    texts = (
         (
             "unassessed_by_draft",
             "cannot be assessed by the draft, though they were: they owe in before and nothing in after",
@@ -81,7 +81,7 @@ def reservations(result: dict[str, Any]) -> list[str]:
         ("unreadable", "cannot be read any more and are left out"),
         ("lower_bounds", "would owe at least what is shown: the law at hand does not hold all of theirs"),
     )
-    lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in told if result[name]]
+    lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in texts if result[name]]
     left: dict[str, int] = {}
     for each in result["revenue"]:
         left[each["currency"]] = left.get(each["currency"], 0) + each["unassessed_minor"]
@@ -121,16 +121,16 @@ def signed(minor: int, currency: str) -> str:
 
 def key_text(key: str) -> str:
     """Return the key of a group as people read it."""
-    return key or _NOT_TOLD
+    return key or _NOT_STATED
 
 
 def _per_cent(part: int, whole: int) -> str:
-    """A share with one decimal, by whole numbers: no share of money passes through a float."""
+    """Return a share with one decimal, computed in whole numbers."""
     tenths = (2_000 * part + whole) // (2 * whole)
     return f"{tenths // 10:,}.{tenths % 10}"
 
 
-def _show_revenue(out: "Console", revenue: Sequence[dict[str, Any]], currency: str) -> None:
+def _show_revenue(console: "Console", revenue: Sequence[dict[str, Any]], currency: str) -> None:
     shown = table("law", "kind", "collected by", "before", "after", "difference", "change", title=f"Revenue in {safe(currency)}",
                   right=(3, 4, 5, 6))  # fmt: skip
     for each in revenue:
@@ -138,7 +138,7 @@ def _show_revenue(out: "Console", revenue: Sequence[dict[str, Any]], currency: s
     if len(revenue) > 1:
         shown.add_section()
         shown.add_row("all", "", "", *_amounts({"currency": currency, **total(revenue)}))
-    print_whole(out, shown)
+    print_whole(console, shown)
 
 
 def total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
@@ -148,13 +148,13 @@ def total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 def _amounts(each: dict[str, Any], *, whole: bool = False) -> tuple[str, str, str, str]:
     before, after = each["before_minor"], each["after_minor"]
-    told = (_plain(minor, each["currency"], whole=whole) for minor in (before, after, after - before))
-    first, second, difference = told
+    texts = (_plain(minor, each["currency"], whole=whole) for minor in (before, after, after - before))
+    first, second, difference = texts
     return first, second, f"+{difference}" if after > before else difference, change(before, after)
 
 
 def _plain(minor: int, currency: str, *, whole: bool) -> str:
-    """An amount without its currency, which the title tells, and where there is little room rounded to whole units."""
+    """Return an amount without its currency, which is in the title; with `whole` it is rounded to whole units."""
     from libs.customs.currencies import minor_units
 
     if whole:
@@ -165,7 +165,7 @@ def _plain(minor: int, currency: str, *, whole: bool) -> str:
     return text.partition(".")[0] if whole else text
 
 
-def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str, title: str) -> None:
+def _show_groups(console: "Console", groups: Sequence[dict[str, Any]], currency: str, title: str) -> None:
     shown = table("", "items", "pay less", "pay more", "before", "after", "difference", "change", title=f"{title}, whole {safe(currency)}",
                   right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
     for each in groups[:GROUPS_SHOWN]:
@@ -176,4 +176,4 @@ def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str
     if left:
         counts = (f"{sum(each[name] for each in left):,}" for name in ("items", "winners", "losers"))
         shown.add_row(f"{len(left)} more", *counts, *_amounts({"currency": currency, **total(left)}, whole=True))
-    print_whole(out, shown)
+    print_whole(console, shown)

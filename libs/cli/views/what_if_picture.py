@@ -28,12 +28,12 @@ _STYLE: Final = """
 """
 
 
-def picture(found: dict[str, Any]) -> str:
-    """Draw a run that found something (a run of libs.client.revenue.what_ifs with its result); the same run gives the same text."""
-    result = found["result"]
+def picture(job: dict[str, Any]) -> str:
+    """Return the SVG of a run with results (a run of libs.client.revenue.what_ifs); the same run gives the same text."""
+    result = job["result"]
     page = _Page()
-    page.text(found["name"] or f"What-if run {found['id']}", "title", 30)
-    for line in [*tried(found), f"Consignments assessed {found['from_day']} to {found['to_day']}."]:
+    page.text(job["name"] or f"What-if run {job['id']}", "title", 30)
+    for line in [*tried(job), f"Consignments assessed {job['from_day']} to {job['to_day']}."]:
         page.paragraph(line)
     page.paragraph(summary(result))
     same = []
@@ -51,7 +51,7 @@ def picture(found: dict[str, Any]) -> str:
         page.paragraph(f"Revenue that stays as it is, all together: {', '.join(same)}.")
     for line in [*reservations(result), result["behaviour"]]:
         page.paragraph(line)
-    return page.svg(f"What-if run {found['id']}", summary(result))
+    return page.svg(f"What-if run {job['id']}", summary(result))
 
 
 class _Page:
@@ -76,10 +76,10 @@ class _Page:
         kind = f' class="{style}"' if style else ""
         self._parts.append(f'<text x="{x}" y="{y}" text-anchor="{anchor}"{kind}>{escape(content)}</text>')
 
-    def bar(self, x: int, width: int, height: int, style: str, told: str) -> None:
-        """A bar at the current height; what it shows is told to those who point at it, or have it read to them."""
+    def bar(self, x: int, width: int, height: int, style: str, caption: str) -> None:
+        """Draw a bar at the current height; its caption is shown under the pointer, and read by screen readers."""
         self._parts.append(
-            f'<rect x="{x}" y="{self.y}" width="{max(width, 1)}" height="{height}" rx="2" class="{style}"><title>{escape(told)}</title></rect>'
+            f'<rect x="{x}" y="{self.y}" width="{max(width, 1)}" height="{height}" rx="2" class="{style}"><title>{escape(caption)}</title></rect>'
         )
 
     def line(self, x: int, top: int) -> None:
@@ -121,8 +121,8 @@ def _revenue(page: _Page, revenue: Sequence[dict[str, Any]], currency: str) -> N
         page.put_text(_MARGIN + _LABEL - 10, page.y + 19, _cut(label, 32), "", "end")
         for style, minor in (("before", before), ("after", after)):
             if minor:
-                told = f"{label}, {style}: {money(minor, currency)}"
-                page.bar(_MARGIN + _LABEL, minor * longest // largest, 12, style, told)
+                caption = f"{label}, {style}: {money(minor, currency)}"
+                page.bar(_MARGIN + _LABEL, minor * longest // largest, 12, style, caption)
             page.space(13)
         page.put_text(WIDTH - _MARGIN, page.y - 15, value, "", "end")
         page.put_text(WIDTH - _MARGIN, page.y, change(before, after), "small", "end")
@@ -147,9 +147,11 @@ def _origins(page: _Page, origins: Sequence[dict[str, Any]], currency: str) -> N
         minor = each["difference_minor"]
         width = abs(minor) * half // largest
         page.put_text(_MARGIN + _LABEL - 10, page.y + 13, label, "", "end")
-        told = f"{label}: {signed(minor, currency)}, {each['losers']:,} of {each['items']:,} items pay more, {each['winners']:,} less"
+        caption = f"{label}: {signed(minor, currency)}, {each['losers']:,} of {each['items']:,} items pay more, {each['winners']:,} less"
         if minor:
-            page.bar(middle if minor > 0 else middle - max(width, 1), width, 16, "more" if minor > 0 else "less", told)
+            page.bar(
+                middle if minor > 0 else middle - max(width, 1), width, 16, "more" if minor > 0 else "less", caption
+            )
         page.put_text(WIDTH - _MARGIN, page.y + 13, signed(minor, currency), "", "end")
         page.space(22)
     page.line(middle, top)

@@ -14,7 +14,7 @@ from libs.feed import metrics
 from libs.feed.consume.effects import Applier, Handler, Key, PagePreparation, unless_stopped
 from libs.feed.consume.leases import LEASE_MILLIS, Leases, Move
 from libs.feed.consume.port import Port
-from libs.feed.consume.prefetch import Ahead
+from libs.feed.consume.prefetch import Prefetch
 from libs.feed.consume.requested_days import Missing, RequestedDays
 from libs.feed.consume.transient_errors import BACK_OFF_SECONDS_MAX, back_off, is_passing, pause
 from libs.feed.dead_letters.letters import Letters
@@ -24,7 +24,7 @@ from libs.telemetry import get_logger
 from libs.telemetry.logs import describe
 
 UNEXPECTED_TRIES: Final = 5
-"""After so many failures in a row that are neither passing nor an EventError, with nothing committed in between, a page is bisected."""
+"""Number of consecutive failures, neither passing nor an EventError and without a commit in between, after which a page is bisected."""
 _IDLE_SECONDS: Final = 0.2
 _QUIET_SECONDS: Final = 5.0
 _REPORT_SECONDS: Final = 0.1
@@ -39,13 +39,13 @@ class DueTimes:
     """Times of the next periodic tasks of a consumer, by its clock; all are due at the start."""
 
     balance_at: float = float("-inf")
-    """When the partitions are shared out again."""
+    """When the partitions are divided among the replicas again."""
     quiet_at: float = float("-inf")
     """When the cursors of partitions without events are written."""
     report_at: float = float("-inf")
-    """When the producer is told what is committed."""
+    """When the committed cursors are reported to the producer."""
     replay_at: float = float("-inf")
-    """When dead letters that wait are replayed."""
+    """When dead letters that are marked for a replay are replayed."""
 
 
 class Consumer:
@@ -66,18 +66,19 @@ class Consumer:
         wait_millis: int = 1_000,
         lease_millis: int = LEASE_MILLIS,
         clock: Callable[[], float] = time.monotonic,
-        reads_on: bool = False,
-        begins_ahead: bool = False,
+        continues_after_restore: bool = False,
+        prepares_ahead: bool = False,
         missing: Missing | None = None,
     ) -> None:
-        """Follow the feed of `source` (its cursors' name in `database`).
+        """Follow the feed of `source`, which is also the name of its cursors in `database`.
 
         `max_events` bounds what one transaction applies, and so how long it holds the horizon. `key` gives the key of each row of a table:
-        events of one key are applied in their order, also behind a dead letter. `replica` names this process in logs, `name` the consumer in
-        metrics (the database's name if empty). With `reads_on`, a feed whose store went back is read on from where the histories part: for
-        effects that no event of the new history replaces. Otherwise the consumer starts from a snapshot. With `begins_ahead`, the handler
-        prepares the next page while this one is committed: its `prepare` must read nothing that its `apply` writes. `missing` returns the rows of a
-        batch that had no effect yet: with it, days that were asked for again (libs.feed.consume.requests) are read and completed.
+        events of one key are applied in their order, also after a dead letter. `replica` names this process in logs, `name` the consumer in
+        metrics (the database's name if empty). If the store of the producer was restored, the consumer starts from a snapshot. With
+        `continues_after_restore` it continues at the point where the histories differ: for effects that no event of the new history replaces.
+        With `prepares_ahead`, the handler prepares the next page while this one is committed: its `prepare` must not read what its `apply`
+        writes. `missing` returns the rows of a batch that had no effect yet: with it, requested days (libs.feed.consume.requests) are
+        read and completed.
         """
         self.source = source
         self.name = name or database.name
@@ -87,15 +88,15 @@ class Consumer:
         self._port = pull
         self.applier = Applier(database, handler, key, self.leases, self.letters, name=self.name, source=source)
         self.max_events = max_events
-        """How many events a page has at most."""
+        """Events of a page at most."""
         self.wait_millis = wait_millis
-        """How long a page is waited for where the one before had events."""
+        """Longest wait for a page after one with events."""
         self._was_empty = False
         self._stop = asyncio.Event()
-        self.reads_on = reads_on
+        self.continues_after_restore = continues_after_restore
         self._clock = clock
         self._labels = (self.name, source)
-        self.ahead = Ahead(self._begin if begins_ahead else None)
+        self.ahead = Prefetch(self._begin if prepares_ahead else None)
         self.due = DueTimes()
         self.requested_days = RequestedDays(
             source,
@@ -114,7 +115,7 @@ class Consumer:
         metrics.PREFETCHED.labels(*self._labels).set_function(self.ahead.events)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow the feed until `stop`; then finish the page, give the partitions back and return."""
+        """Follow the feed until `stop`; then finish the page, release the partitions and return."""
         self._stop = stop
         renewing = asyncio.create_task(self.renew_leases(), name=f"feed leases {self.source}")
         failures = 0
@@ -137,7 +138,7 @@ class Consumer:
             await self.close()
 
     async def close(self) -> None:
-        """Drop what was fetched ahead and give the partitions back; without the store, their leases end by themselves."""
+        """Drop the prefetched page and release the partitions; without the store, their leases expire."""
         await self.ahead.drop()
         await self.requested_days.drop()
         try:
@@ -148,10 +149,10 @@ class Consumer:
             )
 
     async def step(self) -> int:
-        """Do one round: leases, snapshots, replays as they are due, one page, and a page of a day that was asked for again.
+        """Run one round: due leases, snapshots and replays, one page of the feed, and one of a requested day. Return the number of events.
 
-        Returns how many events were in both. Raises what stopped the page; nothing of it happened then, and the next round begins from the
-        committed cursors. What stops a day that was asked for again stops no page.
+        If it raises, nothing of the page was committed, and the next round continues from the committed cursors. An error of a requested day
+        does not stop the feed.
         """
         try:
             await self.tend()
@@ -172,7 +173,7 @@ class Consumer:
             raise
 
     async def tend(self, *, now: bool = False) -> None:
-        """Share the partitions out again when it is due, or `now`."""
+        """Divide the partitions among the replicas again when it is due, or `now`."""
         moment = self._clock()
         if not now and moment < self.due.balance_at:
             return
@@ -188,7 +189,7 @@ class Consumer:
     # ------------------------------------------------------------------------------------------ pages
 
     async def fetch(self) -> Page | None:
-        """Return the next page of what is held; the one after it is fetched, and begun, meanwhile."""
+        """Return the next page of the leased partitions, and start to fetch and prepare the one after it."""
         after = {partition: each.cursor for partition, each in self.leases.by_partition.items() if each.ready}
         page = None
         try:
@@ -209,11 +210,11 @@ class Consumer:
             return None
         if page.batches:
             following = after | dict(page.next)
-            self.ahead.look(page, following, lambda: self._pull(following, self.wait_millis, after))
+            self.ahead.fetch(page, following, lambda: self._pull(following, self.wait_millis, after))
         return page
 
     def _wait(self) -> int:
-        """For how many milliseconds a page is waited for."""
+        """Return how long to wait for a page, milliseconds."""
         if self.requested_days.current is not None:
             return 0
         # What was committed is reported with the next request, so only the second in a row may take long.
@@ -226,11 +227,11 @@ class Consumer:
         return await self._port.snapshot(partitions, token, self.max_events, day)
 
     def _begin(self, page: Page) -> PagePreparation | None:
-        # Which rows wait behind a letter is known once the page before is committed.
+        # Which rows wait for a dead letter is known only after the commit of the page before.
         return None if self.letters.any_waiting else self.applier.begin(page.batches)
 
     async def settle(self, page: Page) -> None:
-        """Commit a page, and the cursors of partitions without events where that is due; raise LeaseLost where a partition of it is held no more."""
+        """Commit a page, and the cursors of partitions without events when due; raise LeaseLost if the lease of one of its partitions was lost."""
         held = self.leases.by_partition
         touched = (
             set(np.unique(np.concatenate([batch.partitions for batch in page.batches])).tolist())
@@ -245,7 +246,7 @@ class Consumer:
             if partition in held and (quiet or partition in touched)
         }
         if not touched <= set(moves):
-            raise LeaseLost("a partition of the page is held no more")
+            raise LeaseLost("the lease of a partition of the page was lost")
         if page.batches or (moves and quiet):
             await self.apply(page.batches, moves, preparation=self.ahead.take_preparation())
         if quiet:
@@ -277,7 +278,7 @@ class Consumer:
             for partition in named
             if partition in self.leases.by_partition
         }
-        restart = error.resume_from if isinstance(error, EpochEnded) and self.reads_on else None
+        restart = error.resume_from if isinstance(error, EpochEnded) and self.continues_after_restore else None
         moves = {
             partition: Move(each.token, restart or each.cursor, ready=restart is not None)
             for partition, each in held.items()
@@ -297,7 +298,7 @@ class Consumer:
         await self.applier.commit((), moves)
 
     async def _snapshots(self) -> None:
-        """Read the present state for partitions that have no cursor yet, a few at a time: what is read is not read again after a crash."""
+        """Read the snapshot of partitions without a cursor, a few at a time, so that a crash repeats only these."""
         missing = sorted(partition for partition, each in self.leases.by_partition.items() if not each.ready)
         for begin in range(0, len(missing), _SNAPSHOT_PARTITIONS):
             await self._snapshot(missing[begin : begin + _SNAPSHOT_PARTITIONS])
@@ -352,7 +353,7 @@ class Consumer:
             except Exception as error:
                 if not is_passing(error):
                     raise
-                # What a letter waits for must not hold up the feed: it is tried again later, by itself.
+                # A dead letter that cannot be applied yet must not delay the feed: it is tried again later.
                 self.due.replay_at = moment + BACK_OFF_SECONDS_MAX
                 self.note_failure(error, 1)
                 await self.reload()
@@ -374,21 +375,21 @@ class Consumer:
         await self.ahead.drop()
         with contextlib.suppress(
             Exception
-        ):  # the store is away: the next round reads again, and tokens guard every commit
+        ):  # without the store the next round reads again, and fencing tokens guard every commit
             self.letters.forget(await self.leases.reload())
             async with self._database.connection() as reading:
-                # The commit may have written letters as well: what comes behind them waits.
+                # The commit may have written dead letters as well; later events of their keys wait.
                 await self.letters.load(reading.raw, self.leases.by_partition)
             return
         self.leases.by_partition.clear()
         self.due.balance_at = float("-inf")
 
     async def renew_leases(self) -> None:
-        """Renew the leases in time, until this is cancelled."""
+        """Renew the leases until the task is cancelled."""
         while True:
             await asyncio.sleep(self.leases.seconds_to_renew)
             if self.leases.seconds_to_renew > 0:
-                continue  # shared out meanwhile, which renews as well
+                continue  # divided meanwhile, which renews as well
             try:
                 await self.leases.renew()
             except Exception as error:
@@ -398,11 +399,11 @@ class Consumer:
                 await asyncio.sleep(self.leases.lease_seconds / 12)
 
     def note_failure(self, error: Exception, failures: int) -> None:
-        """Count and log what stopped a round, by whether it passes by itself."""
+        """Count and log the error of a round, as passing or unexpected."""
         passing = is_passing(error)
         metrics.RETRIES.labels(*self._labels, "passing" if passing else "unexpected").inc()
-        tell: Callable[..., None] = get_logger().warning if passing else get_logger().error
-        tell(
+        log: Callable[..., None] = get_logger().warning if passing else get_logger().error
+        log(
             "FEED_PAGE_FAILED",
             consumer=self.name,
             source=self.source,

@@ -314,7 +314,7 @@ class Applier:
                 reason, message = reason_and_message(failed[row])
                 letters.append(Letter(unit.partition, key, event, reason, message))
                 get_logger().error(
-                    "FEED_EVENT_SET_ASIDE",
+                    "FEED_EVENT_DEAD_LETTERED",
                     failed[row],
                     consumer=self._labels[0],
                     source=self._labels[1],

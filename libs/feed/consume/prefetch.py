@@ -11,12 +11,12 @@ from libs.feed.types import Cursor, Page
 Pull = Callable[[], Coroutine[Any, Any, Page]]
 """Fetches a page."""
 Begin = Callable[[Page], PagePreparation | None]
-"""Has the handler prepare a page; None if it must wait for the commit of the previous page."""
+"""Starts the handler's preparation of a page; None if it must wait for the commit of the previous page."""
 
 
 @dataclass(slots=True)
 class _Next:
-    """The page behind the current one."""
+    """The page after the current one."""
 
     after: Mapping[int, Cursor]
     task: asyncio.Task[Page]
@@ -24,13 +24,13 @@ class _Next:
     preparation: PagePreparation | None = None
 
 
-class Ahead:
-    """The page behind the current one, and the preparations of both."""
+class Prefetch:
+    """The page after the current one, and the preparations of both."""
 
     def __init__(self, begin: Begin | None) -> None:
-        """Only fetch pages, or also prepare each with `begin`."""
+        """Fetch pages, and with `begin` prepare each of them."""
         self.begin = begin
-        """Has the handler prepare a page; None where pages are only fetched."""
+        """Starts the handler's preparation of a page; None if pages are only fetched."""
         self._next: _Next | None = None
         self._preparation: PagePreparation | None = None
 
@@ -41,28 +41,25 @@ class Ahead:
             return 0
         return task.result().events
 
-    def look(self, page: Page, after: Mapping[int, Cursor], pull: Pull) -> None:
-        """Have `pull` fetch what is behind `after` while `page` is worked on."""
+    def fetch(self, page: Page, after: Mapping[int, Cursor], pull: Pull) -> None:
+        """Start to fetch the page after the cursors `after` by `pull`, while `page` is processed."""
         if self.begin is not None:
             self._preparation = self._preparation or self.begin(page)
         fetching = pull() if self._preparation is None else self._begin_next(pull, self._preparation)
         self._next = _Next(after, asyncio.ensure_future(fetching))
 
     async def _begin_next(self, pull: Pull, before: PagePreparation) -> Page:
-        # The handler prepares pages in their order; and the later a page is fetched, the more is in it.
+        # The handler prepares pages in their order. The later a page is fetched, the more events it has.
         await before.prepared.wait()
         page = await pull()
-        # Nobody takes it from here before this task has ended.
+        # `take` awaits this task first.
         following = self._next
         if page.batches and following is not None and self.begin is not None and not _has_failed(before.task):
             following.preparation = self.begin(page)
         return page
 
     async def take(self) -> tuple[Page, Mapping[int, Cursor]] | None:
-        """Return the page that was fetched and behind which cursors; from now on it is the one that is worked on.
-
-        Raises what fetching it raised.
-        """
+        """Return the fetched page and the cursors that it follows, and make it the current page. Raises the error of its request."""
         following = self._next
         if following is None:
             return None
@@ -80,7 +77,7 @@ class Ahead:
         tasks: set[asyncio.Task[Any]] = set()
         following, self._next = self._next, None
         if following is not None:
-            # Before the page that it follows, so that nothing is begun behind that.
+            # The next page first, so that its preparation does not start.
             following.task.cancel()
             tasks.add(following.task)
         for preparation in (self.take_preparation(), None if following is None else following.preparation):

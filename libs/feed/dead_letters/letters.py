@@ -88,7 +88,7 @@ class Letters:
             self._waiting[row["partition"]].add(row["key"])
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """Let go of partitions that are held no more."""
+        """Forget the letters of partitions whose lease ended."""
         for partition in partitions:
             self._waiting.pop(partition, None)
 

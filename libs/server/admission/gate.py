@@ -25,37 +25,37 @@ RETRY_SECONDS_MAX: Final = 5.0
 WAIT_SECONDS_MAX: Final = 1.0
 """Longest wait for a place."""
 STANDING_SECONDS: Final = 2.0
-"""A queue that has not been empty for so long is a standing one: no burst, but more load than there is room for."""
+"""After so many seconds without being empty, a queue counts as standing: not a burst, but overload."""
 STANDING_WAIT_SECONDS_MAX: Final = 0.5
 """Longest wait in a standing queue."""
 SPARSE_WAIT_SECONDS_MAX: Final = 3.0
-"""Longest wait of a caller below its share: others are the cause of it, and its turn is the next."""
+"""Longest wait of a caller below its share: others cause the wait, and it is next."""
 SWEEP_SECONDS: Final = 0.05
-"""Pause between two looks at the queues; there is none while nobody waits."""
+"""Interval of the checks of the queues while calls wait."""
 
 PLACES_FIRST: Final = 16
 PLACES_MIN: Final = 8
 LATE_SECONDS: Final = 0.1
-"""Lateness of the event loop from which fewer calls run at once: more of them would only make all of them late."""
+"""Lateness of the event loop from which fewer calls run at once, since more calls would only delay all of them."""
 
 CALL_BYTES: Final = 4096
-"""What a call costs beside its bytes, in bytes."""
+"""Cost of a call in addition to its bytes, in bytes."""
 UNKNOWN_AT_ONCE: Final = 4
-"""Requests of unknown size that are received at once: a quarter of the bytes in flight is expected of a caller's first."""
+"""Requests of unknown size that are received at once: a caller's first message is expected to have a quarter of the bytes in flight."""
 UNKNOWN_BYTES: Final = 64 * 1024
-"""What a request of unknown size counts in comparisons with the work of others, until it has come."""
+"""Bytes that a request of unknown size counts in comparisons with the work of others, until it is received."""
 _UNBOUNDED: Final = 2**62
 CALLERS_MAX: Final = 4096
 """Callers that are remembered without a call in flight."""
 
 
 class Caller:
-    """What a gate knows of one caller."""
+    """The calls and the estimates of one caller."""
 
     __slots__ = ("finish", "in_flight", "message_bytes", "place_at", "size_known", "slow", "standing_since", "waiting")
 
     def __init__(self, message_bytes: int) -> None:
-        """Begin with nothing in flight; a message of a caller that is new here is expected to have so many bytes."""
+        """Begin without calls; `message_bytes` is the expected size of the first message."""
         self.in_flight = 0
         self.slow = 0
         self.waiting: deque[_Waiter] = deque()
@@ -68,12 +68,12 @@ class Caller:
 
 
 class Place:
-    """A place that one call has; whoever has it gives it back by `Gate.leave`."""
+    """The place of one call, until `Gate.leave`."""
 
     __slots__ = ("bytes", "caller", "charged", "decoding", "slow", "work")
 
     def __init__(self, caller: Caller, expected: int, work: int) -> None:
-        """Take a place for a message that may take so many bytes of memory and is likely to be `work` bytes of work."""
+        """Take a place for a message that may need `expected` bytes of memory and probably has `work` bytes."""
         self.caller = caller
         self.bytes = expected
         self.work = work
@@ -93,9 +93,9 @@ class _Waiter:
 class Gate:
     """Admits the calls of a server, or of one of its methods.
 
-    A caller may have `per_caller_max` calls in flight. From half of the places on it may have no more than an equal share
-    among those who call now and one more to come, so a caller that fills the server up always leaves room for the next.
-    At most `in_flight_max` calls run; how many do now follows the lateness of the event loop. Up to `waiting_max` calls
+    A caller may have `per_caller_max` calls in flight. When half of the places are taken, it may have no more than an equal
+    share among the present callers and one further caller, so that there is always room for another caller.
+    At most `in_flight_max` calls run; the present number follows the lateness of the event loop. Up to `waiting_max` calls
     wait. `bytes_max` bounds the bytes of requests in flight.
     """
 
@@ -112,7 +112,7 @@ class Gate:
         slow: SlowRequests | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Take the limits and the reason to refuse with when the whole is full.
+        """Take the limits, and the reason of refusals when the gate is full.
 
         With `adapts`, how many calls run follows the lateness of the loop; without, `in_flight_max` may. Gates may share
         their bounds of `slow` requests.
@@ -187,7 +187,7 @@ class Gate:
         return answer
 
     def received(self, place: Place, size: int) -> bool:
-        """Record the size of the message that came; return whether it may be decoded now, else `decode` waits for it."""
+        """Record the size of a received message; return whether it may be decoded now, or must await `decode`."""
         caller, size_known = place.caller, place.caller.size_known
         if place.slow:
             self._slow.received(place)
@@ -210,16 +210,16 @@ class Gate:
         return True
 
     async def decode(self, place: Place, identity: Identity) -> Place:
-        """Wait until the message may be decoded; return the place to go on with. Raise Overload where that takes too long."""
+        """Wait until the message may be decoded, and return its place. Raise Overload where that takes too long."""
         if place.slow:
-            # It had its place taken away while it was being received; its turn comes again, the bytes are here.
+            # It lost its place while it was being received, and needs another one now.
             size = place.bytes
             self._not_slow(place)
             try:
-                again = self.enter(identity) or await self.wait(identity)
+                new_place = self.enter(identity) or await self.wait(identity)
             finally:
                 self._slow.discard(place)
-            place = again
+            place = new_place
             if self.received(place, size):
                 return place
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -246,7 +246,7 @@ class Gate:
         self.admit()
 
     def leave(self, place: Place, seconds: float) -> None:
-        """Give the place back; `seconds` is how long the call took, by which waiting is estimated."""
+        """Release the place; `seconds` is the duration of the call, from which waiting times are estimated."""
         if place.decoding:
             place.decoding = False
             self._decoding -= place.bytes
@@ -267,7 +267,7 @@ class Gate:
             self.admit()
 
     def admit(self) -> None:
-        """Give the free places to those who wait, the caller first that has had the least."""
+        """Give the free places to waiting calls, first to the caller that has received the least."""
         while self._queued and self.in_flight < self.places:
             best: tuple[Identity, Caller] | None = None
             for identity, caller in self._queued.items():
@@ -294,7 +294,7 @@ class Gate:
             return True
         if self._brake.room(self._work, spare=False):
             return True
-        # A caller below its share waits for nobody else's work, so a part of the room is there for it alone.
+        # A caller below its share does not wait for the work of others: a part of the room is reserved for such callers.
         return self._is_sparse(caller) and self._brake.room(self._work, spare=True)
 
     def _new(self) -> Caller:
@@ -303,7 +303,7 @@ class Gate:
     def _share(self) -> int:
         if self.in_flight * 2 < self.places:
             return self._per_caller_max
-        # With room for one caller more; one without a call in flight may have a first whatever the share is.
+        # With room for one further caller. A caller without a call in flight may always have one.
         return min(self._per_caller_max, max(1, self.places // (self.callers + 1)))
 
     def _is_sparse(self, caller: Caller) -> bool:
@@ -352,7 +352,7 @@ class Gate:
             self._decoders.popleft()
 
     def _make_room(self, caller: Caller) -> None:
-        """Refuse the newest call of the longest queue where all queues are full: the caller's own, unless another's is longer."""
+        """If all queues are full, refuse the newest call of the longest one: of the caller's own, unless another is longer."""
         longest = max(self._queued.values(), key=lambda each: len(each.waiting), default=caller)
         if len(caller.waiting) * 4 >= self._waiting_max and len(self._queued) > 1:
             raise Overload(self._refuse(caller))
@@ -371,7 +371,7 @@ class Gate:
             self._queued.pop(identity, None)
 
     def _look(self, due: float) -> None:
-        """Refuse what waited too long, and let fewer or more calls run at once."""
+        """Refuse calls that waited too long, and adjust the number of calls that may run at once."""
         loop = asyncio.get_running_loop()
         late = loop.time() - due
         if self._adapts and late > LATE_SECONDS:
@@ -401,14 +401,14 @@ class Gate:
             seconds, reason = max(seconds, self._brake.seconds()), self._brake.reason
         elif self.in_flight < self.places and self._over == "OVERLOADED":
             reason, count = "CALLER_OVER_SHARE", caller.in_flight
-        # Those who are refused are expected one after the other, as places come free, and not all at one moment.
+        # Refused callers are expected one after the other, as places become free, and not all at the same time.
         caller.place_at = max(now + seconds, caller.place_at + self._gap_seconds * max(1, len(self._queued)))
         seconds = min(max(caller.place_at - now, RETRY_SECONDS_MIN), RETRY_SECONDS_MAX)
         caller.place_at = min(caller.place_at, now + RETRY_SECONDS_MAX)
         return refused(reason, max(2, math.ceil(seconds * 20) * 5 if seconds > 0.1 else round(seconds * 100)), count)
 
     def _forget(self) -> None:
-        """Forget callers that have nothing in flight; those with the most to be charged are forgotten last."""
+        """Forget callers without calls in flight; those with the highest charges are forgotten last."""
         idle = [
             (each.finish, name)
             for name, each in self._callers.items()

@@ -305,7 +305,9 @@ class Server:
             _up.labels(neighbour).set(1 if up else 0)
             await self.health.neighbour(neighbour, up)
             if up is not was:
-                (_log.info if up else _log.warning)("NEIGHBOUR_THERE" if up else "NEIGHBOUR_AWAY", neighbour=neighbour)
+                (_log.info if up else _log.warning)(
+                    "NEIGHBOUR_RETURNED" if up else "NEIGHBOUR_ABSENT", neighbour=neighbour
+                )
                 was = up
             await asyncio.sleep(NEIGHBOUR_SECONDS if up else READY_SECONDS)
 

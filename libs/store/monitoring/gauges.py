@@ -30,7 +30,8 @@ UNAVAILABLE_REASONS: Final = (
 _log = telemetry.get_logger()
 _size = telemetry.gauge("luxor_store_bytes", "Size of the service's own database on its server's disk")
 _looked = telemetry.gauge(
-    "luxor_store_looked_timestamp_seconds", "Time of the last update of the gauges that are counted in the store"
+    "luxor_store_gauges_updated_timestamp_seconds",
+    "Time of the last update of the gauges that are counted in the store",
 )
 
 
@@ -100,7 +101,7 @@ async def size(database: Database) -> None:
 
 
 class Looking:
-    """Looks at the store now and then for gauges that only it can tell; every replica does, each for its own metrics."""
+    """Reads gauges from the store at intervals; every replica does, for its own metrics."""
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class Looking:
         interval_seconds: float = INTERVAL_SECONDS,
         size_interval_seconds: float = SIZE_INTERVAL_SECONDS,
     ) -> None:
-        """Take what to look at, beside the size, which is looked at more seldom."""
+        """Read the gauges of `looks`, and less often the size of the store."""
         self._database = database
         self._looks = tuple(looks)
         self._interval_seconds = interval_seconds
@@ -119,7 +120,7 @@ class Looking:
         self._size_known = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until `stop`; what fails is logged and looked at again, and the gauges keep what they told last."""
+        """Read until `stop`; failures are logged and tried again, and the gauges have their last values until then."""
         while not stop.is_set():
             await self.step()
             try:
@@ -129,11 +130,11 @@ class Looking:
                 continue
 
     async def step(self) -> None:
-        """Look once at everything, and at the size where it is due: last, so that nothing waits for it."""
+        """Read all gauges once, and last the size when due, so that nothing waits for it."""
         looked = [await self._look(look) for look in self._looks]
         if time.monotonic() >= self._size_due_at:
             self._size_known = await self._look(size)
-            # A size that took too long takes as long again in a moment.
+            # A size that took too long would take as long again now.
             pause = self._size_interval_seconds if self._size_known else SIZE_RETRY_SECONDS
             self._size_due_at = time.monotonic() + pause
         if all(looked) and self._size_known:
@@ -142,7 +143,7 @@ class Looking:
     async def _look(self, look: Look) -> bool:
         try:
             await look(self._database)
-        except Exception as error:  # a gauge must never end a service, nor keep the next one from being looked at
-            _log.warning("STORE_NOT_LOOKED_AT", store=self._database.name, error=type(error).__name__)
+        except Exception as error:  # a gauge must neither end a service nor prevent the next one from being read
+            _log.warning("STORE_GAUGES_NOT_UPDATED", store=self._database.name, error=type(error).__name__)
             return False
         return True

@@ -121,7 +121,7 @@ def create_trace_records(op: schema.Operations) -> None:
         external=("payload",),
     )
     op.execute(
-        "comment on column trace_record.traces is 'the last 8 bytes of the ids of traces that are told or linked'"
+        "comment on column trace_record.traces is 'the last 8 bytes of the ids of the traces of its spans, and of the traces that these link'"
     )
 
 

@@ -96,7 +96,7 @@ async def run(running: Running) -> Finished:
         except TooManyModels:
             raise _full() from None
 
-    return Finished(model.version.encode(), also=keep)
+    return Finished(model.version.encode(), further_writes=keep)
 
 
 def _full() -> JobRefused:

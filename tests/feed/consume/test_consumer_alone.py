@@ -44,7 +44,7 @@ def test_by_default_a_page_has_two_thousand_events_and_is_waited_for_a_second() 
     )  # fmt: skip
     assert (made.max_events, made.wait_millis, made.leases.lease_seconds) == (2_000, 1_000, 6.0)
     assert made.lag.grace_seconds == 7.0, "a page may take twice that wait, and five seconds"
-    assert (made.reads_on, made.ahead.begin) == (False, None), "only for handlers that say so"
+    assert (made.continues_after_restore, made.ahead.begin) == (False, None), "only for handlers that say so"
 
 
 # ------------------------------------------------------------------------------------------- which page is used
@@ -209,7 +209,7 @@ async def test_behind_a_page_the_next_one_is_asked_for_and_behind_an_empty_one_o
 
 async def test_a_page_that_was_fetched_ahead_is_dropped_where_its_partitions_stand_elsewhere() -> None:
     alone = Alone()
-    consumer = alone.consumer(begins_ahead=True)
+    consumer = alone.consumer(prepares_ahead=True)
     alone.port.pages = [
         page_of(batch_of([A]), to={3: NEXT}),
         page_of(batch_of([("a", 2, 3)], 12), to={3: Cursor(1, 1, 30, 0)}),
@@ -226,7 +226,7 @@ async def test_a_page_that_was_fetched_ahead_is_dropped_where_its_partitions_sta
 @pytest.mark.parametrize("waits", [False, True])
 async def test_no_page_is_begun_ahead_while_a_key_waits_behind_a_letter(*, waits: bool) -> None:
     alone = Alone()
-    consumer = alone.consumer(begins_ahead=True)
+    consumer = alone.consumer(prepares_ahead=True)
     if waits:
         consumer.letters.remember([Letter(4, "z", batch_of([("z", 1, 4)]), "X", "x")])
     alone.port.pages = [page_of(batch_of([A]), to={3: NEXT}), page_of(batch_of([B], 12), to={4: NEXT})]
@@ -244,7 +244,7 @@ async def test_no_page_is_begun_ahead_while_a_key_waits_behind_a_letter(*, waits
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(
-    ("error", "reads_on", "start"),
+    ("error", "continues_after_restore", "start"),
     [
         (EpochEnded("lost", [], NEXT), True, (NEXT, True)),
         (EpochEnded("lost", [], NEXT), False, (START, False)),
@@ -254,10 +254,10 @@ async def test_no_page_is_begun_ahead_while_a_key_waits_behind_a_letter(*, waits
     ],
 )
 async def test_partitions_start_again_where_the_histories_part_or_from_a_snapshot(
-    error: CursorInvalid, start: tuple[Cursor, bool], *, reads_on: bool, named: bool
+    error: CursorInvalid, start: tuple[Cursor, bool], *, continues_after_restore: bool, named: bool
 ) -> None:
     alone = Alone()
-    consumer = alone.consumer(reads_on=reads_on)
+    consumer = alone.consumer(continues_after_restore=continues_after_restore)
     error = type(error)(
         "why", [4, 63] if named else [], *([error.resume_from] if isinstance(error, EpochEnded) else [])
     )
@@ -277,13 +277,13 @@ async def test_partitions_start_again_where_the_histories_part_or_from_a_snapsho
     assert grown == {cause: float(cause == error.reason and not start[1]) for cause in before}
 
 
-@pytest.mark.parametrize(("reads_on", "then"), [(True, "read_again"), (False, "snapshot")])
+@pytest.mark.parametrize(("continues_after_restore", "then"), [(True, "read_again"), (False, "snapshot")])
 async def test_it_is_logged_how_a_reader_goes_on_whose_history_ended(
-    capsys: pytest.CaptureFixture[str], then: str, *, reads_on: bool
+    capsys: pytest.CaptureFixture[str], then: str, *, continues_after_restore: bool
 ) -> None:
     alone = Alone()
     alone.port.pages = [EpochEnded("why", [3], NEXT)]
-    await alone.consumer(reads_on=reads_on).step()
+    await alone.consumer(continues_after_restore=continues_after_restore).step()
     told = capsys.readouterr().err
     assert "FEED_EPOCH_ENDED" in told
     assert then in told

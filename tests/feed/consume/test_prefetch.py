@@ -85,7 +85,7 @@ async def test_the_next_page_is_prepared_while_this_one_is_committed(
 async def test_a_handler_that_reads_what_it_writes_is_given_one_page_at_a_time(
     producer: Producer, follower: Follower, noting: Noting
 ) -> None:
-    consumer = await followed(producer, follower, begins_ahead=False)
+    consumer = await followed(producer, follower, prepares_ahead=False)
     await drain(consumer)
     of_each = [[(act, turn) for act in ("prepared", "applying", "committed")] for turn in range(1, PAGES + 1)]
     assert noting.noted == [each for turn in of_each for each in turn]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from libs.feed.consume.effects import PagePreparation
-from libs.feed.consume.prefetch import Ahead
+from libs.feed.consume.prefetch import Prefetch
 from libs.feed.types import BEGINNING, Cursor, Page
 
 AFTER = {3: Cursor(1, 0, 7, 0)}
@@ -84,18 +84,18 @@ def others() -> set[asyncio.Task[Any]]:
 
 
 async def test_a_page_is_fetched_behind_cursors_and_given_once() -> None:
-    ahead, following = Ahead(None), page_of(5)
+    ahead, following = Prefetch(None), page_of(5)
     assert await ahead.take() is None
-    ahead.look(page_of(), AFTER, Pulling(following))
+    ahead.fetch(page_of(), AFTER, Pulling(following))
     assert await ahead.take() == (following, AFTER)
     assert await ahead.take() is None
     assert ahead.take_preparation() is None
 
 
 async def test_events_are_counted_once_they_are_fetched_and_until_they_are_taken() -> None:
-    ahead, pulling = Ahead(None), Pulling(page_of(5), waits=True)
+    ahead, pulling = Prefetch(None), Pulling(page_of(5), waits=True)
     assert ahead.events() == 0
-    ahead.look(page_of(), AFTER, pulling)
+    ahead.fetch(page_of(), AFTER, pulling)
     await turns()
     assert ahead.events() == 0
     pulling.there.set()
@@ -107,8 +107,8 @@ async def test_events_are_counted_once_they_are_fetched_and_until_they_are_taken
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])
 async def test_a_page_that_could_not_be_fetched_has_no_events_and_its_error_is_raised(how: str) -> None:
-    ahead, error = Ahead(None), ConnectionError("away") if how == "failed" else asyncio.CancelledError()
-    ahead.look(page_of(), AFTER, Pulling(error))
+    ahead, error = Prefetch(None), ConnectionError("away") if how == "failed" else asyncio.CancelledError()
+    ahead.fetch(page_of(), AFTER, Pulling(error))
     await turns()
     assert ahead.events() == 0
     with pytest.raises(type(error)):
@@ -120,8 +120,8 @@ async def test_a_page_that_could_not_be_fetched_has_no_events_and_its_error_is_r
 
 async def test_a_page_is_begun_when_it_is_worked_on_and_the_next_one_once_it_is_prepared() -> None:
     preparing = Preparing()
-    ahead, first, second, third = Ahead(preparing.begin), page_of(1), page_of(2), page_of(3)
-    ahead.look(first, AFTER, Pulling(second))
+    ahead, first, second, third = Prefetch(preparing.begin), page_of(1), page_of(2), page_of(3)
+    ahead.fetch(first, AFTER, Pulling(second))
     await turns()
     assert preparing.pages == [first], "the handler prepares one page at a time"
     preparing.may_end.set()
@@ -133,7 +133,7 @@ async def test_a_page_is_begun_when_it_is_worked_on_and_the_next_one_once_it_is_
     preparation.moves.set_result(({}, []))
     await preparation.task
     assert await ahead.take() == (second, AFTER)
-    ahead.look(second, AFTER, Pulling(third))
+    ahead.fetch(second, AFTER, Pulling(third))
     await turns()
     assert preparing.pages == [first, second, third], "what was begun is not begun again"
     assert ahead.take_preparation() is preparing.take_preparation[1][1]
@@ -145,14 +145,14 @@ async def test_a_page_is_begun_when_it_is_worked_on_and_the_next_one_once_it_is_
 async def test_no_page_without_events_is_begun_and_one_that_comes_after_the_commit_is() -> None:
     preparing = Preparing()
     preparing.may_end.set()
-    ahead = Ahead(preparing.begin)
-    ahead.look(page_of(), AFTER, Pulling(page_of(0, ())))
+    ahead = Prefetch(preparing.begin)
+    ahead.fetch(page_of(), AFTER, Pulling(page_of(0, ())))
     await turns()
     assert len(preparing.take_preparation) == 1
     assert await ahead.take() is not None
     assert ahead.take_preparation() is None
     late = Pulling(page_of(), waits=True)
-    ahead.look(page_of(), AFTER, late)
+    ahead.fetch(page_of(), AFTER, late)
     await turns()
     preparation = ahead.take_preparation()
     assert preparation is not None
@@ -168,8 +168,8 @@ async def test_where_the_page_must_not_be_begun_the_one_behind_it_is_not_either(
     preparing = Preparing()
     preparing.refuses = {1}
     preparing.may_end.set()
-    ahead, following = Ahead(preparing.begin), page_of(2)
-    ahead.look(page_of(), AFTER, Pulling(following))
+    ahead, following = Prefetch(preparing.begin), page_of(2)
+    ahead.fetch(page_of(), AFTER, Pulling(following))
     await turns()
     assert (preparing.calls, ahead.take_preparation()) == (1, None)
     assert ahead.events() == 2
@@ -178,8 +178,8 @@ async def test_where_the_page_must_not_be_begun_the_one_behind_it_is_not_either(
 
 async def test_nothing_is_begun_behind_a_page_that_is_ending() -> None:
     preparing = Preparing()
-    ahead = Ahead(preparing.begin)
-    ahead.look(page_of(), AFTER, Pulling(page_of()))
+    ahead = Prefetch(preparing.begin)
+    ahead.fetch(page_of(), AFTER, Pulling(page_of()))
     await turns()
     preparation = ahead.take_preparation()
     assert preparation is not None
@@ -200,8 +200,8 @@ async def test_what_is_dropped_ends_at_whatever_step_it_is(
     preparing, pulling = Preparing(), Pulling(page_of(), waits=not fetched)
     if prepared:
         preparing.may_end.set()
-    ahead = Ahead(preparing.begin)
-    ahead.look(page_of(), AFTER, pulling)
+    ahead = Prefetch(preparing.begin)
+    ahead.fetch(page_of(), AFTER, pulling)
     await turns(steps)
     preparation = ahead.take_preparation() if taken else None
     calls = preparing.calls
@@ -217,8 +217,8 @@ async def test_what_is_dropped_ends_at_whatever_step_it_is(
 
 async def test_a_page_that_failed_before_its_turn_leaves_no_pull_behind() -> None:
     preparing = Preparing()
-    ahead, endless = Ahead(preparing.begin), Pulling(page_of(), waits=True)
-    ahead.look(page_of(1), AFTER, Pulling(page_of(2)))
+    ahead, endless = Prefetch(preparing.begin), Pulling(page_of(), waits=True)
+    ahead.fetch(page_of(1), AFTER, Pulling(page_of(2)))
     preparing.may_end.set()
     await turns()
     first = ahead.take_preparation()
@@ -229,7 +229,7 @@ async def test_a_page_that_failed_before_its_turn_leaves_no_pull_behind() -> Non
     failed = preparing.take_preparation[1][1]
     failed.moves.set_exception(ConnectionError("away"))
     await asyncio.wait({failed.task})
-    ahead.look(page_of(2), AFTER, endless)
+    ahead.fetch(page_of(2), AFTER, endless)
     preparation = ahead.take_preparation()
     assert preparation is failed
     with pytest.raises(ConnectionError):
@@ -240,8 +240,8 @@ async def test_a_page_that_failed_before_its_turn_leaves_no_pull_behind() -> Non
 
 async def test_what_was_begun_ends_by_itself_where_the_drop_is_cancelled() -> None:
     preparing = Preparing()
-    ahead = Ahead(preparing.begin)
-    ahead.look(page_of(), AFTER, Pulling(page_of(), waits=True))
+    ahead = Prefetch(preparing.begin)
+    ahead.fetch(page_of(), AFTER, Pulling(page_of(), waits=True))
     await turns()
     dropping = asyncio.ensure_future(ahead.drop())
     await asyncio.sleep(0)

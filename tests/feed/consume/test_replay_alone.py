@@ -126,7 +126,7 @@ async def test_an_event_that_is_set_aside_is_logged_with_its_place(capsys: pytes
     await case.isolate(rows("a"))
     told_of = capsys.readouterr().err
     for part in (
-        "FEED_EVENT_SET_ASIDE",
+        "FEED_EVENT_DEAD_LETTERED",
         '"consumer":"follower"',
         '"source":"producer"',
         '"partition":3',

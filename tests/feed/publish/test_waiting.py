@@ -44,7 +44,7 @@ async def test_a_feed_is_waited_for_twice_as_long_once_it_was_empty_and_all_is_r
     producer: Producer, follower: Follower
 ) -> None:
     port = Noting(producer.port())
-    consumer = follower.consumer(port, begins_ahead=False)
+    consumer = follower.consumer(port, prepares_ahead=False)
     consumer.wait_millis = WAIT_MILLIS
 
     async def steps(count: int) -> list[tuple[int, bool]]:
@@ -75,7 +75,7 @@ async def test_a_pull_that_did_not_wait_tells_nothing_of_how_empty_a_feed_is(
 
 async def test_behind_a_letter_that_waits_no_pull_takes_longer(producer: Producer, follower: Follower) -> None:
     port = Noting(producer.port())
-    consumer = follower.consumer(port, begins_ahead=False)
+    consumer = follower.consumer(port, prepares_ahead=False)
     consumer.wait_millis = WAIT_MILLIS
     await follower.at_feed(consumer)
     follower.handler.bad = {"m": EventError("BAD", "it is bad")}

@@ -53,7 +53,7 @@ async def tells(running: Running) -> Finished:
     """Tell what the process was given: its priority and bound, and write beside the result."""
     told = f"{os.nice(0)} {resource.getrlimit(resource.RLIMIT_DATA)[0]} {running.environ['LUXOR_MARK']}"
     return Finished(
-        told.encode(), also=lambda tx: tx.raw.execute("insert into deployment_secret values ('beside', 'x')")
+        told.encode(), further_writes=lambda tx: tx.raw.execute("insert into deployment_secret values ('beside', 'x')")
     )
 
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def carriers() -> None:
     """Bind master documents to carriers; list and reverse arrivals.
 
-    A carrier may report the arrival of a master document, and see the consignments under it, if the document is bound to it: by a list of an officer
-    or operator, by the carrier in the filing, or by a prefix. The first of these that has an entry decides. Every command has --json.
+    A carrier may report the arrival of a master document, and see the consignments under it, if the document is bound to it: by an entry that
+    customs made (luxor carriers bind), by the carrier that the filing names, or by a registered prefix. The first of these that applies decides.
+    Every command has --json, for programs.
     """
 
 

@@ -32,11 +32,10 @@ from libs.cli.common import Context, acting, caller_of, command, run
     help="Number of a returned item (default: all remaining items); may be repeated.",
 )
 @click.option(
-    "--seen",
-    "seen_version",
+    "--if-version",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="Do it only if VERSION is still the current version of MRN (luxor show prints it).",
+    help="Only if VERSION is still the current version of MRN (luxor show prints it).",
 )
 @click.option(
     "--as",
@@ -52,7 +51,7 @@ def return_(
     reason: str,
     document: str,
     items: tuple[int, ...],
-    seen_version: int | None,
+    if_version: int | None,
     caller: str,
 ) -> None:
     """Record that released goods were returned, or destroyed under supervision. When no item remains, the consignment is final."""
@@ -60,12 +59,11 @@ def return_(
     from libs.client.row_errors import ElementError
 
     role, ident = caller_of(caller, ("officer", "filer", "carrier"))
-    if seen_version is not None and len(mrns) > 1:
-        raise click.UsageError("--seen is the version of one consignment: name one MRN")
+    if if_version is not None and len(mrns) > 1:
+        raise click.UsageError("--if-version is the version of one consignment: name one MRN")
     try:
         requests = [
-            returned(each, reason=reason, document=document, items=items, expected_version=seen_version)
-            for each in mrns
+            returned(each, reason=reason, document=document, items=items, expected_version=if_version) for each in mrns
         ]
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
@@ -95,11 +93,10 @@ def _of_items(name: str, example: str, text: str) -> Callable[[Callable[..., Any
 @click.option("--insurance", default="", metavar="AMOUNT", help="Insurance of the consignment, written as freight.")
 @click.option("--note", default="", help="A note; filers do not see it.")
 @click.option(
-    "--seen",
-    "seen_version",
+    "--if-version",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="Do it only if VERSION is still the current version of MRN (luxor show prints it).",
+    help="Only if VERSION is still the current version of MRN (luxor show prints it).",
 )
 @acting("officer")
 def adjust(
@@ -108,7 +105,7 @@ def adjust(
     freight: str,
     insurance: str,
     note: str,
-    seen_version: int | None,
+    if_version: int | None,
     ident: str,
     **items: tuple[str, ...],
 ) -> None:
@@ -123,7 +120,7 @@ def adjust(
         )
     try:
         request = adjustment(
-            mrn, items=items, freight=freight, insurance=insurance, note=note, expected_version=seen_version
+            mrn, items=items, freight=freight, insurance=insurance, note=note, expected_version=if_version
         )
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None

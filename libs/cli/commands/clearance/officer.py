@@ -14,13 +14,13 @@ def _act(
     reason: str,
     note: str,
     ident: str,
-    seen_version: int | None = None,
+    if_version: int | None = None,
 ) -> None:
     from libs.client.clearance.officers import act
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await act(client, verb, mrns, reason=reason, note=note, expected_version=seen_version)
+            return await act(client, verb, mrns, reason=reason, note=note, expected_version=if_version)
 
     show_results(context, run(work()))
 
@@ -69,20 +69,19 @@ def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident:
 @click.option("--reason", default="CHECKED_AND_IN_ORDER", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
 @click.option("--note", default="", help="A note; filers do not see it.")
 @click.option(
-    "--seen",
-    "seen_version",
+    "--if-version",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="Release MRN only if VERSION is still its current version (luxor show prints it); required if a screening match or an alarm holds it.",
+    help="Only if VERSION is still the current version of MRN (luxor show prints it); required if a screening match or an alarm holds the goods.",
 )
 @acting("officer")
 def release(
-    context: Context, mrns: tuple[str, ...], reason: str, note: str, seen_version: int | None, ident: str
+    context: Context, mrns: tuple[str, ...], reason: str, note: str, if_version: int | None, ident: str
 ) -> None:
-    """Lift holds: goods that have arrived are released, others will be on arrival."""
-    if seen_version is not None and len(mrns) > 1:
-        raise click.UsageError("--seen is the version of one consignment: name one MRN")
-    _act(context, "release", mrns, reason, note, ident, seen_version)
+    """Lift holds: goods that have arrived are released now, the others when they arrive."""
+    if if_version is not None and len(mrns) > 1:
+        raise click.UsageError("--if-version is the version of one consignment: name one MRN")
+    _act(context, "release", mrns, reason, note, ident, if_version)
 
 
 @command("inspect", short_help="Record the result of an inspection, as an officer.")
@@ -116,7 +115,7 @@ def inspect(
     note: str,
     ident: str,
 ) -> None:
-    """Record the result of an inspection of held goods, or of released goods (an audit). It releases and holds nothing."""
+    """Record the result of an inspection of held goods, or of released goods (an audit). It neither holds nor releases the goods."""
     from libs.client.clearance.officers import VIOLATIONS, inspection_of
     from libs.client.clearance.officers import inspect as record
     from libs.client.row_errors import ElementError

@@ -17,7 +17,7 @@ def jobs() -> None:
     """List, show and cancel backtests, trainings and what-if runs.
 
     `luxor risk backtest`, `luxor risk train` and `luxor revenue what-if` start them. A job runs in a process of its own and continues when the
-    command ends. Every command takes --json, for machines.
+    command ends. Every command has --json, for programs.
     """
 
 
@@ -37,13 +37,13 @@ def list_jobs(context: Context, kind: str | None, ident: str) -> None:
 
     found = run(work())
 
-    def show(out: "Console") -> None:
+    def show(console: "Console") -> None:
         from libs.cli.views.job import show_job
 
         if not found:
-            out.print("No job is stored: `luxor risk backtest` or `luxor revenue what-if` starts one.")
+            console.print("No job is stored: `luxor risk backtest` or `luxor revenue what-if` starts one.")
         for each in found:
-            show_job(out, each)
+            show_job(console, each)
 
     context.emit({"jobs": found}, show)
 

@@ -25,12 +25,13 @@ from libs.cli.common import Context, command
     help="Keep running, and repeat it after this many hours.",
 )
 @click.option(
-    "--mark",
+    "--heartbeat",
+    metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="With --every: a file to touch after each successful run, for a health check.",
+    help="With --every: update this file after each successful run, for a health check.",
 )
 def prepare(
-    context: Context, directory: Path, deployment: str, public_hosts: str, hours: float | None, mark: Path | None
+    context: Context, directory: Path, deployment: str, public_hosts: str, hours: float | None, heartbeat: Path | None
 ) -> None:
     """Write the files of each container into a directory of its own below DIRECTORY.
 
@@ -45,7 +46,7 @@ def prepare(
         from libs.telemetry.logs import install
 
         install("renew", "info")
-        prepare_regularly(directory, deployment=deployment, public_hosts=hosts, hours=hours, mark=mark)
+        prepare_regularly(directory, deployment=deployment, public_hosts=hosts, hours=hours, heartbeat=heartbeat)
     done = work(directory, deployment=deployment, public_hosts=hosts)
     result = {"written": done.written, "kept": done.unchanged}
     context.emit(

@@ -33,7 +33,7 @@ def simulate(
 ) -> None:
     """Write PATH as JSON Lines, ready to be filed, and two further files with its labels and its arrivals.
 
-    The labels state which consignments are not honest, and how; the manifest itself does not.
+    The labels state which consignments are in violation, and of which kind; the manifest itself does not.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -67,7 +67,7 @@ def simulate(
             f"{written.consignments:,} consignments on {len(written.arrivals):,} flights: [bold]{written.path}[/]",
             soft_wrap=True,
         )
-        here.print(f"Labels of the {written.labelled:,} that are not honest: {written.truth_path}", soft_wrap=True)
+        here.print(f"Labels of the {written.labelled:,} in violation: {written.truth_path}", soft_wrap=True)
         here.print(
             f"Next:  [bold]luxor file {written.path}[/]  and  [bold]luxor arrive --manifest {written.path}[/]",
             soft_wrap=True,

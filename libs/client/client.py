@@ -121,7 +121,7 @@ class Client:
         return await self._call(risk_pb2.ListAssessmentsResponse, self._risk.ListAssessments, request)
 
     async def check_goods(self, lines: Iterable[risk_pb2.GoodsLine], *, as_of: int) -> risk_pb2.CheckGoodsResponse:
-        """Tell whether goods may be sent and with what papers; `as_of` is the day of acceptance assumed, microseconds since 1970."""
+        """Return whether goods may be sent and which documents they need; `as_of` is the day of acceptance assumed, microseconds since 1970."""
         request = risk_pb2.CheckGoodsRequest(as_of=_timestamp(as_of), lines=lines)
         return await self._call(risk_pb2.CheckGoodsResponse, self._risk.CheckGoods, request)
 

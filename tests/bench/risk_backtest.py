@@ -129,7 +129,7 @@ async def measured(url: str, directory: Path, *, quick: bool, runs: int) -> None
             for _ in range(runs):
                 seconds, working, result = await once(database, rules)
                 assert result.consignments == count
-                assert sum(rule.hits for rule in result.rules) > 0
+                assert sum(rule.matches for rule in result.rules) > 0
                 rates.append(count / seconds)
                 cpu.append(count / working)
             target = 200_000 if name == "backtest_rate_cps" else None

@@ -16,7 +16,7 @@ DAY = 20_758  # 2026-11-01
 
 
 def rule(name: str, **more: Any) -> dict[str, Any]:
-    counts = dict.fromkeys(("hits", "baseline_hits", "both", "baseline_red", "raises", "unjudged"), 0)
+    counts = dict.fromkeys(("matches", "baseline_matches", "both", "baseline_red", "raises", "unjudged"), 0)
     return {"rule": name, "life": "active", "inspected": NONE, "examples": [], **counts, **more}
 
 
@@ -42,9 +42,9 @@ RULES: dict[str, Any] = {
     "lanes": [lane("RED", both=1_234_567, tried_only=12, tried_inspected=SOME), lane("BLUE")],
     "workload": [work("RED", 700), work("BLUE", 0)],
     "rules": [
-        rule("PRICE_BELOW_THE_FLOOR_OF_ITS_HEADING", hits=1_234, inspected=SOME,
+        rule("PRICE_BELOW_THE_FLOOR_OF_ITS_HEADING", matches=1_234, inspected=SOME,
              examples=[{"mrn": f"26DE99999999999{place:03}"} for place in range(5)]),
-        rule("PRICE_BELOW_THE_FLOOR_OF_ITS_CHAPTER", hits=9_234, life="shadow", raises=7, unjudged=3),
+        rule("PRICE_BELOW_THE_FLOOR_OF_ITS_CHAPTER", matches=9_234, life="shadow", raises=7, unjudged=3),
         rule("NEVER"),
     ],
     "shares": [], "auc_ppm": None,

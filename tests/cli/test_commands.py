@@ -289,15 +289,17 @@ def test_a_quote_may_say_region_kind_of_persons_service_and_mass(cli: Any) -> No
     assert cli.json(*mail, "--mass", "0.5")["quotes"][0]["fee_minor"] == 64
 
 
-def test_goods_are_told_free_or_with_the_papers_that_they_need(cli: Any) -> None:
+def test_goods_are_told_free_or_with_the_documents_that_they_need(cli: Any) -> None:
     free = ["goods", "--to", "de", "--from", "CN", "--item", "620630:Blouse of cotton"]
     assert [each["verdict"] for each in cli.json(*free)["answers"]] == ["GOODS_VERDICT_FREE"]
     assert "no goods control names such goods; rules, lists and prices" in " ".join(cli.run(*free).output.split())
     rifle = ["goods", "--to", "DE", "--from", "CN", "--item", "930630:Hunting rifle ammunition"]
     [told] = cli.json(*rifle, code=1)["answers"]
-    assert told["verdict"] == "GOODS_VERDICT_PAPERS"
-    assert [paper["type"] for each in told["controls"] for paper in each.get("missing", ())] == ["FIREARM"]
-    assert [each["verdict"] for each in cli.json(*rifle, "--paper", "firearm")["answers"]] == ["GOODS_VERDICT_LIFTED"]
+    assert told["verdict"] == "GOODS_VERDICT_DOCUMENTS_MISSING"
+    assert [document["type"] for each in told["controls"] for document in each.get("missing", ())] == ["FIREARM"]
+    assert [each["verdict"] for each in cli.json(*rifle, "--document", "firearm")["answers"]] == [
+        "GOODS_VERDICT_LIFTED"
+    ]
     shown = cli.run(*rifle, "--item", ":Thumb cuffs of steel", "--item", "1:x", code=1).output
     for part in ("documents are missing", "FIREARM", "may not be sent", "GOODS_ELEMENT_MALFORMED", "not verified"):
         assert part in shown

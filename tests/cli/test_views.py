@@ -181,7 +181,7 @@ def test_one_is_told_as_one() -> None:
 def test_payments_of_a_statement_count_no_consignments() -> None:
     told: dict[str, Any] = {"account": "deferred:x", "month": "2026-11", "currency": "EUR", "lines": []}
     told |= {f"{name}_minor": 0 for name in ("opening", "debit", "credit", "closing")}
-    told["sums"] = [
+    told["totals"] = [
         {"amount_minor": -500},
         {"destination": "DE", "kind": "CHARGE_KIND_DUTY", "consignments": 2, "amount_minor": 500},
     ]

@@ -115,14 +115,14 @@ def _show_work(console: "Console", result: dict[str, Any], office: str) -> None:
 
 
 def _show_rules(console: "Console", rules: list[dict[str, Any]]) -> None:
-    listed_rules = sorted((each for each in rules if _says_something(each)), key=lambda each: -each["hits"])
+    listed_rules = sorted((each for each in rules if _says_something(each)), key=lambda each: -each["matches"])
     if listed_rules:
         console.print("\n[bold]Rules and typologies[/], most matches first; violations of how many inspections")
         rows = [
             (
                 each["rule"],
-                each["hits"],
-                each["baseline_hits"],
+                each["matches"],
+                each["baseline_matches"],
                 each["both"],
                 each["baseline_red"],
                 _violations_found(each["inspected"]),
@@ -140,7 +140,7 @@ def _show_rules(console: "Console", rules: list[dict[str, Any]]) -> None:
 
 
 def _says_something(each: dict[str, Any]) -> bool:
-    return bool(each["hits"] or each["baseline_hits"] or each["unjudged"])
+    return bool(each["matches"] or each["baseline_matches"] or each["unjudged"])
 
 
 def _show_notes(console: "Console", rules: list[dict[str, Any]]) -> None:

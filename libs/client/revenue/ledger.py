@@ -157,7 +157,7 @@ async def statement(client: Client, account: str, currency: str, month: str) -> 
                 name: getattr(answer, name)
                 for name in ("opening_minor", "debit_minor", "credit_minor", "closing_minor")
             }
-            result["sums"] = [plain(each) for each in answer.sums]
+            result["totals"] = [plain(each) for each in answer.totals]
         result["lines"] += [plain(each) for each in answer.lines]
         token = answer.next_page_token
         if not token:
@@ -338,14 +338,14 @@ async def _counted(client: Client, day: int) -> dict[TotalKey, int]:
 
 
 def parse_seal(text: str) -> tuple[int, bytes]:
-    """Return a seal from NUMBER:HASH with the hash in hexadecimal. Raise LuxorError KEPT_SEAL_UNREADABLE."""
+    """Return a seal from NUMBER:HASH with the hash in hexadecimal. Raise LuxorError SEAL_UNREADABLE."""
     number, _, digest = text.strip().partition(":")
     try:
         found = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0, bytes.fromhex(digest)
     except ValueError:
         found = 0, b""
     if not found[0] or len(found[1]) != HASH_BYTES:
-        raise LuxorError.from_reason("KEPT_SEAL_UNREADABLE", value=text)
+        raise LuxorError.from_reason("SEAL_UNREADABLE", value=text)
     return found
 
 

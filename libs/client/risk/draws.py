@@ -57,7 +57,7 @@ def plain_seed(seed: DrawSeed) -> dict[str, Any]:
         "commitment": seed.commitment,
         "made_at": seed.made_at.ToJsonString(),
         "made_before_its_day": _before_its_day(seed),
-        "told_from": seed.published_from_day,
+        "published_from": seed.published_from_day,
     }
     return values | ({"seed": seed.seed.hex()} if seed.seed else {})
 
@@ -74,7 +74,7 @@ def proof(mrn: str, answer: Mapping[str, Any], published_seeds: Mapping[str, Dra
 
     `verdict` is PROVED: the draw is below the chance that the answer tells; REFUTED: it is not, or the seed is not the one
     that was published for the day; NOT_DRAWN: something else chose the lane, and `draws` tells what the draws were;
-    NOTHING_DRAWN: the office drew nothing; SEED_NOT_TOLD: the seed is still secret; SEED_UNKNOWN: no such seed is kept.
+    NOTHING_DRAWN: the office drew nothing; SEED_NOT_PUBLISHED: the seed is still secret; SEED_UNKNOWN: no such seed is kept.
     """
     cause = answer.get("selection_cause", "SELECTION_CAUSE_UNSPECIFIED").removeprefix("SELECTION_CAUSE_")
     lane = answer["lane"].removeprefix("LANE_")
@@ -88,7 +88,7 @@ def proof(mrn: str, answer: Mapping[str, Any], published_seeds: Mapping[str, Dra
         return result | {"verdict": "SEED_UNKNOWN"}
     result |= {"day": seed.day, "made_before_its_day": _before_its_day(seed)}
     if not seed.seed:
-        return result | {"verdict": "SEED_NOT_TOLD", "told_from": seed.published_from_day}
+        return result | {"verdict": "SEED_NOT_PUBLISHED", "published_from": seed.published_from_day}
     if commitment(seed.seed) != published:
         return result | {"verdict": "REFUTED", "why": "the seed is not the one that was published"}
     accepted = _accepted(mrn)

@@ -1,4 +1,4 @@
-"""Questions about goods: may this be sent there, and with what papers?"""
+"""Questions about goods: may they be sent, and which documents do they need?"""
 
 from collections.abc import Iterable
 from typing import Any

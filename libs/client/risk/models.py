@@ -99,7 +99,7 @@ def plain_violations(answer: pb.EstimateViolationsResponse) -> dict[str, Any]:
     found["lanes"] = [
         {
             "lane": common_pb2.Lane.Name(each.lane),
-            "drawn": each.drawn,
+            "by_draw": each.by_draw,
             "consignments": each.consignments,
             "inspected": each.inspected,
         }

@@ -30,7 +30,7 @@ _UNDISCLOSED: Final = (
     common_pb2.SELECTION_CAUSE_EXPECTED,
 )
 """Why a consignment is in its lane, where who filed it is not to know: who knew what is drawn and what scores high could keep clear of it."""
-_BINDING: Final = (common_pb2.FINDING_KIND_GOODS_CONTROL, common_pb2.FINDING_KIND_LISTED_PARTY)
+_BINDING: Final = (common_pb2.FINDING_KIND_GOODS_CONTROL, common_pb2.FINDING_KIND_SCREENING_MATCH)
 """Kinds of findings whose yellow lane does not become blue by itself."""
 _MICROS_PER_MINUTE: Final = 60_000_000
 _CHARGES: Final = {

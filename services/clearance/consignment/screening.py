@@ -16,7 +16,7 @@ from services.clearance.consignment.transitions import State
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-_SCREENING_MATCH: Final = common_pb2.FINDING_KIND_LISTED_PARTY
+_SCREENING_MATCH: Final = common_pb2.FINDING_KIND_SCREENING_MATCH
 ALARM: Final = "SCREENING_ALARM"
 """Reason of the finding that a security screening returned an alarm."""
 

@@ -255,8 +255,8 @@ class LedgerService(LedgerServiceServicer):
             closing_minor=told.closing,
             debit_minor=told.debit,
             credit_minor=told.credit,
-            sums=[
-                pb.StatementSum(
+            totals=[
+                pb.StatementTotal(
                     destination=each.destination,
                     kind=kind(each.kind),
                     consignments=each.consignments,
@@ -350,7 +350,7 @@ class LedgerService(LedgerServiceServicer):
         if request.after < 0 or len(request.hash) not in (0, 32) or bool(request.after) != bool(request.hash):
             raise Refusal("CHAIN_PLACE_MALFORMED", path="hash")
         if request.external_seal < 0 or len(request.external_seal_hash) != (32 if request.external_seal else 0):
-            raise Refusal("KEPT_SEAL_MALFORMED", path="external_seal_hash")
+            raise Refusal("SEAL_MALFORMED", path="external_seal_hash")
         count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX, "max_entries")
         found = await self._chain.check(
             request.partition,

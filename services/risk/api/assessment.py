@@ -80,7 +80,7 @@ class RiskService(RiskServiceServicer):
         self._active = active
         self._seeds = seeds
         self._matches = matches
-        self._seeds_told_after_days = seeds_published_after_days
+        self._seeds_published_after_days = seeds_published_after_days
         self._pages = PageTokens(seeds.store.database)
 
     async def AssessConsignments(
@@ -149,12 +149,12 @@ class RiskService(RiskServiceServicer):
         await self._seeds.made_ahead()
         found = await self._seeds.store.page(before, rows + 1)
         token = await self._pages.token(request, found[rows - 1].day) if len(found) > rows else ""
-        return seeds_page(found[:rows], self._seeds_told_after_days, token)
+        return seeds_page(found[:rows], self._seeds_published_after_days, token)
 
     async def CheckGoods(
         self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CheckGoodsResponse:
-        """Tell of goods whether they may be sent and with what papers; nothing is kept."""
+        """Return whether goods may be sent and which documents they need; nothing is stored."""
         count = len(request.lines)
         if count == 0:
             raise Refusal("BATCH_EMPTY", count_max=LINES_MAX)

@@ -1,4 +1,4 @@
-"""Answers to "may this be sent there, and with what papers?": lines of a request as columns, and verdicts as messages."""
+"""Converts lines of CheckGoods to columns, and the verdicts to messages."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from services.risk.goods.controls import Answer, Control, ControlMatches, Contro
 
 LINES_MAX: Final = 1_000
 DESCRIPTION_MAX: Final = 512
-PAPERS_MAX: Final = 20
+DOCUMENTS_MAX: Final = 20
 _CODE: Final = re.compile(r"[0-9]{2}([0-9]{2}){0,4}")
 _UN_NUMBER: Final = re.compile(r"[0-9]{4}")
-_PAPER: Final = re.compile(r"[A-Z0-9]{3,8}")
+_DOCUMENT_TYPE: Final = re.compile(r"[A-Z0-9]{3,8}")
 
 VERDICTS: Final = {
     Answer.FREE: pb.GOODS_VERDICT_FREE,
     Answer.LIFTED: pb.GOODS_VERDICT_LIFTED,
     Answer.NOT_COVERED: pb.GOODS_VERDICT_NOT_COVERED,
-    Answer.PAPERS: pb.GOODS_VERDICT_PAPERS,
+    Answer.DOCUMENTS_MISSING: pb.GOODS_VERDICT_DOCUMENTS_MISSING,
     Answer.PROHIBITED: pb.GOODS_VERDICT_PROHIBITED,
 }
 _LANES: Final = {"red": common_pb2.LANE_RED, "yellow": common_pb2.LANE_YELLOW}
@@ -49,8 +49,8 @@ def validation_error_of(line: pb.GoodsLine) -> tuple[str, str]:
             return "GOODS_ELEMENT_MALFORMED", element
     if len(line.description) > DESCRIPTION_MAX:
         return "GOODS_ELEMENT_MALFORMED", "description"
-    if len(line.paper_types) > PAPERS_MAX or not all(map(_PAPER.fullmatch, line.paper_types)):
-        return "GOODS_ELEMENT_MALFORMED", "paper_types"
+    if len(line.document_types) > DOCUMENTS_MAX or not all(map(_DOCUMENT_TYPE.fullmatch, line.document_types)):
+        return "GOODS_ELEMENT_MALFORMED", "document_types"
     return "", ""
 
 
@@ -69,7 +69,7 @@ def lines_asked(lines: Sequence[pb.GoodsLine], day: int) -> Lines:
         texts("destination_country"),
         Ints.of([line.transport_mode for line in lines]),
         Ints.constant(day, len(lines)),
-        [frozenset(line.paper_types) for line in lines],
+        [frozenset(line.document_types) for line in lines],
     )
 
 
@@ -100,7 +100,7 @@ def _told(control: Control, hits: ControlMatches, hit: int) -> pb.GoodsControl:
         lifted=bool(np.bool_(hits.lifted[hit])),
         lane=_LANES[text.lane],
         sentence=text.sentence,
-        missing=[pb.GoodsPaper(type=each.type, name=each.name) for each in text.papers if each.type in missing],
-        any_paper_lifts=text.papers_needed == "any",
+        missing=[pb.GoodsDocument(type=each.type, name=each.name) for each in text.documents if each.type in missing],
+        any_document_lifts=text.documents_needed == "any",
         laws=[pb.GoodsLaw(law=each.law, article=each.article, verified=each.verified) for each in control.references],
     )

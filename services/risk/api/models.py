@@ -313,7 +313,7 @@ def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGr
         lanes=[
             pb.InspectedLane(
                 lane=common_pb2.Lane.ValueType(lane),
-                drawn=drawn,
+                by_draw=drawn,
                 consignments=int(result.lanes[cell]),
                 inspected=int(result.inspected[cell]),
             )

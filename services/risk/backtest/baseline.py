@@ -27,7 +27,7 @@ DRAWN_CAUSES: Final = (
 )
 RANDOM: Final = (common_pb2.SELECTION_CAUSE_MINIMUM, common_pb2.SELECTION_CAUSE_EXPECTED)
 #: What other rules have no part in.
-CONSTANT_KINDS: Final = (common_pb2.FINDING_KIND_GOODS_CONTROL, common_pb2.FINDING_KIND_LISTED_PARTY)
+CONSTANT_KINDS: Final = (common_pb2.FINDING_KIND_GOODS_CONTROL, common_pb2.FINDING_KIND_SCREENING_MATCH)
 
 
 @dataclass(frozen=True)

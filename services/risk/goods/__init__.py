@@ -1,1 +1,1 @@
-"""Goods controls: what may not come, and the papers that lift a restriction."""
+"""Goods controls: prohibitions and restrictions, and the documents that lift a restriction."""

@@ -47,7 +47,7 @@ class ReferenceText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     article: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = ""
 
 
-class PaperText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DocumentText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A document that lifts a restriction: its type as filed in supporting documents, and what it is."""
 
     type: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{3,8}$")]
@@ -83,9 +83,9 @@ class ControlText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Transport modes that it counts for; none: all. A mode that is not told counts for all."""
     origins: tuple[str, ...] = ()
     """Countries of origin that it counts for; none: all. An origin that is not told counts for all."""
-    papers: tuple[PaperText, ...] = ()
+    documents: tuple[DocumentText, ...] = ()
     """What lifts it."""
-    papers_needed: Literal["any", "all"] = "any"
+    documents_needed: Literal["any", "all"] = "any"
 
 
 class ControlFileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,10 +187,10 @@ def _control_mistakes(file: YamlFile, index: int, control: ControlText, text: Co
         wrong("", "it names no goods; give hs, words or un_numbers")
     if control.match == "hs_and_words" and not (control.hs and control.words):
         wrong(".match", "a code and a word must meet, so give both hs and words")
-    if control.measure == "prohibited" and control.papers:
-        wrong(".papers", "no paper lifts a prohibition; call it restricted, or remove the papers")
-    if control.measure == "restricted" and not control.papers:
-        wrong("", "it is restricted, and no paper lifts it; give papers, or call it prohibited")
+    if control.measure == "prohibited" and control.documents:
+        wrong(".documents", "no document lifts a prohibition; call it restricted, or remove the documents")
+    if control.measure == "restricted" and not control.documents:
+        wrong("", "it is restricted, and no document lifts it; give documents, or call it prohibited")
     if control.valid_until is not None and control.valid_until < control.valid_from:
         wrong(".valid_until", f"it ends on {control.valid_until}, before it begins on {control.valid_from}")
     for name in control.legal:

@@ -1,4 +1,4 @@
-"""Goods controls: what may not come in or go out, or only with papers, by jurisdiction, commodity code and words.
+"""Goods controls: prohibitions and restrictions of import and export, by jurisdiction, commodity code and words.
 
 All words of all controls are compiled into one look-up, so a description is walked once whatever the number of
 controls; each control is a bit, and what a code, a description or a country says is a whole number of bits.
@@ -19,7 +19,14 @@ from libs.columns.arrays import BoolArray, IntArray
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from services.risk.conditions.cel.functions import normal
 from services.risk.elements.computed import Facts
-from services.risk.goods.control_files import MODES, ControlFiles, ControlText, PaperText, ReferenceText, read_controls
+from services.risk.goods.control_files import (
+    MODES,
+    ControlFiles,
+    ControlText,
+    DocumentText,
+    ReferenceText,
+    read_controls,
+)
 from services.risk.rules.rule_set import OPEN_END
 
 #: Descriptions and codes whose controls are remembered; then all begin anew. Bounds memory whatever is filed.
@@ -43,15 +50,15 @@ class Control:
 
     @property
     def prohibits(self) -> bool:
-        """Whether no paper lifts it."""
+        """Whether no document lifts it."""
         return self.text.measure == "prohibited"
 
-    def missing(self, types: frozenset[str]) -> tuple[PaperText, ...]:
-        """The papers that are still needed where those of `types` are there; none where it is lifted."""
-        papers = self.text.papers
-        if self.text.papers_needed == "any":
-            return () if any(paper.type in types for paper in papers) else papers
-        return tuple(paper for paper in papers if paper.type not in types)
+    def missing(self, types: frozenset[str]) -> tuple[DocumentText, ...]:
+        """Return the documents that are still needed beside those of `types`; none where it is lifted."""
+        documents = self.text.documents
+        if self.text.documents_needed == "any":
+            return () if any(document.type in types for document in documents) else documents
+        return tuple(document for document in documents if document.type not in types)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Lines:
     """Mode of transport, a number of TransportMode."""
     day: Ints
     """Day whose law counts, days since 1970-01-01; where it is absent nothing is judged."""
-    papers: Sequence[frozenset[str]]
+    document_types: Sequence[frozenset[str]]
     """Types of the valid documents that go with the line."""
 
     @property
@@ -87,10 +94,10 @@ class ControlMatches:
     control: IntArray
     """Its place in `ControlSet.controls`."""
     lifted: BoolArray
-    """Whether the papers that it needs are there."""
+    """Whether the documents that it needs are present."""
     missing: tuple[tuple[str, ...], ...]
-    """Types of the papers that are missing: one of them or all, as `papers_needed` says; none where it is lifted or
-    where no paper lifts it.
+    """Types of the missing documents: one of them or all, as `documents_needed` says; none where it is lifted or
+    where no document lifts it.
     """
 
     def __len__(self) -> int:
@@ -103,13 +110,13 @@ class Answer(IntEnum):
     FREE = 0
     """No control of the countries concerned names such goods."""
     LIFTED = 1
-    """Controls name them, and the papers that they need are there."""
+    """Controls name them, and the documents that they need are present."""
     NOT_COVERED = 2
     """No controls are known for the destination, so nothing can be said."""
-    PAPERS = 3
-    """Papers are missing."""
+    DOCUMENTS_MISSING = 3
+    """Documents are missing."""
     PROHIBITED = 4
-    """No paper lifts the prohibition."""
+    """No document lifts the prohibition."""
 
 
 class ControlSet:
@@ -221,7 +228,7 @@ class ControlSet:
         return found
 
     def judge(self, lines: Lines, stage: Stage | None = None) -> ControlMatches:
-        """The controls that each line meets at a stage (None: at any), those that its papers lift among them."""
+        """The controls that each line meets at a stage (None: at any), including those that its documents lift."""
         at_stage = -1 if stage is None else self._stages[stage]
         texts = [self.said(text) for text in lines.description.dictionary]
         codes = [self.coded(code) for code in lines.commodity_code.dictionary]
@@ -252,7 +259,7 @@ class ControlSet:
                 place = (hit & -hit).bit_length() - 1
                 hit &= hit - 1
                 control = self.controls[place]
-                lacking = tuple(paper.type for paper in control.missing(lines.papers[row]))
+                lacking = tuple(document.type for document in control.missing(lines.document_types[row]))
                 rows.append(row)
                 places.append(place)
                 lifted.append(not control.prohibits and not lacking)
@@ -262,11 +269,11 @@ class ControlSet:
         )
 
     def answers(self, lines: Lines, hits: ControlMatches) -> list[Answer]:
-        """What may be done with each line: "may this be sent there, and with what papers?"."""
+        """Return the answer for each line: whether it may be sent, and whether documents are missing."""
         covered = lines.destination.isin(self.covered) & lines.day.valid
         answers = np.where(covered, Answer.FREE, Answer.NOT_COVERED).astype(np.int64)
         prohibits = np.array([control.prohibits for control in self.controls], np.bool_)[hits.control]
-        worth = np.where(prohibits, Answer.PROHIBITED, np.where(hits.lifted, Answer.LIFTED, Answer.PAPERS))
+        worth = np.where(prohibits, Answer.PROHIBITED, np.where(hits.lifted, Answer.LIFTED, Answer.DOCUMENTS_MISSING))
         np.maximum.at(answers, hits.line, worth)
         return [Answer(answer) for answer in answers.tolist()]
 
@@ -284,20 +291,20 @@ def load_controls(paths: Iterable[Path]) -> ControlSet:
 
 
 def lines_of(table: Table, facts: Facts) -> Lines:
-    """The items of consignments as lines: countries and mode of their consignment, papers of both that are valid on the
+    """The items of consignments as lines: countries and mode of their consignment, documents of both that are valid on the
     day of acceptance.
     """
     items, owners = facts.items, facts.owners
-    of_consignment = _papers(table.ragged("supporting_documents"), facts.acceptance_day)
-    of_item = _papers(items.ragged("supporting_documents"), facts.acceptance_day.take(owners))
+    of_consignment = _valid_types(table.ragged("supporting_documents"), facts.acceptance_day)
+    of_item = _valid_types(items.ragged("supporting_documents"), facts.acceptance_day.take(owners))
     nothing: frozenset[str] = frozenset()
     if of_consignment or of_item:
-        papers = [
+        document_types = [
             of_item.get(item, nothing) | of_consignment.get(owner, nothing)
             for item, owner in enumerate(owners.tolist())
         ]
     else:
-        papers = [nothing] * items.rows
+        document_types = [nothing] * items.rows
     return Lines(
         items.strings("description"),
         items.strings("commodity_code"),
@@ -307,7 +314,7 @@ def lines_of(table: Table, facts: Facts) -> Lines:
         _of_owner(facts.destination, owners),
         table.ints("transport_mode").take(owners),
         facts.acceptance_day.take(owners),
-        papers,
+        document_types,
     )
 
 
@@ -315,7 +322,7 @@ def _of_owner(column: Strings, owners: IntArray) -> Strings:
     return Strings(column.dictionary, column.indices[owners])
 
 
-def _papers(documents: Ragged, days: Ints) -> dict[int, frozenset[str]]:
+def _valid_types(documents: Ragged, days: Ints) -> dict[int, frozenset[str]]:
     """Per row that has documents the types of those that are valid; one that tells no end, or no day, is."""
     values = documents.values
     assert isinstance(values, Table)
@@ -324,7 +331,7 @@ def _papers(documents: Ragged, days: Ints) -> dict[int, frozenset[str]]:
     types, until = values.strings("type"), values.ints("valid_until")
     owners = documents.owners()
     over = until.valid & days.valid[owners] & (until.values // MICROS_PER_DAY < days.values[owners])
-    papers: dict[int, set[str]] = {}
+    valid_types: dict[int, set[str]] = {}
     for place in np.flatnonzero(~over & types.present).tolist():
-        papers.setdefault(int(owners[place]), set()).add(types[place])
-    return {row: frozenset(found) for row, found in papers.items()}
+        valid_types.setdefault(int(owners[place]), set()).add(types[place])
+    return {row: frozenset(found) for row, found in valid_types.items()}

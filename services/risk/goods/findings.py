@@ -1,4 +1,4 @@
-"""Controls of goods as findings of an assessment: what the items of a batch are that may not come, or lack papers for."""
+"""Controls of goods as findings of an assessment: the items of a batch that are prohibited or lack documents."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from services.risk.rules.finding import ExtraFindings, FindingText
 #: Points of a control by its lane: red alone calls for red, two yellow ones for yellow.
 POINTS: Final = {"red": 800, "yellow": 300}
 PROHIBITED: Final = "GOODS_PROHIBITED"
-NEED_PAPERS: Final = "GOODS_NEED_PAPERS"
+DOCUMENTS_MISSING: Final = "GOODS_DOCUMENTS_MISSING"
 SENTENCE_MAX: Final = 300
 
 
 def judge_goods(controls: ControlSet, table: Table, facts: Facts, stage: Stage) -> ExtraFindings:
-    """Judge the items of a batch of consignments; what the papers of an item or its consignment lift is no finding."""
+    """Judge the items of a batch of consignments; a control that the documents of the item or its consignment lift is no finding."""
     hits = controls.judge(lines_of(table, facts), stage)
     open_hits = np.flatnonzero(~hits.lifted)
     known: dict[tuple[int, tuple[str, ...]], int] = {}
@@ -39,11 +39,11 @@ def judge_goods(controls: ControlSet, table: Table, facts: Facts, stage: Stage) 
 def _text(control: Control, missing: tuple[str, ...]) -> FindingText:
     text = control.text
     sentence = text.sentence
-    names = [f"{paper.name} ({paper.type})" for paper in text.papers if paper.type in missing]
-    needed = f" Needed: {(' or ' if text.papers_needed == 'any' else ' and ').join(names)}." if names else ""
+    names = [f"{document.name} ({document.type})" for document in text.documents if document.type in missing]
+    needed = f" Needed: {(' or ' if text.documents_needed == 'any' else ' and ').join(names)}." if names else ""
     if len(sentence) + len(needed) <= SENTENCE_MAX:
         sentence += needed
-    reason = PROHIBITED if control.prohibits else NEED_PAPERS
+    reason = PROHIBITED if control.prohibits else DOCUMENTS_MISSING
     return FindingText(
         text.id, text.version, POINTS[text.lane], text.lane, reason, sentence, missing, kind=FINDING_KIND_GOODS_CONTROL
     )

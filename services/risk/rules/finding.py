@@ -39,7 +39,7 @@ class FindingText:
     lane: Literal["red", "yellow", "blue", "none"]
     reason: str
     sentence: str
-    papers: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
     """Types of the documents that would lift it."""
     match: Match | None = None
     confidential: bool = False

@@ -255,11 +255,11 @@ def findings_table(
         "confidential": Bools.of(numbers([each.confidential for each in texts]).astype(np.bool_)),
         "kind": Ints.of(numbers([each.kind for each in texts])),
     }
-    if any(each.papers for each in texts):
-        papers = [each.papers for each in texts]
-        lengths = numbers([len(each) for each in papers])
-        columns["papers"] = Ragged.of_lengths(
-            lengths, Strings.of([paper for place in indices.tolist() for paper in papers[place]])
+    if any(each.documents for each in texts):
+        documents = [each.documents for each in texts]
+        lengths = numbers([len(each) for each in documents])
+        columns["documents"] = Ragged.of_lengths(
+            lengths, Strings.of([document for place in indices.tolist() for document in documents[place]])
         )
     if any(each.match is not None for each in texts):
         matches = [each.match for each in texts]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Ints, Ragged, Strings, Table
-from luxor.common.v1.common_pb2 import FINDING_KIND_LISTED_PARTY, LANE_GREEN, SELECTION_CAUSE_MINIMUM
+from luxor.common.v1.common_pb2 import FINDING_KIND_SCREENING_MATCH, LANE_GREEN, SELECTION_CAUSE_MINIMUM
 from services.risk.rules.finding import ExtraFindings
 from services.risk.rules.schema import SCORE_MAX
 from services.risk.rules.scoring import LANES, findings_table
@@ -195,7 +195,7 @@ def remaining_lane(
 def _places(findings: Ragged) -> list[dict[Key, tuple[int, int]]]:
     """The hits of each consignment, each with the gravest lane that it advises and where that stands."""
     table = _table(findings)
-    listed = (table.ints("kind").filled(FINDING_KIND_LISTED_PARTY) == FINDING_KIND_LISTED_PARTY).tolist()
+    listed = (table.ints("kind").filled(FINDING_KIND_SCREENING_MATCH) == FINDING_KIND_SCREENING_MATCH).tolist()
     lanes: list[int] = table.ints("lane").filled(0).tolist()
     known: list[dict[Key, tuple[int, int]]] = [{} for _ in range(len(findings))]
     for at, (row, key) in enumerate(zip(findings.owners().tolist(), _keys(findings), strict=True)):
@@ -209,7 +209,7 @@ def _named(keys: Sequence[Key], like: Table) -> Table:
     columns = {
         name: Strings.of([key[place] for key in keys]) for place, name in enumerate(("party", "list", "list_entry"))
     }
-    kind = Ints.constant(FINDING_KIND_LISTED_PARTY, len(keys))
+    kind = Ints.constant(FINDING_KIND_SCREENING_MATCH, len(keys))
     return Table(like.schema, len(keys), {**columns, "kind": kind})
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.customs.time import days_of
-from luxor.common.v1.common_pb2 import FINDING_KIND_LISTED_PARTY
+from luxor.common.v1.common_pb2 import FINDING_KIND_SCREENING_MATCH
 from services.risk.rules.finding import ExtraFindings, FindingText, Match
 from services.risk.screening.lists.cleared_pairs import words_of
 from services.risk.screening.lists.party_list import MATCH, Quality
@@ -226,7 +226,7 @@ def _text(party: str, explanation: Explanation, *, strong: bool) -> FindingText:
             explanation_of(explanation),
         ),
         confidential=True,
-        kind=FINDING_KIND_LISTED_PARTY,
+        kind=FINDING_KIND_SCREENING_MATCH,
     )
 
 

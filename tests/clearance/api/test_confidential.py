@@ -115,7 +115,7 @@ async def test_officers_and_analysts_read_findings_and_selection_as_they_are(
     listed = told[0].findings.risk[0]
     assert (listed.reason, listed.sentence, listed.confidential) == (SECRET, SENTENCE, True)
     assert (listed.kind, listed.party, listed.list, listed.list_entry) == (
-        common_pb2.FINDING_KIND_LISTED_PARTY, "consignee", LIST, "6908555",
+        common_pb2.FINDING_KIND_SCREENING_MATCH, "consignee", LIST, "6908555",
     )  # fmt: skip
     assert (listed.match_score, listed.explanation, listed.item_number) == (930, "ivan ~ iwan", 1)
     assert [each.decision.selection_cause for each in told] == [each.cause for each in TELL.values()]

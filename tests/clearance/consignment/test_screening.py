@@ -13,7 +13,7 @@ from services.clearance.consignment import screening as hits
 from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
 from services.clearance.consignment.transitions import State
 
-LISTED, RULE = common_pb2.FINDING_KIND_LISTED_PARTY, common_pb2.FINDING_KIND_RULE
+LISTED, RULE = common_pb2.FINDING_KIND_SCREENING_MATCH, common_pb2.FINDING_KIND_RULE
 Finding = tuple[int, int, str, str, str]
 """Kind, lane, party or rule, list with its version, entry; the reason of a rule's finding stands in the place of the entry."""
 

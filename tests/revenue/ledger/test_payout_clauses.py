@@ -160,7 +160,7 @@ async def test_what_cannot_be_returned_is_refused(books: Books) -> None:
         payout("p4", 4, reverses_id="o1"),
         payout("p5", 5, reverses_id="o1", currency="GBP"), payout("p6", 5, reverses_id="o1", jurisdiction="UK"),
     ) == [
-        ("PAYOUT_UNKNOWN", "", 0, NOTHING), ("PAYOUT_TAKEN_BACK", OWNER, 0, NOTHING), ("PAYOUT_OF_RETURN", OWNER, 0, NOTHING),
+        ("PAYOUT_UNKNOWN", "", 0, NOTHING), ("PAYOUT_ALREADY_REVERSED", OWNER, 0, NOTHING), ("PAYOUT_OF_RETURN", OWNER, 0, NOTHING),
         ("PAYOUT_DIFFERS", OWNER, 0, (5, "EUR", "EU")), ("PAYOUT_DIFFERS", OWNER, 0, (5, "EUR", "EU")), ("PAYOUT_UNKNOWN", "", 0, NOTHING),
     ]  # fmt: skip
     (back,) = await out(books, payout("p7", 5, reverses_id="o1"))

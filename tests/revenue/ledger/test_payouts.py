@@ -65,7 +65,7 @@ async def test_a_payout_that_the_bank_returned_is_credit_again_and_pays_what_is_
     )  # fmt: skip
     assert (back.outcome, back.account) == (BACK, DECLARANT)
     assert [each.reason for each in (twice, unknown, of_return)] == [
-        "PAYOUT_TAKEN_BACK", "PAYOUT_UNKNOWN", "PAYOUT_OF_RETURN",
+        "PAYOUT_ALREADY_REVERSED", "PAYOUT_UNKNOWN", "PAYOUT_OF_RETURN",
     ]  # fmt: skip
     assert (await books.positions([mrn(9, 9)]))[0][2:4] == (500, 1_700)
     kinds = {(kind, reverses) for kind, reverses in await _money(books)}

@@ -129,7 +129,7 @@ async def test_a_seal_that_was_kept_is_compared_with_the_one_that_is_stored(hous
     assert "another hash than the one stored outside" in (await ledger.CheckChain(request, timeout=SECONDS)).errors[0]
     request.external_seal_hash = b"x"
     reason, _ = await refused(ledger.CheckChain(request, timeout=SECONDS))
-    assert reason == "KEPT_SEAL_MALFORMED"
+    assert reason == "SEAL_MALFORMED"
     for text in ("", "1", "0:" + "00" * 32, "1:" + "00" * 31, "1:" + "xx" * 32, "-1:" + "00" * 32):
         with pytest.raises(LuxorError, match="is not a seal"):
             parse_seal(text)

@@ -158,7 +158,7 @@ async def test_a_payment_taken_back_opens_the_debt_again(books: Books) -> None:
         payment(3, 2_200, back="bank-1"), payment(4, 1, back="bank-9"), payment(5, 1, back="bank-2")
     )
     assert (again.reason, unknown.reason, differs.reason) == (
-        "PAYMENT_TAKEN_BACK", "PAYMENT_UNKNOWN", "PAYMENT_DIFFERS",
+        "PAYMENT_ALREADY_REVERSED", "PAYMENT_UNKNOWN", "PAYMENT_DIFFERS",
     )  # fmt: skip
     (paid,) = await books.pay(payment(6, 2_200))
     assert paid.outcome == MATCHED

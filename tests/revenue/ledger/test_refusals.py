@@ -249,7 +249,7 @@ async def test_a_payment_is_taken_back_or_told_again_only_as_it_was_booked(books
     assert "bank:EU" not in await books.standing()
     (twice,) = await books.pay(replace(back, id="b4"))
     (of_return,) = await books.pay(Payment("b5", "", "EU", "EUR", 100, "b2"))
-    assert (twice.reason, of_return.reason) == ("PAYMENT_TAKEN_BACK", "PAYMENT_DIFFERS")
+    assert (twice.reason, of_return.reason) == ("PAYMENT_ALREADY_REVERSED", "PAYMENT_DIFFERS")
     assert "bank:EU" not in await books.standing()
 
 
@@ -315,7 +315,7 @@ async def test_a_payout_is_refused_by_each_clause_alone_and_moves_nothing(books:
         assert await out(payout) == reason, payout
     assert await out(back) == ""
     assert [await out(replace(back, id="o6")), await out(Payout("o7", "", "EU", "EUR", 500, reverses_id="o3"))] == [
-        "PAYOUT_TAKEN_BACK", "PAYOUT_OF_RETURN",
+        "PAYOUT_ALREADY_REVERSED", "PAYOUT_OF_RETURN",
     ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from tests.revenue.ledger.payment_work import (
     [
         (paid("a", 7), {}, back("b", 7, "x"), "PAYMENT_UNKNOWN"),
         (paid("a", 7), {}, back("b", 7, "a", jurisdiction="UK"), "PAYMENT_UNKNOWN"),
-        (paid("a", 7), {"reversed_by": "c"}, back("b", 7, "a"), "PAYMENT_TAKEN_BACK"),
+        (paid("a", 7), {"reversed_by": "c"}, back("b", 7, "a"), "PAYMENT_ALREADY_REVERSED"),
         (paid("a", 7), {}, back("b", 6, "a"), "PAYMENT_DIFFERS"),
         (paid("a", 7), {}, back("b", 7, "a", currency="GBP"), "PAYMENT_DIFFERS"),
         (back("a", 7, "z"), {}, back("b", 7, "a"), "PAYMENT_DIFFERS"),
@@ -54,12 +54,12 @@ def test_what_cannot_be_taken_back_is_refused(
 def test_a_payment_is_taken_back_once_also_within_its_request() -> None:
     one = work({ONE: consignment(line(3, 7))})
     results = [one.book(each, {}, set()) for each in (paid("a", 7), back("b", 7, "a"), back("c", 7, "a"))]
-    assert [told(each) for each in results[1:]] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
+    assert [told(each) for each in results[1:]] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_ALREADY_REVERSED")]
     assert one.taken == {("EU", "a"): "b"}
     stored = {("EU", "a"): row(paid("a", 7), PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]))}
     one = work({ONE: consignment(line(3, 7), paid=7)})
     results = [one.book(each, stored, set()) for each in (back("b", 7, "a"), back("c", 7, "a"))]
-    assert [told(each) for each in results] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
+    assert [told(each) for each in results] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_ALREADY_REVERSED")]
 
 
 def taken(

@@ -248,7 +248,7 @@ async def test_a_statement_sums_its_month_and_its_lines_come_in_pages(house: Run
     request = pb.GetStatementRequest(account="vendor:IM2760000014", currency="EUR", month=month, page_size=2)
     first = await ledger.GetStatement(request, timeout=SECONDS)
     assert (first.opening_minor, first.debit_minor, first.credit_minor, first.closing_minor) == (0, 5_700, 0, 5_700)
-    assert [(each.destination, each.kind, each.consignments, each.amount_minor) for each in first.sums] == [
+    assert [(each.destination, each.kind, each.consignments, each.amount_minor) for each in first.totals] == [
         ("DE", common_pb2.CHARGE_KIND_TAX, 2, 3_800), ("FR", common_pb2.CHARGE_KIND_TAX, 1, 1_900),
     ]  # fmt: skip
     request.page_token = first.next_page_token
@@ -256,7 +256,7 @@ async def test_a_statement_sums_its_month_and_its_lines_come_in_pages(house: Run
     lines = [*first.lines, *second.lines]
     assert sorted(each.mrn for each in lines) == sorted(state.mrn for state in states)
     assert not second.next_page_token
-    assert not second.sums
+    assert not second.totals
     assert (second.opening_minor, second.debit_minor, second.credit_minor, second.closing_minor) == (0, 0, 0, 0)
     for wrong, reason in (({"month": "2026-13"}, "MONTH_MALFORMED"), ({"account": "vendor:none"}, "ACCOUNT_UNKNOWN")):
         asked = pb.GetStatementRequest(

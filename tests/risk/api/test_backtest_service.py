@@ -72,7 +72,7 @@ async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running)
     assert job.done == job.total == result.consignments == started.job.total
     assert job.ended_at.ToMicroseconds() >= job.started_at.ToMicroseconds() > 0
     gift = {rule.rule: rule for rule in result.rules}["GIFT_FROM_FIRM"]
-    assert gift.hits == gift.both == gift.baseline_hits == 6
+    assert gift.matches == gift.both == gift.baseline_matches == 6
     assert len(gift.examples) == 2
     listed = await (await job_stub(risk)).ListJobs(jobs_pb2.ListJobsRequest(), timeout=10)
     assert list(listed.jobs) == [job]

@@ -94,7 +94,7 @@ def test_a_seed_of_another_day_or_another_content_refutes() -> None:
         (answer("RED", "RULE", 1_000_000), seed_of(), "NOT_DRAWN"),
         ({"version": 2, "lane": "LANE_GREEN", "seed_commitment": commitment(SEED)}, seed_of(), "NOT_DRAWN"),
         ({"version": 2, "lane": "LANE_GREEN"}, seed_of(), "NOTHING_DRAWN"),
-        (answer("RED", "MINIMUM", 5), seed_of(told=False), "SEED_NOT_TOLD"),
+        (answer("RED", "MINIMUM", 5), seed_of(told=False), "SEED_NOT_PUBLISHED"),
         (answer("RED", "MINIMUM", 5), {}, "SEED_UNKNOWN"),
         (answer("RED", "MINIMUM", 5, seed_commitment=""), seed_of(), "SEED_UNKNOWN"),
     ],
@@ -114,7 +114,7 @@ async def test_the_command_line_tells_seeds_and_proves_draws(
     profile = tmp_path / "profile.yaml"
     profile.write_text(PROFILE.read_text().replace("selection: data/selection.yaml", "selection: selection.yaml"))
     (tmp_path / "data").symlink_to(PROFILE.parent / "data")
-    environ = {"LUXOR_RISK_PROFILE": str(profile), "LUXOR_RISK_SEEDS_TOLD_AFTER_DAYS": "3"}
+    environ = {"LUXOR_RISK_PROFILE": str(profile), "LUXOR_RISK_SEEDS_PUBLISHED_AFTER_DAYS": "3"}
     async with running("risk", assemble, database_url, environ=environ) as risk:
         targets = {f"LUXOR_{each.upper()}_TARGET": risk.target for each in SERVICES}
 

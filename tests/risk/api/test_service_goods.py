@@ -51,22 +51,22 @@ async def ask(risk: Running, *lines: pb.GoodsLine, role: str = "filer") -> pb.Ch
     return answer
 
 
-async def test_goods_that_need_papers_are_found_with_them_and_those_that_have_them_are_not(risk: Running) -> None:
-    with_papers = {**CARTRIDGES, "supporting_documents": [FIREARM]}
-    rows = table([{"items": [CARTRIDGES]}, {"items": [with_papers]}, {}])
+async def test_goods_that_need_documents_are_found_with_them_and_those_that_have_them_are_not(risk: Running) -> None:
+    with_documents = {**CARTRIDGES, "supporting_documents": [FIREARM]}
+    rows = table([{"items": [CARTRIDGES]}, {"items": [with_documents]}, {}])
     answer = await (await stub(risk)).AssessConsignments(request(rows), timeout=10)
     assessments = Table.decode(answer.assessments)
     findings = assessments.child("findings")
     told = [
-        (rule, findings.ragged("papers").values.tolist()[span], item)  # type: ignore[union-attr]
+        (rule, findings.ragged("documents").values.tolist()[span], item)  # type: ignore[union-attr]
         for rule, item, span in (
-            (findings.strings("rule")[row], findings.ints("item_number")[row], findings.ragged("papers").span(row))
+            (findings.strings("rule")[row], findings.ints("item_number")[row], findings.ragged("documents").span(row))
             for row in range(assessments.ragged("findings").offsets[1])
         )
     ]
     assert ("EU_FIREARMS", ["FIREARM"], 1) in told
     place = findings.strings("rule").tolist().index("EU_FIREARMS")
-    assert findings.strings("reason")[place] == "GOODS_NEED_PAPERS"
+    assert findings.strings("reason")[place] == "GOODS_DOCUMENTS_MISSING"
     assert findings.strings("sentence")[place].endswith(
         "Needed: Import authorisation for firearms of the member state (FIREARM)."
     )
@@ -80,27 +80,27 @@ def answer_version(answer: pb.CheckGoodsResponse) -> str:
     return answer.controls
 
 
-async def test_the_answer_says_what_may_be_sent_and_with_what_papers(risk: Running) -> None:
+async def test_the_answer_says_what_may_be_sent_and_sent_and_with_what_documents(risk: Running) -> None:
     answer = await ask(
         risk,
         line(commodity_code="620630", description="Blouse of cotton"),
         line(**CARTRIDGES),
-        line(**CARTRIDGES, paper_types=["FIREARM"]),
+        line(**CARTRIDGES, document_types=["FIREARM"]),
         line(description="Thumb cuffs of steel"),
         line(description="Hunting rifle ammunition", destination_country="NO"),
     )
     assert [each.verdict for each in answer.answers] == [
         pb.GOODS_VERDICT_FREE,
-        pb.GOODS_VERDICT_PAPERS,
+        pb.GOODS_VERDICT_DOCUMENTS_MISSING,
         pb.GOODS_VERDICT_LIFTED,
         pb.GOODS_VERDICT_PROHIBITED,
         pb.GOODS_VERDICT_NOT_COVERED,
     ]
     control = next(each for each in answer.answers[1].controls if each.id == "EU_FIREARMS")
-    assert [(paper.type, paper.name) for paper in control.missing] == [
+    assert [(document.type, document.name) for document in control.missing] == [
         ("FIREARM", "Import authorisation for firearms of the member state")
     ]
-    assert control.any_paper_lifts
+    assert control.any_document_lifts
     assert (control.jurisdiction, control.lane, control.prohibits, control.lifted) == (
         "EU",
         common_pb2.LANE_RED,
@@ -121,7 +121,7 @@ async def test_a_line_that_cannot_be_judged_says_why_and_holds_up_no_other(risk:
         line(description="Socks", dispatch_country="XX"),
         line(commodity_code="62063"),
         line(description="Socks", un_number="19"),
-        line(description="Socks", paper_types=["no paper"]),
+        line(description="Socks", document_types=["no type"]),
         line(description="Socks"),
     )
     assert [(each.reason, each.path) for each in answer.answers] == [
@@ -130,7 +130,7 @@ async def test_a_line_that_cannot_be_judged_says_why_and_holds_up_no_other(risk:
         ("COUNTRY_UNKNOWN", "dispatch_country"),
         ("GOODS_ELEMENT_MALFORMED", "commodity_code"),
         ("GOODS_ELEMENT_MALFORMED", "un_number"),
-        ("GOODS_ELEMENT_MALFORMED", "paper_types"),
+        ("GOODS_ELEMENT_MALFORMED", "document_types"),
         ("", ""),
     ]
     assert all(each.hint for each in answer.answers[:6])
@@ -213,7 +213,7 @@ async def test_repeated_answers_with_and_without_findings_of_other_kinds_stand_s
         common_pb2.LANE_RED,
         common_pb2.LANE_GREEN,
     ]
-    assert answer.child("findings").ragged("papers").lengths.sum() == 1
+    assert answer.child("findings").ragged("documents").lengths.sum() == 1
     assert [each for each in answer.child("findings").strings("party").tolist() if each] == ["consignee"]
 
 

@@ -273,7 +273,7 @@ async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_r
 async def test_seeds_are_told_when_their_days_are_long_past_and_commitments_before(
     database: Database, database_url: str
 ) -> None:
-    async with running("risk", assemble, database_url, environ={"LUXOR_RISK_SEEDS_TOLD_AFTER_DAYS": "3"}) as risk:
+    async with running("risk", assemble, database_url, environ={"LUXOR_RISK_SEEDS_PUBLISHED_AFTER_DAYS": "3"}) as risk:
         today = day_of(await database.now())
         await Seeds(database).of(range(today - 6, today + DAYS_AHEAD + 1))
         analyst = await stub(risk, "analyst", "a")

@@ -102,7 +102,7 @@ async def test_red_alone_is_inspected_and_the_estimate_is_of_all_consignments(
     # All had the same chance to be examined, though more are drawn into blue, which nobody audited.
     assert answer.share == pytest.approx(5 / len(red))
     assert answer.low < answer.share < answer.high
-    lanes_of = {(each.lane, each.drawn): (each.consignments, each.inspected) for each in answer.lanes}
+    lanes_of = {(each.lane, each.by_draw): (each.consignments, each.inspected) for each in answer.lanes}
     assert lanes_of[RED, True] == (len(red), len(red))
     assert lanes_of[common_pb2.LANE_BLUE, True] == (int((lanes == common_pb2.LANE_BLUE).sum()), 0)
     assert "(95 %)" in printed(answer)

@@ -34,7 +34,7 @@ def shipped() -> ControlSet:
 def line(
     description: str = "cotton shirt", code: str = "610910", destination: str = "DE", **other: Any
 ) -> dict[str, Any]:
-    standard = {"origin": "CN", "un_number": "", "dispatch": "CN", "mode": AIR, "day": TODAY, "papers": frozenset()}
+    standard = {"origin": "CN", "un_number": "", "dispatch": "CN", "mode": AIR, "day": TODAY, "documents": frozenset()}
     return {"description": description, "commodity_code": code, "destination": destination, **standard, **other}
 
 
@@ -44,7 +44,7 @@ def lines(*rows: dict[str, Any]) -> Lines:
         **{name: Strings.of([row[name] for row in rows]) for name in texts},
         mode=Ints.of([row["mode"] for row in rows], [row["mode"] > 0 for row in rows]),
         day=Ints.of([row["day"] or 0 for row in rows], [row["day"] is not None for row in rows]),
-        papers=[row["papers"] for row in rows],
+        document_types=[row["documents"] for row in rows],
     )
 
 
@@ -115,17 +115,17 @@ def test_a_prohibition_counts_in_its_jurisdiction_alone() -> None:
     ]
 
 
-def test_the_paper_that_a_restriction_needs_lifts_it() -> None:
+def test_the_document_that_a_restriction_needs_lifts_it() -> None:
     skin = line("python skin belt", "420330")
-    asked = lines(skin, skin | {"papers": frozenset({"C400"})}, skin | {"papers": frozenset({"N380"})})
+    asked = lines(skin, skin | {"documents": frozenset({"C400"})}, skin | {"documents": frozenset({"N380"})})
     hits = shipped().judge(asked)
     assert hits.lifted.tolist() == [False, True, False]
     assert hits.missing == (("C400",), (), ("C400",))
-    assert shipped().answers(asked, hits) == [Answer.PAPERS, Answer.LIFTED, Answer.PAPERS]
+    assert shipped().answers(asked, hits) == [Answer.DOCUMENTS_MISSING, Answer.LIFTED, Answer.DOCUMENTS_MISSING]
 
 
-def test_where_all_papers_are_needed_one_is_not_enough() -> None:
-    caviar = line("caviar 50 g", "160431", "US", papers=frozenset({"CITES", "FDAPN"}))
+def test_where_all_documents_are_needed_one_is_not_enough() -> None:
+    caviar = line("caviar 50 g", "160431", "US", documents=frozenset({"CITES", "FDAPN"}))
     hits = shipped().judge(lines(caviar))
     by_control = {shipped().controls[c].text.id: missing for c, missing in zip(hits.control, hits.missing, strict=True)}
     assert by_control == {"US_WILDLIFE": ("FWS3177",), "US_FOOD": ()}
@@ -182,7 +182,7 @@ def test_a_thousand_lines_are_answered_as_each_alone() -> None:
     assert answers(*rows) == [answers(row)[0] for row in rows]
 
 
-def test_consignments_bring_countries_papers_and_days() -> None:
+def test_consignments_bring_countries_documents_and_days() -> None:
     until = {"valid_until": "2026-11-24T12:00:00Z"}
     item = {"description": "python skin belt", "commodity_code": "420330"}
     filed = table(
@@ -232,7 +232,7 @@ def _controls_text(words: str) -> str:
             measure: restricted
             lane: red
             words: {words}
-            papers: [{{type: LIC, name: Some licence}}]
+            documents: [{{type: LIC, name: Some licence}}]
             sentence: Some goods need a licence.
             legal: [some]
             owner: some desk
@@ -275,8 +275,8 @@ def _trial(words: list[str]) -> ControlSet:
             "words: [gun]\n    match: hs_and_words",
             "a code and a word must meet, so give both hs and words",
         ),
-        ("measure: restricted", "measure: prohibited", "no paper lifts a prohibition"),
-        ("papers: [{type: LIC, name: Some licence}]", "papers: []", "it is restricted, and no paper lifts it"),
+        ("measure: restricted", "measure: prohibited", "no document lifts a prohibition"),
+        ("documents: [{type: LIC, name: Some licence}]", "documents: []", "it is restricted, and no document lifts it"),
         (
             "valid_from: 2026-01-01",
             "valid_from: 2026-01-01\n    valid_until: 2025-01-01",

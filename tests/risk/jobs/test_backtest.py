@@ -136,13 +136,13 @@ async def test_the_set_in_force_then_hits_what_it_hit_then(risk: Risk) -> None:
     result = await tried(risk, await plan(risk))
     expected = await plainly(risk, first_light())
     assert result.consignments == len(mrns)
-    assert {rule.rule: rule.hits for rule in result.rules} == {rule: len(hit) for rule, hit in expected.items()}
-    assert sum(rule.hits for rule in result.rules) > len(mrns) // 4
+    assert {rule.rule: rule.matches for rule in result.rules} == {rule: len(hit) for rule, hit in expected.items()}
+    assert sum(rule.matches for rule in result.rules) > len(mrns) // 4
     for rule in result.rules:
-        assert rule.hits == rule.baseline_hits == rule.both
+        assert rule.matches == rule.baseline_matches == rule.both
         assert {example.mrn for example in rule.examples} <= expected[rule.rule]
-        assert len(rule.examples) == min(3, rule.hits)
-        assert rule.baseline_red + rule.baseline_yellow + rule.baseline_blue <= rule.hits
+        assert len(rule.examples) == min(3, rule.matches)
+        assert rule.baseline_red + rule.baseline_yellow + rule.baseline_blue <= rule.matches
     for lane in result.lanes:
         assert (lane.tried_only, lane.baseline_only) == (0, 0)
     assert [lane.lane for lane in result.lanes] == [common_pb2.LANE_RED, common_pb2.LANE_YELLOW, common_pb2.LANE_BLUE]
@@ -177,8 +177,8 @@ async def test_a_draft_is_compared_with_what_was_then(risk: Risk) -> None:
     before = await tried(risk, await plan(risk))
     rules, rules_before = ({rule.rule: rule for rule in each.rules} for each in (result, before))
     gift = rules["GIFT_FROM_FIRM"]
-    assert (gift.life, gift.hits) == ("draft", rules_before["GIFT_FROM_FIRM"].hits)
-    assert gift.hits > 0
+    assert (gift.life, gift.matches) == ("draft", rules_before["GIFT_FROM_FIRM"].matches)
+    assert gift.matches > 0
     lanes = {lane.lane: lane for lane in result.lanes}
     assert sum(lane.baseline_only for lane in lanes.values()) > 0
     for lane in before.lanes:

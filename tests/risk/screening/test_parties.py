@@ -239,4 +239,4 @@ def test_much_screening_is_begun_and_left_to_a_thread_and_little_is_not() -> Non
 def test_hits_are_for_officers_alone_and_tell_what_found_them() -> None:
     findings = assessed({"consignor": {"name": "Quillan Drasthova"}}).child("findings")
     assert findings.bools("confidential").values.tolist() == [True]
-    assert findings.ints("kind").tolist() == [common_pb2.FINDING_KIND_LISTED_PARTY]
+    assert findings.ints("kind").tolist() == [common_pb2.FINDING_KIND_SCREENING_MATCH]

@@ -94,7 +94,7 @@ def release(
     "--violation",
     default="",
     metavar="VIOLATION",
-    help="Violation of the whole consignment: value, description, origin, quantity, prohibited, papers, counterfeit, unsafe, parties, other.",
+    help="Violation of the whole consignment: value, description, origin, quantity, prohibited, documents, counterfeit, unsafe, parties, other.",
 )
 @click.option(
     "--item",

@@ -15,7 +15,7 @@ _SAYS: Final = {
     "FREE": "[green]no goods control[/] names such goods; rules, lists and prices are checked when they are filed",
     "LIFTED": "[green]may be sent[/] with the given documents",
     "NOT_COVERED": "[yellow]unknown[/]: no controls of the destination are loaded",
-    "PAPERS": "[bold yellow]documents are missing[/]",
+    "DOCUMENTS_MISSING": "[bold yellow]documents are missing[/]",
     "PROHIBITED": "[bold red]may not be sent[/]",
 }
 
@@ -37,8 +37,8 @@ _SAYS: Final = {
 @click.option("--mode", type=click.Choice(_MODES), help="Mode of transport (default: any).")
 @click.option("--un-number", default="", help="United Nations number of dangerous goods, four digits.")
 @click.option(
-    "--paper",
-    "papers",
+    "--document",
+    "documents",
     multiple=True,
     metavar="TYPE",
     help="Type of a document for the goods, such as C640.",
@@ -53,7 +53,7 @@ def goods(
     origin: str,
     mode: str | None,
     un_number: str,
-    papers: tuple[str, ...],
+    documents: tuple[str, ...],
     day: str | None,
     ident: str,
 ) -> None:
@@ -81,7 +81,7 @@ def goods(
                 description=description.strip(),
                 un_number=un_number,
                 transport_mode=TransportMode.Value(f"TRANSPORT_MODE_{(mode or 'unspecified').upper()}"),
-                paper_types=[paper.upper() for paper in papers],
+                document_types=[document.upper() for document in documents],
             )
         )
 
@@ -92,7 +92,7 @@ def goods(
     answer = run(work())
     context.emit(answer, lambda terminal: _show(terminal, items, answer))
     verdicts = {_verdict(each) for each in answer["answers"]}
-    if verdicts & {"", "PAPERS", "PROHIBITED"}:
+    if verdicts & {"", "DOCUMENTS_MISSING", "PROHIBITED"}:
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -123,9 +123,11 @@ def _show(terminal: "Console", items: tuple[str, ...], answer: dict[str, Any]) -
             )
             missing = control.get("missing", ())
             if missing:
-                need = "one of these" if control.get("any_paper_lifts") and len(missing) > 1 else "needed"
-                for paper in missing:
-                    terminal.print(f"    {need}: {safe(paper['name'])} [dim](document type {safe(paper['type'])})[/]")
+                need = "one of these" if control.get("any_document_lifts") and len(missing) > 1 else "needed"
+                for document in missing:
+                    terminal.print(
+                        f"    {need}: {safe(document['name'])} [dim](document type {safe(document['type'])})[/]"
+                    )
             for law in control.get("laws", ()):
                 article = f", {safe(law['article'])}" if law.get("article") else ""
                 unverified = "" if law.get("verified") else "  [yellow]not verified[/]"

@@ -398,9 +398,9 @@ def show_statement(terminal: "Console", result: dict[str, Any], with_lines: bool
     shown.add_row("credits", money(-result["credit_minor"], currency))
     shown.add_row("closing balance", money(result["closing_minor"], currency))
     terminal.print(shown)
-    if result["sums"]:
+    if result["totals"]:
         totals = table("destination", "charge", "consignments", "amount", right=(2, 3))
-        for each in result["sums"]:
+        for each in result["totals"]:
             kind = KINDS.get(each.get("kind", ""), "payments and transfers")
             count, amount = each.get("consignments", 0), each.get("amount_minor", 0)
             # Payments and transfers belong to the account, not to consignments.

@@ -227,7 +227,7 @@ def show_violations(terminal: "Console", result: dict[str, Any]) -> None:
             )
     for lane in result["lanes"]:
         if lane["consignments"]:
-            name, cause = lane["lane"].removeprefix("LANE_").lower(), "draws" if lane["drawn"] else "rules and score"
+            name, cause = lane["lane"].removeprefix("LANE_").lower(), "draws" if lane["by_draw"] else "rules and score"
             terminal.print(f"  {name} by {cause}: {lane['inspected']:,} of {lane['consignments']:,} inspected")
     _show_weights(terminal, result)
     if result.get("outcomes_capped"):

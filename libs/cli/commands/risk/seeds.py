@@ -14,7 +14,7 @@ _SAYS: Final = {
     "REFUTED": "[bold red]refuted[/]",
     "NOT_DRAWN": "[green]not drawn[/]: the lane has another cause; compare these draws with the rates of the office",
     "NOTHING_DRAWN": "[green]no draws[/] at the office",
-    "SEED_NOT_TOLD": "[yellow]not yet[/]: the seed is still secret",
+    "SEED_NOT_PUBLISHED": "[yellow]not yet[/]: the seed is still secret",
     "SEED_UNKNOWN": "[bold red]unknown[/]: the seed of this commitment is not stored",
 }
 
@@ -79,8 +79,8 @@ def _show(terminal: "Console", mrn: str, answers: list[dict[str, Any]]) -> None:
             terminal.print(
                 f"  {words(each['cause'])}: draw {each['draw']:.9f}, probability {each['chance_ppm'] / 1e6:.6f}"
             )
-        if "told_from" in each:
-            terminal.print(f"  the seed of {each['day']} is published from {each['told_from']} on")
+        if "published_from" in each:
+            terminal.print(f"  the seed of {each['day']} is published from {each['published_from']} on")
         elif not each.get("made_before_its_day", True):
             terminal.print(f"  [yellow]the seed of {each['day']} was not published before its day[/]")
         for name, share in each.get("draws", {}).items():

@@ -234,7 +234,7 @@ class PaymentBatch:
             return PaymentResult(reason="PAYMENT_UNKNOWN")
         first, before = self.done[ident] if ident in self.done else of_row(known[ident])
         if ident in self.taken or (ident in known and known[ident]["reversed_by"]):
-            return PaymentResult(reason="PAYMENT_TAKEN_BACK")
+            return PaymentResult(reason="PAYMENT_ALREADY_REVERSED")
         if (first.amount, first.currency, first.reverses_id) != (payment.amount, payment.currency, ""):
             return PaymentResult(reason="PAYMENT_DIFFERS")
         self.taken[ident] = payment.id

@@ -138,7 +138,7 @@ class PayoutEntries:
         if first is None:
             return PayoutResult(reason="PAYOUT_UNKNOWN")
         if first["reversed_by"]:
-            return PayoutResult(account=first["account"], reason="PAYOUT_TAKEN_BACK")
+            return PayoutResult(account=first["account"], reason="PAYOUT_ALREADY_REVERSED")
         if first["reverses_id"]:
             return PayoutResult(account=first["account"], reason="PAYOUT_OF_RETURN")
         if (first["amount"], first["currency"]) != (payout.amount, payout.currency):

@@ -69,7 +69,7 @@ class PaymentResult:
     still_owed: int = 0
     reason: str = ""
     """Why it was refused, or JURISDICTION_DIFFERS (it is unmatched though its consignment is known). Refused:
-    PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_TAKEN_BACK (already), PAYMENT_DIFFERS
+    PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_ALREADY_REVERSED, PAYMENT_DIFFERS
     (what is taken back has another amount or currency), PAYMENT_REFERENCE_SHARED (an account of many payers), AMOUNT_OUT_OF_BOUNDS,
     BALANCE_OUT_OF_BOUNDS."""
     parts: list[tuple[str, int]] = field(default_factory=list)

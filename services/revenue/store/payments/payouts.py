@@ -54,7 +54,7 @@ class PayoutResult:
     PAYOUT_OF_ACCOUNT (what the consignment left is on `account`), PAYOUT_REFERENCE_SHARED (an account of many buyers),
     PAYOUT_TREASURY_DIFFERS (`account` is none of the jurisdiction's treasuries),
     PAYOUT_CONSIGNMENT_DIFFERS (what the consignment left is of another jurisdiction or currency), PAYOUT_UNKNOWN,
-    PAYOUT_TAKEN_BACK (already), PAYOUT_OF_RETURN (what is taken back took one back itself), PAYOUT_DIFFERS (what is taken back
+    PAYOUT_ALREADY_REVERSED, PAYOUT_OF_RETURN (what is taken back took one back itself), PAYOUT_DIFFERS (what is taken back
     or sent back has another amount or currency), PAYOUT_PAYMENT_UNKNOWN, PAYOUT_PAYMENT_USED, AMOUNT_OUT_OF_BOUNDS,
     BALANCE_OUT_OF_BOUNDS."""
     kept: tuple[int, str, str] = (0, "", "")

@@ -19,7 +19,7 @@ from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import Debt, State
 from tests.clearance.scalar_states import BLUE, GREEN, RED, YELLOW
 
-LISTED, RULE = common_pb2.FINDING_KIND_LISTED_PARTY, common_pb2.FINDING_KIND_RULE
+LISTED, RULE = common_pb2.FINDING_KIND_SCREENING_MATCH, common_pb2.FINDING_KIND_RULE
 Finding = tuple[int, str]
 """Kind, and what it is of: the entry of a list, the alarm, or another rule."""
 HIT, OTHER_HIT, ALARMED, FOUND = (LISTED, "e1"), (LISTED, "e2"), (RULE, ALARM), (RULE, "PRICE")

@@ -133,7 +133,7 @@ class Dashboard:
 
 
 def quantiles(metric: str, where: str = "") -> list[tuple[str, str]]:
-    """Give queries for the median and the 95th and 99th percentile of a histogram."""
+    """Return queries for the median and the 95th and 99th percentile of a histogram."""
     return [
         (f"histogram_quantile({q}, sum by (le) (rate({metric}_bucket{where}[{RATE}])))", f"p{q * 100:g}")
         for q in (0.5, 0.95, 0.99)
@@ -307,7 +307,7 @@ ALL = (FLOW, SERVICE, TELEMETRY)
 
 
 def files() -> dict[Path, str]:
-    """Give each file with its text."""
+    """Return each file with its text."""
     return {
         DASHBOARDS / f"{each.uid}.json": json.dumps(each.json(), indent=1, ensure_ascii=False) + "\n" for each in ALL
     }

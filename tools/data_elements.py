@@ -31,7 +31,7 @@ _NUMBERS = re.compile(r"^((?:\(\d+\)(?:, )?)+) ")
 
 
 def rows() -> list[tuple[int, str, str]]:
-    """Give (element, field, meaning) for each field whose comment names an element, in the elements' order."""
+    """Return (element, field, meaning) for each field whose comment names an element, in the elements' order."""
     found = []
     for message in _MESSAGE.finditer(CONTRACT.read_text("utf-8")):
         for field in _FIELD.finditer(message[2]):
@@ -46,7 +46,7 @@ def rows() -> list[tuple[int, str, str]]:
 
 
 def page() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     lines = [
         "# Data elements",
         "",

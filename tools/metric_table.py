@@ -79,7 +79,7 @@ def load() -> None:
 
 
 def declared() -> list[Declared]:
-    """Give every metric that the code declares, by name."""
+    """Return every metric that the code declares, by name."""
     load()
     sources = _sources()
     found = [_declared(family, sources) for family in metrics.REGISTRY.collect() if family.name.startswith("luxor_")]

@@ -320,7 +320,7 @@ class Tally:
         return self.caught / self.tried if self.tried else 0.0
 
     def meets(self, target: float) -> bool:
-        """Tell whether a target is reached: enough were tried, and no test fails without a mutant."""
+        """Return whether a target is reached: enough were tried, and no test fails without a mutant."""
         return self.tried >= min(TRIED_MIN, self.mutants) > 0 and self.share >= target and not self.controls_failed
 
 

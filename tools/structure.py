@@ -101,7 +101,7 @@ def violations(graph: grimp.ImportGraph) -> list[tuple[str, str]]:
 
 
 def _is_test(name: str) -> bool:
-    """Tell whether a module is one of tests."""
+    """Return whether a module is one of tests."""
     return name.split(".")[0] == "tests" and name.rpartition(".")[2].startswith("test_")
 
 

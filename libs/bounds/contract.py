@@ -86,20 +86,20 @@ def is_luxor_message(message: Descriptor) -> bool:
 
 
 def is_time(field: FieldDescriptor) -> bool:
-    """Tell whether a field holds instants."""
+    """Return whether a field has instants."""
     return field.message_type is not None and field.message_type.full_name == TIMESTAMP
 
 
 def is_text(field: FieldDescriptor) -> bool:
-    """Tell whether a field holds text."""
+    """Return whether a field has text."""
     return field.type in _TEXTS
 
 
 def is_fraction(field: FieldDescriptor) -> bool:
-    """Tell whether a field holds numbers with a fraction."""
+    """Return whether a field has numbers with a fraction."""
     return field.type in _FRACTIONS
 
 
 def is_number(field: FieldDescriptor) -> bool:
-    """Tell whether a field holds whole numbers that are no enum's."""
+    """Return whether a field has whole numbers that are no enum's."""
     return field.enum_type is None and field.type not in (*_TEXTS, *_FRACTIONS, *_NO_NUMBERS)

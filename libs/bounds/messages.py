@@ -60,7 +60,7 @@ class MessageBounds:
         self.checks: dict[FieldDescriptor, _Check] = {}
 
     def pass_all(self, message: Any) -> bool:
-        """Tell whether all that is set in a message is within its bounds."""
+        """Return whether all set fields of a message are within their bounds."""
         checks = self.checks
         for field, value in message.ListFields():
             check = checks.get(field)
@@ -97,7 +97,7 @@ def _compile(message: Descriptor) -> MessageBounds:
 
 
 def _is_columns(message: Descriptor) -> bool:
-    """Tell whether a message holds columns: these are checked when they are read."""
+    """Return whether a message has columns, which are checked when they are read."""
     kinds = [field.message_type for field in message.fields if field.message_type is not None]
     return message.file.package == _COLUMNS or any(kind.file.package == _COLUMNS for kind in kinds)
 

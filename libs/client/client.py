@@ -95,7 +95,7 @@ class Client:
     async def receipts(
         self, *, mrns: Iterable[str] = (), local_references: Iterable[str] = ()
     ) -> ingestion_pb2.GetReceiptsResponse:
-        """Give receipts again: those of the MRNs, then those of the references. Roles: filer, officer."""
+        """Return receipts again: those of the MRNs, then those of the references. Roles: filer, officer."""
         keys = [ingestion_pb2.ReceiptKey(mrn=each) for each in mrns]
         keys += [ingestion_pb2.ReceiptKey(local_reference=each) for each in local_references]
         return await self._call(
@@ -105,18 +105,18 @@ class Client:
     # ── what it costs, what is looked for ────────────────────────────────────────────────────────────────────────
 
     async def quote(self, consignments: Iterable[Consignment], *, as_of: int) -> revenue_pb2.QuoteConsignmentsResponse:
-        """Tell what consignments would cost landed; `as_of` is the day of acceptance assumed, microseconds since 1970."""
+        """Return the landed cost of consignments; `as_of` is the day of acceptance assumed, microseconds since 1970."""
         request = revenue_pb2.QuoteConsignmentsRequest(as_of=_timestamp(as_of), consignments=consignments)
         return await self._call(revenue_pb2.QuoteConsignmentsResponse, self._revenue.QuoteConsignments, request)
 
     async def rulebooks(self) -> revenue_pb2.ListRulebooksResponse:
-        """Tell the law that is loaded."""
+        """Return the loaded rulebooks."""
         return await self._call(
             revenue_pb2.ListRulebooksResponse, self._revenue.ListRulebooks, revenue_pb2.ListRulebooksRequest()
         )
 
     async def assessments(self, mrn: str) -> risk_pb2.ListAssessmentsResponse:
-        """Tell what risk answered for a consignment. Roles: officer, analyst."""
+        """Return risk's stored answers on a consignment. Roles: officer, analyst."""
         request = risk_pb2.ListAssessmentsRequest(mrn=mrn)
         return await self._call(risk_pb2.ListAssessmentsResponse, self._risk.ListAssessments, request)
 
@@ -126,12 +126,12 @@ class Client:
         return await self._call(risk_pb2.CheckGoodsResponse, self._risk.CheckGoods, request)
 
     async def draw_seeds(self, *, page_size: int = 0, page_token: str = "") -> risk_pb2.ListSeedsResponse:
-        """Tell of the seeds that consignments are drawn by, a page, the latest day first. Roles: officer, analyst, operator."""
+        """Return a page of the seeds by which consignments are drawn, the latest day first. Roles: officer, analyst, operator."""
         request = risk_pb2.ListSeedsRequest(page_size=page_size, page_token=page_token)
         return await self._call(risk_pb2.ListSeedsResponse, self._risk.ListSeeds, request)
 
     async def rule_set(self) -> risk_pb2.GetRuleSetResponse:
-        """Tell the rules of risk in force. Roles: officer, analyst."""
+        """Return the active rules of risk. Roles: officer, analyst."""
         return await self._call(risk_pb2.GetRuleSetResponse, self._risk.GetRuleSet, risk_pb2.GetRuleSetRequest())
 
     # ── the life of a consignment ────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +146,7 @@ class Client:
     async def status(
         self, queries: Iterable[clearance_pb2.StatusQuery], *, with_history: bool = False
     ) -> clearance_pb2.GetStatusResponse:
-        """Tell all that is known about consignments, one result a query."""
+        """Return the status of consignments, one result for each query."""
         request = clearance_pb2.GetStatusRequest(queries=queries, with_history=with_history)
         return await self._call(clearance_pb2.GetStatusResponse, self._clearance.GetStatus, request)
 
@@ -160,7 +160,7 @@ class Client:
         page_token: str = "",
         audit: bool | None = None,
     ) -> clearance_pb2.ListConsignmentsResponse:
-        """Give a page of the officers' list of work: those in a state (0: held), the oldest first; with `audit` (0: released) those to be audited."""
+        """Return a page of consignments in a state (0: held), the oldest first; with `audit` (0: released) those to be audited."""
         request = clearance_pb2.ListConsignmentsRequest(
             state=clearance_pb2.State.ValueType(state),
             lane=common_pb2.Lane.ValueType(lane),
@@ -209,7 +209,7 @@ class Client:
     async def pull_notices(
         self, after: str = "", *, page_size: int = 0, wait_millis: int = 0
     ) -> clearance_pb2.PullNoticesResponse:
-        """Give the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one."""
+        """Return the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one."""
         request = clearance_pb2.PullNoticesRequest(cursor=after, page_size=page_size, wait_millis=wait_millis)
         return await self._call(
             clearance_pb2.PullNoticesResponse,
@@ -260,7 +260,7 @@ class Client:
         return await self._call(statistics_pb2.QueryStatisticsResponse, self._statistics.QueryStatistics, request)
 
     async def recount_statistics(self, *, request_id: str | None = None) -> statistics_pb2.RecountStatisticsResponse:
-        """Have everything counted again that clearance still knows. Role: operator."""
+        """Count all consignments again that clearance still stores. Role: operator."""
         request = statistics_pb2.RecountStatisticsRequest(request_id=_id(request_id))
         return await self._call(statistics_pb2.RecountStatisticsResponse, self._statistics.RecountStatistics, request)
 
@@ -274,7 +274,7 @@ class Client:
         page_size: int = 0,
         page_token: str = "",
     ) -> dead_letters_pb2.ListDeadLettersResponse:
-        """Give a page of what a consumer set aside. Role: operator."""
+        """Return a page of a consumer's dead letters. Role: operator."""
         request = dead_letters_pb2.ListDeadLettersRequest(
             source=source, key=key, reason=reason, page_size=page_size, page_token=page_token
         )
@@ -291,7 +291,7 @@ class Client:
         everything: bool = False,
         request_id: str | None = None,
     ) -> dead_letters_pb2.ReplayDeadLettersResponse:
-        """Have a consumer apply letters again: those ids, those keys, or all. Role: operator."""
+        """Make a consumer apply dead letters again: by id, by key, or all. Role: operator."""
         request = dead_letters_pb2.ReplayDeadLettersRequest(
             request_id=_id(request_id), ids=ids, keys=keys, all=everything
         )
@@ -308,7 +308,7 @@ class Client:
         since: int | None = None,
         timeout_seconds: float | None = None,
     ) -> trace_pb2.FindTracesResponse:
-        """Tell what a service noted of a consignment, and the spans that it kept of its traces and of those named.
+        """Return a service's records of a consignment, and the stored spans of its traces and of the named ones.
 
         `since` bounds the search of the traces named, microseconds since 1970. Roles: officer, operator.
         """
@@ -317,7 +317,7 @@ class Client:
         return await self._call(trace_pb2.FindTracesResponse, stub.FindTraces, request, timeout_seconds)
 
     async def is_ready(self, service: str, *, timeout_seconds: float = 2.0) -> bool:
-        """Tell whether a service says that it is ready; raise LuxorError TLS_REFUSED where it never will to us."""
+        """Return whether a service reports that it is ready; raise LuxorError TLS_REFUSED if it refuses this client."""
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 
         channel = self._channel(service)

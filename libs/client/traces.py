@@ -61,7 +61,7 @@ def is_trace_id(text: str) -> bool:
 
 
 async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] = ()) -> Story:
-    """Ask all services for a consignment or for traces, then once more for the traces that the others named.
+    """Return the spans of a consignment or of traces from all services, with those of the traces that other services named.
 
     A service that does not answer is named in the story; raise LuxorError where none does, or where the request itself is
     refused.

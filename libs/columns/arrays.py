@@ -37,12 +37,12 @@ class Strings:
 
     @classmethod
     def constant(cls, value: str, rows: int) -> Strings:
-        """Give every row the same value."""
+        """Return a column with the same value in each row."""
         return cls([value], np.zeros(rows, np.int32))
 
     @classmethod
     def absent(cls, rows: int) -> Strings:
-        """Give no row a value."""
+        """Return a column without values."""
         return cls.constant("", rows)
 
     def __len__(self) -> int:
@@ -53,19 +53,19 @@ class Strings:
 
     @property
     def present(self) -> BoolArray:
-        """Tell per row whether there is a value."""
+        """Return for each row whether it has a value."""
         if "" not in self.dictionary:
             return np.ones(len(self.indices), np.bool_)
         return self.map(bool, np.bool_)
 
     def values(self) -> ObjectArray:
-        """Give the value of each row as an array of str objects."""
+        """Return the value of each row as an array of str objects."""
         dictionary = np.empty(len(self.dictionary), object)
         dictionary[:] = self.dictionary
         return dictionary.take(self.indices) if len(self.indices) else np.empty(0, object)
 
     def tolist(self) -> list[str]:
-        """Give the value of each row as a list."""
+        """Return the value of each row as a list."""
         return list(map(self.dictionary.__getitem__, self.indices.tolist()))
 
     def map(self, function: Callable[[str], Any], dtype: npt.DTypeLike = object) -> npt.NDArray[Any]:
@@ -83,17 +83,17 @@ class Strings:
         return Strings(list(places), moves.take(self.indices) if len(self.indices) else self.indices)
 
     def isin(self, values: Collection[str]) -> BoolArray:
-        """Tell per row whether its value is one of `values`."""
+        """Return for each row whether its value is one of `values`."""
         if not any(value in values for value in self.dictionary):
             return np.zeros(len(self.indices), np.bool_)
         return self.map(values.__contains__, np.bool_)
 
     def take(self, rows: IndexArray) -> Strings:
-        """Give the rows asked for; values that no row has any more leave the dictionary."""
+        """Return these rows; values without a row are removed from the dictionary."""
         return Strings(self.dictionary, self.indices[rows]).compact()
 
     def compact(self) -> Strings:
-        """Leave out of the dictionary what no row refers to."""
+        """Return the column without values in the dictionary that no row has."""
         if len(self.dictionary) <= 1:
             return self
         used = np.zeros(len(self.dictionary), np.bool_)
@@ -143,12 +143,12 @@ class Ints:
 
     @classmethod
     def constant(cls, value: int, rows: int) -> Ints:
-        """Give every row the same value."""
+        """Return a column with the same value in each row."""
         return cls(np.full(rows, value, np.int64), np.ones(rows, np.bool_))
 
     @classmethod
     def absent(cls, rows: int) -> Ints:
-        """Give no row a value."""
+        """Return a column without values."""
         return cls(np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
 
     def __len__(self) -> int:
@@ -158,17 +158,17 @@ class Ints:
         return int(self.values[row]) if self.valid[row] else None
 
     def tolist(self) -> list[int | None]:
-        """Give the value of each row, None where absent."""
+        """Return the value of each row, None where absent."""
         return [
             value if valid else None for value, valid in zip(self.values.tolist(), self.valid.tolist(), strict=True)
         ]
 
     def filled(self, value: int) -> IntArray:
-        """Give the values with `value` where absent."""
+        """Return the values, with `value` for absent ones."""
         return np.where(self.valid, self.values, value)
 
     def take(self, rows: IndexArray) -> Ints:
-        """Give the rows asked for."""
+        """Return these rows."""
         return Ints(self.values[rows], self.valid[rows])
 
     @staticmethod
@@ -200,7 +200,7 @@ class Bools:
 
     @classmethod
     def absent(cls, rows: int) -> Bools:
-        """Give no row a value."""
+        """Return a column without values."""
         return cls(np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
 
     def __len__(self) -> int:
@@ -210,7 +210,7 @@ class Bools:
         return bool(self.values[row]) if self.valid[row] else None
 
     def take(self, rows: IndexArray) -> Bools:
-        """Give the rows asked for."""
+        """Return these rows."""
         return Bools(self.values[rows], self.valid[rows])
 
     @staticmethod
@@ -227,11 +227,11 @@ class TableLike(Protocol):
     def __len__(self) -> int: ...
 
     def column(self, name: str) -> Column:
-        """Give a column by name."""
+        """Return a column by name."""
         ...
 
     def take(self, rows: IndexArray) -> TableLike:
-        """Give the rows asked for, in that order."""
+        """Return these rows, in this order."""
         ...
 
 
@@ -257,19 +257,19 @@ class Ragged:
 
     @property
     def lengths(self) -> IntArray:
-        """Give the number of values of each row."""
+        """Return the number of values of each row."""
         return np.diff(self.offsets)
 
     def owners(self) -> IntArray:
-        """Give per value the row that owns it."""
+        """Return for each value the row that owns it."""
         return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
 
     def span(self, row: int) -> slice:
-        """Give where the values of a row stand."""
+        """Return the slice of the values of a row."""
         return slice(int(self.offsets[row]), int(self.offsets[row + 1]))
 
     def take(self, rows: IndexArray) -> Ragged:
-        """Give the rows asked for with their values."""
+        """Return these rows with their values."""
         lengths = self.lengths[rows]
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])

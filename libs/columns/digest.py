@@ -12,7 +12,7 @@ from libs.columns.table import Table
 
 
 def digests(table: Table, exclude: Collection[str] = ()) -> list[bytes]:
-    """Give 32 bytes of SHA-256 a row over every value that is there, with its column's name.
+    """Return for each row 32 bytes of SHA-256 over its present values with the names of their columns.
 
     Rows of equal content have equal digests. Columns in `exclude` do not count, neither do the other rows of the table
     nor the order of its columns.

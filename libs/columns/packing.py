@@ -80,6 +80,6 @@ class Packed:
 
 
 def unpack(content: bytes) -> tuple[dict[str, int | str], dict[str, npt.NDArray[Any]]]:
-    """Give back facts and arrays; the arrays are read-only. Raises PackingError."""
+    """Return the unpacked facts and arrays; the arrays are read-only. Raises PackingError."""
     packed = Packed(content)
     return packed.facts, {name: packed.array(name) for name in packed.names}

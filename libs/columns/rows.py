@@ -84,7 +84,7 @@ def _fill(
 
 
 def _micros(stamps: Sequence[Any], count: int) -> IntArray:
-    """Give the microseconds of instants; of one that no column can hold, or that is none, UNREPRESENTABLE."""
+    """Return the microseconds of instants; UNREPRESENTABLE for one that is invalid or that no column can contain."""
     seconds = np.fromiter(map(_SECONDS, stamps), np.int64, count)
     nanos = np.fromiter(map(_NANOS, stamps), np.int64, count)
     wrong = (seconds < -_SECONDS_MAX) | (seconds > _SECONDS_MAX) | (nanos < 0) | (nanos > _NANOS_MAX)
@@ -92,7 +92,7 @@ def _micros(stamps: Sequence[Any], count: int) -> IntArray:
 
 
 def _fields_of(union: Any, nested: bool) -> list[FieldDescriptor]:
-    """Give the fields that any message has; in a nested message also plain numbers, whose 0 is a value where the message is."""
+    """Return the fields that any of the messages has; of nested messages also plain numbers, whose 0 is a value."""
     present = [field for field, _ in union.ListFields()]
     if nested:
         known = {field.name for field in present}
@@ -110,7 +110,7 @@ def _has(field: FieldDescriptor, messages: Sequence[Any], count: int) -> BoolArr
 
 
 def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any], has_level: Any, count: int) -> Any:
-    """Tell which rows have a value: by presence where the field has it, not 0 for enums, else where its message is."""
+    """Return which rows have a value: by presence if the field has it, not 0 for enums, else where its message is present."""
     if field.has_presence:
         return _has(field, messages, count)
     if field.enum_type is not None:

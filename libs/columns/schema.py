@@ -35,7 +35,7 @@ class Schema:
 
 
 def schema_of(message_class: type[Message]) -> Schema:
-    """Give the schema of a message class of columns."""
+    """Return the schema of a message class of columns."""
     return _schema(cast(Descriptor, message_class.DESCRIPTOR))
 
 
@@ -65,7 +65,7 @@ def _build(descriptor: Descriptor) -> Schema:
 
 
 def expected_columns(row: Descriptor, prefix: str = "") -> dict[str, Kind]:
-    """Give the columns that a row message needs: one for each leaf, named by its path; repeated messages as child tables.
+    """Return the columns that a row message needs: one for each leaf, named by its path; repeated messages as child tables.
 
     A contract test compares them with the message of columns, so that no element is lost between the two.
     """

@@ -54,7 +54,7 @@ def compressed(content: bytes) -> bytes:
 
 
 def decompressed(content: bytes) -> bytes:
-    """Give back what was compressed; at most UNPACKED_BYTES_MAX. Raises zstandard.ZstdError, so use it under `reading`."""
+    """Return the decompressed bytes; at most UNPACKED_BYTES_MAX. Raises zstandard.ZstdError, so use it under `reading`."""
     # What says how large it is would be unpacked whole, whatever the largest allowed.
     size = zstandard.frame_content_size(content)
     if size > UNPACKED_BYTES_MAX:

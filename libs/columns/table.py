@@ -77,19 +77,19 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        """Give the names of the columns that may hold a value; it reads none of them."""
+        """Return the names of the columns that may have a value, without reading them."""
         return [name for name in self.schema.columns if name in self._columns or self._has(name)]
 
     @property
     def columns(self) -> dict[str, Column]:
-        """Give every column that may hold a value, by name."""
+        """Return every column that may have a value, by name."""
         return {name: self.column(name) for name in self.names}
 
     def _has(self, name: str) -> bool:
         return self._source is not None and bool(self._source.HasField(name))
 
     def column(self, name: str) -> Column:
-        """Give a column by name; raises KeyError where the schema has none of that name."""
+        """Return a column by name; raise KeyError if the schema has none of that name."""
         column = self._columns.get(name)
         if column is None:
             column = self._columns[name] = self.read_column(name)
@@ -111,37 +111,37 @@ class Table:
         return cast(Column, _READ[kind](getattr(self._source, name), self.rows, f"{self.schema.name}.{name}"))
 
     def strings(self, name: str) -> Strings:
-        """Give a column of strings."""
+        """Return a column of strings."""
         column = self.column(name)
         assert isinstance(column, Strings), name
         return column
 
     def ints(self, name: str) -> Ints:
-        """Give a column of whole numbers."""
+        """Return a column of whole numbers."""
         column = self.column(name)
         assert isinstance(column, Ints), name
         return column
 
     def bools(self, name: str) -> Bools:
-        """Give a column of truth values."""
+        """Return a column of truth values."""
         column = self.column(name)
         assert isinstance(column, Bools), name
         return column
 
     def ragged(self, name: str) -> Ragged:
-        """Give a column of lists or a child table with its offsets."""
+        """Return a column of lists or a child table with its offsets."""
         column = self.column(name)
         assert isinstance(column, Ragged), name
         return column
 
     def child(self, name: str) -> Table:
-        """Give a child table: the rows of all rows, one after the other."""
+        """Return a child table: the rows of all rows, one after the other."""
         values = self.ragged(name).values
         assert isinstance(values, Table), name
         return values
 
     def with_columns(self, columns: Mapping[str, Column]) -> Table:
-        """Give a table with these columns set or replaced."""
+        """Return a table with these columns set or replaced."""
         table = Table(self.schema, self.rows)
         table._source = self._source
         table._columns = dict(self._columns)
@@ -150,7 +150,7 @@ class Table:
         return table
 
     def take(self, rows: IndexArray) -> Table:
-        """Give the rows asked for, in that order."""
+        """Return these rows, in this order."""
         return Table(self.schema, len(rows), {name: column.take(rows) for name, column in self.columns.items()})
 
     @staticmethod

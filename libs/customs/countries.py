@@ -29,10 +29,10 @@ EU_MEMBERS: frozenset[str] = frozenset(
 
 
 def is_country(code: str) -> bool:
-    """Say whether goods can be sent from or to `code` and parties can live there."""
+    """Return whether goods can be sent from or to `code` and parties can live there."""
     return code in COUNTRIES
 
 
 def is_origin(code: str) -> bool:
-    """Say whether goods can originate in `code`."""
+    """Return whether goods can originate in `code`."""
     return code in ORIGINS

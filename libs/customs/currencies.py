@@ -32,7 +32,7 @@ CURRENCIES: frozenset[str] = frozenset(MINOR_UNITS)
 
 
 def is_currency(code: str) -> bool:
-    """Say whether a price can be in `code`."""
+    """Return whether a price can be in `code`."""
     return code in CURRENCIES
 
 

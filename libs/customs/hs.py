@@ -32,7 +32,7 @@ class HsStatus(StrEnum):
 
 
 def is_well_formed(code: str) -> bool:
-    """Say whether the code is 6 to 10 digits."""
+    """Return whether the code is 6 to 10 digits."""
     return MIN_DIGITS <= len(code) <= MAX_DIGITS and code.isascii() and code.isdigit()
 
 

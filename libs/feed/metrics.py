@@ -98,7 +98,7 @@ class Lag:
     def __init__(
         self, consumer: str, source: str, *, wait_seconds: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Tell it under these labels; an empty page may take `wait_seconds` to come."""
+        """Report it under these labels; an empty page may take `wait_seconds`."""
         self._clock = clock
         self.grace_seconds = wait_seconds + _GRACE_SECONDS
         self.age, self._noted_at = 0.0, clock()

@@ -39,7 +39,7 @@ def create_outbox(op: Operations) -> None:
 
 
 def stamp_epochs(op: Operations) -> None:
-    """Let the outbox know the store that it stands on, so that it begins an epoch by itself when the store goes back; after `create_outbox`."""
+    """Record the store in the outbox, so that it starts an epoch when the store is restored; after `create_outbox`."""
     for statement in STATEMENTS:
         op.execute(statement)
 

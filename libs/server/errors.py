@@ -122,7 +122,7 @@ _MAPPED: list[tuple[type[BaseException], _Mapper]] = []
 
 
 def map_exception(kind: type[BaseException], mapper: _Mapper) -> None:
-    """Say how an exception of a library below becomes a refusal; later entries win."""
+    """Register how an exception of another library becomes a refusal; later entries take precedence."""
     _MAPPED.insert(0, (kind, mapper))
 
 

@@ -46,7 +46,7 @@ class Identity(NamedTuple):
 
 
 def is_id(text: str) -> bool:
-    """Tell whether a text may be the id of a party: wherever ids are issued, presented or named, this is their form.
+    """Return whether a text may be the id of a party, wherever ids are issued, presented or named.
 
     Source: SPIFFE ID, section 2.2 (characters of a path segment); the length is ours.
     """

@@ -98,7 +98,7 @@ class Schemes:
 
 
 def collects_at_sale(market: str, seller: Seller, world: World) -> bool:
-    """Say whether tax on a seller's low value goods is collected at sale in a market."""
+    """Return whether tax on a seller's low value goods is collected at sale in a market."""
     if market != "EU":
         return seller.platform >= 0
     return bool(seller.ioss) if seller.platform < 0 else bool(world.platforms[seller.platform].number)

@@ -78,7 +78,7 @@ async def check_server(raw: Any, major: int, database: str) -> None:
 
 
 async def require_writable(database: Any) -> None:
-    """Ask the open `database` whether it takes writes; raises `StoreUnavailable`, with reason `read_only` where not."""
+    """Check that the open `database` accepts writes; raise `StoreUnavailable`, with reason `read_only`, if not."""
     async with database.connection(timeout_millis=3_000) as reader:
         row = await reader.raw.fetchrow(
             "select current_setting('transaction_read_only') as read_only, pg_is_in_recovery() as standby"

@@ -130,7 +130,7 @@ class Database:
             await engine.dispose()
 
     def before_close(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Have something done once nobody else uses the database any more."""
+        """Register a step that is run after everything else has stopped using the database."""
         self._before_close.append(work)
 
     async def reconnect(self) -> None:

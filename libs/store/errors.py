@@ -123,7 +123,7 @@ def driver_error(error: BaseException) -> BaseException:
 
 
 def translate(error: BaseException, database: str, *, closed: bool = False, commit: bool = False) -> StoreError | None:
-    """Gives the safe exception for what the driver or SQLAlchemy raised, or None where it is not theirs.
+    """Return the safe exception for an error of the driver or of SQLAlchemy, or None for any other.
 
     `closed` tells that the connection is gone, `commit` that the server was committing.
     """

@@ -107,7 +107,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
 
 
 def time_core(engine: AsyncEngine) -> None:
-    """Have the statements of SQLAlchemy's Core counted too: it calls the driver its own way."""
+    """Count the statements of SQLAlchemy's Core too, which calls the driver in its own way."""
 
     def before(connection: Any, _cursor: Any, _text: str, _parameters: Any, context: Any, _many: bool) -> None:
         if context is not None:

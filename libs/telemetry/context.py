@@ -19,7 +19,7 @@ _SAMPLED: Final = 1
 
 
 def valid_traceparent(text: str) -> bool:
-    """Tell whether the text is a traceparent that may be passed on."""
+    """Return whether the text is a traceparent that may be passed on."""
     found = _TRACEPARENT.fullmatch(text)
     return found is not None and found[1] != NO_TRACE and found[2] != NO_SPAN
 
@@ -40,5 +40,5 @@ def flags_of(header: str) -> int:
 
 
 def is_sampled(header: str) -> bool:
-    """Tell whether the trace is sampled."""
+    """Return whether the trace is sampled."""
     return bool(flags_of(header) & _SAMPLED)

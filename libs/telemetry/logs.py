@@ -251,7 +251,7 @@ def install(service: str, level: str) -> None:
 
 
 def write_in_background() -> None:
-    """Have a thread write the lines, and log uncaught exceptions and warnings: for processes, once at their start."""
+    """Write the lines in a thread, and log uncaught exceptions and warnings: for processes, once at their start."""
     if _log.writer is not None:
         return
     _log.write_in_background(

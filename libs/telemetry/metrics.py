@@ -171,7 +171,7 @@ class LoopHistogram:
         return self._series.setdefault(labels, _Series(len(self._bounds) + 1))
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Give what was counted, as Prometheus' client asks for it."""
+        """Return the counts in the form of Prometheus' client."""
         family = HistogramMetricFamily(self._name, self._meaning, labels=self.labels)
         bounds = [*map(str, self._bounds), "+Inf"]
         for labels, series in list(self._series.items()):

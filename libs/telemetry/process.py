@@ -56,7 +56,7 @@ class MemoryLimit:
         return None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give the limit, as Prometheus' client asks for it."""
+        """Return the limit in the form of Prometheus' client."""
         limit = self.read()
         family = GaugeMetricFamily(
             "luxor_memory_limit_bytes", "Memory that the process may use; absent where there is no limit"

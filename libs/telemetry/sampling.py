@@ -74,7 +74,7 @@ def record_no_more(record: Recorder) -> None:
 
 
 def count_late(count: Callable[[], None]) -> None:
-    """Have spans counted that ended after the outermost span they stood in, and so are lost."""
+    """Count spans that ended after the outermost span around them, and so are lost."""
     settings.late = count  # type: ignore[method-assign]
 
 

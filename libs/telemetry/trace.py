@@ -186,13 +186,13 @@ class _Off(Span):
         """Nothing was begun."""
 
     def was(self, start_nanos: int, end_nanos: int) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def set(self, **attributes: AttributeValue) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def fail(self, reason: str) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     @property
     def traceparent(self) -> str:
@@ -228,7 +228,7 @@ def trace_id() -> str:
 
 
 def sampled() -> bool:
-    """Tell whether the trace of the work that is going on is sampled, so that its id may stand as an exemplar."""
+    """Return whether the trace of the current work is sampled, so that its id may be an exemplar."""
     current = current_context.get()
     return current.sampled if isinstance(current, Span) else bool(current) and is_sampled(current)
 

@@ -105,7 +105,7 @@ def test_a_tree_is_drawn_with_times_from_the_filing_down(cli: Any, filed: list[s
     assert f"{FEW} rows" in drawn
     assert "did not answer" not in drawn
     assert "no span stored" not in drawn
-    assert "the longest by itself" in drawn
+    assert "longest own time" in drawn
 
 
 def test_a_trace_id_may_stand_in_place_of_the_mrn(cli: Any, filed: list[str]) -> None:

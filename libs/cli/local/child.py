@@ -24,7 +24,7 @@ DIED: Final = 70
 
 
 def die_with(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send the signal `number` when the parent ends; exit immediately if it has ended already."""
+    """Make the kernel send the signal `number` when the parent ends; exit immediately if it has ended already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:

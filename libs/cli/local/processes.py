@@ -100,7 +100,7 @@ class Child:
             self._process.send_signal(number)
 
     def end(self) -> None:
-        """Ask it to end; a process that was stopped (SIGSTOP) is continued first."""
+        """Request its end; a process that was stopped (SIGSTOP) is continued first."""
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
 

@@ -20,7 +20,7 @@ class Unready(Exception):
 
 
 def are_ready(addresses: Mapping[str, str]) -> dict[str, bool]:
-    """Ask each health port once, all at the same time; by process."""
+    """Return the health of each process, from one simultaneous request to each."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -50,7 +50,7 @@ def wait_ready(
     progress: Callable[[dict[str, bool]], None] | None = None,
     alive: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Ask until all are ready, or raise Unready after `seconds` or as soon as `alive` says no."""
+    """Wait until all are ready; raise Unready after `seconds` or as soon as `alive` is false."""
     deadline = time.monotonic() + seconds
     while True:
         ready = are_ready(addresses)

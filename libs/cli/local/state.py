@@ -108,7 +108,7 @@ def lock(data_dir: Path) -> Iterator[bool]:
 
 
 def is_locked(data_dir: Path) -> bool:
-    """Tell whether a supervisor runs on a data directory: the kernel lets its lock go with it."""
+    """Return whether a supervisor runs on a data directory: the kernel releases its lock when it ends."""
     try:
         handle = os.open(data_dir / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -143,7 +143,7 @@ def free_ports(processes: Iterable[str]) -> dict[str, Ports]:
 
 
 def _candidates() -> Iterator[int]:
-    """Give ports of this process's own parts, and of any part once there is none that nobody has."""
+    """Return free ports of this process's own parts, and if none is left, of any part."""
     while True:
         try:
             number = _unused.pop()  # in one step: systems may be made by several threads

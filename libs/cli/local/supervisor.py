@@ -148,7 +148,7 @@ class Supervisor:
                 state_path(self.data_dir).unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Have `run` stop everything and return; may be called from a signal handler."""
+        """Make `run` stop everything and return; may be called from a signal handler."""
         self._stop.set()
 
     def order(self, work: Callable[[], Any], seconds_max: float = 60.0) -> Any:

@@ -114,7 +114,7 @@ def _notes(node: Node, is_worst: bool, slow_micros: int) -> str:
     if node.micros >= slow_micros:
         notes.append("[bold yellow]slow[/]")
     if is_worst:
-        notes.append("[bold]the longest by itself[/]")
+        notes.append("[bold]longest own time[/]")
     if "luxor.rows" in attributes:
         notes.append(f"{int(attributes['luxor.rows']):,} rows")
     traces = {trace_of(link) for link in span.links}

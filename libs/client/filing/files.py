@@ -182,7 +182,7 @@ class _Group:
         self._row_error: RowError | None = None
 
     def fail(self, element_error: ElementError, line: int) -> None:
-        """Keep the first thing that is wrong."""
+        """Record the first error."""
         if self._row_error is None:
             self._row_error = element_error.at(line, self.reference)
 
@@ -218,7 +218,7 @@ class _Group:
 
 
 class _Lines:
-    """Gives a file's lines as text and counts them; a line without end does not fill the memory."""
+    """Reads a file's lines as text and counts them; the length of a line is limited."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -73,7 +73,7 @@ def _opened(account: pb.Account) -> dict[str, Any]:
 
 
 async def opened_accounts(client: Client, *, prefix: str = "") -> AsyncIterator[dict[str, Any]]:
-    """Give the accounts that officers opened, by name, with what they stand for."""
+    """Return the accounts that officers opened, by name, with their amounts."""
     token = ""
     while True:
         request = pb.ListAccountsRequest(prefix=prefix, page_size=PAGE, page_token=token)
@@ -86,7 +86,7 @@ async def opened_accounts(client: Client, *, prefix: str = "") -> AsyncIterator[
 
 
 async def open_consignments(client: Client, account: str) -> AsyncIterator[dict[str, Any]]:
-    """Give what is open of an account consignment by consignment, by currency, day and MRN."""
+    """Return the open items of an account, by currency, day and MRN."""
     token = ""
     while True:
         request = pb.ListOpenItemsRequest(account=account, page_size=PAGE, page_token=token)
@@ -124,7 +124,7 @@ async def balances(client: Client, *, prefix: str = "", at_micros: int | None = 
 async def entries(
     client: Client, *, mrn: str = "", account: str = "", from_day: int = 0, to_day: int = 0
 ) -> AsyncIterator[dict[str, Any]]:
-    """Give the entries of a consignment, or of an account on some days, in their order."""
+    """Return the entries of a consignment, or of an account on some days, in their order."""
     first, last = (day_text(day) if day else "" for day in (from_day, to_day))
     token = ""
     while True:
@@ -197,7 +197,7 @@ async def record_payments(client: Client, payments: Sequence[pb.Payment]) -> lis
 
 
 async def iterate_payments(client: Client, *, unmatched: bool = False) -> AsyncIterator[dict[str, Any]]:
-    """Give payments as they stand in the ledger, by jurisdiction and id; all, or those alone that nothing was found for."""
+    """Return payments as they are stored in the ledger, by jurisdiction and id; all, or only unmatched ones."""
     token = ""
     while True:
         request = pb.ListPaymentsRequest(unmatched=unmatched, page_size=PAGE, page_token=token)
@@ -312,7 +312,7 @@ def _plain_totals(totals: Mapping[TotalKey, int]) -> list[dict[str, Any]]:
 
 
 def compare_totals(ledger: Mapping[TotalKey, int], counted: Mapping[TotalKey, int]) -> Iterator[dict[str, Any]]:
-    """Give a difference for each sum that the ledger and statistics do not agree on; nothing and absent are the same."""
+    """Return a difference for each amount on which the ledger and statistics disagree; 0 and absent are equal."""
     for key in sorted({*ledger, *counted}):
         mine, theirs = ledger.get(key, 0), counted.get(key, 0)
         if mine != theirs:

@@ -60,7 +60,7 @@ async def record_payouts(client: Client, payouts: Sequence[pb.Payout]) -> list[d
 
 
 async def iterate_payouts(client: Client, *, from_day: int = 0, to_day: int = 0) -> AsyncIterator[dict[str, Any]]:
-    """Give payouts as they stand in the ledger, in the order of booking; those of some days (since 1970-01-01 UTC; 0: all)."""
+    """Return payouts as they are stored in the ledger, in the order of posting; those of some days (since 1970-01-01 UTC; 0: all)."""
     first, last = (day_text(day) if day else "" for day in (from_day, to_day))
     token = ""
     while True:

@@ -23,7 +23,7 @@ async def propose(client: Client, content: bytes, note: str = "") -> dict[str, A
 
 
 async def challenge(client: Client, version: str) -> dict[str, Any]:
-    """Let a model score beside the champion."""
+    """Make a model the challenger, which scores in parallel with the champion."""
     request = pb.ChallengeModelRequest(version=version)
     return plain_model((await _ask(client, "ChallengeModel", request, pb.ChallengeModelResponse)).model)
 

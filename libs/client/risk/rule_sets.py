@@ -70,7 +70,7 @@ async def _ask(client: Client, method: str, request: Any, kind: Any) -> Any:
 
 
 async def check(client: Client, files: pb.RuleSetFiles) -> dict[str, Any]:
-    """Have a set checked; return the report. Nothing is kept."""
+    """Check a set and return the report; nothing is stored."""
     request = pb.CheckRuleSetRequest(set=files)
     answer = await _ask(client, "CheckRuleSet", request, pb.CheckRuleSetResponse)
     return report(answer.report)

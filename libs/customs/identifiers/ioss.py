@@ -38,7 +38,7 @@ def check(number: str) -> None:
 
 
 def is_valid(number: str) -> bool:
-    """Say whether the text has the form of an IOSS number."""
+    """Return whether the text has the form of an IOSS number."""
     try:
         check(number)
     except IossError:

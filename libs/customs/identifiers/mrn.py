@@ -92,7 +92,7 @@ def check_digit(first_17: str) -> int:
 
 
 def is_valid(text: str) -> bool:
-    """Say whether the text has an MRN's structure (of any administration) and the right check digit."""
+    """Return whether the text has an MRN's structure (of any administration) and the right check digit."""
     try:
         check(text)
     except MrnError:
@@ -146,7 +146,7 @@ def serial_text(serial: int) -> str:
 
 
 def is_country(code: str) -> bool:
-    """Say whether a code is of two capital letters."""
+    """Return whether a code is of two capital letters."""
     return len(code) == 2 and code.isascii() and code.isalpha() and code.isupper()
 
 

@@ -43,7 +43,7 @@ def check_digit(serial: int) -> int:
 
 
 def is_valid(text: str) -> bool:
-    """Say whether the text is an S10 identifier with the right check digit."""
+    """Return whether the text is an S10 identifier with the right check digit."""
     try:
         parse(text)
     except S10Error:

@@ -11,10 +11,11 @@ import numpy as np
 from google.protobuf.message import Message
 
 from libs.feed import metrics
-from libs.feed.consume.effects import Applier, Handler, Key, PagePreparation, unless_stopped
+from libs.feed.consume.effects import Applier
 from libs.feed.consume.leases import LEASE_MILLIS, Leases, Move
 from libs.feed.consume.port import Port
 from libs.feed.consume.prefetch import Prefetch
+from libs.feed.consume.preparation import Handler, Key, PagePreparation, unless_stopped
 from libs.feed.consume.requested_days import Missing, RequestedDays
 from libs.feed.consume.transient_errors import BACK_OFF_SECONDS_MAX, back_off, is_passing, pause
 from libs.feed.dead_letters.letters import Letters

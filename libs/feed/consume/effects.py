@@ -1,21 +1,21 @@
-"""Making events take effect exactly once, and finding the one that cannot."""
+"""Applies events exactly once, and finds the events that cannot be applied."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
 from libs.feed import metrics
 from libs.feed.consume.leases import Leases, Move
+from libs.feed.consume.preparation import Handler, Key, PagePreparation
 from libs.feed.consume.transient_errors import is_passing
 from libs.feed.dead_letters.letters import UNEXPECTED, WAITING_BEHIND, Letter, Letters
 from libs.feed.types import EventError, FeedBatch
-from libs.store.database import Database, Transaction
+from libs.store.database import Database
 from libs.telemetry import Span, batch_span, get_logger
 from libs.telemetry.logs import describe
 from libs.telemetry.trace import CONSUMER
@@ -23,88 +23,22 @@ from libs.telemetry.trace import CONSUMER
 LETTERS_A_ROUND: Final = 500
 _COMMIT_MILLIS: Final = 5_000
 
-T = TypeVar("T")
-
-
-class Handler(Protocol):
-    """What a consumer does with events. Both methods may be called again for the same events, with more or fewer beside them."""
-
-    async def prepare(self, batches: list[FeedBatch]) -> Any:
-        """Compute and call neighbours; never inside a transaction. Raises EventError for an event that cannot be applied.
-
-        The page before may not be committed yet where the consumer begins ahead: then it must read nothing that `apply` writes.
-        """
-        ...
-
-    async def apply(self, tx: Transaction, prepared: Any) -> None:
-        """Write the effects; the cursors move in the same transaction. Raises EventError as above."""
-        ...
-
-
-Key = Callable[[Table], Sequence[str] | NDArray[Any]]
-
 
 class _Undo(Exception):  # no error: it ends a trial
-    """Rolls a trial back."""
+    """Rolls back a trial."""
 
 
 @dataclass(slots=True)
 class _Unit:
-    """The rows of one partition in one batch: what a cursor can stand before or after."""
+    """The rows of one partition in one batch, the smallest step of a cursor."""
 
     partition: int
     batch: FeedBatch
     move: Move
 
 
-class PagePreparation:
-    """The preparation of a page by the handler; it is committed or dropped."""
-
-    def __init__(self, flowing: list[FeedBatch], letters: list[Letter]) -> None:
-        self.flowing = flowing
-        """Batches to apply."""
-        self.letters = letters
-        """Events that wait behind a dead letter."""
-        self.prepared = asyncio.Event()
-        """Set once the handler has prepared it, or has failed."""
-        self.moves: asyncio.Future[tuple[Mapping[int, Move], Sequence[Letter]]] = asyncio.Future()
-        """Cursors and letters that are committed with it, once the pages before it are."""
-        self.task: asyncio.Task[None]
-
-    def end(self) -> asyncio.Task[None]:
-        """Cancel it; return its task."""
-        self.prepared.set()
-        self.task.cancel()
-        return self.task
-
-    async def drop(self) -> None:
-        """Cancel it and wait for its end."""
-        await ended({self.end()})
-
-
-async def unless_stopped(stop: asyncio.Event, waiting: Coroutine[Any, Any, T]) -> T | None:
-    """Return what is waited for; None, and nothing of it happens any more, where `stop` is set first."""
-    tasks = task, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        task.cancel()
-        stopped.cancel()
-        await ended(tasks)
-
-
-async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Wait until tasks that were cancelled have ended."""
-    if tasks:
-        await asyncio.wait(tasks)
-    for each in tasks:
-        if not each.cancelled():
-            each.exception()  # retrieved, so that it is not logged: a retry of the work raises it again
-
-
 class Applier:
-    """Applies batches with the handler, their dead letters and their cursors, in one transaction each time."""
+    """Applies batches by the handler, and commits their effects, dead letters and cursors in one transaction."""
 
     def __init__(
         self,
@@ -125,7 +59,7 @@ class Applier:
         self._labels = (name, source)
 
     def begin(self, batches: Sequence[FeedBatch]) -> PagePreparation:
-        """Have the handler prepare batches; `commit` commits their effects later."""
+        """Start the handler's preparation of batches; `commit` commits their effects later."""
         preparation = PagePreparation(*self._divide(batches))
         preparation.task = asyncio.ensure_future(self._carry_out(preparation))
         return preparation
@@ -137,13 +71,13 @@ class Applier:
         extra_letters: Sequence[Letter] = (),
         preparation: PagePreparation | None = None,
     ) -> None:
-        """Apply batches and move cursors; rows whose key has letters are set aside behind them.
+        """Apply batches and move cursors; rows whose key has dead letters become dead letters too.
 
-        `preparation` is the result of `begin` for the same batches. Raises LeaseLost, EventError, and what the handler raises; then nothing
-        of it happened.
+        `preparation` is the result of `begin` for the same batches. Raises LeaseLost, EventError, and the errors of the
+        handler; then nothing was committed.
         """
         if preparation is not None and self._letters.any_waiting:
-            await preparation.drop()  # it was begun when no row waited behind a letter
+            await preparation.drop()  # it was started when no row waited for a dead letter
             preparation = None
         preparation = preparation or self.begin(batches)
         letters = [*extra_letters, *preparation.letters]
@@ -164,7 +98,7 @@ class Applier:
                 preparation.prepared.set()
             moves, letters = await preparation.moves
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
-                # First of all: what the handler reads next, no other transaction of these partitions is writing.
+                # First, so that no other transaction of these partitions writes what the handler reads next.
                 await self._leases.move(tx, moves)
                 if flowing:
                     await self._handler.apply(tx, prepared)
@@ -180,7 +114,7 @@ class Applier:
             "luxor.batches": len(batches),
         }
         oldest = min(batches, key=lambda batch: batch.committed_at)
-        # Letters and old producers tell no time; by another clock it would be the difference of two clocks.
+        # Dead letters and old producers report no time; by another clock it would be the difference of two clocks.
         if oldest.clock is not None:
             waited = oldest.clock.now() - oldest.committed_at
             if waited < 0:
@@ -189,7 +123,7 @@ class Applier:
         return batch_span(f"{name}.{work}", [batch.trace for batch in batches], attributes, kind=CONSUMER)
 
     def _divide(self, batches: Sequence[FeedBatch]) -> tuple[list[FeedBatch], list[Letter]]:
-        """Divide events into those that can be applied, and letters for those that wait behind a letter of their key."""
+        """Divide events into those that can be applied, and letters for those that wait for a dead letter of their key."""
         if not self._letters.any_waiting:
             return [batch for batch in batches if batch.table.rows], []
         flowing, letters = [], []
@@ -208,10 +142,10 @@ class Applier:
         return flowing, letters
 
     async def isolate(self, batches: Sequence[FeedBatch], moves: Mapping[int, Move], *, unexpected: bool) -> None:
-        """Apply a page that fails as a whole: halve it until the rows that fail stand alone, and set those aside.
+        """Apply a page that fails as a whole: halve it until only the failing rows remain, which become dead letters.
 
-        With `unexpected`, errors other than EventError count as the event's own. What passes by itself is raised at once; what was applied
-        before stays applied, its cursors moved.
+        With `unexpected`, errors other than EventError count as errors of the event. Passing errors are raised at once; what was applied before
+        stays applied, with its cursors.
         """
         units = units_of(batches, moves)
         alone = {
@@ -237,12 +171,12 @@ class Applier:
             await self._halve(units[middle:], unexpected)
 
     async def _settle_rows(self, unit: _Unit, unexpected: bool) -> None:
-        """Find the rows of one partition in one batch that fail, by trials that are rolled back; then commit the rest and the letters."""
+        """Find the failing rows of one partition in one batch by trials that are rolled back; then commit the others and the dead letters."""
         batch = unit.batch
         failed: dict[int, Exception] = {}
         await self._search(batch, np.arange(batch.table.rows), failed, unexpected)
         last: Exception | None = None
-        # Rows may fail only together: then the second turn adds them one by one.
+        # Rows may fail only together: then the second attempt adds them one by one.
         for one_by_one in (False, True):
             if one_by_one:
                 failed = await self._add_up(batch, unexpected)
@@ -283,7 +217,7 @@ class Applier:
         return failed
 
     async def attempt(self, batch: FeedBatch, unexpected: bool) -> Exception | None:
-        """Apply rows and roll back; returns the events' own error, raises any other."""
+        """Apply rows and roll back; return the error of an event, raise any other."""
         flowing, _ = self._divide([batch])
         if not flowing:
             return None
@@ -300,7 +234,7 @@ class Applier:
             return error
 
     def _sorted(self, unit: _Unit, failed: Mapping[int, Exception]) -> tuple[FeedBatch, list[Letter]]:
-        """The rows to apply, and the letters: what failed and what comes behind it."""
+        """Return the rows to apply, and dead letters for the failed rows and the later rows of their keys."""
         batch, keys = unit.batch, list(self._key(unit.batch.table))
         good: list[int] = []
         letters: list[Letter] = []
@@ -326,21 +260,21 @@ class Applier:
         return batch.take(np.array(good, np.int64)), letters
 
     async def replay(self) -> int:
-        """Apply letters whose replay was asked for, in the order of their keys; returns how many are gone."""
-        gone = 0
+        """Apply letters that are marked for a replay, in the order of their keys; return how many were applied."""
+        replayed = 0
         while held := {partition: each for partition, each in self._leases.by_partition.items() if each.ready}:
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
                 heads = await self._letters.heads(tx, held, LETTERS_A_ROUND)
             if not heads:
                 break
             try:
-                gone += await self.replay_together(heads)
+                replayed += await self.replay_together(heads)
             except Exception as error:
                 if not _own(error, True):
                     raise
                 for letter in heads:
-                    gone += await self._replay_alone(letter)
-        return gone
+                    replayed += await self._replay_alone(letter)
+        return replayed
 
     async def _replay_alone(self, letter: Letter) -> int:
         try:
@@ -354,7 +288,7 @@ class Applier:
             return 0
 
     async def replay_together(self, letters: Sequence[Letter]) -> int:
-        """Apply some letters and delete them in one transaction; returns how many."""
+        """Apply some letters and delete them in one transaction; return how many."""
         batches = [letter.batch for letter in letters]
         with self._span("replay", batches):
             prepared = await self._handler.prepare(batches)
@@ -362,7 +296,7 @@ class Applier:
                 await self._leases.move(tx, self._unmoved(letters))
                 await self._handler.apply(tx, prepared)
                 if not await self._letters.delete(tx, letters):
-                    raise TimeoutError("a letter went away while it was replayed")  # rolls back; looked at again
+                    raise TimeoutError("a letter was deleted while it was replayed")  # rolls back, and is tried again
         async with self._database.connection() as reading:
             await self._letters.settle(reading.raw, letters)
         return len(letters)
@@ -385,23 +319,23 @@ def reason_and_message(error: Exception) -> tuple[str, str]:
 
 
 def _own(error: Exception, unexpected: bool) -> bool:
-    """Whether an error counts as the event's own."""
+    """Return whether an error counts as an error of the event."""
     return isinstance(error, EventError) or (unexpected and not is_passing(error))
 
 
 def _behind(partition: int, key: str, event: FeedBatch) -> Letter:
-    return Letter(partition, key, event, WAITING_BEHIND, "an earlier event of the same key is set aside")
+    return Letter(partition, key, event, WAITING_BEHIND, "an earlier event of the same key is a dead letter")
 
 
 def units_of(batches: Sequence[FeedBatch], moves: Mapping[int, Move]) -> list[_Unit]:
-    """Cut batches by partition, in the order of cursors; the last unit of a partition moves it to where the page does."""
+    """Divide batches by partition, in the order of cursors; the last unit of a partition moves its cursor to the end of the page."""
     units: list[_Unit] = []
     last: dict[int, _Unit] = {}
     for batch in batches:
         for partition in np.unique(batch.partitions).tolist():
             chosen = np.flatnonzero(batch.partitions == partition)
             final = moves[partition]
-            # A snapshot's rows all stand at its start, which is reached after its last page only.
+            # All rows of a snapshot have the cursor of its start, which is reached only after its last page.
             move = final if batch.snapshot else Move(final.token, batch.cursor)
             last[partition] = unit = _Unit(partition, batch.take(chosen), move)
             units.append(unit)

@@ -29,7 +29,7 @@ class Port(Protocol):
         wait_millis: int,
         committed: Mapping[int, Cursor] | None = None,
     ) -> Page:
-        """Give the events after these cursors, waiting for one; `committed` reports positions that the producer need not retain.
+        """Return the events after these cursors, waiting for one; `committed` reports positions that the producer need not retain.
 
         Raises CursorExpired, EpochEnded, and whatever the transport raises.
         """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from libs.feed.consume.effects import PagePreparation, ended
+from libs.feed.consume.preparation import PagePreparation, ended
 from libs.feed.types import Cursor, Page
 
 Pull = Callable[[], Coroutine[Any, Any, Page]]

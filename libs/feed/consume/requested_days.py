@@ -107,7 +107,7 @@ class RequestedDays:
         self.current = RequestedDay(day, asked[day], self._read(day, asked[day], b""))
 
     async def drop(self) -> None:
-        """Leave the day that is being read; it is begun anew."""
+        """Drop the day that is being read; it starts again."""
         current, self.current = self.current, None
         if current is not None:
             current.reading.cancel()

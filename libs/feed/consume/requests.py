@@ -17,7 +17,7 @@ _DONE: Final = "delete from feed_request where source = $1 and day = $2 and part
 
 
 async def request(tx: Transaction, source: str, places: Iterable[tuple[int, int]]) -> None:
-    """Ask for the state of (partition, day) again; who holds the partition reads it within seconds."""
+    """Request the state of (partition, day) again; the replica with the lease of the partition reads it within seconds."""
     wanted = sorted(set(places))
     if wanted:
         await tx.raw.execute(_ADD, source, [partition for partition, _ in wanted], [day for _, day in wanted])

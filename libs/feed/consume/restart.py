@@ -1,4 +1,4 @@
-"""Have a consumer start from a snapshot: all its partitions are taken from their holders for as long as its effects are cleared.
+"""Makes a consumer start from a snapshot: no replica has a lease of its partitions while its effects are deleted.
 
 Whoever held a partition loses it by the fencing token, so nothing is applied meanwhile. If this process ends before it is done, the leases end by
 themselves, and what was cleared so far is read from the snapshot as well: each part must be cleared whole, in a transaction of its own.

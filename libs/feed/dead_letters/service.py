@@ -49,7 +49,7 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
     async def ListDeadLetters(
         self, request: dead_letters_pb2.ListDeadLettersRequest, context: Any
     ) -> dead_letters_pb2.ListDeadLettersResponse:
-        """Tell letters by ascending id."""
+        """Return a page of letters by ascending id."""
         size = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         filters = (request.source, request.key, request.reason)
         (begin,) = await self._pages.place(request, (0,))

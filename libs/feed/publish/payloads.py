@@ -66,7 +66,7 @@ class Payloads:
             self._bytes -= len(old.payload) + _OVERHEAD_BYTES
 
     async def fetch(self, raw: Any, refs: Iterable[BatchRef]) -> dict[BatchRef, StoredBatch]:
-        """Give the batches, from memory or from the database over `raw`; raises LookupError for one that is not stored."""
+        """Return the batches, from memory or from the database over `raw`; raises LookupError for one that is not stored."""
         found: dict[BatchRef, StoredBatch] = {}
         missing: list[BatchRef] = []
         for ref in refs:

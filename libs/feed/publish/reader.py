@@ -151,7 +151,7 @@ class Reader(Generic[K]):
         self._announced = (0, 0)
 
     async def refresh(self, raw: Any) -> State:
-        """Ask the database for the present state."""
+        """Read the present state from the database."""
         return await self._note(raw, state_of(await raw.fetchrow(_STATE % self.kind.name)))
 
     async def _note(self, raw: Any, state: State) -> State:

@@ -93,7 +93,7 @@ class Watch(Generic[K]):
                 await self.nudged.wait()
 
     async def poll_once(self) -> None:
-        """Ask once for everybody who waits now."""
+        """Read the positions once, for all who wait now."""
         waiters = [waiter for waiter in self.waiters if not waiter.event.is_set()]
         if not waiters:
             return

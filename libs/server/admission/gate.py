@@ -267,7 +267,7 @@ class Gate:
             self.admit()
 
     def admit(self) -> None:
-        """Give the free places to waiting calls, first to the caller that has received the least."""
+        """Assign the free places to waiting calls, first to the caller that has received the least."""
         while self._queued and self.in_flight < self.places:
             best: tuple[Identity, Caller] | None = None
             for identity, caller in self._queued.items():

@@ -45,7 +45,7 @@ class BytesTaken:
         self.methods: dict[str, Method] = {}
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Give the totals, as Prometheus' client asks for them."""
+        """Return the totals in the form of Prometheus' client."""
         family = CounterMetricFamily("luxor_request_bytes", "Bytes of requests taken", labels=("method",))
         for name, method in list(self.methods.items()):
             family.add_metric((name,), method.bytes_taken)

@@ -82,17 +82,17 @@ class Health:
         await self._report()
 
     def need(self, work: Iterable[str], neighbour: str) -> None:
-        """Say that pieces of work (`service/work`) need a neighbour; several calls add up."""
+        """Declare that work (`service/work`) needs a neighbour; several calls add up."""
         for name in work:
             self._needs.setdefault(name, set()).add(neighbour)
 
     async def ready(self, ready: bool) -> None:
-        """Say whether the whole serves."""
+        """Set whether the service is SERVING."""
         self._ready = ready
         await self._report()
 
     async def store(self, writable: bool) -> None:
-        """Say whether the own store takes writes."""
+        """Set whether the own store accepts writes."""
         self._store = writable
         await self._report()
 

@@ -17,6 +17,7 @@ from libs.server.errors import Refusal, map_exception
 from libs.server.identity import Role
 from libs.server.interceptor.chain import Chain, roles_of
 from libs.server.process.health import Health, Probe
+from libs.server.process.ports import STREAMS_MAX, bind, health_options, server_options
 from libs.server.process.store_watch import refusal_of_store
 from libs.server.transport import tls
 from libs.store.errors import StoreUnavailable
@@ -25,21 +26,12 @@ from libs.telemetry.process import watch_loop
 from libs.telemetry.setup import Telemetry
 
 READY_SECONDS = 2.0
-"""Pause between two looks at the own store, and at a neighbour that does not answer."""
+"""Interval of the checks of the own store, and of a neighbour that does not answer."""
 NEIGHBOUR_SECONDS = 5.0
-"""Pause before a neighbour that answered is asked again."""
-
-STREAMS_MAX = 100
-"""Calls of one connection at once; the client's transport has more of them wait."""
-
-WINDOW_BYTES = 65_536
-"""Bytes of a request that the transport buffers before its call is admitted."""
-
-PROBE_BYTES_MAX = 4096
-"""Longest message on the health port, which knows no identities."""
+"""Interval of the checks of a neighbour that answered."""
 
 RENEW_SECONDS = 3600.0
-"""Pause between two looks at the age of the server's certificate."""
+"""Interval of the checks of the age of the server's certificate."""
 
 Background = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 Ready = Callable[[], Awaitable[list[str]]]
@@ -57,12 +49,12 @@ map_exception(StoreUnavailable, refusal_of_store)
 map_exception(RequestReused, lambda _error: Refusal("REQUEST_REUSED", path="request_id"))
 
 
-class BackgroundDied(Exception):  # tells what happened
-    """A background task ended with an error; the process ends, so that the supervisor starts it anew."""
+class BackgroundDied(Exception):  # the name states the condition
+    """A background task ended with an error; the process ends, so that the supervisor starts it again."""
 
 
 class _Recorder:
-    """Stands for a server while a servicer registers, to learn its methods."""
+    """Takes the place of a server while a servicer registers, and records its methods."""
 
     def __init__(self) -> None:
         self.services: dict[str, dict[str, Any]] = {}
@@ -71,7 +63,7 @@ class _Recorder:
         self.services[service_name] = dict(handlers)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
-        """Nothing more is learnt from these."""
+        """Ignore these: they contain no further methods."""
 
 
 class Server:
@@ -84,10 +76,10 @@ class Server:
         connections: Map | None = None,
         telemetry_handle: Telemetry | None = None,
     ) -> None:
-        """Take the configuration and what `libs.telemetry.setup.setup` returned, which is flushed at the end.
+        """Take the configuration and the result of `libs.telemetry.setup.setup`, which is flushed at the end.
 
-        `connections` is the map that says which services may call; by default that of this release. Raise MapError
-        where it cannot be read.
+        `connections` is the map of the services that may call; by default that of this release. Raise MapError
+        if it cannot be read.
         """
         self.config = config
         self.chain = Chain(config, connections or read())
@@ -116,9 +108,9 @@ class Server:
         long_polls: Collection[str] = (),
         brakes: Mapping[str, Brake] | None = None,
     ) -> None:
-        """Serve a servicer: `register` is its add_XServicer_to_server, `roles` says by method who may call it.
+        """Serve a servicer: `register` is its add_XServicer_to_server, `roles` has by method who may call it.
 
-        `brakes` are further reasons, by method, to admit no call now.
+        `brakes` are further limits of admission, by method.
 
         Raise ValueError for a method without roles or roles, long polls without a method; TypeError for a handler that
         is not async.
@@ -137,9 +129,9 @@ class Server:
             self._services.append(service)
 
     def depend(self, neighbour: str, probe: Probe, work: Iterable[str] = ()) -> None:
-        """Say that pieces of work (`service/work`, or an RPC's `package.Service/Method`) need a neighbour.
+        """Declare that work (`service/work`, or an RPC's `package.Service/Method`) needs a neighbour.
 
-        Each has a health name of its own, which serves where the service is ready and `probe` is true of every
+        Each has a health name of its own, which is SERVING if the service is ready and `probe` is true of every
         neighbour that it needs.
         """
         self.health.need(work, neighbour)
@@ -159,10 +151,10 @@ class Server:
     ) -> None:
         """Serve until SIGTERM, SIGINT, `stop`, or until a background task dies (BackgroundDied).
 
-        The ports open at once. `prepare` (open the store, migrate) is tried until it succeeds; then `ready` says what
-        is missing, over and over; with nothing missing the service is SERVING and the background tasks start. At the
-        end: NOT_SERVING, a short pause, no new calls, tasks told to stop and awaited, running calls ended, `close` in
-        order, telemetry flushed. Raise ConfigError where a port is taken and TlsError where no certificate can be had.
+        The ports open at once. `prepare` (open the store, migrate) is tried until it succeeds; then `ready` returns
+        repeatedly what is missing; if nothing is, the service is SERVING and the background tasks start. At the end:
+        NOT_SERVING, a short pause, no new calls, tasks stopped and awaited, running calls ended, `close` in order,
+        telemetry flushed. Raise ConfigError if a port is in use and TlsError if no certificate can be issued.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -212,24 +204,18 @@ class Server:
             from libs.server.process.reflection import add_reflection
 
             add_reflection(main, config.deployment, self.chain.services_open_to)
-        limits = [
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", PROBE_BYTES_MAX),
-            ("grpc.max_allowed_incoming_connections", STREAMS_MAX),
-            ("grpc.max_concurrent_streams", STREAMS_MAX),
-        ]
-        probes = grpc.aio.server(options=limits, maximum_concurrent_rpcs=STREAMS_MAX)
+        probes = grpc.aio.server(options=health_options(), maximum_concurrent_rpcs=STREAMS_MAX)
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, probes)
         name = config.service.upper()
         try:
-            self.port = _bind(
+            self.port = bind(
                 lambda address: main.add_secure_port(address, tls.server_credentials(party)), config.host, config.port
             )
         except RuntimeError:
             why = f"is {config.port}, which cannot be bound on {config.host}"
             raise ConfigError(f"LUXOR_{name}_PORT", why, "7401") from None
         try:
-            self.health_port = _bind(probes.add_insecure_port, config.health_host, config.health_port)
+            self.health_port = bind(probes.add_insecure_port, config.health_host, config.health_port)
         except RuntimeError:
             why = f"is {config.health_port}, which cannot be bound on {config.health_host}"
             raise ConfigError(f"LUXOR_{name}_HEALTH_PORT", why, "7501") from None
@@ -249,7 +235,7 @@ class Server:
         ready: Ready | None,
         background: Sequence[Background],
     ) -> None:
-        """Retry without end until the own store is there: no order of starting exists."""
+        """Retry until the own store is available, since services start in any order."""
         pause = 0.05
         while prepare is not None:
             try:
@@ -270,7 +256,7 @@ class Server:
             if not missing and first:
                 first = False
                 self.chain.missing = None
-                # What was loaded at start lives as long as the process: the collector need not look at it again.
+                # What was loaded at the start lives as long as the process: the collector need not check it again.
                 gc.collect()
                 gc.freeze()
                 for run in background:
@@ -294,7 +280,7 @@ class Server:
             return [f"the store: {type(error).__name__}"]
 
     async def watch_neighbour(self, neighbour: str, probe: Probe) -> None:
-        """Tell whether a neighbour answers, as a metric and as the health of the work that needs it."""
+        """Report whether a neighbour answers, as a metric and as the health of the work that needs it."""
         was: bool | None = None
         while True:
             try:
@@ -312,7 +298,7 @@ class Server:
             await asyncio.sleep(NEIGHBOUR_SECONDS if up else READY_SECONDS)
 
     async def _renew(self) -> None:
-        """Have the own certificate renewed before it ends; the credentials take the new files up by themselves."""
+        """Renew the own certificate before it ends; the credentials read the new files automatically."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
@@ -320,7 +306,7 @@ class Server:
             except tls.TlsError as error:
                 _log.error("CERTIFICATE_NOT_RENEWED", error)
                 continue
-            # Without the authority's key somebody else has to issue, and has not.
+            # Without the authority's key only another party can issue it, and has not done so.
             if (days := self.authority.overdue(party)) is not None:
                 _log.warning("CERTIFICATE_NOT_RENEWED", days_left=round(days, 1), directory=str(party.directory))
 
@@ -351,7 +337,7 @@ class Server:
             stop.cancel()
 
     async def _drain(self, servers: list[grpc.aio.Server], own_tasks: "list[asyncio.Task[None]]") -> None:
-        """Stop in the order that loses nothing: be left alone, finish, end."""
+        """Stop in the order that loses nothing: no new calls, finish the work, end."""
         self._stop.set()
         await self.health.end()
         await asyncio.sleep(self.config.drain_pause_seconds)
@@ -373,32 +359,8 @@ class Server:
         await asyncio.gather(*(server.stop(0) for server in others))
 
 
-def server_options(config: ServerConfig) -> list[tuple[str, Any]]:
-    """Return gRPC's options: limits, keepalive, and an end to each connection's life."""
-    longest = max(config.long_poll_seconds_max, config.deadline_seconds_max)
-    return [
-        ("grpc.max_receive_message_length", 2 * config.message_bytes_max),
-        ("grpc.max_send_message_length", 2 * config.message_bytes_max),
-        ("grpc.max_allowed_incoming_connections", config.connections_max),
-        ("grpc.max_concurrent_streams", STREAMS_MAX),
-        ("grpc.server_handshake_timeout_ms", 10_000),
-        # A request whose call is not admitted waits in a window of fixed size; one that is read gets the window it needs.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
-        # Two processes on one port would share its calls silently.
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_connection_age_ms", round(config.connection_age_seconds_max * 1000)),
-        ("grpc.max_connection_age_grace_ms", round((longest + 5) * 1000)),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.http2.max_ping_strikes", 4),
-    ]
-
-
 def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
-    """Run a service's coroutine on the configured loop and return the exit code; the log says why it is not 0."""
+    """Run a service's coroutine on the configured loop and return the exit code; the log has the reason if it is not 0."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if uvloop:
         import uvloop as fast
@@ -414,17 +376,6 @@ def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
         _log.error("ENDED", error)
         return 1
     return 0
-
-
-def _bind(add: Callable[[str], int], hosts: str, port: int) -> int:
-    """Have one port listened on at each of several addresses (`a,b`), and return it; what `add` raises passes."""
-    for host in hosts.split(","):
-        port = add(_address(host.strip(), port))
-    return port
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _coroutine(main: Callable[[], Awaitable[None]]) -> None:

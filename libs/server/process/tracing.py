@@ -82,7 +82,7 @@ class TraceServicer(TraceServiceServicer):
     async def FindTraces(
         self, request: pb.FindTracesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.FindTracesResponse:
-        """Tell a consignment's facts, and the spans of its traces and of those that are named."""
+        """Return a consignment's facts, and the spans of its traces and of the named ones."""
         if not request.mrn and not request.trace_ids:
             raise Refusal("TRACE_NOT_NAMED", path="mrn")
         for place, each in enumerate(request.trace_ids):

@@ -270,7 +270,7 @@ async def invoke(
 
 
 async def explain_unavailable(target: str, credentials: Party | Material | object) -> Refusal | None:
-    """Say why `target` is UNAVAILABLE: TLS_REFUSED, TARGET_UNREACHABLE, or None where a handshake succeeds now.
+    """Return why `target` is UNAVAILABLE: TLS_REFUSED, TARGET_UNREACHABLE, or None if a handshake succeeds now.
 
     gRPC reports a failed handshake as UNAVAILABLE; one connection with Python's ssl tells it apart. Takes two seconds
     at most.

@@ -183,7 +183,7 @@ class LocalCA:
         return set(_alternatives(hosts)) <= set(names) or not (self.directory / "ca.key").exists()
 
     def _without_key(self, certificate: x509.Certificate) -> bool:
-        """Tell whether to go on with an old certificate: only where somebody else issues and it is still valid."""
+        """Return whether an old certificate remains in use: only if another party issues them and it is still valid."""
         return not (self.directory / "ca.key").exists() and certificate.not_valid_after_utc > utc_now()
 
     @staticmethod

@@ -39,15 +39,15 @@ class StoreCollector:
     """Tells of the process's own database what `Database` counts anyway."""
 
     def __init__(self) -> None:
-        """Tell of nothing yet."""
+        """Begin without a database."""
         self._database: Database | None = None
 
     def watch(self, database: Database) -> None:
-        """Tell of this database from now on."""
+        """Report on this database from now on."""
         self._database = database
 
     def collect(self) -> Iterator[Metric]:
-        """Give the numbers, as Prometheus' client asks for them."""
+        """Return the numbers in the form of Prometheus' client."""
         connections = GaugeMetricFamily(
             "luxor_store_connections", "Connections of the pool by what they do", labels=("state",)
         )

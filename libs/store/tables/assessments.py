@@ -106,7 +106,7 @@ class Settled:
 
 
 def first_answers(settled: Settled, own: Table, message_class: type[Message]) -> Table:
-    """Gives per row the answer given first: its row of `own`, this call's answers, or of the batch kept before.
+    """Return for each row its first answer: the row of `own`, the answers of this call, or of the batch that was stored before.
 
     A consignment that a call names twice has its first answer in this very call, whose payload was kept.
     """
@@ -164,7 +164,7 @@ class AssessmentLog:
         )
 
     async def lock(self, tx: Transaction, mrns: Sequence[str], versions: npt.NDArray[np.integer], purpose: int) -> None:
-        """Keep others from replacing these answers until this transaction ends."""
+        """Prevent others from replacing these answers until this transaction ends."""
         await tx.raw.execute(_LOCK, list(mrns), versions.tolist(), purpose)
 
     async def replace(

@@ -61,7 +61,7 @@ class InputTable(Generic[Batch]):
     async def add(
         self, tx: Transaction, place: tuple[int, int], purpose: int, count: int, *values: str | bytes
     ) -> None:
-        """Keep what a batch was assessed on, in the transaction that keeps its answers under the same place."""
+        """Store the input of a batch, in the transaction that stores its answers under the same key."""
         await tx.raw.execute(self._add, *place, purpose, count, *values)
 
     async def at(self, reader: Transaction, places: Sequence[BatchPlace], *, answers: bool = False) -> list[Batch]:

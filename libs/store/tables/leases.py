@@ -50,7 +50,7 @@ async def require_lease(tx: Transaction, name: str, token: int) -> None:
 
 
 async def release_lease(tx: Transaction, name: str, token: int) -> None:
-    """Gives the lease back at once, so that another replica need not wait for its end; harmless when it is lost
+    """Release the lease immediately, so that another replica need not wait for its end; harmless if it is lost
     already."""
     await tx.raw.execute(
         "update job_lease set lease_until = clock_timestamp() where name = $1 and token = $2", name, token

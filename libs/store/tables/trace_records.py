@@ -249,7 +249,7 @@ async def _first(seconds: float, *events: asyncio.Event) -> None:
 
 
 def _days(traces: Collection[TraceSearch], partitions: Sequence[int], now: int) -> list[tuple[int, list[TraceSearch]]]:
-    """Give the days to search with what is wanted of each, those first that are nearest to what is wanted."""
+    """Return the days to search with the requested traces of each, first those nearest to the requested time."""
     found: list[tuple[int, int, list[TraceSearch]]] = []
     for day in partitions:
         searches = [each for each in traces if each.since // MICROS_PER_DAY <= day <= now // MICROS_PER_DAY]
@@ -260,7 +260,7 @@ def _days(traces: Collection[TraceSearch], partitions: Sequence[int], now: int) 
 
 
 def search_arguments(day: int, searches: Sequence[TraceSearch], now: int, room: int) -> tuple[Any, ...]:
-    """Give the parameters of `FIND`."""
+    """Return the parameters of `FIND`."""
     near = {now if each.near is None else each.near for each in searches}
     keys = {_key(each.trace_id) for each in searches}
     return day, min(each.since for each in searches), list(keys), list(near), room

@@ -87,7 +87,7 @@ class CarrierService(CarrierServiceServicer):
     async def ListBindings(
         self, request: pb.ListBindingsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListBindingsResponse:
-        """Give a page of the bindings."""
+        """Return a page of the bindings."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         after = await self._pages.place(request, (0, "", ""))
         async with self._store.database.connection() as reading:
@@ -102,7 +102,7 @@ class CarrierService(CarrierServiceServicer):
     async def ListRefusedArrivals(
         self, request: pb.ListRefusedArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListRefusedArrivalsResponse:
-        """Give a page of the refused arrivals."""
+        """Return a page of the refused arrivals."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         before = await self._pages.place(request, (FOREVER, "", ""))
         async with self._store.database.connection() as reading:
@@ -122,7 +122,7 @@ class CarrierService(CarrierServiceServicer):
     async def ListArrivals(
         self, request: pb.ListArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListArrivalsResponse:
-        """Give the arrivals of a document, and how the consignments stand that arrived by each."""
+        """Return the arrivals of a document, each with the number of its consignments by state."""
         _check_document(request.master_document_number)
         async with self._store.database.connection() as reading:
             rows = await self._store.arrivals.of_document(reading, request.master_document_number)
@@ -147,7 +147,7 @@ class CarrierService(CarrierServiceServicer):
     async def ListReleasedConsignments(
         self, request: pb.ListReleasedConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListReleasedConsignmentsResponse:
-        """Give a page of the consignments that an arrival released."""
+        """Return a page of the consignments that an arrival released."""
         _check_document(request.master_document_number)
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         kind = "master_document_number"

@@ -127,7 +127,7 @@ _PUBLIC_CHANGE[Change.SCREENING_MATCH_CLEARED] = Change.OFFICER_RELEASED
 
 
 def public(table: Table) -> Table:
-    """Give states as filers and carriers may read them.
+    """Return states as filers and carriers may read them.
 
     A confidential finding, a draw and a score leave the same behind: CUSTOMS_CHECK. A hold by a hit of the screening reads as one by an officer, or,
     where the hit came before the first decision, as what led to that. Version, change and lane are those that they heard of.
@@ -163,7 +163,7 @@ def public(table: Table) -> Table:
 
 
 def carried(table: Table) -> Table:
-    """Give states as carriers may read them: where the goods stand, and which goods these are. Nothing of who trades, what it is worth and why."""
+    """Return states as carriers may read them: the goods and where they are, without parties, values and reasons."""
     table = public(table)
     return Table(table.schema, table.rows, {name: table.column(name) for name in _CARRIED if name in table.names})
 
@@ -181,7 +181,7 @@ def _plain_items(table: Table) -> Ragged:
 
 
 def _plain_charges(table: Table) -> Ragged:
-    """Leave out who owes by number: whoever read a vendor's scheme number could file under it."""
+    """Return the charges without accounts: a reader of a vendor's scheme number could file under it."""
     charges, lines = table.ragged("charges"), table.child("charges")
     if "account" not in lines.names:
         return charges
@@ -189,7 +189,7 @@ def _plain_charges(table: Table) -> Ragged:
 
 
 def _open_findings(table: Table) -> Ragged:
-    """Leave out confidential findings and what names rules, and tell CUSTOMS_CHECK once where it is among the reasons."""
+    """Return the findings without confidential ones and without rules, and one finding CUSTOMS_CHECK if it is among the reasons."""
     findings, found = table.ragged("findings"), table.child("findings")
     kept = np.flatnonzero(~found.bools("confidential").values)
     reasons = table.ragged("reasons")
@@ -213,12 +213,12 @@ def _open_findings(table: Table) -> Ragged:
 
 
 def readable(table: Table, role: Role) -> Table:
-    """Give states as a role may read them."""
+    """Return states as a role may read them."""
     return carried(table) if role is Role.CARRIER else public(table) if role is Role.FILER else table
 
 
 def statuses(table: Table, role: Role) -> list[pb.ConsignmentStatus]:
-    """Give the status of each state as a role may read it."""
+    """Return the status of each state as a role may read it."""
     table = readable(table, role)
     columns = dict(table.columns)
     if role is not Role.CARRIER:
@@ -249,7 +249,7 @@ def _charges(table: Table) -> Ragged:
 
 
 def lower_bounds(table: Table) -> NDArray[np.bool_]:
-    """Tell of each state whether what it owes is a lower bound, since revenue noted that something is not covered."""
+    """Return for each state whether the amount owed is a lower bound, because revenue noted that something is not covered."""
     notes = table.ragged("revenue_notes")
     least = np.zeros(table.rows, np.bool_)
     assert isinstance(notes.values, Strings)
@@ -263,16 +263,16 @@ def _decider(decided_by: str) -> str:
 
 
 def history(table: Table, role: Role) -> list[pb.HistoryEntry]:
-    """Give each state as one version of a history; filers and carriers read those alone that they hear of."""
+    """Return each state as one version of a history; hidden versions are omitted for filers and carriers."""
     if role in (Role.FILER, Role.CARRIER):
-        table = table.take(np.flatnonzero(~notices.quiet(table)))
+        table = table.take(np.flatnonzero(~notices.hidden_versions(table)))
     columns = readable(table, role).columns
     named = {path: columns[column] for path, column in _HISTORY_PATHS.items() if column in columns}
     return Table(_HISTORY, table.rows, named).to_messages(pb.HistoryEntry)
 
 
 def previous(table: Table) -> list[tuple[int, int, int] | None]:
-    """Tell for each state where the version before it is stored: day and id of its batch, and the row."""
+    """Return for each state where the previous version is stored: day and id of its batch, and the row."""
     days = table.ints("previous_batch_day")
     places = zip(
         days.values.tolist(),

@@ -209,7 +209,7 @@ class Inquiry:
         return await self.store.find(tx, [mrn for each in matches for mrn in each.mrns])
 
     async def histories(self, tx: Transaction, table: Table) -> list[list[Table]]:
-        """Give for each state its versions, the newest first, each a table of one row; at most VERSIONS_MAX."""
+        """Return the versions of each state, the newest first, each a table of one row; at most VERSIONS_MAX."""
         out: list[list[Table]] = [[] for _ in range(table.rows)]
         places = list(range(table.rows))
         current = table
@@ -224,7 +224,7 @@ class Inquiry:
         return out
 
     async def trail(self, mrn: str) -> list[trace_pb2.Fact]:
-        """Tell the states that a consignment had, in their order, each with the work that gave it; at most VERSIONS_MAX."""
+        """Return the states of a consignment in their order, each with the trace of its work; at most VERSIONS_MAX."""
         facts: list[trace_pb2.Fact] = []
         payloads = self.store.outbox.payloads
         async with self.store.database.connection() as tx:
@@ -251,7 +251,7 @@ class Inquiry:
         return facts[::-1]
 
     async def audited(self, tx: Transaction, page: Matches, *, audit: bool, limit: int) -> Matches:
-        """Keep of a page of the list of work what is to be audited and was not inspected since, or with `audit` False all else; `limit` at most."""
+        """Return the rows of a page of the work list to be audited and not inspected since, or with `audit` False the others; at most `limit`."""
         known = await self.rows(tx, [page])
         rows = [known[mrn] for mrn in page.mrns if mrn in known]
         kept: list[str] = []

@@ -99,7 +99,7 @@ def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> 
 
 
 def unknown(place: int, query: pb.StatusQuery) -> ItemError:
-    """Say that nothing is known under a query's reference."""
+    """Return the error of a query whose reference is unknown."""
     kind = query.WhichOneof("reference") or "reference"
     return item_error("CONSIGNMENT_UNKNOWN", f"queries[{place}].{kind}", getattr(query, kind, ""))
 
@@ -150,7 +150,7 @@ def _arrival_errors(arrival: pb.Arrival, path: str, now: int) -> list[ItemError]
 def refs(
     consignments: Sequence[pb.ConsignmentRef], where: str = "consignments[{}].mrn"
 ) -> tuple[list[int], dict[int, ItemError]]:
-    """Give the places of consignments that can be acted on, and the errors of the others by place; `where` is the path of an MRN by its place."""
+    """Return the places of valid consignments, and the errors of the others by place; `where` returns the path of the MRN at a place."""
     places: list[int] = []
     errors: dict[int, ItemError] = {}
     seen: set[str] = set()
@@ -169,7 +169,7 @@ def refs(
 
 
 def act_error(path: str, acted: Acted) -> ItemError:
-    """Say why an act had no effect on the consignment whose MRN is at `path`."""
+    """Return the error of a command that had no effect on the consignment whose MRN is at `path`."""
     return item_error(acted.refusal, path, acted.mrn, version=acted.version)
 
 

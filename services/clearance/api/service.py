@@ -120,7 +120,7 @@ class ClearanceService(ClearanceServiceServicer):
     async def _place(
         self, status_queries: Sequence[pb.StatusQuery], read: list[Query | None], errors: dict[int, ItemError]
     ) -> None:
-        """Let queries with a page token begin at its place; those whose token is not theirs have an error."""
+        """Read the page tokens of queries; a query with the token of another one gets an error."""
         for place, (query, found) in enumerate(zip(status_queries, read, strict=True)):
             if found is None or not query.page_token:
                 continue
@@ -133,7 +133,7 @@ class ClearanceService(ClearanceServiceServicer):
     async def ListConsignments(
         self, request: pb.ListConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListConsignmentsResponse:
-        """Give a page of the officers' list of work."""
+        """Return a page of the officers' work list."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
         audit = request.audit if request.HasField("audit") else None
         day = request.accepted_from_day
@@ -311,7 +311,7 @@ class ClearanceService(ClearanceServiceServicer):
     async def PullNotices(
         self, request: pb.PullNoticesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.PullNoticesResponse:
-        """Give the caller's notices after a cursor."""
+        """Return the caller's notices after a cursor."""
         size = page_size_of(request.page_size, NOTICES_DEFAULT, NOTICES_MAX)
         if request.wait_millis > WAIT_MILLIS_MAX:
             raise Refusal("WAIT_TOO_LONG", path="wait_millis", value=request.wait_millis, limit=WAIT_MILLIS_MAX)

@@ -1,8 +1,7 @@
-"""Which carriers a master document is bound to, and which arrival takes effect on which consignment. Pure.
+"""The carriers to which a master document is bound, and the arrival that takes effect on each consignment. Pure.
 
-Three sources bind, and the first that says anything decides: the operator's list for this document, the carrier that the filing names, the longest
-prefix of the document that is registered. The list and the prefixes are the operator's own; the filing is its filer's, and it speaks for its own
-consignment alone. What no source binds, no arrival takes effect on.
+Three sources bind a document, and the first that has an entry decides: the operator's list for this document, the carrier that the filing names, the
+longest registered prefix of the document. A filing binds only its own consignment. Without a binding, no arrival takes effect.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,16 +54,16 @@ class Arrival:
 
     @property
     def day(self) -> int:
-        """The day on which it was recorded: the one that its binding must cover, since a carrier may report any time of arrival."""
+        """The day on which it was recorded. The binding must include it, since a carrier may report any time of arrival."""
         return self.recorded_at // MICROS_PER_DAY
 
 
 class ArrivalVerdict(Enum):
-    """What becomes of an arrival when it is reported."""
+    """The verdict on a reported arrival."""
 
     BOUND = "bound"
     AWAITS_FILINGS = "awaits_filings"
-    """Nothing is known of the document: it is recorded, and takes effect for filings that name the carrier."""
+    """The document is unknown: the arrival is recorded, and takes effect on filings that name the carrier."""
     REFUSED = "refused"
 
 
@@ -89,13 +88,13 @@ class Register:
     """The bindings that concern some documents."""
 
     def __init__(self, bindings: Iterable[Binding]) -> None:
-        """Take bindings; those of other documents do no harm."""
+        """Use these bindings; those of other documents have no effect."""
         self._by_key: dict[tuple[int, str], list[Binding]] = {}
         for each in bindings:
             self._by_key.setdefault((each.kind, each.value), []).append(each)
 
     def binds(self, carrier: str, document: str, named: str, day: int) -> bool:
-        """Tell whether a filing's document is bound to a carrier on a day; `named` is who carries by the filing, "" where it names nobody."""
+        """Return whether a filing's document is bound to a carrier on a day; `named` is the carrier in the filing, "" if it names none."""
         document_carriers = self.document_carriers(document, day)
         if document_carriers:
             return carrier in document_carriers
@@ -116,7 +115,7 @@ class Register:
         )
 
     def verdict(self, document: str, carrier: str, names: Iterable[str], day: int) -> ArrivalVerdict:
-        """Judge the arrival of a document by a carrier; `names` are those in the filings under it, "" for one without, none where there is none."""
+        """Return the verdict on the arrival of a document by a carrier; `names` are the carriers in the filings under it, "" for a filing without."""
         document_carriers, names = self.document_carriers(document, day), list(names)
         if document_carriers:
             return ArrivalVerdict.BOUND if carrier in document_carriers else ArrivalVerdict.REFUSED
@@ -185,7 +184,7 @@ def effective(
 
 
 def bound(masters: Strings, named: Strings, register: Register, carrier: str, day: int) -> npt.NDArray[np.bool_]:
-    """Tell which consignments are bound to a carrier on a day, shape (n,)."""
+    """Return which consignments are bound to a carrier on a day, shape (n,)."""
     return _each_pair(masters, named, lambda document, name: register.binds(carrier, document, name, day), np.bool_)
 
 

@@ -100,7 +100,7 @@ class Adjusting:
         trace: str,
         generations: Sequence[int] | None = None,
     ) -> dict[str, Acted]:
-        """Have states assessed as they are corrected, and put it into force where they did not move.
+        """Get assessments of corrected states, and apply the assessments to those that did not change meanwhile.
 
         `generations` are the numbers of the assessments that revenue told of, 0 for none: what they changed is in the answers. An officer is "" where
         an assessment is only repeated.
@@ -133,7 +133,7 @@ class Adjusting:
         return results
 
     async def _assess(self, states: Table) -> Table:
-        """Ask revenue what corrected states owe; raises Refusal where it refuses the question itself."""
+        """Return revenue's assessment of corrected states; raise Refusal if it refuses the request as a whole."""
         parts = []
         offsets = states.ragged("items").offsets
         begin = 0

@@ -12,7 +12,7 @@ from services.clearance.carriage.binding import Arrival, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
-from services.clearance.consignment.debt import judged, settled
+from services.clearance.consignment.debt import settled, with_debt_evaluated
 from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches
 from services.clearance.consignment.state.amendment import amended_states
@@ -154,7 +154,7 @@ class Decide:
         table, release = amended_states(stored, part.table), part.release
         if stored.ints("debt_event_number").valid.any():
             # Debt events that revenue announced remain valid after the amendment.
-            table = judged(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
+            table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
             release = release | settled(table)
         events = np.where(release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))

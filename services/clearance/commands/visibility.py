@@ -20,7 +20,7 @@ _STATES_A_LOOK: Final = 250
 
 
 async def bound_to(store: Store, tx: Transaction, states: Table, carrier: str) -> NDArray[np.bool_]:
-    """Tell which consignments are bound to a carrier today, shape (n,)."""
+    """Return which consignments are bound to a carrier today, shape (n,)."""
     masters, named = states.strings("master_document_number"), states.strings("carrier_identifier")
     register = await store.carriers.register(tx, masters.dictionary, named.dictionary)
     return bound(masters, named, register, carrier, await store.now(tx) // MICROS_PER_DAY)

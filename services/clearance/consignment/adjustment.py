@@ -78,7 +78,7 @@ def unfit(states: Table, corrections: Mapping[str, Correction]) -> list[str]:
 
 
 def corrected(states: Table, corrections: Mapping[str, Correction]) -> Table:
-    """Give states with the corrections of their goods; what is owed is as before."""
+    """Return states with the corrections of their goods; the amounts owed are unchanged."""
     items, goods = states.ragged("items"), states.child("items")
     numbers = item_numbers(states).tolist()
     values: dict[str, list[int | None]] = {name: goods.ints(name).tolist() for name in NUMBERS}

@@ -91,7 +91,7 @@ def check(filings: Table, risk: Table, revenue: Table) -> None:
 
 
 def assessment_of(risk: Table, revenue: Table) -> Assessment:
-    """Give what the decision looks at."""
+    """Return what the decision depends on."""
     findings = risk.ragged("findings")
     found = risk.child("findings")
     confidential = found.bools("confidential").values
@@ -112,7 +112,7 @@ def assessment_of(risk: Table, revenue: Table) -> Assessment:
 
 
 def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]:
-    """Give the columns of the state that come from the assessments, and the goods with their values."""
+    """Return the columns of the state that come from the assessments, and the goods with their values."""
     return {
         **_selection(risk),
         "lane": risk.ints("lane"),
@@ -126,7 +126,7 @@ def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]
 
 
 def owed_columns(revenue: Table) -> dict[str, Column]:
-    """Give the columns of the state that come from revenue's assessment, but for the debt and the values of the goods."""
+    """Return the columns of the state that come from revenue's assessment, except the debt and the values of the goods."""
     generation = revenue.ints("generation")
     again = generation.valid & (generation.values > 0)
     more: dict[str, Column] = {"assessment_generation": Ints.of(generation.values, again)} if again.any() else {}
@@ -149,7 +149,7 @@ def owed_columns(revenue: Table) -> dict[str, Column]:
 
 
 def account_of(revenue: Table, payable: Ints) -> Strings:
-    """Give the account that stands for what is to be paid at the border, "" where there is none.
+    """Return the account that secures what is to be paid at the border, "" where there is none.
 
     What a carrier or postal operator collects from the consignee, their account stands for.
     """
@@ -166,12 +166,12 @@ def account_of(revenue: Table, payable: Ints) -> Strings:
 
 
 def findings_of(risk: Table) -> Ragged:
-    """Give risk's findings, of an assessment or of a later screening, as findings of the state."""
+    """Return risk's findings, of an assessment or of a later screening, as findings of the state."""
     return _child(risk, "findings", "findings", {name: name for name in _FINDINGS})
 
 
 def _selection(risk: Table) -> dict[str, Column]:
-    """Give how risk selected, and the waits that follow from it: they count from the decision, see `states.accepted`."""
+    """Return how risk selected, and the resulting delays, which count from the decision (see `new_states`)."""
     lane, days, minutes = risk.ints("lane"), risk.ints("yellow_to_blue_days"), risk.ints("green_delay_minutes")
     delayed = minutes.valid & (minutes.values > 0) & (lane.values == Lane.GREEN)
     reroutes = days.valid & (days.values > 0) & (lane.values == Lane.YELLOW) & ~_binding(risk)
@@ -192,7 +192,7 @@ def _selection(risk: Table) -> dict[str, Column]:
 
 
 def _binding(risk: Table) -> NDArray[np.bool_]:
-    """Tell where a listed party or a goods control calls for the papers to be looked at: time does not make that good, so an officer has to."""
+    """Return where a screening match or a control of goods requires an officer: no delay releases these consignments."""
     found = risk.child("findings")
     binds = np.isin(found.ints("kind").filled(0), _BINDING) & (found.ints("lane").filled(0) >= Lane.YELLOW)
     bound = np.zeros(risk.rows, np.bool_)
@@ -220,7 +220,7 @@ def _items(filings: Table, revenue: Table) -> Ragged:
 
 
 def revalued(items: Ragged, revenue: Table) -> Table:
-    """Give goods with the customs values on which revenue computed their charges; absent where revenue states none for these items."""
+    """Return goods with the customs values on which revenue computed their charges; absent where revenue states none for these items."""
     inner = items.values
     assert isinstance(inner, Table)
     stated = revenue.ragged("item_customs_values")

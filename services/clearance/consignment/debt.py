@@ -1,7 +1,7 @@
-"""How a debt stands after what revenue tells later: news of what was paid, and assessments that replace the one before. Pure.
+"""The status of a debt after later events of revenue: debt events, and assessments that replace the one before. Pure.
 
-A debt is covered by what was paid of the part that customs collects; what a carrier or postal operator collects, their account stands for.
-`states` is a table of ClearanceColumns before the news has its effect, `news` one of luxor.revenue.v1.RevenueColumns, aligned with it.
+A debt is covered if the payments cover the part that customs collects; the account of a carrier or postal operator secures the part that it collects.
+`states` is a table of ClearanceColumns before the event takes effect, `events` one of luxor.revenue.v1.RevenueColumns, aligned with it.
 """
 
 from typing import Final
@@ -24,7 +24,7 @@ NO_FIGURES: Final = frozenset(
         UNVALUED, "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING",
     }
 )  # fmt: skip
-"""Reasons of luxor.revenue.v1.AssessmentColumns: they go once there are figures."""
+"""Reasons of luxor.revenue.v1.AssessmentColumns that are removed once there are figures."""
 _REPORTED: Final = (Debt.DEFERRED, Debt.SECURED, Debt.PAID, Debt.OPEN)
 _STANDS: Final = (Debt.DEFERRED, Debt.SECURED)
 _SETTLED_STATES: Final = np.isin(np.arange(max(State) + 1), [State.RELEASED, *FINAL])
@@ -41,12 +41,12 @@ def with_debt_events(states: Table, events: Table) -> tuple[Table, BoolArray, Bo
     debt = states.ints("debt_status").filled(0)
     status = events.ints("debt_status").filled(0)
     current = events.ints("filing_version").filled(0) >= states.ints("filing_version").values
-    # Nothing is open where nothing is owed at the border, or where nobody could compute it.
+    # No debt is open if nothing is owed at the border, or if the debt could not be computed.
     owed = (states.ints("payable_minor").filled(0) > 0) & (debt != Debt.UNKNOWN)
     took = owed & current & np.isin(status, _REPORTED)
     status = np.where(took, status, debt)
     covered, short = _covered(states, paid, refunded)
-    # What was paid may have been told before revenue heard that more is owed.
+    # The payment may have been announced before revenue learned that more is owed.
     status = np.where(owed & (status == Debt.PAID) & short, np.int64(Debt.OPEN), status)
     status = np.where(owed & ~current & (status == Debt.OPEN) & covered, np.int64(Debt.PAID), status)
     account = choose(took, events.strings("account"), states.strings("debt_account"))
@@ -60,7 +60,7 @@ def with_debt_events(states: Table, events: Table) -> tuple[Table, BoolArray, Bo
 
 
 def reassessed(states: Table, revenue: Table) -> Table:
-    """Give states with another assessment (luxor.revenue.v1.AssessmentColumns) in the place of theirs, and the debt judged anew."""
+    """Return the states with another assessment (luxor.revenue.v1.AssessmentColumns), and their debts evaluated again."""
     goods = states.ragged("items")
     columns = owed_columns(revenue)
     columns["items"] = Ragged(goods.offsets, revalued(goods, revenue))
@@ -76,14 +76,16 @@ def reassessed(states: Table, revenue: Table) -> Table:
     fresh = np.where(payable.valid, fresh, np.int64(Debt.UNKNOWN))
     unknown = ~payable.valid & ~reasons.present
     reasons = choose(unknown, Strings.constant(UNVALUED, states.rows), reasons)
-    return judged(states, states.with_columns(columns), fresh, account, reasons)
+    return with_debt_evaluated(states, states.with_columns(columns), fresh, account, reasons)
 
 
-def judged(before: Table, after: Table, fresh: IntArray, account: Strings, no_figures: Strings | None = None) -> Table:
-    """Judge the debt of states whose charges are others now: `fresh` and `account` are what the assessment alone says.
+def with_debt_evaluated(
+    before: Table, after: Table, fresh: IntArray, account: Strings, no_figures: Strings | None = None
+) -> Table:
+    """Evaluate the debt of states with changed charges: `fresh` and `account` are the status and the account by the assessment alone.
 
-    What revenue told of the debt goes on: what was paid covers it or not, an account that stands for it goes on doing so, and what was told to be
-    open stays so until revenue tells otherwise. `no_figures` gives the reasons why there are no figures.
+    Earlier announcements of revenue remain valid: payments cover the debt or not, an account still secures it, and an open debt stays open until
+    revenue announces a change. `no_figures` has the reasons why there are no figures.
     """
     paid, refunded = before.ints("paid_minor"), before.ints("refunded_minor")
     heard = before.ints("debt_event_number").valid
@@ -94,7 +96,7 @@ def judged(before: Table, after: Table, fresh: IntArray, account: Strings, no_fi
     opened = owed & heard & (was == Debt.OPEN)
     covered, _ = _covered(after, paid, refunded)
     debt = np.where(opened, np.int64(Debt.OPEN), np.where(stands, was, fresh))
-    # Of goods that went back revenue alone knows what is still owed: what was paid stays so until it tells otherwise.
+    # Only revenue knows what is still owed for returned goods: a paid debt stays paid until it announces a change.
     stays = heard & (was == Debt.PAID) & before.ints("returned_at").valid
     debt = np.where(owed & (covered | stays) & ~stands, np.int64(Debt.PAID), debt)
     account = values_in_rows(choose(stands, stood, account), np.isin(debt, _STANDS))
@@ -102,7 +104,7 @@ def judged(before: Table, after: Table, fresh: IntArray, account: Strings, no_fi
 
 
 def with_debt(states: Table, debt: IntArray, account: Strings, no_figures: Strings | None = None) -> Table:
-    """Give states whose debt stands otherwise, with what this means for the reasons of those that are not released."""
+    """Return the states with another status of the debt, and with the resulting reasons if they are not released."""
     columns: dict[str, Column] = {"debt_status": Ints.of(debt), "debt_account": account}
     open_now = ~_SETTLED_STATES[states.ints("state").values]
     if open_now.any():
@@ -122,21 +124,21 @@ def with_debt(states: Table, debt: IntArray, account: Strings, no_figures: Strin
 
 
 def settled(table: Table) -> BoolArray:
-    """Tell which states the debt alone would hold, and does not any more."""
+    """Return which states only the debt held, and does not hold any more."""
     holds = table.bools("debt_hold").values
     return holds & ~np.isin(table.ints("debt_status").filled(0), (Debt.OPEN, Debt.UNKNOWN))
 
 
 def _reasons(old: list[str], debt: int, reason: str) -> list[str]:
     stays = [text for text in old if text != DEBT_OPEN and (debt == Debt.UNKNOWN or text not in NO_FIGURES)]
-    more = DEBT_OPEN if debt == Debt.OPEN else reason if debt == Debt.UNKNOWN else ""
-    return [*stays, more] if more and more not in stays else stays
+    added = DEBT_OPEN if debt == Debt.OPEN else reason if debt == Debt.UNKNOWN else ""
+    return [*stays, added] if added and added not in stays else stays
 
 
 def _covered(states: Table, paid: Ints, refunded: Ints) -> tuple[BoolArray, BoolArray]:
-    """Tell where what was paid and not paid back covers what customs collects, and where it is less; neither where nothing was told.
+    """Return where payments less refunds cover what customs collects, and where they do not; neither if revenue announced nothing.
 
-    Goods that went back owe less than was assessed, how much less revenue alone knows: what seems short may be enough there.
+    Returned goods owe less than was assessed, and only revenue knows how much less: what seems too little may be enough.
     """
     charges, lines = states.ragged("charges"), states.child("charges")
     due = np.zeros(states.rows, np.int64)

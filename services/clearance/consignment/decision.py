@@ -1,7 +1,7 @@
-"""The decision: from risk's lane and revenue's figures to release or hold, with its reasons.
+"""The decision: release or hold, by risk's lane and revenue's figures, with its reasons.
 
-Green is released on arrival, blue too and audited afterwards, yellow and red are held. What revenue could not value is held whatever the lane.
-Debt at the border must be settled: nothing owed, collected by the vendor, or a named account stands for it.
+Green is released on arrival, blue is too and is audited afterwards, yellow and red are held. Consignments that revenue could not value are held in
+every lane. The debt at the border must be settled: nothing is owed, the vendor collected it, or a named account secures it.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ SCREENING: Final = "screening"
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What risk and revenue said of n consignments."""
+    """The answers of risk and revenue on n consignments."""
 
     lane: IntArray
     """Lane of each, shape (n,)."""
@@ -61,7 +61,7 @@ class Assessment:
     vendor_collected: Ints
     """What the vendor collected, minor units."""
     account: Strings
-    """Account that stands for the debt at the border, "" where there is none."""
+    """Account that secures the debt at the border, "" where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class BatchDecision:
     debt: IntArray
     """Debt status of each."""
     account: Strings
-    """Account that stands for the debt, "" where none is needed."""
+    """Account that secures the debt, "" where none is needed."""
     debt_hold: BoolArray
     """Whether the debt alone holds it, open or not computed."""
 
@@ -102,7 +102,7 @@ def decide(assessment: Assessment) -> BatchDecision:
 
 
 def _unvalued(assessment: Assessment) -> Strings:
-    """Tell why there are no figures; UNVALUED where revenue gave neither figures nor a reason."""
+    """Return why there are no figures; UNVALUED if revenue returned neither figures nor a reason."""
     silent = ~assessment.payable.valid & ~assessment.unvalued.present
     if not silent.any():
         return assessment.unvalued
@@ -155,5 +155,5 @@ def _places(column: Strings, dictionary: dict[str, int]) -> IntArray:
 
 
 def lane_names() -> list[str]:
-    """Give the lanes' names by number, for metrics."""
+    """Return the lanes' names by number, for metrics."""
     return [lane.name for lane in Lane]

@@ -1,4 +1,4 @@
-"""What inspections found, as columns of the state. The numbers are those of luxor.clearance.v1; a test compares them."""
+"""The results of inspections, as columns of the state. The numbers are those of luxor.clearance.v1; a test compares them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from services.clearance.consignment.transitions import State
 RESOLUTION: Final = ("violation_found_by", "violation_resolved_by", "violation_resolved_at")
 """Columns of the state: who found the last violation, who resolved it, and when."""
 INSPECTED: Final = ("inspected_at", "inspection_method", "inspection_result", "inspected_by")
-"""Columns of the state that tell the last inspection."""
+"""Columns of the state about the last inspection."""
 
 
 class Result(IntEnum):
-    """What an inspection found; a higher number is graver."""
+    """The result of an inspection; a higher number is graver."""
 
     CONFORM = 1
     VIOLATION = 2
@@ -26,15 +26,15 @@ class Result(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What an inspection of one consignment found."""
+    """The result of an inspection of one consignment."""
 
     method: int
     result: Result
-    """The gravest of all that was found."""
+    """The gravest result of all items."""
     whole: Result | None
-    """What counts for each item; None where only `items` were inspected."""
+    """The result for each item; None if only `items` were inspected."""
     violation: int
-    """What was wrong with the whole; 0 for nothing."""
+    """The violation of the whole consignment; 0 for none."""
     items: Mapping[int, tuple[Result, int]]
     """Result and violation by number of the item."""
     note: str = ""
@@ -122,7 +122,7 @@ def violations_of(
 
 
 def missing_item(table: Table, inspections: Mapping[str, Inspection]) -> list[bool]:
-    """Tell for each state whether an item that was inspected is not among its goods."""
+    """Return for each state whether an inspected item is not among its goods."""
     items = table.ragged("items")
     numbers = table.child("items").ints("number").values.tolist()
     mrns = table.strings("mrn").tolist()
@@ -132,7 +132,7 @@ def missing_item(table: Table, inspections: Mapping[str, Inspection]) -> list[bo
 def inspected(
     table: Table, done: NDArray[np.bool_], inspections: Mapping[str, Inspection], at: int
 ) -> dict[str, Column]:
-    """Give the columns of states after inspections by MRN, which took effect in the rows `done`; items that were not inspected tell nothing."""
+    """Return the columns of states after inspections by MRN, which took effect in the rows `done`; other items have no result."""
     items = table.ragged("items")
     goods = table.child("items")
     numbers = goods.ints("number").values.tolist()

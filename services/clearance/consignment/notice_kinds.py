@@ -1,4 +1,4 @@
-"""Notices: what a filer or carrier is told of a change, read from the state after it."""
+"""The kind of notice that filers and carriers receive about a change, from the state after it. Pure."""
 
 from enum import IntEnum
 from typing import Final
@@ -11,7 +11,7 @@ from services.clearance.consignment.transitions import Change, Debt, State
 
 
 class NoticeKind(IntEnum):
-    """What a notice tells; the numbers are those of luxor.clearance.v1.NoticeKind."""
+    """The kind of a notice; the numbers are those of luxor.clearance.v1.NoticeKind."""
 
     DECIDED = 1
     HELD = 2
@@ -34,11 +34,11 @@ _BY_STATE: Final = {
 
 
 _OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
-"""Changes of what is owed, or of how the debt stands."""
+"""Changes of the amounts owed or of the status of the debt."""
 
 
 def _owed(table: Table) -> NDArray[np.int64]:
-    """Tell of a change of debt what moved: goods that it released, a debt that holds them now, else the debt or the charges."""
+    """Return the kinds of notices about a change of debt: released or held goods, otherwise the change of the debt or of the charges."""
     state, debt = table.ints("state").values, table.ints("debt_status").filled(0)
     released, at = table.ints("released_at"), table.ints("changed_at").values
     open_debt = debt == Debt.OPEN
@@ -50,22 +50,22 @@ def _owed(table: Table) -> NDArray[np.int64]:
     return np.where(fresh, np.int64(NoticeKind.RELEASED), kind)
 
 
-def quiet(table: Table) -> NDArray[np.bool_]:
-    """Tell which versions filers and carriers do not hear of: they were told another one last."""
+def hidden_versions(table: Table) -> NDArray[np.bool_]:
+    """Return which versions are hidden from filers and carriers."""
     return table.ints("public_change").valid
 
 
 def kinds(table: Table) -> NDArray[np.int64]:
-    """Give the kind of notice for each state, shape (n,); 0 where there is nothing to tell."""
+    """Return the kind of notice of each state, shape (n,); 0 for none."""
     state, change = table.ints("state").values, table.ints("change").values
     by_state = np.zeros(max(State) + 1, np.int64)
     for each, kind in _BY_STATE.items():
         by_state[each] = kind
-    found = np.where(quiet(table), 0, by_state[state])
+    found = np.where(hidden_versions(table), 0, by_state[state])
     found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(NoticeKind.ARRIVED), found)
-    found = np.where((change == Change.RETURNED) & ~quiet(table), np.int64(NoticeKind.RETURNED), found)
+    found = np.where((change == Change.RETURNED) & ~hidden_versions(table), np.int64(NoticeKind.RETURNED), found)
     found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(NoticeKind.ARRIVAL_REVERSED), found)
-    changed = np.isin(change, _OWED) & ~quiet(table)
+    changed = np.isin(change, _OWED) & ~hidden_versions(table)
     if changed.any():
         found = np.where(changed, _owed(table), found)
     found = np.where(change == Change.INVALIDATED, np.int64(NoticeKind.INVALIDATED), found)

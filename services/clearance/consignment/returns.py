@@ -1,4 +1,4 @@
-"""Goods that went back after release, or were destroyed: which, why, and what becomes of the consignment. Pure."""
+"""Goods that were returned or destroyed after release, the reason, and the resulting state of the consignment. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,49 +17,49 @@ _REMOVED: Final = (State.RE_EXPORTED, State.DESTROYED)
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """What went back of one consignment."""
+    """The returned goods of one consignment."""
 
     reason: int
     """luxor.clearance.v1.ReturnReason."""
     document: str
-    """Number of the transport document under which it goes back, "" for what is destroyed."""
+    """Number of the transport document of the return, "" for destroyed goods."""
     items: frozenset[int]
-    """Numbers of the items; none for all that is left."""
+    """Numbers of the items; none for all remaining ones."""
 
 
 def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
-    """Tell for each state why nothing of it can go back, "" where something can; that it must be released, the lifecycle tells."""
-    why = []
+    """Return for each state why these goods cannot be returned, "" if they can. The transitions check that they are released."""
+    reasons = []
     items = states.ragged("items")
     numbers = item_numbers(states).tolist()
     back = states.child("items").bools("returned").values.tolist()
     for row, (mrn, state) in enumerate(
         zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
     ):
-        gone = dict(zip(numbers[items.span(row)], back[items.span(row)], strict=True))
+        returned = dict(zip(numbers[items.span(row)], back[items.span(row)], strict=True))
         asked = returns[mrn].items
-        if state in _REMOVED or any(gone.get(number) for number in asked):
-            why.append("ALREADY_RETURNED")
-        elif not asked <= gone.keys():
-            why.append("RETURN_ITEM_UNKNOWN")
+        if state in _REMOVED or any(returned.get(number) for number in asked):
+            reasons.append("ALREADY_RETURNED")
+        elif not asked <= returned.keys():
+            reasons.append("RETURN_ITEM_UNKNOWN")
         else:
-            why.append("")
-    return why
+            reasons.append("")
+    return reasons
 
 
 def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) -> tuple[Table, EventDetails]:
-    """Give states whose goods are marked as gone, before this has its effect, and the event of each.
+    """Return the states with their goods marked as returned, before the event is applied, and the event of each.
 
-    Once nothing is left it is the consignment's end: destroyed where all of it was, else sent back.
+    If no item remains, the consignment is final: DESTROYED if all of it was destroyed, else RE_EXPORTED.
     """
     items, goods = states.ragged("items"), states.child("items")
     numbers = item_numbers(states)
     back = goods.bools("returned").values.copy()
     reasons = goods.ints("return_reason").filled(0).copy()
     since = goods.ints("returned_at").filled(0).copy()
-    told = [returns[mrn] for mrn in states.strings("mrn").tolist()]
+    reports = [returns[mrn] for mrn in states.strings("mrn").tolist()]
     events = np.empty(states.rows, np.int64)
-    for row, each in enumerate(told):
+    for row, each in enumerate(reports):
         span = items.span(row)
         now = ~back[span] & (np.isin(numbers[span], list(each.items)) if each.items else True)
         reasons[span] = np.where(now, each.reason, reasons[span])
@@ -75,8 +75,8 @@ def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) ->
     }
     columns: dict[str, Column] = {
         "returned_at": Ints.constant(at, states.rows),
-        "return_reason": Ints.of([each.reason for each in told]),
-        "return_document_number": Strings.of([each.document for each in told]),
+        "return_reason": Ints.of([each.reason for each in reports]),
+        "return_document_number": Strings.of([each.document for each in reports]),
         "items": Ragged(items.offsets, goods.with_columns(below)),
     }
     return states.with_columns(columns), EventDetails(event=events, at=at, by=by)

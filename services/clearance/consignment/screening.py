@@ -67,7 +67,7 @@ def only_matches(findings: Ragged, rows: BoolArray) -> Ragged:
 
 
 def alarmed(states: Table) -> BoolArray:
-    """Tell which states have the finding that a security screening returned an alarm, shape (n,)."""
+    """Return which states have the finding that a security screening returned an alarm, shape (n,)."""
     reasons = states.child("findings").strings("reason")
     found = np.zeros(states.rows, np.bool_)
     if ALARM in reasons.dictionary:
@@ -76,7 +76,7 @@ def alarmed(states: Table) -> BoolArray:
 
 
 def only_alarms(findings: Ragged, rows: BoolArray) -> Ragged:
-    """Keep of the findings of some rows the alarms of security screenings; the others keep none."""
+    """Return the alarms of security screenings among the findings of some rows; the other rows have none."""
     found = findings.values
     assert isinstance(found, Table)
     owners = findings.owners()

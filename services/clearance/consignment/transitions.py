@@ -321,7 +321,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
 
 
 def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolArray, owed: BoolArray) -> IntArray:
-    """Tell of each why it is refused, 0 where it is not. `barred` by an open hold, `owed` a release while a debt is open."""
+    """Return for each row why it is refused, 0 if it is not. `barred`: by an open hold; `owed`: a release while a debt is open."""
     refusal = np.where(target == 0, _REFUSAL_OF[events], 0)
     refusal = np.where(barred, REFUSALS.index("NOT_DUE"), refusal)
     # Once goods were controlled, what was filed of them stands: UCC, article 173(2)(a) and (b).

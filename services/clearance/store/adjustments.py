@@ -79,7 +79,7 @@ class AdjustmentTable:
         )
 
     async def unfinished(self, tx: Transaction, before: int, limit: int) -> list[PendingAdjustment]:
-        """Give adjustments that were begun before an instant, the oldest first."""
+        """Return the adjustments that were started before an instant, the oldest first."""
         records = await tx.raw.fetch(
             "select mrn, version, officer, payload, generation from adjustment where begun_at < $1 order by begun_at limit $2",
             before,

@@ -195,5 +195,5 @@ class ArrivalTable:
 
 
 def _buckets(documents: Iterable[str]) -> list[int]:
-    """Give the distinct locks of documents, ascending: taken in one order, and few enough for the server's table of locks."""
+    """Return the distinct locks of documents, ascending: all transactions take them in one order, and the server's lock table is limited."""
     return sorted({sha256(number.encode()).digest()[0] % BUCKETS for number in documents if number})

@@ -103,7 +103,7 @@ class ReferenceTables:
         filer: str = "",
         names: Sequence[str] | None = None,
     ) -> list[tuple[BatchRef, list[str]]]:
-        """Give the MRNs under a master document, by the batches in which they were filed, after a batch.
+        """Return the MRNs under a master document, by the batches in which they were filed, after a batch.
 
         Batches in which no consignment is a `filer`'s, or none names a carrier of `names` (in capitals; "": nobody), are left out.
         """
@@ -121,14 +121,14 @@ class ReferenceTables:
     async def by_local(
         self, tx: Transaction, partitions: Sequence[int], filers: Sequence[str], references: Sequence[str]
     ) -> dict[int, str]:
-        """Give the MRN of each local reference that is known, by place."""
+        """Return the MRN of each local reference that is known, by place."""
         records = await tx.raw.fetch("select * from local_reference_find($1, $2, $3)", partitions, filers, references)
         return {record["place"] - 1: record["mrn"] for record in records}
 
     async def by_house_documents(
         self, tx: Transaction, numbers: Sequence[str], after: Sequence[str], limits: Sequence[int]
     ) -> dict[int, list[str]]:
-        """Give the MRNs under each house document after an MRN, ascending, by place."""
+        """Return the MRNs under each house document after an MRN, ascending, by place."""
         found: dict[int, list[str]] = {}
         for record in await tx.raw.fetch("select * from house_document_find($1, $2, $3)", numbers, after, limits):
             found.setdefault(record["place"] - 1, []).append(record["mrn"])
@@ -136,7 +136,7 @@ class ReferenceTables:
 
 
 def _distinct(numbers: Strings, values: Strings) -> dict[str, list[str]]:
-    """Give the distinct values of the rows of each number; worked out once a distinct pair."""
+    """Return the distinct values of the rows of each number."""
     width = len(values.dictionary)
     found: dict[str, list[str]] = {}
     for pair in np.unique(numbers.indices.astype(np.int64) * width + values.indices).tolist():

@@ -32,7 +32,7 @@ class Row:
 
 
 def day_of(mrn: str) -> int:
-    """Give the day of acceptance that an MRN tells; raises MrnError where it is none of Luxor's. The check digit is the edge's matter."""
+    """Return the day of acceptance in an MRN; raise MrnError if it is not one of Luxor. The api checks the check digit."""
     return _day(mrn[:2], mrn[4:9])
 
 

@@ -85,7 +85,7 @@ class Store:
         return found
 
     async def find(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, Row]:
-        """Give the consignments that exist, by MRN; what is no MRN of Luxor's is not there."""
+        """Return the existing consignments by MRN; texts that are no MRN of Luxor are ignored."""
         known: list[str] = []
         days: list[int] = []
         for mrn in dict.fromkeys(mrns):
@@ -100,11 +100,11 @@ class Store:
         return {(mrn := known[r["place"] - 1]): row_of(r, mrn, days[r["place"] - 1]) for r in records}
 
     async def states(self, tx: Transaction, rows: Sequence[Row]) -> Table:
-        """Give the whole states of these rows, in their order."""
+        """Return the whole states of these rows, in their order."""
         return await self.read(tx, [(row.ref, row.row) for row in rows])
 
     async def read(self, tx: Transaction, places: Sequence[tuple[BatchRef, int]]) -> Table:
-        """Give the states that stand at these places, in their order."""
+        """Return the states that are stored at these places, in their order."""
         if not places:
             return Table.of(ClearanceColumns, 0, {})
         groups: dict[BatchRef, list[int]] = {}
@@ -192,7 +192,7 @@ class Store:
         return ref
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str) -> None:
-        """Give filers notice of something that made no version."""
+        """Write notices of a change that made no version."""
         ref = await self.outbox.store(tx, table, ClearanceColumns, trace=trace)
         await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
 

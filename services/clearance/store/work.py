@@ -55,7 +55,7 @@ class WorkTables:
             )
 
     async def due(self, tx: Transaction, until: int, limit: int) -> list[str]:
-        """Give the MRNs of what was to go on by itself until an instant, the longest due first."""
+        """Return the MRNs whose delays ended before an instant, the longest due first."""
         records = await tx.raw.fetch("select mrn from due_find($1, $2)", until, limit)
         return [record["mrn"] for record in records]
 
@@ -69,7 +69,7 @@ class WorkTables:
             )
 
     async def held(self, tx: Transaction, after: tuple[int, str], lane: int, limit: int) -> list[str]:
-        """Give the MRNs of what is held, by day and MRN, after a place."""
+        """Return the MRNs of held consignments by day and MRN, after a position."""
         records = await tx.raw.fetch(
             "select mrn from held where (day, mrn) > ($1, $2) and ($3 = 0 or lane = $3) order by day, mrn limit $4",
             after[0],
@@ -80,7 +80,7 @@ class WorkTables:
         return [record["mrn"] for record in records]
 
     async def scan(self, tx: Transaction, after: tuple[int, str], limit: int) -> list[Row]:
-        """Give consignments in the order of day and MRN, after a place."""
+        """Return consignments by day and MRN, after a position."""
         days = await self._days_from(tx, after[0])
         rows: list[Row] = []
         for day in days:
@@ -101,7 +101,7 @@ class WorkTables:
 
 
 def due_times(table: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Tell when states go on by themselves, microseconds since 1970-01-01 UTC, and which do: both of shape (n,).
+    """Return when the delays of states end, microseconds since 1970-01-01 UTC, and which have a delay: both of shape (n,).
 
     Green ones that arrived, once the time for an officer's look is over; yellow ones that nobody holds, once their days are.
     """

@@ -238,7 +238,7 @@ class Store:
         return found
 
     async def trail(self, number: str) -> list[trace_pb2.Fact]:
-        """Tell when a consignment was accepted, and in which call."""
+        """Return when a consignment was accepted, and the trace of the call."""
         try:
             parsed = mrn.parse(number)
         except mrn.MrnError:

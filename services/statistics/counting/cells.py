@@ -71,7 +71,7 @@ class Tally:
 
 
 def only_counted(states: Table) -> Table:
-    """Give states with the columns that counting reads alone."""
+    """Return states with only the columns that counting reads."""
     columns: dict[str, Column] = {}
     there = frozenset(states.names)
     for name in COUNTED:
@@ -261,7 +261,7 @@ def _no_cells(keys: int, measures: int) -> Cells:
 
 
 def _rank(key: Key) -> tuple[list[Any], IntArray]:
-    """Give the distinct values in order, and per row the place of its own."""
+    """Return the distinct values in order, and for each row the place of its value."""
     if isinstance(key, Strings):
         order = sorted(range(len(key.dictionary)), key=key.dictionary.__getitem__)
         places = np.empty(len(order), np.int64)
@@ -281,7 +281,7 @@ def _named(table: Table, column: str, enum: Any, prefix: str) -> Strings:
 
 
 def _pick(values: Strings, places: IntArray) -> Strings:
-    """Give the values at `places`; "" where the place is -1."""
+    """Return the values at `places`; "" where the place is -1."""
     dictionary = ["", *values.dictionary]
     indices = np.append(values.indices, -1) + 1
     return _distinct(Strings(dictionary, indices[places]))
@@ -314,7 +314,7 @@ def _join(one: Key, other: Key) -> Key:
 
 
 def newest(states: Table) -> Table:
-    """Keep the newest version of each consignment in a page."""
+    """Return the newest version of each consignment in a page."""
     codes = states.strings("mrn").translate(str).indices
     order = np.lexsort((states.ints("version").values, codes))
     last = np.ones(len(order), np.bool_)

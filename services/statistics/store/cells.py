@@ -213,7 +213,7 @@ class Store:
             await tx.raw.execute(_ADD[table.name], *cells.keys, *cells.measures)
 
     async def trail(self, number: str) -> list[trace_pb2.Fact]:
-        """Tell the version of a consignment that was counted last, and in which work."""
+        """Return the version of a consignment that was counted last, and the trace of the work."""
         try:
             day = mrn.parse(number).day
         except mrn.MrnError:

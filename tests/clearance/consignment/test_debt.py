@@ -94,7 +94,9 @@ def test_thousands_of_debts_after_another_assessment_stand_as_the_definition_say
     accounts = [draw.choice(ACCOUNTS) for _ in rows]
     now = [Owing(500, draw.choice((0, 1, 380, 760)), Debt.NONE, paid=row.paid, refunded=row.refunded) for row in rows]
     after = states(now).with_columns({"returned_at": ints([1 if row.returned else None for row in rows])})
-    judged = debts.judged(states(rows), after, np.array([int(each) for each in fresh]), Strings.of(accounts))
+    judged = debts.with_debt_evaluated(
+        states(rows), after, np.array([int(each) for each in fresh]), Strings.of(accounts)
+    )
     for place, found in enumerate(standing(judged)):
         expected = scalar.judge(rows[place], now[place], fresh[place], accounts[place])
         assert found == (expected.debt, expected.account), (rows[place], fresh[place], accounts[place])
@@ -212,8 +214,10 @@ def test_a_charge_without_a_collector_is_no_part_of_what_customs_collects() -> N
     lines = rows.child("charges").with_columns({"collector": Ints.absent(2)})
     rows = rows.with_columns({"charges": Ragged.of_lengths([2], lines)})
     fresh, account = np.array([int(Debt.OPEN)]), Strings.of([""])
-    assert standing(debts.judged(rows, rows, fresh, account)) == [(Debt.OPEN, "")]
-    assert standing(debts.judged(rows, states([Owing(500, 380, Debt.OPEN)]), fresh, account)) == [(Debt.PAID, "")]
+    assert standing(debts.with_debt_evaluated(rows, rows, fresh, account)) == [(Debt.OPEN, "")]
+    assert standing(debts.with_debt_evaluated(rows, states([Owing(500, 380, Debt.OPEN)]), fresh, account)) == [
+        (Debt.PAID, "")
+    ]
 
 
 def test_a_charge_without_an_amount_adds_nothing_to_what_customs_collects() -> None:
@@ -222,7 +226,9 @@ def test_a_charge_without_an_amount_adds_nothing_to_what_customs_collects() -> N
         {"collector": Ints.of([common_pb2.COLLECTOR_CUSTOMS] * 2), "amount": Ints.of([380, 0], [True, False])}
     )
     rows = rows.with_columns({"charges": Ragged.of_lengths([2], lines)})
-    assert standing(debts.judged(rows, rows, np.array([int(Debt.OPEN)]), Strings.of([""]))) == [(Debt.PAID, "")]
+    assert standing(debts.with_debt_evaluated(rows, rows, np.array([int(Debt.OPEN)]), Strings.of([""]))) == [
+        (Debt.PAID, "")
+    ]
 
 
 def event(**absent: Ints) -> Table:

@@ -124,7 +124,7 @@ def test_a_debt_stands_on_after_another_assessment_as_the_definition_says(
     then = [Owing(500, customs, Debt.NONE, paid=row.paid, refunded=row.refunded) for row, *_, customs in cases]
     after = states(then).with_columns({"returned_at": ints([1 if row.returned else None for row in rows])})
     fresh = np.array([int(debt) for _, debt, *_ in cases], np.int64)
-    told = debts.judged(states(rows), after, fresh, Strings.of([account for *_, account, _ in cases]))
+    told = debts.with_debt_evaluated(states(rows), after, fresh, Strings.of([account for *_, account, _ in cases]))
     for place, (owing, debt, account, _) in enumerate(cases):
         expected = scalar.judge(owing, then[place], debt, account)
         assert standing(told)[place] == (expected.debt, expected.account), cases[place]

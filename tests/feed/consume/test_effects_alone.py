@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from libs.feed.consume.effects import ended, units_of
+from libs.feed.consume.effects import units_of
 from libs.feed.consume.leases import LeasedPartition, Move
+from libs.feed.consume.preparation import ended
 from libs.feed.dead_letters.letters import WAITING_BEHIND
 from libs.feed.types import Clock, Cursor, EventError, LeaseLost
 from libs.telemetry import trace

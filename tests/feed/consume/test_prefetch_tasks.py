@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from libs.feed.consume.effects import PagePreparation
 from libs.feed.consume.prefetch import Prefetch
+from libs.feed.consume.preparation import PagePreparation
 from libs.feed.types import BEGINNING, Cursor, Page
 
 AFTER = {3: Cursor(1, 0, 7, 0)}

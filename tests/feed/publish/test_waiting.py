@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from libs.feed.consume.effects import unless_stopped
+from libs.feed.consume.preparation import unless_stopped
 from libs.feed.consume.requested_days import RequestedDay
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Cursor, EventError, Page

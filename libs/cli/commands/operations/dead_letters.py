@@ -57,7 +57,7 @@ def list_letters(context: Context, services: tuple[str, ...], key: str, reason: 
 def replay(
     context: Context, service: str, ids: tuple[int, ...], keys: tuple[str, ...], everything: bool, ident: str
 ) -> None:
-    """Have a service apply dead letters again, in their order, each exactly once."""
+    """Apply dead letters of a service again, in their order, each exactly once."""
     if sum(map(bool, (ids, keys, everything))) != 1:
         raise click.UsageError("Give --id, --key or --all.")
 

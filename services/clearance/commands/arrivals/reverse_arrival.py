@@ -84,7 +84,7 @@ class Reversal:
         return await store_answer(self._store.database, request, answer)
 
     async def count(self, document: str, carrier: str) -> ArrivalCounts:
-        """Tell how the consignments stand that arrived by a carrier's arrival of a master document; `released` counts those held again too."""
+        """Return the numbers of consignments, by state, of a carrier's arrival of a master document; `released` includes those held again."""
         under = ArrivalCounts()
         async for mrns in self.under(document):
             table = await self._states(mrns)
@@ -102,7 +102,7 @@ class Reversal:
             return await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
 
     async def under(self, document: str) -> AsyncIterator[list[str]]:
-        """Give the MRNs under a master document, CHUNK_ROWS at most at a time."""
+        """Return the MRNs under a master document, CHUNK_ROWS at most at a time."""
         after = NOWHERE
         while True:
             async with self._store.database.connection() as reading:

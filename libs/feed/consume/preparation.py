@@ -1,0 +1,79 @@
+"""The handler of a consumer, and the preparation of a page, which may run while the page before is committed."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from libs.columns import Table
+from libs.feed.consume.leases import Move
+from libs.feed.dead_letters.letters import Letter
+from libs.feed.types import FeedBatch
+from libs.store.database import Transaction
+
+T = TypeVar("T")
+
+
+class Handler(Protocol):
+    """A consumer's processing of events. Both methods may be called again for the same events, together with others or alone."""
+
+    async def prepare(self, batches: list[FeedBatch]) -> Any:
+        """Compute, and call other services, outside of transactions. Raises EventError for an event that cannot be applied.
+
+        If the consumer prepares ahead, the page before may not be committed yet: then it must not read what `apply` writes.
+        """
+        ...
+
+    async def apply(self, tx: Transaction, prepared: Any) -> None:
+        """Write the effects; the cursors move in the same transaction. Raises EventError as above."""
+        ...
+
+
+Key = Callable[[Table], Sequence[str] | NDArray[Any]]
+
+
+class PagePreparation:
+    """The preparation of a page by the handler; it is committed or dropped."""
+
+    def __init__(self, flowing: list[FeedBatch], letters: list[Letter]) -> None:
+        self.flowing = flowing
+        """Batches to apply."""
+        self.letters = letters
+        """Events that wait for a dead letter."""
+        self.prepared = asyncio.Event()
+        """Set after the handler prepared the page, or failed."""
+        self.moves: asyncio.Future[tuple[Mapping[int, Move], Sequence[Letter]]] = asyncio.Future()
+        """Cursors and letters that are committed with it, after the pages before it."""
+        self.task: asyncio.Task[None]
+
+    def end(self) -> asyncio.Task[None]:
+        """Cancel it; return its task."""
+        self.prepared.set()
+        self.task.cancel()
+        return self.task
+
+    async def drop(self) -> None:
+        """Cancel it and wait for its end."""
+        await ended({self.end()})
+
+
+async def unless_stopped(stop: asyncio.Event, waiting: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of a coroutine; None, after cancelling it, if `stop` is set first."""
+    tasks = task, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        stopped.cancel()
+        await ended(tasks)
+
+
+async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait until tasks that were cancelled have ended."""
+    if tasks:
+        await asyncio.wait(tasks)
+    for each in tasks:
+        if not each.cancelled():
+            each.exception()  # retrieved, so that it is not logged: a retry of the work raises it again

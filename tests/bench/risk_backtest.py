@@ -77,7 +77,7 @@ async def fill(database: Database, tables: list[Table], copies: int, directory: 
         content = table.encode(ConsignmentColumns).SerializeToString()
         assessed = assess_batch(in_force, table, PURPOSE_CLEARANCE, known, past, content=content)
         _, _, place = await settle(store, table, PURPOSE_CLEARANCE, assessed.table, assessed)
-        memory.committed(place, assessed.kept)
+        memory.committed(place, assessed.log_records)
         mrns = table.strings("mrn").tolist()[::INSPECTED_OF]
         places = await outcomes.places([(mrn, 1) for mrn in mrns])
         found = [Outcome(mrn, 1, 2, 1, 3, 1 + (number + row) % 2, b"") for row, mrn in enumerate(mrns)]

@@ -246,7 +246,7 @@ class Loop:
             for part in key
         ]
         groups = GroupTable(key, words)
-        ours, theirs = groups.of(labelled)[key], groups.of(day.items.sample)[key]
+        ours, theirs = groups.keys(labelled)[key], groups.keys(day.items.sample)[key]
         distinct, counts = np.unique(ours, return_counts=True)
         places = np.minimum(np.searchsorted(distinct, theirs), len(distinct) - 1)
         return np.where(distinct[places] == theirs, counts[places], 0).astype(np.float64)

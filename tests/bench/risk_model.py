@@ -129,7 +129,7 @@ def by_chance(labelled: Labelled, sample: Sample, seed: int) -> Scored:
 def by_table(labelled: Labelled, sample: Sample, seed: int) -> Scored:
     """The share of fraud per HS6, drawn towards the mean: the best look-up table of one key on the folds."""
     recipe = Recipe((Rate("rate", key_of("hs")),))
-    encoding = Learner(recipe, labelled.sample, labelled.found, np.ones(labelled.sample.rows)).learn()
+    encoding = Learner(recipe, labelled.sample, labelled.violations, np.ones(labelled.sample.rows)).learn()
     return encoding.matrix(sample)[:, 0]
 
 
@@ -146,7 +146,7 @@ WAYS: dict[str, Way] = {"random": by_chance, "look-up": by_table, "plain LightGB
 
 def model_of(labelled: Labelled, recipe: Recipe, settings: TrainingSettings, seed: int) -> Model:
     """Train, write and read back, as it is done in service."""
-    trained = train(recipe, labelled.sample, labelled.found, seed=seed, groups=labelled.groups, settings=settings)
+    trained = train(recipe, labelled.sample, labelled.violations, seed=seed, groups=labelled.groups, settings=settings)
     content = content_of(
         trained,
         name="declarations",
@@ -155,7 +155,7 @@ def model_of(labelled: Labelled, recipe: Recipe, settings: TrainingSettings, see
             first_day=int(labelled.days.min()),
             last_day=int(labelled.days.max()),
             outcomes=labelled.sample.rows,
-            violations=int(labelled.found.sum()),
+            violations=int(labelled.violations.sum()),
             source="customs_declarations/train.csv",
         ),
         settings=settings,
@@ -167,7 +167,7 @@ def model_of(labelled: Labelled, recipe: Recipe, settings: TrainingSettings, see
 
 
 def taken(labelled: Labelled, rows: npt.NDArray[np.int64]) -> Labelled:
-    return Labelled(labelled.sample.take(rows), labelled.found[rows], labelled.groups[rows], labelled.days[rows])
+    return Labelled(labelled.sample.take(rows), labelled.violations[rows], labelled.groups[rows], labelled.days[rows])
 
 
 def tell(name: str, measured: list[dict[str, float]]) -> None:
@@ -187,7 +187,7 @@ def on_folds(labelled: Labelled, repeats: int) -> None:
             folds = folds_of(labelled.groups, 6, 100 + repeat)
             for fold in range(6):
                 learnt, judged = (taken(labelled, np.flatnonzero(rows)) for rows in (folds != fold, folds == fold))
-                measured.append(dict(measures(judged.found, way(learnt, judged.sample, repeat * 6 + fold))))
+                measured.append(dict(measures(judged.violations, way(learnt, judged.sample, repeat * 6 + fold))))
         tell(name, measured)
 
 
@@ -195,7 +195,7 @@ def on_valid(labelled: Labelled, valid: Labelled, seeds: tuple[int, ...]) -> Non
     """Trained on train.csv, judged on valid.csv."""
     values: dict[str, list[dict[str, float]]] = {}
     for name, way in WAYS.items():
-        values[name] = [dict(measures(valid.found, way(labelled, valid.sample, seed))) for seed in seeds]
+        values[name] = [dict(measures(valid.violations, way(labelled, valid.sample, seed))) for seed in seeds]
         tell(name, values[name])
     for figure, key, target in (("p5", "precision_at_5", 0.38), ("p10", "precision_at_10", 0.35), ("auc", "auc", 0.63)):
         each = {name: float(np.mean([one[key] for one in measured])) for name, measured in values.items()}

@@ -188,7 +188,7 @@ def agree(rules: RuleSet, table: Table, columns: Columns, rows: int) -> None:
             for message in messages
             for item in (message.items if rule.condition.on_items else (None,))
         ]
-        if judge(rule.condition, batch).holds.tolist() != answers:
+        if judge(rule.condition, batch).applies.tolist() != answers:
             raise AssertionError(f"compiled and library differ on {rule.text.condition}")
 
 

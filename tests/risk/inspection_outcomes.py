@@ -96,7 +96,7 @@ class Risk:
             in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.prior_state(rows), past, content=content
         )
         _, _, place = await settle(self.store, rows, pb.PURPOSE_CLEARANCE, assessed.table, assessed)
-        self.memory.committed(place, assessed.kept)
+        self.memory.committed(place, assessed.log_records)
 
     async def take(self, rows: Sequence[Mapping[str, Any]], epoch: int = 0) -> None:
         prepared = await self.intake.prepare(page(rows, epoch))

@@ -32,7 +32,7 @@ class Replica:
         known = await self.store.prior_state(rows)
         assessed = assess_batch(in_force(), rows, purpose, known, past)
         answer, _, place = await settle(self.store, rows, purpose, assessed.table, assessed)
-        self.memory.committed(place, assessed.kept)
+        self.memory.committed(place, assessed.log_records)
         return answer
 
     async def counts(self, rows: Table, kind: KeyKind = KeyKind.CONSIGNEE) -> list[int | None]:

@@ -58,10 +58,10 @@ class Replica:
     async def assess(self, rows: Table, purpose: int = CLEARANCE, known: PriorState | None = None) -> Table:
         known = known or await self.store.prior_state(rows)
         past = await self.memory.replica_state()
-        past.seeds.update(await self.seeds.of(days_of_seeds(self.selection, known, rows)))
+        past.seeds.update(await self.seeds.ensure(days_of_seeds(self.selection, known, rows)))
         assessed = assess_batch(means(self.selection), rows, purpose, known, past)
         answer, _, place = await settle(self.store, rows, purpose, assessed.table, assessed)
-        self.memory.committed(place, assessed.kept)
+        self.memory.committed(place, assessed.log_records)
         return answer
 
 

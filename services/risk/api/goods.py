@@ -84,20 +84,20 @@ def check_goods(controls: ControlSet, lines: Sequence[pb.GoodsLine], day: int) -
         answers[row].verdict = VERDICTS[verdict]
     for hit in range(len(hits)):
         row = good[int(hits.line[hit])]
-        answers[row].controls.append(_told(controls.controls[int(hits.control[hit])], hits, hit))
+        answers[row].controls.append(_control_message(controls.controls[int(hits.control[hit])], hits, hit))
     return answers
 
 
-def _told(control: Control, hits: ControlMatches, hit: int) -> pb.GoodsControl:
+def _control_message(control: Control, matches: ControlMatches, index: int) -> pb.GoodsControl:
     text = control.text
-    missing = hits.missing[hit]
+    missing = matches.missing[index]
     return pb.GoodsControl(
         id=text.id,
         version=text.version,
         jurisdiction=control.jurisdiction,
         on_export=text.direction == "export",
         prohibits=control.prohibits,
-        lifted=bool(np.bool_(hits.lifted[hit])),
+        lifted=bool(np.bool_(matches.lifted[index])),
         lane=_LANES[text.lane],
         sentence=text.sentence,
         missing=[pb.GoodsDocument(type=each.type, name=each.name) for each in text.documents if each.type in missing],

@@ -198,8 +198,8 @@ class ModelService(ModelServiceServicer):
         """Estimate the share of violations among all consignments of some days."""
         days = _days(request)
         _check_window(*days)
-        found = await InspectionStore(self._store.database).found(*days)
-        return await asyncio.to_thread(_estimated, *found)
+        found = await InspectionStore(self._store.database).groups(*days)
+        return await asyncio.to_thread(_estimate_message, *found)
 
     async def _compared(self, version: str, days: int) -> pb.Comparison | None:
         """Champion and challenger on what was inspected; None where there are not both, or a model is neither."""
@@ -224,7 +224,7 @@ class ModelService(ModelServiceServicer):
         except ModelUnknown:
             raise Refusal("MODEL_UNKNOWN", path="version", value=request.version) from None
         except SecondPersonNeeded as error:
-            raise Refusal("MODEL_SECOND_PERSON", path="version", value=request.version, who=error.who) from None
+            raise Refusal("MODEL_SECOND_PERSON", path="version", value=request.version, who=error.identity) from None
         except InvalidModelState as error:
             state = error.state.name.lower()
             raise Refusal("MODEL_STATE_WRONG", path="version", value=request.version, state=state) from None
@@ -276,20 +276,19 @@ def _instant(micros: int) -> Timestamp | None:
 
 
 def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Comparison:
-    known = _known
     return pb.Comparison(
         champion=champion,
         challenger=challenger,
         outcomes=compared.outcomes,
         violations=compared.violations,
-        champion_precision=known(compared.champion_precision),
-        challenger_precision=known(compared.challenger_precision),
-        precision_difference_low=known(compared.precision_difference_low),
-        precision_difference_high=known(compared.precision_difference_high),
-        champion_auc=known(compared.champion_auc),
-        challenger_auc=known(compared.challenger_auc),
-        auc_difference_low=known(compared.auc_difference_low),
-        auc_difference_high=known(compared.auc_difference_high),
+        champion_precision=_or_none(compared.champion_precision),
+        challenger_precision=_or_none(compared.challenger_precision),
+        precision_difference_low=_or_none(compared.precision_difference_low),
+        precision_difference_high=_or_none(compared.precision_difference_high),
+        champion_auc=_or_none(compared.champion_auc),
+        challenger_auc=_or_none(compared.challenger_auc),
+        auc_difference_low=_or_none(compared.auc_difference_low),
+        auc_difference_high=_or_none(compared.auc_difference_high),
         verdict=pb.ComparisonVerdict.ValueType(compared.verdict),
         outcomes_of_unknown_inclusion=compared.outcomes_of_unknown_inclusion,
         outcomes_capped=compared.outcomes_capped,
@@ -297,12 +296,14 @@ def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Compar
     )
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return value if value == value else None
 
 
-def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGroup]) -> pb.EstimateViolationsResponse:
-    result = violations_of(found, consignments)
+def _estimate_message(
+    outcomes: Sequence[FoundGroup], consignments: Sequence[ConsignmentGroup]
+) -> pb.EstimateViolationsResponse:
+    result = violations_of(outcomes, consignments)
     answer = pb.EstimateViolationsResponse(
         outcomes=result.estimate.outcomes,
         violations=result.estimate.violations,
@@ -325,7 +326,7 @@ def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGr
     weights = weights_of(result.inclusion)
     answer.share, answer.low, answer.high = result.estimate.share, result.estimate.low, result.estimate.high
     answer.outcomes_capped, answer.weight_capped_share = weights.capped, weights.capped_share
-    answer.share_with_cap = float(np.average(result.found, weights=weights.values))
+    answer.share_with_cap = float(np.average(result.is_violation, weights=weights.values))
     return answer
 
 

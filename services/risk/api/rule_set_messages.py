@@ -18,15 +18,15 @@ from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from services.risk.store.rule_sets import RuleSetState, StoredRuleSet, text_of
 
 BYTES_MAX: Final = 3_000_000
-MISTAKES_MAX: Final = 1_000
+ERRORS_MAX: Final = 1_000
 MESSAGE_CHARACTERS_MAX: Final = 1_000
 
 
 def checked_files(message: pb.RuleSetFiles, path: str = "set") -> RuleSetText:
     """Files that were sent, as an element of a request at a path. Raises Refusal."""
 
-    def refused(where: str, why: str) -> Refusal:
-        return Refusal("RULE_SET_FILES_MALFORMED", path=where, why=why)
+    def refused(where: str, reason: str) -> Refusal:
+        return Refusal("RULE_SET_FILES_MALFORMED", path=where, why=reason)
 
     if not 1 <= len(message.files) <= FILES_MAX:
         raise refused(f"{path}.files", f"there are {len(message.files)} files")
@@ -62,25 +62,25 @@ def _cut(text: str, characters: int = MESSAGE_CHARACTERS_MAX) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
-def mistake_messages(errors: Sequence[ValidationError]) -> list[errors_pb2.FileError]:
+def error_messages(errors: Sequence[ValidationError]) -> list[errors_pb2.FileError]:
     return [
         errors_pb2.FileError(
             file=each.file, line=each.line, column=each.column, element=each.rule, message=_cut(each.message)
         )
-        for each in errors[:MISTAKES_MAX]
+        for each in errors[:ERRORS_MAX]
     ]
 
 
 def report_message(rule_set: RuleSet, report: Report) -> pb.RuleSetReport:
     return pb.RuleSetReport(
         version=rule_set.version,
-        warnings=mistake_messages(report.warnings),
+        warnings=error_messages(report.warnings),
         sample_consignments=report.consignments,
         rules=[
             pb.RuleOnSample(
                 rule=each.rule,
                 judged=each.judged,
-                matched=each.held,
+                matched=each.matched,
                 unjudged=each.unjudged,
                 fallback=_cut(each.fallback),
             )
@@ -89,21 +89,25 @@ def report_message(rule_set: RuleSet, report: Report) -> pb.RuleSetReport:
     )
 
 
-def state_name(kept: StoredRuleSet) -> str:
-    return "withdrawn" if kept.state is RuleSetState.RETIRED and kept.activated_by is None else kept.state.name.lower()
+def state_name(rule_set: StoredRuleSet) -> str:
+    return (
+        "withdrawn"
+        if rule_set.state is RuleSetState.RETIRED and rule_set.activated_by is None
+        else rule_set.state.name.lower()
+    )
 
 
-def rule_set_message(kept: StoredRuleSet) -> pb.StoredRuleSet:
+def rule_set_message(rule_set: StoredRuleSet) -> pb.StoredRuleSet:
     return pb.StoredRuleSet(
-        version=kept.version,
-        state=pb.RuleSetState.ValueType(int(kept.state)),
-        note=kept.note,
-        proposed_by=kept.proposed_by,
-        proposed_at=_timestamp(kept.proposed_at),
-        activated_by=kept.activated_by or "",
-        activated_at=_timestamp(kept.activated_at),
-        retired_by=kept.retired_by or "",
-        retired_at=_timestamp(kept.retired_at),
+        version=rule_set.version,
+        state=pb.RuleSetState.ValueType(int(rule_set.state)),
+        note=rule_set.note,
+        proposed_by=rule_set.proposed_by,
+        proposed_at=_timestamp(rule_set.proposed_at),
+        activated_by=rule_set.activated_by or "",
+        activated_at=_timestamp(rule_set.activated_at),
+        retired_by=rule_set.retired_by or "",
+        retired_at=_timestamp(rule_set.retired_at),
     )
 
 

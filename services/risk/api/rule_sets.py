@@ -17,8 +17,8 @@ from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceServicer
 from services.risk.api.rule_set_messages import (
     checked_files,
+    error_messages,
     micros_of,
-    mistake_messages,
     moment_of,
     refusal_of,
     report_message,
@@ -63,7 +63,7 @@ class RuleSetService(RuleSetServiceServicer):
         try:
             rule_set, report = await self._check.run(files)
         except RuleSetError as error:
-            return pb.CheckRuleSetResponse(report=pb.RuleSetReport(errors=mistake_messages(error.errors)))
+            return pb.CheckRuleSetResponse(report=pb.RuleSetReport(errors=error_messages(error.errors)))
         return pb.CheckRuleSetResponse(report=report_message(rule_set, report))
 
     async def ProposeRuleSet(

@@ -19,17 +19,19 @@ END: Final = 2**31 - 1
 
 def seeds_page(page: Sequence[MadeSeed], published_after_days: int, token: str) -> pb.ListSeedsResponse:
     """A page of seeds, the latest first, of which each is told when its day ended `told_after_days` ago."""
-    return pb.ListSeedsResponse(seeds=[_told(each, published_after_days) for each in page], next_page_token=token)
+    return pb.ListSeedsResponse(
+        seeds=[_seed_message(each, published_after_days) for each in page], next_page_token=token
+    )
 
 
-def _told(made: MadeSeed, published_after_days: int) -> pb.DrawSeed:
-    told_from = made.day + 1 + published_after_days
+def _seed_message(made: MadeSeed, published_after_days: int) -> pb.DrawSeed:
+    published_from = made.day + 1 + published_after_days
     at = Timestamp()
     at.FromMicroseconds(made.made_at)
     return pb.DrawSeed(
         day=day_text(made.day),
         commitment=commitment(made.seed),
         made_at=at,
-        seed=made.seed if made.today >= told_from else b"",
-        published_from_day=day_text(told_from),
+        seed=made.seed if made.today >= published_from else b"",
+        published_from_day=day_text(published_from),
     )

@@ -78,11 +78,11 @@ class Assessment:
     """What history keeps of the batch; None where no past was given."""
     chosen: Chosen | None = None
     """The lanes that selection chose; None where nothing was selected."""
-    given: BatchInput | None = None
+    batch_input: BatchInput | None = None
     """What it was assessed on, to be stored beside the answer; None: nothing is."""
     opinion: Opinion | None = None
     """What the models in force said of it; None where none is."""
-    kept: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
+    log_records: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
     """Both of the rows that were assessed for the first time, once they are packed."""
 
     def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
@@ -90,7 +90,7 @@ class Assessment:
         assert self.record is not None
         record = self.record if len(fresh) == self.record.rows else self.record.take(fresh)
         tally = None if self.chosen is None else self.chosen.tally(fresh)
-        self.kept = record, tally
+        self.log_records = record, tally
         return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
 
     def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewDraws:
@@ -103,10 +103,10 @@ class Assessment:
 
     def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
         """What it was screened by, and the rows that were assessed for the first time with what history said of them."""
-        if self.given is None:
+        if self.batch_input is None:
             return None
-        given = self.given
-        return given.screened_by, pack_input(given.content, given.table, given.history, fresh)
+        batch_input = self.batch_input
+        return batch_input.screened_by, pack_input(batch_input.content, batch_input.table, batch_input.history, fresh)
 
     def count(self, allotments: Allotments) -> None:
         """Count what selection drew, before another batch is selected."""
@@ -137,7 +137,7 @@ class PendingFindings:
     goods: ExtraFindings
     party_matches: PartyMatches
 
-    def seen(self) -> BatchFindings:
+    def finish(self) -> BatchFindings:
         """End the screening. Touches nothing but what stands here, so that it may run in a thread."""
         return BatchFindings(self.facts, (self.goods, self.party_matches.findings()))
 
@@ -151,7 +151,7 @@ def begin_findings(active: ActiveVersions, table: Table, purpose: int) -> Pendin
 
 def batch_findings(active: ActiveVersions, table: Table, purpose: int) -> BatchFindings:
     """Judge the goods and screen the parties of a batch of consignments."""
-    return begin_findings(active, table, purpose).seen()
+    return begin_findings(active, table, purpose).finish()
 
 
 def assess_batch(
@@ -160,7 +160,7 @@ def assess_batch(
     purpose: int,
     prior_state: PriorState | None = None,
     replica_state: ReplicaState | None = None,
-    seen: BatchFindings | None = None,
+    findings: BatchFindings | None = None,
     content: bytes | None = None,
 ) -> Assessment:
     """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose.
@@ -169,8 +169,8 @@ def assess_batch(
     as it came, to be stored beside the answers; without it nothing of it is.
     """
     rules = active.rules
-    seen = seen or batch_findings(active, table, purpose)
-    facts = seen.facts
+    findings = findings or batch_findings(active, table, purpose)
+    facts = findings.facts
     record = None
     if prior_state is not None and replica_state is not None:
         record = record_of(
@@ -184,11 +184,11 @@ def assess_batch(
         facts.history = replica_state.history.read(record)
     versions = {"lists": versions_of(active.index), "controls": active.controls.version}
     screened = screened_by(versions["lists"], active.match)
-    given = None if content is None else BatchInput(content, table, facts.history, screened)
+    batch_input = None if content is None else BatchInput(content, table, facts.history, screened)
     answer = assess(
-        rules, table, facts=facts, extra_findings=seen.extra_findings, constants=versions, stage=STAGES[purpose]
+        rules, table, facts=facts, extra_findings=findings.extra_findings, constants=versions, stage=STAGES[purpose]
     )
-    answer = answer.with_columns({"match_threshold": Ints.constant(active.match.hit, table.rows)})
+    answer = answer.with_columns({"match_threshold": Ints.constant(active.match.minimum, table.rows)})
     opinion = opinion_of(active.models, table, facts, answer.ints("score"))
     if opinion is not None:
         answer = answer.with_columns(opinion.columns)
@@ -197,10 +197,10 @@ def assess_batch(
             # The findings alone select: all that they say this of.
             selected = answer.ints("lane").values > common_pb2.LANE_GREEN
             answer = answer.with_columns({"inclusion_ppm": Ints.of(np.where(selected, PPM, 0), selected)})
-        return Assessment(_explained(answer, opinion), record, given=given, opinion=opinion)
+        return Assessment(_explained(answer, opinion), record, batch_input=batch_input, opinion=opinion)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:
         answer = recommend(active.selection, table, answer)
-        return Assessment(_explained(answer, opinion), record, given=given, opinion=opinion)
+        return Assessment(_explained(answer, opinion), record, batch_input=batch_input, opinion=opinion)
     chosen = choose(
         active.selection,
         replica_state,
@@ -212,7 +212,7 @@ def assess_batch(
         uncertainty_ppm=answer.ints("model_uncertainty_ppm"),
         model_version="" if active.models.champion is None else active.models.champion.version,
     )
-    return Assessment(_explained(chosen.table, opinion), record, chosen, given, opinion)
+    return Assessment(_explained(chosen.table, opinion), record, chosen, batch_input, opinion)
 
 
 def _explained(answer: Table, opinion: Opinion | None) -> Table:

@@ -71,7 +71,9 @@ class Chosen:
         if chances is None:
             return None
         earlier = self.assessed.before.chances
-        amended = np.zeros(0, np.intp) if earlier is None else fresh[earlier.known[fresh] & (earlier.cell[fresh] >= 0)]
+        amended = (
+            np.zeros(0, np.intp) if earlier is None else fresh[earlier.is_known[fresh] & (earlier.cell[fresh] >= 0)]
+        )
         counts: Counter[tuple[int, int, int]] = Counter()
         _count(counts, chances, fresh, 1)
         if earlier is not None:
@@ -130,7 +132,7 @@ def choose(
         score=answer.ints("score").values,
         thresholds=(thresholds.blue, thresholds.yellow, thresholds.red),
         trusted=trusted_in(parameters, table, today),
-        before=prior_state.drawn or PriorDraws.none(rows),
+        before=prior_state.draws or PriorDraws.none(rows),
         counted=prior_state.new_at_clearance,
         model_ppm=model_ppm or Ints.absent(rows),
         uncertainty_ppm=uncertainty_ppm or Ints.absent(rows),
@@ -168,7 +170,7 @@ def choose(
 
 def days_of_seeds(parameters: Parameters | None, prior_state: PriorState, table: Table) -> list[int]:
     """The days whose seeds the draws of a batch need, days since 1970; none where nothing is drawn."""
-    stays = prior_state.drawn is not None and prior_state.drawn.lane.any()
+    stays = prior_state.draws is not None and prior_state.draws.lane.any()
     if parameters is None or not (parameters.draws or stays):
         return []
     found: list[int] = np.unique(periods_of(table.strings("mrn").tolist(), day_of(prior_state.now))).tolist()
@@ -182,7 +184,7 @@ def begun_within(assessed: SelectionBatch, versions: npt.NDArray[np.int64]) -> P
     seen: set[str] = set()
     for row in np.argsort(versions, kind="stable").tolist():
         mrn = assessed.mrns[row]
-        chances.known[row] |= mrn in new and mrn not in seen
+        chances.is_known[row] |= mrn in new and mrn not in seen
         seen.add(mrn)
     return replace(assessed.before, chances=chances)
 
@@ -229,7 +231,7 @@ def thresholds_in(parameters: Parameters | None, thresholds: Thresholds, answers
         return [of_rules] * answers.rows
 
     def of_office(office: str) -> tuple[int, int, int]:
-        score = parameters.of(office or ANY, DIRECTION).score
+        score = parameters.for_office(office or ANY, DIRECTION).score
         return of_rules if score is None else (score.blue, score.yellow, score.red)
 
     return [of_office(office) for office in answers.strings("office").tolist()]
@@ -255,12 +257,12 @@ def _of_rows(values: Strings, places: npt.NDArray[np.int64]) -> Strings:
 
 def _commitments(replica_state: ReplicaState, assessed: SelectionBatch, selected: Selected) -> Strings:
     periods, places = np.unique(assessed.periods, return_inverse=True)
-    if not selected.drawn.any():
+    if not selected.office_draws.any():
         return Strings.absent(len(places))
     told = [
         commitment(replica_state.seeds[period]) if period in replica_state.seeds else "" for period in periods.tolist()
     ]
-    indices = np.where(selected.drawn, places, len(told))
+    indices = np.where(selected.office_draws, places, len(told))
     return Strings([*told, ""], indices.astype(np.int32)).translate(str)
 
 

@@ -23,7 +23,7 @@ class PriorState:
     """Whether the consignment was never assessed, for whatever purpose, and stands here for the first time; (n,)."""
     new_at_clearance: npt.NDArray[np.bool_]
     """Whether it was never assessed for clearance, and stands here for the first time; (n,)."""
-    drawn: PriorDraws | None = None
+    draws: PriorDraws | None = None
     """What its earlier versions were drawn into; None where none was assessed."""
 
 

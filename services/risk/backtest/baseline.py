@@ -91,7 +91,7 @@ class Baseline:
         return self.answers.ragged("findings").owners()
 
     @cached_property
-    def hits(self) -> Mapping[str, _Truths]:
+    def matches(self) -> Mapping[str, _Truths]:
         """By id the consignments that a rule or typology hit, with effect or in shadow; (n,) each; ids that hit none are missing."""
         texts = self.answers.child("findings")
         rules = texts.strings("rule")

@@ -34,29 +34,29 @@ class BacktestPart:
     """Some stored batches of the period: n consignments, of which those of the office count."""
 
     def __init__(
-        self, table: Table, then: Baseline, days: _Numbers, batches: _Numbers, rows: _Numbers, office: str = ""
+        self, table: Table, baseline: Baseline, days: _Numbers, batches: _Numbers, rows: _Numbers, office: str = ""
     ) -> None:
         """`days`, `batches` and `rows` tell of each consignment where its answer stands; (n,) each."""
-        self.table, self.then = table, then
+        self.table, self.baseline = table, baseline
         self.days, self.batches, self.rows = days, batches, rows
-        self.kept: _Truths | None = _of_office(table, office) if office else None
-        self._codes = then.inspected.astype(np.int64) + 2 * then.violations + 4 * then.random
+        self.selected: _Truths | None = _of_office(table, office) if office else None
+        self._codes = baseline.inspected.astype(np.int64) + 2 * baseline.violations + 4 * baseline.random
         self._lottery: npt.NDArray[np.uint64] | None = None
 
     @property
     def count(self) -> int:
         """How many consignments count."""
-        return self.table.rows if self.kept is None else int(self.kept.sum())
+        return self.table.rows if self.selected is None else int(self.selected.sum())
 
     def among(self, rows: _Numbers) -> _Numbers:
         """Those of some consignments that count."""
-        return rows if self.kept is None else rows[self.kept[rows]]
+        return rows if self.selected is None else rows[self.selected[rows]]
 
     def inspected(self, rows: _Numbers | None = None) -> list[int]:
         """The four counts of inspections among some consignments that count, or all of them."""
         codes = self._codes if rows is None else self._codes[rows]
-        if rows is None and self.kept is not None:
-            codes = codes[self.kept]
+        if rows is None and self.selected is not None:
+            codes = codes[self.selected]
         by = np.bincount(codes, minlength=8)
         return [int(by[1::2].sum()), int(by[3] + by[7]), int(by[5] + by[7]), int(by[7])]
 
@@ -71,8 +71,8 @@ def _of_office(table: Table, office: str) -> _Truths:
     """Which consignments are an office's by what was filed: presented there, or entering there where none is told to present
     them at. Whether selection counts the office apart plays no part.
     """
-    told, entry = table.strings("presentation_office"), table.strings("transport_first_entry_office")
-    return np.where(told.present, told.isin({office}), entry.isin({office}))
+    presentation, entry = table.strings("presentation_office"), table.strings("transport_first_entry_office")
+    return np.where(presentation.present, presentation.isin({office}), entry.isin({office}))
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -86,74 +86,76 @@ def count_part(state: BacktestProgress, part: BacktestPart) -> None:
     """Count the consignments of a part, their items, and what was inspected of them."""
     lengths = part.table.ragged("items").lengths
     state.consignments += part.count
-    state.items += int(lengths.sum() if part.kept is None else lengths[part.kept].sum())
+    state.items += int(lengths.sum() if part.selected is None else lengths[part.selected].sum())
     add(state.inspected, 0, part.inspected())
 
 
-def draw_examples(kept: list[Example], part: BacktestPart, hits: _Numbers, salt: int, most: int) -> list[Example]:
+def draw_examples(
+    examples: list[Example], part: BacktestPart, matches: _Numbers, salt: int, most: int
+) -> list[Example]:
     """The examples of a rule with those of a part: the ones with the lowest numbers of all hits so far."""
-    if most == 0 or len(hits) == 0:
-        return kept
-    tickets = part.tickets(hits, salt)
-    if len(kept) == most:
-        candidates = np.flatnonzero(tickets <= np.uint64(kept[-1][0]))
-    elif len(hits) > most:
+    if most == 0 or len(matches) == 0:
+        return examples
+    tickets = part.tickets(matches, salt)
+    if len(examples) == most:
+        candidates = np.flatnonzero(tickets <= np.uint64(examples[-1][0]))
+    elif len(matches) > most:
         candidates = np.argpartition(tickets, most - 1)[:most]
         candidates = np.flatnonzero(tickets <= tickets[candidates].max())
     else:
-        candidates = np.arange(len(hits))
+        candidates = np.arange(len(matches))
     if len(candidates) == 0:
-        return kept
+        return examples
     mrns, versions = part.table.strings("mrn"), part.table.ints("version")
     found: list[Example] = []
-    for ticket, row in zip(tickets[candidates].tolist(), hits[candidates].tolist(), strict=True):
+    for ticket, row in zip(tickets[candidates].tolist(), matches[candidates].tolist(), strict=True):
         where = int(part.batches[row]), int(part.rows[row])
         found.append((ticket, *where, mrns[row], int(versions.values[row]), int(part.days[row])))
-    return sorted([*kept, *found])[:most]
+    return sorted([*examples, *found])[:most]
 
 
-def count_lanes(state: BacktestProgress, part: BacktestPart, now: _Numbers) -> None:
+def count_lanes(state: BacktestProgress, part: BacktestPart, trial_lanes: _Numbers) -> None:
     """Compare the lanes of what is tried with those of then, and count the work of offices by day."""
     if not state.lanes:
         state.lanes = [[0] * LANE_COUNTS for _ in LANES]
-    then = part.then.lane
+    baseline_lanes = part.baseline.lane
     for counts, lane in zip(state.lanes, LANES, strict=True):
-        in_now, in_then = now == lane, then == lane
-        if part.kept is not None:
-            in_now, in_then = in_now & part.kept, in_then & part.kept
+        in_now, in_then = trial_lanes == lane, baseline_lanes == lane
+        if part.selected is not None:
+            in_now, in_then = in_now & part.selected, in_then & part.selected
         both = int((in_now & in_then).sum())
         counts[LANE_BOTH] += both
         counts[LANE_NOW] += int(in_now.sum()) - both
         counts[LANE_THEN] += int(in_then.sum()) - both
         add(counts, INSPECTED_NOW, part.inspected(np.flatnonzero(in_now)))
         add(counts, INSPECTED_THEN, part.inspected(np.flatnonzero(in_then)))
-    _count_work(state, part, now, then)
+    _count_work(state, part, trial_lanes, baseline_lanes)
 
 
-def _count_work(state: BacktestProgress, part: BacktestPart, now: _Numbers, then: _Numbers) -> None:
-    offices: Strings = part.then.office
+def _count_work(state: BacktestProgress, part: BacktestPart, trial_lanes: _Numbers, baseline_lanes: _Numbers) -> None:
+    offices: Strings = part.baseline.office
     groups, which = np.unique(offices.indices.astype(np.int64) << 32 | part.days, return_inverse=True)
-    weights = None if part.kept is None else part.kept.astype(np.float64)
+    weights = None if part.selected is None else part.selected.astype(np.float64)
     size = len(groups) * (common_pb2.LANE_RED + 1)
-    told = [
+    day_counts = [
         np.bincount(which * (common_pb2.LANE_RED + 1) + lanes, weights, minlength=size).reshape(len(groups), -1)
-        for lanes in (now, then)
+        for lanes in (trial_lanes, baseline_lanes)
     ]
     for place, group in enumerate(groups.tolist()):
-        if not told[1][place].any():
+        if not day_counts[1][place].any():
             continue
         days = state.workload.setdefault(offices.dictionary[group >> 32], {})
         counts = days.setdefault(group & 0xFFFFFFFF, [0] * (2 * len(LANES)))
-        add(counts, 0, [int(lanes[place, lane]) for lanes in told for lane in LANES])
+        add(counts, 0, [int(lanes[place, lane]) for lanes in day_counts for lane in LANES])
 
 
 def lanes_then(part: BacktestPart, rows: _Numbers) -> list[int]:
     """How many of some consignments were in each of LANES then."""
-    by = np.bincount(part.then.lane[rows], minlength=common_pb2.LANE_RED + 1)
+    by = np.bincount(part.baseline.lane[rows], minlength=common_pb2.LANE_RED + 1)
     return [int(by[lane]) for lane in LANES]
 
 
-def add(counts: list[int], place: int, more: list[int]) -> None:
+def add(counts: list[int], place: int, numbers: list[int]) -> None:
     """Add numbers to counts from a place on."""
-    for offset, number in enumerate(more):
+    for offset, number in enumerate(numbers):
         counts[place + offset] += number

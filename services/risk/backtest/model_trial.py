@@ -46,12 +46,12 @@ class ModelTrial:
         """Score a part and count."""
         facts = Facts(part.table, self.rule_set.rates)
         facts.history = history
-        items = assessed_items(part.table, facts, Ints.of(part.then.score), set(self.model.content.columns))
+        items = assessed_items(part.table, facts, Ints.of(part.baseline.score), set(self.model.content.columns))
         log_odds, worst = items.worst(score(self.model, items.sample).log_odds)
         steps = (np.rint(chance_of(log_odds) * PPM).astype(np.int64)) // STEP_PPM
         rows = part.among(np.flatnonzero(worst >= 0))
         count_part(state, part)
-        then = part.then
+        then = part.baseline
         selected = then.lane >= common_pb2.LANE_YELLOW
         random = then.random
         told = (None, selected, then.inspected, then.violations, random, random & then.violations)

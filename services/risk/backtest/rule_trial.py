@@ -81,14 +81,14 @@ class RuleTrial:
             self._count(state, number, each, part, hits, now)
         count_lanes(state, part, now)
 
-    def _lanes(self, found: Sequence[_Numbers], part: BacktestPart) -> _Numbers:
+    def _lanes(self, matches: Sequence[_Numbers], part: BacktestPart) -> _Numbers:
         """The lanes that what is active calls for with what is held constant."""
-        points, lanes = part.then.constant
-        score, lane = points.copy(), np.maximum(lanes, part.then.drawn_lane)
-        for each, hits in zip(self.judged, found, strict=True):
-            if each.text.life == "active" and len(hits):
-                score[hits] += each.text.weight
-                lane[hits] = np.maximum(lane[hits], LANE_OF[each.text.lane])
+        points, lanes = part.baseline.constant
+        score, lane = points.copy(), np.maximum(lanes, part.baseline.drawn_lane)
+        for each, rows in zip(self.judged, matches, strict=True):
+            if each.text.life == "active" and len(rows):
+                score[rows] += each.text.weight
+                lane[rows] = np.maximum(lane[rows], LANE_OF[each.text.lane])
         return np.maximum(lane, lane_by_score(self.rule_set.thresholds, np.minimum(score, SCORE_MAX)))
 
     def _count(
@@ -97,25 +97,25 @@ class RuleTrial:
         number: int,
         each: Rule | Typology,
         part: BacktestPart,
-        hits: _Numbers,
+        matches: _Numbers,
         now: _Numbers,
     ) -> None:
         counts = state.rules[number]
-        before = part.then.hits.get(each.text.id)
+        before = part.baseline.matches.get(each.text.id)
         if before is not None:
             rows = part.among(np.flatnonzero(before))
             counts[HITS_THEN] += len(rows)
-        hits = part.among(hits)
-        if len(hits) == 0:
+        matches = part.among(matches)
+        if len(matches) == 0:
             return
-        counts[HITS] += len(hits)
-        add(counts, RED, lanes_then(part, hits))
-        add(counts, INSPECTED, part.inspected(hits))
+        counts[HITS] += len(matches)
+        add(counts, RED, lanes_then(part, matches))
+        add(counts, INSPECTED, part.inspected(matches))
         if before is not None:
-            counts[BOTH] += int(before[hits].sum())
+            counts[BOTH] += int(before[matches].sum())
         if each.text.life != "active":
-            counts[RAISES] += int((now[hits] < LANE_OF[each.text.lane]).sum())
-        state.examples[number] = draw_examples(state.examples[number], part, hits, number + 1, self.examples)
+            counts[RAISES] += int((now[matches] < LANE_OF[each.text.lane]).sum())
+        state.examples[number] = draw_examples(state.examples[number], part, matches, number + 1, self.examples)
 
 
 _NONE: _Numbers = np.zeros(0, np.int64)
@@ -128,15 +128,15 @@ def _judged(rule: Rule, scopes: Scopes, facts: Facts, batch: Batch, part: Backte
         return _NONE, 0
     on_items = rule.condition.on_items
     judged = judge(rule.condition, batch, scope[facts.owners] if scope is not None and on_items else scope)
-    holds, failed = judged.holds, judged.failed
+    holds, failed = judged.applies, judged.failed
     if on_items:
         holds = _any(holds, facts)
         failed = None if failed is None else _any(failed, facts)
     if scope is not None:
         holds = holds & scope
         failed = None if failed is None else failed & scope
-    if failed is not None and part.kept is not None:
-        failed = failed & part.kept
+    if failed is not None and part.selected is not None:
+        failed = failed & part.selected
     return np.flatnonzero(holds), 0 if failed is None else int(failed.sum())
 
 

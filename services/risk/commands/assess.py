@@ -78,7 +78,7 @@ class Assess:
         finally:
             # Draws of rows that were not stored, or that had an earlier answer, do not count.
             assessed.give_back(replica_state.allotments, fresh)
-        self._follower.committed(place, assessed.kept)
+        self._follower.committed(place, assessed.log_records)
         self._scored(assessed.opinion)
         return Assessments(answer, assessed.table, consignments.rows - len(fresh))
 
@@ -92,12 +92,14 @@ class Assess:
         try:
             looked = begin_findings(active, consignments, purpose)
             # Long work in a thread: nobody can make others wait by filing names that are listed.
-            seen = await asyncio.to_thread(looked.seen) if looked.party_matches.long else looked.seen()
+            seen = await asyncio.to_thread(looked.finish) if looked.party_matches.long else looked.finish()
             prior_state = await asked
         finally:
             asked.cancel()
         if purpose == PURPOSE_CLEARANCE:
-            replica_state.seeds.update(await self._seeds.of(days_of_seeds(active.selection, prior_state, consignments)))
+            replica_state.seeds.update(
+                await self._seeds.ensure(days_of_seeds(active.selection, prior_state, consignments))
+            )
         # Meanwhile history may have been begun anew, and would know nothing now.
         replica_state = await self._follower.replica_state()
         return replica_state, assess_batch(active, consignments, purpose, prior_state, replica_state, seen, content())

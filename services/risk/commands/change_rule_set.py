@@ -75,7 +75,7 @@ async def activate(
     """
 
     async def work(tx: Transaction) -> pb.ActivateRuleSetResponse:
-        known = await _known(tx, store, request.version)
+        known = await _lock_existing(tx, store, request.version)
         if person_of(known.proposed_by) == identity.id:
             raise OwnRuleSet
         if known.state is RuleSetState.ACTIVE or (known.state is RuleSetState.RETIRED and known.activated_by is None):
@@ -96,7 +96,7 @@ async def retire(
     """Withdraw a draft, once per request. Raises RuleSetUnknown, InvalidRuleSetState, and Refusal."""
 
     async def work(tx: Transaction) -> pb.RetireRuleSetResponse:
-        known = await _known(tx, store, request.version)
+        known = await _lock_existing(tx, store, request.version)
         if known.state is not RuleSetState.DRAFT:
             raise InvalidRuleSetState(known)
         kept = await store.retire(tx, request.version, str(identity))
@@ -106,13 +106,13 @@ async def retire(
     return await once(store.database, pb.RetireRuleSetResponse, request, work)
 
 
-async def _known(tx: Transaction, store: RuleSetStore, version: str) -> StoredRuleSet:
-    known = await store.lock(tx, version)
-    if known is None:
+async def _lock_existing(tx: Transaction, store: RuleSetStore, version: str) -> StoredRuleSet:
+    rule_set = await store.lock(tx, version)
+    if rule_set is None:
         raise RuleSetUnknown
-    return known
+    return rule_set
 
 
-def _note(act: str, kept: StoredRuleSet, identity: Identity) -> None:
+def _note(act: str, rule_set: StoredRuleSet, identity: Identity) -> None:
     _changes.labels(act).inc()
-    _log.info("RULE_SET_CHANGED", act=act, rule_set=kept.version, by=str(identity))
+    _log.info("RULE_SET_CHANGED", act=act, rule_set=rule_set.version, by=str(identity))

@@ -112,7 +112,7 @@ class LogFollower:
         self._woken: asyncio.Future[None] | None = None
         self._ready = False
         self._writing: asyncio.Task[None] | None = None
-        self._told: dict[str, int] = {}
+        self._counted: dict[str, int] = {}
 
     async def replica_state(self) -> ReplicaState:
         """The past. Raises Refusal while the log has not been read to its end: an answer would know less than it binds to."""
@@ -134,11 +134,16 @@ class LogFollower:
             self._hasher = ReplicaState.begin(self._secret or await self._store.secret(SECRET), self._bounds).hasher
         return self._hasher
 
-    def committed(self, place: Place | None, kept: tuple[Record, TallyRecord | None] | None) -> None:
+    def committed(self, place: Place | None, log_records: tuple[Record, TallyRecord | None] | None) -> None:
         """Count a batch of this replica's own, just committed at its place in the log."""
-        if place is None or kept is None or self._replica_state is None or place.major <= self.position.place.major:
+        if (
+            place is None
+            or log_records is None
+            or self._replica_state is None
+            or place.major <= self.position.place.major
+        ):
             return
-        record, tally = kept
+        record, tally = log_records
         self._rows_at = time.monotonic()
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
@@ -208,7 +213,7 @@ class LogFollower:
                 break
         if any(major <= self.position.place.major for major in self.own_batches):
             # The log was read past a batch that this replica had committed: the store has lost it.
-            self.begin_anew("the log lacks what this replica wrote")
+            self.restart("the log lacks what this replica wrote")
             return
         # Whoever has still to commit began his transaction on this day or, over midnight, on the one before.
         self._since_day = state.day - 1
@@ -230,10 +235,10 @@ class LogFollower:
             await self._raise_epoch()
             state = await self._store.log_state(self.position)
         if not state.has_place:
-            self.begin_anew("the log does not have what was read of it")
+            self.restart("the log does not have what was read of it")
         elif self._epoch not in (0, state.epoch):
             # Until the epoch was raised others may have written with lower numbers than were read already.
-            self.begin_anew("the store's transaction numbers went back")
+            self.restart("the store's transaction numbers went back")
         self._epoch, self.log_state, self._state_at = state.epoch, state, now
         return state
 
@@ -317,31 +322,31 @@ class LogFollower:
         if found != mark and self._replaces != f"{found:016x}":
             why = (
                 f"names a secret of the mark {mark:016x}, and risk's log was written with one of the mark {found:016x}: parties would not be "
-                "known again. Give this replica the file that the others have; where the secret was changed on purpose, set "
-                f"LUXOR_RISK_SECRET_REPLACES={found:016x}, and history begins anew"
+                "recognised. Give this replica the file that the others have; if the secret was changed on purpose, set "
+                f"LUXOR_RISK_SECRET_REPLACES={found:016x}, and history starts again from nothing"
             )
             raise ConfigError("LUXOR_RISK_SECRET_FILE", why, "/run/secrets/risk")
 
-    def begin_anew(self, why: str) -> None:
+    def restart(self, reason: str) -> None:
         """Forget what was read: another log stands behind this replica now. Nothing is assessed until it was read."""
         assert self._replica_state is not None
         _rebuilt.inc()
-        _log.warning("HISTORY_REBUILT", why=f"{why}; it is read from its beginning")
+        _log.warning("HISTORY_REBUILT", why=f"{reason}; it is read from its beginning")
         self._ready = False
         _read.set(0)
         self._replica_state.history = History(self._replica_state.hasher.mark, self._bounds)
         self._replica_state.tally = Tally()
         self.position, self._since_day, self._whole_since = START, 0, 0
         self.own_batches.clear()
-        self._told.clear()
+        self._counted.clear()
 
     def _measure(self, replica_state: ReplicaState) -> None:
         _bytes.set(replica_state.history.nbytes)
         for kind, count in replica_state.history.evicted.items():
-            _evicted.labels(kind).inc(count - self._told.get(kind, 0))
-            self._told[kind] = count
-        _late.inc(replica_state.history.ahead_late - self._told.get("late", 0))
-        self._told["late"] = replica_state.history.ahead_late
+            _evicted.labels(kind).inc(count - self._counted.get(kind, 0))
+            self._counted[kind] = count
+        _late.inc(replica_state.history.ahead_late - self._counted.get("late", 0))
+        self._counted["late"] = replica_state.history.ahead_late
 
     async def snapshot(self) -> None:
         """Write what is held beside the older snapshot, then put it in its place. Not while `follow` runs."""

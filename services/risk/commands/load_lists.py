@@ -94,7 +94,7 @@ class ListLoader:
         self._screener = Screener(list(self._lists.values()))
         self._state = ActiveLists(self._screener.index)
         for each in self._lists.values():
-            self._tell(each)
+            self._set_metrics(each)
         # What has changed since the copies were made, and the cleared pairs, as at any later look.
         self._look_at_lists()
         self._look_at_pairs()
@@ -134,7 +134,7 @@ class ListLoader:
             if before is None:
                 self._stamps[name] = stamps
                 self._lists[name] = each.load()
-                self._keep(each, self._lists[name])
+                self._copy(each, self._lists[name])
             else:
                 self._lists[name] = before
         for name in kept:
@@ -166,7 +166,7 @@ class ListLoader:
             _log.error(
                 "SAMPLE_LIST_IN_FORCE",
                 lists=" ".join(samples),
-                why="its names are invented, so no real party is hit; name your own lists by LUXOR_RISK_LISTS, and withdraw the sample",
+                why="its names are invented, so no real party matches; name your own lists by LUXOR_RISK_LISTS, and withdraw the sample",
             )
         self._samples = samples
 
@@ -208,11 +208,11 @@ class ListLoader:
         self._lists[name] = loaded
         steps = dict(self._state.steps)
         if before is not None:
-            came = frozenset(entry.id for entry in delta.coming)
+            came = frozenset(entry.id for entry in delta.added_or_changed)
             steps[name] = (*steps.get(name, ()), (before.version.id, came))[-STEPS_MAX:]
         self._swap(steps=steps)
-        self._keep(file, loaded)
-        self._tell(loaded)
+        self._copy(file, loaded)
+        self._set_metrics(loaded)
         _log.info(
             "LIST_IN_FORCE",
             list=loaded.version.id,
@@ -304,11 +304,11 @@ class ListLoader:
             self._copies.forget(name)
         _log.warning("LIST_WITHDRAWN", list=name, why=reason)
 
-    def _keep(self, file: ListFile, loaded: PartyList) -> None:
+    def _copy(self, file: ListFile, loaded: PartyList) -> None:
         if self._copies is not None:
-            self._copies.keep(file, loaded.version)
+            self._copies.store(file, loaded.version)
 
-    def _tell(self, loaded: PartyList) -> None:
+    def _set_metrics(self, loaded: PartyList) -> None:
         name = loaded.version.source
         if name in self._file.lists:
             _refused.labels(name).set(0)

@@ -59,7 +59,7 @@ class ModelLoader:
         self._source = source
         self._look_seconds = look_seconds
         self._watches: dict[str, Watch] = {}
-        self._following = Following(self._versions, self._load, self._set, self._told)
+        self._following = Following(self._versions, self._load, self._set, self._report_refusal)
         #: Champion and challenger; a batch takes them once.
         self.models = Models()
         for role in ROLES.values():
@@ -107,7 +107,7 @@ class ModelLoader:
         content = await self._source.content(version)
         return partial(read_model, content, f"the stored {role} {version}", TRAFFIC_COLUMNS)
 
-    def _told(self, role: str, version: str, error: Exception | None) -> None:
+    def _report_refusal(self, role: str, version: str, error: Exception | None) -> None:
         _refused.labels(role).set(error is not None)
         if error is not None:
             _log.error("MODEL_REFUSED", role=role, version=version, why=str(error))
@@ -120,26 +120,26 @@ class ModelLoader:
         if champion is None or champion.version not in self._watches:
             self._watches = {} if champion is None else {champion.version: _watch(champion)}
             for what in (SCORE, "columns"):
-                _tell(what, None)
+                _set_drift(what, None)
 
     def count(self, seconds: float) -> None:
         """Count what was scored as of a time (seconds since 1970), and tell the drift."""
         for watch in list(self._watches.values()):
             watch.count(seconds)
             found = {drift.column: drift.index for drift in watch.drifts()}
-            _tell(SCORE, found.pop(SCORE, None))
-            _tell("columns", max(found.values(), default=None))
+            _set_drift(SCORE, found.pop(SCORE, None))
+            _set_drift("columns", max(found.values(), default=None))
 
 
 def _same(model: Model) -> Model:
     return model
 
 
-def _tell(what: str, index: float | None) -> None:
+def _set_drift(name: str, index: float | None) -> None:
     """Tell a drift; None takes away what was told before."""
-    _drift.labels(what).set(0 if index is None else index)
+    _drift.labels(name).set(0 if index is None else index)
     if index is None:
-        _drift.remove(what)
+        _drift.remove(name)
 
 
 def _watch(model: Model) -> Watch:

@@ -41,7 +41,7 @@ class RuleSetLoader:
         self._active = started_with
         self._version = version
         self._files = files
-        self._following = Following(self._versions, self._load, self._swap, self._told)
+        self._following = Following(self._versions, self._load, self._swap, self._report_refusal)
         self._following.taken[_NAME] = started_with.version
         _refused.set(0)
         _info.labels(started_with.version).set(1)
@@ -81,7 +81,7 @@ class RuleSetLoader:
         _info.labels(version).set(1)
         _log.info("RULE_SET_IN_FORCE", rule_set=version, before=before.version, rules=len(rule_set.rules))
 
-    def _told(self, _: str, version: str, error: Exception | None) -> None:
+    def _report_refusal(self, _: str, version: str, error: Exception | None) -> None:
         _refused.set(error is not None)
         if isinstance(error, RuleSetError):
             why = "; ".join(map(str, error.errors[:3]))

@@ -26,7 +26,7 @@ class Seeds:
         self.store = SeedStore(database)
         self._cached: dict[int, bytes] = {}
 
-    async def of(self, days: Iterable[int]) -> Mapping[int, bytes]:
+    async def ensure(self, days: Iterable[int]) -> Mapping[int, bytes]:
         """Return seeds that have those of `days` among them; the ones that are not there yet are made."""
         missing = [day for day in days if day not in self._cached]
         if missing:
@@ -40,12 +40,12 @@ class Seeds:
     async def present(self) -> tuple[int, bytes]:
         """Return the present day by the database's clock, and its seed."""
         day = await self.store.today()
-        return day, (await self.of([day]))[day]
+        return day, (await self.ensure([day]))[day]
 
     async def made_ahead(self) -> int:
         """Make the seeds of the present day and of the week ahead, where they are not there; return the present day."""
         today, _ = await self.present()
-        await self.of(range(today, today + DAYS_AHEAD + 1))
+        await self.ensure(range(today, today + DAYS_AHEAD + 1))
         return today
 
 

@@ -62,7 +62,7 @@ class RecordOutcomes:
         """Look up what outcomes need before their transaction: what is known of the consignments, and their parties."""
         if len(outcomes) * 2 > OUTCOMES_MAX:  # each may take an earlier one back
             raise ValueError(f"{len(outcomes)} inspected consignments in a page; at most {OUTCOMES_MAX // 2} are taken")
-        known = await self._store.known([each.mrn for each in outcomes])
+        known = await self._store.stored([each.mrn for each in outcomes])
         fresh = [
             each for each in outcomes if each.mrn not in known or known[each.mrn].inspected_at != each.inspected_at
         ]
@@ -74,7 +74,7 @@ class RecordOutcomes:
 
     async def run(self, tx: Transaction, prepared: Prepared) -> None:
         """Record what is new, and tell history the difference."""
-        known = await self._store.known([each.mrn for each in prepared.outcomes], tx)
+        known = await self._store.stored([each.mrn for each in prepared.outcomes], tx)
         put, told = [], []
         for each in prepared.outcomes:
             old = known.get(each.mrn)
@@ -83,27 +83,29 @@ class RecordOutcomes:
                 told.append(differences(old, each))
         if put:
             await self._store.put(tx, put, prepared.places)
-        counted = await self._tell(tx, prepared, [each for part in told for each in part])
+        counted = await self._append_to_log(tx, prepared, [each for part in told for each in part])
         corrected = sum(each.mrn in known for each in put)
         lost = sum((each.mrn, each.filing_version) not in counted for each in put)
         numbers = (len(put) - corrected, corrected, len(prepared.outcomes) - len(put), lost)
         tx.after_commit(lambda: _count(numbers))
 
-    async def _tell(self, tx: Transaction, prepared: Prepared, told: Sequence[OutcomeChange]) -> set[Filing]:
+    async def _append_to_log(
+        self, tx: Transaction, prepared: Prepared, changes: Sequence[OutcomeChange]
+    ) -> set[Filing]:
         """Append what history counts; gives the filings whose parties are known."""
         rows = {filing: row for row, filing in enumerate(prepared.filings)}
-        kept = [each for each in told if (each.mrn, each.filing_version) in rows]
-        if kept:
+        countable = [each for each in changes if (each.mrn, each.filing_version) in rows]
+        if countable:
             assert prepared.table is not None
-            table = prepared.table.take(np.array([rows[each.mrn, each.filing_version] for each in kept]))
+            table = prepared.table.take(np.array([rows[each.mrn, each.filing_version] for each in countable]))
             keys = party_keys(table, prepared.hasher)
-            assert keys.shape == (KINDS, len(kept))
-            outcomes = Outcomes.of(
+            assert keys.shape == (KINDS, len(countable))
+            outcomes = Outcomes.build(
                 prepared.hasher,
                 keys,
-                [each.hits for each in kept],
-                [each.minute for each in kept],
-                [each.inspected for each in kept],
+                [each.violations for each in countable],
+                [each.minute for each in countable],
+                [each.inspected for each in countable],
             )
             await self._log.append_outcomes(tx, outcomes.to_bytes())
         return set(rows)

@@ -31,7 +31,7 @@ from services.risk.screening.new_matches import (
     cleared_in,
     likely_names,
     remaining_lane,
-    screen_again,
+    rescreen_likely,
 )
 from services.risk.screening.parties import MatchLevels, lower_than, party_names
 from services.risk.store.assessment_inputs import StoredBatch
@@ -44,7 +44,7 @@ PREPARED_MAX: Final = 32
 """Versions for which what has come since is held ready."""
 
 _screened = counter("luxor_risk_rescreened_total", "Consignments screened again since a list changed")
-_hits = counter(
+_matches = counter(
     "luxor_risk_rescreening_hits_total",
     "Screening matches that a rescreening found and published to clearance, by recommended lane",
     ("lane",),
@@ -76,8 +76,8 @@ class Rescreen:
         self._store = store
         self._levels = levels
         self._thresholds = thresholds
-        self._again: dict[str, ChangedEntries] = {}
-        self._again_of: ActiveLists | None = None
+        self._changed_entries: dict[str, ChangedEntries] = {}
+        self._changed_lists: ActiveLists | None = None
         self.unreadable: set[int] = set()
         """Numbers of batches that could not be read."""
 
@@ -89,7 +89,7 @@ class Rescreen:
         hits, done = await self._slice(batches, state)
         if not done:
             return 0, 0
-        await write_matches(self._store, token, done, lists, state.versions, self._levels.hit, hits)
+        await write_matches(self._store, token, done, lists, state.versions, self._levels.minimum, hits)
         return _count(done, hits)
 
     async def note_lists(self, lists: str, *, are_new: bool) -> None:
@@ -145,7 +145,7 @@ class Rescreen:
         given, likely = opened
         table, rows = given.table, given.rows
         # In a thread too: a batch of the largest size takes tens of milliseconds.
-        found = await asyncio.to_thread(screen_again, likely, state.index, table, self._levels)
+        found = await asyncio.to_thread(rescreen_likely, likely, state.index, table, self._levels)
         mrns, versions = table.strings("mrn"), table.ints("version").values
         newest = await self._store.newest([mrns[row] for row in found.rows.tolist()]) if len(found.rows) else {}
         kept = [place for place, row in enumerate(found.rows.tolist()) if newest[mrns[row]] == versions[row]]
@@ -169,25 +169,25 @@ class Rescreen:
             self._left(batch, answers, found, changes),
         )
 
-    def _left(self, batch: StoredBatch, answers: Table, found: BatchMatches, changes: Changes) -> list[int | None]:
+    def _left(self, batch: StoredBatch, answers: Table, matches: BatchMatches, changes: Changes) -> list[int | None]:
         """The lanes that are left without what was cleared. Of an assessment before loading none is: clearance has another answer."""
         if batch.purpose != PURPOSE_CLEARANCE or not changes.cleared.lengths.any():
             return [None] * len(changes.places)
-        chosen = answers.take(found.rows[changes.places])
+        chosen = answers.take(matches.rows[changes.places])
         lanes = remaining_lane(chosen, changes.cleared, self._thresholds(chosen)).tolist()
         return [lane if count else None for lane, count in zip(lanes, changes.cleared.lengths.tolist(), strict=True)]
 
     async def _prepared(self, screened: str, state: ActiveLists) -> ChangedEntries:
-        if self._again_of is not state:
-            self._again, self._again_of = {}, state
-        again = self._again.get(screened)
+        if self._changed_lists is not state:
+            self._changed_entries, self._changed_lists = {}, state
+        again = self._changed_entries.get(screened)
         if again is None:
-            if len(self._again) >= PREPARED_MAX:
-                self._again.clear()
+            if len(self._changed_entries) >= PREPARED_MAX:
+                self._changed_entries.clear()
             coming = state.coming_since(screened)
             if lower_than(self._levels, screened):
                 coming = dict.fromkeys((version.source for version in state.index.versions), None)
-            again = self._again[screened] = await asyncio.to_thread(ChangedEntries, state.index, coming)
+            again = self._changed_entries[screened] = await asyncio.to_thread(ChangedEntries, state.index, coming)
         return again
 
 
@@ -209,7 +209,7 @@ async def write_matches(
     announcement = None
     if matches:
         now = await store.database.now()
-        announcement = await asyncio.to_thread(Announcement.of, matches, lists, threshold, now)
+        announcement = await asyncio.to_thread(Announcement.from_matches, matches, lists, threshold, now)
     async with store.database.transaction() as tx:
         await require_lease(tx, LEASE, token)
         await store.move(tx, batches, by)
@@ -217,33 +217,33 @@ async def write_matches(
             await store.announce(tx, announcement)
 
 
-def _count(batches: list[StoredBatch], hits: list[NewMatches]) -> tuple[int, int]:
+def _count(batches: list[StoredBatch], matches: list[NewMatches]) -> tuple[int, int]:
     consignments = sum(batch.count for batch in batches)
     _screened.inc(consignments)
-    for each in hits:
+    for each in matches:
         findings = each.findings.values
         assert isinstance(findings, Table)
         red = int((findings.ints("lane").values == LANE_RED).sum())
-        _hits.labels("red").inc(red)
-        _hits.labels("yellow").inc(findings.rows - red)
+        _matches.labels("red").inc(red)
+        _matches.labels("yellow").inc(findings.rows - red)
         _cleared.inc(int((each.cleared.lengths > 0).sum()))
-    return consignments, sum(len(each.mrns) for each in hits)
+    return consignments, sum(len(each.mrns) for each in matches)
 
 
 def _opened(
-    batches: list[StoredBatch], again: ChangedEntries, levels: MatchLevels, cleared: Index | None
+    batches: list[StoredBatch], changed_entries: ChangedEntries, levels: MatchLevels, cleared: Index | None
 ) -> dict[BatchPlace, _Opened]:
     opened: dict[BatchPlace, _Opened] = {}
     readable: dict[BatchPlace, Input] = {}
     for batch in batches:
         try:
-            given = batch.unpack()
-            party_names(given.table)  # Columns are read when they are asked for.
-            readable[batch.place] = given
+            batch_input = batch.unpack()
+            party_names(batch_input.table)  # Columns are read when they are asked for.
+            readable[batch.place] = batch_input
         except (InputError, MalformedColumns) as error:
             opened[batch.place] = error
-    tables = [given.table for given in readable.values()]
-    likely = likely_names(again, tables, levels)
+    tables = [batch_input.table for batch_input in readable.values()]
+    likely = likely_names(changed_entries, tables, levels)
     if cleared is not None:
         likely |= bearers(cleared, tables)
-    return opened | {place: (given, likely) for place, given in readable.items()}
+    return opened | {place: (batch_input, likely) for place, batch_input in readable.items()}

@@ -57,7 +57,7 @@ class Condition:
 class Judged:
     """Per row whether the condition holds, and where it could not be judged (None: nowhere); `holds` is false there."""
 
-    holds: BoolArray
+    applies: BoolArray
     failed: BoolArray | None
     """The rows that could not be judged, for either reason."""
     unknown: BoolArray | None = None
@@ -103,7 +103,7 @@ class Conditions:
             return Condition(text, on_items, node, spec, parsed, needs_of(node))
         line, column = _place(text, tree, left_out[0].node_id)
         reason = f"line {line}, column {column}: {left_out[0]}"
-        library = Fallback.of(self.vocabulary, parsed, tree)
+        library = Fallback.prepare(self.vocabulary, parsed, tree)
         return Condition(text, on_items, node, spec, parsed, needs_of(node), reason, library)
 
     def _check_patterns(self, expr: Expr) -> None:
@@ -161,7 +161,7 @@ def judge(condition: Condition, batch: Batch, scope: BoolArray | None = None) ->
         whole[index] = mask
         return whole
 
-    holds = spread(judged.holds)
+    holds = spread(judged.applies)
     assert holds is not None
     return Judged(holds, spread(judged.failed), spread(judged.unknown))
 

@@ -169,8 +169,8 @@ class Facts:
         return column
 
 
-def _divided(dividend: IntArray, divisor: IntArray, known: BoolArray) -> IntArray:
-    quotient: IntArray = dividend // np.where(known, divisor, 1)
+def _divided(dividend: IntArray, divisor: IntArray, valid: BoolArray) -> IntArray:
+    quotient: IntArray = dividend // np.where(valid, divisor, 1)
     return quotient
 
 

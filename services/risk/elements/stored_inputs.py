@@ -88,7 +88,7 @@ def open_batch(columns: bytes, history: bytes) -> Opened:
         rows = packed.array(_ROWS).astype(np.int64)
         items = int(packed.facts["items"])
     if len(rows) != table.rows:
-        raise InputError(f"the stored batch has {table.rows} consignments and tells the answers of {len(rows)}")
+        raise InputError(f"the stored batch has {table.rows} consignments, and answers to {len(rows)}")
     return Opened(table, packed, rows, items)
 
 

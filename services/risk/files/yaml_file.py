@@ -20,13 +20,13 @@ DEPTH_MAX: Final = 30
 class YamlFileError(ValueError):
     """A file that cannot be read as YAML: which, where and why. `line` is 0 where the file as a whole is meant."""
 
-    def __init__(self, told: str) -> None:
+    def __init__(self, text: str) -> None:
         """Take `file:line: why` or `file: why`."""
-        super().__init__(told)
-        found = re.match(r"(.+?):(\d+)?:? (.*)", told, re.DOTALL)
+        super().__init__(text)
+        found = re.match(r"(.+?):(\d+)?:? (.*)", text, re.DOTALL)
         self.file = found[1] if found else ""
         self.line = int(found[2]) if found and found[2] else 0
-        self.message = found[3] if found else told
+        self.message = found[3] if found else text
 
 
 class YamlFile:

@@ -125,13 +125,13 @@ def read_controls(paths: Iterable[Path]) -> ControlFiles:
             errors += error.errors if isinstance(error, ControlFileError) else [str(error)]
             continue
         texts.append(text)
-        errors += _file_mistakes(file, text, jurisdictions)
+        errors += _file_errors(file, text, jurisdictions)
         for index, control in enumerate(text.controls):
             place = file.place(f"$.controls[{index}]")
             if control.id in places:
                 errors.append(f"{place}: control {control.id}: the id is taken at {places[control.id]}; ids are unique")
             places.setdefault(control.id, place)
-            errors += _control_mistakes(file, index, control, text)
+            errors += _control_errors(file, index, control, text)
     if not texts and not errors:
         errors.append("there is no file of controls")
     if errors:
@@ -158,7 +158,7 @@ def _name_of(control: Any) -> str:
     return f"control {control['id']}: " if isinstance(control, dict) and isinstance(control.get("id"), str) else ""
 
 
-def _file_mistakes(file: YamlFile, text: ControlFileText, jurisdictions: dict[str, str]) -> list[str]:
+def _file_errors(file: YamlFile, text: ControlFileText, jurisdictions: dict[str, str]) -> list[str]:
     errors = []
     place = file.place("$.jurisdiction")
     if text.jurisdiction != UNION and text.jurisdiction not in COUNTRIES:
@@ -175,41 +175,41 @@ def _file_mistakes(file: YamlFile, text: ControlFileText, jurisdictions: dict[st
     return errors
 
 
-def _control_mistakes(file: YamlFile, index: int, control: ControlText, text: ControlFileText) -> list[str]:
+def _control_errors(file: YamlFile, index: int, control: ControlText, text: ControlFileText) -> list[str]:
     """Every mistake of one control that its types do not tell."""
     where = f"$.controls[{index}]"
     errors: list[str] = []
 
-    def wrong(part: str, message: str) -> None:
+    def add_error(part: str, message: str) -> None:
         errors.append(f"{file.place(where + part)}: control {control.id}: {message}")
 
     if not (control.hs or control.words or control.un_numbers):
-        wrong("", "it names no goods; give hs, words or un_numbers")
+        add_error("", "it names no goods; give hs, words or un_numbers")
     if control.match == "hs_and_words" and not (control.hs and control.words):
-        wrong(".match", "a code and a word must meet, so give both hs and words")
+        add_error(".match", "a code and a word must meet, so give both hs and words")
     if control.measure == "prohibited" and control.documents:
-        wrong(".documents", "no document lifts a prohibition; call it restricted, or remove the documents")
+        add_error(".documents", "no document lifts a prohibition; call it restricted, or remove the documents")
     if control.measure == "restricted" and not control.documents:
-        wrong("", "it is restricted, and no document lifts it; give documents, or call it prohibited")
+        add_error("", "it is restricted, and no document lifts it; give documents, or call it prohibited")
     if control.valid_until is not None and control.valid_until < control.valid_from:
-        wrong(".valid_until", f"it ends on {control.valid_until}, before it begins on {control.valid_from}")
+        add_error(".valid_until", f"it ends on {control.valid_until}, before it begins on {control.valid_from}")
     for name in control.legal:
         if name not in text.references:
-            wrong(".legal", f"there is no reference {name}; known are {', '.join(text.references) or 'none'}")
+            add_error(".legal", f"there is no reference {name}; known are {', '.join(text.references) or 'none'}")
     for place, origin in enumerate(control.origins):
         if origin not in ORIGINS:
-            wrong(f".origins[{place}]", f"{origin} is no country of origin (alpha-2, or EU)")
+            add_error(f".origins[{place}]", f"{origin} is no country of origin (alpha-2, or EU)")
     for part in ("words", "words_except"):
         seen: dict[str, str] = {}
         for place, word in enumerate(getattr(control, part)):
             form = normal(word)
             if not form:
-                wrong(f".{part}[{place}]", f"{word!r} has no letter or digit")
+                add_error(f".{part}[{place}]", f"{word!r} has no letter or digit")
             elif form in seen:
-                wrong(f".{part}[{place}]", f"{word!r} says the same as {seen[form]!r}; keep one of the two")
+                add_error(f".{part}[{place}]", f"{word!r} says the same as {seen[form]!r}; keep one of the two")
             seen.setdefault(form, word)
     for code in control.hs:
         shorter = next((other for other in control.hs if code != other and code.startswith(other)), None)
         if shorter:
-            wrong(".hs", f"{code} lies within {shorter}; keep {shorter}")
+            add_error(".hs", f"{code} lies within {shorter}; keep {shorter}")
     return errors

@@ -268,13 +268,15 @@ class ControlSet:
             np.array(rows, np.int64), np.array(places, np.int64), np.array(lifted, np.bool_), tuple(missing)
         )
 
-    def answers(self, lines: Lines, hits: ControlMatches) -> list[Answer]:
+    def answers(self, lines: Lines, matches: ControlMatches) -> list[Answer]:
         """Return the answer for each line: whether it may be sent, and whether documents are missing."""
         covered = lines.destination.isin(self.covered) & lines.day.valid
         answers = np.where(covered, Answer.FREE, Answer.NOT_COVERED).astype(np.int64)
-        prohibits = np.array([control.prohibits for control in self.controls], np.bool_)[hits.control]
-        worth = np.where(prohibits, Answer.PROHIBITED, np.where(hits.lifted, Answer.LIFTED, Answer.DOCUMENTS_MISSING))
-        np.maximum.at(answers, hits.line, worth)
+        prohibits = np.array([control.prohibits for control in self.controls], np.bool_)[matches.control]
+        worth = np.where(
+            prohibits, Answer.PROHIBITED, np.where(matches.lifted, Answer.LIFTED, Answer.DOCUMENTS_MISSING)
+        )
+        np.maximum.at(answers, matches.line, worth)
         return [Answer(answer) for answer in answers.tolist()]
 
 

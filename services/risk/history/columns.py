@@ -24,9 +24,9 @@ _KINDS: Final = {
 }
 
 
-def name(kind: KeyKind, what: str) -> str:
+def name(kind: KeyKind, suffix: str) -> str:
     """The name of a column of a kind of key: "consignee_count_1h"."""
-    return f"{kind.name.lower()}_{what}"
+    return f"{kind.name.lower()}_{suffix}"
 
 
 def _described() -> dict[str, dict[str, str]]:

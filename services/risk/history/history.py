@@ -24,7 +24,7 @@ from services.risk.history.tables.event_chains import VALUE_MAX, Events
 from services.risk.history.tables.hash_table import BoolArray, Field, IntArray, Keys, OpenTable
 from services.risk.history.tables.inspection_results import Results, ResultsByDay
 from services.risk.history.tables.prices import Prices
-from services.risk.history.tables.time_windows import DAYS_KEPT, MINUTES_PER_DAY, MONTH
+from services.risk.history.tables.time_windows import DAYS_STORED, MINUTES_PER_DAY, MONTH
 from services.risk.history.tables.undo_log import Undo
 
 #: Kinds with rings for splitting and bits for distinct consignees.
@@ -32,7 +32,7 @@ SPLIT: Final = 2
 #: Events in a key's chain from which on it gets buckets.
 CHAIN_MAX: Final = 32
 #: Days after which a key that did not come again is forgotten: nothing that is told reaches further back.
-KEY_DAYS: Final = DAYS_KEPT + 1
+KEY_DAYS: Final = DAYS_STORED + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class History:
         row = np.where(known, table["row"][slots], 0)
         chained = np.flatnonzero(known & (row == 0))
         chains, places = self.events.walk(table["head"][slots[chained]], groups.kinds[chained])
-        found.chained(chained[chains], *self.events.told(places))
+        found.chained(chained[chains], *self.events.read(places))
         for pool, kinds in zip(self.pools, (groups.kinds < SPLIT, groups.kinds >= SPLIT), strict=True):
             found.pooled(np.flatnonzero((row > 0) & kinds), row, pool)
         # Changes of a result may leave later than the result.
@@ -184,14 +184,14 @@ class History:
         in_pool = table["row"][slots] > 0
         self._link(groups, slots, events, ~in_pool)
         for pool, kinds in zip(self.pools, (groups.kinds < SPLIT, groups.kinds >= SPLIT), strict=True):
-            chosen = (in_pool & kinds)[groups.which]
+            chosen = (in_pool & kinds)[groups.key_index]
             elements = groups.order[chosen] % rows
             pool.add(
-                table["row"][slots[groups.which[chosen]]].astype(np.int64),
+                table["row"][slots[groups.key_index[chosen]]].astype(np.int64),
                 np.full(len(elements), minute),
                 value[elements],
                 record.low[elements],
-                tokens[elements] * (groups.kinds[groups.which[chosen]] == KeyKind.ADDRESS),
+                tokens[elements] * (groups.kinds[groups.key_index[chosen]] == KeyKind.ADDRESS),
             )
         long = ~in_pool & (table["length"][slots] >= CHAIN_MAX)
         if long.any():
@@ -210,10 +210,10 @@ class History:
         slots = self.table.place(keys, max(0, self.newest - KEY_DAYS * MINUTES_PER_DAY))
         if self.table.evicted > evicted:
             # Who left for want of room took his results along.
-            self._results.keep(self._is_held)
+            self._results.retain(self._is_stored)
         return slots
 
-    def _is_held(self, keys: Keys) -> BoolArray:
+    def _is_stored(self, keys: Keys) -> BoolArray:
         rows = self.table.find(keys)
         # A place that was just made has no time yet.
         held: BoolArray = (rows >= 0) & (self.table.fields["last"][rows] > 0)
@@ -222,7 +222,7 @@ class History:
     def _now(self, minute: int) -> None:
         """Note the newest minute, and let results leave that no reader asks for any more."""
         self.newest = max(self.newest, minute)
-        self._let_results_leave(self.newest // MINUTES_PER_DAY - DAYS_KEPT + 1)
+        self._let_results_leave(self.newest // MINUTES_PER_DAY - DAYS_STORED + 1)
 
     def _let_results_leave(self, before: int) -> None:
         """Take the results of days before one from the sums of their parties."""
@@ -249,8 +249,8 @@ class History:
     def _link(self, groups: KeyGroups, slots: IntArray, events: IntArray, chained: BoolArray) -> None:
         """Put the batch's events in front of the chains of their keys."""
         table = self.table.fields
-        elements = np.flatnonzero(chained[groups.which])
-        which = groups.which[elements]
+        elements = np.flatnonzero(chained[groups.key_index])
+        which = groups.key_index[elements]
         mine = events[groups.order[elements] % len(events)]
         begins = np.ones(len(which), np.bool_)
         begins[1:] = which[1:] != which[:-1]
@@ -271,7 +271,7 @@ class History:
         """Give keys with long chains buckets, filled from their events; where most have left the windows, count anew."""
         table = self.table.fields
         chains, places = self.events.walk(table["head"][slots], kinds)
-        minutes, values, low, tokens = self.events.told(places)
+        minutes, values, low, tokens = self.events.read(places)
         live = minutes > self.newest - 31 * MINUTES_PER_DAY
         lengths = np.bincount(chains[live], minlength=len(keys))
         table["length"][slots] = np.minimum(lengths, np.iinfo(np.uint16).max)
@@ -298,16 +298,16 @@ class History:
             return outcomes.rows
         rows = groups.order % outcomes.rows
         minutes = np.zeros(len(groups.distinct), np.int64)
-        np.maximum.at(minutes, groups.which, outcomes.minute[rows])
+        np.maximum.at(minutes, groups.key_index, outcomes.minute[rows])
         slots = self._place(groups.distinct)
         table = self.table.fields
         self.table.changing(slots)
         table["last"][slots] = np.maximum(table["last"][slots], minutes)
         days = outcomes.minute[rows] // MINUTES_PER_DAY
-        keys = groups.distinct[groups.which]
-        kept = self._results.add(days, keys, outcomes.inspected[rows], outcomes.hits[rows])
-        for name, changes in (("inspected", outcomes.inspected), ("hits", outcomes.hits)):
-            np.add.at(table[name], slots[groups.which[kept]], changes[rows[kept]].astype(np.int32))
+        keys = groups.distinct[groups.key_index]
+        kept = self._results.add(days, keys, outcomes.inspected[rows], outcomes.violations[rows])
+        for name, changes in (("inspected", outcomes.inspected), ("hits", outcomes.violations)):
+            np.add.at(table[name], slots[groups.key_index[kept]], changes[rows[kept]].astype(np.int32))
         return outcomes.rows
 
     # --- snapshots (snapshot.py writes and reads them)

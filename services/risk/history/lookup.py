@@ -41,7 +41,7 @@ class KeyGroups:
         #: Elements by key, those of a key in the order of the batch.
         self.order: IntArray = order
         #: Per place of `order` the place of its key in `distinct`.
-        self.which: IntArray = np.cumsum(begins) - 1
+        self.key_index: IntArray = np.cumsum(begins) - 1
         self.starts: IntArray = np.flatnonzero(begins)
         self.distinct: Keys = ordered[self.starts]
         self.kinds: IntArray = order[self.starts] // max(keys.shape[1], 1)
@@ -51,7 +51,7 @@ class KeyGroups:
         """Per place of `order` the sum of `values` (one a place) over its key's places up to and with it."""
         total = np.cumsum(values)
         before = total[self.starts] - values[self.starts]
-        sums: IntArray = total - before[self.which]
+        sums: IntArray = total - before[self.key_index]
         return sums
 
 
@@ -64,9 +64,9 @@ class KeyCounts:
         #: Addresses are asked for their distinct consignees.
         self.address: BoolArray = kinds == KeyKind.ADDRESS
         self.counts = np.zeros((len(LEVELS), keys), np.int64)
-        self.sums = np.zeros((len(LEVELS), keys), np.int64)
+        self.totals = np.zeros((len(LEVELS), keys), np.int64)
         self.low_counts = np.zeros((len(SPLIT_LEVELS), keys), np.int64)
-        self.low_sums = np.zeros((len(SPLIT_LEVELS), keys), np.int64)
+        self.low_totals = np.zeros((len(SPLIT_LEVELS), keys), np.int64)
         self.bits = np.zeros((keys, WORDS), np.uint64)
         #: The first day of the longest window on which it came.
         self.first_day = np.full(keys, minute // MINUTES_PER_DAY)
@@ -79,11 +79,11 @@ class KeyCounts:
             return
         for place, level in enumerate(LEVELS):
             inside = within(level, minutes, self.minute)
-            self._add(self.counts[place], self.sums[place], keys[inside], values[inside])
+            self._add(self.counts[place], self.totals[place], keys[inside], values[inside])
         if low.any():
             for place, level in enumerate(SPLIT_LEVELS):
                 inside = low & within(level, minutes, self.minute)
-                self._add(self.low_counts[place], self.low_sums[place], keys[inside], values[inside])
+                self._add(self.low_counts[place], self.low_totals[place], keys[inside], values[inside])
         inside = within(MONTH, minutes, self.minute)
         np.minimum.at(self.first_day, keys[inside], minutes[inside] // MINUTES_PER_DAY)
         inside &= self.address[keys]
@@ -91,19 +91,19 @@ class KeyCounts:
         np.bitwise_or.at(self.bits, (keys[inside], words), bits)
 
     @staticmethod
-    def _add(counts: IntArray, sums: IntArray, keys: IntArray, values: IntArray) -> None:
+    def _add(counts: IntArray, totals: IntArray, keys: IntArray, values: IntArray) -> None:
         counts += np.bincount(keys, minlength=len(counts))
-        np.add.at(sums, keys, values)
+        np.add.at(totals, keys, values)
 
     def pooled(self, keys: IntArray, rows: IntArray, pool: BucketPool) -> None:
         """Take what a pool's rows hold; `rows` has one per distinct key."""
         if len(keys) == 0:
             return
         mine = rows[keys].astype(np.int64)
-        self.counts[:, keys], self.sums[:, keys] = pool.windows.read(mine, self.minute)
+        self.counts[:, keys], self.totals[:, keys] = pool.windows.read(mine, self.minute)
         self.first_day[keys] = pool.windows.first_bucket(mine, self.minute)
         if pool.low is not None:
-            self.low_counts[:, keys], self.low_sums[:, keys] = pool.low.read(mine, self.minute)
+            self.low_counts[:, keys], self.low_totals[:, keys] = pool.low.read(mine, self.minute)
             address = self.address[keys]
             self.bits[keys[address]] = pool.distinct_bits(mine[address], self.minute)
 
@@ -119,7 +119,7 @@ class _Spread:
     def kinds(self, of_key: IntArray | None, of_place: IntArray | None = None) -> IntArray:
         """Shape (kinds, n)."""
         values: IntArray = np.zeros(KINDS * self.rows, np.int64)
-        found = of_place if of_key is None else of_key[self.groups.which]
+        found = of_place if of_key is None else of_key[self.groups.key_index]
         assert found is not None
         values[self.groups.order] = found if of_key is None or of_place is None else found + of_place
         return values.reshape(KINDS, self.rows)
@@ -128,25 +128,25 @@ class _Spread:
 def reading(
     record: Record,
     groups: KeyGroups,
-    found: KeyCounts,
+    key_counts: KeyCounts,
     inspected: IntArray,
-    hits: IntArray,
+    violations: IntArray,
     whole_since: int,
 ) -> dict[str, Ints]:
-    """The columns of consignments by name; `inspected` and `hits` are per distinct key.
+    """The columns of consignments by name; `inspected` and `violations` are per distinct key.
 
     What reaches back to before `whole_since` (minute) is not known: part of it may be missing.
     """
     spread = _Spread(groups, record.rows)
     valid = spread.valid.reshape(KINDS, record.rows)
     nothing = np.zeros_like(valid)
-    whole = {level: whole_since <= level.begins(found.minute) for level in LEVELS}
+    whole = {level: whole_since <= level.begins(key_counts.minute) for level in LEVELS}
     seen: dict[str, Ints] = {}
 
-    def tell(
-        name: str, values: IntArray, kinds: tuple[KeyKind, ...], level: Level | None, told: BoolArray = valid
+    def add_columns(
+        name: str, values: IntArray, kinds: tuple[KeyKind, ...], level: Level | None, is_valid: BoolArray = valid
     ) -> None:
-        known = told if level is None or whole[level] else nothing
+        known = is_valid if level is None or whole[level] else nothing
         for kind in kinds:
             seen[columns.name(kind, name)] = Ints(np.where(known[kind], values[kind], 0), known[kind])
 
@@ -156,39 +156,46 @@ def reading(
     low = record.low[rows]
     counts, sums = groups.running(counted), groups.running(value)
     for place, level in enumerate(LEVELS):
-        tell(f"count_{level.name}", spread.kinds(found.counts[place], counts), tuple(KeyKind), level)
-        tell(f"value_eur_cents_{level.name}", spread.kinds(found.sums[place], sums), tuple(KeyKind), level)
+        add_columns(f"count_{level.name}", spread.kinds(key_counts.counts[place], counts), tuple(KeyKind), level)
+        add_columns(
+            f"value_eur_cents_{level.name}", spread.kinds(key_counts.totals[place], sums), tuple(KeyKind), level
+        )
     low_counts, low_sums = groups.running(counted * low), groups.running(value * low)
     for place, level in enumerate(SPLIT_LEVELS):
-        tell(f"low_count_{level.name}", spread.kinds(found.low_counts[place], low_counts), columns.SPLIT_KINDS, level)
-        tell(
-            f"low_value_eur_cents_{level.name}",
-            spread.kinds(found.low_sums[place], low_sums),
+        add_columns(
+            f"low_count_{level.name}",
+            spread.kinds(key_counts.low_counts[place], low_counts),
             columns.SPLIT_KINDS,
             level,
         )
-    days = found.minute // MINUTES_PER_DAY - found.first_day
-    tell("known_days", spread.kinds(days), tuple(KeyKind), MONTH)
-    tell("inspected", spread.kinds(inspected), tuple(KeyKind), MONTH)
-    share = PERMILLE * hits // np.maximum(inspected, 1)
-    tell("hit_permille", spread.kinds(share), tuple(KeyKind), None, valid & (spread.kinds(inspected) > 0))
-    distinct = _distinct(record, groups, found)
+        add_columns(
+            f"low_value_eur_cents_{level.name}",
+            spread.kinds(key_counts.low_totals[place], low_sums),
+            columns.SPLIT_KINDS,
+            level,
+        )
+    days = key_counts.minute // MINUTES_PER_DAY - key_counts.first_day
+    add_columns("known_days", spread.kinds(days), tuple(KeyKind), MONTH)
+    add_columns("inspected", spread.kinds(inspected), tuple(KeyKind), MONTH)
+    share = PERMILLE * violations // np.maximum(inspected, 1)
+    add_columns("hit_permille", spread.kinds(share), tuple(KeyKind), None, valid & (spread.kinds(inspected) > 0))
+    distinct = _distinct(record, groups, key_counts)
     known = valid[KeyKind.ADDRESS] & whole[MONTH]
     seen[columns.ADDRESS_CONSIGNEES] = Ints(np.where(known, distinct, 0), known)
     return seen
 
 
-def _distinct(record: Record, groups: KeyGroups, found: KeyCounts) -> IntArray:
+def _distinct(record: Record, groups: KeyGroups, key_counts: KeyCounts) -> IntArray:
     """Per consignment how many consignees its address had in 30 days, the batch up to and with it included; (n,)."""
     distinct = np.zeros(record.rows, np.int64)
-    places = np.flatnonzero(groups.kinds[groups.which] == KeyKind.ADDRESS)
+    places = np.flatnonzero(groups.kinds[groups.key_index] == KeyKind.ADDRESS)
     if len(places) == 0:
         return distinct
     rows = groups.order[places] % record.rows
-    which = groups.which[places]
+    which = groups.key_index[places]
     tokens = record.keys[KeyKind.CONSIGNEE][rows] & np.uint64(0xFFFFFFFF)
     words, bits = bit_of(tokens)
-    gathered = found.bits[which]
+    gathered = key_counts.bits[which]
     gathered[np.arange(len(rows)), words] |= bits
     nth = places - groups.starts[which]
     again = np.flatnonzero(nth > 0)

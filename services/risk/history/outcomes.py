@@ -28,7 +28,7 @@ class Outcomes:
     """Per kind and consignment the keyed hash of who it is (`party_keys`), 0 where nobody is told; shape (5, n)."""
     inspected: IntArray
     """Inspections of it to add: 1 for a result, 0 where an earlier one is corrected, -1 where it is taken back; (n,)."""
-    hits: IntArray
+    violations: IntArray
     """How many of them more found a violation, -1 to 1; (n,)."""
     minute: IntArray
     """When it was found, minutes since 1970; (n,)."""
@@ -39,44 +39,42 @@ class Outcomes:
         return len(self.minute)
 
     @classmethod
-    def of(
+    def build(
         cls,
         hasher: Hasher,
         keys: Keys,
-        hit: npt.ArrayLike,
+        violations: npt.ArrayLike,
         minute: npt.ArrayLike,
         inspected: npt.ArrayLike | None = None,
     ) -> Self:
-        """Outcomes with `keys` of `party_keys` by the same hasher; `hit` says by consignment whether a violation was found.
+        """Outcomes with `keys` of `party_keys` by the same hasher; `violations` says by consignment whether a violation was found.
 
-        To correct a result that was told before, give `inspected` 0 and `hit` the difference, -1 or 1. Raises ValueError for
+        To correct a result that was told before, give `inspected` 0 and `violations` the difference, -1 or 1. Raises ValueError for
         what does not fit together and for more than OUTCOMES_MAX.
         """
         minutes = np.atleast_1d(np.asarray(minute, np.int64))
         count = len(minutes)
         ones = np.ones(count, np.int64)
-        told = cls(
+        outcomes = cls(
             hasher.mark,
             np.asarray(keys, np.uint64),
             ones if inspected is None else np.asarray(inspected, np.int64),
-            np.asarray(hit, np.int64),
+            np.asarray(violations, np.int64),
             minutes,
         )
-        wrong = told.wrong()
-        if wrong:
-            raise ValueError(wrong)
-        return told
+        mismatch = outcomes.mismatch()
+        if mismatch:
+            raise ValueError(mismatch)
+        return outcomes
 
-    def wrong(self) -> str:
+    def mismatch(self) -> str:
         """What does not fit together, "" where all does."""
         count = self.rows
-        if self.keys.shape != (KINDS, count) or len(self.inspected) != count or len(self.hits) != count:
-            return (
-                f"keys of shape {self.keys.shape}, {len(self.inspected)} and {len(self.hits)} results for {count} times"
-            )
+        if self.keys.shape != (KINDS, count) or len(self.inspected) != count or len(self.violations) != count:
+            return f"keys of shape {self.keys.shape}, {len(self.inspected)} and {len(self.violations)} results for {count} times"
         if count > OUTCOMES_MAX:
             return f"{count} outcomes; a row of the log holds at most {OUTCOMES_MAX}"
-        if count and (max(abs(self.inspected).max(), abs(self.hits).max()) > 1 or self.minute.min() < 0):
+        if count and (max(abs(self.inspected).max(), abs(self.violations).max()) > 1 or self.minute.min() < 0):
             return "an outcome counts -1 to 1 and has a time after 1970"
         return ""
 
@@ -85,7 +83,7 @@ class Outcomes:
         arrays: dict[str, npt.NDArray[Any]] = {
             "keys": self.keys,
             "inspected": self.inspected.astype(np.int8),
-            "hits": self.hits.astype(np.int8),
+            "hits": self.violations.astype(np.int8),
             "minute": self.minute.astype(np.uint32),
         }
         return pack({"outcomes": _VERSION, "mark": f"{self.mark:016x}"}, arrays)
@@ -97,14 +95,14 @@ class Outcomes:
         if facts.get("outcomes") != _VERSION:
             raise PackingError(f"the outcomes have version {facts.get('outcomes')}; {_VERSION} is read")
         try:
-            told = cls(
+            outcomes = cls(
                 int(str(facts["mark"]), 16),
                 arrays["keys"],
                 *(arrays[name].astype(np.int64) for name in ("inspected", "hits", "minute")),
             )
         except (KeyError, ValueError) as error:
             raise PackingError(f"the outcomes lack something: {error}") from None
-        wrong = told.wrong()
-        if wrong:
-            raise PackingError(f"the outcomes do not fit together: {wrong}")
-        return told
+        mismatch = outcomes.mismatch()
+        if mismatch:
+            raise PackingError(f"the outcomes do not fit together: {mismatch}")
+        return outcomes

@@ -88,12 +88,12 @@ class Record:
             record = cls(time=int(facts["time"]), mark=int(str(facts["mark"]), 16), **columns)
         except (KeyError, TypeError, ValueError) as error:
             raise PackingError(f"the record lacks something: {error}") from None
-        wrong = record._wrong()
+        wrong = record._mismatch()
         if wrong:
             raise PackingError(f"the record does not fit together: {wrong}")
         return record
 
-    def _wrong(self) -> str:
+    def _mismatch(self) -> str:
         """What does not fit together, "" where all does."""
         rows, items = self.rows, len(self.owner)
         for name, kind in _KINDS_OF_ARRAYS.items():

@@ -22,13 +22,13 @@ _OWN: Final = "history/"
 class Snapshot:
     """A history as it is when this is made. Call `write`, `release`, `finish`; only `release` on the thread that applies."""
 
-    def __init__(self, history: History, facts: Mapping[str, int | str], more: Mapping[str, Array]) -> None:
-        """Begin; `facts` and arrays that nobody changes (`more`) are the caller's. Raises RuntimeError where one is being written."""
+    def __init__(self, history: History, facts: Mapping[str, int | str], extra_arrays: Mapping[str, Array]) -> None:
+        """Begin; `facts` and arrays that nobody changes (`extra_arrays`) are the caller's. Raises RuntimeError where one is being written."""
         told, small, results = history.begin_snapshot()
         self._history = history
         self._facts = {**facts, "version": _VERSION, "mark": f"{history.mark:016x}"}
         self._facts |= {f"{_OWN}{name}": value for name, value in told.items()}
-        self._small = {**more, **{f"{_OWN}{name}": values for name, values in small.items()}}
+        self._small = {**extra_arrays, **{f"{_OWN}{name}": values for name, values in small.items()}}
         self._results: Results | None = results
         self.undo = Undo(history.arrays())
         self._writer: Writer | None = None

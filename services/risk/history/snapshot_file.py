@@ -202,7 +202,7 @@ class _Reader:
     def whole(self) -> tuple[dict[str, int | str], dict[str, Array]]:
         """Facts and arrays, with the changes laid over them."""
         if self._facts is None:
-            raise SnapshotError("it tells no facts")
+            raise SnapshotError("it has no facts")
         for name, filled in self._filled.items():
             if filled != len(self._arrays[name]):
                 raise SnapshotError(f"{name} has {filled} of {len(self._arrays[name])} rows")

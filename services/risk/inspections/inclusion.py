@@ -87,7 +87,7 @@ class Estimate:
     high: float
 
 
-def estimate(found: npt.NDArray[np.bool_], inclusion: Floats) -> Estimate:
+def estimate(is_violation: npt.NDArray[np.bool_], inclusion: Floats) -> Estimate:
     """Estimate the share of violations by the ratio of Hájek (1971): the sum of one over the inclusion of violations over that of all.
 
     What was sure to be selected is counted and adds no doubt. The others are put in bands of like chances. In each the bounds are
@@ -95,12 +95,12 @@ def estimate(found: npt.NDArray[np.bool_], inclusion: Floats) -> Estimate:
     was found, and bounds of bands are put together as Zou and Donner (2008) do; how many outcomes stand for is an estimate too. No
     weight is capped: that would bias the share.
     """
-    outcomes, violations = len(found), int(found.sum())
+    outcomes, violations = len(is_violation), int(is_violation.sum())
     if outcomes == 0:
         return Estimate(0, 0, float("nan"), float("nan"), float("nan"))
     weights = 1 / inclusion
     total = float(weights.sum())
-    share = float(weights[found].sum()) / total
+    share = float(weights[is_violation].sum()) / total
     drawn = inclusion < 1
     if not drawn.any():
         return Estimate(outcomes, violations, share, share, share)
@@ -108,10 +108,10 @@ def estimate(found: npt.NDArray[np.bool_], inclusion: Floats) -> Estimate:
     below = above = 0.0
     for band in np.unique(bands[drawn]).tolist():
         inside = bands == band
-        hit, weight, left = found[inside], weights[inside], 1 - inclusion[inside]
+        in_band, weight, left = is_violation[inside], weights[inside], 1 - inclusion[inside]
         of_band = float(weight.sum())
-        part = float(weight[hit].sum()) / of_band
-        low, high = _wilson(part, hit, weight / of_band, left)
+        part = float(weight[in_band].sum()) / of_band
+        low, high = _wilson(part, in_band, weight / of_band, left)
         # Outcomes that stand for more, or for fewer, move the share towards theirs, or away from it.
         count = (part - share) ** 2 * float((left * weight**2).sum()) / total**2
         below += ((part - low) * of_band / total) ** 2 + _Z**2 * count
@@ -121,10 +121,10 @@ def estimate(found: npt.NDArray[np.bool_], inclusion: Floats) -> Estimate:
     )
 
 
-def _wilson(share: float, hit: npt.NDArray[np.bool_], parts: Floats, left: Floats) -> tuple[float, float]:
+def _wilson(share: float, is_violation: npt.NDArray[np.bool_], parts: Floats, left: Floats) -> tuple[float, float]:
     """The bounds of a share of rows that stand for parts of 1, each drawn independently with the chance of 1 less `left`."""
     even = share * (1 - share)
-    variance = float((left * parts**2 * (hit - share) ** 2).sum())
+    variance = float((left * parts**2 * (is_violation - share) ** 2).sum())
     # A share of 0 or 1 has no variance of its own to tell by.
     size = even / variance if variance > 0 else 1 / float((left * parts**2).sum())
     centre = (share + _Z**2 / (2 * size)) / (1 + _Z**2 / size)

@@ -55,7 +55,7 @@ class Outcome:
         return self.epoch > other.epoch
 
     @property
-    def hit(self) -> bool:
+    def violation(self) -> bool:
         """Whether a violation was found."""
         return self.result == INSPECTION_RESULT_VIOLATION
 
@@ -85,7 +85,7 @@ def outcomes_of(states: Table, epoch: int = 0) -> list[Outcome]:
     mrns = states.strings("mrn").tolist()
     if not (told & at.valid).all():
         row = int(np.flatnonzero(~(told & at.valid))[0])
-        raise OutcomeError(f"{mrns[row]} was inspected, and its state tells no result; clearance must tell one")
+        raise OutcomeError(f"{mrns[row]} was inspected, but its state has no result of the inspection")
     lines, items = states.ragged("items"), states.child("items")
     columns = [items.ints(name) for name in ("number", "inspection_result", "violation")]
     versions, filings = states.ints("version").values.tolist(), states.ints("filing_version").values.tolist()
@@ -134,7 +134,7 @@ class OutcomeChange:
     mrn: str
     filing_version: int
     inspected: int
-    hits: int
+    violations: int
     minute: int
 
 
@@ -145,12 +145,12 @@ def differences(old: Outcome | None, new: Outcome) -> tuple[OutcomeChange, ...]:
     may be others: what was counted for the former is taken back.
     """
     if old is None:
-        return (OutcomeChange(new.mrn, new.filing_version, 1, int(new.hit), new.minute),)
+        return (OutcomeChange(new.mrn, new.filing_version, 1, int(new.violation), new.minute),)
     if old.filing_version == new.filing_version:
-        if old.hit == new.hit:
+        if old.violation == new.violation:
             return ()
-        return (OutcomeChange(new.mrn, new.filing_version, 0, int(new.hit) - int(old.hit), new.minute),)
+        return (OutcomeChange(new.mrn, new.filing_version, 0, int(new.violation) - int(old.violation), new.minute),)
     return (
-        OutcomeChange(new.mrn, old.filing_version, -1, -int(old.hit), old.minute),
-        OutcomeChange(new.mrn, new.filing_version, 1, int(new.hit), new.minute),
+        OutcomeChange(new.mrn, old.filing_version, -1, -int(old.violation), old.minute),
+        OutcomeChange(new.mrn, new.filing_version, 1, int(new.violation), new.minute),
     )

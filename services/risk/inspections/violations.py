@@ -76,13 +76,13 @@ class Violations:
     """Consignments by cell; (7,)."""
     inspected: IntArray = field(default_factory=lambda: np.zeros(CELLS, np.int64))
     """Those with an outcome and known chances; (7,)."""
-    found: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    is_violation: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     """Per outcome that is used whether it is a violation; (n,)."""
     inclusion: Floats = field(default_factory=lambda: np.zeros(0))
     """Per such outcome the chance that it exists, above 0 and at most 1; (n,)."""
 
 
-def violations_of(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGroup]) -> Violations:
+def violations_of(outcomes: Sequence[FoundGroup], consignments: Sequence[ConsignmentGroup]) -> Violations:
     """Estimate the share of violations among consignments, each outcome weighing one over the chance that it exists.
 
     Within a lane and kind of cause what was inspected must be as what was not. Outcomes of green consignments, which somebody picked,
@@ -92,9 +92,9 @@ def violations_of(found: Sequence[FoundGroup], consignments: Sequence[Consignmen
     for group in consignments:
         lanes[group.cell] += group.count
     total = int(lanes.sum())
-    stored = [group for group in found if group.vector is not None]
+    stored = [group for group in outcomes if group.vector is not None]
     chances = Chances.unpack([group.vector for group in stored if group.vector is not None])
-    used = chances.known & (chances.cell != CELL_GREEN) & (lanes[chances.cell] > 0)
+    used = chances.is_known & (chances.cell != CELL_GREEN) & (lanes[chances.cell] > 0)
     counts = np.array([group.count for group in stored], np.int64)
     inspected = np.bincount(chances.cell[used], counts[used], minlength=CELLS).astype(np.int64)
     parts = np.where(lanes > 0, np.minimum(1.0, inspected / np.maximum(lanes, 1)), 0.0)
@@ -103,7 +103,7 @@ def violations_of(found: Sequence[FoundGroup], consignments: Sequence[Consignmen
     repeats = counts[used]
     violation = np.repeat(np.array([group.violation for group in stored], np.bool_)[used], repeats)
     inclusion = np.minimum(1.0, np.repeat(of_group[used], repeats))
-    unknown = sum(group.count for group in found) - int(repeats.sum())
+    unknown = sum(group.count for group in outcomes) - int(repeats.sum())
     seen = int((parts[1:] > 0) @ (1 << np.arange(CELLS - 1)))
     without = sum(group.count for group in consignments if not group.support & seen)
     result = estimate(violation, inclusion)

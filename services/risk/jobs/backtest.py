@@ -84,7 +84,7 @@ def _judge(
         try:
             opened = open_batch(batch.columns, batch.history)
             if batch.answers is None:
-                raise InputError("its answers are not kept any more")
+                raise InputError("its answers are no longer stored")
             answers = read_answers(batch.answers, opened.rows)
         except InputError as error:
             state.unreadable += batch.count

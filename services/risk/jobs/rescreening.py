@@ -67,7 +67,7 @@ class Rescreening:
         self._clock = clock
         self._token: int | None = None
         self._ahead: dict[str, float] = {}
-        self._done = self._found = 0
+        self._done = self._matches = 0
         self._last: str | None = None
         self._newer: str | None = None
 
@@ -116,12 +116,12 @@ class Rescreening:
             self._token = None
             return False
         if self._token is None:
-            self._done = self._found = 0
+            self._done = self._matches = 0
             _log.info("RESCREENING_BEGUN", lists=lists, screened_against=ready[0].lists)
         self._token = token
         consignments, found = await self._rescreen.run(token, ready, state, lists)
         self._done += consignments
-        self._found += found
+        self._matches += found
         return True
 
     async def _leads(self, lists: str, state: ActiveLists) -> bool:
@@ -159,7 +159,7 @@ class Rescreening:
         token, self._token = self._token, None
         if token is None:
             return
-        _log.info("RESCREENING_ENDED", lists=self._lists().versions, consignments=self._done, hit=self._found)
+        _log.info("RESCREENING_ENDED", lists=self._lists().versions, consignments=self._done, hit=self._matches)
         try:
             async with self._store.database.transaction() as tx:
                 await release_lease(tx, LEASE, token)

@@ -72,8 +72,8 @@ async def run(running: Running) -> Finished:
         window=Window(
             first_day=days[0],
             last_day=days[1],
-            outcomes=len(known.found),
-            violations=int(known.found.sum()),
+            outcomes=len(known.violations),
+            violations=int(known.violations.sum()),
             source=INSPECTIONS,
         ),
         recipe=ASSESSED,
@@ -90,18 +90,18 @@ async def run(running: Running) -> Finished:
     await write_file(models, model.version, content)
     summary = write_summary(summary_of(model, len(content)))
 
-    async def keep(tx: Transaction) -> None:
+    async def store_model(tx: Transaction) -> None:
         try:
             await models.add(tx, model.version, summary, request.note, running.job.started_by)
         except TooManyModels:
             raise _full() from None
 
-    return Finished(model.version.encode(), further_writes=keep)
+    return Finished(model.version.encode(), further_writes=store_model)
 
 
 def _full() -> JobRefused:
     return JobRefused(
-        f"{MODELS_MAX} models are kept, and there is room for no more; retire candidates that nobody needs, which are forgotten "
+        f"{MODELS_MAX} models are stored, the most that is possible; retire candidates that are not needed, which are deleted "
         f"{WITHDRAWN_DAYS} days later"
     )
 
@@ -150,7 +150,7 @@ def _take(
     answers = batch.answered(given)
     rows = {row: place for place, row in enumerate(given.rows.tolist())}
     found = [
-        _found(each, rows[each.row])
+        _inspected_row(each, rows[each.row])
         for each, drawn in zip(results, rng.random(len(results)).tolist(), strict=True)
         if each.row in rows and drawn < shares[0]
     ]
@@ -161,7 +161,7 @@ def _take(
         gathered.traffic.append(stored_items(given.table, given.history, answers, rates, drawn_rows).sample)
 
 
-def _found(outcome: StoredOutcome, row: int) -> InspectedRow:
+def _inspected_row(outcome: StoredOutcome, row: int) -> InspectedRow:
     items = {number: is_violation(result) for number, result, _ in unpack_items(outcome.items)}
     return InspectedRow(row, is_violation(outcome.result), items)
 

@@ -60,20 +60,20 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def train_file(labelled: Path, layout: Path | None, out: Path, name: str, seed: int) -> dict[str, object]:
+def train_file(labelled: Path, layout: Path | None, model_path: Path, name: str, seed: int) -> dict[str, object]:
     """Train on a labelled file and write the model file; gives what is told of it."""
     data = labelled.read_bytes()
-    given = layout_of(data) if layout is None else read_layout(layout)
-    known = read_labelled(data, given, labelled.name)
+    file_layout = layout_of(data) if layout is None else read_layout(layout)
+    known = read_labelled(data, file_layout, labelled.name)
     recipe = recipe_of(known.sample.columns)
     plan = TrainingPlan(
         name=name,
-        label=f"{given.label} is {' or '.join(given.violations)}",
+        label=f"{file_layout.label} is {' or '.join(file_layout.violations)}",
         window=Window(
             first_day=int(known.days.min()),
             last_day=int(known.days.max()),
             outcomes=known.sample.rows,
-            violations=int(known.found.sum()),
+            violations=int(known.violations.sum()),
             source=f"labelled file {labelled.name}",
         ),
         recipe=recipe,
@@ -85,22 +85,29 @@ def train_file(labelled: Path, layout: Path | None, out: Path, name: str, seed: 
     except msgspec.ValidationError as error:
         raise CannotTrain(str(error)) from None
     written = write_model(content)
-    model = read_model(written, out.name)
-    beside = out.with_name(f"{out.name}.{os.getpid()}")
+    model = read_model(written, model_path.name)
+    beside = model_path.with_name(f"{model_path.name}.{os.getpid()}")
     beside.write_bytes(written)
-    beside.replace(out)
-    return {"version": model.version, "file": str(out), "columns": sorted(content.columns), "metrics": content.metrics}
+    beside.replace(model_path)
+    return {
+        "version": model.version,
+        "file": str(model_path),
+        "columns": sorted(content.columns),
+        "metrics": content.metrics,
+    }
 
 
-def part_of(known: Labelled) -> InspectedItems:
+def part_of(labelled: Labelled) -> InspectedItems:
     """The rows in the order of their days; near copies count as one consignment, which is where its first row is."""
-    order = np.argsort(known.days, kind="stable")
-    groups = known.groups[order]
+    order = np.argsort(labelled.days, kind="stable")
+    groups = labelled.groups[order]
     _, first, places = np.unique(groups, return_index=True, return_inverse=True)
     owners = np.argsort(np.argsort(first))[places]
     # A file does not tell by what chance its rows were inspected: they count alike.
     unknown = np.full(len(order), np.nan)
-    return InspectedItems(known.sample.take(order), known.found[order], unknown, owners, known.days[order], len(first))
+    return InspectedItems(
+        labelled.sample.take(order), labelled.violations[order], unknown, owners, labelled.days[order], len(first)
+    )
 
 
 def recipe_of(columns: dict[str, ColumnType]) -> Recipe:

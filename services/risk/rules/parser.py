@@ -13,7 +13,7 @@ from services.risk.rules.parser_messages import in_words
 from services.risk.rules.validation_errors import ValidationError
 
 #: What stands in for a value that is no good, so that the rest can be looked at.
-_WRONG: Final = object()
+_INVALID: Final = object()
 #: A file that is wrong from top to bottom is not told in full.
 ERRORS_MAX: Final = 1_000
 
@@ -45,22 +45,22 @@ class Reading:
             most = meta.max_length if meta is not None else None
             if most is not None and len(value) > most:
                 self.add_error(where, rule, f"{len(value)} entries; at most {most} are taken")
-                return _WRONG
+                return _INVALID
             told = [
                 self._value(element, each, f"{where}[{index}]", _owner(where, index, each))
                 for index, each in enumerate(value)
             ]
-            return _WRONG if _WRONG in told else tuple(told)
+            return _INVALID if _INVALID in told else tuple(told)
         try:
             return msgspec.convert(value, kind)
         except (msgspec.ValidationError, OverflowError, RecursionError) as error:
             self._refused(error, where, rule)
-            return _WRONG
+            return _INVALID
 
     def _struct(self, kind: type[Any], value: Any, where: str, rule: str) -> Any:
         if not isinstance(value, dict):
             self._converted(kind, value, where, rule)
-            return _WRONG
+            return _INVALID
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         good = True
         for name in value:
@@ -77,9 +77,9 @@ class Reading:
                     good = False
                 continue
             each = self._value(field.type, value[name], f"{where}.{name}", rule)
-            good = good and each is not _WRONG
+            good = good and each is not _INVALID
             told[field.name] = each
-        return kind(**told) if good else _WRONG
+        return kind(**told) if good else _INVALID
 
     def _converted(self, kind: type[Any], value: Any, where: str, rule: str) -> None:
         try:

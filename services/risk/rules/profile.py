@@ -130,12 +130,14 @@ def _parts(source: FileSource, path: str, errors: list[ValidationError]) -> list
             return parts
 
 
-def _of_file(error: YamlFileError, path: str, asked_by: tuple[Reading, str] | None, what: str = "") -> ValidationError:
+def _of_file(
+    error: YamlFileError, path: str, asked_by: tuple[Reading, str] | None, prefix: str = ""
+) -> ValidationError:
     """A file that cannot be read: told where it stands, or where it is named if it is not there at all."""
     if error.line or asked_by is None:
         return ValidationError(error.file or path, error.line, 0, "", error.message)
     reading, where = asked_by
-    return ValidationError(str(reading.file.path), *reading.file.position(where), "", f"{what}{error}")
+    return ValidationError(str(reading.file.path), *reading.file.position(where), "", f"{prefix}{error}")
 
 
 def _take(into: dict[str, Placed[T]], reading: Reading, part: str, texts: tuple[T, ...]) -> None:
@@ -183,11 +185,11 @@ def _selection(source: FileSource, reading: Reading, path: str, errors: list[Val
     return None
 
 
-def _placed(told: str, reading: Reading) -> ValidationError:
+def _placed(text: str, reading: Reading) -> ValidationError:
     """A mistake of a file that another reader told as text, `file:line: message`."""
-    found = _PLACE.match(told)
+    found = _PLACE.match(text)
     if found is None:
-        return ValidationError(str(reading.file.path), *reading.file.position("$.selection"), "", told)
+        return ValidationError(str(reading.file.path), *reading.file.position("$.selection"), "", text)
     return ValidationError(found[1], int(found[2]), 0, "", found[3])
 
 

@@ -39,7 +39,7 @@ class OnSample:
     fallback: str = ""
     """Why it is evaluated row by row; empty where it is not."""
     judged: int = 0
-    held: int = 0
+    matched: int = 0
     unjudged: int = 0
 
 
@@ -61,7 +61,7 @@ def report_of(rule_set: RuleSet, sample: Iterable[Batch] = (), unused: Iterable[
         _try(rule_set, rules, table, history, consignments)
         consignments += table.rows
     warnings = [ValidationError(file, 0, 0, "", "nobody names this file") for file in unused]
-    warnings += _alike(rule_set)
+    warnings += _duplicates(rule_set)
     for rule, told in zip(rule_set.rules, rules, strict=True):
         warnings += _of_rule(rule_set, rule, told)
     for typology in rule_set.typologies:
@@ -86,11 +86,11 @@ def _try(
             scope = scope[facts.owners]
         judged = judge(rule.condition, batch)
         told.judged += int(np.count_nonzero(scope))
-        told.held += int(np.count_nonzero(judged.holds & scope))
+        told.matched += int(np.count_nonzero(judged.applies & scope))
         told.unjudged += 0 if judged.failed is None else int(np.count_nonzero(judged.failed & scope))
 
 
-def _alike(rule_set: RuleSet) -> Iterator[ValidationError]:
+def _duplicates(rule_set: RuleSet) -> Iterator[ValidationError]:
     """Rules that ask the same of the same rows on a common day."""
     seen: dict[Any, Rule] = {}
     for rule in rule_set.rules:
@@ -101,11 +101,11 @@ def _alike(rule_set: RuleSet) -> Iterator[ValidationError]:
         other = seen.setdefault(key, rule)
         if other is not rule:
             at = f"{other.place[0]}:{other.place[1]}"
-            told = f"its condition says the same as that of {other.text.id} at {at}, for the same goods, days and countries"
-            yield ValidationError(*rule.place, f"rule {text.id}", told)
+            sentence = f"its condition says the same as that of {other.text.id} at {at}, for the same goods, days and countries"
+            yield ValidationError(*rule.place, f"rule {text.id}", sentence)
 
 
-def _of_rule(rule_set: RuleSet, rule: Rule, told: OnSample) -> Iterator[ValidationError]:
+def _of_rule(rule_set: RuleSet, rule: Rule, on_sample: OnSample) -> Iterator[ValidationError]:
     name = f"rule {rule.text.id}"
     if rule.text.life == "retired":
         return
@@ -114,19 +114,19 @@ def _of_rule(rule_set: RuleSet, rule: Rule, told: OnSample) -> Iterator[Validati
             *rule.place, name, "its condition asks nothing of the consignment, so it holds for all or for none"
         )
         return
-    known = told.judged - told.unjudged
+    known = on_sample.judged - on_sample.unjudged
     rows = "items" if rule.condition.on_items else "consignments"
-    if told.judged >= ROWS_LEAST and known == 0:
+    if on_sample.judged >= ROWS_LEAST and known == 0:
         why = "a value that it needs is absent or an operation fails"
         yield ValidationError(
-            *rule.place, name, f"it could be judged for none of the sample's {told.judged} {rows}: {why}"
+            *rule.place, name, f"it could be judged for none of the sample's {on_sample.judged} {rows}: {why}"
         )
-    elif known >= ROWS_LEAST and told.held in (0, known):
-        often = "none" if told.held == 0 else "every one"
+    elif known >= ROWS_LEAST and on_sample.matched in (0, known):
+        often = "none" if on_sample.matched == 0 else "every one"
         yield ValidationError(*rule.place, name, f"its condition holds for {often} of the sample's {known} {rows}")
-    if told.fallback:
+    if on_sample.fallback:
         cost = "it is evaluated row by row, some hundred times as slow"
-        yield ValidationError(*rule.place, name, f"{cost}: {told.fallback}")
+        yield ValidationError(*rule.place, name, f"{cost}: {on_sample.fallback}")
 
 
 def _of_typology(rule_set: RuleSet, typology: Typology) -> Iterator[ValidationError]:

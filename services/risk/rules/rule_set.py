@@ -269,7 +269,7 @@ def _rule(placed: Placed[RuleText], conditions: Conditions) -> Rule | None:
     try:
         condition = conditions.compile(text.condition, text.subject == "item")
     except ConditionError as error:
-        reading.errors.append(_condition_mistake(placed, rule, error))
+        reading.errors.append(_condition_error(placed, rule, error))
         return None
     last_day = OPEN_END if text.valid_until is None else day_of_date(text.valid_until)
     first_day = day_of_date(text.valid_from)
@@ -280,7 +280,7 @@ def _place(placed: Placed[Any]) -> tuple[str, int, int]:
     return str(placed.reading.file.path), *placed.reading.file.position(placed.where)
 
 
-def _condition_mistake(placed: Placed[RuleText], rule: str, error: ConditionError) -> ValidationError:
+def _condition_error(placed: Placed[RuleText], rule: str, error: ConditionError) -> ValidationError:
     """A mistake in a condition, at the place in the file where its own line and column come to stand."""
     file, path = placed.reading.file, f"{placed.where}.condition"
     line, column = file.position(path)

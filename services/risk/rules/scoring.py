@@ -60,10 +60,10 @@ def assess(
     if facts is None:
         facts = Facts(table, rule_set.rates)
     batch = rule_set.conditions.batch(TableSource(table, facts.computed))
-    found = _Found(table.rows)
+    found = _RuleMatches(table.rows)
     for place, scope in Scopes(rule_set, facts, stage).active():
         _judge(rule_set.rules[place], place, scope, facts, batch, found)
-    typologies, shadow = judge_typologies(rule_set, found.places, found.hits, facts)
+    typologies, shadow = judge_typologies(rule_set, found.places, found.matched_rows, facts)
     found.leave_out_shadow(rule_set)
     return found.table(rule_set, facts, [typologies, *extra_findings], constants or {}).with_columns(
         {"shadow_rules": shadow}
@@ -107,36 +107,36 @@ class Scopes:
         return self._rows[key]
 
 
-def _judge(rule: Rule, place: int, scope: BoolArray | None, facts: Facts, batch: Batch, found: _Found) -> None:
+def _judge(rule: Rule, place: int, scope: BoolArray | None, facts: Facts, batch: Batch, matches: _RuleMatches) -> None:
     if scope is not None and rule.condition.on_items:
         scope = scope[facts.owners]
     judged = judge(rule.condition, batch, scope)
-    holds, failed = judged.holds, judged.failed
+    holds, failed = judged.applies, judged.failed
     if scope is not None:
         holds = holds & scope
         failed = None if failed is None else failed & scope
     if failed is not None and not rule.shadow:
-        found.unjudged += (per_segment(failed, facts.lines.offsets) > 0) if rule.condition.on_items else failed
-    hits = holds.nonzero()[0]
-    if len(hits):
-        found.places.append(place)
-        found.hits.append(hits)
+        matches.unjudged += (per_segment(failed, facts.lines.offsets) > 0) if rule.condition.on_items else failed
+    rows = holds.nonzero()[0]
+    if len(rows):
+        matches.places.append(place)
+        matches.matched_rows.append(rows)
 
 
-class _Found:
+class _RuleMatches:
     """What was found, as it is gathered rule by rule: per rule that hit, its place in the set and the rows it hit."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.unjudged: _Numbers = np.zeros(rows, np.int64)
         self.places: list[int] = []
-        self.hits: list[_Numbers] = []
+        self.matched_rows: list[_Numbers] = []
 
     def leave_out_shadow(self, rule_set: RuleSet) -> None:
         """Forget the hits of rules in shadow."""
         kept = [index for index, place in enumerate(self.places) if not rule_set.rules[place].shadow]
         self.places = [self.places[index] for index in kept]
-        self.hits = [self.hits[index] for index in kept]
+        self.matched_rows = [self.matched_rows[index] for index in kept]
 
     def table(
         self,
@@ -169,11 +169,11 @@ class _Found:
 
     def _findings(self, rule_set: RuleSet, facts: Facts) -> _Four:
         """Per finding its consignment, its rule, its points and its item's number (0: none), sorted by consignment."""
-        if not self.hits:
+        if not self.matched_rows:
             nothing = np.zeros(0, np.int64)
             return nothing, nothing, nothing, nothing
-        places = np.repeat(np.array(self.places, np.int64), [len(hits) for hits in self.hits])
-        rows = np.concatenate(self.hits)
+        places = np.repeat(np.array(self.places, np.int64), [len(hits) for hits in self.matched_rows])
+        rows = np.concatenate(self.matched_rows)
         on_items = np.array([rule.condition.on_items for rule in rule_set.rules])[places]
         owners, items = rows.copy(), np.zeros(len(rows), np.int64)
         item_rows = rows[on_items]
@@ -199,11 +199,11 @@ def _ordered(owners: _Numbers, places: _Numbers, weights: _Numbers, items: _Numb
 
 
 def _joined(
-    texts: Sequence[FindingText], found: _Four, extra_findings: Sequence[ExtraFindings], facts: Facts
+    texts: Sequence[FindingText], rule_findings: _Four, extra_findings: Sequence[ExtraFindings], facts: Facts
 ) -> tuple[Sequence[FindingText], _Numbers, _Numbers, _Numbers, _Numbers]:
     """The rules' findings with `extra_findings` behind them, sorted by consignment."""
     all_texts = list(texts)
-    parts = [found]
+    parts = [rule_findings]
     for each in extra_findings:
         if len(each.owners) == 0:
             continue
@@ -216,7 +216,7 @@ def _joined(
         parts.append(_ordered(each.owners[order], each.places[order] + len(all_texts), weights[order], items[order]))
         all_texts += each.texts
     if len(parts) == 1:
-        return texts, *found
+        return texts, *rule_findings
     owners, places, points, items = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(owners, kind="stable")
     return all_texts, owners[order], places[order], points[order], items[order]

@@ -16,11 +16,11 @@ _Numbers = npt.NDArray[np.int64]
 
 
 def judge_typologies(
-    rule_set: RuleSet, places: Sequence[int], hits: Sequence[_Numbers], facts: Facts
+    rule_set: RuleSet, places: Sequence[int], matched_rows: Sequence[_Numbers], facts: Facts
 ) -> tuple[ExtraFindings, Ragged]:
     """The findings of typologies, and per consignment the ids of rules and then typologies in shadow that hold.
 
-    `places` are the rules that hit something, in the order of the set, `hits` the rows of each: of items where the rule
+    `places` are the rules that hit something, in the order of the set, `matched_rows` the rows of each: of items where the rule
     judges items, else of consignments.
     """
     rows = facts.table.rows
@@ -28,7 +28,7 @@ def judge_typologies(
     asked = {place for each in rule_set.typologies if each.evaluated for place, _ in each.members}
     owners = {
         place: np.unique(facts.owners[each]) if rule_set.rules[place].condition.on_items else each
-        for place, each in zip(places, hits, strict=True)
+        for place, each in zip(places, matched_rows, strict=True)
         if place in asked or rule_set.rules[place].shadow
     }
     told: list[tuple[int, _Numbers]] = []

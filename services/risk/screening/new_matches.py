@@ -42,7 +42,7 @@ class Earlier:
 
     at: int = 0
     """When, microseconds; 0 for never."""
-    hits: KnownMatches = field(default_factory=dict)
+    matches: KnownMatches = field(default_factory=dict)
     cleared: frozenset[tuple[str, str, str]] = frozenset()
 
 
@@ -91,10 +91,10 @@ class BatchMatches:
             more = [(key, lane, at) for key, (lane, at) in now[place].items() if known.get(key, 0) < lane]
             over = [
                 key
-                for key in dict.fromkeys((*before[place], *last.hits, *sorted(last.cleared)))
+                for key in dict.fromkeys((*before[place], *last.matches, *sorted(last.cleared)))
                 if key not in now[place] and cleared(row, key)
             ]
-            if not (any(last.hits.get(key, 0) < lane for key, lane, _ in more) or set(over) - last.cleared):
+            if not (any(last.matches.get(key, 0) < lane for key, lane, _ in more) or set(over) - last.cleared):
                 continue
             tell.append(place)
             fresh += [at for _, _, at in more]
@@ -108,15 +108,15 @@ class BatchMatches:
         )
 
 
-def likely_names(again: ChangedEntries, tables: Sequence[Table], levels: MatchLevels) -> frozenset[str]:
+def likely_names(changed_entries: ChangedEntries, tables: Sequence[Table], levels: MatchLevels) -> frozenset[str]:
     """Names of parties that what has come since hits. Of several batches together: half of what a few hundred names cost is
     the same for thousands.
     """
     names = list(dict.fromkeys(name for table in tables for name in party_names(table)))
-    return frozenset(names[name] for name in np.unique(again.screen(names, levels.hit).name).tolist())
+    return frozenset(names[name] for name in np.unique(changed_entries.screen(names, levels.minimum).name).tolist())
 
 
-def screen_again(likely: frozenset[str], index: Index, table: Table, levels: MatchLevels) -> BatchMatches:
+def rescreen_likely(likely: frozenset[str], index: Index, table: Table, levels: MatchLevels) -> BatchMatches:
     """Screen who bears a likely name against everything in force."""
     rows = np.zeros(0, np.int64)
     if likely:

@@ -45,7 +45,7 @@ _NARROWED_BY: Final = ("address_country", "address_postcode", "identifier")
 class MatchLevels:
     """From which scores on names match, thousandths."""
 
-    hit: int = THRESHOLD
+    minimum: int = THRESHOLD
     """A score from here on is a hit."""
     strong: int = STRONG
     """From here on, on a name that is no weak alias, it is a strong one."""
@@ -56,14 +56,14 @@ LEVELS: Final = MatchLevels()
 
 def screened_by(versions: str, levels: MatchLevels) -> str:
     """What a stored batch was screened by: the versions of the lists, and the levels of matches."""
-    return f"{versions} {MATCH}:{levels.hit}:{levels.strong}"
+    return f"{versions} {MATCH}:{levels.minimum}:{levels.strong}"
 
 
 def lower_than(levels: MatchLevels, screened: str) -> bool:
     """Whether what was screened so may hit by these levels and did not by its own."""
     screened_levels = next((part.split(":") for part in screened.split() if part.startswith(f"{MATCH}:")), None)
     return screened_levels is not None and (
-        levels.hit < int(screened_levels[1]) or levels.strong < int(screened_levels[2])
+        levels.minimum < int(screened_levels[1]) or levels.strong < int(screened_levels[2])
     )
 
 
@@ -108,44 +108,44 @@ def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> 
 def match_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> PartyMatches:
     """Begin with the screening of the parties of a batch of consignments: what is short work is done."""
     names = party_names(table)
-    hits = screen(index, names, levels.hit) if len(names) < NAMES_MANY else None
-    return PartyMatches(index, table, levels, names, hits)
+    matches = screen(index, names, levels.minimum) if len(names) < NAMES_MANY else None
+    return PartyMatches(index, table, levels, names, matches)
 
 
 class PartyMatches:
     """The screening of a batch, begun."""
 
     def __init__(
-        self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: NameMatches | None
+        self, index: Index, table: Table, levels: MatchLevels, names: list[str], matches: NameMatches | None
     ) -> None:
         """Take the names of a batch, and their hits where these were looked for."""
-        self._screened = index, table, levels, names, hits
+        self._screened = index, table, levels, names, matches
 
     @property
     def long(self) -> bool:
         """Whether what is left to do takes so long that others would wait for it."""
-        hits = self._screened[-1]
-        return hits is None or len(hits.name) >= MATCHES_MANY
+        matches = self._screened[-1]
+        return matches is None or len(matches.name) >= MATCHES_MANY
 
     def findings(self) -> ExtraFindings:
         """Do it: the findings."""
-        index, table, levels, names, hits = self._screened
-        hits = screen(index, names, levels.hit) if hits is None else hits
-        return _Gathered(index, table, levels, names, hits).findings()
+        index, table, levels, names, matches = self._screened
+        matches = screen(index, names, levels.minimum) if matches is None else matches
+        return _Gathered(index, table, levels, names, matches).findings()
 
 
 class _Gathered:
     """The hits of a batch, gathered party by party."""
 
-    def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: NameMatches) -> None:
+    def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], matches: NameMatches) -> None:
         self._index = index
         self._table = table
-        self._hits = hits
+        self._matches = matches
         self._names = names
         self._of_name: dict[str, list[int]] = {}
-        self._strong = hits.firm >= levels.strong
-        for hit in np.lexsort((np.arange(len(hits.name)), ~self._strong, hits.name)).tolist():
-            self._of_name.setdefault(names[int(hits.name[hit])], []).append(hit)
+        self._strong = matches.firm >= levels.strong
+        for match in np.lexsort((np.arange(len(matches.name)), ~self._strong, matches.name)).tolist():
+            self._of_name.setdefault(names[int(matches.name[match])], []).append(match)
         self._words = dict(zip(self._of_name, words_of(list(self._of_name)), strict=True))
         self._day = days_of_acceptance(table)
         self._texts: dict[tuple[str, int], int] = {}
@@ -156,38 +156,38 @@ class _Gathered:
         """Gather the hits of one party of each consignment."""
         column = self._table.strings(f"{party}_name")
         for place, name in enumerate(column.dictionary):
-            hits = self._of_name.get(name)
-            if hits is None:
+            matches = self._of_name.get(name)
+            if matches is None:
                 continue
             holders = np.flatnonzero(column.indices == place).tolist()
-            pairs = any(self._key(hit) in self._index.cleared.by_hit for hit in hits)
+            pairs = any(self._key(match) in self._index.cleared.by_match for match in matches)
             for holder in holders:
-                left = [hit for hit in hits if not self._cleared(party, holder, hit)] if pairs else hits
-                for hit in left[:ENTRIES_MAX]:
+                left = [match for match in matches if not self._cleared(party, holder, match)] if pairs else matches
+                for match in left[:ENTRIES_MAX]:
                     self._owners.append(holder)
-                    self._places.append(self._texts.setdefault((party, hit), len(self._texts)))
+                    self._places.append(self._texts.setdefault((party, match), len(self._texts)))
 
-    def _key(self, hit: int) -> tuple[str, str, str]:
-        entry = int(self._hits.entry[hit])
-        words = self._words[self._names[int(self._hits.name[hit])]]
+    def _key(self, match: int) -> tuple[str, str, str]:
+        entry = int(self._matches.entry[match])
+        words = self._words[self._names[int(self._matches.name[match])]]
         return words, self._index.version_of(entry).source, self._index.entries[entry].id
 
-    def _cleared(self, party: str, row: int, hit: int) -> bool:
-        return self._index.cleared.clears(self._key(hit), int(self._day[row]), narrowed_by(self._table, party, row))
+    def _cleared(self, party: str, row: int, match: int) -> bool:
+        return self._index.cleared.clears(self._key(match), int(self._day[row]), narrowed_by(self._table, party, row))
 
     def _finding_texts(self) -> list[FindingText]:
         """The texts; each hit is explained once, whichever parties it is of."""
-        hits = list(dict.fromkeys(hit for _, hit in self._texts))
-        rows, listed, scores = (
-            values[hits].tolist() for values in (self._hits.name, self._hits.listed, self._hits.score)
+        matches = list(dict.fromkeys(match for _, match in self._texts))
+        rows, entry_names, scores = (
+            values[matches].tolist() for values in (self._matches.name, self._matches.entry_name, self._matches.score)
         )
         names = {row: place for place, row in enumerate(dict.fromkeys(rows))}
-        explainer = Explainer(self._index, [self._names[row] for row in names], listed)
+        explainer = Explainer(self._index, [self._names[row] for row in names], entry_names)
         explanations = {
-            hit: explainer.explain(names[row], at, score)
-            for hit, row, at, score in zip(hits, rows, listed, scores, strict=True)
+            match: explainer.explain(names[row], at, score)
+            for match, row, at, score in zip(matches, rows, entry_names, scores, strict=True)
         }
-        return [_text(party, explanations[hit], strong=bool(self._strong[hit])) for party, hit in self._texts]
+        return [_text(party, explanations[match], strong=bool(self._strong[match])) for party, match in self._texts]
 
     def findings(self) -> ExtraFindings:
         """The findings. Of a consignment's hits only its strongest has points, however many there are."""
@@ -232,11 +232,11 @@ def _text(party: str, explanation: Explanation, *, strong: bool) -> FindingText:
 
 def explanation_of(explanation: Explanation) -> str:
     """Which listed name was met and how, in words; of the listed party nothing but its name."""
-    parts = [f"{each.token} is {each.listed}: {each.how}" for each in explanation.meetings]
+    parts = [f"{each.token} is {each.entry_token}: {each.relation}" for each in explanation.meetings]
     if explanation.only_screened:
         parts.append(f"only in the consignment: {', '.join(explanation.only_screened)}")
-    if explanation.only_listed:
-        parts.append(f"only in the list: {', '.join(explanation.only_listed)}")
+    if explanation.only_entry:
+        parts.append(f"only in the list: {', '.join(explanation.only_entry)}")
     weak = ", a weak alias" if explanation.quality is Quality.WEAK else ""
-    sentence = f"{explanation.score} of 1000 for {explanation.listed_name}{weak}: {'; '.join(parts)}"
+    sentence = f"{explanation.score} of 1000 for {explanation.entry_name}{weak}: {'; '.join(parts)}"
     return sentence if len(sentence) <= EXPLANATION_MAX else sentence[: EXPLANATION_MAX - 1] + "…"

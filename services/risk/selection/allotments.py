@@ -35,9 +35,9 @@ _LANES: Final = 3
 Floats = npt.NDArray[np.float64]
 
 
-def lane_most(share: Floats, seen: Floats | IntArray) -> Floats:
+def lane_most(share: Floats, consignments: Floats | IntArray) -> Floats:
     """How many of the consignments seen may be in a lane before drawing into it stops."""
-    expected = share * seen
+    expected = share * consignments
     most: Floats = expected + DEVIATIONS * np.sqrt(expected) + LANE_EXTRA
     return most
 
@@ -52,7 +52,7 @@ def ranked_most(share: Floats, ranked: Floats | IntArray) -> Floats:
 class Counted:
     """What was assessed at a place in an hour; lanes in the order of PRECEDENCE."""
 
-    seen: int = 0
+    consignments: int = 0
     """Consignments."""
     ranked: int = 0
     """Would-be greens that the model ranked."""
@@ -66,7 +66,7 @@ class Counted:
 class Marks:
     """What a batch adds to the counts: one value a consignment."""
 
-    seen: BoolArray
+    counted: BoolArray
     ranked: BoolArray
     lane: IntArray
     """The place of the lane in PRECEDENCE that counts as taken, -1 where none does."""
@@ -91,7 +91,7 @@ class Allotments:
     def __init__(self) -> None:
         self._hours: dict[int, dict[str, Counted]] = {}
 
-    def of(self, place: str, time: int) -> Counted:
+    def hour_counts(self, place: str, time: int) -> Counted:
         """What was counted at a place in the hour of `time`; the caller changes nothing of it."""
         return self._hours.get(time // MICROS_PER_HOUR, {}).get(place) or Counted()
 
@@ -122,11 +122,11 @@ class Allotments:
             cells = codes[where] * _LANES + lane[where]
             return np.bincount(cells, minlength=len(names) * _LANES).reshape(-1, _LANES)
 
-        seen, ranked = by_place(marks.seen[rows]), by_place(marks.ranked[rows])
+        seen, ranked = by_place(marks.counted[rows]), by_place(marks.ranked[rows])
         lanes, by_rank = by_lane(lane >= 0), by_lane((lane >= 0) & marks.by_rank[rows])
         for code, name in enumerate(names):
             each = counted.setdefault(name, Counted())
-            each.seen += sign * int(seen[code])
+            each.consignments += sign * int(seen[code])
             each.ranked += sign * int(ranked[code])
             each.lanes += sign * lanes[code]
             each.by_rank += sign * by_rank[code]

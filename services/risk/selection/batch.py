@@ -15,7 +15,7 @@ from services.risk.selection.allotments import Marks
 from services.risk.selection.chances import Chances
 from services.risk.selection.draws import Draw
 from services.risk.selection.parameters import Lane
-from services.risk.selection.tally import Hits, TallyRecord
+from services.risk.selection.tally import RuleMatches, TallyRecord
 
 
 class Cause(IntEnum):
@@ -166,17 +166,17 @@ class Selected:
     """How long release waits for an officer's look; 0 but for green."""
     yellow_to_blue_days: IntArray
     """Days after which yellow becomes blue; 0 in other lanes and where it never does."""
-    drawn: BoolArray
+    office_draws: BoolArray
     """Whether the office draws, so that the consignment's draws can be proved."""
     first_lane: IntArray
     """Lane before anything was drawn to reach what is expected."""
     place: Strings
     """Office and direction as "DE003302 import"."""
-    hit_rows: IntArray
+    match_rows: IntArray
     """Per hit that counts, of a rule that may be hit without selecting, its consignment."""
-    hit_keys: Sequence[str]
+    match_keys: Sequence[str]
     """Per such hit office, direction and rule, as "DE003302 import RULE"."""
-    hit_selects: Sequence[bool]
+    match_selects: Sequence[bool]
     """Per such hit whether it selected."""
     weight: IntArray
     """Chance to be drawn against that of others, millionths; less for trusted operators."""
@@ -194,11 +194,11 @@ class Selected:
         rows = rows[assessed.counted[rows]]
         kept = np.zeros(assessed.rows, np.bool_)
         kept[rows] = True
-        hits: dict[str, Hits] = {}
-        for row, key, selects in zip(self.hit_rows.tolist(), self.hit_keys, self.hit_selects, strict=True):
+        hits: dict[str, RuleMatches] = {}
+        for row, key, selects in zip(self.match_rows.tolist(), self.match_keys, self.match_selects, strict=True):
             if kept[row]:
-                count, since = hits.get(key, Hits(0, -1))
-                hits[key] = Hits(count + 1, 0 if selects else since if since < 0 else since + 1)
+                count, since = hits.get(key, RuleMatches(0, -1))
+                hits[key] = RuleMatches(count + 1, 0 if selects else since if since < 0 else since + 1)
         return TallyRecord(
             assessed.time,
             self.place.take(rows),

@@ -40,11 +40,11 @@ _FILLING: Final = (
 class Chances:
     """Chances of n consignments, lanes in the order of PRECEDENCE; each has that of all versions so far."""
 
-    known: BoolArray
+    is_known: BoolArray
     """Whether the chances are known: not where an earlier version was assessed and its chances are not stored; (n,)."""
     stages: IntArray
     """The highest chance that any version had in each Draw, millionths; (n, 9)."""
-    drawn: Floats
+    draw_chance: Floats
     """The chance to be drawn into each lane by any version, where no rule selects; (n, 3)."""
     by_draw: Floats
     """The chance to be in each lane because of a draw; (n, 3)."""
@@ -89,12 +89,12 @@ class Chances:
         """Cells that the consignment may be in, as bits: 1, 2 and 4 for the draws, 8, 16 and 32 for rules; 0 where unknown."""
         parts = np.concatenate([self.by_draw, self.by_rule], axis=1)
         bits: IntArray = (np.rint(parts * _PPB) > 0) @ (1 << np.arange(2 * LANES))
-        return np.where(self.known, bits, 0)
+        return np.where(self.is_known, bits, 0)
 
     def pack(self) -> tuple[bytes, bytes]:
         """Return the number of each row's vector (16 bits each), and the distinct vectors."""
-        parts = [np.rint(part * _PPB) for part in (self.drawn, self.by_draw, self.by_rule)]
-        cell = np.where(self.known, self.cell, -1 - self.cell)
+        parts = [np.rint(part * _PPB) for part in (self.draw_chance, self.by_draw, self.by_rule)]
+        cell = np.where(self.is_known, self.cell, -1 - self.cell)
         numbers = np.ascontiguousarray(np.concatenate([self.stages, *parts, cell[:, None]], axis=1).astype("<i4"))
         vectors, codes = np.unique(numbers.view(f"V{VECTOR_BYTES}").ravel(), return_inverse=True)
         return codes.astype("<u2").tobytes(), vectors.tobytes()
@@ -142,18 +142,18 @@ def drawn_with(earlier: Chances, stages: IntArray) -> tuple[IntArray, Floats]:
     left = PPM - earlier.stages
     further = np.where(left > 0, (highest - earlier.stages) / np.maximum(left, 1), 0.0)
     green = np.prod(left / PPM, axis=1)
-    return highest, earlier.drawn + green[:, None] * in_turn(further)
+    return highest, earlier.draw_chance + green[:, None] * in_turn(further)
 
 
-def by_lane(below: Floats, earlier: Floats, drawn: Floats) -> tuple[Floats, Floats]:
+def by_lane(below: Floats, earlier: Floats, draw_chance: Floats) -> tuple[Floats, Floats]:
     """The chances of lanes because of a draw and because of a rule or the score; (n, 3) each.
 
     `below` is the chance that rules and score call for no more than green, blue and yellow; `earlier` that of the lanes that
-    earlier versions drew, which stay where rules call for less, and `drawn` that of the lanes of all draws, where rules are silent.
+    earlier versions drew, which stay where rules call for less, and `draw_chance` that of the lanes of all draws, where rules are silent.
     """
     green = below[:, 0]
     blue, yellow, red = below[:, 1] - green, below[:, 2] - below[:, 1], 1 - below[:, 2]
-    by_draw = green[:, None] * drawn
+    by_draw = green[:, None] * draw_chance
     by_draw[:, 0] += (blue + yellow) * earlier[:, 0]
     by_draw[:, 1] += blue * earlier[:, 1]
     above_yellow = earlier[:, 0]

@@ -65,7 +65,7 @@ class SeedMissing(LookupError):
 def check_seed(seed: bytes) -> None:
     """Raise ValueError unless the seed has 32 bytes."""
     if len(seed) != SEED_BYTES:
-        raise ValueError(f"the seed has {len(seed)} bytes; it must have {SEED_BYTES}, random and kept secret")
+        raise ValueError(f"the seed has {len(seed)} bytes; it must have {SEED_BYTES}, random and secret")
 
 
 def commitment(seed: bytes) -> str:
@@ -92,11 +92,11 @@ def periods_of(mrns: Sequence[str], today: int) -> IntArray:
     return periods
 
 
-def _period(told: str, today: int) -> int:
-    if not (told.isascii() and told.isdigit()):
+def _period(digits: str, today: int) -> int:
+    if not (digits.isascii() and digits.isdigit()):
         return today
-    day_of_year = int(told[2:])
-    day = day_of_date(date(2000 + int(told[:2]), 1, 1)) + day_of_year - 1
+    day_of_year = int(digits[2:])
+    day = day_of_date(date(2000 + int(digits[:2]), 1, 1)) + day_of_year - 1
     return day if 1 <= day_of_year <= 366 and today - PERIODS_BACK <= day <= today + 1 else today
 
 

@@ -45,7 +45,7 @@ class Filling:
         lanes = np.array([each.lanes for each in counted])
         by_rank = np.array([each.by_rank for each in counted])
         # Within the batch every row gives room, also one that is not counted since an earlier version was.
-        seen = np.array([each.seen for each in counted])[self._codes] + self._running(np.ones(rows, np.int64))
+        seen = np.array([each.consignments for each in counted])[self._codes] + self._running(np.ones(rows, np.int64))
         rankable = np.array([each.ranked for each in counted])[self._codes] + self._running(ranked)
         #: Whether a row may still be drawn to reach what is expected, and by its rank; (n, 3).
         self._open: BoolArray = np.zeros((rows, len(PRECEDENCE)), np.bool_)
@@ -82,7 +82,9 @@ class Filling:
         wanted = np.zeros((len(green), len(_FILLS)), np.bool_)
         for place, cause in enumerate(_FILLS):
             if lane in DRAWN_LANES[cause]:
-                wanted[:, place] = below(self._draws[green, DRAWS[cause, lane]], self._stages.of(cause)[green, number])
+                wanted[:, place] = below(
+                    self._draws[green, DRAWS[cause, lane]], self._stages.by_cause(cause)[green, number]
+                )
         some = wanted.any(axis=1)
         candidates, wanted = green[some], wanted[some]
         inside = self.marks.lane == number
@@ -115,7 +117,7 @@ class Filling:
 
     def _take(self, row: int, number: int, lane: Lane, cause: Cause) -> None:
         self.lane[row], self.cause[row] = lane, cause
-        self.chance_ppm[row] = self._stages.of(cause)[row, number]
+        self.chance_ppm[row] = self._stages.by_cause(cause)[row, number]
         self.marks.lane[row] = number
         self.marks.by_rank[row] = cause != Cause.EXPECTED
 

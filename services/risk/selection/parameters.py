@@ -169,7 +169,7 @@ class Parameters:
             self._trusted_on[day] = found
         return found
 
-    def of(self, office: str, direction: str) -> OfficeText:
+    def for_office(self, office: str, direction: str) -> OfficeText:
         """The parameters of an office and direction; those of any office where it has none."""
         found = self.offices.get((office, direction))
         return self.offices[ANY, direction] if found is None else found
@@ -195,7 +195,7 @@ def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
         if key in offices:
             errors.append(f"{file.place(where)}: {key[0]} has parameters for {key[1]} already; keep one of the two")
         offices[key] = office
-        errors += _mistakes(file, where, office)
+        errors += _errors(file, where, office)
     errors += [
         f"{file.place('$.offices')}: there are no parameters of any office ({ANY!r}) for {direction}; others fall back on them"
         for direction in ("import", "export")
@@ -218,7 +218,7 @@ def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
     return Parameters(f"{text.name}/{text.version}+{digest}", text.pre_loading, offices, text.trusted)
 
 
-def _mistakes(file: YamlFile, where: str, office: OfficeText) -> list[str]:
+def _errors(file: YamlFile, where: str, office: OfficeText) -> list[str]:
     errors = []
     name = f"{office.office} {office.direction}"
     score = office.score

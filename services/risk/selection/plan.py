@@ -67,7 +67,7 @@ class Plan:
     """By the step of the model's uncertainty."""
 
     @classmethod
-    def of(cls, office: OfficeText, rates: Rates) -> Plan:
+    def build(cls, office: OfficeText, rates: Rates) -> Plan:
         """Draw would-be greens, so many that each lane reaches what is expected if the hours to come are as those that have
         ended.
 
@@ -83,14 +83,14 @@ class Plan:
         total = float(rates.total) if believed else 1.0
         left = rates.weight if believed else 1.0
         greens = float(max(rates.lanes[Lane.GREEN], 1))
-        kept = 1.0
+        remaining = 1.0
         by_model, by_uncertainty = (_Ranks(counts, believed, greens) for counts in (rates.model, rates.uncertainty))
         for place, (lane, text) in enumerate(zip(PRECEDENCE, texts, strict=True)):
             share = rates.lanes[lane] / total if believed else minimum[place]
             short = max(0.0, text.expected_ppm / PPM - share) * total
             of_model = of_uncertainty = 0.0
             if lane in DRAWN_LANES[Cause.MODEL]:
-                of_model = by_model.take(short * text.by_model_ppm / PPM, model, place, kept)
+                of_model = by_model.take(short * text.by_model_ppm / PPM, model, place, remaining)
             if lane in DRAWN_LANES[Cause.UNCERTAINTY]:
                 of_uncertainty = by_uncertainty.take(short * text.by_uncertainty_ppm / PPM, uncertainty, place, 1.0)
             for way in range(RANKINGS):
@@ -98,7 +98,7 @@ class Plan:
                 expected[place, way] = _share(short - taken, left - taken)
             ranked[place] = min(1.0, (of_model + of_uncertainty) / greens)
             left = max(0.0, left - short)
-            kept *= 1 - expected[place, -1]
+            remaining *= 1 - expected[place, -1]
         lanes = np.array([text.expected_ppm / PPM for text in texts])
         return cls(minimum, lanes, expected, ranked, model, uncertainty)
 
@@ -112,14 +112,14 @@ class _Ranks:
         scale = greens / ranked if self._believed else 0.0
         self._left: Chances = counts.astype(np.float64) * scale
 
-    def take(self, wanted: float, edge: Edge, place: int, kept: float) -> float:
-        """Set the edge of a lane so that it takes as many as are wanted; gives how many that is. `kept` is the part of each step
+    def take(self, count: float, edge: Edge, place: int, remaining: float) -> float:
+        """Set the edge of a lane so that it takes as many as are wanted; gives how many that is. `remaining` is the part of each step
         that lanes before have left by drawing at random.
         """
         if not self._believed:
             return 0.0
-        gone = _highest(self._left * kept, wanted, edge, place)
-        self._left -= gone / max(kept, 1e-9)
+        gone = _highest(self._left * remaining, count, edge, place)
+        self._left -= gone / max(remaining, 1e-9)
         return float(gone.sum())
 
 
@@ -132,7 +132,7 @@ class Stages:
     uncertainty: IntArray
     expected: IntArray
 
-    def of(self, cause: Cause) -> IntArray:
+    def by_cause(self, cause: Cause) -> IntArray:
         """The chances of a cause that fills up a lane."""
         return {Cause.MODEL: self.model, Cause.UNCERTAINTY: self.uncertainty, Cause.EXPECTED: self.expected}[cause]
 
@@ -149,14 +149,14 @@ class Plans:
             # Held with the traffic that it follows from, as long as that is.
             held = rates.plans.get(id(office))
             if held is None:
-                held = rates.plans[id(office)] = office, Plan.of(office, rates)
+                held = rates.plans[id(office)] = office, Plan.build(office, rates)
             plans.append(held[1])
         self.minimum = np.array([plan.minimum for plan in plans])
         self.lane = np.array([plan.lane for plan in plans])
         self.expected = np.array([plan.expected for plan in plans])
         self.ranked = np.array([plan.ranked for plan in plans])
-        self.model = _beside([each.model for each in plans])
-        self.uncertainty = _beside([each.uncertainty for each in plans])
+        self.model = _stack([each.model for each in plans])
+        self.uncertainty = _stack([each.uncertainty for each in plans])
 
     def stages(self, places: IntArray, weight: IntArray, model: IntArray, uncertainty: IntArray) -> Stages:
         """The chances of consignments by their place, their weight in millionths, and the steps of their ranks; (n,) each."""
@@ -185,24 +185,24 @@ def _ppm(chances: Chances) -> IntArray:
     return rounded
 
 
-def _share(wanted: float, left: float) -> float:
-    return max(0.0, min(1.0, wanted / left)) if left > 0 else 0.0
+def _share(count: float, left: float) -> float:
+    return max(0.0, min(1.0, count / left)) if left > 0 else 0.0
 
 
-def _beside(edges: Sequence[Edge]) -> Edge:
+def _stack(edges: Sequence[Edge]) -> Edge:
     return Edge(np.array([each.step for each in edges]), np.array([each.part for each in edges]))
 
 
-def _highest(counts: Chances, wanted: float, edge: Edge, place: int) -> Chances:
-    """Set the edge of a lane so that so many of the highest steps are taken as would have been `wanted` in the hours that have
+def _highest(counts: Chances, count: float, edge: Edge, place: int) -> Chances:
+    """Set the edge of a lane so that so many of the highest steps are taken as would have been `count` in the hours that have
     ended. Gives how many of each step that would have been; (STEPS,).
     """
     above = np.append(np.cumsum(counts[::-1])[::-1], 0.0)
-    taken = np.flatnonzero(above[1:] < wanted)
+    taken = np.flatnonzero(above[1:] < count)
     if len(taken) == 0:
         return np.zeros(STEPS)
     step = int(taken[0])
-    part = min(1.0, (wanted - above[step + 1]) / max(counts[step], 1e-9))
+    part = min(1.0, (count - above[step + 1]) / max(counts[step], 1e-9))
     edge.step[place], edge.part[place] = step, part
     gone = counts.copy()
     gone[:step] = 0.0

@@ -60,20 +60,20 @@ class _Selection:
         #: every n-th hit.
         self.below: npt.NDArray[np.float64] = np.ones((rows, len(PRECEDENCE)))
         #: Per office, direction and rule the hits since it last selected, once it was asked for.
-        self.hits: dict[str, int] = {}
-        self.hit_rows: list[int] = []
-        self.hit_keys: list[str] = []
-        self.hit_selects: dict[tuple[int, str], bool] = {}
-        self.hit_lanes: dict[tuple[int, str], int] = {}
+        self.matches: dict[str, int] = {}
+        self.match_rows: list[int] = []
+        self.match_keys: list[str] = []
+        self.match_selects: dict[tuple[int, str], bool] = {}
+        self.match_lanes: dict[tuple[int, str], int] = {}
         self.place, self.offices = self._places()
-        self.drawn: BoolArray = self._by_place([office.draws for office in self.offices]) != 0
+        self.office_draws: BoolArray = self._by_place([office.draws for office in self.offices]) != 0
         discount = self._by_place([office.trusted_discount_ppm for office in self.offices])
         self.weight: IntArray = np.where(assessed.trusted, PPM - discount, PPM)
         #: Whether rules and score call for nothing, so that what is not drawn is green.
         self.silent: BoolArray = np.ones(rows, np.bool_)
         self.draws = np.zeros((rows, len(Draw)), np.uint64)
         # Where nothing is drawn, nothing is hashed.
-        drawn = np.flatnonzero(self.drawn)
+        drawn = np.flatnonzero(self.office_draws)
         if len(drawn):
             mrns = assessed.mrns if len(drawn) == rows else [assessed.mrns[row] for row in drawn.tolist()]
             self.draws[drawn] = draws(seeds, assessed.periods[drawn], mrns)
@@ -110,12 +110,12 @@ class _Selection:
             chances=chances if self.parameters.draws or _is_known(assessed.before.chances) else None,
             green_delay_minutes=np.where(self.lane == Lane.GREEN, delay, 0),
             yellow_to_blue_days=np.where(self.lane == Lane.YELLOW, days, 0),
-            drawn=self.drawn,
+            office_draws=self.office_draws,
             first_lane=first,
             place=self.place,
-            hit_rows=np.array(self.hit_rows, np.int64),
-            hit_keys=self.hit_keys,
-            hit_selects=[self.hit_selects[pair] for pair in zip(self.hit_rows, self.hit_keys, strict=True)],
+            match_rows=np.array(self.match_rows, np.int64),
+            match_keys=self.match_keys,
+            match_selects=[self.match_selects[pair] for pair in zip(self.match_rows, self.match_keys, strict=True)],
             weight=self.weight,
             model=model_step,
             uncertainty=uncertainty_step,
@@ -136,7 +136,7 @@ class _Selection:
                     f"the direction of {office or 'a consignment'} is {direction!r}; it is import or export"
                 )
             names.append(f"{office} {direction}")
-            found.append(self.parameters.of(office, direction))
+            found.append(self.parameters.for_office(office, direction))
         return Strings(names, codes.astype(np.int32)), found
 
     def _by_place(self, values: Sequence[int]) -> IntArray:
@@ -175,27 +175,27 @@ class _Selection:
         row = int(assessed.owners[place])
         office, _, direction = self.place[row].rpartition(" ")
         rule = assessed.rules[place]
-        allowed = self.parameters.of(office, direction).hits_without_selection.get(rule)
+        allowed = self.parameters.for_office(office, direction).hits_without_selection.get(rule)
         if allowed is None:
             return True, True
         key = f"{self.place[row]} {rule}"
         # It selects one of so many hits, for the highest lane that it advises here.
-        before, lane = self.hit_lanes.get((row, key), int(Lane.GREEN)), int(assessed.lanes[place])
+        before, lane = self.match_lanes.get((row, key), int(Lane.GREEN)), int(assessed.lanes[place])
         if lane > before:
-            self.hit_lanes[row, key] = lane
+            self.match_lanes[row, key] = lane
             self.below[row, before - Lane.GREEN : lane - Lane.GREEN] *= allowed / (allowed + 1)
         # A rule that hits several items of a consignment is hit once by it.
-        if (row, key) in self.hit_selects:
-            return self.hit_selects[row, key], False
-        hits = self.hits.setdefault(key, self.tally.hits(key, assessed.time)) + 1
+        if (row, key) in self.match_selects:
+            return self.match_selects[row, key], False
+        hits = self.matches.setdefault(key, self.tally.matches(key, assessed.time)) + 1
         # At the next hit or a later one: where two replicas took the same number for theirs, nothing is let off.
         selects = hits > allowed
-        self.hit_selects[row, key] = selects
+        self.match_selects[row, key] = selects
         # What does not count is judged as the next hit, and leaves the count as it is.
         if assessed.counted[row]:
-            self.hits[key] = 0 if selects else hits
-            self.hit_rows.append(row)
-            self.hit_keys.append(key)
+            self.matches[key] = 0 if selects else hits
+            self.match_rows.append(row)
+            self.match_keys.append(key)
         return selects, False
 
     def _by_score(self) -> None:
@@ -221,7 +221,7 @@ class _Selection:
         rows = np.flatnonzero(before.lane > self.lane)
         self.lane[rows], self.cause[rows], self.finding[rows] = before.lane[rows], before.cause[rows], -1
         self.chance_ppm[rows] = before.chance_ppm[rows]
-        self.drawn[rows] = True
+        self.office_draws[rows] = True
 
     def _by_minimum(self, stages: Stages) -> None:
         for place, lane in enumerate(PRECEDENCE):
@@ -233,7 +233,7 @@ class _Selection:
 
     def _by_expected(self, stages: Stages, plans: Plans, ranked: BoolArray) -> Filling:
         """Draw would-be greens to reach what is expected, as far as the allotments of the hour go."""
-        counted = [self.allotments.of(name, self.assessed.time) for name in self.place.dictionary]
+        counted = [self.allotments.hour_counts(name, self.assessed.time) for name in self.place.dictionary]
         ranked = ranked & (self.lane == Lane.GREEN)
         marks = self._marks(ranked)
         filling = Filling(self.place, stages, self.draws, self.lane, plans, counted, ranked, marks)
@@ -253,13 +253,13 @@ class _Selection:
         before, counted = self.assessed.before, self.assessed.counted
         earlier = before.chances or Chances.none(self.assessed.rows)
         drawn_ppm, drawn = drawn_with(earlier, stages_ppm)
-        by_draw, by_rule = by_lane(self.below, earlier.drawn, drawn)
+        by_draw, by_rule = by_lane(self.below, earlier.draw_chance, drawn)
         # Where a rule or the score selected nothing is drawn, so that the draws of earlier versions alone stay.
         silent = self.silent[:, None]
         return Chances(
-            earlier.known | (counted & (before.lane == 0)),
+            earlier.is_known | (counted & (before.lane == 0)),
             np.where(silent, drawn_ppm, earlier.stages),
-            np.where(silent, drawn, earlier.drawn),
+            np.where(silent, drawn, earlier.draw_chance),
             by_draw,
             by_rule,
             cells_of(self.lane, self.cause >= Cause.MINIMUM),
@@ -277,13 +277,13 @@ class _Selection:
             inclusion = np.where(before.lane > 0, np.maximum(inclusion, before.inclusion_ppm), inclusion)
             unknown = (before.lane > 0) & (before.inclusion_ppm == 0)
         else:
-            unknown = ~chances.known
+            unknown = ~chances.is_known
         inclusion[unknown & (self.below[:, 0] > 0)] = 0
         return np.where(self.lane > Lane.GREEN, inclusion, 0)
 
 
 def _is_known(chances: Chances | None) -> bool:
-    return chances is not None and bool(chances.known.any())
+    return chances is not None and bool(chances.is_known.any())
 
 
 #: The place of each lane in PRECEDENCE, by its number; -1 for green.

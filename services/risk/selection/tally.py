@@ -29,9 +29,9 @@ MICROS_PER_DAY: Final = 24 * MICROS_PER_HOUR
 STEPS: Final = 256
 #: Pairs of office and direction, and rules at an office, that are counted at most.
 PLACES_MAX: Final = 2 * OFFICES_MAX
-HITS_MAX: Final = 1_000_000
+MATCH_KEYS_MAX: Final = 1_000_000
 #: Days, with this one, whose hits are told: no more than the log keeps, so that who reads it again knows the same.
-HITS_DAYS: Final = 30
+MATCH_DAYS: Final = 30
 UNRANKED: Final = -1
 _VERSION: Final = 1
 _SNAPSHOT_VERSION: Final = 2
@@ -43,10 +43,10 @@ def steps_of(score_ppm: IntArray, valid: npt.NDArray[np.bool_]) -> IntArray:
     return np.where(valid, steps, UNRANKED)
 
 
-class Hits(NamedTuple):
+class RuleMatches(NamedTuple):
     """Hits of a rule in a batch."""
 
-    hits: int
+    matches: int
     since: int
     """How many of them came after the last one that selected; -1 where none did."""
 
@@ -67,7 +67,7 @@ class TallyRecord:
     """Step of the model's score, UNRANKED where it has none; (n,)."""
     uncertainty: IntArray
     """Step of its uncertainty, UNRANKED where it has none; (n,)."""
-    hits: Mapping[str, Hits]
+    matches: Mapping[str, RuleMatches]
     """Of each rule that may be hit without selecting, by "DE003302 import RULE"."""
     partition: int
     """Partition of the log."""
@@ -84,7 +84,7 @@ class TallyRecord:
         facts |= {
             "tally": _VERSION,
             "model_version": self.model_version,
-            "texts": msgspec.json.encode([list(self.place.dictionary), dict(self.hits)]).decode(),
+            "texts": msgspec.json.encode([list(self.place.dictionary), dict(self.matches)]).decode(),
         }
         arrays = {name: getattr(self, name) for name in ("lane", "weight", "model", "uncertainty")}
         return pack(facts, arrays | {"place": self.place.indices})
@@ -95,7 +95,7 @@ class TallyRecord:
         facts, arrays = unpack(content)
         if facts.get("tally") != _VERSION:
             raise PackingError(f"the record has version {facts.get('tally')}; {_VERSION} is read")
-        dictionary, hits = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], dict[str, Hits]])
+        dictionary, hits = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], dict[str, RuleMatches]])
         return cls(
             int(facts["time"]),
             Strings(dictionary, arrays["place"]),
@@ -139,17 +139,17 @@ class Tally:
         #: By place and model.
         self._ranks = HourCounts({"model": (STEPS,), "uncertainty": (STEPS,)}, PLACES_MAX)
         #: Hits since a rule selected last, by its key and the day.
-        self._hits: dict[str, dict[int, int]] = {}
-        self._hits_day = 0
+        self._matches: dict[str, dict[int, int]] = {}
+        self._matches_day = 0
         self._positions = np.full((PARTITIONS, 2), -1, np.int64)
         #: Rates of the latest hour that was asked for: they stay until a record of an hour that had ended comes in.
         self._rates: dict[tuple[str, str], Rates] = {}
         self._rates_hour = -1
 
-    def hits(self, key: str, time: int) -> int:
+    def matches(self, key: str, time: int) -> int:
         """How often a rule was hit at an office since it last selected, by "DE003302 import RULE"."""
-        first = time // MICROS_PER_DAY - HITS_DAYS + 1
-        return sum(hits for day, hits in self._hits.get(key, {}).items() if day >= first)
+        first = time // MICROS_PER_DAY - MATCH_DAYS + 1
+        return sum(count for day, count in self._matches.get(key, {}).items() if day >= first)
 
     def rates(self, place: str, time: int, model_version: str = "") -> Rates:
         """The traffic of a place over the 24 hours that ended before the hour of `time`, as far as a model ranked it."""
@@ -193,8 +193,8 @@ class Tally:
         self._places.add("lanes", rows, hour, record.lane[counted], 1)
         self._places.add("weight", rows[green], hour, None, record.weight[counted][green])
         self._add_ranks(record, hour)
-        if record.hits:
-            self._add_hits(record.hits, record.time // MICROS_PER_DAY)
+        if record.matches:
+            self._add_matches(record.matches, record.time // MICROS_PER_DAY)
         return True
 
     def _add_ranks(self, record: TallyRecord, hour: int) -> None:
@@ -207,27 +207,27 @@ class Tally:
             there = steps != UNRANKED
             self._ranks.add(name, rows[there], hour, steps[there], 1)
 
-    def _add_hits(self, hits: Mapping[str, Hits], day: int) -> None:
-        if day > self._hits_day:
-            self._hits_day = day
+    def _add_matches(self, matches: Mapping[str, RuleMatches], day: int) -> None:
+        if day > self._matches_day:
+            self._matches_day = day
             # A day more than is told, so that replicas may lag by it.
             kept = (
-                (key, {each: days[each] for each in days if each >= day - HITS_DAYS})
-                for key, days in self._hits.items()
+                (key, {each: days[each] for each in days if each >= day - MATCH_DAYS})
+                for key, days in self._matches.items()
             )
-            self._hits = {key: days for key, days in kept if days}
-        for key, (count, since) in hits.items():
+            self._matches = {key: days for key, days in kept if days}
+        for key, (count, since) in matches.items():
             if since >= 0:
-                self._hits.pop(key, None)
+                self._matches.pop(key, None)
                 count = since
-            if count and (key in self._hits or len(self._hits) < HITS_MAX):
-                days = self._hits.setdefault(key, {})
+            if count and (key in self._matches or len(self._matches) < MATCH_KEYS_MAX):
+                days = self._matches.setdefault(key, {})
                 days[day] = days.get(day, 0) + count
 
     def snapshot(self) -> bytes:
         """All that is counted, with the positions it is as of."""
         (places, traffic), (ranks, steps) = self._places.snapshot(), self._ranks.snapshot()
-        texts = msgspec.json.encode([places, ranks, self._hits]).decode()
+        texts = msgspec.json.encode([places, ranks, self._matches]).decode()
         arrays = {f"place_{name}": values for name, values in traffic.items()}
         arrays |= {f"rank_{name}": values for name, values in steps.items()}
         return pack({"tally": _SNAPSHOT_VERSION, "texts": texts}, arrays | {"positions": self._positions})
@@ -240,8 +240,8 @@ class Tally:
             raise PackingError(f"the snapshot has version {facts.get('tally')}; {_SNAPSHOT_VERSION} is read")
         tally = cls()
         texts = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], list[str], dict[str, dict[int, int]]])
-        places, ranks, tally._hits = texts
-        tally._hits_day = max((max(days) for days in tally._hits.values()), default=0)
+        places, ranks, tally._matches = texts
+        tally._matches_day = max((max(days) for days in tally._matches.values()), default=0)
         tally._positions = arrays["positions"].copy()
         for counts, keys, prefix in ((tally._places, places, "place_"), (tally._ranks, ranks, "rank_")):
             counts.restore(keys, {name.removeprefix(prefix): array for name, array in arrays.items()})

@@ -29,10 +29,10 @@ class StoredBatch:
         """The batch. Raises InputError."""
         return unpack_input(self.columns, self.history)
 
-    def answered(self, given: Input) -> Table:
-        """The answers, a table of AssessmentColumns aligned with the consignments of `given`. Raises InputError."""
+    def answered(self, batch_input: Input) -> Table:
+        """The answers, a table of AssessmentColumns aligned with the consignments of `batch_input`. Raises InputError."""
         assert self.answers is not None
-        return read_answers(self.answers, given.rows).take(given.rows)
+        return read_answers(self.answers, batch_input.rows).take(batch_input.rows)
 
 
 _TABLE: Final = InputTable(StoredBatch, "lists", "columns", "history")

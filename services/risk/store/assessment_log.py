@@ -50,7 +50,7 @@ select floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
     ) as known
 """
 
-_KEPT: Final = f"""
+_ANSWERS: Final = f"""
 select noted.version, noted.purpose, noted.day, noted."row", kept.payload from assessment noted
 join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
 where noted.mrn = $1 order by noted.version, noted.purpose limit {ANSWERS_MAX}
@@ -180,12 +180,12 @@ class _Left:
     """What the rows of a batch that are new leave beside their answers."""
 
     packed: tuple[int, bytes, bytes]
-    drawn: NewDraws
+    draws: NewDraws
     chances: BatchChances | None
     input: tuple[str, tuple[bytes, bytes]] | None
 
     @classmethod
-    def of(cls, entry: LogEntry, fresh: npt.NDArray[np.intp]) -> _Left:
+    def from_entry(cls, entry: LogEntry, fresh: npt.NDArray[np.intp]) -> _Left:
         return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.chances(fresh), entry.stored_input(fresh))
 
 
@@ -206,7 +206,7 @@ class AssessedBatch:
     def pack(cls, consignments: Table, purpose: int, assessments: Table, entry: LogEntry | None) -> AssessedBatch:
         """Pack assessments; `consignments` has the columns mrn and version, and `assessments` is aligned with it."""
         mrns = consignments.strings("mrn").tolist()
-        left = None if entry is None else _Left.of(entry, np.arange(len(mrns)))
+        left = None if entry is None else _Left.from_entry(entry, np.arange(len(mrns)))
         payload = assessments.encode(AssessmentColumns).SerializeToString()
         return cls(mrns, consignments.ints("version").values, purpose, payload, entry, left)
 
@@ -245,13 +245,13 @@ class AssessmentLogStore:
             row = await reader.raw.fetchrow(KNOWN_QUERY, texts, PURPOSE_CLEARANCE)
             known = np.array(row["known"], np.int64)
             cleared = (known // 2)[known % 2 == 1]
-            drawn = await prior_draws(reader, mrns, cleared) if len(cleared) else None
+            draws = await prior_draws(reader, mrns, cleared) if len(cleared) else None
         first = np.zeros(len(mrns), np.bool_)
         first[np.unique(mrns.indices, return_index=True)[1]] = True
         new, at_clearance = first.copy(), first
         new[known // 2] = False
         at_clearance[cleared] = False
-        return PriorState(row["now"], new, at_clearance, drawn)
+        return PriorState(row["now"], new, at_clearance, draws)
 
     async def settle(self, tx: Transaction, batch: AssessedBatch) -> tuple[Settled, Place | None]:
         """Store assessments of what was not assessed before, and what they leave in the log.
@@ -264,9 +264,9 @@ class AssessmentLogStore:
         fresh = np.flatnonzero(settled.fresh)
         if batch.entry is None or batch.left is None or not len(fresh):
             return settled, None
-        left = batch.left if len(fresh) == len(batch.mrns) else _Left.of(batch.entry, fresh)
+        left = batch.left if len(fresh) == len(batch.mrns) else _Left.from_entry(batch.entry, fresh)
         place = await self.append_batch(tx, left.packed)
-        await store_draws(tx, left.drawn)
+        await store_draws(tx, left.draws)
         assert settled.stored is not None
         if left.chances is not None:
             await store_chances(tx, settled.stored, left.chances)
@@ -291,7 +291,7 @@ class AssessmentLogStore:
     async def answers(self, mrn: str) -> list[tuple[int, int, int, Table]]:
         """The answers given for a consignment: version, purpose, day, and a table of one row."""
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_KEPT, mrn)
+            rows = await reader.raw.fetch(_ANSWERS, mrn)
         return [
             (
                 each["version"],

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 
-def person_of(who: str) -> str:
+def person_of(identity: str) -> str:
     """The person of a role/id: who has certificates of several roles stays one person."""
-    return who.partition("/")[2]
+    return identity.partition("/")[2]

@@ -30,9 +30,9 @@ join unnest($1::integer[], $2::bigint[]) as given(day, batch) on kept.day = give
 
 
 # An outcome without a stored answer counts on the day of its inspection: its chances are unknown, and it is not passed over.
-_FOUND: Final = f"""
+_OUTCOMES: Final = f"""
 select {vector_of("found.assessed_row")} as vector, found.result = $3 as violation, count(*) as count
-from outcome found left join selection_batch kept on kept.day = found.assessed_day and kept.batch = found.assessed_batch
+from outcome found left join selection_batch stored on stored.day = found.assessed_day and stored.batch = found.assessed_batch
 where coalesce(found.assessed_day, found.day) between $1 and $2 group by 1, 2
 """  # noqa: S608  # an expression of our own
 
@@ -56,10 +56,10 @@ class InspectionStore:
             )
         return found
 
-    async def found(self, from_day: int, until_day: int) -> tuple[list[FoundGroup], list[ConsignmentGroup]]:
+    async def groups(self, from_day: int, until_day: int) -> tuple[list[FoundGroup], list[ConsignmentGroup]]:
         """What was found of consignments that were assessed on some days, and how many of them there are."""
         async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_FOUND, from_day, until_day, INSPECTION_RESULT_VIOLATION)
+            rows = await reader.raw.fetch(_OUTCOMES, from_day, until_day, INSPECTION_RESULT_VIOLATION)
             counts = await reader.raw.fetch(_CONSIGNMENTS, from_day, until_day)
         return [FoundGroup(*row) for row in rows], [ConsignmentGroup(*row) for row in counts]
 

@@ -58,9 +58,9 @@ class ModelUnknown(Exception):  # an answer, as the names of the store's other r
 class SecondPersonNeeded(Exception):  # an answer
     """Who proposed a model would put it in force; `who` names the one."""
 
-    def __init__(self, who: str) -> None:
-        super().__init__(who)
-        self.who = who
+    def __init__(self, identity: str) -> None:
+        super().__init__(identity)
+        self.identity = identity
 
 
 class InvalidModelState(Exception):  # an answer
@@ -101,9 +101,9 @@ class ModelStore:
         """Use risk's own database."""
         self.database = database
 
-    async def check_room(self, reader: Transaction, coming: int = 0) -> None:
-        """Raise TooManyModels where there is no room for one more beside those that are `coming`."""
-        if await reader.raw.fetchval("select count(*) from model") + coming >= MODELS_MAX:
+    async def check_room(self, reader: Transaction, pending: int = 0) -> None:
+        """Raise TooManyModels where there is no room for one more beside those that are `pending`."""
+        if await reader.raw.fetchval("select count(*) from model") + pending >= MODELS_MAX:
             raise TooManyModels
 
     async def write(self, tx: Transaction, version: str, content: bytes) -> None:
@@ -118,7 +118,7 @@ class ModelStore:
     async def add(self, tx: Transaction, version: str, summary: bytes, note: str, by: str) -> StoredModel:
         """Keep a model, whose file is written, as a candidate; one that is kept stays as it is. Raises TooManyModels."""
         await _lock(tx)
-        found = await self._found(tx, version)
+        found = await self._find(tx, version)
         if found is not None:
             return found
         await self.check_room(tx)
@@ -211,9 +211,9 @@ class ModelStore:
             raise ModelUnknown(version)
         return found
 
-    async def _move(self, tx: Transaction, version: str, state: ModelState, what: str, by: str) -> StoredModel:
+    async def _move(self, tx: Transaction, version: str, state: ModelState, change: str, by: str) -> StoredModel:
         await tx.raw.execute(
-            f"update model set state = $2, {what}_by = $3, {what}_at = clock_timestamp() where version = $1",  # noqa: S608  # a name of our own
+            f"update model set state = $2, {change}_by = $3, {change}_at = clock_timestamp() where version = $1",  # noqa: S608  # a name of our own
             version,
             int(state),
             by,
@@ -221,12 +221,12 @@ class ModelStore:
         return await self._get(tx, version)
 
     async def _get(self, tx: Transaction, version: str) -> StoredModel:
-        found = await self._found(tx, version)
+        found = await self._find(tx, version)
         if found is None:
             raise ModelUnknown(version)
         return found
 
-    async def _found(self, tx: Transaction, version: str) -> StoredModel | None:
+    async def _find(self, tx: Transaction, version: str) -> StoredModel | None:
         row = await tx.raw.fetchrow(
             f"select {_COLUMNS} from model where version = $1",  # noqa: S608  # names of our own
             version,

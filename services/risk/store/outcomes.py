@@ -101,7 +101,7 @@ class OutcomeStore:
                 tables.append(stored.table.take(np.array([where[places[filing].row] for filing in kept])))
         return found, Table.concat(tables) if tables else None
 
-    async def known(self, mrns: Sequence[str], tx: Transaction | None = None) -> dict[str, Outcome]:
+    async def stored(self, mrns: Sequence[str], tx: Transaction | None = None) -> dict[str, Outcome]:
         """The outcomes that are kept of consignments; in a transaction they are held until its end."""
         statement = f"select {_COLUMNS} from outcome where mrn = any($1::text[])"  # noqa: S608  # names of our own
         if tx is not None:

@@ -94,7 +94,7 @@ class RuleSetStore:
                 f"select {_COLUMNS}, content, report from rule_set where version = $1",  # noqa: S608  # names of our own
                 version,
             )
-        return None if row is None else (_kept(row), row["content"], row["report"])
+        return None if row is None else (_stored_rule_set(row), row["content"], row["report"])
 
     async def page(self, limit: int, before: tuple[datetime, str] | None) -> list[StoredRuleSet]:
         """The sets in the order of their proposals, the newest first, behind a place."""
@@ -108,7 +108,7 @@ class RuleSetStore:
                 version,
                 limit,
             )
-        return [_kept(row) for row in rows]
+        return [_stored_rule_set(row) for row in rows]
 
     async def lock(self, tx: Transaction, version: str) -> StoredRuleSet | None:
         """Hold up all other changes of sets until the transaction ends; gives the set, None where it is not kept."""
@@ -117,16 +117,16 @@ class RuleSetStore:
             f"select {_COLUMNS} from rule_set where version = $1",  # noqa: S608  # names of our own
             version,
         )
-        return None if row is None else _kept(row)
+        return None if row is None else _stored_rule_set(row)
 
     async def add(
-        self, tx: Transaction, version: str, content: bytes, report: bytes, note: str, who: str
+        self, tx: Transaction, version: str, content: bytes, report: bytes, note: str, identity: str
     ) -> StoredRuleSet:
         """Keep a draft; the version is not kept yet, and the others are held up (`lock`). Raises TooManyDrafts."""
         count = await tx.raw.fetchval(
             "select count(*) from rule_set where state = $1 and split_part(proposed_by, '/', 2) = $2",
             RuleSetState.DRAFT,
-            person_of(who),
+            person_of(identity),
         )
         if count >= DRAFTS_MAX:
             raise TooManyDrafts
@@ -138,38 +138,38 @@ class RuleSetStore:
             content,
             report,
             note,
-            who,
+            identity,
         )
-        return _kept(row)
+        return _stored_rule_set(row)
 
-    async def activate(self, tx: Transaction, version: str, who: str) -> tuple[StoredRuleSet, str]:
+    async def activate(self, tx: Transaction, version: str, identity: str) -> tuple[StoredRuleSet, str]:
         """Put a set into force and retire the one that is; gives the set and the version that it replaced, empty for none."""
         replaced = await tx.raw.fetchval(
             "update rule_set set state = $1, retired_by = $2, retired_at = clock_timestamp() where state = $3 "
             "returning version",
             RuleSetState.RETIRED,
-            who,
+            identity,
             RuleSetState.ACTIVE,
         )
         row = await tx.raw.fetchrow(
             "update rule_set set state = $1, activated_by = $2, activated_at = clock_timestamp(), "  # noqa: S608
             f"retired_by = null, retired_at = null where version = $3 returning {_COLUMNS}",
             RuleSetState.ACTIVE,
-            who,
+            identity,
             version,
         )
-        return _kept(row), replaced or ""
+        return _stored_rule_set(row), replaced or ""
 
-    async def retire(self, tx: Transaction, version: str, who: str) -> StoredRuleSet:
+    async def retire(self, tx: Transaction, version: str, identity: str) -> StoredRuleSet:
         """Withdraw a draft."""
         row = await tx.raw.fetchrow(
             "update rule_set set state = $1, retired_by = $2, retired_at = clock_timestamp() "  # noqa: S608
             f"where version = $3 returning {_COLUMNS}",
             RuleSetState.RETIRED,
-            who,
+            identity,
             version,
         )
-        return _kept(row)
+        return _stored_rule_set(row)
 
 
 async def purge(tx: Transaction, days: int) -> None:
@@ -178,6 +178,6 @@ async def purge(tx: Transaction, days: int) -> None:
     await tx.raw.execute(_PURGE, UNUSED_DAYS, WITHDRAWN_DAYS, days)
 
 
-def _kept(row: Any) -> StoredRuleSet:
+def _stored_rule_set(row: Any) -> StoredRuleSet:
     fields = {name: row[name] for name in StoredRuleSet.__slots__}
     return StoredRuleSet(**{**fields, "state": RuleSetState(fields["state"])})

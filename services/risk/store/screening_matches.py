@@ -78,16 +78,16 @@ with gone as (delete from lists_in_force where seen_at < clock_timestamp() - int
 insert into lists_in_force (lists) values ($1)
 on conflict (lists) do update set number = default, seen_at = clock_timestamp()
 """
-_SEEN: Final = """
+_TOUCH: Final = """
 update lists_in_force set seen_at = clock_timestamp()
 where lists = $1 and seen_at not between clock_timestamp() - interval '1 minute' and clock_timestamp()
 """
-_KEEP: Final = f"""
+_INSERT: Final = f"""
 insert into screening_hit (mrn, filing_version, screened_at, day, payload)
 select given.mrn, given.version, given.screened_at, {TODAY}, given.payload
 from unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[]) as given(mrn, version, screened_at, payload)
 """  # noqa: S608  # an expression of our own
-_TOLD: Final = "select payload from screening_hit where mrn = $1 order by filing_version, screened_at limit $2"
+_SELECT: Final = "select payload from screening_hit where mrn = $1 order by filing_version, screened_at limit $2"
 _SCAN: Final = """
 select distinct on (mrn) mrn, payload from screening_hit where mrn > $1
 order by mrn, filing_version desc, screened_at desc limit $2
@@ -138,7 +138,7 @@ class ScreeningMatchStore:
 
     async def lists_seen(self, tx: Transaction, lists: str, *, are_new: bool) -> None:
         """Note that `lists` are in force; those that have come into force are the newest from now on."""
-        await tx.raw.execute(_COME if are_new else _SEEN, lists)
+        await tx.raw.execute(_COME if are_new else _TOUCH, lists)
 
     async def stale(
         self, lists: str, days: int, batches_max: int, *, leave: Sequence[str] = (), broken: Sequence[int] = ()
@@ -203,7 +203,7 @@ class ScreeningMatchStore:
         event = announcement.event
         await self.outbox.append(tx, event, ScreeningColumns, announcement.partitions)
         await tx.raw.execute(
-            _KEEP,
+            _INSERT,
             event.strings("mrn").tolist(),
             event.ints("filing_version").tolist(),
             event.ints("screened_at").tolist(),
@@ -213,7 +213,7 @@ class ScreeningMatchStore:
     async def announced(self, mrn: str) -> list[ScreeningColumns]:
         """What screening again found of a consignment, by version and time: one row each."""
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_TOLD, mrn, MATCHES_MAX)
+            rows = await reader.raw.fetch(_SELECT, mrn, MATCHES_MAX)
         return [ScreeningColumns.FromString(row["payload"]) for row in rows]
 
 
@@ -226,7 +226,7 @@ class Announcement:
     payloads: list[bytes]
 
     @classmethod
-    def of(cls, matches: Sequence[NewMatches], lists: str, threshold: int, now: int) -> Announcement:
+    def from_matches(cls, matches: Sequence[NewMatches], lists: str, threshold: int, now: int) -> Announcement:
         """Prepare what a transaction writes of matches with lists, from a score on, found at an instant (microseconds)."""
         event = _event(matches, lists, threshold, now)
         return cls(
@@ -236,23 +236,23 @@ class Announcement:
         )
 
 
-def _event(hits: Sequence[NewMatches], lists: str, threshold: int, now: int) -> Table:
-    mrns = [mrn for each in hits for mrn in each.mrns]
-    last = np.array([moment for each in hits for moment in each.last], np.int64)
-    left = [lane for each in hits for lane in each.lanes_left]
+def _event(matches: Sequence[NewMatches], lists: str, threshold: int, now: int) -> Table:
+    mrns = [mrn for each in matches for mrn in each.mrns]
+    last = np.array([moment for each in matches for moment in each.last], np.int64)
+    left = [lane for each in matches for lane in each.lanes_left]
     rows = len(mrns)
     return Table.of(
         ScreeningColumns,
         rows,
         {
             "mrn": Strings.of(mrns),
-            "filing_version": Ints.of([version for each in hits for version in each.versions]),
+            "filing_version": Ints.of([version for each in matches for version in each.versions]),
             # Later than the one before also where the clock was set back: the later one is what counts.
             "screened_at": Ints.of(np.maximum(last + 1, now)),
             "lists": Strings.constant(lists, rows),
             "match_threshold": Ints.constant(threshold, rows),
-            "findings": Ragged.concat([each.findings for each in hits]),
-            "cleared": Ragged.concat([each.cleared for each in hits]),
+            "findings": Ragged.concat([each.findings for each in matches]),
+            "cleared": Ragged.concat([each.cleared for each in matches]),
             "remaining_lane": Ints.of([lane or 0 for lane in left], [lane is not None for lane in left]),
         },
     )

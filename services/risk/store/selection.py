@@ -46,9 +46,9 @@ _FORGET: Final = f"delete from selection_count where day < {TODAY} - $1::integer
 
 
 def vector_of(row: str) -> str:
-    """Return the SQL of the vector of a row of the joined selection_batch `kept`; null where there is none."""
-    code = f"(get_byte(kept.codes, 2 * {row}) + 256 * get_byte(kept.codes, 2 * {row} + 1))"
-    return f"substring(kept.vectors from 1 + {VECTOR_BYTES} * {code} for {VECTOR_BYTES})"
+    """Return the SQL of the vector of a row of the joined selection_batch `stored`; null where there is none."""
+    code = f"(get_byte(stored.codes, 2 * {row}) + 256 * get_byte(stored.codes, 2 * {row} + 1))"
+    return f"substring(stored.vectors from 1 + {VECTOR_BYTES} * {code} for {VECTOR_BYTES})"
 
 
 # The chances are those of the newest version: they have what all versions before it leave.
@@ -61,11 +61,11 @@ left join lateral (
     select each.day, each.batch, each."row" from assessment each where each.mrn = given.mrn and each.purpose = $2
     order by each.version desc limit 1
 ) newest on true
-left join selection_batch kept on kept.day = newest.day and kept.batch = newest.batch
+left join selection_batch stored on stored.day = newest.day and stored.batch = newest.batch
 """  # noqa: S608  # an expression of our own
 
 # In the order of the key, so that two calls wait for one another in one order. A call may name a consignment twice.
-_KEEP: Final = f"""
+_INSERT: Final = f"""
 insert into drawn as kept (mrn, day, lane, cause, chance_ppm, inclusion_ppm)
 select distinct on (given.mrn collate "C") given.mrn, {TODAY}, given.lane, given.cause, given.chance, given.inclusion
 from unnest($1::text[], $2::smallint[], $3::smallint[], $4::integer[], $5::integer[])
@@ -116,7 +116,7 @@ async def prior_draws(reader: Any, mrns: Strings, rows: IntArray) -> PriorDraws:
     return drawn
 
 
-async def store_draws(tx: Transaction, drawn: NewDraws) -> None:
+async def store_draws(tx: Transaction, draws: NewDraws) -> None:
     """Keep what was drawn, in the transaction that makes it binding; a graver lane that was drawn before stays."""
-    if drawn.mrns:
-        await tx.raw.execute(_KEEP, drawn.mrns, drawn.lanes, drawn.causes, drawn.chances_ppm, drawn.inclusions_ppm)
+    if draws.mrns:
+        await tx.raw.execute(_INSERT, draws.mrns, draws.lanes, draws.causes, draws.chances_ppm, draws.inclusions_ppm)

@@ -46,13 +46,13 @@ async def test_a_batch_full_of_listed_names_is_screened_beside_the_loop(
     risk: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[bool] = []
-    seen = PendingFindings.seen
+    finish = PendingFindings.finish
 
     def noted(looked: PendingFindings) -> BatchFindings:
         threads.append(threading.current_thread() is threading.main_thread())
-        return seen(looked)
+        return finish(looked)
 
-    monkeypatch.setattr(PendingFindings, "seen", noted)
+    monkeypatch.setattr(PendingFindings, "finish", noted)
     # Each is another spelling of a name that the shipped list has.
     names = [f"Quillan Drasthova {letter}" for letter in "abcdefghijklmnopqrstuvwxyzäöü"]
     names += [f"{letter} Quillan Drasthova" for letter in "éèêëàâîïôùûçñæœøåþðšžčđ"]

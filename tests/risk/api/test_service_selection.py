@@ -124,7 +124,7 @@ def test_an_answer_tells_the_rule_the_office_and_after_how_many_days_yellow_beco
 
 
 def replaced(selection: Parameters, office: str) -> Any:
-    return msgspec.structs.replace(selection.of("*", "import"), office=office)
+    return msgspec.structs.replace(selection.for_office("*", "import"), office=office)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ async def test_two_calls_at_once_that_both_take_a_consignment_for_new_count_it_a
         await replica.memory.follow()
         tally = (await replica.memory.replica_state()).tally
         assert tally.rates("* import", now + MICROS_PER_HOUR).total == 6
-        assert tally.hits(f"* import {rule}", now) == 6
+        assert tally.matches(f"* import {rule}", now) == 6
 
 
 def test_a_call_that_names_a_consignment_twice_draws_its_first_version_alone(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_r
     one, other = Seeds(database), Seeds(database)
     days = range(today - 1, today + DAYS_AHEAD + 1)
     # A day that nobody made a seed for ahead gets one, the same for all that ask at once.
-    held = await asyncio.gather(one.of(days), other.of(days), one.present())
+    held = await asyncio.gather(one.ensure(days), other.ensure(days), one.present())
     assert held[0] == held[1]
     assert held[2] == (today, held[0][today])
     assert len(set(held[0].values())) == len(days)
@@ -275,7 +275,7 @@ async def test_seeds_are_told_when_their_days_are_long_past_and_commitments_befo
 ) -> None:
     async with running("risk", assemble, database_url, environ={"LUXOR_RISK_SEEDS_PUBLISHED_AFTER_DAYS": "3"}) as risk:
         today = day_of(await database.now())
-        await Seeds(database).of(range(today - 6, today + DAYS_AHEAD + 1))
+        await Seeds(database).ensure(range(today - 6, today + DAYS_AHEAD + 1))
         analyst = await stub(risk, "analyst", "a")
         found, token = [], ""
         for _ in range(3):

@@ -133,7 +133,7 @@ async def test_outcomes_reach_every_replica_by_the_log(
     await replica.assess(rows)
     hasher = await replica.memory.hasher()
     minute = (await store.prior_state(rows)).now // 60_000_000
-    outcomes = Outcomes.of(hasher, party_keys(rows, hasher), [1, 0], [minute] * 2)
+    outcomes = Outcomes.build(hasher, party_keys(rows, hasher), [1, 0], [minute] * 2)
     async with database.transaction() as tx:
         await store.append_outcomes(tx, outcomes.to_bytes())
     for each in (replica, other):

@@ -149,7 +149,7 @@ async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(
 
     async def meanwhile(*arguments: Any, **more: Any) -> Any:
         known = await original(*arguments, **more)
-        replica.memory.begin_anew("a test says so")
+        replica.memory.restart("a test says so")
         return known
 
     store.prior_state = meanwhile  # type: ignore[method-assign]
@@ -199,7 +199,7 @@ async def test_a_replica_with_another_secret_does_not_begin(
         await wrong.memory.replica_state()
     # The same where the newest row holds outcomes.
     hasher = await replica.memory.hasher()
-    outcomes = Outcomes.of(hasher, np.ones((5, 1), np.uint64), [1], [1_000])
+    outcomes = Outcomes.build(hasher, np.ones((5, 1), np.uint64), [1], [1_000])
     async with store.database.transaction() as tx:
         await store.append_outcomes(tx, outcomes.to_bytes())
     with pytest.raises(ConfigError, match=mark):

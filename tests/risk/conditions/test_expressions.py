@@ -88,7 +88,7 @@ def test_rules_that_fall_back_stand_in_one_batch_with_compiled_ones() -> None:
         "item.commodity_code.startsWith('64')": [False, True, False],
     }
     for text, expected in texts.items():
-        assert judge(CONDITIONS.compile(text, on_items=True), batch).holds.tolist() == expected, text
+        assert judge(CONDITIONS.compile(text, on_items=True), batch).applies.tolist() == expected, text
 
 
 def test_the_library_is_asked_only_about_rows_in_scope_that_the_compiled_part_leaves_open() -> None:
@@ -103,7 +103,7 @@ def test_the_library_is_asked_only_about_rows_in_scope_that_the_compiled_part_le
     watched = replace(condition, library=replace(condition.library, parsed=SimpleNamespace(eval=evaluate)))
     scope = np.array([True, True, True, False, False])
     judged = judge(watched, CONDITIONS.batch(TableSource(masses(1, 3, 4, 5, 2))), scope)
-    assert judged.holds.tolist()[:3] == [False, True, False]
+    assert judged.applies.tolist()[:3] == [False, True, False]
     assert len(asked) == 2
 
 
@@ -135,8 +135,8 @@ def test_a_column_that_no_condition_touches_is_not_decoded() -> None:
 def holds(text: str, rows: Table, on_items: bool = False) -> list[bool | None]:
     """Per row true, false, or None where it could not be judged."""
     judged = judge(CONDITIONS.compile(text, on_items), CONDITIONS.batch(TableSource(rows)))
-    failed = [False] * len(judged.holds) if judged.failed is None else judged.failed.tolist()
-    return [None if bad else value for value, bad in zip(judged.holds.tolist(), failed, strict=True)]
+    failed = [False] * len(judged.applies) if judged.failed is None else judged.failed.tolist()
+    return [None if bad else value for value, bad in zip(judged.applies.tolist(), failed, strict=True)]
 
 
 def masses(*values: int | None) -> Table:
@@ -237,7 +237,7 @@ def test_a_function_of_text_is_computed_once_per_distinct_value_and_its_memory_i
     for names in (references, references[:9_000], references[-9_000:], references[:3] * 2):
         rows = Table.of(ConsignmentColumns, len(names), {"local_reference": Strings.of(names)})
         judged = judge(condition, CONDITIONS.batch(TableSource(rows)))
-        assert judged.holds.tolist() == [name == "A1" for name in names]
+        assert judged.applies.tolist() == [name == "A1" for name in names]
         column = condition.node.args[0]  # type: ignore[attr-defined]
         assert len(column.pool.numbers) <= TEXTS_MAX
 
@@ -249,7 +249,7 @@ def test_computed_elements_are_elements_like_others() -> None:
     ages = Ints.of([2, 5, 0], [True, True, False])
     source = TableSource(masses(1, 1, 1), lambda path, name: ages if (path, name) == ("", "age_days") else None)
     judged = judge(condition, conditions.batch(source))
-    assert judged.holds.tolist() == [False, True, False]
+    assert judged.applies.tolist() == [False, True, False]
     assert judged.failed is not None
     assert judged.failed.tolist() == [False, False, True]
 

@@ -62,12 +62,14 @@ def answers_of(judged: Judged) -> Answers:
     """True, false, ERROR or UNKNOWN by row."""
 
     def rows(mask: Any) -> list[bool]:
-        return [False] * len(judged.holds) if mask is None else mask.tolist()
+        return [False] * len(judged.applies) if mask is None else mask.tolist()
 
-    assert not (judged.holds & (False if judged.failed is None else judged.failed)).any()
+    assert not (judged.applies & (False if judged.failed is None else judged.failed)).any()
     return [
         UNKNOWN if unknown else ERROR if failed else holds
-        for holds, failed, unknown in zip(judged.holds.tolist(), rows(judged.failed), rows(judged.unknown), strict=True)
+        for holds, failed, unknown in zip(
+            judged.applies.tolist(), rows(judged.failed), rows(judged.unknown), strict=True
+        )
     ]
 
 

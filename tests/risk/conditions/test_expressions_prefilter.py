@@ -84,7 +84,7 @@ def test_a_rule_whose_value_no_row_has_reads_no_other_column() -> None:
         judged = judge(conditions.compile("item.commodity_code == '95' && item.number > 1", on_items=True), batch)
     # The second tells how many items there are.
     assert asked == ["commodity_code", "items"]
-    assert judged.holds.tolist() == [False] * 4
+    assert judged.applies.tolist() == [False] * 4
     assert judged.failed is None
 
 
@@ -119,7 +119,7 @@ def test_in_a_large_batch_a_function_is_asked_only_about_the_rows_that_meet_the_
         judged = judge(condition, batch)
     # Both items of a consignment are in the part.
     assert len(asked) == 2 * sum(code == "61" for code in codes)
-    assert np.flatnonzero(judged.holds).tolist() == list(range(0, 2 * PART_ROWS_MIN, 40))
+    assert np.flatnonzero(judged.applies).tolist() == list(range(0, 2 * PART_ROWS_MIN, 40))
     assert judged.failed is None
 
 

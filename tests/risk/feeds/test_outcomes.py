@@ -44,10 +44,10 @@ async def test_an_outcome_is_kept_with_its_items_and_its_place_and_history_count
     await risk.assess(parcels(3))
     first, second, third = mrns(3)
     await risk.take([state(first, 2, VIOLATION), state(second, 2), state(third, 3, CONFORM)])
-    known = await risk.outcomes.known([first, second, third])
+    known = await risk.outcomes.stored([first, second, third])
     assert sorted(known) == [first, third]
     assert unpack_items(known[first].items) == [(1, VIOLATION, clearance_pb2.VIOLATION_VALUE)]
-    assert (known[first].state_version, known[first].inspected_at, known[first].hit) == (2, NOON, True)
+    assert (known[first].state_version, known[first].inspected_at, known[first].violation) == (2, NOON, True)
     places = await risk.outcomes.places([(first, 1), (third, 1)])
     day, batch = places[first, 1].day, places[first, 1].batch
     stood = await risk.outcomes.of_batches((day, batch), (day, batch))
@@ -72,7 +72,7 @@ async def test_the_chance_of_selection_is_stored_with_the_outcome_and_unknown_wh
     outcomes = outcomes_of(drawn)
     async with risk.database.transaction() as tx:
         await risk.outcomes.put(tx, outcomes, {})
-    known = await risk.outcomes.known(mrns(4))
+    known = await risk.outcomes.stored(mrns(4))
     assert [known[mrn].inclusion_ppm for mrn in mrns(4)] == [31_000, 1_000_000, None, None]
 
 
@@ -103,8 +103,8 @@ async def test_what_a_restored_clearance_announces_replaces_what_it_lost_whateve
     await risk.take([lost], epoch=3)
     await risk.take([state(mrn, 4, CONFORM, at=NOON + 90)], epoch=5)
     await risk.take([lost], epoch=3)
-    known = (await risk.outcomes.known([mrn]))[mrn]
-    assert (known.epoch, known.state_version, known.hit) == (5, 4, False)
+    known = (await risk.outcomes.stored([mrn]))[mrn]
+    assert (known.epoch, known.state_version, known.violation) == (5, 4, False)
     assert await risk.history() == (1, 0)
 
 
@@ -144,7 +144,7 @@ async def test_an_inspection_without_a_result_is_its_own_fault(risk: Risk) -> No
     rows = states([state(mrns(1)[0], 2, CONFORM)]).with_columns({"inspection_result": Ints.absent(1)})
     nothing = np.zeros(1, np.int64)
     broken = FeedBatch(rows, nothing, BEGINNING, nothing, 0, "", "luxor.clearance.v1.ClearanceColumns")
-    with pytest.raises(EventError, match="tells no result"):
+    with pytest.raises(EventError, match="has no result of the inspection"):
         await risk.intake.prepare([broken])
 
 
@@ -162,7 +162,7 @@ async def test_any_order_with_repeats_ends_the_same(risk: Risk, tmp_path: Path) 
     rng.shuffle(events)
     for start in range(0, len(events), 7):
         await risk.take(events[start : start + 7])
-    known = await risk.outcomes.known(list(newest))
+    known = await risk.outcomes.stored(list(newest))
     assert {mrn: outcome.result for mrn, outcome in known.items()} == newest
     hits = sum(result == VIOLATION for result in newest.values())
     assert await risk.history() == (12, 1000 * hits // 12)
@@ -178,10 +178,10 @@ def test_differences_add_up_to_the_newest_outcome() -> None:
             for told in differences(old, new):
                 sums = counts.setdefault(told.filing_version, [0, 0])
                 sums[0] += told.inspected
-                sums[1] += told.hits
+                sums[1] += told.violations
             old = new
         assert old is not None
-        expected = {version: [0, 0] for version in counts} | {old.filing_version: [1, int(old.hit)]}
+        expected = {version: [0, 0] for version in counts} | {old.filing_version: [1, int(old.violation)]}
         assert counts == expected
 
 
@@ -198,4 +198,4 @@ async def test_inspections_are_forgotten_after_their_days_and_no_sooner(risk: Ri
     for mrn, ago in ((first, OUTCOME_DAYS + 1), (second, OUTCOME_DAYS)):
         await risk.take([state(mrn, 2, VIOLATION, at=(day - ago) * 86_400_000_000 + 9)])
     await purge_outcomes(OUTCOME_DAYS)(risk.database)
-    assert list(await risk.outcomes.known([first, second])) == [second]
+    assert list(await risk.outcomes.stored([first, second])) == [second]

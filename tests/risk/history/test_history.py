@@ -128,7 +128,7 @@ def test_who_is_not_told_is_unknown_and_not_zero() -> None:
 
 
 def outcomes(keys: Any, hit: list[int], minute: int, inspected: list[int] | None = None) -> Outcomes:
-    return Outcomes.of(HASHER, keys, hit, [minute] * len(hit), inspected)
+    return Outcomes.build(HASHER, keys, hit, [minute] * len(hit), inspected)
 
 
 def test_outcomes_give_the_share_of_hits_and_count_once() -> None:
@@ -162,7 +162,7 @@ def test_outcomes_survive_the_log_and_what_does_not_fit_is_refused() -> None:
     told = outcomes(keys, [1, 0], START)
     again = Outcomes.from_bytes(told.to_bytes())
     assert again.mark == HASHER.mark
-    for name in ("keys", "inspected", "hits", "minute"):
+    for name in ("keys", "inspected", "violations", "minute"):
         assert np.array_equal(getattr(again, name), getattr(told, name)), name
     with pytest.raises(ValueError, match="keys of shape"):
         outcomes(keys, [1, 0, 1], START)
@@ -199,7 +199,7 @@ def test_who_read_the_days_that_the_log_keeps_tells_what_one_tells_who_ran_for_m
         found = random.integers(0, 2, 30)
         counts = random.integers(-1, 2, 30)
         # Told up to days after they were found; some take back what was told before.
-        told = Outcomes.of(HASHER, one.keys, found, minute - random.integers(0, 4 * DAY, 30), counts)
+        told = Outcomes.build(HASHER, one.keys, found, minute - random.integers(0, 4 * DAY, 30), counts)
         steps.append((one, told))
         old.read(one)
         old.apply(one)

@@ -89,7 +89,7 @@ def test_what_is_applied_while_a_snapshot_is_written_is_not_in_it(
                 one = to_come.pop(0)
                 history.read(one)
                 history.apply(one)
-                found = Outcomes.of(HASHER, one.keys, random.integers(0, 2, one.rows), np.full(one.rows, one.minute))
+                found = Outcomes.build(HASHER, one.keys, random.integers(0, 2, one.rows), np.full(one.rows, one.minute))
                 history.apply_outcomes(found, 10 + len(more) - len(to_come))
 
         file = Busy(meanwhile)

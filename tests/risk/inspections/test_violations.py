@@ -33,18 +33,18 @@ class Office:
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(7)
-        self.hit = random.random(ROWS) < self.rule_share
-        self.violates = random.random(ROWS) < np.where(self.hit, 0.3, 0.02)
+        self.minimum = random.random(ROWS) < self.rule_share
+        self.violates = random.random(ROWS) < np.where(self.minimum, 0.3, 0.02)
         self.truth = float(self.violates.mean())
 
     def year(self, seed: int) -> tuple[Chances, np.ndarray]:
         """The chances of one draw, and what of it was inspected."""
-        found = [(row, "A", self.rule_lane) for row in np.flatnonzero(self.hit).tolist()]
+        found = [(row, "A", self.rule_lane) for row in np.flatnonzero(self.minimum).tolist()]
         drawn = select(self.given, {TODAY: seed.to_bytes(32, "big")}, Tally(), assessed(ROWS, findings=found))
         assert drawn.chances is not None
         shares = np.array([self.inspected.get(Lane(lane), 0.0) for lane in drawn.lane])
         if self.by_rule is not None:
-            shares[self.hit] = self.by_rule
+            shares[self.minimum] = self.by_rule
         return drawn.chances, np.random.default_rng(10_000 + seed).random(ROWS) < shares
 
     def estimated(self, seed: int) -> Violations:
@@ -107,7 +107,7 @@ def test_the_share_is_that_of_the_definition() -> None:
     chance = sum(lanes[lane] * parts[lane] for lane in cell)
     top = bottom = Fraction(0)
     for row in np.flatnonzero(inspected).tolist():
-        weight = Fraction(1) if office.hit[row] else 1 / chance
+        weight = Fraction(1) if office.minimum[row] else 1 / chance
         bottom += weight
         top += weight if office.violates[row] else 0
     answer = office.estimated(3)
@@ -128,7 +128,7 @@ def test_few_without_a_chance_widen_the_interval_by_their_part() -> None:
     office = Office(RED_ALONE, rule_lane=Lane.BLUE, rule_share=0.02)
     answer = office.estimated(1)
     assert answer.reason is NoEstimate.NONE
-    assert answer.without_chance == int(office.hit.sum())
+    assert answer.without_chance == int(office.minimum.sum())
     assert answer.estimate.high - answer.estimate.low > answer.without_chance / ROWS
     covered = [each.estimate.low <= office.truth <= each.estimate.high for each in map(office.estimated, range(60))]
     assert float(np.mean(covered)) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 60)
@@ -146,7 +146,7 @@ def test_the_bound_of_what_may_have_had_no_chance_is_one_in_twenty() -> None:
 def test_where_nothing_drawn_was_inspected_there_is_no_estimate() -> None:
     office = Office({}, by_rule=1.0)
     answer = office.estimated(1)
-    assert (answer.reason, answer.estimate.outcomes) == (NoEstimate.WITHOUT_CHANCE, int(office.hit.sum()))
+    assert (answer.reason, answer.estimate.outcomes) == (NoEstimate.WITHOUT_CHANCE, int(office.minimum.sum()))
     assert np.isnan(answer.estimate.low)
 
 
@@ -176,12 +176,12 @@ def test_outcomes_of_unknown_chances_and_of_green_consignments_are_left_out_and_
 
 def test_chances_come_back_as_they_were_packed() -> None:
     chances, _ = Office(UNLIKE).year(1)
-    chances.known[::7] = False
+    chances.is_known[::7] = False
     codes, vectors = chances.pack()
     numbers = np.frombuffer(codes, "<u2")
     size = len(vectors) // (int(numbers.max()) + 1)
     back = Chances.unpack([vectors[code * size : code * size + size] for code in numbers.tolist()])
-    for name in ("known", "stages", "cell", "support"):
+    for name in ("is_known", "stages", "cell", "support"):
         assert (getattr(back, name) == getattr(chances, name)).all(), name
-    for name in ("drawn", "by_draw", "by_rule"):
+    for name in ("draw_chance", "by_draw", "by_rule"):
         assert getattr(back, name) == pytest.approx(getattr(chances, name), abs=1e-9), name

@@ -152,13 +152,13 @@ async def test_the_set_in_force_then_hits_what_it_hit_then(risk: Risk) -> None:
 
 async def test_inspections_are_told_of_hits_and_lanes(risk: Risk) -> None:
     mrns = await fill(risk)
-    known = await risk.outcomes.known(mrns)
+    known = await risk.outcomes.stored(mrns)
     result = await tried(risk, await plan(risk))
     expected = await plainly(risk, first_light())
     assert result.inspected.count == len(known) == len(mrns) // 3
-    assert result.inspected.violations == sum(outcome.hit for outcome in known.values())
+    assert result.inspected.violations == sum(outcome.violation for outcome in known.values())
     for rule in result.rules:
-        inspected = [known[mrn].hit for mrn in expected[rule.rule] if mrn in known]
+        inspected = [known[mrn].violation for mrn in expected[rule.rule] if mrn in known]
         assert (rule.inspected.count, rule.inspected.violations) == (len(inspected), sum(inspected))
         assert rule.inspected.random_count == 0
 
@@ -303,7 +303,7 @@ async def test_a_model_is_tried_by_the_scores_that_it_would_have_given(risk: Ris
         await risk.assess(rows.take(np.arange(start, start + 60)))
     found = [VIOLATION if any(truth) else CONFORM for truth in truths]
     await risk.take([state(mrn, 2, result) for mrn, result in zip(mrns[::2], found[::2], strict=True)])
-    known = await risk.outcomes.known(mrns)
+    known = await risk.outcomes.stored(mrns)
     content = traffic_model.file()
     model = read_model(content, "file")
     store = ModelStore(risk.database)
@@ -328,15 +328,15 @@ async def test_a_model_is_tried_by_the_scores_that_it_would_have_given(risk: Ris
     for share in result.shares:
         least = ranked[max(1, -(-len(ranked) * share.share_ppm // 1_000_000)) - 1]
         above = {mrn for mrn, step in steps.items() if step >= least}
-        hits = [known[mrn].hit for mrn in above if mrn in known]
+        hits = [known[mrn].violation for mrn in above if mrn in known]
         assert (share.score_from_ppm, share.consignments) == (least * 100, len(above))
         assert (share.inspected.count, share.inspected.violations) == (len(hits), sum(hits))
     pairs = [
         1.0 if steps[bad] > steps[good] else 0.5 if steps[bad] == steps[good] else 0.0
         for bad in known
-        if known[bad].hit
+        if known[bad].violation
         for good in known
-        if not known[good].hit
+        if not known[good].violation
     ]
     assert result.auc_ppm == pytest.approx(1e6 * sum(pairs) / len(pairs), abs=1)
 

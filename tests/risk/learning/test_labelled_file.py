@@ -22,7 +22,7 @@ HEAD = "Date,HS6,Origin,Net Mass,Outcome\n"
 def test_a_file_becomes_columns_outcomes_groups_and_days() -> None:
     text = HEAD + '1970-01-02,610910,CN,1.5,found\n1970-01-03,610910,"",1.5,nothing\n2026-11-25,950300,TR,,seized\n'
     read = read_labelled(text.encode("utf-8-sig"), LAYOUT, "outcomes.csv")
-    assert read.found.tolist() == [True, False, True]
+    assert read.violations.tolist() == [True, False, True]
     np.testing.assert_array_equal(read.sample.numbers["mass"], [1.5, 1.5, np.nan])
     assert read.sample.words["origin"].tolist() == ["CN", "", "TR"]
     assert read.groups.tolist() == [0, 0, 1]

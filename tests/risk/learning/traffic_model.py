@@ -72,8 +72,8 @@ def content(seed: int = 1, name: str = "small") -> Content:
     window = Window(
         first_day=20_700,
         last_day=20_730,
-        outcomes=len(known.found),
-        violations=int(known.found.sum()),
+        outcomes=len(known.violations),
+        violations=int(known.violations.sum()),
         source="simulated inspections",
     )
     return candidate(TrainingPlan(name, "an item in violation", window, ASSESSED, SMALL, seed), known)

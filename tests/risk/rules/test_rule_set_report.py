@@ -79,7 +79,7 @@ def test_conditions_that_hold_always_or_never_on_the_sample_are_told_and_the_oth
         rule("GONE", "consignment.gross_mass_mg < -1", more="life: retired"),
     )
     report = report_of(rules, [(rows, None)])
-    by_rule = {each.rule: (each.judged, each.held, each.unjudged) for each in report.rules}
+    by_rule = {each.rule: (each.judged, each.matched, each.unjudged) for each in report.rules}
     gifts = -(-ROWS_LEAST // 3)
     assert by_rule["SOME"] == (ROWS_LEAST, gifts, 0)
     assert by_rule["BLIND"] == (ROWS_LEAST, 0, ROWS_LEAST)
@@ -103,7 +103,7 @@ def test_the_sample_counts_as_an_assessment_does_whatever_its_batches() -> None:
     whole = report_of(first_light(), [(rows, None)])
     parts = report_of(first_light(), [(rows.take(np.arange(start, start + 30)), None) for start in range(0, 120, 30)])
     assert whole.rules == parts.rules
-    held = {each.rule: each.held for each in whole.rules}
+    held = {each.rule: each.matched for each in whole.rules}
     assert (held["GIFT_FROM_FIRM"], held["DESCRIPTION_VAGUE"]) == (40, 40)
     assert sum(each.unjudged for each in whole.rules) == 0
     assert Facts(rows, first_light().rates).items.rows == 160
@@ -114,7 +114,7 @@ def test_what_is_evaluated_row_by_row_is_told_with_the_reason() -> None:
     report = report_of(rules, [(table([{"items": [{"description": "Gift"}]}, {}]), None)])
     assert report.rules[0].fallback == ""
     assert report.rules[1].fallback
-    assert (report.rules[1].judged, report.rules[1].held) == (2, 1)
+    assert (report.rules[1].judged, report.rules[1].matched) == (2, 1)
     ((_, name, message),) = told(report)
     assert name == "rule SLOW"
     assert report.rules[1].fallback in message

@@ -8,7 +8,7 @@ from rapidfuzz.distance import OSA
 
 from services.risk.screening.matching import token_similarity as near
 from services.risk.screening.matching.index import Index
-from services.risk.screening.matching.scores import WEIGHT_TELLING
+from services.risk.screening.matching.scores import WEIGHT_DISTINCTIVE
 from services.risk.screening.names.spelling import DELETION_LENGTH_LEAST
 from services.risk.screening.names.tokens import canonical_words
 
@@ -46,7 +46,7 @@ def score_least(index: Index, name: str, listed: int) -> int:
     theirs = [int(token) for token in index.names.tokens[begin:end]]
     mine = sorted(set(canonical_words([name])[0]))
     weight = {token: weight_of(index, token) for token in mine}
-    alone = {token: float(near.read_tokens(index, [token]).alone[0]) for token in mine}
+    alone = {token: float(near.read_tokens(index, [token]).unmatched_weight[0]) for token in mine}
     shared = 0.0
     best = {
         (token, other): found
@@ -60,7 +60,7 @@ def score_least(index: Index, name: str, listed: int) -> int:
         shared += float(index.token_weight[other]) * max((best.get((token, other), 0) for token in mine), default=0)
     met = {token for token, _ in best}
     both = sum((weight if token in met else alone)[token] for token in mine) + float(index.name_weight[listed])
-    amiss = (1 - shared / (near.EQUAL * both)) * max(WEIGHT_TELLING / float(index.name_weight[listed]), 1)
+    amiss = (1 - shared / (near.EQUAL * both)) * max(WEIGHT_DISTINCTIVE / float(index.name_weight[listed]), 1)
     return max(0, math.floor(1000 * (1 - amiss) + 1e-2))
 
 
@@ -68,7 +68,7 @@ def known(index: Index, token: str) -> bool:
     number = index.vocabulary.ids.get(token)
     if not set(token) & set("aeiou"):
         return True
-    return number is not None and index.token_names[number] >= near.LISTED_ITSELF_NAMES
+    return number is not None and index.token_names[number] >= near.KNOWN_TOKEN_NAMES
 
 
 def weight_of(index: Index, token: str) -> float:

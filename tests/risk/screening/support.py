@@ -39,7 +39,7 @@ def entry(number: str, *names: str, kind: EntryKind = EntryKind.PERSON) -> ListE
 
 def again(index: Index, delta: Delta) -> ChangedEntries:
     """What screens names again against what has come with a delta; `index` is the one after it."""
-    return ChangedEntries(index, {delta.version.source: frozenset(each.id for each in delta.coming)})
+    return ChangedEntries(index, {delta.version.source: frozenset(each.id for each in delta.added_or_changed)})
 
 
 def version(source: str = "OWN", entries: int = 1, digest: str = "0" * 64) -> ListVersion:

@@ -60,7 +60,7 @@ def test_looking_again_finds_exactly_the_hits_on_what_has_come(
     delta = difference(before.entries, after)
     index = apply(build([(before.version, before.entries)]), delta)
     names = [*names, *(name.text for party in after.entries for name in party.names)]
-    coming = {party.id for party in delta.coming}
+    coming = {party.id for party in delta.added_or_changed}
     whole = {each for each in told(index, screen(index, names, 700)) if each[2] in coming}
     assert told(index, again(index, delta).screen(names, 700)) == whole
 
@@ -138,10 +138,10 @@ def test_the_public_lists_changed_bit_by_bit_equal_a_full_reload() -> None:
     delta = screener.take(new)
     assert 40 < len(delta.changed) < 200
     whole = build([(each.version, each.entries) for each in (united_nations, new)])
-    names = mistyped([each.names[0].text for each in (*delta.coming, *treasury.entries[::50])], 3)
+    names = mistyped([each.names[0].text for each in (*delta.added_or_changed, *treasury.entries[::50])], 3)
     assert told(screener.index, screen(screener.index, names, 700)) == told(whole, screen(whole, names, 700))
     found = told(screener.index, again(screener.index, delta).screen(names))
-    coming = {each.id for each in delta.coming}
+    coming = {each.id for each in delta.added_or_changed}
     assert found == {
         each
         for each in told(screener.index, screen(screener.index, names))

@@ -122,7 +122,7 @@ def test_a_name_that_stands_several_times_in_a_batch_hits_each_time() -> None:
 def test_each_entry_is_hit_once_by_the_name_that_scores_highest() -> None:
     hits = screen(INDEX, ["Laurent Mihigo Nkunda"], 700)
     assert found(hits) == [("1", 1000)]
-    assert INDEX.name_text(int(hits.listed[0])) == "Laurent Mihigo Nkunda"
+    assert INDEX.name_text(int(hits.entry_name[0])) == "Laurent Mihigo Nkunda"
 
 
 # --- what holds always ------------------------------------------------------------------------------------------------
@@ -186,15 +186,15 @@ def explained(written: str, listed: int, score: int) -> Explanation:
 def test_an_explanation_tells_tokens_that_are_there(name: str, seed: int) -> None:
     (written,) = mistyped([name], seed)
     hits = screen(INDEX, [written], 700)
-    for listed, score in zip(hits.listed.tolist(), hits.score.tolist(), strict=True):
+    for listed, score in zip(hits.entry_name.tolist(), hits.score.tolist(), strict=True):
         told = explained(written, listed, score)
-        mine, theirs = (normalise([text])[0].split() for text in (written, told.listed_name))
+        mine, theirs = (normalise([text])[0].split() for text in (written, told.entry_name))
         assert {each.token for each in told.meetings} | set(told.only_screened) <= set(mine)
-        assert {each.listed for each in told.meetings} | set(told.only_listed) <= set(theirs)
+        assert {each.entry_token for each in told.meetings} | set(told.only_entry) <= set(theirs)
         assert not {each.token for each in told.meetings} & set(told.only_screened)
-        assert not {each.listed for each in told.meetings} & set(told.only_listed)
+        assert not {each.entry_token for each in told.meetings} & set(told.only_entry)
         assert told.meetings
-        assert explanation_of(told).startswith(f"{score} of 1000 for {told.listed_name}")
+        assert explanation_of(told).startswith(f"{score} of 1000 for {told.entry_name}")
         assert told.version == version(entries=len(LISTED)).id
 
 
@@ -214,7 +214,7 @@ def test_an_explanation_tells_tokens_that_are_there(name: str, seed: int) -> Non
 )
 def test_an_explanation_says_how_tokens_meet(written: str, listed: str, how: str) -> None:
     hits = screen(INDEX, [written], 700)
-    assert listed in explanation_of(explained(written, int(hits.listed[0]), int(hits.score[0])))
+    assert listed in explanation_of(explained(written, int(hits.entry_name[0]), int(hits.score[0])))
 
 
 # --- beside a plain scan ----------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_a_weak_alias_and_a_distant_match_advise_documents_and_add_fewer_points_
         means = replace(in_force(), match=levels)
         answer = assess_batch(means, table([near]), pb.PURPOSE_CLEARANCE).table
         assert answer.ints("lane").tolist() == [lane]
-        assert answer.ints("match_threshold").tolist() == [levels.hit]
+        assert answer.ints("match_threshold").tolist() == [levels.minimum]
 
 
 def test_an_entry_that_is_met_by_a_good_name_too_is_a_strong_hit_and_stands_before_weak_ones() -> None:
@@ -165,10 +165,10 @@ def cleared(**narrowed: str) -> Index:
         cleared_by="A. Officer",
         cleared_on=TODAY,
         until=TODAY,
-        why="another birth date",
+        reason="another birth date",
         **narrowed,
     )
-    pairs = ClearedPairs.of(version(CLEARED), [pair])
+    pairs = ClearedPairs.from_pairs(version(CLEARED), [pair])
     return replace(shipped(), cleared=pairs)
 
 

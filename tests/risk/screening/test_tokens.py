@@ -92,10 +92,10 @@ def test_skeletons_are_equal_where_only_vowels_and_like_sounds_differ() -> None:
 @given(st.lists(words, min_size=1, max_size=8, unique=True), st.lists(words, min_size=1, max_size=4))
 def test_the_table_finds_exactly_the_equal_hashes(listed: list[str], looked_up: list[str]) -> None:
     rows, mine = ways_of(spelling(listed)), ways_of(spelling(looked_up))
-    which, places = Forms.of(rows).find(mine.hashes)
-    in_two = Forms.of(ways_of(spelling(listed[:1]))).with_more(ways_of(spelling(listed[1:])))
+    which, places = Forms.from_rows(rows).find(mine.hashes)
+    in_two = Forms.from_rows(ways_of(spelling(listed[:1]))).with_more(ways_of(spelling(listed[1:])))
     expected = sorted((a, int(b)) for a, h in enumerate(mine.hashes) for b in rows.hashes[rows.hashes == h])
-    found = Forms.of(rows)
+    found = Forms.from_rows(rows)
     mixed = found.rows.hashes[places]
     assert len(which) == len(expected) == len(in_two.find(mine.hashes)[0])
     assert sorted(which.tolist()) == [a for a, _ in expected]
@@ -104,7 +104,7 @@ def test_the_table_finds_exactly_the_equal_hashes(listed: list[str], looked_up: 
 
 
 def test_a_slip_leads_from_one_token_to_the_other() -> None:
-    forms = Forms.of(ways_of(spelling(["nkunda"])))
+    forms = Forms.from_rows(ways_of(spelling(["nkunda"])))
     for written in ("nkunda", "nkuda", "nkundaa", "nkudna", "nkumda", "tnkunda"):
         assert len(forms.find(ways_of(spelling([written])).hashes)[0]), written
     assert not len(forms.find(ways_of(spelling(["kagame"])).hashes)[0])
@@ -112,6 +112,6 @@ def test_a_slip_leads_from_one_token_to_the_other() -> None:
 
 
 def test_short_tokens_are_found_by_their_letters_in_any_order() -> None:
-    forms = Forms.of(ways_of(spelling(["sok"])))
+    forms = Forms.from_rows(ways_of(spelling(["sok"])))
     for letters in permutations("sok"):
         assert len(forms.find(ways_of(spelling(["".join(letters)])).hashes)[0])

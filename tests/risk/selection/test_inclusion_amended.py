@@ -112,7 +112,7 @@ def test_what_an_earlier_version_had_for_a_chance_and_nobody_stored_is_unknown()
     batch = assessed(2_000, counted=np.zeros(2_000, np.bool_))
     unknown = replace(PriorDraws.none(2_000), chances=versions([LOW], rows=2_000)[0].chances)
     assert unknown.chances is not None
-    unknown.chances.known[:1_000] = False
+    unknown.chances.is_known[:1_000] = False
     selected = select(HIGH, {TODAY: bytes(32)}, Tally(), replace(batch, before=unknown))
     chosen = selected.lane > Lane.GREEN
     assert set(selected.inclusion_ppm[:1_000][chosen[:1_000]].tolist()) == {0}

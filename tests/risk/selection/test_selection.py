@@ -12,7 +12,7 @@ from services.risk.selection import (
     Tally,
     TallyRecord,
 )
-from services.risk.selection.tally import MICROS_PER_HOUR, Hits
+from services.risk.selection.tally import MICROS_PER_HOUR, RuleMatches
 from services.risk.store.assessment_log import LOG_DAYS
 from tests.risk.selection.drawn_lanes import actual
 from tests.risk.selection.selection_batches import START, assessed, chosen, kept, parameters
@@ -101,7 +101,7 @@ def test_within_a_batch_hits_count_one_after_the_other_and_once_a_consignment() 
     batch = assessed(7, findings=found)
     selected = chosen(given, batch)
     assert (selected.lane == Lane.RED).tolist() == [False, False, True, False, False, True, False]
-    assert selected.record(batch, np.arange(7), 0, 1, 1).hits == {"DE003302 import SEEN_OFTEN": Hits(7, 1)}
+    assert selected.record(batch, np.arange(7), 0, 1, 1).matches == {"DE003302 import SEEN_OFTEN": RuleMatches(7, 1)}
 
 
 def test_two_replicas_that_take_the_same_number_for_theirs_let_nothing_off() -> None:
@@ -121,8 +121,12 @@ def test_hits_are_told_of_the_days_that_the_log_keeps_so_a_tally_that_is_rebuilt
     time = 20_700 * day
     for position in range(400):
         time += int(random.integers(0, day))
-        hits = {f"* import {rule}": Hits(int(random.integers(1, 4)), int(random.integers(-6, 2))) for rule in "ABC"}
-        hits = {key: Hits(each.hits, max(each.since, -1)) for key, each in hits.items() if random.random() < 0.2}
+        hits = {
+            f"* import {rule}": RuleMatches(int(random.integers(1, 4)), int(random.integers(-6, 2))) for rule in "ABC"
+        }
+        hits = {
+            key: RuleMatches(each.matches, max(each.since, -1)) for key, each in hits.items() if random.random() < 0.2
+        }
         none = np.zeros(0, np.int64)
         records.append(TallyRecord(time, Strings([], none), none, none, none, none, hits, 0, position, 0))
         old.apply(records[-1])
@@ -131,11 +135,11 @@ def test_hits_are_told_of_the_days_that_the_log_keeps_so_a_tally_that_is_rebuilt
             if each.time // day >= time // day - LOG_DAYS:
                 rebuilt.apply(each)
         for later in (0, 5 * day, 40 * day):
-            told = [[tally.hits(f"* import {rule}", time + later) for rule in "ABC"] for tally in (old, rebuilt)]
+            told = [[tally.matches(f"* import {rule}", time + later) for rule in "ABC"] for tally in (old, rebuilt)]
             assert told[0] == told[1]
-    assert old.hits("* import A", time) > 0
-    assert old.hits("* import A", time + 30 * day) == 0
-    assert Tally.restore(old.snapshot()).hits("* import A", time) == old.hits("* import A", time)
+    assert old.matches("* import A", time) > 0
+    assert old.matches("* import A", time + 30 * day) == 0
+    assert Tally.restore(old.snapshot()).matches("* import A", time) == old.matches("* import A", time)
 
 
 def test_yellow_tells_after_how_many_days_it_becomes_blue_by_itself() -> None:

@@ -186,14 +186,14 @@ def test_what_was_not_stored_or_had_an_answer_draws_nothing() -> None:
     allotments = Allotments()
     selected = select(OFFICE, {TODAY: SEED}, Tally(), assessed(2_000), allotments)
     allotments.count(selected, START)
-    before = allotments.of("DE003302 import", START)
-    seen, red = before.seen, int(before.lanes[0])
+    before = allotments.hour_counts("DE003302 import", START)
+    seen, red = before.consignments, int(before.lanes[0])
     again = select(OFFICE, {TODAY: SEED}, Tally(), assessed(2_000), allotments)
     allotments.count(again, START)
     allotments.give_back(again, START)
-    assert (before.seen, int(before.lanes[0])) == (seen, red) == (2_000, int((selected.lane == Lane.RED).sum()))
+    assert (before.consignments, int(before.lanes[0])) == (seen, red) == (2_000, int((selected.lane == Lane.RED).sum()))
     allotments.give_back(selected, START, np.arange(500, 2_000))
-    assert before.seen == 500
+    assert before.consignments == 500
     assert int(before.lanes[0]) == int((selected.lane[:500] == Lane.RED).sum())
 
 

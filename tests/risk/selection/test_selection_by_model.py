@@ -19,7 +19,7 @@ from services.risk.selection import (
     Tally,
     TallyRecord,
 )
-from services.risk.selection.tally import MICROS_PER_HOUR, Hits
+from services.risk.selection.tally import MICROS_PER_HOUR, RuleMatches
 from tests.risk.selection.drawn_lanes import actual
 from tests.risk.selection.selection_batches import START, assessed, chosen, kept, parameters, scores
 
@@ -132,7 +132,7 @@ def test_hits_of_rows_that_were_assessed_before_do_not_count() -> None:
     batch = assessed(5, findings=found)
     selected = chosen(parameters(hits="AAA: 3"), batch)
     record = selected.record(batch, np.array([1, 4]), 0, 1, 1)
-    assert record.hits == {"DE003302 import AAA": Hits(2, -1)}
+    assert record.matches == {"DE003302 import AAA": RuleMatches(2, -1)}
     assert len(record.lane) == 2
 
 
@@ -173,7 +173,7 @@ def test_an_amendment_is_not_drawn_again_and_does_not_count() -> None:
     again = assessed(200, findings=[(0, "AAA", Lane.RED)], counted=np.zeros(200, bool))
     selected, after = chosen(given, first), chosen(given, again)
     assert selected.lane.tolist() == after.lane.tolist()
-    assert after.record(again, np.arange(200), 0, 1, 1).hits == {}
+    assert after.record(again, np.arange(200), 0, 1, 1).matches == {}
     assert len(after.record(again, np.arange(200), 0, 1, 1).lane) == 0
 
 
@@ -207,9 +207,9 @@ def test_chances_follow_what_replicas_were_late_with_and_stay_for_the_hour_other
 def test_many_offices_in_a_batch_are_each_drawn_by_their_own_parameters() -> None:
     given = parameters(red_min=200_000, red=200_000)
     strict = msgspec.structs.replace(
-        given.of("*", "import"),
+        given.for_office("*", "import"),
         office="DE000001",
-        lanes=parameters(blue_min=900_000, blue=900_000).of("*", "import").lanes,
+        lanes=parameters(blue_min=900_000, blue=900_000).for_office("*", "import").lanes,
     )
     both = replace(given, offices={**given.offices, ("DE000001", "import"): strict})
     offices = Strings.of([("DE000001", "DE000002", "DE000003")[row % 3] for row in range(3_000)])

@@ -161,16 +161,16 @@ def test_the_version_has_twelve_digits_of_what_the_file_says() -> None:
 
 def test_an_office_without_parameters_of_its_own_has_those_of_any_office() -> None:
     given = load({"offices.+": office("ABCD") | {"green_delay_minutes": 7}})
-    assert given.of("ABCD", "import").green_delay_minutes == 7
-    assert given.of("ABCE", "import") is given.offices["*", "import"]
-    assert given.of("ABCD", "export") is given.offices["*", "export"]
+    assert given.for_office("ABCD", "import").green_delay_minutes == 7
+    assert given.for_office("ABCE", "import") is given.offices["*", "import"]
+    assert given.for_office("ABCD", "export") is given.offices["*", "export"]
 
 
 @pytest.mark.parametrize(("lane", "draws"), [("red", True), ("yellow", True), ("blue", True), (None, False)])
 def test_an_office_draws_where_anything_is_expected_in_any_lane(lane: str | None, draws: bool) -> None:
     given = load({f"offices.0.lanes.{lane}.expected_ppm": 1} if lane else {})
-    assert given.of("ABCD", "import").draws is draws
-    assert not given.of("ABCD", "export").draws
+    assert given.for_office("ABCD", "import").draws is draws
+    assert not given.for_office("ABCD", "export").draws
     assert given.draws is draws
 
 

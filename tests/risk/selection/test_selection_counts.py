@@ -11,12 +11,12 @@ from libs.customs.partitions import PARTITIONS
 from services.risk.selection.allotments import Allotments, Counted, Marks, lane_most, ranked_most
 from services.risk.selection.hours import HOURS, HOURS_COUNTED, HourCounts
 from services.risk.selection.tally import (
-    HITS_DAYS,
+    MATCH_DAYS,
     MICROS_PER_DAY,
     MICROS_PER_HOUR,
     STEPS,
     UNRANKED,
-    Hits,
+    RuleMatches,
     Tally,
     TallyRecord,
     steps_of,
@@ -123,14 +123,14 @@ def record(
     hour: int = HOUR,
     position: tuple[int, int] = (1, 0),
     partition: int = 0,
-    hits: dict[str, Hits] | None = None,
+    matches: dict[str, RuleMatches] | None = None,
     version: str = "m/1",
     **more: object,
 ) -> TallyRecord:
     facts: dict[str, object] = {
         "time": hour * MICROS_PER_HOUR + 5, "place": Strings.of(["A import", "A import", "B import", "A import"]), "lane": column(1, 4, 1, 1),
         "weight": column(PPM, PPM, 500_000, 250_000), "model": column(200, 200, 7, UNRANKED), "uncertainty": column(UNRANKED, 3, 9, UNRANKED),
-        "hits": hits or {}, "partition": partition, "major": position[0], "minor": position[1], "model_version": version,
+        "matches": matches or {}, "partition": partition, "major": position[0], "minor": position[1], "model_version": version,
     }  # fmt: skip
     return TallyRecord(**(facts | more))  # type: ignore[arg-type]
 
@@ -206,11 +206,11 @@ TODAY = HOUR // 24
 
 
 def hit(tally: Tally, day: int, hits: int, since: int, minor: int, key: str = KEY) -> None:
-    assert tally.apply(record(day * 24, (1, minor), hits={key: Hits(hits, since)}))
+    assert tally.apply(record(day * 24, (1, minor), matches={key: RuleMatches(hits, since)}))
 
 
 def hits(tally: Tally, day: int = TODAY, key: str = KEY) -> int:
-    return tally.hits(key, day * MICROS_PER_DAY)
+    return tally.matches(key, day * MICROS_PER_DAY)
 
 
 def test_hits_add_up_until_the_rule_selects() -> None:
@@ -230,7 +230,7 @@ def test_hits_add_up_until_the_rule_selects() -> None:
 
 def test_hits_of_thirty_days_are_told() -> None:
     tally = Tally()
-    assert HITS_DAYS == 30
+    assert MATCH_DAYS == 30
     hit(tally, TODAY, 1, -1, 0)
     hit(tally, TODAY + 1, 10, -1, 1)
     assert [hits(tally, TODAY + more) for more in (1, 29, 30, 31)] == [11, 11, 10, 0]
@@ -246,7 +246,7 @@ def test_hits_of_thirty_days_are_told() -> None:
 
 def test_a_record_and_a_snapshot_are_read_as_they_were_written() -> None:
     tally = Tally()
-    first = record(hits={KEY: Hits(3, -1), "B import OTHER": Hits(2, 1)})
+    first = record(matches={KEY: RuleMatches(3, -1), "B import OTHER": RuleMatches(2, 1)})
     again = TallyRecord.from_bytes(first.to_bytes())
     for name in TallyRecord.__slots__:
         mine, other = getattr(first, name), getattr(again, name)
@@ -315,38 +315,38 @@ class Batch:
 
 
 def told(counted: Counted) -> tuple[int, int, list[int], list[int]]:
-    return counted.seen, counted.ranked, counted.lanes.tolist(), counted.by_rank.tolist()
+    return counted.consignments, counted.ranked, counted.lanes.tolist(), counted.by_rank.tolist()
 
 
 def test_a_batch_is_counted_by_place_and_lane_and_what_is_given_back_is_not() -> None:
     allotments, time = Allotments(), at(HOUR)
     batch = Batch(["A", "B", "A", "A", "B"], [0, 2, -1, 1, 2], [1, 1, 1, 0, 1], [0, 1, 1, 0, 1], [1, 1, 1, 0, 0])
-    assert told(allotments.of("A", time)) == (0, 0, [0, 0, 0], [0, 0, 0])
+    assert told(allotments.hour_counts("A", time)) == (0, 0, [0, 0, 0], [0, 0, 0])
     allotments.count(batch, time)
-    assert told(allotments.of("A", time)) == (2, 1, [1, 1, 0], [1, 0, 0])
-    assert told(allotments.of("B", time + MICROS_PER_HOUR - 1)) == (2, 2, [0, 0, 2], [0, 0, 1])
-    assert told(allotments.of("C", time)) == (0, 0, [0, 0, 0], [0, 0, 0])
+    assert told(allotments.hour_counts("A", time)) == (2, 1, [1, 1, 0], [1, 0, 0])
+    assert told(allotments.hour_counts("B", time + MICROS_PER_HOUR - 1)) == (2, 2, [0, 0, 2], [0, 0, 1])
+    assert told(allotments.hour_counts("C", time)) == (0, 0, [0, 0, 0], [0, 0, 0])
     allotments.give_back(batch, time, column(0, 4))
-    assert told(allotments.of("A", time)) == (1, 1, [0, 1, 0], [0, 0, 0])
-    assert told(allotments.of("B", time)) == (1, 1, [0, 0, 1], [0, 0, 1])
+    assert told(allotments.hour_counts("A", time)) == (1, 1, [0, 1, 0], [0, 0, 0])
+    assert told(allotments.hour_counts("B", time)) == (1, 1, [0, 0, 1], [0, 0, 1])
     allotments.count(batch, time)
     allotments.give_back(batch, time)
-    assert told(allotments.of("A", time)) == (1, 1, [0, 1, 0], [0, 0, 0])
+    assert told(allotments.hour_counts("A", time)) == (1, 1, [0, 1, 0], [0, 0, 0])
 
 
 def test_the_present_hour_and_the_one_before_are_counted() -> None:
     allotments, batch = Allotments(), Batch(["A"], [0])
     for more in range(3):
         allotments.count(batch, at(HOUR + more))
-    assert [allotments.of("A", at(HOUR + more)).seen for more in range(4)] == [0, 1, 1, 0]
+    assert [allotments.hour_counts("A", at(HOUR + more)).consignments for more in range(4)] == [0, 1, 1, 0]
     # Nothing is taken back from an hour that is not counted.
     for more in (0, 1, 5):
         allotments.give_back(batch, at(HOUR + more))
-    assert [allotments.of("A", at(HOUR + more)).seen for more in (0, 1, 2, 5)] == [0, 0, 1, 0]
+    assert [allotments.hour_counts("A", at(HOUR + more)).consignments for more in (0, 1, 2, 5)] == [0, 0, 1, 0]
 
 
 def test_a_batch_of_which_no_office_draws_counts_nothing() -> None:
     allotments, batch = Allotments(), Batch(["A"], [0])
     batch.marks = None
     allotments.count(batch, at(HOUR))
-    assert allotments.of("A", at(HOUR)).seen == 0
+    assert allotments.hour_counts("A", at(HOUR)).consignments == 0

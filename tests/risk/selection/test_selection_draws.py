@@ -84,7 +84,7 @@ def test_consignments_of_two_days_are_drawn_by_two_seeds_that_tell_nothing_of_ea
 def test_where_nothing_is_drawn_no_seed_is_needed() -> None:
     selected = select(parameters(), {}, Tally(), assessed(3))
     assert selected.lane.tolist() == [Lane.GREEN] * 3
-    assert not selected.drawn.any()
+    assert not selected.office_draws.any()
 
 
 def test_the_day_of_a_draw_is_the_one_that_the_mrn_tells() -> None:

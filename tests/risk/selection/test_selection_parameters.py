@@ -16,7 +16,7 @@ from tests.risk.selection.selection_batches import FILE, NONE, SHIPPED, paramete
 
 def test_the_shipped_parameters_are_in_order() -> None:
     shipped = load_parameters(SHIPPED)
-    assert shipped.of("DE003302", "import") is shipped.offices["*", "import"]
+    assert shipped.for_office("DE003302", "import") is shipped.offices["*", "import"]
     assert shipped.version.startswith("first-selection/")
 
 
@@ -25,7 +25,7 @@ def test_the_example_of_the_documentation_is_in_order_and_draws() -> None:
     [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
     example = load_parameters(page, text.encode())
     assert example.draws
-    assert example.of("DE003302", "import").score is not None
+    assert example.for_office("DE003302", "import").score is not None
     day = day_of_date(date(2028, 12, 31))
     assert example.trusted_on(day) == {
         "declarant": {"DE1234567"},

@@ -24,7 +24,7 @@ RED, YELLOW, BLUE = range(3)
 
 
 def office(**changes: Any) -> OfficeText:
-    return parameters(**changes).of("DE003302", "import")
+    return parameters(**changes).for_office("DE003302", "import")
 
 
 def steps(counts: dict[int, int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -53,32 +53,32 @@ def test_so_much_traffic_is_believed() -> None:
     assert (TRAFFIC_MIN, RANKED_MIN) == (200, 200)
     given = office(red_min=20_000, red=100_000, yellow=90_000)
     # Of 199 nothing is told: a lane falls short of what is expected by all but its minimum.
-    plan = Plan.of(given, rates((190, 0, 0, 9)))
+    plan = Plan.build(given, rates((190, 0, 0, 9)))
     close(plan.minimum, [0.02, 0, 0])
     close(plan.lane, [0.1, 0.09, 0])
     close(plan.expected, [[0.08] * 4, [0.09 / 0.92] * 4, [0] * 4])
     # Of 200 ten are red by rules: 20 are expected, and ten more of 190 greens are drawn; then 18 of 180 that are left.
-    plan = Plan.of(given, rates((190, 0, 0, 10)))
+    plan = Plan.build(given, rates((190, 0, 0, 10)))
     close(plan.expected, [[10 / 190] * 4, [18 / 180] * 4, [0] * 4])
     close(plan.ranked, [0, 0, 0])
 
 
 def test_nothing_is_drawn_into_a_lane_that_rules_fill_and_no_more_than_there_is() -> None:
     given = office(red=50_000, yellow=100_000, blue=850_000)
-    plan = Plan.of(given, rates((800, 100, 50, 50)))
+    plan = Plan.build(given, rates((800, 100, 50, 50)))
     # Red is full; 50 of 800 fill yellow, and 750 of 750 blue.
     close(plan.expected, [[0] * 4, [50 / 800] * 4, [1] * 4])
-    full = Plan.of(given, rates((0, 0, 1_000, 0)))
+    full = Plan.build(given, rates((0, 0, 1_000, 0)))
     close(full.expected, np.zeros((3, 4)))
     # Trusted operators weigh less: of 400 weighted greens 50 are drawn.
-    close(Plan.of(office(red=50_000), rates((1_000, 0, 0, 0), 400.0)).expected[RED], [50 / 400] * 4)
-    close(Plan.of(office(red=500_000), rates((1_000, 0, 0, 0), 400.0)).expected[RED], [1] * 4)
+    close(Plan.build(office(red=50_000), rates((1_000, 0, 0, 0), 400.0)).expected[RED], [50 / 400] * 4)
+    close(Plan.build(office(red=500_000), rates((1_000, 0, 0, 0), 400.0)).expected[RED], [1] * 4)
 
 
 def test_the_highest_ranks_are_taken_and_the_rest_is_drawn() -> None:
     given = office(red=50_000, by_model=500_000, by_uncertainty=250_000, yellow=9_000)
     ranked = rates((900, 40, 50, 10), model={255: 5, 250: 10, 3: 435}, doubt={100: 100, 4: 200})
-    plan = Plan.of(given, ranked)
+    plan = Plan.build(given, ranked)
     # 40 more are red: 20 by the model, of which 450 ranks stand for 900; 10 are at step 255, and half of 20 at 250.
     close(plan.model.step, [250, STEPS, STEPS])
     close(plan.model.part, [0.5, 0, 0])
@@ -103,27 +103,27 @@ def test_above_an_edge_it_is_certain_at_it_in_part_and_below_it_nothing() -> Non
 
 @pytest.mark.parametrize(("count", "believed"), [(199, False), (200, True)])
 def test_so_many_ranks_are_believed(count: int, believed: bool) -> None:
-    plan = Plan.of(office(red=50_000, by_model=PPM), rates((900, 50, 50, 0), model={7: count}))
+    plan = Plan.build(office(red=50_000, by_model=PPM), rates((900, 50, 50, 0), model={7: count}))
     close(plan.model.step, [7 if believed else STEPS, STEPS, STEPS])
     close(plan.ranked, [50 / 900 if believed else 0, 0, 0])
     close(plan.expected[RED], [50 / 900, 0, 50 / 900, 0] if believed else [50 / 900] * 4)
 
 
 def test_ranks_need_traffic_too() -> None:
-    plan = Plan.of(office(red=50_000, by_model=PPM), rates((199, 0, 0, 0), model={7: 500}))
+    plan = Plan.build(office(red=50_000, by_model=PPM), rates((199, 0, 0, 0), model={7: 500}))
     close(plan.model.step, [STEPS] * 3)
     close(plan.expected[RED], [0.05] * 4)
 
 
 def test_yellow_takes_ranks_that_red_left_and_blue_none() -> None:
     given = parameters(red=100_000, by_model=PPM)
-    text = given.of("DE003302", "import")
+    text = given.for_office("DE003302", "import")
     lanes = text.lanes
     shared = type(text)(
         **{name: getattr(text, name) for name in text.__struct_fields__} | {"lanes": type(lanes)(lanes.red, type(lanes.red)(0, 200_000,
             PPM, 0), lanes.blue)}
     )  # fmt: skip
-    plan = Plan.of(shared, rates((1_000, 0, 0, 0), model={200: 50, 150: 100, 5: 850}))
+    plan = Plan.build(shared, rates((1_000, 0, 0, 0), model={200: 50, 150: 100, 5: 850}))
     # Red takes 100: all 50 and half of step 150; yellow 200: the other half and 150 of 850.
     close(plan.model.step, [150, 5, STEPS])
     close(plan.model.part, [0.5, 150 / 850, 0])
@@ -155,7 +155,7 @@ def tally(lanes: dict[int, int], model: int = UNRANKED, weight: int = PPM, place
 def test_chances_are_told_by_place_weight_and_rank_in_millionths() -> None:
     given = parameters(red_min=10_000, red=60_000, by_model=500_000)
     plans = Plans(
-        [given.of("A", "import"), given.of("A", "export")],
+        [given.for_office("A", "import"), given.for_office("A", "export")],
         ["DE003302 import", "DE003302 export"],
         tally({1: 900, 2: 100}, 40),
         START,
@@ -172,9 +172,9 @@ def test_chances_are_told_by_place_weight_and_rank_in_millionths() -> None:
     assert found.model[:, RED].tolist() == [33_333, 0, PPM, 0]
     assert found.expected[:, RED].tolist() == [34_483, 33_333, 34_483, 0]
     assert found.uncertainty.tolist() == [[0, 0, 0]] * 4
-    assert found.of(Cause.MODEL) is found.model
-    assert found.of(Cause.UNCERTAINTY) is found.uncertainty
-    assert found.of(Cause.EXPECTED) is found.expected
+    assert found.by_cause(Cause.MODEL) is found.model
+    assert found.by_cause(Cause.UNCERTAINTY) is found.uncertainty
+    assert found.by_cause(Cause.EXPECTED) is found.expected
     assert way_of(np.array([-1, 5, -1, 0]), np.array([-1, -1, 0, 9])).tolist() == [0, 1, 2, 3]
 
 
@@ -261,7 +261,7 @@ def test_a_further_version_takes_of_what_was_left_green_what_lies_below_its_own_
     assert highest.tolist() == first.tolist()
     close(drawn, [[0.1 + 0.9 * 0.2, 0, 0], [1, 0, 0]])
     earlier = Chances.none(2)
-    earlier.stages[:], earlier.drawn[:] = highest, drawn
+    earlier.stages[:], earlier.draw_chance[:] = highest, drawn
     second = np.array([[50_000, 0, 300_000, 400_000, 0, 0, 0, 0, 0], [0, 0, 500_000, 0, 0, 0, 0, 0, 0]])
     highest, drawn = drawn_with(earlier, second)
     assert highest.tolist() == [[100_000, 0, 300_000, 400_000, 0, 0, 0, 0, 0], [PPM, 0, 500_000, 0, 0, 0, 0, 0, 0]]
@@ -311,9 +311,13 @@ def test_chances_are_packed_by_distinct_vectors_and_read_again() -> None:
     assert (len(numbers), len(vectors), VECTOR_BYTES) == (3, 3 * VECTOR_BYTES, 4 * (9 + 9 + 1))
     each = [vectors[number * VECTOR_BYTES : (number + 1) * VECTOR_BYTES] for number in numbers]
     again = Chances.unpack(each)
-    assert (again.known.tolist(), again.cell.tolist(), again.day.tolist()) == ([True, False, True], [0, 3, 6], [-1] * 3)
+    assert (again.is_known.tolist(), again.cell.tolist(), again.day.tolist()) == (
+        [True, False, True],
+        [0, 3, 6],
+        [-1] * 3,
+    )
     assert again.stages.tolist() == given.stages.tolist()
-    close(again.drawn, given.drawn)
+    close(again.draw_chance, given.draw_chance)
     close(again.by_draw, given.by_draw)
     close(again.by_rule, [[0, 0.25, 0], [0, 0, 0], [0, 1e-9, 1]])
     assert Chances.unpack(each[:1], np.array([77])).day.tolist() == [77]
@@ -328,7 +332,7 @@ def test_the_support_has_a_bit_for_each_cell_that_may_be() -> None:
     assert chances().support.tolist() == [1 + 4 + 16, 0, 16 + 32]
     close(chances().any, [0.55, 0.5, 1 + 1e-9])
     none = Chances.none(2)
-    assert (none.known.tolist(), none.cell.tolist(), none.day.tolist(), none.any.tolist()) == (
+    assert (none.is_known.tolist(), none.cell.tolist(), none.day.tolist(), none.any.tolist()) == (
         [False] * 2,
         [-1] * 2,
         [-1] * 2,

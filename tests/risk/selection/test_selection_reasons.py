@@ -11,14 +11,14 @@ from libs.columns import Ints, Strings
 from services.risk.selection import Cause, Lane, PriorDraws, Tally, select
 from services.risk.selection.chances import Chances
 from services.risk.selection.parameters import OfficeText, Parameters
-from services.risk.selection.tally import Hits
+from services.risk.selection.tally import RuleMatches
 from tests.risk.selection.selection_batches import SEED, START, TODAY, assessed, chosen, parameters
 
 PPM = 1_000_000
 
 
 def office() -> OfficeText:
-    return parameters().of("DE003302", "import")
+    return parameters().for_office("DE003302", "import")
 
 
 def test_only_rows_that_count_are_recorded_with_the_hits_since_the_last_that_selected() -> None:
@@ -30,16 +30,16 @@ def test_only_rows_that_count_are_recorded_with_the_hits_since_the_last_that_sel
     # The third selects; the next counts from nothing; the one that does not count is judged alike and changes nothing.
     assert selected.lane.tolist() == [Lane.GREEN, Lane.GREEN, Lane.RED, Lane.GREEN, Lane.GREEN, Lane.GREEN]
     whole = selected.record(batch, np.arange(6), 3, 4, 5)
-    assert (whole.hits, whole.lane.tolist()) == ({"DE003302 import SEEN": Hits(4, 1)}, [1, 1, 4, 1, 1])
+    assert (whole.matches, whole.lane.tolist()) == ({"DE003302 import SEEN": RuleMatches(4, 1)}, [1, 1, 4, 1, 1])
     assert (whole.partition, whole.major, whole.minor, whole.time, whole.model_version) == (3, 4, 5, START, "m/1")
     assert (whole.model.tolist(), whole.weight.tolist()) == ([255] * 5, [PPM] * 5)
     part = selected.record(batch, np.array([0, 2, 3]), 0, 0, 0)
-    assert (part.hits, part.lane.tolist(), part.place.tolist()) == (
-        {"DE003302 import SEEN": Hits(2, 0)},
+    assert (part.matches, part.lane.tolist(), part.place.tolist()) == (
+        {"DE003302 import SEEN": RuleMatches(2, 0)},
         [1, 4],
         ["DE003302 import"] * 2,
     )
-    assert selected.record(batch, np.array([5]), 0, 0, 0).hits == {}
+    assert selected.record(batch, np.array([5]), 0, 0, 0).matches == {}
 
 
 def test_a_direction_that_is_none_is_refused() -> None:
@@ -104,7 +104,7 @@ def test_of_a_batch_of_several_places_those_that_draw_are_drawn_as_alone() -> No
     mixed = select(given, {TODAY: SEED}, Tally(), assessed(300, directions=directions))
     alone = select(given, {TODAY: SEED}, Tally(), assessed(300))
     exported = np.arange(300) % 3 == 1
-    assert mixed.drawn.tolist() == (~exported).tolist()
+    assert mixed.office_draws.tolist() == (~exported).tolist()
     assert mixed.lane.tolist() == np.where(exported, Lane.GREEN, alone.lane).tolist()
     # In another order, the drawing places behind the others, they are drawn alike.
     some = assessed(300, directions=directions)
@@ -125,21 +125,21 @@ def test_what_a_rule_calls_for_as_much_as_an_earlier_draw_is_the_rules() -> None
     assert selected.cause.tolist() == [Cause.EXPECTED, Cause.RULE, Cause.RULE]
     assert (selected.finding.tolist(), selected.chance_ppm.tolist()) == ([-1, 1, 2], [7_000, PPM, PPM])
     # What was drawn can be proved, though nothing is drawn now.
-    assert selected.drawn.tolist() == [True, False, False]
+    assert selected.office_draws.tolist() == [True, False, False]
 
 
 def test_chances_are_told_where_anything_is_drawn_or_was() -> None:
     assert chosen(parameters(), assessed(1)).chances is None
     assert chosen(parameters(red=1), assessed(1)).chances is not None
     unknown, known = Chances.none(1), Chances.none(1)
-    known.known[:] = True
+    known.is_known[:] = True
     assert chosen(parameters(), assessed(1, before=replace(PriorDraws.none(1), chances=unknown))).chances is None
     assert chosen(parameters(), assessed(1, before=replace(PriorDraws.none(1), chances=known))).chances is not None
 
 
 def test_chances_are_known_of_what_is_assessed_for_the_first_time_and_of_what_was_known() -> None:
     earlier = Chances.none(4)
-    earlier.known[3] = True
+    earlier.is_known[3] = True
     before = replace(
         PriorDraws.none(4),
         lane=np.array([0, 0, Lane.BLUE, Lane.BLUE]),
@@ -148,7 +148,7 @@ def test_chances_are_known_of_what_is_assessed_for_the_first_time_and_of_what_wa
     )
     selected = chosen(parameters(red=1), assessed(4, before=before, counted=np.array([True, False, True, False])))
     assert selected.chances is not None
-    assert selected.chances.known.tolist() == [True, False, False, True]
+    assert selected.chances.is_known.tolist() == [True, False, False, True]
     assert selected.chances.day.tolist() == [-1] * 4
 
 
@@ -181,7 +181,7 @@ def test_a_rule_that_hits_twice_counts_once_and_selects_for_its_highest_lane() -
     ]
     selected = chosen(given, assessed(3, findings=found))
     assert selected.lane.tolist() == [Lane.GREEN, Lane.RED, Lane.GREEN]
-    assert (selected.finding.tolist(), selected.hit_rows.tolist(), list(selected.hit_selects)) == (
+    assert (selected.finding.tolist(), selected.match_rows.tolist(), list(selected.match_selects)) == (
         [-1, 2, -1],
         [0, 1, 2],
         [False, True, False],
@@ -195,7 +195,7 @@ def test_a_rule_that_may_be_hit_at_one_place_selects_at_once_at_another() -> Non
     found = [(0, "SEEN", int(Lane.RED)), (1, "SEEN", int(Lane.RED))]
     selected = chosen(parameters(hits="SEEN: 2"), assessed(2, findings=found, directions=directions))
     assert (selected.lane.tolist(), selected.inclusion_ppm.tolist()) == ([Lane.GREEN, Lane.RED], [0, PPM])
-    assert (selected.finding.tolist(), list(selected.hit_keys)) == ([-1, 1], ["DE003302 import SEEN"])
+    assert (selected.finding.tolist(), list(selected.match_keys)) == ([-1, 1], ["DE003302 import SEEN"])
 
 
 def test_the_cell_of_a_consignment_is_of_its_lane_and_of_a_draw_or_a_rule() -> None:

@@ -11,12 +11,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "seeds": ("risk.seeds", "List the seeds of draws, and prove a draw."),
     "backtest": ("risk.backtest", "Apply a rule set or a model to stored assessments."),
     "train": ("risk.models", "Train a model on outcomes of inspections, or on a labelled file."),
-    "models": ("risk.models", "List the stored models and their states."),
-    "model-show": ("risk.models", "Show a model, its drift, and its comparison with the champion."),
-    "model-propose": ("risk.models", "Submit a model file as a candidate."),
-    "model-challenge": ("risk.models", "Make a model the challenger, which scores without effect."),
-    "model-activate": ("risk.models", "Make the challenger the champion, as a second person."),
-    "model-retire": ("risk.models", "Retire a model."),
+    "models": ("risk.models", "List, propose and activate models."),
     "violations": ("risk.models", "Estimate the share of violations among all consignments."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""
@@ -32,5 +27,5 @@ class RiskCommands(LazyGroup):
 def risk() -> None:
     """For analysts: rule sets, models, backtests, seeds of draws.
 
-    Every command takes --json, for machines.
+    Every command has --json, for programs.
     """

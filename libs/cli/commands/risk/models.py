@@ -1,4 +1,4 @@
-"""`luxor risk train`, `models` and `model-…`: train, show and activate models."""
+"""`luxor risk train`, `models` and `violations`: train, show and activate models, and estimate the share of violations."""
 
 import json
 import subprocess
@@ -103,7 +103,7 @@ def _train_file(
     done = subprocess.run([sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         why = done.stderr.strip() or f"the training ended with {done.returncode}"
-        fail("NOT_TRAINED", why, "Correct that and train again; nothing was written.", as_json=context.as_json)
+        fail("NOT_TRAINED", why, "Correct the cause and train again; nothing was written.", as_json=context.as_json)
     trained: dict[str, Any] = json.loads(done.stdout)
     if propose:
         from libs.client.risk import models
@@ -125,10 +125,18 @@ def _train_file(
     context.emit(trained, show)
 
 
-@command("models", short_help="List the stored models and their states.")
+@click.group("models", short_help="List, propose and activate models.")
+def models() -> None:
+    """Maintain models. One person proposes or trains a model, another one activates it.
+
+    Every command has --json, for programs.
+    """
+
+
+@command("list", group=models, short_help="List the stored models and their states.")
 @acting("analyst")
-def models(context: Context, ident: str) -> None:
-    """List the models, the newest first: state, training window, and measures on later data."""
+def list_models(context: Context, ident: str) -> None:
+    """List the stored models, the newest first: state, training window, and measures on later data."""
     from libs.client.risk import models as client_models
 
     async def work() -> list[dict[str, Any]]:
@@ -146,7 +154,7 @@ def models(context: Context, ident: str) -> None:
     context.emit({"models": result}, show)
 
 
-@command("model-show", short_help="Show a model, its drift, and its comparison with the champion.")
+@command("show", group=models, short_help="Show a model, its drift, and its comparison with the champion.")
 @click.argument("version", required=False, default="")
 @click.option(
     "--days",
@@ -156,7 +164,7 @@ def models(context: Context, ident: str) -> None:
     help="Days of compared outcomes; 0 for no comparison.",
 )
 @acting("analyst")
-def model_show(context: Context, version: str, days: int, ident: str) -> None:
+def describe_model(context: Context, version: str, days: int, ident: str) -> None:
     """Show the model VERSION, or the champion: its columns and their drift, and champion and challenger on inspected consignments."""
     from libs.client.risk import models as client_models
 
@@ -246,11 +254,11 @@ def _show_weights(terminal: "Console", result: dict[str, Any]) -> None:
         )
 
 
-@command("model-propose", short_help="Submit a model file as a candidate.")
+@command("propose", group=models, short_help="Submit a model file as a candidate.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--note", default="", help="A note about the model.")
 @acting("analyst")
-def model_propose(context: Context, file: Path, note: str, ident: str) -> None:
+def propose_model(context: Context, file: Path, note: str, ident: str) -> None:
     """Submit FILE, which `luxor risk train` wrote. It changes nothing before another person activates it."""
     from libs.client.risk import models as client_models
 
@@ -263,26 +271,26 @@ def model_propose(context: Context, file: Path, note: str, ident: str) -> None:
     _emit(context, run(work()))
 
 
-@command("model-challenge", short_help="Make a model the challenger, which scores without effect.")
+@command("challenge", group=models, short_help="Make a model the challenger, which scores without effect.")
 @click.argument("version")
 @acting("analyst")
-def model_challenge(context: Context, version: str, ident: str) -> None:
+def challenge_model(context: Context, version: str, ident: str) -> None:
     """Make the model VERSION the challenger: it scores every consignment without effect."""
     _emit(context, _moved(context, "challenge", version, ident))
 
 
-@command("model-activate", short_help="Make the challenger the champion, as a second person.")
+@command("activate", group=models, short_help="Make the challenger the champion, as a second person.")
 @click.argument("version")
 @acting("analyst")
-def model_activate(context: Context, version: str, ident: str) -> None:
+def activate_model(context: Context, version: str, ident: str) -> None:
     """Make the model VERSION, the challenger or a former champion, the champion. Its proposer or trainer may not do it."""
     _emit(context, _moved(context, "activate", version, ident))
 
 
-@command("model-retire", short_help="Retire a model.")
+@command("retire", group=models, short_help="Retire a model.")
 @click.argument("version")
 @acting("analyst")
-def model_retire(context: Context, version: str, ident: str) -> None:
+def retire_model(context: Context, version: str, ident: str) -> None:
     """Retire the model VERSION. If it is the champion, no consignment is scored afterwards."""
     _emit(context, _moved(context, "retire", version, ident))
 

@@ -36,7 +36,7 @@ class Fallback:
     """The names of all elements that it reads; None where it takes a row as a whole."""
 
     @classmethod
-    def of(cls, vocabulary: Vocabulary, parsed: Any, tree: Checked) -> Fallback:
+    def prepare(cls, vocabulary: Vocabulary, parsed: Any, tree: Checked) -> Fallback:
         """Prepare a checked condition."""
         elements: set[str] = set()
         whole = _reads(tree.expr, tree, elements, selected=False)
@@ -98,9 +98,9 @@ def settled(vec: Vec, fallback: Fallback, batch: Batch, spec: Spec, scope: BoolA
         owners = frame.parents[rows]
         answers = fallback.evaluate(batch, owners, rows - frame.offsets[owners])
 
-    def replaced(mine: Any, theirs: Any) -> BoolArray:
-        merged = np.zeros(count, bool) if mine is None else np.array(np.broadcast_to(mine, count))
-        merged[rows] = False if theirs is None else theirs
+    def replaced(vectorised: Any, evaluated: Any) -> BoolArray:
+        merged = np.zeros(count, bool) if vectorised is None else np.array(np.broadcast_to(vectorised, count))
+        merged[rows] = False if evaluated is None else evaluated
         return merged
 
     return Vec(

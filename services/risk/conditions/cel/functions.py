@@ -95,7 +95,7 @@ def has_word(text: str, phrases: Any) -> bool:
 
 
 @lru_cache(1_024)
-def _only(words: tuple[str, ...]) -> Callable[[str], bool]:
+def _consists_of(words: tuple[str, ...]) -> Callable[[str], bool]:
     known = frozenset(form for form in map(normal, words) if " " not in form)
     return lambda text: all(word in known or word.isdigit() for word in _words_of(text))
 
@@ -104,7 +104,7 @@ def only_words(text: str, words: Any) -> bool:
     """Whether the text says nothing but words of a list; numbers do not count, and a text without any word says
     nothing.
     """
-    return _only(tuple(words))(text)
+    return _consists_of(tuple(words))(text)
 
 
 @lru_cache(1_024)
@@ -126,7 +126,7 @@ def valid_ioss(number: str) -> bool:
 FUNCTIONS: Final = (
     Function("normal", ("string",), "string", normal),
     Function("hasWord", ("string", "list(string)"), "bool", has_word, member=True, prepare=_finder),
-    Function("onlyWords", ("string", "list(string)"), "bool", only_words, member=True, prepare=_only),
+    Function("onlyWords", ("string", "list(string)"), "bool", only_words, member=True, prepare=_consists_of),
     Function("nameKey", ("string",), "string", name_key),
     Function("isNamedIn", ("string", "list(string)"), "bool", is_named_in, member=True, prepare=_named_in),
     Function("validIoss", ("string",), "bool", valid_ioss),

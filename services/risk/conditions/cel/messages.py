@@ -77,15 +77,15 @@ def fill(
     messages: Sequence[Any],
     shape: Shape,
     source: ColumnSource,
-    only: Collection[str] | None = None,
+    names: Collection[str] | None = None,
     path: str = "",
     at: Any = None,
 ) -> None:
     """Set the elements of messages, one a row of the table at `path` (the rows `at`, where they are given), and of what is
-    below; with `only` those of these names.
+    below; with `names` only those.
     """
     for name, kind in shape.elements.items():
-        if only is not None and name not in only:
+        if names is not None and name not in names:
             continue
         vec = source.column(path, name)
         vec = vec if at is None else vec.take(at)
@@ -106,7 +106,7 @@ def fill(
             rows = np.array(
                 [start + place for start, count in zip(starts, counts, strict=True) for place in range(count)], int
             )
-            fill(children, shape.children[name], source, only, f"{path}/{name}" if path else name, rows)
+            fill(children, shape.children[name], source, names, f"{path}/{name}" if path else name, rows)
         else:
             elements = plain(segments.base)
             for message, start, count in zip(messages, starts, counts, strict=True):

@@ -243,7 +243,7 @@ class Walk(Node):
         bad = vec.unusable()
         if bad is None:
             hits = vectors.per_segment(data, frame.offsets)
-            return Vec(self._of(hits, frame.offsets))
+            return Vec(self._quantify(hits, frame.offsets))
         bad = np.broadcast_to(bad, frame.rows)
         hits = vectors.per_segment(data & ~bad, frame.offsets)
         if self.kind == "all":
@@ -255,14 +255,14 @@ class Walk(Node):
         failed, last = vectors.last_of(bad, frame.offsets)
         unknown = vec.unknown()
         if unknown is None:
-            return Vec(self._of(hits, frame.offsets), some(failed))
+            return Vec(self._quantify(hits, frame.offsets), some(failed))
         unk = some(failed & np.broadcast_to(unknown, frame.rows)[last]) if frame.rows else None
-        return Vec(self._of(hits, frame.offsets), vectors.without(some(failed), unk), None, unk)
+        return Vec(self._quantify(hits, frame.offsets), vectors.without(some(failed), unk), None, unk)
 
-    def _of(self, hits: vectors.IntArray, offsets: vectors.IntArray) -> Any:
+    def _quantify(self, counts: vectors.IntArray, offsets: vectors.IntArray) -> Any:
         if self.kind == "all":
-            return hits == offsets[1:] - offsets[:-1]
-        return hits if self.kind == "count" else hits == 1 if self.kind == "exists_one" else hits > 0
+            return counts == offsets[1:] - offsets[:-1]
+        return counts if self.kind == "count" else counts == 1 if self.kind == "exists_one" else counts > 0
 
     def _folded(self, data: BoolArray, decided: BoolArray, vec: Vec, frame: Frame) -> Vec:
         """`exists` and `all` fold by `||` and `&&`: where no element decides, an unknown one wins over an error."""

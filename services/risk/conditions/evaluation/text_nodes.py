@@ -139,7 +139,7 @@ class Textual(Node):
         if unknown is not None:
             new = texts if len(unknown) == len(texts) else [texts[place] for place in unknown.tolist()]
             self.memory.learn(numbers[unknown], self._apply_one(new, varying[0], constants))
-        values, missing = self.memory.of(numbers)
+        values, missing = self.memory.results_of(numbers)
         return values[column.indices], None if missing is None else some(missing[column.indices])
 
     def _plain(self, results: list[Any], rows: Any) -> Computed:
@@ -237,7 +237,7 @@ class _Memory:
         filler = self._dtype()
         self._values[numbers] = [filler if result is MISSING else result for result in results]
 
-    def of(self, numbers: IntArray) -> tuple[Any, Mask]:
+    def results_of(self, numbers: IntArray) -> tuple[Any, Mask]:
         """The results of texts that are all known, and which of them are MISSING."""
         return self._values[numbers], self._states[numbers] == _MISSING if self._misses else None
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from services.risk.history.tables.hash_table import EMPTY, IntArray, Keys
 from services.risk.history.tables.time_windows import (
-    DAYS_KEPT,
+    DAYS_STORED,
     LEVELS,
     MINUTES_PER_DAY,
     SPLIT_LEVELS,
@@ -33,14 +33,14 @@ class BucketPool:
         rows = min(max(rows, ROWS_MIN), self.rows_max)
         self.windows = Rings(LEVELS, rows)
         self.low = Rings(SPLIT_LEVELS, rows) if split else None
-        self.bits = np.zeros((rows if split else 0, DAYS_KEPT, WORDS), np.uint64)
+        self.bits = np.zeros((rows if split else 0, DAYS_STORED, WORDS), np.uint64)
         self.owners: Keys = np.zeros(rows, np.uint64)
         # Row 0 is nobody's: it stands for none.
         self._free = list(range(rows - 1, 0, -1))
         #: Rows that were taken from a key although it was in use, since no more may be made.
         self.evicted = 0
         self._undo: Undo | None = None
-        self._told = np.zeros(0, np.bool_)
+        self._recorded = np.zeros(0, np.bool_)
 
     @property
     def nbytes(self) -> int:
@@ -75,17 +75,17 @@ class BucketPool:
         self.owners[rows[:wanted]] = owners[:wanted]
         return rows, lost
 
-    def _reclaim(self, wanted: int, now: int) -> Keys:
+    def _reclaim(self, count: int, now: int) -> Keys:
         """Free the rows that nobody used for as long as the longest window; then make more; then take the oldest."""
         newest = self.windows.newest.astype(np.int64)
         taken = self.owners != EMPTY
-        idle = np.flatnonzero(taken & (newest < now - DAYS_KEPT * MINUTES_PER_DAY))
+        idle = np.flatnonzero(taken & (newest < now - DAYS_STORED * MINUTES_PER_DAY))
         lost = [self._release(idle)]
         rows = len(self.owners)
-        if wanted > len(self._free) and rows < self.rows_max:
-            more = min(max(2 * rows, rows + wanted), self.rows_max)
+        if count > len(self._free) and rows < self.rows_max:
+            more = min(max(2 * rows, rows + count), self.rows_max)
             self._resize(more)
-        short = wanted - len(self._free)
+        short = count - len(self._free)
         if short > 0:
             taken_rows = np.flatnonzero(self.owners != EMPTY)
             order = np.lexsort((self.owners[taken_rows], self.windows.newest[taken_rows]))
@@ -115,7 +115,7 @@ class BucketPool:
         self.windows.resize(rows)
         if self.low is not None:
             self.low.resize(rows)
-            bits = np.zeros((rows, DAYS_KEPT, WORDS), np.uint64)
+            bits = np.zeros((rows, DAYS_STORED, WORDS), np.uint64)
             bits[:old] = self.bits
             self.bits = bits
         owners = np.zeros(rows, np.uint64)
@@ -142,23 +142,23 @@ class BucketPool:
             self.low.add(rows[low], minutes[low], ones[low], values[low])
         self._clear_days(distinct, before, np.maximum(before, newest))
         days = minutes // MINUTES_PER_DAY
-        kept = (days > self.windows.newest[rows].astype(np.int64) // MINUTES_PER_DAY - DAYS_KEPT) & (tokens > 0)
+        kept = (days > self.windows.newest[rows].astype(np.int64) // MINUTES_PER_DAY - DAYS_STORED) & (tokens > 0)
         words, bits = bit_of(tokens)
-        np.bitwise_or.at(self.bits, (rows[kept], days[kept] % DAYS_KEPT, words[kept]), bits[kept])
+        np.bitwise_or.at(self.bits, (rows[kept], days[kept] % DAYS_STORED, words[kept]), bits[kept])
 
     def _clear_days(self, rows: IntArray, old: IntArray, new: IntArray) -> None:
         old, new = old // MINUTES_PER_DAY, new // MINUTES_PER_DAY
         later = np.flatnonzero(new > old)
         if len(later):
-            slots = np.arange(DAYS_KEPT)
+            slots = np.arange(DAYS_STORED)
             top = new[later, None]
-            where, which = np.nonzero(top - ((top - slots) % DAYS_KEPT) > old[later, None])
+            where, which = np.nonzero(top - ((top - slots) % DAYS_STORED) > old[later, None])
             self.bits[rows[later][where], which] = 0
 
     def distinct_bits(self, rows: IntArray, now: int) -> npt.NDArray[np.uint64]:
         """The bits that consignees of the last 30 days set, shape (n, WORDS)."""
         top = self.windows.newest[rows].astype(np.int64)[:, None] // MINUTES_PER_DAY
-        day = top - ((top - np.arange(DAYS_KEPT)) % DAYS_KEPT)
+        day = top - ((top - np.arange(DAYS_STORED)) % DAYS_STORED)
         inside = day > now // MINUTES_PER_DAY - LEVELS[-1].span
         gathered: npt.NDArray[np.uint64] = np.bitwise_or.reduce(self.bits[rows] * inside[:, :, None], axis=1)
         return gathered
@@ -184,13 +184,13 @@ class BucketPool:
     def watch(self, undo: Undo | None) -> None:
         """Tell changes to `undo` from now on; a row's first change alone, since its row is large and it comes often."""
         self._undo = undo
-        self._told = np.zeros(len(self.owners) if undo is not None else 0, np.bool_)
+        self._recorded = np.zeros(len(self.owners) if undo is not None else 0, np.bool_)
 
     def _changing(self, rows: IntArray) -> None:
         # After a resize all arrays are new ones, and none is watched.
-        if self._undo is not None and len(self._told) == len(self.owners):
-            rows = rows[~self._told[rows]]
-            self._told[rows] = True
+        if self._undo is not None and len(self._recorded) == len(self.owners):
+            rows = rows[~self._recorded[rows]]
+            self._recorded[rows] = True
             self._undo.changing(self.arrays().values(), rows)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.risk.history.tables.hash_table import BoolArray, IntArray
-from services.risk.history.tables.time_windows import DAYS_KEPT, MINUTES_PER_DAY
+from services.risk.history.tables.time_windows import DAYS_STORED, MINUTES_PER_DAY
 from services.risk.history.tables.undo_log import Undo
 
 #: Greatest value of a consignment that is kept, euro cents (21 million euro); greater ones count as this.
@@ -66,7 +66,7 @@ class Events:
         rows = self.arrived + np.arange(coming, dtype=np.int64)
         places = rows & (self.capacity - 1)
         over = places[rows >= self.capacity]
-        self.evicted += int((self.minutes[over] > now - DAYS_KEPT * MINUTES_PER_DAY).sum())
+        self.evicted += int((self.minutes[over] > now - DAYS_STORED * MINUTES_PER_DAY).sum())
         if self.undo is not None:
             self.undo.changing(self.arrays().values(), places)
         self.minutes[places] = minutes
@@ -76,13 +76,13 @@ class Events:
         self.arrived += coming
         return rows
 
-    def _has_room(self, coming: int, now: int) -> bool:
-        if coming > self.capacity:
+    def _has_room(self, count: int, now: int) -> bool:
+        if count > self.capacity:
             return False
-        if self.capacity >= self.capacity_max or self.arrived + coming <= self.capacity:
+        if self.capacity >= self.capacity_max or self.arrived + count <= self.capacity:
             return True
-        rows = np.arange(self.first, self.arrived + coming - self.capacity)
-        return bool((self.minutes[rows & (self.capacity - 1)] <= now - DAYS_KEPT * MINUTES_PER_DAY).all())
+        rows = np.arange(self.first, self.arrived + count - self.capacity)
+        return bool((self.minutes[rows & (self.capacity - 1)] <= now - DAYS_STORED * MINUTES_PER_DAY).all())
 
     def reserve(self, capacity: int) -> None:
         """Have at least so many rows, a power of two."""
@@ -124,7 +124,7 @@ class Events:
             return nothing, nothing
         return np.concatenate(chains), np.concatenate(rows)
 
-    def told(self, rows: IntArray) -> tuple[IntArray, IntArray, BoolArray, npt.NDArray[np.uint32]]:
+    def read(self, rows: IntArray) -> tuple[IntArray, IntArray, BoolArray, npt.NDArray[np.uint32]]:
         """Minute, value, whether under the threshold, and token of events by their rows."""
         packed = self.values[rows]
         return (

@@ -131,24 +131,24 @@ class OpenTable:
             places[away] = (places[away] + 1) & (self.capacity - 1)
         return places
 
-    def _rebuild(self, coming: int, oldest: int) -> None:
+    def _rebuild(self, new_keys: int, oldest: int) -> None:
         rows = np.flatnonzero(self.keys != EMPTY)
         last = self.fields["last"]
         rows = rows[last[rows] >= oldest]
         capacity = self.capacity
         # Half full after the move, so that the next one is not near.
-        while capacity < self.capacity_max and len(rows) + coming > LOAD_MAX * capacity * 0.75:
+        while capacity < self.capacity_max and len(rows) + new_keys > LOAD_MAX * capacity * 0.75:
             capacity *= 2
-        most = int(LOAD_MAX * capacity) - coming
+        most = int(LOAD_MAX * capacity) - new_keys
         if most < 0:
             raise ValueError(
-                f"a batch of {coming} new keys does not fit into a table of {capacity}; raise its capacity"
+                f"a batch of {new_keys} new keys does not fit into a table of {capacity}; raise its capacity"
             )
         if len(rows) > most:
             # A quarter at once: it costs as much for few as for many.
-            keep = int(most * 0.75)
-            self.evicted += len(rows) - keep
-            rows = rows[_newest(last[rows], self.keys[rows], keep)]
+            count = int(most * 0.75)
+            self.evicted += len(rows) - count
+            rows = rows[_newest(last[rows], self.keys[rows], count)]
         self._refill(capacity, self.keys[rows], {name: values[rows] for name, values in self.fields.items()})
 
     def reserve(self, capacity: int) -> None:
@@ -181,11 +181,11 @@ class OpenTable:
         self.fields = {name: arrays[name] for name in self.layout}
 
 
-def _newest(last: npt.NDArray[Any], keys: Keys, keep: int) -> IntArray:
+def _newest(last: npt.NDArray[Any], keys: Keys, count: int) -> IntArray:
     """The places of the newest, in their order; where some are as old, those of the greater keys, as every replica does."""
-    edge = np.partition(last, len(last) - keep)[len(last) - keep]
+    edge = np.partition(last, len(last) - count)[len(last) - count]
     chosen = last > edge
     alike = np.flatnonzero(last == edge)
-    short = keep - int(chosen.sum())
+    short = count - int(chosen.sum())
     chosen[alike[np.argpartition(keys[alike], len(alike) - short)[len(alike) - short :]]] = True
     return np.flatnonzero(chosen)

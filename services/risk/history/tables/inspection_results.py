@@ -47,12 +47,12 @@ class ResultsByDay:
         """Bytes of all arrays."""
         return sum(part[1].nbytes + 2 * len(part[1]) for parts in self._days.values() for part in parts)
 
-    def add(self, days: IntArray, keys: Keys, inspected: IntArray, hits: IntArray) -> BoolArray:
+    def add(self, days: IntArray, keys: Keys, inspected: IntArray, violations: IntArray) -> BoolArray:
         """Take changes in; tells which are of days that have not left."""
         kept: BoolArray = days >= self.first_day
         for day in np.unique(days[kept]).tolist():
             mine = days == day
-            part = (day, keys[mine], inspected[mine].astype(np.int8), hits[mine].astype(np.int8))
+            part = (day, keys[mine], inspected[mine].astype(np.int8), violations[mine].astype(np.int8))
             self._days.setdefault(day, []).append(part)
         return kept
 
@@ -61,10 +61,10 @@ class ResultsByDay:
         self.first_day = max(self.first_day, before)
         return [part for day in sorted(self._days) if day < before for part in self._days.pop(day)]
 
-    def keep(self, known: Callable[[Keys], BoolArray]) -> None:
+    def retain(self, is_stored: Callable[[Keys], BoolArray]) -> None:
         """Forget the results of keys that are not known any more."""
         for day, parts in self._days.items():
-            kept = [(known(keys), keys, inspected, hits) for _, keys, inspected, hits in parts]
+            kept = [(is_stored(keys), keys, inspected, hits) for _, keys, inspected, hits in parts]
             self._days[day] = [(day, keys[mine], inspected[mine], hits[mine]) for mine, keys, inspected, hits in kept]
 
     def now(self) -> Results:

@@ -49,7 +49,7 @@ class Prices:
         # `last` is the hour of the newest price, and `fresh` holds that hour's prices, which do not count within it.
         fields = {"counts": Field(np.uint32, (2, STEPS)), "fresh": Field(np.uint32, (STEPS,))}
         self.table = OpenTable(fields, pairs, pairs_max)
-        self._told = np.zeros(0, np.bool_)
+        self._recorded = np.zeros(0, np.bool_)
 
     @property
     def nbytes(self) -> int:
@@ -94,13 +94,13 @@ class Prices:
     def watch(self, undo: Undo | None) -> None:
         """Tell changes to `undo` from now on; a row's first change alone, since its row is large and it comes often."""
         self.table.undo = undo
-        self._told = np.zeros(self.table.capacity if undo is not None else 0, np.bool_)
+        self._recorded = np.zeros(self.table.capacity if undo is not None else 0, np.bool_)
 
     def _changing(self, rows: IntArray) -> None:
         # After a growth all arrays are new ones, and none is watched.
-        if len(self._told) == self.table.capacity:
-            rows = rows[~self._told[rows]]
-            self._told[rows] = True
+        if len(self._recorded) == self.table.capacity:
+            rows = rows[~self._recorded[rows]]
+            self._recorded[rows] = True
             self.table.changing(rows)
 
     def rank(self, goods: IntArray, price: IntArray, minute: int) -> tuple[IntArray, IntArray]:

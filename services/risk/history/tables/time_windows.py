@@ -20,7 +20,7 @@ MINUTES_PER_HOUR: Final = 60
 MINUTES_PER_DAY: Final = 1_440
 MICROS_PER_MINUTE: Final = 60_000_000
 #: Days after which an event is in no window, with the spare of the rings below: what is older is forgotten.
-DAYS_KEPT: Final = 32
+DAYS_STORED: Final = 32
 
 
 Small: TypeAlias = npt.NDArray[np.int16]
@@ -67,24 +67,25 @@ class Rings:
         self._starts = np.cumsum([0] + [level.slots for level in levels])
         self.width = int(self._starts[-1])
         self.counts = np.zeros((rows, self.width), np.uint32)
-        self.sums = np.zeros((rows, self.width), np.int64)
+        self.totals = np.zeros((rows, self.width), np.int64)
         #: The newest minute of each row.
         self.newest = np.zeros(rows, np.uint32)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that a row holds, by name."""
-        return {"counts": self.counts, "sums": self.sums, "newest": self.newest}
+        return {"counts": self.counts, "sums": self.totals, "newest": self.newest}
 
     def take_over(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Hold other arrays of the same shape in a row."""
-        self.counts, self.sums, self.newest = arrays["counts"], arrays["sums"], arrays["newest"]
+        self.counts, self.totals, self.newest = arrays["counts"], arrays["sums"], arrays["newest"]
 
     def resize(self, rows: int) -> None:
         """Make room; rows keep what they hold."""
+        larger = {}
         for name, old in self.arrays().items():
-            new = np.zeros((rows, *old.shape[1:]), old.dtype)
-            new[: len(old)] = old
-            setattr(self, name, new)
+            larger[name] = np.zeros((rows, *old.shape[1:]), old.dtype)
+            larger[name][: len(old)] = old
+        self.take_over(larger)
 
     def clear(self, rows: IntArray) -> None:
         """Empty rows, for others to use."""
@@ -108,10 +109,10 @@ class Rings:
         if stale.any():
             where, slots = np.nonzero(stale)
             self.counts[rows[where], slots] = 0
-            self.sums[rows[where], slots] = 0
+            self.totals[rows[where], slots] = 0
         self.newest[rows] = newest
 
-    def add(self, rows: IntArray, minutes: IntArray, counts: IntArray, sums: IntArray) -> None:
+    def add(self, rows: IntArray, minutes: IntArray, counts: IntArray, totals: IntArray) -> None:
         """Add to the buckets of `minutes`; rows may repeat and were advanced before. What is older than a ring is lost."""
         newest = self.newest[rows].astype(np.int64)
         for level, start in zip(self.levels, self._starts.tolist(), strict=False):
@@ -121,11 +122,11 @@ class Rings:
             if kept.all():
                 flat = rows * self.width + slots
                 np.add.at(self.counts.reshape(-1), flat, counts.astype(np.uint32))
-                np.add.at(self.sums.reshape(-1), flat, sums)
+                np.add.at(self.totals.reshape(-1), flat, totals)
             else:
                 flat = rows[kept] * self.width + slots[kept]
                 np.add.at(self.counts.reshape(-1), flat, counts[kept].astype(np.uint32))
-                np.add.at(self.sums.reshape(-1), flat, sums[kept])
+                np.add.at(self.totals.reshape(-1), flat, totals[kept])
 
     def read(self, rows: IntArray, now: int) -> tuple[IntArray, IntArray]:
         """Counts and sums per level of the windows that end at the minute `now`; shape (levels, n) each."""
@@ -142,7 +143,7 @@ class Rings:
             reach = np.clip(top - now // level.unit + level.span, 0, level.slots).astype(np.int16)
             inside = age < reach[:, None]
             found[place] = np.einsum("ij,ij->i", self.counts[rows, part], inside.astype(np.uint32))
-            total[place] = np.einsum("ij,ij->i", self.sums[rows, part], inside.astype(np.int64))
+            total[place] = np.einsum("ij,ij->i", self.totals[rows, part], inside.astype(np.int64))
         return found, total
 
     def first_bucket(self, rows: IntArray, now: int) -> IntArray:

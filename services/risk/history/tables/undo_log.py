@@ -29,7 +29,7 @@ class Undo:
         self._names = {id(values): name for name, values in self.arrays.items()}
         self._pieces: list[Piece] = []
         self.bytes_max = bytes_max
-        self._held = 0
+        self._bytes = 0
         #: Whether more changed than is held before somebody took it: then nothing is held any more.
         self.lost = False
 
@@ -45,8 +45,8 @@ class Undo:
         if name is None or self.lost or len(rows) == 0:
             return
         self._pieces.append((name, rows.copy(), before))
-        self._held += rows.nbytes + before.nbytes
-        if self._held > self.bytes_max:
+        self._bytes += rows.nbytes + before.nbytes
+        if self._bytes > self.bytes_max:
             self.lost = True
             self._pieces.clear()
 
@@ -55,5 +55,5 @@ class Undo:
         taken = self._pieces[:]
         del self._pieces[: len(taken)]
         # Both threads count; what this may be off by is the one piece that came in between.
-        self._held -= sum(rows.nbytes + before.nbytes for _, rows, before in taken)
+        self._bytes -= sum(rows.nbytes + before.nbytes for _, rows, before in taken)
         return taken

@@ -30,7 +30,7 @@ class Answered:
 class Scored:
     """Inspected consignments that both models scored."""
 
-    found: Truths
+    violations: Truths
     champion: Floats
     challenger: Floats
     inclusion: Floats
@@ -60,7 +60,7 @@ def compared(parts: Sequence[Scored]) -> Compared:
 
     weights = weights_of(joined([each.inclusion for each in parts]))
     found = compare(
-        np.concatenate([np.zeros(0, np.bool_), *(each.found for each in parts)]),
+        np.concatenate([np.zeros(0, np.bool_), *(each.violations for each in parts)]),
         joined([each.champion for each in parts]),
         joined([each.challenger for each in parts]),
         share=SHARE,

@@ -52,7 +52,7 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 def compare(
-    found: Truths,
+    violations: Truths,
     champion: Floats,
     challenger: Floats,
     *,
@@ -67,28 +67,28 @@ def compare(
     challenger is better when the middle 95 % of 400 resamples (bootstrap, both models on the same rows) lie above zero
     for precision or area under the curve, and neither's lies below.
     """
-    hits = int(found.sum())
-    counted = np.ones(len(found)) if weights is None else weights
-    chances = counted / counted.sum() if len(found) else counted
+    positives = int(violations.sum())
+    counted = np.ones(len(violations)) if weights is None else weights
+    chances = counted / counted.sum() if len(violations) else counted
     rng = np.random.default_rng(seed)
     differences = np.full((repeats, 2), np.nan)
-    enough = len(found) >= OUTCOMES_MIN and min(hits, len(found) - hits) >= VIOLATIONS_MIN
+    enough = len(violations) >= OUTCOMES_MIN and min(positives, len(violations) - positives) >= VIOLATIONS_MIN
     if enough:
         for repeat in range(repeats):
-            rows = rng.choice(len(found), len(found), p=chances)
+            rows = rng.choice(len(violations), len(violations), p=chances)
             ours, theirs = (
-                _measured(found[rows], challenger[rows], share),
-                _measured(found[rows], champion[rows], share),
+                _measured(violations[rows], challenger[rows], share),
+                _measured(violations[rows], champion[rows], share),
             )
             differences[repeat] = ours[0] - theirs[0], ours[1] - theirs[1]
         low, high = np.nanquantile(differences, [0.025, 0.975], axis=0)
     else:
         low = high = np.array([np.nan, np.nan])
     better = enough and bool((low > 0).any() and (high >= 0).all())
-    old, new = _measured(found, champion, share), _measured(found, challenger, share)
+    old, new = _measured(violations, champion, share), _measured(violations, challenger, share)
     return Compared(
-        outcomes=len(found),
-        violations=hits,
+        outcomes=len(violations),
+        violations=positives,
         champion_precision=old[0],
         challenger_precision=new[0],
         precision_difference_low=float(low[0]),
@@ -105,5 +105,5 @@ def compare(
     )
 
 
-def _measured(found: Truths, scores: Floats, share: float) -> tuple[float, float]:
-    return precision_at(found, scores, share), auc(found, scores)
+def _measured(violations: Truths, scores: Floats, share: float) -> tuple[float, float]:
+    return precision_at(violations, scores, share), auc(violations, scores)

@@ -36,7 +36,7 @@ class Watch:
         #: Per hour since 1970 the rows that were counted, and per column how many fell into each bin.
         self.hours: dict[int, tuple[int, dict[str, Floats]]] = {}
         #: What was told last. Hours change in a thread, while the event loop asks for this.
-        self._told: tuple[Drift, ...] = ()
+        self._latest: tuple[Drift, ...] = ()
 
     def put(self, sample: Sample, scores: Floats) -> None:
         """Put a scored batch aside (of each row the chance of a violation); where too many wait it is left out."""
@@ -59,7 +59,7 @@ class Watch:
             self.hours[hour] = rows + given.rows, total
         for old in [each for each in self.hours if each <= hour - HOURS]:
             del self.hours[old]
-        self._told = tuple(self._drifts())
+        self._latest = tuple(self._drifts())
 
     @property
     def rows(self) -> int:
@@ -68,7 +68,7 @@ class Watch:
 
     def drifts(self) -> list[Drift]:
         """Each column's drift in the last hours as of the last count, the greatest first; none where too few rows were counted."""
-        return list(self._told)
+        return list(self._latest)
 
     def _drifts(self) -> list[Drift]:
         rows = self.rows

@@ -71,21 +71,21 @@ class Items:
 
 
 def items_of(
-    table: Table, facts: Facts, more: Mapping[str, Ints] | None = None, wanted: Collection[str] | None = None
+    table: Table, facts: Facts, extra_columns: Mapping[str, Ints] | None = None, selected: Collection[str] | None = None
 ) -> Items:
-    """The items of consignments as a sample with the columns of TRAFFIC, or of them those that are `wanted`.
+    """The items of consignments as a sample with the columns of TRAFFIC, or of them those that are `selected`.
 
-    `more` are columns of numbers by consignment or by item, told apart by their length where that differs; such are the
+    `extra_columns` are columns of numbers by consignment or by item, told apart by their length where that differs; such are the
     points of the rules and what history tells.
     """
     owners = facts.owners
     every = _makers(table, facts)
-    names = every if wanted is None else [name for name in every if name in wanted]
+    names = every if selected is None else [name for name in every if name in selected]
     made = {name: every[name]() for name in names}
     words = {name: column for name, column in made.items() if isinstance(column, Strings)}
     numbers = {name: column for name, column in made.items() if not isinstance(column, Strings)}
-    for name, column in (more or {}).items():
-        if wanted is None or name in wanted:
+    for name, column in (extra_columns or {}).items():
+        if selected is None or name in selected:
             of_items = name in DESCRIBED["items"] or len(column) != table.rows
             numbers[name] = floats(column) if of_items else floats(column)[owners]
     return Items(Sample(len(owners), numbers, words), owners, table.rows)
@@ -120,20 +120,20 @@ def _makers(table: Table, facts: Facts) -> dict[str, Callable[[], Strings | Floa
     }
 
 
-def assessed_items(table: Table, facts: Facts, points: Ints, wanted: Collection[str] | None = None) -> Items:
+def assessed_items(table: Table, facts: Facts, points: Ints, selected: Collection[str] | None = None) -> Items:
     """The items of a batch as risk knows them when it assesses: what is filed, the points of what was found, and what history
-    tells, unknown where it was not read. The sample has the columns of GIVEN, or of them those that are `wanted`.
+    tells, unknown where it was not read. The sample has the columns of GIVEN, or of them those that are `selected`.
     """
-    more = {"rule_points": points}
+    extra_columns = {"rule_points": points}
     for path, names in DESCRIBED.items():
         rows = facts.items.rows if path == "items" else table.rows
         for name in names:
-            if wanted is None or name in wanted or (name == PARCELS and "consignee_parcels" in wanted):
+            if selected is None or name in selected or (name == PARCELS and "consignee_parcels" in selected):
                 column = None if facts.history is None else facts.history.column(path, name)
-                more[name] = Ints.absent(rows) if column is None else column
-    if PARCELS in more:
-        more["consignee_parcels"] = more[PARCELS]
-    return items_of(table, facts, more, wanted)
+                extra_columns[name] = Ints.absent(rows) if column is None else column
+    if PARCELS in extra_columns:
+        extra_columns["consignee_parcels"] = extra_columns[PARCELS]
+    return items_of(table, facts, extra_columns, selected)
 
 
 def floats(column: Ints) -> Floats:

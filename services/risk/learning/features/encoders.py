@@ -69,7 +69,7 @@ class Encoders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Per part its words; a word's place is its number."""
     lookups: dict[str, tuple[Lookup, ...]]
     """Per feature with keys its tables, one a key."""
-    known: dict[str, Lookup] = {}
+    outcome_counts: dict[str, Lookup] = msgspec.field(default_factory=dict, name="known")
     """Per explored feature how many outcomes are known of each group."""
 
     def __post_init__(self) -> None:
@@ -96,14 +96,14 @@ class Encoding:
             given = encoders.lookups.get(feature.name, ())
             if len(given) != wanted:
                 raise ValueError(f"feature {feature.name} needs {wanted} tables and has {len(given)}")
-            self._tables[feature.name] = [Table.of(lookup) for lookup in given]
+            self._tables[feature.name] = [Table.from_lookup(lookup) for lookup in given]
         explored = {feature.name for feature in recipe.features if isinstance(feature, Rate) and feature.explored}
-        if explored != encoders.known.keys():
+        if explored != encoders.outcome_counts.keys():
             raise ValueError(
-                f"outcomes are counted for {sorted(encoders.known)}; the explored features are {sorted(explored)}"
+                f"outcomes are counted for {sorted(encoders.outcome_counts)}; the explored features are {sorted(explored)}"
             )
-        self._known = {
-            feature.key: Table.of(encoders.known[feature.name])
+        self._outcome_counts = {
+            feature.key: Table.from_lookup(encoders.outcome_counts[feature.name])
             for feature in recipe.features
             if isinstance(feature, Rate) and feature.explored
         }
@@ -120,11 +120,11 @@ class Encoding:
         recipe explores none. A row that lacks the group's columns is of none, and is not strange for it. Raises ColumnsDoNotFit.
         """
         require(self.recipe.columns, sample.columns, "the model's features")
-        keys = self._groups.of(sample)
+        keys = self._groups.keys(sample)
         matrix = np.empty((sample.rows, len(self.recipe.features)))
         for place, feature in enumerate(self.recipe.features):
             matrix[:, place] = self._feature(feature, sample, keys)
-        known = [np.nan_to_num(table.find(keys[key]), nan=np.inf) for key, table in self._known.items()]
+        known = [np.nan_to_num(table.find(keys[key]), nan=np.inf) for key, table in self._outcome_counts.items()]
         return matrix, np.minimum(np.min(known, axis=0), KNOWN_MAX) if known else None
 
     def _feature(self, feature: Feature, sample: Sample, keys: Keys) -> Floats:
@@ -161,7 +161,7 @@ class Table:
             self._dense[0] = np.nan
 
     @classmethod
-    def of(cls, lookup: Lookup) -> Table:
+    def from_lookup(cls, lookup: Lookup) -> Table:
         """From the form that is written to a file."""
         otherwise = np.nan if lookup.otherwise is None else lookup.otherwise
         return cls(np.array(lookup.keys, np.int64), np.array(lookup.values, np.float64), otherwise)
@@ -191,7 +191,7 @@ class GroupTable:
             for part, words in zip(parts, vocabularies, strict=True)
         }
 
-    def of(self, sample: Sample) -> Keys:
+    def keys(self, sample: Sample) -> Keys:
         """The groups of a sample's rows."""
         return Keys(self, sample)
 

@@ -25,12 +25,12 @@ class Learner:
     """
 
     def __init__(
-        self, recipe: Recipe, labelled: Sample, found: Truths, weights: Floats, reference: Sample | None = None
+        self, recipe: Recipe, labelled: Sample, violations: Truths, weights: Floats, reference: Sample | None = None
     ) -> None:
         self.recipe = recipe
         self.labelled = labelled
         self.reference = labelled if reference is None else reference
-        self.found = found.astype(np.float64)
+        self.violations = violations.astype(np.float64)
         self.weights = weights
         require(recipe.columns, labelled.columns, "the labelled rows")
         require(recipe.columns, self.reference.columns, "the reference window")
@@ -39,8 +39,8 @@ class Learner:
         self._vocabularies = vocabularies
         groups = GroupTable(recipe.parts, vocabularies)
         self._members: dict[Key, tuple[Numbers, Numbers, Numbers]] = {}
-        self._labelled_keys = groups.of(labelled)
-        self._reference_keys = self._labelled_keys if reference is None else groups.of(self.reference)
+        self._labelled_keys = groups.keys(labelled)
+        self._reference_keys = self._labelled_keys if reference is None else groups.keys(self.reference)
 
     def _vocabulary(self, part: KeyPart) -> tuple[str, ...]:
         words = {
@@ -67,13 +67,13 @@ class Learner:
             if keys_of(feature)
         }
         known = {
-            feature.name: self._known(feature).lookup()
+            feature.name: self._outcome_counts(feature).lookup()
             for feature in self.recipe.features
             if isinstance(feature, Rate) and feature.explored
         }
         return Encoding(self.recipe, Encoders(tuple(self.recipe.parts), self._vocabularies, lookups, known))
 
-    def _known(self, feature: Rate) -> Table:
+    def _outcome_counts(self, feature: Rate) -> Table:
         """How many outcomes there are of each group."""
         _, places, groups = self._groups_of(feature)
         return Table(groups, np.bincount(places, minlength=len(groups)).astype(np.float64), 0.0)
@@ -95,13 +95,13 @@ class Learner:
         cells = places * count + folds[keys >= 0]
         inside = self.weights[keys >= 0]
         total = np.bincount(cells, inside, len(groups) * count).reshape(-1, count)
-        hits = np.bincount(cells, inside * self.found[keys >= 0], len(groups) * count).reshape(-1, count)
+        hits = np.bincount(cells, inside * self.violations[keys >= 0], len(groups) * count).reshape(-1, count)
         rates = np.full(len(keys), np.nan)
         for fold in range(count):
             # Summed over the others, not taken from the whole: a rounding error would tell the fold's own outcomes.
             others = [other for other in range(count) if other != fold]
             share = self._share(folds != fold)
-            values = _drawn(hits[:, others].sum(1), total[:, others].sum(1), share, feature.smoothing)
+            values = _smoothed(hits[:, others].sum(1), total[:, others].sum(1), share, feature.smoothing)
             rates[(keys == UNSEEN) & (folds == fold)] = share
             rows = np.flatnonzero((keys >= 0) & (folds == fold))
             rates[rows] = values[places[folds[keys >= 0] == fold]]
@@ -117,15 +117,15 @@ class Learner:
 
     def _share(self, rows: Truths) -> float:
         weights = self.weights[rows]
-        return float(np.average(self.found[rows], weights=weights)) if weights.sum() > 0 else 0.0
+        return float(np.average(self.violations[rows], weights=weights)) if weights.sum() > 0 else 0.0
 
     def _rates(self, feature: Rate) -> Table:
         keys, places, groups = self._groups_of(feature)
-        weights, found = self.weights[keys >= 0], self.found[keys >= 0]
+        weights, found = self.weights[keys >= 0], self.violations[keys >= 0]
         share = self._share(np.ones(len(keys), np.bool_))
         total = np.bincount(places, weights, len(groups))
         hits = np.bincount(places, weights * found, len(groups))
-        return Table(groups, _drawn(hits, total, share, feature.smoothing), share)
+        return Table(groups, _smoothed(hits, total, share, feature.smoothing), share)
 
     def _tables(self, feature: Feature) -> tuple[Table, ...]:
         if isinstance(feature, Rate):
@@ -144,9 +144,9 @@ class Learner:
         return ()
 
 
-def _drawn(hits: npt.NDArray[Any], total: npt.NDArray[Any], share: float, smoothing: float) -> Floats:
+def _smoothed(violations: npt.NDArray[Any], total: npt.NDArray[Any], share: float, smoothing: float) -> Floats:
     """Rates of groups, drawn towards the share of all."""
-    rates: Floats = (hits + smoothing * share) / (total + smoothing)
+    rates: Floats = (violations + smoothing * share) / (total + smoothing)
     return rates
 
 

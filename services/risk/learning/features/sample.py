@@ -73,17 +73,17 @@ class Sample:
         )
 
 
-def require(needed: Mapping[str, ColumnType], given: Mapping[str, ColumnType], who: str) -> None:
+def require(required: Mapping[str, ColumnType], available: Mapping[str, ColumnType], subject: str) -> None:
     """Check that each needed column is given and of its type; columns beyond those do no harm.
 
     Raises ColumnsDoNotFit, naming every column that is absent or of another type.
     """
     wrong = [
-        f"{name} ({kind}) is absent" if name not in given else f"{name} is {given[name]}, not {kind}"
-        for name, kind in needed.items()
-        if given.get(name) != kind
+        f"{name} ({kind}) is absent" if name not in available else f"{name} is {available[name]}, not {kind}"
+        for name, kind in required.items()
+        if available.get(name) != kind
     ]
     if wrong:
         raise ColumnsDoNotFit(
-            f"{who}: the columns do not fit: {'; '.join(wrong)}. Give these columns, or train a model on those that are there"
+            f"{subject}: the columns do not fit: {'; '.join(wrong)}. Give these columns, or train a model on those that are there"
         )

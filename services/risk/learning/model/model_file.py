@@ -105,9 +105,9 @@ class Model:
         """Name and digest: equal exactly when the models are."""
         return f"{self.content.name}/{self.digest[:16]}"
 
-    def require_columns(self, given: Mapping[str, ColumnType]) -> None:
+    def require_columns(self, available: Mapping[str, ColumnType]) -> None:
         """Refuse to serve where the columns that there are do not fit. Raises ColumnsDoNotFit."""
-        require(self.content.columns, given, f"model {self.version}")
+        require(self.content.columns, available, f"model {self.version}")
 
 
 @dataclass(frozen=True)
@@ -204,5 +204,5 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _refused(where: str, why: str, remedy: str) -> ModelFileRefused:
-    return ModelFileRefused(f"{where}: the model file is refused: {why}; {remedy}. The model in force stays")
+def _refused(where: str, reason: str, remedy: str) -> ModelFileRefused:
+    return ModelFileRefused(f"{where}: the model file is refused: {reason}; {remedy}. The model in force stays")

@@ -93,8 +93,8 @@ def opinion_of(models: Models, table: Table, facts: Facts, points: Ints) -> Opin
     return Opinion(items, scores, worst, columns, model)
 
 
-def _ppm(shares: Floats, known: npt.NDArray[np.bool_]) -> Ints:
-    return Ints.of(np.rint(np.where(known, shares, 0.0) * PPM).astype(np.int64), known)
+def _ppm(shares: Floats, valid: npt.NDArray[np.bool_]) -> Ints:
+    return Ints.of(np.rint(np.where(valid, shares, 0.0) * PPM).astype(np.int64), valid)
 
 
 def _nothing() -> Scores:

@@ -44,20 +44,20 @@ def score(model: Model, sample: Sample) -> Scores:
     return score_matrix(model, matrix, known)
 
 
-def score_matrix(model: Model, matrix: Floats, known: Floats | None = None) -> Scores:
-    """Score rows whose features are there already; `known` has the outcomes known of each row's least known group."""
+def score_matrix(model: Model, matrix: Floats, group_outcomes: Floats | None = None) -> Scores:
+    """Score rows whose features are there already; `group_outcomes` has the outcomes known of each row's least known group."""
     leaves = model.forest.leaves(matrix)
     each = model.forest.log_odds(leaves)
-    return Scores(matrix, each.mean(axis=1), each.std(axis=1), leaves, uncertainty_of(chance_of(each), known))
+    return Scores(matrix, each.mean(axis=1), each.std(axis=1), leaves, uncertainty_of(chance_of(each), group_outcomes))
 
 
-def uncertainty_of(chances: Floats, known: Floats | None = None) -> Floats:
+def uncertainty_of(chances: Floats, group_outcomes: Floats | None = None) -> Floats:
     """How little is known of rows, 0 to 1, from each member's chance (rows x members).
 
     Two kinds of doubt, either of which is enough: the members disagree (twice the standard deviation of their chances, which
     is at most a half), or hardly any outcome is known of a group that the row belongs to (one over one plus their number).
     """
     agreed = 1 - np.minimum(1.0, 2 * chances.std(axis=1))
-    familiar = 1.0 if known is None else known / (1 + known)
+    familiar = 1.0 if group_outcomes is None else group_outcomes / (1 + group_outcomes)
     uncertainty: Floats = 1 - agreed * familiar
     return uncertainty

@@ -117,7 +117,7 @@ class Forest:
         up to the mean of the log-odds exactly.
         """
         weights = np.repeat(1 / (len(self._starts) * np.ones(len(self._starts))), np.diff([*self._starts, self.trees]))
-        return self._paths.sums(leaves, weights, self.features)
+        return self._paths.totals(leaves, weights, self.features)
 
 
 class _Walk:
@@ -242,7 +242,7 @@ class _Paths:
         self._amounts = np.array(amounts, np.float64)
         self._bases = np.array([walk.base for walk in walks])
 
-    def sums(self, leaves: Leaves, weights: Floats, features: int) -> tuple[Floats, Floats]:
+    def totals(self, leaves: Leaves, weights: Floats, features: int) -> tuple[Floats, Floats]:
         rows, trees = leaves.shape
         flat = leaves.reshape(-1)
         lengths = self._lengths[flat]

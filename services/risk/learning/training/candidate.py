@@ -42,24 +42,26 @@ class TrainingPlan:
     seed: int
 
 
-def candidate(plan: TrainingPlan, known: InspectedItems, reference: Sample | None = None) -> Content:
+def candidate(plan: TrainingPlan, inspected: InspectedItems, reference: Sample | None = None) -> Content:
     """Train a model on consignments whose outcome is known, the earliest first.
 
     Measures are those of a model that was trained without the latest fifth, on that fifth; what is given is trained on all.
     `reference` is traffic, inspected or not, that prices, counts and the profiles for drift are taken of (the known rows where
     not given). Raises TooFewOutcomes, ColumnsDoNotFit.
     """
-    check_enough(known)
-    later = known.consignments - max(1, round(known.consignments * TEST_SHARE))
-    measured, unseen = _measured(plan, known.from_to(0, later), known.from_to(later, known.consignments), reference)
-    weights = known.weights
+    check_enough(inspected)
+    later = inspected.consignments - max(1, round(inspected.consignments * TEST_SHARE))
+    measured, unseen = _measured(
+        plan, inspected.from_to(0, later), inspected.from_to(later, inspected.consignments), reference
+    )
+    weights = inspected.weights
     measured |= {
         "outcomes_of_unknown_inclusion": float(weights.unknown),
         "outcomes_capped": float(weights.capped),
         "weight_capped_share": weights.capped_share,
     }
-    trained = _train(plan, known, reference)
-    traffic = known.sample if reference is None else reference
+    trained = _train(plan, inspected, reference)
+    traffic = inspected.sample if reference is None else reference
     content = _content(plan, trained, measured, traffic)
     # A model is surer of rows that it was trained on, so the profile of its score is taken of others.
     chances = unseen if reference is None else score(Model(content, ""), reference).chance
@@ -67,13 +69,13 @@ def candidate(plan: TrainingPlan, known: InspectedItems, reference: Sample | Non
     return msgspec.structs.replace(content, profiles=content.profiles | told)
 
 
-def check_enough(known: InspectedItems) -> None:
+def check_enough(inspected: InspectedItems) -> None:
     """Refuse to train on too little. Raises TooFewOutcomes."""
-    violations = int(known.found.sum())
-    clean = len(known.found) - violations
-    if len(known.found) < OUTCOMES_MIN or min(violations, clean) < VIOLATIONS_MIN:
+    violations = int(inspected.violations.sum())
+    clean = len(inspected.violations) - violations
+    if len(inspected.violations) < OUTCOMES_MIN or min(violations, clean) < VIOLATIONS_MIN:
         raise TooFewOutcomes(
-            f"{len(known.found)} inspected items, {violations} of them in violation: a model needs at least {OUTCOMES_MIN}, "
+            f"{len(inspected.violations)} inspected items, {violations} of them in violation: a model needs at least {OUTCOMES_MIN}, "
             f"and {VIOLATIONS_MIN} of either kind. Take a longer window, or inspect more at random"
         )
 
@@ -85,7 +87,7 @@ def _measured(
     # Without a cap, which would bias it.
     uncapped = weights_of(later.inclusion, None).values
     told: dict[str, float] = {
-        "base_rate": float(np.average(later.found, weights=uncapped)) if len(later.found) else math.nan,
+        "base_rate": float(np.average(later.violations, weights=uncapped)) if len(later.violations) else math.nan,
         "measured_consignments": float(later.consignments),
     }
     try:
@@ -104,21 +106,21 @@ def by_consignment(part: InspectedItems, values: Floats) -> tuple[np.ndarray[tup
     highest = np.full(part.consignments, -np.inf)
     np.maximum.at(highest, part.owners, values)
     found = np.zeros(part.consignments, np.bool_)
-    found[part.owners[part.found]] = True
+    found[part.owners[part.violations]] = True
     there = highest > -np.inf
     return found[there], highest[there]
 
 
-def _train(plan: TrainingPlan, known: InspectedItems, reference: Sample | None) -> Trained:
+def _train(plan: TrainingPlan, inspected: InspectedItems, reference: Sample | None) -> Trained:
     return train(
         plan.recipe,
-        known.sample,
-        known.found,
+        inspected.sample,
+        inspected.violations,
         seed=plan.seed,
-        groups=known.owners,
+        groups=inspected.owners,
         reference=reference,
-        weights=known.weights.values,
-        days=known.days,
+        weights=inspected.weights.values,
+        days=inspected.days,
         settings=plan.settings,
     )
 

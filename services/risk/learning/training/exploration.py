@@ -81,20 +81,20 @@ def weighted(draws: Floats, weights: Floats) -> Floats:
     return times
 
 
-def parts_of(budget: int, how: Exploration, draws: tuple[float, float] = (0.5, 0.5)) -> tuple[int, int, int]:
+def parts_of(budget: int, exploration: Exploration, draws: tuple[float, float] = (0.5, 0.5)) -> tuple[int, int, int]:
     """Split a budget into targeted, random and uncertain; they add up to it.
 
     What does not come out whole is decided by two draws, so that small budgets explore their share in the long run: of
     3 a day and 10 %, one on three days of ten.
     """
-    explored = _rounded(budget * how.share_ppm, draws[0])
-    at_random = _rounded(explored * how.random_ppm, draws[1])
+    explored = _rounded(budget * exploration.share_ppm, draws[0])
+    at_random = _rounded(explored * exploration.random_ppm, draws[1])
     return budget - explored, at_random, explored - at_random
 
 
-def _rounded(share_ppm: int, drawn: float) -> int:
+def _rounded(share_ppm: int, fraction: float) -> int:
     whole, rest = divmod(share_ppm, PPM)
-    return whole + (drawn * PPM < rest)
+    return whole + (fraction * PPM < rest)
 
 
 def select(
@@ -102,7 +102,7 @@ def select(
     log_odds: Floats,
     doubt: Floats,
     budget: int,
-    how: Exploration,
+    exploration: Exploration,
     *,
     seed: str,
     period: str,
@@ -117,7 +117,9 @@ def select(
     rows = len(mrns)
     may = np.ones(rows, np.bool_) if open_rows is None else open_rows
     rounding = draw(seed, f"rounding {period}", ("explored", "random"))
-    targeted, at_random, doubtful = parts_of(min(max(budget, 0), int(may.sum())), how, (rounding[0], rounding[1]))
+    targeted, at_random, doubtful = parts_of(
+        min(max(budget, 0), int(may.sum())), exploration, (rounding[0], rounding[1])
+    )
     random_draws = draw(seed, "random", mrns)
     reasons = np.zeros(rows, np.int64)
     _take(reasons, TARGETED, targeted, may, -log_odds, draw(seed, "tie", mrns))

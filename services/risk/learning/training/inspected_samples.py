@@ -38,7 +38,7 @@ class InspectedItems:
     """Rows to learn from: items whose outcome is known."""
 
     sample: Sample
-    found: Truths
+    violations: Truths
     inclusion: Floats
     """By what chance each had to be selected, a part of 1; NaN where that is unknown."""
     owners: Numbers
@@ -58,7 +58,7 @@ class InspectedItems:
         starts = np.cumsum([0, *(part.consignments for part in parts)])
         return InspectedItems(
             Sample.concat([part.sample for part in parts]),
-            np.concatenate([part.found for part in parts]),
+            np.concatenate([part.violations for part in parts]),
             np.concatenate([part.inclusion for part in parts]),
             np.concatenate([part.owners + start for part, start in zip(parts, starts.tolist(), strict=False)]),
             np.concatenate([part.days for part in parts]),
@@ -70,7 +70,7 @@ class InspectedItems:
         rows = np.flatnonzero((self.owners >= start) & (self.owners < end))
         return InspectedItems(
             self.sample.take(rows),
-            self.found[rows],
+            self.violations[rows],
             self.inclusion[rows],
             self.owners[rows] - start,
             self.days[rows],

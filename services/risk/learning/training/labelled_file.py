@@ -51,7 +51,7 @@ class Labelled:
     """Rows whose outcome is known."""
 
     sample: Sample
-    found: Truths
+    violations: Truths
     groups: Numbers
     """Rows with the same number are near copies of each other."""
     days: Numbers
@@ -113,15 +113,15 @@ def _check_names(names: list[str], layout: Layout, where: str) -> None:
         raise LabelledFileRefused(f"{where}: line 1 names {', '.join(twice)} twice; give each column a name of its own")
 
 
-def _outcomes(cells: Sequence[str], lines: Sequence[int], layout: Layout, mistakes: list[str]) -> Truths:
+def _outcomes(cells: Sequence[str], lines: Sequence[int], layout: Layout, errors: list[str]) -> Truths:
     known = dict.fromkeys(layout.clean, False) | dict.fromkeys(layout.violations, True)
     for line, cell in zip(lines, cells, strict=True):
         if cell not in known:
-            mistakes.append(f"line {line}, {layout.label}: {cell!r} is none of {', '.join(known)}")
+            errors.append(f"line {line}, {layout.label}: {cell!r} is none of {', '.join(known)}")
     return np.array([known.get(cell, False) for cell in cells], np.bool_)
 
 
-def _numbers(cells: Sequence[str], lines: Sequence[int], name: str, mistakes: list[str]) -> Floats:
+def _numbers(cells: Sequence[str], lines: Sequence[int], name: str, errors: list[str]) -> Floats:
     values = np.full(len(cells), np.nan)
     for place, cell in enumerate(cells):
         if not cell.strip():
@@ -131,19 +131,19 @@ def _numbers(cells: Sequence[str], lines: Sequence[int], name: str, mistakes: li
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            mistakes.append(f"line {lines[place]}, {name}: {cell!r} is no number; leave unknown ones empty")
+            errors.append(f"line {lines[place]}, {name}: {cell!r} is no number; leave unknown ones empty")
             continue
         values[place] = value
     return values
 
 
-def _days(cells: Sequence[str], lines: Sequence[int], name: str, mistakes: list[str]) -> Numbers:
+def _days(cells: Sequence[str], lines: Sequence[int], name: str, errors: list[str]) -> Numbers:
     days = np.zeros(len(cells), np.int64)
     for place, cell in enumerate(cells):
         try:
             days[place] = day_of_date(datetime.date.fromisoformat(cell))
         except ValueError:
-            mistakes.append(f"line {lines[place]}, {name}: {cell!r} is no day; write it as 2026-11-25")
+            errors.append(f"line {lines[place]}, {name}: {cell!r} is no day; write it as 2026-11-25")
     return days
 
 

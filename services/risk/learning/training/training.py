@@ -33,7 +33,7 @@ class TooFewOutcomes(ValueError):
 def train(
     recipe: Recipe,
     labelled: Sample,
-    found: Truths,
+    violations: Truths,
     *,
     seed: int,
     groups: Numbers | None = None,
@@ -44,42 +44,44 @@ def train(
 ) -> Trained:
     """Train on rows whose outcome is known.
 
-    `found` tells per row whether an inspection found a violation; `groups` which rows are near copies of each other
+    `violations` tells per row whether an inspection found a violation; `groups` which rows are near copies of each other
     (they share a fold, and weigh less); `reference` the window that counts and medians are taken of (the labelled rows
     where not given); `weights` what each row counts (1 where not given); `days` the day of each, which a half-life needs.
     Raises TooFewOutcomes, ColumnsDoNotFit.
     """
-    how = settings or TrainingSettings()
-    hits = int(found.sum())
-    if len(found) != labelled.rows:
-        raise ValueError(f"{labelled.rows} rows have {len(found)} outcomes; each needs one")
-    if min(hits, len(found) - hits) < OUTCOMES_MIN:
+    settings = settings or TrainingSettings()
+    positives = int(violations.sum())
+    if len(violations) != labelled.rows:
+        raise ValueError(f"{labelled.rows} rows have {len(violations)} outcomes; each needs one")
+    if min(positives, len(violations) - positives) < OUTCOMES_MIN:
         raise TooFewOutcomes(
-            f"{len(found)} outcomes, {hits} of them violations: a model needs at least {OUTCOMES_MIN} of either kind. "
+            f"{len(violations)} outcomes, {positives} of them violations: a model needs at least {OUTCOMES_MIN} of either kind. "
             "Take a longer window, or inspect more at random"
         )
-    together = np.arange(labelled.rows) if groups is None else np.unique(groups, return_inverse=True)[1]
-    counted = _counted(together, weights, days, how)
-    learner = Learner(recipe, labelled, found, counted, reference)
+    group_ids = np.arange(labelled.rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    counted = _counted(group_ids, weights, days, settings)
+    learner = Learner(recipe, labelled, violations, counted, reference)
     encoding = learner.learn()
     scored = encoding.matrix(labelled)
     members: list[str] = []
-    for family in how.families:
+    for family in settings.families:
         for _ in range(family.members):
             number = len(members)
-            matrix = learner.training_matrix(scored, folds_of(together, how.folds, [seed, number]))
-            members.append(_member(matrix, found, counted, recipe, family, member_seed(seed, number), how.threads))
+            matrix = learner.training_matrix(scored, folds_of(group_ids, settings.folds, [seed, number]))
+            members.append(
+                _member(matrix, violations, counted, recipe, family, member_seed(seed, number), settings.threads)
+            )
     return Trained(encoding, tuple(members))
 
 
-def _counted(together: Numbers, weights: Floats | None, days: Numbers | None, how: TrainingSettings) -> Floats:
+def _counted(group_ids: Numbers, weights: Floats | None, days: Numbers | None, settings: TrainingSettings) -> Floats:
     """What each row counts, 1 in the mean: less for copies, and for what is old."""
-    copies = np.bincount(together)[together].astype(np.float64)
-    counted: Floats = copies**-how.copies_exponent * (1.0 if weights is None else weights)
-    if how.half_life_days is not None:
+    copies = np.bincount(group_ids)[group_ids].astype(np.float64)
+    counted: Floats = copies**-settings.copies_exponent * (1.0 if weights is None else weights)
+    if settings.half_life_days is not None:
         if days is None:
             raise ValueError("a half-life needs the day of each row; give days, or take no half-life")
-        counted = counted * 0.5 ** ((days.max() - days) / how.half_life_days)
+        counted = counted * 0.5 ** ((days.max() - days) / settings.half_life_days)
     counted /= counted.mean()
     return counted
 
@@ -109,12 +111,12 @@ def lightgbm() -> Any:
 
 
 def _member(
-    matrix: Floats, found: Truths, weights: Floats, recipe: Recipe, how: Family, seed: int, threads: int
+    matrix: Floats, violations: Truths, weights: Floats, recipe: Recipe, family: Family, seed: int, threads: int
 ) -> str:
     lgb = lightgbm()
     data = lgb.Dataset(
         matrix,
-        label=found.astype(np.float64),
+        label=violations.astype(np.float64),
         weight=weights,
         feature_name=recipe.names,
         categorical_feature=recipe.categories,
@@ -123,14 +125,14 @@ def _member(
     )
     parameters = {
         "objective": "binary",
-        "learning_rate": how.learning_rate,
-        "num_leaves": how.leaves,
-        "min_data_in_leaf": how.leaf_rows_min,
-        "feature_fraction": how.features_share,
-        "bagging_fraction": how.rows_share,
-        "bagging_freq": 1 if how.rows_share < 1 else 0,
-        "lambda_l2": how.l2,
-        "extra_trees": how.random_cuts,
+        "learning_rate": family.learning_rate,
+        "num_leaves": family.leaves,
+        "min_data_in_leaf": family.leaf_rows_min,
+        "feature_fraction": family.features_share,
+        "bagging_fraction": family.rows_share,
+        "bagging_freq": 1 if family.rows_share < 1 else 0,
+        "lambda_l2": family.l2,
+        "extra_trees": family.random_cuts,
         "seed": seed,
         "data_random_seed": seed,
         "deterministic": True,
@@ -138,5 +140,5 @@ def _member(
         "num_threads": threads,
         "verbose": -1,
     }
-    booster = lgb.train(parameters, data, num_boost_round=how.trees)
+    booster = lgb.train(parameters, data, num_boost_round=family.trees)
     return str(booster.model_to_string(importance_type="gain"))

@@ -41,7 +41,7 @@ class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cleared_on: datetime.date
     until: datetime.date
     """Last day of acceptance of a consignment for which the pair counts."""
-    why: _Text
+    reason: _Text = msgspec.field(name="why")
     country: _Short = ""
     """ISO 3166-1 alpha-2 of the party's address; "" for any, as for the others."""
     postcode: _Short = ""
@@ -64,28 +64,28 @@ class ClearedPairs:
     version: ListVersion | None = None
     """None where there is no file of pairs."""
     pairs: tuple[Pair, ...] = field(default=(), repr=False)
-    by_hit: Mapping[tuple[str, str, str], tuple[Pair, ...]] = field(default_factory=dict, repr=False)
+    by_match: Mapping[tuple[str, str, str], tuple[Pair, ...]] = field(default_factory=dict, repr=False)
     """Pairs by the words of the name, the list and the entry."""
 
     @staticmethod
-    def of(version: ListVersion, pairs: Sequence[Pair]) -> ClearedPairs:
+    def from_pairs(version: ListVersion, pairs: Sequence[Pair]) -> ClearedPairs:
         """Take pairs, so that they are found by a hit."""
-        by_hit: defaultdict[tuple[str, str, str], list[Pair]] = defaultdict(list)
+        by_match: defaultdict[tuple[str, str, str], list[Pair]] = defaultdict(list)
         for pair, words in zip(pairs, words_of([pair.name for pair in pairs]), strict=True):
-            by_hit[words, pair.list, pair.entry].append(pair)
-        return ClearedPairs(version, tuple(pairs), {key: tuple(each) for key, each in by_hit.items()})
+            by_match[words, pair.list, pair.entry].append(pair)
+        return ClearedPairs(version, tuple(pairs), {key: tuple(each) for key, each in by_match.items()})
 
-    def clears(self, hit: tuple[str, str, str], day: int, narrowed: tuple[str, str, str]) -> bool:
+    def clears(self, match: tuple[str, str, str], day: int, narrowed: tuple[str, str, str]) -> bool:
         """Whether a hit, by the words of the name, the list and the entry, is that of another party on a day since 1970; `narrowed` has
         country, postcode and identifier of the party.
         """
-        pairs = self.by_hit.get(hit, ())
+        pairs = self.by_match.get(match, ())
         return any(pair.until.toordinal() - _EPOCH >= day and pair.fits(*narrowed) for pair in pairs)
 
     @property
     def words(self) -> frozenset[str]:
         """The words of all names that a pair has."""
-        return frozenset(words for words, _, _ in self.by_hit)
+        return frozenset(words for words, _, _ in self.by_match)
 
     def uncovered(self, new: ClearedPairs) -> frozenset[tuple[str, str]]:
         """Lists and entries of the pairs that the next version has no more, or has otherwise: they may hit again."""
@@ -114,7 +114,7 @@ def load_cleared(path: Path) -> ClearedPairs:
     for number, pair in enumerate(read.pairs):
         _check(pair, file.place(f"$.pairs[{number}]"))
     newest = max((pair.cleared_on for pair in read.pairs), default=None)
-    return ClearedPairs.of(ListVersion(CLEARED, newest, digest(content), len(read.pairs)), read.pairs)
+    return ClearedPairs.from_pairs(ListVersion(CLEARED, newest, digest(content), len(read.pairs)), read.pairs)
 
 
 def _check(pair: Pair, place: str) -> None:

@@ -156,7 +156,7 @@ def read_lists_file(directory: Path) -> ListsFile:
                 f"{place}: {each.name} has {len(each.files)} files; kind {each.kind} has {_FILES[each.kind]}"
             )
         if each.published is not None and (each.kind == "un" or each.files[0].endswith((".yaml", ".yml"))):
-            mistakes.append(f"{place}: {each.name}: its file tells the day of publication; remove published")
+            mistakes.append(f"{place}: {each.name}: the day of publication is in its file; remove published")
         lists[each.name] = ListFile(each, tuple(directory / name for name in each.files))
     if mistakes:
         raise ListRefused("\n".join(mistakes))

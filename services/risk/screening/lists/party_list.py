@@ -102,14 +102,14 @@ class PartyList:
     invented: bool = False
     """Whether its names are a sample that stands for no real party."""
 
-    def check_size(self, in_force: ListVersion | None, *, share_least: float = ENTRIES_SHARE_LEAST) -> None:
+    def check_size(self, current: ListVersion | None, *, share_least: float = ENTRIES_SHARE_LEAST) -> None:
         """Raise ListRefused where the list has far fewer entries than the version in force: it is likely cut off."""
-        if in_force is None or in_force.source != self.version.source:
+        if current is None or current.source != self.version.source:
             return
-        if self.version.entries < in_force.entries * share_least:
+        if self.version.entries < current.entries * share_least:
             raise ListRefused(
                 f"{self.version.source}: the new version has {self.version.entries} entries, the one in force "
-                f"({in_force.id}) has {in_force.entries}; less than {share_least:.0%} of them is taken for a truncated "
+                f"({current.id}) has {current.entries}; less than {share_least:.0%} of them is taken for a truncated "
                 "file. If the list has really shrunk, load it with a smaller least share"
             )
 

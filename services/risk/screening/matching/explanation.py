@@ -30,8 +30,8 @@ class Meeting:
     """A token of the screened name and one of the listed name that were taken for the same."""
 
     token: str
-    listed: str
-    how: str
+    entry_token: str
+    relation: str
     nearness: int
     """In thousandths."""
     weight: float
@@ -46,7 +46,7 @@ class Explanation:
     """Id of the list's version."""
     entry: str
     """The list's own id of the entry."""
-    listed_name: str
+    entry_name: str
     """As the list writes it."""
     quality: Quality
     score: int
@@ -54,28 +54,28 @@ class Explanation:
     """The heaviest first."""
     only_screened: tuple[str, ...]
     """Tokens of the screened name that meet none."""
-    only_listed: tuple[str, ...]
+    only_entry: tuple[str, ...]
 
 
 class Explainer:
     """Explains hits of a batch of names: each name, and each listed one that is met, is read once for all its hits."""
 
-    def __init__(self, index: Index, names: Sequence[str], listed: Sequence[int]) -> None:
+    def __init__(self, index: Index, names: Sequence[str], entry_names: Sequence[int]) -> None:
         """Prepare for hits of these names on listed ones, by their rows in the index."""
         self._index = index
         self._batch = read_batch(index, names)
         self._words = _words_of(names)
-        rows = list(dict.fromkeys(listed))
+        rows = list(dict.fromkeys(entry_names))
         written = [index.name_text(row) for row in rows]
-        self._listed = dict(zip(rows, zip(written, _words_of(written), strict=True), strict=True))
+        self._entry_names = dict(zip(rows, zip(written, _words_of(written), strict=True), strict=True))
 
-    def explain(self, name: int, listed: int, score: int) -> Explanation:
+    def explain(self, name: int, entry_name: int, score: int) -> Explanation:
         """Explain a hit of the name in that row of the batch, with its score, on a listed one."""
         index = self._index
-        entry = int(index.names.entry[listed])
-        written, listed_words = self._listed[listed]
+        entry = int(index.names.entry[entry_name])
+        written, entry_words = self._entry_names[entry_name]
         words = self._words[name]
-        pairs, weight = self._near(name, listed)
+        pairs, weight = self._near(name, entry_name)
         meetings: list[Meeting] = []
         met_mine: set[str] = set()
         met_theirs: set[str] = set()
@@ -85,38 +85,38 @@ class Explainer:
                 continue
             met_mine.add(token)
             met_theirs.add(other)
-            how = _how(token, other, words[token], listed_words[other])
-            meetings.append(Meeting(words[token], listed_words[other], how, nearness, weight[other]))
-        if index.name_person[listed]:
+            relation = _relation(token, other, words[token], entry_words[other])
+            meetings.append(Meeting(words[token], entry_words[other], relation, nearness, weight[other]))
+        if index.name_person[entry_name]:
             for token in sorted(words.keys() - met_mine):
-                for other in sorted(listed_words.keys() - met_theirs, key=lambda each: -weight[each]):
+                for other in sorted(entry_words.keys() - met_theirs, key=lambda each: -weight[each]):
                     if token[0] == other[0] and (len(token) == 1) != (len(other) == 1):
                         met_mine.add(token)
                         met_theirs.add(other)
-                        meetings.append(Meeting(words[token], listed_words[other], AN_INITIAL, INITIAL, weight[other]))
+                        meetings.append(Meeting(words[token], entry_words[other], AN_INITIAL, INITIAL, weight[other]))
                         break
         return Explanation(
             version=index.version_of(entry).id,
             entry=index.entries[entry].id,
-            listed_name=written,
-            quality=index.entries[entry].names[int(index.names.place[listed])].quality,
+            entry_name=written,
+            quality=index.entries[entry].names[int(index.names.place[entry_name])].quality,
             score=score,
-            meetings=tuple(sorted(meetings, key=lambda meeting: (-meeting.weight, meeting.listed, meeting.token))),
+            meetings=tuple(sorted(meetings, key=lambda meeting: (-meeting.weight, meeting.entry_token, meeting.token))),
             only_screened=tuple(word for token, word in words.items() if token not in met_mine),
-            only_listed=tuple(word for token, word in listed_words.items() if token not in met_theirs),
+            only_entry=tuple(word for token, word in entry_words.items() if token not in met_theirs),
         )
 
-    def _near(self, name: int, listed: int) -> tuple[list[tuple[int, str, str]], dict[str, float]]:
+    def _near(self, name: int, entry_name: int) -> tuple[list[tuple[int, str, str]], dict[str, float]]:
         """Nearness of the name's tokens and the listed ones that they are near to, and what each listed token weighs."""
         index, batch = self._index, self._batch
         tokens = index.vocabulary.tokens
-        here = index.names.tokens[index.names.starts[listed] : index.names.starts[listed + 1]].tolist()
+        here = index.names.tokens[index.names.starts[entry_name] : index.names.starts[entry_name + 1]].tolist()
         near = slice(int(batch.near_starts[name]), int(batch.near_starts[name + 1]))
         pairs = [
             (nearness, batch.tokens.texts[batch.token[occurrence]], tokens[other])
             for occurrence, other, nearness in zip(
                 batch.near_occurrence[near].tolist(),
-                batch.near_listed[near].tolist(),
+                batch.near_token[near].tolist(),
                 batch.nearness[near].tolist(),
                 strict=True,
             )
@@ -133,9 +133,9 @@ def _words_of(names: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
-def _how(token: str, other: str, word: str, listed_word: str) -> str:
+def _relation(token: str, other: str, word: str, entry_word: str) -> str:
     if token == other:
-        return SAME if word == listed_word else OTHER_SPELLING
+        return SAME if word == entry_word else OTHER_SPELLING
     if len(token) > len(other) and len(other) < 0.8 * len(token) and other in token and len(token) - len(other) > 1:
         return WRITTEN_TOGETHER
     if len(other) > len(token) and token in other and len(other) - len(token) > 1:

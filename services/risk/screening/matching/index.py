@@ -223,20 +223,20 @@ def _derived(
     owner = np.repeat(np.arange(len(names)), counts)
     token_names = np.bincount(names.tokens, minlength=tokens)
     skeletons, alike = _skeletons(vocabulary, token_names)
-    length = vocabulary.spelt.length[vocabulary.token_spelling]
+    length = vocabulary.features.length[vocabulary.token_spelling]
     common = np.fromiter((token in COMMON for token in vocabulary.tokens), np.bool_, tokens)
-    numeric = vocabulary.spelt.numeric[vocabulary.token_spelling]
+    numeric = vocabulary.features.numeric[vocabulary.token_spelling]
     weight = weights(np.maximum(token_names, 1), alike, np.where(numeric, LENGTH_OF_NUMBER, length), common)
     by_token = weight[names.tokens].astype(np.float64)
     name_weight = np.bincount(owner, by_token, len(names))
     # The rarest first; the text breaks ties, so that the order of reading does not.
-    order = np.lexsort((vocabulary.spelt.whole[vocabulary.token_spelling][names.tokens], -by_token, owner))
+    order = np.lexsort((vocabulary.features.whole[vocabulary.token_spelling][names.tokens], -by_token, owner))
     before = np.cumsum(by_token[order]) - by_token[order]
     filled = counts > 0
     before -= np.repeat(before[names.starts[:-1][filled]], counts[filled])
     reached = order[before <= name_weight[owner] * MISSING_MOST + 1e-6]
     reached = reached[np.lexsort((owner[reached], names.tokens[reached]))]
-    first = vocabulary.spelt.first[vocabulary.token_spelling]
+    first = vocabulary.features.first[vocabulary.token_spelling]
     person = np.fromiter(
         (entry.kind in (EntryKind.PERSON, EntryKind.UNKNOWN) for entry in entries), np.bool_, len(entries)
     )
@@ -266,7 +266,7 @@ def _derived(
 
 def _skeletons(vocabulary: TokenVocabulary, token_names: Ints) -> tuple[Skeletons, Ints]:
     """The skeletons of tokens in use; and for each token, how many names have its skeleton."""
-    hashes = vocabulary.spelt.skeleton
+    hashes = vocabulary.features.skeleton
     used = np.flatnonzero((token_names[vocabulary.spelling_token] > 0) & (hashes != 0))
     order = used[np.lexsort((vocabulary.spelling_token[used], hashes[used]))]
     found, starts = np.unique(hashes[order], return_index=True)
@@ -298,12 +298,12 @@ def signature(tokens: Ints) -> Ints:
     return made
 
 
-def weights(names: Ints, alike: Ints, length: Ints, common: Bools) -> Floats:
+def weights(names: Ints, consonant_names: Ints, length: Ints, common: Bools) -> Floats:
     """Weight of tokens by how many listed names have them, and how many have one with the same consonants.
 
     `length` is LENGTH_OF_NUMBER for numbers.
     """
-    seen = np.maximum((names + alike) / 2, 1)
+    seen = np.maximum((names + consonant_names) / 2, 1)
     made = np.clip(WEIGHT_MOST - np.log2(seen), WEIGHT_LEAST, WEIGHT_MOST)
     for letters, most in WEIGHT_SHORT.items():
         made = np.where(length == letters, np.minimum(made, most), made)

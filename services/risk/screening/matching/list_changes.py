@@ -30,19 +30,19 @@ class Delta:
     """Ids."""
 
     @property
-    def coming(self) -> tuple[ListEntry, ...]:
+    def added_or_changed(self) -> tuple[ListEntry, ...]:
         """Entries that may hit who was not hit before."""
         return (*self.added, *self.changed)
 
 
-def difference(in_force: Iterable[ListEntry], new: PartyList) -> Delta:
+def difference(current: Iterable[ListEntry], new: PartyList) -> Delta:
     """Compare a list's entries in force with its new version, by their ids."""
-    old = {entry.id: entry for entry in in_force}
-    coming = [(entry, old.pop(entry.id, None)) for entry in new.entries]
+    old = {entry.id: entry for entry in current}
+    pairs = [(entry, old.pop(entry.id, None)) for entry in new.entries]
     return Delta(
         version=new.version,
-        added=tuple(entry for entry, before in coming if before is None),
-        changed=tuple(entry for entry, before in coming if before is not None and before != entry),
+        added=tuple(entry for entry, before in pairs if before is None),
+        changed=tuple(entry for entry, before in pairs if before is not None and before != entry),
         removed=frozenset(old),
     )
 
@@ -50,7 +50,7 @@ def difference(in_force: Iterable[ListEntry], new: PartyList) -> Delta:
 def apply(index: Index, delta: Delta) -> Index:
     """Make the next index. Raises KeyError where the index is not what the delta starts from."""
     gone = delta.removed | {entry.id for entry in delta.changed}
-    return replaced(index, delta.version, added=delta.coming, removed=gone)
+    return replaced(index, delta.version, added=delta.added_or_changed, removed=gone)
 
 
 def entries_of(index: Index, source: str) -> list[ListEntry]:
@@ -80,8 +80,8 @@ class Screener:
         Raises ListRefused, and changes nothing, where it has less than `share_least` of the entries in force.
         """
         before = self._index
-        in_force = next((each for each in before.versions if each.source == new.version.source), None)
-        new.check_size(in_force, share_least=share_least)
+        current = next((each for each in before.versions if each.source == new.version.source), None)
+        new.check_size(current, share_least=share_least)
         delta = difference(entries_of(before, new.version.source), new)
         self._index = apply(before, delta)
         return delta
@@ -94,13 +94,13 @@ class ChangedEntries:
     index of what has come alone.
     """
 
-    def __init__(self, index: Index, coming: Mapping[str, frozenset[str] | None]) -> None:
+    def __init__(self, index: Index, entry_ids: Mapping[str, frozenset[str] | None]) -> None:
         """Prepare for an index and, by its list's source, the ids of the entries that have come; None for all of a list."""
         self._index = index
         places = {version.source: place for place, version in enumerate(index.versions)}
         self._comes = np.zeros(len(index.entries), np.bool_)
         small: list[tuple[ListVersion, list[ListEntry]]] = []
-        for source, ids in coming.items():
+        for source, ids in entry_ids.items():
             if source not in places or (ids is not None and not ids):
                 continue
             rows = np.flatnonzero(index.entry_list == places[source])
@@ -113,9 +113,9 @@ class ChangedEntries:
         # Where most have come, looking first into an index of them saves nothing.
         self._small = None if self.entries > SHARE_MOST * len(index.entries) else build(small)
         if self._small is not None:
-            self._telling = self._telling_tokens(self._small)
+            self._leading = self._leading_tokens(self._small)
 
-    def _telling_tokens(self, small: Index) -> npt.NDArray[np.bool_]:
+    def _leading_tokens(self, small: Index) -> npt.NDArray[np.bool_]:
         """Tokens of the small index that lead to a name: whoever hits a name is near to one by which it is reached."""
         index = self._index
         reached = index.block_place[self._comes[index.names.entry[index.name_of_place[index.block_place]]]]
@@ -125,18 +125,23 @@ class ChangedEntries:
     def screen(self, names: Sequence[str], threshold: int = THRESHOLD) -> NameMatches:
         """Hits of at least `threshold` on entries that have come."""
         if not self.entries or not names:
-            return _only(screen(self._index, [], threshold), np.zeros(0, np.bool_))
+            return _selected(screen(self._index, [], threshold), np.zeros(0, np.bool_))
         if self._small is None:
             hits = screen(self._index, names, threshold)
-            return _only(hits, self._comes[hits.entry])
+            return _selected(hits, self._comes[hits.entry])
         batch = read_batch(self._small, names)
-        likely = np.unique(batch.near_name[self._telling[batch.near_listed]])
+        likely = np.unique(batch.near_name[self._leading[batch.near_token]])
         hits = screen(self._index, [names[row] for row in likely.tolist()], threshold)
-        kept = _only(hits, self._comes[hits.entry])
+        kept = _selected(hits, self._comes[hits.entry])
         return replace(kept, name=likely[kept.name])
 
 
-def _only(hits: NameMatches, wanted: npt.NDArray[np.bool_]) -> NameMatches:
+def _selected(matches: NameMatches, mask: npt.NDArray[np.bool_]) -> NameMatches:
     return NameMatches(
-        hits.versions, hits.name[wanted], hits.entry[wanted], hits.listed[wanted], hits.score[wanted], hits.firm[wanted]
+        matches.versions,
+        matches.name[mask],
+        matches.entry[mask],
+        matches.entry_name[mask],
+        matches.score[mask],
+        matches.firm[mask],
     )

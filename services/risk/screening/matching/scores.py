@@ -37,7 +37,7 @@ STRONG: Final = 930
 #: How near an initial is to a name that begins with it, in thousandths.
 INITIAL: Final = 600
 #: Names that weigh less than this are borne by many; what is amiss with them counts for more.
-WEIGHT_TELLING: Final = 10.0
+WEIGHT_DISTINCTIVE: Final = 10.0
 #: The most that a name scores which is not letter by letter the listed one.
 SCORE_OTHERWISE_SPELT: Final = 995
 #: What a name must share is estimated with this much slack: tokens that are near weigh a little different on both sides.
@@ -54,7 +54,7 @@ class NameMatches:
     """Row of the name in the batch."""
     entry: Ints
     """Row of the entry in the index; each at most once a name."""
-    listed: Ints
+    entry_name: Ints
     """Row in the index of the entry's name that scores highest."""
     score: Ints
     firm: Ints
@@ -72,7 +72,7 @@ class NameBatch:
     starts: Ints
     """For each name: where its occurrences begin; one more at the end."""
     weight: Floats
-    more: Floats
+    extra_weight: Floats
     """What each occurrence weighs more where it meets no listed token."""
     total: Floats
     """Weight of each name, if each of its tokens meets a listed one."""
@@ -80,7 +80,7 @@ class NameBatch:
     """For each name: where its pairs of an occurrence and a listed token begin."""
     near_name: Ints
     near_occurrence: Ints
-    near_listed: Ints
+    near_token: Ints
     nearness: Ints
     letters: Ints
     """For each name: its tokens that are single letters, as bits."""
@@ -103,15 +103,17 @@ def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> Na
     hits = _screen_distinct(index, list(distinct), threshold)
     starts = starts_of(hits.name, len(distinct))
     name, place = expand(starts[rows], starts[rows + 1] - starts[rows])
-    return NameMatches(index.versions, name, hits.entry[place], hits.listed[place], hits.score[place], hits.firm[place])
+    return NameMatches(
+        index.versions, name, hits.entry[place], hits.entry_name[place], hits.score[place], hits.firm[place]
+    )
 
 
 def _screen_distinct(index: Index, names: Sequence[str], threshold: int) -> NameMatches:
     batch = read_batch(index, names)
-    name, listed = candidates(index, batch, threshold / 1000)
-    score = scores(index, batch, name, listed)
+    name, entry_name = candidates(index, batch, threshold / 1000)
+    score = scores(index, batch, name, entry_name)
     kept = score >= threshold
-    return _by_entry(index, names, name[kept], listed[kept], score[kept])
+    return _by_entry(index, names, name[kept], entry_name[kept], score[kept])
 
 
 def read_batch(index: Index, names: Sequence[str]) -> NameBatch:
@@ -129,7 +131,7 @@ def read_batch(index: Index, names: Sequence[str]) -> NameBatch:
             (occurrence, near, nearness), (parts, whole, np.full(len(parts), JOINED)), len(index.vocabulary.tokens)
         )
     near_name = sets.name[occurrence]
-    first = tokens.spelt.first[sets.token]
+    first = tokens.features.first[sets.token]
     return NameBatch(
         tokens=tokens,
         names=sets.names,
@@ -137,14 +139,14 @@ def read_batch(index: Index, names: Sequence[str]) -> NameBatch:
         token=sets.token,
         starts=starts,
         weight=weight,
-        more=tokens.alone[sets.token] - weight,
+        extra_weight=tokens.unmatched_weight[sets.token] - weight,
         total=np.bincount(sets.name, weight, sets.names).astype(np.float32),
         near_starts=starts_of(near_name, sets.names),
         near_name=near_name,
         near_occurrence=occurrence,
-        near_listed=near,
+        near_token=near,
         nearness=nearness,
-        letters=bits_of(np.where(tokens.spelt.length[sets.token] == 1, first, 0), starts),
+        letters=bits_of(np.where(tokens.features.length[sets.token] == 1, first, 0), starts),
         firsts=bits_of(first, starts),
     )
 
@@ -155,12 +157,12 @@ def candidates(index: Index, batch: NameBatch, least: float) -> tuple[Ints, Ints
     Names that have too little near to anything listed have none. Nor has a pair that lacks too much of the tokens by
     which the listed one is reached, since all of these were looked up.
     """
-    best = np.where(batch.tokens.spelt.length[batch.token] == 1, INITIAL, 0)
+    best = np.where(batch.tokens.features.length[batch.token] == 1, INITIAL, 0)
     np.maximum.at(best, batch.near_occurrence, batch.nearness)
     reach = np.bincount(batch.name, batch.weight * best, batch.names) / EQUAL
     possible = reach * SLACK >= batch.total * (least / (2 - least))
     pairs = np.flatnonzero(possible[batch.near_name])
-    token = batch.near_listed[pairs]
+    token = batch.near_token[pairs]
     begin = index.block_starts[token]
     row, at = expand(begin, index.block_starts[token + 1] - begin)
     pairs = pairs[row]
@@ -169,52 +171,52 @@ def candidates(index: Index, batch: NameBatch, least: float) -> tuple[Ints, Ints
         batch.near_name[pairs], index.block_place[at], batch.nearness[pairs], len(index.names.tokens)
     )
     worth = index.token_weight[index.names.tokens[place]] * nearness / EQUAL
-    listed = index.name_of_place[place]
-    start = first_of(name * np.int64(len(index.names)) + listed)
+    entry_name = index.name_of_place[place]
+    start = first_of(name * np.int64(len(index.names)) + entry_name)
     if not len(start):
-        return name, listed
-    name, listed, found = name[start], listed[start], np.add.reduceat(worth, start)
-    lacking = index.name_blocked[listed] - found
+        return name, entry_name
+    name, entry_name, found = name[start], entry_name[start], np.add.reduceat(worth, start)
+    lacking = index.name_blocked[entry_name] - found
     # What an initial on the other side may make good.
-    person = index.name_person[listed]
+    person = index.name_person[entry_name]
     lacking = np.where(person & (batch.letters[name] != 0), lacking * (1 - INITIAL / EQUAL), lacking)
-    mine = np.where(person & (index.name_letters[listed] != 0), batch.total[name], reach[name])
-    most = index.name_weight[listed] - lacking + mine
-    kept = most >= least * (batch.total[name] + index.name_weight[listed]) - 1e-3
-    name, listed, person, most = name[kept], listed[kept], person[kept], (most - mine)[kept]
+    mine = np.where(person & (index.name_letters[entry_name] != 0), batch.total[name], reach[name])
+    most = index.name_weight[entry_name] - lacking + mine
+    kept = most >= least * (batch.total[name] + index.name_weight[entry_name]) - 1e-3
+    name, entry_name, person, most = name[kept], entry_name[kept], person[kept], (most - mine)[kept]
     # Only what of the name may be near to a token of the listed one, as far as a few bits tell.
     ends = starts_of(batch.near_occurrence, len(batch.name))
-    bits = bits_of(signature(batch.near_listed), ends)
+    bits = bits_of(signature(batch.near_token), ends)
     row, place = expand(batch.starts[name], batch.starts[name + 1] - batch.starts[name])
-    shared = (bits[place] & index.name_signature[listed[row]]) != 0
-    shared |= batch.tokens.spelt.length[batch.token[place]] == 1
+    shared = (bits[place] & index.name_signature[entry_name[row]]) != 0
+    shared |= batch.tokens.features.length[batch.token[place]] == 1
     mine = np.bincount(row, (batch.weight * best)[place] * shared, len(name)) / EQUAL
-    mine = np.where(person & (index.name_letters[listed] != 0), batch.total[name], mine)
-    kept = most + mine >= least * (batch.total[name] + index.name_weight[listed]) - 1e-3
-    return name[kept], listed[kept]
+    mine = np.where(person & (index.name_letters[entry_name] != 0), batch.total[name], mine)
+    kept = most + mine >= least * (batch.total[name] + index.name_weight[entry_name]) - 1e-3
+    return name[kept], entry_name[kept]
 
 
-def scores(index: Index, batch: NameBatch, name: Ints, listed: Ints) -> Ints:
+def scores(index: Index, batch: NameBatch, name: Ints, entry_name: Ints) -> Ints:
     """Score pairs of a name of the batch and a listed one."""
     if not len(name):
         return np.zeros(0, np.int64)
     starts = batch.near_starts[name]
     pair, place = expand(starts, batch.near_starts[name + 1] - starts)
-    key = listed[pair] * len(index.vocabulary.tokens) + batch.near_listed[place]
+    key = entry_name[pair] * len(index.vocabulary.tokens) + batch.near_token[place]
     at = np.minimum(np.searchsorted(index.keys, key), len(index.keys) - 1)
     has = index.keys[at] == key
     pair, place = pair[has], place[has]
     nearness = batch.nearness[place]
-    mine = best_pairs(pair, batch.near_occurrence[place], nearness, len(batch.name))
-    theirs = best_pairs(pair, batch.near_listed[place], nearness, len(index.vocabulary.tokens))
-    shared: npt.NDArray[np.float64] = _worth(mine, batch.weight, len(name))
-    shared += _worth(theirs, index.token_weight, len(name))
-    shared += _initials(index, batch, name, listed, mine, theirs)
-    both = batch.total[name] + index.name_weight[listed]
-    both += np.bincount(batch.name, batch.more, batch.names)[name] - np.bincount(
-        mine[0], batch.more[mine[1]], len(name)
+    name_best = best_pairs(pair, batch.near_occurrence[place], nearness, len(batch.name))
+    entry_best = best_pairs(pair, batch.near_token[place], nearness, len(index.vocabulary.tokens))
+    shared: npt.NDArray[np.float64] = _worth(name_best, batch.weight, len(name))
+    shared += _worth(entry_best, index.token_weight, len(name))
+    shared += _initials(index, batch, name, entry_name, name_best, entry_best)
+    both = batch.total[name] + index.name_weight[entry_name]
+    both += np.bincount(batch.name, batch.extra_weight, batch.names)[name] - np.bincount(
+        name_best[0], batch.extra_weight[name_best[1]], len(name)
     )
-    amiss = (1 - shared / (EQUAL * both)) * np.maximum(WEIGHT_TELLING / index.name_weight[listed], 1)
+    amiss = (1 - shared / (EQUAL * both)) * np.maximum(WEIGHT_DISTINCTIVE / index.name_weight[entry_name], 1)
     made: Ints = np.clip(np.floor(1000 * (1 - amiss) + 1e-2), 0, 1000).astype(np.int64)
     return made
 
@@ -230,31 +232,33 @@ def _initials(
     index: Index,
     batch: NameBatch,
     name: Ints,
-    listed: Ints,
-    mine: tuple[Ints, Ints, Ints],
-    theirs: tuple[Ints, Ints, Ints],
+    entry_name: Ints,
+    name_best: tuple[Ints, Ints, Ints],
+    entry_best: tuple[Ints, Ints, Ints],
 ) -> npt.NDArray[np.float64]:
     """For each pair, what initials of the one are worth for tokens of the other that nothing else is near to."""
     made = np.zeros(len(name))
-    both = batch.letters[name] & index.name_letters[listed]
-    mine_for_theirs = batch.letters[name] & ~both & index.name_firsts[listed]
-    theirs_for_mine = index.name_letters[listed] & ~both & batch.firsts[name]
-    some = np.flatnonzero(((mine_for_theirs | theirs_for_mine) != 0) & index.name_person[listed])
+    both = batch.letters[name] & index.name_letters[entry_name]
+    mine_for_theirs = batch.letters[name] & ~both & index.name_firsts[entry_name]
+    theirs_for_mine = index.name_letters[entry_name] & ~both & batch.firsts[name]
+    some = np.flatnonzero(((mine_for_theirs | theirs_for_mine) != 0) & index.name_person[entry_name])
     if not len(some):
         return made
     starts, tokens = index.names.starts, index.names.tokens
-    begin = starts[listed[some]]
-    row, place = expand(begin, starts[listed[some] + 1] - begin)
+    begin = starts[entry_name[some]]
+    row, place = expand(begin, starts[entry_name[some] + 1] - begin)
     letters = mine_for_theirs[some]
-    free = ~_has(theirs, some[row], tokens[place], len(index.token_names))
+    free = ~_has(entry_best, some[row], tokens[place], len(index.token_names))
     made[some] += _initials_worth(
         row, index.token_first[tokens[place]], index.token_weight[tokens[place]], free, letters
     )
     begin = batch.starts[name[some]]
     row, place = expand(begin, batch.starts[name[some] + 1] - begin)
     letters = theirs_for_mine[some]
-    free = ~_has(mine, some[row], place, len(batch.name))
-    made[some] += _initials_worth(row, batch.tokens.spelt.first[batch.token[place]], batch.weight[place], free, letters)
+    free = ~_has(name_best, some[row], place, len(batch.name))
+    made[some] += _initials_worth(
+        row, batch.tokens.features.first[batch.token[place]], batch.weight[place], free, letters
+    )
     return made
 
 
@@ -276,25 +280,27 @@ def _initials_worth(row: Ints, first: Ints, weight: Floats, free: Bools, letters
     return made
 
 
-def _by_entry(index: Index, names: Sequence[str], name: Ints, listed: Ints, score: Ints) -> NameMatches:
+def _by_entry(index: Index, names: Sequence[str], name: Ints, entry_name: Ints, score: Ints) -> NameMatches:
     """Keep the best name of each entry, the best entry first; of equal ones, the one whose letters are nearest."""
     if not len(name):
-        return NameMatches(index.versions, name, listed, listed, score, score)
-    mine = _sorted_words([names[row] for row in name.tolist()])
-    theirs = _sorted_words([index.name_text(row) for row in listed.tolist()])
-    likeness: npt.NDArray[np.float32] = cpdist(mine, theirs, scorer=Indel.normalized_similarity, dtype=np.float32)
+        return NameMatches(index.versions, name, entry_name, entry_name, score, score)
+    name_words = _sorted_words([names[row] for row in name.tolist()])
+    entry_words = _sorted_words([index.name_text(row) for row in entry_name.tolist()])
+    likeness: npt.NDArray[np.float32] = cpdist(
+        name_words, entry_words, scorer=Indel.normalized_similarity, dtype=np.float32
+    )
     score = np.where((score > SCORE_OTHERWISE_SPELT) & (likeness < 1), SCORE_OTHERWISE_SPELT, score)
-    entry = index.names.entry[listed]
-    order = np.lexsort((index.names.place[listed], -likeness, -score, entry, name))
+    entry = index.names.entry[entry_name]
+    order = np.lexsort((index.names.place[entry_name], -likeness, -score, entry, name))
     new = np.ones(len(order), np.bool_)
     new[1:] = (name[order][1:] != name[order][:-1]) | (entry[order][1:] != entry[order][:-1])
     # Of the weak ones the list itself says that many others bear them.
-    weak = np.fromiter((index.quality(row) is Quality.WEAK for row in listed[order].tolist()), np.bool_, len(order))
+    weak = np.fromiter((index.quality(row) is Quality.WEAK for row in entry_name[order].tolist()), np.bool_, len(order))
     firm = np.maximum.reduceat(np.where(weak, 0, score[order]), np.flatnonzero(new))
     order = order[new]
     again = np.lexsort((entry[order], -likeness[order], -score[order], name[order]))
     order, firm = order[again], firm[again]
-    return NameMatches(index.versions, name[order], entry[order], listed[order], score[order], firm)
+    return NameMatches(index.versions, name[order], entry[order], entry_name[order], score[order], firm)
 
 
 def _sorted_words(names: Sequence[str]) -> list[str]:

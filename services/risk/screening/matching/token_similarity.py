@@ -36,7 +36,7 @@ TWO_SLIPS_LENGTH_LEAST: Final = 8
 #: Slips of such tokens cost so many percent, swapped letters apart: a token that stands in several listed names itself is
 #: less likely a slip of another one; and without vowels, each letter makes another name.
 UNLIKELY_PERCENT: Final = 300
-LISTED_ITSELF_NAMES: Final = 2
+KNOWN_TOKEN_NAMES: Final = 2
 #: Tokens less near than this are not taken for the same.
 LEAST: Final = 700
 #: A token that is in no list weighs as one that it is near to, if it is as near as this.
@@ -53,12 +53,12 @@ class BatchTokens:
     """A batch's tokens beside the index, and the pairs of them and listed tokens that are near."""
 
     texts: Sequence[str]
-    spelt: Spelling
-    listed: Ints
+    features: Spelling
+    index_token: Ints
     """The same token in the index; -1 where it is in no listed name."""
     weight: Floats
     """What the token counts where it meets a listed one: as much as that one, if it is not listed itself."""
-    alone: Floats
+    unmatched_weight: Floats
     """What it counts where it meets none: at least as much."""
     starts: Ints
     """For each token: where its pairs begin; one more at the end."""
@@ -69,18 +69,20 @@ class BatchTokens:
 
 def read_tokens(index: Index, texts: Sequence[str]) -> BatchTokens:
     """Look up tokens in the index."""
-    spelt = spelling(texts)
-    listed = np.fromiter(map(index.vocabulary.ids.get, texts, repeat(-1)), np.int64, len(texts))
+    features = spelling(texts)
+    index_token = np.fromiter(map(index.vocabulary.ids.get, texts, repeat(-1)), np.int64, len(texts))
     names = np.zeros(len(texts), np.int64)
-    names[listed >= 0] = index.token_names[listed[listed >= 0]]
-    listed[names == 0] = -1
-    skeletons = index.skeletons.find(spelt.skeleton)
-    slips, alike = _slips(index, spelt, names), _alike(index, spelt, skeletons)
-    token, near = np.concatenate([slips[0], alike[0]]), np.concatenate([slips[1], alike[1]])
-    nearness, like = np.concatenate([slips[2], alike[2]]), np.concatenate([slips[3], alike[3]])
-    weight, alone = _weights(index, texts, spelt, listed, skeletons, (token, nearness, like))
+    names[index_token >= 0] = index.token_names[index_token[index_token >= 0]]
+    index_token[names == 0] = -1
+    skeletons = index.skeletons.find(features.skeleton)
+    slips, by_consonants = _slips(index, features, names), _same_consonants(index, features, skeletons)
+    token, near = np.concatenate([slips[0], by_consonants[0]]), np.concatenate([slips[1], by_consonants[1]])
+    nearness, like = np.concatenate([slips[2], by_consonants[2]]), np.concatenate([slips[3], by_consonants[3]])
+    weight, unmatched_weight = _weights(index, texts, features, index_token, skeletons, (token, nearness, like))
     token, near, nearness = best_pairs(token, near, nearness, len(index.vocabulary.tokens))
-    return BatchTokens(texts, spelt, listed, weight, alone, starts_of(token, len(texts)), near, nearness)
+    return BatchTokens(
+        texts, features, index_token, weight, unmatched_weight, starts_of(token, len(texts)), near, nearness
+    )
 
 
 def best_pairs(row: Ints, token: Ints, nearness: Ints, tokens: int) -> tuple[Ints, Ints, Ints]:
@@ -94,10 +96,12 @@ def best_pairs(row: Ints, token: Ints, nearness: Ints, tokens: int) -> tuple[Int
     return pairs >> bits, pairs & ((1 << bits) - 1), EQUAL - (keys & ((1 << _STEP_BITS) - 1))
 
 
-def with_pairs(pairs: tuple[Ints, Ints, Ints], more: tuple[Ints, Ints, Ints], tokens: int) -> tuple[Ints, Ints, Ints]:
+def with_pairs(
+    pairs: tuple[Ints, Ints, Ints], extra_pairs: tuple[Ints, Ints, Ints], tokens: int
+) -> tuple[Ints, Ints, Ints]:
     """Put a few more pairs to sorted ones, as best_pairs would of all of them."""
     bits = tokens.bit_length()
-    row, token, nearness = best_pairs(*more, tokens)
+    row, token, nearness = best_pairs(*extra_pairs, tokens)
     keys, new = (pairs[0] << bits) | pairs[1], (row << bits) | token
     at = np.searchsorted(keys, new)
     here = np.append(keys, -1)[at] == new
@@ -109,107 +113,109 @@ def with_pairs(pairs: tuple[Ints, Ints, Ints], more: tuple[Ints, Ints, Ints], to
     return first, second, third
 
 
-def _slips(index: Index, spelt: Spelling, names: Ints) -> tuple[Ints, Ints, Ints, Floats]:
+def _slips(index: Index, features: Spelling, names: Ints) -> tuple[Ints, Ints, Ints, Floats]:
     """Pairs that are equal, a slip apart, or one token and two; with each, what a token that is not listed would weigh."""
     vocabulary = index.vocabulary
-    mine = ways_of(spelt)
-    which, places = vocabulary.forms.find(mine.hashes)
+    ways = ways_of(features)
+    which, places = vocabulary.forms.find(ways.hashes)
     rows = vocabulary.forms.rows
-    way, their_way = mine.way[which], rows.way[places]
+    way, their_way = ways.way[which], rows.way[places]
     # Most meet with a letter left out in different places: two slips, which only longer tokens may have.
     one = (way < Way.SHORTER) | (their_way < Way.SHORTER) | (np.abs(way - their_way) <= 1)
-    worth = np.flatnonzero(one | (spelt.length[mine.first[which]] >= TWO_SLIPS_LENGTH_LEAST))
+    worth = np.flatnonzero(one | (features.length[ways.first[which]] >= TWO_SLIPS_LENGTH_LEAST))
     which, places, way, their_way = which[worth], places[worth], way[worth], their_way[worth]
-    token, other = mine.first[which].astype(np.int64), rows.first[places]
+    token, other = ways.first[which].astype(np.int64), rows.first[places]
     near = _nearness(
         way,
         their_way,
-        np.maximum(spelt.length[token], vocabulary.spelt.length[other]),
-        spelt.letters[token] == vocabulary.spelt.letters[other],
-        (names[token] >= LISTED_ITSELF_NAMES) | ~spelt.vowels[token],
+        np.maximum(features.length[token], vocabulary.features.length[other]),
+        features.letters[token] == vocabulary.features.letters[other],
+        (names[token] >= KNOWN_TOKEN_NAMES) | ~features.vowels[token],
     )
     kept = np.flatnonzero(near >= LEAST)
     token, near, other, join = token[kept], near[kept], other[kept], rows.join[places[kept]]
     two = np.flatnonzero(join >= 0)
     if len(two):
         near[two] = np.where(index.join_used[join[two]], near[two], 0)
-    listed = vocabulary.spelling_token[np.concatenate([other, vocabulary.join_right[join[two]]])]
-    like = index.token_weight[listed]
+    index_token = vocabulary.spelling_token[np.concatenate([other, vocabulary.join_right[join[two]]])]
+    like = index.token_weight[index_token]
     # A token that is two weighs as both.
     like[two] += like[len(kept) :]
     like = np.concatenate([like[: len(kept)], like[two]])
     token, near = np.concatenate([token, token[two]]), np.concatenate([near, near[two]])
-    used = (index.token_names[listed] > 0) & (near > 0)
-    return token[used], listed[used], near[used], like[used]
+    used = (index.token_names[index_token] > 0) & (near > 0)
+    return token[used], index_token[used], near[used], like[used]
 
 
-def _nearness(mine: Ways, theirs: Ways, length: Ints, same_letters: Bools, unlikely: Bools) -> Ints:
+def _nearness(way: Ways, entry_way: Ways, length: Ints, same_letters: Bools, unlikely: Bools) -> Ints:
     """How near two tokens are that meet in these ways; 0 where meeting so says nothing.
 
     `length` is the longer one's; `unlikely` says that a slip is.
     """
-    both_shorter = (mine >= Way.SHORTER) & (theirs >= Way.SHORTER)
-    whole, their_whole = mine == Way.WHOLE, theirs == Way.WHOLE
-    apart = np.abs(mine - theirs)
+    both_shorter = (way >= Way.SHORTER) & (entry_way >= Way.SHORTER)
+    whole, their_whole = way == Way.WHOLE, entry_way == Way.WHOLE
+    apart = np.abs(way - entry_way)
     cost = np.where(both_shorter, COST_TWO, EQUAL * length)
-    cost[(whole & (theirs >= Way.SHORTER)) | (their_whole & (mine >= Way.SHORTER))] = COST_MORE_OR_LESS
+    cost[(whole & (entry_way >= Way.SHORTER)) | (their_whole & (way >= Way.SHORTER))] = COST_MORE_OR_LESS
     cost[both_shorter & (apart == 0)] = COST_OTHER
-    cost[both_shorter & (apart == 0) & (mine == Way.SHORTER)] = COST_OTHER_FIRST
+    cost[both_shorter & (apart == 0) & (way == Way.SHORTER)] = COST_OTHER_FIRST
     near = EQUAL - np.where(unlikely, cost * UNLIKELY_PERCENT // 100, cost) // length
-    swapped = (both_shorter & (apart == 1) & same_letters) | ((mine == Way.ANY_ORDER) & (theirs == Way.ANY_ORDER))
+    swapped = (both_shorter & (apart == 1) & same_letters) | ((way == Way.ANY_ORDER) & (entry_way == Way.ANY_ORDER))
     near = np.where(swapped, EQUAL - COST_SWAPPED // length, near)
-    near[((mine == Way.COLLAPSED) | (theirs == Way.COLLAPSED)) & (mine < 0) & (theirs < 0)] = DOUBLED
+    near[((way == Way.COLLAPSED) | (entry_way == Way.COLLAPSED)) & (way < 0) & (entry_way < 0)] = DOUBLED
     near[whole & their_whole] = EQUAL
-    join = (theirs == Way.JOINED) & (length >= JOIN_LENGTH_LEAST)
-    near = np.where(theirs == Way.JOINED, 0, near)
+    join = (entry_way == Way.JOINED) & (length >= JOIN_LENGTH_LEAST)
+    near = np.where(entry_way == Way.JOINED, 0, near)
     near[join & whole] = JOINED
     # Two as one, and a letter too many; that letter doubled is the same.
-    slip = join & (mine >= Way.SHORTER)
+    slip = join & (way >= Way.SHORTER)
     near[slip] = JOINED - COST_MORE_OR_LESS // length[slip]
     return near
 
 
-def _alike(index: Index, spelt: Spelling, skeletons: tuple[Ints, Ints]) -> tuple[Ints, Ints, Ints, Floats]:
+def _same_consonants(index: Index, features: Spelling, skeletons: tuple[Ints, Ints]) -> tuple[Ints, Ints, Ints, Floats]:
     """Pairs with the same consonants in the same order; with each, what a token that is not listed would weigh."""
     vocabulary = index.vocabulary
     some, at = skeletons
     begin = index.skeletons.starts[at]
     group, member = expand(begin, index.skeletons.starts[at + 1] - begin)
-    mine, theirs = some[group], index.skeletons.spellings[member]
-    fit = spelt.first[mine] == vocabulary.spelt.first[theirs]
+    tokens, index_spellings = some[group], index.skeletons.spellings[member]
+    fit = features.first[tokens] == vocabulary.features.first[index_spellings]
     # Without vowels on either side, nothing but consonants differs.
-    fit &= spelt.vowels[mine] | vocabulary.spelt.vowels[theirs]
-    fit &= spelt.whole[mine] != vocabulary.spelt.whole[theirs]
-    mine, theirs = mine[fit], theirs[fit]
+    fit &= features.vowels[tokens] | vocabulary.features.vowels[index_spellings]
+    fit &= features.whole[tokens] != vocabulary.features.whole[index_spellings]
+    tokens, index_spellings = tokens[fit], index_spellings[fit]
     # A slip adds a letter, or puts one in place of another; without vowels there is none to be replaced, so that takes two.
-    ours, listed = spelt.alphabet[mine], vocabulary.spelt.alphabet[theirs]
-    exchanged = np.minimum(np.bitwise_count(ours & ~listed), np.bitwise_count(listed & ~ours)).astype(np.int64)
-    exchanged *= np.where(spelt.vowels[mine] & vocabulary.spelt.vowels[theirs], 1, 2)
-    slips = np.maximum(np.abs(spelt.length[mine] - vocabulary.spelt.length[theirs]) + exchanged, 1)
+    name_letters, entry_letters = features.alphabet[tokens], vocabulary.features.alphabet[index_spellings]
+    exchanged = np.minimum(
+        np.bitwise_count(name_letters & ~entry_letters), np.bitwise_count(entry_letters & ~name_letters)
+    ).astype(np.int64)
+    exchanged *= np.where(features.vowels[tokens] & vocabulary.features.vowels[index_spellings], 1, 2)
+    slips = np.maximum(np.abs(features.length[tokens] - vocabulary.features.length[index_spellings]) + exchanged, 1)
     kept = slips <= SKELETON_SLIPS_MAX
-    near = vocabulary.spelling_token[theirs[kept]]
-    return mine[kept], near, SKELETON - SKELETON_SLIP * slips[kept], index.token_weight[near]
+    near = vocabulary.spelling_token[index_spellings[kept]]
+    return tokens[kept], near, SKELETON - SKELETON_SLIP * slips[kept], index.token_weight[near]
 
 
 def _weights(
     index: Index,
     texts: Sequence[str],
-    spelt: Spelling,
-    listed: Ints,
+    features: Spelling,
+    index_token: Ints,
     skeletons: tuple[Ints, Ints],
     pairs: tuple[Ints, Ints, Floats],
 ) -> tuple[Floats, Floats]:
     """A listed token weighs what it weighs there; another as a near listed one where it meets one, or as a rare one."""
-    alike = np.zeros(len(texts), np.int64)
+    consonant_names = np.zeros(len(texts), np.int64)
     row, at = skeletons
-    alike[row] = index.skeletons.names[at]
-    here = listed >= 0
+    consonant_names[row] = index.skeletons.names[at]
+    here = index_token >= 0
     # A listed token's weight is taken from the index.
     common = np.zeros(len(texts), np.bool_)
     common[~here] = list(map(COMMON.__contains__, compress(texts, (~here).tolist())))
-    length = np.where(spelt.numeric, LENGTH_OF_NUMBER, spelt.length)
-    made = weights(np.ones(len(texts), np.int64), alike, length, common)
-    made[here] = index.token_weight[listed[here]]
+    length = np.where(features.numeric, LENGTH_OF_NUMBER, features.length)
+    made = weights(np.ones(len(texts), np.int64), consonant_names, length, common)
+    made[here] = index.token_weight[index_token[here]]
     token, nearness, like = pairs
     close = ~here[token] & (nearness >= SAME_WEIGHT)
     least = np.full(len(texts), np.inf, np.float32)
@@ -227,14 +233,14 @@ def join_pairs(index: Index, tokens: BatchTokens, name: Ints, token: Ints, start
     counts = np.diff(starts)
     counts = np.where(counts <= JOIN_TOKENS_MAX, counts, 0)
     left, right = expand(starts[name], counts[name])
-    length = tokens.spelt.length
+    length = tokens.features.length
     fit = (left != right) & (length[token[left]] + length[token[right]] >= JOIN_LENGTH_LEAST)
     left, right = left[fit], right[fit]
     a, b = token[left], token[right]
-    which, places = vocabulary.forms.find(joined(tokens.spelt.whole[a], length[a], tokens.spelt.whole[b]))
+    which, places = vocabulary.forms.find(joined(tokens.features.whole[a], length[a], tokens.features.whole[b]))
     whole = vocabulary.forms.rows.way[places] == Way.WHOLE
     which, places = which[whole], places[whole]
-    listed = vocabulary.spelling_token[vocabulary.forms.rows.first[places]]
-    used = index.token_names[listed] > 0
-    which, listed = which[used], listed[used]
-    return np.concatenate([left[which], right[which]]), np.concatenate([listed, listed])
+    index_token = vocabulary.spelling_token[vocabulary.forms.rows.first[places]]
+    used = index.token_names[index_token] > 0
+    which, index_token = which[used], index_token[used]
+    return np.concatenate([left[which], right[which]]), np.concatenate([index_token, index_token])

@@ -65,12 +65,12 @@ class Spelling:
     vowels: Bools
     """Whether there is one of a, e, i, o, u: what comes from Arabic or Hebrew letters often has none."""
 
-    def and_more(self, more: Spelling) -> Spelling:
+    def joined_with(self, extra: Spelling) -> Spelling:
         """These tokens and then the others."""
-        width = max(self.shorter.shape[1], more.shorter.shape[1])
+        width = max(self.shorter.shape[1], extra.shorter.shape[1])
         columns = {}
         for column in fields(self):
-            pair = [getattr(each, column.name) for each in (self, more)]
+            pair = [getattr(each, column.name) for each in (self, extra)]
             if column.name == "shorter":
                 pair = [np.pad(each, ((0, 0), (0, width - each.shape[1]))) for each in pair]
             columns[column.name] = np.concatenate(pair)

@@ -71,7 +71,7 @@ class Forms:
     """A mixed hash shifted right by so much is its slot."""
 
     @staticmethod
-    def of(rows: SpellingRows) -> Forms:
+    def from_rows(rows: SpellingRows) -> Forms:
         """Make the table of rows in any order."""
         return Forms._of_sorted(rows.sorted())
 
@@ -111,14 +111,19 @@ class Forms:
         return which[equal], places[equal]
 
 
-def ways_of(spelt: Spelling) -> SpellingRows:
+def ways_of(features: Spelling) -> SpellingRows:
     """Every way of writing tokens, numbered from 0."""
-    row, letters = np.nonzero(spelt.shorter)
-    doubled = np.flatnonzero(spelt.collapsed != spelt.whole)
-    short = np.flatnonzero((spelt.length == ANY_ORDER_LENGTH) & ~spelt.numeric)
-    count = len(spelt.length)
+    row, letters = np.nonzero(features.shorter)
+    doubled = np.flatnonzero(features.collapsed != features.whole)
+    short = np.flatnonzero((features.length == ANY_ORDER_LENGTH) & ~features.numeric)
+    count = len(features.length)
     tokens = np.concatenate([np.arange(count), row, doubled, short]).astype(np.int32)
-    hashes = [spelt.whole, spelt.shorter[row, letters], spelt.collapsed[doubled], spelt.letters[short] ^ _ANY_ORDER]
+    hashes = [
+        features.whole,
+        features.shorter[row, letters],
+        features.collapsed[doubled],
+        features.letters[short] ^ _ANY_ORDER,
+    ]
     way = np.concatenate(
         [
             np.full(count, Way.WHOLE, np.int8),

@@ -29,7 +29,7 @@ class TokenVocabulary:
     """Words that stood side by side, as written, numbered: who is listed as Al Qaida may be written Alqaida."""
     join_right: Ints = field(repr=False)
     """For each such pair: the spelling of its right one."""
-    spelt: Spelling = field(repr=False)
+    features: Spelling = field(repr=False)
     forms: Forms = field(repr=False)
     """Hashes that lead to spellings; those of two tokens as one lead to the left one and the number of the pair."""
 
@@ -38,7 +38,7 @@ class TokenVocabulary:
         """No token at all."""
         none = np.zeros(0, np.int64)
         nothing = spelling([])
-        return TokenVocabulary((), {}, (), none, none, {}, none, nothing, Forms.of(ways_of(nothing)))
+        return TokenVocabulary((), {}, (), none, none, {}, none, nothing, Forms.from_rows(ways_of(nothing)))
 
     def with_names(self, texts: Sequence[str], tokens: Sequence[str]) -> tuple[TokenVocabulary, Ints, Ints]:
         """Return the same with the tokens of more names; for each name, its pairs one behind the other and how many."""
@@ -50,8 +50,8 @@ class TokenVocabulary:
         counts = np.array([1 + len(others) for others in variants], np.int64)
         own = len(self.spellings) + np.cumsum(counts) - counts
         token_spelling = np.concatenate([self.token_spelling, own])
-        more = spelling(written)
-        spelt = self.spelt.and_more(more)
+        extra = spelling(written)
+        features = self.features.joined_with(extra)
         joins = dict(self.joins)
         pairs = [
             [joins.setdefault(pair, len(joins)) for pair in pairwise(line.split()[:TOKENS_MAX])]
@@ -63,7 +63,7 @@ class TokenVocabulary:
             for side in (0, 1)
         )
         together = spelling([(one + other)[:TOKEN_LENGTH_MAX] for one, other in new])
-        ways = ways_of(more)
+        ways = ways_of(extra)
         rows = SpellingRows(
             np.concatenate([ways.hashes, together.whole]),
             np.concatenate([ways.first + len(self.spellings), left]).astype(np.int32),
@@ -79,7 +79,7 @@ class TokenVocabulary:
             token_spelling=token_spelling,
             joins=joins,
             join_right=np.concatenate([self.join_right, right]),
-            spelt=spelt,
+            features=features,
             forms=self.forms.with_more(rows),
         )
         flat = np.array([pair for each in pairs for pair in each], np.int64)

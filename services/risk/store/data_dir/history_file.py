@@ -88,8 +88,8 @@ def write_complete(snapshot: Snapshot, file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _replace(beside: Path, path: Path) -> None:
-    beside.replace(path)
+def _replace(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)

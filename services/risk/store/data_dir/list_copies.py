@@ -24,7 +24,7 @@ _TEXT: Final = "list.json"
 _log = get_logger()
 
 
-class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _CopyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
     text: ListText
 
@@ -60,7 +60,7 @@ class ListCopies:
             return None
         place = self.directory / name / wanted
         try:
-            kept = msgspec.json.decode((place / _TEXT).read_bytes(), type=_Kept)
+            kept = msgspec.json.decode((place / _TEXT).read_bytes(), type=_CopyText)
             paths = tuple(place / _name(number, each) for number, each in enumerate(kept.text.files))
             loaded = ListFile(kept.text, paths).load()
             if loaded.version.digest != wanted:
@@ -70,7 +70,7 @@ class ListCopies:
             return None
         return loaded
 
-    def keep(self, file: ListFile, version: ListVersion) -> None:
+    def store(self, file: ListFile, version: ListVersion) -> None:
         """Copy the files of a version that is in force now. What fails is told, and the older copy stays."""
         name = file.text.name
         if self.digest_of(name) == version.digest:
@@ -83,7 +83,7 @@ class ListCopies:
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
             for number, (each, content) in enumerate(zip(file.text.files, contents, strict=True)):
                 _write(place / _name(number, each), content)
-            _write(place / _TEXT, msgspec.json.encode(_Kept(version.digest, file.text)))
+            _write(place / _TEXT, msgspec.json.encode(_CopyText(version.digest, file.text)))
             _write(place.parent / _CURRENT, version.digest.encode())
             for other in place.parent.iterdir():
                 if other.is_dir() and other != place:

@@ -51,7 +51,7 @@ _shadow = counter(
     ("rule",),
 )
 _checked = counter("luxor_risk_goods_checked_total", "Checked lines of goods, by verdict", ("outcome",))
-#: What is told of each cause; nothing selects a green consignment.
+#: The stable reason of each cause; nothing selects a green consignment.
 _CAUSES: Final = {
     "nothing" if number == 0 else name.removeprefix("SELECTION_CAUSE_").lower(): number
     for name, number in common_pb2.SelectionCause.items()
@@ -59,7 +59,7 @@ _CAUSES: Final = {
 
 
 class RiskService(RiskServiceServicer):
-    """Assesses batches by the rule set in force."""
+    """Assesses batches by the active rule set."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class RiskService(RiskServiceServicer):
         *,
         seeds_published_after_days: int,
     ) -> None:
-        """Assess by a command and answer from the store; `active` gives what is in force.
+        """Assess by a command and answer from the store; `active` returns the active versions.
 
         Seeds of the draws are published when their days ended so many days ago.
         """
@@ -86,7 +86,7 @@ class RiskService(RiskServiceServicer):
     async def AssessConsignments(
         self, request: pb.AssessConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AssessConsignmentsResponse:
-        """Assess a batch; what was assessed before keeps its first answer."""
+        """Assess a batch and return the first answer of each consignment."""
         if request.purpose not in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING):
             raise Refusal("PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
         rows = request.consignments.rows
@@ -109,7 +109,7 @@ class RiskService(RiskServiceServicer):
     async def GetRuleSet(
         self, request: pb.GetRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetRuleSetResponse:
-        """Tell the rule set in force, and the versions of what is in force beside it."""
+        """Return the active rule set, and the versions of lists, controls and selection parameters."""
         active = self._active()
         selection = active.selection
         return pb.GetRuleSetResponse(
@@ -123,7 +123,7 @@ class RiskService(RiskServiceServicer):
     async def ListAssessments(
         self, request: pb.ListAssessmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListAssessmentsResponse:
-        """Tell the answers that were given for one consignment."""
+        """Return the stored answers of one consignment."""
         if not request.mrn:
             raise Refusal("CONSIGNMENT_UNIDENTIFIED", path="mrn")
         return pb.ListAssessmentsResponse(
@@ -142,7 +142,7 @@ class RiskService(RiskServiceServicer):
     async def ListSeeds(
         self, request: pb.ListSeedsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSeedsResponse:
-        """Tell what is published of the seeds of the draws, and the seeds of days long past."""
+        """Return the commitments to the seeds of the draws, and the published seeds."""
         (before,) = await self._pages.place(request, (END,))
         rows = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         # The week ahead is there from the first question on, and is not waited for until housekeeping runs.

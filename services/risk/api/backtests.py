@@ -39,7 +39,7 @@ class BacktestService(BacktestServiceServicer):
         models: ModelStore,
         active: Callable[[], RuleSet],
     ) -> None:
-        """Run them as jobs; `active` returns the rule set in force, which the store need not have."""
+        """Run them as jobs; `active` returns the active rule set, which is not always in the store."""
         self._jobs = jobs
         self._inputs = inputs
         self._rule_sets = rule_sets

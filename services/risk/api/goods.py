@@ -74,7 +74,7 @@ def lines_asked(lines: Sequence[pb.GoodsLine], day: int) -> Lines:
 
 
 def check_goods(controls: ControlSet, lines: Sequence[pb.GoodsLine], day: int) -> list[pb.GoodsAnswer]:
-    """Answer each line, in their order. Lines that cannot be judged tell why and do not hold up the others."""
+    """Return the answer for each line, in their order. A line that cannot be checked has a reason and does not affect the others."""
     faults = [validation_error_of(line) for line in lines]
     answers = [pb.GoodsAnswer(reason=reason, path=path) for reason, path in faults]
     good = [row for row, (reason, _) in enumerate(faults) if not reason]

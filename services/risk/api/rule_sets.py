@@ -46,10 +46,10 @@ PAGE_MAX: Final = 100
 
 
 class RuleSetService(RuleSetServiceServicer):
-    """Keeps rule sets and tells about them."""
+    """The gRPC service of rule sets."""
 
     def __init__(self, store: RuleSetStore, inputs: InputReader[StoredBatch], rule_sets: RuleSetLoader) -> None:
-        """Serve from the store; `inputs` are what recent consignments were assessed on, `rule_sets` tells what is in force."""
+        """Serve from the store; `inputs` are the stored inputs of recent assessments, `rule_sets` has the active set."""
         self._store = store
         self._pages = PageTokens(store.database)
         self._rule_sets = rule_sets
@@ -58,7 +58,7 @@ class RuleSetService(RuleSetServiceServicer):
     async def CheckRuleSet(
         self, request: pb.CheckRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CheckRuleSetResponse:
-        """Tell every mistake of a set, or what it does on a sample; nothing is kept."""
+        """Return every error of a set, or its results on a sample; nothing is stored."""
         files = checked_files(request.set)
         try:
             rule_set, report = await self._check.run(files)
@@ -69,7 +69,7 @@ class RuleSetService(RuleSetServiceServicer):
     async def ProposeRuleSet(
         self, request: pb.ProposeRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ProposeRuleSetResponse:
-        """Keep a set as a draft, once per request."""
+        """Store a set as a draft, once per request."""
         check_request_id(request.request_id)
         if len(request.note) > NOTE_CHARACTERS_MAX or not (request.note.isprintable() or request.note == ""):
             raise Refusal("NOTE_TOO_LONG", path="note")
@@ -134,7 +134,7 @@ class RuleSetService(RuleSetServiceServicer):
     async def ListRuleSets(
         self, request: pb.ListRuleSetsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListRuleSetsResponse:
-        """Give a page of the sets that are kept."""
+        """Return a page of the stored sets."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         micros, version = await self._pages.place(request, (0, ""))
         found = await self._store.page(limit + 1, (moment_of(micros), version) if version else None)

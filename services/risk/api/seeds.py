@@ -1,4 +1,4 @@
-"""Which seeds of the draws are told: what is published of each, and the seed itself once its day is long past."""
+"""Pages of the seeds of the draws: each with its commitment, and the seed itself from the day of its publication on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from services.risk.selection.draws import MadeSeed, commitment
 
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 500
-#: After every day that an MRN can tell.
+#: Later than every day that an MRN can state.
 END: Final = 2**31 - 1
 
 
 def seeds_page(page: Sequence[MadeSeed], published_after_days: int, token: str) -> pb.ListSeedsResponse:
-    """A page of seeds, the latest first, of which each is told when its day ended `told_after_days` ago."""
+    """Return a page of seeds, the latest first; a seed itself is included if its day ended `published_after_days` ago."""
     return pb.ListSeedsResponse(
         seeds=[_seed_message(each, published_after_days) for each in page], next_page_token=token
     )

@@ -51,7 +51,7 @@ class ActiveVersions:
     selection: Parameters | None = None
     """None: the lane is the one that findings advise and nothing is drawn."""
     match: MatchLevels = LEVELS
-    """From which scores on names of parties are hits."""
+    """Lowest scores of matches of names."""
     models: Models = NONE
     """Champion and challenger; without a champion the columns of the model are unknown."""
 
@@ -81,12 +81,12 @@ class Assessment:
     batch_input: BatchInput | None = None
     """What it was assessed on, to be stored beside the answer; None: nothing is."""
     opinion: Opinion | None = None
-    """What the models in force said of it; None where none is."""
+    """The scores of the active models; None without an active model."""
     log_records: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
     """Both of the rows that were assessed for the first time, once they are packed."""
 
     def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
-        """How many rows are kept, and record and tally of these rows as bytes."""
+        """Return the number of stored rows, and record and tally of these rows as bytes."""
         assert self.record is not None
         record = self.record if len(fresh) == self.record.rows else self.record.take(fresh)
         tally = None if self.chosen is None else self.chosen.tally(fresh)

@@ -1,4 +1,4 @@
-"""What was answered then, of the rows that are judged anew."""
+"""The baseline of a backtest: the stored answers of its consignments."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Baseline:
 
     @cached_property
     def lane(self) -> _Numbers:
-        """The lane, LANE_GREEN where none was told; (n,)."""
+        """The lane, LANE_GREEN where the answer has none; (n,)."""
         return np.maximum(self.answers.ints("lane").filled(0)[self.places], common_pb2.LANE_GREEN)
 
     @cached_property
@@ -92,7 +92,7 @@ class Baseline:
 
     @cached_property
     def matches(self) -> Mapping[str, _Truths]:
-        """By id the consignments that a rule or typology hit, with effect or in shadow; (n,) each; ids that hit none are missing."""
+        """By id the consignments that a rule or typology matched, with effect or in shadow; (n,) each; ids without a match are missing."""
         texts = self.answers.child("findings")
         rules = texts.strings("rule")
         own = ~np.isin(texts.ints("kind").filled(0), CONSTANT_KINDS)

@@ -25,7 +25,7 @@ _Numbers = npt.NDArray[np.int64]
 _Truths = npt.NDArray[np.bool_]
 
 LANES: Final = (common_pb2.LANE_RED, common_pb2.LANE_YELLOW, common_pb2.LANE_BLUE)
-"""The lanes that are told, in the order in which they are."""
+"""The lanes of a result, in its order."""
 #: The lottery of examples is the same in every backtest.
 _SEED: Final = 0x9E3779B97F4A7C15
 
@@ -36,7 +36,7 @@ class BacktestPart:
     def __init__(
         self, table: Table, baseline: Baseline, days: _Numbers, batches: _Numbers, rows: _Numbers, office: str = ""
     ) -> None:
-        """`days`, `batches` and `rows` tell of each consignment where its answer stands; (n,) each."""
+        """`days`, `batches` and `rows` are the places of the answers, one a consignment; (n,) each."""
         self.table, self.baseline = table, baseline
         self.days, self.batches, self.rows = days, batches, rows
         self.selected: _Truths | None = _of_office(table, office) if office else None
@@ -68,8 +68,8 @@ class BacktestPart:
 
 
 def _of_office(table: Table, office: str) -> _Truths:
-    """Which consignments are an office's by what was filed: presented there, or entering there where none is told to present
-    them at. Whether selection counts the office apart plays no part.
+    """Return which consignments belong to an office by their filing: presented there, or entering there if no office of presentation
+    is declared. It does not matter whether selection counts the office apart.
     """
     presentation, entry = table.strings("presentation_office"), table.strings("transport_first_entry_office")
     return np.where(presentation.present, presentation.isin({office}), entry.isin({office}))
@@ -93,7 +93,7 @@ def count_part(state: BacktestProgress, part: BacktestPart) -> None:
 def draw_examples(
     examples: list[Example], part: BacktestPart, matches: _Numbers, salt: int, most: int
 ) -> list[Example]:
-    """The examples of a rule with those of a part: the ones with the lowest numbers of all hits so far."""
+    """Return the examples of a rule after a part: those with the lowest lottery numbers of all matches so far."""
     if most == 0 or len(matches) == 0:
         return examples
     tickets = part.tickets(matches, salt)

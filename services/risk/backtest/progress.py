@@ -52,7 +52,7 @@ class BacktestProgress(msgspec.Struct, forbid_unknown_fields=True):
     """Of a model: what is counted by steps of its score, arrays of int64."""
 
     def to_bytes(self) -> bytes:
-        """The state, to be kept with the job."""
+        """Return the state as bytes, to be stored with the job."""
         return to_progress(_MARK, _FORMAT, self)
 
     @classmethod

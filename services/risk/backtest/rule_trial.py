@@ -1,4 +1,4 @@
-"""Judging a part of the period by a rule set, as it would be in force."""
+"""Evaluates a rule set on a part of the period, as if it were active."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RuleTrial:
     """A rule set on trial: which of its rules are judged, and what is counted of them."""
 
     def __init__(self, rule_set: RuleSet, *, examples: int) -> None:
-        """Tell `examples` hits of each rule."""
+        """Try a rule set; the result has at most `examples` matches of each rule."""
         self.rule_set = rule_set
         self.examples = examples
         self.rules: list[tuple[int, Rule]] = [
@@ -122,7 +122,7 @@ _NONE: _Numbers = np.zeros(0, np.int64)
 
 
 def _judged(rule: Rule, scopes: Scopes, facts: Facts, batch: Batch, part: BacktestPart) -> tuple[_Numbers, int]:
-    """The consignments that a rule hits, and of how many that count it could not be judged."""
+    """Return the consignments that a rule matches, and the number of selected ones for which it could not be evaluated."""
     scope = scopes.scope(rule)
     if scope is not None and not scope.any():
         return _NONE, 0

@@ -49,7 +49,7 @@ class Outcomes:
     ) -> Self:
         """Outcomes with `keys` of `party_keys` by the same hasher; `violations` says by consignment whether a violation was found.
 
-        To correct a result that was told before, give `inspected` 0 and `violations` the difference, -1 or 1. Raises ValueError for
+        To correct an earlier result, give `inspected` 0 and `violations` the difference, -1 or 1. Raises ValueError for
         what does not fit together and for more than OUTCOMES_MAX.
         """
         minutes = np.atleast_1d(np.asarray(minute, np.int64))

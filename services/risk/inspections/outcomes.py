@@ -123,13 +123,13 @@ def unpack_items(items: bytes) -> list[tuple[int, int, int]]:
 
 
 def pack_items(items: Sequence[tuple[int, int, int]]) -> bytes:
-    """The items as they are kept."""
+    """Return the items in their stored form."""
     return np.array(items, _ITEM).reshape(-1, 3).tobytes()
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeChange:
-    """What history is told of one consignment: how many inspections and hits more, of the parties of which filing."""
+    """A change for history: further inspections and violations of the parties of a filing."""
 
     mrn: str
     filing_version: int

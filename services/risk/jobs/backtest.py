@@ -130,7 +130,7 @@ async def _trial(running: Running, plan: BacktestPlan) -> RuleTrial | ModelTrial
 
 
 async def stored_rule_set(database: Database, version: str, profile: Path) -> RuleSet:
-    """A rule set by its version: one that is kept, or the profile that the service was started with.
+    """Return a rule set by its version: a stored one, or the profile that the service was started with.
 
     Raises RuleSetError, or JobRefused where there is none of that version.
     """

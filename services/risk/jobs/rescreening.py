@@ -185,7 +185,7 @@ def is_ahead(screened: str, state: ActiveLists) -> bool:
 def batches_left(
     store: ScreeningMatchStore, lists: Callable[[], ActiveLists], days: int, levels: MatchLevels = LEVELS
 ) -> Look:
-    """A look at how many batches wait, by what this replica has in force."""
+    """A look at how many batches wait, by the active lists of this replica."""
 
     async def look(_: Database) -> None:
         _left.set(await store.left(screened_by(lists().versions, levels), days))

@@ -56,7 +56,7 @@ class _Gathered:
 
 
 async def run(running: Running) -> Finished:
-    """Read what was assessed on the days asked for, learn of what was inspected, and keep the model."""
+    """Read the assessments of the requested days, train a model on the inspected ones, and store it."""
     request = StartTrainingRequest.FromString(running.job.request)
     days = stored_days(request, (2, 3))
     models = ModelStore(running.database)
@@ -167,7 +167,7 @@ def _inspected_row(outcome: StoredOutcome, row: int) -> InspectedRow:
 
 
 async def _rates(running: Running) -> Mapping[str, int]:
-    """The rates of the rule set in force, by which risk converts amounts when it assesses."""
+    """Return the exchange rates of the active rule set, by which risk converts amounts when it assesses."""
     kept = RuleSetStore(running.database)
     profile = RiskConfig.from_environ("risk", running.environ).profile
     rule_sets = RuleSetLoader(load_rule_set(profile), kept.active_version, kept.text)

@@ -32,7 +32,7 @@ class Reading:
         return None if len(self.errors) > before else value
 
     def add_error(self, where: str, rule: str, message: str) -> None:
-        """Tell a mistake at a path of the file."""
+        """Add an error at a path of the file."""
         if len(self.errors) < ERRORS_MAX:
             self.errors.append(ValidationError(str(self.file.path), *self.file.position(where), rule, message))
 
@@ -119,7 +119,7 @@ def _element(kind: Any) -> type[Any] | None:
 
 
 def _owner(where: str, index: int, value: Any) -> str:
-    """How a rule or typology is called in what is told of it."""
+    """Return the name of a rule or typology for messages."""
     name = value.get("id") if isinstance(value, dict) else None
     kind = "typology" if where.endswith("typologies") else "rule"
     return f"{kind} {name[:63]}" if isinstance(name, str) else f"{kind} {index + 1}"

@@ -133,7 +133,7 @@ def _parts(source: FileSource, path: str, errors: list[ValidationError]) -> list
 def _of_file(
     error: YamlFileError, path: str, asked_by: tuple[Reading, str] | None, prefix: str = ""
 ) -> ValidationError:
-    """A file that cannot be read: told where it stands, or where it is named if it is not there at all."""
+    """Return the error of a file that cannot be read, at its place in the file, or where the file is named if it is absent."""
     if error.line or asked_by is None:
         return ValidationError(error.file or path, error.line, 0, "", error.message)
     reading, where = asked_by
@@ -186,7 +186,7 @@ def _selection(source: FileSource, reading: Reading, path: str, errors: list[Val
 
 
 def _placed(text: str, reading: Reading) -> ValidationError:
-    """A mistake of a file that another reader told as text, `file:line: message`."""
+    """Return an error that another reader reported as text, `file:line: message`."""
     found = _PLACE.match(text)
     if found is None:
         return ValidationError(str(reading.file.path), *reading.file.position("$.selection"), "", text)

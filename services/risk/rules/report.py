@@ -45,7 +45,7 @@ class OnSample:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What checking a set told."""
+    """The report of the check of a set."""
 
     warnings: tuple[ValidationError, ...]
     consignments: int

@@ -52,7 +52,7 @@ def judge_typologies(
 
 
 def reached(typology: Typology, owners: dict[int, _Numbers], rows: int) -> _Numbers:
-    """The consignments whose hits weigh enough."""
+    """Return the consignments whose matching rules reach the sum of the typology."""
     there = [(owners[place], weight) for place, weight in typology.members if place in owners]
     if sum(weight for _, weight in there) < typology.text.from_points:
         return np.zeros(0, np.int64)

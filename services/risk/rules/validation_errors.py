@@ -18,7 +18,7 @@ class ValidationError:
     message: str
 
     def __str__(self) -> str:
-        """Tell it as compilers do, so that editors can go there."""
+        """Return the error in the form of compilers, so that editors can open its place."""
         place = self.file + (f":{self.line}" if self.line else "") + (f":{self.column}" if self.column else "")
         return f"{place}: {f'{self.rule}: ' if self.rule else ''}{self.message}"
 

@@ -1,4 +1,4 @@
-"""What screening again finds of a batch that was screened before: hits that its answers do not have, and hits that are cleared."""
+"""Rescreening of a batch: matches that its answers do not contain, and cleared matches."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from services.risk.screening.parties import (
 PPM: Final = 1_000_000
 #: Which party met which entry of which list.
 Key: TypeAlias = tuple[str, str, str]
-#: Hits, and the lane that each advises.
+#: Matches, and the lane that each advises.
 KnownMatches: TypeAlias = Mapping[Key, int]
-#: Whether a hit of a row of the batch is that of another party.
+#: Whether a match of a row of the batch is cleared, that is, of another party.
 Cleared: TypeAlias = Callable[[int, Key], bool]
 
 
@@ -56,14 +56,14 @@ class Changes:
     places: npt.NDArray[np.int64]
     """Which of the n."""
     findings: Ragged
-    """All their hits that their answers do not have."""
+    """All their matches that their answers do not contain."""
     cleared: Ragged
-    """All their hits that are of another party."""
+    """All their cleared matches."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchMatches:
-    """Consignments of a batch that may be hit anew, or no more: n of them."""
+    """Consignments of a batch that may have a new or a cleared match: n of them."""
 
     rows: npt.NDArray[np.int64]
     """Their rows in the batch; (n,)."""
@@ -117,7 +117,7 @@ def likely_names(changed_entries: ChangedEntries, tables: Sequence[Table], level
 
 
 def rescreen_likely(likely: frozenset[str], index: Index, table: Table, levels: MatchLevels) -> BatchMatches:
-    """Screen who bears a likely name against everything in force."""
+    """Screen the parties with a likely name against all active lists."""
     rows = np.zeros(0, np.int64)
     if likely:
         holds = np.zeros(table.rows, np.bool_)
@@ -146,7 +146,7 @@ def earlier_of(event: Table) -> Earlier:
 
 
 def cleared_in(index: Index, table: Table) -> Cleared:
-    """Tell of hits of a batch of consignments whether a cleared pair names them."""
+    """Return a function that states whether a cleared pair names a match of a batch of consignments."""
     day = days_of_acceptance(table)
     words: dict[str, str] = {}
 
@@ -193,7 +193,7 @@ def remaining_lane(
 
 
 def _places(findings: Ragged) -> list[dict[Key, tuple[int, int]]]:
-    """The hits of each consignment, each with the gravest lane that it advises and where that stands."""
+    """Return the matches of each consignment, each with the highest lane that it advises and the place of that finding."""
     table = _table(findings)
     listed = (table.ints("kind").filled(FINDING_KIND_SCREENING_MATCH) == FINDING_KIND_SCREENING_MATCH).tolist()
     lanes: list[int] = table.ints("lane").filled(0).tolist()

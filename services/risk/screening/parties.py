@@ -34,7 +34,7 @@ NAMES_MANY: Final = 2_000
 RULE: Final = "LISTED_PARTY"
 RULE_VERSION: Final = 2
 REASON: Final = "PARTY_LISTED"
-#: What a consignment's hits add to its score, once: by its strongest.
+#: Points that the strongest match of a consignment adds to its score; further matches add none.
 POINTS: Final = 1_000
 POINTS_WEAK: Final = 400
 #: What a cleared pair may be narrowed by, in the order of Pair.fits.
@@ -46,7 +46,7 @@ class MatchLevels:
     """From which scores on names match, thousandths."""
 
     minimum: int = THRESHOLD
-    """A score from here on is a hit."""
+    """Lowest score of a match."""
     strong: int = STRONG
     """From here on, on a name that is no weak alias, it is a strong one."""
 
@@ -68,7 +68,7 @@ def lower_than(levels: MatchLevels, screened: str) -> bool:
 
 
 def versions_of(index: Index) -> str:
-    """The versions of all lists of an index, and of the cleared pairs, as an assessment tells them."""
+    """Return the versions of all lists of an index, and of the cleared pairs, as in an assessment."""
     versions = index.versions if index.cleared.version is None else (*index.versions, index.cleared.version)
     return " ".join(sorted(version.id for version in versions))
 
@@ -99,8 +99,8 @@ def narrowed_by(table: Table, party: str, row: int) -> tuple[str, str, str]:
 def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> ExtraFindings:
     """Screen the parties of a batch of consignments.
 
-    A strong hit advises red. One on a weak alias, or below the second level, advises yellow and adds fewer points. What a
-    cleared pair names is no hit.
+    A strong match advises red. A match of a weak alias, or below the second level, advises yellow and adds fewer points. What a
+    cleared pair names is no match.
     """
     return match_parties(index, table, levels).findings()
 
@@ -118,7 +118,7 @@ class PartyMatches:
     def __init__(
         self, index: Index, table: Table, levels: MatchLevels, names: list[str], matches: NameMatches | None
     ) -> None:
-        """Take the names of a batch, and their hits where these were looked for."""
+        """Take the names of a batch, and their matches if they were searched."""
         self._screened = index, table, levels, names, matches
 
     @property
@@ -135,7 +135,7 @@ class PartyMatches:
 
 
 class _Gathered:
-    """The hits of a batch, gathered party by party."""
+    """The matches of a batch, gathered party by party."""
 
     def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], matches: NameMatches) -> None:
         self._index = index
@@ -153,7 +153,7 @@ class _Gathered:
         self._places: list[int] = []
 
     def _gather(self, party: str) -> None:
-        """Gather the hits of one party of each consignment."""
+        """Gather the matches of one party of each consignment."""
         column = self._table.strings(f"{party}_name")
         for place, name in enumerate(column.dictionary):
             matches = self._of_name.get(name)
@@ -176,7 +176,7 @@ class _Gathered:
         return self._index.cleared.clears(self._key(match), int(self._day[row]), narrowed_by(self._table, party, row))
 
     def _finding_texts(self) -> list[FindingText]:
-        """The texts; each hit is explained once, whichever parties it is of."""
+        """Return the texts; each match is explained once, for all its parties."""
         matches = list(dict.fromkeys(match for _, match in self._texts))
         rows, entry_names, scores = (
             values[matches].tolist() for values in (self._matches.name, self._matches.entry_name, self._matches.score)
@@ -190,7 +190,7 @@ class _Gathered:
         return [_text(party, explanations[match], strong=bool(self._strong[match])) for party, match in self._texts]
 
     def findings(self) -> ExtraFindings:
-        """The findings. Of a consignment's hits only its strongest has points, however many there are."""
+        """Return the findings. Of a consignment's matches only the strongest has points."""
         for party in PARTIES:
             self._gather(party)
         places, owners = np.array(self._places, np.int64), np.array(self._owners, np.int64)
@@ -201,7 +201,7 @@ class _Gathered:
         first = np.lexsort((np.arange(len(owners)), -points, owners))
         silent = np.ones(len(owners), np.bool_)
         silent[first[np.unique(owners[first], return_index=True)[1]]] = False
-        # Behind the texts stand those once more that are told without their points.
+        # The texts of findings without points follow, once more each.
         quiet = np.unique(places[silent])
         texts = [*finding_texts, *(replace(finding_texts[place], points=0) for place in quiet.tolist())]
         places[silent] = len(finding_texts) + np.searchsorted(quiet, places[silent])

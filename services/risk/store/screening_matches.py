@@ -25,7 +25,7 @@ from services.risk.screening.new_matches import Earlier, earlier_of
 from services.risk.store.assessment_inputs import StoredBatch
 
 MATCHES_MAX: Final = 100
-"""Later hits that are told of one consignment."""
+"""Maximum number of later matches returned for one consignment."""
 
 # Of each day, the newest first: two looks at the index of lists, which find nothing where nothing is to be done.
 _STALE: Final = f"""
@@ -100,7 +100,7 @@ class SliceTaken(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class NewMatches:
-    """Consignments that are hit anew, or no more: a value each."""
+    """Consignments with new or cleared matches: a value each."""
 
     mrns: list[str]
     versions: list[int]

@@ -176,7 +176,7 @@ async def test_there_is_room_for_so_many_models_those_that_are_coming_counted(st
         await jobs.add(tx, JobKind.TRAINING, asked.SerializeToString(), ANNA)
         job = await jobs.take(tx)
     assert job is not None
-    with pytest.raises(JobRefused, match="room for no more; retire candidates"):
+    with pytest.raises(JobRefused, match="the most that is possible; retire candidates"):
         await training.run(Running(job, store, {}))
 
 

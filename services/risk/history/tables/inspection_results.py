@@ -48,7 +48,7 @@ class ResultsByDay:
         return sum(part[1].nbytes + 2 * len(part[1]) for parts in self._days.values() for part in parts)
 
     def add(self, days: IntArray, keys: Keys, inspected: IntArray, violations: IntArray) -> BoolArray:
-        """Take changes in; tells which are of days that have not left."""
+        """Add changes; return which of them are of days that are still stored."""
         kept: BoolArray = days >= self.first_day
         for day in np.unique(days[kept]).tolist():
             mine = days == day

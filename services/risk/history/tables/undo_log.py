@@ -34,13 +34,13 @@ class Undo:
         self.lost = False
 
     def changing(self, arrays: Iterable[Array], rows: npt.NDArray[np.int64]) -> None:
-        """Keep the rows of arrays that are about to change. Arrays that are not watched are none of the snapshot."""
+        """Record the rows of arrays that are about to change. Arrays that are not watched are none of the snapshot."""
         for values in arrays:
             if id(values) in self._names:
                 self.was(values, rows, values[rows])
 
     def was(self, values: Array, rows: npt.NDArray[np.int64], before: Array) -> None:
-        """Keep what rows held before they changed."""
+        """Record the content of rows before they change."""
         name = self._names.get(id(values))
         if name is None or self.lost or len(rows) == 0:
             return

@@ -59,7 +59,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class ClearedPairs:
-    """The pairs in force."""
+    """The active pairs."""
 
     version: ListVersion | None = None
     """None where there is no file of pairs."""
@@ -69,7 +69,7 @@ class ClearedPairs:
 
     @staticmethod
     def from_pairs(version: ListVersion, pairs: Sequence[Pair]) -> ClearedPairs:
-        """Take pairs, so that they are found by a hit."""
+        """Index pairs by their match."""
         by_match: defaultdict[tuple[str, str, str], list[Pair]] = defaultdict(list)
         for pair, words in zip(pairs, words_of([pair.name for pair in pairs]), strict=True):
             by_match[words, pair.list, pair.entry].append(pair)

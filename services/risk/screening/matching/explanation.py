@@ -40,7 +40,7 @@ class Meeting:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a name hits an entry. Tokens are as transliterated, in lower case."""
+    """Why a name matches an entry. Tokens are transliterated, in lower case."""
 
     version: str
     """Id of the list's version."""
@@ -61,7 +61,7 @@ class Explainer:
     """Explains hits of a batch of names: each name, and each listed one that is met, is read once for all its hits."""
 
     def __init__(self, index: Index, names: Sequence[str], entry_names: Sequence[int]) -> None:
-        """Prepare for hits of these names on listed ones, by their rows in the index."""
+        """Prepare for matches of these names with names of entries, by their rows in the index."""
         self._index = index
         self._batch = read_batch(index, names)
         self._words = _words_of(names)
@@ -70,7 +70,7 @@ class Explainer:
         self._entry_names = dict(zip(rows, zip(written, _words_of(written), strict=True), strict=True))
 
     def explain(self, name: int, entry_name: int, score: int) -> Explanation:
-        """Explain a hit of the name in that row of the batch, with its score, on a listed one."""
+        """Explain a match of the name in that row of the batch with the name of an entry, with its score."""
         index = self._index
         entry = int(index.names.entry[entry_name])
         written, entry_words = self._entry_names[entry_name]

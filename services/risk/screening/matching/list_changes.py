@@ -31,12 +31,12 @@ class Delta:
 
     @property
     def added_or_changed(self) -> tuple[ListEntry, ...]:
-        """Entries that may hit who was not hit before."""
+        """Return the entries that may cause new matches."""
         return (*self.added, *self.changed)
 
 
 def difference(current: Iterable[ListEntry], new: PartyList) -> Delta:
-    """Compare a list's entries in force with its new version, by their ids."""
+    """Compare a list's current entries with its new version, by their ids."""
     old = {entry.id: entry for entry in current}
     pairs = [(entry, old.pop(entry.id, None)) for entry in new.entries]
     return Delta(

@@ -34,7 +34,7 @@ class Reason(msgspec.Struct, frozen=True):
     sentence: str
     hint: str
     command: str = ""
-    """What to do about it at a command line, where the hint tells of calls; empty where the hint is for both."""
+    """The hint for the command line, if `hint` is about calls; empty if `hint` is for both."""
 
     def say(self, facts: Mapping[str, object]) -> tuple[str, str]:
         """Return sentence and hint with the facts put in; a fact that is missing shows as '?'."""
@@ -109,6 +109,6 @@ def reason(name: str) -> Reason:
 
 
 def command_hint(name: str, hint: str) -> str:
-    """Return what to do at a command line about a reason, where the catalogue tells that apart; else the hint that came with it."""
+    """Return the hint for the command line about a reason, if the catalogue has one; else the received hint."""
     known = reasons().get(name)
     return known.command if known and known.command else hint

@@ -1,4 +1,4 @@
-"""One error model: refusals with a reason of the catalogue, told as google.rpc.Status or as ItemError in a body.
+"""One error model: refusals with a reason of the catalogue, returned as google.rpc.Status or as ItemError in a body.
 
 Source: google.rpc.Status with ErrorInfo, BadRequest, RetryInfo and RequestInfo (AIP-193).
 """

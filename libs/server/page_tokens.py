@@ -55,7 +55,7 @@ class PageTokens:
         self._reading = asyncio.Lock()
 
     async def token(self, query: Message, *place: int | str) -> str:
-        """Return the token of the page of `query` that begins behind `place`."""
+        """Return the token of the page of `query` that begins after `place`."""
         await self._read(REFRESH_SECONDS)
         header = bytes([_VERSION]) + self._newest.to_bytes(2, "big")
         nonce = secrets.token_bytes(_NONCE_BYTES)

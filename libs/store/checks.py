@@ -1,4 +1,4 @@
-"""What is looked at when a store is opened: its version, whether it takes writes, and settings that we rely on."""
+"""Checks of a store when it is opened: its version, whether it accepts writes, and required settings."""
 
 from dataclasses import dataclass
 from typing import Any, Final

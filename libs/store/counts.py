@@ -1,4 +1,4 @@
-"""What a database tells of itself: what was done to it, and what its commits are worth."""
+"""Counts of a database: its transactions, and the durability of its commits."""
 
 from dataclasses import dataclass, field
 

@@ -134,7 +134,7 @@ class Database:
         self._before_close.append(work)
 
     async def reconnect(self) -> None:
-        """Has every connection made anew, those in use as soon as they are free: the URL may lead elsewhere by now."""
+        """Replace every connection, those in use as soon as they are free: the URL may lead to another server."""
         await self.engine.dispose()
 
     async def __aenter__(self) -> Self:
@@ -290,7 +290,7 @@ class Database:
             )
 
     async def _note_position(self, raw: asyncpg.Connection) -> None:
-        """Note how far the log is behind a commit, before anybody is told of it: a copy without this commit is known by it."""
+        """Record the position of the log after a commit, before the commit is reported: a copy without this commit is recognised by it."""
         if self._identity is None:
             return
         try:
@@ -365,7 +365,7 @@ class Database:
         except asyncio.CancelledError:
             raw.terminate()
             raise
-        except Exception:  # whatever it was, the first failure is the one to tell
+        except Exception:  # the first failure is the one to report
             raw.terminate()
 
     def _safe(
@@ -417,7 +417,7 @@ class Database:
 
 
 def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
-    """Makes the pool replace a connection whose server is gone. It asks the socket's state, so it costs no round
+    """Make the pool replace a connection whose server ended. It reads the state of the socket, so it costs no round
     trip."""
     raw = connection.driver_connection
     if raw.is_closed() or raw.is_in_transaction():

@@ -158,7 +158,7 @@ def translate(error: BaseException, database: str, *, closed: bool = False, comm
 
 def connect_error(error: BaseException, database: str) -> StoreError | None:
     """As `translate`, for failures to connect, where every error of the operating system means "not there now"."""
-    # A connection that times out is a TimeoutError of the interruption that cut it, which would tell nothing.
+    # A connection that times out is a TimeoutError of its interruption, whose text says nothing.
     inner = error if isinstance(error, OSError | TimeoutError) else driver_error(error)
     if isinstance(inner, OSError | TimeoutError):
         return StoreUnavailable(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import asyncpg
 
-# Only what is flushed: of a crash's unflushed end nobody was told anything.
+# Only the flushed part: nothing of the unflushed end was ever reported.
 POSITION: Final = "select (pg_current_wal_flush_lsn() - '0/0')::bigint"
 """SQL: how far the log was written to the disk, bytes."""
 _READ: Final = """

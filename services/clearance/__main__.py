@@ -46,20 +46,20 @@ from services.clearance.jobs.waits import Waits
 from services.clearance.store import STATE_DAYS, Store, gauges
 
 INTAKE = "clearance/intake"
-"""Health name of the work on new filings: they are taken from ingestion's feed, assessed by risk and revenue, decided."""
+"""Health name of the work on new filings from ingestion's feed, which risk and revenue assess and clearance decides."""
 
 SCREENING = "clearance/screening"
-"""Health name of the work on hits of the screening that come after the decision: they are taken from risk's feed."""
+"""Health name of the work on screening matches after the decision, from risk's feed."""
 
 DEBTS = "clearance/debts"
-"""Health name of the work on news of revenue: what became of debts, what is owed anew. They are taken from revenue's feed."""
+"""Health name of the work on debt events and reassessments, from revenue's feed."""
 
 ADJUSTING = "clearance/adjusting"
 """Health name of adjustments: revenue assesses what an officer corrects."""
 
 
 def assemble(start: Start) -> Sequence[Background]:
-    """Put clearance together."""
+    """Build and run clearance."""
     config = ClearanceConfig.from_environ("clearance", start.environ)
     store = Store(start.database)
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))

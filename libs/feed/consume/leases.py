@@ -122,7 +122,7 @@ class Leases:
         return max(0.0, self._renewed_at + self.lease_seconds / 2 - time.monotonic())
 
     def usable(self, page: Page, after: Mapping[int, Cursor]) -> Page:
-        """Return the partitions of a page that are held and stand where it begins: a lease may have come or gone since it was asked for."""
+        """Return the leased partitions of a page whose cursors are at its start: leases may have changed since its request."""
         held = self.by_partition
         following = {
             partition: cursor
@@ -178,7 +178,7 @@ class Leases:
                 renewed = await tx.raw.execute(
                     _RENEW, self._source, list(held), list(held.values()), self.lease_seconds
                 )
-        # What a commit has locked may be rolled back with it: then it is looked at again sooner.
+        # A commit's locks may be rolled back with it: then the next check is earlier.
         is_whole = int(renewed.rpartition(" ")[2]) == len(held)
         self._renewed_at = began if is_whole else began - self.lease_seconds / 3
 

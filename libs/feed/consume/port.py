@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Port(Protocol):
-    """How pages come. Whatever stands behind it, a page has all events of its partitions between `after` and `next`."""
+    """The source of pages. A page has all events of its partitions between `after` and `next`."""
 
     async def pull(
         self,

@@ -113,7 +113,7 @@ class RequestedDays:
             current.reading.cancel()
             await asyncio.wait({current.reading})
             if not current.reading.cancelled():
-                current.reading.exception()  # looked at: what is asked for again is begun anew
+                current.reading.exception()  # retrieved: the requested day starts again
 
     def _read(self, day: int, partitions: Sequence[int], token: bytes) -> "asyncio.Task[SnapshotPage]":
         # A task of its own, since a producer that is slow with it must not hold up the feed.
@@ -124,7 +124,7 @@ class RequestedDays:
         held = self._leases.by_partition
         moves = {each: Move(held[each].token, held[each].cursor) for each in current.partitions if each in held}
         if len(moves) < len(current.partitions) or not all(held[each].ready for each in moves):
-            await self.drop()  # somebody else holds a part of it by now, and begins it there
+            await self.drop()  # another replica has a lease of a part of it now, and starts there
             return 0
         batch = None if page.batch is None else await missing(page.batch)
         if batch is not None and batch.table.rows:

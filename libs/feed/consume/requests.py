@@ -1,4 +1,4 @@
-"""What a consumer wants again: days of partitions that a comparison found incomplete, until whoever holds the partition has read them.
+"""Requested days: days of partitions that a comparison found incomplete, until the replica with the lease of the partition has read them.
 
 A request names a day of acceptance, so that only that day's state is read from the producer, and of it only what is missing is applied.
 """

@@ -1,1 +1,1 @@
-"""Events that a consumer could not apply: set aside with their reason, looked at, replayed."""
+"""Events that a consumer could not apply: stored with their reason, listed, replayed."""

@@ -1,4 +1,4 @@
-"""Dead letters in the consumer's database: events set aside with their reason, and those that wait behind them."""
+"""Dead letters in the consumer's database: events with the reason why they could not be applied, and later events of their keys."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Letters:
         return any(self._waiting.values())
 
     def waits(self, partition: int, key: str) -> bool:
-        """Whether events of this key have to wait behind a letter."""
+        """Return whether events of this key wait for a dead letter."""
         return key in self._waiting.get(partition, ())
 
     async def load(self, raw: Any, partitions: Iterable[int]) -> None:
@@ -129,19 +129,19 @@ class Letters:
         return [self._letter(row) for row in await tx.raw.fetch(_HEADS, self._source, held, limit)]
 
     async def delete(self, tx: Transaction, letters: Sequence[Letter]) -> bool:
-        """Delete letters that were applied in this transaction; False if one was gone already, and then it must roll back."""
+        """Delete letters that were applied in this transaction; return False if one was deleted before, and then it must roll back."""
         done = await tx.raw.execute(
             "delete from dead_letter where id = any($1::bigint[])", [letter.id for letter in letters]
         )
         return int(done.rpartition(" ")[2]) == len(letters)
 
     async def failed(self, tx: Transaction, letter: Letter, reason: str, message: str) -> None:
-        """Note that a letter failed again; those behind it go on waiting."""
+        """Record that a letter failed again; the later letters of its key still wait."""
         await tx.raw.execute(_FAILED, letter.id, reason, message[:MESSAGE_CHARACTERS_MAX])
         await tx.raw.execute(_CALM, self._source, letter.partition, letter.key)
 
     async def settle(self, raw: Any, letters: Sequence[Letter]) -> None:
-        """After letters are gone, let those keys flow again that have no other."""
+        """After letters were deleted, let the events of keys without further letters pass again."""
         rows = await raw.fetch(
             _REST, self._source, [letter.partition for letter in letters], [letter.key for letter in letters]
         )

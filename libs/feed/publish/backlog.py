@@ -1,4 +1,4 @@
-"""How far a consumer is behind with what this process accepted, as a reason to accept no more for now.
+"""The delay of a consumer with the events of this process, as a limit of admission.
 
 What is accepted faster than the consumer works it off waits longer and longer, and nothing of it helps anybody. So the
 producer refuses at its entry what would wait for more than `WAIT_SECONDS`: a window of rows may be unconfirmed. How long rows
@@ -31,7 +31,7 @@ MORE_MOST: Final = 2.0
 """Bounds of one correction of what may be unconfirmed."""
 SPARE: Final = 1.25
 SPARE_ROWS: Final = 1_000
-"""Callers below their fair share may fill the backlog up to a multiple and so many rows: the largest batch of somebody else."""
+"""Callers below their fair share may fill the backlog up to a multiple and so many rows: the largest batch of another caller."""
 BYTES_A_ROW_FIRST: Final = 700.0
 RATE_FIRST: Final = 1_500.0
 WINDOW_SECONDS: Final = 3.0

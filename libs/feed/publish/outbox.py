@@ -83,7 +83,7 @@ class KeyedOutbox:
         self.outbox = outbox
 
     async def append(self, tx: Transaction, batch: BatchRef, keys: Sequence[str] | NDArray[Any]) -> None:
-        """Announce the rows of a batch of this same transaction, row i to the reader `keys[i]`; "" announces to nobody.
+        """Announce the rows of a batch of this same transaction, row i to the reader `keys[i]`; "" announces to no reader.
 
         Once a batch. Raises ValueError for more than 65,535 rows.
         """

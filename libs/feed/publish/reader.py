@@ -110,7 +110,7 @@ class State:
         )
 
     def resume_position(self, cursor: Cursor) -> Cursor:
-        """Return where a reader whose history ended goes on: where that parted from this one. Nothing that is stored here lies between."""
+        """Return where a reader whose history ended continues: where that history differs from this one. No stored event lies between."""
         day = max(0, cursor.day - 1)
         epoch = max((each for each in self.ends if each <= cursor.epoch), default=min(self.ends))
         end = self.ends[epoch]
@@ -165,7 +165,7 @@ class Reader(Generic[K]):
         return state
 
     def check(self, after: Mapping[K, Cursor], state: State) -> None:
-        """Raise CursorExpired or EpochEnded where the feed cannot go on from a cursor."""
+        """Raise CursorExpired or EpochEnded if the feed cannot continue from a cursor."""
         expired = [key for key, cursor in after.items() if cursor.place < state.floor]
         if expired:
             raise CursorExpired(
@@ -182,7 +182,7 @@ class Reader(Generic[K]):
             )
 
     async def horizon(self, raw: Any) -> Cursor:
-        """Return the present horizon, for a reader that goes on from there."""
+        """Return the present horizon, for a reader that continues from there."""
         state = await self.refresh(raw)
         await self._give(raw, state)
         return state.horizon
@@ -249,7 +249,7 @@ class Reader(Generic[K]):
                 limit,
             )
             state = await self._note(raw, state_of(rows[0]))
-            # The query names the days that it reads. A process that slept over them must not step over what it did not look at.
+            # The query names the days that it reads. A process that was suspended must not skip days that it did not read.
             if state.day <= known.day + 1 and state.epoch == known.epoch:
                 break
         current = epoch == state.epoch
@@ -293,7 +293,7 @@ class Reader(Generic[K]):
         return state, limited, count
 
     async def _begin_behind(self, raw: Any, ahead: Cursor) -> State:
-        """Begin an epoch behind a cursor that this store never reached: it was set back, whatever its stamps say."""
+        """Begin an epoch after a cursor that this store never reached: the store was restored, whatever its stamps are."""
         await raw.fetchval(BEGIN_EPOCH, f"a reader is ahead of the store: at {ahead.epoch}, {ahead.xid}", ahead.epoch)
         return await self.refresh(raw)
 

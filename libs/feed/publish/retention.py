@@ -107,7 +107,7 @@ class Positions:
         self._recorded_at.update(((consumer, partition), now) for partition in due)
 
     async def forget(self, consumer: str) -> None:
-        """Stop keeping days for a consumer that is gone for good."""
+        """Stop retaining days for a consumer that no longer exists."""
         self.registered.discard(consumer)
         async with self._database.transaction(timeout_millis=1_000) as tx:
             await tx.raw.execute("delete from feed_consumer where consumer = $1", consumer)
@@ -153,7 +153,7 @@ class Maintenance:
             for forced in ("false", "true"):
                 DAYS_DROPPED.labels(
                     f"{database.name}.{table}", forced
-                )  # told from the start: a rise needs a zero before it
+                )  # reported from the start: a rise needs a zero before it
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work at once and then every interval, until `stop`."""
@@ -192,7 +192,7 @@ class Maintenance:
                 await self.drop_payloads(old)
 
     async def _forget_strangers(self) -> None:
-        """Delete the positions of who may not read the feed: nobody moves them, so they would hold every day to its limit."""
+        """Delete the positions of consumers that may not read the feed: they never move, so every day would be retained up to its limit."""
         if self._consumers is None:
             return
         async with self._database.transaction(timeout_millis=1_000) as tx:
@@ -254,6 +254,6 @@ async def _last(tx: Transaction, table: str, day: int) -> tuple[int, int, int] |
 
 
 async def _drop(tx: Transaction, table: str, day: int) -> None:
-    """Drop one day; the lock on the parent is waited for shortly, since all writers queue behind who waits. It is tried again at the next step."""
+    """Drop one day. It waits only shortly for the lock on the parent, since all writers queue after it, and is tried again at the next step."""
     await tx.raw.execute(f"set local lock_timeout = {_LOCK_MILLIS}")
     await tx.raw.execute(f"drop table {table}_d{day:d}")

@@ -35,7 +35,7 @@ SUMMARY_DAYS_MAX: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class StatePage:
-    """A page of a producer's present state: a partition per row of `table`, and where the reading goes on (empty: it is done)."""
+    """A page of a producer's present state: a partition per row of `table`, and the token of the next page (empty: the end)."""
 
     table: Table
     partitions: NDArray[np.int64]
@@ -83,7 +83,7 @@ class DaySource(Protocol):
 
 
 class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
-    """Serves an outbox, and the snapshot of the state behind it."""
+    """Serves an outbox, and the snapshot of its state."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             message = self._batch(entries, batch)
             size += len(message.payload)
             if batches and size > self.page_bytes_max:
-                # The page ends before this batch, for whoever would have gone beyond.
+                # The page ends before this batch for partitions that would continue after it.
                 last = batches[-1].cursor
                 cut = Cursor(last.epoch, last.day, last.xid, last.seq)
                 next_cursors = {

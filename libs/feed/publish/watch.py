@@ -35,7 +35,7 @@ class Waiter(Generic[K]):
 
 
 class Watch(Generic[K]):
-    """Wakes waiting readers of one table of entries. It polls only while somebody waits."""
+    """Wakes waiting readers of one table of entries. It polls only while readers wait."""
 
     def __init__(self, reader: Reader[K], *, poll_seconds: float = POLL_SECONDS) -> None:
         self.reader: Reader[K] = reader
@@ -51,7 +51,7 @@ class Watch(Generic[K]):
         waiter = Waiter(keys, since)
         self.waiters.add(waiter)
         if self.task is None or self.task.done():
-            # All who wait share it, so it is of nobody's trace: in a copy of the first one's context its lines would bear that one's.
+            # All waiting readers share it, so it belongs to no trace: in a copy of the first reader's context its log lines would have that trace.
             self.task = asyncio.create_task(self._poll(), name="feed watch", context=Context())
         try:
             async with asyncio.timeout(seconds):
@@ -132,12 +132,12 @@ _ages: dict[str, HorizonAge] = {}
 
 
 def horizon_age(feed: str) -> HorizonAge:
-    """Return the age of a feed's horizon: one for the process, whoever looks at it."""
+    """Return the age of a feed's horizon: one for the process, shared by all readers."""
     return _ages.setdefault(feed, HorizonAge(feed))
 
 
 def horizon(kind: Kind = OUTBOX) -> Look:
-    """Return a look at the horizon's age, for when nobody waits for events."""
+    """Return a function that reads the horizon's age, for times without waiting readers."""
 
     async def look(database: Database) -> None:
         reader: Reader[int] = Reader(database, kind)

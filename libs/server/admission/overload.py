@@ -8,7 +8,7 @@ from libs.server.errors import Refusal
 
 
 class Brake(Protocol):
-    """A further reason to admit no call now: work behind the call that is too far behind."""
+    """A further limit of admission: work after the call that is too far delayed."""
 
     reason: str
     """The reason of refusals, in the catalogue."""

@@ -1,4 +1,4 @@
-"""How requests are received: after admission, under a limit of time; and the calls that everybody with a certificate may make.
+"""How requests are received: after admission, under a limit of time; and the calls that every certificate may make.
 
 The server reads every request as a stream of one message. So a handler decides before the message is received: until then
 the transport buffers one window of it and no more, however large it is and however many there are.

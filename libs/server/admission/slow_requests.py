@@ -1,4 +1,4 @@
-"""Requests that are slow to come: few at once, since nobody can count what has come of one.
+"""Requests that arrive slowly: few at once, since the received part of one cannot be measured.
 
 The transport stores what has come of a request and does not report it. A slow request may therefore take as much memory as
 the transport takes of one message, for as long as it may take to come.

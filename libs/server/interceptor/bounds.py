@@ -75,7 +75,7 @@ def _put(result: Any, field: FieldDescriptor, errors: Sequence[ItemError]) -> No
     elif field.name in ("reason", "hint"):
         setattr(result, field.name, getattr(errors[0], field.name))
     elif field.name == "path":
-        # Results that have the parts of an ItemError, and not the whole, tell paths from the entry on.
+        # Results that have the parts of an ItemError, and not the whole, have paths from the entry on.
         result.path = errors[0].path.partition("].")[2]
     elif field.name == "explanation" and field.is_repeated:
         getattr(result, field.name).append(errors[0].message)

@@ -185,7 +185,7 @@ class Chain(grpc.aio.ServerInterceptor):
                     async with asyncio.timeout(seconds) as limit:
                         message = await behaviour(request, context)
                 else:
-                    # gRPC's core cancels the task when the client's own deadline passes, also where the client is gone.
+                    # gRPC's core cancels the task when the client's own deadline passes, also if the client has disconnected.
                     message = await behaviour(request, context)
                 if refused:
                     bounds.put(message, refused)
@@ -280,7 +280,7 @@ class Chain(grpc.aio.ServerInterceptor):
             call.findings.extend(found)
             _unknown.labels(method.name).inc(len(found))
             path, number = found[0]
-            # Which party it is, is nobody's matter here: it reads the finding in its own answer.
+            # The party is not named here: it reads the finding in its own response.
             role = call.identity.role.value
             log.warning("UNKNOWN_FIELD", role=role, method=method.name, path=path, field_number=number)
         return request, bounds.refuse(request, method.bounds)

@@ -27,9 +27,9 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 
 PROBE_SECONDS = 2.0
 TLS_PROBES = 3
-"""How often in a row a handshake must fail before that is told: one that meets a server just as it ends fails too."""
+"""Consecutive failures of a handshake before they are reported: one with a server that is ending fails too."""
 CLOSE_SECONDS = 90.0
-"""How long calls on a channel whose certificate was replaced may go on: above the longest poll."""
+"""How long calls on a channel with a replaced certificate may continue: above the longest poll."""
 
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -60,7 +60,7 @@ def options(message_bytes_max: int = MESSAGE_BYTES_MAX) -> list[tuple[str, Any]]
     return [
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
         ("grpc.enable_retries", 1),
-        # gRPC buffers 256 KiB for a retry unless told otherwise, so a large batch would never be sent again.
+        # By default gRPC buffers 256 KiB for a retry, so a large batch would never be sent again.
         ("grpc.per_rpc_retry_buffer_size", 4 * message_bytes_max),
         ("grpc.max_send_message_length", 2 * message_bytes_max),
         ("grpc.max_receive_message_length", 2 * message_bytes_max),
@@ -87,7 +87,7 @@ def channel(target: str, credentials: Credentials, *, message_bytes_max: int = M
 
 
 class LuxorChannel(grpc.aio.Channel):
-    """A channel that makes itself anew when its party's files change; see `channel`."""
+    """A channel that is replaced when its party's files change; see `channel`."""
 
     def __init__(self, target: str, credentials: Credentials, channel_options: Sequence[tuple[str, Any]]) -> None:
         """Open the first connection lazily, as gRPC does."""

@@ -32,14 +32,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from libs.server import identity
 
 BACKDATED = datetime.timedelta(hours=1)
-"""Certificates start this long ago, so that hosts whose clocks are behind take them at once."""
+"""Certificates start this long ago, so that hosts with late clocks accept them immediately."""
 
 CA_LIFETIME = datetime.timedelta(days=3650)
 LEAF_LIFETIME = datetime.timedelta(days=90)
 RENEWED_WITHIN = LEAF_LIFETIME / 3
-"""A certificate with less life left than this is issued anew."""
+"""A certificate with a shorter remaining validity is replaced."""
 OVERDUE_WITHIN = RENEWED_WITHIN / 2
-"""With less life left than this, whoever should have issued anew has not."""
+"""With a shorter remaining validity, the renewal by the other party is overdue."""
 PAIR_SECONDS_MAX = 0.5
 """How long a key that does not belong to the certificate beside it may be one that is just being issued."""
 
@@ -188,7 +188,7 @@ class LocalCA:
 
     @staticmethod
     def overdue(party: Party) -> float | None:
-        """Return how many days a certificate still lasts that nobody has renewed in time, or None where all is well."""
+        """Return the remaining days of a certificate whose renewal is overdue, or None."""
         left = party.expires_at() - utc_now().timestamp()
         return left / 86_400 if left < OVERDUE_WITHIN.total_seconds() else None
 
@@ -229,7 +229,7 @@ class LocalCA:
             )
             .sign(key, hashes.SHA256())
         )
-        # The key first: whoever sees ca.crt may sign at once.
+        # The key first: a process that sees ca.crt may sign immediately.
         replace_file(self.directory / "ca.key", _pem(key))
         replace_file(self.directory / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
 

@@ -132,7 +132,7 @@ class AssessmentLog:
         *,
         trace: str = "",
     ) -> Settled:
-        """Keeps this call's answer for what was not assessed before, and tells where the first answers of the others
+        """Store this call's answers for rows that were not assessed before, and return where the first answers of the others
         stand.
 
         Row i of `payload` answers (`mrns[i]`, `versions[i]`); a consignment named twice has its first row as the

@@ -1,4 +1,4 @@
-"""The spans that a service keeps in its own database, so that a consignment's way can be told where no collector runs.
+"""The spans that a service keeps in its own database, so that a consignment can be traced without a collector.
 
 Roots (the outermost spans of this process, with all inside of them) wait in a bounded queue; once a second they are
 packed into a row or a few, in a thread, and written in one transaction; sooner where the queue is half full. Nobody ever
@@ -173,7 +173,7 @@ class TraceRecords:
         return await asyncio.shield(self.begin_write())
 
     def begin_write(self) -> "asyncio.Task[int]":
-        """Begin to write what is queued; a task, which goes on where its caller is cancelled."""
+        """Begin to write the queue; return the task, which continues if its caller is cancelled."""
         task = asyncio.create_task(self._write(), name="trace records", context=Context())
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -194,7 +194,7 @@ class TraceRecords:
                     await tx.raw.execute(_WRITE, *rows)
                 written = spans
             except StoreError:
-                pass  # counted below, and told by whoever watches the store
+                pass  # counted below, and reported by the checks of the store
             except Exception as error:  # telemetry must not end the service
                 get_logger().error("TRACE_RECORDS_FAILED", error)
             finally:  # also where it is cancelled; then it may have been written all the same

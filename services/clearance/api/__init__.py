@@ -1,1 +1,1 @@
-"""What callers of clearance reach."""
+"""The gRPC services of clearance."""

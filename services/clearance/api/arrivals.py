@@ -1,4 +1,4 @@
-"""What a call that records arrivals is told, and the answer to it."""
+"""Request and response of RecordArrivals."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ class ArrivalsRequest:
         return arrivals
 
     def encode(self, results: Sequence[Recorded | None]) -> bytes:
-        """Return the response to what became of each arrival, serialised; None stands for one that is malformed."""
+        """Return the serialised response with the result of each arrival; None stands for a malformed one."""
         response = pb.RecordArrivalsResponse()
         for place, (arrival, recorded) in enumerate(zip(self._arrivals, results, strict=True)):
             if recorded is None:

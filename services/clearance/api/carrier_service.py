@@ -222,7 +222,7 @@ class _Released:
         return {mrn for mrn, released in zip(states.strings("mrn").tolist(), chosen.tolist(), strict=True) if released}
 
     async def names(self, tx: Transaction, document: str) -> list[str] | None:
-        """Look at all filings, whoever carries by them."""
+        """Include all filings, whatever carrier they name."""
         return None
 
 

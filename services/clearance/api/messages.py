@@ -1,4 +1,4 @@
-"""States as row messages for people: status, history, notices; each caller is told what its role may know."""
+"""States as row messages: status, history and notices, with what the role of the caller may see."""
 
 from typing import Final
 
@@ -17,9 +17,9 @@ from services.clearance.consignment.explanation import sentence
 from services.clearance.consignment.transitions import Change
 
 OFFICER = "officer"
-"""Stands for an officer's id where the caller is not told it."""
+"""Replaces an officer's id for callers that may not see it."""
 HELD: Final = ("OFFICER_DECISION", OFFICER_HOLD)
-"""Reasons of an officer's hold that gives no other; a hold by a hit of the screening reads as one."""
+"""Reasons of an officer's hold without other reasons; a hold by a screening match is shown as one."""
 
 
 _STATE: Final = schema_of(ClearanceColumns)
@@ -82,7 +82,7 @@ _STATUS: Final = Schema(
 NOT_COVERED: Final = "NOT_COVERED"
 """Revenue's note that something may be owed beside the charges."""
 CHECKED: Final = "Customs looks at the consignment."
-"""The sentence of CUSTOMS_CHECK, which stands for all findings that a caller is not to know."""
+"""The sentence of CUSTOMS_CHECK, which replaces all findings that a caller may not see."""
 
 _TEXTS: Final = (
     "rule_set_version",
@@ -101,13 +101,13 @@ _NUMBERS: Final = (
     "inspected_at", "inspection_method", "inspection_result", "public_version", "public_change", "public_changed_at", "public_lane",
     "violation_resolved_at",
 )  # fmt: skip
-"""Columns of the state that officers and analysts alone are told."""
+"""Columns of the state only for officers and analysts."""
 _CARRIED: Final = (
     "mrn", "version", "house_document_number", "house_document_type", "master_document_number", "master_document_type", "transport_mode",
     "transport_service", "gross_mass_mg", "arrived_at", "released_at", "changed_at", "arrival_conveyance_reference", "arrival_place", "state",
     "lane", "change", "returned_at", "return_reason", "return_document_number",
 )  # fmt: skip
-"""Columns of the state that carriers are told."""
+"""Columns of the state for carriers."""
 _OWED_KINDS: Final = (
     notices.NoticeKind.CHARGES_CHANGED,
     notices.NoticeKind.DEBT_SETTLED,
@@ -115,13 +115,13 @@ _OWED_KINDS: Final = (
 )
 """Notices of what is owed, which are no carrier's."""
 _AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
-"""Amounts of a notice, of which carriers are not told."""
+"""Amounts of a notice that carriers do not receive."""
 _FINDING: Final = ("lane", "reason", "sentence", "item_number")
-"""Columns of a finding that everybody is told, unless it is confidential."""
+"""Columns of a finding for all callers, unless it is confidential."""
 
 
 _PUBLIC_CHANGE: Final = np.array([0, *Change], np.int64)
-"""Per change, what filers and carriers are told in its place: a hit and its end read as an officer's hold and release."""
+"""The change that filers and carriers see: a screening match and its clearing are shown as an officer's hold and release."""
 _PUBLIC_CHANGE[Change.SCREENING_MATCHED] = Change.OFFICER_HELD
 _PUBLIC_CHANGE[Change.SCREENING_MATCH_CLEARED] = Change.OFFICER_RELEASED
 
@@ -148,7 +148,7 @@ def public(table: Table) -> Table:
         "lane": lane,
         "change": Ints.of(_PUBLIC_CHANGE[change.values], change.valid),
         "changed_at": _public(table, "changed_at"),
-        # Of goods that were released already a new hit is not to be told.
+        # A new match of goods that are released is not shown.
         "audit": Bools.of(audit.values & (lane.values == Lane.BLUE), audit.valid),
         "decided_by": table.strings("decided_by").translate(_decider),
         "items": _plain_items(table),

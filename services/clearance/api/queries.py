@@ -22,7 +22,7 @@ ROWS_MAX: Final = 5_000
 PAGE_DEFAULT: Final = 100
 VERSIONS_MAX: Final = 100
 LOOKED_AT_MAX: Final = 10_000
-"""Consignments under documents that one call looks at, those that the caller may not see included. A page ends there, with a token."""
+"""Consignments under documents that one call reads, with those that the caller may not see. A page ends there, with a token."""
 _SCANNED_MAX: Final = 5_000
 Place = tuple[int | str, ...]
 """A place in a list, as a page token holds it."""
@@ -64,12 +64,12 @@ class Matches:
 
 @dataclass(slots=True)
 class _Room:
-    """How many consignments a call may still look at."""
+    """How many further consignments a call may read."""
 
     left: int
 
     def take(self, rows: int) -> None:
-        """Note that so many were looked at."""
+        """Count consignments that were read."""
         self.left -= rows
 
 

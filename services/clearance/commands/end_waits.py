@@ -1,4 +1,4 @@
-"""End what is due: green consignments are released once nobody looked at them, yellow ones become blue."""
+"""Ends due delays: green consignments that no officer held are released, yellow ones become blue."""
 
 from collections.abc import Sequence
 

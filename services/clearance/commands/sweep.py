@@ -17,7 +17,7 @@ _SHOWN: Final = 5
 _ROWS_A_PAGE: Final = 5_000
 
 Renew = Callable[[], Awaitable[None]]
-"""Renews the lease of whoever compares. Raises LeaseLost."""
+"""Renews the lease of the comparison. Raises LeaseLost."""
 
 
 class CompareDay:

@@ -1,1 +1,1 @@
-"""The life of a consignment: its states, what leads from one to another, and what is judged by the way."""
+"""The life of a consignment: its states and transitions, the decision, debts, screening, inspections, adjustments and returns."""

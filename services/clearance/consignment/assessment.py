@@ -1,4 +1,4 @@
-"""What risk and revenue answered, as the columns of clearance's own states and as the input of the decision.
+"""The answers of risk and revenue, as columns of clearance's states and as the input of the decision.
 
 `risk` is a table of luxor.risk.v1.AssessmentColumns, `revenue` one of luxor.revenue.v1.AssessmentColumns, both aligned with the filings.
 """
@@ -29,9 +29,9 @@ _UNDISCLOSED: Final = (
     common_pb2.SELECTION_CAUSE_UNCERTAINTY,
     common_pb2.SELECTION_CAUSE_EXPECTED,
 )
-"""Why a consignment is in its lane, where who filed it is not to know: who knew what is drawn and what scores high could keep clear of it."""
+"""Causes of selection that filers may not see, because they could avoid what is drawn and what scores high."""
 _BINDING: Final = (common_pb2.FINDING_KIND_GOODS_CONTROL, common_pb2.FINDING_KIND_SCREENING_MATCH)
-"""Kinds of findings whose yellow lane does not become blue by itself."""
+"""Kinds of findings whose yellow lane does not become blue automatically."""
 _MICROS_PER_MINUTE: Final = 60_000_000
 _CHARGES: Final = {
     "item_number": "item_number",
@@ -71,12 +71,12 @@ _COLLECTS: Final = "carrier:"
 _BORDER: Final = ("collected_by_customs", "collected_by_carrier", "collected_by_postal_operator")
 
 
-class Misaligned(Exception):  # tells what happened
-    """An answer does not belong to the question; the message says which and why. It is the neighbour's fault, not the event's."""
+class Misaligned(Exception):  # the name states the condition
+    """An answer does not match its request; the message has the service and the reason. The error is the service's, not the event's."""
 
 
 def check(filings: Table, risk: Table, revenue: Table) -> None:
-    """Raise Misaligned where an answer has another number of rows, or misses what every answer must have."""
+    """Raise Misaligned if an answer has another number of rows, or lacks a required column."""
     for name, answer in (("risk", risk), ("revenue", revenue)):
         if answer.rows != filings.rows:
             raise Misaligned(f"{name} answered {answer.rows} rows to {filings.rows} consignments")

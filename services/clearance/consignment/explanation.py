@@ -1,4 +1,4 @@
-"""Charges in sentences, from the ids and facts that revenue told."""
+"""Charges in sentences, from the ids and facts of revenue's assessment."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ def sentence(
     amount: int | None,
     forgone: int | None = None,
 ) -> str:
-    """Explain a charge; amounts in minor units of `currency`. An id that is not known here gives the amount alone.
+    """Explain a charge; amounts in minor units of `currency`. For an unknown id only the amount is returned.
 
     `forgone` is what a waived charge would come to; states of earlier releases do not have it.
     """

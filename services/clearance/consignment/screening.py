@@ -112,7 +112,7 @@ def screened(states: Table, findings: Ragged, screenings: Table) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What became of n states with cleared matches; all of shape (n,)."""
+    """The result of clearing matches of n states; all of shape (n,)."""
 
     states: Table
     """The states without these matches."""
@@ -140,7 +140,7 @@ def cleared(states: Table, screenings: Table) -> Cleared:
     listed = np.zeros(states.rows, np.bool_)
     listed[owners[found.ints("kind").filled(0) == _SCREENING_MATCH]] = True
     left, lane, told = screenings.ints("remaining_lane"), states.ints("lane"), states.ints("public_lane")
-    # Where risk sends no lane, the lane stays: what is unknown frees nothing.
+    # If risk sends no lane, the lane stays: an unknown lane releases nothing.
     known = removed & left.valid & lane.valid
     lower = np.where(known, np.minimum(lane.values, np.maximum(asked, left.filled(0))), lane.values)
     still = states.bools("screening_hold").values & (listed | ~removed)
@@ -178,7 +178,7 @@ def without_matches(findings: Ragged, cleared: Ragged) -> tuple[Ragged, IntArray
 
 
 def without_reason(reasons: Ragged, reason: str, rows: BoolArray) -> Ragged:
-    """Take a reason out of the lists of some rows."""
+    """Return the reasons without one reason in some rows."""
     values = reasons.values
     assert isinstance(values, Strings)
     owners = reasons.owners()
@@ -194,7 +194,7 @@ def held_by_matches(states: Table, rows: BoolArray) -> Table:
         {
             "screening_hold": Bools.of(held, held),
             "screening_early": Bools.of(held, held),
-            # Nobody has seen another lane yet: the hold appears as a check that the assessment led to.
+            # No other lane was public before: the hold appears as a check of the assessment.
             "public_lane": Ints.absent(states.rows),
             "reasons": with_reason(states.ragged("reasons"), check, rows),
         }
@@ -210,7 +210,7 @@ def held_unseen(states: Table, looked_at: Container[str]) -> list[bool]:
 
 
 def with_reason(reasons: Ragged, added: Strings, rows: BoolArray) -> Ragged:
-    """Add a reason to the lists of some rows, where they do not have it."""
+    """Return the reasons with a reason added in some rows, where it is missing."""
     assert isinstance(reasons.values, Strings)
     flat = reasons.values.tolist()
     lists = []

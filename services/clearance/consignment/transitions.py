@@ -18,7 +18,7 @@ BoolArray = NDArray[np.bool_]
 
 
 class State(IntEnum):
-    """Where a consignment stands."""
+    """The state of a consignment."""
 
     ACCEPTED = 1
     AWAITING_ARRIVAL = 2
@@ -34,7 +34,7 @@ class State(IntEnum):
 
 
 class Debt(IntEnum):
-    """How the debt at the border stands."""
+    """The status of the debt at the border."""
 
     UNKNOWN = 0
     NONE = 1
@@ -46,7 +46,7 @@ class Debt(IntEnum):
 
 
 class Change(IntEnum):
-    """What made a version."""
+    """The cause of a version."""
 
     DECIDED = 1
     ARRIVED = 2
@@ -68,7 +68,7 @@ class Change(IntEnum):
 
 
 class Event(IntEnum):
-    """What happens to a consignment; a decision is one of two events, by its verdict."""
+    """An event of a consignment; a decision is one of two events, by its verdict."""
 
     DECIDED_RELEASE = 0
     DECIDED_HOLD = 1
@@ -79,33 +79,33 @@ class Event(IntEnum):
     AMENDED_HOLD = 6
     INVALIDATED = 7
     INSPECTED = 8
-    """An officer recorded what an inspection found; where the goods stand does not change."""
+    """An officer recorded the result of an inspection; the state does not change."""
     SCREENING_MATCHED = 9
-    """A party is on a list since it changed."""
+    """A list changed, and a party now matches it."""
     REROUTED = 10
-    """The days of the yellow lane have passed."""
+    """The delay of the yellow lane has ended."""
     WAIT_ENDED = 11
-    """The time has passed in which an officer could look at a green one."""
+    """The time has ended in which an officer may inspect a green consignment."""
     DEBT = 12
-    """Revenue told how the debt stands; the situation has it already."""
+    """Revenue announced the status of the debt; the situation contains it."""
     REASSESSED = 13
-    """Revenue told that something else is owed; the debt is judged already."""
+    """Revenue announced another amount owed; the debt is already evaluated."""
     ADJUSTED = 14
-    """An officer corrected value or goods, and revenue assessed it again; the debt is judged already."""
+    """An officer corrected value or goods, and revenue assessed it again; the debt is already evaluated."""
     RETURNED = 15
-    """Some of the goods went back."""
+    """Some of the goods were returned."""
     RETURNED_WHOLE = 16
-    """All that was left went back."""
+    """All remaining goods were returned."""
     DESTROYED_WHOLE = 17
-    """All was destroyed."""
+    """All goods were destroyed."""
     FINDINGS_CHANGED = 18
     """The findings have changed and the state has not: a screening match was cleared of goods that are not held or that something else holds, or a
     consignment that is held already got a further finding.
     """
     SCREENING_MATCH_CLEARED = 19
-    """A screening match was found to be another party, and no other finding holds the goods."""
+    """A screening match was cleared, and no other finding holds the goods."""
     ARRIVAL_REVERSED = 20
-    """The arrival was recorded by mistake: the goods have not arrived."""
+    """The arrival was recorded in error: the goods have not arrived."""
 
 
 CHANGE_OF: Final = np.array(
@@ -134,7 +134,7 @@ CHANGE_OF: Final = np.array(
     ],
     np.int64,
 )
-"""Per event, the change that it makes."""
+"""The change of each event."""
 
 FINAL: Final = frozenset({State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED})
 _A, _W, _H, _R, _I = State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.INVALIDATED
@@ -143,7 +143,7 @@ _DEBT_EVENTS: Final = (Event.DEBT, Event.REASSESSED)
 MONEY: Final = (*_DEBT_EVENTS, Event.ADJUSTED)
 """Events that change the debt: an open debt holds what is not released, and a settled one frees what only the debt held."""
 
-# (event, state): the next state while the goods are not there, and once they are. None: the event is refused.
+# (event, state): the next state before the arrival of the goods, and after it. None: the event is refused.
 _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]] = {
     (Event.DECIDED_RELEASE, _A): (_W, _R),
     (Event.DECIDED_HOLD, _A): (_H, _H),
@@ -241,27 +241,27 @@ _FINAL: Final = np.isin(np.arange(max(State) + 1), list(FINAL))
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where n consignments stand: one value each, all of shape (n,)."""
+    """What transitions depend on, of n consignments: one value each, all of shape (n,)."""
 
     state: IntArray
     arrived: BoolArray
     debt: IntArray
     officer_hold: BoolArray
     screening_hold: BoolArray
-    """Whether a hold by a party that is listed since the decision is open."""
+    """Whether a hold by a screening match after the decision is open."""
     waiting: BoolArray
-    """Whether an officer may still look at a green one before it is released."""
+    """Whether the delay of a green consignment has not ended."""
     inspected: BoolArray
     """Whether an inspection was recorded, or an officer adjusted value or goods."""
     debt_hold: BoolArray
-    """Whether the debt alone holds it, open or not computed."""
+    """Whether only the debt holds it, open or not computed."""
     violation: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
-    """Whether an inspection found a violation that nobody has resolved; of none where it is not given."""
+    """Whether an inspection found a violation that no officer has resolved; by default there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an event did to n consignments; all of shape (n,)."""
+    """The result of an event on n consignments; all of shape (n,)."""
 
     state: IntArray
     """The state after; the same as before where the event was refused."""
@@ -289,7 +289,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     """
     events = np.broadcast_to(np.asarray(event, np.int64), now.state.shape)
     hold = now.officer_hold | now.screening_hold | now.violation
-    # A new version of the filing does not lift what an officer or a hit of the screening holds.
+    # A new version of the filing does not lift a hold by an officer or by a screening match.
     events = np.where((events == Event.AMENDED_RELEASE) & hold, np.int64(Event.AMENDED_HOLD), events)
     target = _NEXT[events, now.state, now.arrived.astype(np.int64)]
     unsettled = (now.debt == Debt.OPEN) | (now.debt == Debt.UNKNOWN)
@@ -303,7 +303,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     proceeds = np.isin(target, (State.RELEASED, State.AWAITING_ARRIVAL))
     owed = proceeds & (now.debt == Debt.OPEN)
     refusal = _refusals(events, target, now, timed & hold, owed & by_officer)
-    # Only an officer may let pass what could not be computed or is held. A release that stands is no business of an automatic event.
+    # Only an officer may release goods that are held or whose debt could not be computed. No automatic event changes a release.
     fresh = proceeds & (now.state != State.RELEASED)
     stopped = fresh & ~by_officer & (unsettled | hold)
     target = np.where(stopped, np.int64(State.HELD), target)
@@ -324,10 +324,10 @@ def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolAr
     """Return for each row why it is refused, 0 if it is not. `barred`: by an open hold; `owed`: a release while a debt is open."""
     refusal = np.where(target == 0, _REFUSAL_OF[events], 0)
     refusal = np.where(barred, REFUSALS.index("NOT_DUE"), refusal)
-    # Once goods were controlled, what was filed of them stands: UCC, article 173(2)(a) and (b).
+    # A filing whose goods were controlled is not changed: UCC, article 173(2)(a) and (b).
     refusal = np.where(np.isin(events, _FILINGS) & now.inspected, REFUSALS.index("AMENDMENT_TOO_LATE"), refusal)
     refusal = np.where(_FINAL[now.state] & ~np.isin(events, _DEBT_EVENTS), REFUSALS.index("STATE_FINAL"), refusal)
-    # A hit holds as an officer does: a second hold would add nothing, and tell that the first was of another kind.
+    # A match holds like an officer: a second hold would add nothing, and would reveal that the first is of another kind.
     held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & (now.officer_hold | now.screening_hold)
     refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)
     return np.where(owed, REFUSALS.index("DEBT_OPEN"), refusal)

@@ -1,1 +1,1 @@
-"""The feeds that clearance follows, and what it gives to new readers of its own."""
+"""The feeds that clearance follows, and the snapshot for new readers of its own feed."""

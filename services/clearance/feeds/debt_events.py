@@ -41,7 +41,7 @@ class DebtEventHandler:
 
 
 def _check(events: Table) -> None:
-    """Raise EventError, MrnError or MalformedColumns where an event lacks what it needs."""
+    """Raise EventError, MrnError or MalformedColumns if an event lacks a required value."""
     for mrn in events.strings("mrn").tolist():
         day_of(mrn)
     kinds = events.ints("event").filled(0)

@@ -1,4 +1,4 @@
-"""The present state of clearance for a new reader of its feed: every consignment in force, by day of acceptance and MRN."""
+"""The snapshot for a new reader of clearance's feed: the current state of every consignment, by day of acceptance and MRN."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,14 +15,14 @@ _SCANNED: Final = 5_000
 
 
 class Snapshot:
-    """Reads states in force; the token is the day and MRN of the last one looked at."""
+    """Reads current states; the token is the day and MRN of the last one that was read."""
 
     def __init__(self, store: Store) -> None:
         """Read from a store."""
         self._store = store
 
     async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
-        """Read about `max_rows` states of these partitions after `token`. What is decided meanwhile comes by the feed."""
+        """Read about `max_rows` states of these partitions after `token`. The feed has what is decided meanwhile."""
         wanted = set(partitions)
         place = numbered(token) if token else (0, "")
         rows: list[Row] = []

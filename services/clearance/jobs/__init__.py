@@ -1,1 +1,1 @@
-"""What goes on by itself."""
+"""Background work of clearance: the end of delays, unfinished arrivals, the comparison with ingestion."""

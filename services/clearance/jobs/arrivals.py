@@ -1,4 +1,4 @@
-"""What the call of an arrival left undone when it died, and what bindings changed since."""
+"""Resumes arrivals whose call ended early, and those that later bindings or filings affect."""
 
 import asyncio
 from typing import Final
@@ -10,11 +10,11 @@ from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.store import Store
 
 PENDING_SECONDS: Final = 10
-"""Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
+"""Age from which a recorded arrival that is not applied is resumed: its call must have ended early."""
 
 
 class ArrivalJob:
-    """Resumes arrivals and reversals after their call died between recording and carrying out, and arrivals that bindings changed."""
+    """Resumes arrivals and reversals whose call ended early, and arrivals that later bindings affect."""
 
     def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:
         self._store = store
@@ -24,13 +24,13 @@ class ArrivalJob:
         self._documents_max = documents_max
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every interval, until `stop`; what fails is tried again."""
+        """Run every interval until `stop`; failures are tried again."""
         while not stop.is_set():
             try:
                 await self.step()
             except StoreError as error:
                 get_logger().warning("ARRIVALS_POSTPONED", error=type(error).__name__)
-            except Exception as error:  # one arrival that cannot be carried out must not end the service
+            except Exception as error:  # one arrival that cannot be applied must not end the service
                 get_logger().error("ARRIVALS_FAILED", error)
             try:
                 async with asyncio.timeout(self._interval_seconds):
@@ -39,7 +39,7 @@ class ArrivalJob:
                 continue
 
     async def step(self) -> int:
-        """Carry out what is due; gives how many arrivals."""
+        """Apply what is due; return the number of arrivals."""
         now = await self._store.database.now()
         before = now - PENDING_SECONDS * 1_000_000
         reversed_ = await self._reversal.finish(before, self._documents_max)

@@ -1,4 +1,4 @@
-"""Compares the filings that ingestion accepted with those that clearance decided, and has the missing ones sent again.
+"""Compares the filings that ingestion accepted with those that clearance decided, and requests the missing ones again.
 
 The feed loses nothing by itself; a store that was set back, a dump that was loaded or a mistake of ours might. A day is
 compared by count and digest for each partition. Only where they differ are keys compared, some partitions at a time so that memory is bounded: what
@@ -63,13 +63,13 @@ class Sweep:
         _requested.inc(0)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Compare every interval, until `stop`; what fails is tried again."""
+        """Compare every interval until `stop`; failures are tried again."""
         while not stop.is_set():
             try:
                 await self.step()
             except (
                 Exception
-            ) as error:  # an absent neighbour or store: the next round meets it again, and the gauge shows its age
+            ) as error:  # an absent neighbour or store: the next round tries again, and the gauge shows the age
                 get_logger().warning("SWEEP_POSTPONED", error=type(error).__name__)
             try:
                 async with asyncio.timeout(self.interval_seconds):
@@ -78,7 +78,7 @@ class Sweep:
                 continue
 
     async def step(self) -> bool:
-        """Compare once; False where another replica is at it or was within the interval, or decisions are behind what was accepted."""
+        """Compare once; return False if another replica does so or did within the interval, or if decisions are delayed."""
         async with self._store.database.transaction() as tx:
             token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
         if token is None:
@@ -102,7 +102,7 @@ class Sweep:
                 await release_lease(tx, LEASE, token)
 
     async def _caught_up(self, place: Cursor) -> bool:
-        """Wait until the feed was read up to a place: what is on its way is not missing. A backlog of longer is no matter of the sweep."""
+        """Wait until the feed was read up to a position, because filings in transit are not missing. A longer backlog ends the sweep."""
         ends_at = asyncio.get_running_loop().time() + min(60.0, self.interval_seconds)
         while True:
             async with self._store.database.connection() as reading:
@@ -113,7 +113,7 @@ class Sweep:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _renew(self, token: int) -> None:
-        """Go on for another lease; raises LeaseLost where another replica has begun."""
+        """Renew the lease; raise LeaseLost if another replica has started."""
         async with self._store.database.transaction() as tx:
             if await try_lease(tx, LEASE, self._replica, LEASE_SECONDS) != token:
                 name = self._store.database.name
@@ -124,7 +124,7 @@ class Undecided:
     """Finds the filings of a batch that are not decided."""
 
     def __init__(self, store: Store) -> None:
-        """Look in a store."""
+        """Search a store."""
         self._store = store
 
     async def __call__(self, batch: FeedBatch) -> FeedBatch:
@@ -136,7 +136,7 @@ class Undecided:
 
 
 async def look(database: Database) -> None:
-    """Look at what the last sweeps found."""
+    """Read the results of the last sweeps."""
     found = await findings(database)
     _missing.set(found.missing)
     _unknown.set(found.unknown)

@@ -1,4 +1,4 @@
-"""What happens at its time by itself: green ones are released once nobody looked at them, yellow ones become blue."""
+"""Ends delays at their time: green consignments that no officer held are released, yellow ones become blue."""
 
 import asyncio
 from typing import Final
@@ -13,11 +13,11 @@ LEASE: Final = "waits"
 LEASE_SECONDS: Final = 30.0
 INTERVAL_SECONDS: Final = 1.0
 CHUNK_ROWS: Final = 1_000
-"""Consignments that go on in one transaction: it must not hold the feed's horizon for long."""
+"""Consignments of one transaction, which must not hold the feed's horizon for long."""
 
 
 class Waits:
-    """Carries out what is due, on one replica at a time (table `job_lease`); all times are the database's."""
+    """Ends due delays, on one replica at a time (table `job_lease`), by the clock of the database."""
 
     def __init__(self, store: Store, replica: str, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         """Work in a store as `replica`."""
@@ -27,13 +27,13 @@ class Waits:
         self._interval_seconds = interval_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every interval, until `stop`; what fails is tried again."""
+        """Run every interval until `stop`; failures are tried again."""
         while not stop.is_set():
             try:
                 await self.step()
             except StoreError as error:
                 get_logger().warning("WAITS_POSTPONED", error=type(error).__name__)
-            except Exception as error:  # one consignment that cannot go on must not end the service
+            except Exception as error:  # one consignment that fails must not end the service
                 get_logger().error("WAITS_FAILED", error)
             try:
                 async with asyncio.timeout(self._interval_seconds):
@@ -42,7 +42,7 @@ class Waits:
                 continue
 
     async def step(self, *, at: int | None = None) -> int:
-        """Carry out what was due until now (`at` stands in for the database's clock); gives how many went on."""
+        """End the delays that are over now (`at` replaces the database's clock); return their number."""
         until = at if at is not None else await self._store.database.now()
         done = 0
         token: int | None = None

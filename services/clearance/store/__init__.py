@@ -1,4 +1,4 @@
-"""All SQL of clearance, by subject; who uses it sees one store."""
+"""All SQL of clearance, by subject, behind one store."""
 
 from services.clearance.store.adjustments import PendingAdjustment
 from services.clearance.store.early_debt_events import EarlyDebtEvent

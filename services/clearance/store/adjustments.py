@@ -1,4 +1,4 @@
-"""Adjustments that were begun: what revenue is asked to assess, kept until it is in force, so that a crash in between loses nothing.
+"""Adjustments that were started: what revenue is to assess, stored until the assessment is applied, so that a crash loses nothing.
 
 Revenue answers once a version of a consignment's state: two adjustments of one version would get one answer. So one is carried out at a time.
 """
@@ -19,25 +19,25 @@ class PendingAdjustment:
     """Version of the state that it corrects."""
     officer: str
     payload: bytes
-    """A luxor.clearance.v1.Adjustment; empty where nothing is corrected but assessed again."""
+    """A luxor.clearance.v1.Adjustment; empty for a reassessment without corrections."""
     generation: int
-    """Number of the assessment that revenue published since, or 0. Where there is one, the current state is assessed again, whatever its version."""
+    """Number of the assessment that revenue published since, or 0. If there is one, the current state is assessed again in any version."""
 
 
 class AdjustmentTable:
-    """What officers correct."""
+    """The adjustments of officers."""
 
     async def begin(
         self, tx: Transaction, rows: Sequence[Row], payloads: Mapping[str, bytes], officer: str, at: int
     ) -> set[str]:
-        """Note adjustments of states that are locked; gives the MRNs of those that may go on: the others wait for one that was begun before."""
+        """Store adjustments of locked states; return the MRNs of those that may continue. The others wait for an earlier adjustment."""
         records = await tx.raw.fetch(
             "insert into adjustment as a (day, mrn, version, officer, payload, begun_at) "
             "select u.day, u.mrn, u.version, $4, u.payload, $5 "
             "from unnest($1::integer[], $2::text[], $3::integer[], $6::bytea[]) as u(day, mrn, version, payload) "
             "on conflict (day, mrn) do update set version = excluded.version, officer = excluded.officer, "
             "payload = excluded.payload, begun_at = excluded.begun_at "
-            # One of a former version came to nothing; the same again goes on where it stood.
+            # An adjustment of a former version has no effect; a repeated one continues.
             "where a.version < excluded.version or a.payload = excluded.payload returning a.mrn",
             [row.day for row in rows],
             [row.mrn for row in rows],
@@ -49,7 +49,7 @@ class AdjustmentTable:
         return {record["mrn"] for record in records}
 
     async def reassess(self, tx: Transaction, rows: Sequence[Row], generations: Sequence[int], at: int) -> None:
-        """Request that adjusted states, which are locked, are assessed again, at once or after an adjustment that is under way."""
+        """Request that adjusted states, which are locked, are assessed again, now or after an adjustment that is not finished."""
         await tx.raw.execute(
             "insert into adjustment as a (day, mrn, version, officer, payload, begun_at, generation) "
             "select u.day, u.mrn, u.version, '', '', $4, u.generation "
@@ -63,7 +63,7 @@ class AdjustmentTable:
         )
 
     async def end(self, tx: Transaction, rows: Sequence[Row], *, generations: Sequence[int] | None = None) -> None:
-        """Forget adjustments that are in force, or came to nothing.
+        """Delete adjustments that were applied or had no effect.
 
         Where revenue has published an assessment after `generations` (one a row, 0 where not given), the consignment is assessed again.
         """

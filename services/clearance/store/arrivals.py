@@ -112,7 +112,7 @@ class ArrivalTable:
         return found
 
     async def of_document(self, tx: Transaction, document: str) -> list[asyncpg.Record]:
-        """Return the rows of a document's arrivals, the reversed ones too, the first recorded first."""
+        """Return the rows of a document's arrivals, with the reversed ones, the first recorded first."""
         found: list[asyncpg.Record] = await tx.raw.fetch(
             "select * from arrival where document_number = $1 order by recorded_at, carrier limit $2",
             document,
@@ -121,7 +121,7 @@ class ArrivalTable:
         return found
 
     async def pending(self, tx: Transaction, before: int, limit: int) -> list[str]:
-        """Return documents whose arrivals are to be carried out: recorded before an instant, or bound anew."""
+        """Return documents whose arrivals are to be applied: recorded before an instant, or affected by new bindings."""
         records = await tx.raw.fetch(
             "(select document_number from arrival where pending and reversed_at is null and recorded_at < $1 order by recorded_at limit $2) "
             "union (select document_number from arrival where again and not pending and reversed_at is null limit $2)",
@@ -153,7 +153,7 @@ class ArrivalTable:
         *,
         bindings_changed: bool,
     ) -> list[tuple[str, str]]:
-        """Note that arrivals were carried out as they were at these revisions; what was marked since stays to be done.
+        """Record that arrivals were applied as of these revisions; later marks remain.
 
         `unbound` are the documents under which consignments are bound to no carrier that reported the arrival; where the
         bindings changed meanwhile their arrivals are carried out again. Returns arrivals (document, carrier) that are newly found
@@ -171,11 +171,11 @@ class ArrivalTable:
         return sorted((record["document_number"], record["carrier"]) for record in records)
 
     async def mark(self, tx: Transaction, *, unbound: Iterable[str] = (), repeat: Iterable[str] = ()) -> None:
-        """Mark the arrivals of documents as without effect on some filings, or as to be carried out again because filings changed."""
+        """Mark the arrivals of documents as without effect on some filings, or for repetition because filings changed."""
         await tx.raw.execute("select arrivals_mark($1, $2)", sorted(unbound), sorted(repeat))
 
     async def reverse(self, tx: Transaction, document: str, carrier: str, by: str, at: int) -> None:
-        """Note that an arrival is being reversed; from here on it takes effect on nothing."""
+        """Record that an arrival is being reversed; from now on it has no effect."""
         await tx.raw.execute(
             "update arrival set reversed_at = $3, reversed_by = $4, pending = true, unbound = false, again = false, revision = revision + 1 "
             "where document_number = $1 and carrier = $2 and reversed_at is null",
@@ -186,7 +186,7 @@ class ArrivalTable:
         )
 
     async def reversal_done(self, tx: Transaction, document: str, carrier: str) -> None:
-        """Note that an arrival was reversed."""
+        """Record that an arrival was reversed."""
         await tx.raw.execute(
             "update arrival set pending = false where document_number = $1 and carrier = $2 and reversed_at is not null",
             document,

@@ -1,4 +1,4 @@
-"""Bindings of carriers, and arrivals that were refused since nothing bound their carrier."""
+"""Bindings of carriers, and arrivals that were refused because their carrier was not bound."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -18,13 +18,13 @@ from services.clearance.carriage.binding import (
 )
 
 REFUSED_DAYS: Final = 90
-"""Days for which refused arrivals are listed."""
+"""Days for which refused arrivals are stored."""
 REFUSED_MAX: Final = 1_000
-"""Refused documents that are listed of one carrier and day; reports of further ones are counted together."""
+"""Refused documents that are stored for one carrier and day; reports of further ones are counted together."""
 UNLISTED: Final = ""
-"""In place of the number of a document: all that are not listed, of a carrier and day."""
+"""Replaces the number of a document: all others of a carrier and day."""
 
-# A document that is listed counts on. Any other is listed while there is room, in the order of the numbers, and else counted in UNLISTED.
+# A stored document is counted further. Others are stored while there is room, in the order of their numbers, and then counted in UNLISTED.
 _NOTE_REFUSED: Final = f"""
     with reported as (select distinct w.document_number, w.carrier from unnest($2::text[], $3::text[]) as w(document_number, carrier)),
     listed as (
@@ -52,7 +52,7 @@ _NOTE_REFUSED: Final = f"""
 
 
 class CarrierTables:
-    """Who may report the arrival of which master documents."""
+    """The carriers that may report the arrival of master documents."""
 
     async def register(self, tx: Transaction, documents: Iterable[str], names: Iterable[str]) -> Register:
         """Return the bindings that may concern these documents and carriers named by filings."""
@@ -70,14 +70,14 @@ class CarrierTables:
         return [record["value"] for record in records]
 
     async def binding_revision(self, tx: Transaction, *, lock: bool = False) -> int:
-        """Return how often bindings were changed; with `lock` nobody changes them until this transaction ends."""
+        """Return the revision of the bindings; with `lock` they do not change until this transaction ends."""
         statement = "select revision from binding_revision"
         found: int = await tx.raw.fetchval(f"{statement} for share" if lock else statement)
         return found
 
     async def put_bindings(self, tx: Transaction, bindings: Sequence[Binding], by: str) -> None:
-        """Add bindings or change their days, and have arrivals carried out again that they concern and that had no effect on some filings."""
-        # First, and locked until the end: who judges by older bindings marks its arrivals before this, or sees that they changed.
+        """Add bindings or change their days, and mark the arrivals for repetition that they concern and that had no effect on some filings."""
+        # First, and locked until the end: a transaction with older bindings marks its arrivals before this one, or sees that they changed.
         await tx.raw.execute("update binding_revision set revision = revision + 1")
         kinds, values = [int(each.kind) for each in bindings], [each.value for each in bindings]
         known = await tx.raw.fetch("select * from carrier_binding_find($1, $2)", kinds, values)
@@ -105,7 +105,7 @@ class CarrierTables:
         for each in bindings:
             by_kind[each.kind].append(each)
         named = by_kind[BindingKind.IDENTIFIER]
-        # An identifier concerns its carrier, and the one that has it as its id, under documents of which a filing names it.
+        # An identifier concerns its carrier, and the carrier with this id, under documents whose filings name it.
         await tx.raw.execute(
             """
             update arrival a set again = true, revision = a.revision + 1 from (
@@ -134,7 +134,7 @@ class CarrierTables:
     async def bindings(
         self, tx: Transaction, after: tuple[int, str, str], carrier: str, limit: int
     ) -> list[tuple[Binding, str]]:
-        """Return bindings behind a place, by kind, value and carrier, each with who changed it last."""
+        """Return bindings after a position, by kind, value and carrier, each with the caller that last changed it."""
         records = await tx.raw.fetch(
             "select * from carrier_binding where (kind, value, carrier) > ($1, $2, $3) and ($4 = '' or carrier = $4) "
             "order by kind, value, carrier limit $5",
@@ -147,7 +147,7 @@ class CarrierTables:
     async def note_refused(
         self, tx: Transaction, refused: Iterable[tuple[str, str]], at: int, *, recorded: bool
     ) -> None:
-        """Note documents and the carriers whose arrivals of them were refused, or `recorded` and without effect on some filings.
+        """Record documents and the carriers whose arrivals of them were refused, or `recorded` and without effect on some filings.
 
         A carrier's first REFUSED_MAX documents of a day are listed, each with its number of reports; the row UNLISTED counts the other reports.
         """
@@ -165,7 +165,7 @@ class CarrierTables:
     async def refused(
         self, tx: Transaction, before: tuple[int, str, str], carrier: str, limit: int
     ) -> list[asyncpg.Record]:
-        """Return refused arrivals, the latest day first, behind a place (day, carrier, document)."""
+        """Return refused arrivals, the latest day first, after a position (day, carrier, document)."""
         found: list[asyncpg.Record] = await tx.raw.fetch(
             "select * from arrival_refused where (day, carrier, document_number) < ($1, $2, $3) and ($4 = '' or carrier = $4) "
             "order by day desc, carrier desc, document_number desc limit $5",
@@ -176,7 +176,7 @@ class CarrierTables:
         return found
 
     async def forget_refused(self, tx: Transaction, before_day: int) -> None:
-        """Forget refused arrivals of days before a day."""
+        """Delete refused arrivals of days before a day."""
         await tx.raw.execute("delete from arrival_refused where day < $1", before_day)
 
 

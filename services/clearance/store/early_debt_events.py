@@ -1,4 +1,4 @@
-"""Debt events of revenue that come before the version of the filing that they concern is decided, stored until it is."""
+"""Debt events that come before the decision on their version of the filing, stored until that decision."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class EarlyDebtEvents:
     """Debt events that came before the decision."""
 
     async def add(self, tx: Transaction, events: Sequence[EarlyDebtEvent]) -> None:
-        """Store events of what is not decided; the same again changes nothing."""
+        """Store events of filings that are not decided; a repetition changes nothing."""
         if not events:
             return
         numbers = {
@@ -59,7 +59,7 @@ class EarlyDebtEvents:
         ]
 
     async def any_early(self, tx: Transaction) -> tuple[bool, bool]:
-        """Return whether screening matches and whether debt events are stored; rarely so, and one cheap query for each page of decisions."""
+        """Return whether screening matches and whether debt events are stored; they rarely are, and the query is cheap."""
         record = await tx.raw.fetchrow(
             "select exists (select from early_hit) as hits, exists (select from early_news) as news"
         )

@@ -1,4 +1,4 @@
-"""Screening matches that come before the consignment is decided, stored until it is."""
+"""Screening matches that come before the decision on their consignment, stored until that decision."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class EarlyMatches:
     """Screening matches that came before the decision."""
 
     async def bar_decisions(self, tx: Transaction) -> None:
-        """Wait for the transactions that are inserting filings, and block others until this transaction ends."""
+        """Wait for transactions that insert filings, and block new ones until this transaction ends."""
         await tx.raw.execute("select pg_advisory_xact_lock($1, $2)", LOCK_CLASS, MATCHES_BUCKET)
 
     async def add(self, tx: Transaction, matches: Sequence[EarlyMatch]) -> None:
-        """Store matches of consignments that are not decided; the same again changes nothing."""
+        """Store matches of consignments that are not decided; a repetition changes nothing."""
         await bulk.insert(
             tx,
             "early_hit",

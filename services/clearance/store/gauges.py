@@ -1,4 +1,4 @@
-"""What clearance looks at for its metrics: what is held, what waits, and what is overdue."""
+"""The gauges of clearance: held consignments, pending arrivals, and overdue delays."""
 
 from typing import Final
 
@@ -34,7 +34,7 @@ _OVERDUE: Final = "select greatest(0, extract(epoch from clock_timestamp()) - mi
 
 
 async def look(database: Database) -> None:
-    """Look at what is held, what waits, and what is overdue."""
+    """Read the gauges from the store."""
     async with database.connection(timeout_millis=5_000) as reading:
         held = {row["lane"]: row["count"] for row in await reading.raw.fetch(_HELD)}
         pending = await reading.raw.fetchrow(_PENDING)

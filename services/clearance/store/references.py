@@ -1,4 +1,4 @@
-"""References: which consignments a local reference, a house document or a master document names."""
+"""The consignments of local references, house documents and master documents."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from services.clearance.consignment.columns import values_in_rows
 
 
 class ReferenceTables:
-    """What leads to consignments beside their MRN."""
+    """The references of consignments, in addition to their MRN."""
 
     async def add_local(self, tx: Transaction, table: Table, mrns: list[str], days: list[int]) -> None:
-        """Note the filers' own references."""
+        """Store the local references."""
         await bulk.insert(
             tx,
             "local_reference",
@@ -27,7 +27,7 @@ class ReferenceTables:
                 "mrn": bulk.text(mrns),
                 "day": bulk.int4(days),
             },
-            # A reference may be used again when its time is over; then it names the later consignment.
+            # After its retention a reference may be used again; then it names the later consignment.
             on_conflict="(partition, filer, local_reference) do update set mrn = excluded.mrn, day = excluded.day where t.day <= excluded.day",
         )
 
@@ -40,7 +40,7 @@ class ReferenceTables:
         days: list[int],
         moved: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Note under which documents consignments travel. A master document is noted where `moved`, or it would name them twice."""
+        """Store the documents of consignments. A master document is stored only where `moved`, otherwise it would name them twice."""
         houses = table.strings("house_document_number").tolist()
         there = [place for place, number in enumerate(houses) if number]
         await bulk.insert(
@@ -74,7 +74,7 @@ class ReferenceTables:
     async def add_names(
         self, tx: Transaction, documents: Sequence[str], mrns: Sequence[str], names: Sequence[str]
     ) -> None:
-        """Note who carries consignments by newer filings; who carried them by the former ones stays noted."""
+        """Store the carriers that newer filings name; those of the former filings remain."""
         await tx.raw.execute(
             "update master_document m set amended = true, names = array(select distinct unnest(coalesce(m.names, array['']) || w.names)) from "
             "(select d.document_number, array_agg(d.mrn) as mrns, array_agg(distinct d.name) as names "
@@ -86,7 +86,7 @@ class ReferenceTables:
         )
 
     async def note_moved(self, tx: Transaction, documents: Sequence[str], mrns: Sequence[str]) -> None:
-        """Note that consignments do not travel under documents any more, under which they were filed."""
+        """Record that consignments no longer travel under the documents of their first filing."""
         await tx.raw.execute(
             "update master_document m set amended = true where m.document_number = any($1) and m.mrns && $2 and not m.amended",
             sorted({document for document in documents if document}),

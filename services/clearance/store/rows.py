@@ -1,4 +1,4 @@
-"""What the tables say of a consignment, the day that an MRN tells, and whose notices are whose."""
+"""Rows of the table of states, the day in an MRN, and the keys of notices."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,14 +10,14 @@ from libs.customs.identifiers.mrn import check_digit, parse
 from libs.feed.types import BatchRef
 
 STATE_DAYS: Final = 390
-"""Days after acceptance for which a consignment is known; its states' batches are kept somewhat longer."""
+"""Days after acceptance for which a consignment is stored; the batches of its states are stored somewhat longer."""
 
 _FILER, _CARRIER = "filer:", "carrier:"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the table of states says of one consignment."""
+    """One consignment in the table of states."""
 
     mrn: str
     day: int
@@ -38,7 +38,7 @@ def day_of(mrn: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _day(year: str, place: str) -> int:
-    # Any number of that day tells it, so one with the right check digit is made up.
+    # Every MRN of that day contains it, so one with a correct check digit is composed.
     first = f"{year}XX{place}0000000R"
     return parse(f"{first}{check_digit(first)}").day
 
@@ -49,7 +49,7 @@ def filer_key(filer: str) -> str:
 
 
 def carrier_key(carrier: str) -> str:
-    """The key of a carrier's notices; nobody's where there is no carrier."""
+    """The key of a carrier's notices; of no one if there is no carrier."""
     return _CARRIER + carrier if carrier else ""
 
 

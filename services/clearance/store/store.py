@@ -1,4 +1,4 @@
-"""Whole states: batches that hold them, the table that tells which is in force, and what is announced of them."""
+"""Whole states: their batches, the table of the current ones, and their announcements."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -57,11 +57,11 @@ class Store:
 
     # ------------------------------------------------------------------------------------------ days
     def missing_days(self, mrns: Iterable[str]) -> set[int]:
-        """Return the days of acceptance of these MRNs of which it is not known that they have a partition."""
+        """Return the days of acceptance of these MRNs that may have no partition yet."""
         return {day_of(mrn) for mrn in {mrn[:9]: mrn for mrn in mrns}.values()} - self._days
 
     async def add_days(self, tx: Transaction, days: Iterable[int]) -> None:
-        """Make the partitions of days that have none."""
+        """Create the missing partitions of days."""
         await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext('consignment'))")
         for day in sorted(days):
             part = checked(f"consignment_{day}")
@@ -74,7 +74,7 @@ class Store:
 
     # ------------------------------------------------------------------------------------------ reading states
     async def lock(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, Row]:
-        """Lock the consignments that exist, always in the order of (day, MRN), so that nobody waits in a circle."""
+        """Lock the existing consignments, always in the order of (day, MRN), so that no deadlock can occur."""
         by_day: dict[int, list[str]] = {}
         for mrn in mrns:
             by_day.setdefault(day_of(mrn), []).append(mrn)

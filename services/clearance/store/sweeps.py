@@ -1,4 +1,4 @@
-"""What clearance has of ingestion's filings, day by day, to be compared with what ingestion has."""
+"""Counts and digests of the decided filings of each day, for the comparison with ingestion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from libs.store.database import Database, Transaction
 
 SOURCE: Final = "ingestion"
 SUMMARY_MILLIS: Final = 120_000
-"""Reading a day of millions takes a while; it holds no lock and no horizon."""
+"""Limit for reading a day of millions of filings, which takes neither a lock nor the horizon."""
 
-# Of a filing that ingestion does not know any more, both count and digest are taken out again: only what changed since shows.
+# Filings that ingestion does not know any more are subtracted from count and digest, so that only later changes differ.
 _SUMMARY: Final = """
     select partition, count(*) as count, bit_xor(hashtextextended(mrn, 0)) as digest from consignment c
     where day = $1 and ($2 = '' or substr(mrn, 10, 7) collate "C" < $2)
@@ -46,12 +46,12 @@ _FINDINGS: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the last sweep of each day found."""
+    """The results of the last sweep of each day."""
 
     missing: int
-    """Accepted filings that are not decided, and were asked for again."""
+    """Accepted filings that are not decided, and were requested again."""
     unknown: int
-    """Decided filings that ingestion does not know, and that nobody has acknowledged."""
+    """Decided filings that ingestion does not know, and that no operator has acknowledged."""
     swept_at: float | None
     """When a day was compared last, seconds since 1970-01-01 UTC."""
 
@@ -90,16 +90,16 @@ class SweepTables:
     async def note(
         self, tx: Transaction, day: int, digest: bytes, missing: Sequence[tuple[int, int]], count: int
     ) -> None:
-        """Note the comparison of a day, and ask for the (partition, day) that lack filings."""
+        """Store the comparison of a day, and request the (partition, day) with missing filings."""
         await tx.raw.execute(_NOTED, day, digest, count)
         await request(tx, SOURCE, missing)
 
     async def note_unknown(self, tx: Transaction, day: int, partitions: Sequence[int], mrns: Sequence[str]) -> None:
-        """Note decided filings that ingestion does not know."""
+        """Store decided filings that ingestion does not know."""
         await tx.raw.execute(_UNKNOWN, day, list(partitions), list(mrns))
 
     async def note_known(self, tx: Transaction, day: int, mrns: Sequence[str]) -> None:
-        """Forget that ingestion did not know filings, where it does again."""
+        """Delete the records of filings that ingestion knows again."""
         await tx.raw.execute(_DELETE_UNKNOWN, day, list(mrns))
 
 

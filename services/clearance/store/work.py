@@ -1,4 +1,4 @@
-"""Lists of work: what is held, what goes on by itself and when, and all consignments in the order of day and MRN."""
+"""Work lists: held consignments, the ends of delays, and all consignments by day and MRN."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -21,10 +21,10 @@ _DELETE: Final = """
 
 
 class WorkTables:
-    """What somebody has to look at."""
+    """The lists of held consignments and of delays."""
 
     async def note(self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, new: bool) -> None:
-        """Note of states, `new` ones or next versions, which are held and which have a time at which they go on by themselves."""
+        """Store which of these states, `new` ones or next versions, are held and which have a delay."""
         held = table.ints("state").values == State.HELD
         due_at, due = due_times(table)
         if not new:
@@ -60,7 +60,7 @@ class WorkTables:
         return [record["mrn"] for record in records]
 
     async def forget_due(self, tx: Transaction, mrns: Sequence[str]) -> None:
-        """Forget times of consignments that do not go on by themselves any more."""
+        """Delete the delays of consignments that have none any more."""
         if mrns:
             await tx.raw.execute(
                 "delete from due d using unnest($1::integer[], $2::text[]) as w(day, mrn) where d.day = w.day and d.mrn = w.mrn",

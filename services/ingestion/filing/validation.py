@@ -1,4 +1,4 @@
-"""Checks a whole batch of consignments at once: cleans what was written untidily, then tells every fault with its place.
+"""Checks a whole batch of consignments at once: normalises the values, then returns every validation error with its place.
 
 Pure: columns in, columns and problems out. A string is checked once per distinct value, a number once per column.
 """

@@ -1,4 +1,4 @@
-"""Count everything anew that clearance still knows: clear the cells day by day, then have the consumer read clearance's snapshot."""
+"""Count all consignments again that clearance stores: delete the cells day by day, then make the consumer read clearance's snapshot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.statistics.store.cells import SOURCE, Store
 
 _DAYS_AT_ONCE: Final = 5
 _SURELY_KNOWN_DAYS: Final = 380
-"""Clearance forgets whole days, at midnight, after somewhat more than this: an older first day may be gone before it is read."""
+"""Clearance deletes whole days, at midnight, after somewhat more than this: an older first day may be deleted before it is read."""
 
 
 class Recount:

@@ -100,7 +100,7 @@ def tally(table: Table, signs: IntArray, counted_by_02: npt.NDArray[np.bool_] | 
     owners = items.owners()
     origins = goods.strings("origin_country")
     chapters = goods.strings("commodity_code").translate(lambda code: code[:2])
-    # The first item stands for its consignment; one without items has no origin and no chapter.
+    # A consignment counts by its first item; without items it has no origin and no chapter.
     has = items.lengths > 0
     heads = np.where(has, items.offsets[:-1], -1)
     origin, chapter = _pick(origins, heads), _pick(chapters, heads)

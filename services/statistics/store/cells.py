@@ -233,7 +233,7 @@ class Store:
         period: tuple[int, int],
         rows_max: int,
     ) -> list[Any]:
-        """Sum a table's measures by columns, within days and the values filtered for; one row more than `rows_max` tells of more."""
+        """Return the sums of a table's measures by columns, within days and filters; one row more than `rows_max` means that there are more."""
         keys = [table.c[name] for name in group_by]
         measures = [column for column in table.columns if not column.primary_key]
         sums = [sa.cast(sa.func.sum(column), sa.BigInteger).label(column.name) for column in measures]

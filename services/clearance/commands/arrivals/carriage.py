@@ -1,4 +1,4 @@
-"""How arrivals and filings meet: the bindings of carriers, and the report of arrivals without effect.
+"""The bindings of carriers for a batch of filings, and the report of arrivals without effect.
 
 Every command that changes a consignment locks its row first, always in the order of (day, MRN), reads the state that the row refers to, and stores
 the next version. So the consumer, arrivals and officers never lose each other's changes. A filing and its arrival meet because a command that

@@ -1,4 +1,4 @@
-"""Record arrivals by carriers that are bound to the master documents, and carry them out."""
+"""Records arrivals by carriers that are bound to the master documents, and applies them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ _STATES_A_LOOK: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of one arrival."""
+    """The result of one arrival."""
 
     outcome: "pb.ArrivalOutcome.ValueType"
     refusal: str = ""
     """Why it was refused, "" where it was not."""
     under: ArrivalCounts = field(default_factory=ArrivalCounts)
-    """How the consignments stand under its document."""
+    """Numbers of the consignments under its document, by state."""
 
 
 class RecordArrivals:
@@ -44,7 +44,7 @@ class RecordArrivals:
         carrier: str,
         encode: Callable[[Sequence[Recorded | None]], bytes],
     ) -> bytes:
-        """Record a carrier's arrivals in one transaction, then carry them out in chunks; the jobs take up what a crash leaves undone.
+        """Record a carrier's arrivals in one transaction, then apply them in chunks; after a crash the jobs continue.
 
         `read` gives the arrivals at an instant of the store's clock, None for one that is malformed. Return what `encode`
         made of the results, also when the request is repeated. Raises RequestReused.
@@ -68,7 +68,7 @@ class RecordArrivals:
                 else []
             )
             if refused:
-                # Behind the arrivals, as all do who lock both.
+                # After the arrivals, as everywhere where both are locked.
                 await self._store.carriers.note_refused(tx, refused, at, recorded=False)
                 tx.after_commit(lambda: count_unbound("refused", len(refused)))
         known = [next(own) if each is not None else None for each in arrivals]
@@ -89,7 +89,7 @@ class RecordArrivals:
     async def _judge(
         self, tx: Transaction, arrivals: Sequence[Arrival], carrier: str, at: int
     ) -> dict[str, ArrivalVerdict]:
-        """Judge the documents, which are locked: who files under them is seen here, or sees what is recorded here."""
+        """Return the verdicts on locked documents: filings under them are either seen here, or see what is recorded here."""
         documents = dict.fromkeys(each.document_number for each in arrivals)
         if not documents:
             return {}
@@ -102,7 +102,7 @@ class RecordArrivals:
         return {each: register.verdict(each, carrier, names.get(each, ()), day) for each in documents}
 
     async def _names(self, tx: Transaction, documents: Iterable[str]) -> dict[str, set[str]]:
-        """Return who carries by the filings in force under each document, "" for one that names nobody."""
+        """Return the carriers that the current filings under each document name, "" for a filing that names none."""
         names = {
             document: set(each) for document, each in (await self._store.arrivals.names_under(tx, documents)).items()
         }

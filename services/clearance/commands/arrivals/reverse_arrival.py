@@ -1,4 +1,4 @@
-"""Arrivals that were recorded by mistake: what came of them, and how they are reversed."""
+"""Arrivals that were recorded in error: their consignments, and their reversal."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ _BATCHES_A_LOOK = 32
 
 @dataclass(slots=True)
 class Reversed:
-    """What the reversal of an arrival did."""
+    """The result of the reversal of an arrival."""
 
     consignments: int = 0
-    """Consignments that have not arrived any more."""
+    """Consignments whose arrival was reversed."""
     released: int = 0
     """Those that were released meanwhile; these stay released."""
 
 
 class Reversal:
-    """Looks at arrivals, and reverses them."""
+    """Returns the consignments of arrivals, and reverses arrivals."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._arrive = Arrive(store)
 
     async def finish(self, before: int, limit: int) -> int:
-        """Carry out reversals that were noted before an instant and whose call died; gives how many."""
+        """Complete reversals that were recorded before an instant and whose call ended early; return their number."""
         async with self._store.database.connection() as reading:
             due = await self._store.arrivals.pending_reversals(reading, before, limit)
         for document, carrier in due:
@@ -46,13 +46,13 @@ class Reversal:
         return len(due)
 
     async def begin(self, document: str, carrier: str, by: str) -> None:
-        """Note that an arrival is to be reversed, and by whom; `reverse` carries it out, or `finish` where the call dies."""
+        """Record that an arrival is to be reversed, and by whom; `reverse` completes it, or `finish` if the call ends early."""
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.lock_documents(tx, [document])
             await self._store.arrivals.reverse(tx, document, carrier, by, await self._store.now(tx))
 
     async def reverse(self, document: str, carrier: str, *, trace: str) -> Reversed:
-        """Carry out the reversal of an arrival that is noted as being reversed, and then what other carriers' arrivals make of it."""
+        """Reverse an arrival that is recorded as being reversed, and then apply the arrivals of other carriers."""
         result = Reversed()
         async for mrns in self.under(document):
             await self._states(mrns)

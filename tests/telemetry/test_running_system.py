@@ -271,7 +271,7 @@ def test_every_line_is_one_json_event_with_its_keys(told: ServiceSpan, service: 
         assert re.fullmatch(r"([0-9a-f]{32})?", event["trace_id"])
         reasons.append(event["reason"])
     # Risk reads its lists before it starts, and the shipped one has invented names.
-    begins = ["SAMPLE_LIST_IN_FORCE", "STARTED"] if service == "risk" else ["STARTED"]
+    begins = ["SAMPLE_LIST_ACTIVE", "STARTED"] if service == "risk" else ["STARTED"]
     assert reasons[: len(begins)] == begins
     assert {"READY", "STOPPED"} <= set(reasons)
 

@@ -46,7 +46,7 @@ _selected = counter(
 )
 _unjudged = counter("luxor_risk_unjudged_total", "Rules without a result for a consignment, because a value is absent")
 _shadow = counter(
-    "luxor_risk_shadow_hits_total",
+    "luxor_risk_shadow_matches_total",
     "Consignments that a rule or typology in shadow applies to, without effect",
     ("rule",),
 )

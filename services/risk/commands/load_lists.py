@@ -164,7 +164,7 @@ class ListLoader:
         _sample.set(bool(samples))
         if samples and samples != self._samples:
             _log.error(
-                "SAMPLE_LIST_IN_FORCE",
+                "SAMPLE_LIST_ACTIVE",
                 lists=" ".join(samples),
                 why="its names are invented, so no real party matches; name your own lists by LUXOR_RISK_LISTS, and withdraw the sample",
             )
@@ -214,7 +214,7 @@ class ListLoader:
         self._copy(file, loaded)
         self._set_metrics(loaded)
         _log.info(
-            "LIST_IN_FORCE",
+            "LIST_ACTIVE",
             list=loaded.version.id,
             added=len(delta.added),
             changed=len(delta.changed),
@@ -248,9 +248,7 @@ class ListLoader:
         except ListRefused as error:
             self._stamps[CLEARED] = stamps
             _refused.labels(CLEARED).set(1)
-            _log.error(
-                "LIST_REFUSED", list=CLEARED, why=str(error), in_force=before.version.id if before.version else ""
-            )
+            _log.error("LIST_REFUSED", list=CLEARED, why=str(error), active=before.version.id if before.version else "")
             return
         self._stamps[CLEARED] = stamps
         _refused.labels(CLEARED).set(0)
@@ -262,7 +260,7 @@ class ListLoader:
         self._swap(cleared=pairs, pair_steps=steps)
         unknown = [pair for pair in pairs.pairs if pair.list not in self._lists]
         _log.info(
-            "CLEARED_PAIRS_IN_FORCE",
+            "CLEARED_PAIRS_ACTIVE",
             list=pairs.version.id if pairs.version else "",
             pairs=len(pairs.pairs),
             of_unknown_lists=len(unknown),
@@ -318,7 +316,7 @@ class ListLoader:
         in_force = self._lists.get(name)
         kept = in_force.version.id if in_force is not None else ""
         _refused.labels(name).set(1)
-        _log.error("LIST_REFUSED", list=name, why=str(error), in_force=kept)
+        _log.error("LIST_REFUSED", list=name, why=str(error), active=kept)
 
     async def watch(self, stop: asyncio.Event, seconds: float) -> None:
         """Look every so many seconds, in a thread, until `stop`."""
@@ -331,7 +329,7 @@ class ListLoader:
                     await asyncio.to_thread(self.look)
                 except Exception as error:  # whatever a file holds, the lists in force stay and the watch goes on
                     _refused.labels(ALL).set(1)
-                    _log.error("LISTS_NOT_LOOKED_AT", error)
+                    _log.error("LISTS_NOT_REFRESHED", error)
 
 
 def _named_no_more(name: str) -> ListRefused:

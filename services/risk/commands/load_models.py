@@ -26,7 +26,7 @@ CHAMPION: Final = 3
 #: The roles by the number of their state, and the field of Models that has each.
 ROLES: Final = {CHAMPION: "champion", CHALLENGER: "challenger"}
 
-_active = gauge("luxor_risk_model_in_force", "1 while a model scores in a role: champion or challenger", ("role",))
+_active = gauge("luxor_risk_model_active", "1 while a model scores in a role: champion or challenger", ("role",))
 _refused = gauge(
     "luxor_risk_model_refused",
     "1 while this replica cannot read the model of a role; it continues with the earlier one or none",
@@ -85,7 +85,7 @@ class ModelLoader:
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`; what fails is logged and tried again."""
         await repeat(
-            self._work, lambda error: _log.warning("MODELS_NOT_LOOKED_AT", why=str(error)), stop, self._look_seconds
+            self._work, lambda error: _log.warning("MODELS_NOT_REFRESHED", why=str(error)), stop, self._look_seconds
         )
 
     async def look(self) -> None:
@@ -115,7 +115,7 @@ class ModelLoader:
     def _set(self, role: str, version: str, model: Model | None) -> None:
         self.models = replace(self.models, **{role: model})
         _active.labels(role).set(model is not None)
-        _log.info("MODEL_IN_FORCE", role=role, version=version)
+        _log.info("MODEL_ACTIVE", role=role, version=version)
         champion = self.models.champion
         if champion is None or champion.version not in self._watches:
             self._watches = {} if champion is None else {champion.version: _watch(champion)}

@@ -65,7 +65,7 @@ class RuleSetLoader:
 
     async def run(self, stop: asyncio.Event, seconds: float = SECONDS) -> None:
         """Look every so many seconds until `stop`. What fails is logged and tried again."""
-        await repeat(self.look, lambda error: _log.error("RULE_SET_NOT_LOOKED_AT", error), stop, seconds)
+        await repeat(self.look, lambda error: _log.error("RULE_SET_NOT_REFRESHED", error), stop, seconds)
 
     async def _versions(self) -> Mapping[str, str | None]:
         return {_NAME: await self._version()}
@@ -79,13 +79,13 @@ class RuleSetLoader:
         before, self._active = self._active, rule_set
         _info.clear()
         _info.labels(version).set(1)
-        _log.info("RULE_SET_IN_FORCE", rule_set=version, before=before.version, rules=len(rule_set.rules))
+        _log.info("RULE_SET_ACTIVE", rule_set=version, before=before.version, rules=len(rule_set.rules))
 
     def _report_refusal(self, _: str, version: str, error: Exception | None) -> None:
         _refused.set(error is not None)
         if isinstance(error, RuleSetError):
             why = "; ".join(map(str, error.errors[:3]))
-            _log.error("RULE_SET_REFUSED", rule_set=version, in_force=self._active.version, why=why)
+            _log.error("RULE_SET_REFUSED", rule_set=version, active=self._active.version, why=why)
 
 
 def _compiled(files: RuleSetText, version: str) -> RuleSet:

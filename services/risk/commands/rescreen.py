@@ -45,7 +45,7 @@ PREPARED_MAX: Final = 32
 
 _screened = counter("luxor_risk_rescreened_total", "Consignments screened again since a list changed")
 _matches = counter(
-    "luxor_risk_rescreening_hits_total",
+    "luxor_risk_rescreening_matches_total",
     "Screening matches that a rescreening found and published to clearance, by recommended lane",
     ("lane",),
 )

@@ -159,7 +159,7 @@ class Rescreening:
         token, self._token = self._token, None
         if token is None:
             return
-        _log.info("RESCREENING_ENDED", lists=self._lists().versions, consignments=self._done, hit=self._matches)
+        _log.info("RESCREENING_ENDED", lists=self._lists().versions, consignments=self._done, matches=self._matches)
         try:
             async with self._store.database.transaction() as tx:
                 await release_lease(tx, LEASE, token)

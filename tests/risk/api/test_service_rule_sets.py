@@ -52,7 +52,7 @@ async def test_a_set_is_proposed_by_one_and_activated_by_another_and_every_answe
 
 async def test_hits_in_shadow_are_counted_by_rule(risk: Running) -> None:
     def counted() -> float:
-        return REGISTRY.get_sample_value("luxor_risk_shadow_hits_total", {"rule": "ONLY_COUNTED"}) or 0.0
+        return REGISTRY.get_sample_value("luxor_risk_shadow_matches_total", {"rule": "ONLY_COUNTED"}) or 0.0
 
     await activated(risk, await proposed(risk, files(rule("ONLY_COUNTED", more="life: shadow"), rule("OPEN"))))
     before = counted()

@@ -27,10 +27,10 @@ def test_the_shipped_list_warns_at_start_and_until_it_is_withdrawn(
 ) -> None:
     ListLoader(SHIPPED)
     assert sample() == 1
-    assert "SAMPLE_LIST_IN_FORCE" in capsys.readouterr().err
+    assert "SAMPLE_LIST_ACTIVE" in capsys.readouterr().err
     ListLoader(directory)
     assert sample() == 0, "an administration's own list is no sample"
-    assert "SAMPLE_LIST_IN_FORCE" not in capsys.readouterr().err
+    assert "SAMPLE_LIST_ACTIVE" not in capsys.readouterr().err
     # A copy of the sample beside it warns, and its withdrawal ends that.
     (directory / "stop_list.yaml").write_bytes((SHIPPED / "stop_list.yaml").read_bytes())
     own = "  - {name: OWN, kind: own, files: [own.csv], published: 2026-11-01}\n"

@@ -35,7 +35,7 @@ async def test_a_new_entry_hits_who_was_screened_before_and_the_record_names_the
     before = lists.state.versions
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
-    hits = counted("luxor_risk_rescreening_hits_total", {"lane": "red"})
+    hits = counted("luxor_risk_rescreening_matches_total", {"lane": "red"})
     consignments = counted("luxor_risk_rescreened_total")
     await drain(job)
     # Who was hit when it was assessed is not told again.
@@ -45,7 +45,7 @@ async def test_a_new_entry_hits_who_was_screened_before_and_the_record_names_the
     assert event.ints("match_threshold").tolist() == [870]
     assert event.child("findings").bools("confidential").values.all()
     assert await desk.lists_of_batches() == [by(lists)]
-    assert counted("luxor_risk_rescreening_hits_total", {"lane": "red"}) == hits + 1
+    assert counted("luxor_risk_rescreening_matches_total", {"lane": "red"}) == hits + 1
     assert counted("luxor_risk_rescreened_total") == consignments + 3
     (kept,) = await desk.hits.announced(mrn(1))
     assert kept.mrn.dictionary == [mrn(1)]

@@ -124,7 +124,7 @@ async def test_the_metric_moves_with_shifted_traffic(cheap: bool, least: float, 
     assert drift is not None
     assert least <= drift < most
     assert REGISTRY.get_sample_value("luxor_risk_model_drift_psi", {"what": "score"}) is not None
-    assert REGISTRY.get_sample_value("luxor_risk_model_in_force", {"role": "champion"}) == 1
+    assert REGISTRY.get_sample_value("luxor_risk_model_active", {"role": "champion"}) == 1
     active_versions.count(HOUR * 30)
     for what in ("score", "columns"):
         assert REGISTRY.get_sample_value("luxor_risk_model_drift_psi", {"what": what}) is None

@@ -151,7 +151,7 @@ def _own_schema(kind: str) -> Any:
 
 
 def validate(document: Document) -> Iterator[Finding]:
-    """Yield what is wrong with one document by Kubernetes' own schema, else by ours; a kind without either is wrong."""
+    """Yield the errors of one document by Kubernetes' own schema, else by ours; a kind without a schema is an error."""
     import kubernetes_validate  # type: ignore[import-untyped]
     from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 

@@ -1,4 +1,4 @@
-"""Write deploy/grafana/dashboards from the short description below. `--check` only tells whether the files are current.
+"""Write deploy/grafana/dashboards from the short description below. `--check` only checks whether the files are current.
 
 A panel is a title, what it tells, its unit, and its queries with their legends; where it stands follows from the order.
 """

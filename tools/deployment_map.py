@@ -24,11 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = ROOT / "deploy" / "compose" / "compose.yaml"
 
 WAY_IN_ONLY = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-"""A network of a published port: answers go back, and what is dialled from inside leaves with an address that nobody answers to."""
+"""A network of a published port: answers go back, and connections from inside leave with an address that gets no answer."""
 NO_HOST = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 """A network on which the host has no address."""
 ONE_STORE = "store"
-"""Compose's server for all databases, which stands for every part of the kind `store`."""
+"""Compose's server for all databases, in place of every part of the kind `store`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ _TOP = "networks: # from deploy/map.yaml"
 
 
 def written(text: str, deployment: Map) -> str:
-    """Return the text of compose.yaml with every section that is marked as made from the map made anew."""
+    """Return the text of compose.yaml with new text in every section that is marked as made from the map."""
     members = memberships(deployment)
     out: list[str] = []
     current, skipping = "", -1

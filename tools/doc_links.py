@@ -25,7 +25,7 @@ def pages(root: Path = ROOT) -> list[Path]:
 
 
 def prose(text: str) -> str:
-    """Return a page without its fenced blocks, the lines' numbers kept."""
+    """Return a page without its fenced blocks, with the same numbers of lines."""
     inside = False
     lines = []
     for line in text.splitlines():

@@ -93,7 +93,7 @@ def _days(span: Dated | Span | Charge) -> str:
 
 
 def main() -> int:
-    """Write the page, or with `--check` tell whether it is current."""
+    """Write the page, or with `--check` return whether it is current."""
     text = page()
     if "--check" in sys.argv[1:]:
         if PAGE.exists() and PAGE.read_text("utf-8") == text:

@@ -212,7 +212,7 @@ class Worker:
         return Plan(found["seconds"], {name: frozenset(tests) for name, tests in callers.items()}, tuple(warm))
 
     def survives(self, mutant: Mutant, plan: Plan) -> tuple[bool, list[str] | None]:
-        """Plant a mutant, run tests, take it out; tell whether nobody noticed, and which tests ran into their limit."""
+        """Plant a mutant, run tests and remove it; return whether no test noticed it, and which tests ran into their limit."""
         path = self.directory / mutant.path
         before, times = path.read_bytes(), path.stat()
         self._planted += 1
@@ -388,7 +388,7 @@ def _area(area: str, hired: list[Worker], pool: ThreadPoolExecutor, pile: list[M
 
 
 def report(tallies: Mapping[str, Tally]) -> bool:
-    """Print shares by area, survivors by file and the figure; tell whether every target is met."""
+    """Print shares by area, survivors by file and the figure; return whether every target is met."""
     met = True
     print()
     for area, tally in tallies.items():

@@ -89,7 +89,7 @@ class Arrow:
     target: str
     label: str
     method: str
-    """The one RPC that it stands for; empty for a feed and for calls from outside."""
+    """The one RPC that it shows; empty for a feed and for calls from outside."""
     is_feed: bool
     numbers: list[int] = field(default_factory=list)
 

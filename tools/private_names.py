@@ -13,7 +13,7 @@ from typing import Final
 
 CODE: Final = ("libs", "services", "tools")
 _NAMED_TUPLE: Final = frozenset({"_asdict", "_fields", "_make", "_replace"})
-"""What named tuples offer to everybody under names that must not collide with their fields."""
+"""Public methods of named tuples, with an underscore so that they do not collide with fields."""
 _PATCHERS: Final = ("delattr", "getattr", "object", "patch", "setattr")
 _PRIVATE: Final = re.compile(r"(?<!\w)_[A-Za-z]\w*")
 _TEXT: Final = re.compile(r"(?:[A-Za-z_]\w*\.)*(_[A-Za-z]\w*)")

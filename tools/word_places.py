@@ -60,7 +60,7 @@ def places(root: Path) -> Iterator[Place]:
 
 
 def files(root: Path) -> list[Path]:
-    """Return the files that are looked at, in order of their names."""
+    """Return the checked files, in order of their names."""
     found = [root / "README.md"] if (root / "README.md").exists() else []
     for area in (*AREAS, *AREAS_OF_PARTS):
         found += [path for path in sorted((root / area).rglob("*")) if path.is_file() and not _is_hidden(path, root)]

@@ -82,7 +82,7 @@ class Context:
 
 
 def console(*, errors: bool = False) -> "Console":
-    """Return the console for people; progress and errors go to standard error."""
+    """Return the console; progress and errors go to standard error."""
     from rich.console import Console
 
     # Texts come from services: ":id:" in them is not an emoji.

@@ -34,7 +34,7 @@ from luxor.trace.v1 import trace_pb2, trace_pb2_grpc
 
 TIMEOUT_SECONDS: Final = 20.0
 READY_SECONDS: Final = 30.0
-"""How long a service that is away or not ready is waited for, so that nobody sees that it is started anew."""
+"""How long to wait for a service that is absent or not ready, so that its restart is not noticed."""
 NOTICES_WAIT_MILLIS: Final = 20_000
 PROBE_SECONDS: Final = 0.2
 
@@ -221,7 +221,7 @@ class Client:
     async def notices(
         self, after: str = "", *, follow: bool = True
     ) -> AsyncIterator[tuple[str, Sequence[clearance_pb2.Notice]]]:
-        """Yield pages of the caller's notices, each with the cursor to go on from, which can be read again at any time.
+        """Yield pages of the caller's notices, each with the cursor of the next page, which can be read again at any time.
 
         With `follow` it waits for more and never ends, and goes on by itself after a service was away.
         """

@@ -14,7 +14,7 @@ UNREACHABLE = frozenset(
 
 
 class LuxorError(Exception):
-    """A call that was refused or failed: `reason` for machines, `sentence` and `hint` for people, `path` of the element.
+    """A call that was refused or failed: `reason` for programs, `sentence` and `hint` for users, `path` of the element.
 
     `code` is gRPC's name (INVALID_ARGUMENT). A reason that the server's release knows and ours does not is kept as it is.
     """
@@ -63,7 +63,7 @@ class LuxorError(Exception):
 
 
 async def from_rpc(error: grpc.aio.AioRpcError, channel: grpc.aio.Channel | None = None) -> LuxorError:
-    """Return the error of a failed call; where nobody answered, one connection is tried to tell why."""
+    """Return the error of a failed call; if there was no answer, one connection is tried to find the reason."""
     status = status_of(error)
     info = details_of(status, error_details_pb2.ErrorInfo)
     code = error.code().name

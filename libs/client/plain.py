@@ -1,4 +1,4 @@
-"""Messages as plain values (what `--json` prints), and plain values as messages (JSON Lines), told exactly where they fail.
+"""Messages as plain values (what `--json` prints), and plain values as messages (JSON Lines), with the exact place of each error.
 
 As in protobuf's JSON mapping with the fields' names of the contracts: enums are names, times RFC 3339. Whole numbers of
 64 bits are written as numbers; read, they may be numbers or strings.

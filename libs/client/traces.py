@@ -100,7 +100,7 @@ async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] 
 
 
 def _day_of(number: str) -> int | None:
-    """Return the instant at which the day of an MRN's acceptance began, or None where the MRN does not tell."""
+    """Return the instant at which the day of an MRN's acceptance began, or None if the MRN has none."""
     try:
         return mrns.parse(number).day * MICROS_PER_DAY
     except mrns.MrnError:

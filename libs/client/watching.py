@@ -1,4 +1,4 @@
-"""Following a whole manifest through the system: who files, what was counted, what became of each consignment."""
+"""Following a whole manifest through the system: filing, statistics, and the state of each consignment."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Columns: many rows as numpy arrays and dictionaries, as messages on the wire, and as row messages for people.
+"""Columns: many rows as numpy arrays and dictionaries, as messages on the wire, and as row messages.
 
 `Table` is what every subject module of every service works on.
 """

@@ -1,4 +1,4 @@
-"""Parties of filings as keyed hashes: what differs only in writing becomes equal, and no name is kept.
+"""Parties of filings as keyed hashes: names that differ only in spelling become equal, and no name is stored.
 
 The forms are those of `libs.customs.parties`; here they are taken for a whole column at once, which is several times
 faster. The hash is BLAKE2b with the deployment's key, 64 bits: whoever holds the keys without that key cannot try names
@@ -164,7 +164,7 @@ def _rows(column: Strings, values: list[str]) -> list[str]:
 
 
 def consignees(parts: Parts, postcodes: list[str], cities: list[str]) -> list[str]:
-    """A consignee is its identifier; without one its name at its postcode, or in its city where no postcode is told."""
+    """Return the key of a consignee: its identifier; without one its name at its postcode, or in its city without a postcode."""
     names = parts.names("consignee_name")
     identifiers = parts.compact("consignee_identifier")
     countries = parts.texts("consignee_address_country")

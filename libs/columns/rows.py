@@ -32,7 +32,7 @@ def fill_rows(make_table: MakeTable[T], schema: Schema, messages: Sequence[Any])
     """Turn row messages of one type into a table of `schema`."""
     columns: dict[str, Column] = {}
     if messages:
-        # One message that has whatever any of them has: what it lacks, nobody need be asked for.
+        # One message with all fields that any of them has: fields that it lacks need not be read.
         union = type(messages[0])()
         for message in messages:
             union.MergeFrom(message)
@@ -49,7 +49,7 @@ def _fill(
     prefix: str,
     columns: dict[str, Column],
 ) -> None:
-    """Add the columns of one level; `has_level` tells which rows have this level's message (None: all)."""
+    """Add the columns of one level; `has_level` has the rows with this level's message (None: all)."""
     count = len(messages)
     for field in _fields_of(union, has_level is not None):
         name = prefix + field.name

@@ -1,4 +1,4 @@
-"""Batches as services store them: columns as bytes, compressed, beside packed arrays; and what is wrong with such bytes.
+"""Batches as services store them: columns as bytes, compressed, with packed arrays; and the errors of such bytes.
 
 Names, descriptions and codes repeat from one consignment to the next, so level 1 of zstd leaves a third to a tenth.
 """

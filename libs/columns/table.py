@@ -196,11 +196,11 @@ class Table:
         cls, messages: Iterable[Message], message_class: type[Message], row_class: type[Message]
     ) -> Table:
         """Turn row messages into columns: a column for each leaf, named by its path."""
-        # A list, since a repeated field makes its messages' Python objects anew each time it is walked.
+        # A list, since a repeated field creates the Python objects of its messages again in each iteration.
         return fill_rows(cls, schema_of(message_class), list(messages))
 
     def to_messages(self, row_class: type[M]) -> list[M]:
-        """Turn columns back into row messages, for people to read."""
+        """Return the columns as row messages."""
         return read_rows(self, row_class)
 
 

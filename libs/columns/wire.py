@@ -12,7 +12,7 @@ from libs.columns.varints import extend
 
 
 class MalformedColumns(ValueError):
-    """A message of columns contradicts itself; the text tells the column and how."""
+    """A message of columns contradicts itself; the text has the column and the contradiction."""
 
 
 def _bits(packed: bytes, rows: int, name: str) -> npt.NDArray[np.bool_]:

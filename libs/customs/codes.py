@@ -9,7 +9,7 @@ from typing import Final
 from libs.customs import countries, currencies, hs
 
 HS_2022_DAY: Final = 18_993
-"""2022-01-01, days since 1970-01-01: until the day before, subheadings of HS 2017 were in force."""
+"""2022-01-01, days since 1970-01-01: until the day before, the subheadings of HS 2017 applied."""
 _OF_STATUS: Final = {
     hs.HsStatus.CURRENT: "",
     hs.HsStatus.WITHDRAWN: "COMMODITY_CODE_WITHDRAWN",

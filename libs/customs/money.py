@@ -137,14 +137,14 @@ def _too_large(text: str, currency: str) -> str:
 
 
 def decimal_text(minor: int, currency: str) -> str:
-    """Return an amount in major units as plain text for machines: 141050 EUR -> "1410.50"."""
+    """Return an amount in major units as plain text for programs: 141050 EUR -> "1410.50"."""
     digits = minor_units(currency)
     sign, figures = "-" if minor < 0 else "", str(abs(minor)).rjust(digits + 1, "0")
     return f"{sign}{figures[:-digits]}.{figures[-digits:]}" if digits else f"{sign}{figures}"
 
 
 def money_text(minor: int, currency: str) -> str:
-    """Return an amount as text for people, with its currency: 141050 EUR -> "1,410.50 EUR"."""
+    """Return an amount as text with its currency: 141050 EUR -> "1,410.50 EUR"."""
     whole, point, part = decimal_text(minor, currency).removeprefix("-").partition(".")
     return f"{'-' if minor < 0 else ''}{int(whole):,}{point}{part} {currency}"
 

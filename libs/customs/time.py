@@ -43,7 +43,7 @@ def date_of_day(day: int) -> date:
 def parse_day(text: str) -> int:
     """Read an ISO 8601 calendar date (`2026-07-01`) as days since 1970-01-01. Raises ValueError on any other text."""
     try:
-        # Python reads weeks (2026-W27-3) and other shapes of ISO 8601 as well; one shape is enough for everybody.
+        # Python reads weeks (2026-W27-3) and other shapes of ISO 8601 as well; only one form is accepted.
         if not _DAY.fullmatch(text):
             raise ValueError
         return day_of_date(date.fromisoformat(text))
@@ -88,7 +88,7 @@ def instant_text(micros: int) -> str:
 
 
 def stamp_text(seconds: int) -> str:
-    """Return seconds since the epoch as an instant for people; as the number where no calendar has it."""
+    """Return seconds since the epoch as an instant in text; as a number if it is outside of the calendar."""
     try:
         return instant_text(seconds * 1_000_000)
     except (OverflowError, ValueError):

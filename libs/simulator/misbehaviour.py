@@ -84,7 +84,7 @@ class Misbehaviour:
         return masks
 
     def _repeat(self, rng: np.random.Generator, block: Block, masks: dict[str, Mask]) -> None:
-        """Part of what is wrong is the work of few sellers."""
+        """Part of the violations is the work of few sellers."""
         candidates = np.logical_or.reduce([masks[label] for label in _REPEATED])
         wanted = self._rates["repeat_offender"] / sum(self._own_rate(label) for label in _REPEATED)
         known = np.isin(block.seller, np.flatnonzero(self._world.slot_offends))

@@ -72,7 +72,7 @@ class World:
             raise ValueError(f"a seed is a whole number from 0; got {seed}")
         self._catalogue = catalogue
         self._scenario = scenario
-        # The name is part of the entropy: two scenarios of one seed share nobody by accident.
+        # The name is part of the entropy: two scenarios of one seed share no parties by accident.
         name = int.from_bytes(hashlib.sha256(scenario.name.encode()).digest()[:8], "big")
         self._entropy = [seed, name]
         self.platforms = tuple(self._platform(index) for index in range(len(catalogue.traders["platforms"])))

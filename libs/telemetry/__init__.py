@@ -1,4 +1,4 @@
-"""What a service tells about itself: spans per batch, metrics, and JSON logs.
+"""The telemetry of a service: spans per batch, metrics, and JSON logs.
 
 telemetry = setup("ingestion", os.environ)  # from libs.telemetry.setup
 log = get_logger()

@@ -149,7 +149,7 @@ class Log:
         # One write a line: lines of several threads must not run into each other.
         try:
             (self._stream or sys.stderr).write(line)
-        except (AttributeError, OSError, ValueError):  # no stderr, a closed one, or a reader that is gone
+        except (AttributeError, OSError, ValueError):  # no stderr, a closed one, or one without a reader
             return False
         return True
 

@@ -139,7 +139,7 @@ def _span(each: Span) -> pb.Span:
         kind=each.kind + 1,  # type: ignore[arg-type]  # OTLP counts from 1
         start_time_unix_nano=each.start_nanos,
         end_time_unix_nano=each.end_nanos,
-        # A failed or slow one of an unsampled trace keeps its flag: whoever looks sees that the rest was not exported.
+        # A failed or slow span of an unsampled trace has its original flag, which shows that the rest was not exported.
         flags=_HAS_REMOTE | (_IS_REMOTE if each.root is None and each.parent_id else 0) | (_SAMPLED & each.sampled),
         attributes=[_attribute(name, value) for name, value in each.attributes.items()],
     )

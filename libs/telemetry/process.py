@@ -1,4 +1,4 @@
-"""What a process tells of itself beside the process collector: how late its event loop is, and how much memory it may have."""
+"""Metrics of a process in addition to the process collector: the lateness of its event loop, and its memory limit."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ INTERVAL_SECONDS: Final = 0.25
 LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 MEMORY_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where a control group tells the limit: version 2, version 1."""
+"""Files with the limit of a control group: version 2, version 1."""
 
 _UNLIMITED: Final = 1 << 60
 

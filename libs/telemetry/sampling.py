@@ -11,7 +11,7 @@ ASKED_NANOS: Final = 1_000_000_000
 Exporter = Callable[[Sequence[Any]], None]
 """Takes spans (libs.telemetry.trace.Span) that ended."""
 Recorder = Callable[[Any], None]
-"""Takes the outermost span of work that is kept."""
+"""Receives the outermost span of work that is exported or stored."""
 
 
 class _Settings:

@@ -122,7 +122,7 @@ class Span:
         self.child_spans: list[Span] = []
         self.left_out = 0
         self.wrote = False
-        """Of a root: whether a transaction of it committed, so that it is a part of somebody's story."""
+        """Of a root: whether one of its transactions committed, so that it concerns a consignment."""
         self._token: Token[Span | str] | None = None
 
     @property
@@ -175,7 +175,7 @@ class Span:
 
 
 class _Off(Span):
-    """Stands for every span of a process whose telemetry is switched off: it passes on what came in and keeps nothing."""
+    """Replaces every span of a process without telemetry: it forwards the received context and records nothing."""
 
     __slots__ = ()
 
@@ -234,7 +234,7 @@ def sampled() -> bool:
 
 
 def exemplar(seconds: float) -> str:
-    """Return the id of the current trace where a span of so many seconds of it is kept (it is sampled, or slow), or ""."""
+    """Return the id of the current trace if a span of so many seconds is recorded (it is sampled, or slow), else ""."""
     current = current_context.get()
     if isinstance(current, Span):
         return current.trace_id if current.sampled or seconds * 1e9 >= settings.slow_nanos else ""

@@ -1,4 +1,4 @@
-"""The demo's work: a simulated manifest through a whole system, and what is to be told of it."""
+"""The demo: a simulated manifest through a whole system, and the results that are shown."""
 
 import asyncio
 import time
@@ -62,7 +62,7 @@ class Outcome:
 
 
 class Progress(Protocol):
-    """What the demo tells while it works; the command draws it."""
+    """The progress of the demo, which the command draws."""
 
     def stage(self, name: str, total: int) -> None:
         """A new stage begins."""

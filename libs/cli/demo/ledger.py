@@ -79,7 +79,7 @@ def _unseen(_: int) -> None:
 
 
 def lines(books: Books) -> Iterator[str]:
-    """Yield the state in lines for people."""
+    """Yield the state as lines of text."""
     if books.differences:
         yield f"[red]{len(books.differences):,} differences[/] between assessments, ledger and statistics: {books.differences[0]['sentence']}"
     else:

@@ -1,4 +1,4 @@
-"""What a running supervisor tells others: the state file, the lock that proves that it lives, its ports."""
+"""The published state of a running supervisor: the state file, the lock that proves that it runs, and its ports."""
 
 import contextlib
 import fcntl
@@ -79,7 +79,7 @@ def write_state(state: State) -> None:
 
 
 def read_state(data_dir: Path) -> State | None:
-    """Return what the supervisor of a data directory told last, None where there is nothing readable."""
+    """Return the last state of the supervisor of a data directory, or None if it is not readable."""
     try:
         found = json.loads(state_path(data_dir).read_text(encoding="utf-8"))
         return State(**(found | {"ports": {name: Ports(**each) for name, each in found["ports"].items()}}))
@@ -123,7 +123,7 @@ def is_locked(data_dir: Path) -> bool:
 
 
 def free_ports(processes: Iterable[str]) -> dict[str, Ports]:
-    """Return ports that nobody uses, found by binding them; none is given twice, and no other process is given it while this one lives.
+    """Return unused ports, found by binding them; none is returned twice, and no other process gets one while this process runs.
 
     Seconds pass until somebody listens there, in which another system may look for ports of its own.
     """
@@ -175,7 +175,7 @@ def _claimed() -> bool:
 
 
 def taken(ports: Iterable[int]) -> list[int]:
-    """Return those of the ports that somebody uses."""
+    """Return those of the ports that are in use."""
     with contextlib.ExitStack() as bound:
         return [number for number in ports if not _bind(number, bound)]
 

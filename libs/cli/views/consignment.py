@@ -91,7 +91,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
 
 
 def _decider(decided_by: str) -> str:
-    """Return the decider in words: nobody, the system itself, or an officer by id."""
+    """Return in words who decided: no one, the system, or an officer by id."""
     if decided_by == "automatic":
         return "[dim]decided automatically[/]"
     return f"[dim]decided by {safe(decided_by)}[/]" if decided_by else ""

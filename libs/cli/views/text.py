@@ -1,4 +1,4 @@
-"""Texts of values for people: money, times, durations, names of choices, tables, paragraphs."""
+"""Values as text: money, times, durations, names of choices, tables, paragraphs."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final

@@ -31,7 +31,7 @@ def bindings_of(
 
 
 async def bind(client: Client, bindings: Sequence[pb.Binding]) -> list[dict[str, Any]]:
-    """Put bindings in force, and return each with what became of it. Roles: officer, operator."""
+    """Store bindings, and return the result of each. Roles: officer, operator."""
     told: list[dict[str, Any]] = []
     for begin in range(0, len(bindings), PAGE):
         part = bindings[begin : begin + PAGE]
@@ -54,7 +54,7 @@ async def refused(client: Client, carrier: str = "") -> list[dict[str, Any]]:
 
 
 async def arrivals(client: Client, master: str) -> list[dict[str, Any]]:
-    """Return the arrivals of a master document with what became of the consignments. Roles: officer, analyst."""
+    """Return the arrivals of a master document, with the numbers of the consignments by state. Roles: officer, analyst."""
     request = pb.ListArrivalsRequest(master_document_number=master)
     answer = await client.ask("clearance", CarrierServiceStub, "ListArrivals", request, pb.ListArrivalsResponse)
     return [plain(each) for each in answer.arrivals]
@@ -69,7 +69,7 @@ async def released(client: Client, master: str, carrier: str) -> list[dict[str, 
 
 
 async def reverse(client: Client, masters: Sequence[str], carrier: str = "") -> list[dict[str, Any]]:
-    """Reverse arrivals, and return what became of each. Roles: carrier (its own; `carrier` is empty), officer."""
+    """Reverse arrivals, and return the result of each. Roles: carrier (its own; `carrier` is empty), officer."""
     told: list[dict[str, Any]] = []
     for begin in range(0, len(masters), 100):
         refs = [pb.ArrivalRef(master_document_number=each, carrier=carrier) for each in masters[begin : begin + 100]]

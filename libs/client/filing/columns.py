@@ -240,7 +240,7 @@ def _amount(chain: tuple[str, ...]) -> Codec:
     def read(message: Message, cell: str, column: str) -> None:
         money = _reach(message, chain)
         if not is_currency(money.currency):
-            # Without a currency there are no minor units; ingestion says what is wrong with it.
+            # Without a currency there are no minor units; ingestion reports the error.
             money.minor = shifted(cell, 2, column, "money")
         else:
             money.minor = shifted(cell, minor_units(money.currency), column, money.currency)

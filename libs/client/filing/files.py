@@ -84,7 +84,7 @@ def read(file: BinaryIO, kind: str) -> Iterator[Read | RowError]:
 
 
 def read_jsonl(file: BinaryIO) -> Iterator[Read | RowError]:
-    """Yield each line's consignment, or what is wrong with the line. Empty lines are passed over."""
+    """Yield the consignment or the error of each line. Empty lines are ignored."""
     decode = msgspec.json.Decoder().decode
     number = 0
     while line := file.readline(LINE_BYTES_MAX + 1):
@@ -133,7 +133,7 @@ def read_csv(file: BinaryIO) -> Iterator[Read | RowError]:
     header = _header(rows)
     place = header.index(_REFERENCE)
     row_columns = [columns()[name] for name in header]
-    # The currency of an amount tells its decimal places, so it is read first.
+    # The currency of an amount determines its decimal places, so it is read first.
     order = sorted(range(len(row_columns)), key=lambda index: bool(row_columns[index].currency))
     own = [index for index in order if not header[index].startswith(ITEM)]
     items = [index for index in order if header[index].startswith(ITEM)]
@@ -213,7 +213,7 @@ class _Group:
             self.fail(element_error, line)
 
     def done(self) -> Read | RowError:
-        """Return the consignment, or what is wrong."""
+        """Return the consignment, or the error."""
         return self._row_error or Read(self._message, self._line, self._item_lines)
 
 

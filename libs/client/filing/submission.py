@@ -111,7 +111,7 @@ async def file_all(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     summary: Summary | None = None,
 ) -> Summary:
-    """File a stream and return what became of it; raise LuxorError where a batch as a whole cannot be filed.
+    """File a stream and return the results; raise LuxorError if a batch as a whole cannot be filed.
 
     A `summary` that is given is filled, so that it says how far filing came where it is stopped.
 
@@ -123,7 +123,7 @@ async def file_all(
     batches: list[list[Read]] = []
 
     async def take() -> None:
-        # The task stays listed until it has ended, so that whoever is interrupted here cancels it below.
+        # The task stays in the set until it has ended, so that an interruption here cancels it below.
         response = await waiting[0]
         waiting.pop(0)
         _take(batches.pop(0), response, summary, report, warn, accepted)

@@ -352,12 +352,12 @@ def parse_seal(text: str) -> tuple[int, bytes]:
 async def check_chains(
     client: Client, progress: Callable[[int], None], external_seal: tuple[int, bytes] | None = None
 ) -> dict[str, Any]:
-    """Compute the chains of all partitions again; `progress` is told how many entries were checked since it was told last.
+    """Compute the chains of all partitions again; `progress` gets the number of entries that were checked since its last call.
 
     `external_seal` are number and hash of a seal that was kept outside. Tells the newest seal, its hash in hexadecimal.
     """
     result: dict[str, Any] = {"partitions": PARTITIONS, "entries": 0, "postings": 0, "seals": 0, "newest_seal": None}
-    # What is wrong with seals and sums as a whole is found by each partition, and told once.
+    # Each partition finds the differences of seals and sums as a whole; they are reported once.
     faults: dict[str, None] = {}
     for partition in range(PARTITIONS):
         after, digest = 0, b""

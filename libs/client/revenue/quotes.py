@@ -25,7 +25,7 @@ def consignment(
 
 def _set(message: Any, values: dict[str, str], labels: Mapping[str, str]) -> None:
     known = columns()
-    # The currency of an amount tells its decimal places, so it is read first.
+    # The currency of an amount determines its decimal places, so it is read first.
     for name in sorted(values, key=lambda each: bool(known[each].currency)):
         if values[name]:
             known[name].read(message, values[name], labels.get(name, name))

@@ -20,7 +20,7 @@ async def rulebooks(client: Client, jurisdiction: str = "") -> dict[str, Any]:
 
 
 def _plain(book: Rulebook) -> dict[str, Any]:
-    """Numbers and empty texts are told too, so that whoever reads it need not know what is left out."""
+    """Return also 0 and empty texts, so that a reader need not know what is omitted."""
     names = ("jurisdiction", "name", "version", "from_day", "to_day", "currency")
     told: dict[str, Any] = {name: getattr(book, name) for name in names}
     told |= {"areas": list(book.areas), "charges": list(book.charges)}

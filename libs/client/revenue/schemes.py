@@ -1,4 +1,4 @@
-"""The register of scheme numbers: read from a table, handed in, told in plain values."""
+"""The register of scheme numbers: reading a table, registering its numbers, and the results as plain values."""
 
 import csv
 import uuid
@@ -62,7 +62,7 @@ def _number(row: dict[str, Any], place: str) -> pb.SchemeNumber:
 
 
 async def register(client: Client, numbers: Sequence[pb.SchemeNumber]) -> list[dict[str, Any]]:
-    """Hand numbers in, 1,000 a request; gives what became of each. Roles: operator, officer."""
+    """Register numbers, 1,000 in a request; return the result of each. Roles: operator, officer."""
     results: list[dict[str, Any]] = []
     for start in range(0, len(numbers), BATCH):
         part = numbers[start : start + BATCH]

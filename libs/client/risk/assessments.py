@@ -22,7 +22,7 @@ _ENUMS: Mapping[str, Callable[[int], str]] = {
 
 
 async def assessments(client: Client, mrn: str) -> list[dict[str, Any]]:
-    """Return the answers that are kept of a consignment, by version and purpose; only what is known."""
+    """Return the stored answers on a consignment, by version and purpose, without unknown values."""
     return plain_assessments(await client.assessments(mrn))
 
 

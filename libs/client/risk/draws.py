@@ -39,7 +39,7 @@ def draws_of(seed: bytes, mrn: str) -> dict[tuple[str, str], float]:
 
 
 async def seeds(client: Client) -> list[DrawSeed]:
-    """All seeds that are told of, the latest day first."""
+    """Return all published seeds, the latest day first."""
     found: list[DrawSeed] = []
     token = ""
     while True:
@@ -51,7 +51,7 @@ async def seeds(client: Client) -> list[DrawSeed]:
 
 
 def plain_seed(seed: DrawSeed) -> dict[str, Any]:
-    """A seed as plain values; the seed itself in hexadecimal digits, where it is told."""
+    """Return a seed as plain values; the seed itself in hexadecimal digits, if it is published."""
     values: dict[str, Any] = {
         "day": seed.day,
         "commitment": seed.commitment,
@@ -70,7 +70,7 @@ async def verified(client: Client, mrn: str) -> list[dict[str, Any]]:
 
 
 def proof(mrn: str, answer: Mapping[str, Any], published_seeds: Mapping[str, DrawSeed]) -> dict[str, Any]:
-    """What can be proved of an answer (as `assessments` gives it) by the seeds that are told of, by commitment.
+    """Return what the published seeds, by commitment, prove of an answer (as `assessments` returns it).
 
     `verdict` is PROVED: the draw is below the chance that the answer tells; REFUTED: it is not, or the seed is not the one
     that was published for the day; NOT_DRAWN: something else chose the lane, and `draws` tells what the draws were;

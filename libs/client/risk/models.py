@@ -29,7 +29,7 @@ async def challenge(client: Client, version: str) -> dict[str, Any]:
 
 
 async def activate(client: Client, version: str) -> dict[str, Any]:
-    """Put a model in force, as a second person."""
+    """Activate a model, as a second person."""
     request = pb.ActivateModelRequest(version=version)
     return plain_model((await _ask(client, "ActivateModel", request, pb.ActivateModelResponse)).model)
 
@@ -41,7 +41,7 @@ async def retire(client: Client, version: str) -> dict[str, Any]:
 
 
 async def models(client: Client) -> list[dict[str, Any]]:
-    """Return the models that are kept, the newest first."""
+    """Return the stored models, the newest first."""
     found: list[dict[str, Any]] = []
     token = ""
     while True:

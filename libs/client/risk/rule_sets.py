@@ -100,7 +100,7 @@ async def retire(client: Client, version: str, *, request_id: str | None = None)
 
 
 async def rule_sets(client: Client) -> dict[str, Any]:
-    """Return all sets that are kept, the newest proposal first, and the version in force."""
+    """Return all stored sets, the newest proposal first, and the active version."""
     kept: list[dict[str, Any]] = []
     token = ""
     while True:
@@ -113,7 +113,7 @@ async def rule_sets(client: Client) -> dict[str, Any]:
 
 
 async def rule_set(client: Client, version: str) -> tuple[dict[str, Any], Mapping[str, bytes]]:
-    """Return a set that is kept with its report and the names of its files, and the files' contents."""
+    """Return a stored set with its report and the names of its files, and the files' contents."""
     request = pb.GetRuleSetFilesRequest(version=version)
     answer = await _ask(client, "GetRuleSetFiles", request, pb.GetRuleSetFilesResponse)
     files = {each.path: each.content for each in answer.set.files}

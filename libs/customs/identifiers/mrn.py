@@ -22,7 +22,7 @@ EPOCH = date(1970, 1, 1)
 
 
 class Procedure(StrEnum):
-    """The letter at place 17: what kind of act the number stands for."""
+    """The letter at place 17: the kind of procedure of the number."""
 
     EXPORT = "A"
     TRANSIT = "J"

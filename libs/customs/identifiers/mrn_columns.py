@@ -58,7 +58,7 @@ def make_mrns(
 
 
 def days_of_mrns(mrns: Sequence[str]) -> list[int]:
-    """Return the day of acceptance that each MRN tells, days since 1970-01-01; raise MrnError for one that Luxor did not give."""
+    """Return the day of acceptance in each MRN, days since 1970-01-01; raise MrnError for one that is not of Luxor."""
     joined = "".join(mrns)
     if not joined.isascii() or any(len(each) != LENGTH for each in mrns):
         return [parse(each).day for each in mrns]

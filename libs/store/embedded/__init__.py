@@ -1,1 +1,1 @@
-"""A PostgreSQL of our own on this machine, for whoever has none."""
+"""A PostgreSQL server on this machine, for installations without one."""

@@ -1,4 +1,4 @@
-"""The processes of a server, whoever started them, and running async work from wherever one is."""
+"""The processes of a server, whatever started them, and running async work from any context."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ def family(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _await_end(processes: Sequence[psutil.Process], seconds: float) -> None:
-    """Waits until none of the processes works any more; one that nobody has reaped yet has ended all the same."""
+    """Waits until none of the processes works any more; a process that is not reaped yet has ended too."""
     deadline = time.monotonic() + seconds
     remaining = list(processes)
     while remaining and time.monotonic() < deadline:

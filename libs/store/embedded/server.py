@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own under the data directory, for whoever has none.
+"""A PostgreSQL server under the data directory, for installations without one.
 
     <data directory>/postgres/          owned by the account that PostgreSQL runs as, closed to all others
         data/                           the cluster
@@ -315,10 +315,10 @@ class EmbeddedPostgres:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _read_rules(self, connection: asyncpg.Connection, deadline: float) -> None:
-        """Has the server read pg_hba.conf, and waits until it has: from then on nobody enters by the rules before."""
+        """Has the server read pg_hba.conf, and waits until it has: from then on no connection is accepted by the former rules."""
         loaded = await connection.fetchval("select pg_conf_load_time()")
         await connection.execute("select pg_reload_conf()")
-        # The server tells nobody when it has.
+        # The server does not report when it has.
         while await connection.fetchval("select pg_conf_load_time()") == loaded and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS / 4)
 
@@ -345,7 +345,7 @@ class EmbeddedPostgres:
         return postmaster_of(self.cluster)
 
     def _end(self, process: psutil.Process, number: signal.Signals, seconds: float) -> bool:
-        """Signals the postmaster; True once it is gone."""
+        """Signals the postmaster; return True once it has ended."""
         try:
             process.send_signal(number)
             if self.child is not None and self.child.pid == process.pid:

@@ -1,4 +1,4 @@
-"""The shared memory that a killed PostgreSQL leaves behind, which outlives its processes until somebody removes it."""
+"""The shared memory that a killed PostgreSQL leaves behind, which remains after its processes until it is removed."""
 
 import contextlib
 import ctypes

@@ -1,1 +1,1 @@
-"""What a store tells of itself: metrics, space on its disk, and whether it is still the store that it was."""
+"""Monitoring of a store: metrics, space on its disk, and whether it was restored."""

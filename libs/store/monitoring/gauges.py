@@ -1,4 +1,4 @@
-"""What a store tells about itself: its pool and its transactions at each scrape, its size and backlogs by a look now and then."""
+"""Gauges of a store: its pool and its transactions at each scrape, its size and backlogs at intervals."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ UNAVAILABLE_REASONS: Final = (
     "connection", "starting", "too_many_connections", "pool", "deadlock", "serialization", "timeout", "lock", "disk_full",
     "io", "memory", "read_only", "stale_plan", "schema",
 )  # fmt: skip
-"""The reasons of StoreUnavailable, which are all told from the start: a rate needs a zero to rise from."""
+"""The reasons of StoreUnavailable, which are all reported from the start, since a rate needs a zero before a rise."""
 
 _log = telemetry.get_logger()
 _size = telemetry.gauge("luxor_store_bytes", "Size of the service's own database on its server's disk")
@@ -82,7 +82,7 @@ REGISTRY.register(_collector)
 
 
 def watched_database(url: str, *, name: str) -> Database:
-    """Return a service's own database, whose pool and transactions are told by the metrics."""
+    """Return a service's own database, whose pool and transactions are in the metrics."""
     lasted = telemetry.loop_histogram(
         "luxor_store_transaction_seconds", "Write transactions of the service's own store", of_spans=True
     )

@@ -1,4 +1,4 @@
-"""Which store a database is: a process must not go on with one that was set back, since what it remembers of the former one is not true of it.
+"""The identity of a store: a process must not continue with a restored one, since its memory of the former one is not true of it.
 
 Numbers that a store hands out (accounts, batches, rows) are handed out again after a restore, and a process holds many of them in memory. So a
 database that is guarded gives out no connection to another store than the one that it was opened on, and the service ends and is started again.
@@ -30,7 +30,7 @@ class Guard:
     async def run(self, stop: asyncio.Event) -> None:
         """Look every interval how far the log is, until `stop`. Raises StoreReplaced."""
         while not stop.is_set():
-            # If it is away, whatever answers next is looked at when it is connected to.
+            # If it is absent, the next server is checked at the connection.
             with contextlib.suppress(StoreError):
                 await self._database.look_at_identity()
             if self._database.replaced:

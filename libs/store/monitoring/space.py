@@ -12,7 +12,7 @@ from libs.store.database import Database
 from libs.store.errors import StoreMisuse, StoreUnavailable
 
 SPACE_BYTES_MIN: Final = 4 * 1024 * 1024
-"""What must find a place before work goes on: many batches, so that it does not stop again at once."""
+"""Free space before work continues: for many batches, so that it does not stop again immediately."""
 LOG_BYTES_MIN: Final = 16 * 1024 * 1024
 """One segment of PostgreSQL's log of commits: without room for it the server ends, and cannot recover."""
 _ROW_BYTES: Final = 8_000

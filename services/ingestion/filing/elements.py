@@ -1,4 +1,4 @@
-"""What each element of a consignment may hold: one entry a column, so that nothing is stored that nobody checked.
+"""The valid values of each element of a consignment: one entry for each column, so that nothing is stored unchecked.
 
 Bounds are those that the contract states beside the element; the forms of codes and numbers stand here. Source: WCO data model 3,
 UCC-DA annex B, ISO 3166-1 and 4217, UN/ECE recommendations 20 and 21, UPU S10, GS1 General Specifications 7.9 (check digits).

@@ -29,7 +29,7 @@ COUNTED = (
     "mrn", "version", "accepted_at", "first_decided_at", "decided_at", "arrived_at", "released_at", "state", "lane", "destination_country",
     "revenue_currency", "items", "charges", "selection_cause", "inspected_at", "inspection_result", "paid_minor", "refunded_minor",
 )  # fmt: skip
-"""The columns of a state that counting reads; nothing else of it is kept."""
+"""The columns of a state that counting reads; the others are not stored."""
 
 COUNTED_BELOW = {
     "items": (

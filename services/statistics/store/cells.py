@@ -138,7 +138,7 @@ class Store:
             return await schema.day_partitions(reader, "counted")
 
     async def clear(self, tx: Transaction, days: Sequence[int]) -> None:
-        """Forget what was counted of days of acceptance, and their cells; nobody else may be counting."""
+        """Delete the counted states of days of acceptance, and their cells; no other replica may be counting."""
         tables = {
             table: set(await schema.day_partitions(tx, table)) for table in ("counted", *(each.name for each in CELLS))
         }

@@ -71,7 +71,7 @@ def _moment(at: str | None) -> int:
 
 
 def show_arrivals(terminal: "Console", outcomes: list[dict[str, Any]]) -> None:
-    """Print what became of each arrival."""
+    """Print the result of each arrival."""
     from libs.cli.views.text import safe, short, table, words
     from libs.server.catalogue import command_hint
 

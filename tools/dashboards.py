@@ -175,13 +175,13 @@ FLOW = Dashboard(
         Row("Money and trouble", [
             Panel("Money assessed", "Minor units (cents) a second by kind of charge and currency.", "short",
                   [(f"sum by (kind, currency) (rate(luxor_clearance_charges_minor_total[{RATE}]))", "{{kind}} {{currency}}")], stack=True),
-            Panel("Booked", "Postings of the ledger a second, by kind of entry.", "ops",
+            Panel("Postings", "Postings of the ledger a second, by kind of entry.", "ops",
                   [(f"sum by (kind) (rate(luxor_revenue_ledger_postings_total[{RATE}]))", "{{kind}}")], stack=True),
             Panel("Ledger unsealed", "Age of the oldest entry that no seal covers yet; a minute as a rule.", "s",
                   [("max(luxor_revenue_ledger_unsealed_seconds)", "unsealed"),
                    ("max(luxor_revenue_ledger_unproven_seconds)", "not proven")]),
-            Panel("Sums over several consignments", "Sums that changed and whose earlier consignments wait to be assessed again.", "short",
-                  [("max(luxor_revenue_reassessment_sums_left)", "sums")]),
+            Panel("Aggregates over several consignments", "Changed aggregates whose earlier consignments wait to be assessed again.", "short",
+                  [("max(luxor_revenue_reassessment_aggregates_waiting)", "aggregates")]),
             Panel("Accounts that may secure a debt", "Deferred accounts and guarantees, and those whose limit is reached.", "short", [
                 ("max(luxor_revenue_accounts_usable)", "usable"), ("max(luxor_revenue_accounts_exhausted)", "exhausted"),
             ]),

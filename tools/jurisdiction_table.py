@@ -18,8 +18,8 @@ Each jurisdiction has a folder in [services/revenue/rulebooks](../../services/re
 reads and changes it. This page is made from the rulebooks by `{COMMAND}`; `luxor revenue rulebooks` shows the same for a running
 installation.
 
-*Unverified* is the number of values that nobody has marked as compared with the text of the law, in the value and in its reference.
-Every answer states how much of its amounts rests on verified values only.
+*Unverified*: the number of values that no person has compared with the text of the law. A value counts as verified if the value and its
+reference are marked so. Every answer states how much of its amounts rests only on verified values. *Under a condition*: see `only` in the rulebook.
 Tariffs are typical rates by chapter and heading, and exchange rates are examples. Replace both by the rates that the authority
 publishes before you collect money.
 """
@@ -73,12 +73,12 @@ def _chapter(book: Rulebook) -> list[str]:
 
 
 def _limit(limit: Limit) -> str:
-    asks = [] if limit.only is None else ["where a condition fits"]
+    asks = [] if limit.condition is None else ["under a condition"]
     if limit.amount == "none":
         return " ".join(["no limit", *asks]) + " | "
     amount = f"{'under' if limit.at_the_limit == 'over' else 'up to'} {limit.amount} of {', '.join(limit.measure)}"
     if limit.amount == "all":
-        amount = "whatever it is worth"
+        amount = "any value"
     if limit.excluded:
         asks.append("some goods excluded")
     return ", ".join([amount, *asks]) + f" | {limit.test.replace('_', ' ')}"

@@ -91,7 +91,7 @@ def _names(root: Path, path: Path, removed: dict[str, Counter[str]]) -> Iterator
     if path.suffix == ".py":
         tree = ast.parse(path.read_text("utf-8"))
         yield from _python_names(tree)
-        if "migrations" in path.parts:
+        if path.parent.name == "versions":
             service = area_of(path.relative_to(root).as_posix())
             if service not in removed:
                 removed[service] = _removed(path.parent)

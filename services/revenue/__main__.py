@@ -50,7 +50,7 @@ from services.revenue.feeds.debt_events import DebtEventSnapshot
 from services.revenue.jobs.credit import CreditJob
 from services.revenue.jobs.kinds import WORK
 from services.revenue.jobs.proofs import ProofJob, unproven
-from services.revenue.jobs.reassessment import ReassessmentJob, sums_left
+from services.revenue.jobs.reassessment import ReassessmentJob, aggregates_waiting
 from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.yaml_source import LawFileError
@@ -72,7 +72,7 @@ _READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR,
 
 
 def assemble(start: Start) -> Sequence[Background]:
-    """Put revenue together. Raises ConfigError where a rulebook or a table of rates is refused."""
+    """Assemble the service. Raises ConfigError where a rulebook or a table of rates is refused."""
     config = RevenueConfig.from_environ("revenue", start.environ)
     try:
         law = law_files(config.rulebooks, config.rates)
@@ -152,7 +152,7 @@ def assemble(start: Start) -> Sequence[Background]:
         seal_seconds=config.seal_seconds,
         proof_percent=config.proof_percent,
     )
-    reassessment = Reassessment(start.database, ledger.debt_events, start.replica, revenue.in_force)
+    reassessment = Reassessment(start.database, ledger.debt_events, start.replica, revenue.active_law)
     steps = (
         make_days("assessment_batch", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
@@ -170,7 +170,7 @@ def assemble(start: Start) -> Sequence[Background]:
         ReassessmentJob(reassessment, pause_seconds=config.reassessment_seconds).run,
         Holder(start.database, start.replica, start.environ, WORK, memory_bytes_max=config.job_memory_bytes_max).run,
         Housekeeping(start.database, start.replica, steps).run,
-        Looking(start.database, (*books.looks, sums_left())).run,
+        Looking(start.database, (*books.looks, aggregates_waiting())).run,
     ]
 
 
@@ -184,9 +184,9 @@ class Bookkeeping:
 
 
 def bookkeeping(
-    start: Start, ledger: Ledger, posting: Posting, *also: Follow, seal_seconds: float, proof_percent: int
+    start: Start, ledger: Ledger, posting: Posting, *followers: Follow, seal_seconds: float, proof_percent: int
 ) -> Bookkeeping:
-    """Put the ledger's part together; `also` are told of clearance's states in the transaction that books them."""
+    """Assemble the ledger; `followers` receive clearance's states in the transaction that posts them."""
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(ledger.debt_events.outbox, DebtEventSnapshot()),
@@ -204,7 +204,7 @@ def bookkeeping(
         "clearance",
         database=start.database,
         pull=GrpcPort(clearance, consumer="revenue", message_class=ClearanceColumns, replica=start.replica),
-        handler=StateHandler(posting, *also),
+        handler=StateHandler(posting, *followers),
         key=_mrns,
         message_class=ClearanceColumns,
         replica=start.replica,

@@ -19,7 +19,7 @@ RATES: Final = Path(__file__).parent / "rates"
 def check_bands(text: str) -> str:
     """Amounts such as "22 150; JPY 1000 10000"."""
     try:
-        Bands.of(text)
+        Bands.parse(text)
     except BandsMalformed as error:
         return str(error)
     return ""

@@ -193,24 +193,24 @@ def test_open_consignments_of_an_account_are_told_with_their_day_and_amount(ledg
         pb.ListOpenItemsResponse(open_items=[second]),
         pb.ListOpenItemsResponse(),
     ]
-    done = run("open", "declarant:DE1", "--as", "ann")
+    done = run("open-items", "declarant:DE1", "--as", "ann")
     assert [(each.account, each.page_token) for _, each in ledger.asked] == [
         ("declarant:DE1", ""),
         ("declarant:DE1", "t1"),
     ]
     assert words(done)[-2:] == ["2026-11-01 26DE1 12.50 EUR", "2026-11-02 26DE2 7 JPY"]
-    assert words(run("open", "declarant:DE1")) == ["There are no open items."]
+    assert words(run("open-items", "declarant:DE1")) == ["There are no open items."]
 
 
 def test_an_account_that_is_unknown_ends_the_command_with_the_command_s_own_hint(ledger: Ledger, run: Any) -> None:
     ledger.answers["ListOpenItems"] = [
         LuxorError.from_reason("ACCOUNT_UNKNOWN", path="account", value="x:y", currency="any currency")
     ] * 2
-    done = run("open", "x:y")
+    done = run("open-items", "x:y")
     assert done.exit_code == 1
     assert "`luxor revenue balances` lists" in done.output
     assert "ListBalances" not in done.output
-    told = json.loads(run("open", "x:y", "--json").stderr)["error"]
+    told = json.loads(run("open-items", "x:y", "--json").stderr)["error"]
     assert (told["reason"], told["path"]) == ("ACCOUNT_UNKNOWN", "account")
 
 

@@ -79,7 +79,7 @@ def test_before_after_difference_and_per_cent_are_told_with_their_sum() -> None:
     assert "all 2,731,000.00 3,230,000.00 +499,000.00 +18.3 %" in lines
     assert "JP tax customs 12,345 12,345 0 0.0 %" in lines
     assert "CN 200,000 0 190,000 2,000,000 2,450,000 +450,000 +22.5 %" in lines
-    assert "not stated 500 400 0 9,000 5,000 -4,000 -44.4 %" in lines
+    assert "not declared 500 400 0 9,000 5,000 -4,000 -44.4 %" in lines
 
 
 def test_what_is_touched_and_that_behaviour_is_held_constant_are_sentences() -> None:
@@ -158,7 +158,7 @@ def test_the_picture_is_readable_on_light_and_dark_ground_and_nothing_leaves_it(
 
 def test_revenue_that_stays_as_it_is_takes_no_bars() -> None:
     texts = [text.text or "" for text in ElementTree.fromstring(picture(found())).iter(f"{SVG}text")]  # our own text
-    assert "Revenue that stays as it is, all together: 12,345 JPY." in texts
+    assert "Total revenue in currencies without a change: 12,345 JPY." in texts
     assert "Revenue in JPY, before and after" not in texts
 
 

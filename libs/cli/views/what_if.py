@@ -1,4 +1,4 @@
-"""Prints the results of a what-if run: before, after, difference and per cent, and who pays more and who less."""
+"""Prints a what-if run: revenue before and after, difference and per cent, and who pays more and who less."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -11,52 +11,52 @@ if TYPE_CHECKING:
 
 GROUPS_SHOWN: Final = 12
 TITLES: Final = {"origin": "By origin", "hs_chapter": "By HS chapter", "value_band": "By value of the consignment"}
-_NOT_STATED: Final = "not stated"
+_NOT_DECLARED: Final = "not declared"
 
 
-def tried(job: dict[str, Any]) -> list[str]:
-    """Return the changes of law of a run, a line each."""
-    lines = [f"{each['path']} = {each['value'] if each.get('value') else '(removed)'}" for each in job["changes"]]
-    lines += [f"{each} replaced or added" for each in job["files"]]
-    if job["law_day"]:
-        lines.append(f"the law of {job['law_day']} applied to all")
+def draft_lines(run: dict[str, Any]) -> list[str]:
+    """Return the draft of a run, one line for each change, file and day of law."""
+    lines = [f"{each['path']} = {each['value'] if each.get('value') else '(removed)'}" for each in run["changes"]]
+    lines += [f"{each} replaced or added" for each in run["files"]]
+    if run["law_day"]:
+        lines.append(f"the law of {run['law_day']} applied to all")
     return lines
 
 
-def show_what_if(console: "Console", job: dict[str, Any]) -> None:
-    """Print the changes of law of a run, and its results so far."""
-    for line in tried(job):
-        console.print(f"  {safe(line)}", soft_wrap=True)
-    result = job["result"]
+def show_what_if(terminal: "Console", run: dict[str, Any]) -> None:
+    """Print the draft of a run and its results so far."""
+    for line in draft_lines(run):
+        terminal.print(f"  {safe(line)}", soft_wrap=True)
+    result = run["result"]
     if result is None:
-        console.print("There are no findings before its first step.")
+        terminal.print("There are no results yet.")
         return
-    if job["state"] == "JOB_STATE_DONE" and not job["total"] and not result["consignments"]:
-        console.print("No consignment was assessed on these days.")
+    if run["state"] == "JOB_STATE_DONE" and not run["total"] and not result["consignments"]:
+        terminal.print("No consignment was assessed on these days.")
         return
-    console.print(summary(result))
+    terminal.print(summary(result))
     for line in reservations(result):
-        console.print(f"[yellow]{line}[/]")
+        terminal.print(f"[yellow]{line}[/]")
     for currency in currencies(result["revenue"]):
-        _show_review(console, result, currency)
-        _show_revenue(console, [each for each in result["revenue"] if each["currency"] == currency], currency)
+        _show_review(terminal, result, currency)
+        _show_revenue(terminal, [each for each in result["revenue"] if each["currency"] == currency], currency)
         for by, title in TITLES.items():
             groups = [each for each in result["groups"] if each["currency"] == currency and each["by"] == by]
             if any(each["difference_minor"] or each["winners"] or each["losers"] for each in groups):
-                _show_groups(console, groups, currency, title)
-    console.print(result["behaviour"])
+                _show_groups(terminal, groups, currency, title)
+    terminal.print(result["behaviour"])
 
 
-def _show_review(console: "Console", result: dict[str, Any], currency: str) -> None:
+def _show_review(terminal: "Console", result: dict[str, Any], currency: str) -> None:
     for each in result.get("after_reviewed", ()):
         if each["currency"] == currency:
-            console.print(
+            terminal.print(
                 f"By the draft {review_text(each['charged_minor'], each['reviewed_minor'], currency)}", soft_wrap=True
             )
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Return how many consignments and items change, as one sentence."""
+    """Return the number of affected consignments and items as one sentence."""
     consignments, items = result["consignments"], result["items"]
     return (
         f"Of {counted(consignments, 'consignment')} with {counted(items, 'item')} the draft changes what "
@@ -66,29 +66,35 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def reservations(result: dict[str, Any]) -> list[str]:
-    """Return the limits of the figures, a sentence each."""
-    texts = (
+    """Return the limitations of the figures, one sentence each."""
+    sentences = (
         (
             "unassessed_by_draft",
-            "cannot be assessed by the draft, though they were: they owe in before and nothing in after",
+            "cannot be assessed by the draft although they were assessed: their amounts are only in before",
         ),
-        ("unassessed_before", "can be assessed by the draft, though they could not be then: they owe in after alone"),
-        ("other_currency", "would owe in another currency: they count in the revenue of both, and in no group"),
+        (
+            "unassessed_before",
+            "can be assessed by the draft although they could not be assessed: their amounts are only in after",
+        ),
+        (
+            "other_currency",
+            "would owe in another currency: they count in the revenue of both currencies and in no group",
+        ),
         (
             "counted_alone",
-            "would be summed up with others that no limit summed up then: each counts alone, so the amount that they would owe together is not known",
+            "would be under a limit without stored aggregates: each counts alone, so the effect of others is unknown",
         ),
-        ("unreadable", "cannot be read any more and are left out"),
-        ("lower_bounds", "would owe at least what is shown: the law at hand does not hold all of theirs"),
+        ("unreadable", "can no longer be read and are left out"),
+        ("lower_bounds", "may owe more than is shown: charges that the draft does not contain may be owed"),
     )
-    lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in texts if result[name]]
+    lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in sentences if result[name]]
     left: dict[str, int] = {}
     for each in result["revenue"]:
         left[each["currency"]] = left.get(each["currency"], 0) + each["unassessed_minor"]
-    told_of = ", ".join(money(minor, currency) for currency, minor in sorted(left.items()) if minor)
-    if told_of:
+    amounts = ", ".join(money(minor, currency) for currency, minor in sorted(left.items()) if minor)
+    if amounts:
         lines.append(
-            f"What the draft cannot assess owed {told_of} before: so much of the difference is no effect of it."
+            f"Of the difference, {amounts} is not an effect of the draft: consignments that it cannot assess owed this before."
         )
     return lines
 
@@ -100,12 +106,12 @@ def currencies(revenue: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def share(part: int, whole: int) -> str:
-    """Return a part in per cent of the whole, in brackets; nothing where there is no whole."""
+    """Return a part in per cent of the whole, in brackets; an empty text if the whole is zero."""
     return f" ({_per_cent(part, whole)} %)" if whole else ""
 
 
 def change(before: int, after: int) -> str:
-    """Return a change in per cent with its sign; a dash where there was nothing before."""
+    """Return a change in per cent with its sign; "new" if the amount before is zero."""
     if before == after:
         return "0.0 %"
     if not before:
@@ -120,17 +126,17 @@ def signed(minor: int, currency: str) -> str:
 
 
 def key_text(key: str) -> str:
-    """Return the key of a group as people read it."""
-    return key or _NOT_STATED
+    """Return the text of a group's key."""
+    return key or _NOT_DECLARED
 
 
 def _per_cent(part: int, whole: int) -> str:
-    """Return a share with one decimal, computed in whole numbers."""
+    """Return a share in per cent with one decimal, computed in whole numbers because a float is inexact."""
     tenths = (2_000 * part + whole) // (2 * whole)
     return f"{tenths // 10:,}.{tenths % 10}"
 
 
-def _show_revenue(console: "Console", revenue: Sequence[dict[str, Any]], currency: str) -> None:
+def _show_revenue(terminal: "Console", revenue: Sequence[dict[str, Any]], currency: str) -> None:
     shown = table("law", "kind", "collected by", "before", "after", "difference", "change", title=f"Revenue in {safe(currency)}",
                   right=(3, 4, 5, 6))  # fmt: skip
     for each in revenue:
@@ -138,23 +144,24 @@ def _show_revenue(console: "Console", revenue: Sequence[dict[str, Any]], currenc
     if len(revenue) > 1:
         shown.add_section()
         shown.add_row("all", "", "", *_amounts({"currency": currency, **total(revenue)}))
-    print_whole(console, shown)
+    print_whole(terminal, shown)
 
 
 def total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Return the sums of before, after and difference."""
+    """Return the totals of before, after and difference."""
     return {name: sum(each[name] for each in rows) for name in ("before_minor", "after_minor", "difference_minor")}
 
 
 def _amounts(each: dict[str, Any], *, whole: bool = False) -> tuple[str, str, str, str]:
     before, after = each["before_minor"], each["after_minor"]
-    texts = (_plain(minor, each["currency"], whole=whole) for minor in (before, after, after - before))
-    first, second, difference = texts
+    first, second, difference = (
+        _plain(minor, each["currency"], whole=whole) for minor in (before, after, after - before)
+    )
     return first, second, f"+{difference}" if after > before else difference, change(before, after)
 
 
 def _plain(minor: int, currency: str, *, whole: bool) -> str:
-    """Return an amount without its currency, which is in the title; with `whole` it is rounded to whole units."""
+    """Return an amount without its currency, which is in the title; with `whole` rounded to whole units."""
     from libs.customs.currencies import minor_units
 
     if whole:
@@ -165,7 +172,7 @@ def _plain(minor: int, currency: str, *, whole: bool) -> str:
     return text.partition(".")[0] if whole else text
 
 
-def _show_groups(console: "Console", groups: Sequence[dict[str, Any]], currency: str, title: str) -> None:
+def _show_groups(terminal: "Console", groups: Sequence[dict[str, Any]], currency: str, title: str) -> None:
     shown = table("", "items", "pay less", "pay more", "before", "after", "difference", "change", title=f"{title}, whole {safe(currency)}",
                   right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
     for each in groups[:GROUPS_SHOWN]:
@@ -176,4 +183,4 @@ def _show_groups(console: "Console", groups: Sequence[dict[str, Any]], currency:
     if left:
         counts = (f"{sum(each[name] for each in left):,}" for name in ("items", "winners", "losers"))
         shown.add_row(f"{len(left)} more", *counts, *_amounts({"currency": currency, **total(left)}, whole=True))
-    print_whole(console, shown)
+    print_whole(terminal, shown)

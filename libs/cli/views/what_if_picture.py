@@ -1,6 +1,6 @@
-"""A what-if run as a picture: an SVG that stands alone, readable on light and dark ground and without colours.
+"""Draws a what-if run as an SVG without external parts, readable on light and dark ground and without colours.
 
-Of each currency it shows revenue before and after, by law, kind and collector, and who pays more and who less, by origin.
+For each currency it shows revenue before and after, by law, kind and collector, and who pays more and who less, by origin.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from libs.cli.views.text import money
-from libs.cli.views.what_if import change, currencies, key_text, reservations, signed, summary, total, tried
+from libs.cli.views.what_if import change, currencies, draft_lines, key_text, reservations, signed, summary, total
 
 WIDTH: Final = 920
 BARS_SHOWN: Final = 12
@@ -28,12 +28,12 @@ _STYLE: Final = """
 """
 
 
-def picture(job: dict[str, Any]) -> str:
-    """Return the SVG of a run with results (a run of libs.client.revenue.what_ifs); the same run gives the same text."""
-    result = job["result"]
+def picture(run: dict[str, Any]) -> str:
+    """Return the SVG of a run of libs.client.revenue.what_ifs that has a result; the same run gives the same text."""
+    result = run["result"]
     page = _Page()
-    page.text(job["name"] or f"What-if run {job['id']}", "title", 30)
-    for line in [*tried(job), f"Consignments assessed {job['from_day']} to {job['to_day']}."]:
+    page.text(run["name"] or f"What-if run {run['id']}", "title", 30)
+    for line in [*draft_lines(run), f"Consignments assessed {run['from_day']} to {run['to_day']}."]:
         page.paragraph(line)
     page.paragraph(summary(result))
     same = []
@@ -48,10 +48,10 @@ def picture(job: dict[str, Any]) -> str:
             _origins(page, origins, currency)
     page.space(14)
     if same:
-        page.paragraph(f"Revenue that stays as it is, all together: {', '.join(same)}.")
+        page.paragraph(f"Total revenue in currencies without a change: {', '.join(same)}.")
     for line in [*reservations(result), result["behaviour"]]:
         page.paragraph(line)
-    return page.svg(f"What-if run {job['id']}", summary(result))
+    return page.svg(f"What-if run {run['id']}", summary(result))
 
 
 class _Page:
@@ -76,10 +76,10 @@ class _Page:
         kind = f' class="{style}"' if style else ""
         self._parts.append(f'<text x="{x}" y="{y}" text-anchor="{anchor}"{kind}>{escape(content)}</text>')
 
-    def bar(self, x: int, width: int, height: int, style: str, caption: str) -> None:
-        """Draw a bar at the current height; its caption is shown under the pointer, and read by screen readers."""
+    def bar(self, x: int, width: int, height: int, style: str, title: str) -> None:
+        """Draw a bar at the current height, with a title for mouse pointers and screen readers."""
         self._parts.append(
-            f'<rect x="{x}" y="{self.y}" width="{max(width, 1)}" height="{height}" rx="2" class="{style}"><title>{escape(caption)}</title></rect>'
+            f'<rect x="{x}" y="{self.y}" width="{max(width, 1)}" height="{height}" rx="2" class="{style}"><title>{escape(title)}</title></rect>'
         )
 
     def line(self, x: int, top: int) -> None:
@@ -121,8 +121,8 @@ def _revenue(page: _Page, revenue: Sequence[dict[str, Any]], currency: str) -> N
         page.put_text(_MARGIN + _LABEL - 10, page.y + 19, _cut(label, 32), "", "end")
         for style, minor in (("before", before), ("after", after)):
             if minor:
-                caption = f"{label}, {style}: {money(minor, currency)}"
-                page.bar(_MARGIN + _LABEL, minor * longest // largest, 12, style, caption)
+                title = f"{label}, {style}: {money(minor, currency)}"
+                page.bar(_MARGIN + _LABEL, minor * longest // largest, 12, style, title)
             page.space(13)
         page.put_text(WIDTH - _MARGIN, page.y - 15, value, "", "end")
         page.put_text(WIDTH - _MARGIN, page.y, change(before, after), "small", "end")
@@ -147,11 +147,9 @@ def _origins(page: _Page, origins: Sequence[dict[str, Any]], currency: str) -> N
         minor = each["difference_minor"]
         width = abs(minor) * half // largest
         page.put_text(_MARGIN + _LABEL - 10, page.y + 13, label, "", "end")
-        caption = f"{label}: {signed(minor, currency)}, {each['losers']:,} of {each['items']:,} items pay more, {each['winners']:,} less"
+        title = f"{label}: {signed(minor, currency)}, {each['losers']:,} of {each['items']:,} items pay more, {each['winners']:,} less"
         if minor:
-            page.bar(
-                middle if minor > 0 else middle - max(width, 1), width, 16, "more" if minor > 0 else "less", caption
-            )
+            page.bar(middle if minor > 0 else middle - max(width, 1), width, 16, "more" if minor > 0 else "less", title)
         page.put_text(WIDTH - _MARGIN, page.y + 13, signed(minor, currency), "", "end")
         page.space(22)
     page.line(middle, top)
@@ -163,12 +161,12 @@ def _before_after(each: dict[str, Any], currency: str) -> str:
 
 
 def _bar_width(values: Sequence[str]) -> int:
-    """How long the longest bar may be, so that the figures at its right stand beside it and not on it."""
+    """Return the length of the longest bar that leaves room for the figures at its right."""
     return WIDTH - 2 * _MARGIN - _LABEL - _GAP - max(map(_text_width, values))
 
 
 def _text_width(text: str) -> int:
-    """The pixels that a figure takes at most in the fonts of the style; those of DejaVu Sans, the widest of them."""
+    """Return the largest width of a figure in the fonts of the style, in pixels; DejaVu Sans is the widest of them."""
     tenths = sum(42 if each in " ,.'-" else 83 if each.isdigit() else 110 for each in text)
     return -(-tenths // 10)
 

@@ -11,11 +11,11 @@ from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
 
 BEHAVIOUR: Final = (
-    "Behaviour is held constant: nobody sells, buys, splits or files otherwise because of the draft. Sums over several consignments are those "
-    "that were counted when they were assessed, of bundles all that they came to; under a limit that counted nothing then, each consignment "
-    "counts alone. Before and after are what is assessed, of consignments that were withdrawn, returned or adjusted afterwards too."
+    "Behaviour is assumed constant: nobody sells, buys, splits or files differently because of the draft. Aggregates have the values of the "
+    "original assessment; bundles (orders, recipients' days, crafts) have their final total; under a limit without stored aggregates each "
+    "consignment counts alone. Before and after are assessed amounts, also of consignments that were withdrawn, returned or adjusted later."
 )
-"""What goes with every result."""
+"""The assumptions that are printed with every result."""
 
 
 async def check(

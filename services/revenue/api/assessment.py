@@ -26,7 +26,7 @@ from services.revenue.assessment.correction import apply_corrections, placed_ans
 from services.revenue.commands.assess import Assessments
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
 from services.revenue.law.assess.securities import NOBODY, Securities
-from services.revenue.law.batch.reasons import Problem
+from services.revenue.law.batch.reasons import Reason
 from services.revenue.law.program.program import Program
 
 ROWS_MAX: Final = 2_000
@@ -84,10 +84,10 @@ class RevenueService(RevenueServiceServicer):
         self, request: pb.AssessConsignmentsRequest, consignments: Table, answer: pb.AssessmentColumns
     ) -> None:
         """Assess filings for clearance, into the empty message `answer`."""
-        batch = Batch(self.in_force(), consignments, request.consignments)
+        batch = Batch(self.active_law(), consignments, request.consignments)
         await self._store.assess(batch, answer)
-        assert batch.problem is not None
-        _count(_assessed, batch.problem)
+        assert batch.reason is not None
+        _count(_assessed, batch.reason)
 
     async def _adjust(self, request: pb.AssessConsignmentsRequest, consignments: Table) -> Table:
         """Assess corrected filings by the law of their day, with the register and the sums that they were assessed with last.
@@ -101,9 +101,9 @@ class RevenueService(RevenueServiceServicer):
         mrns, versions = consignments.strings("mrn"), consignments.ints("version").values
         answers: list[tuple[list[int], Table]] = []
         for found in await self._store.inputs.find(mrns.tolist(), filed.values.tolist()):
-            asked = np.array(found.asked)
+            asked = np.array(found.places)
             table = apply_corrections(found.input.table, consignments.take(asked), versions[asked])
-            again = ReassessedBatch(self.in_force(), table, found.input.register, found.input.others)
+            again = ReassessedBatch(self.active_law(), table, found.input.register, found.input.aggregates)
             answer = again.answer()
             # What has no figures comes into force nowhere, so it is not kept: a correction of it is assessed under the same version.
             figures = np.flatnonzero(~answer.strings("reason").present)
@@ -115,8 +115,8 @@ class RevenueService(RevenueServiceServicer):
                 answers.append((asked[figures].tolist(), Table.decode(settled)))
         return placed_answers(answers, consignments.rows)
 
-    def in_force(self) -> ActiveLaw:
-        """What batches are assessed by at the moment."""
+    def active_law(self) -> ActiveLaw:
+        """Return the law, register and securities by which batches are assessed now."""
         return ActiveLaw(self._program, self._register(), self._securities())
 
     async def QuoteConsignments(
@@ -131,7 +131,7 @@ class RevenueService(RevenueServiceServicer):
         as_of = _as_of(request)
         table = normalised(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
         errors = errors_of(table, day_of(as_of), self._program.areas)
-        quotes = {row: error.told() for row, error in errors.items()}
+        quotes = {row: error.message() for row, error in errors.items()}
         for error in errors.values():
             _quoted.labels(error.reason.lower()).inc()
         asked = np.array([row for row in range(rows) if row not in errors], np.int64)
@@ -149,7 +149,7 @@ class RevenueService(RevenueServiceServicer):
             if lines > LINES_AT_ONCE:
                 lines = 0
                 await asyncio.sleep(0)
-        _count(_quoted, done.assessment.problem)
+        _count(_quoted, done.assessment.reason)
         quotes |= zip(asked.tolist(), costs, strict=True)
         references = references_of(done.assessment, costs)
         return pb.QuoteConsignmentsResponse(
@@ -161,7 +161,7 @@ class RevenueService(RevenueServiceServicer):
     async def ListRulebooks(
         self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListRulebooksResponse:
-        """Tell which law is loaded."""
+        """Return the loaded law."""
         return pb.ListRulebooksResponse(rulebooks=rulebooks_of(self._program))
 
 
@@ -185,7 +185,7 @@ def _as_of(request: pb.QuoteConsignmentsRequest) -> int:
     return micros
 
 
-def _count(metric: Any, problems: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-    counts = np.bincount(problems)
-    for problem in np.flatnonzero(counts).tolist():
-        metric.labels(Problem(problem).name.lower()).inc(int(counts[problem]))
+def _count(metric: Any, reasons: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    counts = np.bincount(reasons)
+    for reason in np.flatnonzero(counts).tolist():
+        metric.labels(Reason(reason).name.lower()).inc(int(counts[reason]))

@@ -128,7 +128,7 @@ class LedgerService(LedgerServiceServicer):
         (after,) = await self._pages.place(request, ("",))
         found = await self._accounts.page(after=after, prefix=request.prefix, rows_max=limit + 1)
         page = found[:limit]
-        used = await self._balances.of({each.name: each.currency for each in page})
+        used = await self._balances.current({each.name: each.currency for each in page})
         return pb.ListAccountsResponse(
             accounts=[
                 pb.OpenedAccount(
@@ -159,7 +159,7 @@ class LedgerService(LedgerServiceServicer):
                     day=day_text(each.day),
                     currency=each.currency,
                     amount_minor=each.minor,
-                    sole_debtor=each.alone,
+                    sole_debtor=each.sole_debtor,
                 )
                 for each in page
             ],
@@ -262,7 +262,7 @@ class LedgerService(LedgerServiceServicer):
                     consignments=each.consignments,
                     amount_minor=each.amount,
                 )
-                for each in told.sums
+                for each in told.totals
             ],
             lines=map(statement_line, told.lines[:limit]),
             next_page_token=token,
@@ -270,7 +270,7 @@ class LedgerService(LedgerServiceServicer):
         )
 
     async def _holding(self, account: str, currency: str) -> Holding:
-        """An account in a currency; in its only one where none is told."""
+        """Return an account in a currency; in its only one if the request names none."""
         booked = await self._balances.holdings(names=[account], rows_max=PAGE_MAX)
         found = [each for each in booked if currency in ("", each.currency)]
         if not found:
@@ -376,7 +376,9 @@ class LedgerService(LedgerServiceServicer):
         """Return how much is proven, and the discrepancies."""
         count = page_size_of(request.discrepancies_max, PAGE_DEFAULT, PAGE_MAX, "discrepancies_max")
         report = await self._proving.report(count)
-        return pb.GetProofResponse(proof=proof_message(report), discrepancies=map(discrepancy_message, report.found))
+        return pb.GetProofResponse(
+            proof=proof_message(report), discrepancies=map(discrepancy_message, report.differences)
+        )
 
     async def ProveLedger(
         self, request: pb.ProveLedgerRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -393,13 +395,13 @@ def _check_days(first: int, last: int, path: str = "from_day") -> None:
 
 
 def _bound_to() -> str | None:
-    """The id of a caller that may see those accounts alone that it may draw on; None of one that may see all."""
+    """Return the id of a caller that sees only the accounts that it may draw on; None for a caller that sees all."""
     identity = call.current().identity
     return identity.id if identity.role in _OWN else None
 
 
 def _treasury() -> str | None:
-    """How the names of the accounts begin that a treasury's caller may see; None of callers that are no treasury's.
+    """Return the prefix of the accounts that a treasury may see, or None if the caller is no treasury.
 
     The id of its certificate is the treasury's code, alone or before a dot and whoever calls: `treasury/DE`, `treasury/DE.anna`.
     """
@@ -408,7 +410,7 @@ def _treasury() -> str | None:
 
 
 def _prefix_within(prefix: str, own: str | None) -> str | None:
-    """What names must begin with to have a prefix and be among a treasury's own accounts; None where none can."""
+    """Return the prefix that both filters together require; None where no name can have it."""
     if own is None or prefix.startswith(own):
         return prefix
     return own if own.startswith(prefix) else None

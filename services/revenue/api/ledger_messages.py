@@ -38,7 +38,7 @@ def _known_currency(code: str) -> bool:
 
 
 def _amount_error(path: str, minor: int, currency: str) -> errors_pb2.ItemError:
-    """Say that an amount is out of bounds, in the form of its currency where it is told."""
+    """Return the error of an amount that is out of bounds, in the form of its currency if that is known."""
     amounts = (money_text(each, currency) if currency else f"{each} minor units" for each in (minor, AMOUNT_MAX))
     return item_error("LEDGER_AMOUNT_OUT_OF_BOUNDS", path, minor, amount=next(amounts), amount_max=next(amounts))
 
@@ -55,7 +55,7 @@ def changed_fields(request: pb.PutAccountsRequest) -> frozenset[str] | None:
 
 
 def account_error(place: int, account: pb.Account, fields: frozenset[str] | None = None) -> errors_pb2.ItemError | None:
-    """Say why an account of a request, of which some fields are changed, is refused; None where it is accepted."""
+    """Return why an account of a request, of which some fields are changed, is refused; None where it is accepted."""
     here = f"accounts[{place}]"
     if why := account_name_error(account.name, OPENED):
         return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
@@ -69,22 +69,22 @@ def account_error(place: int, account: pb.Account, fields: frozenset[str] | None
     return _filers_error(here, account, replaced="filers" in named)
 
 
-def _filers_error(here: str, account: pb.Account, *, replaced: bool) -> errors_pb2.ItemError | None:
+def _filers_error(path: str, account: pb.Account, *, replaced: bool) -> errors_pb2.ItemError | None:
     changed = [("adds_filers", account.adds_filers), ("drops_filers", account.drops_filers)]
     if replaced:
         for name, idents in changed:
             if idents:
-                return item_error("ACCOUNT_FILERS_TOLD_TWOFOLD", f"{here}.{name}")
+                return item_error("ACCOUNT_FILERS_TOLD_TWOFOLD", f"{path}.{name}")
     seen: set[str] = set()
     lists = [("filers", account.filers), *changed] if replaced else changed
     for name, idents in lists:
         if len(idents) > FILERS_MAX:
-            return item_error("ACCOUNT_FILERS_TOO_MANY", f"{here}.{name}", count_max=FILERS_MAX)
+            return item_error("ACCOUNT_FILERS_TOO_MANY", f"{path}.{name}", count_max=FILERS_MAX)
         for place, ident in enumerate(idents):
             if not is_id(ident):
-                return item_error("ACCOUNT_FILER_MALFORMED", f"{here}.{name}[{place}]", ident)
+                return item_error("ACCOUNT_FILER_MALFORMED", f"{path}.{name}[{place}]", ident)
             if ident in seen:
-                return item_error("ACCOUNT_FILER_REPEATED", f"{here}.{name}[{place}]", ident)
+                return item_error("ACCOUNT_FILER_REPEATED", f"{path}.{name}[{place}]", ident)
             seen.add(ident)
     return None
 
@@ -112,7 +112,7 @@ def change_of(account: pb.Account, fields: frozenset[str] | None = None) -> Chan
 
 
 def account_message(account: Account) -> pb.Account:
-    """Tell what holds of an account."""
+    """Return an account as a message."""
     return pb.Account(
         name=account.name,
         currency=account.currency,
@@ -123,47 +123,47 @@ def account_message(account: Account) -> pb.Account:
     )
 
 
-def account_result(place: int, told: Account | str, asked: pb.Account) -> pb.AccountResult:
-    """Tell what became of an account, the one at `place` of its request."""
-    if isinstance(told, Account):
-        return pb.AccountResult(account=account_message(told))
-    if told == "ACCOUNT_FILERS_TOO_MANY":
+def account_result(place: int, outcome: Account | str, request: pb.Account) -> pb.AccountResult:
+    """Return the result for the account at `place` of its request."""
+    if isinstance(outcome, Account):
+        return pb.AccountResult(account=account_message(outcome))
+    if outcome == "ACCOUNT_FILERS_TOO_MANY":
         error = item_error("ACCOUNT_FILERS_TOO_MANY", f"accounts[{place}].adds_filers", count_max=FILERS_MAX)
     else:
-        error = item_error(told, f"accounts[{place}].currency", asked.currency, account=asked.name)
+        error = item_error(outcome, f"accounts[{place}].currency", request.currency, account=request.name)
     return pb.AccountResult(error=error)
 
 
 def payment_error(place: int, payment: pb.Payment, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
-    """Say why a payment of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
+    """Return why a payment of a request is refused; None where it is accepted. Jurisdictions are those whose law is loaded."""
     return money_error(f"payments[{place}]", payment, jurisdictions)
 
 
 def money_error(
-    here: str, payment: pb.Payment | pb.Payout, jurisdictions: Collection[str], *more: tuple[str, str, int, bool]
+    path: str, payment: pb.Payment | pb.Payout, jurisdictions: Collection[str], *extra_texts: tuple[str, str, int, bool]
 ) -> errors_pb2.ItemError | None:
-    """Say why money at a place of a request is refused; None where it is tried.
+    """Return why a payment or payout of a request is refused; None where it is accepted.
 
-    `more` are texts to check beside: name, text, characters at most, and whether it is needed.
+    `extra_texts` are texts to check beside: name, text, characters at most, and whether it is needed.
     """
     texts = (
         ("id", payment.id, TEXT_MAX, True),
         ("reference", payment.reference, REFERENCE_MAX, False),
         ("reverses_id", payment.reverses_id, TEXT_MAX, False),
         ("jurisdiction", payment.jurisdiction, JURISDICTION_MAX, True),
-        *more,
+        *extra_texts,
     )
     for name, text, characters, needed in texts:
         if (needed and not text) or len(text) > characters or not text.isprintable():
-            return item_error("LEDGER_TEXT_MALFORMED", f"{here}.{name}", characters_max=characters)
+            return item_error("LEDGER_TEXT_MALFORMED", f"{path}.{name}", characters_max=characters)
     # What is taken back may have been booked while the jurisdiction's law was still loaded.
     if payment.jurisdiction not in jurisdictions and not payment.reverses_id:
         known = ", ".join(sorted(jurisdictions))
-        return item_error("JURISDICTION_UNKNOWN", f"{here}.jurisdiction", payment.jurisdiction, known=known)
+        return item_error("JURISDICTION_UNKNOWN", f"{path}.jurisdiction", payment.jurisdiction, known=known)
     if not _known_currency(payment.currency):
-        return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", payment.currency)
+        return item_error("LEDGER_CURRENCY_UNKNOWN", f"{path}.currency", payment.currency)
     if not 1 <= payment.amount_minor <= AMOUNT_MAX:
-        return _amount_error(f"{here}.amount_minor", payment.amount_minor, payment.currency)
+        return _amount_error(f"{path}.amount_minor", payment.amount_minor, payment.currency)
     return None
 
 
@@ -187,7 +187,7 @@ def payment_of(payment: pb.Payment) -> Payment:
 
 
 def payment_result(place: int, payment: Payment, result: PaymentResult) -> pb.PaymentResult:
-    """Tell what became of a payment, the one at `place` of its request."""
+    """Return the result for the payment at `place` of its request."""
     told = pb.PaymentResult(
         outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
         account=result.account,
@@ -203,7 +203,7 @@ def payment_result(place: int, payment: Payment, result: PaymentResult) -> pb.Pa
 
 
 def booked_payment(booked: BookedPayment) -> pb.BookedPayment:
-    """Tell a payment as it stands in the ledger."""
+    """Return a stored payment as a message."""
     payment = booked.payment
     return pb.BookedPayment(
         payment=pb.Payment(
@@ -223,19 +223,19 @@ def booked_payment(booked: BookedPayment) -> pb.BookedPayment:
 
 
 def kind(number: int) -> common_pb2.ChargeKind.ValueType:
-    """Give the kind of a charge by its number."""
+    """Return the kind of a charge by its number."""
     return common_pb2.ChargeKind.ValueType(number)
 
 
 def stamp_of(micros: int) -> Timestamp:
-    """Give a moment, microseconds since 1970-01-01 UTC, as a timestamp."""
+    """Return a moment, microseconds since 1970-01-01 UTC, as a timestamp."""
     stamp = Timestamp()
     stamp.FromMicroseconds(micros)
     return stamp
 
 
 def statement_line(line: StatementLine) -> pb.StatementLine:
-    """Tell a line of a statement."""
+    """Return a line of a statement as a message."""
     return pb.StatementLine(
         booked_at=stamp_of(line.at.booked_at),
         entry_kind=line.entry_kind,  # type: ignore[arg-type]  # a number of the enumeration
@@ -249,7 +249,7 @@ def statement_line(line: StatementLine) -> pb.StatementLine:
 
 
 def entry_message(entry: StoredEntry) -> pb.Entry:
-    """Tell an entry."""
+    """Return an entry as a message."""
     return pb.Entry(
         partition=entry.partition,
         number=entry.number,
@@ -269,5 +269,5 @@ def entry_message(entry: StoredEntry) -> pb.Entry:
 
 
 def seal_message(seal: Seal | None) -> pb.Seal | None:
-    """Tell a seal."""
+    """Return a seal as a message."""
     return None if seal is None else pb.Seal(number=seal.number, sealed_at=stamp_of(seal.sealed_at), hash=seal.hash)

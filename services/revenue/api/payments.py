@@ -72,7 +72,7 @@ class PaymentCalls:
     """The calls of the ledger's service that record and list payments and payouts."""
 
     def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
-        """Book in a ledger and its database; jurisdictions are those whose law is loaded."""
+        """Post in a ledger and its database; jurisdictions are those whose law is loaded."""
         self._database = database
         self._pages = PageTokens(database)
         self._jurisdictions = frozenset(jurisdictions)
@@ -80,11 +80,11 @@ class PaymentCalls:
         self._payouts = Payouts(ledger)
 
     async def record_payments(self, request: pb.RecordPaymentsRequest) -> pb.RecordPaymentsResponse:
-        """Book payments, once per request and once per id of the bank; each has its own result."""
+        """Post payments, once per request and once per id of the bank; each has its own result."""
         return await self._record(request, request.payments, _PAYMENTS, self._payments)
 
     async def record_payouts(self, request: pb.RecordPayoutsRequest) -> pb.RecordPayoutsResponse:
-        """Book payouts, once per request and once per id of the bank; each has its own result."""
+        """Post payouts, once per request and once per id of the bank; each has its own result."""
         return await self._record(request, request.payouts, _PAYOUTS, self._payouts)
 
     async def _record(
@@ -109,7 +109,7 @@ class PaymentCalls:
         return await record(self._database, request, recorder, good, str(call.current().identity), answer)
 
     async def list_payments(self, request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
-        """Give payments by jurisdiction and id."""
+        """Return payments by jurisdiction and id."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         after = await self._pages.place(request, ("", ""))
         found = await payments.page(self._database, after=after, unmatched_only=request.unmatched, rows_max=limit + 1)
@@ -120,7 +120,7 @@ class PaymentCalls:
         )
 
     async def list_payouts(self, request: pb.ListPayoutsRequest) -> pb.ListPayoutsResponse:
-        """Give payouts in the order of booking, of all days or some."""
+        """Return payouts in the order of booking, of all days or some."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         begin, before = _moments(request.from_day, request.to_day)
         after = await self._pages.place(request, (begin, "", ""))

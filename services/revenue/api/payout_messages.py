@@ -23,7 +23,7 @@ _REASONS: Final = {
 
 
 def payout_error(place: int, payout: pb.Payout, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
-    """Say why a payout of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
+    """Return why a payout of a request is refused; None where it is accepted. Jurisdictions are those whose law is loaded."""
     here = f"payouts[{place}]"
     error = money_error(here, payout, jurisdictions, ("returns_payment_id", payout.returns_payment_id, TEXT_MAX, False))
     if error is not None:
@@ -63,7 +63,7 @@ def payout_of(payout: pb.Payout) -> Payout:
 
 
 def payout_result(place: int, payout: Payout, result: PayoutResult) -> pb.PayoutResult:
-    """Tell what became of a payout, the one at `place` of its request."""
+    """Return the result for the payout at `place` of its request."""
     told = pb.PayoutResult(
         outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
         account=result.account,
@@ -73,7 +73,7 @@ def payout_result(place: int, payout: Payout, result: PayoutResult) -> pb.Payout
     if result.reason:
         reason = _REASONS.get(result.reason, result.reason)
         there, asked = (money_text(minor, payout.currency) for minor in (result.credit, payout.amount))
-        minor, currency, jurisdiction = result.kept
+        minor, currency, jurisdiction = result.stored
         told.error.CopyFrom(
             item_error(
                 reason,
@@ -90,7 +90,7 @@ def payout_result(place: int, payout: Payout, result: PayoutResult) -> pb.Payout
 
 
 def booked_payout(booked: BookedPayout) -> pb.BookedPayout:
-    """Tell a payout as it stands in the ledger."""
+    """Return a stored payout as a message."""
     payout = booked.payout
     return pb.BookedPayout(
         payout=pb.Payout(

@@ -36,8 +36,8 @@ _COUNTRIES: Final = (
     "consignee_address_country",
     "consignor_address_country",
 )
-_SUMS: Final = ("freight", "insurance", "clearance_fee")
-_ITEM_SUMS: Final = ("price", "tax_charged")
+_AMOUNTS: Final = ("freight", "insurance", "clearance_fee")
+_ITEM_AMOUNTS: Final = ("price", "tax_charged")
 _PATHS: Final = {
     "consignee_address_country": "consignee.address.country",
     "consignor_address_country": "consignor.address.country",
@@ -46,7 +46,7 @@ _PATHS: Final = {
     "transport_mode": "transport.mode",
     "declarant_identifier": "declarant.identifier",
     "order_platform": "order.platform",
-    **{f"{name}_currency": f"{name}.currency" for name in (*_SUMS, *_ITEM_SUMS)},
+    **{f"{name}_currency": f"{name}.currency" for name in (*_AMOUNTS, *_ITEM_AMOUNTS)},
 }
 _CHOICES: Final = {
     "nature": filing.Nature,
@@ -64,22 +64,22 @@ class QuoteError:
     """From the consignment: "items[0].origin_country"."""
     value: str
 
-    def told(self) -> pb.LandedCost:
-        """Say it in the place of the quote."""
+    def message(self) -> pb.LandedCost:
+        """Return the answer in the place of the quote."""
         error = item_error(self.reason, self.path, self.value, characters=len(self.value), characters_max=TEXT_MAX)
         return pb.LandedCost(reason=self.reason, hint=error.hint, explanation=[error.message])
 
 
 def normalised(table: Table) -> Table:
-    """The same with codes as they are filed: without blanks, in capitals."""
+    """Return the table with codes in the form of filings: without blanks, in capitals."""
     items = table.child("items")
-    goods = _tidied(items, (*_currencies(_ITEM_SUMS), "commodity_code", "origin_country"))
-    own = _tidied(table, (*_COUNTRIES, *_currencies(_SUMS)))
+    goods = _tidied(items, (*_currencies(_ITEM_AMOUNTS), "commodity_code", "origin_country"))
+    own = _tidied(table, (*_COUNTRIES, *_currencies(_AMOUNTS)))
     return table.with_columns({**own, "items": Ragged(table.ragged("items").offsets, items.with_columns(goods))})
 
 
 def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, QuoteError]:
-    """The first fault of each consignment that has any, by row; `areas` are countries that law is loaded for, whatever they are called.
+    """Return the first error of each consignment that has any, by row; `areas` are the countries whose law is loaded.
 
     `day` is the one that the quote is asked for, days since 1970-01-01: a code that was withdrawn since was one then.
     """
@@ -105,9 +105,9 @@ def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Quote
         row = int(owners[place])
         at = place - int(references.offsets[row])
         note(row, f"fiscal_references[{at}].scheme", "CHOICE_UNKNOWN", str(schemes[place]))
-    own = dict.fromkeys(_COUNTRIES, destination_error) | dict.fromkeys(_currencies(_SUMS), currency_error)
+    own = dict.fromkeys(_COUNTRIES, destination_error) | dict.fromkeys(_currencies(_AMOUNTS), currency_error)
     of_items = {"commodity_code": goods_error, "origin_country": origin_error}
-    of_items |= dict.fromkeys(_currencies(_ITEM_SUMS), currency_error)
+    of_items |= dict.fromkeys(_currencies(_ITEM_AMOUNTS), currency_error)
     _note_texts(table, np.arange(table.rows), own, ROW_COLUMNS, lambda row: "", note)
     for child, names in CHILD_COLUMNS.items():
         lists = table.ragged(child)
@@ -143,7 +143,7 @@ def _note_texts(
         if isinstance(column, Ragged) and isinstance(column.values, Strings):
             values, place_of = column.values, column.owners()
         if isinstance(values, Strings):
-            for place, reason, value in _wrong(values, check, owners[place_of]):
+            for place, reason, value in _invalid(values, check, owners[place_of]):
                 at = int(place_of[place])
                 note(int(owners[at]), f"{where(at)}{_PATHS.get(name, name)}", reason, value)
 
@@ -152,17 +152,17 @@ def _length_error(value: str) -> str:
     return "TEXT_TOO_LONG" if len(value) > TEXT_MAX else ""
 
 
-def _wrong(column: Strings, check: Check, owners: IndexArray) -> Iterator[tuple[int, str, str]]:
-    """Of each owner the first place whose value is at fault, with the reason and the value."""
+def _invalid(column: Strings, check: Check, owners: IndexArray) -> Iterator[tuple[int, str, str]]:
+    """Yield for each owner the first place with an invalid value, with the reason and the value."""
     wrong = [bool(value and check(value)) for value in column.dictionary]
     if any(wrong):
         for place in _first(np.array(wrong, np.bool_).take(column.indices), owners):
             yield place, check(column[place]), column[place]
 
 
-def _first(wrong: BoolArray, owners: IndexArray) -> list[int]:
-    """The first place of each owner that has any such."""
-    places = np.flatnonzero(wrong)
+def _first(invalid: BoolArray, owners: IndexArray) -> list[int]:
+    """Return the first marked place of each owner that has any."""
+    places = np.flatnonzero(invalid)
     first: list[int] = places[np.unique(owners[places], return_index=True)[1]].tolist()
     return first
 
@@ -171,5 +171,5 @@ def _tidied(table: Table, names: Collection[str]) -> dict[str, Column]:
     return {name: table.strings(name).translate(tidy_code) for name in names}
 
 
-def _currencies(sums: Collection[str]) -> list[str]:
-    return [f"{name}_currency" for name in sums]
+def _currencies(amounts: Collection[str]) -> list[str]:
+    return [f"{name}_currency" for name in amounts]

@@ -12,7 +12,7 @@ from services.revenue.law.assess.assessment import Assessment, assess, measures_
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.assess.review import reviewed_ppm
 from services.revenue.law.batch.filings import filings_of
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.program import COLLECTORS, Program
 from services.revenue.law.program.value_counts import counts_of
 from services.revenue.law.source.rates import METHODS
@@ -48,12 +48,12 @@ def quote_batch(program: Program, register: Register, table: Table, acceptance: 
     if not len(measures.row):
         return QuotedBatch(assess(program, filings, None, register, prepared), frozenset())
     others = batch_aggregates(requested_shares(program, table, measures, _SECRET), table.rows)
-    done = assess(program, filings, others.sums(program, table.rows), register, prepared)
+    done = assess(program, filings, others.by_limit(program, table.rows), register, prepared)
     return QuotedBatch(done, frozenset(others.row[others.named].tolist()))
 
 
 def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> Iterator[pb.LandedCost]:
-    """Give the quote of each row in turn: what it costs landed, every line explained, and what had to be assumed.
+    """Yield the quote of each row: its landed cost, an explanation of each charge, and the assumptions.
 
     `summed` are the rows that are tested on a sum over several consignments.
     """
@@ -65,7 +65,7 @@ def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> Iterat
 
 
 def references_of(assessment: Assessment, quotes: Iterable[pb.LandedCost]) -> list[pb.LegalReference]:
-    """Give the references that quotes name, each once: those of the charges in the order of the program, then those of limits
+    """Return the references that quotes name, each once: those of the charges in the order of the program, then those of limits
     and reliefs.
     """
     program, lines = assessment.program, assessment.lines
@@ -77,7 +77,7 @@ def references_of(assessment: Assessment, quotes: Iterable[pb.LandedCost]) -> li
 
 
 def review_of(quotes: Iterable[pb.LandedCost], references: Collection[pb.LegalReference]) -> pb.LawReview:
-    """Say how much of the law behind quotes was reviewed."""
+    """Return how much of the law behind quotes was reviewed."""
     review = pb.LawReview(references=len(references), reviewed_references=sum(each.verified for each in references))
     amounts: dict[str, pb.ReviewedAmount] = {}
     for quote in quotes:
@@ -96,7 +96,7 @@ def review_of(quotes: Iterable[pb.LandedCost], references: Collection[pb.LegalRe
 
 
 def rulebooks_of(program: Program) -> list[pb.Rulebook]:
-    """Give every rulebook loaded."""
+    """Return all loaded rulebooks as messages."""
     told = []
     for read in sorted(program.books, key=lambda read: read.rulebook.jurisdiction):
         book = read.rulebook
@@ -121,7 +121,7 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
 
 
 def _references(program: Program, book: Rulebook) -> list[pb.LegalReference]:
-    """Give the references of a rulebook, then those of the tariffs that it applies."""
+    """Return the references of a rulebook, then those of the tariffs that it applies."""
     own = {f"{book.jurisdiction}:{key}": each for key, each in book.references.items()}
     of_tariffs = {name: each for name, each in program.legal.items() if name.startswith(f"{book.jurisdiction}:")}
     return [_reference(name, each) for name, each in (own | of_tariffs).items()]
@@ -129,9 +129,9 @@ def _references(program: Program, book: Rulebook) -> list[pb.LegalReference]:
 
 def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
     told = explain(assessment, row)
-    problem = Problem(int(assessment.problem[row]))
-    if problem is not Problem.NONE:
-        return pb.LandedCost(reason=problem.name, explanation=told.found)
+    reason = Reason(int(assessment.reason[row]))
+    if reason is not Reason.NONE:
+        return pb.LandedCost(reason=reason.name, explanation=told.results)
     program = assessment.program
     book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])]
     duty, tax, fee = (int(total[row]) for total in assessment.by_kind)
@@ -152,7 +152,7 @@ def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
         payable_minor=duty + tax + fee - vendor,
         rulebook_version=book.version,
         lines=[_line(assessment, at, sentence) for at, sentence in zip(spans, told.lines, strict=True)],
-        explanation=told.found,
+        explanation=told.results,
         assumptions=told.assumed,
         notes=note_names(int(assessment.notes[row])),
         references=told.references,
@@ -163,7 +163,7 @@ def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
 
 
 def note_names(bits: int) -> Iterable[str]:
-    """Give the names of the notes whose bits are set, in their order."""
+    """Return the names of the notes whose bits are set, in their order."""
     return [note.name or "" for note in Note if bits & note]
 
 

@@ -34,17 +34,17 @@ _registered = counter(
 class SchemeService(SchemeServiceServicer):
     """Keeps the register and tells it."""
 
-    def __init__(self, in_force: ActiveSchemes, program: Program) -> None:
+    def __init__(self, active_schemes: ActiveSchemes, program: Program) -> None:
         """Serve from the store of what is in force here, which is brought up to date after each change."""
-        self._store: SchemeStore = in_force.store
-        self._in_force = in_force
+        self._store: SchemeStore = active_schemes.store
+        self._active_schemes = active_schemes
         self._pages = PageTokens(self._store.database)
         self._forms = forms_of(program)
 
     async def RegisterSchemeNumbers(
         self, request: pb.RegisterSchemeNumbersRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RegisterSchemeNumbersResponse:
-        """Put numbers into the register or change them, once per request; each has its own result."""
+        """Register numbers or change them, once per request; each has its own result."""
         before = await recalled(self._store.database, pb.RegisterSchemeNumbersResponse, request)
         if before is not None:
             return before
@@ -65,13 +65,13 @@ class SchemeService(SchemeServiceServicer):
 
         entries = [each for each in read if isinstance(each, SchemeEntry)]
         response = await register_scheme_numbers(self._store, request, entries, who, answer, _count)
-        await self._in_force.look()
+        await self._active_schemes.look()
         return response
 
     async def ListSchemeNumbers(
         self, request: pb.ListSchemeNumbersRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSchemeNumbersResponse:
-        """Give a page of the register."""
+        """Return a page of the register."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         number = request.number
         after = await self._pages.place(request, (0, ""))

@@ -18,7 +18,7 @@ from luxor.jobs.v1 import jobs_pb2
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceServicer
-from services.revenue.law.program.compiler.drafts import Draft, DraftLaw, DraftRefused, Mistake, apply_draft
+from services.revenue.law.program.compiler.drafts import Draft, DraftError, DraftLaw, DraftRefused, apply_draft
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.assessments.periods import Periods
 from services.revenue.what_if.plan import JobKind, WhatIfPlan
@@ -46,7 +46,7 @@ class WhatIfService(WhatIfServiceServicer):
         try:
             await self._applied(request.draft)
         except DraftRefused as error:
-            return pb.CheckRulebookResponse(errors=_errors(error.mistakes))
+            return pb.CheckRulebookResponse(errors=_errors(error.errors))
         return pb.CheckRulebookResponse()
 
     async def StartWhatIf(
@@ -150,27 +150,27 @@ def _title(summary: bytes) -> str:
 JOB_TYPE: Final = JobType(jobs_pb2.JOB_KIND_WHAT_IF, _title)
 
 
-def _errors(mistakes: Sequence[Mistake]) -> list[errors_pb2.FileError]:
+def _errors(errors: Sequence[DraftError]) -> list[errors_pb2.FileError]:
     return [
         errors_pb2.FileError(
             file=_cut(each.file), line=each.line, element=_cut(each.where), message=_cut(each.sentence)
         )
-        for each in mistakes
+        for each in errors
     ]
 
 
 def refusal_of(error: DraftRefused) -> Refusal:
     violations = [
         Violation(
-            # A mistake in no line, such as of a file that is none, has 0.
+            # An error without a line, such as of a missing file, has 0.
             f"{_cut(each.file, 200)}:{each.line}" if each.line else _cut(each.file, 200),
             "RULEBOOK_REFUSED",
             _cut(f"{each.where}: {each.sentence}" if each.where else each.sentence),
         )
-        for each in error.mistakes
+        for each in error.errors
     ]
-    first = _cut(str(error.mistakes[0]), 300)
-    return Refusal("RULEBOOK_REFUSED", violations=violations, count=len(error.mistakes), first=first)
+    first = _cut(str(error.errors[0]), 300)
+    return Refusal("RULEBOOK_REFUSED", violations=violations, count=len(error.errors), first=first)
 
 
 def _cut(text: str, characters: int = SENTENCE_CHARACTERS_MAX) -> str:

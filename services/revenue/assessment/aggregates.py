@@ -18,10 +18,10 @@ from libs.columns import Strings, Table
 from libs.columns.party_keys import Parts, consignees
 from libs.customs.time import MICROS_PER_DAY, date_of_day
 from luxor.consignment.v1 import consignment_pb2 as filing
-from services.revenue.law.assess.eligibility.limits import LARGEST_SUM, Measures, Sums
+from services.revenue.law.assess.eligibility.limits import LARGEST_SUM, LimitAggregates, Measures
 from services.revenue.law.batch.arithmetic import Flags, Int64
 from services.revenue.law.program.program import Program
-from services.revenue.law.source.rulebook import SUMS, Test
+from services.revenue.law.source.rulebook import AGGREGATE_TESTS, Test
 
 BUNDLED: Final[frozenset[Test]] = frozenset({"order", "person_day", "recipient_day", "importer_craft"})
 """Tests by which all consignments that are summed up are judged by the whole sum, so that a later one changes what an earlier one
@@ -38,19 +38,19 @@ class Aggregates:
     row: Int64
     limit: Strings
     """Jurisdiction and name of the limit, which stay when a rulebook gets more limits. Example: "KR:small"."""
-    others: Int64
+    amount: Int64
     """What other consignments make, minor units of the jurisdiction's currency; at most LARGEST_SUM, which is over any limit."""
     named: Flags
     """Whether the filing names what is to be summed up; where not, the consignment counts alone."""
 
     @classmethod
     def none(cls) -> Aggregates:
-        """No consignment is summed up with others."""
+        """Return an empty table."""
         nothing = np.zeros(0, dtype=np.int64)
         return cls(nothing, Strings.absent(0), nothing, nothing.astype(np.bool_))
 
-    def sums(self, program: Program, rows: int) -> Sums | None:
-        """Give them as the law takes them; None where there are none. A limit that the program does not know is passed over."""
+    def by_limit(self, program: Program, rows: int) -> LimitAggregates | None:
+        """Return them by row and limit of a program, or None where there are none. Limits that the program does not have are ignored."""
         if not len(self.row):
             return None
         places = {
@@ -63,65 +63,65 @@ class Aggregates:
         unnamed = np.zeros((rows, limits), dtype=np.bool_)
         column = self.limit.map(lambda name: places.get(name, -1), np.int64)
         there = column >= 0
-        others[self.row[there], column[there]] = self.others[there]
+        others[self.row[there], column[there]] = self.amount[there]
         unnamed[self.row[there], column[there]] = ~self.named[there]
-        return Sums(others, unnamed)
+        return LimitAggregates(others, unnamed)
 
     def take(self, rows: Int64) -> Aggregates:
-        """Those of some rows, numbered as they stand in `rows`."""
+        """Return those of some rows, numbered by their places in `rows`."""
         if not len(self.row):
             return self
         parts = [np.flatnonzero(self.row == row) for row in rows.tolist()]
         at = np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
         row = np.repeat(np.arange(len(parts), dtype=np.int64), [len(part) for part in parts])
-        return Aggregates(row, self.limit.take(at), self.others[at], self.named[at])
+        return Aggregates(row, self.limit.take(at), self.amount[at], self.named[at])
 
-    def with_rows(self, told: Mapping[int, Aggregates]) -> Aggregates:
-        """The same, but for some rows what others make by now: each one's own, of one row."""
-        if not told:
+    def with_rows(self, newer: Mapping[int, Aggregates]) -> Aggregates:
+        """Return a copy in which some rows have newer amounts; each value has one row."""
+        if not newer:
             return self
-        kept = np.flatnonzero(~np.isin(self.row, list(told)))
-        rest = Aggregates(self.row[kept], self.limit.take(kept), self.others[kept], self.named[kept])
-        both = Aggregates.join([rest, *told.values()], [0, *told])
+        kept = np.flatnonzero(~np.isin(self.row, list(newer)))
+        rest = Aggregates(self.row[kept], self.limit.take(kept), self.amount[kept], self.named[kept])
+        both = Aggregates.join([rest, *newer.values()], [0, *newer])
         order = np.argsort(both.row, kind="stable")
-        return Aggregates(both.row[order], both.limit.take(order), both.others[order], both.named[order])
+        return Aggregates(both.row[order], both.limit.take(order), both.amount[order], both.named[order])
 
-    def with_other(self, limit: str, others: int) -> Aggregates:
-        """The same of one row, but that others make something else for one limit."""
+    def with_amount(self, limit: str, amount: int) -> Aggregates:
+        """Return a copy, of one row, with another amount for one limit."""
         here = np.array([each == limit for each in self.limit.tolist()], dtype=np.bool_)
-        return Aggregates(self.row, self.limit, np.where(here, min(others, LARGEST_SUM), self.others), self.named)
+        return Aggregates(self.row, self.limit, np.where(here, min(amount, LARGEST_SUM), self.amount), self.named)
 
     @staticmethod
     def join(parts: Sequence[Aggregates], starts: Sequence[int]) -> Aggregates:
-        """Those of several batches put one behind another; batch i begins with row starts[i]."""
+        """Return those of several batches in one table; batch i begins with row starts[i]."""
         if not any(len(part.row) for part in parts):
             return Aggregates.none()
         return Aggregates(
             np.concatenate([part.row + start for part, start in zip(parts, starts, strict=True)]),
             Strings.concat([part.limit for part in parts]),
-            np.concatenate([part.others for part in parts]),
+            np.concatenate([part.amount for part in parts]),
             np.concatenate([part.named for part in parts]),
         )
 
     def arrays(self) -> dict[str, Int64]:
-        """As arrays to be stored; `names` goes with them."""
+        """Return them as arrays for the store; `names` belongs to them."""
         if not len(self.row):
             return {}
         return {
             "sum_row": self.row,
             "sum_limit": self.limit.indices.astype(np.int64),
-            "sum_others": self.others,
+            "sum_others": self.amount,
             "sum_named": self.named.astype(np.int64),
         }
 
     @property
     def names(self) -> list[str]:
-        """The dictionary that `sum_limit` counts in."""
+        """Return the dictionary of the codes in `sum_limit`."""
         return list(self.limit.dictionary) if len(self.row) else []
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Int64], names: Sequence[str]) -> Aggregates:
-        """Read what `arrays` and `names` gave."""
+        """Return the table of `arrays` and `names`."""
         if not arrays:
             return cls.none()
         limit = Strings(names, arrays["sum_limit"].astype(np.int32))
@@ -129,17 +129,17 @@ class Aggregates:
 
 
 def aggregate_areas(program: Program) -> frozenset[str]:
-    """The countries of destination whose law knows a limit that is tested on a sum."""
+    """Return the countries of destination whose law has a limit that is tested on an aggregate."""
     return frozenset(
         area
         for read in program.books
-        if any(limit.test in SUMS for limits in read.rulebook.limits.values() for limit in limits)
+        if any(limit.test in AGGREGATE_TESTS for limits in read.rulebook.limits.values() for limit in limits)
         for area in read.rulebook.areas
     )
 
 
 def limit_id(jurisdiction: str, name: str) -> str:
-    """Name a limit for all rulebooks."""
+    """Return the id of a limit among all rulebooks."""
     return f"{jurisdiction}:{name}"
 
 
@@ -160,32 +160,32 @@ class RequestedShares:
 
     @property
     def keys(self) -> list[bytes]:
-        """The sums, each once, in the order in which all lock them."""
+        """Return the keys of the aggregates, each once, in the order in which they are locked."""
         return sorted({key for key in self.key if key})
 
 
 def no_shares() -> RequestedShares:
-    """A batch that takes no share of any sum."""
+    """Return the shares of a batch without aggregates."""
     nothing = np.zeros(0, dtype=np.int64)
     return RequestedShares(nothing, Strings.absent(0), nothing, nothing, nothing.astype(np.bool_), [])
 
 
-def batch_aggregates(wanted: RequestedShares, rows: int) -> Aggregates:
-    """What the consignments of a batch make together where nothing else is known: those that are bundled see all others of the
+def batch_aggregates(shares: RequestedShares, rows: int) -> Aggregates:
+    """Return the aggregates within a batch alone: bundled consignments see all others of the
     batch, those that are served in their turn the ones before them.
     """
     counting = AggregateCounter({}, {})
-    others = counting.count([str(row) for row in range(rows)], [1] * rows, wanted)
-    whole = [counting.sums[key].total if key else 0 for key in wanted.key]
-    seen = np.array([min(total, LARGEST_SUM) for total in whole], dtype=np.int64) - wanted.amount
-    bundled = wanted.bundled & others.named
-    return Aggregates(others.row, others.limit, np.where(bundled, np.maximum(seen, 0), others.others), others.named)
+    others = counting.count([str(row) for row in range(rows)], [1] * rows, shares)
+    whole = [counting.aggregates[key].total if key else 0 for key in shares.key]
+    seen = np.array([min(total, LARGEST_SUM) for total in whole], dtype=np.int64) - shares.amount
+    bundled = shares.bundled & others.named
+    return Aggregates(others.row, others.limit, np.where(bundled, np.maximum(seen, 0), others.amount), others.named)
 
 
 def requested_shares(program: Program, table: Table, measures: Measures, secret: bytes) -> RequestedShares:
-    """Say which shares of which sums a batch takes; `secret` is the deployment's, 16 to 64 bytes."""
+    """Return the shares of aggregates that a batch requests; `secret` is the deployment's, 16 to 64 bytes."""
     order = np.lexsort((measures.limit, measures.row))
-    row, tests = measures.row[order], [SUMS[test] for test in measures.test[order].tolist()]
+    row, tests = measures.row[order], [AGGREGATE_TESTS[test] for test in measures.test[order].tolist()]
     names = [measures.limit_name(program, at) for at in order.tolist()]
     books = [program.books[place].rulebook.jurisdiction for place in measures.jurisdiction[order].tolist()]
     limits = [limit_id(book, name) for book, name in zip(books, names, strict=True)]
@@ -196,7 +196,7 @@ def requested_shares(program: Program, table: Table, measures: Measures, secret:
     start = blake2b(key=secret, digest_size=KEY_BYTES)
     keys = []
     for at, limit, test in zip(local.tolist(), limits, tests, strict=True):
-        who = named.of(test, at)
+        who = named.group_key(test, at)
         if not who:
             keys.append(b"")
             continue
@@ -231,7 +231,7 @@ class _Names:
 
     @staticmethod
     def _persons(table: Table, parts: Parts) -> list[str]:
-        """Who buys: the number that the state knows the buyer by, else the consignee's number, else name and place."""
+        """Return the buyer of each row: the buyer's personal number, else the consignee's number, else name and place."""
         numbers = parts.compact("buyer_identifier")
         personal = np.isin(table.ints("buyer_identifier_type").values, _PERSONAL).tolist()
         postcodes, cities = parts.compact("consignee_address_postcode"), parts.plain("consignee_address_city")
@@ -241,8 +241,8 @@ class _Names:
             for number, known, other in zip(numbers, personal, others, strict=True)
         ]
 
-    def of(self, test: Test, at: int) -> str:
-        """What the row `at` is summed up by for a test; "" where a part of it is not told."""
+    def group_key(self, test: Test, at: int) -> str:
+        """Return the key, as a text, of the aggregate of a row for a test; "" if the filing does not declare a part of it."""
         parts: tuple[str, ...]
         if test == "order":
             parts = (self._order[at], self._platform[at] or "no platform given")
@@ -294,9 +294,9 @@ class AggregateChanges:
 
     put: dict[tuple[bytes, str], int] = field(default_factory=dict)
     """Shares to be written, by sum and MRN, in the order of their positions."""
-    gone: set[tuple[bytes, str]] = field(default_factory=set)
+    deleted: set[tuple[bytes, str]] = field(default_factory=set)
     holders: dict[str, ShareHolder] = field(default_factory=dict)
-    sums: set[bytes] = field(default_factory=set)
+    aggregates: set[bytes] = field(default_factory=set)
     due: set[bytes] = field(default_factory=set)
     """Sums whose other consignments may owe something else now."""
 
@@ -304,75 +304,75 @@ class AggregateChanges:
 class AggregateCounter:
     """Counts consignments into sums, one after another: what each sees is what a single queue of all would show it."""
 
-    def __init__(self, sums: Mapping[bytes, Aggregate], holders: Mapping[str, ShareHolder]) -> None:
-        """Begin with what is stored, of all sums and consignments that are touched."""
-        self.sums = dict(sums)
+    def __init__(self, aggregates: Mapping[bytes, Aggregate], holders: Mapping[str, ShareHolder]) -> None:
+        """Begin with the stored state of all aggregates and consignments that the batch touches."""
+        self.aggregates = dict(aggregates)
         self.holders = dict(holders)
         self.changed = AggregateChanges()
-        known = (share.position for each in self.sums.values() for share in each.shares.values())
+        known = (share.position for each in self.aggregates.values() for share in each.shares.values())
         self._next = max(known, default=0)
 
-    def count(self, mrns: Sequence[str], versions: Sequence[int], wanted: RequestedShares) -> Aggregates:
-        """Count a batch in, row by row; gives what the others made when each came."""
-        spans = np.searchsorted(wanted.row, np.arange(len(mrns) + 1)).tolist()
-        others = np.zeros(len(wanted.row), dtype=np.int64)
+    def count(self, mrns: Sequence[str], versions: Sequence[int], shares: RequestedShares) -> Aggregates:
+        """Add a batch, row by row; return what the others had when each row was added."""
+        spans = np.searchsorted(shares.row, np.arange(len(mrns) + 1)).tolist()
+        others = np.zeros(len(shares.row), dtype=np.int64)
         for row, (mrn, version) in enumerate(zip(mrns, versions, strict=True)):
             places = range(spans[row], spans[row + 1])
             if not places and mrn not in self.holders:
                 continue
             holder = self.holders.get(mrn, ShareHolder())
-            keys = tuple(wanted.key[at] for at in places if wanted.key[at])
+            keys = tuple(shares.key[at] for at in places if shares.key[at])
             if version > holder.version:
                 self._give_back(mrn, set(holder.keys) - set(keys))
                 self.holders[mrn] = self.changed.holders[mrn] = ShareHolder(version, keys)
             for at in places:
-                if wanted.key[at]:
-                    others[at] = self._share(mrn, at, wanted, takes=version > holder.version)
-        named = np.array([bool(key) for key in wanted.key], dtype=np.bool_)
-        return Aggregates(wanted.row, wanted.limit, others, named)
+                if shares.key[at]:
+                    others[at] = self._share(mrn, at, shares, takes=version > holder.version)
+        named = np.array([bool(key) for key in shares.key], dtype=np.bool_)
+        return Aggregates(shares.row, shares.limit, others, named)
 
     def give_back(self, mrn: str) -> None:
-        """Take a consignment out of all sums: it will not be imported. Its version is held, so that nothing brings it back."""
+        """Remove a consignment from all aggregates because it will not be imported. Its version is stored, so it is not added again."""
         holder = self.holders.get(mrn)
         if holder is not None and holder.keys:
             self._give_back(mrn, set(holder.keys))
             self.holders[mrn] = self.changed.holders[mrn] = ShareHolder(holder.version)
 
-    def _share(self, mrn: str, at: int, wanted: RequestedShares, *, takes: bool) -> int:
-        key, amount = wanted.key[at], int(wanted.amount[at])
-        entry = self.sums.setdefault(key, Aggregate())
+    def _share(self, mrn: str, at: int, shares: RequestedShares, *, takes: bool) -> int:
+        key, amount = shares.key[at], int(shares.amount[at])
+        entry = self.aggregates.setdefault(key, Aggregate())
         own = entry.shares.get(mrn)
-        if wanted.bundled[at]:
+        if shares.bundled[at]:
             others = entry.total - (own.amount if own else 0)
         elif own is None:
             others = entry.total
         else:
             others = sum(share.amount for share in entry.shares.values() if share.position < own.position)
         if takes:
-            entry.limit, entry.bundled = wanted.limit[at], bool(wanted.bundled[at])
-            entry.least = min(entry.least, int(wanted.most[at]))
+            entry.limit, entry.bundled = shares.limit[at], bool(shares.bundled[at])
+            entry.least = min(entry.least, int(shares.most[at]))
             self._move(key, entry, amount - (own.amount if own else 0), 0 if own else 1)
             if own is None:
                 self._next += 1
             entry.shares[mrn] = AggregateShare(amount, own.position if own else self._next)
             self.changed.put[key, mrn] = amount
-            self.changed.gone.discard((key, mrn))
+            self.changed.deleted.discard((key, mrn))
         return min(others, LARGEST_SUM)
 
     def _give_back(self, mrn: str, keys: Iterable[bytes]) -> None:
         for key in keys:
-            entry = self.sums[key]
+            entry = self.aggregates[key]
             own = entry.shares.pop(mrn, None)
             if own is not None:
                 self._move(key, entry, -own.amount, -1)
-                self.changed.gone.add((key, mrn))
+                self.changed.deleted.add((key, mrn))
                 self.changed.put.pop((key, mrn), None)
 
     def _move(self, key: bytes, entry: Aggregate, amount: int, count: int) -> None:
         before = entry.total
         entry.total += amount
         entry.count += count
-        self.changed.sums.add(key)
+        self.changed.aggregates.add(key)
         others = entry.count - (count >= 0)
         # Where both the old and the new sum keep every limit, nobody owes anything else.
         if entry.bundled and amount and others and max(before, entry.total) > entry.least:

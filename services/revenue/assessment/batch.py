@@ -34,24 +34,24 @@ class ActiveLaw:
 class Batch:
     """A batch of consignments, to be assessed once."""
 
-    def __init__(self, in_force: ActiveLaw, table: Table, content: ConsignmentColumns) -> None:
-        """Value and measure a batch; `content` is the table as it came. Raises MalformedColumns."""
+    def __init__(self, active_law: ActiveLaw, table: Table, content: ConsignmentColumns) -> None:
+        """Value and measure a batch; `content` is its encoded table. Raises MalformedColumns."""
         self.table = table
         self._content = content
-        self._in_force = in_force
+        self._active_law = active_law
         self._filings: Filings = filings_of(table)
-        self._prepared: Examined | None = prepare(in_force.program, self._filings, in_force.register)
-        self._measures: Measures = measures_of(in_force.program, self._prepared)
+        self._prepared: Examined | None = prepare(active_law.program, self._filings, active_law.register)
+        self._measures: Measures = measures_of(active_law.program, self._prepared)
         self._columns: bytes | None = None
         self.mrns: list[str] = table.strings("mrn").tolist()
         self.versions: Int64 = table.ints("version").values
-        #: Problem of each row, once it is answered.
-        self.problem: Int64 | None = None
+        #: Reason of each row that cannot be assessed; None before `answer`.
+        self.reason: Int64 | None = None
         self._other_aggregates = Aggregates.none()
 
     @property
     def summed(self) -> bool:
-        """Whether any consignment is tested on a sum."""
+        """Return whether a limit of any consignment is tested on an aggregate."""
         return bool(len(self._measures.row))
 
     @property
@@ -59,38 +59,38 @@ class Batch:
         """MRNs of rows that are not the first version of their filing."""
         return [self.mrns[row] for row in np.flatnonzero(self.versions > 1).tolist()]
 
-    def wanted(self, secret: bytes) -> RequestedShares:
-        """The shares of sums that the batch takes."""
+    def requested_shares(self, secret: bytes) -> RequestedShares:
+        """Return the shares of aggregates that the batch requests."""
         if not self.summed:
             return no_shares()
-        return requested_shares(self._in_force.program, self.table, self._measures, secret)
+        return requested_shares(self._active_law.program, self.table, self._measures, secret)
 
     def pack(self) -> None:
-        """Pack the columns for the store ahead of a transaction: as a rule all rows are assessed for the first time."""
+        """Encode the columns before the transaction, because normally all rows are assessed for the first time."""
         self._columns = pack_columns(self._content, self.table, np.arange(self.table.rows))
 
     def answer(self, other_aggregates: Aggregates) -> Table:
-        """Assess it, with what others make; gives a table of AssessmentColumns. May be called once."""
+        """Assess the batch with the aggregates of other consignments; return a table of AssessmentColumns. May be called once."""
         assert self._prepared is not None, "a prepared batch is used once"
         prepared, self._prepared = self._prepared, None
         self._other_aggregates = other_aggregates
-        in_force = self._in_force
-        sums = other_aggregates.sums(in_force.program, self.table.rows)
+        in_force = self._active_law
+        sums = other_aggregates.by_limit(in_force.program, self.table.rows)
         done = assess(in_force.program, self._filings, sums, in_force.register, prepared)
-        self.problem = done.problem
+        self.reason = done.reason
         return answer_columns(done, self.table, in_force.securities)
 
     def encode_stored(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
-        """What is stored of the rows that were assessed for the first time: columns, and what goes with them."""
+        """Return the encoded columns and facts of the rows that were assessed for the first time."""
         whole = len(fresh) == self.table.rows
         columns = self._columns if whole else None
         if columns is None:
             columns = pack_columns(self._content, self.table, fresh)
-        return columns, pack_facts(self.table, self._in_force.register, self._other_aggregates, fresh)
+        return columns, pack_facts(self.table, self._active_law.register, self._other_aggregates, fresh)
 
 
 def answer_columns(assessment: Assessment, table: Table, securities: Securities) -> Table:
-    """An assessment as a table of AssessmentColumns; `table` has the columns declarant_identifier and filer."""
+    """Return an assessment as a table of AssessmentColumns; `table` has the columns declarant_identifier and filer."""
     return answer_of(assessment, table.strings("declarant_identifier"), table.strings("filer"), securities)
 
 
@@ -98,20 +98,20 @@ def answer_columns(assessment: Assessment, table: Table, securities: Securities)
 class ReassessedBatch:
     """Stored filings to be assessed again by the law of their day, with the register and the others' part that are given."""
 
-    in_force: ActiveLaw
+    active_law: ActiveLaw
     table: Table
     register: Register
     other_aggregates: Aggregates
 
     def answer(self) -> Table:
-        """Give a table of AssessmentColumns."""
-        program = self.in_force.program
-        sums = self.other_aggregates.sums(program, self.table.rows)
+        """Return a table of AssessmentColumns."""
+        program = self.active_law.program
+        sums = self.other_aggregates.by_limit(program, self.table.rows)
         done = assess(program, filings_of(self.table), sums, self.register)
-        return answer_columns(done, self.table, self.in_force.securities)
+        return answer_columns(done, self.table, self.active_law.securities)
 
     def take(self, rows: npt.NDArray[np.intp]) -> ReassessedBatch:
-        """Some of the filings."""
+        """Return some of the filings."""
         return replace(self, table=self.table.take(rows), other_aggregates=self.other_aggregates.take(rows))
 
     def encode_stored(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:

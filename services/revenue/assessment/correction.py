@@ -12,21 +12,21 @@ from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.inputs import CHILD_COLUMNS
 from services.revenue.law.batch.arithmetic import Int64
 
-SUMS: Final = ("freight_minor", "freight_currency", "insurance_minor", "insurance_currency")
+AMOUNTS: Final = ("freight_minor", "freight_currency", "insurance_minor", "insurance_currency")
 """What an officer may correct of the whole consignment."""
 NOT_ASSESSED: Final = "NOT_ASSESSED"
 """Reason of a row whose filing was never assessed here in that version, or is kept no more."""
 
 
-def apply_corrections(stored: Table, asked: Table, versions: Int64) -> Table:
-    """Put corrections into filings as they were assessed; both are tables of ConsignmentColumns with the same rows.
+def apply_corrections(stored: Table, corrections: Table, versions: Int64) -> Table:
+    """Return filings with corrections applied; both are tables of ConsignmentColumns with the same rows.
     `versions` are those under which the answers are kept.
 
-    Freight and insurance are those of `asked` where it tells them. Of its items whatever is told takes the place of what the item with that
+    Freight and insurance are those of `corrections` where it tells them. Of its items whatever is told takes the place of what the item with that
     number had; an item with a number that the filing does not have was found besides, and is added.
     """
-    old, new = stored.ragged("items"), asked.ragged("items")
-    goods, told = stored.child("items"), asked.child("items")
+    old, new = stored.ragged("items"), corrections.ragged("items")
+    goods, told = stored.child("items"), corrections.child("items")
     numbers = _numbers(goods.ints("number"), old)
     places = {
         (row, number): at for at, (row, number) in enumerate(zip(old.owners().tolist(), numbers.tolist(), strict=True))
@@ -50,12 +50,14 @@ def apply_corrections(stored: Table, asked: Table, versions: Int64) -> Table:
     columns["number"] = _laid_over(Ints.of(numbers), Ints.of(_numbers(told.ints("number"), new)), below, above)
     items = Ragged.of_lengths(counts, Table(goods.schema, len(order), columns))
     rows = np.arange(stored.rows)
-    sums: dict[str, Column] = {name: _laid_over(stored.column(name), asked.column(name), rows, rows) for name in SUMS}
+    sums: dict[str, Column] = {
+        name: _laid_over(stored.column(name), corrections.column(name), rows, rows) for name in AMOUNTS
+    }
     return stored.with_columns({"version": Ints.of(versions), "items": items, **sums})
 
 
 def _numbers(numbers: Ints, items: Ragged) -> Int64:
-    """The number of each item: as told, else its place in its consignment."""
+    """Return the number of each item: the declared one, else its place in its consignment."""
     owners = items.owners()
     offsets = np.asarray(items.offsets, dtype=np.int64)
     place = np.arange(len(owners), dtype=np.int64) - offsets[owners] + 1
@@ -63,7 +65,7 @@ def _numbers(numbers: Ints, items: Ragged) -> Int64:
 
 
 def _laid_over(below: Column, above: Column, old: Int64, new: Int64) -> Column:
-    """Of each item the value, or the list, from `above` where it is told there, else that from `below`; -1 = the item is not there."""
+    """Return for each item the value, or the list, from `above` where it has one, else that from `below`; -1 = no such item."""
     if isinstance(below, Strings | Ragged):
         absent = Strings.absent(1) if isinstance(below, Strings) else Ragged.of_lengths([0], Strings.absent(0))
         parts: list[Any] = [below, above, absent]
@@ -88,7 +90,7 @@ def _picked(column: Ints | Bools, places: Int64) -> tuple[np.ndarray, np.ndarray
 
 
 def placed_answers(answers: Sequence[tuple[Sequence[int], Table]], rows: int) -> Table:
-    """Put answers of some rows in their places; the others could not be assessed: NOT_ASSESSED."""
+    """Return answers of some rows at their places; the other rows get the reason NOT_ASSESSED."""
     missing = Table.of(AssessmentColumns, 1, {"reason": Strings.of([NOT_ASSESSED])})
     source = np.zeros(rows, dtype=np.int64)
     start = 1

@@ -56,14 +56,14 @@ class Input:
     """A table of ConsignmentColumns with ROW_COLUMNS and CHILD_COLUMNS alone."""
     register: Register
     """What the register said of the batch's scheme numbers."""
-    others: Aggregates
+    aggregates: Aggregates
     """What other consignments made together."""
     rows: npt.NDArray[np.int64]
     """Per consignment its row in the stored answer; (n,)."""
 
     def take(self, rows: npt.NDArray[np.intp]) -> Input:
-        """Some of the consignments; each must stand in `rows` once at most."""
-        return Input(self.table.take(rows), self.register, self.others.take(rows), self.rows[rows])
+        """Return some of the consignments; each may be in `rows` only once."""
+        return Input(self.table.take(rows), self.register, self.aggregates.take(rows), self.rows[rows])
 
 
 def pack_columns(content: ConsignmentColumns, table: Table, fresh: npt.NDArray[np.intp]) -> bytes:
@@ -76,16 +76,16 @@ def pack_columns(content: ConsignmentColumns, table: Table, fresh: npt.NDArray[n
     return compressed(_law_columns(content).SerializeToString())
 
 
-def pack_facts(table: Table, register: Register, others: Aggregates, fresh: npt.NDArray[np.intp]) -> bytes:
-    """Pack what those rows were told beside their columns: what others make, and what the register said of their numbers."""
+def pack_facts(table: Table, register: Register, aggregates: Aggregates, fresh: npt.NDArray[np.intp]) -> bytes:
+    """Pack the facts beside the columns of those rows: the aggregates, and the register's answers about their numbers."""
     whole = len(fresh) == table.rows
-    others = others if whole else others.take(fresh)
+    aggregates = aggregates if whole else aggregates.take(fresh)
     arrays: dict[str, npt.NDArray[np.generic]] = {_ROWS: fresh.astype(np.int32)}
-    arrays |= {name: narrow(values) for name, values in others.arrays().items()}
+    arrays |= {name: narrow(values) for name, values in aggregates.arrays().items()}
     facts: dict[str, int | str] = {
         "input": 1,
         _REGISTER: _register_text(register, table if whole else table.take(fresh)),
-        _LIMITS: json.dumps(others.names),
+        _LIMITS: json.dumps(aggregates.names),
     }
     return compressed(pack(facts, arrays))
 
@@ -104,10 +104,10 @@ def unpack_input(columns: bytes, facts: bytes) -> Input:
     return Input(table, register, others, rows)
 
 
-def pack_aggregates(others: Aggregates) -> bytes:
-    """What others make, of one consignment, as bytes."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {name: narrow(values) for name, values in others.arrays().items()}
-    return pack({_LIMITS: json.dumps(others.names)}, arrays)
+def pack_aggregates(aggregates: Aggregates) -> bytes:
+    """Return the aggregates of one consignment as bytes."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {name: narrow(values) for name, values in aggregates.arrays().items()}
+    return pack({_LIMITS: json.dumps(aggregates.names)}, arrays)
 
 
 def unpack_aggregates(content: bytes) -> Aggregates:
@@ -124,7 +124,7 @@ def join_inputs(inputs: Sequence[Input]) -> Input:
     return Input(
         Table.concat([each.table for each in inputs]),
         inputs[0].register,
-        Aggregates.join([each.others for each in inputs], starts.tolist()),
+        Aggregates.join([each.aggregates for each in inputs], starts.tolist()),
         np.concatenate([each.rows for each in inputs]),
     )
 
@@ -148,7 +148,7 @@ def _copy(source: Any, target: Any, names: Sequence[str]) -> None:
 
 
 def _register_text(register: Register, table: Table) -> str:
-    """What the register says of the numbers that a batch tells, as JSON: scheme, number, first and last day."""
+    """Return the register's entries for the numbers of a batch as JSON: scheme, number, first and last day."""
     if not register.spans:
         return "[]"
     references = table.child("fiscal_references")

@@ -31,7 +31,7 @@ class SchemeEntry:
 
     @property
     def key(self) -> tuple[int, str]:
-        """What it is found by."""
+        """Return the key of the entry."""
         return self.scheme, self.number
 
 
@@ -46,7 +46,7 @@ class RejectedEntry:
 
 
 def forms_of(program: Program) -> Mapping[int, Sequence[SchemeForm]]:
-    """The forms that the law in force knows of each scheme's numbers."""
+    """Return the forms of each scheme's numbers in the active law."""
     forms: dict[int, list[SchemeForm]] = {}
     for book in program.schemes:
         for form in book:
@@ -54,32 +54,34 @@ def forms_of(program: Program) -> Mapping[int, Sequence[SchemeForm]]:
     return forms
 
 
-def read_entry(told: pb.SchemeNumber, forms: Mapping[int, Sequence[SchemeForm]]) -> SchemeEntry | RejectedEntry:
+def read_entry(number_entry: pb.SchemeNumber, forms: Mapping[int, Sequence[SchemeForm]]) -> SchemeEntry | RejectedEntry:
     """Read an entry; a number must be written as some law in force wants the scheme's numbers."""
-    if not 0 < told.scheme < len(SCHEMES):
-        return RejectedEntry("SCHEME_NOT_KNOWN", "scheme", str(told.scheme))
-    number = registered_number(told.number)
+    if not 0 < number_entry.scheme < len(SCHEMES):
+        return RejectedEntry("SCHEME_NOT_KNOWN", "scheme", str(number_entry.scheme))
+    number = registered_number(number_entry.number)
     if not number or len(number) > NUMBER_CHARACTERS_MAX or not number.isprintable() or number != number.strip():
-        return RejectedEntry("SCHEME_NUMBER_UNREADABLE", "number", told.number)
-    if told.scheme in forms and not any(form.fits(number) for form in forms[told.scheme]):
-        return RejectedEntry("SCHEME_NUMBER_MALFORMED", "number", told.number)
-    if len(told.holder) > HOLDER_CHARACTERS_MAX or not (told.holder.isprintable() or not told.holder):
-        return RejectedEntry("SCHEME_HOLDER_UNREADABLE", "holder", told.holder)
+        return RejectedEntry("SCHEME_NUMBER_UNREADABLE", "number", number_entry.number)
+    if number_entry.scheme in forms and not any(form.fits(number) for form in forms[number_entry.scheme]):
+        return RejectedEntry("SCHEME_NUMBER_MALFORMED", "number", number_entry.number)
+    if len(number_entry.holder) > HOLDER_CHARACTERS_MAX or not (
+        number_entry.holder.isprintable() or not number_entry.holder
+    ):
+        return RejectedEntry("SCHEME_HOLDER_UNREADABLE", "holder", number_entry.holder)
     days: list[int] = []
     for element in ("from_day", "to_day"):
-        text = getattr(told, element)
+        text = getattr(number_entry, element)
         day = OPEN_END if element == "to_day" and not text else _day(text)
         if day is None:
             return RejectedEntry("SCHEME_DAY_WRONG", element, text)
         days.append(day)
     first, last = days
     if last < first:
-        return RejectedEntry("SCHEME_DAYS_TURNED", "to_day", told.to_day)
-    return SchemeEntry(told.scheme, number, told.holder, first, last)
+        return RejectedEntry("SCHEME_DAYS_TURNED", "to_day", number_entry.to_day)
+    return SchemeEntry(number_entry.scheme, number, number_entry.holder, first, last)
 
 
 def entry_message(entry: SchemeEntry) -> pb.SchemeNumber:
-    """An entry as a message."""
+    """Return an entry as a message."""
     return pb.SchemeNumber(
         scheme=entry.scheme,  # type: ignore[arg-type]  # a number of the enumeration
         number=entry.number,

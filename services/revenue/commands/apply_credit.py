@@ -44,26 +44,26 @@ class CreditTransfer:
     reference: str
 
 
-def unchanged_page(mrns: list[str], held: Positions) -> ChargePage:
-    """Give consignments as they are held, for a page that changes nothing but what is paid."""
+def unchanged_page(mrns: list[str], positions: Positions) -> ChargePage:
+    """Return consignments as a page that changes nothing but the paid amounts."""
     return ChargePage(
         mrns,
         np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64),
-        held.version,
-        held.filing_version,
-        held.day,
-        held.destination,
-        held.currency,
-        held.jurisdiction,
-        held.basis,
-        held.offsets,
-        held.lines,
+        positions.version,
+        positions.filing_version,
+        positions.day,
+        positions.destination,
+        positions.currency,
+        positions.jurisdiction,
+        positions.basis,
+        positions.offsets,
+        positions.lines,
     )
 
 
-def open_amounts(held: Positions, paid: Int64) -> list[int]:
-    """Give what is open of each consignment with `paid` paid."""
-    _, still = settled(held.lines, held.offsets, paid, held.out)
+def open_amounts(positions: Positions, paid: Int64) -> list[int]:
+    """Return the open amount of each consignment after `paid` is paid."""
+    _, still = settled(positions.lines, positions.offsets, paid, positions.paid_out)
     return [int(each) for each in still]
 
 
@@ -92,7 +92,9 @@ async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[Cr
                 postings,
             )
         )
-    await ledger.rebalance(tx, heads, Target(unchanged_page(mrns, held), paid, held.out, entries_of(bookings)), held)
+    await ledger.rebalance(
+        tx, heads, Target(unchanged_page(mrns, held), paid, held.paid_out, entries_of(bookings)), held
+    )
 
 
 async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Sequence[str]) -> None:
@@ -104,8 +106,8 @@ async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Seq
     place = {mrn: number for number, mrn in enumerate(distinct)}
     held = await positions.read(tx, distinct)
     paid, owed = held.paid.copy(), open_amounts(held, held.paid)
-    ids = await ledger.names.known(tx, {unmatched(row.jurisdiction) for row in rows})
-    names = await ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist())
+    ids = await ledger.names.ids(tx, {unmatched(row.jurisdiction) for row in rows})
+    names = await ledger.names.texts(tx, np.unique(held.lines["debtor"]).tolist())
     shares, found = [], []
     for row in rows:
         at = place[row.mrn]
@@ -148,14 +150,14 @@ async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Cha
 
 
 async def use_credit(
-    ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], wanted: Mapping[Key, Sequence[CreditItem]]
+    ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], items: Mapping[Key, Sequence[CreditItem]]
 ) -> int:
-    """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; gives how many.
+    """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; return how many.
 
     `stands` is that credit, whose rows are held. As many statements, however many accounts there are: a page may have as many
     as consignments.
     """
-    asked = [(key, each) for key, minor in stands.items() if minor for each in wanted[key]]
+    asked = [(key, each) for key, minor in stands.items() if minor for each in items[key]]
     if not asked:
         return 0
     held = await positions.read(tx, [each.mrn for _, each in asked])
@@ -188,7 +190,7 @@ async def use_credit(
 
 
 async def settle_once(ledger: Ledger, key: Key) -> int:
-    """Use an account's credit for some open consignments, or take it back from some, in one transaction; gives how many."""
+    """Use an account's credit for some open consignments, or take it back from some, in one transaction; return how many."""
     async with ledger.database.transaction() as tx:
         minor = await credit.stored(tx, key)
         if not minor:
@@ -199,7 +201,7 @@ async def settle_once(ledger: Ledger, key: Key) -> int:
 
 
 async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:
-    """Use accounts' credit in no more than so many transactions; gives how many consignments that concerned."""
+    """Use accounts' credit in no more than so many transactions; return how many consignments that concerned."""
     total = 0
     for key in keys:
         while transactions_max > 0:

@@ -30,7 +30,7 @@ class Assessments:
     """Revenue's own database."""
 
     def __init__(self, database: Database) -> None:
-        """Keep the log in a database."""
+        """Store the log in a database."""
         self.database = database
         self.inputs = Inputs(database)
         self._log = AssessmentLog()
@@ -44,7 +44,7 @@ class Assessments:
         Where consignments are tested on sums they are counted in and answered in one transaction, one after another with
         all other replicas; else nothing is asked before the answer.
         """
-        wanted = batch.wanted(await self.secret() if batch.summed else b"")
+        wanted = batch.requested_shares(await self.secret() if batch.summed else b"")
         also = set()
         if amended := batch.amended:
             async with self.database.connection() as reader:
@@ -71,7 +71,7 @@ class Assessments:
         encode_stored: EncodeStored,
         message: AssessmentColumns | None = None,
     ) -> AssessmentColumns:
-        """Keep answers to what was not assessed before, with what they were assessed on; gives for each row the first answer.
+        """Store the answers and inputs of consignments without an earlier answer; return the first answer of each row.
 
         It is written into `message`, as of `assess`.
         """
@@ -82,7 +82,7 @@ class Assessments:
         return _first(settled, answer, message)
 
     async def adjust(self, reassessed: ReassessedBatch, answer: Table) -> AssessmentColumns:
-        """Keep answers to corrected filings, with what they were assessed on; gives for each row the answer that counts.
+        """Store the answers and inputs of corrected filings; return the valid answer of each row.
 
         That is the first one where the same was assessed under the version before. Other content under a version, which
         clearance uses twice after its store was set back, has an answer of its own, which takes the place of the former one.
@@ -97,7 +97,7 @@ class Assessments:
         return _first(settled, answer, message)
 
     async def _compare(self, tx: Transaction, settled: Settled, reassessed: ReassessedBatch, payload: bytes) -> Settled:
-        """Replace the answers before that are not to the same content; gives what counts now."""
+        """Replace the answers before that are not to the same content; return what counts now."""
         before = np.flatnonzero(~settled.fresh)
         mrns = [reassessed.table.strings("mrn")[row] for row in before.tolist()]
         versions = reassessed.table.ints("version").values[before]
@@ -128,11 +128,11 @@ class Assessments:
         return replace(looked_up, fresh=own, stored=settled.stored)
 
     async def _counted(
-        self, batch: Batch, wanted: RequestedShares, also: set[str], message: AssessmentColumns | None
+        self, batch: Batch, shares: RequestedShares, holders: set[str], message: AssessmentColumns | None
     ) -> AssessmentColumns:
         async with self.database.transaction() as tx:
-            counted = await count_in(tx, batch.mrns, batch.versions.tolist(), wanted, also)
-            answer = batch.answer(counted.others)
+            counted = await count_in(tx, batch.mrns, batch.versions.tolist(), shares, holders)
+            answer = batch.answer(counted.aggregates)
             message = _written(answer, message)
             settled = await self._settle(
                 tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, message.SerializeToString(), batch.encode_stored
@@ -156,7 +156,7 @@ class Assessments:
         return settled
 
     async def secret(self) -> bytes:
-        """The deployment's secret that keys of sums are hashed with."""
+        """Return the deployment's secret for the keys of aggregates."""
         if self._secret is None:
             self._secret = await deployment_secret(self.database, _NAMED)
         return self._secret
@@ -169,7 +169,7 @@ def _written(answer: Table, message: AssessmentColumns | None) -> AssessmentColu
 
 
 def _first(settled: Settled, answer: Table, message: AssessmentColumns) -> AssessmentColumns:
-    """The answer's message, with the first answers in the place of later ones."""
+    """Return the answer's message, with the first answers in the place of later ones."""
     if not settled.all_fresh:
         message.Clear()
         first_answers(settled, answer, AssessmentColumns).write(message)

@@ -43,7 +43,7 @@ class Posting:
         return charged.page(await self._ledger.name_ids(charged.names()), self._rules)
 
     async def post(self, tx: Transaction, page: ChargePage, epoch: int = 0) -> Posted:
-        """Book what is newer in a page of an epoch than what is stored, once: a replay, another order or other pages change nothing.
+        """Post the states of a page of an epoch that are newer than the stored positions, once; replays and other orders change nothing.
 
         Raises LedgerError.
         """
@@ -58,9 +58,9 @@ class Posting:
             page.basis, page.version, page.filing_version, held.basis, held.version, held.filing_version
         )
         # The day of acceptance that is held first stays: what is open and what is compared stand under it.
-        day = np.where(held.known, held.day, page.day)
-        page = _where_it_was(replace(page, basis=basis, day=day), held)
-        paid, out, freed = _in_its_currency(page, held)
+        day = np.where(held.exists, held.day, page.day)
+        page = _with_stored_currency(replace(page, basis=basis, day=day), held)
+        paid, out, freed = _paid_in_page_currency(page, held)
         booked = await self._ledger.rebalance(tx, heads, Target(page, paid, out, freed=freed), held, epoch=epoch)
         await apply_credit.match_waiting(self._ledger, tx, heads, page.mrn)
         await apply_credit.pay_by_credit(self._ledger, tx, heads, page)
@@ -68,27 +68,27 @@ class Posting:
         return Posted(len(fresh), changed)
 
 
-def _where_it_was(page: ChargePage, held: Positions) -> ChargePage:
-    """Return the page with the stored currency and jurisdiction of states without an answer: they owe nothing, and payments stay."""
-    bare = [row for row, currency in enumerate(page.currency) if not currency and held.currency[row]]
+def _with_stored_currency(page: ChargePage, stored: Positions) -> ChargePage:
+    """Return the page with the stored currency and jurisdiction for states without an assessment."""
+    bare = [row for row, currency in enumerate(page.currency) if not currency and stored.currency[row]]
     if not bare:
         return page
     currency, jurisdiction = page.currency.copy(), page.jurisdiction.copy()
     for row in bare:
-        currency[row], jurisdiction[row] = held.currency[row], held.jurisdiction[row]
+        currency[row], jurisdiction[row] = stored.currency[row], stored.jurisdiction[row]
     return replace(page, currency=currency, jurisdiction=jurisdiction)
 
 
-def _in_its_currency(page: ChargePage, held: Positions) -> tuple[Int64, PaidOut, Entries | None]:
+def _paid_in_page_currency(page: ChargePage, stored: Positions) -> tuple[Int64, PaidOut, Entries | None]:
     """What counts as paid and as paid out of each consignment, and entries of what was paid of debts that have another currency now.
 
     That stays to the credit of who paid, in the currency that was paid; the debt is open anew.
     """
-    other = np.array([a != b for a, b in zip(held.currency, page.currency, strict=True)], np.bool_)
-    other &= (held.paid > 0) | (held.out.minor > 0)
+    other = np.array([a != b for a, b in zip(stored.currency, page.currency, strict=True)], np.bool_)
+    other &= (stored.paid > 0) | (stored.paid_out.minor > 0)
     rows = np.flatnonzero(other)
     if not len(rows):
-        return held.paid, held.out, None
-    was = (held.currency, held.destination)
-    freed = freed_entries(page, rows, held.offsets, held.lines, held.paid, held.out, was)
-    return np.where(other, 0, held.paid).astype(np.int64), held.out.without(rows), freed
+        return stored.paid, stored.paid_out, None
+    was = (stored.currency, stored.destination)
+    freed = freed_entries(page, rows, stored.offsets, stored.lines, stored.paid, stored.paid_out, was)
+    return np.where(other, 0, stored.paid).astype(np.int64), stored.paid_out.without(rows), freed

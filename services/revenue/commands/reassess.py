@@ -88,7 +88,7 @@ class Reassessment:
         return done > 0
 
     async def _lease(self) -> bool:
-        """Take or renew the lease; False while another replica has it."""
+        """Acquire or renew the lease; return False while another replica has it."""
         async with self._database.transaction() as tx:
             self._token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
         return self._token is not None
@@ -117,7 +117,7 @@ class Reassessment:
         changes: list[Reassessed] = []
         for each in stored:
             changes += await asyncio.to_thread(compared, each, part, self._active())
-        assessed = sum(len(each.asked) for each in stored if each.answers is not None)
+        assessed = sum(len(each.places) for each in stored if each.answers is not None)
         _reassessed.labels("same").inc(assessed - len(changes))
         missing = len(part) - assessed
         _reassessed.labels("missing").inc(missing)
@@ -149,7 +149,7 @@ class Reassessment:
             return await reassessments.complete(tx, due)
 
     async def end(self) -> None:
-        """Give the lease back, once there is nothing left or the service stops."""
+        """Release the lease when no aggregate waits or the service stops."""
         token, self._token = self._token, None
         if token is None:
             return
@@ -160,7 +160,7 @@ class Reassessment:
             _log.warning("REASSESSMENT_POSTPONED", why=str(error))
 
     def lease_lost(self) -> None:
-        """Begin without the lease, since another replica has it."""
+        """Continue without the lease, because another replica has it."""
         self._token = None
 
 
@@ -170,25 +170,25 @@ def compared(part: StoredFilings, shareholders: Sequence[Shareholder], active: A
         return []
     given = part.input
     now = {}
-    for row, number in enumerate(part.asked):
-        own = given.others.take(np.array([row]))
-        for limit, amount in shareholders[number].others.items():
-            own = own.with_other(limit, amount)
+    for row, number in enumerate(part.places):
+        own = given.aggregates.take(np.array([row]))
+        for limit, amount in shareholders[number].amounts.items():
+            own = own.with_amount(limit, amount)
         now[row] = own
-    others = given.others.with_rows(now)
+    others = given.aggregates.with_rows(now)
     answers = ReassessedBatch(active, given.table, given.register, others).answer()
     before, after = digests(owed(part.answers)), digests(owed(answers))
     return [
         Reassessed(
             shareholders[number].mrn, shareholders[number].version, BUNDLED, now[row], answers.take(np.array([row]))
         )
-        for row, number in enumerate(part.asked)
+        for row, number in enumerate(part.places)
         if before[row] != after[row]
     ]
 
 
 def owed(answers: Table) -> Table:
-    """What is owed of answers, without what only explains it: notes, accounts, versions of rulebooks, generations."""
+    """Return the amounts of answers, without their explanation: notes, accounts, versions of rulebooks, generations."""
     charges = answers.ragged("charges")
     child = answers.child("charges")
     kept = Table(child.schema, child.rows, {name: child.column(name) for name in _CHARGED})

@@ -38,7 +38,7 @@ class Ledger:
     """The stored ledger: its entries, positions and debt events, and how revenue is shared among treasuries."""
 
     def __init__(self, database: Database, sharing: Sharing | None = None) -> None:
-        """Keep the ledger in a database; without shares each jurisdiction has one treasury."""
+        """Store the ledger in a database; without shares each jurisdiction has one treasury."""
         self.database = database
         self.names = Names()
         self.book = EntryStore(database, self.names)
@@ -53,11 +53,11 @@ class Ledger:
             async with self.database.transaction() as tx:
                 await self.names.add(tx, missing)
             async with self.database.connection() as reader:
-                found |= await self.names.known(reader, missing)
+                found |= await self.names.ids(reader, missing)
         return found
 
     async def rebalance(
-        self, tx: Transaction, heads: Heads, target: Target, held: Positions, *, epoch: int = 0
+        self, tx: Transaction, heads: Heads, target: Target, stored: Positions, *, epoch: int = 0
     ) -> BookedEntries:
         """Store the positions of a target in the place of those held, book the entries between them and announce what changes.
 
@@ -65,26 +65,28 @@ class Ledger:
         of the feed which announced the page, 0 where none did.
         """
         lines = target.page.lines
-        divisions = await self.names.divisions(tx, lines["treasury"], held.lines["treasury"])
-        lines_held = PositionLines(held.offsets, held.lines, held.currency, held.destination, divisions)
-        after = rebalance(target, lines_held, held.paid)
+        divisions = await self.names.divisions(tx, lines["treasury"], stored.lines["treasury"])
+        lines_held = PositionLines(stored.offsets, stored.lines, stored.currency, stored.destination, divisions)
+        after = rebalance(target, lines_held, stored.paid)
         page, lines = after.page, after.page.lines
         booked = await self.book.post(tx, heads, after.entries)
         refunded = _by_row(lines["refunded"], page.offsets)
-        told, kinds = _to_publish(page, held, target.paid, after.open, refunded)
-        statuses = DebtStatuses(target.paid, after.open, refunded, told, after.out)
+        told, kinds = _debt_changes(page, stored, target.paid, after.open, refunded)
+        statuses = DebtStatuses(target.paid, after.open, refunded, told, after.paid_out)
         await positions.store(tx, page, statuses, *_of_rows(page.mrn, booked), epoch=epoch)
         await positions.move_open(
             tx,
-            positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid, held.out),
-            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, target.paid, after.out),
+            positions.open_items(
+                page.mrn, stored.day, stored.currency, stored.offsets, stored.lines, stored.paid, stored.paid_out
+            ),
+            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, target.paid, after.paid_out),
         )
         await credit.follow_positions(
             self.names,
             tx,
-            surplus(held.lines, held.offsets, held.paid, held.currency, held.out),
+            surplus(stored.lines, stored.offsets, stored.paid, stored.currency, stored.paid_out),
             credit.summed(
-                surplus(lines, page.offsets, target.paid, page.currency, after.out), freed_credit(target.freed)
+                surplus(lines, page.offsets, target.paid, page.currency, after.paid_out), freed_credit(target.freed)
             ),
         )
         if kinds:
@@ -95,10 +97,10 @@ class Ledger:
         self, tx: Transaction, page: ChargePage, statuses: DebtStatuses, kinds: list[tuple[int, int]]
     ) -> None:
         rows = sorted({row for row, _ in kinds})
-        accounts = await self.names.of(tx, np.unique(page.lines["account"]).tolist())
+        accounts = await self.names.texts(tx, np.unique(page.lines["account"]).tolist())
         stands = {row: _debt(page, statuses, row, accounts) for row in rows}
         # Amounts that were paid out beyond the credit no longer count as payment of the debt.
-        paid = np.maximum(0, statuses.paid - claims(page.lines, page.offsets, statuses.paid, statuses.out))
+        paid = np.maximum(0, statuses.paid - claims(page.lines, page.offsets, statuses.paid, statuses.paid_out))
         await self.debt_events.announce(
             tx,
             debt_event_columns(
@@ -144,17 +146,19 @@ def _of_rows(mrns: Sequence[str], booked: BookedEntries) -> tuple[list[list[int]
     return list(numbers.values()), list(days.values())
 
 
-def _to_publish(
-    page: ChargePage, held: Positions, paid: Int64, still: Int64, refunded: Int64
+def _debt_changes(
+    page: ChargePage, stored: Positions, paid: Int64, open_minor: Int64, refunded: Int64
 ) -> tuple[Int64, list[tuple[int, int]]]:
-    """Return the announced status of each debt, and the debt events as (row, kind), in the order of the rows."""
+    """Return the announced status of each debt, and the debt events as (row, kind)."""
     owed = _owed(page.lines, page.offsets)
     # The only open item of a consignment that owes nothing is the amount of a payout that must be repaid.
-    owed |= (held.announced == OPENED) & (held.open > 0) & ~_owed(held.lines, held.offsets)
-    settles = owed & (still == 0) & ((held.announced == OPENED) | ((held.announced == NOT_ANNOUNCED) & (paid > 0)))
-    opens = (still > 0) & (held.announced == SETTLED)
-    told = np.where(settles, SETTLED, np.where(opens, OPENED, held.announced))
-    refunds = refunded != held.refunded
+    owed |= (stored.announced == OPENED) & (stored.open > 0) & ~_owed(stored.lines, stored.offsets)
+    settles = (
+        owed & (open_minor == 0) & ((stored.announced == OPENED) | ((stored.announced == NOT_ANNOUNCED) & (paid > 0)))
+    )
+    opens = (open_minor > 0) & (stored.announced == SETTLED)
+    told = np.where(settles, SETTLED, np.where(opens, OPENED, stored.announced))
+    refunds = refunded != stored.refunded
     news = []
     for row in np.flatnonzero(settles | opens | refunds).tolist():
         if settles[row]:

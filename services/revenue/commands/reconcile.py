@@ -27,7 +27,7 @@ from services.revenue.ledger.reconciliation import (
     compare,
     covered_of_lines,
     money_gaps,
-    sums_of_lines,
+    totals_of_lines,
 )
 from services.revenue.store.assessments import answers
 from services.revenue.store.assessments.inputs import Inputs
@@ -74,15 +74,15 @@ class Reconciliation:
         if not after:
             self._batches.clear()  # what is compared anew is read anew
         if not after.startswith("batch "):
-            found = await self._held(day, after, rows_max)
-            return found if found.after or not await self._over(day) else _then(found, "batch 0")
+            found = await self._compare_day(day, after, rows_max)
+            return found if found.after or not await self._over(day) else _continued(found, "batch 0")
         return await self._assessed(day, int(after.removeprefix("batch ")))
 
     async def _over(self, day: int) -> bool:
         async with self._database.connection() as reader:
             return day < await reader.now() // 86_400_000_000
 
-    async def _held(self, day: int, after: str, rows_max: int) -> ComparedPage:
+    async def _compare_day(self, day: int, after: str, rows_max: int) -> ComparedPage:
         async with self._database.connection(snapshot=True) as reader:
             part = await positions.of_day(reader, day, after=after, rows_max=rows_max)
             gaps = await self._gaps(reader, part)
@@ -101,8 +101,8 @@ class Reconciliation:
         return ComparedPage(missing + await self._compare(part, gaps), len(mrns), "")
 
     async def _compare(self, part: PositionPage, gaps: Mapping[int, Sequence[PostingGap]]) -> list[Difference]:
-        assessed = AssessedTotals(await self._in_force(part), await self._later(part))
-        return compare(_of(part.mrn, part.held), assessed, gaps)
+        assessed = AssessedTotals(await self._assessed_totals(part), await self._later(part))
+        return compare(_totals_of_positions(part.mrn, part.positions), assessed, gaps)
 
     async def assessed(self, day: int, after: int) -> ComparedPage:
         """Compare the next stored batch of a day that is over, behind a batch; its place is `after` of the page as a number."""
@@ -121,44 +121,44 @@ class Reconciliation:
             for row, account, kind, currency, amount in await postings.charges_of(reader, columns):
                 key = (row, account, kind, currency)
                 booked[key] = booked.get(key, 0) + int(amount)
-        held = part.held
+        held = part.positions
         divisions = await self._names.divisions(reader, held.lines["treasury"])
         expected = {
             (row, account, kind, held.currency[row]): amount
             for (row, account, kind), amount in stands_for(held.lines, held.offsets, divisions).items()
         }
-        names = await self._names.of(reader, {key[1] for key in (*booked, *expected)})
+        names = await self._names.texts(reader, {key[1] for key in (*booked, *expected)})
         found = _gaps(expected, booked, names)
         # Money has no kind of charge; most consignments have none of it.
         moneyed = {row for row, _, kind, _ in booked if not kind}
-        moneyed |= set(np.flatnonzero((held.paid != 0) | (held.out.minor != 0)).tolist())
+        moneyed |= set(np.flatnonzero((held.paid != 0) | (held.paid_out.minor != 0)).tolist())
         moved: dict[int, list[MoneyEntry]] = {row: [] for row in moneyed}
         for columns in _at_once([place for place in places if place[0] in moneyed]):
             for row, *told in await postings.money_of(reader, columns):
                 moved[row].append(MoneyEntry(*told))
         for row, entries in sorted(moved.items()):
-            gaps = money_gaps(entries, held.currency[row], int(held.paid[row]), int(held.out.minor[row]))
+            gaps = money_gaps(entries, held.currency[row], int(held.paid[row]), int(held.paid_out.minor[row]))
             found.setdefault(row, []).extend(gaps)
         return found
 
-    async def _in_force(self, part: PositionPage) -> dict[int, ChargeTotals]:
-        """The answers that states rest on: to the filing, after a change of a sum, or as an officer adjusted it."""
-        held, mrns, basis = part.held, part.mrn, part.held.basis
-        again = (basis.standing == ASSESSED) & (basis.generation > 0)
+    async def _assessed_totals(self, part: PositionPage) -> dict[int, ChargeTotals]:
+        """Return the answers that states rest on: to the filing, after a change of an aggregate, or as an officer adjusted it."""
+        held, mrns, basis = part.positions, part.mrn, part.positions.basis
+        again = (basis.status == ASSESSED) & (basis.generation > 0)
         found: dict[int, ChargeTotals] = {}
         async with self._database.connection() as reader:
-            first = np.flatnonzero(basis.standing == ASSESSED)
+            first = np.flatnonzero(basis.status == ASSESSED)
             # An adjustment stands before whatever was said of the filing.
             by_row = await answers.first(reader, *_selected(first, mrns, held.filing_version))
             rows = np.flatnonzero(again)
             for row in rows.tolist():
                 by_row.pop(row, None)
             told = await answers.reassessed(reader, *_selected(rows, mrns, held.filing_version, basis.generation))
-            adjusted = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted > 0))
+            adjusted = np.flatnonzero((basis.status == ASSESSED) & (basis.adjusted > 0))
             by_row |= await answers.adjusted(reader, *_selected(adjusted, mrns, basis.adjusted))
         with reading("an answer after a change of a sum"):
             for row, payload in told.items():
-                found[row] = _sums(Table.parse(AssessmentColumns, payload))[0]
+                found[row] = _charge_totals(Table.parse(AssessmentColumns, payload))[0]
         return found | await self._read(by_row)
 
     async def _read(self, by_row: Mapping[int, tuple[int, int, int]]) -> dict[int, ChargeTotals]:
@@ -174,7 +174,7 @@ class Reconciliation:
                 stored = await answers.payloads(reader, part)
             for key, payload in stored.items():
                 whole = read_answers(AssessmentColumns, payload, np.zeros(0, np.int64))
-                self._batches[key] = _sums_as_amounts(whole)
+                self._batches[key] = _compared_columns(whole)
         for key, wanted in asked.items():
             stored_answers = self._batches.get(key)
             if stored_answers is None:
@@ -184,17 +184,17 @@ class Reconciliation:
                 raise InputError(
                     f"a stored batch has {stored_answers.rows} answers, and number {places.max()} is referred to"
                 )
-            found |= zip((row for row, _ in wanted), _sums(stored_answers.take(places)), strict=True)
+            found |= zip((row for row, _ in wanted), _charge_totals(stored_answers.take(places)), strict=True)
         while len(self._batches) > BATCHES_CACHED:
             self._batches.pop(next(iter(self._batches)))
         return found
 
     async def _later(self, part: PositionPage) -> dict[int, str]:
         """Answers of days that are over which no state followed; what is withdrawn waits for none."""
-        held, mrns, basis = part.held, part.mrn, part.held.basis
-        live = np.flatnonzero(basis.standing == ASSESSED)
+        held, mrns, basis = part.positions, part.mrn, part.positions.basis
+        live = np.flatnonzero(basis.status == ASSESSED)
         # An adjustment takes up what other consignments changed before it, and is assessed again by itself after that.
-        filed = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted == 0))
+        filed = np.flatnonzero((basis.status == ASSESSED) & (basis.adjusted == 0))
         async with self._database.connection() as reader:
             today = await reader.now() // MICROS_A_DAY
             selected = _selected(filed, mrns, held.filing_version, basis.generation)
@@ -204,7 +204,7 @@ class Reconciliation:
         return found | {row: f"An adjustment for version {number}" for row, number in versions.items()}
 
     async def _assessed(self, day: int, after: int) -> ComparedPage:
-        """The next stored batch of the day: which of its consignments does the ledger hold nothing of?"""
+        """Find the consignments of the next stored batch of the day that the ledger does not have."""
         batches = await self._inputs.read(
             BatchPlace(day, after), day, batches_max=1, purpose=PURPOSE_CLEARANCE, answers=True
         )
@@ -218,19 +218,19 @@ class Reconciliation:
         mrns = given.table.strings("mrn").tolist()
         async with self._database.connection() as reader:
             held = await positions.read(reader, mrns)
-        unknown = np.flatnonzero(~held.known)
+        unknown = np.flatnonzero(~held.exists)
         if not len(unknown):
             return ComparedPage([], 0, place)
-        sums = _sums(batch.answered(given))
+        sums = _charge_totals(batch.answered(given))
         first = {at: sums[row] for at, row in enumerate(unknown.tolist())}
-        missing = _of([mrns[row] for row in unknown.tolist()], held.take(unknown))
+        missing = _totals_of_positions([mrns[row] for row in unknown.tolist()], held.take(unknown))
         return ComparedPage(
             compare(missing, AssessedTotals(first, {}), {}), len(unknown), place, frozenset(missing.mrn)
         )
 
 
 def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[int]]]:
-    """Give entries' row, day, partition and number in columns, ENTRIES_AT_ONCE of them each."""
+    """Yield entries' row, day, partition and number in columns, ENTRIES_AT_ONCE in each."""
     for start in range(0, len(places), ENTRIES_AT_ONCE):
         yield [list(column) for column in zip(*places[start : start + ENTRIES_AT_ONCE], strict=True)]
 
@@ -247,7 +247,7 @@ def _gaps(
     booked: Mapping[tuple[int, int, int, str], int],
     names: Mapping[int, str],
 ) -> dict[int, list[PostingGap]]:
-    """What charges come to by account; payments and payouts are compared apart, since an account's credit may pay its own debt."""
+    """Return the differences by account of charges; payments and payouts are compared separately, since an account's credit may pay its own debt."""
     found: dict[int, list[PostingGap]] = {}
     for key in sorted(expected.keys() | booked.keys()):
         row, account, kind, currency = key
@@ -258,23 +258,23 @@ def _gaps(
     return found
 
 
-def _then(page: ComparedPage, after: str) -> ComparedPage:
+def _continued(page: ComparedPage, after: str) -> ComparedPage:
     return ComparedPage(page.differences, page.consignments, after, page.mrns)
 
 
-def _of(mrns: Sequence[str], held: Positions) -> PositionTotals:
-    sums = sums_of_lines(held.lines, held.offsets, held.currency)
-    covered = covered_of_lines(held.lines, held.offsets, held.paid)
-    return PositionTotals(mrns, held.version, held.basis.standing, sums, covered, held.refunded)
+def _totals_of_positions(mrns: Sequence[str], positions: Positions) -> PositionTotals:
+    sums = totals_of_lines(positions.lines, positions.offsets, positions.currency)
+    covered = covered_of_lines(positions.lines, positions.offsets, positions.paid)
+    return PositionTotals(mrns, positions.version, positions.basis.status, sums, covered, positions.refunded)
 
 
-def _sums_as_amounts(answers: Table) -> Table:
-    """Leave out all columns but those that are compared."""
+def _compared_columns(answers: Table) -> Table:
+    """Return only the columns that are compared."""
     columns = {name: answers.column(name) for name in (*_KINDS, "currency")}
     return Table(answers.schema, answers.rows, columns)
 
 
-def _sums(answers: Table) -> list[ChargeTotals]:
+def _charge_totals(answers: Table) -> list[ChargeTotals]:
     amounts = np.stack([answers.ints(name).filled(0) for name in _KINDS], axis=1)
     currency: list[Any] = answers.strings("currency").tolist()
     return [ChargeTotals(amounts[row : row + 1], (currency[row] or "",)) for row in range(answers.rows)]

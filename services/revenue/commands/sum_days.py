@@ -10,12 +10,12 @@ from services.revenue.store.ledger import turnover
 from services.revenue.store.ledger.balances import SETTLE_MICROS
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 
-_SUMS_AT_ONCE: Final = 2_000
+_ACCOUNTS_AT_ONCE: Final = 2_000
 _SUM_MILLIS: Final = 120_000
 
 
 async def sum_days(database: Database) -> None:
-    """Make the sums of days that are over: a step of housekeeping.
+    """Write the totals of past days: a step of housekeeping.
 
     Nothing is booked on a day whose sums are made (`Book.lock`); until then statements read its postings. Sums are read
     without a transaction that writes, since that would hold up every feed, and making them again gives the same.
@@ -35,8 +35,8 @@ async def sum_days(database: Database) -> None:
                 for place, number in enumerate(numbers):
                     total[place] += number
         made = sorted(totals.items())
-        for start in range(0, len(made), _SUMS_AT_ONCE):
+        for start in range(0, len(made), _ACCOUNTS_AT_ONCE):
             async with database.transaction() as tx:
-                await turnover.store(tx, day, made[start : start + _SUMS_AT_ONCE])
+                await turnover.store(tx, day, made[start : start + _ACCOUNTS_AT_ONCE])
         async with database.transaction() as tx:
             await turnover.store_day(tx, day)

@@ -65,7 +65,7 @@ class ProofReport:
     sealed_at: int
     """When the newest seal that is covered was made; 0 where none is."""
     discrepancies: int
-    found: list[Discrepancy] = field(default_factory=list)
+    differences: list[Discrepancy] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class _Step:
     read_at: int = 0
 
     def behind(self, partition: int) -> bool:
-        """Whether entries of a partition are booked and not proven."""
+        """Return whether entries of a partition are booked and not proven."""
         return self.heads[partition] != self.marks[partition].number
 
     def altered(self, partition: int, number: int, sentences: list[str]) -> None:
@@ -102,7 +102,7 @@ class _Part:
     """Last proven entry of each partition that can be proven further or to its end; None where the part is to be repeated."""
 
     def reached(self, until: Sequence[int]) -> bool:
-        """Whether all entries up to these numbers, one a partition, are proven as far as they can be."""
+        """Return whether all entries up to these numbers, one a partition, are proven as far as they can be."""
         if self.marks is None or self.overdue:
             return False
         return all(number >= until[place] for place, number in self.marks.items() if place < len(until))
@@ -257,7 +257,7 @@ class Verification:
                 return [Discrepancy(-1, 0, mrns[0], NOT_ASSESSED, f"What it was assessed at cannot be read: {error}")]
             middle = len(mrns) // 2
             return await self._compare(mrns[:middle]) + await self._compare(mrns[middle:])
-        return [Discrepancy.of(each) for each in page.differences]
+        return [Discrepancy.from_difference(each) for each in page.differences]
 
     async def _assessed(self, step: _Step) -> bool:
         """Look in the ledger for what was assessed on days that are over."""
@@ -268,7 +268,7 @@ class Verification:
             page = await self._reconciling.assessed(day, batch) if 0 < day < over else None
             if page is not None and page.after:
                 batch, worked = int(page.after), True
-                step.discrepancies += map(Discrepancy.of, page.differences)
+                step.discrepancies += map(Discrepancy.from_difference, page.differences)
                 step.mrns |= {each.mrn for each in page.differences}
                 continue
             async with self._database.connection() as reader:
@@ -279,8 +279,8 @@ class Verification:
         step.state = replace(step.state, assessed_day=day, assessed_batch=batch)
         return worked
 
-    async def again(self, entries_max: int = ENTRIES_MAX) -> bool:
-        """Prove the next part of the periodic proof, which begins at the first entry in every round; False between two rounds."""
+    async def advance_full(self, entries_max: int = ENTRIES_MAX) -> bool:
+        """Prove the next part of the periodic proof, which begins at the first entry in every round; return False between two rounds."""
         async with self._database.connection() as reader:
             state, now = await store.read_state(reader), await reader.now()
         over = state.full_ended_at >= state.full_began_at
@@ -330,7 +330,7 @@ class Verification:
         page = await self._reconciling.page(day, state.full_after, CONSIGNMENTS_AT_ONCE)
         # Who was compared and agrees is not named by the page, so that faults of the day's consignments go as its pages do.
         step.mrns |= page.mrns
-        step.discrepancies += map(Discrepancy.of, page.differences)
+        step.discrepancies += map(Discrepancy.from_difference, page.differences)
         step.state = replace(state, full_day=day if page.after else day + 1, full_after=page.after)
 
     async def _store(self, step: _Step) -> bool:

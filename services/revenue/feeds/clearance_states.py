@@ -42,10 +42,10 @@ Follow = Callable[[Transaction, Table], Awaitable[None]]
 class StateHandler:
     """The handler of clearance's feed."""
 
-    def __init__(self, posting: Posting, *also: Follow) -> None:
-        """Post states; `also` are told of the states before that, in the same transaction."""
+    def __init__(self, posting: Posting, *followers: Follow) -> None:
+        """Post states; `followers` receive the states before that, in the same transaction."""
         self._posting = posting
-        self._also = also
+        self._followers = followers
 
     async def prepare(self, batches: list[FeedBatch]) -> list[PreparedStates]:
         """Work out what the states of a page owe, epoch by epoch."""
@@ -61,12 +61,12 @@ class StateHandler:
             raise EventError(error.reason, str(error)) from error
 
     async def apply(self, tx: Transaction, prepared: list[PreparedStates]) -> None:
-        """Book what is new."""
+        """Post the new states."""
         for part in prepared:
             await self._apply(tx, part)
 
     async def _apply(self, tx: Transaction, part: PreparedStates) -> None:
-        for follow in self._also:
+        for follow in self._followers:
             await follow(tx, part.states)
         try:
             posted = await self._posting.post(tx, part.page, part.epoch)

@@ -38,7 +38,7 @@ class CreditJob:
                 continue
 
     async def step(self, stop: asyncio.Event | None = None) -> int:
-        """Use all that can be used now; gives how many consignments that concerned."""
+        """Use all that can be used now; return how many consignments that concerned."""
         async with self._ledger.database.connection() as reader:
             keys = await credit.applicable(reader, ACCOUNTS_MAX)
         total = 0

@@ -27,7 +27,7 @@ _round_age = gauge(
     "luxor_revenue_ledger_round_age_seconds",
     "Time since the last periodic proof of the whole ledger ended, or since the first one began",
 )
-_faults = gauge(
+_differences = gauge(
     "luxor_revenue_ledger_faults", "Differences that the proofs of the ledger found and that are not resolved"
 )
 _log = get_logger()
@@ -53,7 +53,7 @@ class ProofJob:
                 async with self._database.transaction() as tx:
                     token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
                 if token is not None:
-                    worked = await self._proving.advance() or await self._proving.again()
+                    worked = await self._proving.advance() or await self._proving.advance_full()
             except (StoreError, InputError) as error:
                 _log.warning("LEDGER_PROOF_POSTPONED", store=self._database.name, why=str(error))
             took = time.monotonic() - began
@@ -84,7 +84,7 @@ def unproven() -> Look:
             since, now = await marks.oldest_unproven(reader), await reader.now()
         _lag.set(0 if since is None else max(0, now - since) / 1e6)
         _round_age.set(_age(state, now))
-        _faults.set(count)
+        _differences.set(count)
 
     return look
 

@@ -13,8 +13,8 @@ from services.revenue.commands.reassess import Reassessment
 from services.revenue.store.assessments import reassessments
 
 _left = gauge(
-    "luxor_revenue_reassessment_sums_left",
-    "Changed aggregates whose earlier consignments wait to be assessed again",
+    "luxor_revenue_reassessment_aggregates_waiting",
+    "Changed aggregates whose earlier consignments wait for reassessment",
 )
 _log = get_logger()
 
@@ -49,7 +49,7 @@ class ReassessmentJob:
         await self._reassessment.end()
 
 
-def sums_left() -> Look:
+def aggregates_waiting() -> Look:
     """Return a look at how many aggregates wait."""
 
     async def look(database: Database) -> None:

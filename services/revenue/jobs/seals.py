@@ -48,7 +48,7 @@ class SealJob:
             await self._give_back(token)
 
     async def step(self) -> int | None:
-        """Seal once; gives the lease's token, None where another replica seals."""
+        """Seal once; return the lease's token, None where another replica seals."""
         async with self._database.transaction() as tx:
             token = await try_lease(tx, LEASE, self._replica, 3 * self._interval)
         if token is None:
@@ -66,7 +66,7 @@ class SealJob:
 
 
 def unsealed() -> Look:
-    """A look at how old the oldest entry is that no seal covers."""
+    """Return a look at the age of the oldest entry that no seal covers."""
 
     async def look(database: Database) -> None:
         async with database.connection(timeout_millis=5_000) as reader:

@@ -55,14 +55,14 @@ async def run(running: Running) -> Finished:
 
 async def run_draft(running: Running, plan: WhatIfPlan, program: Program, state: Progress) -> Finished:
     """Assess the stored batches of a plan's days by the draft, from the last committed step."""
-    bands = Bands.of(plan.bands)
+    bands = Bands.parse(plan.bands)
     inputs, periods = Inputs(running.database).batches, Periods(running.database)
     work = _Work(
         program,
         bands,
         periods,
         await periods.amended(plan.from_day, plan.to_day, plan.until_batch),
-        await periods.assessed_again(plan.from_day, plan.asked_at),
+        await periods.reassessed(plan.from_day, plan.asked_at),
         bundled_limits(program),
         plan.until_share,
     )
@@ -83,7 +83,7 @@ class _Work:
     bands: Bands
     periods: Periods
     amended: Versions
-    again: Versions
+    reassessed: Versions
     bundled: frozenset[str]
     until_share: int
 
@@ -104,73 +104,75 @@ class _Work:
                 _log.warning("WHAT_IF_BATCH_LEFT_OUT", day=batch.place.day, batch=batch.place.batch, why=str(error))
         return list(join_batches(opened))
 
-    async def _judge(self, state: Progress, given: Input, answers: Table) -> None:
-        counted = self._newest(given.table)
+    async def _judge(self, state: Progress, batch: Input, answers: Table) -> None:
+        counted = self._newest(batch.table)
         state.superseded += int((~counted).sum())
-        generation = self._generations(given.table)
+        generation = self._generations(batch.table)
         renewed = np.flatnonzero(counted & (generation > 0))
         counted[renewed] = False
-        await asyncio.to_thread(self._count, state, given, answers, counted)
+        await asyncio.to_thread(self._count, state, batch, answers, counted)
         if len(renewed):
-            await self._count_renewed(state, given, renewed, generation[renewed])
+            await self._count_renewed(state, batch, renewed, generation[renewed])
 
-    def _count(self, state: Progress, given: Input, answers: Table, counted: npt.NDArray[np.bool_]) -> None:
-        filings = filings_of(given.table)
-        prepared = prepare(self.program, filings, given.register)
-        alone = counted_alone(self.program, measures_of(self.program, prepared), given.others)
+    def _count(self, state: Progress, batch: Input, answers: Table, counted: npt.NDArray[np.bool_]) -> None:
+        filings = filings_of(batch.table)
+        prepared = prepare(self.program, filings, batch.register)
+        alone = counted_alone(self.program, measures_of(self.program, prepared), batch.aggregates)
         state.counted_alone += int(counted[alone].sum())
-        sums = given.others.sums(self.program, given.table.rows)
-        done = assess(self.program, filings, sums, given.register, prepared)
+        sums = batch.aggregates.by_limit(self.program, batch.table.rows)
+        done = assess(self.program, filings, sums, batch.register, prepared)
         count_part(state, done, answers, counted, self.bands)
 
-    async def _bundled(self, given: Input) -> Input:
-        """The consignments with what the others of their bundles made in the end."""
-        rows = bundled_rows(given.others, self.bundled)
+    async def _bundled(self, batch: Input) -> Input:
+        """Return the input with the final totals of the bundles of its consignments."""
+        rows = bundled_rows(batch.aggregates, self.bundled)
         if not len(rows) or not self.until_share:
-            return given
-        some = given.table.take(rows)
+            return batch
+        some = batch.table.take(rows)
         mrns, versions = some.strings("mrn").tolist(), some.ints("version").values.tolist()
         found = await self.periods.bundles(mrns, versions, self.until_share)
         made = [(int(rows[place]), limit, others) for place, limit, others in found]
-        return replace(given, others=with_bundles(given.others, made))
+        return replace(batch, aggregates=with_bundles(batch.aggregates, made))
 
     def _newest(self, table: Table) -> npt.NDArray[np.bool_]:
-        """Which consignments have no newer version among those read."""
+        """Return which consignments have no newer version among those read."""
         if not len(self.amended):
             return np.ones(table.rows, np.bool_)
-        newest: npt.NDArray[np.bool_] = self.amended.of(table.strings("mrn").tolist()) <= table.ints("version").values
+        newest: npt.NDArray[np.bool_] = (
+            self.amended.numbers(table.strings("mrn").tolist()) <= table.ints("version").values
+        )
         return newest
 
     def _generations(self, table: Table) -> npt.NDArray[np.int64]:
-        """The number of the newest assessment of each version."""
-        if not len(self.again):
+        """Return the number of the newest assessment of each version."""
+        if not len(self.reassessed):
             return np.zeros(table.rows, np.int64)
         versions = table.ints("version").values.tolist()
         mrns = table.strings("mrn").tolist()
-        return self.again.of([key_of(mrn, version) for mrn, version in zip(mrns, versions, strict=True)])
+        return self.reassessed.numbers([key_of(mrn, version) for mrn, version in zip(mrns, versions, strict=True)])
 
     async def _count_renewed(
-        self, state: Progress, given: Input, rows: npt.NDArray[np.intp], generation: npt.NDArray[np.int64]
+        self, state: Progress, batch: Input, rows: npt.NDArray[np.intp], generation: npt.NDArray[np.int64]
     ) -> None:
         """Count consignments that were assessed again: by the answer and the sums of the newest assessment."""
-        some = given.take(rows)
+        some = batch.take(rows)
         mrns, versions = some.table.strings("mrn").tolist(), some.table.ints("version").values.tolist()
-        found = await self.periods.again(mrns, versions, generation.tolist())
+        found = await self.periods.reassessments(mrns, versions, generation.tolist())
         place = np.array([each.place for each in found], np.intp)
         state.unreadable += len(rows) - len(place)
         if not len(place):
             return
         some = some.take(place)
-        others = Aggregates.join([each.others for each in found], range(len(found)))
+        others = Aggregates.join([each.aggregates for each in found], range(len(found)))
         answers = Table.concat([each.answer for each in found])
-        some = await self._bundled(replace(some, others=others))
+        some = await self._bundled(replace(some, aggregates=others))
         self._count(state, some, answers, np.ones(len(place), np.bool_))
 
 
 def _open(batch: StoredBatch) -> Opened:
-    """A stored batch and the answers to it, aligned. Raises InputError."""
+    """Return a stored batch and its answers, aligned. Raises InputError."""
     if batch.answers is None:
-        raise InputError("its answers are not kept any more")
+        raise InputError("its answers are no longer stored")
     given = batch.unpack()
     answers = read_answers(AssessmentColumns, batch.answers, given.rows)
     if len(given.rows) != answers.rows or not np.array_equal(given.rows, np.arange(answers.rows)):

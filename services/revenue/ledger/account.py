@@ -52,12 +52,12 @@ UNNAMED: Final = "unnamed"
 
 
 def prefix_of(name: str) -> str:
-    """Give what stands before the first colon."""
+    """Return the part before the first colon."""
     return name.partition(":")[0]
 
 
 def kind_of(name: str) -> int:
-    """Give a number of luxor.revenue.v1.AccountKind; 0 for a name of no known kind or without an id."""
+    """Return a number of luxor.revenue.v1.AccountKind; 0 for a name of an unknown kind or without an id."""
     prefix, _, rest = name.partition(":")
     return KINDS.get(prefix, 0) if rest else 0
 
@@ -101,13 +101,13 @@ def is_mrn(reference: str) -> bool:
 
 
 def partition_of_mrn(mrn: str) -> int:
-    """Give the partition that an MRN names; of one that Luxor did not give, any that is always the same."""
+    """Return the partition that an MRN names; for an MRN that Luxor did not assign, one that is always the same."""
     told = mrn[4:6]
     return int(told) if told.isascii() and told.isdigit() and int(told) < PARTITIONS else partition_of("", mrn)
 
 
 def partition_of_account(name: str) -> int:
-    """Give the partition in which payments of an account are booked."""
+    """Return the partition in which payments of an account are posted."""
     return partition_of("", name)
 
 
@@ -135,7 +135,7 @@ class AccountFacts:
 
 
 def accounts_of_charge(facts: AccountFacts) -> ChargeAccounts:
-    """Give the accounts of a charge.
+    """Return the accounts of a charge.
 
     Vendors and carriers owe what they collect. All else is owed by the declarant, or by the buyer who pays by the MRN;
     a deferred account or a guarantee stands for it only while the state says so.

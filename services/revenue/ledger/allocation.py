@@ -12,7 +12,7 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.charge import ChargePage
 from services.revenue.ledger.entry import Entries, Int64
 from services.revenue.ledger.line import OPEN, Lines
-from services.revenue.ledger.position import PaidOut, covered_by, left_over
+from services.revenue.ledger.position import PaidOut, covered_by, surplus_by_account
 
 FREED: Final = "currency"
 """Reference of entries by which money is a consignment's no more, since its debt has another currency."""
@@ -41,41 +41,41 @@ def match(amount: int, owed: int) -> Match:
 
 
 def owes_alone(lines: Lines) -> bool:
-    """Whether one account owes all of a consignment that is paid at once."""
+    """Return whether one account owes all of a consignment that is paid at once."""
     debtors = lines["debtor"][lines["how"] == OPEN]
     return bool(len(debtors)) and bool((debtors == debtors[0]).all())
 
 
 def surplus(
-    lines: Lines, offsets: Int64, paid: Int64, currencies: Sequence[str], out: PaidOut
+    lines: Lines, offsets: Int64, paid: Int64, currencies: Sequence[str], paid_out: PaidOut
 ) -> dict[tuple[int, str], int]:
-    """Give what consignments leave to the credit of account and currency: refunded or paid too much, and not paid out."""
-    left = left_over(lines, offsets, paid)
-    for row in np.flatnonzero(out.minor).tolist():
-        key = (row, int(out.account[row]))
-        left[key] = max(0, left.get(key, 0) - int(out.minor[row]))
+    """Return the credit that consignments leave by account and currency: refunded or overpaid, and not paid out."""
+    left = surplus_by_account(lines, offsets, paid)
+    for row in np.flatnonzero(paid_out.minor).tolist():
+        key = (row, int(paid_out.account[row]))
+        left[key] = max(0, left.get(key, 0) - int(paid_out.minor[row]))
     found: dict[tuple[int, str], int] = {}
     for (row, account), minor in left.items():
         found[account, currencies[row]] = found.get((account, currencies[row]), 0) + minor
     return found
 
 
-def payable(lines: Lines, paid: int, out: PaidOut, payee: int) -> int:
-    """Say what may be paid out to an account of one consignment: what is left to its credit beyond what it owes of it, minor units.
+def payable(lines: Lines, paid: int, paid_out: PaidOut, payee: int) -> int:
+    """Return the amount of one consignment that may be paid out to an account: its credit beyond what it owes, minor units.
 
     A consignment remembers one payee: while something is paid out of it, nothing is paid out to another.
     """
-    minor, before = int(out.minor[0]), int(out.account[0])
+    minor, before = int(paid_out.minor[0]), int(paid_out.account[0])
     if minor and before != payee:
         return 0
     offsets, sums = np.array([0, len(lines)]), np.array([paid])
     own = (lines["how"] == OPEN) & (lines["debtor"] == payee)
     still = int((lines["amount"] - covered_by(lines, offsets, sums) - lines["remitted"])[own].sum())
-    return max(0, left_over(lines, offsets, sums).get((0, payee), 0) - minor - still)
+    return max(0, surplus_by_account(lines, offsets, sums).get((0, payee), 0) - minor - still)
 
 
 def credited(lines: Lines, paid: int) -> dict[int, int]:
-    """Give the accounts that are credited with what was paid by a consignment's MRN: open lines in their order.
+    """Return the accounts that are credited with the payments by a consignment's MRN: open lines in their order.
 
     What is more than they owe stays to the credit of the first. Nothing can be credited where no line is paid at once.
     """
@@ -94,16 +94,16 @@ def credited(lines: Lines, paid: int) -> dict[int, int]:
 
 
 def credit_postings(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
-    """Give the postings (account, minor units) that lead from one crediting to another."""
+    """Return the postings (account, minor units) that lead from one crediting to another."""
     accounts = sorted(before.keys() | after.keys())
     changes = [(account, before.get(account, 0) - after.get(account, 0)) for account in accounts]
     return [(account, change) for account, change in changes if change]
 
 
-def with_payers(page: ChargePage, held_offsets: Int64, held: Lines, paid: Int64) -> ChargePage:
-    """Keep whose credit payments are where nothing is to be paid at once any more: a line of nothing on that account."""
+def with_payers(page: ChargePage, stored_offsets: Int64, stored: Lines, paid: Int64) -> ChargePage:
+    """Add a line of zero on the payer's account to consignments that no longer owe anything at once, so that their payments have an owner."""
     rows = [row for row in np.flatnonzero(paid > 0).tolist() if not _open(page.lines, page.offsets, row).any()]
-    kept = [(row, _first_open(held, held_offsets, row)) for row in rows]
+    kept = [(row, _first_open(stored, stored_offsets, row)) for row in rows]
     added = [(row, line) for row, line in kept if line is not None]
     if not added:
         return page
@@ -147,7 +147,7 @@ class Booking:
 
 
 def entries_of(bookings: Sequence[Booking]) -> Entries:
-    """Give bookings as entries, in their order."""
+    """Return bookings as entries, in their order."""
     flat = [posting for each in bookings for posting in each.postings]
     backs = np.array([each.back for each in bookings], np.bool_)
     kinds = np.array([each.kind for each in bookings], np.int64)
@@ -171,52 +171,60 @@ def entries_of(bookings: Sequence[Booking]) -> Entries:
 def freed_entries(
     page: ChargePage,
     rows: Int64,
-    held_offsets: Int64,
-    held: Lines,
+    stored_offsets: Int64,
+    stored: Lines,
     paid: Int64,
-    out: PaidOut,
-    of: tuple[list[str], list[str]],
+    paid_out: PaidOut,
+    stored_places: tuple[list[str], list[str]],
 ) -> Entries:
-    """Give the entries by which what was paid of consignments, and paid out of them, is an account's own from now on.
+    """Return the entries that convert amounts paid for consignments, and paid out of them, into the credit of an account.
 
     So it is where a debt loses the currency in which it was paid: each account is credited with what it has, whatever the debt
-    says, so an entry posts twice on the one account. `of` are currency and destination of what is held.
+    says, so an entry posts twice on the one account. `stored_places` are currency and destination of what is held.
     """
     bookings = []
     for row in rows.tolist():
-        shares = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
+        shares = credited(stored[stored_offsets[row] : stored_offsets[row + 1]], int(paid[row]))
         parts = [(pb.ENTRY_KIND_PAID, account, minor) for account, minor in shares.items()]
-        if minor := int(out.minor[row]):
-            parts.append((pb.ENTRY_KIND_PAID_OUT, int(out.account[row]), minor))
+        if minor := int(paid_out.minor[row]):
+            parts.append((pb.ENTRY_KIND_PAID_OUT, int(paid_out.account[row]), minor))
         place = int(page.partition[row]), page.mrn[row], int(page.version[row])
         bookings += [
-            Booking(*place, FREED, of[0][row], of[1][row], True, [(account, -minor), (account, minor)], int(kind))
+            Booking(
+                *place,
+                FREED,
+                stored_places[0][row],
+                stored_places[1][row],
+                True,
+                [(account, -minor), (account, minor)],
+                int(kind),
+            )
             for kind, account, minor in parts
         ]
     return entries_of(bookings)
 
 
-def freed_credit(gone: Entries | None) -> dict[tuple[int, str], int]:
+def freed_credit(freed: Entries | None) -> dict[tuple[int, str], int]:
     """Sum what such entries leave to the credit of account and currency."""
     sums: dict[tuple[int, str], int] = {}
-    if gone is not None:
-        for row, first in enumerate(gone.offsets[:-1].tolist()):
-            key = (int(gone.account[first]), gone.currency[row])
-            minor = int(gone.amount[first])
-            sums[key] = sums.get(key, 0) + (minor if gone.reverses[row] == pb.ENTRY_KIND_PAID_OUT else -minor)
+    if freed is not None:
+        for row, first in enumerate(freed.offsets[:-1].tolist()):
+            key = (int(freed.account[first]), freed.currency[row])
+            minor = int(freed.amount[first])
+            sums[key] = sums.get(key, 0) + (minor if freed.reverses[row] == pb.ENTRY_KIND_PAID_OUT else -minor)
     return sums
 
 
 def reallocation_entries(
-    page: ChargePage, held_offsets: Int64, held: Lines, paid: Int64, was: PaidOut, is_now: PaidOut
+    page: ChargePage, stored_offsets: Int64, stored: Lines, paid: Int64, was: PaidOut, is_now: PaidOut
 ) -> Entries:
-    """Give the entries that move what was paid, and not paid out, from accounts that were credited to those that owe now.
+    """Return the entries that move paid amounts from the accounts that were credited to those that owe now.
 
     `was` and `is_now` are the same payouts by the lines before and after.
     """
     bookings = []
     for row in np.flatnonzero((paid > 0) | (is_now.minor > 0)).tolist():
-        before = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
+        before = credited(stored[stored_offsets[row] : stored_offsets[row + 1]], int(paid[row]))
         after = credited(page.lines[page.offsets[row] : page.offsets[row + 1]], int(paid[row]))
         if minor := int(is_now.minor[row]):
             for shares, out in ((before, was), (after, is_now)):

@@ -47,7 +47,7 @@ WITHDRAWN: Final = 2
 class Basis:
     """What n states rest on, one value each."""
 
-    standing: Int64
+    status: Int64
     """UNDECIDED, ASSESSED or WITHDRAWN."""
     generation: Int64
     """luxor.revenue.v1.AssessmentColumns.generation of the answer to the filing; 0 for the first."""
@@ -57,12 +57,12 @@ class Basis:
     """When that was, microseconds since 1970-01-01 UTC; 0 for never."""
 
     def take(self, rows: Int64) -> Basis:
-        """Give those asked for, in that order."""
-        return Basis(self.standing[rows], self.generation[rows], self.adjusted[rows], self.adjusted_at[rows])
+        """Return the requested rows, in that order."""
+        return Basis(self.status[rows], self.generation[rows], self.adjusted[rows], self.adjusted_at[rows])
 
 
 def basis_of(states: Table, last: Table) -> Basis:
-    """Say what the states `last` rest on, the newest of each consignment in `states` (both ClearanceColumns)."""
+    """Return the basis of the states `last`, the newest of each consignment in `states` (both ClearanceColumns)."""
     decided = last.ints("decided_at").valid
     withdrawn = last.ints("state").values == STATE_INVALIDATED
     standing = np.where(withdrawn, WITHDRAWN, np.where(decided, ASSESSED, UNDECIDED)).astype(np.int64)
@@ -80,23 +80,28 @@ def basis_of(states: Table, last: Table) -> Basis:
 
 
 def continued_basis(
-    now: Basis, version: Int64, filing_version: Int64, before: Basis, held_version: Int64, held_filing_version: Int64
+    now: Basis,
+    version: Int64,
+    filing_version: Int64,
+    before: Basis,
+    stored_version: Int64,
+    stored_filing_version: Int64,
 ) -> Basis:
-    """Give what states rest on after what was held: an adjustment stays in force until another, or until an amendment.
+    """Return the basis of states after the stored ones: an adjustment remains active until another one or an amendment.
 
     Where the feed tells of an adjustment that it does not show (a reader that begins anew gets the newest state alone), it was
     made with the state's version at the latest.
     """
     told = now.adjusted > 0
-    amended = (held_version > 0) & (filing_version > held_filing_version)
-    same = (now.adjusted_at == before.adjusted_at) & (held_version > 0)
+    amended = (stored_version > 0) & (filing_version > stored_filing_version)
+    same = (now.adjusted_at == before.adjusted_at) & (stored_version > 0)
     missed = (now.adjusted_at > 0) & ~same & ~amended
     kept = np.where(same & ~amended, before.adjusted, np.where(missed, version, 0))
-    return Basis(now.standing, now.generation, np.where(told, now.adjusted, kept), now.adjusted_at)
+    return Basis(now.status, now.generation, np.where(told, now.adjusted, kept), now.adjusted_at)
 
 
 def only_needed(states: Table) -> Table:
-    """Leave out the columns that the ledger does not look at: putting pages together costs by the column."""
+    """Return only the columns that the ledger reads, because joining pages costs time for each column."""
     columns: dict[str, Column] = {name: states.column(name) for name in _STATE}
     for name, needed in _CHILDREN.items():
         ragged, child = states.ragged(name), states.child(name)
@@ -127,12 +132,12 @@ class ChargePage:
         return len(self.mrn)
 
 
-def charges_of(told: Table, sharing: Sharing) -> StateCharges:
+def charges_of(table: Table, sharing: Sharing) -> StateCharges:
     """Find what the newest of states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError.
 
     `sharing` says whose revenue it is.
     """
-    states = newest(told)
+    states = newest(table)
     charges = states.ragged("charges")
     lines = states.child("charges")
     rows = np.repeat(np.arange(states.rows), np.diff(charges.offsets))
@@ -157,7 +162,7 @@ def charges_of(told: Table, sharing: Sharing) -> StateCharges:
         )
     owed = _owing(states, lines, rows, kept)
     jurisdiction = _jurisdictions(states)
-    basis = basis_of(told, states)
+    basis = basis_of(table, states)
     revenue = _revenue(states, rows, kind, jurisdiction, sharing)
     return StateCharges(
         states, kept, rows, kind, collector.values[kept], amount.values[kept], owed, jurisdiction, revenue, basis
@@ -184,7 +189,7 @@ class StateCharges:
     """Of each state, before what is held of it is known."""
 
     def names(self) -> set[str]:
-        """Give the names that need ids: accounts, treasuries and codes of charges."""
+        """Return the names that need ids: accounts, treasuries and codes of charges."""
         pairs, _ = self.owing
         found = {name for pair in pairs for name in (pair.debtor, pair.account)}
         found |= {*self.revenue[0], *accounts_of(self.revenue[0])}
@@ -199,7 +204,7 @@ class StateCharges:
         pairs, which = self.owing
         debtors = np.array([ids[pair.debtor] for pair in pairs], np.int64)
         accounts = np.array([ids[pair.account] for pair in pairs], np.int64)
-        hows = np.array([_how(pair) for pair in pairs], np.int64)
+        hows = np.array([_settlement(pair) for pair in pairs], np.int64)
         codes = states.child("charges").strings("charge")
         used = np.unique(codes.indices[self.place])
         code_ids = np.zeros(len(codes.dictionary), np.int64)
@@ -229,27 +234,27 @@ class StateCharges:
         )
 
 
-def _how(pair: ChargeAccounts) -> int:
+def _settlement(pair: ChargeAccounts) -> int:
     if pair.account != pair.debtor:
         return SECURED
     return OPEN if prefix_of(pair.debtor) in AT_ONCE else COLLECTED
 
 
-def _owing(states: Table, lines: Table, rows: Int64, kept: Int64) -> tuple[list[ChargeAccounts], Int64]:
-    """The accounts of each charge: worked out once for each combination of what tells them."""
+def _owing(states: Table, lines: Table, rows: Int64, selected: Int64) -> tuple[list[ChargeAccounts], Int64]:
+    """Return the accounts of each charge, computed once for each combination of their facts."""
     account = lines.strings("account")
     texts = (
-        (account.dictionary, account.indices[kept]),
+        (account.dictionary, account.indices[selected]),
         *(
             (states.strings(name).dictionary, states.strings(name).indices[rows])
             for name in ("destination_country", "declarant_identifier", "platform", "debt_account")
         ),
     )
-    collector = lines.ints("collector").values[kept]
-    debtor = lines.ints("debtor").values[kept]
+    collector = lines.ints("collector").values[selected]
+    debtor = lines.ints("debtor").values[selected]
     status = states.ints("debt_status").values[rows]
     columns = [np.asarray(column, np.int64) for _, column in texts] + [collector, debtor, status]
-    if not len(kept):
+    if not len(selected):
         return [], np.zeros(0, np.int64)
     key = combined(columns)
     _, first, which = np.unique(key, return_index=True, return_inverse=True)
@@ -294,7 +299,7 @@ def _revenue(
 
 
 def _jurisdictions(states: Table) -> list[str]:
-    """The jurisdiction of each state: what its rulebook's version begins with, else the destination."""
+    """Return the jurisdiction of each state: that of its rulebook's version, else the destination."""
     told = states.strings("rulebook_version").translate(lambda version: version.partition("/")[0]).tolist()
     if all(told):
         return told
@@ -328,7 +333,7 @@ def _summed(row: Int64, lines: Lines) -> tuple[Int64, Lines]:
 
 
 def newest(states: Table) -> Table:
-    """Keep the newest version of each consignment in a page."""
+    """Return the newest version of each consignment in a page."""
     numbers = states.strings("mrn").translate(lambda value: value).indices
     order = np.lexsort((states.ints("version").values, numbers))
     last = np.append(numbers[order][1:] != numbers[order][:-1], True) if len(order) else np.zeros(0, np.bool_)
@@ -337,7 +342,7 @@ def newest(states: Table) -> Table:
 
 
 def take_rows(page: ChargePage, rows: Int64) -> ChargePage:
-    """Give the consignments asked for, in that order."""
+    """Return the requested consignments, in that order."""
     offsets, lines = take_lines(page.offsets, page.lines, rows)
     chosen = rows.tolist()
 

@@ -50,7 +50,7 @@ class Divisions:
     parts: Mapping[int, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     @staticmethod
-    def of(names: Mapping[int, str], ids: Mapping[str, int]) -> Divisions:
+    def from_names(names: Mapping[int, str], ids: Mapping[str, int]) -> Divisions:
         """Return the divisions among some names by number; `ids` has the numbers of their accounts."""
         found = {number: parts_of(name) for number, name in names.items()}
         return Divisions({n: [(ids[name], ppm) for name, ppm in parts] for n, parts in found.items() if parts})

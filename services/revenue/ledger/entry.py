@@ -63,7 +63,7 @@ class Entries:
 
     @staticmethod
     def concat(parts: Sequence[Entries]) -> Entries:
-        """Put entries one behind the other."""
+        """Join entries."""
         if len(parts) == 1:
             return parts[0]
         lengths = np.concatenate([np.diff(part.offsets) for part in parts])
@@ -90,7 +90,7 @@ class Entries:
         )
 
     def reversed(self, reference: str) -> Entries:
-        """Give the entries that undo these."""
+        """Return the reversals of these entries."""
         return replace(
             self,
             kind=np.full(len(self), pb.ENTRY_KIND_REVERSED, np.int64),

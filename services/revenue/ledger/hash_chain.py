@@ -24,7 +24,7 @@ _SEALED: Final = struct.Struct("<q32s")
 
 
 def text_bytes(text: str) -> bytes:
-    """Give a text as it is hashed: its length in bytes and UTF-8."""
+    """Return the hashed form of a text: its length in bytes and UTF-8."""
     encoded = text.encode()
     return _LENGTH.pack(len(encoded)) + encoded
 
@@ -39,7 +39,7 @@ def canonical(
     texts: bytes,
     postings: Sequence[tuple[bytes, int, int]],
 ) -> bytes:
-    """Give the bytes of an entry that are hashed.
+    """Return the hashed bytes of an entry.
 
     `texts` are mrn, reference, currency and destination, each as `text_bytes`; a posting is the account's name as
     `text_bytes`, the kind of charge and the amount.
@@ -51,7 +51,7 @@ def canonical(
 
 
 def link(before: bytes, content: bytes) -> bytes:
-    """Give the hash of an entry behind the hash before it."""
+    """Return the hash of an entry after the hash before it."""
     return sha256(before + content).digest()
 
 
@@ -61,7 +61,7 @@ def chained(
     booked_at: dict[int, int],
     names_of: Mapping[int, str],
 ) -> tuple[list[int], list[bytes]]:
-    """Number and hash entries in their order; gives both, one each, and moves `heads`.
+    """Number and hash entries in their order; return both, one each, and moves `heads`.
 
     `heads` has the last number and hash of each partition, `booked_at` the time of booking; `names_of` has the names
     of accounts by their ids.
@@ -103,7 +103,7 @@ def chained(
 
 
 def seal(number: int, sealed_at: int, before: bytes, heads: Sequence[tuple[int, bytes]]) -> bytes:
-    """Give the hash of a seal over the heads of all partitions (last number and hash, by partition) and the seal before.
+    """Return the hash of a seal over the heads of all partitions (last number and hash, by partition) and the seal before.
 
     Raises ValueError unless there is one head for each partition.
     """

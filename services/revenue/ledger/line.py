@@ -45,12 +45,12 @@ KEY: Final = ("debtor", "account", "treasury", "code", "kind", "collector", "how
 
 
 def offsets_of(rows: Int64, count: int) -> Int64:
-    """Give offsets of lines whose rows ascend."""
+    """Return offsets of lines whose rows ascend."""
     return np.searchsorted(rows, np.arange(count + 1)).astype(np.int64)
 
 
 def pack(lines: Lines, offsets: Int64) -> list[bytes]:
-    """Give the lines of each consignment as they are stored."""
+    """Return the stored form of each consignment's lines."""
     data, size = lines.tobytes(), LINE.itemsize
     bounds = (offsets * size).tolist()
     return [data[start:end] for start, end in pairwise(bounds)]
@@ -66,7 +66,7 @@ def unpack(stored: Sequence[bytes]) -> tuple[Int64, Lines]:
 
 
 def combined(columns: Sequence[Int64]) -> Int64:
-    """Give one number for each combination of values."""
+    """Return one number for each combination of values."""
     key = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         _, codes = np.unique(column, return_inverse=True)
@@ -76,7 +76,7 @@ def combined(columns: Sequence[Int64]) -> Int64:
 
 
 def take_lines(offsets: Int64, lines: Lines, rows: Int64) -> tuple[Int64, Lines]:
-    """Give offsets and lines of the consignments asked for, in that order."""
+    """Return offsets and lines of the requested consignments, in that order."""
     lengths = np.diff(offsets)[rows]
     taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     places = np.repeat(offsets[:-1][rows] - taken[:-1], lengths) + np.arange(int(taken[-1]))

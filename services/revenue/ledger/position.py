@@ -30,17 +30,17 @@ class PaidOut:
         return PaidOut(np.zeros(count, np.int64), np.zeros(count, np.int64))
 
     def take(self, rows: Int64) -> PaidOut:
-        """Give the consignments asked for, in that order."""
+        """Return the requested consignments, in that order."""
         return PaidOut(self.minor[rows], self.account[rows])
 
     def without(self, rows: Int64) -> PaidOut:
-        """Give it with nothing paid out of some consignments."""
+        """Return a copy with nothing paid out of some consignments."""
         minor, account = self.minor.copy(), self.account.copy()
         minor[rows] = account[rows] = 0
         return PaidOut(minor, account)
 
     def following(self, lines: Lines, offsets: Int64) -> PaidOut:
-        """Say whose it is by other lines: the same account while it owes something at once, else who owes first."""
+        """Return a copy whose payees follow other lines: the same account while it owes something at once, else the first debtor."""
         if not self.minor.any():
             return self
         account = self.account.copy()
@@ -52,12 +52,12 @@ class PaidOut:
 
 
 def debtors_of(lines: Lines) -> list[int]:
-    """Give who owes what is paid at once of one consignment, in the order of its lines."""
+    """Return the debtors of the lines of one consignment that are paid at once, in the order of its lines."""
     return list(dict.fromkeys(lines["debtor"][lines["how"] == OPEN].tolist()))
 
 
-def left_over(lines: Lines, offsets: Int64, paid: Int64) -> dict[tuple[int, int], int]:
-    """Give what was refunded and what was paid too much, by consignment and account; payouts are not taken off."""
+def surplus_by_account(lines: Lines, offsets: Int64, paid: Int64) -> dict[tuple[int, int], int]:
+    """Return the refunded and overpaid amounts by consignment and account; payouts are not subtracted."""
     rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
     at_once = lines["how"] == OPEN
     found: dict[tuple[int, int], int] = {}
@@ -76,26 +76,26 @@ def left_over(lines: Lines, offsets: Int64, paid: Int64) -> dict[tuple[int, int]
     return found
 
 
-def claims(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> Int64:
-    """Say what payees owe because more was paid out to them than is left to their credit now, of each consignment.
+def claims(lines: Lines, offsets: Int64, paid: Int64, paid_out: PaidOut) -> Int64:
+    """Return the amount of each consignment by which payouts exceed the payee's credit, which the payee owes.
 
     So it comes about where a payment is taken back, or a refund corrected, after it was paid out.
     """
     owed = np.zeros(len(paid), np.int64)
-    if out.minor.any():
-        left = left_over(lines, offsets, paid)
-        for row in np.flatnonzero(out.minor).tolist():
-            owed[row] = max(0, int(out.minor[row]) - left.get((row, int(out.account[row])), 0))
+    if paid_out.minor.any():
+        left = surplus_by_account(lines, offsets, paid)
+        for row in np.flatnonzero(paid_out.minor).tolist():
+            owed[row] = max(0, int(paid_out.minor[row]) - left.get((row, int(paid_out.account[row])), 0))
     return owed
 
 
 def payee_of(lines: Lines, buyers: Collection[int]) -> int:
-    """Give the first of some accounts that owes something at once of one consignment; 0 where none does."""
+    """Return the first of some accounts that owes something at once for one consignment; 0 if none does."""
     return next((debtor for debtor in debtors_of(lines) if debtor in buyers), 0)
 
 
-def settled(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> tuple[Lines, Int64]:
-    """Say what of the law's refunds is remitted and what refunded; gives the lines and what is open of each consignment.
+def settled(lines: Lines, offsets: Int64, paid: Int64, paid_out: PaidOut) -> tuple[Lines, Int64]:
+    """Divide the law's refunds into remissions and refunds; return the lines and the open amount of each consignment.
 
     `paid` (n,) is what was paid by the MRN; it pays open lines in their order. What a vendor or carrier collected and
     what an account stands for counts as paid. A refund is never more than what was paid for its line. What was paid out
@@ -106,11 +106,11 @@ def settled(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> tuple[Li
     done["remitted"] = np.minimum(lines["entitled"], lines["amount"] - covered)
     done["refunded"] = lines["entitled"] - done["remitted"]
     still = np.concatenate([np.zeros(1, np.int64), np.cumsum(lines["amount"] - covered - done["remitted"])])
-    return done, still[offsets[1:]] - still[offsets[:-1]] + claims(done, offsets, paid, out)
+    return done, still[offsets[1:]] - still[offsets[:-1]] + claims(done, offsets, paid, paid_out)
 
 
 def covered_by(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
-    """Say how much of each line is covered by what was paid of its consignment; of what is not paid at once, all."""
+    """Return the amount of each line that is covered by the payments of its consignment; lines that are not paid at once are covered in full."""
     rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
     open_lines = lines["how"] == OPEN
     due = np.where(open_lines, lines["amount"], 0)
@@ -121,7 +121,7 @@ def covered_by(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
     return whole
 
 
-def unpaid_at_once(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> Int64:
+def unpaid_at_once(lines: Lines, offsets: Int64, paid: Int64, paid_out: PaidOut) -> Int64:
     """Return what is open of each line that is paid consignment by consignment; nothing of other lines.
 
     What was paid out to a payee beyond its credit paid none of its lines: of these the last ones are open again.
@@ -129,11 +129,11 @@ def unpaid_at_once(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> I
     at_once = lines["how"] == OPEN
     covered = covered_by(lines, offsets, paid)
     unpaid: Int64 = np.where(at_once, lines["amount"] - covered - lines["remitted"], 0).astype(np.int64)
-    owed = claims(lines, offsets, paid, out)
+    owed = claims(lines, offsets, paid, paid_out)
     for row in np.flatnonzero(owed).tolist():
         left = int(owed[row])
         for place in range(int(offsets[row + 1]) - 1, int(offsets[row]) - 1, -1):
-            if at_once[place] and lines["debtor"][place] == out.account[row]:
+            if at_once[place] and lines["debtor"][place] == paid_out.account[row]:
                 part = min(left, int(covered[place]))
                 unpaid[place] += part
                 left -= part

@@ -25,7 +25,7 @@ class Target:
     """Their states, or the positions held where money alone changes."""
     paid: Int64
     """What is paid of each."""
-    out: PaidOut
+    paid_out: PaidOut
     """What is paid out of each, by the lines held."""
     payments: Entries | None = None
     """Entries that book the difference of what was paid and paid out, by the lines held; None where that stays the same."""
@@ -39,29 +39,29 @@ class Rebalanced:
 
     page: ChargePage
     """With what is refunded and remitted of its lines, and with the payers of those that owe nothing at once any more."""
-    out: PaidOut
+    paid_out: PaidOut
     """What is paid out, by the lines of the page."""
     open: Int64
     """What is open of each."""
     entries: Entries
 
 
-def rebalance(target: Target, held: PositionLines, held_paid: Int64) -> Rebalanced:
-    """Return the positions of a target, and the entries that lead to them from those held, of which `held_paid` was paid.
+def rebalance(target: Target, stored: PositionLines, stored_paid: Int64) -> Rebalanced:
+    """Return the positions of a target, and the entries that lead to them from those held, of which `stored_paid` was paid.
 
     Without entries of payments, money goes from the accounts that were credited with it to those that owe now. Entries of
     freed credit come first, then those of payments.
     """
-    page = with_payers(target.page, held.offsets, held.lines, target.paid + target.out.minor)
-    out = target.out.following(page.lines, page.offsets)
+    page = with_payers(target.page, stored.offsets, stored.lines, target.paid + target.paid_out.minor)
+    out = target.paid_out.following(page.lines, page.offsets)
     lines, still = settled(page.lines, page.offsets, target.paid, out)
     page = replace(page, lines=lines)
-    parts = [difference(page, held)]
+    parts = [difference(page, stored)]
     if target.payments is not None:
         parts.insert(0, target.payments)
-    elif held_paid.any() or target.out.minor.any():
-        paid = np.minimum(held_paid, target.paid)
-        parts.append(reallocation_entries(page, held.offsets, held.lines, paid, target.out, out))
+    elif stored_paid.any() or target.paid_out.minor.any():
+        paid = np.minimum(stored_paid, target.paid)
+        parts.append(reallocation_entries(page, stored.offsets, stored.lines, paid, target.paid_out, out))
     if target.freed is not None:
         parts.insert(0, target.freed)
     return Rebalanced(page, out, still, Entries.concat(parts))
@@ -108,7 +108,7 @@ def _postings(lines: Lines, offsets: Int64, divisions: Divisions) -> _Posted:
 
 
 def stands_for(lines: Lines, offsets: Int64, divisions: Divisions) -> dict[tuple[int, int, int], int]:
-    """Give what all postings of charges must come to by now: by consignment, account and kind of charge; nothing is left out."""
+    """Return the balances of all charges by consignment, account and kind of charge, without omissions."""
     posted = _postings(lines, offsets, divisions)
     sums: dict[tuple[int, int, int], int] = {}
     columns = (posted.row.tolist(), posted.account.tolist(), posted.kind.tolist(), posted.amount.tolist())
@@ -129,18 +129,18 @@ class PositionLines:
     """Of the revenue of these lines and of those that they are compared with."""
 
 
-def difference(page: ChargePage, held: PositionLines) -> Entries:
-    """Give the entries that lead from what is held to what a page says, in its order.
+def difference(page: ChargePage, stored: PositionLines) -> Entries:
+    """Return the entries that lead from the stored positions to those of a page, in its order.
 
     For each consignment and stage that differs: a reversal of what is held, then what is. Reversals come first, the
     last stage first. A change of currency or destination undoes all.
     """
-    old = _postings(held.lines, held.offsets, held.divisions)
-    new = _postings(page.lines, page.offsets, held.divisions)
+    old = _postings(stored.lines, stored.offsets, stored.divisions)
+    new = _postings(page.lines, page.offsets, stored.divisions)
     moved = np.array(
         [
             a != b or c != d
-            for a, b, c, d in zip(held.currency, page.currency, held.destination, page.destination, strict=True)
+            for a, b, c, d in zip(stored.currency, page.currency, stored.destination, page.destination, strict=True)
         ],
         np.bool_,
     )
@@ -165,8 +165,8 @@ def difference(page: ChargePage, held: PositionLines) -> Entries:
         mrn=[page.mrn[each] for each in rows],
         version=page.version[row],
         reference=[""] * len(rows),
-        currency=[(held if back else page).currency[each] for each, back in zip(rows, old_side, strict=True)],
-        destination=[(held if back else page).destination[each] for each, back in zip(rows, old_side, strict=True)],
+        currency=[(stored if back else page).currency[each] for each, back in zip(rows, old_side, strict=True)],
+        destination=[(stored if back else page).destination[each] for each, back in zip(rows, old_side, strict=True)],
         offsets=np.append(first, len(place)).astype(np.int64),
         account=account,
         charge_kind=kind,
@@ -175,7 +175,7 @@ def difference(page: ChargePage, held: PositionLines) -> Entries:
 
 
 def _changed(old: _Posted, new: _Posted, moved: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Tell of each consignment and stage (row * 4 + stage) whether what is held differs from what is."""
+    """Return for each consignment and stage (row * 4 + stage) whether the stored lines differ from the new ones."""
     changed = np.repeat(moved, len(STAGES))
     both = [np.concatenate(pair) for pair in zip(_columns(old), _columns(new), strict=True)]
     if not len(both[0]):

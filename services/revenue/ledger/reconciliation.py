@@ -36,9 +36,9 @@ class PositionTotals:
 
     mrn: Sequence[str]
     version: Int64
-    standing: Int64
+    status: Int64
     """As services.revenue.ledger.charge.Basis."""
-    sums: ChargeTotals
+    totals: ChargeTotals
     covered: Int64
     """Of the charges, what was paid, what an account stands for, and what a vendor or carrier collects."""
     refunded: Int64
@@ -48,7 +48,7 @@ class PositionTotals:
 class AssessedTotals:
     """Revenue's own assessments of some consignments, by their rows."""
 
-    in_force: Mapping[int, ChargeTotals]
+    active: Mapping[int, ChargeTotals]
     """The answer that the state held rests on, of one consignment each."""
     later: Mapping[int, str]
     """An answer of a day that is over which no state followed, as a clause: "an adjustment for version 5"."""
@@ -58,10 +58,10 @@ class AssessedTotals:
 class PostingGap:
     """Postings of a consignment that do not come to what is held of it; minor units, debits positive."""
 
-    what: str
+    subject: str
     """Kind of charge and account, or payments, or payouts."""
     currency: str
-    held: int
+    expected: int
     booked: int
 
 
@@ -89,7 +89,7 @@ class MoneyEntry:
 
 
 def money_gaps(entries: Collection[MoneyEntry], currency: str, paid: int, paid_out: int) -> list[PostingGap]:
-    """Say whether what is held as paid of one consignment and paid out of it is what its entries come to, minor units.
+    """Return the differences between the stored paid and paid-out amounts of one consignment and its entries, minor units.
 
     Of another currency nothing is held: that money is an account's own, and was booked as such. Entries PAID without a reference
     move what was paid from one account to another.
@@ -109,7 +109,7 @@ def money_gaps(entries: Collection[MoneyEntry], currency: str, paid: int, paid_o
     return gaps
 
 
-def sums_of_lines(lines: Lines, offsets: Int64, currency: Sequence[str]) -> ChargeTotals:
+def totals_of_lines(lines: Lines, offsets: Int64, currency: Sequence[str]) -> ChargeTotals:
     """Sum lines by kind of charge."""
     rows = np.repeat(np.arange(len(currency)), np.diff(offsets))
     sums = np.zeros((len(currency), len(CHARGE_KINDS)), np.int64)
@@ -129,39 +129,39 @@ def covered_of_lines(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
 
 
 def compare(
-    held: PositionTotals, assessed: AssessedTotals, gaps: Mapping[int, Sequence[PostingGap]]
+    positions: PositionTotals, assessed: AssessedTotals, gaps: Mapping[int, Sequence[PostingGap]]
 ) -> list[Difference]:
-    """Say what does not agree, in the order of the consignments: one answer is in force, and no other will do."""
+    """Return the differences in the order of the consignments: exactly one answer is active for each position."""
     found: list[Difference] = []
-    for row, mrn in enumerate(held.mrn):
-        answer = assessed.in_force.get(row)
-        currency = held.sums.currency[row] or (answer.currency[0] if answer else "")
-        if not held.version[row]:
+    for row, mrn in enumerate(positions.mrn):
+        answer = assessed.active.get(row)
+        currency = positions.totals.currency[row] or (answer.currency[0] if answer else "")
+        if not positions.version[row]:
             if answer is not None:
                 total = int(answer.amounts.sum())
                 sentence = f"It was assessed at {_money(total, currency)}, and no state of it was posted."
                 found.append(Difference(NOT_POSTED, mrn, sentence, currency, total))
             continue
-        found += _amounts(held, row, currency, answer)
+        found += _amounts(positions, row, currency, answer)
         if row in assessed.later:
-            posted = int(held.sums.amounts[row].sum())
+            posted = int(positions.totals.amounts[row].sum())
             sentence = (
                 f"{assessed.later[row]} was assessed on a day that is over, and no state followed: the ledger holds version "
-                f"{held.version[row]} with {_money(posted, currency)}."
+                f"{positions.version[row]} with {_money(posted, currency)}."
             )
             found.append(Difference(NOT_POSTED, mrn, sentence, currency, None, posted))
-        if held.refunded[row] > held.covered[row]:
-            paid, back = int(held.covered[row]), int(held.refunded[row])
+        if positions.refunded[row] > positions.covered[row]:
+            paid, back = int(positions.covered[row]), int(positions.refunded[row])
             sentence = (
                 f"{_money(back, currency)} was refunded, and {_money(paid, currency)} was paid, secured or collected."
             )
             found.append(Difference(REFUND_OVER_PAID, mrn, sentence, currency, paid, back))
         for gap in gaps.get(row, ()):
             sentence = (
-                f"Its postings of {gap.what} come to {_money(gap.booked, gap.currency)}, and the ledger holds "
-                f"{_money(gap.held, gap.currency)} of it."
+                f"Its postings of {gap.subject} come to {_money(gap.booked, gap.currency)}, and the ledger holds "
+                f"{_money(gap.expected, gap.currency)} of it."
             )
-            found.append(Difference(UNBALANCED, mrn, sentence, gap.currency, gap.held, gap.booked))
+            found.append(Difference(UNBALANCED, mrn, sentence, gap.currency, gap.expected, gap.booked))
     return found
 
 
@@ -169,18 +169,18 @@ def _money(amount: int, currency: str) -> str:
     return money_text(amount, currency) if currency else str(amount)
 
 
-def _amounts(held: PositionTotals, row: int, currency: str, answer: ChargeTotals | None) -> list[Difference]:
-    mine = held.sums.amounts[row]
+def _amounts(positions: PositionTotals, row: int, currency: str, answer: ChargeTotals | None) -> list[Difference]:
+    mine = positions.totals.amounts[row]
     posted = int(mine.sum())
-    if held.standing[row] != ASSESSED:
+    if positions.status[row] != ASSESSED:
         if not mine.any():
             return []
-        reason = "It was withdrawn" if held.standing[row] == WITHDRAWN else "It is not decided yet"
+        reason = "It was withdrawn" if positions.status[row] == WITHDRAWN else "It is not decided yet"
         sentence = f"{reason} and owes nothing, and {_money(posted, currency)} is posted."
-        return [Difference(AMOUNT_DIFFERS, held.mrn[row], sentence, currency, 0, posted)]
+        return [Difference(AMOUNT_DIFFERS, positions.mrn[row], sentence, currency, 0, posted)]
     if answer is None:
         sentence = f"The ledger holds {_money(posted, currency)}, and its assessment is not stored."
-        return [Difference(NOT_ASSESSED, held.mrn[row], sentence, currency, None, posted)]
+        return [Difference(NOT_ASSESSED, positions.mrn[row], sentence, currency, None, posted)]
     assessed = answer.amounts[0]
     if (assessed == mine).all() and (not mine.any() or answer.currency[0] == currency):
         return []
@@ -190,4 +190,4 @@ def _amounts(held: PositionTotals, row: int, currency: str, answer: ChargeTotals
         if each != own
     ]
     sentence = f"Assessed: {'; '.join(parts)}." if parts else f"Assessed in {answer.currency[0]}, posted in {currency}."
-    return [Difference(AMOUNT_DIFFERS, held.mrn[row], sentence, currency, int(assessed.sum()), posted)]
+    return [Difference(AMOUNT_DIFFERS, positions.mrn[row], sentence, currency, int(assessed.sum()), posted)]

@@ -45,48 +45,52 @@ class RefundRules:
     """The entries of all rulebooks."""
 
     def __init__(self, books: Iterable[Rulebook]) -> None:
-        """Take rulebooks; several of one jurisdiction hold in their own periods."""
+        """Take rulebooks; several of one jurisdiction apply in their own periods."""
         self._books: dict[str, list[Rulebook]] = {}
         for book in books:
             if book.refunds:
                 self._books.setdefault(book.jurisdiction, []).append(book)
-        self._known: dict[tuple[str, Return], int] = {}
+        self._shares: dict[tuple[str, Return], int] = {}
 
-    def share_ppm(self, code: str, how: Return) -> int:
-        """Give the share of a charge that is paid back, parts per million; 0 where no entry names it.
+    def share_ppm(self, code: str, returned: Return) -> int:
+        """Return the share of a charge that is refunded, parts per million; 0 if no rule names it.
 
         `code` is jurisdiction and charge, as ChargeColumns.charge: `EU.flat_duty`.
         """
-        key = (code, how)
-        found = self._known.get(key)
+        key = (code, returned)
+        found = self._shares.get(key)
         if found is None:
-            if len(self._known) > 100_000:  # a day more makes new keys: an old process must not keep them all
-                self._known.clear()
-            found = self._known[key] = self._share(code, how)
+            if len(self._shares) > 100_000:  # a day more makes new keys: an old process must not keep them all
+                self._shares.clear()
+            found = self._shares[key] = self._share(code, returned)
         return found
 
-    def _share(self, code: str, how: Return) -> int:
+    def _share(self, code: str, returned: Return) -> int:
         jurisdiction, _, charge = code.partition(".")
-        reason, day = REASONS.get(how.reason), _EPOCH + timedelta(days=how.day)
+        reason, day = REASONS.get(returned.reason), _EPOCH + timedelta(days=returned.day)
         for book in self._books.get(jurisdiction, ()):
-            if not _holds(book.period.start, book.period.to, day):
+            if not _applies(book.period.start, book.period.to, day):
                 continue
             for entry in book.refunds:
-                if _holds(entry.start, entry.to, day) and charge in entry.charges and reason in entry.because:
-                    return _in_time(entry, how) * parse_share(entry.share)
+                if _applies(entry.start, entry.to, day) and charge in entry.charges and reason in entry.because:
+                    return _in_time(entry, returned) * parse_share(entry.share)
         return 0
 
 
-def _holds(start: date, to: date | None, day: date) -> bool:
+def _applies(start: date, to: date | None, day: date) -> bool:
     return start <= day and (to is None or day <= to)
 
 
-def _in_time(entry: Refund, how: Return) -> bool:
-    return not entry.within_days or how.released_day is None or how.day - how.released_day <= entry.within_days
+def _in_time(entry: Refund, returned: Return) -> bool:
+    return (
+        not entry.within_days
+        or returned.released_day is None
+        or returned.day - returned.released_day <= entry.within_days
+    )
 
 
 def entitled(rules: RefundRules, states: Table, rows: Int64, amounts: Int64) -> Int64:
-    """Give for each charge of states (ClearanceColumns) what the law pays back of it, minor units, never more than it.
+    """Return for each charge of states (ClearanceColumns) the refund by law, minor units, never more than the charge.
 
     `rows` (m,) has the state of each charge, `amounts` (m,) the charges. A charge on an item is paid back with its
     item; one on the whole consignment only where all of it went back. Parts of a minor unit are not paid back.

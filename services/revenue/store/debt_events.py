@@ -36,7 +36,7 @@ _SLOT_OF: Final = {
     DEBT_EVENT_REASSESSED: "reassessment",
 }
 
-_published = counter("luxor_revenue_news_total", "Debt events that revenue published, by kind", ("kind",))
+_published = counter("luxor_revenue_debt_events_total", "Debt events that revenue published, by kind", ("kind",))
 for _each in (DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_REASSESSED):
     _published.labels(DebtEvent.Name(_each).removeprefix("DEBT_EVENT_").lower())
 
@@ -80,22 +80,22 @@ class DebtChange:
     reason: str = ""
 
 
-def debt_event_columns(told: Sequence[DebtChange]) -> Table:
-    """Give news of debts as a table of RevenueColumns, for `announce`."""
-    rows = len(told)
+def debt_event_columns(changes: Sequence[DebtChange]) -> Table:
+    """Return changes of debts as a table of RevenueColumns, for `announce`."""
+    rows = len(changes)
     return Table.of(
         RevenueColumns,
         rows,
         {
-            "mrn": Strings.of([each.mrn for each in told]),
-            "filing_version": Ints.of([each.filing_version for each in told]),
-            "event": Ints.of([each.events for each in told]),
-            "debt_status": Ints.of([each.debt_status for each in told]),
-            "account": Strings.of([each.account for each in told]),
-            "paid_minor": Ints.of([each.paid_minor for each in told]),
-            "refunded_minor": Ints.of([each.refunded_minor for each in told]),
-            "currency": Strings.of([each.currency for each in told]),
-            "reason": Strings.of([each.reason for each in told]),
+            "mrn": Strings.of([each.mrn for each in changes]),
+            "filing_version": Ints.of([each.filing_version for each in changes]),
+            "event": Ints.of([each.events for each in changes]),
+            "debt_status": Ints.of([each.debt_status for each in changes]),
+            "account": Strings.of([each.account for each in changes]),
+            "paid_minor": Ints.of([each.paid_minor for each in changes]),
+            "refunded_minor": Ints.of([each.refunded_minor for each in changes]),
+            "currency": Strings.of([each.currency for each in changes]),
+            "reason": Strings.of([each.reason for each in changes]),
         },
     )
 
@@ -103,7 +103,7 @@ def debt_event_columns(told: Sequence[DebtChange]) -> Table:
 def reassessment_columns(
     mrns: Sequence[str], filing_versions: Sequence[int], reasons: Sequence[str], assessments: Table
 ) -> Table:
-    """Give news of consignments that owe something else, for `announce`: a row of `assessments` (AssessmentColumns) each."""
+    """Return reassessments as a table of RevenueColumns, for `announce`: one row of `assessments` (AssessmentColumns) for each."""
     rows = len(mrns)
     return Table.of(
         RevenueColumns,
@@ -126,7 +126,7 @@ class DebtEvents:
         self.outbox = Outbox(database, SCHEMA)
 
     async def announce(self, tx: Transaction, events: Table) -> None:
-        """Announce news (RevenueColumns without number and time) in the caller's transaction.
+        """Announce debt events (RevenueColumns without number and time) in the caller's transaction.
 
         Several rows of one consignment are numbered in their order. Transactions that tell of the same consignment
         wait for one another here, so this comes last in a transaction. Raises ValueError for more than NEWS_MAX rows.
@@ -158,7 +158,7 @@ class DebtEvents:
         tx.after_commit(lambda: _count(kinds))
 
     async def _store(self, tx: Transaction, numbered: Table) -> None:
-        """Keep the last news of each slot, for readers who begin later."""
+        """Store the last event of each slot, for consumers that begin later."""
         kept: dict[str, dict[str, bytes]] = {}
         for row, (mrn, kind) in enumerate(
             zip(numbered.strings("mrn").tolist(), numbered.ints("event").values.tolist(), strict=True)

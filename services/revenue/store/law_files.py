@@ -10,7 +10,7 @@ from services.revenue.law.source.yaml_source import LawFileError
 
 
 def law_files(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> dict[str, str]:
-    """Give the text of all law files: `<jurisdiction>/{rulebook,tariff}*.yaml` and lines of tariffs beside them, then
+    """Return the text of all law files: `<jurisdiction>/{rulebook,tariff}*.yaml` and lines of tariffs beside them, then
     `rates/*.yaml`, by that name."""
     found = {
         f"{file.parent.name}/{file.name}": file.read_text(encoding="utf-8")

@@ -52,13 +52,13 @@ class SchemeStore:
     """The table scheme_number."""
 
     def __init__(self, database: Database) -> None:
-        """Keep it in a database."""
+        """Store it in a database."""
         self.database = database
 
     async def put(
         self, tx: Transaction, entries: Sequence[SchemeEntry], changed_by: str
     ) -> dict[tuple[int, str], bool]:
-        """Put numbers in or change them, each once; gives of those that are not known as they are whether they are new."""
+        """Register numbers or change them, each once; return for each number that is new or changed whether it is new."""
         await tx.raw.execute(_LOCK)
         rows = await tx.raw.fetch(
             _PUT,
@@ -72,12 +72,12 @@ class SchemeStore:
         return {(row["scheme"], row["number"]): row["fresh"] for row in rows}
 
     async def page(self, after: tuple[int, str], scheme: int, number: str, limit: int) -> list[SchemeEntry]:
-        """The next numbers behind one, by scheme and number; of one scheme (0: all), or one number ("": all)."""
+        """Return the next numbers after one, by scheme and number; of one scheme (0: all), or one number ("": all)."""
         async with self.database.connection() as reader:
             return [_entry(row) for row in await reader.raw.fetch(_PAGE, *after, scheme, number, limit)]
 
     async def changed(self, since: int) -> tuple[list[SchemeEntry], int]:
-        """What has changed since a number of changes, READ_MAX at most, and the number that it comes to."""
+        """Return the changes after a number of changes, READ_MAX at most, and the new number."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_CHANGED, since, READ_MAX)
         return [_entry(row) for row in rows], rows[-1]["changed"] if rows else since
@@ -95,11 +95,11 @@ class ActiveSchemes:
 
     @property
     def register(self) -> Register:
-        """The register; a batch takes it once."""
+        """Return the register; a batch takes it once."""
         return self._register
 
     async def look(self) -> None:
-        """Take what has changed."""
+        """Read the changes."""
         async with self._looking:
             told: list[SchemeEntry] = []
             while True:

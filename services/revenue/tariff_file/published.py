@@ -54,7 +54,7 @@ class Refusal:
     code: str
     text: str
     reason: str
-    why: str
+    detail: str
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Loaded:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many lines were refused, by reason."""
+        """Return the number of refused lines, by reason."""
         return dict(Counter(refusal.reason for refusal in self.refused))
 
 
@@ -204,12 +204,12 @@ def written(
 
 
 def report(file: str, loaded: Loaded) -> list[str]:
-    """Say what was read and what was not, each refused line with its place and the reason."""
+    """Return the numbers of read and refused lines, and each refused line with its place and the reason."""
     told = [
         f"{len(loaded.lines)} lines read, {len(loaded.refused)} refused; {loaded.compound} of all are not a plain percentage",
         *(f"refused for {reason}: {count}" for reason, count in sorted(loaded.reasons.items())),
     ]
-    return told + [f"{file}:{each.line}: {each.code} {each.text!r}: {each.why}" for each in loaded.refused]
+    return told + [f"{file}:{each.line}: {each.code} {each.text!r}: {each.detail}" for each in loaded.refused]
 
 
 def _day(text: str) -> date:

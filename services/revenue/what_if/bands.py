@@ -35,7 +35,7 @@ class Bands:
     bounds: Mapping[str, Sequence[int]]
 
     @classmethod
-    def of(cls, text: str) -> Self:
+    def parse(cls, text: str) -> Self:
         """Read "22 45 150; JPY 1000 10000". Raises BandsMalformed.
 
         >>> Bands.of("22 150; JPY 1000").name("JPY", 1)
@@ -55,7 +55,7 @@ class Bands:
                 except ValueError:
                     raise BandsMalformed(f"has {currency}, which is no ISO 4217 code") from None
             if currency in bounds:
-                raise BandsMalformed(f"tells bands of {currency or 'all other currencies'} twice")
+                raise BandsMalformed(f"has bands of {currency or 'all other currencies'} twice")
             if (
                 len(amounts) > BOUNDS_MAX
                 or not amounts[0] > 0
@@ -67,23 +67,21 @@ class Bands:
                 )
             bounds[currency] = amounts
         if "" not in bounds:
-            raise BandsMalformed(
-                "tells no amounts for currencies that it does not name; begin with them: '22 150; JPY 1000'"
-            )
+            raise BandsMalformed("has no amounts for other currencies; begin with them: '22 150; JPY 1000'")
         return cls(bounds)
 
     def find(self, currency: str, minor: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The number of each amount's band, from 0; an upper end belongs to the band below it."""
+        """Return the number of each amount's band, from 0; an upper end belongs to the band below it."""
         scale = 10 ** minor_units(currency)
-        ends = np.array([bound * scale for bound in self._of(currency)], np.int64)
+        ends = np.array([bound * scale for bound in self._limits(currency)], np.int64)
         return np.searchsorted(ends, minor, side="left")
 
     def name(self, currency: str, band: int) -> str:
-        """What a band is called. Example: "22-150 EUR"."""
-        bounds = self._of(currency)
+        """Return the name of a band. Example: "22-150 EUR"."""
+        bounds = self._limits(currency)
         if band >= len(bounds):
             return f"over {bounds[-1]} {currency}"
         return f"{bounds[band - 1] if band else 0}-{bounds[band]} {currency}"
 
-    def _of(self, currency: str) -> Sequence[int]:
+    def _limits(self, currency: str) -> Sequence[int]:
         return self.bounds.get(currency, self.bounds[""])

@@ -22,7 +22,7 @@ Made: TypeAlias = tuple[int, str, int]
 
 
 def bundled_limits(program: Program) -> frozenset[str]:
-    """The limits of a program by which all of a bundle are judged by the whole sum."""
+    """Return the limits of a program that test the whole total of a bundle."""
     return frozenset(
         limit_id(read.rulebook.jurisdiction, name)
         for read in program.books
@@ -31,31 +31,31 @@ def bundled_limits(program: Program) -> frozenset[str]:
     )
 
 
-def bundled_rows(others: Aggregates, limits: frozenset[str]) -> Int64:
-    """The rows that were summed up with others by one of these limits, rising."""
-    return np.unique(others.row[others.limit.isin(limits) & others.named])
+def bundled_rows(aggregates: Aggregates, limits: frozenset[str]) -> Int64:
+    """Return the rows that one of these limits aggregated with others, in ascending order."""
+    return np.unique(aggregates.row[aggregates.limit.isin(limits) & aggregates.named])
 
 
-def with_bundles(others: Aggregates, made: Sequence[Made]) -> Aggregates:
-    """The same, but that others make what they made in the end; what was not summed up then is passed over."""
-    code = {limit: place for place, limit in enumerate(others.limit.dictionary)}
+def with_bundles(aggregates: Aggregates, made: Sequence[Made]) -> Aggregates:
+    """Return the aggregates with the final totals of bundles; totals of limits that did not aggregate the row are ignored."""
+    code = {limit: place for place, limit in enumerate(aggregates.limit.dictionary)}
     known = [(row, code[limit], total) for row, limit, total in made if limit in code]
     if not known:
-        return others
+        return aggregates
     rows, limits, sums = np.array(known, np.int64).T
     size = len(code)
-    own = others.row * size + others.limit.indices
+    own = aggregates.row * size + aggregates.limit.indices
     order = np.argsort(own)
     wanted = rows * size + limits
     at = order[np.minimum(np.searchsorted(own, wanted, sorter=order), len(own) - 1)]
     there = own[at] == wanted
-    newest = others.others.copy()
+    newest = aggregates.amount.copy()
     newest[at[there]] = sums[there]
-    return replace(others, others=newest)
+    return replace(aggregates, amount=newest)
 
 
-def counted_alone(program: Program, measures: Measures, others: Aggregates) -> Int64:
-    """The rows that a limit of the program would sum up with others of whom nothing is known, rising."""
+def counted_alone(program: Program, measures: Measures, aggregates: Aggregates) -> Int64:
+    """Return the rows that a limit of the program would aggregate with unknown others, in ascending order."""
     if not len(measures.row):
         return measures.row
     size = len(program.limit_entries)
@@ -65,8 +65,8 @@ def counted_alone(program: Program, measures: Measures, others: Aggregates) -> I
         for place, name in enumerate(read.rulebook.limits)
     }
     span = size * len(program.books)
-    known = others.limit.map(lambda name: code.get(name, -1), np.int64)
+    known = aggregates.limit.map(lambda name: code.get(name, -1), np.int64)
     there = known >= 0
     wanted = measures.row * span + measures.jurisdiction * size + measures.limit
-    found = np.isin(wanted, others.row[there] * span + known[there])
+    found = np.isin(wanted, aggregates.row[there] * span + known[there])
     return np.unique(measures.row[~found])

@@ -59,8 +59,8 @@ def same_words(one: Strings, other: Strings) -> Truths:
     return same
 
 
-def exact_sums(groups: Numbers, amounts: Numbers, size: int) -> dict[int, int]:
-    """Sums of amounts (0 to 10^17) by group (0 up to `size`), exactly; groups without any are left out.
+def exact_totals(groups: Numbers, amounts: Numbers, size: int) -> dict[int, int]:
+    """Return exact totals of amounts (0 to 10^17) by group (0 up to `size`); groups of zero are omitted.
 
     Floats would lose the last digits of large sums, and int64 could wrap: so the halves of the amounts are summed up apart.
     """
@@ -77,15 +77,15 @@ def exact_sums(groups: Numbers, amounts: Numbers, size: int) -> dict[int, int]:
     }
 
 
-def _count_revenue(state: Progress, what: int, told: PartCharges, rows: Truths) -> None:
+def _count_revenue(state: Progress, side: int, charges: PartCharges, rows: Truths) -> None:
     if not rows.any():
         return
-    owed = told.owed.of(rows)
-    words, law = _pairs(told.jurisdiction, told.currency)
-    sums = exact_sums(law[owed.row] * PLACES + owed.trait, owed.amount, len(words) * PLACES)
+    owed = charges.owed.of_rows(rows)
+    words, law = _pairs(charges.jurisdiction, charges.currency)
+    sums = exact_totals(law[owed.row] * PLACES + owed.trait, owed.amount, len(words) * PLACES)
     for place, minor in sums.items():
         jurisdiction, currency = words[place // PLACES]
-        state.add_revenue((jurisdiction, *kind_and_collector(place % PLACES), currency), what, minor)
+        state.add_revenue((jurisdiction, *kind_and_collector(place % PLACES), currency), side, minor)
 
 
 def _count_law(state: Progress, assessment: Assessment, now: PartCharges, counted: Truths) -> None:
@@ -93,7 +93,7 @@ def _count_law(state: Progress, assessment: Assessment, now: PartCharges, counte
     rows = counted & now.assessed
     state.lower_bounds += int((rows & ((assessment.notes & int(Note.NOT_COVERED)) != 0)).sum())
     currencies = now.currency.dictionary
-    reviewed = exact_sums(now.currency.indices[rows].astype(np.int64), assessment.reviewed[rows], len(currencies))
+    reviewed = exact_totals(now.currency.indices[rows].astype(np.int64), assessment.reviewed[rows], len(currencies))
     for place, minor in reviewed.items():
         state.add_reviewed(currencies[place], minor)
 
@@ -106,9 +106,9 @@ def _pairs(one: Strings, other: Strings) -> tuple[list[tuple[str, str]], Numbers
 
 
 def _count_touched(
-    state: Progress, filings: Filings, then: PartCharges, now: PartCharges, both: Truths, same: Truths
+    state: Progress, filings: Filings, baseline: PartCharges, now: PartCharges, both: Truths, same: Truths
 ) -> None:
-    before, after = then.owed.of(both), now.owed.of(both)
+    before, after = baseline.owed.of_rows(both), now.owed.of_rows(both)
     # What is owed in another currency is other, however much it is.
     shift = np.where(same, 0, PLACES)
     trait = np.concatenate([before.trait, after.trait + shift[after.row]])
@@ -132,7 +132,7 @@ def _count_groups(
     state: Progress,
     assessment: Assessment,
     answers: Table,
-    then: PartCharges,
+    baseline: PartCharges,
     now: PartCharges,
     rows: Truths,
     bands: Bands,
@@ -141,23 +141,23 @@ def _count_groups(
     if not rows.any() or not filings.items:
         return
     chosen = slice(None) if rows.all() else np.flatnonzero(rows[filings.item_row])
-    before, after = (_by_item(told.owed.of(rows), assessment)[chosen] for told in (then, now))
+    before, after = (_by_item(told.owed.of_rows(rows), assessment)[chosen] for told in (baseline, now))
     less, more = after < before, after > before
     row = filings.item_row[chosen]
-    currencies, currency = then.currency.dictionary, then.currency.indices.astype(np.int64)[row]
+    currencies, currency = baseline.currency.dictionary, baseline.currency.indices.astype(np.int64)[row]
     chapters = filings.code.translate(lambda code: code[:2])
     for by, words in enumerate((filings.origin, chapters)):
         keys = [(by, word, 0) for word in words.dictionary]
         _add_groups(
             state, keys, words.indices.astype(np.int64)[chosen], currencies, currency, before, after, less, more
         )
-    band = _bands(answers, then.currency, bands)[row]
+    band = _bands(answers, baseline.currency, bands)[row]
     keys = [(GROUPED_BY.index("value_band"), "", number) for number in range(int(band.max()) + 1)]
     _add_groups(state, keys, band, currencies, currency, before, after, less, more)
 
 
 def _by_item(owed: OwedCharges, assessment: Assessment) -> Numbers:
-    """What each item owes, with its share by value of what is owed on the whole consignment."""
+    """Return the amount that each item owes, with its share by value of the charges on the whole consignment."""
     filings = assessment.filings
     sums = np.zeros(filings.items + filings.rows, np.int64)
     np.add.at(sums, owed.place, owed.amount)
@@ -165,7 +165,7 @@ def _by_item(owed: OwedCharges, assessment: Assessment) -> Numbers:
 
 
 def _bands(answers: Table, currency: Strings, bands: Bands) -> Numbers:
-    """Per consignment the band of its intrinsic value as it was found then."""
+    """Return for each consignment the band of its original intrinsic value."""
     value = answers.ints("intrinsic_value").values
     result = np.zeros(len(value), np.int64)
     for place, word in enumerate(currency.dictionary):
@@ -184,13 +184,13 @@ def _add_groups(
     before: Numbers,
     after: Numbers,
     less: Truths,
-    more: Truths,
+    rises: Truths,
 ) -> None:
     group = key * len(currencies) + currency
     size = len(keys) * len(currencies)
     items = np.bincount(group, minlength=size)
-    counts = [items, np.bincount(group[less], minlength=size), np.bincount(group[more], minlength=size)]
-    money = [exact_sums(group, amounts, size) for amounts in (before, after)]
+    counts = [items, np.bincount(group[less], minlength=size), np.bincount(group[rises], minlength=size)]
+    money = [exact_totals(group, amounts, size) for amounts in (before, after)]
     for place in np.flatnonzero(items).tolist():
         told = [int(count[place]) for count in counts] + [sums.get(place, 0) for sums in money]
         state.add_group((*keys[place // len(currencies)], currencies[place % len(currencies)]), told)

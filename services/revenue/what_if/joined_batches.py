@@ -24,7 +24,7 @@ _Number: TypeAlias = tuple[int, str]
 
 
 def join_batches(batches: Sequence[Opened]) -> Iterator[Opened]:
-    """Put batches together, in their order."""
+    """Join batches in their order."""
     part: list[Opened] = []
     known: dict[_Number, tuple[int, int]] = {}
     absent: set[_Number] = set()
@@ -43,16 +43,16 @@ def join_batches(batches: Sequence[Opened]) -> Iterator[Opened]:
         yield _joined(part, known)
 
 
-def _absent(given: Input) -> set[_Number]:
+def _absent(batch: Input) -> set[_Number]:
     """Numbers that the filings tell and the register of their scheme had not."""
-    schemes = given.register.schemes
+    schemes = batch.register.schemes
     if not schemes:
         return set()
-    references = given.table.child("fiscal_references")
+    references = batch.table.child("fiscal_references")
     numbers = references.strings("number")
     told = np.unique(references.ints("scheme").values << 32 | numbers.indices)
     asked = {(pair >> 32, registered_number(numbers.dictionary[pair & 0xFFFFFFFF])) for pair in told.tolist()}
-    return {each for each in asked if each[0] in schemes} - given.register.spans.keys()
+    return {each for each in asked if each[0] in schemes} - batch.register.spans.keys()
 
 
 def _joined(part: Sequence[Opened], spans: dict[_Number, tuple[int, int]]) -> Opened:
@@ -63,7 +63,7 @@ def _joined(part: Sequence[Opened], spans: dict[_Number, tuple[int, int]]) -> Op
     given = Input(
         Joined([each.table for each in inputs]),
         Register(dict(spans)),
-        Aggregates.join([each.others for each in inputs], starts.tolist()),
+        Aggregates.join([each.aggregates for each in inputs], starts.tolist()),
         np.concatenate([each.rows for each in inputs]),
     )
     return given, Joined([answers for _, answers in part])

@@ -32,19 +32,21 @@ class OwedCharges:
     """Kind, collector and debtor in one number."""
     amount: Numbers
 
-    def of(self, rows: Truths) -> OwedCharges:
-        """Those of some consignments."""
-        return self if rows.all() else self._only(rows[self.row])
+    def of_rows(self, rows: Truths) -> OwedCharges:
+        """Return those of some consignments."""
+        return self if rows.all() else self._select(rows[self.row])
 
     @classmethod
     def more_than_nothing(cls, row: Numbers, place: Numbers, trait: Numbers, amount: Numbers) -> OwedCharges:
-        """Leave out what comes to nothing."""
-        return cls(row, place, trait, amount)._only(amount != 0)
+        """Return only charges above zero."""
+        return cls(row, place, trait, amount)._select(amount != 0)
 
-    def _only(self, kept: Truths) -> OwedCharges:
-        at = np.flatnonzero(kept)
+    def _select(self, selected: Truths) -> OwedCharges:
+        at = np.flatnonzero(selected)
         return (
-            self if len(at) == len(kept) else OwedCharges(self.row[at], self.place[at], self.trait[at], self.amount[at])
+            self
+            if len(at) == len(selected)
+            else OwedCharges(self.row[at], self.place[at], self.trait[at], self.amount[at])
         )
 
 
@@ -66,13 +68,13 @@ def trait_of(kind: Numbers, collector: Numbers, debtor: Numbers) -> Numbers:
 
 
 def kind_and_collector(trait: int) -> tuple[int, int]:
-    """The contract's numbers of Kind and Collector."""
+    """Return the contract's numbers of kind and collector."""
     kind, collector = divmod(trait // _DEBTORS, _COLLECTORS)
     return kind, collector
 
 
 def baseline_charges(answers: Table, filings: Filings) -> PartCharges:
-    """What the answers of then (AssessmentColumns, aligned with the filings) said."""
+    """Return the charges of the original answers (AssessmentColumns, aligned with the filings)."""
     charges, child = answers.ragged("charges"), answers.child("charges")
     row = charges.owners()
     trait = trait_of(*(_within(child.ints(name), size) for name, size in
@@ -85,7 +87,7 @@ def baseline_charges(answers: Table, filings: Filings) -> PartCharges:
 
 
 def draft_charges(assessment: Assessment) -> PartCharges:
-    """What the draft says."""
+    """Return the charges by the draft."""
     program, lines = assessment.program, assessment.lines
     outcomes = program.outcomes
     trait = trait_of(
@@ -102,7 +104,7 @@ def draft_charges(assessment: Assessment) -> PartCharges:
 
 
 def _places(filings: Filings, row: Numbers, item: Numbers) -> Numbers:
-    """An item's place, or behind all items the consignment's where it is -1."""
+    """Return an item's place, or for -1 the consignment's place behind all items."""
     return np.where(item >= 0, item, filings.items + row)
 
 
@@ -122,7 +124,7 @@ def item_places(filings: Filings, row: Numbers, number: Numbers) -> Numbers:
 
 
 def first_places(filings: Filings, item: Numbers) -> Numbers:
-    """Of items that have the same number in a consignment the first; answers tell them by their numbers alone."""
+    """Return the first of items that have the same number in a consignment; answers identify them only by their numbers."""
     if not filings.items or _plain(filings):
         return item
     first = item_places(filings, filings.item_row, filings.item_number)
@@ -130,7 +132,7 @@ def first_places(filings: Filings, item: Numbers) -> Numbers:
 
 
 def _plain(filings: Filings) -> bool:
-    """Whether items are numbered 1, 2, 3 … in each consignment."""
+    """Return whether items are numbered 1, 2, 3 … in each consignment."""
     place = np.arange(filings.items, dtype=np.int64) - filings.offsets[filings.item_row] + 1
     return bool((filings.item_number == place).all())
 
@@ -146,7 +148,7 @@ def _keys(rows: Numbers, numbers: Numbers, row: Numbers, number: Numbers) -> tup
 
 
 def _within(column: Ints, size: int) -> Numbers:
-    """A column of an enum's numbers; one that this release does not know counts as not told."""
+    """Return a column of an enum's numbers; numbers unknown to this release become absent."""
     return np.where(column.valid & (column.values > 0) & (column.values < size), column.values, 0)
 
 

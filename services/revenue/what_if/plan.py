@@ -44,7 +44,7 @@ class WhatIfPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The last share of a sum that was taken when the run was asked for: what consignments that came later add does not count."""
 
     def to_bytes(self) -> bytes:
-        """The plan, to be kept with the job."""
+        """Return the plan as bytes, to be stored with the job."""
         return to_progress(_MARK, _FORMAT, self)
 
     @classmethod
@@ -53,7 +53,7 @@ class WhatIfPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return from_progress(_MARK, _FORMAT, cls, content, "plan")
 
     def program(self) -> Program:
-        """The law that is tried. Raises LawFileError or ProgramError where this release cannot read it."""
+        """Return the law of the draft. Raises LawFileError or ProgramError where this release cannot read it."""
         law = read_law(self.files)
         if law.errors:
             raise law.errors[0]

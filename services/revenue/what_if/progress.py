@@ -55,10 +55,10 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
     reviewed: dict[str, int] = msgspec.field(default_factory=dict)
     """By currency what of the revenue after rests on reviewed law."""
 
-    def add_revenue(self, key: RevenueKey, what: int, minor: int) -> None:
+    def add_revenue(self, key: RevenueKey, side: int, minor: int) -> None:
         """Add money to one of the three sums of a key. Raises SumTooLarge."""
         sums = self.revenue.setdefault(key, [0, 0, 0])
-        sums[what] = _added(sums[what], minor, " ".join(map(str, key)))
+        sums[side] = _added(sums[side], minor, " ".join(map(str, key)))
 
     def add_reviewed(self, currency: str, minor: int) -> None:
         """Add money that rests on reviewed law. Raises SumTooLarge."""
@@ -71,7 +71,7 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
             sums[place] = _added(sums[place], more, " ".join(map(str, key)))
 
     def to_bytes(self) -> bytes:
-        """The state, to be kept with the job."""
+        """Return the state as bytes, to be stored with the job."""
         return to_progress(_MARK, _FORMAT, self)
 
     @classmethod
@@ -80,8 +80,8 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
         return from_progress(_MARK, _FORMAT, cls, content, "what-if run")
 
 
-def _added(so_far: int, more: int, what: str) -> int:
-    total = so_far + more
+def _added(so_far: int, increment: int, label: str) -> int:
+    total = so_far + increment
     if total > LARGEST:
-        raise SumTooLarge(f"the sum of {what} is more than {LARGEST} minor units; take fewer days")
+        raise SumTooLarge(f"the sum of {label} is more than {LARGEST} minor units; take fewer days")
     return total

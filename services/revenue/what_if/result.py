@@ -22,7 +22,7 @@ from services.revenue.what_if.progress import (
 
 
 def result_of(state: Progress, bands: Bands) -> pb.WhatIfResult:
-    """The result after what was read so far; the same state gives the same bytes."""
+    """Return the result so far; the same state gives the same bytes."""
     told = pb.WhatIfResult(
         consignments=state.consignments,
         items=state.items,
@@ -70,7 +70,7 @@ def result_of(state: Progress, bands: Bands) -> pb.WhatIfResult:
 
 
 def reviewed_amount(currency: str, charged: int, reviewed: int) -> ReviewedAmount:
-    """Say how much of what is charged in a currency rests on reviewed law."""
+    """Return the part of a currency's charges that rests on reviewed law."""
     return ReviewedAmount(
         currency=currency, charged_minor=charged, reviewed_minor=reviewed, reviewed_ppm=reviewed_ppm(charged, reviewed)
     )

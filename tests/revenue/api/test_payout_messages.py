@@ -22,7 +22,7 @@ REASONS = sorted(set(re.findall(r'"(PAYOUT_[A-Z_]+)"', getsource(payout_entries)
 @pytest.mark.parametrize("reason", [*REASONS, "AMOUNT_OUT_OF_BOUNDS", "BALANCE_OUT_OF_BOUNDS"])
 def test_each_refusal_is_told_with_all_of_its_facts(reason: str) -> None:
     error = payout_result(
-        3, PAYOUT, PayoutResult(reason=reason, account="declarant:D", kept=(2_500, "EUR", "EU"))
+        3, PAYOUT, PayoutResult(reason=reason, account="declarant:D", stored=(2_500, "EUR", "EU"))
     ).error
     assert "payouts[3]" in error.message
     assert "?" not in error.message + error.hint
@@ -33,11 +33,11 @@ def test_refusals_are_found_where_payouts_are_booked() -> None:
 
 
 def test_what_differs_is_told_in_its_own_currency() -> None:
-    told = payout_result(0, PAYOUT, PayoutResult(reason="PAYOUT_DIFFERS", kept=(2_500, "EUR", "EU")))
+    told = payout_result(0, PAYOUT, PayoutResult(reason="PAYOUT_DIFFERS", stored=(2_500, "EUR", "EU")))
     assert told.credit_minor == 0
     assert "5.00 GBP" in told.error.message
     assert "25.00 EUR" in told.error.message
-    other = payout_result(0, PAYOUT, PayoutResult(reason="PAYOUT_CONSIGNMENT_DIFFERS", kept=(2_500, "EUR", "EU")))
+    other = payout_result(0, PAYOUT, PayoutResult(reason="PAYOUT_CONSIGNMENT_DIFFERS", stored=(2_500, "EUR", "EU")))
     assert all(part in other.error.message for part in ("5.00 GBP", "UK", "25.00 EUR", "EU alone"))
 
 

@@ -187,7 +187,7 @@ async def test_unknown_and_expired_numbers_fall_back_to_the_border_and_say_so(re
     found = await store.inputs.find([Parcel(10 + place, ALONE, 1).mrn for place in range(3)], [1] * 3)
     (part,) = found
     again = ReassessedBatch(
-        ActiveLaw(PROGRAM, one.register), part.input.table, part.input.register, part.input.others
+        ActiveLaw(PROGRAM, one.register), part.input.table, part.input.register, part.input.aggregates
     ).answer()
     assert again.ints("collected_by_vendor").tolist() == [500, 0, 0]
 

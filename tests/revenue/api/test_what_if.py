@@ -19,7 +19,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
 from services.revenue.__main__ import assemble
 from services.revenue.api.what_if import refusal_of
-from services.revenue.law.program.compiler.drafts import DraftRefused, Mistake
+from services.revenue.law.program.compiler.drafts import DraftError, DraftRefused
 from services.revenue.store.law_files import law_files
 from tests.revenue.service_client import FLAT, accepted, refused
 from tests.support.services import Running, running
@@ -102,8 +102,8 @@ async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(reven
 
 def test_a_mistake_in_no_line_is_told_with_its_file_alone() -> None:
     mistakes = [
-        Mistake("xx/rulebook.yaml", 0, "charges[duty]", "is not one of the law files"),
-        Mistake("eu/rulebook.yaml", 7, "", "is no YAML"),
+        DraftError("xx/rulebook.yaml", 0, "charges[duty]", "is not one of the law files"),
+        DraftError("eu/rulebook.yaml", 7, "", "is no YAML"),
     ]
     told = refusal_of(DraftRefused(mistakes)).violations
     assert [each.path for each in told] == ["xx/rulebook.yaml", "eu/rulebook.yaml:7"]

@@ -214,13 +214,13 @@ async def test_an_adjustment_is_judged_by_the_bundle_as_it_stood_last(revenue: D
     (found,) = await store.inputs.find([pair[0].mrn], [1])
     columns = adjustment([pair[0].mrn], 5, [{1: {"price": 4_000}}])
     table = apply_corrections(found.input.table, Table.decode(columns), np.array([5]))
-    answer = ReassessedBatch(in_force, table, found.input.register, found.input.others).answer()
+    answer = ReassessedBatch(in_force, table, found.input.register, found.input.aggregates).answer()
     # 40.00 with the other's 90.00 keeps the limit of 150.00; 70.00 does not.
     assert answer.ints("duty").tolist() == [0]
     dearer = apply_corrections(
         found.input.table, Table.decode(adjustment([pair[0].mrn], 6, [{1: {"price": 7_000}}])), np.array([6])
     )
-    assert ReassessedBatch(in_force, dearer, found.input.register, found.input.others).answer().ints(
+    assert ReassessedBatch(in_force, dearer, found.input.register, found.input.aggregates).answer().ints(
         "duty"
     ).tolist() == [700]
 

@@ -55,7 +55,7 @@ async def last(database: Database, parcels: Sequence[Parcel]) -> list[int | None
     )
     for part in asked:
         assert part.answers is not None
-        found |= dict(zip(part.asked, part.answers.ints("duty").tolist(), strict=True))
+        found |= dict(zip(part.places, part.answers.ints("duty").tolist(), strict=True))
     return [found[number] for number in range(len(parcels))]
 
 
@@ -386,13 +386,13 @@ async def test_an_answer_is_computed_again_exactly_from_what_is_stored(
     told = [await assess(stores[0], part) for part in cut(parcels, 11)]
     inputs = stores[0].inputs
     found = await inputs.find([each.mrn for each in parcels], [each.version for each in parcels], answers=True)
-    assert sorted(number for part in found for number in part.asked) == list(range(len(parcels)))
+    assert sorted(number for part in found for number in part.places) == list(range(len(parcels)))
     whole = Table.concat(told)
     for part in found:
         assert part.answers is not None
         given = part.input
-        answer = ReassessedBatch(IN_FORCE, given.table, given.register, given.others).answer()
+        answer = ReassessedBatch(IN_FORCE, given.table, given.register, given.aggregates).answer()
         payload = answer.encode(AssessmentColumns).SerializeToString()
         assert payload == part.answers.encode(AssessmentColumns).SerializeToString() or (
-            answer.ints("duty").tolist() == whole.take(np.array(part.asked)).ints("duty").tolist()
+            answer.ints("duty").tolist() == whole.take(np.array(part.places)).ints("duty").tolist()
         )

@@ -51,7 +51,7 @@ async def owed(database: Database, parcels: Sequence[Parcel]) -> list[int]:
     ):
         assert part.answers is not None
         duty, tax = part.answers.ints("duty").values, part.answers.ints("tax").values
-        told |= dict(zip(part.asked, (duty + tax).tolist(), strict=True))
+        told |= dict(zip(part.places, (duty + tax).tolist(), strict=True))
     return [told[place] for place in range(len(parcels))]
 
 

@@ -9,10 +9,10 @@ from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
 from services.revenue.law.assess.assessment import Assessment, assess
-from services.revenue.law.assess.eligibility.limits import Sums
+from services.revenue.law.assess.eligibility.limits import LimitAggregates
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.batch.filings import Filings, filings_of
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.program import COLLECTORS, DEBTORS, SCHEMES, Program
 from tests.revenue.law.oracle_charges import SCHEME_NAMES, Charged, Consignment, Result
 
@@ -91,7 +91,10 @@ def filings(batch: Sequence[Consignment]) -> Filings:
 
 
 def assessed(
-    program: Program, batch: Sequence[Consignment], sums: Sums | None = None, register: Register | None = None
+    program: Program,
+    batch: Sequence[Consignment],
+    sums: LimitAggregates | None = None,
+    register: Register | None = None,
 ) -> list[Result]:
     """Assess a batch by the columns and give it in the oracle's words."""
     return results(assess(program, filings(batch), sums, register))
@@ -103,7 +106,7 @@ def results(assessment: Assessment) -> list[Result]:
     told = []
     for row in range(assessment.filings.rows):
         result = Result(
-            Problem(int(assessment.problem[row])).name,
+            Reason(int(assessment.reason[row])).name,
             int(assessment.intrinsic[row]),
             int(assessment.customs_value[row]),
             notes={name for bit, name in NOTES if bit & int(assessment.notes[row])},

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from services.revenue.law.assess.assessment import Assessment, assess
-from services.revenue.law.assess.eligibility.limits import Sums
+from services.revenue.law.assess.eligibility.limits import LimitAggregates
 from services.revenue.law.program.program import COLLECTORS, DEBTORS, Program
 from services.revenue.store.law_files import load_program
 from tests.revenue.law.batches import filings
@@ -26,19 +26,19 @@ def day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-def others(filed: Consignment, counted: dict[str, int]) -> Sums:
+def others(filed: Consignment, counted: dict[str, int]) -> LimitAggregates:
     """Say what other consignments count towards limits of the consignment's rulebook, by their names."""
     program = law()
     book = program.books[int(program.book_of_area[program.areas[filed.destination]])].rulebook
     sums = np.zeros((1, len(program.limit_entries)), dtype=np.int64)
     for name, amount in counted.items():
         sums[0, list(book.limits).index(name)] = amount
-    return Sums(sums)
+    return LimitAggregates(sums)
 
 
 def assessment(filed: Consignment, counted: dict[str, int] | None = None) -> Assessment:
     done = assess(law(), filings([filed]), others(filed, counted or {}))
-    assert done.problem[0] == 0, done.problem[0]
+    assert done.reason[0] == 0, done.reason[0]
     return done
 
 

@@ -158,7 +158,7 @@ class _One(Charging):
             and (not gap.areas or self.area in gap.areas)
             and any(
                 (not gap.goods or item.code.startswith(gap.goods))
-                and (self.fits(gap.only, item) or (not item.origin and self.fits(anywhere(gap.only), item)))
+                and (self.fits(gap.condition, item) or (not item.origin and self.fits(anywhere(gap.condition), item)))
                 and all(self.within[side.limit][place] == (side.position == "within") for side in sides)
                 for place, item in enumerate(self.filed.items)
             )
@@ -170,7 +170,11 @@ class _One(Charging):
         asked = [
             region
             for charge in self.book.charges
-            for only in [charge.only, *(r.only for r in charge.rates), *(way.only for way in charge.collection)]
+            for only in [
+                charge.condition,
+                *(r.condition for r in charge.rates),
+                *(way.condition for way in charge.collection),
+            ]
             if only
             for region in only.region
         ]

@@ -107,13 +107,13 @@ class Charging:
 
     def collection(self, charge: Charge) -> Collection:
         ways = [way for way in charge.collection if held(way, self.day)]
-        plain = [way for way in ways if way.scheme == "none" and way.when is None and way.only is None]
+        plain = [way for way in ways if way.scheme == "none" and way.when is None and way.condition is None]
         for way in [each for each in ways if each not in plain] + plain:
             if way.scheme != "none" and not self.states.get(way.scheme):
                 continue
             if way.when and all(self.within[way.when.limit]) != (way.when.position == "within"):
                 continue
-            if self.fits(way.only, None):
+            if self.fits(way.condition, None):
                 return way
         raise AssertionError("no fallback")
 
@@ -129,18 +129,20 @@ class Charging:
         other = self.book.charge(charge.also_when_unless_of) if charge.also_when_unless_of else None
         if other and held(other, self.day) and self.excepted(other, item):
             due = True
-        return due and self.fits(charge.only, item) and not any(self.relieved[r][place] for r in charge.relieved_by)
+        return (
+            due and self.fits(charge.condition, item) and not any(self.relieved[r][place] for r in charge.relieved_by)
+        )
 
     def written(self, charge: Charge, item: Item | None) -> Rate:
         """The rate of the law for an item or, without one, for the consignment."""
-        return next(rate for rate in self.tried(charge) if self.fits(rate.only, item))
+        return next(rate for rate in self.tried(charge) if self.fits(rate.condition, item))
 
     def tried(self, charge: Charge) -> list[Rate]:
         """The rates that may be taken on the day, in their order, up to the first that always fits."""
         here = [r for r in charge.rates if held(r, self.day) and (not r.areas or self.area in r.areas)]
-        named = [rate for rate in here if rate.areas or rate.only]
+        named = [rate for rate in here if rate.areas or rate.condition]
         tried = [*named, *(rate for rate in here if rate not in named)]
-        return tried[: 1 + next(place for place, rate in enumerate(tried) if rate.only is None)]
+        return tried[: 1 + next(place for place, rate in enumerate(tried) if rate.condition is None)]
 
     def as_written(self, rate: Rate) -> Leaf:
         name = f"{self.book.jurisdiction}:{rate.reference}"
@@ -195,7 +197,7 @@ class Charging:
         found = [sums[place] for place in places]
         if charge.over_only:
             entries = self.book.limits[charge.over_only]
-            limit = next(e for e in entries if held(e, self.day) and self.fits(e.only, None))
+            limit = next(e for e in entries if held(e, self.day) and self.fits(e.condition, None))
             worth = sum(self.base(limit.measure))
             if limit.amount != "none":
                 most = read_amount(limit.amount)[0]
@@ -209,7 +211,7 @@ class Charging:
             basis = Fraction(amount)
             if charge.uplift:
                 share = Fraction(charge.uplift.percent.split()[0]) / 100
-                basis += self.base(charge.uplift.of)[place] * share
+                basis += self.base(charge.uplift.components)[place] * share
             inside = sum((self.percent(name, place) for name in charge.inside), Fraction(0))
             basis /= 1 - inside
             if base_unit:
@@ -302,7 +304,7 @@ class Charging:
 
     def on_consignment(self, charge: Charge, mode: str, unit: int) -> list[Charged]:
         kept = [all(self.within[p.limit]) == (p.position == "within") for p in sides(charge)]
-        if not all(kept) or not self.fits(charge.only, None):
+        if not all(kept) or not self.fits(charge.condition, None):
             return []
         leaf = self.as_written(self.written(charge, None))
         amount = self.converted(leaf.plain.minor, leaf.plain.currency)

@@ -129,7 +129,7 @@ class Judge:
     ) -> None:
         """Test all limits; `measure` gives what each item counts by a measure and a table of exchange rates."""
         for name, entries in self.book.limits.items():
-            limit = next((e for e in entries if held(e, self.day) and self._fits(e.only)), None)
+            limit = next((e for e in entries if held(e, self.day) and self._fits(e.condition)), None)
             if limit:
                 self._doubt(limit)
             if limit and limit.amount != "none":
@@ -203,7 +203,7 @@ class Judge:
     def _relieved(self, entries: list[Relief], measure: Callable[[tuple[str, ...], str], list[int]]) -> list[bool]:
         relieved = [False] * len(self.filed.items)
         for relief in entries:
-            fits = [fits_item(relief.only, self.filed, item, self.states) for item in self.filed.items]
+            fits = [fits_item(relief.condition, self.filed, item, self.states) for item in self.filed.items]
             if not any(fits):
                 continue
             self._doubt(relief)

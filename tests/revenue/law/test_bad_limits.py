@@ -48,7 +48,7 @@ MISTAKES = {
     "two entries with the same condition": (
         "only: {scheme: [voec]}",
         "only: {dispatch: [US]}",
-        "limits.value[1]: overlaps the entry from 2020-01-01: on 2020-01-01 both would hold",
+        "limits.value[1]: overlaps the entry from 2020-01-01: on 2020-01-01 both would apply",
     ),
     "an entry that is never reached": (
         "    - {from: 2020-01-01, amount: 150.00 EUR, reference: act}\n",

@@ -19,7 +19,7 @@ MISTAKES = {
     "an overlap": (
         "{from: 2022-01-01, base: [goods, freight], reference: act}",
         "{from: 2021-12-31, base: [goods, freight], reference: act}",
-        "customs_value[1]: overlaps the entry from 2020-01-01: on 2021-12-31 both would hold",
+        "customs_value[1]: overlaps the entry from 2020-01-01: on 2021-12-31 both would apply",
     ),
     "a gap for one area": (
         "- {from: 2020-01-01, rate: 7.7 %, reference: act}",

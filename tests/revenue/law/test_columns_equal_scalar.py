@@ -79,4 +79,4 @@ def test_charges_sum_to_the_totals_by_kind_and_by_collector(name: str, data: st.
     assert sums == np.sum(done.by_kind, axis=0).tolist()
     assert sums == np.sum(done.by_collector, axis=0).tolist()
     assert sums == done.total.tolist()
-    assert (done.intrinsic[done.problem != 0] == 0).all()
+    assert (done.intrinsic[done.reason != 0] == 0).all()

@@ -193,7 +193,7 @@ def test_the_day_before_all_law_and_an_unknown_area_have_none() -> None:
 def mistakes(draft: Draft, law: dict[str, str] | None = None) -> list[str]:
     with pytest.raises(DraftRefused) as refused:
         apply_draft(law or LAW, draft)
-    return [str(each) for each in refused.value.mistakes]
+    return [str(each) for each in refused.value.errors]
 
 
 def test_a_draft_may_be_as_large_as_its_bounds_and_no_larger() -> None:
@@ -215,7 +215,7 @@ def test_a_mistake_of_a_draft_is_told_with_its_file_and_no_line_where_none_holds
     long = "xx/" + "r" * 300 + ".yaml"
     with pytest.raises(DraftRefused) as refused:
         apply_draft(LAW, Draft(files={long: ""}))
-    (mistake,) = refused.value.mistakes
+    (mistake,) = refused.value.errors
     assert (mistake.file, mistake.line, mistake.where) == (long[:200], 0, "")
     assert mistakes(Draft(changes=[("xx/rulebook.yaml:currency", "[EUR")]))[0].startswith(
         "xx/rulebook.yaml:5: currency: the new value is no YAML"
@@ -240,7 +240,7 @@ def test_the_versions_of_a_draft_are_those_of_what_differs() -> None:
 
 def test_of_many_files_with_mistakes_two_hundred_are_told() -> None:
     law = LAW | {f"rates/r{number}.yaml": "" for number in range(201)}
-    assert len(mistakes(Draft(), law)) == drafts.MISTAKES_MAX == 200
+    assert len(mistakes(Draft(), law)) == drafts.ERRORS_MAX == 200
 
 
 def test_what_does_not_fit_together_is_told_with_the_line_of_its_charge() -> None:

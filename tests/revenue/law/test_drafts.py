@@ -18,10 +18,10 @@ def line_of(text: str, part: str) -> int:
     return next(number for number, line in enumerate(text.splitlines(), start=1) if part in line)
 
 
-def mistakes(draft: Draft) -> list[drafts.Mistake]:
+def mistakes(draft: Draft) -> list[drafts.DraftError]:
     with pytest.raises(DraftRefused) as refused:
         apply_draft(LAW, draft)
-    return refused.value.mistakes
+    return refused.value.errors
 
 
 def test_a_changed_value_makes_another_program_and_a_version_of_its_own() -> None:

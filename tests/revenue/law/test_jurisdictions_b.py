@@ -3,7 +3,7 @@
 import pytest
 
 from services.revenue.law.assess.assessment import assess
-from services.revenue.law.batch.reasons import Problem
+from services.revenue.law.batch.reasons import Reason
 from services.revenue.law.source.overlay import overlay
 from services.revenue.law.text.explanation import explain
 from services.revenue.store.law_files import law_files, program_of
@@ -154,7 +154,7 @@ def test_canada_the_thresholds_of_the_continent_begin_on_the_first_of_july_2020(
 
 def test_brazil_tells_of_no_limit_by_a_law_that_is_younger() -> None:
     def told(on: str) -> str:
-        return " ".join(explain(assessment(br(on, 1_000)), 0).found)
+        return " ".join(explain(assessment(br(on, 1_000)), 0).results)
 
     def laws(on: str) -> set[str]:
         return {name for name in ("BR:prc-2023", "BR:prc-2024") if name in told(on)}
@@ -319,4 +319,4 @@ def test_brazil_quotes_nothing_over_three_thousand_dollars_as_if_it_were_simplif
     assert owed(within) == {"import_tax": 962_682, "icms": 529_495}
     for scheme in ([], [("prc", "12345678000195")]):
         refused = assess(law(), filings([br("2026-03-02", 1_622_499, schemes=scheme)]))
-        assert refused.problem.tolist() == [Problem.NO_DUTY_RATE]
+        assert refused.reason.tolist() == [Reason.NO_DUTY_RATE]

@@ -159,7 +159,7 @@ def test_japan_values_personal_imports_at_sixty_per_cent_of_their_price() -> Non
 
 def test_japan_names_the_rule_of_personal_imports_and_no_limit_that_its_law_does_not_have() -> None:
     filed = parcel("JP", "2024-06-03", 20_000, "JPY", "950300", nature="sale", consignee="natural")
-    told = [sentence for sentence in explain(assessment(filed), 0).found if "JP:personal" in sentence]
+    told = [sentence for sentence in explain(assessment(filed), 0).results if "JP:personal" in sentence]
     assert told == ["Whatever it is worth, it comes under a rule of its own in Japan (JP:personal)."]
     dearest = parcel("JP", "2024-06-03", 1_000_000_001, "JPY", "950300", nature="sale", consignee="natural")
     assert set(owed(dearest)) >= {"consumption_tax_personal"}

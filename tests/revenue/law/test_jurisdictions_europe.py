@@ -8,7 +8,7 @@ import pytest
 from luxor.clearance.v1.clearance_pb2 import ReturnReason
 from services.revenue.law.assess.assessment import assess
 from services.revenue.law.batch.reasons import Note
-from services.revenue.law.source.checks import holds, in_force
+from services.revenue.law.source.checks import active_entry, applies
 from services.revenue.ledger.refund import RefundRules, Return
 from tests.revenue.law.batches import assessed, filings
 from tests.revenue.law.edges import assessment, collected, law, owed
@@ -57,7 +57,7 @@ def test_union_the_rounding_that_only_finland_publishes_is_verified_of_finland_a
     book = next(read.rulebook for read in law().books if read.rulebook.jurisdiction == "EU")
     charge = book.charge("vat")
     assert charge is not None
-    told = {area: in_force(charge.rounding, date.fromisoformat(SINCE), area) for area in book.areas}
+    told = {area: active_entry(charge.rounding, date.fromisoformat(SINCE), area) for area in book.areas}
     assert {area for area, rounding in told.items() if rounding and rounding.verified} == {"FI", "NL"}
 
 
@@ -263,6 +263,6 @@ def test_union_what_drinks_and_fuels_may_owe_and_is_not_computed_is_reported(
 def test_norway_the_amount_of_gifts_is_verified_from_the_year_in_which_the_page_has_it(on: str, verified: bool) -> None:
     book = next(read.rulebook for read in law().books if read.rulebook.jurisdiction == "NO")
     amount = next(
-        each for each in book.limits["gift_free"] if each.amount != "none" and holds(each, date.fromisoformat(on))
+        each for each in book.limits["gift_free"] if each.amount != "none" and applies(each, date.fromisoformat(on))
     )
     assert (amount.amount, amount.verified) == ("1000.00 NOK", verified)

@@ -104,7 +104,7 @@ def test_a_scheme_number_that_does_not_count_falls_back_to_the_border_and_says_s
     notes = answer.ragged("notes")
     assert isinstance(notes.values, Strings)
     assert note in notes.values.tolist()
-    assert any("the scheme was not applied" in sentence for sentence in explain(done, 0).found)
+    assert any("the scheme was not applied" in sentence for sentence in explain(done, 0).results)
 
 
 def test_the_deferred_account_is_the_declarants_and_stands_only_where_something_is_owed() -> None:
@@ -221,7 +221,7 @@ def test_a_preference_of_which_no_rate_is_loaded_keeps_the_flat_duty_and_says_so
     for each in assessed(law(), [Consignment("DE", NOW, goods), Consignment("DE", NOW, goods, schemes=IOSS)]):
         assert charges(each)[0] == ("EU.flat_duty", 300, "customs")
     told = explain(batch(Consignment("DE", NOW, goods)), 0)
-    assert any("no preferential rate is loaded" in sentence for sentence in told.found)
+    assert any("no preferential rate is loaded" in sentence for sentence in told.results)
 
 
 def test_an_australian_value_is_converted_at_the_day_of_export() -> None:
@@ -241,7 +241,7 @@ def test_every_charge_is_explained_in_a_sentence_with_its_figures() -> None:
         "Item 1: value added tax at the sale of 19 % on 57.29 EUR = 10.89 EUR, collected by the seller or platform at the sale under "
         'the scheme "import one stop shop".',
     ]
-    assert told.found == [
+    assert told.results == [
         "The goods are worth 50.00 EUR without transport and tax.",
         "That is within the limit of 150.00 EUR for a consignment in the European Union (EU:flat-duty, EU:ioss).",
         "Converted at 1 EUR = 1.165 USD of 2026-08-03, an unverified example rate.",

@@ -260,7 +260,7 @@ def test_an_assessment_is_explained_in_sentences_whose_arithmetic_holds(
         ),
         1,
     )
-    assert (explained.lines, explained.found, explained.assumed) == (lines, found, assumed)
+    assert (explained.lines, explained.results, explained.assumed) == (lines, found, assumed)
     assert explained.references == ["XX:act" if law is UTOPIA else "XY:act"]
 
 
@@ -276,4 +276,4 @@ def test_an_assessment_is_explained_in_sentences_whose_arithmetic_holds(
 )
 def test_what_cannot_be_assessed_is_explained_by_its_reason_alone(filed: Consignment, reason: str) -> None:
     explained = explain(assess(UTOPIA, filings([filed])), 0)
-    assert (explained.lines, explained.found, explained.assumed, explained.references) == ([], [reason], [], [])
+    assert (explained.lines, explained.results, explained.assumed, explained.references) == ([], [reason], [], [])

@@ -16,7 +16,7 @@ from services.revenue.law.batch.arithmetic import (
     in_order,
     mul_div_round,
     one_or_each,
-    row_sums,
+    row_totals,
     some,
     unbounded,
 )
@@ -73,7 +73,9 @@ def test_each_amount_has_its_own_division() -> None:
     # By kinds: the same divisions, each named by its place, in any order.
     kind = np.arange(len(facts))[::-1].copy()
     by_kind = Division.by(column(*divisors), column(*how), column(*units))
-    assert by_kind.of(column(*amounts)[kind], column(*factors)[kind], refused, kind).tolist() == found[kind].tolist()
+    assert (
+        by_kind.divide(column(*amounts)[kind], column(*factors)[kind], refused, kind).tolist() == found[kind].tolist()
+    )
     assert not refused.any()
 
 
@@ -138,7 +140,7 @@ def test_refusals_that_stand_already_stay() -> None:
 def test_nothing_is_divided_to_nothing_in_a_column_of_its_own() -> None:
     for found in (
         mul_div_round(NO_AMOUNTS, 1, 3, 0, 1, np.zeros(0, dtype=np.bool_)),
-        Division.by(3, 0, 1).of(NO_AMOUNTS, 1, np.zeros(0, dtype=np.bool_)),
+        Division.by(3, 0, 1).divide(NO_AMOUNTS, 1, np.zeros(0, dtype=np.bool_)),
     ):
         assert found.tolist() == []
         assert found is not NO_AMOUNTS
@@ -165,7 +167,7 @@ def test_places_in_rising_order_leave_equals_as_they_stand(below: int) -> None:
 
 
 def test_rows_are_summed_by_the_rows_that_items_name() -> None:
-    assert row_sums(column(1, 2, 3, 4), column(0, 2, 2, 0), 4).tolist() == [5, 0, 5, 0]
+    assert row_totals(column(1, 2, 3, 4), column(0, 2, 2, 0), 4).tolist() == [5, 0, 5, 0]
 
 
 @pytest.mark.parametrize(

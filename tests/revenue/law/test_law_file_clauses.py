@@ -255,9 +255,9 @@ def test_money_is_converted_by_the_rate_and_what_is_not_exchanged_is_not_rounded
     conversion = exchange.conversion(rates, mode, unit)
     refused = np.zeros(4, dtype=np.bool_)
     # 10.50 USD / 1.05 = 10.00; 1513 JPY / 151.31 = 9.9993…, to 0.05; the own currency and no rate stay as they are.
-    assert conversion.of(np.array([1050, 1513, 1013, 1013]), refused).tolist() == [1000, 1000, 1013, 1013]
+    assert conversion.convert(np.array([1050, 1513, 1013, 1013]), refused).tolist() == [1000, 1000, 1013, 1013]
     assert conversion.exchanged.tolist() == [True, True, False, False]
-    assert conversion.of(np.array([1013, 1050]), refused[:2], np.array([3, 0])).tolist() == [1013, 1000]
+    assert conversion.convert(np.array([1013, 1050]), refused[:2], np.array([3, 0])).tolist() == [1013, 1000]
     numerators, denominators = exchange.fractions(rates)
     assert [n / d for n, d in zip(numerators[2:].tolist(), denominators[2:].tolist(), strict=True)] == [1, 1]
     assert exchange.conversion(np.array([-1]), mode[:1], unit[:1]).division is None

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 
 from services.revenue.law.assess.assessment import assess
-from services.revenue.law.batch.reasons import Problem
+from services.revenue.law.batch.reasons import Reason
 from services.revenue.law.program.compiler.compiler import compile_program
 from services.revenue.law.source.reader import read_rulebook
 from tests.revenue.law.batches import filings
@@ -31,7 +31,7 @@ def test_the_pieces_of_the_page_are_a_rulebook_that_does_what_the_page_says() ->
             ]
         ),
     )
-    assert (done.problem == Problem.NONE).all()
+    assert (done.reason == Reason.NONE).all()
     assert done.eligibility.relieved[0].tolist() == [True, False, True, False, False, False]
     assert done.eligibility.row_within[:, 0].tolist() == [True, True, False, True]
     duty, tax, fee = done.by_kind

@@ -10,10 +10,10 @@ import pytest
 from libs.columns import Strings
 from libs.customs.time import day_of_date
 from services.revenue.law.assess.assessment import Assessment, assess
-from services.revenue.law.assess.eligibility.limits import Sums
+from services.revenue.law.assess.eligibility.limits import LimitAggregates
 from services.revenue.law.assess.review import reviewed_ppm
 from services.revenue.law.batch.charge_lines import Lines
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program import exchange
 from services.revenue.law.program.compiler.compiler import compile_program
 from services.revenue.law.program.compiler.drafts import under_law_of
@@ -61,7 +61,7 @@ def test_words_of_the_law_are_numbered_as_they_are_listed(kind: object, words: t
 
 
 def test_problems_and_notes_have_numbers_of_their_own() -> None:
-    assert [int(each) for each in Problem] == list(range(8))
+    assert [int(each) for each in Reason] == list(range(8))
     assert [int(each) for each in Note] == [1 << bit for bit in range(25)]
 
 
@@ -71,8 +71,8 @@ def test_a_code_is_in_a_set_where_any_of_its_beginnings_is() -> None:
     expected = [True, True, False, True, True, False, True, False, False, False]
     assert [heads.match(code) for code in codes] == expected
     assert [heads.match(code) for code in codes] == expected
-    assert heads.of(Strings.of(codes)).tolist() == expected
-    assert heads.of(Strings.of(["", "99"])).tolist() == [False, False]
+    assert heads.match_column(Strings.of(codes)).tolist() == expected
+    assert heads.match_column(Strings.of(["", "99"])).tolist() == [False, False]
     # Each code has the set of its number; -1 names none.
     sets = [heads, Prefixes(["99"])]
     numbers = np.array([0, 1, -1, 1, 0, -1])
@@ -150,10 +150,10 @@ def test_lines_are_joined_by_row_in_the_order_of_the_law() -> None:
 def test_what_any_place_has_all_have() -> None:
     facts: dict[str, Any] = dict.fromkeys(Place.__slots__, False) | {"variants": 0, "ways": (0, 2)}
     plain = Place(**facts)
-    other = Place(**facts | {"variants": 2, "sums": True, "ways": (1, 2)})
+    other = Place(**facts | {"variants": 2, "rounds_totals": True, "ways": (1, 2)})
     both = Place.any_of([plain, other])
-    assert (both.variants, both.sums, both.exact, both.ways) == (2, True, False, (0, 1, 2))
-    assert [each.alone for each in (plain, other, Place.any_of([plain, plain]))] == [False, True, False]
+    assert (both.variants, both.rounds_totals, both.exact, both.ways) == (2, True, False, (0, 1, 2))
+    assert [each.is_simple for each in (plain, other, Place.any_of([plain, plain]))] == [False, True, False]
 
 
 @pytest.mark.parametrize(("charged", "reviewed", "ppm"), [(0, 0, None), (3, 1, 333_333), (3, 3, 1_000_000), (1_000_001, 1_000_000, 999_999),
@@ -187,7 +187,7 @@ def test_the_law_of_the_first_days_holds_on_all_days(law_day: date) -> None:
         assert pinned.find(areas, np.full(2, day)).tolist() == meant.tolist()
 
 
-def done(*items: Item, sums: Sums | None = None, day: date = DAY, **more: object) -> Assessment:
+def done(*items: Item, sums: LimitAggregates | None = None, day: date = DAY, **more: object) -> Assessment:
     return assess(law(), filings([Consignment("XA", day, list(items), **more)]), sums)  # type: ignore[arg-type]
 
 
@@ -203,7 +203,7 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
         done(Item(30_000, code="22", origin="CN"), Item(1, code="24"), nature="gift", mode="sea", consignee="natural"),
         0,
     )
-    assert explained.found == [
+    assert explained.results == [
         "The goods are worth 300.01 EUR without transport and tax.",
         f"That is over the limit of 100.00 USD for a consignment {IN}",
         f"That is over the limit of 80.00 USD for an item {IN}",
@@ -222,7 +222,7 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
     ]
     assert explained.references == ["XX:act"]
     later = explain(done(Item(9_000, "USD", "61", origin="CN"), day=date(2022, 5, 6), nature="gift", mode="sea"), 0)
-    assert later.found == [
+    assert later.results == [
         "The goods are worth 85.71 EUR without transport and tax.",
         f"That is within the limit of 150.00 EUR for a consignment {IN}",
         f"That is within the limit of 100.00 USD for a consignment {IN}",
@@ -241,11 +241,12 @@ def test_what_else_was_found_is_told() -> None:
     names = list(LIMITS)
     others = np.array([[10**6 if name in ("order", "year") else 0 for name in names]], dtype=np.int64)
     unnamed = np.array([[name == "year" for name in names]])
-    filed = done(Item(4_000, code="61"), Item(600, code="61"), Item(300, code="61"), sums=Sums(others, unnamed), nature="gift", consignee="natural",
+    filed = done(Item(4_000, code="61"), Item(600, code="61"), Item(300, code="61"), sums=LimitAggregates(others, unnamed),
+                 nature="gift", consignee="natural",
                  region="Neverland", schemes=[("gst_lvg", "1")])  # fmt: skip
     explained = explain(filed, 0)
-    assert f"That is over the limit of 300.00 EUR for an order {IN}" in explained.found
-    assert explained.found[-3:] == [
+    assert f"That is over the limit of 300.00 EUR for an order {IN}" in explained.results
+    assert explained.results[-3:] == [
         "The scheme's number is not written as its numbers are, so the scheme was not applied.",
         "Other consignments count towards a limit together with this one.",
         "Items are relieved, up to the amount that the law relieves (XX:act).",

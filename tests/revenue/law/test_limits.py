@@ -8,9 +8,9 @@ import pytest
 
 from libs.customs.time import day_of_date
 from services.revenue.law.assess.assessment import Assessment, assess
-from services.revenue.law.assess.eligibility.limits import LARGEST_SUM, Sums
+from services.revenue.law.assess.eligibility.limits import LARGEST_SUM, LimitAggregates
 from services.revenue.law.assess.eligibility.scheme_register import Register
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.text.explanation import explain
 from tests.revenue.law.batches import filings
@@ -33,9 +33,11 @@ def parcel(*prices: int, **more: Any) -> Consignment:
     return Consignment("XA", DAY, items, **more)
 
 
-def judged(text: str, *batch: Consignment, sums: Sums | None = None, register: Register | None = None) -> Assessment:
+def judged(
+    text: str, *batch: Consignment, sums: LimitAggregates | None = None, register: Register | None = None
+) -> Assessment:
     done = assess(program_of(text), filings(batch), sums, register)
-    assert (done.problem == Problem.NONE).all()
+    assert (done.reason == Reason.NONE).all()
     return done
 
 
@@ -80,7 +82,7 @@ def test_a_table_that_converts_into_another_currency_is_refused() -> None:
 def test_an_amount_in_a_currency_without_a_rate_on_the_day_is_a_problem_and_no_guess() -> None:
     text = text_of(limit("100.00 USD"))
     done = assess(program_of(text), filings([Consignment("XA", date(2022, 1, 15), [Item(price=1)])]))
-    assert done.problem.tolist() == [Problem.NO_EXCHANGE_RATE]
+    assert done.reason.tolist() == [Reason.NO_EXCHANGE_RATE]
 
 
 def test_one_item_of_excluded_goods_takes_the_whole_consignment_over() -> None:
@@ -111,14 +113,16 @@ def test_the_first_entry_whose_condition_fits_is_taken() -> None:
     assert within(done) == [True, True, False, False]
     assert (
         "That is within the limit of 200.00 EUR for a consignment in A drawn country (XX:act)."
-        in explain(done, 0).found
+        in explain(done, 0).results
     )
-    assert not any("limit of" in sentence for sentence in explain(done, 3).found)
+    assert not any("limit of" in sentence for sentence in explain(done, 3).results)
 
 
 def test_what_others_count_is_added_to_what_is_tested_on_a_sum_alone() -> None:
     limits = limit("150.00 EUR", test="person_day") | {"own": limit("150.00 EUR")["value"]}
-    sums = Sums(np.array([[5_000, 5_000], [5_001, 0], [2**62, 0]]), np.array([[False] * 2, [True, True], [False] * 2]))
+    sums = LimitAggregates(
+        np.array([[5_000, 5_000], [5_001, 0], [2**62, 0]]), np.array([[False] * 2, [True, True], [False] * 2])
+    )
     done = judged(text_of(limits), parcel(10_000), parcel(10_000), parcel(0), sums=sums)
     assert done.eligibility.row_within.tolist() == [[True, True], [False, True], [False, True]]
     assert [bool(note & Note.SUMMED) for note in done.notes] == [True, True, True]
@@ -174,5 +178,5 @@ def test_a_number_that_the_register_does_not_hold_collects_at_the_border_and_say
     place = {"customs": 0, "vendor": 1}[collector]
     assert done.by_collector[place].tolist() == [100]
     if note:
-        sentences = explain(done, 0).found + explain(done, 0).assumed
+        sentences = explain(done, 0).results + explain(done, 0).assumed
         assert any("number" in sentence for sentence in sentences)

@@ -8,9 +8,9 @@ import pytest
 
 from libs.customs.time import day_of_date
 from services.revenue.law.assess.assessment import assess, measures_of, prepare
-from services.revenue.law.assess.eligibility.limits import Sums
+from services.revenue.law.assess.eligibility.limits import LimitAggregates
 from services.revenue.law.program.plans import plan_of
-from services.revenue.law.source.rulebook import SUMS
+from services.revenue.law.source.rulebook import AGGREGATE_TESTS
 from tests.revenue.law.batches import filings, results
 from tests.revenue.law.limit_law import DAY, LIMITS, REGISTER, REGISTERED, law
 from tests.revenue.law.oracle import Scalar
@@ -201,11 +201,13 @@ def test_what_others_count_is_added_to_the_limits_of_sums_alone(worth: int) -> N
     filed = [consignment] * len(cases)
     others = np.array([[case.get(name, 0) for name in names] for case in cases], dtype=np.int64)
     unnamed = np.array([[bool(place % 2)] * len(names) for place in range(len(cases))])
-    done = assess(law(), filings(filed), Sums(others, unnamed), REGISTER)
+    done = assess(law(), filings(filed), LimitAggregates(others, unnamed), REGISTER)
     for place, (case, columns) in enumerate(zip(cases, results(done), strict=True)):
         assert columns == scalar.assess(consignment, case, frozenset(names) if place % 2 else frozenset()), case
     below = np.full((1, len(names)), -5, dtype=np.int64)
-    assert results(assess(law(), filings([consignment]), Sums(below), REGISTER)) == [scalar.assess(consignment)]
+    assert results(assess(law(), filings([consignment]), LimitAggregates(below), REGISTER)) == [
+        scalar.assess(consignment)
+    ]
 
 
 def test_what_a_consignment_counts_towards_sums_is_told_by_limit_and_row() -> None:
@@ -216,7 +218,7 @@ def test_what_a_consignment_counts_towards_sums_is_told_by_limit_and_row() -> No
     ]  # fmt: skip
     measures = measures_of(law(), prepare(law(), filings(filed), REGISTER))
     told = [
-        (int(measures.row[at]), measures.limit_name(law(), at), SUMS[int(measures.test[at])], int(measures.amount[at]),
+        (int(measures.row[at]), measures.limit_name(law(), at), AGGREGATE_TESTS[int(measures.test[at])], int(measures.amount[at]),
         int(measures.most[at]), int(measures.day[at]))
         for at in range(len(measures.row))
     ]  # fmt: skip

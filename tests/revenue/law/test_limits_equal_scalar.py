@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from libs.customs.time import day_of_date
 from services.revenue.law.assess.assessment import Assessment, assess, measures_of, prepare
-from services.revenue.law.assess.eligibility.limits import Sums
+from services.revenue.law.assess.eligibility.limits import LimitAggregates
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.batch.reasons import Note
 from services.revenue.law.program.program import SCHEMES, Program
@@ -20,7 +20,7 @@ from services.revenue.law.program.scheme_numbers import (
     NUMBER_UNKNOWN,
     USABLE,
 )
-from services.revenue.law.source.rulebook import SUMS
+from services.revenue.law.source.rulebook import AGGREGATE_TESTS
 from tests.revenue.law.batches import filings, results
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment
@@ -50,9 +50,9 @@ others = st.lists(st.tuples(st.sampled_from([0, 0, 1, 5_000, 20_000, 2**62]), st
 compiled = lru_cache(8)(program_of)
 
 
-def sums_of(told: list[list[tuple[int, bool]]], program: Program) -> Sums:
+def sums_of(told: list[list[tuple[int, bool]]], program: Program) -> LimitAggregates:
     limits = len(program.limit_entries)
-    return Sums(
+    return LimitAggregates(
         np.array([[amount for amount, _ in row[:limits]] for row in told], dtype=np.int64),
         np.array([[unnamed for _, unnamed in row[:limits]] for row in told], dtype=np.bool_),
     )
@@ -152,7 +152,7 @@ def test_what_a_consignment_adds_to_sums_is_told_once_for_each_of_its_limits(
     book = program.books[0].rulebook
     for at, (row, place) in enumerate(places):
         entries = list(book.limits.values())[place]
-        assert SUMS[int(measures.test[at])] in {entry.test for entry in entries}
+        assert AGGREGATE_TESTS[int(measures.test[at])] in {entry.test for entry in entries}
         filed = batch[row]
         told = {"sale": filed.sold, "export": filed.exported, "direct_shipment": filed.shipped}.get(book.law_date)
         assert int(measures.day[at]) == day_of_date(told or filed.accepted)

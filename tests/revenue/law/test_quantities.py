@@ -27,8 +27,8 @@ UNITS = [
 def told(measure: Measure, *items: Item) -> list[tuple[int, bool, bool]]:
     """Parts, whether they are told, and whether the unit was assumed, of each item."""
     batch = [Consignment("XA", parcel("XA", "2023-05-05", 1, "EUR", "").accepted, [item]) for item in items]
-    found = Quantities(filings(batch)).of(measure)
-    return list(zip(found.parts.tolist(), found.told.tolist(), found.assumed.tolist(), strict=True))
+    found = Quantities(filings(batch)).measured(measure)
+    return list(zip(found.parts.tolist(), found.declared.tolist(), found.assumed.tolist(), strict=True))
 
 
 @pytest.mark.parametrize(("code", "measure", "parts"), UNITS)
@@ -101,5 +101,5 @@ def test_what_counts_of_what_an_item_tells(measure: Measure, item: Item, expecte
 
 def test_a_measure_is_read_once() -> None:
     quantities = Quantities(filings([parcel("XA", "2023-05-05", 1, "EUR", "")]))
-    assert quantities.of(Measure.AREA) is quantities.of(Measure.AREA)
-    assert quantities.of(Measure.AREA).parts.dtype == np.int64
+    assert quantities.measured(Measure.AREA) is quantities.measured(Measure.AREA)
+    assert quantities.measured(Measure.AREA).parts.dtype == np.int64

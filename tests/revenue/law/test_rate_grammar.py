@@ -144,7 +144,7 @@ def test_a_compound_has_its_sum_its_least_and_its_most() -> None:
     expression = parse_expression(
         "12.7 % + 2.00 EUR per 100 kg + 1.5 % min 3.50 EUR per pair max 20 % + 1.00 EUR per litre"
     )
-    whole, least, most = expression.sums
+    whole, least, most = expression.totals
     assert whole is not None
     assert least is not None
     assert most is not None

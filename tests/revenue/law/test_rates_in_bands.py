@@ -34,7 +34,8 @@ LAW = LIMITED.replace(ORDINARY, OF_ORIGIN, 1) + BANDED
 def test_a_rate_in_bands_is_one_rate_for_each_of_the_other_charge() -> None:
     written = read_rulebook("xx/rulebook.yaml", reviewed(LAW)).rulebook.charge("banded").rates
     assert [
-        (rate.start, rate.to, rate.only.origin if rate.only else (), rate.rate, rate.verified) for rate in written
+        (rate.start, rate.to, rate.condition.origin if rate.condition else (), rate.rate, rate.verified)
+        for rate in written
     ] == [
         (date(2021, 1, 1), date(2022, 12, 31), ("CN",), "160.00 EUR per item", True),
         (date(2023, 1, 1), date(2024, 12, 31), ("CN",), "200.00 EUR per item", False),

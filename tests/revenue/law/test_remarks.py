@@ -163,8 +163,8 @@ def test_a_sentence_tells_what_lies_between_rate_and_amount() -> None:
 def test_excluded_goods_are_said_to_be_excluded_and_not_over_the_limit() -> None:
     jp = Consignment("JP", DAY, [Item(5_000, "JPY", "420221", origin="CN")], nature="sale", consignee="natural")
     told = explain(assess(shipped_law(), filings([jp])), 0)
-    assert any(sentence.startswith("Goods in the consignment are excluded from the limit") for sentence in told.found)
-    assert not any("That is over the limit" in sentence for sentence in told.found)
+    assert any(sentence.startswith("Goods in the consignment are excluded from the limit") for sentence in told.results)
+    assert not any("That is over the limit" in sentence for sentence in told.results)
 
 
 def test_a_rounded_base_is_told() -> None:

@@ -178,8 +178,8 @@ def test_a_what_if_says_how_much_would_rest_on_reviewed_law_and_how_many_would_o
     answers = answer_of(assessment, table.strings("declarant_identifier"), table.strings("filer"))
     state = Progress(day=0, batch=0)
     counted = np.array([True, True, False])
-    count_part(state, assessment, answers, counted, Bands.of("22 150 1000"))
-    told = result_of(Progress.from_bytes(state.to_bytes()), Bands.of("22 150 1000"))
+    count_part(state, assessment, answers, counted, Bands.parse("22 150 1000"))
+    told = result_of(Progress.from_bytes(state.to_bytes()), Bands.parse("22 150 1000"))
     assert told.lower_bounds == 1
     (after,) = told.after_reviewed
     assert (after.currency, after.charged_minor, after.reviewed_minor, after.reviewed_ppm) == (

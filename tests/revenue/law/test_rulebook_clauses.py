@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from services.revenue.law.source.checks import FOREVER, holds, in_force, last_day
+from services.revenue.law.source.checks import FOREVER, active_entry, applies, last_day
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.rulebook import (
     Condition,
@@ -84,7 +84,7 @@ BOOK: list[tuple[Changes, str, str]] = [
     ({"limits.value.2.to": date(2022, 12, 31), "limits.value.+": limit("1.00 EUR", **{"from": date(2023, 1, 2)})}, VALUE,
      "has a gap: no entry without 'only' holds on 2023-01-01"),
     ({"limits.value.2.to": date(2022, 12, 31), "limits.value.+": limit("1.00 EUR", **{"from": date(2022, 12, 31)})}, f"{VALUE}[3]",
-     "on 2022-12-31 both would hold"),
+     "on 2022-12-31 both would apply"),
     # Of two, the second is never reached only where it has a condition and both hold on a day.
     ({"limits.value.2.to": date(2022, 12, 31), "limits.value.+": limit("1.00 EUR", **{"from": date(2023, 1, 1)}),
       "limits.value.0": limit("9.00 EUR", only={"mode": ["sea"]})}, "", ""),
@@ -222,7 +222,7 @@ def minimum(amount: str, start: date = DAY, to: date | None = None, *areas: str)
 def test_an_entry_holds_on_its_first_and_its_last_day_and_on_none_outside() -> None:
     entry = minimum("1.00 EUR", date(2023, 3, 1), date(2023, 3, 2))
     days = [date(2023, 2, 28), date(2023, 3, 1), date(2023, 3, 2), date(2023, 3, 3)]
-    assert [holds(entry, day) for day in days] == [False, True, True, False]
+    assert [applies(entry, day) for day in days] == [False, True, True, False]
     assert (last_day(entry), last_day(minimum("1.00 EUR"))) == (date(2023, 3, 2), date(9999, 12, 31))
 
 
@@ -234,22 +234,24 @@ def test_what_names_the_area_goes_before_what_names_the_scheme_and_that_before_t
     both = rule("4.00 EUR", ("XA",), ("ioss",))
     for entries in ([general, area, scheme, both], [both, scheme, area, general]):
         found = {
-            (where, under): in_force(entries, DAY, where, under) for where in ("XA", "XB") for under in ("none", "ioss")
+            (where, under): active_entry(entries, DAY, where, under)
+            for where in ("XA", "XB")
+            for under in ("none", "ioss")
         }
         assert found == {("XA", "none"): area, ("XA", "ioss"): both, ("XB", "none"): general, ("XB", "ioss"): scheme}
-    assert in_force([area, scheme], DAY, "XA", "ioss") is area
-    assert in_force([area, scheme], DAY, "XB", "none") is None
-    assert in_force([general], date(2019, 12, 31)) is None
+    assert active_entry([area, scheme], DAY, "XA", "ioss") is area
+    assert active_entry([area, scheme], DAY, "XB", "none") is None
+    assert active_entry([general], date(2019, 12, 31)) is None
     # Of equals the first is taken.
     first, second = minimum("1.00 EUR"), minimum("2.00 EUR")
-    assert in_force([first, second], DAY) is first
+    assert active_entry([first, second], DAY) is first
 
 
 def test_an_entry_with_a_condition_is_never_the_one_in_force() -> None:
-    asked = Rate(start=DAY, rate="1 %", only=Condition(mode=("sea",)), reference="act")
+    asked = Rate(start=DAY, rate="1 %", condition=Condition(mode=("sea",)), reference="act")
     plain = Rate(start=DAY, rate="2 %", reference="act")
-    assert in_force([asked, plain], DAY) is plain
-    assert in_force([asked], DAY) is None
+    assert active_entry([asked, plain], DAY) is plain
+    assert active_entry([asked], DAY) is None
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.customs.time import day_of_date
-from services.revenue.law.assess.eligibility.limits import Sums
+from services.revenue.law.assess.eligibility.limits import LimitAggregates
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.program.program import SCHEMES, Program
 from services.revenue.law.source.rates import parse_amount
-from services.revenue.law.source.rulebook import SUMS, Reference, Rulebook
+from services.revenue.law.source.rulebook import AGGREGATE_TESTS, Reference, Rulebook
 from services.revenue.store.law_files import law_files
 from tests.revenue.law.batches import assessed
 from tests.revenue.law.oracle import Scalar
@@ -107,7 +107,7 @@ def codes_of(program: Program, book: Rulebook) -> list[str]:
     named = {""}
     for charge in book.charges:
         for rate in charge.rates:
-            named |= set(rate.only.goods) if rate.only else set()
+            named |= set(rate.condition.goods) if rate.condition else set()
     for limits in book.limits.values():
         named |= {head for limit in limits for head in limit.excluded}
     tariffs = {charge.tariff for charge in book.charges}
@@ -179,7 +179,9 @@ def sums_of(book: Rulebook) -> st.SearchStrategy[dict[str, tuple[int, bool]]]:
     strategies = {}
     for name, entries in book.limits.items():
         amounts = [
-            parse_amount(each.amount)[0] for each in entries if each.amount not in ("none", "all") and each.test in SUMS
+            parse_amount(each.amount)[0]
+            for each in entries
+            if each.amount not in ("none", "all") and each.test in AGGREGATE_TESTS
         ]
         if amounts:
             near = [0, 0, 1, *(amount // 2 for amount in amounts), *amounts]
@@ -213,7 +215,7 @@ def test_the_columns_equal_the_scalar_law_for_parcels_to_every_jurisdiction(name
             assert columns == alone, filed
 
 
-def summed(law: Program, book: Rulebook, others: list[dict[str, tuple[int, bool]]]) -> Sums:
+def summed(law: Program, book: Rulebook, others: list[dict[str, tuple[int, bool]]]) -> LimitAggregates:
     """What others count as the columns take it: [row, limit]."""
     names = list(book.limits)
     amounts = np.zeros((len(others), len(law.limit_entries)), dtype=np.int64)
@@ -221,7 +223,7 @@ def summed(law: Program, book: Rulebook, others: list[dict[str, tuple[int, bool]
     for row, told in enumerate(others):
         for name, (amount, nameless) in told.items():
             amounts[row, names.index(name)], unnamed[row, names.index(name)] = amount, nameless
-    return Sums(amounts, unnamed)
+    return LimitAggregates(amounts, unnamed)
 
 
 @pytest.mark.parametrize("name", sorted(read.rulebook.jurisdiction for read in shipped_law().books))

@@ -156,7 +156,9 @@ def rates(state: str, day: date) -> tuple[Rate, ...]:
 @cache
 def shipped(state: str, code: str = "", day: date = SITUATION) -> Decimal:
     """The rate of goods in a member, on the day of the situation if no other is asked, in per cent: the first that fits."""
-    found = next(rate for rate in rates(state, day) if rate.only is None or (code and code.startswith(rate.only.goods)))
+    found = next(
+        rate for rate in rates(state, day) if rate.condition is None or (code and code.startswith(rate.condition.goods))
+    )
     return Decimal(found.rate.removesuffix(" %"))
 
 
@@ -320,7 +322,7 @@ def test_each_reduced_rate_is_one_of_the_list_of_another_day(state: str) -> None
     with (DATA / "vat_levels" / "vat_levels_europe.csv").open(encoding="utf-8") as file:
         listed = next(row for row in csv.DictReader(file) if row["iso2"] == state)
     known = {Decimal(rate) for kind in ("reduced", "super_reduced", "parking") for rate in listed[kind].split()}
-    reduced = {Decimal(rate.rate.removesuffix(" %")) for rate in rates(state, LEVELS) if rate.only is not None}
+    reduced = {Decimal(rate.rate.removesuffix(" %")) for rate in rates(state, LEVELS) if rate.condition is not None}
     assert not reduced - known - {Decimal(0)}, listed
 
 

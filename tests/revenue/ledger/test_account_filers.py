@@ -87,8 +87,8 @@ def test_filers_that_are_not_told_stay_those_told_take_their_place_and_none_take
         (told(drops_filers=["a", "x"]), None, ["b"]),
         (told(adds_filers=["c"], drops_filers=["b"]), None, ["a", "c"]),
     ):
-        now = account_message(change_of(account, fields).of(kept))
+        now = account_message(change_of(account, fields).apply(kept))
         assert list(now.filers) == filers
         assert (now.limit_minor, now.holder) == (500, "Holder")
-    assert list(account_message(change_of(told(adds_filers=["z"], drops_filers=["y"])).of(None)).filers) == ["z"]
-    assert list(account_message(change_of(told("z", "c")).of(None)).filers) == ["c", "z"]
+    assert list(account_message(change_of(told(adds_filers=["z"], drops_filers=["y"])).apply(None)).filers) == ["z"]
+    assert list(account_message(change_of(told("z", "c")).apply(None)).filers) == ["c", "z"]

@@ -294,11 +294,11 @@ async def _check_statement(books: Books, holding: Holding, booked: list[tuple[in
     assert statement.opening == sum(amount for at, amount in own if at // MICROS_A_DAY < first)
     assert statement.closing == sum(amount for _, amount in own)
     assert statement.debit - statement.credit == sum(inside)
-    assert [(each.destination, each.kind, each.amount) for each in statement.sums] == (
+    assert [(each.destination, each.kind, each.amount) for each in statement.totals] == (
         [("DE", 2, sum(inside))] if inside else []
     )
     if inside and sign > 0:
-        assert statement.sums[0].consignments == len(inside)
+        assert statement.totals[0].consignments == len(inside)
     lines, after = [], BEGINNING
     while page := (await books.balances.statement(holding.account, "EUR", first, last, after=after, rows_max=2)).lines:
         lines += page

@@ -197,7 +197,7 @@ def test_a_page_says_of_each_consignment_what_the_ledger_needs_and_rows_are_chos
     columns = (chosen.partition, chosen.version, chosen.filing_version, chosen.day, chosen.offsets)
     assert [each.tolist() for each in columns] == [[3, 1], [6, 4], [4, 2], [DAY + 3, DAY + 1], [0, 2, 4]]
     assert (chosen.destination, chosen.currency, chosen.jurisdiction) == (["IT", "DE"], ["SEK", "EUR"], ["EU", "EU"])
-    assert len(chosen) == len(chosen.basis.standing) == 2
+    assert len(chosen) == len(chosen.basis.status) == 2
     assert chosen.lines.tolist() == [*page.lines[4:6].tolist(), *page.lines[:2].tolist()]
 
 

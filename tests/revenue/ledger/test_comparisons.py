@@ -21,7 +21,7 @@ from services.revenue.ledger.reconciliation import (
     compare,
     covered_of_lines,
     money_gaps,
-    sums_of_lines,
+    totals_of_lines,
 )
 from tests.revenue.ledger.pages import joined, line, numbers
 
@@ -51,11 +51,11 @@ def found(
     ("held", "answer"),
     [
         (HELD, ANSWER),
-        (replace(HELD, version=numbers(0), sums=NOTHING), None),
-        (replace(HELD, standing=numbers(UNDECIDED), sums=NOTHING, refunded=numbers(0)), None),
-        (replace(HELD, standing=numbers(WITHDRAWN), sums=NOTHING, refunded=numbers(0)), ANSWER),
+        (replace(HELD, version=numbers(0), totals=NOTHING), None),
+        (replace(HELD, status=numbers(UNDECIDED), totals=NOTHING, refunded=numbers(0)), None),
+        (replace(HELD, status=numbers(WITHDRAWN), totals=NOTHING, refunded=numbers(0)), ANSWER),
         # Nothing is owed in any currency.
-        (replace(HELD, sums=NOTHING), sums(0, 0, 0, "GBP")),
+        (replace(HELD, totals=NOTHING), sums(0, 0, 0, "GBP")),
     ],
 )
 def test_what_agrees_is_not_named(held: PositionTotals, answer: ChargeTotals | None) -> None:
@@ -66,7 +66,7 @@ def test_what_agrees_is_not_named(held: PositionTotals, answer: ChargeTotals | N
     ("held", "answer", "difference"),
     [
         (
-            replace(HELD, version=numbers(0), sums=sums(0, 0, 0, "")), ANSWER,
+            replace(HELD, version=numbers(0), totals=sums(0, 0, 0, "")), ANSWER,
             Difference("NOT_POSTED", "M", "It was assessed at 22.00 EUR, and no state of it was posted.", "EUR", 2_200),
         ),
         (
@@ -76,17 +76,17 @@ def test_what_agrees_is_not_named(held: PositionTotals, answer: ChargeTotals | N
             ),
         ),
         (
-            replace(HELD, sums=sums(300, 1_900, 0, "")), None,
+            replace(HELD, totals=sums(300, 1_900, 0, "")), None,
             Difference(
                 "NOT_ASSESSED", "M", "The ledger holds 2200, and its assessment is not stored.", "", None, 2_200
             ),
         ),
         (
-            replace(HELD, standing=numbers(WITHDRAWN)), ANSWER,
+            replace(HELD, status=numbers(WITHDRAWN)), ANSWER,
             Difference("AMOUNT_DIFFERS", "M", "It was withdrawn and owes nothing, and 22.00 EUR is posted.", "EUR", 0, 2_200),
         ),
         (
-            replace(HELD, standing=numbers(UNDECIDED)), None,
+            replace(HELD, status=numbers(UNDECIDED)), None,
             Difference("AMOUNT_DIFFERS", "M", "It is not decided yet and owes nothing, and 22.00 EUR is posted.", "EUR", 0, 2_200),
         ),
         (
@@ -100,7 +100,7 @@ def test_what_agrees_is_not_named(held: PositionTotals, answer: ChargeTotals | N
             Difference("AMOUNT_DIFFERS", "M", "Assessed: tax 18.00 EUR but 19.00 EUR posted.", "EUR", 2_100, 2_200),
         ),
         (
-            replace(HELD, sums=NOTHING), ANSWER,
+            replace(HELD, totals=NOTHING), ANSWER,
             Difference(
                 "AMOUNT_DIFFERS", "M", "Assessed: duty 3.00 EUR but 0.00 EUR posted; tax 19.00 EUR but 0.00 EUR posted.", "EUR", 2_200, 0
             ),
@@ -179,8 +179,8 @@ def test_lines_are_summed_by_kind_of_charge_and_by_what_was_paid_of_them() -> No
         [],
         [line(1, 8, SECURED, kind=2), line(1, 9, COLLECTED, kind=2), line(1, 4, kind=2)],
     )
-    assert sums_of_lines(lines, offsets, ["A", "B", "C"]).amounts.tolist() == [[12, 0, 6], [0, 0, 0], [0, 21, 0]]
-    assert sums_of_lines(lines, offsets, ["A", "B", "C"]).currency == ["A", "B", "C"]
+    assert totals_of_lines(lines, offsets, ["A", "B", "C"]).amounts.tolist() == [[12, 0, 6], [0, 0, 0], [0, 21, 0]]
+    assert totals_of_lines(lines, offsets, ["A", "B", "C"]).currency == ["A", "B", "C"]
     assert covered_of_lines(lines, offsets, numbers(17, 3, 3)).tolist() == [17, 0, 20]
     assert covered_of_lines(lines, offsets, numbers(18, 3, 4)).tolist() == [18, 0, 21]
     assert covered_of_lines(lines, offsets, numbers(19, 3, 5)).tolist() == [18, 0, 21]

@@ -137,7 +137,7 @@ async def test_open_items_are_listed_by_currency_day_and_mrn_behind_one(database
 async def test_open_items_are_summed_by_account_and_currency_alone_and_in_all(database: Database) -> None:
     await fill(database, "ledger_open", *OPEN)
     keys = [(B, "EUR"), (A, "EUR"), (A, "CHF"), (A, "GBP"), (B, "EUR")]
-    found = await in_one(database, lambda tx: credit.open_sums(tx, keys))
+    found = await in_one(database, lambda tx: credit.open_totals(tx, keys))
     assert found == [(60, 60), (90, 100), (0, 0), (50, 50), (60, 60)], "one for each, in their order"
 
 

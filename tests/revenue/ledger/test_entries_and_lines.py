@@ -160,7 +160,7 @@ def test_a_state_rests_on_no_answer_an_answer_or_a_withdrawal() -> None:
         replace(one, decided=False), two, replace(three, state=INVALIDATED),
         replace(four, state=INVALIDATED, decided=False, generation=2),
     )  # fmt: skip
-    assert found.standing.tolist() == [UNDECIDED, ASSESSED, WITHDRAWN, WITHDRAWN] == [0, 1, 2, 2]
+    assert found.status.tolist() == [UNDECIDED, ASSESSED, WITHDRAWN, WITHDRAWN] == [0, 1, 2, 2]
     assert found.generation.tolist() == [0, 0, 0, 2]
     assert found.adjusted.tolist() == found.adjusted_at.tolist() == [0, 0, 0, 0]
 
@@ -174,7 +174,7 @@ def test_the_last_adjustment_of_the_newest_filing_is_the_one_in_force() -> None:
     assert found.adjusted.tolist() == [3, 0, 0]
     assert found.adjusted_at.tolist() == [9, 18, 27]
     chosen = found.take(numbers(2, 0))
-    assert [each.tolist() for each in (chosen.standing, chosen.generation, chosen.adjusted, chosen.adjusted_at)] == [
+    assert [each.tolist() for each in (chosen.status, chosen.generation, chosen.adjusted, chosen.adjusted_at)] == [
         [1, 1], [0, 0], [0, 3], [27, 9],
     ]  # fmt: skip
 
@@ -214,6 +214,6 @@ def test_an_adjustment_stays_in_force_until_another_or_an_amendment(
         Basis(numbers(1), numbers(2), numbers(now[0]), numbers(now[1])), numbers(version), numbers(filing),
         Basis(numbers(8), numbers(9), numbers(before[0]), numbers(before[1])), numbers(held_version), numbers(held_filing),
     )  # fmt: skip
-    assert [int(each[0]) for each in (found.standing, found.generation, found.adjusted, found.adjusted_at)] == [
+    assert [int(each[0]) for each in (found.status, found.generation, found.adjusted, found.adjusted_at)] == [
         1, 2, adjusted, now[1],
     ]  # fmt: skip

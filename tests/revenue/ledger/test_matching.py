@@ -32,9 +32,9 @@ from services.revenue.ledger.position import (
     claims,
     debtors_of,
     last_of,
-    left_over,
     payee_of,
     shares_of,
+    surplus_by_account,
     unpaid_at_once,
 )
 from tests.revenue.ledger.pages import GUARANTEE, TREASURY, VENDOR, joined, line, numbers, page_of, paid_out, rows_of
@@ -128,14 +128,14 @@ def test_what_is_left_of_consignments_is_what_was_refunded_or_paid_too_much_on_o
         [],
     )
     paid = numbers(15, 17, 10, 99, 7)
-    assert left_over(lines, offsets, paid) == {(0, 1): 5, (1, 2): 2}
-    assert left_over(lines, offsets, paid + 1) == {(0, 1): 6, (1, 2): 3, (2, 3): 1}
-    assert left_over(lines, offsets, paid - 3) == {(0, 1): 5}
+    assert surplus_by_account(lines, offsets, paid) == {(0, 1): 5, (1, 2): 2}
+    assert surplus_by_account(lines, offsets, paid + 1) == {(0, 1): 6, (1, 2): 3, (2, 3): 1}
+    assert surplus_by_account(lines, offsets, paid - 3) == {(0, 1): 5}
 
 
 def test_what_is_paid_too_much_is_left_to_who_owes_at_once_first() -> None:
     offsets, lines = joined([line(1, 3)], [line(4, 9, SECURED), line(5, 2), line(6, 2)])
-    assert left_over(lines, offsets, numbers(3, 6)) == {(1, 5): 2}
+    assert surplus_by_account(lines, offsets, numbers(3, 6)) == {(1, 5): 2}
 
 
 def test_credit_is_summed_by_account_and_currency_less_what_was_paid_out() -> None:

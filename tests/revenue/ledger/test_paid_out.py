@@ -44,7 +44,7 @@ class Consignment:
         target = Target(page, NOTHING + paid, out, entries_of(more) if more else None)
         found = rebalance(target, held, NOTHING + self.paid)
         check(found.entries)
-        self.lines, self.paid, self.out, self.open = found.page.lines, paid, found.out, int(found.open[0])
+        self.lines, self.paid, self.out, self.open = found.page.lines, paid, found.paid_out, int(found.open[0])
         for account, amount in zip(found.entries.account.tolist(), found.entries.amount.tolist(), strict=True):
             self.balances[account] = self.balances.get(account, 0) + amount
         return found.entries

@@ -90,7 +90,12 @@ def test_what_a_payment_pays_is_open_no_more_of_the_account_that_owes_it_alone()
         one = work({ONE: consignment(*lines)}, {(3, "EUR"): (100, 102, 9)}, {OWNER: 50, BUYERS: 8})
         one.book(paid("a", 5), {}, set())
         credit_account = one.credit_accounts[3, "EUR"]
-        assert (credit_account.alone, credit_account.open, credit_account.credit, credit_account.change) == (
+        assert (
+            credit_account.payable_by_credit,
+            credit_account.open,
+            credit_account.credit,
+            credit_account.change,
+        ) == (
             *left,
             9,
             0,
@@ -102,7 +107,7 @@ def test_what_a_payment_pays_is_open_no_more_of_the_account_that_owes_it_alone()
     # What is paid beyond it is no debt of the account's others, and an account without credit or debts here has no sums.
     one = work({ONE: consignment(line(3, 3))}, {(3, "EUR"): (100, 102, 9)})
     one.book(paid("a", 5), {}, set())
-    assert (one.credit_accounts[3, "EUR"].alone, one.credit_accounts[3, "EUR"].open) == (97, 99)
+    assert (one.credit_accounts[3, "EUR"].payable_by_credit, one.credit_accounts[3, "EUR"].open) == (97, 99)
     assert one.balances == {(OWNER, "EUR"): -5}
     assert work({ONE: consignment(line(3, 3))}).book(paid("a", 5), {}, set()).outcome == OVERPAID
 
@@ -167,7 +172,7 @@ def test_a_payment_of_a_declarants_account_is_credit_for_what_it_owes_alone(
     assert result.parts == [("", amount)]
     assert booked(one) == [(partition_of_account(OWNER), "", 0, "a", "", False, [(1, amount), (3, -amount)])]
     after = one.credit_accounts[3, "EUR"]
-    assert (after.alone, after.open, after.credit, after.change) == (
+    assert (after.payable_by_credit, after.open, after.credit, after.change) == (
         *credit_account[:2],
         credit_account[2] + amount,
         amount,
@@ -271,7 +276,7 @@ def test_of_a_consignment_all_lines_that_are_paid_at_once_are_open() -> None:
     own = consignment(line(3, 7), line(4, 2, SECURED), line(4, 5), paid=4)
     assert (own.owed(), own.debtors()) == (8, [3, 4])
     assert consignment(line(3, 7, entitled=2)).owed() == 5
-    own.out = PaidOut(np.array([3]), np.array([3]))
+    own.paid_out = PaidOut(np.array([3]), np.array([3]))
     assert own.owed() == 11
 
 

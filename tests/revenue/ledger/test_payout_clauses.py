@@ -53,7 +53,7 @@ async def refusals(books: Books, *asked: Payout) -> list[ServiceSpan]:
     """Why each is refused, whose it is, what is there, and what it names instead."""
     results = await out(books, *asked)
     assert {each.outcome for each in results} == {REFUSED}
-    return [(each.reason, each.account, each.credit, each.kept) for each in results]
+    return [(each.reason, each.account, each.credit, each.stored) for each in results]
 
 
 async def rows(books: Books, question: str) -> list[tuple[Any, ...]]:

@@ -266,7 +266,7 @@ async def test_another_jurisdiction_pays_out_nothing_that_it_did_not_receive(boo
     ]
     account, own = await out(books, *elsewhere)
     assert (account.reason, own.reason) == ("PAYOUT_EXCEEDS_BANK", "PAYOUT_CONSIGNMENT_DIFFERS")
-    assert (own.account, own.credit, own.kept) == (BUYERS, 0, (100, "EUR", "EU"))
+    assert (own.account, own.credit, own.stored) == (BUYERS, 0, (100, "EUR", "EU"))
     assert [each.reason for each in await out(books, replace(payout(3, 100, DECLARANT), currency="GBP"))] == [
         "PAYOUT_EXCEEDS_CREDIT"
     ]
@@ -279,7 +279,7 @@ async def test_unmatched_money_goes_back_to_its_payer_once_and_pays_no_debt_then
         payout(3, 2_200, returns_payment_id="bank-1"), payout(4, 5, returns_payment_id="bank-9"),
     )  # fmt: skip
     assert (sent.outcome, sent.account) == (BOOKED, "unmatched:EU")
-    assert (differs.credit, differs.kept) == (0, (2_200, "EUR", "EU"))
+    assert (differs.credit, differs.stored) == (0, (2_200, "EUR", "EU"))
     assert [each.reason for each in (differs, twice, unknown)] == [
         "PAYOUT_DIFFERS", "PAYOUT_PAYMENT_USED", "PAYOUT_PAYMENT_UNKNOWN",
     ]  # fmt: skip

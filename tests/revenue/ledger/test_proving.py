@@ -51,7 +51,7 @@ async def proven(proving_: Verification, entries_max: int = verify.ENTRIES_MAX) 
     """Prove all that can be proven now; the faults that stand then."""
     for _ in range(100):
         if not await proving_.advance(entries_max):
-            return (await proving_.report(100)).found
+            return (await proving_.report(100)).differences
     raise AssertionError("a proof has no end")
 
 
@@ -59,9 +59,9 @@ async def again(proving_: Verification, entries_max: int = verify.ENTRIES_MAX) -
     """Make a whole round of the periodic proof; the faults that stand then."""
     for _ in range(500):
         report = await proving_.report(100)
-        await proving_.again(entries_max)
+        await proving_.advance_full(entries_max)
         if report.state.full_ended_at < (await proving_.report(1)).state.full_ended_at:
-            return (await proving_.report(100)).found
+            return (await proving_.report(100)).differences
     raise AssertionError("a round has no end")
 
 
@@ -106,7 +106,7 @@ async def test_a_round_takes_the_chains_that_a_part_has_room_for_together(books:
     one, entries_max = prover(books), 20 * verify.ENTRIES_AN_END
     reached = []
     while not reached or reached[-1] < PARTITIONS:
-        await one.again(entries_max)
+        await one.advance_full(entries_max)
         reached.append((await one.report(1)).state.full_partition)
     assert reached == [20, 40, 60, PARTITIONS], "an end counts as much as the entries that it costs"
     assert await again(one) == []
@@ -124,10 +124,10 @@ async def test_a_chain_that_cannot_be_read_loses_nothing_of_those_before_it(
         return await check(partition, **more)
 
     monkeypatch.setattr(one.chain, "check", checked)
-    assert await one.again()
+    assert await one.advance_full()
     assert (await one.report(1)).state.full_partition == 2
     with pytest.raises(StoreUnavailable):
-        await one.again()
+        await one.advance_full()
     monkeypatch.undo()
     assert await again(one) == []
 
@@ -344,7 +344,7 @@ async def test_a_chain_that_ends_too_early_holds_up_no_proof_of_the_others(
     one = prover(books)
     async with asyncio.timeout(30):
         assert await one.prove(await one.heads(), 20)
-    assert reasons((await one.report(10)).found) >= {("", "ALTERED")}
+    assert reasons((await one.report(10)).differences) >= {("", "ALTERED")}
 
 
 async def test_a_day_counts_each_consignment_once_however_often_it_is_compared(house: Running, kept: Books) -> None:

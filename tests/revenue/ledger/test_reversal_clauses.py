@@ -48,14 +48,14 @@ def test_what_cannot_be_taken_back_is_refused(
     one = work({ONE: consignment(line(3, 7), paid=7)})
     known = {("EU", "a"): row(first, PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]), **stored)}
     assert told(one.book(payment, known, set())) == refused(reason)
-    assert (one.bookings, one.taken, one.done) == ([], {}, {})
+    assert (one.bookings, one.reversed, one.done) == ([], {}, {})
 
 
 def test_a_payment_is_taken_back_once_also_within_its_request() -> None:
     one = work({ONE: consignment(line(3, 7))})
     results = [one.book(each, {}, set()) for each in (paid("a", 7), back("b", 7, "a"), back("c", 7, "a"))]
     assert [told(each) for each in results[1:]] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_ALREADY_REVERSED")]
-    assert one.taken == {("EU", "a"): "b"}
+    assert one.reversed == {("EU", "a"): "b"}
     stored = {("EU", "a"): row(paid("a", 7), PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]))}
     one = work({ONE: consignment(line(3, 7), paid=7)})
     results = [one.book(each, stored, set()) for each in (back("b", 7, "a"), back("c", 7, "a"))]

@@ -99,7 +99,7 @@ def test_parts_are_rounded_down_and_always_sum_to_the_whole_in_however_many_step
     accounts = [account for account, _ in parts_of(name)]
     assert accounts == [*(f"treasury:A{place}:duty" for place in range(len(ppm))), "treasury:Z:duty"]
     ids = {account: number for number, account in enumerate(accounts)}
-    divisions = Divisions.of({99: name, 98: "treasury:X:duty"}, ids)
+    divisions = Divisions.from_names({99: name, 98: "treasury:X:duty"}, ids)
     given_before, totals = 0, [0] * len(accounts)
     for amount in steps:
         columns = (np.array([each], np.int64) for each in (99, given_before, amount))

@@ -334,7 +334,7 @@ async def test_treasuries_together_have_received_what_their_revenue_is_less_what
     revenue = {name: -minor for name, minor in standing.items() if name.startswith("treasury:")}
     found = await treasury_cash.received(database, books.ledger.names, "EUR")
     async with database.connection() as reader:
-        names = await books.ledger.names.of(reader, found.minor)
+        names = await books.ledger.names.texts(reader, found.minor)
     got = {names[account]: minor for account, minor in found.minor.items()}
     assert got.keys() >= revenue.keys()
     assert sum(got.values()) == sum(revenue.values()) - owed

@@ -13,8 +13,11 @@ from libs.store.database import Database
 from libs.store.tables.migrate import migrate
 from luxor.revenue.v1.what_if_pb2 import LawChange, WhatIf
 from services.revenue.api.what_if import JOB_TYPE
-from services.revenue.migrations.versions.r0009_terms import RENAMED
+from services.revenue.migrations.versions.r0009_terms import RENAMES
 from tests.support.earlier_schema import migrate_to
+
+RENAMED = [(words[2], words[5], words[7]) for words in (statement.split() for statement in RENAMES)]
+"""Table, column, and its new name."""
 
 
 async def test_runs_keep_what_was_stored_of_them(

@@ -79,7 +79,7 @@ def test_the_unions_rates_are_read_but_for_what_the_file_does_not_hold() -> None
         "season_wrong": 3,
     }
     refused = next(each for each in loaded.refused if each.code == "08044000")
-    assert (refused.line, refused.why.rpartition(": ")[2]) == (1161, "no season holds on 01-04")
+    assert (refused.line, refused.detail.rpartition(": ")[2]) == (1161, "no season holds on 01-04")
     assert f"{FILE.name}:1161: 08044000" in "\n".join(report(FILE.name, loaded))
 
 
@@ -109,7 +109,7 @@ def test_what_is_not_a_plain_percentage_is_levied_as_the_scalar_law_does(column:
 def _item(rng: random.Random, code: str, rate: str) -> Item:
     """Goods that tell the first measure of their rate beside the net mass."""
     expressions = [leaf.expression for leaf in parse_rate(rate).leaves if leaf.expression]
-    terms = [term for one in expressions for each in one.sums if each for term in each.terms]
+    terms = [term for one in expressions for each in one.totals if each for term in each.terms]
     unit = next((UNIT_OF[term.measure] for term in terms if term.measure is not Measure.NET_MASS), "")
     second = next((UNIT_OF[t.measure] for t in terms if UNIT_OF.get(t.measure, unit) not in (unit, "")), "KGM")
     return Item(

@@ -180,6 +180,6 @@ def test_what_others_made_in_the_end_takes_the_place_of_what_they_made_then() ->
     )
     assert bundled_rows(then, frozenset({"KR:small", "CN:order"})).tolist() == [0, 2]
     newest = with_bundles(then, [(0, "KR:small", 7), (2, "CN:order", 8), (0, "US:other", 9), (3, "KR:small", 9)])
-    assert newest.others.tolist() == [7, 8, 20, 30]
-    assert then.others.tolist() == [0, 10, 20, 30]
+    assert newest.amount.tolist() == [7, 8, 20, 30]
+    assert then.amount.tolist() == [0, 10, 20, 30]
     assert with_bundles(then, [(0, "US:other", 9)]) is then

@@ -16,7 +16,7 @@ from services.revenue.law.program.compiler.drafts import Draft, apply_draft
 from services.revenue.law.program.program import Program
 from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.what_if.bands import Bands, BandsMalformed
-from services.revenue.what_if.counting import count_part, exact_sums
+from services.revenue.what_if.counting import count_part, exact_totals
 from services.revenue.what_if.progress import LARGEST, Progress, SumTooLarge
 from services.revenue.what_if.result import result_of
 from tests.revenue.law.batches import filings
@@ -27,7 +27,7 @@ from tests.revenue.law.utopia_filings import UTOPIA as FILED
 from tests.revenue.what_if.scalar_what_if import Count
 
 LAW = {"xx/rulebook.yaml": UTOPIA, "xx/tariff.yaml": TARIFF, "rates/utopia.yaml": RATES}
-BANDS = Bands.of("22 150 1000")
+BANDS = Bands.parse("22 150 1000")
 BOOK = "xx/rulebook.yaml:"
 DRAFTS = {
     "flat duty of 5 EUR": [(f"{BOOK}charges[flat].rates[0].rate", "5.00 EUR per tariff_line")],
@@ -200,7 +200,7 @@ def next_filed() -> Consignment:
 def test_sums_are_exact_beyond_floats_and_beyond_64_bits() -> None:
     groups = np.repeat(np.array([2, 0], np.int64), [5_000, 3])
     amounts = np.concatenate([np.full(5_000, 10**16 - 1, np.int64), np.array([1, 2**53, 0], np.int64)])
-    assert exact_sums(groups, amounts, 4) == {0: 2**53 + 1, 2: 5_000 * (10**16 - 1)}
+    assert exact_totals(groups, amounts, 4) == {0: 2**53 + 1, 2: 5_000 * (10**16 - 1)}
 
 
 def test_a_sum_that_would_overflow_is_refused_and_never_wrapped() -> None:
@@ -211,7 +211,7 @@ def test_a_sum_that_would_overflow_is_refused_and_never_wrapped() -> None:
 
 
 def test_bands_take_their_upper_end_in_and_are_named_by_the_currency() -> None:
-    bands = Bands.of("22 150; JPY 1000 10000")
+    bands = Bands.parse("22 150; JPY 1000 10000")
     assert bands.find("EUR", np.array([0, 2_200, 2_201, 15_000, 15_001], np.int64)).tolist() == [0, 0, 1, 1, 2]
     assert bands.find("JPY", np.array([1_000, 1_001, 10_001], np.int64)).tolist() == [0, 1, 2]
     assert [bands.name("EUR", band) for band in range(3)] == ["0-22 EUR", "22-150 EUR", "over 150 EUR"]
@@ -220,4 +220,4 @@ def test_bands_take_their_upper_end_in_and_are_named_by_the_currency() -> None:
 @pytest.mark.parametrize("text", ["", "22 x", "150 22", "22; 45", "JPY 100", "22; XXQ 5", "0 5", "22; JPY 5; JPY 6"])
 def test_bands_that_tell_nothing_sensible_are_refused(text: str) -> None:
     with pytest.raises(BandsMalformed):
-        Bands.of(text)
+        Bands.parse(text)

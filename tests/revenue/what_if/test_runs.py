@@ -302,8 +302,8 @@ async def test_progress_that_was_altered_is_refused(revenue: Revenue) -> None:
 def test_versions_are_found_by_whole_mrns() -> None:
     mrns = [f"26DE{number:014}" for number in range(1_000)]
     versions = Versions(mrns, list(range(1_000)))
-    assert versions.of([mrns[17], "26DE", mrns[999], ""]).tolist() == [17, -1, 999, -1]
-    assert Versions([], []).of(mrns[:2]).tolist() == [-1, -1]
+    assert versions.numbers([mrns[17], "26DE", mrns[999], ""]).tolist() == [17, -1, 999, -1]
+    assert Versions([], []).numbers(mrns[:2]).tolist() == [-1, -1]
 
 
 async def test_inputs_tell_how_many_are_stored(revenue: Revenue) -> None:

@@ -11,7 +11,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rulebooks": ("revenue.rulebooks", "Show which law is loaded, and how much of it is not verified."),
     "account": ("revenue.ledger", "Open a deferred account or a guarantee, or change it."),
     "accounts": ("revenue.ledger", "List the deferred accounts and guarantees."),
-    "open": ("revenue.ledger", "List the open items of an account."),
+    "open-items": ("revenue.ledger", "List the open items of an account."),
     "balances": ("revenue.ledger", "Show the balances of accounts, now or at an earlier moment."),
     "entries": ("revenue.ledger", "List the entries of a consignment or an account."),
     "statement": ("revenue.ledger", "Show an account's statement for a month."),

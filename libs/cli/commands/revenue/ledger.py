@@ -1,4 +1,4 @@
-"""`luxor revenue account, accounts, open, balances, entries, statement, payments, unmatched`: the commands of the ledger."""
+"""`luxor revenue account, accounts, open-items, balances, entries, statement, payments, unmatched`: the commands of the ledger."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -123,11 +123,11 @@ def accounts(context: Context, name: str, ident: str) -> None:
     context.emit({"accounts": rows}, lambda terminal: show_accounts(terminal, rows))
 
 
-@command("open", short_help="List the open items of an account.")
+@command("open-items", short_help="List the open items of an account.")
 @click.argument("name")
 @acting("analyst")
-def open(context: Context, name: str, ident: str) -> None:  # noqa: A001 - the command is called so
-    """List the consignments that NAME, such as declarant:DE1234567890 or border:DE, still owes, oldest first in each currency."""
+def open_items(context: Context, name: str, ident: str) -> None:
+    """List the open items of NAME, such as declarant:DE1234567890 or border:DE, oldest first in each currency."""
     from libs.client.revenue import ledger
 
     async def work() -> list[dict[str, Any]]:

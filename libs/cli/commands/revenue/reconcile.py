@@ -18,15 +18,15 @@ SHOWN_MAX = 50
 @click.option("--from", "from_text", metavar="DAY", help="First day of acceptance (default: a week ago).")
 @click.option("--to", "to_text", metavar="DAY", help="Last day of acceptance (default: today).")
 @click.option(
-    "--all", "compare_all", is_flag=True, help="Compare every consignment of these days again, proven or not."
+    "--all", "compare_all", is_flag=True, help="Compare every consignment of these days, also the proven ones."
 )
 @acting("analyst")
 def reconcile(context: Context, from_text: str | None, to_text: str | None, compare_all: bool, ident: str) -> None:
-    """Report the proven part of the ledger, prove the rest of what is posted now, and compare the totals of the days with statistics.
+    """Report the proven part of the ledger, prove the entries that follow it, and compare the totals of the days with statistics.
 
     In the background, revenue proves that no entry was altered and that each consignment owes its assessed amount; every day it proves
-    everything from the beginning. --all compares all consignments that were accepted on the days again; `luxor revenue chains` computes all
-    chains again. Exits with 1 if there is a difference. Current traffic may differ for seconds: then run it again.
+    everything from the beginning. --all compares all consignments that were accepted on the days; `luxor revenue chains` recomputes all
+    chains. Exits with 1 if there is a difference. Current traffic may differ for seconds: then run it again.
     """
     first, last = days_of(from_text, to_text)
     work = _compare_all(context, ident, first, last) if compare_all else _prove(context, ident, first, last)
@@ -103,17 +103,24 @@ def _proof_line(proof: dict[str, Any]) -> str:
 
 
 @command("chains", short_help="Prove that no entry of the ledger was altered.")
-@click.option("--kept", "seal_text", metavar="NUMBER:HASH", help="A seal that is stored elsewhere, to compare with.")
+@click.option(
+    "--seal",
+    "seal_text",
+    metavar="NUMBER:HASH",
+    help="An external seal: compare it with the stored seal of that number.",
+)
+@click.option("--kept", "former_seal_text", hidden=True)  # the name of releases before 0.3
 @acting("analyst")
-def chains(context: Context, seal_text: str | None, ident: str) -> None:
-    """Compute all hashes, balances and totals again from the entries, in all 64 partitions, and compare the seals. Exits with 1 on a difference.
+def chains(context: Context, seal_text: str | None, former_seal_text: str | None, ident: str) -> None:
+    """Recompute all hashes, balances and totals from the entries, in all 64 partitions, and compare the seals. Exits with 1 on a difference.
 
     It prints the newest seal. Give its number and hash to an auditor who cannot write to the store. A person who can write the whole store
-    can create new chains and seals, but cannot change a seal that is stored elsewhere. --kept compares with such a seal.
+    can create new chains and seals, but cannot change a seal that is stored elsewhere. --seal compares with such a seal.
     """
     from libs.client.revenue.ledger import check_chains, parse_seal
 
-    seal = None if seal_text is None else parse_seal(seal_text)
+    text = seal_text or former_seal_text
+    seal = parse_seal(text) if text else None
 
     async def work() -> dict[str, Any]:
         done = 0

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     "values",
     metavar="PATH=VALUE",
     multiple=True,
-    help="A value that is changed: its place, and its new value as YAML.",
+    help="A changed value: its path, and the new value as YAML.",
 )
 @click.option(
     "--file",
     "files",
     metavar="NAME=FILE",
     multiple=True,
-    help="A law file that is replaced or added: eu/rulebook.yaml=draft.yaml.",
+    help="A law file to replace or add, such as eu/rulebook.yaml=draft.yaml.",
 )
 @click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment: 2026-11-01.")
 @click.option("--to", "to_day", metavar="DAY", required=True, help="Last day, included.")
@@ -51,12 +51,12 @@ def what_if(
     """Apply a draft of law to the assessments of a period: who is affected, revenue before and after, who pays more and who less.
 
     `luxor revenue what-if --set eu/rulebook.yaml:charges[flat_duty].rates[1].rate="5.00 EUR per tariff_line" --from DAY --to DAY`
-    starts a job, waits for it and prints its result. ^C leaves it running; `luxor jobs show` prints the result later. Behaviour is held
-    constant.
+    starts a job, waits for it and prints its result. ^C leaves it running; `luxor jobs show` prints the result later. Buyers and sellers
+    are assumed to behave as before.
     """
     changes, texts = changes_of(values), files_of(files)
     if not changes and not texts and not law_day:
-        raise click.UsageError("Give what is tried: --set, --file or --law-day.")
+        raise click.UsageError("Give a draft by --set, --file or --law-day.")
     if detach and picture is not None:
         raise click.UsageError(
             "--picture waits for the end; leave out --detach, or draw it later with `luxor jobs show`."

@@ -18,7 +18,7 @@ ROWS_MAX: Final = 1_000
 
 
 async def forget_references(database: Database) -> None:
-    """Forget references of unmatched payments that are neither an MRN nor an account's name: a step of housekeeping."""
+    """Delete references of unmatched payments that are neither an MRN nor an account's name: a step of housekeeping."""
     after = references.BEGINNING
     full = True
     while full:

@@ -59,15 +59,15 @@ class PaymentConsignment:
     destination: str
     jurisdiction: str
     paid: int
-    out: PaidOut
+    paid_out: PaidOut
 
     def owed(self) -> int:
-        """What is open of it with what is paid so far."""
-        _, still = settled(self.lines, np.array([0, len(self.lines)]), np.array([self.paid]), self.out)
+        """Return the open amount."""
+        _, still = settled(self.lines, np.array([0, len(self.lines)]), np.array([self.paid]), self.paid_out)
         return int(still[0])
 
     def debtors(self) -> list[int]:
-        """Who owes what is paid at once, in the order of the lines."""
+        """Return the debtors of the lines that are paid at once, in the order of the lines."""
         return debtors_of(self.lines)
 
 
@@ -75,7 +75,7 @@ class PaymentConsignment:
 class CreditAccount:
     """A declarant's account in a currency: what its credit may pay, what is open of it in all, and the credit."""
 
-    alone: int
+    payable_by_credit: int
     open: int
     credit: int
     change: int = 0
@@ -86,7 +86,7 @@ class PaymentBatch:
     """Some payments of one transaction."""
 
     def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str) -> None:
-        """Book in a transaction that holds the heads of the partitions concerned, for a caller's request."""
+        """Post in a transaction that has locked the heads of the partitions concerned, for a caller's request."""
         self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
         self.consignments: dict[str, PaymentConsignment] = {}
         self.owners: dict[BankReference, list[int]] = {}
@@ -97,8 +97,8 @@ class PaymentBatch:
         self.ids: dict[str, int] = {}
         self.names: dict[int, str] = {}
         self.done: dict[Ident, tuple[Payment, PaymentResult]] = {}
-        self._told: set[Ident] = set()
-        self.taken: dict[Ident, str] = {}
+        self._answered: set[Ident] = set()
+        self.reversed: dict[Ident, str] = {}
         self.waiting: dict[Ident, Payment] = {}
         self.waits_no_more: dict[Ident, str] = {}
         self.bookings: list[Booking] = []
@@ -109,15 +109,15 @@ class PaymentBatch:
         """Accounts whose credit changed."""
         return [key for key, credit_account in self.credit_accounts.items() if credit_account.change]
 
-    async def load(self, payments: Sequence[Payment], known: Mapping[Ident, Row], names: set[str]) -> None:
-        """Read what the payments may concern; `names` have their numbers already."""
+    async def load(self, payments: Sequence[Payment], records: Mapping[Ident, Row], names: set[str]) -> None:
+        """Read the data that the payments may concern; all `names` have numbers already."""
         tx = self._tx
         told = {each.reference for each in payments}
         wanted = {each for each in told if is_mrn(each)}
-        wanted |= {mrn for before in known.values() for mrn in before["mrns"] if mrn}
+        wanted |= {mrn for before in records.values() for mrn in before["mrns"] if mrn}
         self._mrns = sorted(wanted)
-        self._held = held = await positions.read(tx, self._mrns)
-        for row in np.flatnonzero(held.known).tolist():
+        self._positions = held = await positions.read(tx, self._mrns)
+        for row in np.flatnonzero(held.exists).tolist():
             lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
             self.consignments[self._mrns[row]] = PaymentConsignment(
                 row,
@@ -126,18 +126,18 @@ class PaymentBatch:
                 held.destination[row],
                 held.jurisdiction[row],
                 int(held.paid[row]),
-                held.out.take(np.array([row])),
+                held.paid_out.take(np.array([row])),
             )
-        self.owners = await holders(tx, _taken_of_consignments(payments, known), pb.ENTRY_KIND_PAID)
+        self.owners = await holders(tx, _reversed_references(payments, records), pb.ENTRY_KIND_PAID)
         ids = {*np.unique(held.lines["debtor"]).tolist(), *(each for found in self.owners.values() for each in found)}
-        self.names = dict(await self._ledger.names.of(tx, ids))
+        self.names = dict(await self._ledger.names.texts(tx, ids))
         accounts = {each for each in told if prefix_of(each) in PAYABLE}
-        accounts |= {before["account"] for before in known.values()}
+        accounts |= {before["account"] for before in records.values()}
         accounts |= {self.names[each] for found in self.owners.values() for each in found}
         holdings = await holdings_of(tx, sorted(accounts))
         opened = await accounts_of.opened(tx, sorted(accounts))
         self.accounts = {each.name for each in holdings} | opened
-        self.ids = await self._ledger.names.known(tx, names | self.accounts)
+        self.ids = await self._ledger.names.ids(tx, names | self.accounts)
         self.names |= {number: name for name, number in self.ids.items()}
         for each in await balances_at(tx, holdings):
             self.balances[each.name, each.currency] = each.minor
@@ -148,34 +148,34 @@ class PaymentBatch:
             if prefix_of(each.name) == credit.HOLDER and each.currency in currencies
         ]
         # Lock also the accounts that may receive credit from these consignments, all in one order, to prevent deadlocks.
-        stands = await credit.lock(tx, {*own, *self._left_to(held)})
-        for key, sums in zip(own, await credit.open_sums(tx, own), strict=True):
+        stands = await credit.lock(tx, {*own, *self._possible_credit_accounts(held)})
+        for key, sums in zip(own, await credit.open_totals(tx, own), strict=True):
             self.credit_accounts[key] = CreditAccount(*sums, stands.get(key, 0))
 
-    def _left_to(self, held: Positions) -> set[Key]:
-        """Accounts to whose credit what is paid of consignments may be left."""
-        rows = np.repeat(np.arange(len(held.version)), np.diff(held.offsets)).tolist()
+    def _possible_credit_accounts(self, stored: Positions) -> set[Key]:
+        """Return the accounts that may receive credit from these consignments."""
+        rows = np.repeat(np.arange(len(stored.version)), np.diff(stored.offsets)).tolist()
         pairs = {
-            (account, held.currency[row]) for account, row in zip(held.lines["debtor"].tolist(), rows, strict=True)
+            (account, stored.currency[row]) for account, row in zip(stored.lines["debtor"].tolist(), rows, strict=True)
         }
         return {key for key in pairs if prefix_of(self.names[key[0]]) == credit.HOLDER}
 
-    def book(self, payment: Payment, known: Mapping[Ident, Row], seen: set[Ident]) -> PaymentResult:
-        """Book one payment in memory; `seen` are those that this request named before."""
+    def book(self, payment: Payment, records: Mapping[Ident, Row], earlier: set[Ident]) -> PaymentResult:
+        """Post one payment in memory; `earlier` are the ids of the earlier payments of the request."""
         ident = ident_of(payment)
         if ident in self.done:
             return _repeated(payment, *self.done[ident])
-        if ident in known:
-            row = known[ident]
+        if ident in records:
+            row = records[ident]
             first, before = of_row(row)
             # The request was interrupted before: it gets its original answer.
             own = bool(self._request) and (row["request"], row["booked_by"]) == (self._request, self._by)
-            first_time = ident not in seen and ident not in self._told
-            self._told.add(ident)
+            first_time = ident not in earlier and ident not in self._answered
+            self._answered.add(ident)
             if before.outcome == pb.PAYMENT_OUTCOME_UNMATCHED:
-                before = replace(before, reason=self._elsewhere(first))
+                before = replace(before, reason=self._mismatch(first))
             return before if own and first_time and payment == first else _repeated(payment, first, before)
-        result = self._reverse(payment, known) if payment.reverses_id else self._pay(payment)
+        result = self._reverse(payment, records) if payment.reverses_id else self._pay(payment)
         if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
             self.done[ident] = (payment, result)
         return result
@@ -184,7 +184,7 @@ class PaymentBatch:
         if prefix_of(payment.reference) == _BORDER:
             return PaymentResult(reason="PAYMENT_REFERENCE_SHARED")
         consignment = self.consignments.get(payment.reference)
-        elsewhere = self._elsewhere(payment)
+        elsewhere = self._mismatch(payment)
         if not elsewhere and consignment and consignment.currency == payment.currency and consignment.debtors():
             if consignment.paid + payment.amount > PAID_MAX:
                 return PaymentResult(reason="AMOUNT_OUT_OF_BOUNDS")
@@ -203,8 +203,8 @@ class PaymentBatch:
         parts = [("", payment.amount)]
         return PaymentResult(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, reason=elsewhere, parts=parts)
 
-    def _elsewhere(self, payment: Payment) -> str:
-        """Why a payment does not pay the consignment that it names: another treasury's bank account received it."""
+    def _mismatch(self, payment: Payment) -> str:
+        """Return the reason if another jurisdiction's bank account received a payment for a consignment, else ""."""
         consignment = self.consignments.get(payment.reference)
         return JURISDICTION_DIFFERS if consignment and consignment.jurisdiction != payment.jurisdiction else ""
 
@@ -212,7 +212,9 @@ class PaymentBatch:
         name = payment.reference
         credit_account = self._credit_account(name, payment.currency)
         owed = self.balances.get((name, payment.currency), 0)
-        found = match(payment.amount, owed if credit_account is None else credit_account.alone - credit_account.credit)
+        found = match(
+            payment.amount, owed if credit_account is None else credit_account.payable_by_credit - credit_account.credit
+        )
         self._on_account(payment, name, payment.amount, partition_of_account(name))
         if credit_account is not None:
             found = Match(
@@ -228,46 +230,46 @@ class PaymentBatch:
             return None
         return self.credit_accounts.setdefault((self.ids[name], currency), CreditAccount(0, 0, 0))
 
-    def _reverse(self, payment: Payment, known: Mapping[Ident, Row]) -> PaymentResult:
+    def _reverse(self, payment: Payment, records: Mapping[Ident, Row]) -> PaymentResult:
         ident = (payment.jurisdiction, payment.reverses_id)
-        if ident not in self.done and ident not in known:
+        if ident not in self.done and ident not in records:
             return PaymentResult(reason="PAYMENT_UNKNOWN")
-        first, before = self.done[ident] if ident in self.done else of_row(known[ident])
-        if ident in self.taken or (ident in known and known[ident]["reversed_by"]):
+        first, before = self.done[ident] if ident in self.done else of_row(records[ident])
+        if ident in self.reversed or (ident in records and records[ident]["reversed_by"]):
             return PaymentResult(reason="PAYMENT_ALREADY_REVERSED")
         if (first.amount, first.currency, first.reverses_id) != (payment.amount, payment.currency, ""):
             return PaymentResult(reason="PAYMENT_DIFFERS")
-        self.taken[ident] = payment.id
+        self.reversed[ident] = payment.id
         self.waiting.pop(ident, None)
         if is_mrn(first.reference):
             self.waits_no_more[ident] = first.reference
         still = 0
         for mrn, amount in before.parts:
             gone = self.owners.get((mrn, first.id), [])
-            still += self._take_from(payment, before.account, mrn, amount, first.reference, gone)
+            still += self._reverse_amount(payment, before.account, mrn, amount, first.reference, gone)
         return PaymentResult(pb.PAYMENT_OUTCOME_REVERSED, before.account, still_owed=still, parts=before.parts)
 
-    def _take_from(
-        self, payment: Payment, account: str, mrn: str, amount: int, reference: str, gone: Sequence[int]
+    def _reverse_amount(
+        self, payment: Payment, account: str, mrn: str, amount: int, reference: str, freed_owners: Sequence[int]
     ) -> int:
-        """Take money back from a consignment, and from the account what it does not hold any more; gives what is owed then.
+        """Reverse an amount paid to a consignment, and on the account the part that the consignment no longer has; return the amount owed afterwards.
 
-        Where the debt lost the currency since, it is the credit of an account in `gone`, and of no consignment.
+        Where the debt lost the currency since, it is the credit of an account in `freed_owners`, and of no consignment.
         """
         part, still = 0, 0
-        names = [self.names[each] for each in gone]
+        names = [self.names[each] for each in freed_owners]
         if names and account not in names:
             account = names[0]
         if mrn:
             consignment = self.consignments[mrn]
-            same = not gone and consignment.currency == payment.currency
+            same = not freed_owners and consignment.currency == payment.currency
             part = min(amount, consignment.paid) if same else 0
             if part:
                 self._credit(payment, mrn, consignment, -part)
             still = consignment.owed()
         if amount > part:
             waited = prefix_of(account) == "unmatched" and is_mrn(reference)
-            named = reference if waited else mrn if gone else ""
+            named = reference if waited else mrn if freed_owners else ""
             home = partition_of_mrn(named) if named else partition_of_account(account)
             self._on_account(payment, account, part - amount, home)
             credit_account = self._credit_account(account, payment.currency)
@@ -278,7 +280,7 @@ class PaymentBatch:
         return still
 
     def _on_account(self, payment: Payment, name: str, amount: int, home: int) -> None:
-        """Credit an account with what no consignment gets, or take it back from there."""
+        """Credit an account with an amount that belongs to no consignment; a negative amount reverses it."""
         account = self.ids[name]
         postings = [(self.ids[bank(payment.jurisdiction)], amount), (account, -amount)]
         self.bookings.append(Booking(home, "", 0, payment.id, payment.currency, "", amount < 0, postings))
@@ -290,7 +292,7 @@ class PaymentBatch:
             credit_account.change += amount
 
     def _credit(self, payment: Payment, mrn: str, consignment: PaymentConsignment, amount: int) -> None:
-        """Pay a consignment, or take a payment back from it."""
+        """Pay a consignment; a negative amount reverses it."""
         before, owed = credited(consignment.lines, consignment.paid), consignment.owed()
         consignment.paid += amount
         self.touched[mrn] = consignment
@@ -298,7 +300,10 @@ class PaymentBatch:
         if owes_alone(consignment.lines):
             credit_account = self.credit_accounts.get((consignment.debtors()[0], payment.currency))
             if credit_account is not None:
-                credit_account.alone, credit_account.open = credit_account.alone - paid, credit_account.open - paid
+                credit_account.payable_by_credit, credit_account.open = (
+                    credit_account.payable_by_credit - paid,
+                    credit_account.open - paid,
+                )
         changes = credit_postings(before, credited(consignment.lines, consignment.paid))
         postings = [(self.ids[bank(payment.jurisdiction)], amount), *changes]
         for account, minor in changes:
@@ -318,15 +323,15 @@ class PaymentBatch:
         )
 
     async def write(self) -> None:
-        """Write what was booked: entries, what follows for the consignments, and the payments."""
+        """Write the entries, the new positions of the consignments, and the payments."""
         if not self.done:
             return
         more = entries_of(self.bookings)
         if self.touched:
-            held = self._held.take(np.array([each.row for each in self.touched.values()], np.int64))
+            held = self._positions.take(np.array([each.row for each in self.touched.values()], np.int64))
             paid = np.array([each.paid for each in self.touched.values()], np.int64)
             page = unchanged_page(list(self.touched), held)
-            await self._ledger.rebalance(self._tx, self._heads, Target(page, paid, held.out, more), held)
+            await self._ledger.rebalance(self._tx, self._heads, Target(page, paid, held.paid_out, more), held)
         else:
             await self._ledger.book.post(self._tx, self._heads, more)
         await credit.add(self._tx, {key: each.change for key, each in self.credit_accounts.items() if each.change})
@@ -335,7 +340,7 @@ class PaymentBatch:
     async def _store(self) -> None:
         tx = self._tx
         by = Recorded(max(self._heads.booked_at.values()), self._by, self._request)
-        await payments_of.add(tx, list(self.done.values()), self.taken, by)
+        await payments_of.add(tx, list(self.done.values()), self.reversed, by)
         await waiting.add(
             tx,
             [WaitingPayment(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self.waiting.values()],
@@ -343,25 +348,25 @@ class PaymentBatch:
         await waiting.remove(tx, [(mrn, *ident) for ident, mrn in self.waits_no_more.items()])
 
 
-def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[BankReference]:
-    """Give what of consignments is taken back, by the id that it was booked under."""
-    taken = [known.get((each.jurisdiction, each.reverses_id)) for each in payments if each.reverses_id]
+def _reversed_references(payments: Sequence[Payment], records: Mapping[Ident, Row]) -> set[BankReference]:
+    """Return the reversed payments of consignments, by MRN and bank's id."""
+    taken = [records.get((each.jurisdiction, each.reverses_id)) for each in payments if each.reverses_id]
     return {(mrn, before["id"]) for before in taken if before is not None for mrn in before["mrns"] if mrn}
 
 
-def outcome_of(found: Match, credit_account: CreditAccount) -> int:
-    """What became of a payment of a declarant's account: consignments that it cannot pay are owed all the same."""
-    if found.outcome == pb.PAYMENT_OUTCOME_MATCHED and credit_account.open > credit_account.credit:
+def outcome_of(result: Match, credit_account: CreditAccount) -> int:
+    """Return the outcome of a payment to a declarant's account: it is underpaid while consignments are open that the credit cannot pay."""
+    if result.outcome == pb.PAYMENT_OUTCOME_MATCHED and credit_account.open > credit_account.credit:
         return pb.PAYMENT_OUTCOME_UNDERPAID
-    return found.outcome
+    return result.outcome
 
 
-def _result(found: Match, account: str, parts: list[tuple[str, int]]) -> PaymentResult:
-    return PaymentResult(found.outcome, account, found.matched, found.over, found.still_owed, parts=parts)
+def _result(result: Match, account: str, parts: list[tuple[str, int]]) -> PaymentResult:
+    return PaymentResult(result.outcome, account, result.matched, result.over, result.still_owed, parts=parts)
 
 
 def _repeated(payment: Payment, first: Payment, before: PaymentResult) -> PaymentResult:
-    """What is answered for a payment that was booked before: nothing is booked again."""
+    """Return the answer to a payment that was posted before; nothing is posted again."""
     if payment != first:
         return PaymentResult(reason="PAYMENT_REUSED")
     return PaymentResult(

@@ -46,7 +46,7 @@ class PayoutEntries:
     def __init__(
         self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str, cash: Cash | None = None
     ) -> None:
-        """Book in a transaction that holds the heads of the partitions concerned, for a caller's request. `cash` is what was received
+        """Post in a transaction that has locked the heads of the partitions concerned, for a caller's request. `cash` is what was received
         for treasuries in the payout's currency.
         """
         self._cash = cash
@@ -55,14 +55,14 @@ class PayoutEntries:
         self.credits: list[Key] = []
         """Accounts to whose credit money came back."""
 
-    async def book(self, payout: Payout, known: RelatedRecords, account: str) -> PayoutResult:
-        """Book a payout that is not known yet; `account` is what it concerns beside consignments, and may have no number."""
+    async def book(self, payout: Payout, related: RelatedRecords, account: str) -> PayoutResult:
+        """Post a new payout; `account` is the account that it concerns, and may have no number."""
         names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), account}
-        self._ids = await self._ledger.names.known(self._tx, names - {""})
+        self._ids = await self._ledger.names.ids(self._tx, names - {""})
         if payout.reverses_id:
-            result = await self._reverse(payout, known)
+            result = await self._reverse(payout, related)
         elif payout.returns_payment_id:
-            result = await self._send_back(payout, known)
+            result = await self._send_back(payout, related)
         elif is_mrn(payout.reference):
             result = await self._of_consignment(payout)
         else:
@@ -94,16 +94,16 @@ class PayoutEntries:
         """Pay out what a consignment leaves to the credit of the buyers, who have no account of their own."""
         held = await positions.read(self._tx, [payout.reference])
         numbers = {*held.lines["debtor"].tolist(), *held.lines["account"].tolist()}
-        names = await self._ledger.names.of(self._tx, numbers)
+        names = await self._ledger.names.texts(self._tx, numbers)
         buyers = {account for account, name in names.items() if prefix_of(name) == _BORDER}
         payee = payee_of(held.lines, buyers)
         if not payee and len(held.lines):
             own = debtors_of(held.lines) or held.lines["account"].tolist()
             return PayoutResult(account=names[own[0]], reason="PAYOUT_OF_ACCOUNT")
-        stands = payable(held.lines, int(held.paid[0]), held.out, payee) if payee else 0
+        stands = payable(held.lines, int(held.paid[0]), held.paid_out, payee) if payee else 0
         kept = stands, held.currency[0], held.jurisdiction[0]
         if payee and kept[1:] != (payout.currency, payout.jurisdiction):
-            return PayoutResult(account=names[payee], reason="PAYOUT_CONSIGNMENT_DIFFERS", kept=kept)
+            return PayoutResult(account=names[payee], reason="PAYOUT_CONSIGNMENT_DIFFERS", stored=kept)
         if payout.amount > stands:
             return PayoutResult(account=names.get(payee, ""), credit=stands, reason="PAYOUT_EXCEEDS_CREDIT")
         if (short := await self._bank_lacks(payout)) is not None:
@@ -111,10 +111,10 @@ class PayoutEntries:
         await self._by_consignment(payout, payout.reference, held, payee, payout.amount)
         return PayoutResult(pb.PAYOUT_OUTCOME_BOOKED, names[payee], stands - payout.amount)
 
-    async def _send_back(self, payout: Payout, known: RelatedRecords) -> PayoutResult:
+    async def _send_back(self, payout: Payout, related: RelatedRecords) -> PayoutResult:
         """Send a payment that nothing was found for back to its payer."""
         ident = (payout.jurisdiction, payout.returns_payment_id)
-        payment = known.payments.get(ident)
+        payment = related.payments.get(ident)
         if payment is None:
             return PayoutResult(reason="PAYOUT_PAYMENT_UNKNOWN")
         used = payment["outcome"] != pb.PAYMENT_OUTCOME_UNMATCHED
@@ -131,10 +131,10 @@ class PayoutEntries:
             await waiting.remove(self._tx, [(payment["reference"], *ident)])
         return PayoutResult(pb.PAYOUT_OUTCOME_BOOKED, name)
 
-    async def _reverse(self, payout: Payout, known: RelatedRecords) -> PayoutResult:
-        """Book that the payee's bank returned a payout: the money stands where it stood."""
+    async def _reverse(self, payout: Payout, related: RelatedRecords) -> PayoutResult:
+        """Post that the payee's bank returned a payout: the money becomes the former credit again."""
         ident = (payout.jurisdiction, payout.reverses_id)
-        first = known.payouts.get(ident)
+        first = related.payouts.get(ident)
         if first is None:
             return PayoutResult(reason="PAYOUT_UNKNOWN")
         if first["reversed_by"]:
@@ -147,7 +147,7 @@ class PayoutEntries:
         name, left, stands = first["account"], payout.amount, None
         home = partition_of_account(name)
         if first["returns_payment_id"]:
-            await self._unsend(payout, known.payments[payout.jurisdiction, first["returns_payment_id"]])
+            await self._unsend(payout, related.payments[payout.jurisdiction, first["returns_payment_id"]])
             return PayoutResult(pb.PAYOUT_OUTCOME_REVERSED, name)
         if is_mrn(first["reference"]):
             held = await positions.read(self._tx, [first["reference"]])
@@ -155,15 +155,15 @@ class PayoutEntries:
             key = (first["reference"], payout.reverses_id)
             gone = (await holders(self._tx, [key], pb.ENTRY_KIND_PAID_OUT)).get(key)
             if gone:
-                name = (await self._ledger.names.of(self._tx, gone))[gone[0]]
+                name = (await self._ledger.names.texts(self._tx, gone))[gone[0]]
                 self._ids[name], home = gone[0], partition_of_mrn(first["reference"])
             same = not gone and held.currency[0] == payout.currency
-            part = min(left, int(held.out.minor[0])) if same else 0
+            part = min(left, int(held.paid_out.minor[0])) if same else 0
             if part:
-                payee = int(held.out.account[0])
+                payee = int(held.paid_out.account[0])
                 await self._by_consignment(payout, first["reference"], held, payee, -part)
                 self.credits.append((payee, payout.currency))
-                out = PaidOut(held.out.minor - part, held.out.account)
+                out = PaidOut(held.paid_out.minor - part, held.paid_out.account)
                 stands = payable(held.lines, int(held.paid[0]), out, payee)
             left -= part
         if left:
@@ -174,7 +174,7 @@ class PayoutEntries:
         return PayoutResult(pb.PAYOUT_OUTCOME_REVERSED, name, stands)
 
     async def _unsend(self, payout: Payout, payment: Row) -> None:
-        """Let a payment that was sent back be unmatched again; its debt may have come meanwhile."""
+        """Make a payment unmatched again after its return was reversed; its debt may have been posted meanwhile."""
         name, reference = unmatched(payout.jurisdiction), payment["reference"]
         ident = (payment["jurisdiction"], payment["id"])
         await self._on_account(payout, name, -payout.amount, home_of(reference, name))
@@ -213,12 +213,12 @@ class PayoutEntries:
         if prefix_of(name) == credit.HOLDER:
             await credit.add(self._tx, {(account, payout.currency): -amount})
 
-    async def _by_consignment(self, payout: Payout, mrn: str, held: Positions, payee: int, amount: int) -> None:
+    async def _by_consignment(self, payout: Payout, mrn: str, stored: Positions, payee: int, amount: int) -> None:
         """Pay out of what a consignment left, or back to it where the amount is below nothing."""
-        entry = self._entry(payout, partition_of_mrn(mrn), payee, amount, mrn, held.destination[0])
-        out = PaidOut(held.out.minor + amount, np.array([payee]))
-        target = Target(unchanged_page([mrn], held), held.paid, out, entries_of([entry]))
-        await self._ledger.rebalance(self._tx, self._heads, target, held)
+        entry = self._entry(payout, partition_of_mrn(mrn), payee, amount, mrn, stored.destination[0])
+        out = PaidOut(stored.paid_out.minor + amount, np.array([payee]))
+        target = Target(unchanged_page([mrn], stored), stored.paid, out, entries_of([entry]))
+        await self._ledger.rebalance(self._tx, self._heads, target, stored)
 
     def _entry(
         self, payout: Payout, home: int, account: int, amount: int, mrn: str = "", destination: str = ""
@@ -230,9 +230,9 @@ class PayoutEntries:
 
 def _differs(row: Row) -> PayoutResult:
     kept = row["amount"], row["currency"], row["jurisdiction"]
-    return PayoutResult(account=row["account"], reason="PAYOUT_DIFFERS", kept=kept)
+    return PayoutResult(account=row["account"], reason="PAYOUT_DIFFERS", stored=kept)
 
 
 def home_of(reference: str, name: str) -> int:
-    """Give the partition in which an unmatched payment is booked: where it may wait for its debt, that of the MRN."""
+    """Return the partition of an unmatched payment: that of the MRN where it may wait for a debt."""
     return partition_of_mrn(reference) if is_mrn(reference) else partition_of_account(name)

@@ -16,7 +16,7 @@ class Recorder(Protocol[M, R]):
     """Books money by the bank's ids: `Payments` or `Payouts`."""
 
     async def record(self, money: Sequence[M], by: str, request: str = "") -> Sequence[R]:
-        """Book what is not booked yet; return what became of each."""
+        """Post what is not booked yet; return what became of each."""
         ...
 
 
@@ -28,7 +28,7 @@ async def record(
     by: str,
     answer: Callable[[Sequence[R]], Answer],
 ) -> Answer:
-    """Book the payments or payouts of a request and return its answer, or the stored one where it was answered meanwhile. Raise Refusal.
+    """Post the payments or payouts of a request and return its answer, or the stored answer if there is one. Raise Refusal.
 
     They are booked in transactions of their own. What became of each is stored by its id until the answer is stored as a whole.
     """

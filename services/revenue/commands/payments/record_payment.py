@@ -44,12 +44,12 @@ class Payments:
     """Books payments."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Book in a ledger."""
+        """Post in a ledger."""
         self._ledger = ledger
         self._database: Database = ledger.database
 
     async def record(self, payments: Sequence[Payment], by: str, request: str = "") -> list[PaymentResult]:
-        """Book payments in their order, PART in a transaction; gives what became of each.
+        """Post payments in their order, PART in a transaction; return their results.
 
         Whoever calls has checked that texts are within their limits, and that amounts are 1 to 10^16. At most
         PAYMENTS_MAX. The same request of the same caller again books nothing twice and gives what it gave, also where it
@@ -66,25 +66,25 @@ class Payments:
         return results
 
     async def _part(
-        self, part: Sequence[Payment], by: str, request: str, seen: set[Ident], credits_: set[Key]
+        self, part: Sequence[Payment], by: str, request: str, earlier: set[Ident], credits_: set[Key]
     ) -> list[PaymentResult]:
         try:
-            results, touched = await self.book(part, by, request, seen)
+            results, touched = await self.book(part, by, request, earlier)
         except LedgerError as error:
             if len(part) == 1:
                 return [PaymentResult(reason=error.reason)]
             results = []
             for each in part:
-                results += await self._part([each], by, request, seen, credits_)
+                results += await self._part([each], by, request, earlier, credits_)
             return results
-        seen |= {ident_of(each) for each in part}
+        earlier |= {ident_of(each) for each in part}
         credits_ |= touched
         return results
 
     async def book(
-        self, part: Sequence[Payment], by: str, request: str, seen: set[Ident]
+        self, part: Sequence[Payment], by: str, request: str, earlier: set[Ident]
     ) -> tuple[list[PaymentResult], set[Key]]:
-        """Book some payments in one transaction."""
+        """Post some payments in one transaction."""
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
         names = {name for each in part for name in (bank(each.jurisdiction), unmatched(each.jurisdiction))}
         async with self._database.connection() as reader:
@@ -100,7 +100,7 @@ class Payments:
         ) -> tuple[list[PaymentResult], set[Key]]:
             batch = PaymentBatch(self._ledger, tx, heads, by, request)
             await batch.load(part, records, names)
-            results = [batch.book(payment, records, seen) for payment in part]
+            results = [batch.book(payment, records, earlier) for payment in part]
             await batch.write()
             return results, set(batch.credits)
 
@@ -113,12 +113,12 @@ class Payments:
         )
 
 
-def partitions_of(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[int]:
+def partitions_of(payments: Sequence[Payment], records: Mapping[Ident, Row]) -> set[int]:
     """Return the partitions whose heads some payments need."""
     found: set[int] = set()
     for payment in payments:
         found |= {_home(payment.reference), partition_of_account(unmatched(payment.jurisdiction))}
-    for row in known.values():
+    for row in records.values():
         found |= {_home(name) for name in (row["reference"], row["account"], *row["mrns"]) if name}
     return found
 

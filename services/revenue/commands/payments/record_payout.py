@@ -37,12 +37,12 @@ class Payouts:
     """Books payouts."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Book in a ledger."""
+        """Post in a ledger."""
         self._ledger = ledger
         self._database: Database = ledger.database
 
     async def record(self, payouts: Sequence[Payout], by: str, request: str = "") -> list[PayoutResult]:
-        """Book payouts in their order; gives what became of each. Then credit that came back is used for open debts.
+        """Post payouts in their order; return their results. Then restored credit pays open debts.
 
         Whoever calls has checked that texts are within their limits, and that amounts are 1 to 10^16. At most PAYOUTS_MAX.
         The same request of the same caller again books nothing twice and gives what it gave, also where it was cut off.
@@ -65,9 +65,9 @@ class Payouts:
         return results
 
     async def book(
-        self, payout: Payout, by: str, request: str, seen: set[Ident], cash: dict[str, Cash]
+        self, payout: Payout, by: str, request: str, earlier: set[Ident], cash: dict[str, Cash]
     ) -> tuple[PayoutResult, list[Key]]:
-        """Book a payout in one transaction."""
+        """Post a payout in one transaction."""
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
         await self._ledger.name_ids({bank(payout.jurisdiction), unmatched(payout.jurisdiction)})
 
@@ -76,7 +76,7 @@ class Payouts:
         ) -> tuple[PayoutResult, list[Key]]:
             ident = (payout.jurisdiction, payout.id)
             if ident in records.payouts:
-                own = (request, by) if request and ident not in seen else None
+                own = (request, by) if request and ident not in earlier else None
                 return _repeated(payout, records.payouts[ident], own), []
             entries = PayoutEntries(self._ledger, tx, heads, by, request, treasury_cash)
             return await entries.book(payout, records, _account(payout, records)), entries.credits
@@ -90,30 +90,30 @@ class Payouts:
             work,
         )
 
-    async def _received(self, payout: Payout, known: RelatedRecords, cash: dict[str, Cash]) -> Cash | None:
-        """What was received for treasuries, where a payout that is not booked yet concerns one; read once for a request and currency."""
-        if not treasury_of(_account(payout, known)) or (payout.jurisdiction, payout.id) in known.payouts:
+    async def _received(self, payout: Payout, related: RelatedRecords, cash: dict[str, Cash]) -> Cash | None:
+        """Return what treasuries received, if a new payout concerns one; read once for a request and currency."""
+        if not treasury_of(_account(payout, related)) or (payout.jurisdiction, payout.id) in related.payouts:
             return None
         if payout.currency not in cash:
             cash[payout.currency] = await received(self._database, self._ledger.names, payout.currency)
         return cash[payout.currency]
 
 
-def _account(payout: Payout, known: RelatedRecords) -> str:
-    first = known.payouts.get((payout.jurisdiction, payout.reverses_id))
+def _account(payout: Payout, related: RelatedRecords) -> str:
+    first = related.payouts.get((payout.jurisdiction, payout.reverses_id))
     name: str = first["account"] if first else payout.reference
     return name
 
 
-def partitions_of(payout: Payout, known: RelatedRecords) -> set[int]:
+def partitions_of(payout: Payout, related: RelatedRecords) -> set[int]:
     """Return the partitions whose heads a payout needs."""
-    names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), payout.reference, _account(payout, known)}
-    names |= {row["reference"] for row in (*known.payouts.values(), *known.payments.values())}
+    names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), payout.reference, _account(payout, related)}
+    names |= {row["reference"] for row in (*related.payouts.values(), *related.payments.values())}
     return {partition_of_mrn(name) if is_mrn(name) else partition_of_account(name) for name in names if name}
 
 
 def _repeated(payout: Payout, row: Row, own: tuple[str, str] | None) -> PayoutResult:
-    """What is answered for a payout that was booked before: nothing is booked again.
+    """Return the answer to a payout that was posted before; nothing is posted again.
 
     `own` are request and caller; where they booked it, the request was cut off and gets what it would have been given.
     """

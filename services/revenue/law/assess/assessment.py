@@ -12,7 +12,7 @@ from services.revenue.law.assess.eligibility.eligibility import (
     eligibility_of,
     examine,
 )
-from services.revenue.law.assess.eligibility.limits import Measures, Sums
+from services.revenue.law.assess.eligibility.limits import LimitAggregates, Measures
 from services.revenue.law.assess.eligibility.limits import measures_of as measures_of_limits
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.assess.remarks import Uncovered, remark
@@ -21,18 +21,18 @@ from services.revenue.law.assess.valuation.valuation import value
 from services.revenue.law.batch.arithmetic import Flags, Int64, some
 from services.revenue.law.batch.charge_lines import Lines
 from services.revenue.law.batch.filings import Filings
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.program import COLLECTORS, KINDS, Program
 
 
 @dataclass(slots=True)
 class Assessment:
-    """What a batch owes. Amounts are minor units of each row's currency; rows with a problem have none."""
+    """What a batch owes. Amounts are minor units of each row's currency; rows with a reason have none."""
 
     program: Program
     filings: Filings
     regime: Int64
-    problem: Int64
+    reason: Int64
     notes: Int64
     law_day: Int64
     exchange_day: Int64
@@ -41,7 +41,7 @@ class Assessment:
     item_customs_value: Int64
     """Customs value of each item, 0 where its row could not be assessed."""
     goods: Int64
-    """Price of each item's goods without tax; 0 where the row has a problem."""
+    """Price of each item's goods without tax; 0 where the row has a reason."""
     price: Int64
     """Goods, freight, insurance and the carrier's clearance fee, by row: what is paid before any charge."""
     by_kind: list[Int64]
@@ -63,7 +63,7 @@ class Assessment:
     @property
     def valued(self) -> Flags:
         """Rows that were assessed."""
-        valued: Flags = self.problem == Problem.NONE
+        valued: Flags = self.reason == Reason.NONE
         return valued
 
     @property
@@ -86,26 +86,26 @@ def prepare(program: Program, filings: Filings, register: Register | None = None
 
 
 def measures_of(program: Program, examined: Examined) -> Measures:
-    """Say what a prepared batch counts towards limits that sum several consignments."""
+    """Return what a prepared batch adds to limits that are tested on an aggregate."""
     return measures_of_limits(program, examined.values, examined.limits)
 
 
 def assess(
     program: Program,
     filings: Filings,
-    sums: Sums | None = None,
+    aggregates: LimitAggregates | None = None,
     register: Register | None = None,
     prepared: Examined | None = None,
 ) -> Assessment:
     """Assess a batch: value it, test the limits, find the schemes, compute the charges and their totals.
 
-    Every row is judged alone, with what `sums` says that other consignments count: a batch in parts gives what the whole
-    gives. `prepared` is what `prepare` gave for the same batch, used once. Rows that cannot be assessed have a Problem
+    Every row is judged alone, with what `aggregates` says that other consignments count: a batch in parts gives what the whole
+    gives. `prepared` is what `prepare` gave for the same batch, used once. Rows that cannot be assessed have a Reason
     and no charges; nothing is raised for them.
     """
     examined = prepared or prepare(program, filings, register)
     values = examined.values
-    eligibility = eligibility_of(program, filings, examined, sums)
+    eligibility = eligibility_of(program, filings, examined, aggregates)
     lines = charge(program, filings, values, eligibility)
     offsets = np.zeros(filings.rows + 1, dtype=np.int64)
     np.bincount(lines.row, minlength=filings.rows).cumsum(out=offsets[1:])
@@ -138,7 +138,7 @@ def assess(
         program=program,
         filings=filings,
         regime=values.regime,
-        problem=values.problem,
+        reason=values.reason,
         notes=notes,
         law_day=values.law_day,
         exchange_day=values.exchange_day,

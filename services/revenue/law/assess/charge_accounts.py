@@ -80,9 +80,9 @@ def accounts_of(assessment: Assessment, declarant: Strings, filer: Strings, secu
 
 
 def _collect(
-    assessment: Assessment, at: Int64, number: Int64, prefix: str, others: Strings, book: AccountNames, charges: Int64
+    assessment: Assessment, at: Int64, number: Int64, prefix: str, fallback: Strings, book: AccountNames, charges: Int64
 ) -> None:
-    """Let some charges stand on the number that they are collected under; where there is none, on the row's of `others`.
+    """Assign charges to the account of the number that they are collected under, else to the account in `fallback`.
 
     Changes `charges` at the places `at`; `number` is as of `_numbers`.
     """
@@ -92,7 +92,7 @@ def _collect(
         written = assessment.filings.reference_number.dictionary
         charges[numbered] = book.numbers([registered_number(each) for each in written], prefix)[number[numbered]]
     if len(bare):
-        charges[bare] = book.column(others, prefix)[assessment.lines.row[bare]]
+        charges[bare] = book.column(fallback, prefix)[assessment.lines.row[bare]]
 
 
 def _numbers(assessment: Assessment) -> Int64:

@@ -49,7 +49,7 @@ def remark(
 def _not_covered(
     coverage: Coverage, filings: Filings, rows: Flags, day: Int64, eligibility: Eligibility
 ) -> Iterator[Uncovered]:
-    """Give each gap with the items of these rows that it concerns, where there are any."""
+    """Yield each gap with the items of these rows that it concerns, if any."""
     of_codes = [coverage.gaps_of(code) for code in filings.code.dictionary]
     asked = 0
     for each in of_codes:
@@ -65,17 +65,17 @@ def _not_covered(
             here &= filings.destination.isin(gap.areas)
         items = here[filings.item_row] & ((by_item >> place & 1) == 1)
         for limit, within in gap.sides:
-            items &= _keeps(eligibility, limit, filings) == within
-        if gap.only >= 0 and some(items):
+            items &= _is_within(eligibility, limit, filings) == within
+        if gap.condition >= 0 and some(items):
             items &= _fits(eligibility, gap, filings)
         if some(items):
             yield Uncovered(gap, items)
 
 
 def _fits(eligibility: Eligibility, gap: Gap, filings: Filings) -> Flags:
-    """Say of each item whether the gap's condition fits, of goods of no declared origin whatever their origin."""
-    fits = eligibility.conditions.of_items(gap.only)
-    if gap.of_any_origin != gap.only:
+    """Return for each item whether the gap's condition matches; goods without a declared origin match any origin."""
+    fits = eligibility.conditions.of_items(gap.condition)
+    if gap.of_any_origin != gap.condition:
         unknown = ~filings.origin.present
         if some(unknown):
             others = eligibility.conditions.of_items(gap.of_any_origin) if gap.of_any_origin >= 0 else unknown
@@ -83,7 +83,7 @@ def _fits(eligibility: Eligibility, gap: Gap, filings: Filings) -> Flags:
     return fits
 
 
-def _keeps(eligibility: Eligibility, limit: int, filings: Filings) -> Flags:
+def _is_within(eligibility: Eligibility, limit: int, filings: Filings) -> Flags:
     if eligibility.item_within is not None:
         of_items: Flags = eligibility.item_within[:, limit]
         return of_items

@@ -7,7 +7,7 @@ holds. Anything less is not counted, so that the figure never says more than is 
 
 import numpy as np
 
-from services.revenue.law.assess.valuation.valuation import told_once
+from services.revenue.law.assess.valuation.valuation import consignment_amounts
 from services.revenue.law.assess.valuation.values import Values
 from services.revenue.law.batch.arithmetic import Flags, Int64, every, some
 from services.revenue.law.batch.charge_lines import Lines
@@ -54,7 +54,7 @@ def reviewed_ppm(charged: int, reviewed: int) -> int | None:
 
 
 def _at_unreviewed_rates(program: Program, filings: Filings, values: Values) -> Flags:
-    """Say of each row whether any of its money was converted at a rate of exchange that nobody reviewed."""
+    """Return for each row whether an amount was converted at an unreviewed exchange rate."""
     exchange = program.exchange
     if every(exchange.verified):
         return np.zeros(filings.rows, dtype=np.bool_)
@@ -62,7 +62,9 @@ def _at_unreviewed_rates(program: Program, filings: Filings, values: Values) -> 
     found: Flags = np.zeros(filings.rows, dtype=np.bool_)
     of_rows = np.arange(filings.rows)
     columns = [(filings.price_currency, filings.item_row)]
-    columns += [(currency, of_rows) for _, amounts, currency in told_once(filings) if some(amounts.values != 0)]
+    columns += [
+        (currency, of_rows) for _, amounts, currency in consignment_amounts(filings) if some(amounts.values != 0)
+    ]
     for currency, row in columns:
         number = currency.map(exchange.currency, np.int64)
         at = exchange.find(table[row], np.where(currency.present, number, -1), day[row])

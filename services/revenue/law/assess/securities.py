@@ -53,7 +53,7 @@ class Securities:
     """By name. Example: {"deferred:importer-1": Opened(frozenset({"broker-7"}))}."""
 
     def may_draw(self, filer: str, name: str) -> bool:
-        """Say whether an account was opened for a filer: it is named among its filers, or holds it by its id."""
+        """Return whether an account may secure a filer's charges: the filer is listed, or the account is named for it."""
         account = self.opened.get(name)
         return account is not None and (filer in account.filers or name == DEFERRED + filer)
 
@@ -71,16 +71,16 @@ class AccountNames:
         self.names: dict[str, int] = {"": 0}
 
     def number(self, name: str) -> int:
-        """The number of an account."""
+        """Return the number of an account."""
         return self.names.setdefault(name, len(self.names))
 
     def numbers(self, ids: Sequence[str], prefix: str) -> Int64:
-        """The number of each id's account."""
+        """Return the number of each id's account."""
         names = self.names
         return np.array([names.setdefault(prefix + (each or UNNAMED), len(names)) for each in ids], dtype=np.int64)
 
     def column(self, ids: Strings, prefix: str) -> Int64:
-        """The number of each row's account."""
+        """Return the number of each row's account."""
         column: Int64 = self.numbers(ids.dictionary, prefix)[ids.indices]
         return column
 
@@ -130,15 +130,15 @@ class _Offered:
     """0 where it may not be used."""
 
     def first(self, rows: int) -> Int64:
-        """What each of the rows offers first."""
+        """Return the first account that each row offers."""
         chosen = np.zeros(rows, dtype=np.int64)
         good = np.flatnonzero(self.account)[::-1]
         # Of several values for a row the last one stays.
         chosen[self.row[good]] = self.account[good]
         return chosen
 
-    def of(self, rows: Int64) -> dict[int, list[int]]:
-        """What some rows offer, by row."""
+    def references_of(self, rows: Int64) -> dict[int, list[int]]:
+        """Return the accounts that some rows offer, by row."""
         wanted = np.zeros(int(self.row.max(initial=0)) + 1, dtype=np.bool_)
         wanted[rows] = True
         good = np.flatnonzero((self.account > 0) & wanted[self.row])
@@ -181,7 +181,7 @@ def _account_use(ids: Strings, filers: Strings, prefix: str, securities: Securit
 def _within_limits(
     assessment: Assessment, debts: Int64, chosen: Int64, offered: _Offered, securities: Securities, book: AccountNames
 ) -> None:
-    """Let accounts with a limit secure what they have room for, row after row; what they have not, the next one that is offered
+    """Secure charges by accounts with a limit, row after row; what one has no room for, the next one that is offered
     secures, or none. Changes `chosen`.
     """
     rooms = {
@@ -203,7 +203,7 @@ def _within_limits(
     if _all_fit(chosen[mine], debts[mine], currency, codes, rooms, len(limited)):
         return
     left = {number: room.minor for number, room in rooms.items()}
-    offers = offered.of(mine)
+    offers = offered.references_of(mine)
     for row, debt, code in zip(mine.tolist(), debts[mine].tolist(), currency.tolist(), strict=True):
         chosen[row] = 0
         for number in offers[row]:
@@ -218,7 +218,7 @@ def _within_limits(
 def _all_fit(
     chosen: Int64, debts: Int64, currency: Int64, codes: Mapping[str, int], rooms: Mapping[int, Room], accounts: int
 ) -> bool:
-    """Say whether each account has room for all that is asked of it, so that their order is nothing."""
+    """Return whether each account has room for all requests, so that their order does not matter."""
     minor, code = np.zeros(accounts, dtype=np.int64), np.full(accounts, -1, dtype=np.int64)
     for number, room in rooms.items():
         minor[number], code[number] = room.minor, codes.get(room.currency, -1)

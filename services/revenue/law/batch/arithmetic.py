@@ -22,12 +22,12 @@ FITS = 2**62
 
 
 def some(flags: Flags) -> bool:
-    """Say whether any is set; several times cheaper on short columns than the array's own method."""
+    """Return whether any is set; several times faster on short columns than the array's own method."""
     return 1 in flags.tobytes()
 
 
 def every(flags: Flags) -> bool:
-    """Say whether all are set."""
+    """Return whether all are set."""
     return 0 not in flags.tobytes()
 
 
@@ -68,7 +68,7 @@ class Division:
         halves = _HALVES[how] if isinstance(how, int) else _HALVES_BY_MODE[how]
         return Division(divisor, how, one_or_each(unit), step, (step * halves >> 1) - (how == _UP))
 
-    def of(self, amounts: Int64, factor: Int64 | int, refused: Flags, kind: Int64 | None = None) -> Int64:
+    def divide(self, amounts: Int64, factor: Int64 | int, refused: Flags, kind: Int64 | None = None) -> Int64:
         """Return amounts * factor, divided and rounded; factors are one for all amounts, or one each, none negative.
 
         `kind` says of each amount where its parts of the division stand; without it each has its own. Elements whose
@@ -104,7 +104,7 @@ def mul_div_round(
     Amounts and factors are not negative, divisors and units positive. Elements whose result is over LARGEST become 0
     and are marked in `refused`, which is changed in place.
     """
-    return Division.by(divisor, mode, unit).of(amounts, factor, refused) if len(amounts) else amounts.copy()
+    return Division.by(divisor, mode, unit).divide(amounts, factor, refused) if len(amounts) else amounts.copy()
 
 
 def _of_kind(column: Int64 | int, kind: Int64 | None) -> Int64 | int:
@@ -112,7 +112,7 @@ def _of_kind(column: Int64 | int, kind: Int64 | None) -> Int64 | int:
 
 
 def one_or_each(column: Int64 | int) -> Int64 | int:
-    """Give the one number that a column holds, or the column where it holds several; it is not empty."""
+    """Return the single number of a column, or the column if it has several; it is not empty."""
     if isinstance(column, int):
         return column
     first = int(column[0])
@@ -124,7 +124,7 @@ def _most(column: Int64 | int) -> int:
 
 
 def in_order(numbers: Int64, below: int) -> Int64:
-    """Give the places of numbers, 0 to below `below`, so that these rise; equal ones keep their order."""
+    """Return the places of numbers, 0 to below `below`, in ascending order of the numbers; equal ones retain their order."""
     # Numbers of 16 bits are sorted by their digits, ten times as fast as others are by comparing.
     order: Int64 = (numbers.astype(np.uint16) if below <= 1 << 16 else numbers).argsort(kind="stable")
     return order
@@ -170,7 +170,7 @@ def unbounded(
     return _unbounded(numerators, 1, divisors, mode, unit, refused)
 
 
-def row_sums(values: Int64, item_row: Int64, rows: int) -> Int64:
+def row_totals(values: Int64, item_row: Int64, rows: int) -> Int64:
     """Return for each of `rows` rows the sum of its items; item i belongs to the row item_row[i]. A row's sum must fit."""
     sums = np.zeros(rows, dtype=np.int64)
     np.add.at(sums, item_row, values)

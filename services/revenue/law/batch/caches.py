@@ -18,24 +18,24 @@ _ODD = 0x9E3779B97F4A7C15
 class BoundedCache(Generic[V]):
     """Values by key; when it is full, the value that was stored first is dropped. Several threads may use it at once."""
 
-    __slots__ = ("_known", "_most")
+    __slots__ = ("_most", "_values")
 
     def __init__(self, most: int) -> None:
         """Store up to `most` values."""
-        self._known: dict[Hashable, V] = {}
+        self._values: dict[Hashable, V] = {}
         self._most = most
 
     def get(self, key: Hashable) -> V | None:
         """Return what is stored under a key."""
-        return self._known.get(key)
+        return self._values.get(key)
 
     def put(self, key: Hashable, value: V) -> V:
         """Store a value and return it."""
-        while len(self._known) >= self._most:
+        while len(self._values) >= self._most:
             # A list is made in one step: another thread may change what an iterator is at.
-            for oldest in [*self._known][:1]:
-                self._known.pop(oldest, None)
-        self._known[key] = value
+            for oldest in [*self._values][:1]:
+                self._values.pop(oldest, None)
+        self._values[key] = value
         return value
 
 
@@ -65,7 +65,7 @@ class _Places:
         return keys * self._factor >> 40 & (_TABLE_SIZE - 1)
 
     def find(self, keys: Int64) -> tuple[Int64, Flags]:
-        """Give the place of each key, and which are not known; those may have any place."""
+        """Return the place of each key, and which are not known; those may have any place."""
         if not len(self._keys):
             return np.zeros(len(keys), dtype=np.int64), np.ones(len(keys), dtype=np.bool_)
         place = self._keys.searchsorted(keys) if self._table is None else self._table[self._place(keys)]
@@ -87,23 +87,23 @@ class Memo(Generic[V]):
 
     @staticmethod
     def find(
-        known: "Memo[V] | None",
+        memo: "Memo[V] | None",
         keys: Int64,
         decide: Callable[[Int64], list[NDArray[Any]]],
         facts_of: Callable[[list[NDArray[Any]]], V],
     ) -> "tuple[Memo[V], Int64]":
         """Find the case of each key, with those decided that are new: `decide` gives columns for some places in `keys`."""
-        if known is None or len(known.keys) > CASES_MAX:
+        if memo is None or len(memo.keys) > CASES_MAX:
             added, chosen = np.unique(keys, return_index=True)
             columns = decide(chosen)
             return Memo(added, _Places(added), columns, facts_of(columns)), added.searchsorted(keys)
-        case, new = known.places.find(keys)
+        case, new = memo.places.find(keys)
         if not some(new):
-            return known, case
+            return memo, case
         added, at = np.unique(keys[new], return_index=True)
         decided = decide(new.nonzero()[0][at])
-        both = np.concatenate([known.keys, added])
+        both = np.concatenate([memo.keys, added])
         order = np.argsort(both)
-        columns = [np.concatenate(pair)[order] for pair in zip(known.columns, decided, strict=True)]
+        columns = [np.concatenate(pair)[order] for pair in zip(memo.columns, decided, strict=True)]
         both = both[order]
         return Memo(both, _Places(both), columns, facts_of(columns)), both.searchsorted(keys)

@@ -31,14 +31,14 @@ class Lines:
     forgone: Int64 | None = None
     """What a waived charge would come to if it were levied; 0 where nothing is waived; None where nowhere."""
 
-    def pick(self, which: Flags) -> "Lines":
-        """Give the lines that are marked."""
+    def pick(self, selected: Flags) -> "Lines":
+        """Return the selected lines."""
         columns = (getattr(self, name) for name in Lines.__slots__)
-        return Lines(*(None if column is None else column[which] for column in columns))  # type: ignore[arg-type]
+        return Lines(*(None if column is None else column[selected] for column in columns))  # type: ignore[arg-type]
 
     @staticmethod
     def join(parts: list["Lines"], rows: int) -> "Lines":
-        """Put the slots' charges on a batch of so many rows in order of row, slot, item."""
+        """Join the slots' charges on a batch of so many rows in the order row, slot, item."""
         if not parts:
             none = np.zeros(0, dtype=np.int64)
             return Lines(none, none, none, none, none, none, none, none, np.zeros(0, dtype=np.bool_))
@@ -50,7 +50,7 @@ class Lines:
 
 
 def _joined(parts: list[Lines], name: str) -> NDArray[Any] | None:
-    """Put one column of several parts behind one another, zeros where a part has none; None where none has it."""
+    """Return one column of several parts joined, with zeros where a part has none; None if no part has it."""
     columns = [getattr(part, name) for part in parts]
     if all(column is None for column in columns):
         return None

@@ -51,7 +51,7 @@ class Filings:
 
     @property
     def goods(self) -> Table:
-        """The lines of goods as they came, for columns that few rules need: net mass, quantities, units."""
+        """Return the lines of goods unread, for columns that few rules need: net mass, quantities, units."""
         return self.table.child("items")
 
     @property
@@ -113,7 +113,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
 
 
 def first_present(first: Strings, second: Strings) -> Strings:
-    """Give per row the first column's value, or the second's where the first is absent."""
+    """Return for each row the first column's value, or the second's if the first is absent."""
     there = first.present
     if there.all():
         return first

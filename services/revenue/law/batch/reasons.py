@@ -3,7 +3,7 @@
 from enum import IntEnum, IntFlag
 
 
-class Problem(IntEnum):
+class Reason(IntEnum):
     """Reason of a row without charges; its name is the reason told."""
 
     NONE = 0

@@ -127,7 +127,7 @@ class Measured:
 
     parts: Int64
     """Smallest parts; 0 where it is not told."""
-    told: Flags
+    declared: Flags
     assumed: Flags
     """A quantity without a unit was taken for pieces."""
 
@@ -138,13 +138,13 @@ class Quantities:
     def __init__(self, filings: Filings) -> None:
         """Take the batch."""
         self._filings = filings
-        self._known: dict[Measure, Measured] = {}
+        self._measured: dict[Measure, Measured] = {}
 
-    def of(self, measure: Measure) -> Measured:
-        """Give a measure of every item: the mass field, else the supplementary quantity, else the quantity."""
-        known = self._known.get(measure)
+    def measured(self, measure: Measure) -> Measured:
+        """Return a measure of every item: the mass field, else the supplementary quantity, else the quantity."""
+        known = self._measured.get(measure)
         if known is None:
-            known = self._known[measure] = self._read(measure)
+            known = self._measured[measure] = self._read(measure)
         return known
 
     def _read(self, measure: Measure) -> Measured:

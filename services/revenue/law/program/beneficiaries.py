@@ -55,7 +55,7 @@ class Sharing:
         """
         on = _EPOCH + timedelta(days=day)
         for book, entry in self._entries.get((jurisdiction, KINDS[kind]), ()):
-            if not (_holds(entry.start, entry.to, on) and (book.period.to is None or on <= book.period.to)):
+            if not (_applies(entry.start, entry.to, on) and (book.period.to is None or on <= book.period.to)):
                 continue
             state = destination if destination in self._areas[jurisdiction] else jurisdiction
             shares: dict[str, int] = {}
@@ -78,5 +78,5 @@ class Sharing:
         return found
 
 
-def _holds(start: date, to: date | None, day: date) -> bool:
+def _applies(start: date, to: date | None, day: date) -> bool:
     return start <= day and (to is None or day <= to)

@@ -32,25 +32,25 @@ _PERSONS = {name.removeprefix("PERSON_TYPE_").lower(): number for name, number i
 class Prefixes:
     """A set of beginnings of codes; what was asked of a code is remembered."""
 
-    __slots__ = ("_heads", "_known", "_widths")
+    __slots__ = ("_heads", "_matches", "_widths")
 
     def __init__(self, heads: Iterable[str]) -> None:
         """Take the beginnings."""
         self._heads = frozenset(heads)
         self._widths = sorted({len(head) for head in self._heads})
-        self._known: dict[str, bool] = {}
+        self._matches: dict[str, bool] = {}
 
     def match(self, code: str) -> bool:
-        """Say whether the code begins with one of them; an absent code does not."""
-        known = self._known.get(code)
+        """Return whether the code begins with one of them; an absent code does not."""
+        known = self._matches.get(code)
         if known is None:
-            if len(self._known) >= _KNOWN_MAX:
-                self._known.clear()
-            known = self._known[code] = any(code[:width] in self._heads for width in self._widths)
+            if len(self._matches) >= _KNOWN_MAX:
+                self._matches.clear()
+            known = self._matches[code] = any(code[:width] in self._heads for width in self._widths)
         return known
 
-    def of(self, codes: Strings) -> Flags:
-        """Say it of a column, once for each distinct code."""
+    def match_column(self, codes: Strings) -> Flags:
+        """Return the same for a column, computed once for each distinct code."""
         if not any(map(self.match, codes.dictionary)):
             return np.zeros(len(codes), dtype=np.bool_)
         found: Flags = codes.map(self.match, np.bool_)
@@ -72,18 +72,18 @@ class _Compiled:
 
     @property
     def of_rows_alone(self) -> bool:
-        """Whether it asks nothing of items; whether they are gifts may be told of an item too."""
+        """Return whether it tests no property of items; whether they are gifts may be declared for an item too."""
         return not self.on_items and "gift" not in self.condition.nature
 
     @property
     def of_goods_alone(self) -> bool:
-        """Whether it asks for nothing but the commodity code."""
+        """Return whether it tests only the commodity code."""
         asked = self.condition
         of_more = asked.origin or asked.origin_except or asked.preference or asked.additional_procedure
         return not (self.on_rows or of_more)
 
     def of_code(self, code: str) -> bool:
-        """Whether what it asks of the commodity code fits."""
+        """Return whether the commodity code matches."""
         asked = self.condition
         return (not asked.goods or self.goods.match(code)) and not (
             asked.goods_except and self.goods_except.match(code)
@@ -127,27 +127,27 @@ class Conditions:
         self._table, self._filings, self.usable = table, filings, usable
         self._rows: dict[int, Flags] = {}
         self._items: dict[int, Flags] = {}
-        self._told: dict[tuple[str, tuple[int, ...]], Flags | None] = {}
+        self._declared: dict[tuple[str, tuple[int, ...]], Flags | None] = {}
         self._bits: dict[str, int] = {}
         self._any_usable: Flags | None = None
         self._several_articles: Flags | None = None
 
     @property
     def any_usable(self) -> Flags:
-        """Which rows have a number of any scheme that may be used."""
+        """Return which rows have a number of any scheme that may be used."""
         if self._any_usable is None:
             self._any_usable = np.logical_or.reduce(self.usable, axis=1)
         return self._any_usable
 
     def fits_rows(self, numbers: Int64, rows: Int64 | slice = slice(None)) -> Flags:
-        """Say of each selected row whether what its condition asks of consignments fits; -1 always does.
+        """Return for each selected row whether the consignment's part of its condition matches; -1 always does.
 
         `numbers` has one element a selected row. Parts that ask of items are passed over.
         """
         return self._fits(numbers, rows, self.of_rows)
 
     def fits_items(self, numbers: Int64, items: Int64 | slice = slice(None)) -> Flags:
-        """Say of each selected item whether all of its condition fits, its consignment's part too; -1 always does.
+        """Return for each selected item whether its whole condition matches; -1 always does.
 
         `numbers` has one element a selected item.
         """
@@ -166,7 +166,7 @@ class Conditions:
         return result
 
     def of_rows(self, number: int) -> Flags:
-        """Say of each row whether what a condition asks of consignments fits."""
+        """Return for each row whether the consignment's part of a condition matches."""
         known = self._rows.get(number)
         if known is None:
             parts = self._parts_of_rows(self._table.compiled[number])
@@ -174,7 +174,7 @@ class Conditions:
         return known
 
     def of_items(self, number: int) -> Flags:
-        """Say of each item whether all of a condition fits."""
+        """Return for each item whether the whole condition matches."""
         known = self._items.get(number)
         if known is None:
             compiled = self._table.compiled[number]
@@ -182,7 +182,7 @@ class Conditions:
         return known
 
     def _rows_by_item(self, number: int, compiled: _Compiled) -> Flags | None:
-        """What the condition asks of consignments, by item: an item that is marked as a gift is one in any consignment."""
+        """Return the consignment's part of the condition, by item: an item that is marked as a gift is one in any consignment."""
         rows, row = self.of_rows(number), self._filings.item_row
         result: Flags | None = rows[row] if some(rows) else None
         if "gift" in compiled.condition.nature:
@@ -192,9 +192,9 @@ class Conditions:
                 result = marked if result is None else result | marked
         return result
 
-    def _tells(self, column: str, numbers: tuple[int, ...]) -> Flags | None:
-        """Which rows have one of the numbers in a column; several conditions ask the same."""
-        if (column, numbers) not in self._told:
+    def _rows_with(self, column: str, numbers: tuple[int, ...]) -> Flags | None:
+        """Return which rows have one of the numbers in a column; cached, because several conditions test the same."""
+        if (column, numbers) not in self._declared:
             # Nothing told is 0, which no word stands for. A number whose bits no row has is told by none: most rows tell the same.
             values = self._filings.table.ints(column).values
             bits = self._bits.get(column)
@@ -202,15 +202,15 @@ class Conditions:
                 bits = self._bits[column] = int(np.bitwise_or.reduce(values))
             equal = [values == number for number in numbers if bits & number == number]
             found = _either(equal) if equal else None
-            self._told[column, numbers] = found if found is not None and some(found) else None
-        return self._told[column, numbers]
+            self._declared[column, numbers] = found if found is not None and some(found) else None
+        return self._declared[column, numbers]
 
     def _parts_of_rows(self, compiled: _Compiled, *, but_nature: bool = False) -> Iterator[Flags | None]:
         """Test what a condition asks of consignments, part by part; None for one that fits none."""
         asked = compiled.condition
         for column, numbers in compiled.numbers:
             if not (but_nature and column == "nature"):
-                yield self._tells(column, numbers)
+                yield self._rows_with(column, numbers)
         if asked.dispatch:
             yield self._filings.dispatch.isin(asked.dispatch)
         if asked.articles:
@@ -224,12 +224,12 @@ class Conditions:
 
     @property
     def _several(self) -> Flags:
-        """Which rows hold several articles: several lines of goods, or one of several pieces."""
+        """Return which rows have several articles: several lines of goods, or one of several pieces."""
         if self._several_articles is None:
             filings = self._filings
-            pieces = Quantities(filings).of(Measure.PIECES)
+            pieces = Quantities(filings).measured(Measure.PIECES)
             several: Flags = (filings.offsets[1:] - filings.offsets[:-1]) > 1
-            several[filings.item_row[pieces.told & (pieces.parts > _PIECE)]] = True
+            several[filings.item_row[pieces.declared & (pieces.parts > _PIECE)]] = True
             self._several_articles = several
         return self._several_articles
 
@@ -245,22 +245,22 @@ class Conditions:
         if compiled.on_rows:
             yield self._rows_by_item(number, compiled)
         if asked.preference:
-            yield compiled.preference.of(filings.preference)
+            yield compiled.preference.match_column(filings.preference)
         if asked.origin:
             yield filings.origin.isin(asked.origin)
         if asked.origin_except:
             yield ~filings.origin.isin(asked.origin_except)
         if asked.goods:
-            yield compiled.goods.of(filings.code)
+            yield compiled.goods.match_column(filings.code)
         if asked.goods_except:
-            yield ~compiled.goods_except.of(filings.code)
+            yield ~compiled.goods_except.match_column(filings.code)
         if asked.additional_procedure:
             codes = asked.additional_procedure
             yield _declares(filings.table, codes)[filings.item_row] | _declares(filings.goods, codes)
 
 
 def _all(parts: Iterator[Flags | None], count: int) -> Flags:
-    """Say of each of `count` elements whether all parts fit; where none is left the other parts are not tested."""
+    """Return for each of `count` elements whether all parts match; stops as soon as no element matches."""
     result: Flags | None = None
     for part in parts:
         result = part if result is None or part is None else result & part
@@ -269,27 +269,27 @@ def _all(parts: Iterator[Flags | None], count: int) -> Flags:
     return np.ones(count, dtype=np.bool_) if result is None else result
 
 
-def _numbers(asked: Condition) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Give the columns of numbers that a condition asks for, with the numbers of its words."""
+def _numbers(condition: Condition) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the numeric columns that a condition tests, with the numbers of its words."""
     for column, numbers, words in (
-        ("transport_mode", _MODES, asked.mode),
-        ("transport_service", _SERVICES, asked.service),
-        ("nature", _NATURES, asked.nature),
-        ("consignor_person_type", _PERSONS, (asked.consignor,) if asked.consignor else ()),
-        ("consignee_person_type", _PERSONS, (asked.consignee,) if asked.consignee else ()),
+        ("transport_mode", _MODES, condition.mode),
+        ("transport_service", _SERVICES, condition.service),
+        ("nature", _NATURES, condition.nature),
+        ("consignor_person_type", _PERSONS, (condition.consignor,) if condition.consignor else ()),
+        ("consignee_person_type", _PERSONS, (condition.consignee,) if condition.consignee else ()),
     ):
         if words:
             yield column, tuple(numbers[word] for word in words)
 
 
-def region_of(told: str) -> str:
-    """Give a region as regions are compared: without the country, capitals and spaces. Example: "br-MG " gives "mg"."""
-    plain = " ".join(told.split()).casefold()
+def region_of(declared: str) -> str:
+    """Return a region in the form in which regions are compared: without the country, capitals and spaces. Example: "br-MG " gives "mg"."""
+    plain = " ".join(declared.split()).casefold()
     return _COUNTRY.sub("", plain)
 
 
 def _declares(table: Table, procedures: tuple[str, ...]) -> Flags:
-    """Say of each row of a table whether it declares one of these additional procedures."""
+    """Return for each row of a table whether it declares one of these additional procedures."""
     result: Flags = np.zeros(table.rows, dtype=np.bool_)
     told = table.ragged("additional_procedures")
     assert isinstance(told.values, Strings)
@@ -299,7 +299,7 @@ def _declares(table: Table, procedures: tuple[str, ...]) -> Flags:
 
 
 def _either(columns: Iterable[Flags]) -> Flags:
-    """Say of each element whether any of some columns, of which there is one or more, is set."""
+    """Return for each element whether any of the columns is set; there is at least one column."""
     first, *others = columns
     for column in others:
         first = first | column
@@ -307,10 +307,10 @@ def _either(columns: Iterable[Flags]) -> Flags:
 
 
 def excluded_of(sets: list[Prefixes], numbers: Int64, codes: Strings) -> Flags:
-    """Say of each item whether its code is in the set that its number names; in none for -1."""
+    """Return for each item whether its code is in the set with its number; False for -1."""
     result = np.zeros(len(numbers), dtype=np.bool_)
     if len(numbers) and some(numbers >= 0):
         for number in np.flatnonzero(np.bincount(numbers + 1)).tolist():
             if number:
-                result |= (numbers == number - 1) & sets[number - 1].of(codes)
+                result |= (numbers == number - 1) & sets[number - 1].match_column(codes)
     return result

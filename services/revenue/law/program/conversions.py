@@ -26,7 +26,7 @@ class Conversions:
     """Currencies that any group of consignments exchanges."""
 
     @staticmethod
-    def of(program: Program, words: Sequence[str], regime: Int64, day: Int64, tables: Int64 | None) -> "Conversions":
+    def find(program: Program, words: Sequence[str], regime: Int64, day: Int64, tables: Int64 | None) -> "Conversions":
         """Find the rates of groups of consignments, one element each; `tables` are asked before the rulebooks' where given."""
         exchange, regimes, day = program.exchange, program.regimes, day[:, None]
         currency = np.array([exchange.currency(word) for word in words], dtype=np.int64)

@@ -15,10 +15,10 @@ class Gap:
     """None = all goods."""
     start: int
     end: int
-    what: str
+    name: str
     areas: frozenset[str]
     """Destinations; none = all."""
-    only: int
+    condition: int
     """Number of the condition; -1 for none."""
     of_any_origin: int
     """Number of the condition without the country of origin, for goods that do not declare it; as `only` where it asks for none."""
@@ -38,7 +38,7 @@ class Coverage:
     _codes: dict[str, int] = field(default_factory=dict)
 
     def knows(self, region: str) -> bool:
-        """Say whether a rule names the region, however it is written."""
+        """Return whether a rule names the region, in any spelling."""
         return region_of(region) in self.regions
 
     def gaps_of(self, code: str) -> int:

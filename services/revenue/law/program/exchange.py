@@ -103,13 +103,13 @@ def read_exchange(file: str, text: str) -> list[ExchangeRate]:
 
 
 def _factors(
-    source: Source, written: ExchangeFile, here: Path, period: RatePeriod
+    source: Source, written: ExchangeFile, path: Path, period: RatePeriod
 ) -> Iterator[tuple[Path, str, str, Fraction]]:
-    """Give of each rate of a period where it stands, its currency, its figure, and what one minor unit of it is worth."""
+    """Yield for each rate of a period its path, its currency, its figure, and the value of one minor unit."""
     home = minor_units(written.currency)
     for name in ("rates", "inverse_rates"):
         for currency, figure in getattr(period, name).items():
-            at = (*here, name, currency)
+            at = (*path, name, currency)
             if currency == written.currency:
                 raise source.error(at, "is the table's own currency, which is worth itself")
             if name == "inverse_rates" and currency in period.rates:
@@ -139,11 +139,11 @@ class Conversion:
     exchanged: Flags
     """[kind]: whether it is not in the currency wanted."""
 
-    def of(self, minor: Int64, refused: Flags, kind: Int64 | None = None) -> Int64:
+    def convert(self, minor: Int64, refused: Flags, kind: Int64 | None = None) -> Int64:
         """Convert minor units, rounded; `refused` marks what is too large. Without `kind` each amount has its own."""
         if self.division is None:
             return minor.copy()
-        return self.division.of(minor, self.numerator if kind is None else self.numerator.take(kind), refused, kind)
+        return self.division.divide(minor, self.numerator if kind is None else self.numerator.take(kind), refused, kind)
 
 
 class ExchangeTables:
@@ -196,7 +196,7 @@ class ExchangeTables:
         return Conversion(numerator, division, exchanged)
 
     def fractions(self, rate: Int64) -> tuple[Int64, Int64]:
-        """Give numerators and denominators of the rates found (-1 = 1:1)."""
+        """Return numerators and denominators of the rates (-1 = 1:1)."""
         return self._numerator[rate], self._denominator[rate]
 
     def bounds(self, minor: Int64, rate: Int64, refused: Flags) -> tuple[Int64, Int64]:

@@ -17,7 +17,7 @@ from services.revenue.law.batch.units import Measure
 from services.revenue.law.source.rates import Expression, Sum, common_denominator
 from services.revenue.law.source.rulebook import PPM
 
-_SUMS = 3
+_TOTALS = 3
 Whole = NDArray[Any]
 """A column of whole numbers: int64, or Python's own in an array of objects."""
 
@@ -43,40 +43,40 @@ class Expressions:
     written: list[Expression] = field(default_factory=list)
     _numbers: dict[Expression, int] = field(default_factory=dict)
     denominator: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    parts: Int64 = field(default_factory=lambda: np.zeros((0, _SUMS), dtype=np.int64))
+    parts: Int64 = field(default_factory=lambda: np.zeros((0, _TOTALS), dtype=np.int64))
     """[expression, sum]: numerator of the base."""
-    there: Flags = field(default_factory=lambda: np.zeros((0, _SUMS), dtype=np.bool_))
-    factor: Int64 = field(default_factory=lambda: np.zeros((0, _SUMS, 1), dtype=np.int64))
+    exists: Flags = field(default_factory=lambda: np.zeros((0, _TOTALS), dtype=np.bool_))
+    factor: Int64 = field(default_factory=lambda: np.zeros((0, _TOTALS, 1), dtype=np.int64))
     """[expression, sum, term]: numerator of the quantity."""
-    measure: Int64 = field(default_factory=lambda: np.full((0, _SUMS, 1), -1, dtype=np.int64))
+    measure: Int64 = field(default_factory=lambda: np.full((0, _TOTALS, 1), -1, dtype=np.int64))
     """[expression, sum, term]: what is measured; -1 for no term."""
     first_measure: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """The one that an answer tells; -1 where nothing is measured."""
 
     def number(self, expression: Expression) -> int:
-        """Return the number of an expression, new where it was not met before."""
+        """Return the number of an expression; a new one gets the next number."""
         if expression not in self._numbers:
             self._numbers[expression] = len(self.written)
             self.written.append(expression)
         return self._numbers[expression]
 
     def close(self) -> None:
-        """Make the columns once all expressions are known."""
+        """Compute the columns after all expressions are added."""
         count = len(self.written)
-        terms = max((len(each.terms) for one in self.written for each in one.sums if each), default=0)
+        terms = max((len(each.terms) for one in self.written for each in one.totals if each), default=0)
         self.denominator = np.ones(count, dtype=np.int64)
-        self.parts = np.zeros((count, _SUMS), dtype=np.int64)
-        self.there = np.zeros((count, _SUMS), dtype=np.bool_)
-        self.factor = np.zeros((count, _SUMS, terms), dtype=np.int64)
-        self.measure = np.full((count, _SUMS, terms), -1, dtype=np.int64)
+        self.parts = np.zeros((count, _TOTALS), dtype=np.int64)
+        self.exists = np.zeros((count, _TOTALS), dtype=np.bool_)
+        self.factor = np.zeros((count, _TOTALS, terms), dtype=np.int64)
+        self.measure = np.full((count, _TOTALS, terms), -1, dtype=np.int64)
         self.first_measure = np.full(count, -1, dtype=np.int64)
         for place, expression in enumerate(self.written):
             whole = common_denominator(expression)
             self.denominator[place] = whole
-            for at, each in enumerate(expression.sums):
+            for at, each in enumerate(expression.totals):
                 if each is None:
                     continue
-                self.there[place, at] = True
+                self.exists[place, at] = True
                 self.parts[place, at] = each.ppm * (whole // PPM)
                 for term, written in enumerate(each.terms):
                     self.factor[place, at, term] = int(written.amount * whole)
@@ -89,7 +89,7 @@ class Expressions:
         return [Measure(each) for each in np.unique(self.measure[numbers]).tolist() if each >= 0]
 
     def needed(self, numbers: Int64, measure: Measure) -> Flags:
-        """Say of each expression whether it needs the measure."""
+        """Return for each expression whether it needs the measure."""
         result: Flags = np.logical_or.reduce(self.measure[numbers] == int(measure), axis=(1, 2))
         return result
 
@@ -123,8 +123,8 @@ class Expressions:
         for factor in (ground, home, scaling.share_denominator):
             divisor = divisor if factor is None else divisor * factor
         sums: list[tuple[Flags, Whole] | None] = []
-        for at in range(_SUMS):
-            there = self.there[numbers, at]
+        for at in range(_TOTALS):
+            there = self.exists[numbers, at]
             if not some(there):
                 sums.append(None)
                 continue
@@ -168,4 +168,4 @@ def _widened(scaling: Scaling) -> Scaling:
     return Scaling(*(None if column is None else column.astype(object) for column in columns))
 
 
-assert len(Expression(Sum(0, ()), None, None, "").sums) == _SUMS
+assert len(Expression(Sum(0, ()), None, None, "").totals) == _TOTALS

@@ -57,20 +57,20 @@ class Features:
         return self.goods_bits + self.limits + len(self.item_conditions) + len(self.claims) + self.reliefs
 
     @staticmethod
-    def of(program: Program, places: list[Place], books: Int64) -> "Features":
-        """Gather what the charges of some rulebooks ask for."""
+    def gather(program: Program, places: list[Place], books: Int64) -> "Features":
+        """Collect the conditions that the charges of some rulebooks test."""
         slots, outcomes, rates = program.slots, program.outcomes, program.rates
         regimes = np.flatnonzero(np.isin(program.regimes.jurisdiction, books))
         slot = (regimes[:, None] * program.slots_per_regime + np.arange(program.slots_per_regime)).ravel()
-        slot = slot[slots.there[slot]]
+        slot = slot[slots.exists[slot]]
         way = (slot[:, None] * program.outcomes_per_slot + np.arange(program.outcomes_per_slot)).ravel()
-        way = way[outcomes.there[way]]
+        way = way[outcomes.exists[way]]
         counts = slots.variant_count[slot]
         variants = np.repeat(slots.variants[slot], counts) + _each(counts)
-        asked_of_rows, asked_of_items = [outcomes.only[way]], [np.zeros(0, dtype=np.int64)]
+        asked_of_rows, asked_of_items = [outcomes.condition[way]], [np.zeros(0, dtype=np.int64)]
         for at, place in enumerate(places):
             here = slot % program.slots_per_regime == at
-            only = [slots.only[slot[here]], rates.only[variants[np.repeat(here, counts)]]]
+            only = [slots.condition[slot[here]], rates.condition[variants[np.repeat(here, counts)]]]
             asked_of_rows += only if place.on_rows else []
             asked_of_items += only if place.on_items else []
         compiled = program.conditions.compiled
@@ -104,11 +104,11 @@ class Features:
         )
 
     def fit_a_key(self, regimes: int) -> bool:
-        """Say whether regime and answers have room in one whole number."""
+        """Return whether regime and answers fit in one whole number."""
         return regimes << max(self.row_bits + self.item_bits, len(self.of_limits)) < 1 << _KEY_BITS
 
     def limit_keys(self, regime: Int64, conditions: Conditions) -> Int64:
-        """Give the key by which each row takes its entries of limits."""
+        """Return the key by which each row selects its entries of limits."""
         key = regime << len(self.of_limits)
         for place, number in enumerate(self.of_limits):
             fits = conditions.of_rows(number)
@@ -117,7 +117,7 @@ class Features:
         return key
 
     def of_goods(self, program: Program, filings: Filings, regime: Int64, groups: Groups) -> Int64 | None:
-        """Give the answers of each item's code to what its own regime asks of goods; None where no code has any.
+        """Return the answers of each item's code to its own regime's conditions of goods; None where no code has any.
 
         `regime` is that of each row, `groups` are those of rows, of one regime each.
         """
@@ -146,37 +146,37 @@ class Features:
             known = self._codes[code] = sum(each.of_code(code) << place for place, each in enumerate(asked))
         return known
 
-    def _answer(self, code: int, asked: int) -> int:
-        """Take of the answers of a code those that a regime asks for, one behind the other."""
-        if not code & asked:
+    def _answer(self, code: int, requested: int) -> int:
+        """Return those answers of a code that a regime requests, packed."""
+        if not code & requested:
             return 0
-        known = self._answers.get((code, asked))
+        known = self._answers.get((code, requested))
         if known is None:
             if len(self._answers) >= _CODES_MAX:
                 self._answers.clear()
-            places = [place for place in range(asked.bit_length()) if asked >> place & 1]
+            places = [place for place in range(requested.bit_length()) if requested >> place & 1]
             known = sum((code >> place & 1) << at for at, place in enumerate(places))
-            self._answers[code, asked] = known
+            self._answers[code, requested] = known
         return known
 
 
 def claims_of(filings: Filings) -> Int64:
-    """Give per item 1 << first digit of the preference code that it claims, 0 where it claims none."""
+    """Return for each item 1 << first digit of the preference code that it claims, 0 where it claims none."""
     claims: Int64 = filings.preference.map(lambda code: 1 << int(code[0]) if code[:1] in _DIGITS else 0, np.int64)
     return claims
 
 
 def _asked_of_goods(program: Program, slot: Int64, of_goods: list[int]) -> Int64:
-    """Give per regime the bits of these conditions that its charges and their rates ask; `slot` are the slots looked at."""
+    """Return for each regime the bits of these conditions that its charges and their rates test; `slot` are its slots."""
     slots, rates = program.slots, program.rates
     counts = slots.variant_count[slot]
     variants = np.repeat(slots.variants[slot], counts) + _each(counts)
     regime = slot // program.slots_per_regime
     asked = np.zeros(len(program.regimes.jurisdiction), dtype=np.int64)
     for number, at in (
-        (slots.only[slot], regime),
-        (rates.only[slot], regime),
-        (rates.only[variants], regime.repeat(counts)),
+        (slots.condition[slot], regime),
+        (rates.condition[slot], regime),
+        (rates.condition[variants], regime.repeat(counts)),
     ):
         for place, condition in enumerate(of_goods):
             asked[at[number == condition]] |= 1 << place
@@ -184,8 +184,8 @@ def _asked_of_goods(program: Program, slot: Int64, of_goods: list[int]) -> Int64
 
 
 def _entries(table: Limits | Reliefs, regimes: Int64, most: tuple[int, ...]) -> Int64:
-    """Give the conditions of all entries of some regimes, [place, entry]; -1 for one without, _ABSENT for none."""
-    only = np.where(table.there, table.only, _ABSENT)
+    """Return the conditions of all entries of some regimes, [place, entry]; -1 for one without, _ABSENT for none."""
+    only = np.where(table.exists, table.condition, _ABSENT)
     places = len(most)
     if not max(most, default=0):
         return np.zeros((places, 0), dtype=np.int64)

@@ -60,7 +60,7 @@ class Charging:
     rate: Int64
     """Before a tariff or a season is looked at."""
     outcome: Int64
-    _known: dict[str, Int64 | int] = field(default_factory=dict)
+    _columns: dict[str, Int64 | int] = field(default_factory=dict)
     _bases: dict[int, Int64 | int] = field(default_factory=dict)
     _division: Division | None = None
     _tariff_lines: TariffLines | None = None
@@ -68,35 +68,35 @@ class Charging:
     _specific: tuple[int, Int64 | None] | None = None
 
     def of_slot(self, slots: Slots, name: str) -> Int64 | int:
-        """Give a fact of the slot by case: one number where all cases to which the charge applies have the same."""
+        """Return a fact of the slot by case: one number if all cases to which the charge applies have the same."""
         return self._fact(getattr(slots, name), self.slot, name)
 
     def of_rate(self, rates: Rates, name: str) -> Int64 | int:
-        """Give a fact of the rate, as `of_slot` does."""
+        """Return a fact of the rate, as `of_slot` does."""
         return self._fact(getattr(rates, name), self.rate, name)
 
     def of_outcome(self, outcomes: Outcomes, name: str) -> Int64 | int:
-        """Give a fact of the collection, as `of_slot` does."""
+        """Return a fact of the collection, as `of_slot` does."""
         return self._fact(getattr(outcomes, name), self.outcome, name)
 
     def base(self, slots: Slots, present: int) -> Int64 | int:
-        """Give which of the components that are present the base names, as `of_slot` does."""
+        """Return the present components that the base names, as `of_slot` does."""
         known = self._bases.get(present)
         if known is None:
             known = self._bases[present] = self._of_all(slots.base[self.slot] & present)
         return known
 
     def division(self, outcomes: Outcomes) -> Division:
-        """Give how parts per million of a base become an amount, by case."""
+        """Return the division of parts per million of a base into an amount, by case."""
         if self._division is None:
             self._division = Division.by(PPM, self.of_outcome(outcomes, "mode"), self.of_outcome(outcomes, "unit"))
         return self._division
 
     def _fact(self, column: Int64, at: Int64, name: str) -> Int64 | int:
         # Names of facts of slots, rates and outcomes that are asked for differ.
-        known = self._known.get(name)
+        known = self._columns.get(name)
         if known is None:
-            known = self._known[name] = self._of_all(column[at])
+            known = self._columns[name] = self._of_all(column[at])
         return known
 
     def _of_all(self, by_case: Int64) -> Int64 | int:
@@ -104,14 +104,14 @@ class Charging:
         return first if every((by_case == first) | ~self.applies) else by_case
 
     def tariffs(self, rates: Rates) -> list[int]:
-        """Give the places in Program.tariff_uses of the tariffs by which the charge goes in any case."""
+        """Return the places in Program.tariff_uses of the tariffs of the charge in any case."""
         if self._tariffs is None:
             named = rates.tariff[self.rate[self.applies]]
             self._tariffs = np.unique(named[named >= 0]).tolist()
         return self._tariffs
 
     def tariff_lines(self, program: Program) -> TariffLines:
-        """Say how tariff lines are told apart in the cases in which the charge is per tariff line."""
+        """Return how tariff lines are distinguished in the cases in which the charge is per tariff line."""
         if self._tariff_lines is None:
             per_line: Flags = self.applies & (program.rates.method[self.rate] == _TARIFF_LINE)
             digits = program.slots.line_digits[self.slot, program.outcomes.scheme[self.outcome]]
@@ -120,7 +120,7 @@ class Charging:
         return self._tariff_lines
 
     def specific(self, program: Program, day: int) -> Int64 | None:
-        """Give the specific amount by case in the jurisdiction's currency, exchanged as on that day.
+        """Return the specific amount by case in the jurisdiction's currency, converted by the rates of that day.
 
         None where an amount cannot be exchanged, or hangs on more than the case: on a tariff or a season.
         """
@@ -140,11 +140,11 @@ class Charging:
         rate = exchange.find(regimes.exchange_table[regime], currency[at], np.full(len(at), day))
         refused = np.zeros(len(at), dtype=np.bool_)
         conversion = exchange.conversion(rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime])
-        minor[at] = conversion.of(minor[at], refused)
+        minor[at] = conversion.convert(minor[at], refused)
         return None if some(refused | (rate < 0)) else minor
 
     def with_other(self, other: "Charging") -> "Charging":
-        """Put two charges together that no case has both of."""
+        """Join two charges that no case has both of."""
         theirs = other.applies
         return Charging(
             Place.any_of([self.place, other.place]),
@@ -171,7 +171,7 @@ class Step:
 
 
 def steps_of(rows: Charges, items: Charges, row_key: Int64) -> list[Step]:
-    """Put all charges in the order of the law; those on lines of goods that stand one behind the other and of which no
+    """Return all charges in the order of the law; those on lines of goods that follow each other and of which no
     consignment has two are computed at once.
 
     `row_key` is the key of the consignment in each case of items.
@@ -184,7 +184,7 @@ def steps_of(rows: Charges, items: Charges, row_key: Int64) -> list[Step]:
         if on_items is None:
             continue
         mine, last = row_key[on_items.applies], steps[-1] if steps else None
-        apart = last is None or last.on_rows or last.charging.place.alone or on_items.place.alone
+        apart = last is None or last.on_rows or last.charging.place.is_simple or on_items.place.is_simple
         if last is None or apart or some(np.isin(mine, charged)):
             charged = mine
             steps.append(Step(at, False, on_items))
@@ -205,8 +205,8 @@ class Steps:
     steps: list[Step]
 
     @staticmethod
-    def of(rows: Memo[Charges], items: Memo[Charges], item_bits: int) -> "Steps":
-        """Put the charges of known cases together; the key of an item has so many bits behind its consignment's."""
+    def combine(rows: Memo[Charges], items: Memo[Charges], item_bits: int) -> "Steps":
+        """Join the charges of known cases; the key of an item has so many bits behind its consignment's."""
         plain = rows.keys << item_bits
         case, unknown = items.places.find(plain)
         item_case = np.where(unknown, -1, case)
@@ -219,7 +219,7 @@ class LimitCases:
 
     entry: Int64
     """Place in Program.limits of the entry taken; -1 where none fits."""
-    known: Flags
+    has_amount: Flags
     """An amount is in force."""
     uses: Int64
     """Bits of Limits.uses; 0 where nothing is known."""
@@ -237,8 +237,8 @@ class LimitCases:
     """Which sets of excluded goods occur."""
 
     @staticmethod
-    def of(limits: Limits, entry: Int64) -> "LimitCases":
-        """Gather the facts of the entries taken."""
+    def gather(limits: Limits, entry: Int64) -> "LimitCases":
+        """Return the facts of the selected entries."""
         uses = np.where(entry >= 0, limits.uses[entry], 0)
         known: Flags = (uses & KNOWN) != 0
         uses = np.where(known, uses, 0)
@@ -246,7 +246,7 @@ class LimitCases:
         excluded = np.where((uses & EXCLUDED) != 0, limits.excluded[entry], -1)
         return LimitCases(
             entry=entry,
-            known=known,
+            has_amount=known,
             uses=uses,
             needs=int(np.bitwise_or.reduce(uses)),
             most=np.where(known, most, -1),
@@ -266,9 +266,9 @@ class AllEntries:
     """Note bits of each case."""
 
     @staticmethod
-    def of(limits: Limits, entries: list[Int64]) -> "AllEntries":
-        """Gather the facts of the entries taken at each place."""
-        by_place = [LimitCases.of(limits, entry) for entry in entries]
+    def gather(limits: Limits, entries: list[Int64]) -> "AllEntries":
+        """Return the facts of the selected entries at each place."""
+        by_place = [LimitCases.gather(limits, entry) for entry in entries]
         # That the law knows no limit is a value too, and may be unverified.
         uses = [np.where(entry >= 0, limits.uses[entry], 0) for entry in entries]
         notes = [((each & UNVERIFIED) != 0) * int(Note.UNVERIFIED_VALUE) for each in uses]
@@ -302,7 +302,7 @@ PLANS: Final[WeakKeyDictionary[Program, BoundedCache[Plan]]] = WeakKeyDictionary
 
 
 def plan_of(program: Program, regimes: Int64) -> Plan:
-    """Give the plan of the rulebooks of these regimes; a batch pays for no other's features."""
+    """Return the plan of the rulebooks of these regimes; a batch does no work for features of other rulebooks."""
     books = np.bincount(program.regimes.jurisdiction[regimes]).nonzero()[0]
     known = PLANS.get(program)
     if known is None:
@@ -312,7 +312,7 @@ def plan_of(program: Program, regimes: Int64) -> Plan:
     if plan is None:
         by_place = zip(*(program.places[at] for at in books.tolist()), strict=True)
         places = [Place.any_of(of_books) for of_books in by_place]
-        features = Features.of(program, places, books)
+        features = Features.gather(program, places, books)
         slots, regime, mine = program.slots, program.regimes, np.isin(program.regimes.jurisdiction, books)
         bases = int(np.bitwise_or.reduce((slots.base | slots.uplift_of)[mine.repeat(program.slots_per_regime)]))
         later = {kind: at for kind, name in enumerate(KINDS) if bases >> (at := COMPONENTS.index(name)) & 1}

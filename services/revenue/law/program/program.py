@@ -59,7 +59,7 @@ class Regimes:
 class Limits:
     """Entries of limits: entry e of limit l of regime r stands at (r * limits + l) * entries + e, those there first."""
 
-    there: Flags
+    exists: Flags
     uses: Int64
     """Bits of what testing the entry needs: KNOWN (an amount; else the law knows no limit) to TABLE."""
     minor: Int64
@@ -69,7 +69,7 @@ class Limits:
     test: Int64
     """Place in TESTS."""
     measure: Int64
-    only: Int64
+    condition: Int64
     """Number of the condition of the consignment; -1 for none."""
     excluded: Int64
     """Place in Program.prefixes of what is never within the limit; -1 for nothing."""
@@ -88,11 +88,11 @@ KNOWN, ITEMS, SUMMED, FOREIGN, EXCLUDED, TABLE, UNVERIFIED = (1 << bit for bit i
 class Reliefs:
     """Entries of reliefs, placed as those of limits."""
 
-    there: Flags
+    exists: Flags
     minor: Int64
     currency: Int64
     measure: Int64
-    only: Int64
+    condition: Int64
     excluded: Int64
     unverified: Flags
     reference: Int64
@@ -103,7 +103,7 @@ class Reliefs:
 class Slots:
     """Facts of each slot of each regime."""
 
-    there: Flags
+    exists: Flags
     charge: Int64
     kind: Int64
     variants: Int64
@@ -119,7 +119,7 @@ class Slots:
     more_within: Int64
     """Bit l is set when the limit l too must be kept."""
     more_over: Int64
-    only: Int64
+    condition: Int64
     """Number of the condition; -1 for none."""
     relieved_by: Int64
     """Bit r is set when the relief r takes items out of the charge."""
@@ -148,7 +148,7 @@ class Slots:
     """No amount from here on is in a sum that is waived; more than any amount where the minimum is in another currency."""
     unverified: Flags
     """Its minimum, uplift, exception or way to tell tariff lines apart is not verified."""
-    together: Int64
+    tested_with: Int64
     """Bit p is set when the minimum is tested on the regime's charge at the place p too."""
 
 
@@ -161,7 +161,7 @@ class Rates:
     minor: Int64
     currency: Int64
     """Number in ExchangeTables of the currency of its amounts; -1 where it is the jurisdiction's own."""
-    only: Int64
+    condition: Int64
     """Number of the condition; -1 for none."""
     expression: Int64
     """Number in Program.expressions; -1 where the rate is neither per cent nor a sum."""
@@ -196,11 +196,11 @@ class TariffUse:
 class Outcomes:
     """Facts of each way of collection of each slot."""
 
-    there: Flags
+    exists: Flags
     scheme: Int64
     limit: Int64
     over: Flags
-    only: Int64
+    condition: Int64
     """Number of the condition of the consignment; -1 for none."""
     collector: Int64
     debtor: Int64
@@ -244,28 +244,28 @@ class Place:
     """Rates of several parts, or bases and shares that are fractions."""
     foreign: bool
     several: bool
-    only: bool
+    has_condition: bool
     relieved: bool
     preference: bool
     over_only: bool
     inside: bool
     less: bool
-    sums: bool
+    rounds_totals: bool
     """Bases that are rounded for all lines of one rate together."""
     total: bool
     minimum: bool
-    together: bool
+    joint_minimum: bool
     ways: tuple[int, ...]
     """Which ways of collection but the border any regime has there."""
 
     @property
-    def alone(self) -> bool:
-        """Whether the charges there are computed by themselves: what they are based on hangs on the place."""
-        return self.exact or self.sums
+    def is_simple(self) -> bool:
+        """Return whether the charges are computed separately, because their bases depend on the place."""
+        return self.exact or self.rounds_totals
 
     @staticmethod
     def any_of(places: Sequence["Place"]) -> "Place":
-        """Say what any of several has."""
+        """Return the features that any of several has."""
         columns = {name: [getattr(place, name) for place in places] for name in Place.__slots__}
         ways = tuple(sorted({way for each in columns.pop("ways") for way in each}))
         return Place(**{name: max(values) for name, values in columns.items()}, ways=ways)

@@ -24,7 +24,7 @@ class SchemeForm:
     """Whether it must stand in the register."""
 
     def state(self, number: str) -> int:
-        """Say how a number is written."""
+        """Return whether a number is absent, malformed or usable."""
         return (USABLE if self.fits(number) else NUMBER_MALFORMED) if number else NUMBER_MISSING
 
 
@@ -42,5 +42,5 @@ def form_of(scheme: int, rule: SchemeRule) -> SchemeForm:
 
 
 def registered_number(number: str) -> str:
-    """Give the number as the register knows it: without the reference of the sale that some platforms append."""
+    """Return the number as in the register: without the reference of the sale that some platforms append."""
     return ioss.split(number)[0] if number.startswith("IM") else number

@@ -13,7 +13,7 @@ from services.revenue.law.source.yaml_source import LawFileError, Path, Source
 
 
 def with_bands(source: Source, book: Rulebook) -> Rulebook:
-    """Give the rulebook with each rate that goes `by_rate_of` another charge written out, one for each rate of that charge.
+    """Return the rulebook with each rate that depends on another charge (`by_rate_of`) replaced by one for each rate of that charge.
 
     The source is told where the rates stand in the text, so that it names the entry that was written. Raises
     LawFileError where a band cannot be applied.
@@ -47,7 +47,7 @@ class _Bands:
     def written(self) -> Iterator[Rate]:
         """Write the rate out by the rates of the other charge, in their order."""
         rate, other = self.rate, self._other()
-        if rate.only or rate.areas:
+        if rate.condition or rate.areas:
             raise self._error("by_rate_of", "goes by the conditions and areas of the other charge's rates; it has none")
         tops = self._tops()
         for at, text in (
@@ -67,7 +67,7 @@ class _Bands:
                 start=max(rate.start, each.start),
                 to=None if last == date.max else last,
                 rate=text,
-                only=each.only,
+                condition=each.condition,
                 areas=each.areas,
                 verified=rate.verified and not self.book.doubted(each),
             )
@@ -79,7 +79,7 @@ class _Bands:
         raise self._error("by_rate_of", f"{self.rate.by_rate_of!r} is no charge of this rulebook with rates of its own")
 
     def _tops(self) -> list[tuple[int, bool]]:
-        """The top of each band in parts per million, and whether the top itself is in it."""
+        """Return the top of each band in parts per million, and whether the top itself is in it."""
         tops: list[tuple[int, bool]] = []
         for place, band in enumerate(self.rate.bands):
             if bool(band.under) == bool(band.up_to):
@@ -101,10 +101,10 @@ class _Bands:
         except ValueError as error:
             raise self._error(path, str(error)) from None
 
-    def _percent(self, text: str, path: Path, what: str) -> ParsedRate:
+    def _percent(self, text: str, path: Path, subject: str) -> ParsedRate:
         parsed = self._read(text, path)
         if parsed.method != "percent" or parsed.ppm > LARGEST_RATE_PPM:
-            raise self._error(path, f"{what} is {text!r}; a band needs per cent")
+            raise self._error(path, f"{subject} is {text!r}; a band needs per cent")
         return parsed
 
     def _error(self, place: str | Path, message: str) -> LawFileError:

@@ -60,7 +60,7 @@ class ChargeChecks(Checks):
                 raise self.error((*here, "rate"), str(error)) from None
             methods |= {leaf.method for leaf in parsed.leaves}
             of_goods = parsed.method not in CONSIGNMENT_LEVEL or charge.mass == "net"
-            self.condition((*here, "only"), rate.only, items=of_goods)
+            self.condition((*here, "only"), rate.condition, items=of_goods)
             self._less(here, rate, parsed)
         if charge.mass == "net" and methods - {"kilogram", "expression"}:
             raise self.error((*path, "mass"), "is for rates per kilogram alone; another rate of the charge is none")
@@ -70,7 +70,7 @@ class ChargeChecks(Checks):
                 (*path, "rates"), "mixes rates per consignment with rates per item; make two charges of it"
             )
         if True in whole:
-            for name, asks in (("only", charge.only is not None and asks_of_items(charge.only)),
+            for name, asks in (("only", charge.condition is not None and asks_of_items(charge.condition)),
                                ("relieved_by", bool(charge.relieved_by))):  # fmt: skip
                 if asks:
                     raise self.error((*path, name), "asks of items, and the charge is on the consignment as a whole")
@@ -83,29 +83,35 @@ class ChargeChecks(Checks):
         self._variants(path, charge)
         return methods
 
-    def _less(self, here: Path, rate: Rate, parsed: ParsedRate) -> None:
+    def _less(self, path: Path, rate: Rate, parsed: ParsedRate) -> None:
         if not rate.less:
             return
-        self.amount((*here, "less"), rate.less, positive=True, foreign=True)
+        self.amount((*path, "less"), rate.less, positive=True, foreign=True)
         if parsed.method != "percent":
-            raise self.error((*here, "less"), "is taken off percentages only; write the smaller amount")
-        if rate.only and asks_of_items(rate.only):
+            raise self.error((*path, "less"), "is taken off percentages only; write the smaller amount")
+        if rate.condition and asks_of_items(rate.condition):
             raise self.error(
-                (*here, "less"), "is taken off once a consignment, and 'only' asks of items; make two charges of it"
+                (*path, "less"), "is taken off once a consignment, and 'only' asks of items; make two charges of it"
             )
 
     def _variants(self, path: Path, charge: Charge) -> None:
         """Refuse rates that leave a day without one that always fits, or that are never reached."""
         areas = charge.areas or self.book.areas
         self.dated((*path, "rates"), charge.rates, None, areas)
-        always = [rate for rate in charge.rates if rate.only is None]
+        always = [rate for rate in charge.rates if rate.condition is None]
         if not always:
             raise self.error((*path, "rates"), "has no rate without 'only'; that is where all else falls back")
         self.covered((*path, "rates"), always, charge, areas, ("",))
         for place, rate in enumerate(charge.rates):
             for earlier in charge.rates[:place]:
                 covered = set(rate.areas) <= set(earlier.areas) and bool(earlier.areas) == bool(rate.areas)
-                if earlier.only is None and rate.only and rate.areas and covered and overlapping(earlier, rate):
+                if (
+                    earlier.condition is None
+                    and rate.condition
+                    and rate.areas
+                    and covered
+                    and overlapping(earlier, rate)
+                ):
                     raise self.error(
                         (*path, "rates", place),
                         f"is never reached from {max(earlier.start, rate.start)} on: the rate from {earlier.start} "
@@ -133,7 +139,7 @@ class ChargeChecks(Checks):
         if charge.uplift:
             self.reference((*path, "uplift", "reference"), charge.uplift.reference)
             self._share((*path, "uplift", "percent"), charge.uplift.percent)
-            if not charge.uplift.of:
+            if not charge.uplift.components:
                 raise self.error((*path, "uplift", "of"), "names nothing; say what the uplift is a part of")
         if charge.share:
             self._share((*path, "share"), charge.share)
@@ -225,7 +231,7 @@ class ChargeChecks(Checks):
         for place, entry in enumerate(charge.collection):
             here = (*path, "collection", place)
             self.position(here, entry.when)
-            if entry.only and asks_of_items(entry.only):
+            if entry.condition and asks_of_items(entry.condition):
                 raise self.error((*here, "only"), "asks of items; a consignment is collected as a whole")
             if entry.scheme != "none" and entry.scheme not in self.book.schemes:
                 raise self.error((*here, "scheme"), f"{entry.scheme!r} is not described under 'schemes'")
@@ -233,7 +239,9 @@ class ChargeChecks(Checks):
             of_scheme = [entry for entry in charge.collection if entry.scheme == scheme]
             paths = [place for place, entry in enumerate(charge.collection) if entry.scheme == scheme]
             self.dated((*path, "collection"), of_scheme, None, places=paths)
-        plain = [way for way in charge.collection if way.scheme == "none" and way.when is None and way.only is None]
+        plain = [
+            way for way in charge.collection if way.scheme == "none" and way.when is None and way.condition is None
+        ]
         if not plain:
             raise self.error(
                 (*path, "collection"), "has no entry with the scheme 'none'; that is where all else falls back"
@@ -242,6 +250,6 @@ class ChargeChecks(Checks):
 
 
 def _takes_base(text: str) -> bool:
-    """Say whether any part of a rate that can be read is a percentage."""
+    """Return whether any part of a readable rate is a percentage."""
     expressions = [leaf.expression for leaf in parse_rate(text).leaves if leaf.expression]
-    return any(each.ppm for expression in expressions for each in expression.sums if each)
+    return any(each.ppm for expression in expressions for each in expression.totals if each)

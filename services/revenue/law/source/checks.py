@@ -29,23 +29,23 @@ def last_day(entry: _HasTime) -> date:
     return entry.to or FOREVER
 
 
-def holds(entry: _HasTime, day: date) -> bool:
-    """Say whether the entry holds on the day."""
+def applies(entry: _HasTime, day: date) -> bool:
+    """Return whether the entry applies on the day."""
     return entry.start <= day <= last_day(entry)
 
 
-def in_force(entries: Iterable[D], day: date, area: str = "", scheme: str = "") -> D | None:
+def active_entry(entries: Iterable[D], day: date, area: str = "", scheme: str = "") -> D | None:
     """Return the entry that holds on the day for the area and scheme; one that names them goes before the general.
 
     Entries with a condition of their own are passed over: whether they fit is asked of each consignment.
     """
     best, best_rank = None, -1
     for entry in entries:
-        if getattr(entry, "only", None) is not None:
+        if getattr(entry, "condition", None) is not None:
             continue
         areas: Sequence[str] = getattr(entry, "areas", ())
         schemes: Sequence[str] = getattr(entry, "schemes", ())
-        if holds(entry, day) and (not areas or area in areas) and (not schemes or scheme in schemes):
+        if applies(entry, day) and (not areas or area in areas) and (not schemes or scheme in schemes):
             rank = 2 * bool(areas) + bool(schemes)
             if rank > best_rank:
                 best, best_rank = entry, rank
@@ -59,7 +59,7 @@ class Checks:
         self.source, self.book = source, rulebook
 
     def error(self, path: Path, message: str) -> LawFileError:
-        """Make the refusal of what stands at the path."""
+        """Return the error for the element at the path."""
         return self.source.error(path, message)
 
     def position(self, path: Path, position: Position | None) -> None:
@@ -181,8 +181,8 @@ class Checks:
                 if _overlap(one, other):
                     raise self.error(
                         (*path, place),
-                        f"overlaps the entry from {one.start}: on {max(one.start, other.start)} both would hold; "
-                        "end one before the other begins",
+                        f"overlaps the entry from {one.start}: on {max(one.start, other.start)} both would apply; "
+                        "end the first before the second begins",
                     )
         if span is not None:
             self.covered(path, entries, span, areas, schemes)
@@ -193,12 +193,12 @@ class Checks:
         """Refuse a day, area or scheme for which no entry holds."""
         days = {span.start} | {entry.start for entry in entries}
         days |= {last_day(entry) + timedelta(days=1) for entry in entries if entry.to and entry.to < FOREVER}
-        for day in sorted(day for day in days if holds(span, day) and holds(self.book.period, day)):
+        for day in sorted(day for day in days if applies(span, day) and applies(self.book.period, day)):
             for area in areas:
                 for scheme in schemes:
-                    if in_force(entries, day, area, scheme) is None:
+                    if active_entry(entries, day, area, scheme) is None:
                         whom = f" for {area}" if area else ""
-                        some = any(holds(entry, day) and getattr(entry, "only", None) for entry in entries)
+                        some = any(applies(entry, day) and getattr(entry, "condition", None) for entry in entries)
                         which = "entry without 'only'" if some else "entry"
                         raise self.error(
                             path, f"has a gap: no {which} holds{whom} on {day}; add one or end the rule before"
@@ -213,20 +213,20 @@ def _shape(code: str) -> str:
 
 
 def _regions_of(book: Rulebook) -> set[str]:
-    asked: list[Condition | None] = [limit.only for limits in book.limits.values() for limit in limits]
-    asked += [relief.only for reliefs in book.reliefs.values() for relief in reliefs]
+    asked: list[Condition | None] = [limit.condition for limits in book.limits.values() for limit in limits]
+    asked += [relief.condition for reliefs in book.reliefs.values() for relief in reliefs]
     for charge in book.charges:
         asked += conditions_of(charge)
     return {region for condition in asked if condition for region in condition.region}
 
 
 def conditions_of(charge: Charge) -> list[Condition | None]:
-    """Give what a charge asks for itself, by its rates and by its ways of collection."""
-    return [charge.only, *(rate.only for rate in charge.rates), *(way.only for way in charge.collection)]
+    """Yield the conditions of a charge, of its rates and of its ways of collection."""
+    return [charge.condition, *(rate.condition for rate in charge.rates), *(way.condition for way in charge.collection)]
 
 
 def overlapping(one: _HasTime, other: _HasTime) -> bool:
-    """Say whether there is a day on which both hold."""
+    """Return whether both apply on some day."""
     return one.start <= last_day(other) and other.start <= last_day(one)
 
 
@@ -236,7 +236,7 @@ def _overlap(one: _HasTime, other: _HasTime) -> bool:
     if getattr(one, "when", None) != getattr(other, "when", None):
         return False
     # Of entries with conditions the first that fits is taken, so that those may hold side by side.
-    if getattr(one, "only", None) != getattr(other, "only", None):
+    if getattr(one, "condition", None) != getattr(other, "condition", None):
         return False
     for key in ("areas", "schemes"):
         mine, theirs = set(getattr(one, key, ())), set(getattr(other, key, ()))

@@ -27,7 +27,7 @@ _Dumper.add_representer(Decimal, lambda dumper, value: dumper.represent_scalar("
 
 
 def overlay(files: Mapping[str, str], changes: Sequence[tuple[str, Any]]) -> dict[str, str]:
-    """Give the files with each path set to its value, a YAML text's plain data; None takes the place out.
+    """Return the files with each path set to its value, a YAML text's plain data; None removes the element.
 
     What a file says once and uses in several places (an anchor) changes in all of them. Comments and lines are not kept.
     Raises LawFileError for a file or place that is not there; the outcome is not checked as law.
@@ -132,7 +132,7 @@ def _find(node: yaml.Node, part: str) -> int | None:
 
 
 def _node(value: Any) -> yaml.Node:
-    """Make a node of plain data, block style dropped: text that looks like a number stays text, as it was told."""
+    """Return a YAML node of plain data in flow style: text that looks like a number remains text."""
     if isinstance(value, datetime.datetime):
         value = value.date()
     node = yaml.compose(yaml.dump(value, Dumper=_Dumper, allow_unicode=True), Loader=yaml.SafeLoader)

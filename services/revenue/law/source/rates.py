@@ -73,13 +73,13 @@ class Expression:
     """Of all its amounts; empty where it has none."""
 
     @property
-    def sums(self) -> tuple[Sum | None, Sum | None, Sum | None]:
-        """The sum, its least and its most."""
+    def totals(self) -> tuple[Sum | None, Sum | None, Sum | None]:
+        """Return the value, its minimum and its maximum."""
         return self.whole, self.least, self.most
 
     @property
     def percent(self) -> int | None:
-        """The rate in parts per million where it is nothing but a percentage."""
+        """Return the rate in parts per million if it is a single percentage."""
         plain = not self.whole.terms and self.least is None and self.most is None
         return self.whole.ppm if plain else None
 
@@ -109,7 +109,7 @@ class ParsedRate:
 
     @property
     def leaves(self) -> tuple["ParsedRate", ...]:
-        """The rate itself, or those of its seasons."""
+        """Return the rate itself, or those of its seasons."""
         return tuple(season.rate for season in self.seasons) or (self,)
 
     @property
@@ -183,7 +183,7 @@ def parse_expression(text: str) -> Expression:
 def common_denominator(expression: Expression) -> int:
     """Return what all parts of an expression are whole numbers over."""
     whole = PPM
-    for each in expression.sums:
+    for each in expression.totals:
         for term in each.terms if each else ():
             whole = lcm(whole, term.amount.denominator)
     return whole
@@ -263,7 +263,7 @@ def _seasonal(text: str) -> ParsedRate:
 
 
 def year_of_seasons(text: str, seasons: tuple[Season, ...]) -> list[int]:
-    """Give for each day of a leap year which season holds; ValueError for a day with none or two.
+    """Return for each day of a leap year its season; ValueError for a day with none or two.
 
     29 February has the season of 28 February where no period names it.
     """
@@ -284,7 +284,7 @@ def year_of_seasons(text: str, seasons: tuple[Season, ...]) -> list[int]:
 
 
 def day_of_leap_year(day: date) -> int:
-    """Give the place of a day in `year_of_seasons`."""
+    """Return the place of a day in `year_of_seasons`."""
     return (date(_LEAP_YEAR, day.month, day.day) - date(_LEAP_YEAR, 1, 1)).days
 
 

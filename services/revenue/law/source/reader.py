@@ -28,7 +28,7 @@ class ReadRulebook:
     """Line of each charge, by id."""
 
     def where(self, charge_id: str) -> str:
-        """Say where a charge stands: file, line and rule."""
+        """Return the place of a charge: file, line and rule."""
         return f"{self.file}:{self.lines.get(charge_id, 0)}: charges[{charge_id}]"
 
 
@@ -94,19 +94,19 @@ class _Checks(Checks):
                 raise self.error(("charges", place), "the id stands twice; each charge needs its own id")
             seen.add(charge.id)
             charges.charge(("charges", place), charge)
-            self._asked(("charges", place), charge)
+            self._conditions(("charges", place), charge)
         self._refunds()
         self._beneficiaries()
         for place, gap in enumerate(book.not_covered):
             here = ("not_covered", place)
             self.order(here, gap)
             self.reference((*here, "reference"), gap.reference)
-            if not gap.what:
+            if not gap.name:
                 raise self.error((*here, "what"), "names nothing; say what is owed")
-            if not (gap.goods or gap.areas or gap.only or gap.when):
+            if not (gap.goods or gap.areas or gap.condition or gap.when):
                 raise self.error(here, "names neither goods nor areas, 'only' or 'when'; say of what it is owed")
             self.codes((*here, "goods"), gap.goods)
-            self.condition((*here, "only"), gap.only)
+            self.condition((*here, "only"), gap.condition)
             for position in positions(gap.when):
                 self.position(here, position)
             for at, area in enumerate(gap.areas):
@@ -129,10 +129,10 @@ class _Checks(Checks):
                 if limit.amount not in ("none", "all"):
                     self.amount((*here, "amount"), limit.amount, foreign=True)
                 self._measure((*here, "measure"), limit.measure)
-                self.condition((*here, "only"), limit.only, items=False)
+                self.condition((*here, "only"), limit.condition, items=False)
                 self.codes((*here, "excluded"), limit.excluded)
                 for earlier in limits[:place]:
-                    if earlier.only is None and limit.only is not None and overlapping(earlier, limit):
+                    if earlier.condition is None and limit.condition is not None and overlapping(earlier, limit):
                         raise self.error(
                             here,
                             f"is never reached from {max(earlier.start, limit.start)} on: the entry from {earlier.start} "
@@ -160,7 +160,7 @@ class _Checks(Checks):
                 # Nothing is for those whom a later entry would relieve; the last has none after it.
                 self.amount((*here, "amount"), relief.amount, positive=relief is reliefs[-1], foreign=True)
                 self._measure((*here, "measure"), relief.measure)
-                self.condition((*here, "only"), relief.only)
+                self.condition((*here, "only"), relief.condition)
                 self.codes((*here, "excluded"), relief.excluded)
 
     def _schemes(self) -> None:
@@ -173,15 +173,15 @@ class _Checks(Checks):
             except re.error as error:
                 raise self.error(("schemes", scheme, "number"), f"is no regular expression: {error}") from None
 
-    def _asked(self, path: Path, charge: Charge) -> None:
+    def _conditions(self, path: Path, charge: Charge) -> None:
         for place, name in enumerate(charge.relieved_by):
             if name not in self.book.reliefs:
                 raise self.error((*path, "relieved_by", place), f"{name!r} is not one of the rulebook's reliefs")
-        self.condition((*path, "only"), charge.only)
+        self.condition((*path, "only"), charge.condition)
         for place, rate in enumerate(charge.rates):
-            self.condition((*path, "rates", place, "only"), rate.only)
+            self.condition((*path, "rates", place, "only"), rate.condition)
         for place, way in enumerate(charge.collection):
-            self.condition((*path, "collection", place, "only"), way.only, items=False)
+            self.condition((*path, "collection", place, "only"), way.condition, items=False)
 
     def _refunds(self) -> None:
         ids = {charge.id for charge in self.book.charges}

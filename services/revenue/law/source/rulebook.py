@@ -17,7 +17,7 @@ Component = Literal["goods", "freight", "insurance", "clearance_fee", "duty", "t
 Test = Literal["consignment", "item", "order", "person_year", "person_day", "recipient_day", "importer_craft"]
 """What a limit is tested on: the consignment or the item alone, or what several consignments make together (SUMS)."""
 
-SUMS: tuple[Test, ...] = ("order", "person_year", "person_day", "recipient_day", "importer_craft")
+AGGREGATE_TESTS: tuple[Test, ...] = ("order", "person_year", "person_day", "recipient_day", "importer_craft")
 """Tests that need the past: one order of a platform; one person in a calendar year or day; one carrier's parcels for one
 recipient arriving on a day; one importer's goods on one craft."""
 
@@ -119,7 +119,7 @@ class Limit(Dated, frozen=True, kw_only=True):
     test: Test = "consignment"
     measure: tuple[Component, ...] = ("goods",)
     at_the_limit: Literal["within", "over"] = "within"
-    only: Condition | None = None
+    condition: Condition | None = msgspec.field(default=None, name="only")
     """Conditions of the consignment; conditions of items are refused here."""
     excluded: tuple[str, ...] = ()
     """Prefixes of commodity codes that are never within the limit: with one such item the whole consignment is over where
@@ -138,7 +138,7 @@ class Relief(Dated, frozen=True, kw_only=True):
 
     amount: str
     measure: tuple[Component, ...] = ("goods",)
-    only: Condition
+    condition: Condition = msgspec.field(name="only")
     excluded: tuple[str, ...] = ()
     """Prefixes of commodity codes that are never relieved."""
 
@@ -177,7 +177,7 @@ class Rate(Dated, frozen=True, kw_only=True):
 
     rate: str
     areas: tuple[str, ...] = ()
-    only: Condition | None = None
+    condition: Condition | None = msgspec.field(default=None, name="only")
     less: str = ""
     """An amount per consignment that is taken off what the rate gives, never below nothing: `20.00 USD`."""
     by_rate_of: str = ""
@@ -226,7 +226,7 @@ class Collection(Dated, frozen=True, kw_only=True):
     collector: Collector
     debtor: Debtor
     when: Position | None = None
-    only: Condition | None = None
+    condition: Condition | None = msgspec.field(default=None, name="only")
     """Conditions of the consignment, such as the service that brings it; conditions of items are refused here."""
 
 
@@ -242,7 +242,7 @@ class Uplift(_Strict, frozen=True, kw_only=True):
     """What is added to a base: a percentage of some of its parts, such as 10 % of the customs value."""
 
     percent: str
-    of: tuple[Component, ...]
+    components: tuple[Component, ...] = msgspec.field(name="of")
     reference: str
 
 
@@ -288,11 +288,11 @@ class NotCovered(Dated, frozen=True, kw_only=True):
     """Prefixes of commodity codes; none = all goods."""
     goods_file: str = ""
     """Name of a CSV file beside this one that holds them, where there are many, each perhaps with days of its own."""
-    what: str
+    name: str = msgspec.field(name="what")
     """As a sentence names it: `excise duty`."""
     areas: tuple[str, ...] = ()
     """Countries of destination; none = all of the rulebook."""
-    only: Condition | None = None
+    condition: Condition | None = msgspec.field(default=None, name="only")
     """What else must be true, such as the country of origin. Goods whose origin is not declared count as of any."""
     when: Position | tuple[Position, ...] = ()
     """On which side of a limit it is owed, or of several that must all fit."""
@@ -309,7 +309,7 @@ class Charge(_Strict, frozen=True, kw_only=True):
     areas: tuple[str, ...] = ()
     when: Position | tuple[Position, ...] = ()
     """On which side of a limit, or of several that must all fit."""
-    only: Condition | None = None
+    condition: Condition | None = msgspec.field(default=None, name="only")
     relieved_by: tuple[str, ...] = ()
     """Reliefs whose items are not charged."""
     unless: Unless | None = None
@@ -402,7 +402,7 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     charges: tuple[Charge, ...]
 
     def doubted(self, *values: Dated | str | None) -> bool:
-        """Say whether any of these, a dated value or the name of a reference, does not say that it is verified; None is nothing."""
+        """Return whether any of these, a dated value or the name of a reference, is not marked as verified; None is ignored."""
         names = [value if isinstance(value, str) else value.reference for value in values if value is not None]
         dated = (value.verified for value in values if isinstance(value, Dated))
         return not (all(dated) and all(self.references[name].verified for name in names))
@@ -416,7 +416,7 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
 
 
 def asks_of_items(condition: Condition) -> bool:
-    """Say whether the condition has a part that is asked of each item."""
+    """Return whether the condition has a part that is tested on each item."""
     return any(
         (
             condition.origin, condition.origin_except, condition.goods, condition.goods_except, condition.preference,
@@ -426,5 +426,5 @@ def asks_of_items(condition: Condition) -> bool:
 
 
 def positions(when: Position | tuple[Position, ...]) -> tuple[Position, ...]:
-    """Give the positions that must all fit; none where the charge has no limit."""
+    """Return the positions that must all match; empty if the charge has no limit."""
     return (when,) if isinstance(when, Position) else when

@@ -86,7 +86,7 @@ class PreferenceTable:
     prefixes: dict[str, int]
 
     def fits(self, origin: str, preference: str) -> bool:
-        """Say whether goods of the origin with the preference code claimed have these rates."""
+        """Return whether these rates apply to goods of the origin with the claimed preference code."""
         return (not self.origins or origin in self.origins) and (
             not self.preference or preference.startswith(self.preference)
         )
@@ -108,7 +108,7 @@ class RateTable:
     """Place of the default; -1 where there is none."""
     preferences: tuple[PreferenceTable, ...]
     _widths: tuple[int, ...] = ()
-    _known: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _rows: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Find the lengths of prefix that occur, the longest first."""
@@ -125,11 +125,11 @@ class RateTable:
         if not self.preferences:
             origin = preference = ""
         key = code, origin, preference
-        known = self._known.get(key)
+        known = self._rows.get(key)
         if known is None:
-            if len(self._known) >= _KNOWN_MAX:
-                self._known.clear()
-            known = self._known[key] = self._find(code, origin, preference)
+            if len(self._rows) >= _KNOWN_MAX:
+                self._rows.clear()
+            known = self._rows[key] = self._find(code, origin, preference)
         return known
 
     def _find(self, code: str, origin: str, preference: str) -> int:
@@ -175,17 +175,17 @@ class _Line:
     verified: bool
 
 
-def read_tariff(file: str, text: str, beside: Callable[[str], str | None] = lambda _name: None) -> Tariff:
+def read_tariff(file: str, text: str, csv_text: Callable[[str], str | None] = lambda _name: None) -> Tariff:
     """Read and check a tariff; LawFileError names the file, the line and the entry that cannot be applied.
 
-    `beside` gives the text of a file of lines in the same directory by its name, None where there is none.
+    `csv_text` gives the text of a file of lines in the same directory by its name, None where there is none.
     """
-    return _Reader(Source(file, text), file, beside).read()
+    return _Reader(Source(file, text), file, csv_text).read()
 
 
 class _Reader:
-    def __init__(self, source: Source, file: str, beside: Callable[[str], str | None]) -> None:
-        self.source, self.file, self.beside = source, file, beside
+    def __init__(self, source: Source, file: str, csv_text: Callable[[str], str | None]) -> None:
+        self.source, self.file, self.csv_text = source, file, csv_text
         self.written = source.convert(TariffFile)
         self.parsed: dict[str, ParsedRate] = {}
 
@@ -207,11 +207,11 @@ class _Reader:
             tables += self._tables(here, version)
         return Tariff(written.tariff, written.references, tuple(tables))
 
-    def _tables(self, here: Path, version: TariffVersion) -> Iterator[RateTable]:
+    def _tables(self, path: Path, version: TariffVersion) -> Iterator[RateTable]:
         """Cut a version at each day on which one of its lines changes."""
-        lines = list(self._lines(here, -1, version.rates, version.lines, version, version.reference, version.verified))
+        lines = list(self._lines(path, -1, version.rates, version.lines, version, version.reference, version.verified))
         for place, each in enumerate(version.preferences):
-            at = (*here, "preferences", place)
+            at = (*path, "preferences", place)
             self._reference((*at, "reference"), each.reference)
             self._countries((*at, "origins"), tuple(o for o in each.origins if o not in self.written.origin_groups))
             for digit in each.preference:
@@ -224,12 +224,12 @@ class _Reader:
         cuts = sorted(days)
         if len(cuts) > _CUTS_MAX:
             raise self.source.error(
-                here, f"its lines change on {len(cuts)} days; at most {_CUTS_MAX}: write several versions"
+                path, f"its lines change on {len(cuts)} days; at most {_CUTS_MAX}: write several versions"
             )
         for start, end in zip(cuts, [*(day - _DAY for day in cuts[1:]), last], strict=True):
-            yield self._table(here, version, lines, start, end)
+            yield self._table(path, version, lines, start, end)
 
-    def _table(self, here: Path, version: TariffVersion, lines: list[_Line], start: date, end: date) -> RateTable:
+    def _table(self, path: Path, version: TariffVersion, lines: list[_Line], start: date, end: date) -> RateTable:
         numbers: dict[TariffRate, int] = {}
         prefixes: list[dict[str, int]] = [{} for _ in range(len(version.preferences) + 1)]
         for line in lines:
@@ -239,7 +239,7 @@ class _Reader:
                 )
                 # The group -1 of ordinary rates is the last.
                 if line.code in prefixes[line.group]:
-                    raise self.source.error(here, f"two rates of {line.code} hold on {start}; keep one")
+                    raise self.source.error(path, f"two rates of {line.code} hold on {start}; keep one")
                 prefixes[line.group][line.code] = numbers.setdefault(rate, len(numbers))
         default = -1
         if version.default:
@@ -262,24 +262,24 @@ class _Reader:
         )
 
     def _lines(
-        self, here: Path, group: int, rates: dict[str, str], file: str, version: TariffVersion,
+        self, path: Path, group: int, rates: dict[str, str], file: str, version: TariffVersion,
         reference: str, verified: bool,
     ) -> Iterator[_Line]:  # fmt: skip
         last = version.to or date.max
         doubted = not (verified and self.written.references[reference].verified)
         for code, text in rates.items():
-            at = (*here, "rates", code)
+            at = (*path, "rates", code)
             if not re.fullmatch(r"\d{2,10}", code):
                 raise self.source.error(at, f"{code!r} is no prefix of 2 to 10 digits")
             self._rate(at, text)
             yield _Line(group, code, text, version.start, last, reference, not doubted)
         if file:
-            yield from self._filed((*here, "lines"), group, file, version, reference, doubted)
+            yield from self._filed((*path, "lines"), group, file, version, reference, doubted)
 
     def _filed(
         self, at: Path, group: int, file: str, version: TariffVersion, reference: str, doubted: bool
     ) -> Iterator[_Line]:
-        text = self.beside(file)
+        text = self.csv_text(file)
         if text is None:
             raise self.source.error(at, f"{file!r} is no tariff*.csv beside this file")
         name = f"{self.file.rpartition('/')[0]}/{file}".lstrip("/")

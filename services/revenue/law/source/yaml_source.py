@@ -22,7 +22,7 @@ class LawFileError(ValueError):
     """A law file that cannot be applied; says where, what, why and what to do."""
 
     def __init__(self, file: str, line: int, where: str, message: str) -> None:
-        """Take the file as the jurist knows it, the line from 1 (0 = unknown), the rule and a plain sentence."""
+        """Take the name of the file, the line from 1 (0 = unknown), the rule and a plain sentence."""
         self.file, self.line, self.where, self.message = file, line, where, message
         place = f"{file}:{line}" if line else file
         super().__init__(f"{place}: {where}: {message}" if where else f"{place}: {message}")
@@ -92,14 +92,14 @@ class Source:
         """Find the key of the mapping at the path that the message is about, which the message does not name."""
         for key in _at(self.data, path):
             try:
-                _convert(_only(self.data, path, key), kind)
+                _convert(_single_key(self.data, path, key), kind)
             except msgspec.ValidationError as error:
                 if str(error) == text:
                     return str(key)
         return "..."
 
     def error(self, path: Path, message: str, key: str | None = None) -> LawFileError:
-        """Make the error for the element at the path, of lists as they were written out; it stands in the line of its `key`."""
+        """Return the error for the element at the path, of lists as they were expanded; its line is that of its `key`."""
         for place, part in enumerate(path):
             stands = self.written_out.get(path[:place])
             if stands and isinstance(part, int):
@@ -141,7 +141,7 @@ class Source:
 
 
 def _begins(kind: type[msgspec.Struct]) -> str:
-    """Say by which keys a file of this kind is known: the first that each must have."""
+    """Return a hint of the keys with which a file of this type begins: the first required ones."""
     needed = [field.encode_name for field in msgspec.structs.fields(kind) if field.required]
     return f"such a law file begins with {', '.join(f'{name}: …' for name in needed[:3])}"
 
@@ -156,12 +156,12 @@ def _at(data: Any, path: Path) -> Any:
     return data
 
 
-def _only(data: Any, path: Path, key: Any) -> Any:
-    """Give the data with the mapping at the path cut down to one key."""
+def _single_key(data: Any, path: Path, key: Any) -> Any:
+    """Return the data with the mapping at the path reduced to one key."""
     if not path:
         return {key: data[key]}
     head, *rest = path
-    changed = _only(data[head], tuple(rest), key)
+    changed = _single_key(data[head], tuple(rest), key)
     if isinstance(data, dict):
         return data | {head: changed}
     return [changed if place == head else each for place, each in enumerate(data)]
@@ -173,7 +173,7 @@ _FIGURES |= {"less": "20.00 EUR", "rate": "7.5 %", "share": "70 %", "percent": "
 
 
 def _how_written(path: Path, message: str) -> str:
-    """Say how a figure is written, where a number alone stands in its place, perhaps since a comma ended it."""
+    """Return a hint how a figure is written if it is given as a number, perhaps because a comma ended it."""
     name = str(path[-1]) if path else ""
     if name not in _FIGURES or not re.fullmatch(r"Expected `str`, got `(int|float|decimal|null|array)`", message, re.I):
         return ""

@@ -8,13 +8,13 @@ from services.revenue.law.assess.assessment import Assessment
 from services.revenue.law.assess.charge_accounts import accounts_of
 from services.revenue.law.assess.securities import NOBODY, Securities
 from services.revenue.law.batch.arithmetic import Flags, Int64
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.batch.units import REPORTED, Measure
 from services.revenue.law.program.program import COLLECTORS, Program
 from services.revenue.law.source.rates import METHODS
 
 _SCHEMA = schema_of(AssessmentColumns)
-_REASONS = ["", *(problem.name for problem in Problem if problem is not Problem.NONE)]
+_REASONS = ["", *(reason.name for reason in Reason if reason is not Reason.NONE)]
 _NOTES = [note.name or "" for note in Note]
 _NOTE_BITS = np.array([note.value for note in Note], dtype=np.int64)
 _SENTENCES = [
@@ -28,13 +28,13 @@ SENTENCES = [*_SENTENCES, *(f"{name}_waived" for name in _SENTENCES)]
 
 
 def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities = NOBODY) -> Table:
-    """Give a batch's assessment as a table of AssessmentColumns; accounts are the declarant's, else the filer's."""
+    """Return a batch's assessment as a table of AssessmentColumns; accounts are the declarant's, else the filer's."""
     accounts = accounts_of(assessment, declarant, filer, securities)
     valued = assessment.valued
     program = assessment.program
     by_collector = dict(zip(COLLECTORS, assessment.by_collector, strict=True))
     columns: dict[str, Column] = {
-        "reason": Strings(_REASONS, assessment.problem.astype(np.int32)),
+        "reason": Strings(_REASONS, assessment.reason.astype(np.int32)),
         "currency": _of_books(program, assessment.regime, valued, [read.rulebook.currency for read in program.books]),
         "intrinsic_value": Ints(assessment.intrinsic, valued),
         "customs_value": Ints(assessment.customs_value, valued),
@@ -60,7 +60,7 @@ def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securi
 
 
 def _item_values(assessment: Assessment) -> Ragged:
-    """Give the customs values of the items of each row; none where the row could not be assessed."""
+    """Return the customs values of the items of each row; none where the row could not be assessed."""
     filings, valued = assessment.filings, assessment.valued
     if valued.all():
         return Ragged(filings.offsets, Ints.of(assessment.item_customs_value))
@@ -82,11 +82,11 @@ def _notes(notes: Int64) -> Ragged:
 
 
 def _not_covered(assessment: Assessment) -> Ragged:
-    """Give for each row what may be owed beside the charges, each once."""
-    names = list(dict.fromkeys(each.gap.what for each in assessment.uncovered))
+    """Return for each row the charges that may be owed and are not computed, each once."""
+    names = list(dict.fromkeys(each.gap.name for each in assessment.uncovered))
     there = np.zeros((assessment.filings.rows, len(names)), dtype=np.bool_)
     for each in assessment.uncovered:
-        there[assessment.filings.item_row[each.items], names.index(each.gap.what)] = True
+        there[assessment.filings.item_row[each.items], names.index(each.gap.name)] = True
     row, name = np.nonzero(there & assessment.valued[:, None])
     return Ragged.of_lengths(np.bincount(row, minlength=len(there)), Strings(names, name.astype(np.int32)))
 
@@ -143,7 +143,7 @@ def _charges(assessment: Assessment, account: Strings) -> Table:
 
 
 def sentences_of(assessment: Assessment, lines: slice = slice(None)) -> Int64:
-    """Give for each charge (of the batch's `lines`) the place of its sentence in SENTENCES."""
+    """Return for each charge (of the batch's `lines`) the place of its sentence in SENTENCES."""
     rates, rate = assessment.program.rates, assessment.lines.rate[lines]
     method = rates.method[rate]
     sentence: Int64 = _SENTENCE_OF_METHOD[method]
@@ -152,7 +152,7 @@ def sentences_of(assessment: Assessment, lines: slice = slice(None)) -> Int64:
 
 
 def quantities_of(assessment: Assessment, select: slice = slice(None)) -> tuple[Ints, Strings]:
-    """Give for each charge (of those selected) what its rate was taken of, where it is per a unit, and the unit."""
+    """Return for each selected charge the quantity and the unit that its rate was applied to, if it is per unit."""
     lines, rates = assessment.lines, assessment.program.rates
     rate = lines.rate[select]
     count = len(rate)

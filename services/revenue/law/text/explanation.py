@@ -8,7 +8,7 @@ import numpy as np
 from libs.customs.money import money_text
 from libs.customs.time import day_text
 from services.revenue.law.assess.assessment import Assessment
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.batch.units import MASSES, REPORTED
 from services.revenue.law.program.beneficiaries import KINDS
 from services.revenue.law.program.program import COLLECTORS, DEBTORS, EVERYTHING, SCHEMES, TESTS
@@ -36,7 +36,7 @@ _COLLECTED = {
     "postal_operator": "collected by the postal operator from the {debtor}",
 }
 _OWED = "owed by the {debtor} itself, to customs"
-_FOUND = {
+_RESULTS = {
     Note.SCHEME_NUMBER_MISSING: "A scheme is named without its number, so the scheme was not applied.",
     Note.SCHEME_NUMBER_MALFORMED: "The scheme's number is not written as its numbers are, so the scheme was not "
     "applied.",
@@ -76,13 +76,13 @@ _TESTED_ON: dict[Test, str] = {
     "importer_craft": "what one importer has on one craft",
 }
 _REASON = {
-    Problem.NO_RULEBOOK: "No law is loaded for this destination and day.",
-    Problem.UNVALUED: "An item has no price with a currency, or the consignment has no items.",
-    Problem.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency on the day that counts.",
-    Problem.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
-    Problem.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
-    Problem.NO_DUTY_RATE: "The tariff names no rate for an item's commodity code, origin and preference.",
-    Problem.QUANTITY_MISSING: "A charge is per unit, and an item declares no quantity in that unit.",
+    Reason.NO_RULEBOOK: "No law is loaded for this destination and day.",
+    Reason.UNVALUED: "An item has no price with a currency, or the consignment has no items.",
+    Reason.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency on the day that counts.",
+    Reason.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
+    Reason.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
+    Reason.NO_DUTY_RATE: "The tariff names no rate for an item's commodity code, origin and preference.",
+    Reason.QUANTITY_MISSING: "A charge is per unit, and an item declares no quantity in that unit.",
 }
 
 
@@ -92,7 +92,7 @@ class Explanation:
 
     lines: list[str]
     """One sentence a charge, in the order of the charges."""
-    found: list[str]
+    results: list[str]
     """How value, limit and scheme were judged; the reason where it could not be assessed."""
     assumed: list[str]
     """What was assumed or is not verified."""
@@ -102,9 +102,9 @@ class Explanation:
 
 def explain(assessment: Assessment, row: int) -> Explanation:
     """Explain one row of an assessment in English."""
-    problem = Problem(int(assessment.problem[row]))
-    if problem is not Problem.NONE:
-        return Explanation([], [_REASON[problem]], [], [])
+    reason = Reason(int(assessment.reason[row]))
+    if reason is not Reason.NONE:
+        return Explanation([], [_REASON[reason]], [], [])
     program = assessment.program
     book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])].rulebook
     currency = book.currency
@@ -114,7 +114,7 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     reliefs = _relief_references(assessment, row) if notes & Note.GIFT_RELIEVED else {}
     found += [f"{sentence} ({', '.join(references)})." for sentence, references in limits.items()]
     found += _exchange_sentences(assessment, row)
-    found += [sentence for note, sentence in _FOUND.items() if notes & note]
+    found += [sentence for note, sentence in _RESULTS.items() if notes & note]
     found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in reliefs]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
     uncovered = uncovered_of(assessment, row) if notes & Note.NOT_COVERED else []
@@ -127,7 +127,7 @@ def explain(assessment: Assessment, row: int) -> Explanation:
 
 
 def _shared(assessment: Assessment, row: int, jurisdiction: str) -> list[tuple[str, str]]:
-    """Say whose revenue the charges of a row are, where several treasuries share one; each sentence with the id of its reference."""
+    """Return the beneficiaries of the charges of a row, if several treasuries share one; each sentence with the id of its reference."""
     program, lines = assessment.program, slice(*assessment.offsets[row : row + 2].tolist())
     slots = assessment.lines.slot[lines][assessment.lines.amount[lines] > 0]
     told = []
@@ -161,7 +161,7 @@ def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str)
     more = int(np.bitwise_or.reduce(slots.more_within[slot] | slots.more_over[slot], initial=0))
     looked_at |= {limit for limit in range(more.bit_length()) if more >> limit & 1}
     looked_at |= _limits_that_exclude_charges(assessment, row)
-    known = [limit for limit in sorted(looked_at - {-1}) if assessment.eligibility.limits[limit].known[row]]
+    known = [limit for limit in sorted(looked_at - {-1}) if assessment.eligibility.limits[limit].has_amount[row]]
     told: dict[str, list[str]] = {}
     for limit in known:
         entry = int(assessment.eligibility.limits[limit].entry[row])
@@ -172,11 +172,11 @@ def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str)
 
 
 def _limits_that_exclude_charges(assessment: Assessment, row: int) -> set[int]:
-    """The limits that the consignment keeps and that some charge of its law must be over: that charge has no line."""
+    """Return the limits that the consignment is within and that some charge of its law must exceed: that charge has no line."""
     program, slots = assessment.program, assessment.program.slots
     within = assessment.eligibility.row_within[row]
     first = int(assessment.regime[row]) * program.slots_per_regime
-    here = np.arange(first, first + program.slots_per_regime)[slots.there[first : first + program.slots_per_regime]]
+    here = np.arange(first, first + program.slots_per_regime)[slots.exists[first : first + program.slots_per_regime]]
     limits = set(slots.limit[here[slots.over[here]]].tolist())
     more = int(np.bitwise_or.reduce(slots.more_over[here], initial=0))
     return {limit for limit in range(len(within)) if within[limit] and (limit in limits or more >> limit & 1)}
@@ -201,7 +201,7 @@ def _limit_sentence(assessment: Assessment, row: int, limit: int, book: str, cur
 
 
 def _relief_references(assessment: Assessment, row: int) -> dict[str, None]:
-    """The references of the reliefs that relieve any item of the consignment, each once."""
+    """Return the references of the reliefs that relieve any item of the consignment, each once."""
     program, eligibility = assessment.program, assessment.eligibility
     items = slice(*assessment.filings.offsets[row : row + 2].tolist())
     entries = [
@@ -224,20 +224,20 @@ def _in_sentences(name: str) -> str:
 
 
 def uncovered_of(assessment: Assessment, row: int) -> list[str]:
-    """Say what may be owed on a consignment and is not computed, and on which goods. Example: "excise duty on 22030001"."""
+    """Return the charges that may be owed and are not computed, and on which goods. Example: "excise duty on 22030001"."""
     code = assessment.filings.code
     first, last = assessment.filings.offsets[row : row + 2].tolist()
     told: dict[str, set[int]] = {}
     for each in assessment.uncovered:
         places = np.flatnonzero(each.items[first:last]) + first
         if len(places):
-            told.setdefault(each.gap.what, set()).update(places.tolist())
+            told.setdefault(each.gap.name, set()).update(places.tolist())
     codes = {what: dict.fromkeys(code[at] for at in sorted(places)) for what, places in told.items()}
     return [_on_goods(what, [each for each in of_goods if each]) for what, of_goods in codes.items()]
 
 
-def _on_goods(what: str, codes: list[str]) -> str:
-    return f"{what} on {', '.join(codes)}" if codes else what
+def _on_goods(subject: str, codes: list[str]) -> str:
+    return f"{subject} on {', '.join(codes)}" if codes else subject
 
 
 def _exchange_sentences(assessment: Assessment, row: int) -> list[str]:
@@ -295,13 +295,13 @@ def _line(assessment: Assessment, at: int, currency: str) -> str:
 
 
 def _steps(assessment: Assessment, at: int, currency: str) -> list[str]:
-    """Say what lies between a rate on a base and the amount, so that the sentence's arithmetic holds."""
+    """Return the steps between a rate on a base and the amount, so that the arithmetic of the sentence is complete."""
     program, lines = assessment.program, assessment.lines
     slot, outcome, rate = int(lines.slot[at]), int(lines.outcome[at]), int(lines.rate[at])
     slots, outcomes, rates = program.slots, program.outcomes, program.rates
     steps = []
     limit = int(slots.over_only[slot])
-    if limit >= 0 and assessment.eligibility.limits[limit].known[lines.row[at]]:
+    if limit >= 0 and assessment.eligibility.limits[limit].has_amount[lines.row[at]]:
         entry = int(assessment.eligibility.limits[limit].entry[lines.row[at]])
         steps.append(f"which is what is over {_limit_amount(assessment, entry, currency)}")
     unit = max(int(outcomes.base_unit[outcome]), int(outcomes.sum_unit[outcome]))
@@ -321,7 +321,7 @@ def _steps(assessment: Assessment, at: int, currency: str) -> list[str]:
 
 
 def _measured(assessment: Assessment, at: int) -> str:
-    """Say what a rate of several parts was taken of: a value, a quantity or both."""
+    """Return what a rate of several parts was applied to: a value, a quantity or both."""
     quantities, units = quantities_of(assessment, slice(at, at + 1))
     book = assessment.program.books[
         int(assessment.program.regimes.jurisdiction[assessment.regime[assessment.lines.row[at]]])

@@ -7,25 +7,27 @@ from alembic import op
 revision = "0009"
 down_revision = "0008"
 
-RENAMED: Final = (
-    ("job", "told", "summary"),
-    ("ledger_payment", "takes_back", "reverses_id"),
-    ("ledger_payment", "taken_back_by", "reversed_by"),
-    ("ledger_payment", "sent_back_by", "returned_by"),
-    ("ledger_payout", "takes_back", "reverses_id"),
-    ("ledger_payout", "taken_back_by", "reversed_by"),
-    ("ledger_payout", "sends_back", "returns_payment_id"),
-    ("ledger_position", "told", "announced"),
-    ("reassessed", "told_at", "announced_at"),
-    *(
-        ("ledger_proof_state", f"again_{name}", f"full_{name}")
-        for name in ("partition", "number", "hash", "day", "after", "began_at", "ended_at")
-    ),
+RENAMES: Final = (
+    "alter table job rename column told to summary",
+    "alter table ledger_payment rename column takes_back to reverses_id",
+    "alter table ledger_payment rename column taken_back_by to reversed_by",
+    "alter table ledger_payment rename column sent_back_by to returned_by",
+    "alter table ledger_payout rename column takes_back to reverses_id",
+    "alter table ledger_payout rename column taken_back_by to reversed_by",
+    "alter table ledger_payout rename column sends_back to returns_payment_id",
+    "alter table ledger_position rename column told to announced",
+    "alter table reassessed rename column told_at to announced_at",
+    "alter table ledger_proof_state rename column again_partition to full_partition",
+    "alter table ledger_proof_state rename column again_number to full_number",
+    "alter table ledger_proof_state rename column again_hash to full_hash",
+    "alter table ledger_proof_state rename column again_day to full_day",
+    "alter table ledger_proof_state rename column again_after to full_after",
+    "alter table ledger_proof_state rename column again_began_at to full_began_at",
+    "alter table ledger_proof_state rename column again_ended_at to full_ended_at",
 )
-"""Table, column, and its new name."""
 
 
 def upgrade() -> None:
     """Rename the columns; their content stays."""
-    for table, column, name in RENAMED:
-        op.alter_column(table, column, new_column_name=name)
+    for statement in RENAMES:
+        op.execute(statement)

@@ -49,7 +49,7 @@ returning mrn, version, keys
 _LOCK_KNOWN: Final = """
 select mrn, version, keys, state from share_holder where mrn = any($1::text[]) order by mrn for update
 """
-_LOCK_SUMS: Final = f"""
+_LOCK_AGGREGATES: Final = f"""
 insert into share_sum as kept (key, total, count, least, limit_id, bundled, changes, day)
 select given.key, 0, 0, {LARGEST_SUM}, '', false, 0, {TODAY} from unnest($1::bytea[]) as given(key) order by given.key
 on conflict (key) do update set day = greatest(kept.day, excluded.day)
@@ -111,45 +111,49 @@ class HolderState(IntEnum):
 class Counted:
     """A batch counted in, whose transaction is still open."""
 
-    others: Aggregates
+    aggregates: Aggregates
     counting: AggregateCounter
 
 
 async def shareholders_of(reader: Transaction, mrns: Collection[str]) -> set[str]:
-    """Which of the consignments hold shares or held some, or will before long; nothing is locked."""
+    """Return the consignments that have, had or will soon have shares; nothing is locked."""
     return {row["mrn"] for row in await reader.raw.fetch(_STORED, list(mrns))}
 
 
 async def count_in(
-    tx: Transaction, mrns: Sequence[str], versions: Sequence[int], wanted: RequestedShares, also: Collection[str]
+    tx: Transaction,
+    mrns: Sequence[str],
+    versions: Sequence[int],
+    shares: RequestedShares,
+    possible_holders: Collection[str],
 ) -> Counted:
     """Lock what a batch touches and count it in; nothing is written yet.
 
-    `also` names consignments of the batch that may hold shares although their rows take none now.
+    `possible_holders` names consignments of the batch that may hold shares although their rows take none now.
     """
-    named = {mrns[row] for row, key in zip(wanted.row.tolist(), wanted.key, strict=True) if key}
-    touched = sorted(named | set(also))
+    named = {mrns[row] for row, key in zip(shares.row.tolist(), shares.key, strict=True) if key}
+    touched = sorted(named | set(possible_holders))
     rows = await tx.raw.fetch(_LOCK_HOLDERS, touched)
     holders = {row["mrn"]: ShareHolder(row["version"], tuple(row["keys"])) for row in rows}
-    sums = await _locked(tx, {*wanted.keys, *(key for each in holders.values() for key in each.keys)})
+    sums = await _locked(tx, {*shares.keys, *(key for each in holders.values() for key in each.keys)})
     served_first = {
-        key for key, bundled in zip(wanted.key, wanted.bundled.tolist(), strict=True) if key and not bundled
+        key for key, bundled in zip(shares.key, shares.bundled.tolist(), strict=True) if key and not bundled
     }
     own = [(key, mrn) for mrn, each in holders.items() for key in each.keys]
     await _read_shares(tx, sums, own, sorted({key for key, _ in own} & served_first))
     counting = AggregateCounter(sums, holders)
-    return Counted(counting.count(mrns, versions, wanted), counting)
+    return Counted(counting.count(mrns, versions, shares), counting)
 
 
 async def write(tx: Transaction, counting: AggregateCounter, *, state: HolderState = HolderState.RESERVED) -> None:
     """Write what was counted."""
-    changed, sums = counting.changed, counting.sums
-    if not changed.holders and not changed.sums:
+    changed, sums = counting.changed, counting.aggregates
+    if not changed.holders and not changed.aggregates:
         return
-    gone = sorted(changed.gone)
+    gone = sorted(changed.deleted)
     told = sorted(changed.holders.items())
     kept = [(mrn, key) for mrn, holder in told for key in holder.keys]
-    keys = sorted(changed.sums)
+    keys = sorted(changed.aggregates)
     await tx.raw.execute(
         _WRITE,
         [key for key, _ in gone],
@@ -175,7 +179,7 @@ async def write(tx: Transaction, counting: AggregateCounter, *, state: HolderSta
 
 
 async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | None = None) -> None:
-    """Take over from clearance's feed (a table of ClearanceColumns) what became of consignments: in the consumer's transaction.
+    """Apply clearance's states (a table of ClearanceColumns) to the shares of consignments, in the consumer's transaction.
 
     What was decided confirms its shares; what was withdrawn, ran out, went back or was destroyed before it was released
     gives them back, and what that changes for others is assessed again. `areas` are the countries of destination whose law
@@ -219,7 +223,7 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
 async def _locked(tx: Transaction, keys: Collection[bytes]) -> dict[bytes, Aggregate]:
     if not keys:
         return {}
-    rows = await tx.raw.fetch(_LOCK_SUMS, sorted(keys))
+    rows = await tx.raw.fetch(_LOCK_AGGREGATES, sorted(keys))
     return {
         row["key"]: Aggregate(int(row["total"]), row["count"], row["least"], row["limit_id"], row["bundled"])
         for row in rows
@@ -227,18 +231,18 @@ async def _locked(tx: Transaction, keys: Collection[bytes]) -> dict[bytes, Aggre
 
 
 async def _read_shares(
-    tx: Transaction, sums: dict[bytes, Aggregate], own: Sequence[tuple[bytes, str]], whole: Sequence[bytes]
+    tx: Transaction, aggregates: dict[bytes, Aggregate], own: Sequence[tuple[bytes, str]], whole: Sequence[bytes]
 ) -> None:
-    """Read shares of consignments, and all shares of some sums."""
+    """Read shares of consignments, and all shares of some aggregates."""
     if not own and not whole:
         return
     rows: Sequence[Any] = await tx.raw.fetch(_SHARES, [key for key, _ in own], [mrn for _, mrn in own], list(whole))
     for row in rows:
-        sums[row["key"]].shares[row["mrn"]] = AggregateShare(row["amount"], row["position"])
+        aggregates[row["key"]].shares[row["mrn"]] = AggregateShare(row["amount"], row["position"])
 
 
 def purge_shares(days: int) -> Step:
-    """Make a step of housekeeping that forgets shares and sums that nothing was added to for `days`."""
+    """Delete shares and aggregates to which nothing was added for `days`: a step of housekeeping."""
 
     async def step(database: Database) -> None:
         async with database.connection() as reader:

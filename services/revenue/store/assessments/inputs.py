@@ -49,13 +49,13 @@ class StoredBatch:
     """The stored answers, where they were asked for and are still kept."""
 
     def unpack(self) -> Input:
-        """The batch. Raises InputError."""
+        """Return the batch. Raises InputError."""
         return unpack_input(self.columns, self.facts)
 
-    def answered(self, given: Input) -> Table:
-        """The answers, a table of AssessmentColumns aligned with the consignments of `given`. Raises InputError."""
+    def answered(self, filings: Input) -> Table:
+        """Return the answers, a table of AssessmentColumns aligned with the rows of `filings`. Raises InputError."""
         assert self.answers is not None
-        return read_answers(AssessmentColumns, self.answers, given.rows).take(given.rows)
+        return read_answers(AssessmentColumns, self.answers, filings.rows).take(filings.rows)
 
 
 _TABLE: Final = InputTable(StoredBatch, "columns", "facts")
@@ -85,7 +85,7 @@ class Inputs:
     async def find(
         self, mrns: Sequence[str], versions: Sequence[int], *, purpose: int = PURPOSE_CLEARANCE, answers: bool = False
     ) -> list[StoredFilings]:
-        """What these versions of filings were assessed on last, and their last answers where they are asked for.
+        """Return the last inputs of these versions of filings, and on request their last answers.
 
         Where a filing was assessed again, since another consignment changed a sum, that is the last. Raises InputError.
         """
@@ -95,7 +95,7 @@ class Inputs:
                 await reader.raw.fetch(_REASSESSED, list(mrns), list(versions)) if purpose == PURPOSE_CLEARANCE else []
             )
         newest = {row["place"]: (row["sums"], row["payload"]) for row in again}
-        return _found(places, batches, newest, answers=answers)
+        return _filings(places, batches, newest, answers=answers)
 
 
 async def filings_assessed(
@@ -106,7 +106,7 @@ async def filings_assessed(
     What is not stored is left out. Raises InputError.
     """
     places, batches = await _stored(tx, mrns, versions, purpose, answers=False)
-    return [(found.asked, found.input.table) for found in _found(places, batches, {}, answers=False)]
+    return [(found.places, found.input.table) for found in _filings(places, batches, {}, answers=False)]
 
 
 async def _stored(
@@ -128,7 +128,7 @@ async def _stored(
 class StoredFilings:
     """Filings as they were assessed, of those that were asked for: some of whom the register said the same."""
 
-    asked: list[int]
+    places: list[int]
     """Which of those asked for they are, by their places; rising."""
     input: Input
     """The filings, a row each."""
@@ -136,7 +136,7 @@ class StoredFilings:
     """Their last answers, aligned; None where they were not asked for, or are kept no more."""
 
 
-def _found(
+def _filings(
     places: dict[int, tuple[BatchPlace, int]],
     batches: dict[BatchPlace, StoredBatch],
     newest: dict[int, tuple[bytes, bytes]],
@@ -161,20 +161,20 @@ def _found(
 
 
 def _newest(
-    asked: list[int], given: Input, told: Table | None, newest: dict[int, tuple[bytes, bytes]]
+    numbers: list[int], filings: Input, stored_answers: Table | None, newest: dict[int, tuple[bytes, bytes]]
 ) -> tuple[list[int], Input, Table | None]:
-    """Put what was found last in the place of what was found first."""
-    again = {row: newest[number] for row, number in enumerate(asked) if number in newest}
+    """Replace the first answers and aggregates by those of the newest reassessment."""
+    again = {row: newest[number] for row, number in enumerate(numbers) if number in newest}
     if not again:
-        return asked, given, told
-    others = given.others.with_rows({row: unpack_aggregates(sums) for row, (sums, _) in again.items()})
-    if told is not None:
-        source = np.arange(told.rows)
-        source[list(again)] = told.rows + np.arange(len(again))
+        return numbers, filings, stored_answers
+    others = filings.aggregates.with_rows({row: unpack_aggregates(sums) for row, (sums, _) in again.items()})
+    if stored_answers is not None:
+        source = np.arange(stored_answers.rows)
+        source[list(again)] = stored_answers.rows + np.arange(len(again))
         with reading("an answer after a change of a sum"):
             later = [Table.parse(AssessmentColumns, payload) for _, payload in again.values()]
-        told = Table.concat([told, *later]).take(source)
-    return asked, replace(given, others=others), told
+        stored_answers = Table.concat([stored_answers, *later]).take(source)
+    return numbers, replace(filings, aggregates=others), stored_answers
 
 
 def _joined(parts: list[tuple[list[int], Input, Table | None]]) -> StoredFilings:

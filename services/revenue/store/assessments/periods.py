@@ -60,7 +60,7 @@ class Versions:
     """A number for each of some consignments: 30 bytes each, for there may be millions."""
 
     def __init__(self, mrns: Sequence[str], numbers: Sequence[int]) -> None:
-        """Keep a number of each MRN; MRNs are told once each."""
+        """Store a number for each MRN; each MRN occurs once."""
         # Python's hash of a text is as good as any within one process; what it finds is compared whole.
         hashes = _hashes(mrns)
         order = np.argsort(hashes, kind="stable")
@@ -71,8 +71,8 @@ class Versions:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def of(self, mrns: Sequence[str]) -> npt.NDArray[np.int64]:
-        """The number of each of some MRNs; -1 where none is kept."""
+    def numbers(self, mrns: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the number of each of some MRNs; -1 if there is none."""
         result = np.full(len(mrns), -1, np.int64)
         if not len(self):
             return result
@@ -95,7 +95,7 @@ class StoredReassessment:
 
     place: int
     """Which of those asked for."""
-    others: Aggregates
+    aggregates: Aggregates
     """What others made then."""
     answer: Table
     """A table of AssessmentColumns with one row."""
@@ -109,20 +109,20 @@ class Periods:
         self._database = database
 
     async def horizon(self, to_day: int) -> tuple[int, int]:
-        """The last batch written up to a day, and now: microseconds since 1970-01-01 UTC by the database's clock."""
+        """Return the last batch written up to a day, and now: microseconds since 1970-01-01 UTC by the database's clock."""
         async with self._database.connection() as reader:
             row = await reader.raw.fetchrow(_HORIZON, to_day)
         return row["batch"] or 0, row["asked_at"]
 
     async def newest_share(self) -> int:
-        """The position of the share of a sum that was taken last."""
+        """Return the position of the newest share of an aggregate."""
         async with self._database.connection() as reader:
             return int(await reader.raw.fetchval(_SHARE))
 
     async def bundles(
         self, mrns: Sequence[str], versions: Sequence[int], until_share: int
     ) -> list[tuple[int, str, int]]:
-        """What others of each bundle of these consignments made by a share's position: place of the consignment, limit, minor units.
+        """Return the amounts of the other members of each bundle up to a share's position: place of the consignment, limit, minor units.
 
         One that holds no share any more, or holds it in another version, is left out.
         """
@@ -131,7 +131,7 @@ class Periods:
         return [(row["place"], row["limit_id"], row["others"]) for row in rows]
 
     async def amended(self, from_day: int, to_day: int, until_batch: int) -> Versions:
-        """The newest version of each consignment that was assessed in the period in a version above the first."""
+        """Return the newest version of each consignment that was assessed in the period in a version above the first."""
         mrns, versions = [], []
         async with self._database.connection(timeout_millis=TRANSACTION_MILLIS_MAX, snapshot=True) as tx:
             async for row in _rows(tx, _AMENDED, PURPOSE_CLEARANCE, from_day, to_day, until_batch):
@@ -139,8 +139,8 @@ class Periods:
                 versions.append(row["version"])
         return Versions(mrns, versions)
 
-    async def assessed_again(self, from_day: int, asked_at: int) -> Versions:
-        """The newest generation of each version that was assessed again since a day and up to a moment.
+    async def reassessed(self, from_day: int, asked_at: int) -> Versions:
+        """Return the newest generation of each version that was reassessed since a day and up to a moment.
 
         The key of a version is `key_of(mrn, version)`.
         """
@@ -151,28 +151,28 @@ class Periods:
                 generations.append(row["generation"])
         return Versions(keys, generations)
 
-    async def again(
+    async def reassessments(
         self, mrns: Sequence[str], versions: Sequence[int], generations: Sequence[int]
     ) -> list[StoredReassessment]:
-        """What these generations were told, in the order of what is asked for; one that cannot be read is left out."""
+        """Return these reassessments in the order of the request; one that cannot be read is omitted."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_REASSESSED_OF, list(mrns), list(versions), list(generations))
         found = []
         for row in rows:
             try:
-                found.append(_again(row["place"], row["sums"], row["payload"]))
+                found.append(_reassessment(row["place"], row["sums"], row["payload"]))
             except InputError:
                 continue
         return found
 
 
-def _again(place: int, sums: bytes, payload: bytes) -> StoredReassessment:
+def _reassessment(place: int, aggregates: bytes, payload: bytes) -> StoredReassessment:
     with reading("the newest assessment"):
-        return StoredReassessment(place, unpack_aggregates(sums), Table.parse(AssessmentColumns, payload))
+        return StoredReassessment(place, unpack_aggregates(aggregates), Table.parse(AssessmentColumns, payload))
 
 
 def key_of(mrn: str, version: int) -> str:
-    """A version of a filing as one text."""
+    """Return the key of a version of a filing as a text."""
     return f"{mrn}/{version}"
 
 

@@ -74,7 +74,7 @@ class Shareholder:
 
     mrn: str
     version: int
-    others: dict[str, int]
+    amounts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Reassessed:
     mrn: str
     version: int
     reason: str
-    others: Aggregates
+    aggregates: Aggregates
     """Of one row."""
     answer: Table
     """Of one row, without its generation."""
@@ -105,7 +105,7 @@ async def shareholders(reader: Transaction, key: bytes, after: str) -> list[Shar
     found: dict[str, Shareholder] = {}
     for row in await reader.raw.fetch(_HOLDERS, key, after, HOLDERS_MAX, HolderState.GIVEN_BACK):
         each = found.setdefault(row["mrn"], Shareholder(row["mrn"], row["version"], {}))
-        each.others[row["limit_id"]] = min(max(int(row["others"]), 0), LARGEST_SUM)
+        each.amounts[row["limit_id"]] = min(max(int(row["others"]), 0), LARGEST_SUM)
     return list(found.values())
 
 
@@ -125,7 +125,7 @@ async def add(tx: Transaction, changes: Sequence[Reassessed]) -> Table:
         answers.take(np.array([row])).encode(AssessmentColumns).SerializeToString() for row in range(len(changes))
     ]
     reasons = [each.reason for each in changes]
-    sums = [pack_aggregates(each.others) for each in changes]
+    sums = [pack_aggregates(each.aggregates) for each in changes]
     await tx.raw.execute(_ADD, mrns, versions, generations, reasons, sums, payloads)
     return answers
 

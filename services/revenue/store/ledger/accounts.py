@@ -66,8 +66,8 @@ class Change:
     adds_filers: tuple[str, ...] = ()
     drops_filers: tuple[str, ...] = ()
 
-    def of(self, before: Account | None) -> Account:
-        """What holds after it."""
+    def apply(self, before: Account | None) -> Account:
+        """Return the account after the change."""
         kept = before or Account(self.name, "", None, False, "", ())
         filers = set(kept.filers if self.filers is None else self.filers)
         limit = kept.limit_minor if self.limit_minor is None else self.limit_minor
@@ -85,7 +85,7 @@ class Accounts:
     """Keeps what officers said of accounts; what stands on them is in the book."""
 
     def __init__(self, database: Database) -> None:
-        """Keep them in a database."""
+        """Store them in a database."""
         self._database = database
 
     async def put(self, tx: Transaction, accounts: Sequence[Account], by: str) -> None:
@@ -102,7 +102,7 @@ class Accounts:
         )
 
     async def change(self, tx: Transaction, changes: Sequence[Change], by: str) -> list[Account | str]:
-        """Open accounts or change them, each at most once; gives what holds of each now, or why it is refused:
+        """Open accounts or change them, each at most once; return what holds of each now, or why it is refused:
         ACCOUNT_CURRENCY_MISSING, ACCOUNT_CURRENCY_FIXED, ACCOUNT_FILERS_TOO_MANY.
         """
         # What is not told is kept: nobody else may change it in between.
@@ -112,7 +112,7 @@ class Accounts:
         booked = {row["name"] for row in await tx.raw.fetch(_BOOKED, names)}
         told: list[Account | str] = []
         for each in changes:
-            kept, now = before.get(each.name), each.of(before.get(each.name))
+            kept, now = before.get(each.name), each.apply(before.get(each.name))
             if not now.currency:
                 told.append("ACCOUNT_CURRENCY_MISSING")
             elif kept and kept.currency != now.currency and (kept.limit_minor is not None or each.name in booked):
@@ -125,20 +125,20 @@ class Accounts:
         return told
 
     async def read(self, names: Sequence[str]) -> dict[str, Account]:
-        """Give those of some accounts that were opened, by name."""
+        """Return those of some accounts that were opened, by name."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_READ, list(names))
         return {row["name"]: _account(row) for row in rows}
 
     async def drawn_on_by(self, name: str, ident: str) -> bool:
-        """Say whether a filer or carrier may draw on an account: it is named for it, or holds it by its id, opened or not."""
+        """Return whether a filer or carrier may draw on an account: it is listed, or the account is named for it, opened or not."""
         if name == f"deferred:{ident}":
             return True
         found = await self.read([name])
         return name in found and ident in found[name].filers
 
     async def page(self, *, after: str = "", prefix: str = "", rows_max: int) -> list[Account]:
-        """Give accounts that were opened, by name, after one."""
+        """Return the opened accounts after a name, by name."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_PAGE, after, prefix, prefix + "\U0010ffff", rows_max)
         return [_account(row) for row in rows]

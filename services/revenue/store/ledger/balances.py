@@ -54,7 +54,7 @@ select held.name, held.currency, held.account from mine join ledger_holding held
 where (held.name, held.currency) > ($2::text, $3::text) and held.name >= $4::text and held.name < $5::text
 order by held.name, held.currency limit $6
 """
-_SUMS: Final = """
+_TOTALS: Final = """
 select destination, kind, sum(consignments)::bigint as consignments, sum(debit)::numeric as debit,
     sum(credit)::numeric as credit
 from ledger_turnover where account = $1 and currency = $2 and day between $3 and $4
@@ -71,7 +71,7 @@ CONSIGNMENTS: Final = (
     f"case when e.mrn = '' then 0 when e.kind in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount > 0 "
     f"then 1 when e.reverses in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount < 0 then -1 else 0 end"
 )
-_SUMS_OF_DAY: Final = f"""
+_DAY_TOTALS: Final = f"""
 select e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
     sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
 from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
@@ -166,7 +166,7 @@ class Statement:
     closing: int
     debit: int
     credit: int
-    sums: list[StatementSum]
+    totals: list[StatementSum]
     lines: list[StatementLine]
 
 
@@ -186,7 +186,7 @@ class Balances:
         drawn_on_by: str | None = None,
         rows_max: int,
     ) -> list[Holding]:
-        """Give accounts by name and currency: those that begin with `prefix`, of them those alone that a filer or carrier may draw
+        """Return accounts by name and currency: those that begin with `prefix`, of them those alone that a filer or carrier may draw
         on, told by its id; or those called `names` alone.
         """
         first, behind = prefix, prefix + "\U0010ffff"
@@ -199,8 +199,8 @@ class Balances:
                 rows = await reader.raw.fetch(_HOLDINGS, *after, first, behind, rows_max)
         return [Holding(**dict(row)) for row in rows]
 
-    async def of(self, currencies: Mapping[str, str]) -> dict[str, int]:
-        """Give what accounts stand at now, each in one currency; those on which nothing was booked in it are left out."""
+    async def current(self, currencies: Mapping[str, str]) -> dict[str, int]:
+        """Return the current balances of accounts, each in one currency; accounts without a posting in it are omitted."""
         found: list[Holding] = []
         after = ("", "")
         while page := await self.holdings(after=after, names=list(currencies), rows_max=_NAMED):
@@ -209,14 +209,14 @@ class Balances:
         return {each.name: each.minor for each in await self.at(found)} if found else {}
 
     async def at(self, holdings: Sequence[Holding], moment: int | None = None) -> list[Balance]:
-        """Give what accounts stood at, at a moment (microseconds since 1970-01-01 UTC; None: now), one each, as of one instant."""
+        """Return the balances of accounts at a moment (microseconds since 1970-01-01 UTC; None: now), as of one instant."""
         async with self._database.connection(snapshot=True) as reader:
             return await balances_at(reader, holdings, moment)
 
     async def statement(
         self, account: int, currency: str, first_day: int, last_day: int, *, after: LinePlace = BEGINNING, rows_max: int
     ) -> Statement:
-        """Give the statement of an account for the days from first to last, with up to `rows_max` lines after a place.
+        """Return the statement of an account for the days from first to last, with up to `rows_max` lines after a place.
 
         Behind the beginning there are lines alone, and all sums are nothing. All of it is as of one instant.
         Days are since 1970-01-01 UTC, at most 31.
@@ -229,7 +229,7 @@ class Balances:
                 return Statement(0, 0, 0, 0, [], lines)
             opening = (await _closings(reader, holding, first_day - 1))[0]
             closing = (await _closings(reader, holding, last_day))[0]
-            sums = await _sums_of(reader, account, currency, first_day, last_day)
+            sums = await _totals_of(reader, account, currency, first_day, last_day)
             lines = await lines_of(reader, account, currency, first_day, last_day, after=after, rows_max=rows_max)
         return Statement(
             opening.minor,
@@ -247,7 +247,7 @@ async def holdings_of(reader: Transaction, names: Sequence[str]) -> list[Holding
 
 
 async def balances_at(reader: Transaction, holdings: Sequence[Holding], moment: int | None = None) -> list[Balance]:
-    """Give what accounts stood at: the closings of the days before, and the day's own postings up to the moment."""
+    """Return the balances of accounts: the closings of the days before, and the day's own postings up to the moment."""
     if moment is None:
         return await _closings(reader, holdings, LAST_DAY)
     day = moment // MICROS_A_DAY
@@ -259,7 +259,7 @@ async def balances_at(reader: Transaction, holdings: Sequence[Holding], moment: 
 async def _closings(
     reader: Transaction, holdings: Sequence[Holding], day: int, since: Sequence[Any] = ()
 ) -> list[Balance]:
-    """Give what accounts stood at when a day ended, from the rows of that end, with sums of what came after it."""
+    """Return the balances of accounts at the end of a day, from the rows of that end, with totals of later postings."""
     accounts, currencies = [each.account for each in holdings], [each.currency for each in holdings]
     closed = await reader.raw.fetch(_CLOSING, accounts, currencies, day)
     debits, credits_ = [0] * len(holdings), [0] * len(holdings)
@@ -272,13 +272,13 @@ async def _closings(
     ]
 
 
-async def _sums_of(
+async def _totals_of(
     reader: Transaction, account: int, currency: str, first_day: int, last_day: int
 ) -> list[StatementSum]:
-    """Add the sums of days that are over, and the postings of those whose sums are not made yet."""
-    rows = list(await reader.raw.fetch(_SUMS, account, currency, first_day, last_day))
+    """Return the totals of an account by destination and kind: stored totals of past days, and postings of the other days."""
+    rows = list(await reader.raw.fetch(_TOTALS, account, currency, first_day, last_day))
     for left in await reader.raw.fetch(_DAYS_LEFT, first_day, last_day):
-        rows += await reader.raw.fetch(_SUMS_OF_DAY, account, currency, left["day"])
+        rows += await reader.raw.fetch(_DAY_TOTALS, account, currency, left["day"])
     found: dict[tuple[str, int], StatementSum] = {}
     for row in rows:
         key = (row["destination"], row["kind"])
@@ -298,7 +298,7 @@ async def lines_of(
     after: LinePlace = BEGINNING,
     rows_max: int,
 ) -> list[StatementLine]:
-    """Give lines of an account in their order, after a place."""
+    """Return lines of an account in their order, after a place."""
     first = max(first_day, after.booked_at // MICROS_A_DAY)
     place = (after.booked_at, after.partition, after.number, after.place)
     return [_line(row) for row in await reader.raw.fetch(_LINES, account, currency, first, last_day, *place, rows_max)]

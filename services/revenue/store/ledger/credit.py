@@ -29,12 +29,12 @@ _HAVE: Final = """
 select account, currency, minor from ledger_credit where account = any($1::integer[]) and minor > 0
 order by account, currency collate "C" for update skip locked
 """
-_HOLD: Final = """
+_LOCK: Final = """
 select kept.account, kept.currency, kept.minor from unnest($1::integer[], $2::text[]) as given(account, currency)
 join ledger_credit kept on kept.account = given.account and kept.currency = given.currency
 order by kept.account, kept.currency collate "C" for update of kept
 """
-_OF: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
+_READ_LOCKED: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
 _STORED: Final = "select minor from ledger_credit where account = $1 and currency = $2"
 _DRAW: Final = """
 insert into ledger_drawn as kept (account, currency, day, mrn, minor)
@@ -48,7 +48,7 @@ delete from ledger_drawn kept using unnest($1::integer[], $2::text[], $3::intege
 where kept.account = given.account and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
     and kept.minor <= 0
 """
-_DRAWN: Final = """
+_USES: Final = """
 select mrn, day, minor from ledger_drawn where account = $1 and currency = $2 and minor > 0
 order by day desc, mrn desc limit $3
 """
@@ -56,7 +56,7 @@ _PAYABLE: Final = """
 select mrn, day, minor from ledger_open where account = $1 and currency = $2 and alone order by day, mrn limit $3
 """
 _LIST: Final = """
-select o.mrn, o.day, o.currency, o.minor, o.alone from ledger_open o
+select o.mrn, o.day, o.currency, o.minor, o.alone as sole_debtor from ledger_open o
 where o.account = $1 and (o.currency, o.day, o.mrn) > ($2::text, $3::integer, $4::text)
 order by o.currency, o.day, o.mrn limit $5
 """
@@ -89,7 +89,7 @@ class CreditItem:
 
 
 async def add(tx: Transaction, changes: Mapping[Key, int]) -> dict[Key, int]:
-    """Change what stands to accounts' credit, minor units; gives what stands there now. The rows are held from here on."""
+    """Change what stands to accounts' credit, minor units; return what stands there now. The rows are held from here on."""
     if not changes:
         return {}
     keys = sorted(changes)
@@ -113,20 +113,20 @@ async def follow_positions(names: Names, tx: Transaction, before: Mapping[Key, i
     changes = summed(after, {key: -minor for key, minor in before.items()})
     changes = {key: minor for key, minor in changes.items() if minor}
     if changes:
-        told = await names.of(tx, {account for account, _ in changes})
+        told = await names.texts(tx, {account for account, _ in changes})
         await add(tx, {key: minor for key, minor in changes.items() if prefix_of(told[key[0]]) == HOLDER})
 
 
 async def lock_unused(tx: Transaction, accounts: Iterable[int]) -> dict[Key, int]:
-    """Give what stands to the credit of some accounts, of those that have any which nobody else uses just then; their rows are held."""
+    """Lock the credit of those accounts that no other transaction uses; return the positive amounts."""
     rows = await tx.raw.fetch(_HAVE, sorted(set(accounts)))
     return {(row["account"], row["currency"]): row["minor"] for row in rows}
 
 
 async def lock(tx: Transaction, keys: Iterable[Key]) -> dict[Key, int]:
-    """Give what stands to accounts' credit; their rows are held, taken in their order."""
+    """Lock the credit of accounts in their order; return the amounts."""
     told = sorted(set(keys))
-    rows = await tx.raw.fetch(_HOLD, [account for account, _ in told], [currency for _, currency in told])
+    rows = await tx.raw.fetch(_LOCK, [account for account, _ in told], [currency for _, currency in told])
     return {(row["account"], row["currency"]): row["minor"] for row in rows}
 
 
@@ -136,12 +136,12 @@ async def stored(tx: Transaction, key: Key) -> int:
 
 
 async def lock_one(tx: Transaction, key: Key) -> int:
-    """Give what stands to an account's credit; its row is held."""
-    return int(await tx.raw.fetchval(_OF, *key) or 0)
+    """Lock the credit of an account; return the amount."""
+    return int(await tx.raw.fetchval(_READ_LOCKED, *key) or 0)
 
 
 async def payable_items(tx: Transaction, key: Key, rows_max: int) -> list[CreditItem]:
-    """Give open consignments of an account that nobody else owes a part of, oldest first."""
+    """Return open consignments for which an account is the only debtor, oldest first."""
     return [CreditItem(**dict(row)) for row in await tx.raw.fetch(_PAYABLE, *key, rows_max)]
 
 
@@ -153,17 +153,17 @@ class OpenItem:
     day: int
     currency: str
     minor: int
-    alone: bool
+    sole_debtor: bool
 
 
 async def open_items(tx: Transaction, account: int, after: tuple[str, int, str], rows_max: int) -> list[OpenItem]:
-    """Give what is open of an account, by currency, day and MRN, after one."""
+    """Return the open items of an account after one, by currency, day and MRN."""
     return [OpenItem(**dict(row)) for row in await tx.raw.fetch(_LIST, account, *after, rows_max)]
 
 
 async def items_paid_by(tx: Transaction, key: Key, rows_max: int) -> list[CreditItem]:
-    """Give consignments that were paid by an account's credit, newest first."""
-    return [CreditItem(**dict(row)) for row in await tx.raw.fetch(_DRAWN, *key, rows_max)]
+    """Return the consignments that an account's credit paid, newest first."""
+    return [CreditItem(**dict(row)) for row in await tx.raw.fetch(_USES, *key, rows_max)]
 
 
 async def add_paid_items(tx: Transaction, items: Sequence[tuple[Key, CreditItem]]) -> None:
@@ -175,12 +175,12 @@ async def add_paid_items(tx: Transaction, items: Sequence[tuple[Key, CreditItem]
         await tx.raw.execute(_DRAWN_OUT, *columns[:4])
 
 
-async def open_sums(tx: Transaction, keys: Sequence[Key]) -> list[tuple[int, int]]:
-    """Give what is open of accounts' consignments, one each: of those that it owes alone, and of all."""
+async def open_totals(tx: Transaction, keys: Sequence[Key]) -> list[tuple[int, int]]:
+    """Return the open totals of accounts, one pair each: of the consignments with no other debtor, and of all."""
     rows = await tx.raw.fetch(_OPEN, [account for account, _ in keys], [currency for _, currency in keys])
     return [(row["alone"], row["all"]) for row in rows]
 
 
 async def applicable(tx: Transaction, rows_max: int) -> list[Key]:
-    """Give accounts whose credit can pay a debt, or has to be taken back from one."""
+    """Return accounts whose credit can pay a debt, or has to be reclaimed from one."""
     return [(row["account"], row["currency"]) for row in await tx.raw.fetch(_WANTING, rows_max)]

@@ -65,7 +65,7 @@ left join lateral (
 ) last on true
 on conflict (account, currency, partition, day) do update set debit = excluded.debit, credit = excluded.credit
 """
-_HOLD: Final = """
+_ADD_ACCOUNTS: Final = """
 insert into ledger_holding (name, currency, account)
 select given.name, given.currency, given.account from unnest($1::text[], $2::text[], $3::integer[])
     as given(name, currency, account) order by given.name collate "C", given.currency
@@ -100,10 +100,10 @@ class EntryStore:
         """Store entries in a database."""
         self.database = database
         self.names = names
-        self._held: set[tuple[int, str]] = set()
+        self._ready: set[tuple[int, str]] = set()
 
     async def lock(self, tx: Transaction, partitions: Collection[int]) -> Heads:
-        """Take the heads of partitions, waiting for whoever books in one of them. Once in a transaction, before all else."""
+        """Lock the heads of partitions, after waiting for other writers. Once in a transaction, before everything else."""
         rows = await tx.raw.fetch(_LOCK, sorted(set(partitions)))
         last = {row["partition"]: (row["number"], row["hash"]) for row in rows}
         # One time for all: no balance of a moment has a part of a transaction alone, nor does any day have a part of a payment.
@@ -117,7 +117,7 @@ class EntryStore:
         check(entries)
         if not len(entries):
             return BookedEntries([], [], [], [])
-        names = await self.names.of(tx, np.unique(entries.account).tolist())
+        names = await self.names.texts(tx, np.unique(entries.account).tolist())
         before = {partition: number for partition, (number, _) in heads.last.items()}
         numbers, hashes = chained(entries, heads.last, heads.booked_at, names)
         partitions = entries.partition.tolist()
@@ -192,7 +192,7 @@ class EntryStore:
         )
 
     async def _balance(self, tx: Transaction, entries: Entries, days: list[int], names: Mapping[int, str]) -> None:
-        sums = _sums(entries, days)
+        sums = _totals(entries, days)
         try:
             await tx.raw.execute(_BALANCE, *sums)
         except (
@@ -202,19 +202,19 @@ class EntryStore:
                 "BALANCE_OUT_OF_BOUNDS",
                 "an account would come to more minor units than 64 bits hold; nothing is booked",
             ) from None
-        pairs = set(zip(sums[0], sums[1], strict=True)) - self._held
+        pairs = set(zip(sums[0], sums[1], strict=True)) - self._ready
         if pairs:
             told = sorted(pairs)
             await tx.raw.execute(
-                _HOLD,
+                _ADD_ACCOUNTS,
                 [names[account] for account, _ in told],
                 [currency for _, currency in told],
                 [account for account, _ in told],
             )
-            tx.after_commit(lambda: self._held.update(told))
+            tx.after_commit(lambda: self._ready.update(told))
 
 
-def _sums(entries: Entries, days: list[int]) -> tuple[list[Any], ...]:
+def _totals(entries: Entries, days: list[int]) -> tuple[list[Any], ...]:
     """Debits and credits of each account, currency and partition."""
     owner = np.repeat(np.arange(len(entries)), np.diff(entries.offsets))
     codes = {currency: place for place, currency in enumerate(dict.fromkeys(entries.currency))}
@@ -238,11 +238,11 @@ def _sums(entries: Entries, days: list[int]) -> tuple[list[Any], ...]:
     )
 
 
-def _summed(which: Int64, count: int, amounts: Int64) -> list[int]:
+def _summed(group: Int64, count: int, amounts: Int64) -> list[int]:
     """Sums that do not wrap: in Python's numbers where they could. The store refuses what is beyond 64 bits."""
     large = len(amounts) * int(amounts.max(initial=0)) >= 2**63
     totals = np.zeros(count, object if large else np.int64)
-    np.add.at(totals, which, amounts.astype(object) if large else amounts)
+    np.add.at(totals, group, amounts.astype(object) if large else amounts)
     return [int(total) for total in totals]
 
 

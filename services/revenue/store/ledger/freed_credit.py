@@ -31,7 +31,7 @@ cross join lateral (
 
 
 async def holders(tx: Transaction, booked: Collection[BankReference], kind: int) -> dict[BankReference, list[int]]:
-    """Give the accounts whose credit it became when the debt lost the currency, of what is no consignment's any more.
+    """Return the accounts that got the credit when the debt changed its currency, for payments that belong to no consignment any more.
 
     `kind` is that of the entries (luxor.revenue.v1.EntryKind): PAID for payments, PAID_OUT for payouts.
     """

@@ -33,17 +33,17 @@ class Names:
         return {name: self._ids[name] for name in names if name in self._ids}
 
     async def add(self, tx: Transaction, names: Sequence[str]) -> None:
-        """Give numbers to those names that have none."""
+        """Number the names that have no number."""
         await tx.raw.execute(_MAKE, names)
 
-    async def known(self, reader: Transaction, names: Collection[str]) -> dict[str, int]:
-        """Give the numbers of those names that have one, making none."""
+    async def ids(self, reader: Transaction, names: Collection[str]) -> dict[str, int]:
+        """Return the numbers of those names that have one."""
         found = self.cached(names)
         missing = [name for name in names if name not in found]
         return found | self._learn(await reader.raw.fetch(_IDS, missing)) if missing else found
 
-    async def of(self, reader: Transaction, ids: Iterable[int]) -> dict[int, str]:
-        """Give the names of numbers; one that nothing is called by is left out."""
+    async def texts(self, reader: Transaction, ids: Iterable[int]) -> dict[int, str]:
+        """Return the names of numbers; unused numbers are omitted."""
         distinct = set(ids)
         found = {number: self._names[number] for number in distinct if number in self._names}
         missing = [number for number in distinct if number not in found]
@@ -53,9 +53,9 @@ class Names:
 
     async def divisions(self, reader: Transaction, *numbers: Int64) -> Divisions:
         """Return the divisions of revenue among the names of lines' treasuries."""
-        names = await self.of(reader, np.unique(np.concatenate(numbers)).tolist())
+        names = await self.texts(reader, np.unique(np.concatenate(numbers)).tolist())
         found = {number: name for number, name in names.items() if name.startswith(PREFIX)}
-        return Divisions.of(found, await self.known(reader, accounts_of(found.values()))) if found else NONE
+        return Divisions.from_names(found, await self.ids(reader, accounts_of(found.values()))) if found else NONE
 
     def _learn(self, rows: Iterable[tuple[int, str]]) -> dict[str, int]:
         learnt = {name: number for number, name in rows}

@@ -97,12 +97,12 @@ class Positions:
     basis: Basis
     offsets: Int64
     lines: Lines
-    out: PaidOut
+    paid_out: PaidOut
     epoch: Int64
     """Of clearance's feed, which announced the version; 0 where a former release stored it."""
 
     def take(self, rows: Int64) -> Positions:
-        """Give the consignments asked for, in that order."""
+        """Return the requested consignments, in that order."""
         chosen = rows.tolist()
         offsets, lines = take_lines(self.offsets, self.lines, rows)
 
@@ -123,13 +123,13 @@ class Positions:
             self.basis.take(rows),
             offsets,
             lines,
-            self.out.take(rows),
+            self.paid_out.take(rows),
             self.epoch[rows],
         )
 
     @property
-    def known(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Tell of which consignments something is held."""
+    def exists(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return which consignments have a position."""
         return self.version > 0
 
 
@@ -176,7 +176,7 @@ class DebtStatuses:
     open: Int64
     refunded: Int64
     announced: Int64
-    out: PaidOut
+    paid_out: PaidOut
 
 
 async def store(
@@ -209,12 +209,12 @@ async def store(
         [day for each in days for day in each],
         firsts.tolist(),
         ends.tolist(),
-        page.basis.standing.tolist(),
+        page.basis.status.tolist(),
         page.basis.generation.tolist(),
         page.basis.adjusted.tolist(),
         page.basis.adjusted_at.tolist(),
-        statuses.out.minor.tolist(),
-        statuses.out.account.tolist(),
+        statuses.paid_out.minor.tolist(),
+        statuses.paid_out.account.tolist(),
         epoch,
     )
 
@@ -224,9 +224,15 @@ OpenItem: TypeAlias = tuple[int, str, int, str, int, bool]
 
 
 def open_items(
-    mrns: Sequence[str], days: Int64, currencies: Sequence[str], offsets: Int64, lines: Lines, paid: Int64, out: PaidOut
+    mrns: Sequence[str],
+    days: Int64,
+    currencies: Sequence[str],
+    offsets: Int64,
+    lines: Lines,
+    paid: Int64,
+    paid_out: PaidOut,
 ) -> set[OpenItem]:
-    """Give what is open on accounts that pay consignment by consignment, with `paid` paid by each and `out` paid out of it."""
+    """Return the open items of accounts that pay consignment by consignment, with `paid` paid by each and `paid_out` paid out of it."""
     rows = np.repeat(np.arange(len(mrns)), np.diff(offsets))
     left = lines["amount"] - covered_by(lines, offsets, paid) - lines["remitted"]
     chosen = np.flatnonzero((lines["how"] == OPEN) & (left > 0))
@@ -235,9 +241,9 @@ def open_items(
         rows[chosen].tolist(), lines["debtor"][chosen].tolist(), left[chosen].tolist(), strict=True
     ):
         sums[row, account] = sums.get((row, account), 0) + minor
-    owed = claims(lines, offsets, paid, out)
+    owed = claims(lines, offsets, paid, paid_out)
     for row in np.flatnonzero(owed).tolist():
-        key = (row, int(out.account[row]))
+        key = (row, int(paid_out.account[row]))
         sums[key] = sums.get(key, 0) + int(owed[row])
     return {
         (account, currencies[row], int(days[row]), mrns[row], minor, owes_alone(lines[offsets[row] : offsets[row + 1]]))
@@ -258,7 +264,7 @@ class PositionPage:
     """Consignments, of one day of acceptance or chosen, by MRN, with what is held of them."""
 
     mrn: list[str]
-    held: Positions
+    positions: Positions
     entries: list[list[int]]
     """Numbers of each consignment's entries."""
     days: list[list[int]]
@@ -315,7 +321,7 @@ async def totals(database: Database, day: int) -> tuple[list[DayTotal], int]:
     return [DayTotal(*key, *numbers) for key, numbers in sorted(sums.items())], count
 
 
-def _add(rows: Sequence[Any], sums: dict[tuple[str, int, int, str], list[int]]) -> None:
+def _add(rows: Sequence[Any], totals: dict[tuple[str, int, int, str], list[int]]) -> None:
     """Add the lines of consignments to sums and counts, a column at a time."""
     offsets, lines = unpack([row["lines"] for row in rows])
     of_row = np.repeat(np.arange(len(rows)), np.diff(offsets))
@@ -338,6 +344,6 @@ def _add(rows: Sequence[Any], sums: dict[tuple[str, int, int, str], list[int]]) 
     names = list(distinct)
     for at, number in enumerate(found.tolist()):
         destination, currency = names[number >> 16]
-        total = sums.setdefault((destination, number >> 8 & 255, number & 255, currency), [0, 0])
+        total = totals.setdefault((destination, number >> 8 & 255, number & 255, currency), [0, 0])
         total[0] += int(amounts[at])
         total[1] += counts[at]

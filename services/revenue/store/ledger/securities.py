@@ -36,7 +36,7 @@ class ActiveSecurities:
 
     @property
     def securities(self) -> Securities:
-        """The accounts that may be used; a batch takes them once."""
+        """Return the accounts that may be used; a batch takes them once."""
         return self._securities
 
     async def look(self) -> None:
@@ -63,7 +63,7 @@ class ActiveSecurities:
             _exhausted.set(exhausted)
 
     async def _rooms(self, limited: list[Account]) -> dict[str, Room]:
-        """What some accounts with limits may still stand for, in the limit's currency."""
+        """Return the amounts that accounts with limits may still secure, in the limit's currency."""
         rooms = {each.name: Room(each.currency, each.limit_minor or 0) for each in limited}
         if not rooms:
             return rooms
@@ -82,5 +82,5 @@ class ActiveSecurities:
 
 
 def _usable_by(securities: Securities) -> dict[str, frozenset[str]]:
-    """Who may draw on each account that may be used."""
+    """Return the filers that may draw on each usable account."""
     return {name: each.filers for name, each in securities.opened.items() if each.usable}

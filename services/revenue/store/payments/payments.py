@@ -77,7 +77,7 @@ class PaymentResult:
 
 
 def ident_of(payment: Payment) -> Ident:
-    """Give what a payment is known by: jurisdiction and the bank's id."""
+    """Return the key of a payment: jurisdiction and the bank's id."""
     return payment.jurisdiction, payment.id
 
 
@@ -153,9 +153,9 @@ async def add(
         )
 
 
-async def match(tx: Transaction, found: Sequence[MatchedPayment]) -> None:
+async def match(tx: Transaction, matches: Sequence[MatchedPayment]) -> None:
     """Store what payments paid that waited for their debt."""
-    columns = [[getattr(each, name) for each in found] for name in MatchedPayment.__slots__]
+    columns = [[getattr(each, name) for each in matches] for name in MatchedPayment.__slots__]
     await tx.raw.execute(_MATCHED, *columns)
 
 
@@ -165,7 +165,7 @@ async def send_back(tx: Transaction, ident: Ident, payout: str) -> None:
 
 
 async def page(database: Database, *, after: Ident, unmatched_only: bool, rows_max: int) -> list[BookedPayment]:
-    """Give payments by jurisdiction and id, after one; all, or those alone that are unmatched and went back in no way."""
+    """Return payments after one, by jurisdiction and id; all, or only unmatched ones that were neither reversed nor returned."""
     async with database.connection() as reader:
         rows = await reader.raw.fetch(_PAGE_UNMATCHED if unmatched_only else _PAGE, *after, rows_max)
         waiting = [row["reference"] for row in rows if row["outcome"] == pb.PAYMENT_OUTCOME_UNMATCHED]

@@ -57,7 +57,7 @@ class PayoutResult:
     PAYOUT_ALREADY_REVERSED, PAYOUT_OF_RETURN (what is taken back took one back itself), PAYOUT_DIFFERS (what is taken back
     or sent back has another amount or currency), PAYOUT_PAYMENT_UNKNOWN, PAYOUT_PAYMENT_USED, AMOUNT_OUT_OF_BOUNDS,
     BALANCE_OUT_OF_BOUNDS."""
-    kept: tuple[int, str, str] = (0, "", "")
+    stored: tuple[int, str, str] = (0, "", "")
     """Amount, currency and jurisdiction of what the payout names, where it is refused as another than that."""
 
 

@@ -40,6 +40,6 @@ async def unmatched(tx: Transaction, before: int, after: Place, rows_max: int) -
 
 
 async def clear(tx: Transaction, references: Sequence[PaymentReference]) -> None:
-    """Forget what the payers wrote."""
+    """Delete the payers' texts."""
     if references:
         await tx.raw.execute(_CLEAR, [each.place[1] for each in references], [each.place[2] for each in references])

@@ -124,7 +124,7 @@ class Chain:
         self._seals = Seals(database)
 
     async def of_mrn(self, mrn: str, *, after: int = 0, rows_max: int) -> list[StoredEntry]:
-        """Give the entries of a consignment by number, after a number; they all stand in one partition."""
+        """Return the entries of a consignment after a number, by number; they are all in one partition."""
         async with self._database.connection(snapshot=True) as reader:
             found = await reader.raw.fetchrow(_OF_MRN, mrn)
             if found is None:
@@ -138,7 +138,7 @@ class Chain:
     async def of_account(
         self, account: int, currency: str, first_day: int, last_day: int, *, after: LinePlace = BEGINNING, rows_max: int
     ) -> tuple[list[StoredEntry], LinePlace]:
-        """Give entries that post on an account in one currency, by time, and the place of the last line read.
+        """Return entries that post on an account in one currency, by time, and the place of the last line read.
 
         An entry comes once for all its adjacent lines; call again with the returned place until nothing comes.
         """
@@ -213,7 +213,7 @@ class Chain:
         # Of a day that is cut off, what is missing is a gap of numbers.
         until = entries[-1].number if len(entries) == entries_max else last
         postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
-        names = await self._names.of(reader, {row["account"] for row in postings})
+        names = await self._names.texts(reader, {row["account"] for row in postings})
         verify_entries(partition, day, entries, postings, names, checked)
         checked.mrns |= {entry.mrn for entry in entries if entry.mrn}
         if until > checked.last:
@@ -240,7 +240,7 @@ class Chain:
         columns = [list(column) for column in zip(*places, strict=True)]
         entries = [StoredEntry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, *columns)]
         rows = await reader.raw.fetch(_POSTINGS, *columns)
-        names = await self._names.of(reader, {row["account"] for row in rows})
+        names = await self._names.texts(reader, {row["account"] for row in rows})
         own = {(entry.partition, entry.number): entry.postings for entry in entries}
         for row in rows:
             own[row["partition"], row["number"]].append(

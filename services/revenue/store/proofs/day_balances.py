@@ -175,13 +175,13 @@ _BEFORE: Final = "select coalesce(max(day), -1) from ledger_day where partition 
 _BEFORE_ANY: Final = "select coalesce(max(day), -1) from ledger_day where day < $1"
 _FIRST: Final = "select min(partition) from ledger_day where day = $1"
 _SUMMED: Final = "select exists(select from ledger_turnover_day where day = $1)"
-_SUMS_EXIST: Final = "select exists(select from ledger_turnover where day = $1)"
+_TOTALS_EXIST: Final = "select exists(select from ledger_turnover where day = $1)"
 
 
 async def compare_day(
     reader: Transaction, names: Names, partition: int, day: int, first: int, last: int, *, entries_max: int
 ) -> list[str]:
-    """Say what of a partition's day differs from its postings: stray rows, balances at its end, the list of accounts, sums, money.
+    """Return the differences between a partition's day and its postings: stray rows, balances at its end, the list of accounts, totals, money.
 
     The entries `first` to `last` are all that were booked on it. Sums, payments and payouts are of all partitions together, so
     the first partition in which something was booked that day compares them. At most `entries_max` sentences.
@@ -189,10 +189,10 @@ async def compare_day(
     before = await reader.raw.fetchval(_BEFORE, partition, day)
     discrepancies = await _stray(reader, partition, before, day, first, last)
     rows = await reader.raw.fetch(_BALANCES, partition, before, day, DIFFERENCES_MAX)
-    named = await names.of(reader, {row["account"] for row in rows})
+    named = await names.texts(reader, {row["account"] for row in rows})
     discrepancies += [_balance(partition, row, _name(named, row)) for row in rows]
     rows = await reader.raw.fetch(_UNLISTED, partition, day, DIFFERENCES_MAX)
-    named = await names.of(reader, {row["account"] for row in rows})
+    named = await names.texts(reader, {row["account"] for row in rows})
     discrepancies += [
         f"partition {partition}: {_name(named, row)} in {row['currency']} is missing among the accounts that are listed"
         for row in rows
@@ -204,14 +204,14 @@ async def compare_day(
 
 
 async def compare_end(reader: Transaction, names: Names, partition: int, *, entries_max: int) -> list[str]:
-    """Say what there is of days behind the last on which something was booked in a partition: there must be nothing.
+    """Return stray rows of days after the last posting of a partition; there must be none.
 
     And of the accounts that this partition looks at, whether what is open and what stands to their credit is what they stand at.
     """
     discrepancies = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
     discrepancies += await _turnover(reader, names, LAST_DAY)
     rows = await reader.raw.fetch(_CREDIT, partition, DIFFERENCES_MAX)
-    named = await names.of(reader, {row["account"] for row in rows})
+    named = await names.texts(reader, {row["account"] for row in rows})
     discrepancies += [
         f"{_name(named, row)} stands at {row['minor']} minor units of {row['currency']}, but {row['open']} of it is open and "
         f"{row['credit']} is its credit"
@@ -232,11 +232,11 @@ async def _stray(reader: Transaction, partition: int, before: int, day: int, fir
 
 async def _turnover(reader: Transaction, names: Names, day: int) -> list[str]:
     """Compare the sums of a day, all partitions together, where they are made; and of days before it without bookings."""
-    settled = await today(reader) - day > _UNFINISHED_DAYS and await reader.raw.fetchval(_SUMS_EXIST, day)
+    settled = await today(reader) - day > _UNFINISHED_DAYS and await reader.raw.fetchval(_TOTALS_EXIST, day)
     judged = settled or await reader.raw.fetchval(_SUMMED, day)
     before = await reader.raw.fetchval(_BEFORE_ANY, day)
     rows = await reader.raw.fetch(_TURNOVER, before, day, judged, DIFFERENCES_MAX)
-    named = await names.of(reader, {row["account"] for row in rows})
+    named = await names.texts(reader, {row["account"] for row in rows})
     return [
         f"sums of {_date(row['day'])}: {_name(named, row)} in {row['currency']}, destination {row['destination'] or 'none'}, "
         f"kind {row['kind']}: {_sides(row['debit'], row['credit'])} of {row['consignments'] or 0} consignments are stored, "

@@ -134,7 +134,7 @@ class Discrepancy:
     found_at: int = 0
 
     @staticmethod
-    def of(difference: Difference) -> Discrepancy:
+    def from_difference(difference: Difference) -> Discrepancy:
         """Return what does not agree of a consignment."""
         return Discrepancy(
             -1, 0, difference.mrn, difference.reason, difference.sentence, difference.currency, difference.assessed,

@@ -96,11 +96,11 @@ class Seals:
     """Reads and makes seals."""
 
     def __init__(self, database: Database) -> None:
-        """Keep them in a database."""
+        """Store them in a database."""
         self._database = database
 
     async def make(self, tx: Transaction) -> int | None:
-        """Seal all heads as they are committed; gives the seal's number, or None where nothing was booked since the last."""
+        """Seal all heads as they are committed; return the seal's number, or None where nothing was booked since the last."""
         last = await tx.raw.fetchrow(_LAST)
         heads = [(row["number"], row["hash"]) for row in await tx.raw.fetch(_HEADS)]
         numbers = [number for number, _ in heads]
@@ -115,7 +115,7 @@ class Seals:
         return number
 
     async def newest(self) -> Seal | None:
-        """Give the newest seal; None where there is none."""
+        """Return the newest seal; None where there is none."""
         async with self._database.connection() as reader:
             row = await reader.raw.fetchrow(
                 "select number, sealed_at, hash from ledger_seal order by number desc limit 1"
@@ -188,7 +188,7 @@ class Seals:
         return after, before, discrepancies
 
     async def first_behind(self, reader: Transaction, partition: int, after: int) -> int:
-        """The first seal that names an entry behind `after`, found by halving, since numbers only rise; behind all for none."""
+        """Return the first seal that covers an entry after `after`, by binary search, since numbers only rise; one past the last for none."""
         newest = await reader.raw.fetchval("select max(number) from ledger_seal") or 0
         low, high = 1, newest + 1
         while low < high:
@@ -201,7 +201,7 @@ class Seals:
         return low
 
     async def compare_end(self, reader: Transaction, partition: int, head: int, late_seconds: float) -> list[str]:
-        """Say what is wrong with the seals as a whole where a partition's chain ends with entry `head`.
+        """Return the errors of the seals as a whole if a partition's chain ends with entry `head`.
 
         Numbers are without gap, what is sealed of a partition never falls and is never beyond its end, and what was booked
         a while ago is sealed.
@@ -247,7 +247,7 @@ class Seals:
 
 
 def is_sound(row: Any) -> bool:
-    """Whether a seal's hash follows from what it seals and the seal before."""
+    """Return whether a seal's hash is that of its content and the seal before."""
     hashes = [row["hashes"][start : start + _HASH] for start in range(0, len(row["hashes"]), _HASH)]
     before = START if row["number"] == 1 else row["before"]
     if before is None or not len(hashes) == len(row["numbers"]) == PARTITIONS:

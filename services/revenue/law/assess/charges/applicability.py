@@ -16,30 +16,30 @@ from services.revenue.law.program.scheme_numbers import USABLE
 
 
 def applies_to_rows(
-    program: Program, eligibility: Eligibility, place: Place, slot: Int64, rows: Int64, there: Flags
+    program: Program, eligibility: Eligibility, place: Place, slot: Int64, rows: Int64, exists: Flags
 ) -> Flags:
-    """Say of each of these rows whether a charge on whole consignments applies, of those where it is there at all."""
-    applies = there & _sides(program, place, slot, eligibility.row_within[rows])
-    if place.only:
-        applies &= eligibility.conditions.fits_rows(program.slots.only[slot], rows)
+    """Return whether a charge on whole consignments applies to each of these rows; `exists` marks those whose law has it."""
+    applies = exists & _sides(program, place, slot, eligibility.row_within[rows])
+    if place.has_condition:
+        applies &= eligibility.conditions.fits_rows(program.slots.condition[slot], rows)
     return applies
 
 
 def applies_to_items(
     program: Program, filings: Filings, eligibility: Eligibility, place: Place, slot: Int64, rows: Int64, items: Int64,
-    there: Flags,
+    exists: Flags,
 ) -> Flags:  # fmt: skip
-    """Say of each of these items whether a charge on lines of goods applies; `rows` are those that own them."""
+    """Return whether a charge on lines of goods applies to each of these items; `rows` are the consignments of the items."""
     slots = program.slots
     within = eligibility.row_within[rows] if eligibility.item_within is None else eligibility.item_within[items]
-    applies = there & _sides(program, place, slot, within)
+    applies = exists & _sides(program, place, slot, within)
     if place.preference and any(filings.preference.dictionary):
         claims, states = claims_of(filings)[items], eligibility.scheme_state
         excepted = ((claims & slots.unless_digits[slot]) != 0) & (states[rows, slots.unless_without[slot]] != USABLE)
         brought_in = ((claims & slots.also_digits[slot]) != 0) & (states[rows, slots.also_without[slot]] != USABLE)
-        applies = (applies & ~excepted) | (brought_in & there)
-    if place.only:
-        applies = applies & eligibility.conditions.fits_items(slots.only[slot], items)
+        applies = (applies & ~excepted) | (brought_in & exists)
+    if place.has_condition:
+        applies = applies & eligibility.conditions.fits_items(slots.condition[slot], items)
     if place.relieved:
         for relief, relieved in eligibility.relieved.items():
             applies = applies & ~(relieved[items] & ((slots.relieved_by[slot] >> relief & 1) == 1))
@@ -47,7 +47,7 @@ def applies_to_items(
 
 
 def _sides(program: Program, place: Place, slot: Int64, within: Flags) -> Flags:
-    """Whether the slot's limits and sides fit, per element; `within` is [element, limit]."""
+    """Return whether the slot's limits and sides fit, per element; `within` is [element, limit]."""
     slots = program.slots
     limit = slots.limit[slot]
     side = within[:, 0] if within.shape[1] == 1 else within[np.arange(len(slot)), limit]
@@ -80,7 +80,7 @@ def _variant(program: Program, place: Place, slot: Int64, fits_of: Callable[[Int
         if not some(tried):
             break
         variant = np.where(tried, first + at, slot)
-        fits = tried & fits_of(np.where(tried, rates.only[variant], -1))
+        fits = tried & fits_of(np.where(tried, rates.condition[variant], -1))
         chosen = np.where(fits, variant, chosen)
         open_ &= ~fits
     return chosen
@@ -98,7 +98,7 @@ def outcome_of(program: Program, eligibility: Eligibility, place: Place, slot: I
     open_: Flags = np.ones(len(slot), dtype=np.bool_)
     for at in place.ways:
         way = slot * ways + at
-        fits = open_ & outcomes.there[way]
+        fits = open_ & outcomes.exists[way]
         if not some(fits):
             continue
         scheme = outcomes.scheme[way]
@@ -106,7 +106,7 @@ def outcome_of(program: Program, eligibility: Eligibility, place: Place, slot: I
         limit = outcomes.limit[way]
         if some(limit >= 0):
             fits &= (limit < 0) | (within[each, limit] != outcomes.over[way])
-        only = outcomes.only[way]
+        only = outcomes.condition[way]
         if some(only >= 0):
             fits &= eligibility.conditions.fits_rows(only, rows)
         chosen = np.where(fits, way, chosen)

@@ -19,11 +19,11 @@ from services.revenue.law.batch.arithmetic import (
     apportion,
     every,
     mul_div_round,
-    row_sums,
+    row_totals,
     some,
 )
 from services.revenue.law.batch.filings import Filings
-from services.revenue.law.batch.reasons import Problem
+from services.revenue.law.batch.reasons import Reason
 from services.revenue.law.program.plans import Charging
 from services.revenue.law.program.program import Place, Program
 from services.revenue.law.source.rulebook import COMPONENTS, PPM
@@ -40,8 +40,8 @@ class Ground:
     multiplier: Int64 | None = None
     divisor: Int64 | None = None
 
-    def told(self, mode: Int64, refused: Flags) -> Int64:
-        """Give the base in whole minor units, rounded by the mode, as an answer tells it; `refused` marks what is too large."""
+    def rounded(self, mode: Int64, refused: Flags) -> Int64:
+        """Return the base in whole minor units, rounded by the mode, for the answer; `refused` marks those that are too large."""
         if self.multiplier is None or self.divisor is None:
             return self.basis
         return mul_div_round(self.basis, self.multiplier, self.divisor, mode, 1, refused)
@@ -50,9 +50,9 @@ class Ground:
 class OneRate:
     """Lines of a consignment that are charged at one rate together; each other line is alone."""
 
-    def __init__(self, row: Int64, rate: Int64, together: Flags, weights: Int64) -> None:
-        """Take each line's consignment and rate, whether it is charged with others, and by what these share."""
-        alone = np.where(together, 0, 1 + np.arange(len(row)))
+    def __init__(self, row: Int64, rate: Int64, joint: Flags, weights: Int64) -> None:
+        """Group lines by consignment and rate; `joint` marks lines that are charged with others, `weights` divide a group's amount."""
+        alone = np.where(joint, 0, 1 + np.arange(len(row)))
         # What is alike stands together, in the order of the lines.
         self._order = np.lexsort((alone, rate, row))
         columns = [column[self._order] for column in (row, rate, alone)]
@@ -64,11 +64,11 @@ class OneRate:
         self._weights = weights[self._order]
 
     def first(self, column: NDArray[Any]) -> NDArray[Any]:
-        """Give of each group what its first line says."""
+        """Return the value of each group's first line."""
         return column[self._order][self._starts]
 
-    def sums(self, column: NDArray[Any]) -> NDArray[Any]:
-        """Give what the lines of each group sum to, in Python's own integers where int64 may not hold it."""
+    def totals(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Return the total of each group, in Python's own integers where int64 may overflow."""
         ordered = column[self._order]
         if ordered.dtype != object and int(np.maximum.reduce(ordered)) * len(ordered) >= FITS:
             ordered = ordered.astype(object)
@@ -76,11 +76,11 @@ class OneRate:
         return sums.astype(np.int64) if int(np.maximum.reduce(sums)) < FITS else sums
 
     def each(self, column: NDArray[Any]) -> NDArray[Any]:
-        """Give each line what its group says."""
+        """Return for each line the value of its group."""
         return self._placed(column[self._group])
 
     def share(self, column: Int64) -> Int64:
-        """Share what each group has among its lines, by base."""
+        """Divide each group's amount among its lines, by base."""
         return self._placed(apportion(column, self._weights, self._offsets, self._group))
 
     def _placed(self, column: NDArray[Any]) -> NDArray[Any]:
@@ -91,7 +91,7 @@ class OneRate:
 
 def summed(ground: Ground, lines: OneRate, mode: Int64, unit: Int64, refused: Flags) -> Ground:
     """Sum bases of lines at one rate and round the sums to multiples of each group's unit, where it is not 1."""
-    basis = lines.sums(ground.basis)
+    basis = lines.totals(ground.basis)
     multiplier, divisor = (None if each is None else lines.first(each) for each in (ground.multiplier, ground.divisor))
     one = np.ones(len(basis), dtype=np.int64)
     rounded = mul_div_round(
@@ -110,7 +110,7 @@ class Bases:
         self, program: Program, filings: Filings, values: Values, eligibility: Eligibility,
         decisions: Decisions, choice: RateChoice,
     ) -> None:  # fmt: skip
-        """Take the batch as it stands before the charges."""
+        """Begin with a batch without charges."""
         self._program, self._filings, self._values, self._eligibility = program, filings, values, eligibility
         self._decisions, self._choice = decisions, choice
         self._percents: dict[int, Int64] = {}
@@ -118,7 +118,7 @@ class Bases:
     def plain(
         self, charging: Charging, slot: Int64, outcome: Int64, case: Int64, select: Int64 | slice, refused: Flags
     ) -> Int64:
-        """Give bases that are sums of components, rounded where the law rounds them."""
+        """Return bases that are sums of components, rounded where the law rounds them."""
         program, components = self._program, self._values.components
         base = charging.base(program.slots, sum(1 << component for component in components))
         if isinstance(base, int) and not charging.place.over_only:
@@ -128,7 +128,7 @@ class Bases:
         unit = charging.of_outcome(program.outcomes, "base_unit")
         if isinstance(unit, int) and unit == 1:
             return basis
-        return Division.by(1, charging.of_outcome(program.outcomes, "mode"), unit).of(basis, 1, refused, case)
+        return Division.by(1, charging.of_outcome(program.outcomes, "mode"), unit).divide(basis, 1, refused, case)
 
     def _components(self, place: Place, slot: Int64, outcome: Int64, select: Int64 | slice) -> Int64:
         slots = self._program.slots
@@ -143,7 +143,7 @@ class Bases:
         self, at: int, place: Place, slot: Int64, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64,
         refused: Flags,
     ) -> Ground:  # fmt: skip
-        """Give bases that may be fractions; where the law rounds them they are whole again."""
+        """Return bases that may be fractions; if the law rounds them they are whole."""
         slots = self._program.slots
         basis = self._components(place, slot, outcome, select)
         multiplier = divisor = None
@@ -153,7 +153,7 @@ class Bases:
             basis = _product(basis, whole) + _product(self._values.total(uplift, select), parts)
             multiplier, divisor = np.ones(len(slot), dtype=np.int64), whole
         if place.inside:
-            held = self._held(at, slot, rate, select, row)
+            held = self._included_ppm(at, slot, rate, select, row)
             one = np.gcd(PPM, held)
             multiplier = PPM // one if multiplier is None else multiplier * (PPM // one)
             divisor = (PPM - held) // one if divisor is None else divisor * ((PPM - held) // one)
@@ -180,7 +180,7 @@ class Bases:
         return mul_div_round(basis, multiplier, divisor, outcomes.mode[outcome], unit, refused)
 
     def _beyond(self, slot: Int64, outcome: Int64, select: Int64 | slice, basis: Int64) -> Int64:
-        """Keep of the bases what the consignment is worth beyond a limit, shared among its items by base."""
+        """Return the part of the bases above a limit, divided among the items by base."""
         filings, program = self._filings, self._program
         number = np.full(filings.rows, -1, dtype=np.int64)
         row = filings.item_row[select]
@@ -189,13 +189,13 @@ class Bases:
         mode[row] = program.outcomes.mode[outcome]
         everywhere = np.zeros(filings.items, dtype=np.int64)
         everywhere[select] = basis
-        sums = row_sums(everywhere, filings.item_row, filings.rows)
+        sums = row_totals(everywhere, filings.item_row, filings.rows)
         beyond = sums.copy()
         for limit, test in enumerate(self._eligibility.limits):
-            mine = (number == limit) & test.known & (sums <= LARGEST)
+            mine = (number == limit) & test.has_amount & (sums <= LARGEST)
             if not some(mine):
                 continue
-            most = test.most + np.where(test.known, program.limits.strict[test.entry], False)
+            most = test.most + np.where(test.has_amount, program.limits.strict[test.entry], False)
             excess = np.where(mine, np.maximum(test.whole - most, 0), 0)
             refused = np.zeros(filings.rows, dtype=np.bool_)
             kept = mul_div_round(np.where(mine, sums, 0), excess, np.maximum(test.whole, 1), mode, 1, refused)
@@ -207,8 +207,8 @@ class Bases:
         shares = apportion(np.where(changed, beyond, 0), everywhere, filings.offsets, filings.item_row)
         return np.where(changed[row], shares[select], basis)
 
-    def _held(self, at: int, slot: Int64, rate: Int64, select: Int64 | slice, row: Int64) -> Int64:
-        """Sum per selected item the percentages that its base holds, parts per million."""
+    def _included_ppm(self, at: int, slot: Int64, rate: Int64, select: Int64 | slice, row: Int64) -> Int64:
+        """Return for each selected item the sum of the percentages that its base includes, parts per million."""
         program = self._program
         inside = program.slots.inside[slot]
         held = np.zeros(len(slot), dtype=np.int64)
@@ -222,7 +222,7 @@ class Bases:
         if some(too_much):
             failed = np.zeros(self._filings.rows, dtype=np.bool_)
             failed[row[too_much]] = True
-            self._values.fail(failed, Problem.AMOUNT_OUT_OF_BOUNDS)
+            self._values.fail(failed, Reason.AMOUNT_OUT_OF_BOUNDS)
             held = np.where(too_much, 0, held)
         return held
 
@@ -234,7 +234,7 @@ class Bases:
             charging = self._decisions.on_items(other)
             if charging is not None:
                 case, item_row = self._decisions.item_case, self._filings.item_row
-                sound = self._values.problem == int(Problem.NONE)
+                sound = self._values.reason == int(Reason.NONE)
                 items = np.flatnonzero(charging.applies[case] & sound[item_row])
                 rate = self._choice.of_items(charging, case[items], items, item_row[items])
                 known[items] = self._program.rates.ppm[rate]

@@ -17,12 +17,12 @@ from services.revenue.law.batch.arithmetic import (
     every,
     in_order,
     mul_div_round,
-    row_sums,
+    row_totals,
     some,
 )
 from services.revenue.law.batch.charge_lines import Lines
 from services.revenue.law.batch.filings import Filings
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.batch.units import Measure, Quantities
 from services.revenue.law.program.expressions import Scaling
 from services.revenue.law.program.plans import Charging
@@ -88,23 +88,23 @@ class _Work:
     ) -> tuple[Int64, Int64]:
         """Mass (rounded up to the rule's unit) and amount of what is levied per kilogram."""
         slots, outcomes, gross = self.program.slots, self.program.outcomes, self.filings.gross_mass
-        self._fail(rows, kilograms & ~gross.valid[rows], Problem.MASS_MISSING)
+        self._fail(rows, kilograms & ~gross.valid[rows], Reason.MASS_MISSING)
         told = gross.values[rows]
         refused = kilograms & ((told < 0) | (told > LARGEST))
         mass = np.where(kilograms & ~refused, told, 0)
         mass = mul_div_round(mass, 1, 1, int(Rounding.UP), slots.mass_unit[slot], refused)
         amount = mul_div_round(mass, specific, 1_000_000, outcomes.mode[outcome], outcomes.unit[outcome], refused)
-        self._fail(rows, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+        self._fail(rows, refused, Reason.AMOUNT_OUT_OF_BOUNDS)
         return mass, np.where(kilograms, amount, specific)
 
-    def _fail(self, rows: Int64, which: Flags, problem: Problem) -> None:
-        if some(which):
+    def _fail(self, rows: Int64, failing: Flags, reason: Reason) -> None:
+        if some(failing):
             failed = np.zeros(self.filings.rows, dtype=np.bool_)
-            failed[rows[which]] = True
-            self.values.fail(failed, problem)
+            failed[rows[failing]] = True
+            self.values.fail(failed, reason)
 
     def on_items(self, at: int, charging: Charging, sound: Flags | None) -> Lines | None:
-        """Charges on lines of goods at one place of the law; `sound` says of each row whether it has no problem."""
+        """Charges on lines of goods at one place of the law; `sound` marks the rows without a reason."""
         program, filings, values = self.program, self.filings, self.values
         outcomes, place, item_case = program.outcomes, charging.place, self.decisions.item_case
         applies: Flags = charging.applies[item_case]
@@ -122,7 +122,7 @@ class _Work:
         refused = np.zeros(len(items), dtype=np.bool_)
         basis = specific = np.zeros(len(items), dtype=np.int64)
         quantity: Int64 | None = None
-        if place.exact or place.sums:
+        if place.exact or place.rounds_totals:
             basis, specific, amount, quantity = self._exactly(at, place, slot, rate, outcome, select, row, refused)
         else:
             percent: Flags | None = None
@@ -131,7 +131,7 @@ class _Work:
                 amount = specific = self._specific(charging, case, rate, row)
             if percent is None or some(percent):
                 ground = self.bases.plain(charging, slot, outcome, case, select, refused)
-                computed = charging.division(outcomes).of(ground, program.rates.ppm[rate], refused, case)
+                computed = charging.division(outcomes).divide(ground, program.rates.ppm[rate], refused, case)
                 amount = computed if percent is None else np.where(percent, computed, amount)
                 basis = ground if percent is None else np.where(percent, ground, 0)
         if place.less or place.total:
@@ -139,9 +139,9 @@ class _Work:
         refused |= basis > LARGEST
         # Where no amount is large, no sum of a consignment's can be: most batches need no sums.
         if some(refused) or int(np.maximum.reduce(amount)) > LARGEST // ITEMS_MAX:
-            over = _sums(filings, select, amount) > LARGEST
+            over = _row_totals(filings, select, amount) > LARGEST
             over[row[refused]] = True
-            values.fail(over, Problem.AMOUNT_OUT_OF_BOUNDS)
+            values.fail(over, Reason.AMOUNT_OUT_OF_BOUNDS)
             amount = np.where(over[row], 0, amount)
         return self._waived(
             place, Lines(row, items, slot, rate, outcome, basis, specific, amount, _none_of(items), quantity)
@@ -167,21 +167,21 @@ class _Work:
         ground = self.bases.exact(at, place, slot, rate, outcome, select, row, refused)
         measured = self._measured(slot, rate, number, evaluated, select, row)
         lines: OneRate | None = None
-        if place.sums:
+        if place.rounds_totals:
             # A base that is too large is refused with the sum that it is in.
-            told = ground.told(outcomes.mode[outcome], np.zeros(len(slot), dtype=np.bool_))
+            told = ground.rounded(outcomes.mode[outcome], np.zeros(len(slot), dtype=np.bool_))
             lines = OneRate(row, rate, evaluated & (outcomes.sum_unit[outcome] != 0), told)
             slot, rate, outcome, row, number = (lines.first(each) for each in (slot, rate, outcome, row, number))
             every_line, evaluated = (refused, evaluated), lines.first(evaluated)
             refused = np.zeros(len(row), dtype=np.bool_)
             unit = np.maximum(outcomes.sum_unit[outcome], 1)
             ground = summed(ground, lines, outcomes.mode[outcome], unit, refused)
-        of_rates = measured if lines is None else {each: lines.sums(parts) for each, parts in measured.items()}
+        of_rates = measured if lines is None else {each: lines.totals(parts) for each, parts in measured.items()}
         computed = self.program.expressions.levied(
             number, ground.basis, of_rates.__getitem__, self._scaling(place, slot, rate, row, ground),
             outcomes.mode[outcome], outcomes.unit[outcome], refused,
         )  # fmt: skip
-        basis = np.where(evaluated, ground.told(outcomes.mode[outcome], refused), 0)
+        basis = np.where(evaluated, ground.rounded(outcomes.mode[outcome], refused), 0)
         refused &= evaluated
         if lines is not None:
             basis, computed, number = lines.share(basis), lines.share(computed), lines.each(number)
@@ -202,16 +202,16 @@ class _Work:
         slots, expressions = self.program.slots, self.program.expressions
         found = {}
         for measure in expressions.measures(number):
-            known = self.quantities.of(measure)
+            known = self.quantities.measured(measure)
             needed = evaluated & expressions.needed(number, measure)
-            self._fail(row, needed & ~known.told[select], Problem.QUANTITY_MISSING)
+            self._fail(row, needed & ~known.declared[select], Reason.QUANTITY_MISSING)
             self.values.notes[row[needed & known.assumed[select]]] |= int(Note.UNIT_ASSUMED)
             parts = np.where(needed, known.parts[select], 0)
             if measure is Measure.NET_MASS and some(slots.net_mass[slot]):
                 up = np.where(slots.net_mass[slot], slots.mass_unit[slot], 1)
                 refused = np.zeros(len(slot), dtype=np.bool_)
                 parts = mul_div_round(parts, 1, 1, int(Rounding.UP), up, refused)
-                self._fail(row, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+                self._fail(row, refused, Reason.AMOUNT_OUT_OF_BOUNDS)
             found[measure] = parts
         return found
 
@@ -243,7 +243,7 @@ class _Work:
         regime = self.values.regime[rows]
         table = self.program.regimes.exchange_table[regime]
         found = self.program.exchange.find(table, currency, self.values.exchange_day[rows])
-        self._fail(rows, foreign & (found < 0), Problem.NO_EXCHANGE_RATE)
+        self._fail(rows, foreign & (found < 0), Reason.NO_EXCHANGE_RATE)
         return np.where(foreign, found, -1)
 
     def _converted(self, minor: Int64, currency: Int64, rows: Int64) -> Int64:
@@ -256,8 +256,8 @@ class _Work:
         regimes, regime = self.program.regimes, self.values.regime[rows]
         mode, unit = regimes.exchange_mode[regime], regimes.exchange_unit[regime]
         converted = minor.copy()
-        converted[at] = self.program.exchange.conversion(found, mode, unit).of(minor[at], refused)
-        self._fail(rows, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+        converted[at] = self.program.exchange.conversion(found, mode, unit).convert(minor[at], refused)
+        self._fail(rows, refused, Reason.AMOUNT_OUT_OF_BOUNDS)
         return converted
 
     def _reduced(
@@ -268,9 +268,9 @@ class _Work:
         program, filings = self.program, self.filings
         if some(refused):
             amount = np.where(refused, 0, amount)
-        sums = _sums(filings, select, amount)
+        sums = _row_totals(filings, select, amount)
         wrong = sums > LARGEST
-        self.values.fail(wrong, Problem.AMOUNT_OUT_OF_BOUNDS)
+        self.values.fail(wrong, Reason.AMOUNT_OUT_OF_BOUNDS)
         wanted = np.where(wrong, 0, sums)
         if place.less:
             less = np.zeros(filings.rows, dtype=np.int64)
@@ -283,7 +283,7 @@ class _Work:
             mode[row], unit[row] = program.outcomes.mode[outcome], program.outcomes.total_unit[outcome]
             too_large = np.zeros(filings.rows, dtype=np.bool_)
             rounded = mul_div_round(wanted, 1, 1, mode, unit, too_large)
-            self.values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
+            self.values.fail(too_large, Reason.AMOUNT_OUT_OF_BOUNDS)
             wanted = rounded
         changed = wanted != sums
         if not some(changed):
@@ -311,8 +311,8 @@ class _Work:
         sums = np.zeros(self.filings.rows, dtype=np.int64)
         np.add.at(sums, row, lines.amount[at])
         # Most minima are tested on one charge alone.
-        named = slots.together[slot]
-        together = self._together(tested, row, named) if place.together and some(named != 0) else []
+        named = slots.tested_with[slot]
+        together = self._tested_lines(tested, row, named) if place.joint_minimum and some(named != 0) else []
         for earlier, mine in together:
             np.add.at(sums, earlier.row[mine], earlier.amount[mine])
         whole, least = sums[row], self._converted(slots.minimum[slot], slots.minimum_currency[slot], row)
@@ -332,8 +332,8 @@ class _Work:
         _forgo(lines, waived[lines.row])
         return lines
 
-    def _together(self, tested: Flags, row: Int64, named: Int64) -> list[tuple[Lines, Int64]]:
-        """Give the earlier charges with those of their lines that are tested together with charges of these rows.
+    def _tested_lines(self, tested: Flags, row: Int64, named: Int64) -> list[tuple[Lines, Int64]]:
+        """Return the earlier charges with those of their lines that are tested together with charges of these rows.
 
         `named` has of each row the bits of the places of the law that its charge names.
         """
@@ -349,7 +349,7 @@ class _Work:
         return found
 
     def _first_of_tariff_line(self, charging: Charging, applies: Flags) -> Flags:
-        """Keep of each tariff line of a consignment its first item only, where the charge is per tariff line.
+        """Select the first item of each tariff line of a consignment, if the charge is per tariff line.
 
         Codes are told apart by as many digits as the rule says under the scheme. An item without a code is its own line.
         """
@@ -379,24 +379,24 @@ def _none_of(column: Int64) -> Flags:
     return np.zeros(len(column), dtype=np.bool_)
 
 
-def _forgo(lines: Lines, which: Flags) -> None:
-    """Take the amounts of these lines away, and remember what they would be."""
+def _forgo(lines: Lines, selected: Flags) -> None:
+    """Waive the amounts of these lines, and store them as forgone."""
     before = np.zeros(len(lines.row), dtype=np.int64) if lines.forgone is None else lines.forgone
-    lines.forgone = np.where(which & ~lines.waived, lines.amount, before)
-    lines.amount = np.where(which, 0, lines.amount)
-    lines.waived = lines.waived | which
+    lines.forgone = np.where(selected & ~lines.waived, lines.amount, before)
+    lines.amount = np.where(selected, 0, lines.amount)
+    lines.waived = lines.waived | selected
 
 
-def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
+def _row_totals(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
     if isinstance(select, slice):
-        return row_sums(amount, filings.item_row, filings.rows)
+        return row_totals(amount, filings.item_row, filings.rows)
     everywhere = np.zeros(filings.items, dtype=np.int64)
     everywhere[select] = amount
-    return row_sums(everywhere, filings.item_row, filings.rows)
+    return row_totals(everywhere, filings.item_row, filings.rows)
 
 
 def _add_to_components(program: Program, filings: Filings, values: Values, lines: Lines, sign: int = 1) -> None:
-    """Make what was charged part of later bases, where any rulebook's base names it; take it out with the sign -1."""
+    """Add charges to the components of later bases, if any rulebook's base names them; subtract them with the sign -1."""
     kinds = program.slots.kind[lines.slot]
     for kind, component in values.plan.later.items():
         mine = kinds == kind

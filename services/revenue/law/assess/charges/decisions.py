@@ -37,7 +37,7 @@ class Decisions:
     """What was decided for one batch."""
 
     def __init__(self, program: Program, filings: Filings, values: Values, eligibility: Eligibility) -> None:
-        """Take the batch as it stands before the charges, and decide what was never decided before."""
+        """Decide the new cases of a batch."""
         self._program, self._filings, self._values, self._eligibility = program, filings, values, eligibility
         self.plan = plan = values.plan
         if not plan.keyed:
@@ -67,12 +67,12 @@ class Decisions:
             )
             plan.items = items
             if known is None or known.rows is not rows or known.items is not items:
-                known = plan.steps = Steps.of(rows, items, features.item_bits)
+                known = plan.steps = Steps.combine(rows, items, features.item_bits)
         self.item_case = case
         self._on_rows, self._on_items, self.steps = known.rows.facts, known.items.facts, known.steps
 
     def on_items(self, at: int) -> Charging | None:
-        """Give the charges on lines of goods at a place of the law, where any applies in a known case."""
+        """Return the charges on lines of goods at a place of the law, if any applies in a known case."""
         return self._on_items[at]
 
     def _decide(self, rows: Int64, items: Int64 | None) -> list[NDArray[Any]]:
@@ -84,7 +84,7 @@ class Decisions:
             if not (place.on_rows if items is None else place.on_items):
                 continue
             slot = first_slot + at
-            applies: Flags = program.slots.there[slot]
+            applies: Flags = program.slots.exists[slot]
             if place.on_rows and place.on_items:
                 applies = applies & (_ON_ROWS[program.rates.method[slot]] == (items is None))
             if items is None:
@@ -102,10 +102,10 @@ class Decisions:
     def _charges_on_items(self, decided: list[NDArray[Any]]) -> Charges:
         return self._charges(decided, [place.on_items for place in self.plan.places])
 
-    def _charges(self, decided: list[NDArray[Any]], there: list[bool]) -> Charges:
+    def _charges(self, decided: list[NDArray[Any]], present: list[bool]) -> Charges:
         columns = iter(decided)
         charges: Charges = []
-        for place, has in zip(self.plan.places, there, strict=True):
+        for place, has in zip(self.plan.places, present, strict=True):
             of_place = [next(columns) for _ in range(4)] if has else []
             charges.append(self._charging(place, *of_place) if has and some(of_place[0]) else None)
         return charges
@@ -116,11 +116,11 @@ class Decisions:
         method = rates.method[of_rate]
         narrower = {
             "minimum": some(slots.minimum[of_slot] != 0),
-            "together": some(slots.together[of_slot] != 0),
+            "joint_minimum": some(slots.tested_with[of_slot] != 0),
             "inside": some(slots.inside[of_slot] != 0),
             "over_only": some(slots.over_only[of_slot] >= 0),
             "total": some(outcomes.total_unit[of_way] != 1),
-            "sums": some(outcomes.sum_unit[of_way] != 0),
+            "rounds_totals": some(outcomes.sum_unit[of_way] != 0),
         }
         # What a tariff or a season leads to may be anything that the rulebooks have.
         if not some((rates.tariff[of_rate] >= 0) | (rates.season[of_rate] >= 0)):

@@ -6,7 +6,7 @@ from services.revenue.law.assess.valuation.values import Values
 from services.revenue.law.batch.arithmetic import Flags, Int64, some
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.groups import Groups
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.plans import Charging
 from services.revenue.law.program.program import Program, TariffUse
 
@@ -26,7 +26,7 @@ class RateChoice:
     def of_items(self, charging: Charging, case: Int64, items: Int64 | slice, row: Int64) -> Int64:
         """Return the place in Program.rates for each selected item, of the rate that its conditions gave.
 
-        `case` is the case of each, `row` the consignment. Rows of goods without any rate get a problem.
+        `case` is the case of each, `row` the consignment. Rows of goods without any rate get a reason.
         """
         found = rate = charging.rate[case]
         if charging.place.tariff:
@@ -36,27 +36,27 @@ class RateChoice:
             self._note_preferences(rate, found, items, row)
         return self._by_season(found, row) if charging.place.seasons else found
 
-    def _by_tariff(self, number: int, rate: Int64, found: Int64, items: Int64 | slice, row: Int64) -> Int64:
-        """Return what was found, with the rates by one tariff in the place of those that name it."""
+    def _by_tariff(self, number: int, rate: Int64, chosen: Int64, items: Int64 | slice, row: Int64) -> Int64:
+        """Return the chosen rates, with the tariff's rates in the place of those that name it."""
         rates, notes = self._program.rates, self._values.notes
         at = (rates.tariff[rate] == number).nonzero()[0]
         if not len(at):
-            return found
+            return chosen
         item = at if isinstance(items, slice) else items[at]
         looked = self._look_up(self._program.tariff_uses[number], item)
         unknown: Flags = looked < 0
         if some(unknown):
-            self._fail(row[at[unknown]], Problem.NO_DUTY_RATE)
+            self._fail(row[at[unknown]], Reason.NO_DUTY_RATE)
             looked = np.where(unknown, rate[at], looked)
         if some(assumed := rates.assumed[looked]):
             notes[row[at[assumed]]] |= int(Note.DEFAULT_DUTY_RATE)
         if "" in self._filings.code.dictionary:
             notes[row[at[~self._filings.code.present[item]]]] |= int(Note.CODE_MISSING)
-        found = found.copy()
-        found[at] = looked
-        return found
+        chosen = chosen.copy()
+        chosen[at] = looked
+        return chosen
 
-    def _note_preferences(self, rate: Int64, found: Int64, items: Int64 | slice, row: Int64) -> None:
+    def _note_preferences(self, rate: Int64, chosen: Int64, items: Int64 | slice, row: Int64) -> None:
         """Note what is claimed and not given, where the charge goes by a tariff, though perhaps not for these goods."""
         if self._claims is None:
             # First digit 1 is no preference.
@@ -64,7 +64,7 @@ class RateChoice:
         claimed = self._claims[items]
         if some(claimed):
             rates = self._program.rates
-            unapplied = rates.of_tariff_charge[rate] & claimed & ~rates.preferential[found]
+            unapplied = rates.of_tariff_charge[rate] & claimed & ~rates.preferential[chosen]
             self._values.notes[row[unapplied]] |= int(Note.PREFERENCE_NOT_APPLIED)
 
     def _look_up(self, use: TariffUse, items: Int64) -> Int64:
@@ -92,7 +92,7 @@ class RateChoice:
         chosen[seasonal] = self._program.seasons[season[seasonal], of_year]
         return chosen
 
-    def _fail(self, rows: Int64, problem: Problem) -> None:
+    def _fail(self, rows: Int64, reason: Reason) -> None:
         failed = np.zeros(self._filings.rows, dtype=np.bool_)
         failed[rows] = True
-        self._values.fail(failed, problem)
+        self._values.fail(failed, reason)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.law.assess.eligibility.limits import LimitTest, Sums, test_limits, within_limits
+from services.revenue.law.assess.eligibility.limits import LimitAggregates, LimitTest, test_limits, within_limits
 from services.revenue.law.assess.eligibility.reliefs import relieve
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.assess.eligibility.schemes import scheme_states
@@ -64,14 +64,16 @@ def examine(program: Program, filings: Filings, values: Values, register: Regist
     return Examined(values, states, conditions, test_limits(program, filings, values, conditions))
 
 
-def eligibility_of(program: Program, filings: Filings, examined: Examined, sums: Sums | None = None) -> Eligibility:
+def eligibility_of(
+    program: Program, filings: Filings, examined: Examined, aggregates: LimitAggregates | None = None
+) -> Eligibility:
     """Return who keeps which limit and what is relieved, and note what people will want to know.
 
-    `sums` is what other consignments count towards the limits; without it each consignment counts alone.
+    `aggregates` is what other consignments count towards the limits; without it each consignment counts alone.
     """
     values, tests = examined.values, examined.limits
-    row_within, item_within = within_limits(filings, values, tests, sums)
+    row_within, item_within = within_limits(filings, values, tests, aggregates)
     first = row_within[:, 0]
-    values.notes |= np.where(first, int(Note.WITHIN_LIMIT), tests[0].known * int(Note.OVER_LIMIT))
+    values.notes |= np.where(first, int(Note.WITHIN_LIMIT), tests[0].has_amount * int(Note.OVER_LIMIT))
     relieved, entries = relieve(program, filings, values, examined.conditions)
     return Eligibility(examined.scheme_state, row_within, item_within, examined.conditions, relieved, entries, tests)

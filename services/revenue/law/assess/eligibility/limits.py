@@ -9,19 +9,21 @@ from typing import get_args
 
 import numpy as np
 
-from services.revenue.law.assess.valuation.valuation import components_by, told_once
+from services.revenue.law.assess.valuation.valuation import components_by, consignment_amounts
 from services.revenue.law.assess.valuation.values import Values, total_of
-from services.revenue.law.batch.arithmetic import Flags, Int64, row_sums, some
+from services.revenue.law.batch.arithmetic import Flags, Int64, row_totals, some
 from services.revenue.law.batch.caches import Memo
 from services.revenue.law.batch.filings import Filings
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.conditions import Conditions
 from services.revenue.law.program.plans import AllEntries, LimitCases
 from services.revenue.law.program.program import FOREIGN, ITEMS, SUMMED, TABLE, Program
-from services.revenue.law.source.rulebook import COMPONENTS, SUMS, Test
+from services.revenue.law.source.rulebook import AGGREGATE_TESTS, COMPONENTS, Test
 
 _GOODS = 1 << COMPONENTS.index("goods")
-_SUM_OF_TEST = np.array([SUMS.index(test) if test in SUMS else -1 for test in get_args(Test)], dtype=np.int64)
+_SUM_OF_TEST = np.array(
+    [AGGREGATE_TESTS.index(test) if test in AGGREGATE_TESTS else -1 for test in get_args(Test)], dtype=np.int64
+)
 
 
 LARGEST_SUM = 2**61
@@ -29,10 +31,10 @@ LARGEST_SUM = 2**61
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class LimitAggregates:
     """What other consignments count towards each row's limits; limits by their place in the rulebook."""
 
-    others: Int64
+    amount: Int64
     """[row, limit], minor units of the jurisdiction's currency, never negative; at most LARGEST_SUM counts."""
     unnamed: Flags | None = None
     """[row, limit]: the filing does not name the person, order or craft that the limit counts by."""
@@ -55,9 +57,9 @@ class LimitTest:
     """[item]: goods that are never within; None where there are none."""
 
     @property
-    def known(self) -> Flags:
-        """[row]: an amount is in force."""
-        known: Flags = self.entries.known[self.case]
+    def has_amount(self) -> Flags:
+        """[row]: the law has an amount."""
+        known: Flags = self.entries.has_amount[self.case]
         return known
 
     @property
@@ -95,7 +97,7 @@ class Measures:
 
 
 def test_limits(program: Program, filings: Filings, values: Values, conditions: Conditions) -> list[LimitTest]:
-    """Take each row's entry of each limit and measure what it measures; a row whose amount has no rate gets a problem."""
+    """Find each row's entry of each limit and measure the row; a row whose amount has no rate gets a reason."""
     plan, limits = values.plan, program.limits
 
     def decide(rows: Int64) -> list[Int64]:
@@ -104,7 +106,7 @@ def test_limits(program: Program, filings: Filings, values: Values, conditions: 
         ]
 
     def facts_of(columns: list[Int64]) -> AllEntries:
-        return AllEntries.of(limits, columns)
+        return AllEntries.gather(limits, columns)
 
     if plan.keyed:
         keys = plan.features.limit_keys(values.regime, conditions)
@@ -132,11 +134,11 @@ def _entries(program: Program, regime: Int64, rows: Int64, conditions: Condition
     open_: Flags = np.ones(len(first), dtype=np.bool_)
     for at in range(most[place]):
         entry = first + at
-        fits = open_ & limits.there[entry]
+        fits = open_ & limits.exists[entry]
         if not some(fits):
             # Entries have no gaps: if this one is absent, so are all later ones.
             break
-        fits &= conditions.fits_rows(limits.only[entry], rows)
+        fits &= conditions.fits_rows(limits.condition[entry], rows)
         chosen = np.where(fits, entry, chosen)
         open_ &= ~fits
     return chosen
@@ -153,12 +155,12 @@ def _test(program: Program, filings: Filings, values: Values, entries: LimitCase
             tables = np.where((test.uses & TABLE) != 0, program.limits.table[test.entry], -1)
             components = components_by(program, filings, values, tables)
         each = total_of(components, entries.measure[case[filings.item_row]], slice(None))
-        test.whole = row_sums(each, filings.item_row, filings.rows)
+        test.whole = row_totals(each, filings.item_row, filings.rows)
         test.each = each if needs & ITEMS else None
     if needs & FOREIGN:
-        _as_told(program, filings, values, test, entries.measure[case])
+        _compare_in_own_currency(program, filings, values, test, entries.measure[case])
     for number in entries.sets:
-        excluded = program.prefixes[number].of(filings.code)
+        excluded = program.prefixes[number].match_column(filings.code)
         if some(excluded):
             excluded &= (entries.excluded == number)[case[filings.item_row]]
             test.excluded = excluded if test.excluded is None else test.excluded | excluded
@@ -176,8 +178,10 @@ def _converted(program: Program, values: Values, entry: Int64, uses: Int64, most
     return np.where(foreign & limits.strict[entry], above - 1, below)
 
 
-def _as_told(program: Program, filings: Filings, values: Values, test: LimitTest, measure: Int64) -> None:
-    """Compare in the limit's own currency what is told in it: 50.00 USD are 50 USD, whatever conversion rounds.
+def _compare_in_own_currency(
+    program: Program, filings: Filings, values: Values, test: LimitTest, measure: Int64
+) -> None:
+    """Compare amounts in the limit's own currency with it unconverted: 50.00 USD are 50 USD, whatever conversion rounds.
 
     What keeps the limit there is cut to the most that keeps it in the jurisdiction's currency, all else raised over it.
     Items that are tested alone are compared so where their goods alone are measured.
@@ -189,21 +193,21 @@ def _as_told(program: Program, filings: Filings, values: Values, test: LimitTest
     goods = filings.price_currency.map(place_of, np.int64) == wanted[row]
     told: Flags = foreign & ((measure & _GOODS) != 0)
     told[row[~goods]] = False
-    whole = row_sums(values.net, row, filings.rows)
-    for place, column, currency in told_once(filings):
+    whole = row_totals(values.net, row, filings.rows)
+    for place, column, currency in consignment_amounts(filings):
         amount = np.where((measure >> place & 1) == 1, column.values, 0)
         taxed = filings.includes_tax.values & ((program.regimes.taxed_parts[values.regime] >> place & 1) == 1)
         told &= (amount == 0) | ((currency.map(place_of, np.int64) == wanted) & ~taxed)
         whole += amount
-    test.whole = _beside(told, test.whole, test.most, whole + strict <= minor)
+    test.whole = _on_side(told, test.whole, test.most, whole + strict <= minor)
     if test.each is not None:
         goods &= (foreign & (measure == _GOODS))[row]
-        test.each = _beside(goods, test.each, test.most[row], values.net + strict[row] <= minor[row])
+        test.each = _on_side(goods, test.each, test.most[row], values.net + strict[row] <= minor[row])
 
 
-def _beside(which: Flags, amount: Int64, most: Int64, kept: Flags) -> Int64:
-    """Put amounts on that side of the most that keeps a limit on which they are known to be."""
-    return np.where(which, np.where(kept, np.minimum(amount, most), np.maximum(amount, most + 1)), amount)
+def _on_side(selected: Flags, amount: Int64, most: Int64, is_within: Flags) -> Int64:
+    """Move amounts to the side of the maximum on which they are known to be."""
+    return np.where(selected, np.where(is_within, np.minimum(amount, most), np.maximum(amount, most + 1)), amount)
 
 
 def foreign_bounds(
@@ -217,16 +221,16 @@ def foreign_bounds(
     exchange, day = program.exchange, values.exchange_day
     rate = exchange.find(table, currency, day)
     rate = np.where(rate >= 0, rate, exchange.find(program.regimes.exchange_table[values.regime], currency, day))
-    values.fail(foreign & (rate < 0), Problem.NO_EXCHANGE_RATE)
+    values.fail(foreign & (rate < 0), Reason.NO_EXCHANGE_RATE)
     refused = np.zeros(len(minor), dtype=np.bool_)
     bounds = exchange.bounds(minor, np.where(foreign, rate, -1), refused)
-    values.fail(foreign & refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+    values.fail(foreign & refused, Reason.AMOUNT_OUT_OF_BOUNDS)
     return bounds
 
 
 def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Measures:
-    """Say which rows of a batch count towards a limit that sums several consignments, and how much."""
-    found = [np.flatnonzero(((test.uses & SUMMED) != 0) & (values.problem == Problem.NONE)) for test in tests]
+    """Return the rows of a batch that count towards a limit tested on an aggregate, and their amounts."""
+    found = [np.flatnonzero(((test.uses & SUMMED) != 0) & (values.reason == Reason.NONE)) for test in tests]
     row = np.concatenate(found)
     entry = np.concatenate([test.entry[rows] for test, rows in zip(tests, found, strict=True)])
     return Measures(
@@ -241,16 +245,16 @@ def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Mea
 
 
 def within_limits(
-    filings: Filings, values: Values, tests: list[LimitTest], sums: Sums | None
+    filings: Filings, values: Values, tests: list[LimitTest], aggregates: LimitAggregates | None
 ) -> tuple[Flags, Flags | None]:
-    """Say who keeps which limit: [row, limit] and, where any item is tested alone, [item, limit]."""
+    """Return what is within each limit: [row, limit] and, where any item is tested alone, [item, limit]."""
     # Limit after limit in memory: each is written and read as a column.
     row_within = np.zeros((len(tests), filings.rows), dtype=np.bool_).T
     item_within: Flags | None = None
     for place, test in enumerate(tests):
         if not test.entries.needs:
             continue
-        whole = test.whole if sums is None else _with_others(values, test, sums, place)
+        whole = test.whole if aggregates is None else _with_aggregates(values, test, aggregates, place)
         by_row: Flags = whole <= test.most
         if test.excluded is not None:
             by_row[filings.item_row[test.excluded]] = False
@@ -263,7 +267,7 @@ def within_limits(
         if test.excluded is not None:
             alone &= ~test.excluded
         per_item = (test.uses & ITEMS) != 0
-        over = row_sums((~alone).astype(np.int64), filings.item_row, filings.rows)
+        over = row_totals((~alone).astype(np.int64), filings.item_row, filings.rows)
         row_within[:, place] = np.where(per_item, over == 0, by_row)
         if item_within is None:
             item_within = row_within[filings.item_row]
@@ -271,14 +275,14 @@ def within_limits(
     return row_within, item_within
 
 
-def _with_others(values: Values, test: LimitTest, sums: Sums, place: int) -> Int64:
-    """Add what other consignments count, where the limit is tested on a sum."""
+def _with_aggregates(values: Values, test: LimitTest, aggregates: LimitAggregates, place: int) -> Int64:
+    """Add the aggregates of other consignments where the limit is tested on one."""
     summed = (test.uses & SUMMED) != 0
     if not some(summed):
         return test.whole
-    added: Int64 = np.where(summed, np.clip(sums.others[:, place], 0, LARGEST_SUM), 0)
+    added: Int64 = np.where(summed, np.clip(aggregates.amount[:, place], 0, LARGEST_SUM), 0)
     values.notes[added > 0] |= int(Note.SUMMED)
-    if sums.unnamed is not None:
-        values.notes[summed & sums.unnamed[:, place]] |= int(Note.PERSON_NOT_DECLARED)
+    if aggregates.unnamed is not None:
+        values.notes[summed & aggregates.unnamed[:, place]] |= int(Note.PERSON_NOT_DECLARED)
     whole: Int64 = test.whole + added
     return whole

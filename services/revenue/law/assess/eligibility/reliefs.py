@@ -9,7 +9,7 @@ import numpy as np
 
 from services.revenue.law.assess.eligibility.limits import foreign_bounds
 from services.revenue.law.assess.valuation.values import Values
-from services.revenue.law.batch.arithmetic import Flags, Int64, row_sums, some
+from services.revenue.law.batch.arithmetic import Flags, Int64, row_totals, some
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.reasons import Note
 from services.revenue.law.program.conditions import Conditions, excluded_of
@@ -56,19 +56,19 @@ def _relieve(
 def _taken(
     program: Program, filings: Filings, values: Values, conditions: Conditions, place: int
 ) -> tuple[Int64, Flags] | None:
-    """Take per row the first entry that any of its items fits (-1 = none), with the items that fit it."""
+    """Return for each row the first entry that matches any of its items (-1 = none), with these items."""
     reliefs, most = program.reliefs, program.relief_entries
     first = (values.regime * len(most) + place) * max(most)
     entry = np.full(filings.rows, -1, dtype=np.int64)
     items: Flags = np.zeros(filings.items, dtype=np.bool_)
     for at in range(most[place]):
-        there = reliefs.there[first + at] & (entry < 0)
+        there = reliefs.exists[first + at] & (entry < 0)
         if not some(there):
             break
-        only = np.where(there, reliefs.only[first + at], -1)
+        only = np.where(there, reliefs.condition[first + at], -1)
         fits = conditions.fits_items(only[filings.item_row]) & there[filings.item_row]
         if some(fits):
-            rows = row_sums(fits.astype(np.int64), filings.item_row, filings.rows) > 0
+            rows = row_totals(fits.astype(np.int64), filings.item_row, filings.rows) > 0
             entry = np.where(rows, first + at, entry)
             items |= fits
     return (entry, items) if some(items) else None
@@ -77,7 +77,7 @@ def _taken(
 def whole_items(candidates: Flags, worth: Int64, most: Int64, filings: Filings) -> Flags:
     """Choose of each row's candidates, in their order, whole items as long as their worth stays within the row's most."""
     row = filings.item_row
-    enough = row_sums(np.where(candidates, worth, 0), filings.item_row, filings.rows) <= most
+    enough = row_totals(np.where(candidates, worth, 0), filings.item_row, filings.rows) <= most
     chosen: Flags = candidates & enough[row]
     items = np.flatnonzero(candidates & ~enough[row])
     if not len(items):

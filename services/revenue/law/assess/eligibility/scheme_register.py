@@ -23,7 +23,7 @@ class Register:
         object.__setattr__(self, "schemes", frozenset(scheme for scheme, _ in self.spans))
 
     def find(self, scheme: int, numbers: Strings, days: Int64) -> tuple[Flags, Flags]:
-        """Say of each number whether it is registered at all, and whether it holds on its day."""
+        """Return for each number whether it is registered at all, and whether it is valid on its day."""
         spans = [self.spans.get((scheme, number)) for number in numbers.dictionary]
         known = np.array([span is not None for span in spans], dtype=np.bool_)
         first = np.array([span[0] if span else 0 for span in spans], dtype=np.int64)

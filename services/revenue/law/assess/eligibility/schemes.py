@@ -63,9 +63,9 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
     return states
 
 
-def _states(form: SchemeForm, filings: Filings, values: Values, register: Register, which: Flags | slice) -> Int64:
-    rows = filings.reference_row[which]
-    written = Strings(filings.reference_number.dictionary, filings.reference_number.indices[which])
+def _states(form: SchemeForm, filings: Filings, values: Values, register: Register, selected: Flags | slice) -> Int64:
+    rows = filings.reference_row[selected]
+    written = Strings(filings.reference_number.dictionary, filings.reference_number.indices[selected])
     state: Int64 = written.map(form.state, np.int64)
     if not form.registered:
         return state

@@ -31,7 +31,7 @@ class Money:
             # All consignments exchange alike, and those of the next batch too.
             known = plan.conversions.get((day, words))
             if known is None:
-                known = Conversions.of(program, words, np.array([plan.one_exchange]), np.array([day]), None)
+                known = Conversions.find(program, words, np.array([plan.one_exchange]), np.array([day]), None)
                 plan.conversions.put((day, words), known)
             self._conversions = known
             return
@@ -40,7 +40,9 @@ class Money:
             rows = Groups.by((rows.ids, rows.count), (tables + 1, len(program.exchange.tables) + 1))
         regime, days = values.regime[rows.first], values.exchange_day[rows.first]
         self._group_ids = rows.ids
-        self._conversions = Conversions.of(program, words, regime, days, None if tables is None else tables[rows.first])
+        self._conversions = Conversions.find(
+            program, words, regime, days, None if tables is None else tables[rows.first]
+        )
 
     def convert(
         self, minor: Int64, currency: Strings, refused: Flags, row: Int64 | None = None
@@ -55,4 +57,4 @@ class Money:
             place += (self._group_ids if row is None else self._group_ids.take(row)) * len(known.places)
         missing = None if known.lacking.isdisjoint(currency.dictionary) else known.missing.take(place)
         as_told = known.exchanged.isdisjoint(currency.dictionary)
-        return minor.copy() if as_told else known.by_group.of(minor, refused, place), missing
+        return minor.copy() if as_told else known.by_group.convert(minor, refused, place), missing

@@ -20,30 +20,30 @@ from services.revenue.law.batch.arithmetic import (
     Rounding,
     apportion,
     mul_div_round,
-    row_sums,
+    row_totals,
     some,
 )
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.groups import Groups, from_least
-from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.conditions import Conditions
 from services.revenue.law.program.plans import plan_of
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.rulebook import COMPONENTS, PPM
 
-_NONE = int(Problem.NONE)
+_NONE = int(Reason.NONE)
 ITEMS_MAX = 999
 """Lines of goods of one consignment; the contract's bound. Keeps the sum of a row's items inside int64."""
 
 
-def days_of_law(filings: Filings, which: Int64, accepted: Int64, notes: Int64) -> Int64:
-    """Return per row the day that counts; acceptance where it is not declared.
+def days_of_law(filings: Filings, date_kinds: Int64, accepted: Int64, notes: Int64) -> Int64:
+    """Return for each row the day that decides the law; the day of acceptance if it is not declared.
 
-    `which` says for each word of the destinations' dictionary which day its law names, by its place in `program.DATES`.
+    `date_kinds` says for each word of the destinations' dictionary which day its law names, by its place in `program.DATES`.
     """
-    if not some(which != 0):
+    if not some(date_kinds != 0):
         return accepted
-    wanted = which[filings.destination.indices]
+    wanted = date_kinds[filings.destination.indices]
     days = accepted.copy()
     for place, column in enumerate((filings.sale, filings.export, filings.direct_shipment), start=1):
         rows = wanted == place
@@ -59,15 +59,15 @@ def value(program: Program, filings: Filings, conditions_of: Callable[[Values], 
     """
     values = _under_law(program, filings)
     counts = filings.offsets[1:] - filings.offsets[:-1]
-    values.fail(counts == 0, Problem.UNVALUED)
+    values.fail(counts == 0, Reason.UNVALUED)
     too_many = counts > ITEMS_MAX
-    values.fail(too_many, Problem.AMOUNT_OUT_OF_BOUNDS)
+    values.fail(too_many, Reason.AMOUNT_OUT_OF_BOUNDS)
     money = Money(program, filings, values)
     goods = _goods(program, filings, values, money, conditions_of)
-    totals = row_sums(goods, filings.item_row, filings.rows)
+    totals = row_totals(goods, filings.item_row, filings.rows)
     too_large = (totals > LARGEST) | too_many
     if some(too_large):
-        values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
+        values.fail(too_large, Reason.AMOUNT_OUT_OF_BOUNDS)
         goods[too_large[filings.item_row]] = 0
         totals[too_large] = 0
     components = values.components
@@ -86,12 +86,12 @@ def value(program: Program, filings: Filings, conditions_of: Callable[[Values], 
         amounts = _row_money(values, money, column, currency)
         components[place] = _shared(program, filings, values, place, amounts, goods)
         if values.untaxed is not None:
-            amounts = row_sums(components[place], filings.item_row, filings.rows)
+            amounts = row_totals(components[place], filings.item_row, filings.rows)
         price += amounts
         customs += amounts * (base >> place & 1)
     values.intrinsic, values.customs_value, values.price = totals, customs, price
     values.item_customs_value = total_of(components, base[filings.item_row], slice(None))
-    values.fail(price > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
+    values.fail(price > LARGEST, Reason.AMOUNT_OUT_OF_BOUNDS)
     return values
 
 
@@ -118,7 +118,7 @@ def _under_law(program: Program, filings: Filings) -> Values:
         law_day=law_day,
         exchange_day=exchange_day,
         one_exchange_day=int(exchange_day[0]) if filings.rows and facts[-1][1] == 1 else None,
-        problem=np.full(filings.rows, _NONE),
+        reason=np.full(filings.rows, _NONE),
         notes=notes,
         components={},
         intrinsic=nothing,
@@ -132,16 +132,16 @@ def _under_law(program: Program, filings: Filings) -> Values:
     )
     lawless = found < 0
     if some(lawless):
-        values.fail(lawless[groups.ids], Problem.NO_RULEBOOK)
-    values.fail(~filings.acceptance.valid, Problem.NO_RULEBOOK)
+        values.fail(lawless[groups.ids], Reason.NO_RULEBOOK)
+    values.fail(~filings.acceptance.valid, Reason.NO_RULEBOOK)
     return values
 
 
-def _fail_items(filings: Filings, values: Values, items: Flags, problem: Problem) -> None:
+def _fail_items(filings: Filings, values: Values, items: Flags, reason: Reason) -> None:
     if some(items):
         rows = np.zeros(filings.rows, dtype=np.bool_)
         rows[filings.item_row[items]] = True
-        values.fail(rows, problem)
+        values.fail(rows, reason)
 
 
 def _goods(
@@ -154,8 +154,8 @@ def _goods(
     unpriced = ~(price.valid & currency.present)
     wrong = unpriced | (minor < 0) | (minor > MAX_MINOR)
     if some(wrong):
-        _fail_items(filings, values, unpriced, Problem.UNVALUED)
-        _fail_items(filings, values, wrong & ~unpriced, Problem.AMOUNT_OUT_OF_BOUNDS)
+        _fail_items(filings, values, unpriced, Reason.UNVALUED)
+        _fail_items(filings, values, wrong & ~unpriced, Reason.AMOUNT_OUT_OF_BOUNDS)
         minor = np.where(wrong, 0, minor)
     inside = filings.includes_tax.values
     if some(inside):
@@ -164,8 +164,8 @@ def _goods(
     refused = np.zeros(len(minor), dtype=np.bool_)
     goods, missing = money.convert(minor, currency, refused, filings.item_row)
     if missing is not None:
-        _fail_items(filings, values, missing & price.valid & currency.present, Problem.NO_EXCHANGE_RATE)
-    _fail_items(filings, values, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+        _fail_items(filings, values, missing & price.valid & currency.present, Reason.NO_EXCHANGE_RATE)
+    _fail_items(filings, values, refused, Reason.AMOUNT_OUT_OF_BOUNDS)
     return goods
 
 
@@ -177,21 +177,21 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
     money = Money(program, filings, values, tables)
     refused = np.zeros(filings.items, dtype=np.bool_)
     goods, _ = money.convert(values.net, filings.price_currency, refused, filings.item_row)
-    _fail_items(filings, values, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
-    # A row whose sum is too large keeps small parts here; its problem is set.
-    too_large = row_sums(goods, filings.item_row, filings.rows) > LARGEST
-    values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
-    goods[(too_large | (values.problem != _NONE))[filings.item_row]] = 0
+    _fail_items(filings, values, refused, Reason.AMOUNT_OUT_OF_BOUNDS)
+    # A row whose sum is too large has small parts here; its reason is set.
+    too_large = row_totals(goods, filings.item_row, filings.rows) > LARGEST
+    values.fail(too_large, Reason.AMOUNT_OUT_OF_BOUNDS)
+    goods[(too_large | (values.reason != _NONE))[filings.item_row]] = 0
     components = {0: goods}
-    for place, column, currency in told_once(filings):
+    for place, column, currency in consignment_amounts(filings):
         if place in values.components:
             amounts = _row_money(values, money, column, currency)
             components[place] = _shared(program, filings, values, place, amounts, goods)
     return components
 
 
-def told_once(filings: Filings) -> tuple[tuple[int, Ints, Strings], ...]:
-    """Give what is told once a consignment: its place in COMPONENTS, amount and currency."""
+def consignment_amounts(filings: Filings) -> tuple[tuple[int, Ints, Strings], ...]:
+    """Return the amounts that are declared once for a consignment: place in COMPONENTS, amount and currency."""
     return (
         (1, filings.freight, filings.freight_currency),
         (2, filings.insurance, filings.insurance_currency),
@@ -219,13 +219,13 @@ def _without_tax(
     program: Program, filings: Filings, values: Values, minor: Int64, inside: Flags,
     conditions_of: Callable[[Values], Conditions] | None,
 ) -> Int64:  # fmt: skip
-    """Take the tax out of prices that hold it: the tax charged, else by the rate charged or the law's for the item."""
+    """Subtract the tax from prices that include it: the tax charged, else by the rate charged or the law's for the item."""
     values.notes[filings.includes_tax.values] |= Note.TAX_TAKEN_OUT
     charged = filings.tax_charged
     same = filings.tax_charged_currency.values() == filings.price_currency.values()
     by_amount = inside & charged.valid & same.astype(np.bool_)
     wrong = by_amount & ((charged.values < 0) | (charged.values > minor))
-    _fail_items(filings, values, wrong, Problem.AMOUNT_OUT_OF_BOUNDS)
+    _fail_items(filings, values, wrong, Reason.AMOUNT_OUT_OF_BOUNDS)
     stated = filings.tax_rate.valid & (filings.tax_rate.values >= 0) & (filings.tax_rate.values <= 100 * PPM)
     ppm = np.where(stated, filings.tax_rate.values, 0)
     if some(asked := inside & ~by_amount & ~stated):
@@ -258,7 +258,9 @@ def _rates_of_law(
     conditions, open_ = conditions_of(values), np.ones(len(items), dtype=np.bool_)
     for place in range(int(count.max())):
         rate = np.where(place < count, first + place, slot)
-        fits = open_ & (place < count) & conditions.fits_items(np.where(place < count, rates.only[rate], -1), items)
+        fits = (
+            open_ & (place < count) & conditions.fits_items(np.where(place < count, rates.condition[rate], -1), items)
+        )
         ppm = np.where(fits, rates.ppm[rate], ppm)
         open_ &= ~fits
     return ppm
@@ -269,13 +271,13 @@ def _row_money(values: Values, money: Money, column: Ints, currency: Strings) ->
     minor = column.values
     outside = (minor < 0) | (minor > MAX_MINOR)
     if some(outside):
-        values.fail(outside, Problem.AMOUNT_OUT_OF_BOUNDS)
+        values.fail(outside, Reason.AMOUNT_OUT_OF_BOUNDS)
         minor = np.where(outside, 0, minor)
     refused = np.zeros(len(minor), dtype=np.bool_)
     amounts, missing = money.convert(minor, currency, refused)
     if missing is not None:
-        values.fail(missing & (minor > 0), Problem.NO_EXCHANGE_RATE)
-    values.fail(refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+        values.fail(missing & (minor > 0), Reason.NO_EXCHANGE_RATE)
+    values.fail(refused, Reason.AMOUNT_OUT_OF_BOUNDS)
     return amounts
 
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from services.revenue.law.batch.arithmetic import Flags, Int64, every, some
 from services.revenue.law.batch.groups import Groups
-from services.revenue.law.batch.reasons import Problem
+from services.revenue.law.batch.reasons import Reason
 from services.revenue.law.program.plans import Plan
 
-_NONE = int(Problem.NONE)
+_NONE = int(Reason.NONE)
 
 
 @dataclass(slots=True)
@@ -18,14 +18,14 @@ class Values:
     """The batch valued; amounts in minor units of each row's jurisdiction."""
 
     regime: Int64
-    """Regime of each row; where the row has none, 0 stands in and `problem` says so."""
+    """Regime of each row; 0 for a row without one, which has a `reason`."""
     law_day: Int64
     """Day whose law holds, days since 1970-01-01."""
     exchange_day: Int64
     one_exchange_day: int | None
     """The exchange day of all rows; None where they have several."""
-    problem: Int64
-    """Problem of each row."""
+    reason: Int64
+    """Why each row cannot be assessed, a number of Reason."""
     notes: Int64
     """Note bits of each row."""
     components: dict[int, Int64]
@@ -45,18 +45,18 @@ class Values:
     groups: Groups
     """Rows by destination and days."""
     all_sound: bool = True
-    """No row has a problem."""
+    """No row has a reason."""
 
-    def fail(self, rows: Flags, problem: Problem) -> None:
-        """Set the problem of rows that have none yet."""
+    def fail(self, rows: Flags, reason: Reason) -> None:
+        """Set the reason of rows that have none yet."""
         if some(rows):
-            self.problem[rows & (self.problem == _NONE)] = problem
+            self.reason[rows & (self.reason == _NONE)] = reason
             self.all_sound = False
 
     @property
     def sound(self) -> Flags | None:
-        """Which rows have no problem; None where none has any."""
-        return None if self.all_sound else self.problem == _NONE
+        """Return which rows have no reason; None if none has any."""
+        return None if self.all_sound else self.reason == _NONE
 
     def total(self, mask: Int64, select: Int64 | slice) -> Int64:
         """Sum the components that each item's base mask names, for the selected items."""

@@ -35,7 +35,7 @@ from services.revenue.law.program.program import (
     Slots,
 )
 from services.revenue.law.program.scheme_numbers import form_of
-from services.revenue.law.source.checks import FOREVER, holds, in_force, last_day
+from services.revenue.law.source.checks import FOREVER, active_entry, applies, last_day
 from services.revenue.law.source.rates import parse_amount, parse_rate
 from services.revenue.law.source.reader import ReadRulebook
 from services.revenue.law.source.rulebook import Charge, Collection, Reference, Rulebook
@@ -43,7 +43,7 @@ from services.revenue.law.source.tariff import Tariff
 
 
 def compile_program(books: Sequence[ReadRulebook], tariffs: Iterable[Tariff], exchange: ExchangeTables) -> Program:
-    """Make the program of rulebooks, tariffs and exchange tables; ProgramError where they do not fit together."""
+    """Compile rulebooks, tariffs and exchange tables; ProgramError if they do not fit together."""
     return _Compiler(books, tariffs, exchange).run()
 
 
@@ -79,7 +79,7 @@ class _Compiler:
             for start, end in self._spans(read.rulebook)
         ]
         active = [
-            [c for c in self.books[j].rulebook.charges if holds(c, start) and (not c.areas or area in c.areas)]
+            [c for c in self.books[j].rulebook.charges if applies(c, start) and (not c.areas or area in c.areas)]
             for _, start, _, j, area in spans
         ]
         slots = max((len(charges) for charges in active), default=1) or 1
@@ -114,7 +114,7 @@ class _Compiler:
             regimes=columns_of(Regimes, regime_rows),
             limits=compiled_limits,
             reliefs=compiled_reliefs,
-            slots=placed(columns_of(Slots, slot_rows), self.slots.rates.others),
+            slots=placed(columns_of(Slots, slot_rows), self.slots.rates.first_conditional),
             rates=columns_of(Rates, self.slots.rates.rows()),
             outcomes=columns_of(Outcomes, outcome_rows),
             charges=self.slots.facts,
@@ -162,7 +162,7 @@ class _Compiler:
             days.add(entry.start)
             if last_day(entry) < FOREVER:
                 days.add(last_day(entry) + timedelta(days=1))
-        cuts = sorted(day for day in days if holds(book.period, day))
+        cuts = sorted(day for day in days if applies(book.period, day))
         ends = [day - timedelta(days=1) for day in cuts[1:]] + [last_day(book.period)]
         return list(zip(cuts, ends, strict=True))
 
@@ -170,11 +170,11 @@ class _Compiler:
         return next(place for place, read in enumerate(self.books) if area in read.rulebook.areas)
 
     def _collections(self, charge: Charge, day: date) -> list[Collection]:
-        ways = [way for way in charge.collection if holds(way, day)]
-        return sorted(ways, key=lambda way: way.scheme == "none" and way.when is None and way.only is None)
+        ways = [way for way in charge.collection if applies(way, day)]
+        return sorted(ways, key=lambda way: way.scheme == "none" and way.when is None and way.condition is None)
 
     def _regime(self, book: Rulebook, jurisdiction: int, area: str, day: date, charges: list[Charge]) -> dict[str, Any]:
-        base = in_force(book.customs_value, day)
+        base = active_entry(book.customs_value, day)
         assert base is not None
         taxes = (
             place
@@ -200,7 +200,7 @@ class _Span:
 
 
 def _regimes_of_books(spans: list[tuple[int, date, date, int, str]], books: int) -> list[list[int]]:
-    """Give for each rulebook which regimes are its own."""
+    """Return for each rulebook its regimes."""
     return [[at for at, span in enumerate(spans) if span[3] == book] for book in range(books)]
 
 

@@ -31,13 +31,13 @@ def coverage_of(books: Sequence[ReadRulebook], conditions: ConditionTable) -> li
 
 
 def _gap(book: Rulebook, each: NotCovered, conditions: ConditionTable) -> Gap:
-    limits, only = list(book.limits), each.only
+    limits, only = list(book.limits), each.condition
     anywhere = msgspec.structs.replace(only, origin=()) if only else None
     return Gap(
         Prefixes(each.goods) if each.goods else None,
         day_of_date(each.start),
         day_of_date(last_day(each)),
-        each.what,
+        each.name,
         frozenset(each.areas),
         conditions.number(only),
         conditions.number(None if anywhere == Condition() else anywhere),

@@ -1,6 +1,6 @@
 """Drafts of law: what is in force with some files replaced and some values changed, read and checked as any law is.
 
-A draft is law that does not bind: it can be looked through for mistakes, and tried on consignments that were assessed.
+A draft is law that is not in force: it can be checked for errors, and applied to assessed consignments.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from services.revenue.law.source.yaml_source import LawFileError, Source
 FILE_BYTES_MAX = 8 << 20
 FILES_MAX = 64
 CHANGES_MAX = 64
-MISTAKES_MAX = 200
+ERRORS_MAX = 200
 _NAME = re.compile(r"([a-z0-9_-]{1,40}/(rulebook|tariff)[A-Za-z0-9_.-]{0,60}|rates/[A-Za-z0-9_.-]{1,60})\.yaml")
 
 
@@ -39,7 +39,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class DraftError:
     """What is wrong with a draft. A line of a file whose values were changed is the line in force, where the reader finds it."""
 
     file: str
@@ -50,18 +50,18 @@ class Mistake:
     sentence: str
 
     def __str__(self) -> str:
-        """Say it as LawFileError does."""
+        """Return the same text as LawFileError."""
         place = f"{self.file}:{self.line}" if self.line else self.file
         return ": ".join(part for part in (place, self.where, self.sentence) if part)
 
 
 class DraftRefused(ValueError):
-    """A draft that cannot be applied; `mistakes` says where and why."""
+    """A draft that cannot be applied; `errors` says where and why."""
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        """Take the mistakes, at least one."""
-        self.mistakes = list(mistakes)
-        super().__init__("; ".join(str(mistake) for mistake in self.mistakes))
+    def __init__(self, errors: Sequence[DraftError]) -> None:
+        """Take the errors, at least one."""
+        self.errors = list(errors)
+        super().__init__("; ".join(str(error) for error in self.errors))
 
 
 @dataclass(frozen=True)
@@ -76,34 +76,34 @@ class DraftLaw:
     Examples: "EU/2026.1/1f0c9a2b", "eu/tariff.yaml/5b3d77e0"."""
 
 
-def apply_draft(in_force: Mapping[str, str], draft: Draft) -> DraftLaw:
+def apply_draft(active: Mapping[str, str], draft: Draft) -> DraftLaw:
     """Apply a draft to the law files in force (by name, as services.revenue.store.law_files gives them) and compile what results.
 
-    Raises DraftRefused with the first mistake of every file, else with what does not fit together.
+    Raises DraftRefused with the first error of every file, else with files that do not fit together.
     """
-    files = _texts(in_force, draft)
+    files = _texts(active, draft)
     law = read_law(files)
     try:
         if law.errors:
-            raise DraftRefused([_mistake(error, in_force, draft) for error in law.errors[:MISTAKES_MAX]])
+            raise DraftRefused([_draft_error(error, active, draft) for error in law.errors[:ERRORS_MAX]])
         program = law.compile()
     except LawFileError as error:
-        raise DraftRefused([_mistake(error, in_force, draft)]) from None
+        raise DraftRefused([_draft_error(error, active, draft)]) from None
     except ProgramError as error:
         # It begins with the file that does not fit.
         file, _, sentence = str(error).partition(": ")
         name, _, line = file.rpartition(":")
         file, at = (name, int(line)) if line.isdigit() else (file, 0)
-        told = Mistake(file, at, "", sentence) if file in files else Mistake("", 0, "", str(error))
+        told = DraftError(file, at, "", sentence) if file in files else DraftError("", 0, "", str(error))
         raise DraftRefused([told]) from None
     if draft.law_day is not None:
         program = under_law_of(program, draft.law_day)
-    changed = (name for name, text in files.items() if in_force.get(name) != text)
+    changed = (name for name, text in files.items() if active.get(name) != text)
     return DraftLaw(program, files, tuple(_version(name, files[name], law) for name in changed))
 
 
 def under_law_of(program: Program, day: date) -> Program:
-    """Give the program in which the law of one day holds on all days; an area that has none on that day has none at all.
+    """Return the program in which the law of one day applies on all days; an area without law on that day has none at all.
 
     Exchange rates stay those of each consignment's own day: nobody knows those of a day to come.
     """
@@ -121,19 +121,19 @@ def under_law_of(program: Program, day: date) -> Program:
     return replace(program, starts=starts, ends=ends)
 
 
-def _texts(in_force: Mapping[str, str], draft: Draft) -> dict[str, str]:
-    """The texts of the draft. Raises DraftRefused with the mistakes of what it replaces and changes."""
-    if mistakes := list(_bounds(draft)):
-        raise DraftRefused(mistakes)
+def _texts(active: Mapping[str, str], draft: Draft) -> dict[str, str]:
+    """Return the texts of the draft. Raises DraftRefused with the errors of its files and changes."""
+    if errors := list(_bounds(draft)):
+        raise DraftRefused(errors)
     if misnamed := [_misnamed(name) for name in draft.files if not _NAME.fullmatch(name)]:
         named = {name: text for name, text in draft.files.items() if _NAME.fullmatch(name)}
         try:  # what the other files say wrong is told with it
             if named or draft.changes:
-                apply_draft(in_force, replace(draft, files=named))
+                apply_draft(active, replace(draft, files=named))
         except DraftRefused as refused:
-            misnamed += refused.mistakes
+            misnamed += refused.errors
         raise DraftRefused(misnamed)
-    files = dict(in_force) | dict(draft.files)
+    files = dict(active) | dict(draft.files)
     try:
         return overlay(files, [(path, _value(path, text)) for path, text in draft.changes])
     except LawFileError:
@@ -142,8 +142,8 @@ def _texts(in_force: Mapping[str, str], draft: Draft) -> dict[str, str]:
         try:
             files = overlay(files, [(change[0], _value(*change))])
         except LawFileError as error:
-            mistakes.append(_mistake(error, in_force, draft))
-    raise DraftRefused(mistakes)
+            errors.append(_draft_error(error, active, draft))
+    raise DraftRefused(errors)
 
 
 def _value(path: str, text: str) -> Any:
@@ -154,31 +154,31 @@ def _value(path: str, text: str) -> Any:
         raise LawFileError(file, 0, where.strip(), f"the new value {error.message}") from None
 
 
-def _bounds(draft: Draft) -> Iterator[Mistake]:
+def _bounds(draft: Draft) -> Iterator[DraftError]:
     if len(draft.files) > FILES_MAX or len(draft.changes) > CHANGES_MAX:
-        yield Mistake(
+        yield DraftError(
             "", 0, "", f"a draft replaces at most {FILES_MAX} files and changes {CHANGES_MAX} values; make it smaller"
         )
     for name, text in draft.files.items():
         if len(text.encode()) > FILE_BYTES_MAX:
-            yield Mistake(name, 0, "", f"is larger than {FILE_BYTES_MAX >> 20} MiB; cut it into several files")
+            yield DraftError(name, 0, "", f"is larger than {FILE_BYTES_MAX >> 20} MiB; cut it into several files")
 
 
-def _misnamed(name: str) -> Mistake:
-    return Mistake(
+def _misnamed(name: str) -> DraftError:
+    return DraftError(
         name[:200], 0, "",
         "is no name of a law file: <jurisdiction>/rulebook*.yaml, <jurisdiction>/tariff*.yaml or rates/*.yaml; "
         "on the command line NAME=FILE names a file, such as eu/rulebook.yaml=draft.yaml",
     )  # fmt: skip
 
 
-def _mistake(error: LawFileError, in_force: Mapping[str, str], draft: Draft) -> Mistake:
+def _draft_error(error: LawFileError, active: Mapping[str, str], draft: Draft) -> DraftError:
     line = error.line
     if any(path.partition(":")[0].strip() == error.file for path, _ in draft.changes):
         # Its text was written anew with the value in it: the reader has the one before.
-        before = draft.files.get(error.file, in_force.get(error.file, ""))
+        before = draft.files.get(error.file, active.get(error.file, ""))
         line = line_of(before, error.where)
-    return Mistake(error.file, line, error.where, error.message)
+    return DraftError(error.file, line, error.where, error.message)
 
 
 def _version(name: str, text: str, law: ReadLaw) -> str:

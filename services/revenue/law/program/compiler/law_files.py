@@ -21,15 +21,15 @@ class ReadLaw:
     tariffs: list[Tariff] = field(default_factory=list)
     rates: list[ExchangeRate] = field(default_factory=list)
     errors: list[LawFileError] = field(default_factory=list)
-    """The first mistake of each file that has any."""
+    """The first error of each file that has any."""
 
     def compile(self) -> Program:
-        """Make the program. Raises ProgramError where files do not fit together."""
+        """Compile the program. Raises ProgramError if files do not fit together."""
         return compile_program(list(self.books.values()), self.tariffs, ExchangeTables(self.rates))
 
 
 def read_law(files: Mapping[str, str]) -> ReadLaw:
-    """Read and check each file; nothing is raised for a mistake, `errors` has it."""
+    """Read and check each file; errors are in `errors` and not raised."""
     law = ReadLaw()
     for name, text in files.items():
         folder, _, file = name.partition("/")
@@ -37,12 +37,12 @@ def read_law(files: Mapping[str, str]) -> ReadLaw:
             if folder == "rates":
                 law.rates += read_exchange(name, text)
             elif file.startswith("rulebook"):
-                law.books[name] = read_rulebook(name, text, partial(_beside, files, folder, "goods"))
+                law.books[name] = read_rulebook(name, text, partial(_csv_text, files, folder, "goods"))
             elif file.startswith(("tariff", "goods")) and file.endswith(".csv"):
                 # Lines of a tariff and lists of goods, read with the file that names them.
                 continue
             elif file.startswith("tariff"):
-                law.tariffs.append(read_tariff(name, text, partial(_beside, files, folder, "tariff")))
+                law.tariffs.append(read_tariff(name, text, partial(_csv_text, files, folder, "tariff")))
             else:
                 raise LawFileError(
                     name,
@@ -55,5 +55,5 @@ def read_law(files: Mapping[str, str]) -> ReadLaw:
     return law
 
 
-def _beside(files: Mapping[str, str], folder: str, kind: str, name: str) -> str | None:
+def _csv_text(files: Mapping[str, str], folder: str, kind: str, name: str) -> str | None:
     return files.get(f"{folder}/{name}") if name.startswith(kind) and name.endswith(".csv") else None

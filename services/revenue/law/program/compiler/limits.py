@@ -21,20 +21,20 @@ from services.revenue.law.program.program import (
     ProgramError,
     Reliefs,
 )
-from services.revenue.law.source.checks import holds, in_force
+from services.revenue.law.source.checks import active_entry, applies
 from services.revenue.law.source.rates import parse_amount
 from services.revenue.law.source.reader import ReadRulebook
-from services.revenue.law.source.rulebook import SUMS, Limit, Reference, Relief, Rulebook
+from services.revenue.law.source.rulebook import AGGREGATE_TESTS, Limit, Reference, Relief, Rulebook
 
-_NO_LIMIT = dict.fromkeys(Limits.__slots__, 0) | {"currency": -1, "only": -1, "excluded": -1, "table": -1}
-_NO_RELIEF = dict.fromkeys(Reliefs.__slots__, 0) | {"currency": -1, "only": -1, "excluded": -1}
+_NO_LIMIT = dict.fromkeys(Limits.__slots__, 0) | {"currency": -1, "condition": -1, "excluded": -1, "table": -1}
+_NO_RELIEF = dict.fromkeys(Reliefs.__slots__, 0) | {"currency": -1, "condition": -1, "excluded": -1}
 
 
 class LimitCompiler:
     """Gathers the limits and reliefs of regime after regime."""
 
     def __init__(self, exchange: ExchangeTables, conditions: ConditionTable) -> None:
-        """Take the exchange tables that amounts are converted by and the program's table of conditions."""
+        """Take the exchange tables for amounts and the program's table of conditions."""
         self.exchange, self.conditions = exchange, conditions
         self.prefixes: list[Prefixes] = []
         self.references: dict[str, int] = {}
@@ -48,53 +48,53 @@ class LimitCompiler:
         book = read.rulebook
         self._limits.append(
             [
-                [self._limit(read, name, entry, day) for entry in entries if holds(entry, day)]
+                [self._limit(read, name, entry, day) for entry in entries if applies(entry, day)]
                 for name, entries in book.limits.items()
             ]
         )
         self._reliefs.append(
             [
-                [self._relief(read, name, entry, day) for entry in entries if holds(entry, day)]
+                [self._relief(read, name, entry, day) for entry in entries if applies(entry, day)]
                 for name, entries in book.reliefs.items()
             ]
         )
 
     def limits(self) -> tuple[Limits, tuple[int, ...]]:
-        """Give the columns, and per place of a limit the most entries that a regime has there; one place at least."""
+        """Return the columns, and for each place of a limit the largest number of entries of a regime; at least one place."""
         rows, most = _laid_out(self._limits, _NO_LIMIT, least=1)
         return columns_of(Limits, rows), most
 
     def reliefs(self) -> tuple[Reliefs, tuple[int, ...]]:
-        """Give the columns, and per place of a relief the most entries that a regime has there."""
+        """Return the columns, and for each place of a relief the largest number of entries of a regime."""
         rows, most = _laid_out(self._reliefs, _NO_RELIEF, least=0)
         return columns_of(Reliefs, rows), most
 
     def _limit(self, read: ReadRulebook, name: str, entry: Limit, day: date) -> dict[str, Any]:
-        only, book = self.conditions.number(entry.only), read.rulebook
+        only, book = self.conditions.number(entry.condition), read.rulebook
         verified = entry.verified and book.references[entry.reference].verified
         if entry.amount == "none":
-            return _NO_LIMIT | {"there": True, "only": only, "uses": 0 if verified else UNVERIFIED}
+            return _NO_LIMIT | {"exists": True, "condition": only, "uses": 0 if verified else UNVERIFIED}
         every = entry.amount == "all"
         currency = -1 if every else self._currency(read, f"limits.{name}", entry.amount)
         table = self._table(read, name, entry.exchange_table)
         uses = (
             (KNOWN, True),
             (ITEMS, entry.test == "item"),
-            (SUMMED, entry.test in SUMS),
+            (SUMMED, entry.test in AGGREGATE_TESTS),
             (FOREIGN, currency >= 0),
             (EXCLUDED, bool(entry.excluded)),
             (TABLE, table >= 0),
             (UNVERIFIED, not verified),
         )
         return {
-            "there": True,
+            "exists": True,
             "uses": sum(bit for bit, used in uses if used),
             "minor": EVERYTHING if every else parse_amount(entry.amount)[0],
             "currency": currency,
             "strict": entry.at_the_limit == "over",
             "test": TESTS.index(entry.test),
             "measure": self._measure(book, entry.measure, day),
-            "only": only,
+            "condition": only,
             "excluded": self._excluded(entry.excluded),
             "table": table,
             "reference": self._reference(book, entry.reference),
@@ -103,11 +103,11 @@ class LimitCompiler:
     def _relief(self, read: ReadRulebook, name: str, entry: Relief, day: date) -> dict[str, Any]:
         book = read.rulebook
         return {
-            "there": True,
+            "exists": True,
             "minor": parse_amount(entry.amount)[0],
             "currency": self._currency(read, f"reliefs.{name}", entry.amount),
             "measure": self._measure(book, entry.measure, day),
-            "only": self.conditions.number(entry.only),
+            "condition": self.conditions.number(entry.condition),
             "excluded": self._excluded(entry.excluded),
             "unverified": not (entry.verified and book.references[entry.reference].verified),
             "reference": self._reference(book, entry.reference),
@@ -119,7 +119,7 @@ class LimitCompiler:
         return self.references.setdefault(full, len(self.references))
 
     def _measure(self, book: Rulebook, measure: Iterable[str], day: date) -> int:
-        base = in_force(book.customs_value, day)
+        base = active_entry(book.customs_value, day)
         assert base is not None
         return mask_of(measure, mask_of(base.base, 0))
 

@@ -13,7 +13,7 @@ from services.revenue.law.program.conditions import ConditionTable
 from services.revenue.law.program.exchange import ExchangeTables
 from services.revenue.law.program.expressions import Expressions
 from services.revenue.law.program.program import ProgramError, Rates, TariffUse
-from services.revenue.law.source.checks import holds
+from services.revenue.law.source.checks import applies
 from services.revenue.law.source.rates import (
     METHODS,
     Expression,
@@ -29,13 +29,13 @@ from services.revenue.law.source.tariff import RateTable, Tariff
 
 
 def rates_on(charge: Charge, day: date, area: str) -> list[Rate]:
-    """Give the rates that may hold on a day in an area, in the order in which they are tried; the last always fits.
+    """Return the rates of a day in an area, in the order in which they are tried; the last always matches.
 
     Rates that name areas or conditions go before the one that names neither.
     """
-    found = [rate for rate in charge.rates if holds(rate, day) and (not rate.areas or area in rate.areas)]
-    found.sort(key=lambda rate: not rate.areas and rate.only is None)
-    always = next(place for place, rate in enumerate(found) if rate.only is None)
+    found = [rate for rate in charge.rates if applies(rate, day) and (not rate.areas or area in rate.areas)]
+    found.sort(key=lambda rate: not rate.areas and rate.condition is None)
+    always = next(place for place, rate in enumerate(found) if rate.condition is None)
     return found[: always + 1]
 
 
@@ -59,7 +59,7 @@ class RateCompiler:
         self.uses: list[TariffUse] = []
         self._numbers: dict[tuple[int, str, bool], int] = {}
         self._slots: list[dict[str, Any]] = []
-        self._others: list[dict[str, Any]] = []
+        self._conditional: list[dict[str, Any]] = []
         self._seasons: list[list[int]] = []
 
     def reference(self, book: Rulebook, name: str) -> int:
@@ -78,11 +78,11 @@ class RateCompiler:
         return number
 
     def nothing(self) -> None:
-        """Make the row of a slot without a charge."""
+        """Add the row of a slot without a charge."""
         self._slots.append(_nothing())
 
     def slot(self, book: Rulebook, charge: Charge, rates: list[Rate], day: date) -> range:
-        """Make the rows of a slot's rates; give where those with conditions stand behind the slots, and one more."""
+        """Add the rows of a slot's rates; return the range of those with conditions, behind those of the slots."""
         rows = []
         by_tariff = any(rate.rate == "tariff" for rate in rates)
         for rate in rates:
@@ -98,7 +98,7 @@ class RateCompiler:
                     verified=rate.verified and book.references[rate.reference].verified,
                 )
                 | {
-                    "only": self.conditions.number(rate.only),
+                    "condition": self.conditions.number(rate.condition),
                     "of_tariff_charge": by_tariff,
                     "less": less,
                     "less_currency": self.currency(book, charge, less_currency),
@@ -108,49 +108,49 @@ class RateCompiler:
             )
         # What a tariff or a season adds may stand behind; rows with conditions stand together.
         self._seasons_as(rows)
-        first = len(self._others)
-        self._others += rows[:-1]
+        first = len(self._conditional)
+        self._conditional += rows[:-1]
         self._slots.append(rows[-1])
         return range(first, first + len(rows))
 
     def possible(self, place: int, slot: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Give every rate that the slot at the place may come to, those of its tariff and seasons too."""
+        """Yield every rate that the slot at the place may have, including those of its tariff and seasons."""
         first = slot["variants"]
-        for row in [self._slots[place], *self._others[first : first + slot["variant_count"]]]:
+        for row in [self._slots[place], *self._conditional[first : first + slot["variant_count"]]]:
             yield row
             yield from self._behind(row)
 
     def _behind(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if row["season"] >= 0:
             for place in set(self._seasons[row["season"]]):
-                yield self._others[place]
+                yield self._conditional[place]
         if row["tariff"] >= 0:
             use = self.uses[row["tariff"]]
             for place in range(use.first, use.first + len(use.table.rates)):
-                yield self._others[place]
-                yield from self._behind(self._others[place])
+                yield self._conditional[place]
+                yield from self._behind(self._conditional[place])
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give all rows: one a slot, then the others; `others` is where these begin."""
-        return [*self._slots, *self._others]
+        """Return all rows: one for each slot, then from `first_conditional` on the others."""
+        return [*self._slots, *self._conditional]
 
     @property
-    def others(self) -> int:
-        """Place of the first row that is no slot's own."""
+    def first_conditional(self) -> int:
+        """Return the place of the first row that is no slot's own."""
         return len(self._slots)
 
     def tariff_uses(self) -> list[TariffUse]:
-        """Give the uses of tariffs with the places that their rates have among all rows."""
-        return [TariffUse(use.table, use.first + self.others) for use in self.uses]
+        """Return the uses of tariffs with the places of their rates among all rows."""
+        return [TariffUse(use.table, use.first + self.first_conditional) for use in self.uses]
 
     def seasons(self) -> Int64:
-        """Give for each season and day of a leap year the place of its rate among all rows."""
-        return np.array(self._seasons, dtype=np.int64).reshape(-1, 366) + self.others
+        """Return for each season and day of a leap year the place of its rate among all rows."""
+        return np.array(self._seasons, dtype=np.int64).reshape(-1, 366) + self.first_conditional
 
     def _row(
         self, book: Rulebook, charge: Charge, rate: ParsedRate, text: str, day: date, *, verified: bool = True
     ) -> dict[str, Any]:
-        """Make the row of a rate; where it names a tariff or seasons, theirs too."""
+        """Return the row of a rate; if it names a tariff or seasons, add their rows too."""
         currencies = sorted(rate.currencies)
         expression = rate.expression
         if rate.method == "percent":
@@ -170,17 +170,17 @@ class RateCompiler:
         }
 
     def _season(self, book: Rulebook, charge: Charge, rate: ParsedRate, text: str, day: date) -> int:
-        first = len(self._others)
-        self._others += [self._row(book, charge, season.rate, season.text, day) for season in rate.seasons]
+        first = len(self._conditional)
+        self._conditional += [self._row(book, charge, season.rate, season.text, day) for season in rate.seasons]
         self._seasons.append([first + place for place in year_of_seasons(text, rate.seasons)])
         return len(self._seasons) - 1
 
     def _seasons_as(self, rows: list[dict[str, Any]]) -> None:
-        """Let the rates of seasons stand in the law where the rate stands that they are parts of."""
+        """Give the rates of seasons the position in the law of the rate to which they belong."""
         for row in rows:
             if row["season"] >= 0:
                 for place in set(self._seasons[row["season"]]):
-                    self._others[place] |= {name: row[name] for name in _OF_LAW}
+                    self._conditional[place] |= {name: row[name] for name in _OF_LAW}
 
     def _tariff(self, book: Rulebook, charge: Charge, day: date, verified: bool) -> int:
         """Number the use of a tariff's table, its rates made rows in the order of the table."""
@@ -212,13 +212,13 @@ class RateCompiler:
                 }
             )
         self._seasons_as(rows)
-        self.uses.append(TariffUse(table, len(self._others)))
-        self._others += rows
+        self.uses.append(TariffUse(table, len(self._conditional)))
+        self._conditional += rows
         self._numbers[key] = len(self.uses) - 1
         return self._numbers[key]
 
 
 def _nothing() -> dict[str, Any]:
     return dict.fromkeys(Rates.__slots__, 0) | dict.fromkeys(
-        ("currency", "only", "expression", "season", "tariff", "less_currency"), -1
+        ("currency", "condition", "expression", "season", "tariff", "less_currency"), -1
     )

@@ -23,7 +23,7 @@ from services.revenue.law.program.program import (
     Slots,
 )
 from services.revenue.law.source import rulebook as law
-from services.revenue.law.source.checks import holds, in_force
+from services.revenue.law.source.checks import active_entry, applies
 from services.revenue.law.source.rates import CONSIGNMENT_LEVEL, METHODS, parse_amount, parse_share
 from services.revenue.law.source.rulebook import COMPONENTS, PPM, Charge, Collection, Rulebook, positions
 from services.revenue.law.source.tariff import Tariff
@@ -49,15 +49,15 @@ class SlotCompiler:
         if charge is None:
             self.rates.nothing()
             return dict.fromkeys(Slots.__slots__, 0) | {
-                "line_digits": [0] * len(SCHEMES), "limit": -1, "only": -1, "over_only": -1, "minimum_currency": -1,
+                "line_digits": [0] * len(SCHEMES), "limit": -1, "condition": -1, "over_only": -1, "minimum_currency": -1,
             }  # fmt: skip
-        base = in_force(book.customs_value, day)
+        base = active_entry(book.customs_value, day)
         assert base is not None
         customs_value = mask_of(base.base, 0)
         variants = self.rates.slot(book, charge, rates_on(charge, day, area), day)
-        minimum = in_force(charge.minimum, day, area)
+        minimum = active_entry(charge.minimum, day, area)
         other = book.charge(charge.also_when_unless_of) if charge.also_when_unless_of else None
-        also = other.unless if other and holds(other, day) else None
+        also = other.unless if other and applies(other, day) else None
         line = charge.tariff_line
         name = f"{book.jurisdiction}.{charge.id}"
         if name not in self.charges:
@@ -70,20 +70,20 @@ class SlotCompiler:
         places = {each.id: place for place, each in enumerate(charges)}
         amount, currency = parse_amount(minimum.amount) if minimum else (0, book.currency)
         return {
-            "there": True,
+            "exists": True,
             "charge": self.charges[name],
             "kind": KINDS.index(charge.kind),
             "variants": variants[0],
             "variant_count": len(variants) - 1,
             "base": mask_of(charge.base, customs_value),
-            "uplift_of": mask_of(charge.uplift.of, customs_value) if charge.uplift else 0,
+            "uplift_of": mask_of(charge.uplift.components, customs_value) if charge.uplift else 0,
             "uplift_numerator": uplift.numerator,
             "uplift_denominator": uplift.denominator,
             "limit": limits.index(first.limit) if first else -1,
             "over": bool(first and first.position == "over"),
             "more_within": sum(1 << limits.index(each.limit) for each in more if each.position == "within"),
             "more_over": sum(1 << limits.index(each.limit) for each in more if each.position == "over"),
-            "only": self.conditions.number(charge.only),
+            "condition": self.conditions.number(charge.condition),
             "relieved_by": sum(1 << list(book.reliefs).index(name) for name in charge.relieved_by),
             "unless_digits": _digits(charge.unless),
             "unless_without": SCHEMES.index(charge.unless.without_scheme) if charge.unless else 0,
@@ -108,7 +108,7 @@ class SlotCompiler:
             "waived_below": 0
             if minimum is None
             else _bound(amount, foreign=currency != book.currency) + (minimum.collected == "above"),
-            "together": sum(1 << places[name] for name in minimum.together_with if name in places) if minimum else 0,
+            "tested_with": sum(1 << places[name] for name in minimum.together_with if name in places) if minimum else 0,
         }
 
     def outcome(
@@ -118,21 +118,21 @@ class SlotCompiler:
         if charge is None or way is None:
             return dict.fromkeys(Outcomes.__slots__, 0) | {
                 "limit": -1,
-                "only": -1,
+                "condition": -1,
                 "unit": 1,
                 "base_unit": 1,
                 "sum_unit": 0,
                 "total_unit": 1,
             }
-        rounding = in_force(charge.rounding, day, area, way.scheme)
+        rounding = active_entry(charge.rounding, day, area, way.scheme)
         base_unit = parse_amount(rounding.base_unit)[0] if rounding and rounding.base_unit else 1
         together = rounding is not None and rounding.base_of == "sum"
         return {
-            "there": True,
+            "exists": True,
             "scheme": SCHEMES.index(way.scheme),
             "limit": list(book.limits).index(way.when.limit) if way.when else -1,
             "over": bool(way.when and way.when.position == "over"),
-            "only": self.conditions.number(way.only),
+            "condition": self.conditions.number(way.condition),
             "collector": COLLECTORS.index(way.collector),
             "debtor": DEBTORS.index(way.debtor),
             "mode": Rounding[rounding.mode.upper()] if rounding else Rounding.DOWN,
@@ -152,16 +152,16 @@ def place_of(
     slots: list[dict[str, Any]], outcomes: list[dict[str, Any]], at: int, slots_per_regime: int, ways: int,
     rates: RateCompiler, regimes: Sequence[int],
 ) -> Place:  # fmt: skip
-    """Say what any of the regimes has at one place of its charges, so that the rest need not be looked for."""
+    """Return the features that any of the regimes has at one place of its charges, so that the others are skipped."""
     here = [regime * slots_per_regime + at for regime in regimes]
-    there = [slots[place] for place in here if slots[place]["there"]]
-    possible = [rate for place in here if slots[place]["there"] for rate in rates.possible(place, slots[place])]
+    there = [slots[place] for place in here if slots[place]["exists"]]
+    possible = [rate for place in here if slots[place]["exists"] for rate in rates.possible(place, slots[place])]
     methods = {METHODS[rate["method"]] for rate in possible}
     of_place = [
         outcome
         for place in here
         for outcome in outcomes[place * ways : (place + 1) * ways]
-        if slots[place]["there"] and outcome["there"]
+        if slots[place]["exists"] and outcome["exists"]
     ]
 
     def any_of(*names: str, nothing: int = 0) -> bool:
@@ -181,22 +181,22 @@ def place_of(
         or any_of("share_numerator", nothing=1),
         foreign=any(rate["currency"] >= 0 for rate in possible),
         several=any_of("more_within", "more_over"),
-        only=any_of("only", nothing=-1),
+        has_condition=any_of("condition", nothing=-1),
         relieved=any_of("relieved_by"),
         preference=any_of("unless_digits", "also_digits"),
         over_only=any_of("over_only", nothing=-1),
         inside=any_of("inside"),
         less=any(rate["less"] for rate in possible),
-        sums=any(outcome["sum_unit"] != 0 for outcome in of_place),
+        rounds_totals=any(outcome["sum_unit"] != 0 for outcome in of_place),
         total=any(outcome["total_unit"] != 1 for outcome in of_place),
         minimum=any_of("minimum"),
-        together=any_of("together"),
-        ways=tuple(way for way in range(ways - 1) if any(outcomes[place * ways + way]["there"] for place in here)),
+        joint_minimum=any_of("tested_with"),
+        ways=tuple(way for way in range(ways - 1) if any(outcomes[place * ways + way]["exists"] for place in here)),
     )
 
 
 def mask_of(base: Iterable[str], customs_value: int) -> int:
-    """Make the bits of a base; those of the customs value stand for its name."""
+    """Return the bits of a base; the bits of the customs value stand for its name."""
     mask = 0
     for part in base:
         mask |= customs_value if part == "customs_value" else 1 << COMPONENTS.index(part)
@@ -212,7 +212,7 @@ def _digits(unless: law.Unless | None) -> int:
 
 
 def columns_of(kind: type[Any], rows: list[dict[str, Any]]) -> Any:
-    """Make columns of rows; fields of the type Flags become booleans, all others int64."""
+    """Return the columns of rows; fields of the type Flags become booleans, all others int64."""
     columns = {}
     for name in kind.__slots__:
         flags = "Flags" in str(kind.__annotations__[name]) or kind.__annotations__[name] is Flags
@@ -220,9 +220,9 @@ def columns_of(kind: type[Any], rows: list[dict[str, Any]]) -> Any:
     return kind(**columns)
 
 
-def placed(slots: Slots, others: int) -> Slots:
-    """Say where the rates with conditions stand among all rates: behind those of the slots."""
-    slots.variants = slots.variants + others
+def placed(slots: Slots, first_conditional: int) -> Slots:
+    """Move the rates with conditions behind those of the slots."""
+    slots.variants = slots.variants + first_conditional
     return slots
 
 

@@ -3,9 +3,17 @@
 import importlib
 import keyword
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import click
+
+FORMER_COMMANDS: Final = {
+    "open": "open-items",
+    **{f"model-{verb}": f"models {verb}" for verb in ("show", "propose", "challenge", "activate", "retire")},
+}
+"""Commands of version 0.2 by their names there."""
+FORMER_OPTIONS: Final = {"--seen": "--if-version", "--mark": "--heartbeat", "--paper": "--document"}
+"""Options of version 0.2 by their names there."""
 
 
 class LazyGroup(click.Group):
@@ -40,6 +48,19 @@ class LazyGroup(click.Group):
         if name and not name.startswith("-") and name not in self.modules:
             import difflib
 
-            near = difflib.get_close_matches(name, self.modules, n=1)
+            former = FORMER_COMMANDS.get(name, "")
+            is_current = former.split(" ")[0] in self.modules
+            near = [former] if is_current else difflib.get_close_matches(name, self.modules, n=1)
             ctx.fail(f"There is no command {name}." + (f" Did you mean {near[0]}?" if near else ""))
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an option that is refused by a former name is named as it is now."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            current = FORMER_OPTIONS.get(error.option_name)
+            if current is None:
+                raise
+            message = f"There is no option {error.option_name}: since version 0.3 it is {current}."
+            raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None

@@ -75,9 +75,11 @@ class RiskConfig(Settings, service="risk"):
     because history stores parties as hashes by a key that is derived from it. Without a file, a secret is generated and stored in the database,
     where everybody who can read history can read it too."""
 
-    seeds_published_after_days: int = setting("SEEDS_PUBLISHED_AFTER_DAYS", default=90, low=1, high=365, example="90")
+    seeds_published_after_days: int = setting(
+        "SEEDS_PUBLISHED_AFTER_DAYS", default=90, low=1, high=365, example="90", former="SEEDS_TOLD_AFTER_DAYS"
+    )
     """Days after which the seed of a day's draws is published, so that the draws can be proved. By then the consignments of that day should be
-    final."""
+    final. The second name is that of version 0.2; the first overrides it."""
 
     input_days: int = setting("INPUT_DAYS", default=60, low=1, high=400, example="60")
     """Days for which the inputs of assessments are stored, some 200 bytes for each consignment. Backtests, trainings and the screening after a

@@ -320,3 +320,21 @@ def test_what_is_proven_is_told_at_once_and_the_rest_is_proven_until_nothing_is_
         assert result.exit_code == 1
         assert "1 difference; 3 consignments of these days compared." in result.stdout
         assert ("entry 4: its content was altered" if faults else "statistics counted 0") in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--seal", "--kept"])
+def test_an_empty_seal_is_refused_and_not_left_out(ledger: Ledger, run: Any, option: str) -> None:
+    result = run("chains", option, "")
+    assert result.exit_code == 1
+    assert "SEAL_UNREADABLE" in result.output
+    assert ledger.asked == []
+
+
+@pytest.mark.parametrize("option", ["--seal", "--kept"])
+def test_a_seal_is_sent_with_the_check_of_each_chain_under_both_names_of_its_option(
+    ledger: Ledger, run: Any, option: str
+) -> None:
+    ledger.answers["CheckChain"] = [pb.CheckChainResponse(end=True) for _ in range(64)]
+    assert run("chains", option, f"7:{'ab' * 32}").exit_code == 0
+    seals = [(request.external_seal, request.external_seal_hash) for _, request in ledger.asked]
+    assert seals == [(7, b"\xab" * 32)] * 64

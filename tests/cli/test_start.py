@@ -132,3 +132,22 @@ def test_who_calls_is_an_id_or_a_role_with_one(text: str, roles: tuple[str, ...]
 def test_a_role_that_may_not_call_is_refused(text: str, roles: tuple[str, ...]) -> None:
     with pytest.raises(Exception, match="none of"):
         caller_of(text, roles)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("revenue open deferred:D1", "There is no command open. Did you mean open-items?"),
+        ("risk model-show", "There is no command model-show. Did you mean models show?"),
+        ("risk model-activate m+1", "There is no command model-activate. Did you mean models activate?"),
+        ("open", "There is no command open."),
+        ("release X --seen 3", "There is no option --seen: since version 0.3 it is --if-version."),
+        ("prepare /tmp --every 24 --mark /tmp/x", "There is no option --mark: since version 0.3 it is --heartbeat."),
+        ("goods --paper C640", "There is no option --paper: since version 0.3 it is --document."),
+        ("show X --surprise", "No such option '--surprise'."),
+    ],
+)
+def test_a_command_or_option_of_0_2_is_refused_with_its_present_name(line: str, message: str) -> None:
+    result = CliRunner().invoke(luxor, line.split())
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1] == f"Error: {message}"

@@ -44,6 +44,7 @@ class Setting:
     derived: str
     common: bool
     check: Callable[[Any], str] | None
+    former: str
 
 
 def setting(
@@ -60,15 +61,16 @@ def setting(
     secret: bool = False,
     common: bool = False,
     check: Callable[[Any], str] | None = None,
+    former: str = "",
 ) -> Any:
     """Declare a field that is read from a variable.
 
     `variable` is the name without its prefix ("RULES_DIR"). Without `default` and `derive` it must be given.
     `derive(service, values so far, environ)` makes a default from the fields above it and `derived` says how in words.
     `low` and `high` are inclusive. `common`: only as `LUXOR_<NAME>`, the same for all services. `check(value)` says why
-    a value that was given is wrong, "" where it is good.
+    a value that was given is wrong, "" where it is good. `former` is a name of an earlier release, which is read where no other is given.
     """
-    meta = Setting(variable, example, shared, low, high, choices, secret, derive, derived, common, check)
+    meta = Setting(variable, example, shared, low, high, choices, secret, derive, derived, common, check, former)
     if default is MISSING:
         return field(metadata={"setting": meta})
     return field(default=default, metadata={"setting": meta})
@@ -141,9 +143,8 @@ def mask(text: str) -> str:
 def names_of(service: str, meta: Setting) -> tuple[str, ...]:
     """Return the variable's names as a service reads them, the one that wins first."""
     own, common = f"LUXOR_{service.upper()}_{meta.variable}", f"LUXOR_{meta.variable}"
-    if meta.common:
-        return (common,)
-    return (own, common) if meta.shared else (own,)
+    names = (common,) if meta.common else (own, common) if meta.shared else (own,)
+    return (*names, f"LUXOR_{service.upper()}_{meta.former}") if meta.former else names
 
 
 def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:

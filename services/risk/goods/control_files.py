@@ -22,6 +22,8 @@ from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_p
 
 CONTROLS_MAX: Final = 2_000
 MODES: Final = {"sea": 1, "rail": 2, "road": 3, "air": 4, "post": 5}
+#: Keys of version 0.2 by their names there; files that have them are refused with the name that they have now.
+CURRENT_KEYS: Final = {"papers": "documents", "papers_needed": "documents_needed"}
 
 Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{2,62}$")]
 Sentence = Annotated[str, msgspec.Meta(min_length=8, max_length=300)]
@@ -149,6 +151,11 @@ def _converted(file: YamlFile) -> ControlFileText:
             message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
         elif "Expected `str`, got `int`" in message:
             message += "; put codes and numbers in quotes, or a leading 0 is lost"
+        unknown = re.search(r"unknown field `(\w+)`", message)
+        if unknown is not None:
+            where += f".{unknown[1]}"
+            if unknown[1] in CURRENT_KEYS:
+                message += f"; since version 0.3 its name is `{CURRENT_KEYS[unknown[1]]}`; rename it in the whole file"
         found = re.match(r"\$\.controls\[(\d+)\]", where)
         name = _name_of(file.data["controls"][int(found[1])]) if found else ""
         raise ControlFileError([f"{file.place(where)}: {name}{message} (at {where.removeprefix('$.')})"]) from None

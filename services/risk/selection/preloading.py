@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class ScreeningResult(IntEnum):
 ALARM_REASON = "SCREENING_ALARM"
 INCONCLUSIVE_REASON = "SCREENING_INCONCLUSIVE"
 SCORE_REASON = "SCORE_HIGH"
+#: Reasons of goods controls by their names of version 0.2: parameters and stored rule sets that name these keep their effect.
+CURRENT_REASONS: Final = {"GOODS_NEED_PAPERS": "GOODS_DOCUMENTS_MISSING"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def refer(
     by_reason = dict.fromkeys(parameters.information, Referral.INFORMATION)
     by_reason |= dict.fromkeys(parameters.screening, Referral.SCREENING)
     by_reason |= dict.fromkeys(parameters.do_not_load, Referral.DO_NOT_LOAD)
+    by_reason = {CURRENT_REASONS.get(reason, reason): each for reason, each in by_reason.items()} | by_reason
     alarm, clear, inconclusive = _screened(screenings, rows)
     asked = reasons.map(lambda reason: by_reason.get(reason, Referral.NONE), np.int64)
     asked = np.where((asked == Referral.SCREENING) & clear[owners], Referral.NONE, asked)

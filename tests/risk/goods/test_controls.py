@@ -259,7 +259,21 @@ def _trial(words: list[str]) -> ControlSet:
     [
         ("restricted", "forbidden", "trial.yaml:10: control TRIAL: Invalid enum value 'forbidden'"),
         ("lane: red", "lane: green", "trial.yaml:11: control TRIAL: Invalid enum value 'green'"),
-        ("owner: some desk", "owner: some desk\n    colour: red", "contains unknown field `colour`"),
+        (
+            "owner: some desk",
+            "owner: some desk\n    colour: red",
+            "trial.yaml:17: control TRIAL: Object contains unknown field `colour`",
+        ),
+        (
+            "documents: [",
+            "papers: [",
+            "trial.yaml:13: control TRIAL: Object contains unknown field `papers`; since version 0.3 its name is `documents`; rename it",
+        ),
+        (
+            "documents: [",
+            "papers_needed: all\n    documents: [",
+            "unknown field `papers_needed`; since version 0.3 its name is `documents_needed`; rename it",
+        ),
         (
             "legal: [some]",
             "legal: [some, other]",

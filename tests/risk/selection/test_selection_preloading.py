@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from libs.columns import Strings
+from services.risk.goods.findings import DOCUMENTS_MISSING
 from services.risk.selection import Referral, load_parameters, refer
 from services.risk.selection.parameters import PreLoadingText
 from services.risk.selection.preloading import Referrals
@@ -84,3 +85,12 @@ def test_the_shipped_reasons_are_used() -> None:
     given = load_parameters(SHIPPED).pre_loading
     told = referred([(0, "DESCRIPTION_TOO_VAGUE"), (1, "PARTY_LISTED")], [[], []], given=given)
     assert told.referral.tolist() == [Referral.INFORMATION, Referral.SCREENING]
+
+
+def test_parameters_of_0_2_ask_by_the_former_name_for_goods_without_their_documents() -> None:
+    written = PreLoadingText(screening=("GOODS_NEED_PAPERS",))
+    told = referred([(0, DOCUMENTS_MISSING), (1, "GOODS_NEED_PAPERS")], [[], []], given=written)
+    assert told.referral.tolist() == [Referral.SCREENING] * 2
+    assert told.reasons.tolist() == [DOCUMENTS_MISSING, "GOODS_NEED_PAPERS"]
+    both = PreLoadingText(screening=("GOODS_NEED_PAPERS",), information=(DOCUMENTS_MISSING,))
+    assert referred([(0, DOCUMENTS_MISSING)], [[]], given=both).referral.tolist() == [Referral.INFORMATION]

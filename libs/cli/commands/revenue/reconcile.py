@@ -119,8 +119,8 @@ def chains(context: Context, seal_text: str | None, former_seal_text: str | None
     """
     from libs.client.revenue.ledger import check_chains, parse_seal
 
-    text = seal_text or former_seal_text
-    seal = parse_seal(text) if text else None
+    text = former_seal_text if seal_text is None else seal_text
+    seal = None if text is None else parse_seal(text)
 
     async def work() -> dict[str, Any]:
         done = 0

@@ -49,7 +49,7 @@ def test_a_quote_of_a_file_refuses_what_describes_goods(tmp_path: Path) -> None:
     [
         (["--item", "620630:31,98"], "The amount 31,98 in --item is no number."),
         (["--item", "620630:9", "--freight", "1.999"], "The amount 1.999 in --freight has more decimal places"),
-        (["--item", "620630:9", "--scheme", "IOS"], "IOS is none of the choices of --scheme."),
+        (["--item", "620630:9", "--scheme", "IOS"], "IOS is not a possible value of --scheme."),
         (["--item", "620630:9", "--scheme-number", "IM2760000014"], "--scheme-number needs --scheme"),
     ],
 )
@@ -162,7 +162,7 @@ def test_what_a_consignment_owes_at_least_is_marked_with_the_reason() -> None:
 
 def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least() -> None:
     least = {**QUOTED, "lower_bound": True, "not_covered": ["excise duty on 22030001"],
-             "assumptions": ["Not covered by the law at hand: excise duty on 22030001.", "No freight."]}  # fmt: skip
+             "assumptions": ["Not covered by the loaded law: excise duty on 22030001.", "No freight."]}  # fmt: skip
     amounts = [{"currency": "EUR", "charged_minor": 600, "reviewed_minor": 150}]
     told = {"quotes": [least, QUOTED], "review": {"references": 2, "reviewed_references": 1, "amounts": amounts}}
     text = " ".join(lines_of(lambda out: quote.show_quotes(out, told, [("A", "DE"), ("B", "DE")]), 200))

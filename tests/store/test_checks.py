@@ -154,7 +154,7 @@ def test_a_refusal_of_a_full_store_claims_nothing_of_what_was_kept() -> None:
     error.full = True
     refusal = refusal_of_store(error)
     assert refusal.reason == "STORE_FULL"
-    assert refusal.sentence == "The disk of the store of clearance is full, so what writes is refused."
+    assert refusal.sentence == "The disk of the store of clearance is full, so calls that write are refused."
     assert "with the same request_id" in refusal.hint
     assert refusal.retry_after_seconds == 2.0
 

@@ -128,7 +128,7 @@ NO_FREIGHT, NO_INSURANCE = (
     "No insurance declared: it is assumed to be included in the price.",
 )
 NO_DATE = "The date that the law names is not declared: the day of acceptance was used."
-WAIVED = "What is too small to be levied was waived."
+WAIVED = "Amounts below the minimum of the law were waived."
 FLAT = "Item 1: flat duty of 3.00 EUR, once for each tariff classification in the consignment, would be 3.00 EUR (not levied: the sum is too small),"
 EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = [
     (UTOPIA, OVER, [
@@ -170,7 +170,7 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
         f"That is over the limit of 100.00 EUR for an item {UTOPIAN}",
         "Converted at 1 EUR = 151.31 JPY of 2022-05-05, an unverified example rate.",
         "Converted at 1 EUR = 0.3333 KWD of 2022-05-05, an unverified example rate.",
-        "The prices hold the tax charged at sale; it was taken out before the value was tested.",
+        "The prices include the tax charged at the sale; it was taken out before the value was tested.",
     ], [NO_FREIGHT, NO_DATE]),
     (UTOPIA, Consignment("XA", MAY, [Item(5_000, "EUR", "611020")], schemes=[("ovr", "M12345678X")]), [
         f"Consignment: stamp of 1.11 EUR per consignment = 1.11 EUR, {CUSTOMS}",
@@ -185,14 +185,14 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
     ], [NO_FREIGHT, NO_INSURANCE, NO_DATE]),
     (ERIADOR, Consignment("XD", JULY, [Item(20_000, "EUR", "33"), Item(5_000, "GBP", "99")], mode="sea", freight=(700, "GBP")), [
         f"Consignment: stamp duty of 2.31 EUR per consignment = 2.31 EUR, {CUSTOMS}",
-        "Item 1: duty of 3.3 % on 206.32 EUR, the rate assumed where the tariff at hand names none, the consignment's sum rounded to 0.05 EUR, "
+        "Item 1: duty of 3.3 % on 206.32 EUR, the rate assumed because the loaded tariff has none, the consignment's sum rounded to 0.05 EUR, "
         f"= 6.80 EUR, {CUSTOMS}",
         # 70 % of 17 % of (206.32 + 6.80 + 12.5 % of it and of the stamp duty) / (1 - 17 % - 7.7 %).
         f"Item 1: excise in its own base of 17 % on 317.57 EUR, 70 % of it = 37.79 EUR, {CUSTOMS}",
         # 60 % of 114.00 less 18.46 are 49.94, together 50.00.
-        "Item 1: simplified duty of 60 % on 88.23 EUR, which is what is over 150.00 EUR, the base of all items at this rate rounded to 1.00 EUR, "
+        "Item 1: simplified duty of 60 % on 88.23 EUR, the value above 150.00 EUR, the base of all items at this rate rounded to 1.00 EUR, "
         f"less 20.00 USD for the consignment, the consignment's sum rounded to 1.00 EUR = 38.69 EUR, {CUSTOMS}",
-        "Item 2: simplified duty of 60 % on 25.77 EUR, which is what is over 150.00 EUR, the base of all items at this rate rounded to 1.00 EUR, "
+        "Item 2: simplified duty of 60 % on 25.77 EUR, the value above 150.00 EUR, the base of all items at this rate rounded to 1.00 EUR, "
         f"less 20.00 USD for the consignment, the consignment's sum rounded to 1.00 EUR = 11.31 EUR, {CUSTOMS}",
         f"Item 1: tax of 7.7 % on 274.22 EUR = 21.12 EUR, {CUSTOMS}",
         f"Item 2: tax of 7.7 % on 78.05 EUR = 6.01 EUR, {CUSTOMS}",
@@ -202,7 +202,7 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
         f"That is within the limit of 3,000.00 EUR for a consignment {ERIADORIAN}",
         f"That is over the limit of 80.00 EUR for an item {ERIADORIAN}",
         "Converted at 1 EUR = 0.8571 GBP of 2021-07-01.",
-    ], [NO_INSURANCE, "The tariff at hand names no rate for a commodity code: its default was assumed."]),
+    ], [NO_INSURANCE, "The loaded tariff has no rate for a commodity code: its default was assumed."]),
     (ERIADOR, Consignment("XC", JULY, FRUIT.items[:2], mode="air", service="post"), [
         f"Consignment: stamp duty of 1.50 EUR per consignment would be 1.50 EUR (not levied: the sum is too small), {CUSTOMS}",
         f"Item 1: levy by net weight of 0.37 EUR per kilogram on 1.5 kilogram = 0.56 EUR, {CUSTOMS}",
@@ -210,8 +210,8 @@ EXPLAINED: list[tuple[Program, Consignment, list[str], list[str], list[str]]] = 
         f"EUR, {CUSTOMS}",
         "Item 2: duty of 12 % min 2.00 EUR per pair max 5.00 EUR per pair on 90.00 EUR and 2.5 pairs, the consignment's sum rounded to 0.05 EUR "
         f"= 10.80 EUR, {CUSTOMS}",
-        f"Item 1: simplified duty of 20 % on 185.17 EUR, which is what is over 150.00 EUR = 37.03 EUR, {CUSTOMS}",
-        f"Item 2: simplified duty of 20 % on 55.39 EUR, which is what is over 150.00 EUR = 11.07 EUR, {CUSTOMS}",
+        f"Item 1: simplified duty of 20 % on 185.17 EUR, the value above 150.00 EUR = 37.03 EUR, {CUSTOMS}",
+        f"Item 2: simplified duty of 20 % on 55.39 EUR, the value above 150.00 EUR = 11.07 EUR, {CUSTOMS}",
         f"Item 1: tax of 7.7 % on 391.94 EUR = 30.18 EUR, {CUSTOMS}",
         f"Item 2: tax of 7.7 % on 120.87 EUR = 9.31 EUR, {CUSTOMS}",
     ], [
@@ -269,9 +269,9 @@ def test_an_assessment_is_explained_in_sentences_whose_arithmetic_holds(
     [
         (Consignment("XX", MAY, [Item(1)]), "No law is loaded for this destination and day."),
         (Consignment("XA", MAY, []), "An item has no price with a currency, or the consignment has no items."),
-        (Consignment("XA", MAY, [Item(1, "GBP")]), "No exchange rate is loaded for a currency on the day that counts."),
-        (Consignment("XA", MAY, [Item(-1)]), "An amount is negative or larger than what can be assessed."),
-        (Consignment("XB", MAY, [Item(1)]), "A charge is by weight and the consignment has no gross mass."),
+        (Consignment("XA", MAY, [Item(1, "GBP")]), "No exchange rate is loaded for a currency and the day of the law."),
+        (Consignment("XA", MAY, [Item(-1)]), "An amount is negative, or larger than the largest that can be assessed."),
+        (Consignment("XB", MAY, [Item(1)]), "A charge is by weight, and the consignment has no gross mass."),
     ],
 )
 def test_what_cannot_be_assessed_is_explained_by_its_reason_alone(filed: Consignment, reason: str) -> None:

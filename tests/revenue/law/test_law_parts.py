@@ -211,14 +211,14 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
         f"Goods in the consignment are excluded from the limit of 300.00 EUR for an order {IN}",
         f"That is within the limit of 500.00 USD for a person in a year {IN}",
         f"That is over the limit of 90.00 AUD for a consignment {IN}",
-        f"That is within the limit of 50.00 EUR for what one importer has on one craft {IN}",
-        "What is too small to be levied was waived.",
+        f"That is within the limit of 50.00 EUR for all goods of one importer on one craft {IN}",
+        "Amounts below the minimum of the law were waived.",
         "Goods of a kind that a limit excludes are in the consignment.",
     ]
     assert explained.assumed == [
         *TOLD,
-        "Not covered by the law at hand: excise on 22.",
-        "Not covered by the law at hand: sugar tax on 22, 24.",
+        "Not covered by the loaded law: excise on 22.",
+        "Not covered by the loaded law: sugar tax on 22, 24.",
     ]
     assert explained.references == ["XX:act"]
     later = explain(done(Item(9_000, "USD", "61", origin="CN"), day=date(2022, 5, 6), nature="gift", mode="sea"), 0)
@@ -230,11 +230,11 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
         f"Whatever it is worth, it comes under a rule of its own {IN}",
         f"That is within the limit of 300.00 EUR for an order {IN}",
         f"That is within the limit of 90.00 AUD for a consignment {IN}",
-        f"That is within the limit of 50.00 EUR for what one importer has on one craft {IN}",
+        f"That is within the limit of 50.00 EUR for all goods of one importer on one craft {IN}",
         "Converted at 1 EUR = 1.05 USD of 2022-05-06, an unverified example rate.",
-        "What is too small to be levied was waived.",
+        "Amounts below the minimum of the law were waived.",
     ]
-    assert later.assumed == [*TOLD, "Not covered by the law at hand: sugar tax on 61."]
+    assert later.assumed == [*TOLD, "Not covered by the loaded law: sugar tax on 61."]
 
 
 def test_what_else_was_found_is_told() -> None:
@@ -247,13 +247,13 @@ def test_what_else_was_found_is_told() -> None:
     explained = explain(filed, 0)
     assert f"That is over the limit of 300.00 EUR for an order {IN}" in explained.results
     assert explained.results[-3:] == [
-        "The scheme's number is not written as its numbers are, so the scheme was not applied.",
+        "The scheme's number does not have the form of the scheme's numbers, so the scheme was not applied.",
         "Other consignments count towards a limit together with this one.",
         "Items are relieved, up to the amount that the law relieves (XX:act).",
     ]
     assert explained.assumed == [
         *TOLD,
-        "A limit counts what one person, order or craft brings in and the filing does not name it: the consignment was counted alone.",
+        "A limit counts all goods of one person, order or craft, and the filing does not name it: the consignment was counted alone.",
         "Charges depend on the region, and no rule names the declared one: the rule for all other regions was used.",
     ]  # fmt: skip
 

@@ -54,7 +54,7 @@ def test_goods_with_something_owed_that_is_not_covered_are_told() -> None:
     beer, shirt = Item(1_000, code="22030001"), Item(1_000, code="620630")
     told = done(shirt, beer)
     assert Note.NOT_COVERED in noted(told)
-    assert "Not covered by the law at hand: excise duty on 22030001." in explain(told, 0).assumed
+    assert "Not covered by the loaded law: excise duty on 22030001." in explain(told, 0).assumed
     assert Note.NOT_COVERED not in noted(done(shirt))
     assert Note.NOT_COVERED not in noted(done(beer, day=date(2027, 1, 1)))
 

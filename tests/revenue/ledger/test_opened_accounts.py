@@ -135,7 +135,7 @@ async def test_a_mask_with_a_path_that_is_no_field_is_refused_whole(house: Runni
     )
     reason, sentence = await refused(ledger.PutAccounts(request, timeout=SECONDS))
     assert reason == "UPDATE_MASK_PATH_UNKNOWN"
-    assert sentence.startswith(f'update_mask names "{path}", which is no field that can be changed.')
+    assert sentence.startswith(f'update_mask names "{path}", which is not a field that can be changed.')
     assert not (await ledger.ListAccounts(pb.ListAccountsRequest(), timeout=SECONDS)).accounts
 
 

@@ -19,7 +19,7 @@ from services.revenue.law.text.assessment_columns import SENTENCES, quantities_o
 _CHARGE = {
     "percent": "{who}: {name} of {rate} on {basis}{steps} {equals} {amount}",
     "percent_by_tariff": "{who}: {name} of {rate} on {basis}, by the tariff's rate for the commodity code{steps}, {equals} {amount}",
-    "percent_by_default": "{who}: {name} of {rate} on {basis}, the rate assumed where the tariff at hand names none"
+    "percent_by_default": "{who}: {name} of {rate} on {basis}, the rate assumed because the loaded tariff has none"
     "{steps}, {equals} {amount}",
     "per_tariff_line": "{who}: {name} of {specific}, once for each tariff classification in the consignment{steps}, {equals} {amount}",
     "per_item": "{who}: {name} of {specific} per item{steps} {equals} {amount}",
@@ -38,29 +38,29 @@ _COLLECTED = {
 _OWED = "owed by the {debtor} itself, to customs"
 _RESULTS = {
     Note.SCHEME_NUMBER_MISSING: "A scheme is named without its number, so the scheme was not applied.",
-    Note.SCHEME_NUMBER_MALFORMED: "The scheme's number is not written as its numbers are, so the scheme was not "
+    Note.SCHEME_NUMBER_MALFORMED: "The scheme's number does not have the form of the scheme's numbers, so the scheme was not "
     "applied.",
-    Note.SCHEME_NOT_OPEN: "The scheme named is not open for this consignment, so it was not applied.",
-    Note.TAX_TAKEN_OUT: "The prices hold the tax charged at sale; it was taken out before the value was tested.",
-    Note.BELOW_MINIMUM: "What is too small to be levied was waived.",
+    Note.SCHEME_NOT_OPEN: "The named scheme does not cover this consignment, so it was not applied.",
+    Note.TAX_TAKEN_OUT: "The prices include the tax charged at the sale; it was taken out before the value was tested.",
+    Note.BELOW_MINIMUM: "Amounts below the minimum of the law were waived.",
     Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded for the goods, or the "
-    "scheme leaves no room for one: the ordinary rate was used.",
+    "scheme allows none: the ordinary rate was used.",
     Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so the scheme was not applied.",
-    Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so the scheme "
+    Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day of the law, so the scheme "
     "was not applied.",
     Note.EXCLUDED_GOODS: "Goods of a kind that a limit excludes are in the consignment.",
     Note.SUMMED: "Other consignments count towards a limit together with this one.",
-    Note.ACCOUNT_NOT_ALLOWED: "A deferred account or guarantee that the filing names was not used: who filed may not draw on "
+    Note.ACCOUNT_NOT_ALLOWED: "A deferred account or guarantee that the filing names was not used: the filer may not draw on "
     "it.",
 }
 _ASSUMED = {
     Note.FREIGHT_NOT_DECLARED: "No freight declared: it is assumed to be included in the price.",
     Note.INSURANCE_NOT_DECLARED: "No insurance declared: it is assumed to be included in the price.",
     Note.CODE_MISSING: "An item over the limit has no commodity code: the tariff's default rate was assumed.",
-    Note.DEFAULT_DUTY_RATE: "The tariff at hand names no rate for a commodity code: its default was assumed.",
+    Note.DEFAULT_DUTY_RATE: "The loaded tariff has no rate for a commodity code: its default was assumed.",
     Note.DATE_NOT_DECLARED: "The date that the law names is not declared: the day of acceptance was used.",
     Note.SCHEME_NUMBER_UNCHECKED: "No register of the scheme is loaded: only the form of its number was checked.",
-    Note.PERSON_NOT_DECLARED: "A limit counts what one person, order or craft brings in and the filing does not name it: "
+    Note.PERSON_NOT_DECLARED: "A limit counts all goods of one person, order or craft, and the filing does not name it: "
     "the consignment was counted alone.",
     Note.UNIT_ASSUMED: "A rate is per unit, and an item declares another unit: the declared quantity was used.",
     Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the declared one: the rule for all other "
@@ -72,15 +72,15 @@ _TESTED_ON: dict[Test, str] = {
     "order": "an order",
     "person_year": "a person in a year",
     "person_day": "a person in a day",
-    "recipient_day": "what one carrier brings one recipient in a day",
-    "importer_craft": "what one importer has on one craft",
+    "recipient_day": "all parcels from one carrier to one recipient in a day",
+    "importer_craft": "all goods of one importer on one craft",
 }
 _REASON = {
     Reason.NO_RULEBOOK: "No law is loaded for this destination and day.",
     Reason.UNVALUED: "An item has no price with a currency, or the consignment has no items.",
-    Reason.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency on the day that counts.",
-    Reason.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
-    Reason.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
+    Reason.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency and the day of the law.",
+    Reason.AMOUNT_OUT_OF_BOUNDS: "An amount is negative, or larger than the largest that can be assessed.",
+    Reason.MASS_MISSING: "A charge is by weight, and the consignment has no gross mass.",
     Reason.NO_DUTY_RATE: "The tariff names no rate for an item's commodity code, origin and preference.",
     Reason.QUANTITY_MISSING: "A charge is per unit, and an item declares no quantity in that unit.",
 }
@@ -118,7 +118,7 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in reliefs]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
     uncovered = uncovered_of(assessment, row) if notes & Note.NOT_COVERED else []
-    assumed += [f"Not covered by the law at hand: {each}." for each in uncovered]
+    assumed += [f"Not covered by the loaded law: {each}." for each in uncovered]
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
     shared = _shared(assessment, row, book.jurisdiction)
     found += [f"{sentence} ({reference})." for sentence, reference in shared]
@@ -303,7 +303,7 @@ def _steps(assessment: Assessment, at: int, currency: str) -> list[str]:
     limit = int(slots.over_only[slot])
     if limit >= 0 and assessment.eligibility.limits[limit].has_amount[lines.row[at]]:
         entry = int(assessment.eligibility.limits[limit].entry[lines.row[at]])
-        steps.append(f"which is what is over {_limit_amount(assessment, entry, currency)}")
+        steps.append(f"the value above {_limit_amount(assessment, entry, currency)}")
     unit = max(int(outcomes.base_unit[outcome]), int(outcomes.sum_unit[outcome]))
     if unit > 1 and lines.basis[at]:
         whose = "the base of all items at this rate" if outcomes.sum_unit[outcome] > 1 else "the base"

@@ -29,7 +29,7 @@ _FLAGS = {"luxor_ready", "luxor_neighbour_up", "luxor_store_full", "luxor_store_
 _HEAD = f"""# Metrics
 
 Every service serves its metrics over HTTP at `/metrics` on its metrics port (7601 to 7605), in Prometheus' text format, or in OpenMetrics
-where the scraper asks for it. Only OpenMetrics carries exemplars: the trace id of the last sampled call in each bucket of a latency.
+if the scraper requests it. Only OpenMetrics carries exemplars: the trace id of the last sampled call in each bucket of a latency.
 
 The values of labels are closed sets. No filer, consignment or trace is a label, so the number of series does not grow with traffic: a service has
 fewer than {{series}} series, whatever is sent to it.

@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "quote": ("filing.quote", "Compute the landed cost of goods."),
     "goods": ("filing.goods", "Show whether goods may be sent, and with which documents."),
     "risk": ("risk.group", "For analysts: rule sets, models, backtests, seeds of draws."),
-    "revenue": ("revenue.group", "For treasuries: rulebooks, scheme numbers, ledger, what-if."),
+    "revenue": ("revenue.group", "For law and money: rulebooks, scheme numbers, ledger, what-if."),
     "jobs": ("operations.jobs", "List, show and cancel backtests, trainings and what-if runs."),
     "hold": ("clearance.officer", "Hold goods, as an officer."),
     "release": ("clearance.officer", "Lift holds, as an officer."),
@@ -53,7 +53,7 @@ def luxor() -> None:
     """Luxor clears cross-border parcels. Begin with `luxor demo`, or with `luxor up` and `luxor file`.
 
     Every command has --json, for programs. Exit codes: 0 done, 1 something was refused or not found, 2 incorrect
-    command line, 3 the system cannot be reached, 130 interrupted.
+    command line, 3 the system cannot be reached or is not ready, 130 interrupted.
     """
 
 

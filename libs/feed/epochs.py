@@ -23,7 +23,7 @@ from libs.telemetry import counter, get_logger
 
 EPOCHS_BEGUN: Final = counter(
     "luxor_feed_epochs_total",
-    "New epochs that this process noticed: the store's server was restarted, promoted, or has a copy",
+    "New epochs that this process noticed: the store's server was restarted or promoted, or its store was copied",
     ("feed",),
 )
 _GRANT: Final = (

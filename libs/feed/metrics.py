@@ -9,10 +9,10 @@ from libs.store.monitoring.gauges import COUNTED_MAX, Look
 from libs.telemetry import counter, gauge
 
 HORIZON_AGE: Final = gauge(
-    "luxor_feed_horizon_age_seconds", "How long open transactions have held the horizon", ["feed"]
+    "luxor_feed_horizon_age_seconds", "How long open transactions have held back the horizon", ["feed"]
 )
 DAYS_DROPPED: Final = counter(
-    "luxor_feed_days_dropped_total", "Days dropped; forced: a consumer had not passed them", ["feed", "forced"]
+    "luxor_feed_days_dropped_total", "Dropped days; forced: a consumer had not read all of them", ["feed", "forced"]
 )
 EVENTS: Final = counter("luxor_feed_events_total", "Events that took effect", ["consumer", "source"])
 LAG: Final = gauge(
@@ -57,7 +57,7 @@ RETRIES: Final = counter(
     "luxor_feed_retries_total", "Pages tried again, by kind of error", ["consumer", "source", "kind"]
 )
 LEASES_LOST: Final = counter(
-    "luxor_feed_leases_lost_total", "Commits rolled back since a lease was lost", ["consumer", "source"]
+    "luxor_feed_leases_lost_total", "Commits that were rolled back because a lease was lost", ["consumer", "source"]
 )
 SNAPSHOTS: Final = counter("luxor_feed_snapshots_total", "Snapshots begun, by cause", ["consumer", "source", "cause"])
 EPOCHS_ENDED: Final = counter(

@@ -59,7 +59,7 @@ class MemoryLimit:
         """Return the limit in the form of Prometheus' client."""
         limit = self.read()
         family = GaugeMetricFamily(
-            "luxor_memory_limit_bytes", "Memory that the process may use; absent where there is no limit"
+            "luxor_memory_limit_bytes", "Memory that the process may use; absent if there is no limit"
         )
         if limit is not None:
             family.add_metric((), limit)

@@ -44,7 +44,7 @@ class Foreign:
     example: str
     meaning: str
     is_invalid: Callable[[str], bool] = lambda _text: False
-    """Whether a value cannot be taken."""
+    """Whether a value is invalid."""
 
 
 def _no_endpoint(text: str) -> bool:
@@ -60,11 +60,11 @@ FOREIGN: tuple[Foreign, ...] = (
     ),
     Foreign(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "str", "", "OTEL_EXPORTER_OTLP_ENDPOINT", _HTTP, _ENDPOINT,
-        "The same for spans alone; it wins over the other.", _no_endpoint,
+        "The same, for spans only. It takes precedence over OTEL_EXPORTER_OTLP_ENDPOINT.", _no_endpoint,
     ),
     Foreign(
         "OTEL_EXPORTER_OTLP_INSECURE", "bool", "", "true for http://, else false", "true or false", "true",
-        "Speak to the collector without TLS. An endpoint with https:// has TLS whatever is said here.",
+        "Connect to the collector without TLS. An endpoint with https:// uses TLS in any case.",
         lambda text: text.lower() not in {"true", "false"},
     ),
     Foreign(
@@ -74,12 +74,12 @@ FOREIGN: tuple[Foreign, ...] = (
     ),
     Foreign(
         "OTEL_EXPORTER_OTLP_HEADERS", "str", "", "", "list of name=value, separated by commas", "x-tenant=luxor",
-        "Headers that the collector asks for. It may hold a secret and is never logged.",
+        "Headers that the collector requires. They may contain a secret and are never logged.",
         lambda text: any("=" not in part for part in text.split(",")),
     ),
     Foreign(
         "OTEL_EXPORTER_OTLP_TIMEOUT", "float", "seconds", "10", "number of at least 0", "5",
-        "How long one export may take; what is late is dropped and counted.",
+        "Longest duration of one export; spans that are not sent by then are dropped and counted.",
         lambda text: re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) is None,
     ),
 )  # fmt: skip

@@ -55,7 +55,7 @@ call_seconds = telemetry.LoopHistogram(
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
 _store_full = telemetry.counter(
     "luxor_calls_store_full_total",
-    "Calls refused because the disk of the service's store is full: an error of the service, although the code is one of callers' errors",
+    "Calls refused because the disk of the service's store is full: errors of the service, although the code usually stands for errors of callers",
 )
 _in_flight = telemetry.gauge("luxor_calls_in_flight", "Calls running now", ("kind",))
 _waiting = telemetry.gauge("luxor_calls_waiting", "Calls waiting for a place")

@@ -46,7 +46,7 @@ class BytesTaken:
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Return the totals in the form of Prometheus' client."""
-        family = CounterMetricFamily("luxor_request_bytes", "Bytes of requests taken", labels=("method",))
+        family = CounterMetricFamily("luxor_request_bytes", "Bytes of received requests", labels=("method",))
         for name, method in list(self.methods.items()):
             family.add_metric((name,), method.bytes_taken)
         yield family

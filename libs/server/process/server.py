@@ -37,11 +37,11 @@ Background = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 Ready = Callable[[], Awaitable[list[str]]]
 
 _log = telemetry.get_logger()
-_up = telemetry.gauge("luxor_neighbour_up", "1 where the neighbour answered the last probe", ("neighbour",))
-_ready = telemetry.gauge("luxor_ready", "1 where the service's own store and schema are there")
+_up = telemetry.gauge("luxor_neighbour_up", "1 if the neighbour answered the last probe", ("neighbour",))
+_ready = telemetry.gauge("luxor_ready", "1 if the service's own store answers and has the schema of this release")
 _limits = telemetry.gauge("luxor_calls_in_flight_max", "Calls that may run at once", ("kind",))
 _expires = telemetry.gauge(
-    "luxor_certificate_expires_timestamp_seconds", "When the service's own certificate ends; 0 where it cannot be read"
+    "luxor_certificate_expires_timestamp_seconds", "When the service's own certificate ends; 0 if it cannot be read"
 )
 
 

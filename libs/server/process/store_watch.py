@@ -16,8 +16,8 @@ FULL_RETRY_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 0.5
 
 _log = telemetry.get_logger()
-_full = telemetry.gauge("luxor_store_full", "1 while the own store refuses writes since its disk is full")
-_writable = telemetry.gauge("luxor_store_writable", "1 while the own store answers and takes writes")
+_full = telemetry.gauge("luxor_store_full", "1 while the service's own store refuses writes because its disk is full")
+_writable = telemetry.gauge("luxor_store_writable", "1 while the service's own store answers and accepts writes")
 
 
 def refusal_of_store(error: BaseException) -> Refusal:

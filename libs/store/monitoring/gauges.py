@@ -49,15 +49,15 @@ class StoreCollector:
     def collect(self) -> Iterator[Metric]:
         """Return the numbers in the form of Prometheus' client."""
         connections = GaugeMetricFamily(
-            "luxor_store_connections", "Connections of the pool by what they do", labels=("state",)
+            "luxor_store_connections", "Connections of the pool, by state", labels=("state",)
         )
         limit = GaugeMetricFamily("luxor_store_connections_max", "Connections that the pool may have")
         waiting = GaugeMetricFamily("luxor_store_connections_waiting", "Work that waits for a connection of the pool")
         transactions = CounterMetricFamily(
-            "luxor_store_transactions", "Write transactions by how they ended", labels=("outcome",)
+            "luxor_store_transactions", "Write transactions, by outcome", labels=("outcome",)
         )
         slow = CounterMetricFamily(
-            "luxor_store_slow_transactions", "Write transactions that held the horizon for over 100 ms"
+            "luxor_store_slow_transactions", "Write transactions that held back the horizon for over 100 ms"
         )
         refused = CounterMetricFamily(
             "luxor_store_unavailable", "Work that the store refused for now, by reason", labels=("reason",)
@@ -84,10 +84,10 @@ REGISTRY.register(_collector)
 def watched_database(url: str, *, name: str) -> Database:
     """Return a service's own database, whose pool and transactions are in the metrics."""
     lasted = telemetry.loop_histogram(
-        "luxor_store_transaction_seconds", "Write transactions of the service's own store", of_spans=True
+        "luxor_store_transaction_seconds", "Duration of write transactions in the service's own store", of_spans=True
     )
     waited = telemetry.loop_histogram(
-        "luxor_store_connection_wait_seconds", "From asking for a connection of the pool to having it"
+        "luxor_store_connection_wait_seconds", "Time until the pool gives a requested connection"
     )
     database = Database(url, name=name, watch=lasted.observe, watch_wait=waited.observe, guarded=True)
     _collector.watch(database)

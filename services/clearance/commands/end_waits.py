@@ -15,7 +15,7 @@ from services.clearance.store.work import due_times
 
 _ended = counter(
     "luxor_clearance_waits_total",
-    "Consignments that went on by themselves at their time: released after the time for a look, or re-routed from yellow to blue",
+    "Consignments that changed automatically at their time: released after the delay of the green lane, or re-routed from yellow to blue",
     ("kind",),
 )
 

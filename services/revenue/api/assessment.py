@@ -38,8 +38,16 @@ LINES_AT_ONCE: Final = 100
 _FIRST: Final = parse_instant("2000-01-01T00:00:00Z")
 _LAST: Final = parse_instant("2100-01-01T00:00:00Z")
 
-_assessed = counter("luxor_revenue_assessed_total", "Consignments assessed, by reason (none if assessed)", ("reason",))
-_quoted = counter("luxor_revenue_quoted_total", "Consignments quoted, by reason (none if quoted)", ("reason",))
+_assessed = counter(
+    "luxor_revenue_assessed_total",
+    "Consignments in requests for assessment, by reason of failure (none if assessed)",
+    ("reason",),
+)
+_quoted = counter(
+    "luxor_revenue_quoted_total",
+    "Consignments in requests for a quote, by reason of failure (none if quoted)",
+    ("reason",),
+)
 
 
 class RevenueService(RevenueServiceServicer):

@@ -14,7 +14,7 @@ WORK: Final = JobWork(
     open=gauge("luxor_revenue_jobs_open", "What-if runs that wait or run, by kind", ("kind",)),
     ended=counter(
         "luxor_revenue_job_attempts_total",
-        "Attempts of what-if runs by how they ended; again: it failed or its process died, and is tried once more",
+        "Attempts of what-if runs, by outcome; again: it failed or its process died, and is tried once more",
         ("kind", "outcome"),
     ),
 )

@@ -21,7 +21,7 @@ LEASE: Final = "ledger-proof"
 LEASE_SECONDS: Final = 300.0
 IDLE_SECONDS: Final = 10.0
 _lag = gauge(
-    "luxor_revenue_ledger_unproven_seconds", "Age of the oldest entry of the ledger that is not proven; 0 where all are"
+    "luxor_revenue_ledger_unproven_seconds", "Age of the oldest entry of the ledger that is not proven; 0 if all are"
 )
 _round_age = gauge(
     "luxor_revenue_ledger_round_age_seconds",

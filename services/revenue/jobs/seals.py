@@ -17,7 +17,7 @@ LEASE: Final = "ledger-seals"
 _sealed = gauge("luxor_revenue_ledger_sealed_timestamp_seconds", "When the ledger's chains were last found sealed")
 _unsealed = gauge(
     "luxor_revenue_ledger_unsealed_seconds",
-    "Age of the oldest entry of the ledger that no seal covers yet; 0 where all are covered",
+    "Age of the oldest entry of the ledger that no seal covers yet; 0 if all are covered",
 )
 _log = get_logger()
 

@@ -24,7 +24,7 @@ from services.risk.store.data_dir.list_copies import ListCopies
 
 _refused = gauge(
     "luxor_risk_list_refused",
-    "1 while the newest files of a list are refused, so that an older version of it is in force",
+    "1 while the newest files of a list are refused, so an older version of it is active",
     ("list",),
 )
 _entries = gauge("luxor_risk_list_entries", "Active entries of each list that parties are screened against", ("list",))

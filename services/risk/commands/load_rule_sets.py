@@ -22,9 +22,9 @@ _NAME: Final = "rule set"
 
 _refused = gauge(
     "luxor_risk_rule_set_refused",
-    "1 while the activated rule set cannot be read by this replica, so that an older one is in force here",
+    "1 while this replica cannot read the activated rule set, so an older one is active here",
 )
-_info = gauge("luxor_risk_rule_set_info", "1 for the version of the rule set in force", ("version",))
+_info = gauge("luxor_risk_rule_set_info", "1 for the version of the active rule set", ("version",))
 _log = get_logger()
 
 

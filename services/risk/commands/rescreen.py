@@ -43,7 +43,7 @@ SLICE_FILINGS: Final = 500
 PREPARED_MAX: Final = 32
 """Versions for which what has come since is held ready."""
 
-_screened = counter("luxor_risk_rescreened_total", "Consignments screened again since a list changed")
+_screened = counter("luxor_risk_rescreened_total", "Consignments screened again because a list changed")
 _matches = counter(
     "luxor_risk_rescreening_matches_total",
     "Screening matches that a rescreening found and published to clearance, by recommended lane",

@@ -17,7 +17,7 @@ WORK: Final = JobWork(
     open=gauge("luxor_risk_jobs_open", "Backtests and trainings that wait or run, by kind", ("kind",)),
     ended=counter(
         "luxor_risk_job_attempts_total",
-        "Attempts of backtests and trainings by how they ended; again: it failed or its process died, and is tried once more",
+        "Attempts of backtests and trainings, by outcome; again: it failed or its process died, and is tried once more",
         ("kind", "outcome"),
     ),
 )

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 )
 @acting("analyst")
 def check(context: Context, files: tuple[str, ...], values: tuple[str, ...], ident: str) -> None:
-    """List the errors of law files together with all active law; nothing is changed.
+    """Check law files together with all other active law, and list the first error of each file; nothing is changed.
 
-    A FILE has the name of its directory and itself, such as eu/rulebook.yaml for drafts/eu/rulebook.yaml; use NAME=FILE for another name.
+    The law knows a FILE by its directory and its own name, such as eu/rulebook.yaml for drafts/eu/rulebook.yaml; use NAME=FILE for another name.
     """
     changes, texts = changes_of(values), files_of(files)
     if not changes and not texts:

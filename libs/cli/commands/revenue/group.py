@@ -37,7 +37,7 @@ class RevenueCommands(LazyGroup):
 
 @click.command(cls=RevenueCommands)
 def revenue() -> None:
-    """For treasuries and analysts of law: loaded law, scheme numbers, the ledger, what-if.
+    """For analysts of law, officers and treasuries: loaded law, scheme numbers, the ledger, what-if.
 
     Every command has --json, for programs.
     """

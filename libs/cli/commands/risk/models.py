@@ -199,7 +199,7 @@ def violations(context: Context, from_day: str, until_day: str, ident: str) -> N
     The weight of an outcome is one over its probability: the probability that selection puts the consignment into a lane, times the
     inspected share of that lane, which is measured separately for draws and for rules. The estimate assumes that the inspected consignments
     of a lane are like the others. There is no estimate if more than 5 % of the consignments cannot get into a lane with inspections; up to
-    5 %, the interval includes all and none of them in violation.
+    5 %, the interval allows for all and for none of them in violation.
     """
     from libs.client.risk import models as client_models
 
@@ -231,7 +231,7 @@ def show_violations(terminal: "Console", result: dict[str, Any]) -> None:
         if without:
             terminal.print(
                 f"  {without:,} of {total:,} consignments had no chance of inspection: the share excludes them, and the "
-                "interval includes all and none of them in violation."
+                "interval allows for all and for none of them in violation."
             )
     for lane in result["lanes"]:
         if lane["consignments"]:
@@ -283,7 +283,7 @@ def challenge_model(context: Context, version: str, ident: str) -> None:
 @click.argument("version")
 @acting("analyst")
 def activate_model(context: Context, version: str, ident: str) -> None:
-    """Make the model VERSION, the challenger or a former champion, the champion. Its proposer or trainer may not do it."""
+    """Make the model VERSION, the challenger or a former champion, the champion. The person who proposed or trained it may not activate it."""
     _emit(context, _moved(context, "activate", version, ident))
 
 

@@ -1,10 +1,9 @@
 """One service's own database: its pool, its transactions and their limits.
 
-The feed's horizon belongs to the whole server, so a write transaction that lingers holds every feed back. Each one
-therefore carries its limit in three places: the client's deadline, the server's `statement_timeout` and
-`idle_in_transaction_session_timeout` (they end it when the client is stopped or gone), and `transaction_timeout` where
-the server has it (17 and newer). The limit is a guard; what the horizon may be held is 100 ms, and transactions above
-that are counted and logged.
+The feed's horizon belongs to the whole server, so a write transaction that stays open delays every feed. Each one therefore has
+its limit in three places: the client's deadline, the server's `statement_timeout` and `idle_in_transaction_session_timeout` (they
+end it if the client is stopped or lost), and `transaction_timeout` if the server has it (17 and newer). The limit is a safeguard;
+a transaction should hold back the horizon for at most 100 ms, and longer ones are counted and logged.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ __all__ = ["NOW_MICROS", "Counts", "Database", "Durability", "Transaction"]
 logger = logging.getLogger(__name__)
 
 HORIZON_MILLIS_MAX: Final = 100
-"""How long a write transaction may hold the horizon before it is counted as slow."""
+"""Duration from which on a write transaction counts as slow, because it holds back the horizon."""
 TRANSACTION_MILLIS_MAX: Final = 5_000
 READ_MILLIS_MAX: Final = 30_000
 CONNECT_SECONDS_MAX: Final = 5.0
@@ -50,11 +49,10 @@ _WARNING_SECONDS_MIN: Final = 10.0
 
 
 class Database:
-    """One service's own database at `url` (libpq form, `postgresql://user@host/name?...`); `name` is what errors and
-    metrics call it.
+    """One service's own database at `url` (libpq form, `postgresql://user@host/name?...`); errors and metrics call it `name`.
 
-    `watch`, where given, is called with the seconds that each write transaction lasted, `watch_wait` with the seconds
-    from asking for a connection of the pool to having it.
+    `watch`, if given, is called with the duration of each write transaction in seconds, `watch_wait` with the seconds that the
+    pool took to give a requested connection.
     """
 
     def __init__(
@@ -70,13 +68,13 @@ class Database:
         self.name = name
         self.counts = Counts()
         self.full = False
-        """Whether the server said that its disk is full; who looks after the store sets it back (libs.store.monitoring.space)."""
+        """Whether the server reported that its disk is full; libs.store.monitoring.space sets it back."""
         self.replaced = ""
-        """Why the store is another one than it was opened on, where it is `guarded`: then no work is done in it any more."""
+        """Why the store is another one than the one that was opened, if the database is `guarded`: then no work is done in it any more."""
         self._guarded = guarded
         self._identity: Identity | None = None
         self.url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
-        """The URL that it was made with; it may hold a password, so it is never printed."""
+        """The URL of the database; it may contain a password, so it is never printed."""
         self._pool_size = pool_size
         self._watch = watch
         self._watch_wait = watch_wait
@@ -88,23 +86,23 @@ class Database:
 
     @property
     def engine(self) -> AsyncEngine:
-        """SQLAlchemy's engine; raises `StoreMisuse` before `open`."""
+        """Return SQLAlchemy's engine; raises `StoreMisuse` before `open`."""
         if self._engine is None:
             raise StoreMisuse(f"database {self.name} is not open: await open() first", database=self.name)
         return self._engine
 
     @property
     def connections(self) -> tuple[int, int, int]:
-        """How many connections of the pool are in use, how many lie idle, and how many there may be."""
+        """Return the number of used connections of the pool, of idle ones, and the largest number."""
         if self._engine is None:
             return 0, 0, self._pool_size
         pool: Any = self._engine.pool
         return pool.checkedout(), pool.checkedin(), self._pool_size
 
     async def open(self, *, wait_seconds: float = 0.0) -> None:
-        """Connects once, checks that the server is new enough and takes writes, and warns of settings (`check_server`).
+        """Connect once, check that the server is new enough and accepts writes, and warn of settings (`check_server`).
 
-        A server that is not there yet is awaited for `wait_seconds`. Raises `StoreUnavailable` or `StoreIncompatible`.
+        Waits up to `wait_seconds` for a server that is not available yet. Raises `StoreUnavailable` or `StoreIncompatible`.
         """
         if self._engine is not None:
             return
@@ -121,7 +119,7 @@ class Database:
             pause = min(pause * 2, 1.0)
 
     async def close(self) -> None:
-        """Closes every connection; harmless when it is closed already."""
+        """Close every connection; harmless if it is closed already."""
         if self._engine is not None:
             for work in self._before_close:
                 await work()
@@ -130,7 +128,7 @@ class Database:
             await engine.dispose()
 
     def before_close(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Register a step that is run after everything else has stopped using the database."""
+        """Register a step that runs after everything else has stopped using the database."""
         self._before_close.append(work)
 
     async def reconnect(self) -> None:
@@ -147,12 +145,12 @@ class Database:
         await self.close()
 
     async def now(self) -> int:
-        """The server's clock, microseconds since 1970-01-01 UTC."""
+        """Return the server's clock, microseconds since 1970-01-01 UTC."""
         async with self.connection() as reader:
             return await reader.now()
 
     async def durability(self) -> Durability:
-        """The server's version and the settings that decide what a commit is worth."""
+        """Return the server's version and the settings that determine the durability of a commit."""
         async with self.connection() as reader:
             row = await reader.raw.fetchrow(
                 "select current_setting('server_version') as server, current_setting('fsync') as fsync, "
@@ -163,10 +161,10 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, timeout_millis: int = TRANSACTION_MILLIS_MAX) -> AsyncIterator[Transaction]:
-        """A write transaction (read committed): commits at the end of the block, rolls back on any exception.
+        """Return a write transaction (read committed): it commits at the end of the block, and rolls back on any exception.
 
-        `timeout_millis` bounds it from begin to commit. Raises `StoreUnavailable`, `StoreConflict` or `StoreMisuse` in
-        place of whatever the driver raised; what the block itself raises passes unchanged.
+        `timeout_millis` limits it from begin to commit. Raises `StoreUnavailable`, `StoreConflict` or `StoreMisuse` instead of
+        the driver's errors; exceptions of the block itself pass unchanged.
         """
         async with self._session("transaction") as (work, told):
             work.will_commit()
@@ -208,10 +206,10 @@ class Database:
     async def connection(
         self, *, timeout_millis: int = READ_MILLIS_MAX, snapshot: bool = False
     ) -> AsyncIterator[Transaction]:
-        """A connection for reads, each statement by itself; with `snapshot`, all of them see one moment and none may
+        """Return a connection for reads, each statement by itself; with `snapshot`, all of them see one moment and none may
         write.
 
-        `timeout_millis` bounds the block. Raises as `transaction` does.
+        `timeout_millis` limits the block. Raises as `transaction` does.
         """
         async with self._session("read") as (work, _):
             limit = asyncio.timeout(timeout_millis / 1000)
@@ -234,7 +232,7 @@ class Database:
         return self.begin_statement.replace("begin;", "begin isolation level repeatable read read only;", 1)
 
     async def _open_once(self) -> None:
-        # Autocommit, because SQLAlchemy would begin only at its own first statement and so leave `raw` outside.
+        # Autocommit, because SQLAlchemy would begin a transaction only at its own first statement, and `raw` would be outside of it.
         engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connect,
@@ -276,8 +274,8 @@ class Database:
         return connection
 
     async def _compare(self, raw: asyncpg.Connection) -> None:
-        """Compare what answers with the store that was opened; raises StoreUnavailable where it is another one."""
-        # What was known before it is asked: answers of several connections may overtake one another.
+        """Compare the server that answers with the store that was opened; raises StoreUnavailable if it is another one."""
+        # Read the known position before the query, because answers of several connections may overtake each other.
         before = self._identity
         identity = await read_identity(raw)
         if identity is not None:
@@ -290,7 +288,9 @@ class Database:
             )
 
     async def _note_position(self, raw: asyncpg.Connection) -> None:
-        """Record the position of the log after a commit, before the commit is reported: a copy without this commit is recognised by it."""
+        """Record the position of the log after a commit, before the commit is reported, so that a copy without this commit is
+        recognised.
+        """
         if self._identity is None:
             return
         try:
@@ -309,13 +309,13 @@ class Database:
             self._identity = replace(self._identity, position=position)
 
     async def look_at_identity(self) -> None:
-        """Note how far the store's log is, so that an older copy is known by it; raises as `connection` does."""
+        """Record the present position of the store's log, so that an older copy is recognised; raises as `connection` does."""
         async with self.connection(timeout_millis=3_000) as reading:
             await self._compare(reading.raw)
 
     @asynccontextmanager
     async def _session(self, work: str) -> AsyncIterator[tuple[Transaction, timing.StoreSpan | None]]:
-        """A connection of the pool, and the span of what is done with it where the work is a part of a trace."""
+        """Yield a connection of the pool, and the span of its work if the work is part of a trace."""
         engine = self.engine
         store_span = timing.open_span(f"{self.name} {work}", self._namespace)
         failure: BaseException | None = None
@@ -351,7 +351,7 @@ class Database:
                 store_span.end(failure)
 
     async def _abandon(self, raw: asyncpg.Connection, error: BaseException) -> None:
-        """Rolls back what is left open; a connection that cannot say so in time is cut, which rolls back as well."""
+        """Roll back an open transaction. A connection that does not confirm it in time is closed, which rolls back as well."""
         # After an interruption the driver may not know yet that a "begin" under way took effect.
         interrupted = isinstance(error, asyncio.CancelledError | TimeoutError)
         if is_driver_lost(error):
@@ -365,7 +365,7 @@ class Database:
         except asyncio.CancelledError:
             raw.terminate()
             raise
-        except Exception:  # the first failure is the one to report
+        except Exception:  # report the first failure
             raw.terminate()
 
     def _safe(
@@ -405,7 +405,7 @@ class Database:
             return
         counts.slow += 1
         moment = time.monotonic()
-        if moment - self._warned_at >= _WARNING_SECONDS_MIN:  # a loaded machine must not fill its log as well
+        if moment - self._warned_at >= _WARNING_SECONDS_MIN:  # a busy machine must not also fill its log
             self._warned_at = moment
             logger.warning(
                 "database %s: a write transaction held the horizon for %.0f ms (aim %d ms; %d so far)",

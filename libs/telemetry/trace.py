@@ -1,10 +1,8 @@
 """Spans of batches and the W3C trace context.
 
-A span here is two clock readings and a few ids: what is exported or kept is made of it later, off the hot path, once
-the outermost span of this process (the root) has ended. So an unsampled batch costs next to nothing and can still be
-told when it failed or was slow.
-
-Source: kinds and links as OpenTelemetry has them.
+A span is two clock readings and some ids. The exported or stored form is made later, off the hot path, when the outermost span of
+this process (the root) has ended. So an unsampled batch costs next to nothing and can still be exported if it failed or was slow.
+Source: kinds and links as in OpenTelemetry.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,9 +62,9 @@ __all__ = [
 
 
 class Span:
-    """One stretch of work on a batch; times are nanoseconds since the epoch.
+    """One timed step of work on a batch; times are nanoseconds since the epoch.
 
-    It is its own context manager: it begins when the block does, and an exception that passes marks it as failed.
+    It is its own context manager: it begins with the block, and an exception that passes marks it as failed.
     """
 
     __slots__ = (
@@ -114,11 +112,11 @@ class Span:
         self.attributes: dict[str, AttributeValue] = {}
         self.links: tuple[str, ...] = ()
         self.root = root
-        """The outermost span of this process that it stands in; None where it is that itself."""
+        """The outermost span of this process around it; None if it is that span itself."""
         self.around: Span | None = None
-        """Of a root: that of the mixed batch that it is a part of; it is told with it."""
+        """Of a root: the root of the mixed batch that it is a part of; it is recorded with it."""
         self.parts: list[Span] = []
-        """Of a root: parts in traces of their own that ended and had nothing to tell by themselves."""
+        """Of a root: parts in traces of their own that ended and are not recorded by themselves."""
         self.child_spans: list[Span] = []
         self.left_out = 0
         self.wrote = False
@@ -145,7 +143,7 @@ class Span:
         return self
 
     def end(self) -> None:
-        """End now; who opened a root hands it over with all that was kept in it."""
+        """End now; the end of a root hands it over with all spans that it collected."""
         # The wall clock may be set back while the span runs.
         self.end_nanos = max(settings.clock(), self.start_nanos)
         if self._token is not None:
@@ -157,7 +155,7 @@ class Span:
         _finish(self)
 
     def was(self, start_nanos: int, end_nanos: int) -> None:
-        """Hand over as a span that has been, in place of `begin` and `end`."""
+        """Record a span with given times, instead of `begin` and `end`."""
         self.start_nanos, self.end_nanos = start_nanos, max(start_nanos, end_nanos)
         _finish(self)
 
@@ -210,19 +208,19 @@ def new_traceparent() -> str:
 
 
 def traceparent() -> str:
-    """Return the context of the work that is going on, to be sent along with it, or "" outside of any trace."""
+    """Return the context of the current work, to be sent along with it, or "" outside of any trace."""
     current = current_context.get()
     return current if isinstance(current, str) else current.traceparent
 
 
 def root_traceparent() -> str:
-    """Return the context of the outermost span of this process that the work stands in, or as `traceparent` does."""
+    """Return the context of the outermost span of this process around the current work, or the same as `traceparent`."""
     current = current_context.get()
     return current if isinstance(current, str) else (current.root or current).traceparent
 
 
 def trace_id() -> str:
-    """Return the trace id of the work that is going on, or ""."""
+    """Return the trace id of the current work, or ""."""
     current = current_context.get()
     return trace_of(current) if isinstance(current, str) else current.trace_id
 
@@ -242,7 +240,7 @@ def exemplar(seconds: float) -> str:
 
 
 def current_span() -> Span | None:
-    """Return the span that is going on in this task, or None: also where its root has ended before this work."""
+    """Return the current span of this task, or None, also if its root ended before this work."""
     current = current_context.get()
     if isinstance(current, str) or (current.root or current).end_nanos:
         return None
@@ -250,14 +248,14 @@ def current_span() -> Span | None:
 
 
 def note(**attributes: AttributeValue) -> None:
-    """Add attributes to the span that is going on, where there is one."""
+    """Add attributes to the current span, if there is one."""
     current = current_span()
     if current is not None:
         current.attributes.update(attributes)
 
 
 def use_traceparent(header: str) -> None:
-    """Go on with a trace from elsewhere for the rest of this task; what is no traceparent starts a new one."""
+    """Continue a received trace for the rest of this task; an invalid traceparent starts a new one."""
     current_context.set(header if valid_traceparent(header) else new_traceparent())
 
 
@@ -269,11 +267,11 @@ def span(
     parent: str | None = None,
     kind: int = INTERNAL,
 ) -> Span:
-    """Measure one stretch of work on a batch: `with span("risk.assess"): …`.
+    """Measure one step of work on a batch: `with span("risk.assess"): …`.
 
-    `links` are traceparents of the calls that the batch was made of, of which the first 100 are kept. `parent` is a
-    traceparent to hang the span under in place of the current one. The span is exported if its trace is sampled, or if
-    the outermost span of this process failed or was slow.
+    `links` are traceparents of the calls that the batch was made of, of which the first 100 are recorded. `parent` is the
+    traceparent of the parent span instead of the current one. The span is exported if its trace is sampled, or if the outermost
+    span of this process failed or was slow.
     """
     if settings.off:
         return _off
@@ -299,12 +297,12 @@ def span(
 
 
 def client_span(name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Span:
-    """Measure a call to a neighbour; the call is to be made inside of the block, so that it carries this span."""
+    """Measure a call to a neighbour; make the call inside the block, so that it carries this span."""
     return span(name, attributes=attributes, kind=CLIENT)
 
 
 def server_span(name: str, header: str) -> Span:
-    """Measure a call that is served, under the caller's context; what is no traceparent starts a new trace."""
+    """Measure a served call, under the caller's context; an invalid traceparent starts a new trace."""
     known = valid_traceparent(header)
     if settings.off:
         use_traceparent(header)
@@ -318,15 +316,15 @@ def server_span(name: str, header: str) -> Span:
 def sample_head(made: Span) -> None:
     """Decide at the head whether the trace of a call from outside of the system is sampled.
 
-    Our own ratio decides, not the caller: what it says in its flag counts for one call a second of this process. Its
-    trace and span ids are kept.
+    Our own ratio decides, not the caller: the caller's flag counts for one call a second of this process. Its trace and span ids
+    stay.
     """
     if made.parent_id:  # otherwise it was drawn for as a new trace
         made.sampled = settings.draw() or (made.sampled and settings.granted())
 
 
 def unsample_head() -> None:
-    """Take a flag from outside away from a call that is no span: nothing of it is told, and it uses up nobody's turn."""
+    """Remove a flag from outside from a call without a span: it is not recorded, and does not count for the one call a second."""
     current = current_context.get()
     if isinstance(current, str) and is_sampled(current):
         current_context.set(f"{current[:-2]}00")
@@ -353,7 +351,7 @@ def batch_span(
     if len(set(map(trace_of, links))) == 1:
         if around is None or around.trace_id != trace_of(links[0]):
             more = [] if around is None else [around.traceparent]
-            # The batch comes first: of many links the last ones are left out.
+            # The batch comes first, because the last of too many links are left out.
             made = span(name, [*more, *links], attributes, parent=links[0], kind=kind)
             made.around = None if around is None else around.root or around
             return made
@@ -397,7 +395,7 @@ def _finish_root(ended: Span) -> None:
         else:
             around.left_out += 1 + len(ended.child_spans)
         return
-    # Parts in other traces that had nothing to tell by themselves are told with the batch that they were made for.
+    # Parts in other traces that are not recorded by themselves are recorded with the batch that they belong to.
     parts, ended.parts = ended.parts, []
     for each in (ended, *parts):
         if telling and settings.export is not None:

@@ -20,16 +20,16 @@ from luxor.ingestion.v1 import ingestion_pb2
 BATCH_ROWS: Final = 500
 IN_FLIGHT: Final = 4
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
-"""A batch is cut before this, well below what ingestion takes."""
+"""Largest size of a batch in bytes, well below what ingestion accepts."""
 PATIENCE_SECONDS: Final = 120.0
-"""How long a batch is sent again while ingestion is away."""
+"""Seconds for which a batch is sent again while ingestion is absent."""
 _ACCEPTED: Final = ingestion_pb2.SUBMISSION_STATUS_ACCEPTED
 _ERROR: Final = 1
 _NAMESPACE: Final = uuid.UUID("6f4b5d1e-6f0a-5b0e-9d3c-5a0c1e7b9a40")
 
 
 class Submits(Protocol):
-    """What files a batch: libs.client.client.Client."""
+    """The method that files a batch, as libs.client.client.Client has it."""
 
     async def submit(
         self, consignments: Iterable[Consignment], *, request_id: str | None = None
@@ -40,20 +40,20 @@ class Submits(Protocol):
 
 @dataclass
 class Summary:
-    """What became of a stream; it grows while the stream is filed."""
+    """The results of a stream, which grow while it is filed."""
 
     consignments: int = 0
-    """Read so far and answered."""
+    """Consignments that were read and answered so far."""
     accepted: int = 0
     refused: int = 0
-    """Refused, here or by ingestion."""
+    """Consignments that were refused, by this program or by ingestion."""
     warnings: int = 0
-    """Notes on the quality of what was accepted."""
+    """Warnings about the quality of accepted consignments."""
     batches: int = 0
     retries: int = 0
-    """Batches that had to be sent again since ingestion was away."""
+    """Batches that were sent again because ingestion was absent."""
     unanswered: int = 0
-    """Consignments that were sent and not answered when filing stopped: whether they were accepted is not known."""
+    """Consignments that were sent and not answered when filing stopped: it is unknown whether they were accepted."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Consignments by the first reason of their refusal."""
     warning_reasons: Counter[str] = field(default_factory=Counter)
@@ -65,13 +65,13 @@ class Report:
     HEADER: Final = ("line", "reference", "element", "reason", "value", "sentence", "hint")
 
     def __init__(self, path: Path | None) -> None:
-        """Take where it goes; None keeps nothing."""
+        """Write to a path, or nothing if it is None."""
         self.path = path
         self.rows = 0
         self._file: TextIO | None = None
 
     def add(self, row_error: RowError) -> None:
-        """Write one line; raise OSError where that cannot be done."""
+        """Write one line; raises OSError if that fails."""
         self.rows += 1
         if self.path is None:
             return
@@ -87,7 +87,7 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file; one of an earlier run is removed where nothing was refused this time."""
+        """Close the file. If nothing was refused, a report of an earlier run is removed."""
         if self._file is not None:
             self._file.close()
         elif self.path is not None and kind is None:
@@ -113,10 +113,9 @@ async def file_all(
 ) -> Summary:
     """File a stream and return the results; raise LuxorError if a batch as a whole cannot be filed.
 
-    A `summary` that is given is filled, so that it says how far filing came where it is stopped.
-
-    Answers are taken in the order of the batches. A batch's request_id is made of its content and place, so that filing
-    the same stream again gives the same answers again. `report` is told each error, `warn` each warning.
+    A given `summary` is filled, so that it shows the progress if filing is stopped. Answers are processed in the order of the
+    batches. The request_id of a batch is made from its content and place, so filing the same stream again returns the same
+    answers. `report` gets each error, `warn` each warning.
     """
     summary = summary or Summary()
     waiting: list[asyncio.Task[ingestion_pb2.SubmitConsignmentsResponse]] = []
@@ -187,7 +186,7 @@ async def _submit(
     patience_seconds: float,
     sleep: Callable[[float], Awaitable[None]],
 ) -> ingestion_pb2.SubmitConsignmentsResponse:
-    """File one batch, and again with the same request_id while ingestion is away."""
+    """File one batch; repeat it with the same request_id while ingestion is absent."""
     request_id = request_id_of(batch, number)
     messages = [each.message for each in batch]
     clock = asyncio.get_running_loop().time

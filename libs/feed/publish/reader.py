@@ -1,8 +1,8 @@
-"""Reading entries under the horizon: the core of the feed and of the notices.
+"""Reading entries below the horizon: the core of the feed and of the notices.
 
-A transaction's number is given before it commits, so what is visible may still get a neighbour with a lower number. Below the horizon,
-`pg_snapshot_xmin`, every transaction has ended: reading `place > cursor and xid < horizon` loses nothing. Horizon and rows come from one
-statement, so they belong to one moment.
+A transaction gets its number before it commits, so an entry with a lower number may still appear beside the visible ones. Below
+the horizon, `pg_snapshot_xmin`, every transaction has ended: reading `place > cursor and xid < horizon` loses nothing. Horizon
+and rows come from one statement, so they belong to one moment.
 """
 
 import math
@@ -30,7 +30,7 @@ MILLIS_A_DAY: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A table of entries: its name, the column that names the reader, and that column's type."""
+    """A table of entries: its name, the column that identifies the reader, and that column's type."""
 
     name: str
     column: str
@@ -43,7 +43,7 @@ NOTICE: Final = Kind("notice", "key", "text")
 
 @dataclass(slots=True)
 class Entries(Generic[K]):
-    """The events of one batch: per reader (`keys`, `counts`) its row numbers, one after the other in `rows`."""
+    """The events of one batch: for each reader (`keys`, `counts`) its row numbers, one after the other in `rows`."""
 
     ref: BatchRef
     cursor: Cursor
@@ -52,13 +52,13 @@ class Entries(Generic[K]):
 
     @property
     def events(self) -> int:
-        """How many events there are."""
+        """Return the number of events."""
         return sum(map(len, self.rows))
 
 
 @dataclass(slots=True)
 class EntryPage(Generic[K]):
-    """Batches by place, where each reader stands after them, and the horizon."""
+    """Batches by place, the position of each reader after them, and the horizon."""
 
     batches: list[Entries[K]]
     next: dict[K, Cursor]
@@ -70,32 +70,32 @@ class EntryPage(Generic[K]):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the database says of the feed at one moment."""
+    """The state of the feed in the database at one moment."""
 
     xmin: int
     xmax: int
     now: int
     epoch: int
     ends: Mapping[int, tuple[int, int] | None]
-    """Per epoch: the place where it broke off, None where nothing of it was lost."""
+    """For each epoch the place where it ended, None if nothing of it was lost."""
     floor: tuple[int, int, int]
     reason: str = ""
-    """Why the newest epoch began."""
+    """The reason of the newest epoch."""
     stale: bool = False
-    """Whether the store is another one than the newest epoch was begun on: an epoch is due."""
+    """Whether the store is another one than that of the newest epoch, so that a new epoch must begin."""
 
     @property
     def day(self) -> int:
-        """Today."""
+        """Return the present day."""
         return self.now // MICROS_A_DAY
 
     @property
     def horizon(self) -> Cursor:
-        """The end of what can be read now. A transaction that is still open was begun at most a day ago."""
+        """Return the end of the readable entries. A transaction that is still open was begun at most a day ago."""
         return Cursor(self.epoch, self.day - 1, self.xmin, 0)
 
     def reached(self, cursor: Cursor) -> bool:
-        """Return whether the cursor lies on the history that this database has."""
+        """Return whether the cursor is on the history of this database."""
         if cursor.epoch not in self.ends:
             return False
         if cursor.epoch == self.epoch:
@@ -104,13 +104,17 @@ class State:
         return end is None or (cursor.xid, cursor.seq) <= end
 
     def is_ahead(self, cursor: Cursor) -> bool:
-        """Return whether the cursor was read of a store that went on from here: then this one was set back, whatever its stamps say."""
+        """Return whether the cursor was read from a store that continued from here: then this store was set back, whatever its
+        stamps are.
+        """
         return (cursor.epoch == self.epoch and cursor.xid > self.xmax) or (
             self.epoch < cursor.epoch <= self.now // 1_000 + MILLIS_A_DAY
         )
 
     def resume_position(self, cursor: Cursor) -> Cursor:
-        """Return where a reader whose history ended continues: where that history differs from this one. No stored event lies between."""
+        """Return the position where a reader with a lost history continues: where that history differs from this one. No stored
+        event is in between.
+        """
         day = max(0, cursor.day - 1)
         epoch = max((each for each in self.ends if each <= cursor.epoch), default=min(self.ends))
         end = self.ends[epoch]
@@ -141,7 +145,7 @@ def state_of(row: Any) -> State:
 
 
 class Reader(Generic[K]):
-    """Reads the entries of one table fairly among readers; keeps nothing that another process would miss."""
+    """Reads the entries of one table fairly among readers; it has no state that another process would need."""
 
     def __init__(self, database: Database, kind: Kind) -> None:
         self.database = database
@@ -155,7 +159,7 @@ class Reader(Generic[K]):
         return await self._note(raw, state_of(await raw.fetchrow(_STATE % self.kind.name)))
 
     async def _note(self, raw: Any, state: State) -> State:
-        """Take a state as the present one; begin the epoch that is due where the store is another one than before."""
+        """Take over a state as the present one; begin an epoch if the store is another one than before."""
         if state.stale:
             await raw.fetchval(BEGIN_EPOCH, None, 0)
             state = state_of(await raw.fetchrow(_STATE % self.kind.name))
@@ -197,8 +201,8 @@ class Reader(Generic[K]):
     async def page(self, raw: Any, after: Mapping[K, Cursor], events_max: int, *, begins: bool = False) -> EntryPage[K]:
         """Read the next entries of each reader, about `events_max` events in all, shared fairly.
 
-        With `begins`, a cursor that this store never reached begins an epoch: only for cursors of services, which make up none. Any other is
-        answered as ended, and changes nothing. Raises CursorExpired, EpochEnded.
+        With `begins`, a cursor that this store never reached begins an epoch: only for cursors of services, which never invent
+        positions. Any other is reported as ended, and changes nothing. Raises CursorExpired, EpochEnded.
         """
         state = self.state or await self.refresh(raw)
         batches: dict[tuple[int, int, int], Entries[K]] = {}
@@ -219,7 +223,7 @@ class Reader(Generic[K]):
             if events > events_max / 2 or not limited:
                 asked = limited
                 break
-            # Few readers have much: what the others leave is theirs.
+            # Few readers have many events: they get the shares that the others do not use.
             asked, share, rounds = limited, (events_max - events) / len(limited), rounds + 1
         assert horizon is not None
         await self._give(raw, state)
@@ -234,7 +238,7 @@ class Reader(Generic[K]):
         batches: dict[tuple[int, int, int], Entries[K]],
         bounds: dict[K, Cursor],
     ) -> tuple[State, dict[K, Cursor], int]:
-        """Read one share of each reader of one epoch; returns the state, the readers that have more, the count of events."""
+        """Read one share of each reader of one epoch; return the state, the readers that have more, and the number of events."""
         limit = max(1, min(_ENTRIES_MAX, math.ceil(share / self._events_an_entry)))
         keys = list(group)
         while True:
@@ -298,7 +302,7 @@ class Reader(Generic[K]):
         return await self.refresh(raw)
 
     async def waiting(self, raw: Any, keys: Iterable[K], since: Cursor) -> tuple[set[K], State]:
-        """Which readers have an entry at or after `since` below the present horizon; one statement."""
+        """Return which readers have an entry at or after `since` below the present horizon; one statement."""
         known = self.state or await self.refresh(raw)
         name, column, sql_type = self.kind.name, self.kind.column, self.kind.sql_type
         rows = await raw.fetch(
@@ -320,7 +324,7 @@ class Reader(Generic[K]):
         return set(rows[0]["keys"] or ()), state
 
     def _sql(self, oldest: int, newest: int) -> str:
-        """The page's query, with its days as literals: so the planner sees two or three tables and not all of them."""
+        """Return the page's query, with its days as literals, so that the planner reads two or three tables and not all of them."""
         name, column, sql_type = self.kind.name, self.kind.column, self.kind.sql_type
         return f"""
             with h as materialized ({_STATE % name}),
@@ -342,7 +346,7 @@ class Reader(Generic[K]):
 
 
 def _by_epoch(after: Mapping[K, Cursor], state: State) -> dict[int, dict[K, Cursor]]:
-    """Group readers by the epoch that they read in; the very beginning is the first epoch."""
+    """Group readers by the epoch of their cursors; an empty cursor is in the first epoch."""
     groups: dict[int, dict[K, Cursor]] = {}
     for key, cursor in after.items():
         groups.setdefault(cursor.epoch or min(state.ends), {})[key] = cursor
@@ -357,7 +361,7 @@ def _aligned(
     horizon: Cursor,
     state: State,
 ) -> EntryPage[K]:
-    """End the page at one place for all readers where that costs little: then batches go out whole, and once."""
+    """End the page at one place for all readers if that costs little: then each batch is sent as a whole, and once."""
     events = sum(batch.events for batch in batches.values())
     has_more = bool(limited) or any(cursor.epoch < state.epoch for cursor in after.values())
     if limited:
@@ -365,7 +369,7 @@ def _aligned(
         kept = sum(batch.events for place, batch in batches.items() if place <= cut.place)
         if kept >= _ALIGNED_SHARE * events:
             batches = {place: batch for place, batch in batches.items() if place <= cut.place}
-            # A reader that was ahead of the cut stays where it was.
+            # A reader that is already after the cut keeps its position.
             bounds = {key: max(min(cursor, cut, key=_place), after[key], key=_place) for key, cursor in bounds.items()}
             events = kept
     return EntryPage([batches[place] for place in sorted(batches)], bounds, horizon, has_more, events)

@@ -1,4 +1,7 @@
-"""Looking consignments up: by four references, in bulk and in pages, and the officers' list of work. It asks the store and changes nothing."""
+"""Queries of consignments: by four references, in bulk and in pages, and the officers' list of work.
+
+They read the store and change nothing.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +21,11 @@ from services.clearance.consignment.transitions import Change, State
 from services.clearance.store import Row, Store, day_of
 
 ROWS_MAX: Final = 5_000
-"""Consignments in one answer, all of its results together."""
+"""Largest number of consignments in one answer, over all of its results."""
 PAGE_DEFAULT: Final = 100
 VERSIONS_MAX: Final = 100
 LOOKED_AT_MAX: Final = 10_000
-"""Consignments under documents that one call reads, with those that the caller may not see. A page ends there, with a token."""
+"""Consignments under documents that one call reads, including those that the caller may not see. A page ends there, with a token."""
 _SCANNED_MAX: Final = 5_000
 Place = tuple[int | str, ...]
 """A place in a list, as a page token holds it."""
@@ -30,24 +33,24 @@ FORMS: Final[dict[str, tuple[int | str, ...]]] = {
     "house_document_number": ("",),
     "master_document_number": (0, 0, 0),
 }
-"""What a place in each list consists of: an MRN; day, number and row of a batch."""
+"""The form of a place in each list: an MRN; or day, number and row of a batch."""
 _STATES_A_LOOK: Final = 250
 _BATCHES_A_LOOK: Final = 16
 _BATCHES_A_LOOK_MAX: Final = 256
-"""Where each batch has few consignments."""
+"""Largest number of batches in one read, if each batch has few consignments."""
 _ROWS_A_LOOK: Final = 500
-"""Consignments of one document that a look reads where others' stand among the caller's, however small the page is."""
+"""Consignments of one document that one read covers if consignments of other parties are among the caller's, however small the page is."""
 _ROWS_A_ROUND: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. `kind` is mrn, local_reference, house_document_number or master_document_number."""
+    """One query. `kind` is mrn, local_reference, house_document_number or master_document_number."""
 
     kind: str
     value: str
     filer: str = ""
-    """Whose local reference it is."""
+    """The filer of the local reference."""
     limit: int = PAGE_DEFAULT
     after: Place = ()
     """Where the page begins: () for the first one."""
@@ -59,7 +62,7 @@ class Matches:
 
     mrns: list[str] = field(default_factory=list)
     following: Place = ()
-    """Behind what the next page begins; () where there is none."""
+    """The place after which the next page begins; () if there is none."""
 
 
 @dataclass(slots=True)
@@ -74,13 +77,13 @@ class _Room:
 
 
 class Inquiry:
-    """Answers questions about consignments. Each look has a connection of its own, so that no call keeps one from others for long."""
+    """Answers queries of consignments. Each read has a connection of its own, so that no call blocks others for long."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def find(self, queries: Sequence[Query], viewer: Sight) -> list[Matches]:
-        """Look all questions up, equal ones once; what the viewer may not see is not there."""
+        """Return the matches of all queries, of equal ones once; consignments that the viewer may not see are missing."""
         distinct = list(dict.fromkeys(queries))
         answers = dict(zip(distinct, await self._find(distinct, viewer), strict=True))
         return [answers[query] for query in queries]
@@ -115,7 +118,9 @@ class Inquiry:
         return found
 
     async def _under_houses(self, queries: Sequence[Query], viewer: Sight, room: _Room) -> list[Matches]:
-        """Read on behind an MRN each; where others' consignments stand among the caller's, until its page is full or the room ends."""
+        """Continue after an MRN each. If consignments of other parties are among the caller's, read until the page is full or the
+        limit of the call is reached.
+        """
         seen: list[list[str]] = [[] for _ in queries]
         after = [str(query.after[0]) if query.after else "" for query in queries]
         short = list(range(len(queries)))
@@ -149,9 +154,9 @@ class Inquiry:
         ]
 
     async def _under_master(self, query: Query, viewer: Sight, room: _Room) -> Matches:
-        """Read on behind (batch, row): each page costs what it holds, however many the document has."""
+        """Continue after (batch, row): each page costs as much as its rows, however many consignments the document has."""
         day, number, offset = (int(part) for part in query.after or (NOWHERE.day, NOWHERE.id, 0))
-        # The batch that the page before ended in is read again from its row on.
+        # The batch in which the previous page ended is read again from its row on.
         after = BatchRef(day, number - 1) if offset else BatchRef(day, number)
         found = Matches(following=(day, number, offset))
         if room.left <= 0:
@@ -169,7 +174,7 @@ class Inquiry:
             before = after
             for ref, mrns in batches:
                 begin = offset if (ref.day, ref.id) == (day, number) else 0
-                # The place behind the row before each: that batch up to it, or all of the batch before.
+                # The place after the row before each: within that batch, or after the whole batch before it.
                 places = [
                     (ref.day, ref.id, row) if row else (before.day, before.id, 0) for row in range(begin, len(mrns))
                 ]
@@ -234,7 +239,7 @@ class Inquiry:
                 ref, number = place
                 try:
                     stored = (await payloads.fetch(tx.raw, [ref]))[ref]
-                except LookupError:  # older than what is kept
+                except LookupError:  # older than the stored versions
                     break
                 table = payloads.table(stored).take(np.array([number]))
                 facts.append(
@@ -251,7 +256,9 @@ class Inquiry:
         return facts[::-1]
 
     async def audited(self, tx: Transaction, page: Matches, *, audit: bool, limit: int) -> Matches:
-        """Return the rows of a page of the work list to be audited and not inspected since, or with `audit` False the others; at most `limit`."""
+        """Return the rows of a page of the work list that are to be audited and not inspected since, or the others if `audit` is
+        False; at most `limit`.
+        """
         known = await self.rows(tx, [page])
         rows = [known[mrn] for mrn in page.mrns if mrn in known]
         kept: list[str] = []
@@ -266,9 +273,9 @@ class Inquiry:
         return Matches(kept, page.following)
 
     async def work(self, tx: Transaction, state: int, lane: int, after: tuple[int, str], limit: int) -> Matches:
-        """List consignments in a state by day of acceptance and MRN, behind such a place.
+        """List consignments in a state by day of acceptance and MRN, after a place.
 
-        What is held is found by itself; for other states a page looks at a bounded number of consignments and may be short.
+        Held consignments have an index. For other states a page reads a bounded number of consignments and may be short.
         """
         if state == State.HELD:
             mrns = await self.store.work.held(tx, after, lane, limit + 1)

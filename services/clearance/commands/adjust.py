@@ -1,6 +1,7 @@
-"""Adjustments: an officer's corrections, assessed again by revenue and put into force. An edge: it calls a neighbour, never inside a transaction.
+"""Adjustments: an officer's corrections, which revenue assesses and clearance then makes active.
 
-What is begun is noted first, then assessed, then put into force unless the state moved meanwhile; what a crash left in between is taken up again.
+This command calls a neighbour, never inside a transaction. An adjustment is stored first, then assessed, then made active unless
+the state changed meanwhile. After a crash, stored adjustments are completed.
 """
 
 import asyncio
@@ -31,9 +32,9 @@ from services.clearance.consignment.adjustment import (
 from services.clearance.store import PendingAdjustment, Row, Store
 
 ITEMS_A_CALL: Final = 10_000
-"""Items that one call of Assess takes, about; one consignment is never cut."""
+"""Approximate number of items in one call of AssessConsignments; a consignment is never divided."""
 UNFINISHED_SECONDS: Final = 30
-"""Age from which an adjustment that was begun and not put into force is taken up: its call must have died."""
+"""Age from which on a stored adjustment that is not active is completed, because its call must have died."""
 INTERVAL_SECONDS: Final = 5.0
 UNFINISHED_MAX: Final = 500
 
@@ -51,7 +52,7 @@ class Adjusting:
     """Carries adjustments out."""
 
     def __init__(self, store: Store, revenue: grpc.aio.Channel, *, assess_seconds: float = 10.0) -> None:
-        """Work in a store, with the revenue service behind a channel; a call of it may take `assess_seconds`."""
+        """Adjust consignments of a store by the revenue service behind a channel; one of its calls may take `assess_seconds`."""
         self._store = store
         self._commands = Commands(store)
         self._revenue: Any = RevenueServiceStub(revenue)
@@ -66,7 +67,9 @@ class Adjusting:
         request: Request,
         encode: Callable[[Sequence[Acted]], bytes],
     ) -> bytes:
-        """Adjust consignments once per request; gives what `encode` made of the results, also when the request is repeated. Raises RequestReused."""
+        """Adjust consignments once for each request; return the result of `encode`, also when the request is repeated. Raises
+        RequestReused.
+        """
         corrections = {mrn: correction(each) for mrn, each in adjustments.items()}
         async with self._store.database.transaction() as tx:
             before = await self._store.requests.recall(tx, *request.key)
@@ -100,10 +103,10 @@ class Adjusting:
         trace: str,
         generations: Sequence[int] | None = None,
     ) -> dict[str, Acted]:
-        """Get assessments of corrected states, and apply the assessments to those that did not change meanwhile.
+        """Get assessments of corrected states, and apply them to the states that did not change meanwhile.
 
-        `generations` are the numbers of the assessments that revenue told of, 0 for none: what they changed is in the answers. An officer is "" where
-        an assessment is only repeated.
+        `generations` are the numbers of the assessments that revenue announced, 0 for none: the answers contain their changes. An
+        officer is "" if an assessment is only repeated.
         """
         current = np.array(generations or [0] * len(rows), np.int64)
         goods = corrected(states, corrections)
@@ -112,7 +115,7 @@ class Adjusting:
         async with self._store.database.transaction() as tx:
             locked = await self._store.lock(tx, [row.mrn for row in rows])
             stands = np.array([locked.get(row.mrn) == row for row in rows], np.bool_)
-            # What moved meanwhile and is to be assessed again is taken up as it stands then.
+            # A state that changed meanwhile and needs another assessment is completed later, in its new form.
             ended = np.flatnonzero(stands | (current == 0)).tolist()
             await self._store.adjustments.end(
                 tx, [rows[place] for place in ended], generations=[int(current[place]) for place in ended]
@@ -178,7 +181,7 @@ class Adjusting:
 
     # ------------------------------------------------------------------------------------------ after a crash
     async def run(self, stop: asyncio.Event) -> None:
-        """Take up what was begun and not put into force, every interval until `stop`; what fails is tried again."""
+        """Complete stored adjustments, every interval until `stop`; a failed one is tried again."""
         while not stop.is_set():
             try:
                 await self.finish(await self._store.database.now() - UNFINISHED_SECONDS * 1_000_000)
@@ -193,7 +196,9 @@ class Adjusting:
                 continue
 
     async def finish(self, before: int) -> int:
-        """Carry out adjustments that were begun before an instant; gives how many. Two replicas at the same do it once: the state moved for one."""
+        """Complete adjustments that were stored before an instant; return how many. If two replicas do it at the same time, it
+        takes effect once, because the state changes for one of them.
+        """
         async with self._store.database.connection() as reading:
             pending = await self._store.adjustments.unfinished(reading, before, UNFINISHED_MAX)
             found = await self._store.find(reading, [each.mrn for each in pending])
@@ -211,7 +216,7 @@ class Adjusting:
                 await self._store.adjustments.end(tx, stale)
         if live:
             corrections = {each.mrn: _correction(each, row) for each, row in zip(live, rows, strict=True)}
-            # An assessment that is repeated without the correction is no officer's act.
+            # A repeated assessment without the correction is not an officer's decision.
             officers = [
                 each.officer if row.version == each.version else "" for each, row in zip(live, rows, strict=True)
             ]
@@ -223,7 +228,7 @@ class Adjusting:
 
 
 def _correction(pending: PendingAdjustment, row: Row) -> Correction:
-    """Return the pending correction; an empty one where the state has changed since, so that only revenue assesses again."""
+    """Return the pending correction; an empty one if the state has changed since, so that revenue only repeats its assessment."""
     moved = row.version != pending.version
     return Correction() if moved else correction(pb.Adjustment.FromString(pending.payload))
 

@@ -274,7 +274,7 @@ class Outcome:
 
     @property
     def effective(self) -> BoolArray:
-        """Where the event had its effect: there the version rises by one, nowhere else."""
+        """Where the event took effect: only there the version rises by one."""
         effective: BoolArray = self.refusal == 0
         return effective
 

@@ -1,6 +1,6 @@
-"""Take a batch of consignments in: what is good of it is accepted in one transaction, which also remembers the request.
+"""Submit a batch of consignments: valid ones are accepted in one transaction, which also stores the request.
 
-A request that was made before gets the answer that it got; with other content it is refused (RequestReused).
+A repeated request gets its first answer; with other content it is refused (RequestReused).
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from services.ingestion.store.filings import Filing, Store, Taken
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a batch."""
+    """The result of a batch."""
 
     checked: validation.Checked
     digests: Sequence[bytes] = ()
-    """Of the content of each consignment."""
+    """Digest of the content of each consignment."""
     filing: Filing | None = None
-    """The good ones, each reference once; None where there is none."""
+    """The valid consignments, each reference once; None if there is none."""
     places: dict[int, int] = field(default_factory=dict)
-    """The place in the filing of each good row of the batch."""
+    """The place in the filing of each valid row of the batch."""
     taken: Taken | None = None
-    """What the store says of the filing."""
+    """The result of the store for the filing."""
     answer: bytes = b""
-    """The response as it is stored for a repeated request; empty where it is rebuilt from the stored references."""
+    """The response as it is stored for a repeated request; empty if it is rebuilt from the stored references."""
     is_repeated: bool = False
-    """Whether the request had been answered before; then only its answer is known."""
+    """Whether the request was answered before; then only its answer is known."""
 
     @property
     def accepted(self) -> int:
-        """How many consignments were accepted now."""
+        """Return the number of consignments that were accepted now."""
         return 0 if self.taken is None else int(self.taken.fresh.sum())
 
     def is_reused(self, row: int) -> bool:
-        """Whether a good row has the reference of another consignment, filed before or in the same batch."""
+        """Return whether a valid row has the reference of another consignment, filed before or in the same batch."""
         assert self.filing is not None
         assert self.taken is not None
         place = self.places[row]
@@ -50,7 +50,7 @@ class Submitted:
 
     @property
     def is_refused_in_part(self) -> bool:
-        """Whether any consignment of the batch was refused."""
+        """Return whether any consignment of the batch was refused."""
         if self.checked.refused.any() or self.taken is None or self.taken.conflicts.any():
             return True
         is_each_once = self.filing is not None and len(self.filing.references) == len(self.places)
@@ -58,10 +58,10 @@ class Submitted:
 
 
 class Submit:
-    """Takes batches in."""
+    """Submits batches."""
 
     def __init__(self, store: Store, *, shift_micros: int = 0, backlog: Backlog | None = None) -> None:
-        """Store in `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts what is accepted."""
+        """Write to `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts accepted filings."""
         self._store = store
         self._shift_micros = shift_micros
         self._backlog = backlog
@@ -76,12 +76,12 @@ class Submit:
         request_bytes: int,
         encode: Callable[[Submitted], bytes],
     ) -> Submitted:
-        """Check a batch (ConsignmentColumns) and accept what is good of it.
+        """Check a batch (ConsignmentColumns) and accept its valid consignments.
 
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
         checked = validation.check(table)
-        # The same filing in other letters is a repeat, as it was before ids were stored as filed.
+        # The same filing with other capital letters is a repeat, as before ids were stored as filed.
         own = digests(checked.table, exclude={validation.CARRIER_ID})
         whole = sha256(b"".join(own)).digest()
         filing, places = _filing(filer, checked, own)
@@ -94,7 +94,7 @@ class Submit:
                 taken = await self._store.accept(tx, filing, trace=trace, shift_micros=self._shift_micros)
             submitted = Submitted(checked, own, filing, places, taken)
             if before is None:
-                # What was accepted is rebuilt from its reference. A refusal may differ later, so its response is stored.
+                # An acceptance is rebuilt from its reference. A refusal may differ later, so its response is stored.
                 if submitted.is_refused_in_part:
                     submitted = replace(submitted, answer=encode(submitted))
                 await self._store.requests.remember(tx, filer, request_id, whole, submitted.answer)
@@ -104,7 +104,7 @@ class Submit:
 
 
 def _filing(filer: str, checked: validation.Checked, own: Sequence[bytes]) -> tuple[Filing | None, dict[int, int]]:
-    """Make a filing of the good rows, each reference once, and the place in it of every good row."""
+    """Return a filing of the valid rows, each reference once, and the place in it of every valid row."""
     references = checked.table.strings("local_reference").tolist()
     first: dict[str, int] = {}
     places: dict[int, int] = {}

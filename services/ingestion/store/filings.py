@@ -1,7 +1,7 @@
 """All SQL of ingestion: references that make a filing idempotent, submissions that an MRN leads to, and the outbox.
 
-A consignment costs one row in `reference`; its content stands in the batch that the feed announces, once. An MRN leads to its batch by its own
-sequence number: the block (its thousands) is the submission.
+A consignment costs one row in `reference`; its content is stored once, in the batch that the feed announces. An MRN leads to its
+batch by its own sequence number: the block (its thousands) identifies the submission.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.trace.v1 import trace_pb2
 
 BLOCK = 1000
-"""Serials taken at once: as many as a batch may have consignments."""
+"""Number of serials that are reserved at once: as many as a batch may have consignments."""
 MICROS_A_DAY = 86_400_000_000
 GENERATION_DAYS = 100
-"""Days that share one generation of references. The two before the current one bind too, hence 200 days at least."""
+"""Days that share one generation of references. The two earlier generations are valid too, so a reference is unique for at least
+200 days."""
 GENERATIONS_STORED = 3
 SUBMISSION_DAYS = 398
-"""Days for which an MRN leads to its filing: somewhat shorter than the feed keeps payloads."""
+"""Days for which an MRN leads to its filing: somewhat fewer than those for which the feed stores payloads."""
 _SERIAL_DAYS = 3
-"""Days for which their serial numbers may still be taken, for calls that began before midnight and for a clock that is shifted."""
+"""Days for which serial numbers of a day may still be taken, for calls that began before midnight and for a shifted clock."""
 _BOUNDARY_MICROS = 600_000_000
 """Around the change of generations, the transactions of one filer wait for each other: a key is unique in one generation only."""
 
@@ -71,7 +72,7 @@ _SUBMISSIONS = """
 
 @dataclass(frozen=True)
 class Filing:
-    """Good consignments of one call, each with a reference of its own; all columns have as many rows."""
+    """Accepted consignments of one call, each with a reference of its own; all columns have as many rows."""
 
     filer: str
     table: Table
@@ -83,23 +84,23 @@ class Filing:
 
 @dataclass(frozen=True)
 class Taken:
-    """What the store says of each consignment of a filing."""
+    """The result of the store for each consignment of a filing."""
 
     mrns: list[str]
-    """The MRN under which its reference is known, given now or before."""
+    """The MRN of its reference, assigned now or before."""
     accepted_at: npt.NDArray[np.int64]
-    """When it was accepted, microseconds."""
+    """Time of acceptance, microseconds."""
     conflicts: BoolArray
-    """Whether the reference is known with other content."""
+    """Whether the reference was filed before with other content."""
     fresh: BoolArray
     """Whether it was accepted by this call."""
     xid: int
-    """The number of the transaction, as the feed's cursors have it."""
+    """The number of the transaction, as in the feed's cursors."""
 
 
 @dataclass(frozen=True)
 class StoredReceipt:
-    """A receipt as it is stored."""
+    """A stored receipt."""
 
     filer: str
     local_reference: str
@@ -111,13 +112,13 @@ class Store:
     """Ingestion's own database."""
 
     def __init__(self, database: Database, outbox: Outbox, requests: RequestLog) -> None:
-        """Work on an open database; `outbox` announces ConsignmentColumns."""
+        """Use an open database; `outbox` announces ConsignmentColumns."""
         self.database = database
         self.outbox = outbox
         self.requests = requests
 
     async def accept(self, tx: Transaction, filing: Filing, *, trace: str, shift_micros: int = 0) -> Taken:
-        """Accept what is new, find what is known, in the caller's transaction; acceptance is its commit.
+        """Accept new consignments and find known ones, in the caller's transaction, whose commit is the acceptance.
 
         `shift_micros` moves the time of acceptance away from the database's clock (for tests of other days).
         """
@@ -146,7 +147,7 @@ class Store:
                 now // MICROS_A_DAY,
                 np.asarray(new, np.int64) + block * BLOCK,
             )
-            # In one order everywhere, so that two calls with the same references wait for each other and never in a ring.
+            # One order everywhere, so that two calls with the same references wait for each other without a deadlock.
             order = sorted(range(len(new)), key=lambda at: filing.references[new[at]])
             taken = await tx.raw.fetch(
                 _TAKE,
@@ -201,7 +202,7 @@ class Store:
     async def by_reference(
         self, filer: str, references: Sequence[str], partitions: npt.NDArray[np.int64]
     ) -> list[StoredReceipt | None]:
-        """Find receipts by the filer's references; None where there is none."""
+        """Return receipts by the filer's references; None if there is none."""
         found: list[StoredReceipt | None] = [None] * len(references)
         async with self.database.connection() as reader:
             newest = await reader.now() // MICROS_A_DAY // GENERATION_DAYS + 1
@@ -214,7 +215,7 @@ class Store:
         return found
 
     async def by_mrn(self, mrns: Sequence[str]) -> list[StoredReceipt | None]:
-        """Find receipts by MRN: its day and the block of its sequence name the batch. Each text is a well-formed MRN of ours."""
+        """Return receipts by MRN: its day and the block of its sequence identify the batch. Each text is a well-formed MRN of Luxor."""
         parsed = [mrn.parse(text) for text in mrns]
         found: list[StoredReceipt | None] = [None] * len(mrns)
         async with self.database.connection() as reader:
@@ -262,7 +263,7 @@ class Store:
 
 
 async def drop_serials(tx: Transaction) -> None:
-    """Drop the sequences that gave serial numbers of days that are over."""
+    """Drop the sequences of serial numbers of past days."""
     before = await schema.today(tx) - _SERIAL_DAYS
     rows = await tx.raw.fetch(
         "select sequencename as name from pg_sequences where sequencename ~ '^serial_block_[0-9]+_[0-9]+$'"
@@ -273,7 +274,7 @@ async def drop_serials(tx: Transaction) -> None:
 
 
 async def make_generations(tx: Transaction) -> list[int]:
-    """Make the generations of references ahead; return those that bind no more."""
+    """Create the next generations of references; return those that are no longer valid."""
     await tx.raw.execute("select reference_make_generations($1)", GENERATION_DAYS)
     newest = await schema.today(tx) // GENERATION_DAYS
     rows = await tx.raw.fetch(

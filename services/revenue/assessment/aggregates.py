@@ -1,8 +1,8 @@
-"""Sums over several consignments: what is summed up with what, and what each consignment sees of the others.
+"""Aggregates over several consignments: which consignments are counted together, and what others count for each.
 
-A limit whose test is in `rulebook.SUMS` counts what other consignments make together with this one: the parcels of one order, of
-one person in a year or on a day, of one recipient from one carrier on a day, of one importer on one craft. Each consignment
-has a share of each such sum. Who is meant is kept as a keyed hash alone. Nothing here reads a store; `store/assessments/aggregates` does.
+A limit whose test is in `rulebook.SUMS` counts several consignments together: the parcels of one order, of one person in a year
+or on a day, of one recipient from one carrier on a day, of one importer on one craft. Each consignment has a share of each such
+aggregate. The persons are stored only as a keyed hash.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from services.revenue.law.program.program import Program
 from services.revenue.law.source.rulebook import AGGREGATE_TESTS, Test
 
 BUNDLED: Final[frozenset[Test]] = frozenset({"order", "person_day", "recipient_day", "importer_craft"})
-"""Tests by which all consignments that are summed up are judged by the whole sum, so that a later one changes what an earlier one
-owes. By the other, `person_year`, who comes first is served first, and a later one changes nothing for an earlier one."""
+"""Tests for which the whole aggregate counts for each of its consignments, so that a later one changes what an earlier one owes.
+By the other test, `person_year`, earlier consignments are served first, and a later one does not change them."""
 KEY_BYTES: Final = 16
 _BETWEEN: Final = "\x1f"
 _PERSONAL: Final = (filing.IDENTIFIER_TYPE_NATIONAL_PERSON, filing.IDENTIFIER_TYPE_PERSONAL_CUSTOMS_CODE)
@@ -33,15 +33,15 @@ _PERSONAL: Final = (filing.IDENTIFIER_TYPE_NATIONAL_PERSON, filing.IDENTIFIER_TY
 
 @dataclass(frozen=True, slots=True)
 class Aggregates:
-    """What others make together with consignments of a batch: one element for each row and limit that is tested on a sum."""
+    """The aggregates of other consignments for a batch: one element for each row and limit that is tested on one."""
 
     row: Int64
     limit: Strings
     """Jurisdiction and name of the limit, which stay when a rulebook gets more limits. Example: "KR:small"."""
     amount: Int64
-    """What other consignments make, minor units of the jurisdiction's currency; at most LARGEST_SUM, which is over any limit."""
+    """The amount of other consignments, minor units of the jurisdiction's currency; at most LARGEST_SUM, which is over any limit."""
     named: Flags
-    """Whether the filing names what is to be summed up; where not, the consignment counts alone."""
+    """Whether the filing names the key of the aggregate; otherwise the consignment counts alone."""
 
     @classmethod
     def none(cls) -> Aggregates:
@@ -104,7 +104,7 @@ class Aggregates:
         )
 
     def arrays(self) -> dict[str, Int64]:
-        """Return them as arrays for the store; `names` belongs to them."""
+        """Return them as arrays for the store; `names` is stored with them."""
         if not len(self.row):
             return {}
         return {
@@ -145,18 +145,18 @@ def limit_id(jurisdiction: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RequestedShares:
-    """The shares of sums that a batch takes: one element for each row and limit, by row, then by limit."""
+    """The shares of aggregates that a batch requests: one element for each row and limit, by row, then by limit."""
 
     row: Int64
     limit: Strings
     amount: Int64
-    """What the consignment adds, minor units."""
+    """The amount of the consignment, minor units."""
     most: Int64
-    """The largest sum that keeps the limit."""
+    """The largest aggregate within the limit."""
     bundled: Flags
     """Whether a later consignment changes what this one owes."""
     key: list[bytes]
-    """What is summed up, hashed; empty where the filing does not name it."""
+    """The key of the aggregate, hashed; empty if the filing does not name it."""
 
     @property
     def keys(self) -> list[bytes]:
@@ -171,8 +171,8 @@ def no_shares() -> RequestedShares:
 
 
 def batch_aggregates(shares: RequestedShares, rows: int) -> Aggregates:
-    """Return the aggregates within a batch alone: bundled consignments see all others of the
-    batch, those that are served in their turn the ones before them.
+    """Return the aggregates within a batch alone: bundled consignments count all others of the batch, those of a person's year
+    only the earlier ones.
     """
     counting = AggregateCounter({}, {})
     others = counting.count([str(row) for row in range(rows)], [1] * rows, shares)
@@ -208,13 +208,13 @@ def requested_shares(program: Program, table: Table, measures: Measures, secret:
 
 
 class _Names:
-    """What the rows of a batch are summed up by, as texts; "" where the filing does not tell it."""
+    """The keys of aggregates of a batch, as texts; "" if the filing does not declare them."""
 
     def __init__(self, table: Table, law_day: Int64) -> None:
         parts = Parts(table)
         accepted, arrival = table.ints("accepted_at"), table.ints("transport_arrival_time")
         when = np.where(arrival.valid, arrival.values, accepted.values)
-        #: The day of arrival as declared, else of acceptance.
+        #: The declared day of arrival, else the day of acceptance.
         self._day = [date_of_day(day).isoformat() for day in (when // MICROS_PER_DAY).tolist()]
         self._year = [str(date_of_day(day).year) for day in law_day.tolist()]
         self._person = self._persons(table, parts)
@@ -259,30 +259,30 @@ class _Names:
 
 @dataclass(slots=True)
 class AggregateShare:
-    """What a consignment adds to a sum."""
+    """The share of a consignment in an aggregate."""
 
     amount: int
     position: int
-    """Rises in the order in which consignments came first; those of the batch at hand come after all that are stored."""
+    """Rises in the order in which consignments first came; those of the present batch come after all stored ones."""
 
 
 @dataclass(slots=True)
 class Aggregate:
-    """A sum as it is stored, while a batch is counted in."""
+    """A stored aggregate while a batch is counted."""
 
     total: int = 0
     count: int = 0
     least: int = LARGEST_SUM
-    """The least of what its consignments may make together at most, of all that ever took a share."""
+    """The smallest of the limits of all consignments that ever had a share."""
     limit: str = ""
     bundled: bool = False
     shares: dict[str, AggregateShare] = field(default_factory=dict)
-    """By MRN. Of bundled sums only those of the consignments at hand need be known."""
+    """By MRN. Bundled aggregates need only those of the consignments of the batch."""
 
 
 @dataclass(slots=True)
 class ShareHolder:
-    """Which version of a consignment holds shares, and of which sums."""
+    """The version of a consignment that has shares, and the keys of their aggregates."""
 
     version: int = 0
     keys: tuple[bytes, ...] = ()
@@ -290,19 +290,19 @@ class ShareHolder:
 
 @dataclass(slots=True)
 class AggregateChanges:
-    """What a batch changes in the store."""
+    """The changes of a batch in the store."""
 
     put: dict[tuple[bytes, str], int] = field(default_factory=dict)
-    """Shares to be written, by sum and MRN, in the order of their positions."""
+    """Shares to be written, by aggregate and MRN, in the order of their positions."""
     deleted: set[tuple[bytes, str]] = field(default_factory=set)
     holders: dict[str, ShareHolder] = field(default_factory=dict)
     aggregates: set[bytes] = field(default_factory=set)
     due: set[bytes] = field(default_factory=set)
-    """Sums whose other consignments may owe something else now."""
+    """Aggregates whose other consignments may owe something else now."""
 
 
 class AggregateCounter:
-    """Counts consignments into sums, one after another: what each sees is what a single queue of all would show it."""
+    """Counts consignments into aggregates, one after another, with the same result as a single queue of all consignments."""
 
     def __init__(self, aggregates: Mapping[bytes, Aggregate], holders: Mapping[str, ShareHolder]) -> None:
         """Begin with the stored state of all aggregates and consignments that the batch touches."""
@@ -313,7 +313,7 @@ class AggregateCounter:
         self._next = max(known, default=0)
 
     def count(self, mrns: Sequence[str], versions: Sequence[int], shares: RequestedShares) -> Aggregates:
-        """Add a batch, row by row; return what the others had when each row was added."""
+        """Add a batch, row by row; return the amounts of the others when each row was added."""
         spans = np.searchsorted(shares.row, np.arange(len(mrns) + 1)).tolist()
         others = np.zeros(len(shares.row), dtype=np.int64)
         for row, (mrn, version) in enumerate(zip(mrns, versions, strict=True)):
@@ -374,6 +374,6 @@ class AggregateCounter:
         entry.count += count
         self.changed.aggregates.add(key)
         others = entry.count - (count >= 0)
-        # Where both the old and the new sum keep every limit, nobody owes anything else.
+        # If the old and the new total are both within every limit, no consignment owes another amount.
         if entry.bundled and amount and others and max(before, entry.total) > entry.least:
             self.changed.due.add(key)

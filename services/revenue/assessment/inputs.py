@@ -1,6 +1,6 @@
 """What a batch was assessed on, as it is stored: the columns that the law reads, and the other facts that it depended on.
 
-Adjustments, assessments after a change of a sum, and what-if runs compute with it again, exactly: the same filings, the same
+Adjustments, assessments after a change of an aggregate, and what-if runs compute with it again, exactly: the same filings, the same
 sums of other consignments, the same register of scheme numbers. Some 60 bytes a consignment, compressed.
 """
 

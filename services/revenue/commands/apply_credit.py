@@ -28,7 +28,7 @@ from services.revenue.store.payments.payments import MatchedPayment
 ITEMS_MAX: Final = 50
 """Consignments that credit pays in one transaction."""
 PAID_MAX: Final = 10**16
-"""Payments of one consignment together are no more, minor units."""
+"""Largest sum of the payments of one consignment, minor units."""
 REFERENCE: Final = "credit"
 """Reference of entries by which credit pays a debt."""
 log = get_logger()
@@ -36,7 +36,7 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class CreditTransfer:
-    """Money of an account that a consignment gets; below nothing where it goes back there."""
+    """An amount of an account's credit that pays a consignment; negative if it is reversed."""
 
     mrn: str
     account: int
@@ -45,7 +45,7 @@ class CreditTransfer:
 
 
 def unchanged_page(mrns: list[str], positions: Positions) -> ChargePage:
-    """Return consignments as a page that changes nothing but the paid amounts."""
+    """Return consignments as a page that changes only the paid amounts."""
     return ChargePage(
         mrns,
         np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64),
@@ -68,7 +68,7 @@ def open_amounts(positions: Positions, paid: Int64) -> list[int]:
 
 
 async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[CreditTransfer]) -> None:
-    """Pay consignments, whose heads are held, from accounts. Raises LedgerError."""
+    """Pay consignments, whose heads are locked, from accounts. Raises LedgerError."""
     mrns = sorted({each.mrn for each in shares})
     place = {mrn: row for row, mrn in enumerate(mrns)}
     held = await positions.read(tx, mrns)
@@ -98,7 +98,7 @@ async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[Cr
 
 
 async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Sequence[str]) -> None:
-    """Pay debts that came after their payment, whose heads are held: once, since nothing waits any more after that."""
+    """Pay debts that came after their payment; their heads are locked. A waiting payment is used once."""
     rows = await waiting.read(tx, mrns)
     if not rows:
         return
@@ -133,7 +133,7 @@ async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Seq
 
 
 async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: ChargePage) -> None:
-    """Pay debts of a page, whose heads are held, by what stands to their accounts' credit; at most ITEMS_MAX of each account."""
+    """Pay debts of a page, whose heads are locked, by the credit of their accounts; at most ITEMS_MAX of each account."""
     own = page.lines["how"] == OPEN
     rows = np.repeat(np.arange(len(page)), np.diff(page.offsets))[own].tolist()
     owing: dict[Key, set[int]] = {}
@@ -152,10 +152,10 @@ async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Cha
 async def use_credit(
     ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], items: Mapping[Key, Sequence[CreditItem]]
 ) -> int:
-    """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; return how many.
+    """Pay consignments, whose heads are locked, by accounts' credit, or reverse such payments; return how many.
 
-    `stands` is that credit, whose rows are held. As many statements, however many accounts there are: a page may have as many
-    as consignments.
+    `stands` is that credit, whose rows are locked. The number of statements does not depend on the number of accounts, because a
+    page may have as many accounts as consignments.
     """
     asked = [(key, each) for key, minor in stands.items() if minor for each in items[key]]
     if not asked:
@@ -190,7 +190,7 @@ async def use_credit(
 
 
 async def settle_once(ledger: Ledger, key: Key) -> int:
-    """Use an account's credit for some open consignments, or take it back from some, in one transaction; return how many."""
+    """Use an account's credit for some open consignments, or reverse its use for some, in one transaction; return how many."""
     async with ledger.database.transaction() as tx:
         minor = await credit.stored(tx, key)
         if not minor:
@@ -201,7 +201,7 @@ async def settle_once(ledger: Ledger, key: Key) -> int:
 
 
 async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:
-    """Use accounts' credit in no more than so many transactions; return how many consignments that concerned."""
+    """Use accounts' credit in at most so many transactions; return the number of paid or reversed consignments."""
     total = 0
     for key in keys:
         while transactions_max > 0:

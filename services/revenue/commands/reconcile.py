@@ -1,4 +1,4 @@
-"""Reconcile a day page by page: what consignments were assessed at, what their positions are, and what was booked for them."""
+"""Reconcile a day page by page: compare the assessed amounts of consignments, their positions, and their posted entries."""
 
 from __future__ import annotations
 
@@ -39,40 +39,40 @@ from services.revenue.store.ledger.positions import PositionPage, Positions
 ENTRIES_AT_ONCE: Final = 5_000
 """Entries whose postings one statement sums."""
 BATCHES_CACHED: Final = 1_024
-"""Batches of answers whose sums are cached, some 32 bytes a consignment."""
+"""Largest number of batches of answers with cached totals, some 32 bytes a consignment."""
 _KINDS: Final = ("duty", "tax", "fee")
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedPage:
-    """A part of a day compared."""
+    """The result of comparing a part of a day."""
 
     differences: list[Difference]
     consignments: int
     after: str
     """Where the next page begins; empty after the last."""
     mrns: frozenset[str] = frozenset()
-    """The consignments compared."""
+    """The compared consignments."""
 
 
 class Reconciliation:
-    """Compares, first by what the ledger holds of consignments accepted on the day, then by what was assessed on it."""
+    """Compares the ledger with assessments: first the positions of consignments accepted on the day, then the assessments of the day."""
 
     def __init__(self, database: Database, names: Names) -> None:
         """Read from a database."""
         self._database = database
         self._names = names
         self._inputs = Inputs(database).batches
-        # Sums of stored answers, by day and batch: consignments in the order of their MRNs lie scattered over all batches of a day.
+        # Totals of stored answers, by day and batch, because consignments in the order of their MRNs are spread over all batches of a day.
         self._batches: dict[tuple[int, int], Table] = {}
 
     async def page(self, day: int, after: str, rows_max: int) -> ComparedPage:
-        """Compare up to `rows_max` consignments behind a place; begin with "". Raises ValueError for a place that is none.
+        """Compare up to `rows_max` consignments after a place; begin with "". Raises ValueError for an invalid place.
 
-        What was assessed on a day that is not over may still be under way, so its absence from the ledger is not looked for.
+        An assessment of the present day may not be posted yet, so it is not reported as missing in the ledger.
         """
         if not after:
-            self._batches.clear()  # what is compared anew is read anew
+            self._batches.clear()  # a new comparison reads the answers again
         if not after.startswith("batch "):
             found = await self._compare_day(day, after, rows_max)
             return found if found.after or not await self._over(day) else _continued(found, "batch 0")
@@ -90,7 +90,7 @@ class Reconciliation:
         return ComparedPage(await self._compare(part, gaps), len(part.mrn), after, frozenset(part.mrn))
 
     async def of_mrns(self, mrns: Sequence[str]) -> ComparedPage:
-        """Compare some consignments of which entries are booked."""
+        """Compare some consignments with posted entries."""
         async with self._database.connection(snapshot=True) as reader:
             part = await positions.of_mrns(reader, mrns)
             gaps = await self._gaps(reader, part)
@@ -105,12 +105,12 @@ class Reconciliation:
         return compare(_totals_of_positions(part.mrn, part.positions), assessed, gaps)
 
     async def assessed(self, day: int, after: int) -> ComparedPage:
-        """Compare the next stored batch of a day that is over, behind a batch; its place is `after` of the page as a number."""
+        """Compare the next stored batch of a past day, after a batch; its place is `after` of the page as a number."""
         page = await self._assessed(day, after)
         return ComparedPage(page.differences, page.consignments, page.after.removeprefix("batch "))
 
     async def _gaps(self, reader: Transaction, part: PositionPage) -> dict[int, list[PostingGap]]:
-        """Sum the postings of all entries of consignments, and give what does not come to what is held."""
+        """Sum the postings of all entries of consignments, and return the differences from their positions."""
         places = [
             (row, day, partition_of_mrn(mrn), number)
             for row, mrn in enumerate(part.mrn)
@@ -129,7 +129,7 @@ class Reconciliation:
         }
         names = await self._names.texts(reader, {key[1] for key in (*booked, *expected)})
         found = _gaps(expected, booked, names)
-        # Money has no kind of charge; most consignments have none of it.
+        # Payments and payouts have no kind of charge; most consignments have none.
         moneyed = {row for row, _, kind, _ in booked if not kind}
         moneyed |= set(np.flatnonzero((held.paid != 0) | (held.paid_out.minor != 0)).tolist())
         moved: dict[int, list[MoneyEntry]] = {row: [] for row in moneyed}
@@ -148,7 +148,7 @@ class Reconciliation:
         found: dict[int, ChargeTotals] = {}
         async with self._database.connection() as reader:
             first = np.flatnonzero(basis.status == ASSESSED)
-            # An adjustment stands before whatever was said of the filing.
+            # An adjustment takes precedence over answers to the filing.
             by_row = await answers.first(reader, *_selected(first, mrns, held.filing_version))
             rows = np.flatnonzero(again)
             for row in rows.tolist():
@@ -156,13 +156,13 @@ class Reconciliation:
             told = await answers.reassessed(reader, *_selected(rows, mrns, held.filing_version, basis.generation))
             adjusted = np.flatnonzero((basis.status == ASSESSED) & (basis.adjusted > 0))
             by_row |= await answers.adjusted(reader, *_selected(adjusted, mrns, basis.adjusted))
-        with reading("an answer after a change of a sum"):
+        with reading("an answer after a change of an aggregate"):
             for row, payload in told.items():
                 found[row] = _charge_totals(Table.parse(AssessmentColumns, payload))[0]
         return found | await self._read(by_row)
 
     async def _read(self, by_row: Mapping[int, tuple[int, int, int]]) -> dict[int, ChargeTotals]:
-        """Read answers by where they stand: day, batch and place in it."""
+        """Read answers by their place: day, batch and place in it."""
         asked: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for row, (day, batch, place) in by_row.items():
             asked.setdefault((day, batch), []).append((row, place))
@@ -190,10 +190,10 @@ class Reconciliation:
         return found
 
     async def _later(self, part: PositionPage) -> dict[int, str]:
-        """Answers of days that are over which no state followed; what is withdrawn waits for none."""
+        """Return the answers of past days that no posted state followed, except those of withdrawn consignments."""
         held, mrns, basis = part.positions, part.mrn, part.positions.basis
         live = np.flatnonzero(basis.status == ASSESSED)
-        # An adjustment takes up what other consignments changed before it, and is assessed again by itself after that.
+        # An adjustment includes earlier changes by other consignments, and is assessed again separately after later ones.
         filed = np.flatnonzero((basis.status == ASSESSED) & (basis.adjusted == 0))
         async with self._database.connection() as reader:
             today = await reader.now() // MICROS_A_DAY
@@ -204,7 +204,7 @@ class Reconciliation:
         return found | {row: f"An adjustment for version {number}" for row, number in versions.items()}
 
     async def _assessed(self, day: int, after: int) -> ComparedPage:
-        """Find the consignments of the next stored batch of the day that the ledger does not have."""
+        """Return the consignments of the next stored batch of the day that are missing in the ledger."""
         batches = await self._inputs.read(
             BatchPlace(day, after), day, batches_max=1, purpose=PURPOSE_CLEARANCE, answers=True
         )
@@ -230,7 +230,7 @@ class Reconciliation:
 
 
 def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[int]]]:
-    """Yield entries' row, day, partition and number in columns, ENTRIES_AT_ONCE in each."""
+    """Yield row, day, partition and number of entries in columns, ENTRIES_AT_ONCE in each."""
     for start in range(0, len(places), ENTRIES_AT_ONCE):
         yield [list(column) for column in zip(*places[start : start + ENTRIES_AT_ONCE], strict=True)]
 
@@ -238,7 +238,7 @@ def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[
 def _selected(
     rows: np.ndarray[Any, np.dtype[np.intp]], mrns: Sequence[str], *columns: np.ndarray[Any, Any]
 ) -> list[Any]:
-    """Rows, their MRNs and columns of numbers, as statements take them."""
+    """Return rows, their MRNs and columns of numbers, as parameters of statements."""
     return [rows.tolist(), [mrns[row] for row in rows.tolist()], *(column[rows].tolist() for column in columns)]
 
 

@@ -1,4 +1,4 @@
-"""Payments, payouts and what is open: which debts a payment pays, and whose credit it becomes or was."""
+"""Allocation of payments and payouts: which debts a payment pays, and which account has the credit."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from services.revenue.ledger.line import OPEN, Lines
 from services.revenue.ledger.position import PaidOut, covered_by, surplus_by_account
 
 FREED: Final = "currency"
-"""Reference of entries by which money is a consignment's no more, since its debt has another currency."""
+"""Reference of entries that turn paid money of a consignment into credit, because its debt has another currency."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a payment did, minor units."""
+    """The result of a payment, minor units."""
 
     outcome: int
     """luxor.revenue.v1.PaymentOutcome: matched, underpaid or overpaid."""
     matched: int
-    """Of it, what paid something that was owed."""
+    """The part that paid a debt."""
     over: int
-    """Of it, what was more than was owed: it stays to the payer's credit."""
+    """The part above the debt, which is the payer's credit."""
     still_owed: int
 
 
 def match(amount: int, owed: int) -> Match:
-    """Compare a payment with what was owed before it."""
+    """Compare a payment with the amount that was owed before it."""
     matched = min(amount, max(owed, 0))
     over, still = amount - matched, max(owed, 0) - matched
     if over:
@@ -61,9 +61,9 @@ def surplus(
 
 
 def payable(lines: Lines, paid: int, paid_out: PaidOut, payee: int) -> int:
-    """Return the amount of one consignment that may be paid out to an account: its credit beyond what it owes, minor units.
+    """Return the amount of one consignment that may be paid out to an account: its credit beyond its debt, minor units.
 
-    A consignment remembers one payee: while something is paid out of it, nothing is paid out to another.
+    A consignment stores one payee: while an amount is paid out of it, nothing is paid out to another.
     """
     minor, before = int(paid_out.minor[0]), int(paid_out.account[0])
     if minor and before != payee:
@@ -77,7 +77,8 @@ def payable(lines: Lines, paid: int, paid_out: PaidOut, payee: int) -> int:
 def credited(lines: Lines, paid: int) -> dict[int, int]:
     """Return the accounts that are credited with the payments by a consignment's MRN: open lines in their order.
 
-    What is more than they owe stays to the credit of the first. Nothing can be credited where no line is paid at once.
+    An amount beyond the debt is credit of the first account. Nothing can be credited if no line is paid consignment by
+    consignment.
     """
     own = lines[lines["how"] == OPEN]
     if not len(own) or paid <= 0:
@@ -94,14 +95,16 @@ def credited(lines: Lines, paid: int) -> dict[int, int]:
 
 
 def credit_postings(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
-    """Return the postings (account, minor units) that lead from one crediting to another."""
+    """Return the postings (account, minor units) that change one crediting into another."""
     accounts = sorted(before.keys() | after.keys())
     changes = [(account, before.get(account, 0) - after.get(account, 0)) for account in accounts]
     return [(account, change) for account, change in changes if change]
 
 
 def with_payers(page: ChargePage, stored_offsets: Int64, stored: Lines, paid: Int64) -> ChargePage:
-    """Add a line of zero on the payer's account to consignments that no longer owe anything at once, so that their payments have an owner."""
+    """Add a line of zero on the payer's account to consignments whose debt is no longer paid by the consignment, so that their
+    payments have an owner.
+    """
     rows = [row for row in np.flatnonzero(paid > 0).tolist() if not _open(page.lines, page.offsets, row).any()]
     kept = [(row, _first_open(stored, stored_offsets, row)) for row in rows]
     added = [(row, line) for row, line in kept if line is not None]
@@ -131,7 +134,7 @@ def _first_open(lines: Lines, offsets: Int64, row: int) -> Lines | None:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """One entry about money, or the reversal of one."""
+    """One entry of a payment, a payout or a credit, or the reversal of one."""
 
     partition: int
     mrn: str
@@ -141,9 +144,9 @@ class Booking:
     destination: str
     back: bool
     postings: Sequence[tuple[int, int]]
-    """Account and minor units; they sum to nothing."""
+    """Account and minor units; the sum is zero."""
     kind: int = pb.ENTRY_KIND_PAID
-    """Of the entry, or of what it reverses."""
+    """The kind of the entry, or of the reversed entry."""
 
 
 def entries_of(bookings: Sequence[Booking]) -> Entries:
@@ -179,8 +182,8 @@ def freed_entries(
 ) -> Entries:
     """Return the entries that convert amounts paid for consignments, and paid out of them, into the credit of an account.
 
-    So it is where a debt loses the currency in which it was paid: each account is credited with what it has, whatever the debt
-    says, so an entry posts twice on the one account. `stored_places` are currency and destination of what is held.
+    This is necessary if the debt loses the currency in which it was paid. Each account is credited with its own amount, whatever
+    the debt is now, so an entry posts twice on one account. `stored_places` are currency and destination of the stored positions.
     """
     bookings = []
     for row in rows.tolist():
@@ -205,7 +208,7 @@ def freed_entries(
 
 
 def freed_credit(freed: Entries | None) -> dict[tuple[int, str], int]:
-    """Sum what such entries leave to the credit of account and currency."""
+    """Return the credit of such entries by account and currency."""
     sums: dict[tuple[int, str], int] = {}
     if freed is not None:
         for row, first in enumerate(freed.offsets[:-1].tolist()):

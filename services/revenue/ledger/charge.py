@@ -1,4 +1,4 @@
-"""What states of consignments owe, a page at once: the assessment that each rests on, and its charges, summed to lines."""
+"""The charges of states of consignments, a page at once: the assessment of each state, and its charges, summed to lines."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ _CHILDREN: Final = {
 UNDECIDED: Final = 0
 """No decision yet, so nothing is owed."""
 ASSESSED: Final = 1
-"""What an answer says is owed."""
+"""The charges of an answer are owed."""
 WITHDRAWN: Final = 2
-"""Withdrawn, so nothing is owed, whatever it was assessed at."""
+"""Withdrawn, so nothing is owed, whatever was assessed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What n states rest on, one value each."""
+    """The assessments of n states, one value each."""
 
     status: Int64
     """UNDECIDED, ASSESSED or WITHDRAWN."""
     generation: Int64
     """luxor.revenue.v1.AssessmentColumns.generation of the answer to the filing; 0 for the first."""
     adjusted: Int64
-    """Version of the state that an officer's last adjustment of this filing made, under which its answer is kept; 0 for none."""
+    """Version of the state that an officer's last adjustment of this filing made, under which its answer is stored; 0 for none."""
     adjusted_at: Int64
-    """When that was, microseconds since 1970-01-01 UTC; 0 for never."""
+    """Time of that adjustment, microseconds since 1970-01-01 UTC; 0 for none."""
 
     def take(self, rows: Int64) -> Basis:
         """Return the requested rows, in that order."""
@@ -89,8 +89,8 @@ def continued_basis(
 ) -> Basis:
     """Return the basis of states after the stored ones: an adjustment remains active until another one or an amendment.
 
-    Where the feed tells of an adjustment that it does not show (a reader that begins anew gets the newest state alone), it was
-    made with the state's version at the latest.
+    The feed may report an adjustment without its state, because a new reader gets only the newest states. Then the version of the
+    newest state is used, which is not before that of the adjustment.
     """
     told = now.adjusted > 0
     amended = (stored_version > 0) & (filing_version > stored_filing_version)
@@ -113,14 +113,14 @@ def only_needed(states: Table) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class ChargePage:
-    """Newest states of n consignments, and what they owe, before it is known what was paid."""
+    """Newest states of n consignments and their charges, before the paid amounts are known."""
 
     mrn: list[str]
     partition: Int64
     version: Int64
     filing_version: Int64
     day: Int64
-    """Of acceptance, days since 1970-01-01 UTC."""
+    """Day of acceptance, days since 1970-01-01 UTC."""
     destination: list[str]
     currency: list[str]
     jurisdiction: list[str]
@@ -133,9 +133,8 @@ class ChargePage:
 
 
 def charges_of(table: Table, sharing: Sharing) -> StateCharges:
-    """Find what the newest of states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError.
-
-    `sharing` says whose revenue it is.
+    """Return the charges of the newest states (ClearanceColumns), with names instead of ids. Raises LedgerError. `sharing` states
+    the beneficiaries.
     """
     states = newest(table)
     charges = states.ragged("charges")
@@ -171,7 +170,7 @@ def charges_of(table: Table, sharing: Sharing) -> StateCharges:
 
 @dataclass(frozen=True, slots=True)
 class StateCharges:
-    """Charges of states that owe something, one value each; `place` is the charge's place in the states."""
+    """Charges of the states that owe something, one value each; `place` is the charge's place in the states."""
 
     states: Table
     place: Int64
@@ -180,13 +179,13 @@ class StateCharges:
     collector: Int64
     amount: Int64
     owing: tuple[list[ChargeAccounts], Int64]
-    """Distinct pairs of accounts, and which one each charge has."""
+    """Distinct pairs of accounts, and the pair of each charge."""
     jurisdiction: list[str]
-    """Of each state."""
+    """The jurisdiction of each state."""
     revenue: tuple[list[str], Int64]
-    """Distinct accounts of revenue and divisions of several, and which one each charge has."""
+    """Distinct accounts of revenue and divisions among several, and that of each charge."""
     basis: Basis
-    """Of each state, before what is held of it is known."""
+    """The basis of each state, before its stored position is known."""
 
     def names(self) -> set[str]:
         """Return the names that need ids: accounts, treasuries and codes of charges."""
@@ -278,7 +277,7 @@ def _owing(states: Table, lines: Table, rows: Int64, selected: Int64) -> tuple[l
 def _revenue(
     states: Table, rows: Int64, kind: Int64, jurisdiction: list[str], sharing: Sharing
 ) -> tuple[list[str], Int64]:
-    """Whose revenue each charge is: worked out once for each combination of jurisdiction, destination, day and kind."""
+    """Return the beneficiary of each charge, computed once for each combination of jurisdiction, destination, day and kind."""
     if not len(rows):
         return [], np.zeros(0, np.int64)
     distinct = {name: place for place, name in enumerate(dict.fromkeys(jurisdiction))}
@@ -308,7 +307,7 @@ def _jurisdictions(states: Table) -> list[str]:
 
 
 def _summed(row: Int64, lines: Lines) -> tuple[Int64, Lines]:
-    """Sum lines that differ by nothing but their amounts, in the order of the first of each."""
+    """Sum lines that differ only by their amounts, in the order of the first of each."""
     if not len(lines):
         return row, lines
     key = combined([row, *(lines[name].astype(np.int64) for name in KEY)])

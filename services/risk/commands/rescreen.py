@@ -1,6 +1,7 @@
-"""Screen stored batches again, and announce the new matches and those that were cleared.
+"""Screen stored batches again, and announce the new matches and the cleared ones.
 
-The matches of some batches and the note that these are screened are one transaction, so that after a crash nothing is announced twice.
+The matches of some batches and the mark that these are screened are written in one transaction, so that nothing is announced
+twice after a crash.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ from services.risk.store.screening_matches import Announcement, NewMatches, Scre
 
 LEASE: Final = "rescreening"
 SLICE_FILINGS: Final = 500
-"""Filings hit in a slice after which it takes no further batch: its transaction must not hold the feeds' horizon for long."""
+"""Filings with matches in a slice after which it takes no further batch, because its transaction must not hold back the feeds'
+horizon for long."""
 PREPARED_MAX: Final = 32
-"""Versions for which what has come since is held ready."""
+"""Versions for which the newer entries are cached."""
 
 _screened = counter("luxor_risk_rescreened_total", "Consignments screened again because a list changed")
 _matches = counter(
@@ -61,30 +63,29 @@ _log = get_logger()
 
 Thresholds = tuple[int, int, int]
 ANY_SCORE: Final[Thresholds] = (1, 1, 1)
-"""Where nobody tells otherwise, whatever else scores holds the goods on."""
-#: A batch and the names that may be hit, or why it cannot be read.
+"""By default any score of other findings keeps the goods held."""
+#: A batch and the names that may match, or the reason why it cannot be read.
 _Opened = tuple[Input, frozenset[str]] | InputError | MalformedColumns
 
 
 class Rescreen:
-    """The screening of stored batches against the lists in force."""
+    """The screening of stored batches against the active lists."""
 
     def __init__(
         self, store: ScreeningMatchStore, levels: MatchLevels, thresholds: Callable[[Table], list[Thresholds]]
     ) -> None:
-        """Screen by `levels` of matches; `thresholds` gives of answers the points from which blue, yellow and red are called for."""
+        """Screen by `levels` of matches; `thresholds` returns for answers the points from which blue, yellow and red are required."""
         self._store = store
         self._levels = levels
         self._thresholds = thresholds
         self._changed_entries: dict[str, ChangedEntries] = {}
         self._changed_lists: ActiveLists | None = None
         self.unreadable: set[int] = set()
-        """Numbers of batches that could not be read."""
+        """Numbers of the batches that could not be read."""
 
     async def run(self, token: int, batches: list[StoredBatch], state: ActiveLists, lists: str) -> tuple[int, int]:
-        """Screen some of the batches under a lease; gives how many consignments were screened, and of how many there is news.
-
-        Raises what the store raises.
+        """Screen some of the batches under a lease; return the number of screened consignments, and of those with changes. Raises
+        the errors of the store.
         """
         hits, done = await self._slice(batches, state)
         if not done:
@@ -93,14 +94,14 @@ class Rescreen:
         return _count(done, hits)
 
     async def note_lists(self, lists: str, *, are_new: bool) -> None:
-        """Note that lists are in force; those that have come into force are the newest from now on."""
+        """Record the active lists; those that became active are the newest from now on."""
         async with self._store.database.transaction() as tx:
             await self._store.lists_seen(tx, lists, are_new=are_new)
 
     async def _slice(
         self, batches: list[StoredBatch], state: ActiveLists
     ) -> tuple[list[NewMatches], list[StoredBatch]]:
-        """The new hits of batches, and which batches they are of."""
+        """Return the new matches of batches, and the batches that they are of."""
         hits: list[NewMatches] = []
         done: list[StoredBatch] = []
         told: set[tuple[str, int]] = set()
@@ -115,7 +116,7 @@ class Rescreen:
                 continue
             filings = set(zip(found.mrns, found.versions, strict=True))
             if told & filings:
-                # A filing that was assessed for both purposes: the next slice compares with what this one tells.
+                # The filing was assessed for both purposes: the next slice compares with the result of this one.
                 break
             told |= filings
             hits.append(found)
@@ -125,21 +126,21 @@ class Rescreen:
         return hits, done
 
     async def _open(self, batches: list[StoredBatch], state: ActiveLists) -> dict[BatchPlace, _Opened]:
-        """The batches, those of the same lists looked through together; in a thread, so that the loop turns."""
+        """Return the opened batches; those of the same lists are searched together, in a thread, so that the event loop continues."""
         by_lists: dict[str, list[StoredBatch]] = {}
         for batch in batches:
             by_lists.setdefault(batch.lists, []).append(batch)
         opened: dict[BatchPlace, _Opened] = {}
         for screened, same in by_lists.items():
             again = await self._prepared(screened, state)
-            # Only where the pairs are others than they were: who bears a cleared name may be hit no more.
+            # Only if the pairs have changed: a party with a cleared name may no longer match.
             pairs = state.index.cleared.version
             cleared = pairs is not None and pairs.id not in screened.split()
             opened |= await asyncio.to_thread(_opened, same, again, self._levels, state.index if cleared else None)
         return opened
 
     async def _look(self, batch: StoredBatch, opened: _Opened, state: ActiveLists) -> NewMatches:
-        """Find the new hits of a batch. Raises InputError and MalformedColumns."""
+        """Return the new matches of a batch. Raises InputError and MalformedColumns."""
         if isinstance(opened, Exception):
             raise opened
         given, likely = opened
@@ -170,7 +171,9 @@ class Rescreen:
         )
 
     def _left(self, batch: StoredBatch, answers: Table, matches: BatchMatches, changes: Changes) -> list[int | None]:
-        """The lanes that are left without what was cleared. Of an assessment before loading none is: clearance has another answer."""
+        """Return the lanes that remain without the cleared matches; none for an assessment before loading, because clearance has
+        another answer.
+        """
         if batch.purpose != PURPOSE_CLEARANCE or not changes.cleared.lengths.any():
             return [None] * len(changes.places)
         chosen = answers.take(matches.rows[changes.places])
@@ -202,10 +205,10 @@ async def write_matches(
 ) -> None:
     """Announce and store the matches of a slice with `lists`, and mark its batches as screened `by` them, all or nothing.
 
-    Raises LeaseLost, and SliceTaken where a batch is no more as it was read.
+    Raises LeaseLost, and SliceTaken if a batch has changed since it was read.
     """
     matches = [each for each in matches if each.mrns]
-    # All that takes time is done before the transaction begins.
+    # All slow work is done before the transaction begins.
     announcement = None
     if matches:
         now = await store.database.now()
@@ -238,7 +241,7 @@ def _opened(
     for batch in batches:
         try:
             batch_input = batch.unpack()
-            party_names(batch_input.table)  # Columns are read when they are asked for.
+            party_names(batch_input.table)  # Columns are decoded when they are first read.
             readable[batch.place] = batch_input
         except (InputError, MalformedColumns) as error:
             opened[batch.place] = error

@@ -1,7 +1,7 @@
-"""Goods controls: prohibitions and restrictions of import and export, by jurisdiction, commodity code and words.
+"""Controls of goods: prohibitions and restrictions of import and export, by jurisdiction, commodity code and words.
 
-All words of all controls are compiled into one look-up, so a description is walked once whatever the number of
-controls; each control is a bit, and what a code, a description or a country says is a whole number of bits.
+All words of all controls are compiled into one look-up, so a description is read once, whatever the number of controls. Each
+control is a bit, and the controls that match a code, a description or a country are a whole number of bits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from services.risk.goods.control_files import (
 )
 from services.risk.rules.rule_set import OPEN_END
 
-#: Descriptions and codes whose controls are remembered; then all begin anew. Bounds memory whatever is filed.
+#: Largest number of descriptions and codes in each cache; a full cache is emptied. Bounds memory, whatever is filed.
 REMEMBERED_MAX: Final = 16_384
 POST: Final = MODES["post"]
 STAGES: Final = ("pre_loading", "clearance")
@@ -63,7 +63,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Lines:
-    """Goods to judge, one line each; all columns have one value a line, "" and absent where it is not told."""
+    """Lines of goods to check; all columns have one value for each line, "" or absent if it is not declared."""
 
     description: Strings
     commodity_code: Strings
@@ -76,19 +76,19 @@ class Lines:
     mode: Ints
     """Mode of transport, a number of TransportMode."""
     day: Ints
-    """Day whose law counts, days since 1970-01-01; where it is absent nothing is judged."""
+    """Day of the applicable law, days since 1970-01-01; if it is absent, no control applies."""
     document_types: Sequence[frozenset[str]]
-    """Types of the valid documents that go with the line."""
+    """Types of the valid documents of each line."""
 
     @property
     def rows(self) -> int:
-        """How many lines there are."""
+        """The number of lines."""
         return len(self.description)
 
 
 @dataclass(frozen=True)
 class ControlMatches:
-    """Controls that lines meet, in the order of lines and controls; all arrays have one value a hit."""
+    """Controls that apply to lines, in the order of lines and controls; all arrays have one value for each match."""
 
     line: IntArray
     control: IntArray
@@ -96,23 +96,22 @@ class ControlMatches:
     lifted: BoolArray
     """Whether the documents that it needs are present."""
     missing: tuple[tuple[str, ...], ...]
-    """Types of the missing documents: one of them or all, as `documents_needed` says; none where it is lifted or
-    where no document lifts it.
-    """
+    """Types of the missing documents: one of them or all are needed, as `documents_needed` states. Empty if the control is lifted
+    or if no document lifts it."""
 
     def __len__(self) -> int:
         return len(self.line)
 
 
 class Answer(IntEnum):
-    """What may be done with a line; a higher number outweighs a lower one."""
+    """The verdict on a line; a higher number takes precedence over a lower one."""
 
     FREE = 0
     """No control of the countries concerned names such goods."""
     LIFTED = 1
     """Controls name them, and the documents that they need are present."""
     NOT_COVERED = 2
-    """No controls are known for the destination, so nothing can be said."""
+    """No controls of the destination are loaded, so there is no answer."""
     DOCUMENTS_MISSING = 3
     """Documents are missing."""
     PROHIBITED = 4
@@ -148,7 +147,7 @@ class ControlSet:
                 scope = self._imports if control.text.direction == "import" else self._exports
                 scope[country] = scope.get(country, 0) | 1 << place
             self._compile(control.text, 1 << place)
-        #: Countries whose imports are judged.
+        #: Countries whose imports are checked.
         self.covered = frozenset(self._imports)
         self._days = sorted({c.first_day for c in self.controls} | {c.last_day + 1 for c in self.controls})
         self._by_text: dict[str, tuple[int, int]] = {}
@@ -173,7 +172,7 @@ class ControlSet:
             self._stages[stage] |= bit
 
     def said(self, description: str) -> tuple[int, int]:
-        """The controls whose words a description says, and those whose exceptions; one walk over its words."""
+        """Return the controls whose words are in a description, and those whose exceptions are; reads its words once."""
         found = self._by_text.get(description)
         if found is None:
             form = f"{normal(description)} "
@@ -191,7 +190,7 @@ class ControlSet:
         return found
 
     def coded(self, code: str) -> tuple[int, int]:
-        """The controls within whose codes a commodity code lies, and those within whose exceptions."""
+        """Return the controls with a code that is the beginning of a commodity code, and those with such an exception."""
         found = self._by_code.get(code)
         if found is None:
             hit = spared = 0
@@ -205,7 +204,7 @@ class ControlSet:
         return found
 
     def scope(self, dispatch: str, destination: str, origin: str, mode: int, day: int) -> int:
-        """The controls that count for goods between two countries, of an origin, by a mode and on a day."""
+        """Return the controls that apply to goods between two countries, of an origin, by a mode and on a day."""
         period = int(np.searchsorted(self._days, day, side="right"))
         key = (dispatch, destination, origin, mode, period)
         found = self._scopes.get(key)
@@ -214,7 +213,7 @@ class ControlSet:
             for place, control in enumerate(self.controls):
                 text = control.text
                 out_of_time = not control.first_day <= day <= control.last_day
-                # Post flies as a rule, so what counts by air counts for it.
+                # Post usually travels by air, so controls of air transport apply to it.
                 elsewhere = (
                     text.modes
                     and mode
@@ -228,12 +227,12 @@ class ControlSet:
         return found
 
     def judge(self, lines: Lines, stage: Stage | None = None) -> ControlMatches:
-        """The controls that each line meets at a stage (None: at any), including those that its documents lift."""
+        """Return the controls that apply to each line at a stage (None: at any), including those that its documents lift."""
         at_stage = -1 if stage is None else self._stages[stage]
         texts = [self.said(text) for text in lines.description.dictionary]
         codes = [self.coded(code) for code in lines.commodity_code.dictionary]
         numbers = [self._un_numbers.get(number, 0) for number in lines.un_number.dictionary]
-        # Most lines meet no control whatever their country, and leave here as a whole.
+        # No control applies to most lines, whatever their country, so they are excluded here together.
         candidates = (
             _where(lines.description, [hit for hit, _ in texts])
             | _where(lines.commodity_code, [hit for hit, _ in codes])
@@ -288,13 +287,13 @@ def _where(column: Strings, bits: Sequence[int]) -> BoolArray:
 
 
 def load_controls(paths: Iterable[Path]) -> ControlSet:
-    """Read, check and compile files of controls. Raises ControlFileError with every mistake."""
+    """Read, check and compile files of controls. Raises ControlFileError with every error."""
     return ControlSet(read_controls(paths))
 
 
 def lines_of(table: Table, facts: Facts) -> Lines:
-    """The items of consignments as lines: countries and mode of their consignment, documents of both that are valid on the
-    day of acceptance.
+    """Return the items of consignments as lines, with countries and mode of their consignment, and the documents of both that are
+    valid on the day of acceptance.
     """
     items, owners = facts.items, facts.owners
     of_consignment = _valid_types(table.ragged("supporting_documents"), facts.acceptance_day)
@@ -325,7 +324,9 @@ def _of_owner(column: Strings, owners: IntArray) -> Strings:
 
 
 def _valid_types(documents: Ragged, days: Ints) -> dict[int, frozenset[str]]:
-    """Per row that has documents the types of those that are valid; one that tells no end, or no day, is."""
+    """Return the types of the valid documents of each row that has documents. A document without an end, or a row without a day,
+    counts as valid.
+    """
     values = documents.values
     assert isinstance(values, Table)
     if values.rows == 0:

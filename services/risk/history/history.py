@@ -1,7 +1,7 @@
-"""History of what was assessed: who got and sent how much in the last hour, day and 30 days, and at what prices.
+"""History of assessed consignments: counts and values of each party in the last hour, day and 30 days, and prices.
 
-A replica follows the log of assessments (`apply`) and answers for a batch (`read`) as if every consignment before it,
-also in the batch itself, had been assessed. Time is that of the record, never the machine's.
+A replica follows the log of assessments (`apply`) and answers for a batch (`read`) as if every earlier consignment, also of the
+same batch, had been assessed. The time is that of the record, never the machine's.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from services.risk.history.tables.undo_log import Undo
 SPLIT: Final = 2
 #: Events in a key's chain from which on it gets buckets.
 CHAIN_MAX: Final = 32
-#: Days after which a key that did not come again is forgotten: nothing that is told reaches further back.
+#: Days after which a key without events is deleted, because no value reaches further back.
 KEY_DAYS: Final = DAYS_STORED + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How large history may grow; it begins small and doubles. docs/risk/history.md has the sum for a country."""
+    """The bounds of history, which begins small and doubles. docs/risk/history.md has the calculation for a country."""
 
     keys: int = 1 << 16
-    """Places for keys at the start, a power of two; 34 bytes each once they are used. Growing later stops the replica for seconds."""
+    """Places for keys at the start, a power of two; 34 bytes each once they are used. Later growth stops the replica for seconds."""
     keys_max: int = 1 << 26
-    """Places for keys at most; 0.6 of them are used. Then the keys seen longest ago leave, and are counted."""
+    """Largest number of places for keys, of which 0.6 are used. Beyond it the keys that were seen longest ago are dropped and counted."""
     events: int = 1 << 16
     """Events at the start, a power of two; 32 bytes each."""
     events_max: int = 1 << 26
-    """Events at most, of all consignments of 32 days. Then the oldest leave, and are counted."""
+    """Largest number of events, of all consignments of 32 days. Beyond it the oldest are dropped and counted."""
     rows: int = 64
-    """Keys with buckets at the start, of those with and of those without splitting each."""
+    """Keys with buckets at the start, for keys with splitting and for keys without it each."""
     rows_max: int = 1 << 19
-    """Keys with buckets at most, of those with and of those without splitting each; 3.3 and 1.5 kB each."""
+    """Largest number of keys with buckets, for keys with splitting and for keys without it each; 3.3 and 1.5 kB each."""
     pairs_max: int = 1 << 18
-    """Places for pairs of HS6 and origin at most; 1,164 bytes each."""
+    """Largest number of places for pairs of HS6 and origin; 1,164 bytes each."""
     pairs: int = 1_024
     """Places for them at the start, a power of two."""
     ahead_max: int = 100_000
-    """Batches applied by this replica's own answers and not yet read from the log, at most; some 150 bytes each."""
+    """Largest number of batches that this replica applied from its own answers and has not read from the log; some 150 bytes each."""
 
 
 class History:
@@ -80,25 +80,25 @@ class History:
         self._results = ResultsByDay()
         #: The newest minute that was applied.
         self.newest = 0
-        #: The minute since which all that was assessed is applied. Windows that reach further back are not known.
+        #: The minute since which all assessments are applied. Windows that reach further back are unknown.
         self.whole_since = 0
         self._log = _positions()
-        #: Where in the log the outcomes stand that were taken in last.
+        #: Position in the log of the outcomes that were applied last.
         self._outcomes_at = -1
-        #: Places of the batches that were applied ahead of the log and are still to come by it.
+        #: Positions of the batches that were applied ahead of the log and have not come through it yet.
         self._ahead: set[tuple[int, int, int]] = set()
-        #: Batches of the own answers that were too many to apply ahead: they count when the log brings them.
+        #: Own batches that were too many to apply ahead: they count when they come through the log.
         self.ahead_late = 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Return the bytes of all arrays."""
         pools = sum(pool.nbytes for pool in self.pools)
         return self.table.nbytes + self.events.nbytes + pools + self.prices.nbytes + self._results.nbytes
 
     @property
     def evicted(self) -> dict[str, int]:
-        """What left before its time for want of room, by kind; for a metric."""
+        """Return the number of entries that were dropped early for lack of space, by kind; for a metric."""
         return {
             "keys": self.table.evicted,
             "events": self.events.evicted,
@@ -109,7 +109,7 @@ class History:
     # --- reading
 
     def read(self, record: Record) -> columns.HistoryColumns:
-        """The columns of a batch: history as if every consignment before each, and itself, had been applied.
+        """Return the columns of a batch: history as if every consignment before each, and itself, had been applied.
 
         A consignment that does not count (`Record.counted`) was applied before and is not counted again.
         """
@@ -127,7 +127,7 @@ class History:
         found.chained(chained[chains], *self.events.read(places))
         for pool, kinds in zip(self.pools, (groups.kinds < SPLIT, groups.kinds >= SPLIT), strict=True):
             found.pooled(np.flatnonzero((row > 0) & kinds), row, pool)
-        # Changes of a result may leave later than the result.
+        # Changes of a result may expire later than the result.
         inspected = np.where(known, np.maximum(table["inspected"][slots], 0), 0)
         hits = np.where(known, np.clip(table["hits"][slots], 0, inspected), 0)
         rank, prices = self.prices.rank(record.goods, record.price, minute)
@@ -143,12 +143,12 @@ class History:
     # --- applying
 
     def apply(self, record: Record, *, ahead: bool = False) -> int:
-        """Take a batch of the log in; gives how many consignments of it are new and count.
+        """Apply a batch of the log; return how many of its consignments are new and count.
 
-        Rows at or before the position of their partition were applied before and do nothing. With `ahead` the batch is
-        this replica's own answer, just committed and not yet read from the log, with its place there: it counts at once,
-        and does nothing when the log brings it. Where too many are ahead (`Bounds.ahead_max`) it waits for the log. Rows of
-        one partition rise in position.
+        Rows at or before the position of their partition were applied before and do nothing. With `ahead` the batch is this
+        replica's own answer, just committed and not yet read from the log, with its position there: it counts at once, and does
+        nothing when it comes through the log. If too many batches are ahead (`Bounds.ahead_max`) it waits for the log. Positions
+        of one partition rise.
         """
         if record.rows == 0:
             return 0
@@ -198,7 +198,7 @@ class History:
             self._promote(groups.distinct[long], slots[long], groups.kinds[long])
 
     def _touch(self, keys: Keys, minute: int) -> IntArray:
-        """The places of keys, made where they are new, as seen at `minute`."""
+        """Return the places of keys, creating new ones, and mark them as seen at `minute`."""
         slots = self._place(keys)
         self.table.changing(slots)
         last = self.table.fields["last"]
@@ -209,7 +209,7 @@ class History:
         evicted = self.table.evicted
         slots = self.table.place(keys, max(0, self.newest - KEY_DAYS * MINUTES_PER_DAY))
         if self.table.evicted > evicted:
-            # Who left for want of room took his results along.
+            # A key that was dropped for lack of space lost its results.
             self._results.retain(self._is_stored)
         return slots
 
@@ -220,12 +220,12 @@ class History:
         return held
 
     def _now(self, minute: int) -> None:
-        """Note the newest minute, and let results leave that no reader asks for any more."""
+        """Record the newest minute, and remove results that no window covers any more."""
         self.newest = max(self.newest, minute)
         self._let_results_leave(self.newest // MINUTES_PER_DAY - DAYS_STORED + 1)
 
     def _let_results_leave(self, before: int) -> None:
-        """Take the results of days before one from the sums of their parties."""
+        """Subtract the results of days before one from the totals of their parties."""
         for _, keys, inspected, hits in self._results.leave(before):
             slots = self.table.find(keys)
             there = slots >= 0
@@ -234,7 +234,7 @@ class History:
                 np.subtract.at(self.table.fields[name], slots[there], changes[there].astype(np.int32))
 
     def _allot(self, keys: Keys, slots: IntArray, kinds: IntArray) -> IntArray:
-        """Give distinct keys rows of buckets (0: none); keys that lost theirs for it begin anew."""
+        """Give distinct keys rows of buckets (0: none); keys that lose theirs begin with empty counts."""
         rows = np.zeros(len(keys), np.int64)
         for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
             if mine.any():
@@ -247,7 +247,7 @@ class History:
         return rows
 
     def _link(self, groups: KeyGroups, slots: IntArray, events: IntArray, chained: BoolArray) -> None:
-        """Put the batch's events in front of the chains of their keys."""
+        """Prepend the batch's events to the chains of their keys."""
         table = self.table.fields
         elements = np.flatnonzero(chained[groups.key_index])
         which = groups.key_index[elements]
@@ -268,7 +268,7 @@ class History:
         table["length"][places] = np.minimum(lengths, np.iinfo(np.uint16).max)
 
     def _promote(self, keys: Keys, slots: IntArray, kinds: IntArray) -> None:
-        """Give keys with long chains buckets, filled from their events; where most have left the windows, count anew."""
+        """Give keys with long chains buckets that are filled from their events; if most of these have left the windows, count again."""
         table = self.table.fields
         chains, places = self.events.walk(table["head"][slots], kinds)
         minutes, values, low, tokens = self.events.read(places)
@@ -287,8 +287,8 @@ class History:
             pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], marks)
 
     def apply_outcomes(self, outcomes: Outcomes, major: int) -> int:
-        """Take results of inspections in; gives how many. `major` is where the log keeps them: at or before the last such
-        place they were taken before and do nothing.
+        """Apply results of inspections; return how many. `major` is their position in the log: results at or before the last
+        position were applied before and do nothing.
         """
         if major <= self._outcomes_at:
             return 0
@@ -313,7 +313,7 @@ class History:
     # --- snapshots (snapshot.py writes and reads them)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that grows with what is held, by name."""
+        """Return all arrays that grow, by name."""
         parts = {
             "table": self.table.arrays(),
             "events": self.events.arrays(),
@@ -324,7 +324,7 @@ class History:
         return {f"{part}/{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
 
     def begin_snapshot(self) -> tuple[dict[str, int], dict[str, npt.NDArray[Any]], Results]:
-        """What a snapshot takes at its moment: numbers, small arrays, and the results of inspections."""
+        """Return the part of a snapshot that is copied at its moment: numbers, small arrays, and the results of inspections."""
         if self.table.undo is not None:
             raise RuntimeError("a snapshot is being written already")
         numbers = {"newest": self.newest, "arrived": self.events.arrived, "outcomes": self._outcomes_at}
@@ -333,14 +333,14 @@ class History:
         return numbers, {"log": self._log.copy(), "ahead": ahead}, self._results.now()
 
     def watch(self, undo: Undo | None) -> None:
-        """Tell every change of `arrays` from now on."""
+        """Record every change of `arrays` in `undo` from now on."""
         self.table.undo = self.events.undo = undo
         self.prices.watch(undo)
         for pool in self.pools:
             pool.watch(undo)
 
     def take_over(self, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Hold what another history told. Raises ValueError where it does not fit, KeyError where something lacks."""
+        """Take over the content of another history. Raises ValueError if it does not fit, KeyError if a part is missing."""
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
         for path, values in arrays.items():
             part, _, name = path.rpartition("/")
@@ -360,7 +360,7 @@ class History:
         self.newest, self._outcomes_at = numbers["newest"], numbers["outcomes"]
         self._log = own["log"]
         self._ahead = {(each[0], each[1], each[2]) for each in own["ahead"].tolist()}
-        # It may have been written by one that began with less.
+        # The writer may have begun with smaller arrays.
         self.table.reserve(self.bounds.keys)
         self.events.reserve(self.bounds.events)
         self.prices.table.reserve(self.bounds.pairs)
@@ -373,7 +373,7 @@ def _positions() -> IntArray:
 
 
 def _pass(applied: IntArray, partition: IntArray, major: IntArray, minor: IntArray) -> BoolArray:
-    """Which rows lie behind the positions; moves these on."""
+    """Return which rows are after the positions, and move these on."""
     wrong = (partition < 0) | (partition >= PARTITIONS)
     if wrong.any():
         raise ValueError(
@@ -381,7 +381,7 @@ def _pass(applied: IntArray, partition: IntArray, major: IntArray, minor: IntArr
         )
     at = applied[partition]
     fresh: BoolArray = (major > at[:, 0]) | ((major == at[:, 0]) & (minor > at[:, 1]))
-    # Rows of a partition rise, so its last row is the one that stays.
+    # Positions of a partition rise, so the last row is the newest one.
     applied[partition[fresh], 0] = major[fresh]
     applied[partition[fresh], 1] = minor[fresh]
     return fresh

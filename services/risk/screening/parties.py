@@ -1,7 +1,7 @@
-"""Screening of a batch's parties: who bears a name that is near to a listed one.
+"""Screening of the parties of a batch: which of them have a name that is similar to a listed one.
 
-Each distinct name is looked up once a batch, whatever its part. A hit is for officers alone: filers are told neither that
-a party is listed nor that one is near to it, so that nobody is warned.
+Each distinct name is searched once for a batch, whatever its role. A match is for officers only: filers learn neither that a
+party is listed nor that its name is similar to a listed one, so that nobody is warned.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from services.risk.screening.matching.explanation import Explainer, Explanation
 from services.risk.screening.matching.index import Index
 from services.risk.screening.matching.scores import STRONG, THRESHOLD, NameMatches, screen
 
-#: Parties that are screened, by the part that they have.
+#: Parties that are screened, by their role.
 PARTIES: Final = ("consignor", "consignee", "seller", "buyer", "importer")
-#: Entries told for one party, the strong ones first, then the nearest.
+#: Entries that are reported for one party, the strong matches first, then the most similar.
 ENTRIES_MAX: Final = 3
 EXPLANATION_MAX: Final = 500
-#: Pairs of a name and an entry from which on telling a batch's hits is long work: each is explained in words.
+#: Number of matches of a batch from which on its findings are long work, because each match is explained in words.
 MATCHES_MANY: Final = 50
-#: Distinct names from which on looking for them is.
+#: Number of distinct names from which on the search is long work.
 NAMES_MANY: Final = 2_000
 RULE: Final = "LISTED_PARTY"
 RULE_VERSION: Final = 2
@@ -37,30 +37,30 @@ REASON: Final = "PARTY_LISTED"
 #: Points that the strongest match of a consignment adds to its score; further matches add none.
 POINTS: Final = 1_000
 POINTS_WEAK: Final = 400
-#: What a cleared pair may be narrowed by, in the order of Pair.fits.
+#: Elements of a party that may restrict a cleared pair, in the order of Pair.fits.
 _NARROWED_BY: Final = ("address_country", "address_postcode", "identifier")
 
 
 @dataclass(frozen=True, slots=True)
 class MatchLevels:
-    """From which scores on names match, thousandths."""
+    """The levels of matches: lowest scores of names, in thousandths."""
 
     minimum: int = THRESHOLD
     """Lowest score of a match."""
     strong: int = STRONG
-    """From here on, on a name that is no weak alias, it is a strong one."""
+    """Lowest score of a strong match, which is not on a weak alias."""
 
 
 LEVELS: Final = MatchLevels()
 
 
 def screened_by(versions: str, levels: MatchLevels) -> str:
-    """What a stored batch was screened by: the versions of the lists, and the levels of matches."""
+    """Return the text that records how a batch was screened: the versions of the lists, and the levels of matches."""
     return f"{versions} {MATCH}:{levels.minimum}:{levels.strong}"
 
 
 def lower_than(levels: MatchLevels, screened: str) -> bool:
-    """Whether what was screened so may hit by these levels and did not by its own."""
+    """Return whether a batch that was screened as recorded may have more matches by these levels."""
     screened_levels = next((part.split(":") for part in screened.split() if part.startswith(f"{MATCH}:")), None)
     return screened_levels is not None and (
         levels.minimum < int(screened_levels[1]) or levels.strong < int(screened_levels[2])
@@ -74,24 +74,26 @@ def versions_of(index: Index) -> str:
 
 
 def party_names(table: Table) -> list[str]:
-    """Each distinct name of a party of a batch of consignments, in the order of the parts."""
+    """Return each distinct name of a party of a batch of consignments, in the order of the roles."""
     return list(dict.fromkeys(text for party in PARTIES for text in table.strings(f"{party}_name").dictionary if text))
 
 
 def screened_of(table: Table, rows: npt.NDArray[np.int64]) -> Table:
-    """Rows of a batch of consignments with nothing but what the screening looks at."""
+    """Return rows of a batch of consignments with only the columns that screening reads."""
     names = [f"{party}_{each}" for party in PARTIES for each in ("name", *_NARROWED_BY)]
     return Table(table.schema, len(rows), {name: table.column(name).take(rows) for name in (*names, "accepted_at")})
 
 
 def days_of_acceptance(table: Table) -> npt.NDArray[np.int64]:
-    """The day of acceptance of each consignment, days since 1970; where it is unknown the last of all, on which no pair counts."""
+    """Return the day of acceptance of each consignment, days since 1970. If it is unknown, it is the largest number, so that no
+    cleared pair is valid on it.
+    """
     accepted = table.ints("accepted_at")
     return np.where(accepted.valid, days_of(accepted.values), np.iinfo(np.int64).max)
 
 
 def narrowed_by(table: Table, party: str, row: int) -> tuple[str, str, str]:
-    """Country, postcode and identifier of a party of a consignment, by which a cleared pair may be narrowed."""
+    """Return the values of a party of a consignment that may restrict a cleared pair: country, postcode and identifier."""
     country, postcode, identifier = (table.strings(f"{party}_{each}")[row] for each in _NARROWED_BY)
     return country, postcode, identifier
 
@@ -99,21 +101,21 @@ def narrowed_by(table: Table, party: str, row: int) -> tuple[str, str, str]:
 def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> ExtraFindings:
     """Screen the parties of a batch of consignments.
 
-    A strong match advises red. A match of a weak alias, or below the second level, advises yellow and adds fewer points. What a
-    cleared pair names is no match.
+    A strong match recommends red. A match on a weak alias, or below the second level, recommends yellow and adds fewer points. A
+    name and entry of a cleared pair do not match.
     """
     return match_parties(index, table, levels).findings()
 
 
 def match_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> PartyMatches:
-    """Begin with the screening of the parties of a batch of consignments: what is short work is done."""
+    """Begin the screening of the parties of a batch of consignments: a batch with few names is searched at once."""
     names = party_names(table)
     matches = screen(index, names, levels.minimum) if len(names) < NAMES_MANY else None
     return PartyMatches(index, table, levels, names, matches)
 
 
 class PartyMatches:
-    """The screening of a batch, begun."""
+    """The screening of a batch that has begun."""
 
     def __init__(
         self, index: Index, table: Table, levels: MatchLevels, names: list[str], matches: NameMatches | None
@@ -123,19 +125,19 @@ class PartyMatches:
 
     @property
     def long(self) -> bool:
-        """Whether what is left to do takes so long that others would wait for it."""
+        """Whether the remaining work is long, so that it should run in a thread."""
         matches = self._screened[-1]
         return matches is None or len(matches.name) >= MATCHES_MANY
 
     def findings(self) -> ExtraFindings:
-        """Do it: the findings."""
+        """Do the remaining work, and return the findings."""
         index, table, levels, names, matches = self._screened
         matches = screen(index, names, levels.minimum) if matches is None else matches
         return _Gathered(index, table, levels, names, matches).findings()
 
 
 class _Gathered:
-    """The matches of a batch, gathered party by party."""
+    """The matches of a batch, collected party by party."""
 
     def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], matches: NameMatches) -> None:
         self._index = index
@@ -153,7 +155,7 @@ class _Gathered:
         self._places: list[int] = []
 
     def _gather(self, party: str) -> None:
-        """Gather the matches of one party of each consignment."""
+        """Collect the matches of one party of each consignment."""
         column = self._table.strings(f"{party}_name")
         for place, name in enumerate(column.dictionary):
             matches = self._of_name.get(name)
@@ -231,7 +233,7 @@ def _text(party: str, explanation: Explanation, *, strong: bool) -> FindingText:
 
 
 def explanation_of(explanation: Explanation) -> str:
-    """Which listed name was met and how, in words; of the listed party nothing but its name."""
+    """Return an explanation of a match in words: the listed name and how it matched. It has no other data of the listed party."""
     parts = [f"{each.token} is {each.entry_token}: {each.relation}" for each in explanation.meetings]
     if explanation.only_screened:
         parts.append(f"only in the consignment: {', '.join(explanation.only_screened)}")

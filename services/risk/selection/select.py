@@ -1,8 +1,8 @@
-"""Selection: who is examined, checked, audited or let go, by an office's capacity.
+"""Selection: which consignments are examined, checked, audited or released, by an office's capacity.
 
-ASYCUDA's selectivity (functional manual, section 6.7): local criteria select first; then the minimum random rate of
-each lane; then, where a lane is below its expected rate, more are drawn from would-be greens, in the precedence red,
-yellow, blue. Green is who nothing selects. docs/risk/selection.md has what is decided beyond it.
+ASYCUDA's selectivity (functional manual, section 6.7): local criteria select first; then the minimum random rate of each lane;
+then, if a lane is below its expected rate, unselected consignments are drawn, first for red, then yellow, then blue. The rest is
+green. docs/risk/selection.md has the further rules.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def select(
     assessed: SelectionBatch,
     allotments: Allotments | None = None,
 ) -> Selected:
-    """Select a batch by the seeds of its days, and by what this replica has drawn in the present hour.
+    """Select the lanes of a batch, by the seeds of its days and by what this replica has drawn in the present hour.
 
-    Nothing is changed: what it adds to the tally is in its record, and `Allotments.count` counts what it drew. Raises
-    SeedMissing where an office draws and the seed of a day is not given.
+    Nothing is changed: the record of the batch adds it to the tally, and `Allotments.count` counts its draws. Raises SeedMissing
+    if an office draws and the seed of a day is missing.
     """
     return _Selection(parameters, seeds, tally, assessed, allotments or Allotments()).selected()
 
@@ -56,10 +56,10 @@ class _Selection:
         self.cause: IntArray = np.zeros(rows, np.int64)
         self.finding: IntArray = np.full(rows, -1, np.int64)
         self.chance_ppm: IntArray = np.full(rows, PPM, np.int64)
-        #: The chance that rules and score call for no more than green, blue and yellow: a part of 1 where a rule selects at
-        #: every n-th hit.
+        #: The probability that rules and score require at most green, blue and yellow: between 0 and 1 if a rule selects at
+        #: every n-th match.
         self.below: npt.NDArray[np.float64] = np.ones((rows, len(PRECEDENCE)))
-        #: Per office, direction and rule the hits since it last selected, once it was asked for.
+        #: The matches of a rule at an office and direction since it last selected, read when they are first needed.
         self.matches: dict[str, int] = {}
         self.match_rows: list[int] = []
         self.match_keys: list[str] = []
@@ -69,10 +69,10 @@ class _Selection:
         self.office_draws: BoolArray = self._by_place([office.draws for office in self.offices]) != 0
         discount = self._by_place([office.trusted_discount_ppm for office in self.offices])
         self.weight: IntArray = np.where(assessed.trusted, PPM - discount, PPM)
-        #: Whether rules and score call for nothing, so that what is not drawn is green.
+        #: Whether rules and score select nothing, so that the consignment is green unless it is drawn.
         self.silent: BoolArray = np.ones(rows, np.bool_)
         self.draws = np.zeros((rows, len(Draw)), np.uint64)
-        # Where nothing is drawn, nothing is hashed.
+        # Only consignments of offices that draw are hashed.
         drawn = np.flatnonzero(self.office_draws)
         if len(drawn):
             mrns = assessed.mrns if len(drawn) == rows else [assessed.mrns[row] for row in drawn.tolist()]
@@ -123,7 +123,7 @@ class _Selection:
         )
 
     def _places(self) -> tuple[Strings, list[OfficeText]]:
-        """Office and direction of each consignment, and the parameters of each of them."""
+        """Return the place (office and direction) of each consignment, and the parameters of each place."""
         assessed = self.assessed
         kinds = len(assessed.directions.dictionary)
         pairs = assessed.offices.indices.astype(np.int64) * kinds + assessed.directions.indices
@@ -140,12 +140,12 @@ class _Selection:
         return Strings(names, codes.astype(np.int32)), found
 
     def _by_place(self, values: Sequence[int]) -> IntArray:
-        """Per consignment the value of its place."""
+        """Return for each consignment the value of its place."""
         by_row: IntArray = np.array(values, np.int64)[self.place.indices]
         return by_row
 
     def _by_rules(self) -> None:
-        """The highest lane that a hit rule advises, where the rule has been hit often enough."""
+        """Select the highest lane that a matching rule recommends, if the rule has matched often enough."""
         assessed = self.assessed
         counts_from = set()
         for office in self.parameters.offices.values():
@@ -160,7 +160,7 @@ class _Selection:
         for level in range(len(PRECEDENCE)):
             self.below[assessed.owners[certain & (assessed.lanes > Lane.GREEN + level)], level] = 0.0
         places = np.flatnonzero(selects)
-        # The first finding of the highest lane is the one that is named.
+        # The first finding of the highest lane is named as the cause.
         order = places[np.lexsort((places, -assessed.lanes[places], assessed.owners[places]))]
         owners = assessed.owners[order]
         named = order[np.append(True, owners[1:] != owners[:-1])[: len(order)]]
@@ -170,7 +170,7 @@ class _Selection:
         self.finding[rows] = named
 
     def _often_enough(self, place: int) -> tuple[bool, bool]:
-        """Whether a rule has been hit often enough to select here, and whether it selects at every hit."""
+        """Return whether a rule has matched often enough to select here, and whether it selects at every match."""
         assessed = self.assessed
         row = int(assessed.owners[place])
         office, _, direction = self.place[row].rpartition(" ")
@@ -179,19 +179,19 @@ class _Selection:
         if allowed is None:
             return True, True
         key = f"{self.place[row]} {rule}"
-        # It selects one of so many hits, for the highest lane that it advises here.
+        # It selects one of several matches, for the highest lane that it recommends here.
         before, lane = self.match_lanes.get((row, key), int(Lane.GREEN)), int(assessed.lanes[place])
         if lane > before:
             self.match_lanes[row, key] = lane
             self.below[row, before - Lane.GREEN : lane - Lane.GREEN] *= allowed / (allowed + 1)
-        # A rule that hits several items of a consignment is hit once by it.
+        # A rule that matches several items of a consignment counts one match.
         if (row, key) in self.match_selects:
             return self.match_selects[row, key], False
         hits = self.matches.setdefault(key, self.tally.matches(key, assessed.time)) + 1
-        # At the next hit or a later one: where two replicas took the same number for theirs, nothing is let off.
+        # Also at a later match: if two replicas counted the same number, the next match selects and none is lost.
         selects = hits > allowed
         self.match_selects[row, key] = selects
-        # What does not count is judged as the next hit, and leaves the count as it is.
+        # A consignment that does not count is treated as the next match, and does not change the count.
         if assessed.counted[row]:
             self.matches[key] = 0 if selects else hits
             self.match_rows.append(row)
@@ -216,7 +216,7 @@ class _Selection:
         self.finding[higher] = -1
 
     def _by_earlier_draw(self) -> None:
-        """What an earlier version was drawn into stays, or an amendment would undo the draw."""
+        """Keep the lane that an earlier version was drawn into, because an amendment must not undo the draw."""
         before = self.assessed.before
         rows = np.flatnonzero(before.lane > self.lane)
         self.lane[rows], self.cause[rows], self.finding[rows] = before.lane[rows], before.cause[rows], -1
@@ -232,7 +232,7 @@ class _Selection:
             self.lane[taken], self.cause[taken], self.chance_ppm[taken] = lane, Cause.MINIMUM, chance_ppm[drawn]
 
     def _by_expected(self, stages: Stages, plans: Plans, ranked: BoolArray) -> Filling:
-        """Draw would-be greens to reach what is expected, as far as the allotments of the hour go."""
+        """Draw unselected consignments to reach the expected rates, within the allotments of the hour."""
         counted = [self.allotments.hour_counts(name, self.assessed.time) for name in self.place.dictionary]
         ranked = ranked & (self.lane == Lane.GREEN)
         marks = self._marks(ranked)
@@ -243,18 +243,20 @@ class _Selection:
         return filling
 
     def _marks(self, ranked: BoolArray) -> Marks:
-        """What the batch adds to the counts of the hour: a consignment counts once, as for rates and hits."""
+        """Return what the batch adds to the counts of the hour. A consignment counts once, as for rates and matches."""
         counted = self.assessed.counted
         lane = np.where(counted, _NUMBER_OF_LANE[self.lane], -1)
         return Marks(counted, counted & ranked, lane.astype(np.int64), np.zeros(len(lane), np.bool_))
 
     def _chances(self, stages_ppm: IntArray) -> Chances:
-        """By what chance each consignment gets into each lane, over all versions; `stages_ppm` are those of this one's draws."""
+        """Return the probability that each consignment gets into each lane, over all versions; `stages_ppm` are those of the
+        draws of this version.
+        """
         before, counted = self.assessed.before, self.assessed.counted
         earlier = before.chances or Chances.none(self.assessed.rows)
         drawn_ppm, drawn = drawn_with(earlier, stages_ppm)
         by_draw, by_rule = by_lane(self.below, earlier.draw_chance, drawn)
-        # Where a rule or the score selected nothing is drawn, so that the draws of earlier versions alone stay.
+        # If a rule or the score selects, nothing is drawn, so only the draws of earlier versions remain.
         silent = self.silent[:, None]
         return Chances(
             earlier.is_known | (counted & (before.lane == 0)),
@@ -267,13 +269,13 @@ class _Selection:
         )
 
     def _inclusion_ppm(self, chances: Chances) -> IntArray:
-        """By what chance each consignment had to be selected by any stage of any version, for any lane. 0 where it is unknown, or
-        green.
+        """Return the probability that any stage of any version selects each consignment, for any lane; 0 if it is unknown, or the
+        lane is green.
         """
         before = self.assessed.before
         inclusion = np.rint(chances.any * PPM).astype(np.int64)
         if before.chances is None:
-            # Of what was drawn before the chance of each stage is not known, and that of all is at least what it was.
+            # For earlier draws the probability of each stage is unknown, and that of all stages is at least the stored one.
             inclusion = np.where(before.lane > 0, np.maximum(inclusion, before.inclusion_ppm), inclusion)
             unknown = (before.lane > 0) & (before.inclusion_ppm == 0)
         else:

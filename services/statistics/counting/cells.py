@@ -1,7 +1,7 @@
-"""What a consignment's state adds to the daily cells, for whole batches. Pure.
+"""The contribution of states of consignments to the daily cells, for whole batches. Pure.
 
-A batch is counted with a sign a row: +1 for a state that counts from now on, -1 for the state that was counted before. What did not change
-cancels out, so that each consignment counts exactly once whatever happens to it.
+A batch is counted with a sign for each row: +1 for a state that counts from now on, -1 for the state that was counted before.
+Unchanged values cancel out, so each consignment counts exactly once, whatever happens to it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ COUNTED_BELOW = {
     ),
     "charges": ("item_number", "kind", "collector", "amount"),
 }
-"""As above, of the tables below it."""
+"""The same, of the tables below it."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Sums by key: every key column and every measure has one value a cell; cells are distinct and none is all zero."""
+    """Sums by key: every key column and every measure has one value for each cell; cells are distinct and none is all zero."""
 
     keys: tuple[list[Any], ...]
     measures: tuple[list[int], ...]
@@ -58,14 +58,14 @@ class Cells:
 
 @dataclass(frozen=True)
 class Tally:
-    """What a batch changes."""
+    """The changes by a batch."""
 
     counts: Cells
     """By day, destination, origin, chapter, lane, state, currency: consignments, items, value, net mass, paid, refunded, items returned."""
     revenue: Cells
-    """By day, destination, origin, chapter, lane, kind, collector, currency: charges, amount. What was withdrawn owes nothing."""
+    """By day, destination, origin, chapter, lane, kind, collector, currency: charges, amount. A withdrawn consignment owes nothing."""
     times: Cells
-    """By day, destination, origin, chapter, lane, stretch, bucket: consignments, sum, clamped."""
+    """By day, destination, origin, chapter, lane, interval, bucket: consignments, sum, clamped."""
     inspections: Cells
     """By day, destination, origin, chapter, lane, cause of selection: consignments and items inspected and found in violation."""
 
@@ -75,7 +75,7 @@ def only_counted(states: Table) -> Table:
     columns: dict[str, Column] = {}
     there = frozenset(states.names)
     for name in COUNTED:
-        # What hardly any state has costs nothing where none has it.
+        # Rare columns cost nothing if no state has them.
         if name not in there:
             continue
         column = states.column(name)
@@ -93,7 +93,7 @@ def only_counted(states: Table) -> Table:
 def tally(table: Table, signs: IntArray, counted_by_02: npt.NDArray[np.bool_] | None = None) -> Tally:
     """Count the states of `table` (ClearanceColumns), each with its sign.
 
-    `counted_by_02` marks states that version 0.2 counted: they are taken out by the times that it counted.
+    `counted_by_02` marks states that version 0.2 counted: they are subtracted with the times that it counted.
     """
     items = table.ragged("items")
     goods = table.child("items")
@@ -166,7 +166,7 @@ def _revenue(
     kind = _named(lines, "kind", common_pb2.ChargeKind, "CHARGE_KIND_")
     collector = _named(lines, "collector", common_pb2.Collector, "COLLECTOR_")
     currency = _take(table.strings("revenue_currency"), owners)
-    # A charge of what was withdrawn is owed no more, as in the ledger.
+    # A withdrawn consignment no longer owes its charges, as in the ledger.
     withdrawn = table.ints("state").values == clearance.STATE_INVALIDATED
     sign = np.where(withdrawn, 0, signs)[owners]
     keys = [day, destination, origin, chapter, lane, kind, collector, currency]
@@ -176,7 +176,7 @@ def _revenue(
 def _times(table: Table, signs: IntArray, shared: tuple[Key, ...], counted_by_02: npt.NDArray[np.bool_]) -> Cells:
     accepted, latest, first = (table.ints(name) for name in ("accepted_at", "decided_at", "first_decided_at"))
     arrived, released = table.ints("arrived_at"), table.ints("released_at")
-    # Version 0.2 knew the latest decision alone, and counted the time from arrival to release from that decision on.
+    # Version 0.2 had only the latest decision, and counted the time from arrival to release from that decision on.
     by_latest = counted_by_02 | ~first.valid
     decided = np.where(by_latest, latest.values, first.values)
     begun = np.where(counted_by_02, np.maximum(arrived.values, latest.values), arrived.values)
@@ -205,7 +205,7 @@ def _times(table: Table, signs: IntArray, shared: tuple[Key, ...], counted_by_02
 def _inspections(
     table: Table, signs: IntArray, shared: tuple[Key, ...], goods: tuple[IntArray, Strings, Strings]
 ) -> Cells:
-    """Count a consignment in the cell of its first item, each item in its own; what was not inspected counts nowhere."""
+    """Count a consignment in the cell of its first item, each item in its own; those that were not inspected are not counted."""
     done = np.flatnonzero(table.ints("inspected_at").valid)
     if not len(done):
         return _no_cells(len(shared) + 1, 4)
@@ -238,7 +238,7 @@ def _inspections(
 def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
     """Sum measures over rows with equal keys, leave out cells whose sums are all zero, and order cells by their keys.
 
-    One order everywhere, so that two writers of the same cells wait for each other and never in a ring.
+    One order everywhere, so that two writers of the same cells wait for each other without a deadlock.
     """
     rows = len(measures[0])
     if not rows:
@@ -272,7 +272,7 @@ def _rank(key: Key) -> tuple[list[Any], IntArray]:
 
 
 def _named(table: Table, column: str, enum: Any, prefix: str) -> Strings:
-    """Write an enum's numbers as the names that readers know, without the prefix; "" where it is absent."""
+    """Return an enum's numbers as names without the prefix; "" if absent."""
     ints = table.ints(column)
     distinct, places = np.unique(ints.values, return_inverse=True)
     known = dict(zip(enum.values(), enum.keys(), strict=True))

@@ -93,7 +93,7 @@ class Explanation:
     lines: list[str]
     """One sentence a charge, in the order of the charges."""
     results: list[str]
-    """How value, limit and scheme were judged; the reason where it could not be assessed."""
+    """The results about value, limit and scheme; the reason if the consignment could not be assessed."""
     assumed: list[str]
     """What was assumed or is not verified."""
     references: list[str]
@@ -147,8 +147,11 @@ def _shared(assessment: Assessment, row: int, jurisdiction: str) -> list[tuple[s
 
 
 def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str) -> dict[str, list[str]]:
-    """Say of the rulebook's first limit, of those that the charges looked at, and of those that keep it from a charge whether the
-    consignment keeps them; each sentence, still without its end, with the ids of its references.
+    """Return a sentence about each tested limit: whether the consignment is within it. Each sentence, without its full stop, has
+    the ids of its references.
+
+    The limits are the first one of the rulebook, those that the charges tested, and those because of which a charge is not
+    levied.
     """
     program, lines = assessment.program, slice(*assessment.offsets[row : row + 2].tolist())
     slots, slot, outcome = program.slots, assessment.lines.slot[lines], assessment.lines.outcome[lines]

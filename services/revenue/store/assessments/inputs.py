@@ -1,4 +1,4 @@
-"""What batches were assessed on: written with the answers, read by adjustments, assessments after a change of a sum, and what-if runs."""
+"""What batches were assessed on: written with the answers, read by adjustments, assessments after a change of an aggregate, and what-if runs."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _newest(
     if stored_answers is not None:
         source = np.arange(stored_answers.rows)
         source[list(again)] = stored_answers.rows + np.arange(len(again))
-        with reading("an answer after a change of a sum"):
+        with reading("an answer after a change of an aggregate"):
             later = [Table.parse(AssessmentColumns, payload) for _, payload in again.values()]
         stored_answers = Table.concat([stored_answers, *later]).take(source)
     return numbers, replace(filings, aggregates=others), stored_answers

@@ -1,7 +1,7 @@
-"""Limits: which entry holds for each consignment, what it measures, and who keeps it.
+"""Limits: which entry applies to each consignment, what it measures, and which consignments are within it.
 
-Work in two steps, because some limits count what other consignments hold too: `test_limits` measures each consignment
-alone, `within_limits` compares what it measured, with what others add, to the amounts.
+There are two steps, because some limits also count other consignments: `test_limits` measures each consignment alone,
+`within_limits` compares its measure, with the aggregates of others, to the amounts.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ _SUM_OF_TEST = np.array(
 
 
 LARGEST_SUM = 2**61
-"""What other consignments count is cut to this; it is over any limit, and adding to it stays inside int64."""
+"""Largest counted aggregate of other consignments: it is over any limit, and a sum with it fits int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitAggregates:
-    """What other consignments count towards each row's limits; limits by their place in the rulebook."""
+    """The aggregates of other consignments for each row's limits; limits by their place in the rulebook."""
 
     amount: Int64
     """[row, limit], minor units of the jurisdiction's currency, never negative; at most LARGEST_SUM counts."""
@@ -42,62 +42,62 @@ class LimitAggregates:
 
 @dataclass(slots=True)
 class LimitTest:
-    """One place of limits tested on a batch."""
+    """One limit of the rulebooks, tested on a batch."""
 
     entries: LimitCases
     case: Int64
     """[row]: the case of the entries."""
     whole: Int64
-    """[row]: what the consignment measures."""
+    """[row]: the measure of the consignment."""
     most: Int64
-    """[row]: the largest measure that keeps the limit; -1 where none does."""
+    """[row]: the largest measure within the limit; -1 if none is."""
     each: Int64 | None = None
-    """[item]: what the item measures; None where no item is tested."""
+    """[item]: the measure of the item; None if no item is tested."""
     excluded: Flags | None = None
-    """[item]: goods that are never within; None where there are none."""
+    """[item]: goods that are never within the limit; None if there are none."""
 
     @property
     def has_amount(self) -> Flags:
-        """[row]: the law has an amount."""
+        """[row]: whether the law has an amount."""
         known: Flags = self.entries.has_amount[self.case]
         return known
 
     @property
     def entry(self) -> Int64:
-        """[row]: place in Program.limits of the entry taken; -1 where none fits."""
+        """[row]: place in Program.limits of the applicable entry; -1 if there is none."""
         return self.entries.entry[self.case]
 
     @property
     def uses(self) -> Int64:
-        """[row]: bits of Limits.uses; 0 where nothing is known."""
+        """[row]: bits of Limits.uses; 0 if no entry applies."""
         return self.entries.uses[self.case]
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What a batch counts towards limits that sum several consignments; one element a row and limit, by limit and row."""
+    """The measures of a batch for limits on aggregates; one element a row and limit, by limit and row."""
 
     row: Int64
     limit: Int64
     """Place of the limit in the rulebook's `limits`."""
     test: Int64
-    """Place in rulebook.SUMS of what is summed: order, person and year, and so on."""
+    """Place in rulebook.SUMS of the aggregate: order, person and year, and so on."""
     jurisdiction: Int64
     """Place in Program.books."""
     amount: Int64
-    """What the consignment measures, minor units of the jurisdiction's currency."""
+    """The measure of the consignment, minor units of the jurisdiction's currency."""
     most: Int64
-    """The largest sum that still keeps the limit."""
+    """The largest aggregate that is within the limit."""
     day: Int64
     """The day of the law, days since 1970-01-01."""
 
     def limit_name(self, program: Program, at: int) -> str:
-        """Name the limit of one element as its rulebook does."""
+        """Return the name of the limit of one element, as in its rulebook."""
         return list(program.books[int(self.jurisdiction[at])].rulebook.limits)[int(self.limit[at])]
 
 
 def test_limits(program: Program, filings: Filings, values: Values, conditions: Conditions) -> list[LimitTest]:
-    """Find each row's entry of each limit and measure the row; a row whose amount has no rate gets a reason."""
+    """Select each row's entry of each limit and measure the row; a row whose amount has no rate gets a reason."""
     plan, limits = values.plan, program.limits
 
     def decide(rows: Int64) -> list[Int64]:
@@ -111,7 +111,7 @@ def test_limits(program: Program, filings: Filings, values: Values, conditions: 
     if plan.keyed:
         keys = plan.features.limit_keys(values.regime, conditions)
         found, case = Memo.find(plan.limits, keys, decide, facts_of)
-        # Not read from the plan again: another thread may have put its own cases there by now.
+        # Not read from the plan again, because another thread may have stored its own cases there.
         plan.limits, facts = found, found.facts
     else:
         case = np.arange(filings.rows)
@@ -127,7 +127,7 @@ def test_limits(program: Program, filings: Filings, values: Values, conditions: 
 
 
 def _entries(program: Program, regime: Int64, rows: Int64, conditions: Conditions, place: int) -> Int64:
-    """Return per row the first entry of one limit whose condition fits, -1 where none does."""
+    """Return for each row the first entry of one limit with a matching condition, -1 if none matches."""
     limits, most = program.limits, program.limit_entries
     first = (regime * len(most) + place) * max(most)
     chosen = np.full(len(first), -1, dtype=np.int64)
@@ -174,17 +174,17 @@ def _converted(program: Program, values: Values, entry: Int64, uses: Int64, most
     below, above = foreign_bounds(
         program, values, foreign, most, limits.currency[entry], np.where(foreign, limits.table[entry], -1)
     )
-    # An amount that is no whole number of minor units is kept by all that is below it, at the limit or not.
+    # All measures below an amount that is not a whole number of minor units are within it, for both values of at_the_limit.
     return np.where(foreign & limits.strict[entry], above - 1, below)
 
 
 def _compare_in_own_currency(
     program: Program, filings: Filings, values: Values, test: LimitTest, measure: Int64
 ) -> None:
-    """Compare amounts in the limit's own currency with it unconverted: 50.00 USD are 50 USD, whatever conversion rounds.
+    """Compare amounts in the limit's own currency without conversion: 50.00 USD are 50 USD, whatever conversion rounds.
 
-    What keeps the limit there is cut to the most that keeps it in the jurisdiction's currency, all else raised over it.
-    Items that are tested alone are compared so where their goods alone are measured.
+    A measure that is within the limit there is lowered to the largest one within it in the jurisdiction's currency, any other is
+    raised above it. This applies to items that are tested alone if only their goods are measured.
     """
     limits, row, place_of = program.limits, filings.item_row, program.exchange.currency
     foreign = (test.uses & FOREIGN) != 0
@@ -213,10 +213,10 @@ def _on_side(selected: Flags, amount: Int64, most: Int64, is_within: Flags) -> I
 def foreign_bounds(
     program: Program, values: Values, foreign: Flags, minor: Int64, currency: Int64, table: Int64
 ) -> tuple[Int64, Int64]:
-    """Convert amounts of the law that are in another currency, without rounding: the whole minor units about them.
+    """Convert amounts of the law in another currency, without rounding: return the whole minor units below and above them.
 
-    By the test's own table where it holds the currency on the exchange day, else by the rulebook's; rows without a rate
-    get NO_EXCHANGE_RATE. `foreign` says which rows; the others keep their amount.
+    The conversion uses the test's own table if it has the currency on the exchange day, else the rulebook's; rows without a rate
+    get NO_EXCHANGE_RATE. `foreign` states which rows; the others keep their amount.
     """
     exchange, day = program.exchange, values.exchange_day
     rate = exchange.find(table, currency, day)
@@ -247,8 +247,8 @@ def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Mea
 def within_limits(
     filings: Filings, values: Values, tests: list[LimitTest], aggregates: LimitAggregates | None
 ) -> tuple[Flags, Flags | None]:
-    """Return what is within each limit: [row, limit] and, where any item is tested alone, [item, limit]."""
-    # Limit after limit in memory: each is written and read as a column.
+    """Return which rows are within each limit: [row, limit] and, if any item is tested alone, [item, limit]."""
+    # Column-major, because each limit is written and read as a column.
     row_within = np.zeros((len(tests), filings.rows), dtype=np.bool_).T
     item_within: Flags | None = None
     for place, test in enumerate(tests):
@@ -276,7 +276,7 @@ def within_limits(
 
 
 def _with_aggregates(values: Values, test: LimitTest, aggregates: LimitAggregates, place: int) -> Int64:
-    """Add the aggregates of other consignments where the limit is tested on one."""
+    """Add the aggregates of other consignments if the limit is tested on one."""
     summed = (test.uses & SUMMED) != 0
     if not some(summed):
         return test.whole

@@ -87,7 +87,7 @@ def test_a_field_of_an_operator_that_we_do_not_know_is_not_passed_by_silence() -
     document = copy.deepcopy(of(rendered("country"), "ScaledObject")["clearance"])
     assert list(chart.validate(document)) == []
     document["spec"]["maxReplicas"] = 3
-    assert [finding.why for finding in chart.validate(document)] == [
+    assert [finding.reason for finding in chart.validate(document)] == [
         "Additional properties are not allowed ('maxReplicas' was unexpected)"
     ]
 
@@ -183,7 +183,7 @@ def test_the_commands_of_the_readme_render(line: str) -> None:
 def test_a_pod_that_is_not_restricted_is_found(change: dict[str, Any], why: str) -> None:
     documents = copy.deepcopy(rendered("country"))
     of(documents, "Deployment")["risk"]["spec"]["template"]["spec"].update(change)
-    assert any(why in finding.why for finding in broken(documents))
+    assert any(why in finding.reason for finding in broken(documents))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_container_that_is_not_restricted_is_found(change: dict[str, Any], why
     for which in ("containers", "initContainers"):
         documents = copy.deepcopy(rendered("country"))
         of(documents, "Deployment")["risk"]["spec"]["template"]["spec"][which][0]["securityContext"].update(change)
-        assert [why in finding.why for finding in broken(documents)] == [True]
+        assert [why in finding.reason for finding in broken(documents)] == [True]
 
 
 def test_a_store_that_could_never_commit_or_has_too_few_connections_is_found() -> None:

@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check structure pictures chart-explain format test fault-test mutation-test demo up down bench pin clean
+.PHONY: help setup protos check structure pictures chart-explain format test fault-test mutation-test demo up down bench bench-compare pin clean
 .PHONY: image compose-up compose-down compose-certificate compose-renew compose-firewall compose-test
 
 help:  ## this list
@@ -156,6 +156,9 @@ bench: setup  ## every benchmark; BENCH_ARGS=--quick for a smoke run
 
 bench-%: setup
 	@$(BIN)/python tests/bench/run.py --area $* $(BENCH_ARGS)
+
+bench-compare: setup  ## this tree and another build in turn: BASE=<commit> AREA=<area> [BENCH_ARGS='--pairs 3']
+	@$(BIN)/python tests/bench/compare.py $(BASE) $(AREA) $(BENCH_ARGS)
 
 pin: setup  ## write what is installed now into constraints.txt, after a dependency changed
 	@$(BIN)/python -m pip freeze --all | grep -E '^[A-Za-z0-9._-]+==' | grep -viE '^(pip|luxor)==' > constraints.txt.new

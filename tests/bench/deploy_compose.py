@@ -1,7 +1,7 @@
 """The whole flow in Compose against the same build as processes: the same load, one after the other, each alone on the machine.
 
 Five services and five PostgreSQL servers in containers, filed from outside through the published ports; then five processes with one embedded
-PostgreSQL. As fast as it goes for 30 s each, as e2e_flow.py does. About three minutes, and the time to build the image. Needs an engine that
+PostgreSQL. As fast as it goes for 30 s each, as traffic.py does. About three minutes, and the time to build the image. Needs an engine that
 runs; a smoke run starts containers only where LUXOR_CONTAINERS is set, as `make compose-test` does.
 """
 
@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import e2e_flow
 import figures
+import traffic
 
 from libs.store.errors import StoreError
 from tests.containers import engine as engines
@@ -34,11 +34,11 @@ System = Callable[[], AbstractAsyncContextManager[Any]]
 
 async def rate(start: System, seconds: float, warm: int) -> tuple[float, int]:
     """Give consignments a second, from the first filing until the last was counted, and how many there were."""
-    batches = e2e_flow.prepared(int((warm + e2e_flow.CPS_MAX * seconds) / e2e_flow.BATCH))
+    batches = traffic.prepared(int((warm + traffic.CPS_MAX * seconds) / traffic.BATCH))
     async with start() as system, Flow(system) as flow:
-        await flow.run((next(batches) for _ in range(warm // e2e_flow.BATCH)), name="warm")
+        await flow.run((next(batches) for _ in range(warm // traffic.BATCH)), name="warm")
         await flow.settled(warm - len(flow.filed.refused))
-        count, elapsed = await e2e_flow.fast(flow, batches, seconds, warm)
+        count, elapsed = await traffic.fast(flow, batches, seconds, warm)
     return count / elapsed, count
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     given = figures.options(__doc__ or "", runs=1)
     durable = "fsync = on, synchronous_commit = on, full_page_writes = on"
     figures.machine(
-        {"PostgreSQL": f"both {durable}; five servers in Compose, one embedded", "batch": str(e2e_flow.BATCH)}
+        {"PostgreSQL": f"both {durable}; five servers in Compose, one embedded", "batch": str(traffic.BATCH)}
     )
     if given.quick and not os.environ.get("LUXOR_CONTAINERS"):
         figures.not_measured(FIGURE, "a smoke run starts containers only where LUXOR_CONTAINERS is set")

@@ -19,9 +19,9 @@ from typing import Any
 
 import figures
 import psutil
-from e2e_flow import BATCH, prepared
 from rich.console import Console
 from rich.table import Table
+from traffic import BATCH, prepared
 
 from libs.cli.local.supervisor import LocalSystem
 from luxor.consignment.v1.consignment_pb2 import Consignment

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import figures
-from e2e_flow import BATCH, prepared
+from traffic import BATCH, prepared
 
 from libs.cli.local.supervisor import LocalSystem
 from tests.support.flow import Flow, local_system

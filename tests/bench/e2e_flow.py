@@ -1,200 +1,252 @@
-"""The whole flow on one machine: filed, arrived, assessed, decided, released and counted.
+"""The whole flow on one machine: filed, assessed, decided, then arrived, paid where it has to be, released and counted.
 
-Five services, one PostgreSQL with fsync on and the load generator, each a process, share the cores. First as fast as it goes for 60 s (filing
-waits while more than 30,000 are on their way), then in open loop at half of the target rate. About two and a half minutes.
+Five services, one PostgreSQL with fsync on and the load generator, each a process, share the cores. First 30 s of the easy path, on which
+arrivals are reported right behind the filings; then the full path, as fast as it goes for 60 s (at most 30,000 consignments on their
+way), in open loop at half of the target rate, and one consignment at a time. A second system takes the full path for 20 s with
+PostgreSQL's statements counted, for the table of what a consignment costs by service and step. About five minutes.
 Latency is from the moment that ingestion accepts with to the one that clearance decides with, both inside their transactions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-import resource
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
+import asyncpg
 import figures
-import psutil
-from rich.console import Console
-from rich.table import Table
+import usage
+from traffic import BATCH, CPS_MAX, ON_THE_WAY_MAX, Batches, FullPath, Watch, fast, prepared, watching
 
+from libs.cli.local.state import SERVICES
 from libs.cli.local.supervisor import LocalSystem
+from libs.columns import Table
 from libs.simulator import Simulator
+from libs.store.embedded.server import EmbeddedPostgres
+from luxor.common.v1 import common_pb2
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1.ingestion_pb2 import SubmitConsignmentsRequest
-from tests.support.flow import Flow, local_system
+from tests.fault.checks import until
+from tests.support.flow import Flow, enterable, local_system
 
-TARGET_CPS = 6_000
-BATCH = 500
-CPS_MAX = 9_000
-"""Batches for so many consignments a second are made ahead."""
-ON_THE_WAY_MAX = 30_000
+TARGET_CPS = 7_000
+WARM = 20_000
+QUICK_ON_THE_WAY_MAX = 3_000
 SAMPLED = 10_000
-SERVICES = ("ingestion", "risk", "revenue", "clearance", "statistics")
+SINGLE = 300
+BOUND_BATCHES = 20
+BOOKED_SECONDS_MAX = 120
+DATABASE_BYTES, LOG_BYTES, RSS_MIB = 1_500, 2_500, 1_200
+"""Targets."""
 
 
-def prepared(count: int) -> Iterator[Sequence[Consignment]]:
-    """Make batches ahead, as bytes, so that making traffic up is no part of what is measured; give them one by one."""
-    batches = Simulator(20_261_125, "load").batches(count * BATCH, size=BATCH)
-    raws = [SubmitConsignmentsRequest(consignments=rows).SerializeToString() for rows in batches]
-    return (list(SubmitConsignmentsRequest.FromString(raw).consignments) for raw in raws)
+def share(values: Sequence[float], part: float) -> float:
+    """Return the value below which a part of sorted values lies."""
+    return values[int(part * (len(values) - 1))]
 
 
-class Usage:
-    """CPU seconds of each part of a system, and what each holds in memory."""
-
-    def __init__(self, system: LocalSystem) -> None:
-        """Look now."""
-        self.cpu: dict[str, float] = {}
-        self.rss: dict[str, float] = {}
-        for name, pid in system.pids.items():
-            if pid is None:
-                continue
-            process = psutil.Process(pid)
-            if name == "postgres":
-                self._postgres(process)
-                continue
-            times = process.cpu_times()
-            self.cpu[name] = times.user + times.system
-            self.rss[name] = process.memory_info().rss / 2**20
-        own = resource.getrusage(resource.RUSAGE_SELF)
-        self.rss["load generator"] = psutil.Process().memory_info().rss / 2**20
-        self.cpu["load generator"] = own.ru_utime + own.ru_stime
-
-    def _postgres(self, postmaster: psutil.Process) -> None:
-        for process in (postmaster, *postmaster.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                title = " ".join(process.cmdline())
-                name = next((each for each in SERVICES if f"luxor_{each}" in title), "shared")
-                times = process.cpu_times()
-                key = f"postgres {name}"
-                # Shared buffers count in each backend that touched them, so what is its own is told.
-                self.rss["postgres (own pages)"] = (
-                    self.rss.get("postgres (own pages)", 0.0) + process.memory_info().data / 2**20
-                )
-                self.cpu[key] = self.cpu.get(key, 0.0) + times.user + times.system
+@asynccontextmanager
+async def full_path(system: LocalSystem, quick: bool) -> AsyncIterator[tuple[Flow, Watch, FullPath]]:
+    """Open what the full path needs: one declarant in twenty has no account and pays consignment by consignment."""
+    payer = Simulator(1, "everyday").declarants()[0]
+    async with Flow(system, without_account=[payer]) as flow, watching(system) as watch:
+        yield (
+            flow,
+            watch,
+            FullPath(flow, watch, payer, on_the_way_max=QUICK_ON_THE_WAY_MAX if quick else ON_THE_WAY_MAX),
+        )
 
 
-async def fast(flow: Flow, batches: Iterator[Sequence[Consignment]], seconds: float, before: int) -> tuple[int, float]:
-    """File as fast as the system takes it; give how many were filed and the seconds until all of them were counted."""
-    started = time.monotonic()
-    filed = before
-    behind = asyncio.Event()
-    behind.set()
+async def settle(flow: Flow, path: FullPath) -> None:
+    """Wait until all is released or held and counted, and clearance knows of the last payments."""
+    await flow.settled(len(flow.filed.accepted))
+    paid = list(path.paid)
 
-    async def watch() -> None:
-        while True:
-            counted = sum((await flow.counted()).values())
-            (behind.set if filed - counted < ON_THE_WAY_MAX else behind.clear)()
-            await asyncio.sleep(0.25)
+    async def all_paid() -> bool:
+        return all(each.debt.status == common_pb2.DEBT_STATUS_PAID for each in await flow.statuses(paid[-BATCH:]))
 
-    async def one(place: int, rows: Sequence[Consignment]) -> None:
-        await flow.submit(rows, f"fast-{place}")
-        await flow.arrive(rows, name=f"fast-arrival-{place}")
-
-    watching = asyncio.create_task(watch())
-    waiting: set[asyncio.Task[None]] = set()
-    place = 0
-    while time.monotonic() - started < seconds:
-        await behind.wait()
-        rows = next(batches)
-        waiting.add(asyncio.create_task(one(place, rows)))
-        place += 1
-        filed += len(rows)
-        if len(waiting) >= 4:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-    for task in waiting:
-        await task
-    await flow.settled(filed - len(flow.filed.refused))
-    elapsed = time.monotonic() - started
-    watching.cancel()
-    return filed - before, elapsed
+    if paid:
+        await until(all_paid, "clearance knows of all payments", seconds=BOOKED_SECONDS_MAX)
 
 
-async def paced(flow: Flow, batches: Iterator[Sequence[Consignment]], seconds: float, rate: int) -> list[str]:
-    """File on a schedule, whatever the answers do; give the MRNs."""
-    started = time.monotonic()
-    known = set(flow.filed.accepted)
-    tasks = []
+async def measure_rates(quick: bool) -> float:
+    """Measure the easy path, then the full one; return the rate of the full one."""
+    easy_seconds, seconds, paced_seconds, single = (2.0, 3.0, 2.0, 10) if quick else (30.0, 60.0, 30.0, SINGLE)
+    warm = 2_000 if quick else WARM
+    async with local_system() as system, full_path(system, quick) as (flow, watch, path):
+        batches = prepared(int((warm + CPS_MAX * (easy_seconds + seconds) + TARGET_CPS * paced_seconds / 2) / BATCH))
+        await flow.run((next(batches) for _ in range(warm // BATCH)), name="warm")
+        await flow.settled(len(flow.filed.accepted))
+        count, elapsed = await fast(flow, batches, easy_seconds, len(flow.filed.accepted))
+        figures.figure("e2e_easy_rate_cps", [count / elapsed], "consignments/s", consignments=count)
+        before, filed = usage.Usage(system, without=[watch.pid]), path.filed
+        started = time.monotonic()
+        await path.closed(batches, seconds, "full")
+        await settle(flow, path)
+        elapsed, count = time.monotonic() - started, path.filed - filed
+        after = usage.Usage(system, without=[watch.pid])
+        statuses = await flow.statuses(random.Random(1).sample(path.mrns, min(1_000, len(path.mrns))))
+        second = sum(each.version > 1 for each in statuses) / len(statuses)
+        rate = count / elapsed
+        figures.figure(
+            "e2e_rate_cps", [rate], "consignments/s", target=TARGET_CPS, consignments=count, paid=len(path.paid),
+            with_second_version=round(second, 3), restarts=sum(system.restarts.values()),
+        )  # fmt: skip
+        micros = after.micros(before, count)
+        figures.figure("e2e_cpu_us", [sum(value for name, value in micros.items() if name != "load generator")], "us")
+        await measure_paced(flow, path, batches, paced_seconds)
+        await measure_single(flow, watch, batches, single)
+        end = usage.Usage(system, without=[watch.pid])
+    usage.show_memory({"warm": before, "after the run": after, "at the end": end})
+    grown = {f"grown_{name}": round(after.rss[name] - before.rss.get(name, 0.0), 1) for name in SERVICES}
+    figures.figure("rss_services_mb", [sum(end.rss[name] for name in SERVICES)], "MiB", target=RSS_MIB, **grown)
+    return rate
 
-    async def one(place: int, rows: Sequence[Consignment]) -> None:
-        await flow.submit(rows, f"paced-{place}")
-        await flow.arrive(rows, name=f"paced-arrival-{place}")
 
-    for place in range(int(seconds * rate / BATCH)):
-        rows = next(batches)
-        due = started + place * BATCH / rate
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-        tasks.append(asyncio.create_task(one(place, rows)))
-    for task in tasks:
-        await task
-    return [number for reference, number in flow.filed.accepted.items() if reference not in known]
+async def measure_paced(flow: Flow, path: FullPath, batches: Batches, seconds: float) -> None:
+    """File in open loop at half of the target rate, and print the time from acceptance to decision."""
+    first = len(path.mrns)
+    await path.open(batches, seconds, TARGET_CPS // 2, "paced")
+    await settle(flow, path)
+    mrns = path.mrns[first:]
+    statuses = await flow.statuses(random.Random(1).sample(mrns, min(SAMPLED, len(mrns))))
+    waits = sorted(
+        (each.decision.decided_at.ToMicroseconds() - each.filing.accepted_at.ToMicroseconds()) / 1000
+        for each in statuses
+    )
+    for name, part, target in (("e2e_p50_ms", 0.5, 100), ("e2e_p95_ms", 0.95, None), ("e2e_p99_ms", 0.99, 400)):
+        figures.figure(name, [share(waits, part)], "ms", target=target, offered_cps=TARGET_CPS // 2)
 
 
-def show(before: Usage, after: Usage, count: int) -> None:
-    """Print CPU microseconds a consignment by part, as DESIGN.md's budget does."""
-    spent = {name: (after.cpu[name] - before.cpu.get(name, 0.0)) / count * 1e6 for name in after.cpu}
-    table = Table(title="CPU microseconds a consignment")
-    columns = [*SERVICES, "load generator", "shared"]
-    table.add_column("")
-    for column in (*columns, "sum"):
-        table.add_column(column, justify="right")
-    python = [spent.get(name, 0.0) for name in columns[:-1]]
-    store = [spent.get(f"postgres {name}", 0.0) for name in columns]
-    table.add_row("Python", *(f"{value:.1f}" for value in python), "-", f"{sum(python):.1f}")
-    table.add_row("PostgreSQL", *(f"{value:.1f}" for value in store), f"{sum(store):.1f}")
-    Console(width=120).print(table)
+async def measure_single(flow: Flow, watch: Watch, batches: Batches, count: int) -> None:
+    """File one consignment after the other on a system that has nothing else to do."""
+    accepted, mrns = [], []
+    rows = [row for _ in range(count // BATCH + 1) for row in next(batches)]
+    for place, row in enumerate(rows[:count]):
+        started = time.perf_counter()
+        answer = await flow.submit([row], f"single-{place}")
+        accepted.append((time.perf_counter() - started) * 1000)
+        if answer.results[0].HasField("receipt"):
+            mrns.append(answer.results[0].receipt.mrn)
+            await watch.reached(mrns[-1:], ended=False)
+    waits = sorted(
+        (each.decision.decided_at.ToMicroseconds() - each.filing.accepted_at.ToMicroseconds()) / 1000
+        for each in await flow.statuses(mrns)
+    )
+    figures.figure(
+        "single_accept_p99_ms",
+        [share(sorted(accepted), 0.99)],
+        "ms",
+        target=8,
+        p50=round(share(sorted(accepted), 0.5), 2),
+    )
+    figures.figure("single_decide_p99_ms", [share(waits, 0.99)], "ms", target=80, p50=round(share(waits, 0.5), 2))
+
+
+async def measure_cost(quick: bool) -> None:
+    """Take the full path with statements counted, and print what a consignment costs by service and step."""
+    seconds, warm = (3.0, 1_000) if quick else (20.0, 5_000)
+    directory = enterable()
+    try:
+        server = EmbeddedPostgres(directory)
+        server.start()
+        counts = await usage.has_statements(server)
+        server.stop()
+        server.start()
+        async with LocalSystem(directory) as system, full_path(system, quick) as (flow, watch, path):
+            batches = prepared(int((warm + CPS_MAX * seconds) / BATCH))
+            await path.closed(batches, warm / CPS_MAX, "warm")
+            await settle(flow, path)
+            if counts:
+                await usage.reset_statements(system)
+            before, stored, filed = usage.Usage(system, without=[watch.pid]), await usage.stored(system), path.filed
+            await path.closed(batches, seconds, "cost")
+            await settle(flow, path)
+            await booked(system, len(flow.filed.accepted))
+            after, now, count = usage.Usage(system, without=[watch.pid]), await usage.stored(system), path.filed - filed
+            measured = await usage.statements(system) if counts else []
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    usage.show_services(after.micros(before, count), count, stored, now, measured)
+    if measured:
+        usage.show_statements(measured, count)
+    else:
+        print("steps     PostgreSQL's are not printed: this server has no extension pg_stat_statements")
+    grown = {name: (now.databases[name] - stored.databases[name]) / count for name in SERVICES}
+    facts = {name: round(value) for name, value in grown.items()}
+    figures.figure("database_bytes", [sum(grown.values())], "bytes a consignment", target=DATABASE_BYTES, **facts)
+    figures.figure("log_bytes", [(now.log - stored.log) / count], "bytes a consignment", target=LOG_BYTES)
+
+
+async def booked(system: LocalSystem, count: int) -> None:
+    """Wait until the ledger has a position of each of `count` consignments."""
+    connection = await asyncpg.connect(usage.server_url(system, "luxor_revenue"))
+    try:
+
+        async def all_of_them() -> bool:
+            return bool(await connection.fetchval("select count(*) from ledger_position") >= count)
+
+        await until(all_of_them, f"the ledger has {count} consignments", seconds=BOOKED_SECONDS_MAX)
+    finally:
+        await connection.close()
+
+
+async def measure_bound(quick: bool, rate: float) -> None:
+    """Print the rate as a share of what the same rows cost at least: decoded and encoded, and inserted in bulk, once a service.
+
+    Ingestion turns a request into columns; each of the four others reads a page of columns and writes one. Each stores one payload
+    and one key for each row, in a transaction of its own for a batch. The bound is the rate at which that would use all cores.
+    """
+    raws = [
+        SubmitConsignmentsRequest(consignments=rows).SerializeToString()
+        for rows in Simulator(1, "load").batches((2 if quick else BOUND_BATCHES) * BATCH, size=BATCH)
+    ]
+    directory = enterable()
+    try:
+        with EmbeddedPostgres(directory, databases=["bound"]) as server:
+            connection = await asyncpg.connect(server.url("bound"))
+            try:
+                await connection.execute("create table page (id bigint primary key, payload bytea not null)")
+                await connection.execute('create table row_key (mrn text collate "C" primary key, place integer)')
+                pid = connection.get_server_pid()
+                started = usage.process_seconds(os.getpid()) + usage.process_seconds(pid)
+                for number, raw in enumerate(raws):
+                    await _bare(connection, number, raw)
+                spent = usage.process_seconds(os.getpid()) + usage.process_seconds(pid) - started
+            finally:
+                await connection.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    micros = spent / (len(raws) * BATCH) * 1e6
+    bound = len(os.sched_getaffinity(0)) * 1e6 / micros
+    figures.figure("e2e_vs_bound", [rate / bound], "share", bound_cps=round(bound), bound_us=round(micros, 1))
+
+
+async def _bare(connection: asyncpg.Connection, number: int, raw: bytes) -> None:
+    request = SubmitConsignmentsRequest.FromString(raw)
+    table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
+    payload = table.encode(ConsignmentColumns).SerializeToString()
+    for service in range(len(SERVICES)):
+        if service:
+            table = Table.parse(ConsignmentColumns, payload)
+            payload = table.encode(ConsignmentColumns).SerializeToString()
+        page = number * len(SERVICES) + service
+        async with connection.transaction():
+            await connection.execute("insert into page values ($1, $2)", page, payload)
+            keys = [(f"{page:012d}{row:06d}", row) for row in range(table.rows)]
+            await connection.copy_records_to_table("row_key", records=keys, columns=["mrn", "place"])
 
 
 async def measure(quick: bool) -> None:
-    """Run both parts and print the figures."""
-    seconds, paced_seconds = (4.0, 3.0) if quick else (60.0, 30.0)
-    async with local_system() as system, Flow(system) as flow:
-        warm = 2_000 if quick else 20_000
-        batches = prepared(int((warm + CPS_MAX * (seconds + paced_seconds)) / BATCH))
-        await flow.run((next(batches) for _ in range(warm // BATCH)), name="warm")
-        await flow.settled(warm - len(flow.filed.refused))
-        before = Usage(system)
-        count, elapsed = await fast(flow, batches, seconds, warm)
-        after = Usage(system)
-        show(before, after, count)
-        restarts = sum(system.restarts.values())
-        figures.figure(
-            "e2e_rate_cps",
-            [count / elapsed],
-            "consignments/s",
-            target=TARGET_CPS,
-            consignments=count,
-            restarts=restarts,
-        )
-        known = len(flow.filed.accepted)
-        mrns = await paced(flow, batches, paced_seconds, TARGET_CPS // 2)
-        await flow.settled(known + len(mrns))
-        sample = random.Random(1).sample(mrns, min(SAMPLED, len(mrns)))
-        statuses = await flow.statuses(sample)
-        waits = sorted(
-            (each.decision.decided_at.ToMicroseconds() - each.filing.accepted_at.ToMicroseconds()) / 1000
-            for each in statuses
-        )
-        for name, share, target in (("e2e_p50_ms", 0.5, 60), ("e2e_p95_ms", 0.95, None), ("e2e_p99_ms", 0.99, 1000)):
-            figures.figure(
-                name, [waits[int(share * (len(waits) - 1))]], "ms", target=target, offered_cps=TARGET_CPS // 2
-            )
-        end = Usage(system)
-    memory = Table(title="Memory of each process, MiB")
-    for column in ("process", "warm", "after the run", "at the end"):
-        memory.add_column(column, justify="left" if column == "process" else "right")
-    for name in sorted(end.rss):
-        memory.add_row(name, *(f"{usage.rss.get(name, 0.0):.0f}" for usage in (before, after, end)))
-    Console(width=100).print(memory)
-    growth = {name: round(after.rss[name] - before.rss.get(name, 0.0), 1) for name in SERVICES}
-    total = sum(end.rss[name] for name in SERVICES)
-    figures.figure(
-        "rss_services_mb", [total], "MiB", target=1500, **{f"grown_{name}": mib for name, mib in growth.items()}
-    )
+    """Run all parts and print the figures."""
+    rate = await measure_rates(quick)
+    await measure_bound(quick, rate)
+    await measure_cost(quick)
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ import time
 
 import figures
 import psutil
-from e2e_flow import SERVICES, Usage
+from usage import Usage
 
+from libs.cli.local.state import SERVICES
 from tests.support.flow import local_system
 
 TARGET_CORES = 0.05

@@ -30,7 +30,7 @@ async def local_system(
     *, replicas: Mapping[str, int] | None = None, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[LocalSystem]:
     """Run a whole system in a directory of its own that another account may enter; nothing of it stays."""
-    directory = _enterable()
+    directory = enterable()
     try:
         async with LocalSystem(directory, replicas=replicas, env=env) as system:
             yield system
@@ -38,7 +38,8 @@ async def local_system(
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _enterable() -> Path:
+def enterable() -> Path:
+    """Make a temporary directory that another account may enter, as PostgreSQL's does where root starts it."""
     directory = Path(tempfile.mkdtemp(prefix="luxor-flow-"))
     directory.chmod(0o711)
     return directory
@@ -57,8 +58,18 @@ class Filed:
 class Flow:
     """One filer, one carrier and one analyst at a system. Calls are repeated, with the same request_id, until they are answered."""
 
-    def __init__(self, system: LocalSystem, *, filer: str = "flow-filer", patience_seconds: float = 90.0) -> None:
-        """Open the clients; `patience_seconds` bounds how long an answer is awaited over restarts of services."""
+    def __init__(
+        self,
+        system: LocalSystem,
+        *,
+        filer: str = "flow-filer",
+        patience_seconds: float = 90.0,
+        without_account: Sequence[str] = (),
+    ) -> None:
+        """Open the clients; `patience_seconds` bounds how long an answer is awaited over restarts of services.
+
+        Declarants `without_account` get none: what they owe at the border is paid before the release.
+        """
         self.system = system
         self.filer_id = filer
         self.filer: Client = system.client("filer", filer)
@@ -67,11 +78,12 @@ class Flow:
         self.officer: Client = system.client("officer", "flow-officer")
         self.patience_seconds = patience_seconds
         self.filed = Filed()
+        self._without_account = frozenset(without_account)
         self._arrived: set[str] = set()
 
     async def __aenter__(self) -> Flow:
         """Open deferred accounts for the simulator's declarants, so that what this filer files is released on arrival."""
-        declarants = Simulator(1, "everyday").declarants()
+        declarants = [each for each in Simulator(1, "everyday").declarants() if each not in self._without_account]
         await self.persist(lambda: open_deferred(self.officer, declarants, [self.filer_id]))
         return self
 
@@ -169,6 +181,20 @@ class Flow:
                     f"after {seconds:.0f} s statistics counts {states}, not {count} that are released or held"
                 )
             await asyncio.sleep(POLL_SECONDS)
+
+    async def decided(self, mrns: Sequence[str], *, seconds: float = 120.0) -> None:
+        """Wait until clearance has decided consignments."""
+        ends_at = time.monotonic() + seconds
+        waiting = list(mrns)
+        while waiting:
+            queries = [clearance_pb2.StatusQuery(mrn=number) for number in waiting[:500]]
+            answer = await self.persist(lambda q=queries: self.officer.status(q))
+            left = [query.mrn for query, result in zip(queries, answer.results, strict=True) if not result.consignments]
+            waiting[:500] = left
+            if left:
+                if time.monotonic() > ends_at:
+                    raise TimeoutError(f"after {seconds:.0f} s {len(waiting)} consignments are not decided")
+                await asyncio.sleep(POLL_SECONDS)
 
     async def statuses(self, mrns: Sequence[str]) -> list[clearance_pb2.ConsignmentStatus]:
         """Ask clearance for consignments by MRN; each must be known."""

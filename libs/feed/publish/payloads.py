@@ -21,7 +21,7 @@ _OVERHEAD_BYTES: Final = 400
 _FETCH: Final = """
     select b.day, b.id, b.created_at, b.row_count, b.schema_version, b.schema, b.traceparent, b.payload
     from unnest($1::integer[], $2::bigint[]) as r(day, id)
-    cross join lateral (select * from batch where batch.day = r.day and batch.id = r.id) b
+    cross join lateral (select * from batch where batch.day = r.day and batch.id = r.id offset 0) b
 """
 
 

@@ -47,20 +47,25 @@ select array(select "row" from fresh) as fresh, taken.day, taken.batch from take
 _LOOK_UP: Final = """
 select (given.place - 1)::integer as place, found.day, found.batch, found."row"
 from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place)
-join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
+cross join lateral (
+    select a.day, a.batch, a."row" from assessment a where a.mrn = given.mrn and a.version = given.version and a.purpose = $3 offset 0
+) found
 """
 
 _BATCHES: Final = """
 select kept.day, kept.batch, kept.payload
 from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
+cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) kept
 """
 
 
 _LOCK: Final = """
-select from unnest($1::text[], $2::integer[]) as given(mrn, version)
-join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
-order by found.mrn, found.version for update of found
+select from (
+    select * from unnest($1::text[], $2::integer[]) as u(mrn, version) order by u.mrn collate "C", u.version
+) given
+cross join lateral (
+    select from assessment a where a.mrn = given.mrn and a.version = given.version and a.purpose = $3 for update
+) found
 """
 
 _REPLACE: Final = f"""
@@ -71,7 +76,7 @@ with taken as materialized (
 ), moved as (
     update assessment found set day = taken.day, batch = taken.batch, "row" = given."row"
     from unnest($1::text[], $2::integer[], $3::integer[]) as given(mrn, version, "row"), taken
-    where found.mrn = given.mrn and found.version = given.version and found.purpose = $4
+    where found.mrn = any(array[given.mrn]) and found.version = given.version and found.purpose = $4
 )
 select day, batch from taken
 """

@@ -54,7 +54,7 @@ class InputTable(Generic[Batch]):
         self._at = f"""
             select kept.day, kept.batch, kept.purpose, kept.count, {kept}, case when $3 then answer.payload end as answers
             from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-            join assessed_input kept on kept.day = given.day and kept.batch = given.batch
+            cross join lateral (select * from assessed_input i where i.day = given.day and i.batch = given.batch offset 0) kept
             left join assessment_batch answer on $3 and answer.day = kept.day and answer.batch = kept.batch
             """
 

@@ -71,8 +71,9 @@ class AdjustmentTable:
         numbers = list(generations or [0] * len(rows))
         await tx.raw.execute(
             "with w as (select * from unnest($1::integer[], $2::text[], $3::bigint[]) as w(day, mrn, generation)), "
-            "gone as (delete from adjustment a using w where a.day = w.day and a.mrn = w.mrn and a.generation <= w.generation) "
-            "update adjustment a set officer = '', payload = '' from w where a.day = w.day and a.mrn = w.mrn and a.generation > w.generation",
+            "gone as (delete from adjustment a using w where a.day = any(array[w.day]) and a.mrn = w.mrn and a.generation <= w.generation) "
+            "update adjustment a set officer = '', payload = '' from w "
+            "where a.day = any(array[w.day]) and a.mrn = w.mrn and a.generation > w.generation",
             day,
             mrns,
             numbers,

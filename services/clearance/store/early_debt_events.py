@@ -49,7 +49,7 @@ class EarlyDebtEvents:
         """Delete the stored events of consignments up to a version of their filing and return them in their order."""
         records = await tx.raw.fetch(
             "delete from early_news n using unnest($1::text[], $2::bigint[]) as w(mrn, version) "
-            "where n.mrn = w.mrn and n.filing_version <= w.version returning n.mrn, n.number, n.payload, n.traceparent",
+            "where n.mrn = any(array[w.mrn]) and n.filing_version <= w.version returning n.mrn, n.number, n.payload, n.traceparent",
             list(versions),
             list(versions.values()),
         )

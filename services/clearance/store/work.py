@@ -15,8 +15,8 @@ from services.clearance.store.rows import Row, day_of, row_of
 
 _DELETE: Final = """
     with w as (select * from unnest($1::integer[], $2::text[], $3::boolean[], $4::boolean[]) as w(day, mrn, held, due)),
-        gone as (delete from held h using w where not w.held and h.day = w.day and h.mrn = w.mrn)
-    delete from due d using w where not w.due and d.day = w.day and d.mrn = w.mrn
+        gone as (delete from held h using w where not w.held and h.day = any(array[w.day]) and h.mrn = w.mrn)
+    delete from due d using w where not w.due and d.day = any(array[w.day]) and d.mrn = w.mrn
 """
 
 
@@ -63,7 +63,8 @@ class WorkTables:
         """Delete the delays of consignments that have none any more."""
         if mrns:
             await tx.raw.execute(
-                "delete from due d using unnest($1::integer[], $2::text[]) as w(day, mrn) where d.day = w.day and d.mrn = w.mrn",
+                "delete from due d using unnest($1::integer[], $2::text[]) as w(day, mrn) "
+                "where d.day = any(array[w.day]) and d.mrn = w.mrn",
                 [day_of(mrn) for mrn in mrns],
                 list(mrns),
             )

@@ -66,7 +66,7 @@ _SUBMIT = f"""
 _SUBMISSIONS = """
     select w.place, s.filer, s.accepted_at, s.batch_day, s.batch
     from unnest($1::integer[], $2::integer[], $3::bigint[]) as w(place, day, block)
-    join submission s on s.day = w.day and s.block = w.block
+    cross join lateral (select * from submission t where t.day = w.day and t.block = w.block offset 0) s
 """
 
 

@@ -25,7 +25,7 @@ _COLUMNS: Final = "mrn, filing_version, state_version, inspected_at, method, res
 _PLACES: Final = """
 select given.mrn, given.version, found.day, found.batch, found."row"
 from unnest($1::text[], $2::integer[]) as given(mrn, version)
-join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
+cross join lateral (select * from assessment k where k.mrn = given.mrn and k.version = given.version and k.purpose = $3 offset 0) found
 """
 
 _PUT: Final = f"""

@@ -56,12 +56,15 @@ _BEFORE: Final = f"""
 select (given.place - 1)::integer as place, coalesce(found.lane, 0) as lane, coalesce(found.cause, 0) as cause,
     coalesce(found.chance_ppm, 0) as chance_ppm, coalesce(found.inclusion_ppm, 0) as inclusion_ppm, newest.day,
     {vector_of("newest.row")} as vector
-from unnest($1::text[]) with ordinality as given(mrn, place) left join drawn found on found.mrn = given.mrn
+from unnest($1::text[]) with ordinality as given(mrn, place)
+left join lateral (select * from drawn where drawn.mrn = given.mrn offset 0) found on true
 left join lateral (
     select each.day, each.batch, each."row" from assessment each where each.mrn = given.mrn and each.purpose = $2
     order by each.version desc limit 1
 ) newest on true
-left join selection_batch stored on stored.day = newest.day and stored.batch = newest.batch
+left join lateral (
+    select * from selection_batch s where s.day = newest.day and s.batch = newest.batch offset 0
+) stored on true
 """  # noqa: S608  # an expression of our own
 
 # In the order of the key, so that two calls wait for one another in one order. A call may name a consignment twice.

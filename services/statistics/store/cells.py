@@ -34,7 +34,7 @@ _FORMULA = 3
 _COUNTED = """
     select w.place, c.epoch, c.version, c.batch_day, c.batch, c.row
     from unnest($1::integer[], $2::integer[], $3::text[]) as w(place, day, mrn)
-    cross join lateral (select * from counted c where c.day = w.day and c.mrn = w.mrn) c
+    cross join lateral (select * from counted c where c.day = w.day and c.mrn = w.mrn offset 0) c
 """
 _STORE = "insert into counted_batch (day, id, payload, traceparent, formula) values ($1, nextval('counted_batch_id'), $2, $3, $4) returning id"
 _COUNT = """
@@ -178,7 +178,7 @@ class Store:
         if missing:
             rows = await tx.raw.fetch(
                 "select b.day, b.id, b.payload, b.formula from unnest($1::integer[], $2::bigint[]) as r(day, id) "
-                "join counted_batch b on b.day = r.day and b.id = r.id",
+                "cross join lateral (select * from counted_batch c where c.day = r.day and c.id = r.id offset 0) b",
                 [ref[0] for ref in missing],
                 [ref[1] for ref in missing],
             )

@@ -57,14 +57,14 @@ returning key, total, count, least, limit_id, bundled
 """  # noqa: S608  # expressions of our own
 _SHARES: Final = """
 select found.key, found.mrn, found.amount, found.position from unnest($1::bytea[], $2::text[]) as given(key, mrn)
-join share found on found.key = given.key and found.mrn = given.mrn
+cross join lateral (select * from share k where k.key = given.key and k.mrn = given.mrn offset 0) found
 union
 select found.key, found.mrn, found.amount, found.position from share found where found.key = any($3::bytea[])
 """
 _WRITE: Final = f"""
 with gone as (
     delete from share using unnest($1::bytea[], $2::text[]) as given(key, mrn)
-    where share.key = given.key and share.mrn = given.mrn
+    where share.key = any(array[given.key]) and share.mrn = given.mrn
 ), put as (
     insert into share as kept (key, mrn, amount, position, day)
     select given.key, given.mrn, given.amount, nextval('share_position'), {TODAY} from (
@@ -76,13 +76,13 @@ with gone as (
     update share_holder kept set version = given.version, keys = array(
         select told.key from unnest($8::text[], $9::bytea[]) as told(mrn, key) where told.mrn = given.mrn
     ), state = given.state, day = {TODAY}
-    from unnest($6::text[], $7::integer[], $15::smallint[]) as given(mrn, version, state) where kept.mrn = given.mrn
+    from unnest($6::text[], $7::integer[], $15::smallint[]) as given(mrn, version, state) where kept.mrn = any(array[given.mrn])
 ), summed as (
     update share_sum kept set total = given.total, count = given.count, least = given.least, limit_id = given.limit_id,
         bundled = given.bundled, changes = kept.changes + 1
     from unnest($10::bytea[], $11::numeric[], $12::integer[], $13::bigint[], $14::text[], $16::boolean[])
         as given(key, total, count, least, limit_id, bundled)
-    where kept.key = given.key
+    where kept.key = any(array[given.key])
 )
 insert into reassessment_due (key) select given.key from unnest($17::bytea[]) as given(key) on conflict do nothing
 """  # noqa: S608  # an expression of our own

@@ -13,12 +13,14 @@ Place: TypeAlias = tuple[int, int, int]
 _FIRST: Final = """
 select given.row, found.day, found.batch, found."row" as place
 from unnest($1::integer[], $2::text[], $3::integer[]) as given(row, mrn, version)
-join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $4
+cross join lateral (select * from assessment k where k.mrn = given.mrn and k.version = given.version and k.purpose = $4 offset 0) found
 """
 _REASSESSED: Final = """
 select given.row, found.payload from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[])
     as given(row, mrn, version, generation)
-join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
+cross join lateral (
+    select * from reassessed k where k.mrn = given.mrn and k.version = given.version and k.generation = given.generation offset 0
+) found
 """
 _ADJUSTED: Final = """
 select given.row, newest.day, newest.batch, newest.place
@@ -30,19 +32,20 @@ from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, until) c
 # What was assessed on a day that is over, and would be in force by now if its state had come.
 _LATER_ADJUSTED: Final = """
 select given.row, max(found.version) as number from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, held)
-join assessment found on found.mrn = given.mrn and found.purpose = $4 and found.version > given.held and found.day < $5
+cross join lateral (select * from assessment k where k.mrn = given.mrn and k.purpose = $4 and k.version > given.held and k.day < $5 offset 0) found
 group by given.row
 """
 _LATER_REASSESSED: Final = """
 select given.row, max(found.generation) as number
 from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) as given(row, mrn, version, held)
-join reassessed found on found.mrn = given.mrn and found.version = given.version
-    and found.generation > given.held and found.day < $5
+cross join lateral (
+    select * from reassessed k where k.mrn = given.mrn and k.version = given.version and k.generation > given.held and k.day < $5 offset 0
+) found
 group by given.row
 """
 _PAYLOADS: Final = """
 select kept.day, kept.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
+cross join lateral (select * from assessment_batch k where k.day = given.day and k.batch = given.batch offset 0) kept
 """
 
 

@@ -21,7 +21,7 @@ ASSESSMENT_DAYS: Final = 400
 _PLACES: Final = """
 select (given.place - 1)::integer as place, found.day, found.batch, found."row"
 from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place)
-join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
+cross join lateral (select * from assessment k where k.mrn = given.mrn and k.version = given.version and k.purpose = $3 offset 0) found
 """
 
 _REASSESSED: Final = """

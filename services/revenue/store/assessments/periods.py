@@ -34,7 +34,9 @@ where day >= $1 and announced_at <= to_timestamp($2::double precision / 1000000)
 _REASSESSED_OF: Final = """
 select (given.place - 1)::integer as place, found.sums, found.payload
 from unnest($1::text[], $2::integer[], $3::integer[]) with ordinality as given(mrn, version, generation, place)
-join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
+cross join lateral (
+    select * from reassessed k where k.mrn = given.mrn and k.version = given.version and k.generation = given.generation offset 0
+) found
 order by given.place
 """
 
@@ -43,7 +45,7 @@ _BUNDLES: Final = f"""
 with held as materialized (
     select (given.place - 1)::integer as place, given.mrn, kept.key, kept.limit_id
     from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place)
-    join share_holder holder on holder.mrn = given.mrn and holder.version = given.version
+    cross join lateral (select * from share_holder k where k.mrn = given.mrn and k.version = given.version offset 0) holder
     cross join unnest(holder.keys) as named(key) join share_sum kept on kept.key = named.key and kept.bundled
 ), made as (
     select key, sum(amount) as total from share
@@ -51,7 +53,7 @@ with held as materialized (
 )
 select held.place, held.limit_id, least(made.total - own.amount, {LARGEST_SUM})::bigint as others
 from held join made on made.key = held.key
-join share own on own.key = held.key and own.mrn = held.mrn and own.position <= $3
+cross join lateral (select * from share k where k.key = held.key and k.mrn = held.mrn and k.position <= $3 offset 0) own
 order by held.place, held.limit_id
 """  # noqa: S608  # a number of our own
 

@@ -29,13 +29,13 @@ where not due.key = any($1::bytea[]) order by due.noted_at, due.key limit {DUE_M
 _HOLDERS: Final = """
 with page as (
     select own.mrn, held.version, held.keys from share own
-    join share_holder held on held.mrn = own.mrn and held.state <> $4
+    cross join lateral (select * from share_holder k where k.mrn = own.mrn and k.state <> $4 offset 0) held
     where own.key = $1 and own.mrn > $2 order by own.mrn limit $3
 )
 select page.mrn, page.version, kept.limit_id, kept.total - mine.amount as others
 from page cross join unnest(page.keys) as told(key)
-join share_sum kept on kept.key = told.key and kept.bundled
-join share mine on mine.key = told.key and mine.mrn = page.mrn
+cross join lateral (select * from share_sum k where k.key = told.key and k.bundled offset 0) kept
+cross join lateral (select * from share k where k.key = told.key and k.mrn = page.mrn offset 0) mine
 order by page.mrn
 """
 _LOCK: Final = """
@@ -51,7 +51,7 @@ on conflict do nothing
 _GENERATIONS: Final = """
 select given.mrn, max(kept.generation) as generation
 from unnest($1::text[], $2::integer[]) as given(mrn, version)
-join reassessed kept on kept.mrn = given.mrn and kept.version = given.version group by given.mrn
+cross join lateral (select * from reassessed k where k.mrn = given.mrn and k.version = given.version offset 0) kept group by given.mrn
 """
 _COMPLETE: Final = """
 with same as (select key from share_sum where key = $1 and changes = $2 for update)

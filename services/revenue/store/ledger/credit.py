@@ -30,9 +30,12 @@ select account, currency, minor from ledger_credit where account = any($1::integ
 order by account, currency collate "C" for update skip locked
 """
 _LOCK: Final = """
-select kept.account, kept.currency, kept.minor from unnest($1::integer[], $2::text[]) as given(account, currency)
-join ledger_credit kept on kept.account = given.account and kept.currency = given.currency
-order by kept.account, kept.currency collate "C" for update of kept
+select kept.account, kept.currency, kept.minor from (
+    select * from unnest($1::integer[], $2::text[]) as u(account, currency) order by u.account, u.currency collate "C"
+) as given
+cross join lateral (
+    select * from ledger_credit k where k.account = given.account and k.currency = given.currency for update
+) kept
 """
 _READ_LOCKED: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
 _STORED: Final = "select minor from ledger_credit where account = $1 and currency = $2"
@@ -45,7 +48,7 @@ on conflict (account, currency, day, mrn) do update set minor = kept.minor + exc
 _DRAWN_OUT: Final = """
 delete from ledger_drawn kept using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
     as given(account, currency, day, mrn)
-where kept.account = given.account and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
+where kept.account = any(array[given.account]) and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
     and kept.minor <= 0
 """
 _USES: Final = """

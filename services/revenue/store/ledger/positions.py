@@ -26,7 +26,7 @@ select (given.place - 1)::integer as place, held.* from unnest($1::text[]) with 
 cross join lateral (
     select epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced, standing,
         generation, adjusted, adjusted_at, lines, paid_out, payee
-    from ledger_position where mrn = given.mrn
+    from ledger_position where mrn = given.mrn offset 0
 ) held
 """
 _STORE: Final = """
@@ -57,7 +57,7 @@ _OF_MRNS: Final = """
 select held.* from unnest($1::text[]) as given(mrn) cross join lateral (
     select mrn, epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced, standing,
     generation, adjusted, adjusted_at, lines, paid_out, payee, entries, days
-    from ledger_position where mrn = given.mrn
+    from ledger_position where mrn = given.mrn offset 0
 ) held order by held.mrn
 """
 _DAY_LINES: Final = """
@@ -71,7 +71,7 @@ PART_MILLIS: Final = 10_000
 _CLOSE: Final = """
 delete from ledger_open kept using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
     as given(account, currency, day, mrn)
-where kept.account = given.account and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
+where kept.account = any(array[given.account]) and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
 """
 _OPEN: Final = """
 insert into ledger_open (account, currency, day, mrn, minor, alone)

@@ -12,7 +12,7 @@ select given.row, p.account, p.kind, p.currency, sum(p.amount)::numeric as amoun
 from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
 cross join lateral (
     select account, kind, currency, amount from ledger_posting
-    where day = given.day and partition = given.partition and number = given.number
+    where day = given.day and partition = given.partition and number = given.number offset 0
 ) p group by given.row, p.account, p.kind, p.currency
 """
 _MONEY: Final = """
@@ -20,11 +20,11 @@ select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, 
 from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
 cross join lateral (
     select kind, reverses, reference, currency from ledger_entry
-    where day = given.day and partition = given.partition and number = given.number
+    where day = given.day and partition = given.partition and number = given.number offset 0
 ) e
 cross join lateral (
     select amount from ledger_posting
-    where day = given.day and partition = given.partition and number = given.number and place = 0
+    where day = given.day and partition = given.partition and number = given.number and place = 0 offset 0
 ) p
 """
 

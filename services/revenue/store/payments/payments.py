@@ -15,7 +15,7 @@ Ident: TypeAlias = tuple[str, str]
 Row: TypeAlias = dict[str, Any]
 _STORED: Final = """
 select kept.* from unnest($1::text[], $2::text[]) as given(jurisdiction, id)
-join ledger_payment kept on kept.jurisdiction = given.jurisdiction and kept.id = given.id
+cross join lateral (select * from ledger_payment k where k.jurisdiction = given.jurisdiction and k.id = given.id offset 0) kept
 """
 _PAGE: Final = """
 select jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed, booked_at, booked_by,

@@ -11,7 +11,7 @@ from libs.store.database import Transaction
 # Hardly ever does anything wait, and then no consignment is looked for. A list of MRNs would be looked for in every part of the table.
 _WAITING: Final = """
 select waiting.* from unnest($1::text[]) as given(mrn) cross join lateral (
-    select mrn, jurisdiction, id, currency, amount from ledger_waiting where mrn = given.mrn
+    select mrn, jurisdiction, id, currency, amount from ledger_waiting where mrn = given.mrn offset 0
 ) waiting
 where exists (select from ledger_waiting) order by mrn, jurisdiction, id
 """
@@ -21,7 +21,7 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[
 """
 _REMOVE: Final = """
 delete from ledger_waiting kept using unnest($1::text[], $2::text[], $3::text[]) as given(mrn, jurisdiction, id)
-where kept.mrn = given.mrn and kept.jurisdiction = given.jurisdiction and kept.id = given.id
+where kept.mrn = any(array[given.mrn]) and kept.jurisdiction = given.jurisdiction and kept.id = given.id
 """
 
 

@@ -32,7 +32,7 @@ _POSTINGS: Final = """
 select found.* from unnest($1::integer[], $2::smallint[], $3::bigint[]) as given(wanted_day, of_partition, wanted)
 cross join lateral (
     select partition, number, place, account, kind, amount from ledger_posting
-    where day = given.wanted_day and partition = given.of_partition and number = given.wanted
+    where day = given.wanted_day and partition = given.of_partition and number = given.wanted offset 0
 ) found order by partition, number, place
 """
 _OF_MRN: Final = "select entries, days from ledger_position where mrn = $1"

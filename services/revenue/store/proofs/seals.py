@@ -25,11 +25,12 @@ _UNSEALED: Final = f"""
 select min(first.booked_at) from ledger_head head
 left join (select number, numbers, sealed_at from ledger_seal order by number desc limit 1) last on true
 cross join lateral (
-    select entry.booked_at from ledger_day days
-    join ledger_entry entry on entry.day = days.day and entry.partition = days.partition
-        and entry.number = coalesce(last.numbers[head.partition + 1], 0) + 1
+    select entry.booked_at from ledger_day days cross join lateral (
+        select e.booked_at from ledger_entry e where e.day = days.day and e.partition = days.partition
+            and e.number = coalesce(last.numbers[head.partition + 1], 0) + 1 offset 0
+    ) entry
     where days.partition = head.partition and days.day >= coalesce(last.sealed_at / {MICROS_PER_DAY} - 1, 0)
-        and entry.number between days.first_number and days.last_number
+        and coalesce(last.numbers[head.partition + 1], 0) + 1 between days.first_number and days.last_number
 ) first where head.number > coalesce(last.numbers[head.partition + 1], 0)
 """  # noqa: S608  # a number of our own
 _SEALED_AT: Final = "select sealed_at from ledger_seal where number = $1"
@@ -57,7 +58,9 @@ select number, sealed_at, hash, numbers, hashes from ledger_seal where number > 
 _NAMED: Final = """
 select given.partition, e.hash from unnest($1::smallint[], $2::bigint[]) as given(partition, number)
 join ledger_day d on d.partition = given.partition and given.number between d.first_number and d.last_number
-join ledger_entry e on e.day = d.day and e.partition = given.partition and e.number = given.number
+cross join lateral (
+    select hash from ledger_entry where day = d.day and partition = given.partition and number = given.number offset 0
+) e
 """
 _WHOLE: Final = """
 select count(*) as kept, coalesce(max(number), 0) as newest, coalesce(min(number), 1) as oldest,
@@ -68,7 +71,9 @@ from (
 """
 _UNNAMED: Final = """
 select e.number, e.booked_at from ledger_day d
-join ledger_entry e on e.day = d.day and e.partition = d.partition and e.number = $2
+cross join lateral (
+    select number, booked_at from ledger_entry where day = d.day and partition = d.partition and number = $2 offset 0
+) e
 where d.partition = $1 and $2 between d.first_number and d.last_number limit 1
 """
 log = get_logger()

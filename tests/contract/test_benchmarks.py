@@ -101,4 +101,4 @@ def test_a_server_that_a_benchmark_leaves_behind_is_not_waited_for(
 
 def test_every_benchmark_is_among_those_that_run(runner: ModuleType) -> None:
     assert {"revenue_law", "e2e_flow", "feed_rate"} <= {path.stem for path in runner.scripts(None)}
-    assert [path.stem for path in runner.scripts("deploy")] == ["deploy_compose", "deploy_storage", "deploy_telemetry"]
+    assert [path.stem for path in runner.scripts("deploy")] == ["deploy_compose", "deploy_telemetry"]

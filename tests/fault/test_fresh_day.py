@@ -88,7 +88,7 @@ async def file(flow: Flow, rows: Sequence[Consignment], size: int, name: str) ->
     """File, wait until all is decided, then report the arrivals, and wait until all is released or held."""
     for place, batch in enumerate(split(rows, size)):
         await flow.submit(batch, f"{name}-{place}")
-    await flow.decided(list(flow.filed.accepted.values()))
+    await flow.decided(list(flow.filed.accepted.values())[-len(rows) :][-BATCH:])
     for place, batch in enumerate(split(rows, size)):
         await flow.arrive(batch, name=f"{name}-arrival-{place}")
     await flow.settled(len(flow.filed.accepted))

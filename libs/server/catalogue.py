@@ -8,7 +8,8 @@ from pathlib import Path
 
 import grpc
 import msgspec
-import yaml
+
+from libs.files.yaml_file import DuplicateKeyError, YamlFile
 
 PATH = Path(__file__).with_name("catalogue.yaml")
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{1,61}[A-Z0-9]")
@@ -53,22 +54,12 @@ class _Facts(dict[str, object]):
         return "?"
 
 
-class _UniqueLoader(yaml.CSafeLoader):
-    """Refuses a key that stands twice: YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise CatalogueError(f"{key} stands twice in one section, line {key_node.start_mark.line + 1}")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def parse(text: str) -> dict[str, Reason]:
     """Return the reasons of a catalogue's text; raise CatalogueError naming section, reason and what is wrong."""
-    document = yaml.load(text, Loader=_UniqueLoader)  # noqa: S506  # a safe loader, see above
+    try:
+        document = YamlFile(PATH, text).data
+    except DuplicateKeyError as error:
+        raise CatalogueError(f"{error.key} stands twice in one section, line {error.line}") from None
     reasons: dict[str, Reason] = {}
     for area, section in (document or {}).items():
         for name, body in (section or {}).items():

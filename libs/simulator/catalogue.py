@@ -6,8 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
+
+from libs.files.yaml_file import YamlFile
 
 _LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 _POSTCODES_PER_CITY = 60
@@ -109,8 +110,8 @@ def catalogue() -> Catalogue:
 
 
 def _yaml(*path: str) -> dict[str, Any]:
-    text = files("libs.simulator").joinpath("data", *path).read_text(encoding="utf-8")
-    document = yaml.load(text, Loader=yaml.CSafeLoader)
+    content = files("libs.simulator").joinpath("data", *path).read_bytes()
+    document = YamlFile("/".join(path), content).data
     assert isinstance(document, dict)
     return document
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
+
+from libs.files.yaml_file import YamlError, YamlFile
 
 LABELS: tuple[str, ...] = (
     "undervaluation",
@@ -106,7 +107,7 @@ def load_scenario(name: str | Path) -> Scenario:
     text, stem = _read(name)
     try:
         return _check(msgspec.convert(_merged(text, stem), Scenario, strict=False))
-    except (msgspec.ValidationError, yaml.YAMLError) as error:
+    except (msgspec.ValidationError, YamlError) as error:
         raise ScenarioError(f"scenario {stem!r}: {error}") from error
 
 
@@ -124,7 +125,7 @@ def _read(name: str | Path) -> tuple[str, str]:
 
 
 def _merged(text: str, stem: str) -> dict[str, Any]:
-    document = yaml.load(text, Loader=yaml.CSafeLoader)
+    document = YamlFile(f"{stem}.yaml", text).data
     if not isinstance(document, dict):
         raise ScenarioError(f"scenario {stem!r} is no mapping")
     base = document.pop("extends", None)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import yaml
+
+from libs.files.yaml_file import YamlError, YamlFile
 
 MAP: Final = Path(__file__).parents[1] / "map.yaml"
 """The map of this release; in a checkout a link to deploy/map.yaml."""
@@ -91,11 +92,11 @@ def read(path: Path | None = None) -> Map:
     """
     path = path or MAP
     try:
-        written = msgspec.convert(yaml.load(path.read_bytes(), yaml.CSafeLoader), _File)  # it is safe
+        written = YamlFile(path, path.read_bytes()).convert(_File)
     except OSError as error:
         raise MapError(f"{path}: the map of the connections cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise MapError(f"{path}: this is no map of the connections: {' '.join(str(error).split())}") from None
+    except YamlError as error:
+        raise MapError(f"{path}: this is no map of the connections: line {error.line}: {error.message}") from None
     parts = {name: Part(name, each.kind, each.ports) for name, each in written.parts.items()}
     for part in parts.values():
         if part.kind not in KINDS:

@@ -1,1 +1,1 @@
-"""Files that administrations write: YAML with the place of each value, and the deployment's secret."""
+"""The file of the deployment's secret."""

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, ORIGINS, UNION
+from libs.files.yaml_file import YamlError, YamlFile, message_and_path, quoting_hint
 from services.risk.conditions.cel.functions import normal
-from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
 
 CONTROLS_MAX: Final = 2_000
 MODES: Final = {"sea": 1, "rail": 2, "road": 3, "air": 4, "post": 5}
@@ -123,8 +123,8 @@ def read_controls(paths: Iterable[Path]) -> ControlFiles:
         try:
             file = YamlFile(path)
             text = _converted(file)
-        except (YamlFileError, ControlFileError) as error:
-            errors += error.errors if isinstance(error, ControlFileError) else [str(error)]
+        except YamlError as error:
+            errors.append(str(error))
             continue
         texts.append(text)
         errors += _file_errors(file, text, jurisdictions)
@@ -147,10 +147,7 @@ def _converted(file: YamlFile) -> ControlFileText:
         return msgspec.convert(file.data, ControlFileText)
     except msgspec.ValidationError as error:
         message, where = message_and_path(error)
-        if "got `bool`" in message:
-            message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
-        elif "Expected `str`, got `int`" in message:
-            message += "; put codes and numbers in quotes, or a leading 0 is lost"
+        message += quoting_hint(message)
         unknown = re.search(r"unknown field `(\w+)`", message)
         if unknown is not None:
             where += f".{unknown[1]}"
@@ -158,7 +155,8 @@ def _converted(file: YamlFile) -> ControlFileText:
                 message += f"; since version 0.3 its name is `{CURRENT_KEYS[unknown[1]]}`; rename it in the whole file"
         found = re.match(r"\$\.controls\[(\d+)\]", where)
         name = _name_of(file.data["controls"][int(found[1])]) if found else ""
-        raise ControlFileError([f"{file.place(where)}: {name}{message} (at {where.removeprefix('$.')})"]) from None
+        message = f"{name}{message} (at {where.removeprefix('$.')})"
+        raise YamlError(file.name, file.position(where)[0], where, message) from None
 
 
 def _name_of(control: Any) -> str:
@@ -172,7 +170,7 @@ def _file_errors(file: YamlFile, text: ControlFileText, jurisdictions: dict[str,
         errors.append(f"{place}: {text.jurisdiction} is no country (alpha-2, or EU for the member states)")
     if text.jurisdiction in jurisdictions:
         errors.append(f"{place}: {text.jurisdiction} has a file already, {jurisdictions[text.jurisdiction]}; join them")
-    jurisdictions.setdefault(text.jurisdiction, str(file.path))
+    jurisdictions.setdefault(text.jurisdiction, file.name)
     used = {reference for control in text.controls for reference in control.legal}
     errors += [
         f"{file.place(f'$.references.{name}')}: no control names the reference {name}; remove it"

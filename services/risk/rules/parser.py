@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from services.risk.files.yaml_file import YamlFile, message_and_path
+from libs.files.yaml_file import YamlFile, message_and_path, quoting_hint
 from services.risk.rules.parser_messages import in_words
 from services.risk.rules.validation_errors import ValidationError
 
@@ -34,7 +34,7 @@ class Reading:
     def add_error(self, where: str, rule: str, message: str) -> None:
         """Add an error at a path of the file."""
         if len(self.errors) < ERRORS_MAX:
-            self.errors.append(ValidationError(str(self.file.path), *self.file.position(where), rule, message))
+            self.errors.append(ValidationError(self.file.name, *self.file.position(where), rule, message))
 
     def _value(self, kind: Any, value: Any, where: str, rule: str) -> Any:
         bare, meta = _without_meta(kind)
@@ -51,11 +51,7 @@ class Reading:
                 for index, each in enumerate(value)
             ]
             return _INVALID if _INVALID in told else tuple(told)
-        try:
-            return msgspec.convert(value, kind)
-        except (msgspec.ValidationError, OverflowError, RecursionError) as error:
-            self._refused(error, where, rule)
-            return _INVALID
+        return self._converted(kind, value, where, rule)
 
     def _struct(self, kind: type[Any], value: Any, where: str, rule: str) -> Any:
         if not isinstance(value, dict):
@@ -81,21 +77,16 @@ class Reading:
             told[field.name] = each
         return kind(**told) if good else _INVALID
 
-    def _converted(self, kind: type[Any], value: Any, where: str, rule: str) -> None:
+    def _converted(self, kind: Any, value: Any, where: str, rule: str) -> Any:
         try:
-            msgspec.convert(value, kind)
+            return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            self._refused(error, where, rule)
-
-    def _refused(self, error: Exception, where: str, rule: str) -> None:
-        message, within = message_and_path(error) if isinstance(error, msgspec.ValidationError) else (str(error), "$")
-        told = in_words(message)
-        if "got `bool`" in message:
-            told += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
-        elif "Expected `str`, got `int`" in message:
-            told += "; put codes and numbers in quotes, or a leading 0 is lost"
+            message, within = message_and_path(error)
+        except (OverflowError, RecursionError) as error:
+            message, within = str(error), "$"
         path = where + within.removeprefix("$")
-        self.add_error(path, rule, f"{told} (at {path.removeprefix('$.')})")
+        self.add_error(path, rule, f"{in_words(message)}{quoting_hint(message)} (at {path.removeprefix('$.')})")
+        return _INVALID
 
 
 def _without_meta(kind: Any) -> tuple[Any, msgspec.Meta | None]:

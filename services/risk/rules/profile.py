@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from services.risk.files.yaml_file import YamlFile, YamlFileError
+from libs.files.yaml_file import YamlError, YamlFile
 from services.risk.rules.parser import Reading
 from services.risk.rules.schema import (
     ENTRIES_MAX,
@@ -113,7 +113,7 @@ def _parts(source: FileSource, path: str, errors: list[ValidationError]) -> list
         seen.append(path)
         try:
             reading = Reading(YamlFile(*source.at(path)), errors)
-        except YamlFileError as error:
+        except YamlError as error:
             errors.append(_of_file(error, path, asked_by))
             return parts
         text: ProfileText | None = reading.read(ProfileText)
@@ -130,14 +130,12 @@ def _parts(source: FileSource, path: str, errors: list[ValidationError]) -> list
             return parts
 
 
-def _of_file(
-    error: YamlFileError, path: str, asked_by: tuple[Reading, str] | None, prefix: str = ""
-) -> ValidationError:
+def _of_file(error: YamlError, path: str, asked_by: tuple[Reading, str] | None, prefix: str = "") -> ValidationError:
     """Return the error of a file that cannot be read, at its place in the file, or where the file is named if it is absent."""
     if error.line or asked_by is None:
         return ValidationError(error.file or path, error.line, 0, "", error.message)
     reading, where = asked_by
-    return ValidationError(str(reading.file.path), *reading.file.position(where), "", f"{prefix}{error}")
+    return ValidationError(reading.file.name, *reading.file.position(where), "", f"{prefix}{error}")
 
 
 def _take(into: dict[str, Placed[T]], reading: Reading, part: str, texts: tuple[T, ...]) -> None:
@@ -159,7 +157,7 @@ def _data(source: FileSource, reading: Reading, name: str, path: str, errors: li
     where = f"$.data.{name}"
     try:
         data = Reading(YamlFile(*source.at(path)), errors)
-    except YamlFileError as error:
+    except YamlError as error:
         errors.append(_of_file(error, path, (reading, where), f"data {name}: "))
         return None
     text: DataText | None = data.read(DataText)
@@ -178,7 +176,7 @@ def _data(source: FileSource, reading: Reading, name: str, path: str, errors: li
 def _selection(source: FileSource, reading: Reading, path: str, errors: list[ValidationError]) -> Parameters | None:
     try:
         return load_parameters(*source.at(path))
-    except YamlFileError as error:
+    except YamlError as error:
         errors.append(_of_file(error, path, (reading, "$.selection"), "selection: "))
     except ParameterError as error:
         errors.extend(_placed(told, reading) for told in error.errors)
@@ -189,7 +187,7 @@ def _placed(text: str, reading: Reading) -> ValidationError:
     """Return an error that another reader reported as text, `file:line: message`."""
     found = _PLACE.match(text)
     if found is None:
-        return ValidationError(str(reading.file.path), *reading.file.position("$.selection"), "", text)
+        return ValidationError(reading.file.name, *reading.file.position("$.selection"), "", text)
     return ValidationError(found[1], int(found[2]), 0, "", found[3])
 
 

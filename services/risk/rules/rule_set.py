@@ -277,19 +277,18 @@ def _rule(placed: Placed[RuleText], conditions: Conditions) -> Rule | None:
 
 
 def _place(placed: Placed[Any]) -> tuple[str, int, int]:
-    return str(placed.reading.file.path), *placed.reading.file.position(placed.where)
+    return placed.reading.file.name, *placed.reading.file.position(placed.where)
 
 
 def _condition_error(placed: Placed[RuleText], rule: str, error: ConditionError) -> ValidationError:
     """A mistake in a condition, at the place in the file where its own line and column come to stand."""
     file, path = placed.reading.file, f"{placed.where}.condition"
     line, column = file.position(path)
-    name = str(file.path)
-    if path in file.blocks:
+    name = file.name
+    indentation = file.block_indentation(path)
+    if indentation is not None:
         # A literal block begins on the line after its sign, and its columns are counted without the indentation.
-        return ValidationError(
-            name, line + error.line, file.blocks[path] + error.column, rule, f"condition: {error.message}"
-        )
+        return ValidationError(name, line + error.line, indentation + error.column, rule, f"condition: {error.message}")
     begins = file.line(line)[column - 1 :]
     quoted = begins[:1] in ("'", '"')
     if begins[quoted:].startswith(placed.text.condition):

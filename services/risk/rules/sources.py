@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from services.risk.files.yaml_file import YamlFileError
+from libs.files.yaml_file import YamlError
 
 FILES_MAX: Final = 200
 PATH_CHARACTERS_MAX: Final = 200
@@ -17,7 +17,7 @@ class FileSource(Protocol):
     """Files by their paths, which are relative and written with slashes."""
 
     def at(self, path: str) -> tuple[Path, bytes | None]:
-        """How a file is called in mistakes, and what it holds; None: it is to be read from there. Raises YamlFileError."""
+        """How a file is called in mistakes, and what it holds; None: it is to be read from there. Raises YamlError."""
 
 
 class Directory:
@@ -39,11 +39,10 @@ class SentFiles:
         self.used: set[str] = set()
 
     def at(self, path: str) -> tuple[Path, bytes | None]:
-        """What a file holds. Raises YamlFileError where it was not sent."""
+        """What a file holds. Raises YamlError where it was not sent."""
         if path not in self._files:
-            raise YamlFileError(
-                f"{path}: the file cannot be read: it is not among the {len(self._files)} that were sent"
-            )
+            message = f"the file cannot be read: it is not among the {len(self._files)} that were sent"
+            raise YamlError(path, 0, "", message)
         self.used.add(path)
         return Path(path), self._files[path]
 

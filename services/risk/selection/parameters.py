@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from libs.customs.time import date_of_day
-from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
+from libs.files.yaml_file import YamlError, YamlFile
 
 PPM: Final = 1_000_000
 OFFICES_MAX: Final = 4_096
@@ -181,12 +181,9 @@ def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
     """
     try:
         file = YamlFile(path, content)
-        text = msgspec.convert(file.data, SelectionFileText)
-    except YamlFileError as error:
+        text = file.convert(SelectionFileText)
+    except YamlError as error:
         raise ParameterError([str(error)]) from None
-    except msgspec.ValidationError as error:
-        message, where = message_and_path(error)
-        raise ParameterError([f"{file.place(where)}: {message} (at {where.removeprefix('$.')})"]) from None
     errors: list[str] = []
     offices: dict[tuple[str, str], OfficeText] = {}
     for index, office in enumerate(text.offices):

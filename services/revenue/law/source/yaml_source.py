@@ -2,16 +2,14 @@
 
 import datetime
 import re
-from collections.abc import Iterator
 from decimal import Decimal
-from itertools import count
 from typing import Any, Final, TypeVar
 
 import msgspec
 import yaml
 
-VALUES_MAX: Final = 4_000_000
-"""Values of a file, those of an alias counted wherever it stands."""
+from libs.files.yaml_file import DuplicateKeyError, InvalidYamlError, YamlError, YamlFile, YamlOptions, path_text
+
 DEPTH_MAX: Final = 60
 
 T = TypeVar("T")
@@ -46,6 +44,8 @@ def _day(loader: _Loader, node: yaml.ScalarNode) -> Any:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _day)
+# Keys may be merges (<<).
+_OPTIONS: Final = YamlOptions(64_000_000, values_max=4_000_000, depth_max=DEPTH_MAX, loader=_Loader, text_keys=False)
 
 
 class Source:
@@ -57,19 +57,15 @@ class Source:
         #: Of lists whose entries were written out to several: by its path, for each the place in the text.
         self.written_out: dict[Path, list[int]] = {}
         try:
-            self._tree = yaml.compose(text, Loader=_Loader)
-            if self._tree is not None:
-                _check(file, self._tree, (), count())
-            self.data: Any = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
-            if isinstance(error, LawFileError):
-                raise
-            # A scalar that its type cannot hold, such as a number of 5,000 digits.
-            raise LawFileError(file, 0, "", f"is no YAML that is read here: {error or type(error).__name__}") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            problem = getattr(error, "problem", None) or str(error)
-            raise LawFileError(file, mark.line + 1 if mark else 0, "", f"is no YAML: {problem}") from None
+            self._yaml = YamlFile(file, text, _OPTIONS)
+        except InvalidYamlError as error:
+            raise LawFileError(file, error.line, "", f"is no YAML{error.reason}") from None
+        except YamlError as error:
+            message = error.message
+            if isinstance(error, DuplicateKeyError):
+                message = f"the key {error.key!r} stands here twice; keep one"
+            raise LawFileError(file, error.line, error.where.lstrip("$."), message) from None
+        self.data: Any = self._yaml.data
 
     def convert(self, kind: type[T]) -> T:
         """Read the whole text as the struct; LawFileError names the element that does not fit."""
@@ -108,20 +104,7 @@ class Source:
 
     def line(self, path: Path) -> int:
         """Return the line of the element at the path, or of the nearest one above it; of the text itself that of its first key."""
-        node = self._tree
-        line = node.start_mark.line + 1 if node is not None else 0
-        for part in path:
-            if isinstance(node, yaml.MappingNode):
-                found = [(key, value) for key, value in node.value if key.value == str(part)]
-                if not found:
-                    break
-                line, node = found[0][0].start_mark.line + 1, found[0][1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-                node = node.value[part]
-                line = node.start_mark.line + 1
-            else:
-                break
-        return line
+        return self._yaml.entry_line(path_text(path))
 
     def name(self, path: Path) -> str:
         """Return the path as people say it: a list's entry goes by its id where it has one."""
@@ -188,28 +171,3 @@ def _plain(message: str) -> str:
     if match := re.fullmatch(r"Invalid enum value '(.*)'", message):
         return f"{match[1]!r} is not one of the known words"
     return message[0].lower() + message[1:]
-
-
-def _dotted(path: Path) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
-def _check(file: str, node: Any, path: Path, values: Iterator[int]) -> None:
-    """Raise LawFileError where a key is written twice or is no scalar, or where aliases make a short text a large or endless one."""
-    if next(values) > VALUES_MAX or len(path) > DEPTH_MAX:
-        line = node.start_mark.line + 1
-        why = f"the file has more than {VALUES_MAX} values, or values more than {DEPTH_MAX} deep in each other; cut it into several files"
-        raise LawFileError(file, line, _dotted(path[:5]), why)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise LawFileError(file, line, _dotted(path), "a key here has several values; write it as one word")
-            if key.value in seen:
-                raise LawFileError(file, line, _dotted(path), f"the key {key.value!r} stands here twice; keep one")
-            seen.add(key.value)
-            _check(file, value, (*path, key.value), values)
-    elif isinstance(node, yaml.SequenceNode):
-        for place, value in enumerate(node.value):
-            _check(file, value, (*path, place), values)

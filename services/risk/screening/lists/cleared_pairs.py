@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from libs.customs.countries import is_country
-from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
+from libs.files.yaml_file import YamlError, YamlFile
 from services.risk.screening.lists.party_list import ListRefused, ListVersion, digest
 from services.risk.screening.names.tokens import normalise
 
@@ -103,14 +103,11 @@ def load_cleared(path: Path) -> ClearedPairs:
         content = path.read_bytes()
         # Pairs and digest of one read: the file may be replaced meanwhile.
         file = YamlFile(path, content)
-        read = msgspec.convert(file.data, _File)
+        read = file.convert(_File)
     except OSError as error:
         raise ListRefused(f"{path}: the file cannot be read: {error.strerror}") from None
-    except YamlFileError as error:
+    except YamlError as error:
         raise ListRefused(str(error)) from None
-    except msgspec.ValidationError as error:
-        message, where = message_and_path(error)
-        raise ListRefused(f"{file.place(where)}: {message} (at {where.removeprefix('$.')})") from None
     for number, pair in enumerate(read.pairs):
         _check(pair, file.place(f"$.pairs[{number}]"))
     newest = max((pair.cleared_on for pair in read.pairs), default=None)

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
+from libs.files.yaml_file import YamlError, YamlFile
 from services.risk.screening.lists.cleared_pairs import CLEARED
 from services.risk.screening.lists.ofac import load_ofac
 from services.risk.screening.lists.opensanctions import load_opensanctions
@@ -126,12 +126,9 @@ def read_lists_file(directory: Path) -> ListsFile:
     path = directory / INDEX
     try:
         file = YamlFile(path)
-        text = msgspec.convert(file.data, IndexText)
-    except YamlFileError as error:
+        text = file.convert(IndexText)
+    except YamlError as error:
         raise ListRefused(str(error)) from None
-    except msgspec.ValidationError as error:
-        message, where = message_and_path(error)
-        raise ListRefused(f"{file.place(where)}: {message} (at {where.removeprefix('$.')})") from None
     lists: dict[str, ListFile] = {}
     withdrawn: dict[str, str] = {}
     mistakes: list[str] = []

@@ -6,7 +6,6 @@ YAML: `source`, `published` and `entries`, each with the same fields, several va
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Final
 import msgspec
 
 from libs.customs.countries import is_country
-from services.risk.files.yaml_file import YamlFile, YamlFileError
+from libs.files.yaml_file import YamlError, YamlFile
 from services.risk.screening.lists.party_list import (
     EntryKind,
     ListEntry,
@@ -30,7 +29,6 @@ from services.risk.screening.lists.party_list import (
 
 COLUMNS: Final = ("id", "kind", "name", "aliases", "weak_aliases", "countries", "identifiers")
 _KINDS: Final = {kind.name.lower(): kind for kind in EntryKind}
-_AT: Final = re.compile(r" - at `(\$[^`]*)`$")
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -73,14 +71,9 @@ def load_own_yaml(path: Path) -> PartyList:
     """Read an own list from YAML; raises ListRefused with the line and the reason."""
     try:
         file = YamlFile(path)
-    except YamlFileError as error:
+        read = file.convert(_File)
+    except YamlError as error:
         raise ListRefused(str(error)) from None
-    try:
-        read = msgspec.convert(file.data, _File)
-    except msgspec.ValidationError as error:
-        found = _AT.search(str(error))
-        place = file.place(found.group(1) if found else "$")
-        raise ListRefused(f"{place}: {_AT.sub('', str(error))}") from None
     entries = [_read(entry, file.place(f"$.entries[{index}]")) for index, entry in enumerate(read.entries)]
     return replace(party_list(read.source, read.published, [path.read_bytes()], entries), invented=read.invented)
 

@@ -21,6 +21,7 @@ from libs.server.config.job_memory import memory_setting
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.tables.leases import release_lease, require_lease, try_lease
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger
 
 LEASE_SECONDS: Final = 30.0
@@ -93,7 +94,7 @@ class Holder:
             except StoreError as error:
                 _log.warning("JOBS_POSTPONED", why=str(error))
             if not found:
-                await self._pause(stop)
+                await wait_for_stop(stop, self._look_seconds)
         await self._release()
 
     async def _once(self, stop: asyncio.Event) -> bool:
@@ -222,13 +223,6 @@ class Holder:
                 await release_lease(tx, self._work.lease, token)
         except StoreError as error:
             _log.warning("JOBS_POSTPONED", why=str(error))
-
-    async def _pause(self, stop: asyncio.Event) -> None:
-        try:
-            async with asyncio.timeout(self._look_seconds):
-                await stop.wait()
-        except TimeoutError:
-            return
 
     def _record_end(self, job: Job, state: JobState | None) -> None:
         if state is None:

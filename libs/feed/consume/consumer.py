@@ -15,12 +15,13 @@ from libs.feed.consume.effects import Applier
 from libs.feed.consume.leases import LEASE_MILLIS, Leases, Move
 from libs.feed.consume.port import Port
 from libs.feed.consume.prefetch import Prefetch
-from libs.feed.consume.preparation import Handler, Key, PagePreparation, unless_stopped
+from libs.feed.consume.preparation import Handler, Key, PagePreparation
 from libs.feed.consume.requested_days import Missing, RequestedDays
-from libs.feed.consume.transient_errors import BACK_OFF_SECONDS_MAX, back_off, is_passing, pause
+from libs.feed.consume.transient_errors import BACK_OFF_SECONDS_MAX, back_off, is_passing
 from libs.feed.dead_letters.letters import Letters
 from libs.feed.types import Cursor, CursorInvalid, EpochEnded, EventError, FeedBatch, LeaseLost, Page, SnapshotPage
 from libs.store.database import Database
+from libs.tasks.stop import unless_stopped, wait_for_stop
 from libs.telemetry import get_logger
 from libs.telemetry.logs import describe
 
@@ -127,11 +128,11 @@ class Consumer:
                 except Exception as error:
                     failures += 1
                     self.note_failure(error, failures)
-                    await pause(stop, back_off(failures))
+                    await wait_for_stop(stop, back_off(failures))
                     continue
                 failures = 0
                 if not worked and not self.leases.by_partition:
-                    await pause(stop, _IDLE_SECONDS)
+                    await wait_for_stop(stop, _IDLE_SECONDS)
         finally:
             renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):

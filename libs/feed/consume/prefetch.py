@@ -5,8 +5,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from libs.feed.consume.preparation import PagePreparation, ended
+from libs.feed.consume.preparation import PagePreparation
 from libs.feed.types import Cursor, Page
+from libs.tasks.stop import wait_for_end
 
 Pull = Callable[[], Coroutine[Any, Any, Page]]
 """Fetches a page."""
@@ -83,7 +84,7 @@ class Prefetch:
         for preparation in (self.take_preparation(), None if following is None else following.preparation):
             if preparation is not None:
                 tasks.add(preparation.end())
-        await ended(tasks)
+        await wait_for_end(tasks)
 
 
 def _has_failed(task: asyncio.Task[None]) -> bool:

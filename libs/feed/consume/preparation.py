@@ -1,8 +1,8 @@
 """The handler of a consumer, and the preparation of a page, which may run while the page before is committed."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -11,8 +11,7 @@ from libs.feed.consume.leases import Move
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import FeedBatch
 from libs.store.database import Transaction
-
-T = TypeVar("T")
+from libs.tasks.stop import wait_for_end
 
 
 class Handler(Protocol):
@@ -55,25 +54,4 @@ class PagePreparation:
 
     async def drop(self) -> None:
         """Cancel it and wait for its end."""
-        await ended({self.end()})
-
-
-async def unless_stopped(stop: asyncio.Event, waiting: Coroutine[Any, Any, T]) -> T | None:
-    """Return the result of a coroutine; None, after cancelling it, if `stop` is set first."""
-    tasks = task, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        task.cancel()
-        stopped.cancel()
-        await ended(tasks)
-
-
-async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Wait until tasks that were cancelled have ended."""
-    if tasks:
-        await asyncio.wait(tasks)
-    for each in tasks:
-        if not each.cancelled():
-            each.exception()  # retrieved, so that it is not logged: a retry of the work raises it again
+        await wait_for_end({self.end()})

@@ -1,7 +1,5 @@
 """Which troubles pass by themselves: a neighbour or store that is away or overloaded is never the event's fault."""
 
-import asyncio
-import contextlib
 import random
 from typing import Final
 
@@ -56,10 +54,3 @@ def back_off(failures: int, seconds_max: float = BACK_OFF_SECONDS_MAX) -> float:
     """Return the seconds to wait after so many failures in a row; spread, so that replicas do not come back all at once."""
     seconds = min(seconds_max, BACK_OFF_SECONDS * 2.0 ** min(failures - 1, 16))
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
-
-
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait for some seconds, or until `stop`."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

@@ -12,6 +12,7 @@ from libs.feed.schema import DAYS_AHEAD
 from libs.feed.types import Cursor
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError, StoreUnavailable
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger
 
 _RECORD_SECONDS_MIN: Final = 5.0
@@ -166,11 +167,7 @@ class Maintenance:
                 pause = min(pause, 5.0)
             except StoreError as error:
                 get_logger().error("FEED_MAINTENANCE_FAILED", error, feed=self._database.name)
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, pause)
 
     async def step(self, *, today: int | None = None) -> None:
         """Do what is due once; `today` stands in for the database's day when days are dropped."""

@@ -6,6 +6,7 @@ from typing import Final
 from libs.feed.publish.backlog import Backlog
 from libs.feed.publish.retention import Positions
 from libs.store.errors import StoreError
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger
 
 POLL_SECONDS: Final = 0.25
@@ -28,11 +29,7 @@ class SharedPositions:
                 await self.step()
             except StoreError as error:
                 get_logger().warning("FEED_POLL_FAILED", feed=self._backlog.consumer, error=type(error).__name__)
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, POLL_SECONDS)
 
     async def step(self) -> None:
         """Read the positions if no report has come for some time."""

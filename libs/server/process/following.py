@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
+from libs.tasks.stop import wait_for_stop
+
 T = TypeVar("T")
 
 
@@ -83,8 +85,4 @@ async def repeat(
             await work()
         except Exception as error:  # whatever the store or a file does, what is in force stays and the watch goes on
             failed(error)
-        try:
-            async with asyncio.timeout(seconds):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await wait_for_stop(stop, seconds)

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from libs import telemetry
 from libs.store.database import Database
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry.metrics import REGISTRY
 
 Look = Callable[[Database], Awaitable[None]]
@@ -123,11 +124,7 @@ class Looking:
         """Read until `stop`; failures are logged and tried again, and the gauges have their last values until then."""
         while not stop.is_set():
             await self.step()
-            try:
-                async with asyncio.timeout(self._interval_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self._interval_seconds)
 
     async def step(self) -> None:
         """Read all gauges once, and last the size when due, so that nothing waits for it."""

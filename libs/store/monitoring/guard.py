@@ -11,6 +11,7 @@ from typing import Final
 from libs import telemetry
 from libs.store.database import Database
 from libs.store.errors import StoreError
+from libs.tasks.stop import wait_for_stop
 
 INTERVAL_SECONDS: Final = 2.0
 _log = telemetry.get_logger()
@@ -41,8 +42,4 @@ class Guard:
                     hint="the process ends and is started again, because its cached data are of the former store",
                 )
                 raise StoreReplaced(f"database {self._database.name}: {self._database.replaced}")
-            try:
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, INTERVAL_SECONDS)

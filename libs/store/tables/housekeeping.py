@@ -14,6 +14,7 @@ from libs.store.tables import schema
 from libs.store.tables.assessments import AssessmentLog
 from libs.store.tables.leases import release_lease, try_lease
 from libs.store.tables.requests import RequestLog
+from libs.tasks.stop import wait_for_stop
 
 Step = Callable[[Database], Awaitable[None]]
 
@@ -93,11 +94,7 @@ class Housekeeping:
             except StoreError as error:
                 _log.error("HOUSEKEEPING_FAILED", error, store=self._database.name)
                 pause = min(pause, 60.0)
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, pause)
 
     async def step(self) -> bool:
         """Do what is due once; False where another replica is at it."""

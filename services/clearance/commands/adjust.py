@@ -15,6 +15,7 @@ from libs.columns import Table
 from libs.columns.wire import MalformedColumns
 from libs.server.errors import Refusal, reason_of
 from libs.store.errors import StoreError
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import counter, get_logger, span
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -189,11 +190,7 @@ class Adjusting:
                 get_logger().warning("ADJUSTMENTS_POSTPONED", error=type(error).__name__)
             except Exception as error:  # one adjustment that cannot be carried out must not end the service
                 get_logger().error("ADJUSTMENTS_FAILED", error)
-            try:
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, INTERVAL_SECONDS)
 
     async def finish(self, before: int) -> int:
         """Complete adjustments that were stored before an instant; return how many. If two replicas do it at the same time, it

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from libs.store.errors import StoreError
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
@@ -32,11 +33,7 @@ class ArrivalJob:
                 get_logger().warning("ARRIVALS_POSTPONED", error=type(error).__name__)
             except Exception as error:  # one arrival that cannot be applied must not end the service
                 get_logger().error("ARRIVALS_FAILED", error)
-            try:
-                async with asyncio.timeout(self._interval_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self._interval_seconds)
 
     async def step(self) -> int:
         """Apply what is due; return the number of arrivals."""

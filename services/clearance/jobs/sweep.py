@@ -16,6 +16,7 @@ from libs.feed.consume.port import GrpcPort
 from libs.feed.types import Cursor, FeedBatch
 from libs.store.database import Database
 from libs.store.tables.leases import LeaseLost, release_lease, try_lease
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import counter, gauge, get_logger
 from services.clearance.commands.sweep import CompareDay
 from services.clearance.store import Store
@@ -71,11 +72,7 @@ class Sweep:
                 Exception
             ) as error:  # an absent neighbour or store: the next round tries again, and the gauge shows the age
                 get_logger().warning("SWEEP_POSTPONED", error=type(error).__name__)
-            try:
-                async with asyncio.timeout(self.interval_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self.interval_seconds)
 
     async def step(self) -> bool:
         """Compare once; return False if another replica does so or did within the interval, or if decisions are delayed."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from libs.store.errors import StoreError
 from libs.store.tables.leases import release_lease, try_lease
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger, span
 from services.clearance.commands.end_waits import EndWaits
 from services.clearance.store import Store
@@ -35,11 +36,7 @@ class Waits:
                 get_logger().warning("WAITS_POSTPONED", error=type(error).__name__)
             except Exception as error:  # one consignment that fails must not end the service
                 get_logger().error("WAITS_FAILED", error)
-            try:
-                async with asyncio.timeout(self._interval_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self._interval_seconds)
 
     async def step(self, *, at: int | None = None) -> int:
         """End the delays that are over now (`at` replaces the database's clock); return their number."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from libs.store.errors import StoreError
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger
 from services.revenue.commands import apply_credit
 from services.revenue.commands.rebalance import Ledger
@@ -31,11 +32,7 @@ class CreditJob:
                 await self.step(stop)
             except StoreError as error:
                 _log.warning("LEDGER_SETTLING_POSTPONED", why=str(error))
-            try:
-                async with asyncio.timeout(self._interval):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self._interval)
 
     async def step(self, stop: asyncio.Event | None = None) -> int:
         """Use all that can be used now; return how many consignments that concerned."""

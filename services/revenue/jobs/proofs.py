@@ -11,6 +11,7 @@ from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import Look
 from libs.store.tables.leases import release_lease, try_lease
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import gauge, get_logger
 from services.revenue.commands.verify import Verification
 from services.revenue.store.ledger.names import Names
@@ -58,11 +59,7 @@ class ProofJob:
                 _log.warning("LEDGER_PROOF_POSTPONED", store=self._database.name, why=str(error))
             took = time.monotonic() - began
             pause = min(LEASE_SECONDS / 2, took / self._share - took) if worked else IDLE_SECONDS
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, pause)
         if token is not None:
             await self._give_back(token)
 

@@ -8,6 +8,7 @@ from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import Look
 from libs.store.tables.leases import LeaseLost
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import gauge, get_logger
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.store.assessments import reassessments
@@ -41,11 +42,7 @@ class ReassessmentJob:
                 _log.warning("REASSESSMENT_POSTPONED", why=str(error))
             except Exception as error:  # unexpected: it must not end the service; the gauge shows what is left
                 _log.error("REASSESSMENT_FAILED", error)
-            try:
-                async with asyncio.timeout(self._pause_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self._pause_seconds)
         await self._reassessment.end()
 
 

@@ -9,6 +9,7 @@ from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import Look
 from libs.store.tables.leases import release_lease, try_lease
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import gauge, get_logger
 from services.revenue.commands.seal import seal
 from services.revenue.store.proofs.seals import oldest_unsealed
@@ -39,11 +40,7 @@ class SealJob:
                 token = await self.step()
             except StoreError as error:
                 _log.warning("LEDGER_SEAL_POSTPONED", store=self._database.name, why=str(error))
-            try:
-                async with asyncio.timeout(self._interval):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self._interval)
         if token is not None:
             await self._give_back(token)
 

@@ -18,6 +18,7 @@ from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import Look
 from libs.store.tables.leases import LeaseLost, release_lease, try_lease
+from libs.tasks.stop import wait_for_stop
 from libs.telemetry import gauge, get_logger
 from services.risk.commands.load_lists import ActiveLists
 from services.risk.commands.rescreen import ANY_SCORE, LEASE, Rescreen, Thresholds
@@ -85,11 +86,7 @@ class Rescreening:
                 _log.warning("RESCREENING_POSTPONED", why=str(error))
             except Exception as error:  # unexpected: it must not end the service; the gauge tells what is left
                 _log.error("RESCREENING_FAILED", error)
-            try:
-                async with asyncio.timeout(self._pause_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await wait_for_stop(stop, self._pause_seconds)
         await self._end()
 
     async def step(self) -> bool:

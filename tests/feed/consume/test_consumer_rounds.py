@@ -14,7 +14,6 @@ from libs.feed.consume import consumer as module
 from libs.feed.consume import leases
 from libs.feed.consume.consumer import Consumer
 from libs.feed.consume.leases import LeasedPartition
-from libs.feed.consume.transient_errors import pause
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Cursor, LeaseLost
 from libs.store.errors import StoreUnavailable
@@ -205,7 +204,7 @@ async def run(consumer: Consumer, monkeypatch: pytest.MonkeyPatch, outcomes: lis
         paused.append(seconds)
 
     monkeypatch.setattr(random, "uniform", lambda least, most: most)
-    monkeypatch.setattr(module, "pause", paused_for)
+    monkeypatch.setattr(module, "wait_for_stop", paused_for)
     consumer.step = step  # type: ignore[method-assign]
     await consumer.run(stop)
     return paused
@@ -225,14 +224,6 @@ async def test_a_round_is_followed_by_a_pause_where_nothing_was_done_and_nothing
 ) -> None:
     consumer = Alone(partitions=(3,) if held else ()).consumer()
     assert await run(consumer, monkeypatch, [worked]) == [0.2] * pauses
-
-
-async def test_a_pause_ends_when_its_time_is_over_or_when_the_consumer_is_stopped() -> None:
-    stop = asyncio.Event()
-    async with asyncio.timeout(5):
-        await pause(stop, 0.001)
-        stop.set()
-        await pause(stop, 60)
 
 
 async def test_partitions_that_cannot_be_given_back_are_no_reason_to_fail(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from libs.feed.consume.effects import units_of
 from libs.feed.consume.leases import LeasedPartition, Move
-from libs.feed.consume.preparation import ended
 from libs.feed.dead_letters.letters import WAITING_BEHIND
 from libs.feed.types import Clock, Cursor, EventError, LeaseLost
 from libs.telemetry import trace
@@ -101,22 +100,6 @@ async def test_what_fails_is_prepared_all_the_same_so_that_nobody_waits_for_it()
         await preparation.prepared.wait()
     with pytest.raises(EventError):
         await preparation.task
-
-
-async def test_tasks_that_ended_are_waited_for_and_their_errors_looked_at() -> None:
-    async def fails() -> None:
-        raise KeyError
-
-    async def lasts() -> None:
-        await asyncio.Event().wait()
-
-    await ended(set())
-    tasks = {asyncio.ensure_future(fails()), asyncio.ensure_future(lasts())}
-    await asyncio.sleep(0)
-    for each in tasks:
-        each.cancel()
-    await ended(tasks)
-    assert all(each.done() for each in tasks)
 
 
 @pytest.mark.parametrize(("waited", "shown", "skew"), [(7, 7, 0), (0, 0, 0), (-7, 0, 1)])

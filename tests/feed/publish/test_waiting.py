@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from libs.feed.consume.preparation import unless_stopped
 from libs.feed.consume.requested_days import RequestedDay
 from libs.feed.dead_letters.letters import Letter
 from libs.feed.types import Cursor, EventError, Page
@@ -163,30 +162,3 @@ async def test_once_it_is_to_stop_no_page_is_asked_for() -> None:
     await consumer.run(stop)
     assert fetched == [None]
     assert alone.port.pulled == []
-
-
-async def test_what_is_waited_for_is_returned_or_raised_and_called_off_where_it_is_to_stop_first() -> None:
-    stop, called_off = asyncio.Event(), asyncio.Event()
-
-    async def value() -> int:
-        return 5
-
-    async def fails() -> int:
-        raise KeyError
-
-    async def never() -> int:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            called_off.set()
-        return 0
-
-    assert await unless_stopped(stop, value()) == 5
-    with pytest.raises(KeyError):
-        await unless_stopped(stop, fails())
-    waiting = asyncio.ensure_future(unless_stopped(stop, never()))
-    await asyncio.sleep(0)
-    stop.set()
-    assert await waiting is None
-    assert called_off.is_set()
-    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,0 +1,1 @@
+"""Background work of a process: waiting that a stop ends."""

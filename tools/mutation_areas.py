@@ -40,8 +40,8 @@ AREAS: Final = {
          "tests/clearance/feeds/test_security_alarms.py"), 0.95,
     ),
     "feed": Area(
-        ("libs/feed/**/*.py",),
-        ("tests/feed", "tests/ingestion/store/test_restored_store.py", "tests/ingestion/feeds/test_feed_callers.py"), 0.95,
+        ("libs/feed/**/*.py", "libs/tasks/*.py"),
+        ("tests/feed", "tests/tasks", "tests/ingestion/store/test_restored_store.py", "tests/ingestion/feeds/test_feed_callers.py"), 0.95,
     ),
     "ledger": Area(
         ("services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/commands/payments/payment_batch.py",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from libs.client.client import Client
+from libs.client.pages import pages
 from libs.client.plain import plain
 from libs.customs.time import day_text
 from luxor.clearance.v1 import carriers_pb2 as pb
@@ -85,10 +86,5 @@ async def reverse(client: Client, masters: Sequence[str], carrier: str = "") -> 
 
 
 async def _pages(client: Client, method: str, request: Any, answer: Any, name: str) -> list[dict[str, Any]]:
-    told: list[dict[str, Any]] = []
-    while True:
-        page = await client.ask("clearance", CarrierServiceStub, method, request, answer)
-        told += [plain(each) for each in getattr(page, name)]
-        if not page.next_page_token:
-            return told
-        request.page_token = page.next_page_token
+    answers = pages(client, "clearance", CarrierServiceStub, method, request, answer)
+    return [plain(each) async for page in answers for each in getattr(page, name)]

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.client import Answer, Client
 from libs.client.errors import LuxorError
+from libs.client.pages import pages
 from libs.client.plain import plain, prefix_of
 from libs.client.revenue.money_tables import read_table
 from libs.customs.partitions import PARTITIONS
@@ -74,23 +75,16 @@ def _opened(account: pb.Account) -> dict[str, Any]:
 
 async def opened_accounts(client: Client, *, prefix: str = "") -> AsyncIterator[dict[str, Any]]:
     """Return the accounts that officers opened, by name, with their amounts."""
-    token = ""
-    while True:
-        request = pb.ListAccountsRequest(prefix=prefix, page_size=PAGE, page_token=token)
-        answer = await _ask(client, "ListAccounts", request, pb.ListAccountsResponse)
+    request = pb.ListAccountsRequest(prefix=prefix, page_size=PAGE)
+    async for answer in _pages(client, "ListAccounts", request, pb.ListAccountsResponse):
         for each in answer.accounts:
             yield _opened(each.account) | {"used_minor": each.used_minor}
-        token = answer.next_page_token
-        if not token:
-            return
 
 
 async def open_consignments(client: Client, account: str) -> AsyncIterator[dict[str, Any]]:
     """Return the open items of an account, by currency, day and MRN."""
-    token = ""
-    while True:
-        request = pb.ListOpenItemsRequest(account=account, page_size=PAGE, page_token=token)
-        answer = await _ask(client, "ListOpenItems", request, pb.ListOpenItemsResponse)
+    request = pb.ListOpenItemsRequest(account=account, page_size=PAGE)
+    async for answer in _pages(client, "ListOpenItems", request, pb.ListOpenItemsResponse):
         for each in answer.open_items:
             yield {
                 "mrn": each.mrn,
@@ -99,26 +93,20 @@ async def open_consignments(client: Client, account: str) -> AsyncIterator[dict[
                 "amount_minor": each.amount_minor,
                 "alone": each.sole_debtor,
             }
-        token = answer.next_page_token
-        if not token:
-            return
 
 
 async def balances(client: Client, *, prefix: str = "", at_micros: int | None = None) -> list[dict[str, Any]]:
     """Return what accounts stand at, or stood at (microseconds since 1970-01-01 UTC), by name and currency."""
-    result: list[dict[str, Any]] = []
-    token = ""
-    while True:
-        request = pb.ListBalancesRequest(prefix=prefix, page_size=PAGE, page_token=token)
-        if at_micros is not None:
-            stamp = Timestamp()
-            stamp.FromMicroseconds(at_micros)
-            request.at.CopyFrom(stamp)
-        answer = await _ask(client, "ListBalances", request, pb.ListBalancesResponse)
-        result += [plain(each) | {"balance_minor": each.balance_minor} for each in answer.balances]
-        token = answer.next_page_token
-        if not token:
-            return result
+    request = pb.ListBalancesRequest(prefix=prefix, page_size=PAGE)
+    if at_micros is not None:
+        stamp = Timestamp()
+        stamp.FromMicroseconds(at_micros)
+        request.at.CopyFrom(stamp)
+    return [
+        plain(each) | {"balance_minor": each.balance_minor}
+        async for answer in _pages(client, "ListBalances", request, pb.ListBalancesResponse)
+        for each in answer.balances
+    ]
 
 
 async def entries(
@@ -126,19 +114,14 @@ async def entries(
 ) -> AsyncIterator[dict[str, Any]]:
     """Return the entries of a consignment, or of an account on some days, in their order."""
     first, last = (day_text(day) if day else "" for day in (from_day, to_day))
-    token = ""
-    while True:
-        request = pb.ListEntriesRequest(from_day=first, to_day=last, page_size=PAGE, page_token=token)
-        if mrn:
-            request.mrn = mrn
-        else:
-            request.account = account
-        answer = await _ask(client, "ListEntries", request, pb.ListEntriesResponse)
+    request = pb.ListEntriesRequest(from_day=first, to_day=last, page_size=PAGE)
+    if mrn:
+        request.mrn = mrn
+    else:
+        request.account = account
+    async for answer in _pages(client, "ListEntries", request, pb.ListEntriesResponse):
         for each in answer.entries:
             yield plain(each)
-        token = answer.next_page_token
-        if not token:
-            return
 
 
 async def statement(client: Client, account: str, currency: str, month: str) -> dict[str, Any]:
@@ -198,17 +181,12 @@ async def record_payments(client: Client, payments: Sequence[pb.Payment]) -> lis
 
 async def iterate_payments(client: Client, *, unmatched: bool = False) -> AsyncIterator[dict[str, Any]]:
     """Return payments as they are stored in the ledger, by jurisdiction and id; all, or only unmatched ones."""
-    token = ""
-    while True:
-        request = pb.ListPaymentsRequest(unmatched=unmatched, page_size=PAGE, page_token=token)
-        answer = await _ask(client, "ListPayments", request, pb.ListPaymentsResponse)
+    request = pb.ListPaymentsRequest(unmatched=unmatched, page_size=PAGE)
+    async for answer in _pages(client, "ListPayments", request, pb.ListPaymentsResponse):
         for each in answer.payments:
             result = plain(each)
             outcome = pb.PaymentOutcome.Name(each.result.outcome).removeprefix("PAYMENT_OUTCOME_")
             yield result.pop("payment") | result.pop("result") | result | {"outcome": outcome}
-        token = answer.next_page_token
-        if not token:
-            return
 
 
 async def proof(client: Client, discrepancies_max: int = PAGE) -> dict[str, Any]:
@@ -281,19 +259,15 @@ async def reconcile_day(client: Client, day: int, progress: Callable[[int], None
     """
     totals: dict[TotalKey, int] = {}
     differences: list[dict[str, Any]] = []
-    consignments, token = 0, ""
-    while True:
-        request = pb.ReconcileDayRequest(day=day_text(day), page_size=PAGE, page_token=token)
-        answer = await _ask(client, "ReconcileDay", request, pb.ReconcileDayResponse)
+    consignments = 0
+    request = pb.ReconcileDayRequest(day=day_text(day), page_size=PAGE)
+    async for answer in _pages(client, "ReconcileDay", request, pb.ReconcileDayResponse):
         for each in answer.totals:
             key = (each.destination, _name(ChargeKind, each.kind), _name(Collector, each.collector), each.currency)
             totals[key] = totals.get(key, 0) + each.amount_minor
         differences += [plain(each) for each in answer.discrepancies]
         consignments += answer.consignments
         progress(answer.consignments)
-        token = answer.next_page_token
-        if not token:
-            break
     counted = await _counted(client, day)
     differences += list(compare_totals(totals, counted))
     return {
@@ -392,3 +366,7 @@ def _name(enum: Any, number: int) -> str:
 
 async def _ask(client: Client, method: str, request: Any, kind: type[Answer]) -> Answer:
     return await client.ask("revenue", LedgerServiceStub, method, request, kind)
+
+
+def _pages(client: Client, method: str, request: Any, kind: type[Answer]) -> AsyncIterator[Answer]:
+    return pages(client, "revenue", LedgerServiceStub, method, request, kind)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from libs.client.client import Client
 from libs.client.errors import LuxorError
+from libs.client.pages import pages
 from libs.client.plain import plain
 from libs.client.revenue.money_tables import read_table
 from libs.customs.time import day_text, parse_instant
@@ -62,17 +63,12 @@ async def record_payouts(client: Client, payouts: Sequence[pb.Payout]) -> list[d
 async def iterate_payouts(client: Client, *, from_day: int = 0, to_day: int = 0) -> AsyncIterator[dict[str, Any]]:
     """Return payouts as they are stored in the ledger, in the order of posting; those of some days (since 1970-01-01 UTC; 0: all)."""
     first, last = (day_text(day) if day else "" for day in (from_day, to_day))
-    token = ""
-    while True:
-        request = pb.ListPayoutsRequest(page_size=PAGE, page_token=token, from_day=first, to_day=last)
-        answer = await client.ask("revenue", LedgerServiceStub, "ListPayouts", request, pb.ListPayoutsResponse)
+    request = pb.ListPayoutsRequest(page_size=PAGE, from_day=first, to_day=last)
+    async for answer in pages(client, "revenue", LedgerServiceStub, "ListPayouts", request, pb.ListPayoutsResponse):
         for each in answer.payouts:
             fields = plain(each)
             del fields["payout"], fields["result"]
             yield _plain_payout(each.payout, each.result) | fields
-        token = answer.next_page_token
-        if not token:
-            return
 
 
 def _plain_payout(payout: pb.Payout, result: pb.PayoutResult) -> dict[str, Any]:

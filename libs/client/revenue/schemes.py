@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from libs.client.client import Client
 from libs.client.errors import LuxorError
+from libs.client.pages import pages
 from luxor.consignment.v1.consignment_pb2 import Scheme
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceStub
@@ -83,22 +84,13 @@ async def register(client: Client, numbers: Sequence[pb.SchemeNumber]) -> list[d
 
 async def numbers_of(client: Client, *, scheme: int = 0, number: str = "") -> list[dict[str, Any]]:
     """Return the register, of one scheme or all, or one number. Roles: operator, officer, analyst."""
-    found: list[dict[str, Any]] = []
-    token = ""
-    while True:
-        request = pb.ListSchemeNumbersRequest(
-            scheme=scheme,  # type: ignore[arg-type]  # a number of the enumeration
-            number=number,
-            page_size=BATCH,
-            page_token=token,
-        )
-        page = await client.ask(
-            "revenue", SchemeServiceStub, "ListSchemeNumbers", request, pb.ListSchemeNumbersResponse
-        )
-        found += [plain_number(each) for each in page.numbers]
-        token = page.next_page_token
-        if not token:
-            return found
+    request = pb.ListSchemeNumbersRequest(
+        scheme=scheme,  # type: ignore[arg-type]  # a number of the enumeration
+        number=number,
+        page_size=BATCH,
+    )
+    answers = pages(client, "revenue", SchemeServiceStub, "ListSchemeNumbers", request, pb.ListSchemeNumbersResponse)
+    return [plain_number(each) async for page in answers for each in page.numbers]
 
 
 def plain_number(entry: pb.SchemeNumber) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from libs.client.client import Answer, Client
 from libs.client.jobs import PlainJob, plain_job
+from libs.client.pages import pages
 from libs.client.plain import plain
 from libs.customs.time import day_text, parse_day
 from luxor.common.v1 import common_pb2
@@ -42,15 +43,9 @@ async def retire(client: Client, version: str) -> dict[str, Any]:
 
 async def models(client: Client) -> list[dict[str, Any]]:
     """Return the stored models, the newest first."""
-    found: list[dict[str, Any]] = []
-    token = ""
-    while True:
-        request = pb.ListModelsRequest(page_size=PAGE, page_token=token)
-        page = await _ask(client, "ListModels", request, pb.ListModelsResponse)
-        found += map(plain_model, page.models)
-        token = page.next_page_token
-        if not token:
-            return found
+    request = pb.ListModelsRequest(page_size=PAGE)
+    answers = pages(client, "risk", ModelServiceStub, "ListModels", request, pb.ListModelsResponse)
+    return [plain_model(each) async for page in answers for each in page.models]
 
 
 async def model(client: Client, version: str = "", *, compared_days: int = 0) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import yaml
 
 from libs.client.client import Client
 from libs.client.errors import LuxorError
+from libs.client.pages import pages
 from libs.client.plain import plain
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceStub
@@ -102,14 +103,12 @@ async def retire(client: Client, version: str, *, request_id: str | None = None)
 async def rule_sets(client: Client) -> dict[str, Any]:
     """Return all stored sets, the newest proposal first, and the active version."""
     kept: list[dict[str, Any]] = []
-    token = ""
-    while True:
-        request = pb.ListRuleSetsRequest(page_size=PAGE, page_token=token)
-        page = await _ask(client, "ListRuleSets", request, pb.ListRuleSetsResponse)
+    active = ""
+    request = pb.ListRuleSetsRequest(page_size=PAGE)
+    async for page in pages(client, "risk", RuleSetServiceStub, "ListRuleSets", request, pb.ListRuleSetsResponse):
         kept += map(plain, page.rule_sets)
-        token = page.next_page_token
-        if not token:
-            return {"active_version": page.active_version, "rule_sets": kept}
+        active = page.active_version
+    return {"active_version": active, "rule_sets": kept}
 
 
 async def rule_set(client: Client, version: str) -> tuple[dict[str, Any], Mapping[str, bytes]]:

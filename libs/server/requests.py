@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
+from libs.columns import Table
 from libs.customs.time import parse_day
 from libs.server import call
 from libs.server.errors import Refusal
@@ -67,6 +68,17 @@ async def once(
             return answer
     except RequestReused:
         raise _reused(request) from None
+
+
+def check_identified(consignments: Table) -> None:
+    """Raise Refusal unless each consignment has an MRN and a version."""
+    missing = ~consignments.strings("mrn").present
+    if missing.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.mrn[{int(missing.argmax())}]")
+    versions = consignments.ints("version")
+    wrong = ~versions.valid | (versions.values < 1) | (versions.values > 2**31 - 1)
+    if wrong.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.version[{int(wrong.argmax())}]")
 
 
 def page_size_of(size: int, default: int, size_max: int, path: str = "page_size") -> int:

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 import pytest
 from google.protobuf.message import Message
 
+from libs.columns import Ints, Strings, Table
 from libs.server.call import Call, enter
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
-from libs.server.requests import check_request_id, once, page_size_of, recalled, store_answer
+from libs.server.requests import check_identified, check_request_id, once, page_size_of, recalled, store_answer
 from libs.store.database import Database, Transaction
 from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from tests.support.databases import create_tables
 
 Answer = pb.RecordArrivalsResponse
@@ -158,3 +160,26 @@ def test_a_negative_page_size_is_refused(path: str) -> None:
     with pytest.raises(Refusal) as caught:
         page_size_of(-1, 50, 100, path)
     assert (caught.value.reason, caught.value.path) == ("NUMBER_NEGATIVE", path)
+
+
+@pytest.mark.parametrize(
+    ("mrns", "versions", "path"),
+    [
+        (["A", "B"], [1, 2**31 - 1], None),
+        (["A", ""], [1, 1], "consignments.mrn[1]"),
+        (["A", "B"], [0, 1], "consignments.version[0]"),
+        (["A", "B"], [1, 2**31], "consignments.version[1]"),
+        (["A", "B"], [1, None], "consignments.version[1]"),
+    ],
+)
+def test_consignments_without_an_mrn_or_a_version_are_refused(
+    mrns: list[str], versions: list[int | None], path: str | None
+) -> None:
+    version = Ints.of([each or 0 for each in versions], [each is not None for each in versions])
+    table = Table.of(ConsignmentColumns, 2, {"mrn": Strings.of(mrns), "version": version})
+    if path is None:
+        check_identified(table)
+        return
+    with pytest.raises(Refusal) as caught:
+        check_identified(table)
+    assert (caught.value.reason, caught.value.path) == ("CONSIGNMENT_UNIDENTIFIED", path)

@@ -10,7 +10,7 @@ from libs.server.errors import item_error
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Money
 from luxor.errors.v1.errors_pb2 import ItemError
-from services.clearance.api.requests import ITEMS_MAX, NOTE_CHARACTERS_MAX, is_plain, refs
+from services.clearance.api.requests import ITEMS_MAX, NOTE_CHARACTERS_MAX, is_plain, valid_by_mrn
 from services.clearance.consignment.adjustment import COSTS, values_of
 from services.clearance.consignment.returns import Return
 
@@ -22,15 +22,7 @@ _REASONS: Final = frozenset(pb.ReturnReason.values()) - {0}
 
 def returns(messages: Sequence[pb.Return]) -> tuple[dict[str, Return], dict[int, ItemError]]:
     """Return the valid returns by MRN, and the errors of the others by place."""
-    read: dict[str, Return] = {}
-    places, errors = refs([each.consignment for each in messages], "returns[{}].consignment.mrn")
-    for place in places:
-        found = _return(messages[place], f"returns[{place}]")
-        if isinstance(found, Return):
-            read[messages[place].consignment.mrn] = found
-        else:
-            errors[place] = found
-    return read, errors
+    return valid_by_mrn(messages, "returns", _return)
 
 
 def _return(message: pb.Return, path: str) -> Return | ItemError:
@@ -57,15 +49,7 @@ def _numbers_error(numbers: Sequence[int], path: str, after: str = "") -> ItemEr
 
 def adjustments(messages: Sequence[pb.Adjustment]) -> tuple[dict[str, pb.Adjustment], dict[int, ItemError]]:
     """Return the valid adjustments by MRN, and the errors of the others by place."""
-    good: dict[str, pb.Adjustment] = {}
-    places, errors = refs([each.consignment for each in messages], "adjustments[{}].consignment.mrn")
-    for place in places:
-        error = _adjustment_error(messages[place], f"adjustments[{place}]")
-        if error is None:
-            good[messages[place].consignment.mrn] = messages[place]
-        else:
-            errors[place] = error
-    return good, errors
+    return valid_by_mrn(messages, "adjustments", lambda message, path: _adjustment_error(message, path) or message)
 
 
 def _adjustment_error(message: pb.Adjustment, path: str) -> ItemError | None:

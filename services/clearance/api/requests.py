@@ -1,10 +1,10 @@
 """Checks of requests: sizes, ids, references, arrivals, commands of officers. A part of the edge."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from libs.customs.identifiers import mrn as mrns
 from libs.server.errors import Refusal, item_error
@@ -16,6 +16,8 @@ from services.clearance.api.queries import FORMS, PAGE_DEFAULT, ROWS_MAX, Query
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.act import Acted
 from services.clearance.consignment.inspection import Inspection, Result
+
+Valid = TypeVar("Valid")
 
 BATCH_MAX: Final = 1_000
 PAGE_MAX: Final = 1_000
@@ -168,6 +170,21 @@ def refs(
     return places, errors
 
 
+def valid_by_mrn(
+    messages: Sequence[Any], field: str, read: Callable[[Any, str], Valid | ItemError]
+) -> tuple[dict[str, Valid], dict[int, ItemError]]:
+    """Return what `read` returns of each message and its path, by MRN, and the errors of the others by place."""
+    valid: dict[str, Valid] = {}
+    places, errors = refs([each.consignment for each in messages], f"{field}[{{}}].consignment.mrn")
+    for place in places:
+        found = read(messages[place], f"{field}[{place}]")
+        if isinstance(found, ItemError):
+            errors[place] = found
+        else:
+            valid[messages[place].consignment.mrn] = found
+    return valid, errors
+
+
 def act_error(path: str, acted: Acted) -> ItemError:
     """Return the error of a command that had no effect on the consignment whose MRN is at `path`."""
     return item_error(acted.refusal, path, acted.mrn, version=acted.version)
@@ -216,15 +233,7 @@ class Answering:
 
 def inspections(messages: Sequence[pb.Inspection]) -> tuple[dict[str, Inspection], dict[int, ItemError]]:
     """Read inspections by MRN, and the errors of those that cannot be recorded by place."""
-    read: dict[str, Inspection] = {}
-    places, errors = refs([each.consignment for each in messages], "inspections[{}].consignment.mrn")
-    for place in places:
-        found = _inspection(messages[place], f"inspections[{place}]")
-        if isinstance(found, Inspection):
-            read[messages[place].consignment.mrn] = found
-        else:
-            errors[place] = found
-    return read, errors
+    return valid_by_mrn(messages, "inspections", _inspection)
 
 
 def _inspection(message: pb.Inspection, path: str) -> Inspection | ItemError:

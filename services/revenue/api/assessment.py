@@ -13,6 +13,7 @@ from libs.columns.wire import MalformedColumns, read_ints
 from libs.customs.time import day_of, parse_instant, stamp_text
 from libs.server import catalogue
 from libs.server.errors import Refusal
+from libs.server.requests import check_identified
 from libs.telemetry import counter, span
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -79,7 +80,7 @@ class RevenueService(RevenueServiceServicer):
         response = pb.AssessConsignmentsResponse()
         with span("revenue.assess", attributes={"luxor.rows": rows}):
             try:
-                _check_identified(consignments)
+                check_identified(consignments)
                 if request.purpose == pb.PURPOSE_ADJUSTMENT:
                     (await self._adjust(request, consignments)).write(response.assessments)
                 else:
@@ -171,16 +172,6 @@ class RevenueService(RevenueServiceServicer):
     ) -> pb.ListRulebooksResponse:
         """Return the loaded law."""
         return pb.ListRulebooksResponse(rulebooks=rulebooks_of(self._program))
-
-
-def _check_identified(consignments: Table) -> None:
-    missing = ~consignments.strings("mrn").present
-    if missing.any():
-        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.mrn[{int(missing.argmax())}]")
-    versions = consignments.ints("version")
-    wrong = ~versions.valid | (versions.values < 1) | (versions.values > 2**31 - 1)
-    if wrong.any():
-        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.version[{int(wrong.argmax())}]")
 
 
 def _as_of(request: pb.QuoteConsignmentsRequest) -> int:

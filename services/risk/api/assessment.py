@@ -15,7 +15,7 @@ from libs.customs.time import day_of_date, day_text
 from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import page_size_of
+from libs.server.requests import check_identified, page_size_of
 from libs.telemetry import counter, span
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
@@ -97,7 +97,7 @@ class RiskService(RiskServiceServicer):
         consignments = Table.decode(request.consignments)
         with span("risk.assess", attributes={"luxor.rows": rows}):
             try:
-                _check_identified(consignments)
+                check_identified(consignments)
                 done = await self._assess.run(consignments, request.purpose, request.consignments.SerializeToString)
             except (MalformedColumns, UnreadableBatch) as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
@@ -184,16 +184,6 @@ def _later(matches: ScreeningColumns) -> pb.LaterScreening:
     )
     told.screened_at.FromMicroseconds(int(table.ints("screened_at").values[0]))
     return told
-
-
-def _check_identified(consignments: Table) -> None:
-    missing = ~consignments.strings("mrn").present
-    if missing.any():
-        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.mrn[{int(missing.argmax())}]")
-    versions = consignments.ints("version")
-    wrong = ~versions.valid | (versions.values < 1) | (versions.values > 2**31 - 1)
-    if wrong.any():
-        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.version[{int(wrong.argmax())}]")
 
 
 def _count(assessments: Table, repeated: int) -> None:

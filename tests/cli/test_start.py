@@ -142,7 +142,7 @@ def test_a_role_that_may_not_call_is_refused(text: str, roles: tuple[str, ...]) 
         ("risk model-activate m+1", "There is no command model-activate. Did you mean models activate?"),
         ("open", "There is no command open."),
         ("release X --seen 3", "There is no option --seen: since version 0.3 it is --if-version."),
-        ("prepare /tmp --every 24 --mark /tmp/x", "There is no option --mark: since version 0.3 it is --heartbeat."),
+        ("prepare data --every 24 --mark beat", "There is no option --mark: since version 0.3 it is --heartbeat."),
         ("goods --paper C640", "There is no option --paper: since version 0.3 it is --document."),
         ("show X --surprise", "No such option '--surprise'."),
     ],

@@ -92,7 +92,7 @@ async def test_before_release_nothing_goes_back_and_the_answer_tells_what_to_do(
     awaiting, held = await house.filed(["GREEN-1", "RED-1"])
     results = await record(house, returned(awaiting), returned(held))
     assert [each.error.reason for each in results] == ["NOT_RELEASED"] * 2
-    assert "invalidate" in results[0].error.hint
+    assert "once the consignment is released; an officer must first lift a hold" in results[0].error.hint
     assert (await status(house, awaiting)).version == 1
 
 

@@ -138,7 +138,7 @@ def the_one(entries: Iterable[Any], day: date, area: str = "", scheme: str = "")
         entry
         for entry in entries
         if held(entry, day)
-        and getattr(entry, "only", None) is None
+        and getattr(entry, "condition", None) is None
         and area in (getattr(entry, "areas", ()) or (area,))
         and scheme in (getattr(entry, "schemes", ()) or (scheme,))
     ]

@@ -299,7 +299,7 @@ def test_those_of_a_caller_come_back_one_after_the_other_as_places_come_free_and
     ("over", "places", "per_caller_max", "reason", "message"),
     [
         ("OVERLOADED", 2, 2, "OVERLOADED", "2 calls are running already"),
-        ("OVERLOADED", 8, 2, "CALLER_OVER_SHARE", "The caller has 1 calls running already"),
+        ("OVERLOADED", 8, 2, "CALLER_OVER_SHARE", "The caller already has 1 calls running"),
         ("TOO_MANY_LONG_POLLS", 2, 2, "TOO_MANY_LONG_POLLS", "2 long polls are waiting already"),
         ("TOO_MANY_LONG_POLLS", 8, 2, "TOO_MANY_LONG_POLLS", "2 long polls are waiting already"),
     ],

@@ -36,7 +36,7 @@ from tests.support.flow import Flow, enterable, local_system
 
 TARGET_CPS = 7_000
 WARM = 20_000
-QUICK_ON_THE_WAY_MAX = 3_000
+QUICK_ON_THE_WAY_MAX = 2_000
 SAMPLED = 10_000
 SINGLE = 300
 BOUND_BATCHES = 20
@@ -76,8 +76,8 @@ async def settle(flow: Flow, path: FullPath) -> None:
 
 async def measure_rates(quick: bool) -> float:
     """Measure the easy path, then the full one; return the rate of the full one."""
-    easy_seconds, seconds, paced_seconds, single = (2.0, 3.0, 2.0, 10) if quick else (30.0, 60.0, 30.0, SINGLE)
-    warm = 2_000 if quick else WARM
+    easy_seconds, seconds, paced_seconds, single = (1.0, 1.5, 1.0, 5) if quick else (30.0, 60.0, 30.0, SINGLE)
+    warm = 1_000 if quick else WARM
     async with local_system() as system, full_path(system, quick) as (flow, watch, path):
         batches = prepared(int((warm + CPS_MAX * (easy_seconds + seconds) + TARGET_CPS * paced_seconds / 2) / BATCH))
         await flow.run((next(batches) for _ in range(warm // BATCH)), name="warm")
@@ -150,7 +150,7 @@ async def measure_single(flow: Flow, watch: Watch, batches: Batches, count: int)
 
 async def measure_cost(quick: bool) -> None:
     """Take the full path with statements counted, and print what a consignment costs by service and step."""
-    seconds, warm = (3.0, 1_000) if quick else (20.0, 5_000)
+    seconds, warm = (1.5, 500) if quick else (20.0, 5_000)
     directory = enterable()
     try:
         server = EmbeddedPostgres(directory)

@@ -6,6 +6,7 @@ that follow until autovacuum comes by. Here it never comes.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -84,13 +85,16 @@ def split(rows: Sequence[Consignment], size: int) -> Iterator[Sequence[Consignme
         yield rows[start : start + size]
 
 
-async def file(flow: Flow, rows: Sequence[Consignment], size: int, name: str) -> None:
+async def file(flow: Flow, rows: Sequence[Consignment], size: int, name: str, *, in_flight: int = 1) -> None:
     """File, wait until all is decided, then report the arrivals, and wait until all is released or held."""
-    for place, batch in enumerate(split(rows, size)):
-        await flow.submit(batch, f"{name}-{place}")
+    batches = list(enumerate(split(rows, size)))
+    for start in range(0, len(batches), in_flight):
+        group = batches[start : start + in_flight]
+        await asyncio.gather(*(flow.submit(batch, f"{name}-{place}") for place, batch in group))
     await flow.decided(list(flow.filed.accepted.values())[-len(rows) :][-BATCH:])
-    for place, batch in enumerate(split(rows, size)):
-        await flow.arrive(batch, name=f"{name}-arrival-{place}")
+    for start in range(0, len(batches), in_flight):
+        group = batches[start : start + in_flight]
+        await asyncio.gather(*(flow.arrive(batch, name=f"{name}-arrival-{place}") for place, batch in group))
     await flow.settled(len(flow.filed.accepted))
 
 
@@ -105,7 +109,7 @@ async def test_statements_are_fast_on_a_day_of_which_no_statistics_are_known_but
         await file(
             flow, rows[FIRST : 2 * FIRST], 10, "cached"
         )  # each plan of few rows is used often enough to be cached
-        await file(flow, rows[2 * FIRST : STORED], BATCH, "stored")
+        await file(flow, rows[2 * FIRST : STORED], BATCH, "stored", in_flight=4)
         log_path = EmbeddedPostgres(system.data_dir).log_path
         offset = log_path.stat().st_size
         await configure(system, log_min_duration_statement="0")

@@ -3,7 +3,7 @@
 Five services, one PostgreSQL with fsync on and the load generator, each a process, share the cores. First 30 s of the easy path, on which
 arrivals are reported right behind the filings; then the full path, as fast as it goes for 60 s (at most 30,000 consignments on their
 way), in open loop at half of the target rate, and one consignment at a time. A second system takes the full path for 20 s with
-PostgreSQL's statements counted, for the table of what a consignment costs by service and step. About five minutes.
+PostgreSQL's statements counted, for the table of what a consignment costs by service and step. About six and a half minutes.
 Latency is from the moment that ingestion accepts with to the one that clearance decides with, both inside their transactions.
 """
 
@@ -152,10 +152,10 @@ async def measure_cost(quick: bool) -> None:
     """Take the full path with statements counted, and print what a consignment costs by service and step."""
     seconds, warm = (1.5, 500) if quick else (20.0, 5_000)
     directory = enterable()
+    server = EmbeddedPostgres(directory)
     try:
-        server = EmbeddedPostgres(directory)
         server.start()
-        counts = await usage.has_statements(server)
+        counts = await usage.count_statements(server)
         server.stop()
         server.start()
         async with LocalSystem(directory) as system, full_path(system, quick) as (flow, watch, path):
@@ -171,6 +171,7 @@ async def measure_cost(quick: bool) -> None:
             after, now, count = usage.Usage(system, without=[watch.pid]), await usage.stored(system), path.filed - filed
             measured = await usage.statements(system) if counts else []
     finally:
+        server.destroy()
         shutil.rmtree(directory, ignore_errors=True)
     usage.show_services(after.micros(before, count), count, stored, now, measured)
     if measured:

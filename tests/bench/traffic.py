@@ -71,7 +71,16 @@ class Watch:
         await asyncio.gather(*futures)
 
     async def run(self) -> None:
-        """Read the states again and again."""
+        """Read the states again and again; who waits gets the error that ends this."""
+        try:
+            await self._look()
+        except Exception as error:
+            for _, future in (each for waits in self._awaited.values() for each in waits):
+                if not future.done():
+                    future.set_exception(error)
+            raise
+
+    async def _look(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             mrns = list(self._awaited)
@@ -192,7 +201,8 @@ class FullPath:
         mrns = [each.receipt.mrn for each in answer.results if each.HasField("receipt")]
         self.filed += len(mrns)
         self.mrns += mrns
-        await self._watch.reached({mrns[0], mrns[len(mrns) // 2], mrns[-1]}, ended=False)
+        if mrns:
+            await self._watch.reached({mrns[0], mrns[len(mrns) // 2], mrns[-1]}, ended=False)
         return mrns
 
     async def _end(

@@ -97,7 +97,7 @@ async def stored(system: LocalSystem) -> Stored:
         await connection.close()
 
 
-async def has_statements(server: EmbeddedPostgres) -> bool:
+async def count_statements(server: EmbeddedPostgres) -> bool:
     """Have a running server count its statements from its next start on; return whether it has the extension for that."""
     connection = await asyncpg.connect(server.url("postgres"))
     try:

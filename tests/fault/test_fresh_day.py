@@ -28,6 +28,16 @@ BATCH = 500
 MILLIS_MAX = 60.0
 """A statement over 500 consignments takes 2 to 20 ms, and one that reads the whole day 150 and more, each time."""
 RUNS_MIN = 3
+HOT = (
+    "reference_find(",
+    "consignment_lock(",
+    "consignment_find(",
+    "consignment_update(",
+    "into assessment ",
+    "into ledger_position ",
+    "into counted ",
+)
+"""Statements that must have been timed, of each service some."""
 
 _LINE = re.compile(
     r"^\S+ \S+ \S+ \[\d+\] (?P<database>\S+) LOG:  duration: (?P<millis>[\d.]+) ms  (?P<step>parse|bind|execute) [^:]*: (?P<text>.*)$"
@@ -117,5 +127,7 @@ async def test_statements_are_fast_on_a_day_of_which_no_statistics_are_known_but
             await file(flow, batch, BATCH, f"timed-{place}")
         found = shortest(log_path, offset)
     assert {database for database, _, _ in found} >= {f"luxor_{service}" for service in SERVICES}
+    texts = {text for _, _, text in found}
+    assert all(any(part in text for text in texts) for part in HOT), texts
     slow = {key: millis for key, millis in found.items() if millis > MILLIS_MAX}
     assert not slow, "\n".join(f"{millis:.0f} ms {' '.join(key)}" for key, millis in slow.items())

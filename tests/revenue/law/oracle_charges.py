@@ -6,7 +6,17 @@ from fractions import Fraction
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.rulebook import Charge, Collection, Condition, Position, Rate, Rulebook
 from services.revenue.law.source.tariff import TariffRate
-from tests.revenue.law.oracle_rates import Plain, Total, held, in_season, read_amount, read_quoted, read_rate, the_one
+from tests.revenue.law.oracle_rates import (
+    Plain,
+    Total,
+    clause,
+    held,
+    in_season,
+    read_amount,
+    read_quoted,
+    read_rate,
+    the_one,
+)
 from tests.revenue.law.oracle_words import (
     EDGE,
     LARGEST,
@@ -88,7 +98,7 @@ class Charging:
         """Whether any of these, a value of the law or the name of a reference, is not verified."""
         names = [value if isinstance(value, str) else value.reference for value in values if value]  # type: ignore[attr-defined]
         return any(not self.book.references[name].verified for name in names) or any(
-            not getattr(value, "verified", True) for value in values
+            not clause(value, "verified", True) for value in values
         )
 
     def converted(self, minor: int, currency: str) -> int:

@@ -7,7 +7,19 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from libs.customs.currencies import minor_units
+from services.revenue.law.source import rulebook, tariff
+
+CLAUSES = {
+    name
+    for module in (rulebook, tariff)
+    for each in vars(module).values()
+    if isinstance(each, type) and issubclass(each, msgspec.Struct)
+    for name in each.__struct_fields__
+}
+"""The clauses that entries of rulebooks and tariffs may have."""
 
 ONCE = ("tariff_line", "item", "consignment", "kilogram")
 """What an amount may be per by a word of its own."""
@@ -129,6 +141,12 @@ def held(entry: Any, day: date) -> bool:
     return bool(entry.start <= day and (entry.to is None or day <= entry.to))
 
 
+def clause(entry: Any, name: str, absent: Any) -> Any:
+    """A clause of an entry, or `absent` where entries of its class have none; no class may have it under another name."""
+    assert name in CLAUSES, name
+    return getattr(entry, name, absent)
+
+
 def the_one(entries: Iterable[Any], day: date, area: str = "", scheme: str = "") -> Any:
     """The entry that holds: of the area and scheme before of the area, before of the scheme, before any; None for none.
 
@@ -138,8 +156,8 @@ def the_one(entries: Iterable[Any], day: date, area: str = "", scheme: str = "")
         entry
         for entry in entries
         if held(entry, day)
-        and getattr(entry, "condition", None) is None
-        and area in (getattr(entry, "areas", ()) or (area,))
-        and scheme in (getattr(entry, "schemes", ()) or (scheme,))
+        and clause(entry, "condition", None) is None
+        and area in (clause(entry, "areas", ()) or (area,))
+        and scheme in (clause(entry, "schemes", ()) or (scheme,))
     ]
     return max(fitting, key=lambda e: (bool(getattr(e, "areas", ())), bool(getattr(e, "schemes", ()))), default=None)

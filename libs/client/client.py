@@ -19,7 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.client.errors import LuxorError, from_rpc
 from libs.customs.time import day_text
 from libs.server.errors import Refusal
-from libs.server.transport.channel import LuxorChannel, explain_unavailable, invoke, options
+from libs.server.transport.channel import LuxorChannel, channel, explain_unavailable, invoke
 from libs.server.transport.tls import Material, Party
 from libs.telemetry import trace
 from luxor.clearance.v1 import clearance_pb2, clearance_pb2_grpc
@@ -394,11 +394,7 @@ class Client:
             target = self.endpoints.get(service)
             if target is None:
                 raise LuxorError.from_reason("SERVICE_UNKNOWN", value=service, known=", ".join(sorted(self.endpoints)))
-            more: list[tuple[str, Any]] = []
-            if target.startswith("ipv4:"):
-                # Several addresses have no name of their own to check the server's certificate against.
-                more = [("grpc.default_authority", "localhost")]
-            found = self._channels[service] = LuxorChannel(target, self.credentials, [*options(), *more])
+            found = self._channels[service] = channel(target, self.credentials)
         return found
 
     @property

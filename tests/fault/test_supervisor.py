@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from libs.cli.local.processes import Backoff, Child
+from libs.cli.local.readiness import wait_ready
 from libs.cli.local.state import Ports, endpoints_of, free_ports, is_locked, read_state, running_state, taken
 from libs.cli.local.supervisor import AlreadyRunning, LocalSystem, Supervisor
 from libs.client.errors import LuxorError
@@ -193,19 +195,30 @@ def test_up_serves_after_its_end_and_nothing_outlives_a_killed_supervisor() -> N
     directory = enterable_directory()
     environ = os.environ | {"LUXOR_DATA_DIR": str(directory)}
 
-    def luxor(*arguments: str) -> dict[str, object]:
+    def luxor(*arguments: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "libs.cli", *arguments, "--json"]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=SECONDS * 2, check=False)
         assert done.returncode == 0, done.stderr
-        told: dict[str, object] = json.loads(done.stdout)
+        told: dict[str, Any] = json.loads(done.stdout)
         return told
 
     try:
-        first = luxor("up", "--ports", "free")
+        first = luxor("up", "--ports", "free", "--replicas", "clearance=2")
         assert "already_running" not in first
-        assert luxor("up")["already_running"] is True
+        assert luxor("up", "--replicas", "clearance=2")["already_running"] is True
         state = read_state(directory)
         assert state is not None
+        victim = psutil.Process(state.processes["clearance-2"]["pid"])
+        victim.kill()
+        victim.wait(SECONDS)
+        wait_ready({name: f"127.0.0.1:{each.health}" for name, each in state.ports.items()}, SECONDS)
+        status = luxor("status")
+        told = {each["name"]: (each["ready"], each["restarts"]) for each in status["processes"]}
+        names = ("postgres", "ingestion", "risk", "revenue", "clearance", "clearance-2", "statistics")
+        assert told == dict.fromkeys(names, (True, 0)) | {"clearance-2": (True, 1)}
+        assert status["endpoints"]["clearance"] == ",".join(
+            [f"ipv4:127.0.0.1:{state.ports['clearance'].main}", f"127.0.0.1:{state.ports['clearance-2'].main}"]
+        )
         assert state.pid == first["pid"]
         processes = processes_of(directory)
         os.kill(state.pid, signal.SIGKILL)

@@ -49,7 +49,7 @@ class SmallStore:
         """Work in a mounted directory; the keeper writes its own log elsewhere."""
         self.server = EmbeddedPostgres(directory)
         self._ballast = directory / "ballast"
-        self._child = Child("small store", ["postgres", str(directory)], os.environ, logs / "small-store.log")
+        self._child = Child("small store", ["postgres", str(directory), "200"], os.environ, logs / "small-store.log")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="small store", daemon=True)
 

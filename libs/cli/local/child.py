@@ -1,7 +1,7 @@
 """The process that the supervisor starts: it ends with the supervisor.
 
     python -m libs.cli.local.child <pid of the supervisor> service <name>
-    python -m libs.cli.local.child <pid of the supervisor> postgres <data directory>
+    python -m libs.cli.local.child <pid of the supervisor> postgres <data directory> <connections>
 
 The kernel ends the process when the supervisor's thread that started it ends (PR_SET_PDEATHSIG). A service gets SIGKILL,
 and must not depend on a gentle end. The process of PostgreSQL gets SIGTERM and stops its server.
@@ -37,14 +37,14 @@ def run_service(name: str) -> None:
     runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)
 
 
-def run_postgres(data_dir: Path) -> int:
-    """Start or adopt PostgreSQL, and stop it at SIGTERM; return DIED if it dies first."""
+def run_postgres(data_dir: Path, connections: str) -> int:
+    """Start or adopt PostgreSQL, which accepts so many connections, and stop it at SIGTERM; return DIED if it dies first."""
     from libs.store.embedded.server import EmbeddedPostgres
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    server = EmbeddedPostgres(data_dir)
+    server = EmbeddedPostgres(data_dir, settings={"max_connections": connections})
     try:
         server.start()
         while not stop.wait(LOOK_SECONDS):
@@ -60,7 +60,7 @@ def main() -> int:
     parent, kind, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     if kind == "postgres":
         die_with(parent, signal.SIGTERM)
-        return run_postgres(Path(what))
+        return run_postgres(Path(what), sys.argv[4])
     die_with(parent, signal.SIGKILL)
     run_service(what)
     return 0

@@ -48,7 +48,7 @@ class Child:
         self.last_exit: int | None = None
         self.due: float | None = None
         """Time of the next restart, by time.monotonic; None while it runs."""
-        self._arguments = arguments
+        self.arguments = arguments
         self.environ = dict(environ)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
@@ -65,7 +65,7 @@ class Child:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         # -P: a directory called `services` in the current directory must not be imported.
         path = os.pathsep.join(filter(None, [str(ROOT), self.environ.get("PYTHONPATH", "")]))
-        command = [sys.executable, "-P", "-m", "libs.cli.local.child", str(os.getpid()), *self._arguments]
+        command = [sys.executable, "-P", "-m", "libs.cli.local.child", str(os.getpid()), *self.arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

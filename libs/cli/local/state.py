@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 SERVICES: Final = ("ingestion", "risk", "revenue", "clearance", "statistics")
+REPLICAS_MAX: Final = 8
+"""Replicas of one service on one machine: with so many of each, the five services hold 480 connections to the embedded PostgreSQL."""
+CONNECTIONS_A_REPLICA: Final = 12
+"""Connections to its database that a replica holds at most."""
 _LOWEST: Final = 15_000
 _HIGHEST: Final = 32_000
 """Free ports are taken below the range that outgoing connections use, so that none takes one in the meantime."""
@@ -58,6 +62,15 @@ def endpoints_of(ports: Mapping[str, Ports]) -> dict[str, str]:
         service: f"dns:///{addresses[0]}" if len(addresses) == 1 else "ipv4:" + ",".join(addresses)
         for service, addresses in found.items()
     }
+
+
+def process_names(replicas: Mapping[str, int]) -> list[str]:
+    """Return the processes of all services: one of each, or as many as `replicas` says; the first has the service's name."""
+    return [
+        service if number == 1 else f"{service}-{number}"
+        for service in SERVICES
+        for number in range(1, replicas.get(service, 1) + 1)
+    ]
 
 
 def service_of(process: str) -> str:

@@ -21,16 +21,19 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from libs.cli.local.processes import Backoff, Child
 from libs.cli.local.readiness import Unready, wait_ready
 from libs.cli.local.state import (
+    CONNECTIONS_A_REPLICA,
     SERVICES,
     Ports,
     State,
     endpoints_of,
     free_ports,
     lock,
+    process_names,
     service_of,
     state_path,
     write_state,
 )
+from libs.cli.local.variables import stores_of, variables_of
 
 if TYPE_CHECKING:
     from libs.client.client import Client
@@ -40,16 +43,9 @@ GRACE_SECONDS: Final = 25.0
 """Time that a process has to end before its group is killed; longer than the drain of services."""
 READY_SECONDS: Final = 90.0
 TICK_SECONDS: Final = 0.05
+CONNECTIONS_BESIDE: Final = 20
+"""Connections to the embedded PostgreSQL beside those of the services: of jobs, migrations and people."""
 _STOP_ORDER: Final = (("ingestion",), ("clearance",), ("statistics", "risk", "revenue"), (POSTGRES,))
-
-
-def _stores_of(service: str) -> tuple[str, str]:
-    """Return the variables that name a service's store."""
-    name = f"LUXOR_{service.upper()}_DATABASE_URL"
-    return name, f"{name}_FILE"
-
-
-_STORES: Final = frozenset(key for service in SERVICES for key in _stores_of(service))
 
 
 class AlreadyRunning(Exception):
@@ -69,22 +65,19 @@ class Supervisor:
         backoff: Backoff | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
-        """Use a data directory; `ports` None takes free ones, `env` is added to this process's environment."""
+        """Use a data directory; `ports` names the processes and theirs, None takes free ones for one process of each service or the `replicas`.
+
+        `env` is added to this process's environment.
+        """
         self.data_dir = Path(os.path.abspath(data_dir))
         self.backoff = backoff or Backoff()
         self.grace_seconds = grace_seconds
-        counts = {service: (replicas or {}).get(service, 1) for service in SERVICES}
-        names = [
-            service if number == 1 else f"{service}-{number}"
-            for service, count in counts.items()
-            for number in range(1, count + 1)
-        ]
-        self.ports = dict(ports) if ports is not None else free_ports(names)
+        self.ports = dict(ports) if ports is not None else free_ports(process_names(replicas or {}))
         self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self._environ = os.environ | dict(env or {}) | {"LUXOR_DATA_DIR": str(self.data_dir)}
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stop = threading.Event()
-        self.children: dict[str, Child] = self._make(names)
+        self.children: dict[str, Child] = self._make()
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -96,33 +89,21 @@ class Supervisor:
         """Addresses of the plaintext health ports by process."""
         return {name: f"127.0.0.1:{each.health}" for name, each in self.ports.items()}
 
-    def _make(self, names: list[str]) -> dict[str, Child]:
+    def _make(self) -> dict[str, Child]:
+        from libs.store.embedded.cluster import SETTINGS
         from libs.store.embedded.server import EmbeddedPostgres
 
         logs = self.data_dir / "logs"
         server = EmbeddedPostgres(self.data_dir, environ=self._environ)
         children: dict[str, Child] = {}
-        if any(not any(self._environ.get(key) for key in _stores_of(service)) for service in SERVICES):
-            arguments = [POSTGRES, str(self.data_dir)]
+        if any(not any(self._environ.get(key) for key in stores_of(service)) for service in SERVICES):
+            connections = CONNECTIONS_A_REPLICA * len(self.ports) + CONNECTIONS_BESIDE
+            arguments = [POSTGRES, str(self.data_dir), str(max(connections, int(SETTINGS["max_connections"])))]
             children[POSTGRES] = Child(POSTGRES, arguments, self._environ, logs / "postgres-keeper.log")
-        targets = {
-            # Services connect to the first replica; all replicas share one database.
-            f"LUXOR_{service.upper()}_TARGET": f"dns:///127.0.0.1:{self.ports[service].main}"
-            for service in SERVICES
-        }
-        for name in names:
-            service, ports = service_of(name), self.ports[name]
-            prefix = f"LUXOR_{service.upper()}"
-            own = {
-                f"{prefix}_PORT": str(ports.main),
-                f"{prefix}_HEALTH_PORT": str(ports.health),
-                f"{prefix}_METRICS_PORT": str(ports.metrics),
-            }
-            # Each service gets only the credentials of its own store.
-            shared = {key: value for key, value in self._environ.items() if key not in _STORES}
-            stores = {key: self._environ[key] for key in _stores_of(service) if self._environ.get(key)}
-            stores = stores or {f"{prefix}_DATABASE_URL": server.account_url(f"luxor_{service}")}
-            environ = {**targets, **shared, **own, **stores}
+        for name in self.ports:
+            service = service_of(name)
+            url = server.account_url(f"luxor_{service}")
+            environ = variables_of(name, self.ports, self._environ, self.data_dir, url)
             children[name] = Child(name, ["service", service], environ, logs / f"{name}.log")
         return children
 
@@ -379,7 +360,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Supervise LUXOR_DATA_DIR until SIGTERM or SIGINT; argument: the ports of each process as JSON."""
+    """Supervise LUXOR_DATA_DIR until SIGTERM or SIGINT; argument: the processes and their ports as JSON."""
     import json
 
     ports = {name: Ports(**each) for name, each in json.loads(sys.argv[1]).items()}

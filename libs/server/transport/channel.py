@@ -83,7 +83,12 @@ def channel(target: str, credentials: Credentials, *, message_bytes_max: int = M
     connections. Raise TlsError where the party's files cannot be read.
     """
     full = target if "//" in target or target.startswith(("ipv4:", "ipv6:", "unix:")) else f"dns:///{target}"
-    return LuxorChannel(full, credentials, options(message_bytes_max))
+    return LuxorChannel(full, credentials, [*options(message_bytes_max), *_authority(full)])
+
+
+def _authority(target: str) -> list[tuple[str, Any]]:
+    """Return the option that a target of listed addresses needs: they share no name, so the name that every service's certificate has is checked."""
+    return [("grpc.default_authority", "localhost")] if target.startswith(("ipv4:", "ipv6:")) else []
 
 
 class LuxorChannel(grpc.aio.Channel):
@@ -273,19 +278,27 @@ async def explain_unavailable(target: str, credentials: Party | Material | objec
     """Return why `target` is UNAVAILABLE: TLS_REFUSED, TARGET_UNREACHABLE, or None if a handshake succeeds now.
 
     gRPC reports a failed handshake as UNAVAILABLE; one connection with Python's ssl tells it apart. Takes two seconds
-    at most.
+    at most. Of several addresses all are asked at once: None if one of them answers now, otherwise a refused handshake before an absent server.
     """
     material = credentials.load() if isinstance(credentials, Party) else credentials
-    host, _, port = unquote(target.rpartition("/")[2].removeprefix("ipv4:").removeprefix("ipv6:")).rpartition(":")
-    host = host.strip("[]")
-    if not isinstance(material, Material) or not port.isdigit():
+    listed = unquote(target.rpartition("/")[2].removeprefix("ipv4:").removeprefix("ipv6:")).split(",")
+    addresses = [(host.strip("[]"), port) for host, _, port in (each.rpartition(":") for each in listed)]
+    if not isinstance(material, Material) or not all(port.isdigit() for _, port in addresses):
         return None
+    found = await asyncio.gather(*(_explain(target, host, int(port), material) for host, port in addresses))
+    if None in found:
+        return None
+    return next((each for each in found if each is not None and each.reason == "TLS_REFUSED"), found[0])
+
+
+async def _explain(target: str, host: str, port: int, material: Material) -> Refusal | None:
+    """Return why one address of `target` is UNAVAILABLE; see `explain_unavailable`."""
     spoke = False
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             # A rejected client certificate shows only on the first read in TLS 1.3, so wait for the server's HTTP/2
             # settings.
-            reader, writer = await asyncio.open_connection(host, int(port), ssl=_context(material))
+            reader, writer = await asyncio.open_connection(host, port, ssl=_context(material))
             spoke = True
             try:
                 writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")

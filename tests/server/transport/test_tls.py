@@ -233,6 +233,28 @@ async def test_a_good_certificate_is_not_told_as_refused(start: Any) -> None:
     assert await explain_unavailable(f"dns:///localhost:{running.server.port}", party) is None
 
 
+async def test_calls_to_listed_addresses_are_made_by_their_common_name_and_explained_by_the_best_answer(
+    start: Any, message: Any, tmp_path: Path
+) -> None:
+    running = await start()
+    party, stranger = running.authority.issue("filer", "acme"), foreign(tmp_path, running.authority.ensure())
+    serving = f"127.0.0.1:{running.server.port}"
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        absent = f"127.0.0.1:{held.getsockname()[1]}"
+        for target in (f"ipv4:{absent},{serving}", f"ipv4:{serving},{absent}"):
+            async with channel(target, party) as opened:
+                assert await invoke(running.method("Echo", opened), message(), timeout=20) == message()
+            assert await explain_unavailable(target, party) is None
+            refused = await explain_unavailable(target, stranger)
+            assert refused is not None
+            assert refused.reason == "TLS_REFUSED"
+            assert target in str(refused)
+        unreachable = await explain_unavailable(f"ipv4:{absent},{absent}", party)
+    assert unreachable is not None
+    assert unreachable.reason == "TARGET_UNREACHABLE"
+
+
 def test_a_certificate_that_another_process_is_issuing_anew_is_never_seen_by_halves(tmp_path: Path) -> None:
     authority = LocalCA(tmp_path)
     party = authority.issue("service", "risk", ["localhost"])

@@ -4,27 +4,47 @@ import contextlib
 import datetime as dt
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from libs.cli.common import UNREACHABLE, Context, command, console
-from libs.cli.local.state import SERVICES, Ports, State, free_ports, is_locked, read_state, running_state, taken
+from libs.cli.local.state import (
+    CONNECTIONS_A_REPLICA,
+    REPLICAS_MAX,
+    SERVICES,
+    Ports,
+    State,
+    free_ports,
+    is_locked,
+    process_names,
+    read_state,
+    running_state,
+    service_of,
+    taken,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 STOP_SECONDS: Final = 120.0
 START_SECONDS: Final = 120.0
+PORTS_BETWEEN_REPLICAS: Final = 10
+"""Difference between the ports of a replica and of the next one of its service."""
 INVALID_SETTING: Final = 2
 """Exit code of a service with an invalid setting."""
+_PORT_MAX: Final = 65_535
+_DIGITS_MAX: Final = 9
 _METRICS_SECONDS: Final = 2.0
 _LOG_BYTES: Final = 64 * 1024
 _WARNINGS: Final = {
@@ -34,24 +54,72 @@ _WARNINGS: Final = {
 """Warnings by the metric that is 1 while their cause lasts."""
 
 
-def _ports(choice: str) -> dict[str, Ports]:
+def _ports(choice: str, replicas: Mapping[str, int]) -> dict[str, Ports]:
+    """Return the ports of each process: free ones, or those of its service, for each further replica 10 more."""
     from libs.client.errors import LuxorError
     from libs.server.config.server_config import PORTS
 
+    names = process_names(replicas)
     if choice == "free":
-        return free_ports(SERVICES)
+        return free_ports(names)
     chosen = {}
-    for service, number in PORTS.items():
-        own = {
-            kind: os.environ.get(f"LUXOR_{service.upper()}_{kind}", "")
-            for kind in ("PORT", "HEALTH_PORT", "METRICS_PORT")
-        }
-        main = int(own["PORT"] or number)
-        chosen[service] = Ports(main, int(own["HEALTH_PORT"] or main + 100), int(own["METRICS_PORT"] or main + 200))
-    busy = taken(number for each in chosen.values() for number in (each.main, each.health, each.metrics))
-    if busy:
+    for name in names:
+        service, _, number = name.partition("-")
+        first = _first_ports(service, PORTS[service])
+        step = PORTS_BETWEEN_REPLICAS * (int(number or 1) - 1)
+        chosen[name] = Ports(first.main + step, first.health + step, first.metrics + step)
+    numbers = Counter(sorted(number for each in chosen.values() for number in (each.main, each.health, each.metrics)))
+    if outside := [number for number in numbers if not 1 <= number <= _PORT_MAX]:
+        _refuse_ports(outside, f"A port is a number from 1 to {_PORT_MAX}.")
+    if repeated := [number for number, times in numbers.items() if times > 1]:
+        _refuse_ports(repeated, "Two processes, or two ports of one, would have the same number.")
+    if busy := taken(numbers):
         raise LuxorError.from_reason("PORTS_TAKEN", ports=", ".join(map(str, busy)))
     return chosen
+
+
+def _first_ports(service: str, default: int) -> Ports:
+    """Return the ports of the first replica of a service: from its variables, otherwise the defaults."""
+    own = {}
+    for kind in ("PORT", "HEALTH_PORT", "METRICS_PORT"):
+        variable = f"LUXOR_{service.upper()}_{kind}"
+        text = os.environ.get(variable, "")
+        if text and not re.fullmatch("[0-9]{1,9}", text):
+            _refuse_ports([text], f"{variable} must be a whole number.")
+        own[kind] = int(text or 0)
+    main = own["PORT"] or default
+    return Ports(main, own["HEALTH_PORT"] or main + 100, own["METRICS_PORT"] or main + 200)
+
+
+def _refuse_ports(ports: Iterable[int | str], cause: str) -> NoReturn:
+    from libs.client.errors import LuxorError
+
+    raise LuxorError.from_reason("PORTS_UNUSABLE", ports=", ".join(map(str, ports)), cause=cause)
+
+
+def replicas_of(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> dict[str, int]:
+    """Return the number of replicas by service, from texts like clearance=2. Raises BadParameter."""
+    found: dict[str, int] = {}
+    for value in values:
+        service, _, text = value.partition("=")
+        if service not in SERVICES:
+            raise click.BadParameter(
+                f"{value}: there is no service {service!r}. Write SERVICE=NUMBER, such as clearance=2; "
+                f"the services are {', '.join(SERVICES)}."
+            )
+        if service in found:
+            raise click.BadParameter(f"{value}: {service} is named twice. Name each service once.")
+        if not re.fullmatch("-?[0-9]+", text):
+            raise click.BadParameter(f"{value}: {text!r} is not a whole number. Give 1 to {REPLICAS_MAX} replicas.")
+        if text.startswith("-") or not text.strip("0"):
+            raise click.BadParameter(f"{value}: a service has at least one process. Give 1 to {REPLICAS_MAX} replicas.")
+        if len(text) > _DIGITS_MAX or int(text) > REPLICAS_MAX:
+            raise click.BadParameter(
+                f"{value}: one machine runs at most {REPLICAS_MAX} replicas of a service, because each replica holds up to "
+                f"{CONNECTIONS_A_REPLICA} connections to the database. Give 1 to {REPLICAS_MAX}."
+            )
+        found[service] = int(text)
+    return found
 
 
 @command("up", short_help="Start the whole system and leave it running.")
@@ -62,19 +130,27 @@ def _ports(choice: str) -> dict[str, Ports]:
     default="default",
     help="7401 to 7405 with their health and metrics ports, or free ones.",
 )
+@click.option(
+    "--replicas",
+    multiple=True,
+    metavar="SERVICE=NUMBER",
+    callback=replicas_of,
+    help=f"Processes of a service that share its work, such as clearance=2: 1 to {REPLICAS_MAX}, by default 1. Repeat it for each service.",
+)
 @click.option("--wait", "seconds", type=float, default=START_SECONDS, help="Seconds within which all must be ready.")
-def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
+def up(context: Context, foreground: bool, ports: str, replicas: dict[str, int], seconds: float) -> None:
     """Start PostgreSQL and the five services, wait until all are ready, and leave them running.
 
     A process that dies is started again, after a growing pause. A second `up` starts nothing.
     """
     running = running_state(context.data_dir)
     if running is not None:
+        _refuse_other_replicas(running, replicas)
         context.emit(
             _plain(running) | {"already_running": True}, lambda terminal: _show_running(terminal, running, already=True)
         )
         return
-    chosen = _ports(ports)
+    chosen = _ports(ports, replicas)
     context.data_dir.mkdir(parents=True, exist_ok=True)
     logs = context.data_dir / "logs"
     logs.mkdir(exist_ok=True)
@@ -97,6 +173,16 @@ def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
     context.emit(system, show)
     if foreground:
         _stay(process)
+
+
+def _refuse_other_replicas(running: State, replicas: Mapping[str, int]) -> None:
+    """Raise LuxorError if a running system has other numbers of replicas than are asked for."""
+    from libs.client.errors import LuxorError
+
+    counts = Counter(service_of(name) for name in running.ports)
+    if any(counts[service] != count for service, count in replicas.items()):
+        shown = ", ".join(f"{service}={count}" for service, count in counts.items())
+        raise LuxorError.from_reason("REPLICAS_DIFFERENT", running=shown)
 
 
 def _spawn(data_dir: Path, ports: dict[str, Ports], log: Path, *, detached: bool) -> "subprocess.Popen[bytes]":
@@ -146,7 +232,7 @@ def refuses_settings(data_dir: Path) -> bool:
     return state is not None and any(
         each.get("last_exit") == INVALID_SETTING and each.get("restarts", 0) + (each.get("pid") is None) >= 2
         for name, each in state.processes.items()
-        if name in SERVICES
+        if service_of(name) in SERVICES
     )
 
 

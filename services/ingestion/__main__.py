@@ -38,9 +38,13 @@ def assemble(start: Start) -> Sequence[Background]:
     submit = Submit(store, shift_micros=config.clock_shift_seconds * 1_000_000, backlog=backlog_of_decisions)
     start.server.add(
         add_IngestionServiceServicer_to_server,
-        IngestionService(store, submit),
-        roles={"SubmitConsignments": {Role.FILER}, "GetReceipts": {Role.FILER, Role.OFFICER}},
-        brakes={"SubmitConsignments": backlog_of_decisions},
+        IngestionService(store, submit, start.config.message_bytes_max),
+        roles={
+            "SubmitConsignments": {Role.FILER},
+            "SubmitConsignmentColumns": {Role.FILER},
+            "GetReceipts": {Role.FILER, Role.OFFICER},
+        },
+        brakes={"SubmitConsignments": backlog_of_decisions, "SubmitConsignmentColumns": backlog_of_decisions},
     )
     feed = FeedServicer(outbox, Snapshot(outbox), days=Days(start.database, outbox), backlog=backlog_of_decisions)
     start.server.add(

@@ -20,7 +20,7 @@ def test_load_files_at_the_rate_for_the_time_and_the_same_seed_files_nothing_twi
     assert time.monotonic() - began >= 4
     assert (told["filed"], told["accepted"], told["refused"], told["failed"], told["seed"]) == (300, 300, 0, 0, 77)
     assert told["per_second"] <= 300 / 4
-    other = cli.json("load", "--rate", "20", "--seconds", "10", "--batch", "200")
+    other = cli.json("load", "--rate", "20", "--seconds", "10", "--batch", "200", "--packed")
     assert other["accepted"] == 200
     assert other["seed"] != 77
 

@@ -21,6 +21,7 @@ from libs.bounds import bound_of
 from libs.columns import Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.ingestion.v1.ingestion_pb2 import SubmitConsignmentColumnsRequest
 from tests.ingestion.consignments import consignment
 
 TIMESTAMP = "google.protobuf.Timestamp"
@@ -40,6 +41,8 @@ TEXTS = (
     "-1",
     "🛃" * 40,
 )
+ENVELOPE = ("mrn", "version", "accepted_at", "filer")
+"""The columns that ingestion adds to those of filers."""
 DOCUMENTS = (
     "\x00",
     "[" * 5_000,
@@ -181,6 +184,14 @@ def orderly(kind: Descriptor, depth: int = 0) -> Any:
         if field.containing_oneof is not None:
             seen.add(field.containing_oneof.name)
         put(message, field, [orderly_value(field, depth)] if field.is_repeated else orderly_value(field, depth))
+    return _filed(message)
+
+
+def _filed(message: Any) -> Any:
+    """Return the message; columns that a filer sends are without those that ingestion adds, and the others are reached."""
+    if message.DESCRIPTOR.full_name == SubmitConsignmentColumnsRequest.DESCRIPTOR.full_name:
+        for name in ENVELOPE:
+            message.consignments.ClearField(name)
     return message
 
 
@@ -275,7 +286,7 @@ def variants(kind: Descriptor, depth: int = 0) -> Iterator[Any]:
                 [GetMessageClass(field.message_type)()] if field.is_repeated else GetMessageClass(field.message_type)(),
             )
             for inner in variants(field.message_type, depth + 1):
-                yield _with(kind, field, [inner] if field.is_repeated else inner)
+                yield _filed(_with(kind, field, [inner] if field.is_repeated else inner))
 
 
 def read_by_handlers(kind: Descriptor, depth: int = 0) -> Iterator[Any]:

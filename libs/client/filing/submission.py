@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, TextIO
+from typing import Final, Protocol, Self, TextIO, TypeAlias
 
 from libs.client.errors import LuxorError
 from libs.client.filing.files import Read
@@ -28,12 +28,13 @@ _ERROR: Final = 1
 _NAMESPACE: Final = uuid.UUID("6f4b5d1e-6f0a-5b0e-9d3c-5a0c1e7b9a40")
 
 
-class Submits(Protocol):
-    """The method that files a batch, as libs.client.client.Client has it."""
+Response: TypeAlias = ingestion_pb2.SubmitConsignmentsResponse | ingestion_pb2.SubmitConsignmentColumnsResponse
 
-    async def submit(
-        self, consignments: Iterable[Consignment], *, request_id: str | None = None
-    ) -> ingestion_pb2.SubmitConsignmentsResponse:
+
+class Submits(Protocol):
+    """The method that files a batch, as libs.client.client.Client and libs.client.filing.packing.PackedClient have it."""
+
+    async def submit(self, consignments: Iterable[Consignment], *, request_id: str | None = None) -> Response:
         """File a batch."""
         ...
 
@@ -118,7 +119,7 @@ async def file_all(
     answers. `report` gets each error, `warn` each warning.
     """
     summary = summary or Summary()
-    waiting: list[asyncio.Task[ingestion_pb2.SubmitConsignmentsResponse]] = []
+    waiting: list[asyncio.Task[Response]] = []
     batches: list[list[Read]] = []
 
     async def take() -> None:
@@ -185,7 +186,7 @@ async def _submit(
     summary: Summary,
     patience_seconds: float,
     sleep: Callable[[float], Awaitable[None]],
-) -> ingestion_pb2.SubmitConsignmentsResponse:
+) -> Response:
     """File one batch; repeat it with the same request_id while ingestion is absent."""
     request_id = request_id_of(batch, number)
     messages = [each.message for each in batch]
@@ -207,7 +208,7 @@ async def _submit(
 
 def _take(
     batch: list[Read],
-    response: ingestion_pb2.SubmitConsignmentsResponse,
+    response: Response,
     summary: Summary,
     report: Callable[[RowError], None],
     warn: Callable[[RowError], None],

@@ -44,13 +44,19 @@ class ServerGates:
             "service_long_poll": [self.long_polls.services],
         }
         """All gates, by the kind of calls that the metrics show."""
+        self._with_brakes: list[tuple[Brake, Gates]] = []
 
     def with_brake(self, brake: Brake) -> Gates:
-        """Return the gates of a method that a brake holds back; services have those of other calls."""
+        """Return the gates of the methods that a brake holds back, the same for all of them; services have those of other calls."""
+        for known, gates in self._with_brakes:
+            if known is brake:
+                return gates
         gate = self._calls(self._config.in_flight_per_caller_max, self._slow, brake)
         brake.on_room(gate.admit)
         self.by_kind["call"].append(gate)
-        return Gates(gate, self.calls.services)
+        gates = Gates(gate, self.calls.services)
+        self._with_brakes.append((brake, gates))
+        return gates
 
     def _calls(self, per_caller_max: int, slow: SlowRequests, brake: Brake | None = None) -> Gate:
         config = self._config

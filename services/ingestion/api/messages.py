@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias, TypeVar
+
 from libs.server import call
 from libs.server.errors import WARNING, item_error
 from luxor.errors.v1 import errors_pb2
@@ -12,11 +14,19 @@ from services.ingestion.filing import validation
 ERRORS_MAX = 50
 """Errors and warnings reported for one consignment."""
 
+Response: TypeAlias = pb.SubmitConsignmentsResponse | pb.SubmitConsignmentColumnsResponse
+R = TypeVar("R", pb.SubmitConsignmentsResponse, pb.SubmitConsignmentColumnsResponse)
 
-def answer(submitted: Submitted) -> pb.SubmitConsignmentsResponse:
-    """Return the result of each consignment of a batch."""
+
+def answer(submitted: Submitted, response_class: type[R]) -> R:
+    """Return the result of each consignment of a batch; both classes are the same on the wire."""
+    response = response_class()
+    _fill(submitted, response)
+    return response
+
+
+def _fill(submitted: Submitted, response: Response) -> None:
     checked, filing, taken = submitted.checked, submitted.filing, submitted.taken
-    response = pb.SubmitConsignmentsResponse()
     for row in range(checked.table.rows):
         result = response.results.add()
         errors = checked.errors.get(row, ())
@@ -39,7 +49,6 @@ def answer(submitted: Submitted) -> pb.SubmitConsignmentsResponse:
         result.errors_left_out = max(0, len(errors) - ERRORS_MAX)
     for finding in call.current().findings:
         _note_unknown_field(response, finding)
-    return response
 
 
 def _item_error(error: validation.ElementError) -> errors_pb2.ItemError:
@@ -47,7 +56,7 @@ def _item_error(error: validation.ElementError) -> errors_pb2.ItemError:
     return item_error(error.reason, error.path, error.value, severity, **error.facts)
 
 
-def _note_unknown_field(response: pb.SubmitConsignmentsResponse, finding: call.Finding) -> None:
+def _note_unknown_field(response: Response, finding: call.Finding) -> None:
     """Add a warning about an unknown field to its consignment, which is accepted: otherwise each roll-out would break clients."""
     head, _, _ = finding.path.partition("]")
     place = head.removeprefix("consignments[")

@@ -22,6 +22,7 @@ from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceServicer
 from services.ingestion.api import messages
 from services.ingestion.commands.submit import Submit
+from services.ingestion.filing import column_reader
 from services.ingestion.store.filings import Store, StoredReceipt
 
 BATCH_MAX = 1000
@@ -34,10 +35,11 @@ _consignments = counter("luxor_ingestion_consignments_total", "Consignments by r
 class IngestionService(IngestionServiceServicer):
     """Accepts filings and returns receipts."""
 
-    def __init__(self, store: Store, submit: Submit) -> None:
-        """Read from a store; `submit` takes filings in."""
+    def __init__(self, store: Store, submit: Submit, message_bytes_max: int) -> None:
+        """Read from a store; `submit` takes filings in; columns have at most `message_bytes_max` bytes as messages."""
         self._store = store
         self._submit = submit
+        self._message_bytes_max = message_bytes_max
 
     async def SubmitConsignments(
         self, request: pb.SubmitConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -45,27 +47,45 @@ class IngestionService(IngestionServiceServicer):
         """File a batch: check it, accept the valid consignments in one transaction, and return a result for each."""
         _check_size(len(request.consignments))
         check_request_id(request.request_id)
-        items = sum(len(each.items) for each in request.consignments)
-        if items > ITEMS_MAX:
-            raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=ITEMS_MAX)
-        current = call.current()
+        _check_items(sum(len(each.items) for each in request.consignments))
         table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
+        return await self._file(request.request_id, table, pb.SubmitConsignmentsResponse)
+
+    async def SubmitConsignmentColumns(
+        self, request: pb.SubmitConsignmentColumnsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.SubmitConsignmentColumnsResponse:
+        """File a batch that the filer packed as columns, with the same checks and the same answer."""
+        columns = request.consignments
+        _check_size(columns.rows)
+        check_request_id(request.request_id)
+        for finding in call.current().findings:
+            # A column that is not read would be missing in every row.
+            raise Refusal("COLUMN_FIELD_UNKNOWN", path=finding.path or "the request", field_number=finding.field_number)
+        _check_items(columns.items.offsets[-1] if columns.items.offsets else 0)
+        try:
+            table = column_reader.read(columns, self._message_bytes_max)
+        except column_reader.ColumnError as error:
+            raise Refusal(error.reason, path=error.path, value=error.value, **error.facts) from None
+        return await self._file(request.request_id, table, pb.SubmitConsignmentColumnsResponse)
+
+    async def _file(self, request_id: str, table: Table, response_class: type[messages.R]) -> messages.R:
+        current = call.current()
         note(**{"luxor.rows": table.rows})
         try:
             submitted = await self._submit.run(
                 current.identity.id,
-                request.request_id,
+                request_id,
                 table,
                 trace=current.trace,
                 request_bytes=current.size,
-                encode=lambda each: messages.answer(each).SerializeToString(),
+                encode=lambda each: messages.answer(each, response_class).SerializeToString(),
             )
         except RequestReused:
-            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
+            raise Refusal("REQUEST_REUSED", path="request_id", value=request_id) from None
         if submitted.answer:
-            response = pb.SubmitConsignmentsResponse.FromString(submitted.answer)
+            response = response_class.FromString(submitted.answer)
         else:
-            response = messages.answer(submitted)
+            response = messages.answer(submitted, response_class)
         if not submitted.is_repeated:
             _count(response, submitted.accepted)
         return response
@@ -110,7 +130,7 @@ class IngestionService(IngestionServiceServicer):
         return pb.GetReceiptsResponse(results=results)
 
 
-def _count(response: pb.SubmitConsignmentsResponse, accepted: int) -> None:
+def _count(response: messages.Response, accepted: int) -> None:
     refused = sum(each.status == pb.SUBMISSION_STATUS_REFUSED for each in response.results)
     _consignments.labels("accepted").inc(accepted)
     _consignments.labels("refused").inc(refused)
@@ -122,6 +142,11 @@ def _check_size(count: int) -> None:
         raise Refusal("BATCH_EMPTY", count_max=BATCH_MAX)
     if count > BATCH_MAX:
         raise Refusal("BATCH_TOO_LARGE", count=count, count_max=BATCH_MAX)
+
+
+def _check_items(count: int) -> None:
+    if count > ITEMS_MAX:
+        raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=count, count_max=ITEMS_MAX)
 
 
 def _is_own_mrn(number: str) -> bool:

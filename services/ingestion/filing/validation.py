@@ -5,7 +5,6 @@ Pure: columns in, columns and problems out. A string is checked once per distinc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -22,11 +21,8 @@ from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from services.ingestion.filing import elements
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
+from services.ingestion.filing.paths import Place, consignment_place, element_path, entry_place
 
-_PATHS = elements.paths()
-_CHILD_PATHS = {"price_minor": "price.minor", "price_currency": "price.currency",
-                "tax_charged_minor": "tax_charged.minor", "tax_charged_currency": "tax_charged.currency",
-                "amount_minor": "amount.minor", "amount_currency": "amount.currency"}  # fmt: skip
 _OPEN = ("_address_country", "_person_type", "_identifier_type")
 CARRIER_ID: Final = "carrier_id"
 """The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
@@ -68,33 +64,26 @@ class Checked:
 class _Level:
     """A table of the batch with the way back to its consignments and to the paths that their filer knows."""
 
-    def __init__(self, table: Table, owners: npt.NDArray[np.int64], place: Callable[[int], str], root: bool) -> None:
+    def __init__(self, table: Table, owners: npt.NDArray[np.int64], place: Place, root: bool) -> None:
         self.table = table
         self.owners = owners
         self.place = place
         self.root = root
 
     def path(self, row: int, column: str) -> str:
-        names = _PATHS if self.root else _CHILD_PATHS
-        return f"{self.place(row)}.{names.get(column, column)}"
+        return element_path(self.place, row, column, self.root)
 
     def below(self, name: str) -> _Level:
         ragged = self.table.ragged(name)
-        child = self.table.child(name)
-        owners = ragged.owners()
-        return _Level(
-            child,
-            self.owners[owners],
-            lambda row: f"{self.place(int(owners[row]))}.{name}[{row - int(ragged.offsets[owners[row]])}]",
-            False,
-        )
+        owners = self.owners[ragged.owners()]
+        return _Level(self.table.child(name), owners, entry_place(self.place, name, ragged.offsets), False)
 
 
 def check(table: Table) -> Checked:
     """Check the consignments of a batch, in the order of the request."""
     cleaned = _clean(table, elements.CONSIGNMENT)
     findings = _Findings(table.rows)
-    root = _Level(cleaned, np.arange(table.rows), lambda row: f"consignments[{row}]", True)
+    root = _Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
     _check_required(root, findings)
     _check_fiscal_references(root, findings)

@@ -38,6 +38,7 @@ REFUSALS_SHOWN = 8
     help="Consignments in a call.",
 )
 @click.option("--in-flight", type=click.IntRange(1, 16), default=4, show_default=True, help="Calls at once.")
+@click.option("--packed", is_flag=True, help="Send columns, packed here: for large volumes, it costs the service less.")
 @click.option("--check", is_flag=True, help="Only read the file and report its errors; file nothing.")
 @click.option("--template", is_flag=True, help="Print a template, in the given --format (default: csv).")
 @click.option("--columns", "list_columns", is_flag=True, help="List all columns of a CSV.")
@@ -49,6 +50,7 @@ def file(
     report_path: Path | None,
     batch_rows: int,
     in_flight: int,
+    packed: bool,
     check: bool,
     template: bool,
     list_columns: bool,
@@ -71,7 +73,16 @@ def file(
         raise click.UsageError("Name the file, or ask for --template.")
     with path.open("rb") as opened:
         summary, refusals, report = _file(
-            context, opened, path, files.kind_of(path, kind or ""), report_path, batch_rows, in_flight, check, ident
+            context,
+            opened,
+            path,
+            files.kind_of(path, kind or ""),
+            report_path,
+            batch_rows,
+            in_flight,
+            packed,
+            check,
+            ident,
         )
     totals = {
         "file": str(path), "consignments": summary.consignments, "accepted": summary.accepted,
@@ -92,6 +103,7 @@ def _file(
     report_path: Path | None,
     batch_rows: int,
     in_flight: int,
+    packed: bool,
     check: bool,
     ident: str,
 ) -> "tuple[Summary, list[RowError], Path]":
@@ -99,6 +111,7 @@ def _file(
 
     from libs.client.errors import LuxorError
     from libs.client.filing import files
+    from libs.client.filing.packing import PackedClient
     from libs.client.filing.submission import Report, Summary, file_all
 
     report = Report(report_path or path.with_name(f"{path.name}.refused.csv"))
@@ -137,7 +150,7 @@ def _file(
             return summary
         async with context.client("filer", ident) as client:
             return await file_all(
-                client,
+                PackedClient(client) if packed else client,
                 source,
                 batch_rows=batch_rows,
                 in_flight=in_flight,

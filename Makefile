@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check structure pictures chart-explain format test fault-test mutation-test demo up down bench bench-compare pin clean
+.PHONY: help setup protos check structure pictures chart-explain format test fault-test replica-test mutation-test demo up down bench bench-compare pin clean
 .PHONY: image compose-up compose-down compose-certificate compose-renew compose-firewall compose-test
 
 help:  ## this list
@@ -144,6 +144,10 @@ test: setup  ## every test but the two slow suites, against a real PostgreSQL an
 
 fault-test: setup  ## the slow suite of faults: processes killed and stopped, disks full, clocks apart, neighbours away
 	@$(TESTED) -n $(FAULT_WORKERS) tests/fault $(TEST_ARGS)
+
+REPLICAS ?= 1 2 4
+replica-test: setup  ## replicas that are killed and stopped under load, with 1, 2 and 4 of each service (about 4 minutes)
+	@REPLICAS="$(REPLICAS)" timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -q -p no:xdist tests/fault/test_replicas_under_load.py $(TEST_ARGS)
 
 mutation-test: setup  ## nightly: plant faults in what money, holds and exactly-once rest on, and count those that tests notice (55 minutes)
 	@$(BIN)/python tools/mutation.py $(MUTATION_ARGS)

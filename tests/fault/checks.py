@@ -43,6 +43,17 @@ async def fetch(system: LocalSystem, service: str, statement: str, *arguments: A
         await connection.close()
 
 
+async def partitions_held(system: LocalSystem, service: str, source: str) -> dict[int, set[int]]:
+    """Return partitions by the process that holds their leases; leases that have ended count too until somebody takes them."""
+    rows = await fetch(
+        system, service, "select owner, partition from feed_cursor where source = $1 and owner <> ''", source
+    )
+    found: dict[int, set[int]] = {}
+    for owner, partition in rows:
+        found.setdefault(int(owner.split(":")[1]), set()).add(partition)
+    return found
+
+
 async def histories(flow: Flow, mrns: Sequence[str]) -> list[clearance_pb2.ConsignmentStatus]:
     """Ask clearance for consignments with all their versions; each MRN must lead to exactly one."""
     found = []

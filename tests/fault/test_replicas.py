@@ -49,23 +49,12 @@ class Caller(Flow):
                     raise
 
 
-async def held(system: LocalSystem, service: str) -> dict[int, set[int]]:
-    """Partitions by the process that holds their leases; leases that have ended count too until somebody takes them."""
-    rows = await checks.fetch(
-        system, service, "select owner, partition from feed_cursor where source = $1 and owner <> ''", SOURCES[service]
-    )
-    found: dict[int, set[int]] = {}
-    for owner, partition in rows:
-        found.setdefault(int(owner.split(":")[1]), set()).add(partition)
-    return found
-
-
 async def shared(system: LocalSystem, service: str) -> dict[int, set[int]]:
     """Wait until both replicas hold their halves; give them."""
     pids = {system.pids[service], system.pids[f"{service}-2"]}
 
     async def both() -> dict[int, set[int]] | None:
-        found = await held(system, service)
+        found = await checks.partitions_held(system, service, SOURCES[service])
         halves = {pid: len(each) for pid, each in found.items()}
         return found if halves == dict.fromkeys(pids, PARTITIONS // 2) else None
 
@@ -77,7 +66,7 @@ async def taken_over(system: LocalSystem, service: str) -> None:
     """Wait until the first replica holds all."""
 
     async def all_its() -> bool:
-        return (await held(system, service)).keys() == {system.pids[service]}
+        return (await checks.partitions_held(system, service, SOURCES[service])).keys() == {system.pids[service]}
 
     await checks.until(all_its, f"the first replica of {service} holds all partitions")
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
 import shutil
+import signal
+import socket
+import struct
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,17 +39,23 @@ class Cut:
     answered: int = 0
     late_seconds: float = 0.0
     """How long after the client has lost its connection the server gets the COMMIT: a slow network, or a slow disk."""
+    client_signal: signal.Signals | None = None
+    """What the client's process gets at the moment when it loses its connection, before the server gets the COMMIT."""
 
 
 class CuttingProxy:
     """Listens on a Unix socket of its own and passes everything on, but for the cuts that are planned."""
 
-    def __init__(self, url: str, *, transaction_bytes_min: int = 0) -> None:
+    def __init__(self, url: str, *, transaction_bytes_min: int = 0, statement: bytes = b"") -> None:
         """Stand in front of the server of a URL that names a socket directory.
 
-        Only a COMMIT of a transaction in which the client sent so many bytes is cut: not that of a renewed lease, say.
+        Only a COMMIT of a transaction in which the client sent so many bytes is cut: not that of a renewed lease, say. With a part of a
+        `statement`, only of a transaction that ran it.
         """
         self.transaction_bytes_min = transaction_bytes_min
+        self.statement = statement
+        self.parsed = re.compile(rb"(__asyncpg_stmt_[0-9a-f]+__\x00)[^\x00]*" + re.escape(statement))
+        """A statement in the message that prepares it; later messages have its name alone."""
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         self._target = f"{query['host']}/{_SOCKET}"
@@ -105,6 +116,8 @@ class _Link:
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the server has answered a client that is cut off."""
     is_cut: bool = False
+    statements: set[bytes] = field(default_factory=set)
+    """Names under which the statement was prepared here."""
 
     async def run(self) -> None:
         """Pass bytes on in both directions until one side is gone or a cut is due."""
@@ -119,14 +132,17 @@ class _Link:
                 writer.close()
 
     async def _forward(self) -> None:
-        sent = 0
+        sent, ran = 0, False
         while data := await self.client.read(65_536):
             at = data.find(COMMIT)
             sent += len(data)
-            large = sent >= self.proxy.transaction_bytes_min
-            cut = self.proxy.planned.popleft() if at >= 0 and large and self.proxy.planned else None
+            if self.proxy.statement:
+                self.statements.update(self.proxy.parsed.findall(data))
+                ran = ran or any(name in data for name in self.statements)
+            fits = sent >= self.proxy.transaction_bytes_min and ran == bool(self.proxy.statement)
+            cut = self.proxy.planned.popleft() if at >= 0 and fits and self.proxy.planned else None
             if at >= 0:
-                sent = 0
+                sent, ran = 0, False
             if cut is None:
                 self.to_server.write(data)
                 await self.to_server.drain()
@@ -138,6 +154,8 @@ class _Link:
                 await self.to_server.drain()
                 continue
             self.is_cut = True
+            if cut.client_signal is not None:
+                os.kill(self._client_pid(), cut.client_signal)
             self.to_client.transport.abort()
             if cut.late_seconds:
                 await asyncio.sleep(cut.late_seconds)
@@ -147,6 +165,11 @@ class _Link:
                 # The end of the connection must not overtake the COMMIT: let the server answer first.
                 await self.answered.wait()
             return
+
+    def _client_pid(self) -> int:
+        """Return the process at the other end of the client's socket."""
+        told = self.to_client.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("3i", told)[0])
 
     async def _back(self) -> None:
         while data := await self.server.read(65_536):

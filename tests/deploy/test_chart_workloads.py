@@ -18,9 +18,6 @@ from tests.support.charts import SERVICES, environ, of, rendered
 from tools import chart, configuration
 
 MAP = yaml.safe_load((chart.ROOT / "deploy" / "map.yaml").read_text(encoding="utf-8"))
-BYTES = {"ingestion": 710, "risk": 170, "revenue": 2_850, "clearance": 890, "statistics": 250}
-"""What a store keeps of a consignment, and for how many days (docs/operating/size.md); of revenue's 2,500 are the ledger, which stays."""
-DAYS = 400
 README = chart.CHART / "README.md"
 
 
@@ -184,15 +181,6 @@ def test_scaling_asks_for_metrics_that_the_services_have() -> None:
         name for name, each in of(rendered("country"), "ScaledObject").items() if len(each["spec"]["triggers"]) == 2
     }
     assert lagging == feeds
-
-
-@pytest.mark.parametrize("size", ["country", "union"])
-def test_the_disks_hold_what_the_sums_say(size: str) -> None:
-    a_day = {"country": 1_600_000, "union": 12_600_000}[size]
-    for name, each in of(rendered(size), "Cluster").items():
-        needed = BYTES[name.removesuffix("-store")] * a_day * DAYS
-        given = int(each["spec"]["storage"]["size"].removesuffix("Gi")) * 2**30
-        assert 1.2 * needed <= given <= 2 * needed, f"{name}: {given / 1e9:,.0f} GB for {needed / 1e9:,.0f} GB"
 
 
 def test_databases_outlive_the_release_and_keep_what_was_acknowledged() -> None:

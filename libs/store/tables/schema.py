@@ -204,6 +204,26 @@ def create_jobs(op: Operations) -> None:
     op.execute("create index job_open on job (id) where state in (1, 2)")
 
 
+def set_fillfactor(op: Operations, table: str, percent: int) -> None:
+    """Fill the pages of a table cut by day to `percent` only, so that an updated row stays in its page and its index is not written.
+
+    A partitioned table has no such parameter: it is set for the partitions, and `ensure_day_partitions` gives it to new ones.
+    """
+    op.execute(
+        f"do $$ declare part regclass; begin for part in select inhrelid::regclass from pg_inherits where inhparent = "  # noqa: S608
+        f"to_regclass('{checked(table)}') loop execute format('alter table %s set (fillfactor = {int(percent)})', part); "
+        "end loop; end $$"
+    )
+
+
+_OPTIONS: Final = """
+select coalesce((
+    select 'with (' || array_to_string(part.reloptions, ', ') || ')' from pg_inherits join pg_class part on part.oid = inhrelid
+    where inhparent = to_regclass($1) order by substring(part.relname from '_(-?[0-9]+)$')::integer desc nulls last limit 1
+), '')
+"""
+
+
 async def today(tx: Transaction) -> int:
     """Today by the database's clock: days since 1970-01-01 UTC."""
     return int(await tx.raw.fetchval(f"select {TODAY}"))
@@ -230,7 +250,7 @@ async def make_day_partitions(tx: Transaction, table: str, days_ahead: int = DAY
 
 
 async def ensure_day_partitions(tx: Transaction, table: str, days: Collection[int]) -> list[int]:
-    """Makes the partitions of the days `days` that are missing; gives their days. For days that a feed's past brings."""
+    """Makes the partitions of the days `days` that are missing, with the storage parameters of the newest one; gives their days."""
     checked(table)
     if not set(days) - set(await day_partitions(tx, table)):
         return []
@@ -238,11 +258,12 @@ async def ensure_day_partitions(tx: Transaction, table: str, days: Collection[in
     present = set(await day_partitions(tx, table))
     missing = [day for day in days if day not in present]
     final = await tx.raw.fetchval(_FORBIDDEN, table)
+    options = await tx.raw.fetchval(_OPTIONS, table)
     for day in missing:
         part = f"{table}_{day}"
         await tx.raw.execute(
             f"create table {part} (like {table} including defaults including constraints including storage "
-            f"including compression including generated); "
+            f"including compression including generated) {options}; "
             f"alter table {table} attach partition {part} for values from ({day}) to ({day + 1})"
         )
         if final:

@@ -13,7 +13,7 @@ from libs.feed.types import BatchRef
 from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.tables import bulk
 from libs.store.tables.requests import RequestLog
-from libs.store.tables.schema import checked
+from libs.store.tables.schema import ensure_day_partitions
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.notice_kinds import kinds
@@ -62,14 +62,7 @@ class Store:
 
     async def add_days(self, tx: Transaction, days: Iterable[int]) -> None:
         """Create the missing partitions of days."""
-        await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext('consignment'))")
-        for day in sorted(days):
-            part = checked(f"consignment_{day}")
-            if await tx.raw.fetchval("select to_regclass($1) is null", part):
-                await tx.raw.execute(
-                    f"create table {part} (like consignment including defaults including constraints including storage); "
-                    f"alter table consignment attach partition {part} for values from ({day}) to ({day + 1})"
-                )
+        await ensure_day_partitions(tx, "consignment", sorted(days))
         tx.after_commit(lambda: self._days.update(days))
 
     # ------------------------------------------------------------------------------------------ reading states

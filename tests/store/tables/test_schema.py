@@ -57,6 +57,29 @@ async def test_days_are_made_ahead_once_and_alike(journal: Database) -> None:
                 await tx.raw.execute("insert into journal values ($1, $2, '', $3)", *row)
 
 
+async def test_a_new_day_has_the_fillfactor_of_the_newest_one_so_that_an_update_stays_in_its_page(
+    database: Database,
+) -> None:
+    def tables(op: Operations) -> None:
+        _journal(op)
+        schema.set_fillfactor(op, "journal", 50)
+        schema.create_day_partitioned(op, "dense", "day integer not null, number bigint not null", key="day, number")
+
+    await create_tables(database, tables)
+    options = "select reloptions from pg_class where oid = to_regclass($1)"
+    async with database.transaction() as tx:
+        today = await schema.today(tx)
+        for table in ("journal", "dense"):
+            assert await schema.ensure_day_partitions(tx, table, [today - 9, today + 30]) == [today - 9, today + 30]
+        for day in (today - 9, today, today + 30):
+            assert await tx.raw.fetchval(options, f"journal_{day}") == ["fillfactor=50"]
+            assert await tx.raw.fetchval(options, f"dense_{day}") is None
+        await tx.raw.execute("insert into journal select $1, n, '', n from generate_series(1, 500) n", today + 30)
+        await tx.raw.execute("update journal set payload = ''")
+        updates = "select n_tup_upd, n_tup_hot_upd from pg_stat_xact_user_tables where relname = $1"
+        assert tuple(await tx.raw.fetchrow(updates, f"journal_{today + 30}")) == (500, 500)
+
+
 async def test_a_row_of_a_day_that_was_not_made_is_refused(journal: Database) -> None:
     with pytest.raises(StoreConflict) as caught:
         async with journal.transaction() as tx:

@@ -22,6 +22,7 @@ from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceService
 from services.statistics.api.service import StatisticsService
 from services.statistics.commands.recount import Recount
 from services.statistics.feeds.clearance_states import Intake
+from services.statistics.jobs.folding import Folding
 from services.statistics.store.cells import PARTITIONED, SOURCE, Store
 
 INTAKE = "statistics/intake"
@@ -69,6 +70,7 @@ def assemble(start: Start) -> Sequence[Background]:
     return [
         traces.run,
         consumer.run,
+        Folding(store, start.replica).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, (letters_waiting("statistics", "clearance"),)).run,
     ]

@@ -11,6 +11,7 @@ from libs.feed.consume.port import Port
 from libs.feed.consume.restart import restarting
 from libs.server.requests import store_answer
 from luxor.statistics.v1 import statistics_pb2 as pb
+from services.statistics.commands.fold import Fold
 from services.statistics.store.cells import SOURCE, Store
 
 _DAYS_AT_ONCE: Final = 5
@@ -35,6 +36,8 @@ class Recount:
         if first is None:
             return []
         async with restarting(self._store.database, SOURCE) as renew:
+            # Nothing is counted meanwhile, so no delta of a day that is cleared is left to be folded later.
+            await Fold(self._store).run()
             days = [day for day in await self._store.days() if day >= first]
             for begin in range(0, len(days), _DAYS_AT_ONCE):
                 async with self._store.database.transaction() as tx:

@@ -45,15 +45,32 @@ COUNTED_BELOW = {
 """The same, of the tables below it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cells:
     """Sums by key: every key column and every measure has one value for each cell; cells are distinct and none is all zero."""
 
-    keys: tuple[list[Any], ...]
-    measures: tuple[list[int], ...]
+    key_columns: tuple[Key, ...]
+    totals: tuple[IntArray, ...]
 
     def __len__(self) -> int:
-        return len(self.keys[0])
+        return len(self.totals[0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cells) and (self.keys, self.measures) == (other.keys, other.measures)
+
+    @property
+    def keys(self) -> tuple[list[Any], ...]:
+        """Return the key columns as lists."""
+        return tuple(column.tolist() for column in self.key_columns)
+
+    @property
+    def measures(self) -> tuple[list[int], ...]:
+        """Return the measures as lists."""
+        return tuple(column.tolist() for column in self.totals)
+
+    def take(self, rows: npt.NDArray[Any]) -> Cells:
+        """Return these cells."""
+        return Cells(tuple(_take(key, rows) for key in self.key_columns), tuple(column[rows] for column in self.totals))
 
 
 @dataclass(frozen=True)
@@ -208,7 +225,7 @@ def _inspections(
     """Count a consignment in the cell of its first item, each item in its own; those that were not inspected are not counted."""
     done = np.flatnonzero(table.ints("inspected_at").valid)
     if not len(done):
-        return _no_cells(len(shared) + 1, 4)
+        return _no_cells((*shared, Strings.absent(0)), 4)
     owners, origins, chapters = goods
     results = table.child("items").ints("inspection_result")
     looked = np.flatnonzero(results.valid & np.isin(owners, done))
@@ -242,25 +259,32 @@ def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
     """
     rows = len(measures[0])
     if not rows:
-        return _no_cells(len(keys), len(measures))
+        return _no_cells(keys, len(measures))
     ranked = [_rank(key) for key in keys]
     code = np.zeros(rows, np.int64)
-    for values, places in ranked:
-        code = code * len(values) + places
-    distinct, first, where = np.unique(code, return_index=True, return_inverse=True)
-    sums = [np.zeros(len(distinct), np.int64) for _ in measures]
-    for total, measure in zip(sums, measures, strict=True):
-        np.add.at(total, where, measure)
+    for distinct, places in ranked:
+        code = code * len(distinct) + places
+    order = np.argsort(code, kind="stable")
+    code = code[order]
+    starts = np.flatnonzero(np.concatenate([np.ones(1, np.bool_), code[1:] != code[:-1]]))
+    sums = [np.add.reduceat(measure[order], starts) for measure in measures]
     kept = np.flatnonzero(np.logical_or.reduce([total != 0 for total in sums]))
-    columns = tuple([values[place] for place in places[first[kept]].tolist()] for values, places in ranked)
-    return Cells(columns, tuple(total[kept].tolist() for total in sums))
+    first = order[starts[kept]]
+    columns = tuple(
+        Strings(distinct, places[first]) if isinstance(key, Strings) else distinct[places[first]]
+        for key, (distinct, places) in zip(keys, ranked, strict=True)
+    )
+    return Cells(columns, tuple(total[kept] for total in sums))
 
 
-def _no_cells(keys: int, measures: int) -> Cells:
-    return Cells(tuple([] for _ in range(keys)), tuple([] for _ in range(measures)))
+def _no_cells(keys: Sequence[Key], measures: int) -> Cells:
+    nothing = np.zeros(0, np.int64)
+    return Cells(
+        tuple(Strings([], nothing) if isinstance(key, Strings) else nothing for key in keys), (nothing,) * measures
+    )
 
 
-def _rank(key: Key) -> tuple[list[Any], IntArray]:
+def _rank(key: Key) -> tuple[Any, IntArray]:
     """Return the distinct values in order, and for each row the place of its value."""
     if isinstance(key, Strings):
         order = sorted(range(len(key.dictionary)), key=key.dictionary.__getitem__)
@@ -268,7 +292,7 @@ def _rank(key: Key) -> tuple[list[Any], IntArray]:
         places[order] = np.arange(len(order))
         return [key.dictionary[place] for place in order], places[key.indices]
     values, places = np.unique(key, return_inverse=True)
-    return values.tolist(), places.astype(np.int64)
+    return values, places.astype(np.int64)
 
 
 def _named(table: Table, column: str, enum: Any, prefix: str) -> Strings:

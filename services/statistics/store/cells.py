@@ -1,7 +1,8 @@
-"""All SQL of statistics: what was counted of each consignment, and the daily cells.
+"""What was counted of each consignment, and the daily cells.
 
 The states that were counted are stored once a page, only the columns that counting reads; `counted` leads from an MRN to its row there. A newer
-version is counted by the difference, so a replay, another order or a snapshot change nothing.
+version is counted by the difference, so a replay, another order or a snapshot change nothing. The differences of a page are stored as deltas,
+which are folded into the cells every few seconds; a query adds those that are not folded yet, of the same moment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from libs.telemetry.trace import root_traceparent
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.trace.v1 import trace_pb2
 from services.statistics.counting.cells import Cells, Tally
+from services.statistics.counting.deltas import sum_groups
+from services.statistics.store import deltas
 
 SOURCE = "clearance"
 """Whose feed statistics follows: the name of its cursors."""
@@ -138,7 +141,7 @@ class Store:
             return await schema.day_partitions(reader, "counted")
 
     async def clear(self, tx: Transaction, days: Sequence[int]) -> None:
-        """Delete the counted states of days of acceptance, and their cells; no other replica may be counting."""
+        """Delete the counted states of days of acceptance, and their cells; nothing may be counted, and all deltas must be folded."""
         tables = {
             table: set(await schema.day_partitions(tx, table)) for table in ("counted", *(each.name for each in CELLS))
         }
@@ -203,12 +206,12 @@ class Store:
             self._tables.popitem(last=False)
 
     async def add(self, tx: Transaction, change: Tally) -> None:
-        """Add sums to the cells."""
+        """Store the changes of a page, which queries add to the cells until they are folded into them."""
         changes = (change.counts, change.revenue, change.times, change.inspections)
-        for table, cells in zip(CELLS, changes, strict=True):
-            await self._add_cells(tx, table, cells)
+        await deltas.append(tx, {table.name: cells for table, cells in zip(CELLS, changes, strict=True)})
 
-    async def _add_cells(self, tx: Transaction, table: sa.Table, cells: Cells) -> None:
+    async def add_cells(self, tx: Transaction, table: sa.Table, cells: Cells) -> None:
+        """Add sums to the cells of a table."""
         if len(cells):
             await tx.raw.execute(_ADD[table.name], *cells.keys, *cells.measures)
 
@@ -233,14 +236,35 @@ class Store:
         period: tuple[int, int],
         rows_max: int,
     ) -> list[Any]:
-        """Return the sums of a table's measures by columns, within days and filters; one row more than `rows_max` means that there are more."""
-        keys = [table.c[name] for name in group_by]
+        """Return the sums of a table's measures by columns, within days and filters; one row more than `rows_max` means that there are more.
+
+        Cells and deltas are read at one moment, so a delta counts once, whether it is being folded or not.
+        """
         measures = [column for column in table.columns if not column.primary_key]
-        sums = [sa.cast(sa.func.sum(column), sa.BigInteger).label(column.name) for column in measures]
-        statement = sa.select(*keys, *sums).where(table.c.day.between(*period)).group_by(*keys).order_by(*keys)
+        columns = [*(table.c[name] for name in group_by), *measures]
+        cells = sa.select(*columns).where(table.c.day.between(*period))
         for name, values in filters.items():
-            statement = statement.where(table.c[name].in_(values))
-        # A cell that everything left again says nothing.
-        statement = statement.having(sa.or_(*(sa.func.sum(column) != 0 for column in measures)))
-        async with self.database.connection() as reader:
-            return list((await reader.sql.execute(statement.limit(rows_max + 1))).all())
+            cells = cells.where(table.c[name].in_(values))
+        async with self.database.connection(snapshot=True) as reader:
+            found = await deltas.pending(reader, table.name)
+            names = [column.name for column in table.primary_key]
+            sums = sum_groups(found.cells, names, group_by, filters, period)
+            both = (
+                cells
+                if sums is None
+                else cells.union_all(_unnest(columns, [*sums.keys[: len(group_by)], *sums.measures]))
+            ).subquery()
+            keys = [both.c[name] for name in group_by]
+            totals = [sa.cast(sa.func.sum(both.c[each.name]), sa.BigInteger).label(each.name) for each in measures]
+            # A cell that everything left again says nothing.
+            left = sa.or_(*(sa.func.sum(both.c[each.name]) != 0 for each in measures))
+            statement = sa.select(*keys, *totals).group_by(*keys).order_by(*keys).having(left).limit(rows_max + 1)
+            return list((await reader.sql.execute(statement)).all())
+
+
+def _unnest(columns: Sequence[sa.Column[Any]], values: Sequence[list[Any]]) -> sa.Select[Any]:
+    """Return rows of these columns from a list of values for each."""
+    arrays = [sa.cast(each, sa.ARRAY(column.type)) for column, each in zip(columns, values, strict=True)]
+    names = [sa.column(column.name, column.type) for column in columns]
+    rows = sa.func.unnest(*arrays).table_valued(*names).render_derived()
+    return sa.select(*(rows.c[column.name] for column in columns))

@@ -20,6 +20,7 @@ from luxor.common.v1.common_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
 from services.statistics.__main__ import assemble
+from services.statistics.commands.fold import Fold
 from services.statistics.counting.cells import BOUNDS_MICROS
 from services.statistics.feeds.clearance_states import Intake
 from services.statistics.store.cells import CELLS, TIME_CELL, Store
@@ -105,7 +106,7 @@ async def test_any_order_with_repeats_counts_each_consignment_once_in_its_newest
     async with database.transaction() as tx:
         for table in CELLS:
             await tx.raw.execute(f"truncate {table.name}")
-        await tx.raw.execute("truncate counted")
+        await tx.raw.execute("truncate cell_delta, counted")
     await count(database, store, [life[-1] for life in every])
     assert found == await cells_of(store)
     assert sum(row[-7] for row in found[0]) == 60
@@ -131,7 +132,7 @@ async def test_what_a_restored_clearance_announces_replaces_what_it_lost_whateve
     async with database.transaction() as tx:
         for table in CELLS:
             await tx.raw.execute(f"truncate {table.name}")
-        await tx.raw.execute("truncate counted")
+        await tx.raw.execute("truncate cell_delta, counted")
     await count(database, store, [*again, before[-1]])
     assert found == await cells_of(store)
 
@@ -213,6 +214,7 @@ async def test_what_version_02_counted_is_taken_out_as_it_went_in(database: Data
     number = make_mrns(["DE"], [1], DAY, 0)[0]
     old = State(number, 1, DAY, state=4, decided=156 * second, first=None, arrived=100 * second, released=156 * second)
     await count(database, store, [old])
+    await Fold(store).run()
     # Version 0.2 counted 156 s to the decision in force, and 0 s from it to the release.
     async with database.transaction() as tx:
         await tx.raw.execute("update counted_batch set formula = 2; truncate time_cell")

@@ -13,6 +13,7 @@ from libs.feed.consume.restart import RestartUnderWay, restarting
 from libs.feed.types import BEGINNING, Cursor, FeedBatch, LeaseLost, Page, SnapshotPage
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.statistics.commands.fold import Fold
 from services.statistics.commands.recount import Recount
 from services.statistics.feeds.clearance_states import Intake
 from services.statistics.store.cells import COUNT_CELL, SOURCE, Store
@@ -75,6 +76,7 @@ async def test_figures_that_went_wrong_are_right_after_a_recount_and_days_that_c
     await running.step()
     assert await consignments(store) == {old: 1, recent: 5}
     clearance.states = states
+    await Fold(store).run()
     async with database.transaction() as tx:
         await tx.raw.execute("update count_cell set consignments = consignments * 3, value_minor = value_minor + 1")
     assert await consignments(store) == {old: 3, recent: 15}

@@ -15,6 +15,7 @@ from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.store.database import Database
 from luxor.statistics.v1 import statistics_pb2 as pb
 from services.statistics.commands.count import Count
+from services.statistics.commands.fold import Fold
 from services.statistics.store.cells import CELLS, COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
 from tests.statistics.states import State, states_table
 
@@ -169,6 +170,7 @@ async def test_a_cell_that_everything_left_is_not_answered_and_one_with_any_meas
 async def test_days_are_cleared_alone_and_a_day_without_a_place_is_none_of_them(store: Store) -> None:
     states = [State(numbers(1, DAY + day)[0], day=DAY + day, inspected=[1], arrived=1, released=2) for day in range(3)]
     await count(store, states)
+    await Fold(store).run()
     assert {DAY, DAY + 1, DAY + 2} <= set(await store.days())
     async with store.database.transaction() as tx:
         await store.clear(tx, [])

@@ -2,7 +2,7 @@
 
 One process books pages of states as clearance's feed brings them (500 consignments, 8 postings each, 64 partitions, 20 deferred accounts), on
 one core that it shares with its PostgreSQL, fsync on; what is timed is a page from its columns to its commit. What 50 million postings
-are is filled in by SQL, over ten days up to today, in the tables that booking reads and writes; that takes about half an hour and 20 GiB.
+are is filled in by SQL, over ten days up to today, in the tables that booking reads and writes.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.ledger.refund import RefundRules
+from services.revenue.store.ledger.entries import PARTITIONED
 from tests.support.databases import enterable_directory
 
 PAGE = 500
@@ -46,26 +47,44 @@ with n as materialized (
         $3::integer - $4::integer + 1 + ((i - $5::bigint) * $4::integer / ($6::bigint - $5::bigint))::integer as day
     from generate_series($1::bigint, $2::bigint - 1) as i
 ), e as materialized (
-    select n.*, s, k * 2 + s as number, day::bigint * 86400000000 + (i % 1000) as at from n, generate_series(1, 2) as s
+    select n.*, k / 31 as block, s, k * 2 + s as number, day::bigint * 86400000000 + k / 31 as at from n, generate_series(1, 2) as s
+), p as materialized (
+    select e.*, place::smallint as place, 1 + place % 2 as charge, case when place < 2 then 300 else -300 end as amount,
+        case when place < 2 then ($7::integer[])[1 + (i % 20)::integer] when s = 1 then $8::integer else $9::integer end as account
+    from e, generate_series(0, 3) as place
 ), entries as (
-    insert into ledger_entry
-    select day, p, number, s, 0, at, '26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0', 1, '', 'EUR',
-        'DE', sha256(i::text::bytea) from e
-), positions as (
-    insert into ledger_position (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced,
-        lines, standing, generation, adjusted, adjusted_at, paid_out, payee, entries, days)
-    select '26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0', 1, 1, day, 'DE', 'EUR', 'EU', 0, 0, 0, 0,
-        decode(repeat(md5(i::text), 7), 'hex'), 1, 0, 0, 0, 0, 0, array[k * 2 + 1, k * 2 + 2], array[day, day] from n
+    select day, p, block, min(number) as first_number, max(number) as last_number, max(at) as at, count(*)::integer as count,
+        array_agg(s::smallint order by number) as kind,
+        array_agg('26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0' order by number) as mrn
+    from e group by day, p, block
+), postings as (
+    select day, p, block, array_agg((number - first_number + 1)::smallint order by number, place) as entry,
+        array_agg(place order by number, place) as place, array_agg(account order by number, place) as account,
+        array_agg(charge::smallint order by number, place) as charge, array_agg(amount::bigint order by number, place) as amount
+    from p join (select day, p, block, first_number from entries) e using (day, p, block) group by day, p, block
+), pages as (
+    insert into ledger_page (day, partition, first_number, last_number, booked_at, slot, batch, hash_before, hash, currencies,
+        destinations, kind, reverses, version, mrn, reference, currency, destination, entry, place, account, charge, amount,
+        posting_currency)
+    select day, p, first_number, last_number, at, 0, block, sha256(first_number::text::bytea), sha256(last_number::text::bytea),
+        array['EUR'], array['DE'], kind, array_fill(0::smallint, array[count]), array_fill(1::bigint, array[count]), mrn,
+        array_fill(''::text, array[count]), array_fill(1::smallint, array[count]), array_fill(1::smallint, array[count]), entry,
+        place, account, charge, amount, array_fill(1::smallint, array[count * 4])
+    from entries join postings using (day, p, block)
+), lists as (
+    insert into ledger_account_page (day, account, currency, booked_at, slot, batch, partitions, lines, debit, credit)
+    select day, account, 'EUR', max(at), 0, $1::bigint + block, bit_or(1::bigint << p::integer), count(*), sum(greatest(amount, 0)),
+        sum(greatest(-amount, 0)) from p group by day, account, block
 )
-insert into ledger_posting
-select e.day, e.at, e.number, case when place < 2 then 300 else -300 end,
-    case when place < 2 then ($7::integer[])[1 + (i % 20)::integer] when s = 1 then $8::integer else $9::integer end, e.p, place, 1 + place % 2, 'EUR'
-from e, generate_series(0, 3) as place
+insert into ledger_position (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced,
+    lines, standing, generation, adjusted, adjusted_at, paid_out, payee, entries, days)
+select '26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0', 1, 1, day, 'DE', 'EUR', 'EU', 0, 0, 0, 0,
+    decode(repeat(md5(i::text), 7), 'hex'), 1, 0, 0, 0, 0, 0, array[k * 2 + 1, k * 2 + 2], array[day, day] from n
 """
 _BALANCES = """
 insert into ledger_balance
-select account, 'EUR', p, day, 1000 * day, 1000 * day
-from unnest($1::integer[]) as account, generate_series(0, 63) as p,
+select account, 'EUR', slot, day, 1000 * day, 1000 * day
+from unnest($1::integer[]) as account, generate_series(0, 63) as slot,
     generate_series($2::integer - $3::integer + 1, $2::integer) as day on conflict do nothing
 """
 _HEADS = """
@@ -133,7 +152,7 @@ async def fill(ledger: Ledger, first: int, last: int) -> None:
     accounts = [ids[name] for name in ACCOUNTS]
     async with database.transaction() as tx:
         now = await today(tx)
-        for table in ("ledger_entry", "ledger_posting"):
+        for table in PARTITIONED:
             await ensure_day_partitions(tx, table, range(now - DAYS, now + 1))
         await tx.raw.execute(_BALANCES, sorted(ids.values()), now, DAYS)
     began = time.perf_counter()

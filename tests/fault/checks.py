@@ -186,11 +186,11 @@ def _unseen(_: int) -> None:
     """Nobody watches the parts."""
 
 
-_BOOKED = "select (select count(*) from ledger_entry) as entries, (select count(*) from ledger_posting) as postings"
+_BOOKED = "select (select count(*) from all_entries) as entries, (select count(*) from all_postings) as postings"
 _ONE_SIDED = (
-    "select day, partition, number from ledger_posting group by day, partition, number having sum(amount) <> 0 limit 3"
+    "select day, partition, number from all_postings group by day, partition, number having sum(amount) <> 0 limit 3"
 )
 _TWICE = (
-    "select mrn, version, kind, currency from ledger_entry where mrn <> '' and reverses = 0 "
+    "select mrn, version, kind, currency from all_entries where mrn <> '' and reverses = 0 "
     "group by mrn, version, kind, currency having count(*) > 1 limit 3"
 )

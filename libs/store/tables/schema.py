@@ -204,14 +204,14 @@ def create_jobs(op: Operations) -> None:
     op.execute("create index job_open on job (id) where state in (1, 2)")
 
 
-def set_fillfactor(op: Operations, table: str, percent: int) -> None:
-    """Fill the pages of a table cut by day to `percent` only, so that an updated row stays in its page and its index is not written.
+def set_parameter(op: Operations, table: str, name: str, value: int) -> None:
+    """Set a storage parameter of a table cut by day: a `fillfactor` that leaves room for updated rows, a `toast_tuple_target`.
 
-    A partitioned table has no such parameter: it is set for the partitions, and `ensure_day_partitions` gives it to new ones.
+    A partitioned table has none: it is set for the partitions, and `ensure_day_partitions` gives it to new ones.
     """
     op.execute(
         f"do $$ declare part regclass; begin for part in select inhrelid::regclass from pg_inherits where inhparent = "  # noqa: S608
-        f"to_regclass('{checked(table)}') loop execute format('alter table %s set (fillfactor = {int(percent)})', part); "
+        f"to_regclass('{checked(table)}') loop execute format('alter table %s set ({checked(name)} = {int(value)})', part); "
         "end loop; end $$"
     )
 

@@ -13,6 +13,7 @@ from luxor.revenue.v1.revenue_pb2 import (
     AssessmentColumns,
 )
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import TAX, Charge
 
 FILED = (Charge(300), Charge(1_900, TAX, "EU.vat_low_value"))
@@ -31,5 +32,7 @@ async def assess(
 
 
 async def altered(books: Books, change: str, *values: Any) -> None:
+    if "ledger_entry" in change or "ledger_posting" in change:
+        await as_rows(books)
     async with books.database.transaction() as tx:
         await tx.raw.execute(change, *values)

@@ -38,7 +38,8 @@ def rules(*refunds: Refund) -> RefundRules:
 
 
 _TABLES = (
-    "ledger_entry", "ledger_posting", "ledger_balance", "ledger_holding", "ledger_turnover", "ledger_turnover_day",
+    "ledger_page", "ledger_account_page", "ledger_entry", "ledger_posting", "ledger_balance", "ledger_holding",
+    "ledger_turnover", "ledger_turnover_day",
     "ledger_position", "ledger_open", "ledger_credit", "ledger_drawn", "ledger_waiting",
     "ledger_payment", "ledger_payout", "ledger_name", "ledger_day", "ledger_seal", "news", "outbox", "batch",
 )  # fmt: skip
@@ -56,7 +57,7 @@ async def guarded(database: Database) -> None:
 
 async def _guard(database: Database, word: str) -> None:
     async with database.transaction() as tx:
-        for table in ("ledger_entry", "ledger_posting"):
+        for table in ("ledger_page", "ledger_account_page", "ledger_entry", "ledger_posting"):
             await tx.raw.execute(f"alter table {table} {word} trigger final")
 
 
@@ -106,8 +107,8 @@ class Books:
         """All postings: MRN, kind of entry, number, account, kind of charge, amount, in the order of booking."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
-                "select e.mrn, e.kind, e.number, n.name, p.kind as charge, p.amount from ledger_posting p "
-                "join ledger_entry e using (day, partition, number) join ledger_name n on n.id = p.account "
+                "select p.mrn, p.kind, p.number, n.name, p.charge, p.amount from all_postings p "
+                "join ledger_name n on n.id = p.account "
                 "order by p.booked_at, p.partition, p.number, p.place"
             )
         return [tuple(row) for row in rows]
@@ -121,7 +122,7 @@ class Books:
         async with self.database.connection() as reader:
             return list(
                 await reader.raw.fetch(
-                    "select partition, number, sum(amount) from ledger_posting group by day, partition, number "
+                    "select partition, number, sum(amount) from all_postings group by day, partition, number "
                     "having sum(amount) <> 0 or count(*) < 2"
                 )
             )

@@ -10,6 +10,7 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries
 from services.revenue.ledger.hash_chain import START
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import State, mrn
 
 PARTITION = 3
@@ -24,13 +25,17 @@ async def hash_of(books: Books, number: int) -> bytes:
     async with books.database.connection() as reader:
         return bytes(
             await reader.raw.fetchval(
-                "select hash from ledger_entry where partition = $1 and number = $2", PARTITION, number
+                "select hash from ledger_entry where partition = $1 and number = $2 "
+                "union all select hash from ledger_page where partition = $1 and last_number = $2",
+                PARTITION,
+                number,
             )
         )
 
 
 async def forge(books: Books) -> None:
     """Alter an entry and hash everything behind it anew, as one could who may write everything."""
+    await as_rows(books)
     entries = [entry for state in PAGE for entry in await books.chain.of_mrn(state.mrn, rows_max=10)]
     before = START
     async with books.database.transaction() as tx:

@@ -28,7 +28,7 @@ async def sound(books: Books) -> None:
         books,
         """
         with stands as (
-            select h.name, h.account, h.currency, coalesce((select sum(amount) from ledger_posting p
+            select h.name, h.account, h.currency, coalesce((select sum(amount) from all_postings p
                 where p.account = h.account and p.currency = h.currency), 0) as minor
             from ledger_holding h where h.name like 'declarant:%'
         )

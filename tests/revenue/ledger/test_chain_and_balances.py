@@ -20,12 +20,13 @@ from services.revenue.ledger.entry import Entries, LedgerError, check
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger import positions
 from services.revenue.store.ledger.balances import BEGINNING, Holding
-from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
+from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED, Heads
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.chain_checks import PAGE, PARTITION, checked, forge, hash_of, one_entry
+from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 
 
@@ -51,6 +52,7 @@ async def test_payouts_and_what_takes_them_back_stand_in_the_chain(books: Books)
         (pb.ENTRY_KIND_PAID_OUT, 0, "o1"), (pb.ENTRY_KIND_REVERSED, pb.ENTRY_KIND_PAID_OUT, "o2"),
     ]  # fmt: skip
     assert await checked(books) == []
+    await as_rows(books)
     async with books.database.transaction() as tx:
         await tx.raw.execute("update ledger_entry set kind = 3 where kind = $1", pb.ENTRY_KIND_PAID_OUT)
     altered, *rows = await checked(books)
@@ -99,8 +101,8 @@ async def test_a_chain_is_checked_in_parts(books: Books) -> None:
         "update ledger_balance set currency = 'GBP'",
         "update ledger_balance set day = day + 1",
         "delete from ledger_balance",
-        "insert into ledger_balance select account, currency, partition, day - 1, 5, 5 from ledger_balance",
-        "insert into ledger_balance select account, currency, partition, day + 1, debit, credit from ledger_balance",
+        "insert into ledger_balance select account, currency, slot, day - 1, 5, 5 from ledger_balance",
+        "insert into ledger_balance select account, currency, slot, day + 1, debit, credit from ledger_balance",
         "delete from ledger_holding where name = 'deferred:carrier-7'",
         "insert into ledger_posting select day, booked_at, 999, amount, account, partition, place, kind, currency "
         "from ledger_posting where number = 4",
@@ -119,6 +121,7 @@ async def test_a_chain_is_checked_in_parts(books: Books) -> None:
 )
 async def test_whatever_is_altered_is_found(books: Books, change: str) -> None:
     await books.take(*PAGE)
+    await as_rows(books)
     async with books.database.transaction() as tx:
         for table in ("ledger_entry", "ledger_posting"):
             await ensure_day_partitions(tx, table, [await today(tx) - 1])
@@ -176,6 +179,7 @@ async def test_it_is_told_for_how_long_entries_have_stood_unsealed(books: Books)
         return told
 
     async def booked_ago(partition: int, seconds: int) -> None:
+        await as_rows(books)
         async with books.database.transaction() as tx:
             await tx.raw.execute(
                 "update ledger_entry set booked_at = booked_at - $2 where partition = $1",
@@ -194,6 +198,7 @@ async def test_it_is_told_for_how_long_entries_have_stood_unsealed(books: Books)
     # What is old and sealed does not count; of what came later the first entry does, not the last.
     await books.take(State(mrn(78, 1)))
     assert 0 < await age() < 100
+    await as_rows(books)
     async with books.database.transaction() as tx:
         await tx.raw.execute(
             "update ledger_entry set booked_at = booked_at - 200000000 where partition = 1 and number = 3"
@@ -257,7 +262,7 @@ async def test_balances_at_any_moment_are_the_sum_of_what_was_booked(
     books = Books(database)
     async with database.transaction() as tx:
         now = await today(tx)
-        for table in ("ledger_entry", "ledger_posting"):
+        for table in PARTITIONED:
             await ensure_day_partitions(tx, table, range(now - 5, now + 1))
     ids = await books.ledger.name_ids({"deferred:a", "deferred:b", "vendor:c", "treasury:EU:tax"})
     booked = sorted(

@@ -18,6 +18,7 @@ from services.revenue.store.proofs.chain import Chain, ChainCheck, StoredEntry, 
 from services.revenue.store.proofs.day_balances import compare_day
 from services.revenue.store.proofs.seals import Seal, Seals
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import State, mrn
 
 PARTITION, DAY = 3, 20_000
@@ -158,6 +159,8 @@ async def check(books: Books, **more: Any) -> ChainCheck:
 
 
 async def altered(books: Books, *changes: str) -> None:
+    if any("ledger_entry" in each or "ledger_posting" in each for each in changes):
+        await as_rows(books)
     async with books.database.transaction() as tx:
         for each in changes:
             await tx.raw.execute(each)

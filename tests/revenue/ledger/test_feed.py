@@ -36,7 +36,7 @@ async def test_others_are_told_of_the_states_in_the_same_transaction(books: Book
 
     async def follow(tx: Transaction, states: Table) -> None:
         told.append(states.strings("mrn").tolist())
-        assert await tx.raw.fetchval("select count(*) from ledger_entry") == 0
+        assert await tx.raw.fetchval("select count(*) from all_entries") == 0
 
     intake = StateHandler(books.posting, follow)
     prepared = await intake.prepare([batch([ONE, replace(ONE, version=2)]), batch([TWO])])

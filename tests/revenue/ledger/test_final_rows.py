@@ -12,7 +12,7 @@ from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 
 ONE = mrn(1, 3)
-CHANGES = ("update {} set kind = kind", "delete from {}", "truncate {}")
+CHANGES = ("update {} set day = day", "delete from {}", "truncate {}")
 
 
 class Statements(list[str]):

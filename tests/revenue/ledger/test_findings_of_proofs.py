@@ -9,6 +9,7 @@ from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.chain import DISCREPANCIES_MAX
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import State, mrn
 
 PAGE = [State(mrn(number, 3)) for number in range(5)]
@@ -25,7 +26,9 @@ async def sealed(books: Books, *pages: list[State]) -> None:
 
 
 async def altered(books: Books, *changes: str) -> list[str]:
-    """The faults of partition 3 after some changes."""
+    """The faults of partition 3 after some changes; those of entries and postings are made to the form of former releases."""
+    if any("ledger_entry" in change or "ledger_posting" in change for change in changes):
+        await as_rows(books)
     async with books.database.transaction() as tx:
         for change in changes:
             await tx.raw.execute(change)

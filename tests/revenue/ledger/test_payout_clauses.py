@@ -122,7 +122,8 @@ async def test_a_consignment_pays_out_no_more_than_the_bank_has(books: Books) ->
     await books.pay(payment("a", 2_210, BOUGHT.mrn), payment("u", 7, "thanks"))
     async with books.database.transaction() as tx:
         await tx.raw.execute(
-            "update ledger_balance set debit = case debit when 2210 then 6 else 0 end from ledger_name where id = account and name = 'bank:EU'"
+            "update ledger_balance b set debit = case slot when (select min(slot) from ledger_balance where account = b.account) then 6 "
+            "else 0 end from ledger_name where id = account and name = 'bank:EU'"
         )
     for asked in (payout("o1", 7, BOUGHT.mrn), payout("o2", 7, returns_payment_id="u")):
         ((reason, account, credit, _),) = await refusals(books, asked)

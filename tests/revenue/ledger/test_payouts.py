@@ -76,7 +76,7 @@ async def test_a_payout_that_the_bank_returned_is_credit_again_and_pays_what_is_
 
 async def _money(books: Books) -> list[tuple[int, int]]:
     async with books.database.connection() as reader:
-        return [tuple(row) for row in await reader.raw.fetch("select kind, reverses from ledger_entry")]
+        return [tuple(row) for row in await reader.raw.fetch("select kind, reverses from all_entries")]
 
 
 async def test_a_buyer_is_paid_by_the_mrn_what_was_refunded_or_paid_too_much(books: Books) -> None:

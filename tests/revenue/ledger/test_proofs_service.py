@@ -19,6 +19,7 @@ from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.law.oracle import Consignment, Item
 from tests.revenue.ledger.books import Books, unguarded
+from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.service_client import FIRST, SECONDS, open_state, stub
 from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.service_client import DAY, accepted, refused
@@ -103,6 +104,7 @@ async def test_a_chain_is_checked_in_parts_and_what_was_altered_is_told(house: R
         request.after, request.hash = page.last, page.hash
     assert (entries, faults) == (3, [])
     await unguarded(kept.database)
+    await as_rows(kept)
     async with kept.database.transaction() as tx:
         await tx.raw.execute("update ledger_posting set amount = amount * 2 where partition = 3 and number = 1")
     page = await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)

@@ -173,8 +173,8 @@ async def test_what_is_altered_before_it_is_proven_is_found_at_once(
             {(ONE, "UNBALANCED")},
         ),
         (
-            "update ledger_balance set debit = debit + 1 where partition = 3",
-            "update ledger_balance set debit = debit - 1 where partition = 3",
+            "update ledger_balance set debit = debit + 1 where slot = 3",
+            "update ledger_balance set debit = debit - 1 where slot = 3",
             {("", "ALTERED")},
         ),
     ],
@@ -245,7 +245,7 @@ async def test_days_that_are_over_are_proven_with_their_balances(books: Books, m
     assert await proven(one) == []
     # As if the day were over.
     monkeypatch.setattr(verify, "SETTLE_MICROS", -86_400_000_000)
-    await altered(books, "update ledger_balance set credit = credit + 1 where partition = 3")
+    await altered(books, "update ledger_balance set credit = credit + 1 where slot = 3")
     found = await proven(one)
     assert reasons(found) == {("", "ALTERED")}
     async with books.database.connection() as reader:

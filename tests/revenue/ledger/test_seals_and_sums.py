@@ -8,12 +8,13 @@ import pytest
 
 from libs.store.tables.schema import ensure_day_partitions, today
 from services.revenue.commands.sum_days import sum_days
-from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
+from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED, Heads
 from services.revenue.store.proofs import seals as seals_of
 from services.revenue.store.proofs.chain import Chain
 from services.revenue.store.proofs.seals import Seal, Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_checks import PAGE, PARTITION, checked, forge, hash_of, one_entry
+from tests.revenue.ledger.former_rows import as_rows
 
 
 async def test_a_chain_whose_end_was_cut_off_with_its_balances_is_found_by_the_seal(books: Books) -> None:
@@ -23,6 +24,7 @@ async def test_a_chain_whose_end_was_cut_off_with_its_balances_is_found_by_the_s
         await books.take(*states)
         async with books.database.transaction() as tx:
             await seals.make(tx)
+    await as_rows(books)
     async with books.database.connection() as reader:
         kept = await reader.raw.fetch("select number, hash from ledger_seal order by number")
     async with books.database.transaction() as tx:
@@ -132,7 +134,7 @@ async def test_seals_are_compared_to_the_last_however_many_there_are(
 async def test_sums_of_days_that_are_over_are_compared(books: Books, change: str) -> None:
     async with books.database.transaction() as tx:
         now = await today(tx)
-        for table in ("ledger_entry", "ledger_posting"):
+        for table in PARTITIONED:
             await ensure_day_partitions(tx, table, range(now - 4, now + 1))
     ids = await books.ledger.name_ids({"deferred:a", "treasury:EU:tax"})
     for partition, day in ((PARTITION, now - 3), (PARTITION + 1, now - 3), (PARTITION, now - 2)):

@@ -17,6 +17,7 @@ from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.store.ledger import treasury_cash
+from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books, emptied
@@ -196,7 +197,7 @@ async def test_what_is_booked_later_of_a_consignment_does_not_change_which_charg
 async def on_the_day_before(books: Books) -> None:
     """Let what is booked be booked a day earlier."""
     async with books.database.transaction() as tx:
-        for table in ("ledger_entry", "ledger_posting"):
+        for table in PARTITIONED:
             day = await tx.raw.fetchval(f"select max(day) from {table}")
             await ensure_day_partitions(tx, table, [day - 1])
             await tx.raw.execute(f"update {table} set day = day - 1, booked_at = booked_at - 86400000000")

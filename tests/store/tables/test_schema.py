@@ -62,7 +62,7 @@ async def test_a_new_day_has_the_fillfactor_of_the_newest_one_so_that_an_update_
 ) -> None:
     def tables(op: Operations) -> None:
         _journal(op)
-        schema.set_fillfactor(op, "journal", 50)
+        schema.set_parameter(op, "journal", "fillfactor", 50)
         schema.create_day_partitioned(op, "dense", "day integer not null, number bigint not null", key="day, number")
 
     await create_tables(database, tables)

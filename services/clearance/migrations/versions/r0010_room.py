@@ -11,4 +11,4 @@ works_from = "0001"
 
 def upgrade() -> None:
     """Set it for the days that are there; new days get it from the newest one."""
-    schema.set_fillfactor(op, "consignment", 50)
+    schema.set_parameter(op, "consignment", "fillfactor", 50)

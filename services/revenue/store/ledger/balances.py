@@ -15,14 +15,14 @@ SETTLE_MICROS: Final = 600_000_000
 """So long after midnight the sums of the day before are made: whatever was being booked then is booked or gone."""
 LAST_DAY: Final = 2**31 - 1
 
-# Of each partition the last row up to the day before: as many looks as there are partitions, whatever the ledger's age.
+# Of each slot the last row up to the day before: as many looks as there are partitions, whatever the ledger's age.
 _CLOSING: Final = f"""
 select given.place, sum(last.debit)::numeric as debit, sum(last.credit)::numeric as credit
 from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
-cross join generate_series(0, {PARTITIONS - 1}) as p(partition)
+cross join generate_series(0, {PARTITIONS - 1}) as s(slot)
 cross join lateral (
     select debit, credit from ledger_balance b
-    where b.account = given.account and b.currency = given.currency and b.partition = p.partition and b.day <= $3
+    where b.account = given.account and b.currency = given.currency and b.slot = s.slot and b.day <= $3
     order by b.day desc limit 1
 ) last group by given.place
 """  # noqa: S608  # a number of our own
@@ -30,8 +30,13 @@ _SINCE: Final = """
 select given.place, since.debit, since.credit
 from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
 cross join lateral (
-    select sum(greatest(amount, 0)) as debit, sum(greatest(-amount, 0)) as credit from ledger_posting
-    where day = $3 and account = given.account and currency = given.currency and booked_at <= $4
+    select sum(debit)::numeric as debit, sum(credit)::numeric as credit from (
+        select debit, credit from ledger_account_page
+        where day = $3 and account = given.account and currency = given.currency and booked_at <= $4
+        union all
+        select greatest(amount, 0), greatest(-amount, 0) from ledger_posting
+        where day = $3 and account = given.account and currency = given.currency and booked_at <= $4
+    ) booked
 ) since where since.debit is not null
 """
 # Names that begin alike stand together, in the order of their bytes.
@@ -68,30 +73,67 @@ where exists (select from ledger_day where day = d.day) and not exists (
 """
 # A consignment counts once where it begins to owe, and is taken off where that is undone.
 CONSIGNMENTS: Final = (
-    f"case when e.mrn = '' then 0 when e.kind in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount > 0 "
-    f"then 1 when e.reverses in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount < 0 then -1 else 0 end"
+    f"case when mrn = '' then 0 when kind in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and amount > 0 "
+    f"then 1 when reverses in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and amount < 0 then -1 else 0 end"
 )
+# Pages of a batch in which it posts on an account.
+_OF_ACCOUNT: Final = (
+    "day = l.day and slot = l.slot and batch = l.batch and (l.partitions >> partition::integer) & 1 = 1"
+)
+
+
+def on_account(day: str, account: str, currency: str) -> str:
+    """Return a query for the postings on an account in a currency on a day, with the columns of all_postings.
+
+    It reads the pages alone that the list of the account names. The arguments are SQL expressions.
+    """
+    return f"""
+    select p.* from ledger_account_page l cross join lateral (
+        select * from page_postings where {_OF_ACCOUNT} and account = {account} and currency = {currency} offset 0
+    ) p where l.day = {day} and l.account = {account} and l.currency = {currency}
+    union all
+    select * from row_postings where day = {day} and account = {account} and currency = {currency}
+    """  # noqa: S608  # expressions of our own
+
+
 _DAY_TOTALS: Final = f"""
-select e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
-    sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
-from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
-where p.account = $1 and p.currency = $2 and p.day = $3 and e.day = $3
-group by e.destination, p.kind
+select destination, charge as kind, sum({CONSIGNMENTS})::bigint as consignments,
+    sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
+from ({on_account("$3", "$1", "$2")}) booked group by destination, charge
 """  # noqa: S608  # an expression of our own
-_LINES: Final = """
-select p.*, e.* from generate_series($3::integer, $4::integer) as d(day)
-cross join lateral (
-    select booked_at, partition, number, place, kind, amount, day from ledger_posting
-    where day = d.day and account = $1 and currency = $2
-        and (booked_at, partition, number, place) > ($5::bigint, $6::smallint, $7::bigint, $8::smallint)
-    order by booked_at, partition, number, place limit $9
-) p
-cross join lateral (
-    select kind as entry_kind, reverses, mrn, reference, destination from ledger_entry
-    where day = p.day and partition = p.partition and number = p.number limit 1
-) e
-order by p.booked_at, p.partition, p.number, p.place limit $9
-"""
+# Of the list of an account the batches that have the lines that are asked for, up to a moment and all of that moment, since the
+# lines of one moment are in the order of their partitions.
+_LINES: Final = f"""
+with ahead as materialized (
+    select l.* from generate_series($3::integer, $4::integer) as d(day)
+    cross join lateral (
+        select booked_at, lines from ledger_account_page
+        where day = d.day and account = $1 and currency = $2 and booked_at > $5::bigint order by booked_at limit $9::integer
+    ) l order by booked_at limit $9::integer
+), reached as materialized (
+    select coalesce(min(booked_at), {2**63 - 1}) as moment
+    from (select booked_at, sum(lines) over (order by booked_at) as lines from ahead) counted where lines >= $9
+), booked as (
+    select p.* from reached cross join generate_series($3::integer, $4::integer) as d(day)
+    cross join lateral (
+        select day, slot, batch, partitions from ledger_account_page
+        where day = d.day and account = $1 and currency = $2 and booked_at between $5 and reached.moment offset 0
+    ) l cross join lateral (
+        select * from page_postings where {_OF_ACCOUNT} and account = $1 and currency = $2 offset 0
+    ) p
+    union all
+    select p.* from generate_series($3::integer, $4::integer) as d(day)
+    cross join lateral (
+        select * from row_postings
+        where day = d.day and account = $1 and currency = $2
+            and (booked_at, partition, number, place) > ($5::bigint, $6::smallint, $7::bigint, $8::smallint)
+        order by booked_at, partition, number, place limit $9
+    ) p
+)
+select booked_at, partition, number, place, kind, reverses, mrn, reference, destination, charge, amount from booked
+where (booked_at, partition, number, place) > ($5::bigint, $6::smallint, $7::bigint, $8::smallint)
+order by booked_at, partition, number, place limit $9
+"""  # noqa: S608  # conditions and numbers of our own
 _STATEMENT_MILLIS: Final = 60_000
 """A first page sums the postings of the days whose sums are not made yet, two at most where housekeeping runs."""
 
@@ -307,11 +349,11 @@ async def lines_of(
 def _line(row: Any) -> StatementLine:
     return StatementLine(
         LinePlace(row["booked_at"], row["partition"], row["number"], row["place"]),
-        row["entry_kind"],
+        row["kind"],
         row["reverses"],
         row["mrn"],
         row["reference"],
         row["destination"],
-        row["kind"],
+        row["charge"],
         row["amount"],
     )

@@ -1,14 +1,15 @@
-"""The book: entries and postings are appended, chained by partition, with the balances that they make, and never changed.
+"""The book: entries and postings are appended as pages, chained by partition, with the balances that they make, and never changed.
 
 Whoever books holds the heads of the partitions concerned until the transaction ends, taken in their order; who books in
-other partitions does not wait. A day's rows stand in tables of that day, so booking costs the same whatever the ledger's age.
+other partitions does not wait. A day's pages stand in tables of that day, so booking costs the same whatever the ledger's age.
+The tables ledger_entry and ledger_posting have what was booked before there were pages, a row each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import numpy as np
@@ -20,10 +21,12 @@ from libs.telemetry import counter
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries, Int64, LedgerError, check
 from services.revenue.ledger.hash_chain import chained
+from services.revenue.ledger.page import Page, pages_of
 from services.revenue.store.ledger.names import Names
+from services.revenue.store.ledger.pages import COLUMN_TYPES
 
 MICROS_A_DAY: Final = 86_400_000_000
-PARTITIONED: Final = ("ledger_entry", "ledger_posting")
+PARTITIONED: Final = ("ledger_page", "ledger_account_page")
 """Tables whose days are made ahead; none of them is ever dropped."""
 
 _posted = counter("luxor_revenue_ledger_postings_total", "Postings, by kind of entry", ("kind",))
@@ -52,18 +55,21 @@ on conflict (partition, day) do update set last_number = excluded.last_number
 """
 # The last row up to the day holds all that was before: one look into the index for each account, whatever its age.
 _BALANCE: Final = """
-insert into ledger_balance as kept (account, currency, partition, day, debit, credit)
-select given.account, given.currency, given.partition, given.day,
-    given.debit + coalesce(last.debit, 0), given.credit + coalesce(last.credit, 0)
-from unnest($1::integer[], $2::text[], $3::smallint[], $4::integer[], $5::bigint[], $6::bigint[])
-    as given(account, currency, partition, day, debit, credit)
+insert into ledger_balance as kept (account, currency, slot, day, debit, credit)
+select given.account, given.currency, $5, $6, given.debit + coalesce(last.debit, 0), given.credit + coalesce(last.credit, 0)
+from unnest($1::integer[], $2::text[], $3::bigint[], $4::bigint[]) as given(account, currency, debit, credit)
 left join lateral (
     select b.debit, b.credit from ledger_balance b
-    where b.account = given.account and b.currency = given.currency and b.partition = given.partition
-        and b.day <= given.day
+    where b.account = given.account and b.currency = given.currency and b.slot = $5 and b.day <= $6
     order by b.day desc limit 1
 ) last on true
-on conflict (account, currency, partition, day) do update set debit = excluded.debit, credit = excluded.credit
+on conflict (account, currency, slot, day) do update set debit = excluded.debit, credit = excluded.credit
+"""
+_LIST: Final = """
+insert into ledger_account_page (day, account, currency, booked_at, slot, batch, partitions, lines, debit, credit)
+select $6, given.account, given.currency, $7, $5, $8, given.partitions, given.lines, given.debit, given.credit
+from unnest($1::integer[], $2::text[], $3::bigint[], $4::bigint[], $9::bigint[], $10::integer[])
+    as given(account, currency, debit, credit, partitions, lines)
 """
 _ADD_ACCOUNTS: Final = """
 insert into ledger_holding (name, currency, account)
@@ -118,13 +124,14 @@ class EntryStore:
         if not len(entries):
             return BookedEntries([], [], [], [])
         names = await self.names.texts(tx, np.unique(entries.account).tolist())
-        before = {partition: number for partition, (number, _) in heads.last.items()}
+        before = dict(heads.last)
         numbers, hashes = chained(entries, heads.last, heads.booked_at, names)
         partitions = entries.partition.tolist()
-        times = [heads.booked_at[partition] for partition in partitions]
-        days = [moment // MICROS_A_DAY for moment in times]
-        await self._append(tx, entries, numbers, hashes, times, days)
+        days = [heads.booked_at[partition] // MICROS_A_DAY for partition in partitions]
         touched = sorted(set(partitions))
+        # What the transaction's lowest partition names is written by nobody else: its head is held.
+        batch = _Batch(touched[0], before[touched[0]][0] + 1, heads.booked_at[touched[0]])
+        await _append(tx, batch, pages_of(entries, numbers, hashes, {each: before[each][1] for each in touched}))
         await tx.raw.execute(
             _MOVE,
             touched,
@@ -136,65 +143,20 @@ class EntryStore:
             _DAY,
             touched,
             [heads.booked_at[each] // MICROS_A_DAY for each in touched],
-            [before[each] + 1 for each in touched],
+            [before[each][0] + 1 for each in touched],
             [heads.last[each][0] for each in touched],
         )
-        await self._balance(tx, entries, days, names)
+        await self._balance(tx, batch, entries, names)
         kinds, lengths = entries.kind, np.diff(entries.offsets)
         tx.after_commit(lambda: _count(kinds, lengths))
         return BookedEntries(entries.mrn, partitions, numbers, days)
 
-    async def _append(
-        self,
-        tx: Transaction,
-        entries: Entries,
-        numbers: list[int],
-        hashes: list[bytes],
-        times: list[int],
-        days: list[int],
-    ) -> None:
-        await bulk.copy(
-            tx,
-            "ledger_entry",
-            {
-                "day": bulk.int4(days),
-                "partition": bulk.int2(entries.partition),
-                "number": bulk.int8(numbers),
-                "kind": bulk.int2(entries.kind),
-                "reverses": bulk.int2(entries.reverses),
-                "booked_at": bulk.int8(times),
-                "mrn": bulk.text(entries.mrn),
-                "version": bulk.int8(entries.version),
-                "reference": bulk.text(entries.reference),
-                "currency": bulk.text(entries.currency),
-                "destination": bulk.text(entries.destination),
-                "hash": bulk.bytea(hashes),
-            },
-        )
-        lengths = np.diff(entries.offsets)
-        owner = np.repeat(np.arange(len(entries)), lengths)
-        places = np.arange(len(owner)) - np.repeat(entries.offsets[:-1], lengths)
-        whose = owner.tolist()
-        await bulk.copy(
-            tx,
-            "ledger_posting",
-            {
-                "day": bulk.int4(np.asarray(days, np.int64)[owner]),
-                "booked_at": bulk.int8(np.asarray(times, np.int64)[owner]),
-                "number": bulk.int8(np.asarray(numbers, np.int64)[owner]),
-                "amount": bulk.int8(entries.amount),
-                "account": bulk.int4(entries.account),
-                "partition": bulk.int2(entries.partition[owner]),
-                "place": bulk.int2(places),
-                "kind": bulk.int2(entries.charge_kind),
-                "currency": bulk.text([entries.currency[each] for each in whose]),
-            },
-        )
-
-    async def _balance(self, tx: Transaction, entries: Entries, days: list[int], names: Mapping[int, str]) -> None:
-        sums = _totals(entries, days)
+    async def _balance(self, tx: Transaction, batch: _Batch, entries: Entries, names: Mapping[int, str]) -> None:
+        totals = _totals(entries)
+        key = (totals.accounts, totals.currencies, totals.debits, totals.credits, batch.slot, batch.day)
         try:
-            await tx.raw.execute(_BALANCE, *sums)
+            await tx.raw.execute(_BALANCE, *key)
+            await tx.raw.execute(_LIST, *key, batch.booked_at, batch.first_number, totals.partitions, totals.lines)
         except (
             asyncpg.NumericValueOutOfRangeError
         ):  # told in our words: the driver's would be taken for a fault of the store
@@ -202,7 +164,7 @@ class EntryStore:
                 "BALANCE_OUT_OF_BOUNDS",
                 "an account would come to more minor units than 64 bits hold; nothing is booked",
             ) from None
-        pairs = set(zip(sums[0], sums[1], strict=True)) - self._ready
+        pairs = set(zip(totals.accounts, totals.currencies, strict=True)) - self._ready
         if pairs:
             told = sorted(pairs)
             await tx.raw.execute(
@@ -214,27 +176,66 @@ class EntryStore:
             tx.after_commit(lambda: self._ready.update(told))
 
 
-def _totals(entries: Entries, days: list[int]) -> tuple[list[Any], ...]:
-    """Debits and credits of each account, currency and partition."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Entries that are booked together."""
+
+    slot: int
+    """Their lowest partition."""
+    first_number: int
+    """The first of their numbers there."""
+    booked_at: int
+
+    @property
+    def day(self) -> int:
+        return self.booked_at // MICROS_A_DAY
+
+
+async def _append(tx: Transaction, batch: _Batch, pages: Sequence[Page]) -> None:
+    count = len(pages)
+    columns = {
+        "day": bulk.int4([batch.day] * count),
+        "booked_at": bulk.int8([batch.booked_at] * count),
+        "slot": bulk.int2([batch.slot] * count),
+        "batch": bulk.int8([batch.first_number] * count),
+    }
+    columns |= {
+        name: bulk.Column(sql_type, [getattr(page, name) for page in pages]) for name, sql_type in COLUMN_TYPES.items()
+    }
+    await bulk.copy(tx, "ledger_page", columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    """What entries post on each account in each currency, one value each."""
+
+    accounts: list[int]
+    currencies: list[str]
+    debits: list[int]
+    credits: list[int]
+    partitions: list[int]
+    """A bit for each partition, as a signed number of 64 bits."""
+    lines: list[int]
+
+
+def _totals(entries: Entries) -> _Totals:
     owner = np.repeat(np.arange(len(entries)), np.diff(entries.offsets))
     codes = {currency: place for place, currency in enumerate(dict.fromkeys(entries.currency))}
     currency = np.fromiter(map(codes.__getitem__, entries.currency), np.int64, len(entries))[owner]
-    partition = entries.partition[owner]
-    # Accounts have 31 bits, partitions 6, currencies of one page far fewer than 2^20.
-    key = (entries.account << 26) + (currency << 6) + partition
-    distinct, which = np.unique(key, return_inverse=True)
+    # Accounts have 31 bits, currencies of one page far fewer than 2^20.
+    distinct, which = np.unique((entries.account << 20) + currency, return_inverse=True)
     which = which.reshape(-1)
     debit, credit = (_summed(which, len(distinct), np.maximum(sign * entries.amount, 0)) for sign in (1, -1))
+    partitions = np.zeros(len(distinct), np.uint64)
+    np.bitwise_or.at(partitions, which, np.uint64(1) << entries.partition[owner].astype(np.uint64))
     texts = list(codes)
-    of_partition = dict(zip(entries.partition.tolist(), days, strict=True))
-    partitions: list[int] = (distinct & 63).tolist()
-    return (
-        (distinct >> 26).tolist(),
-        [texts[code] for code in ((distinct >> 6) & (2**20 - 1)).tolist()],
-        partitions,
-        [of_partition[each] for each in partitions],
+    return _Totals(
+        (distinct >> 20).tolist(),
+        [texts[code] for code in (distinct & (2**20 - 1)).tolist()],
         debit,
         credit,
+        partitions.view(np.int64).tolist(),
+        np.bincount(which, minlength=len(distinct)).tolist(),
     )
 
 

@@ -8,26 +8,23 @@ from typing import Final, TypeAlias
 from libs.store.database import Transaction
 from services.revenue.ledger.account import partition_of_mrn
 from services.revenue.ledger.allocation import FREED
+from services.revenue.store.ledger.pages import has_number
 
 BankReference: TypeAlias = tuple[str, str]
 """An MRN, and the bank's id of a payment or payout that was booked for it."""
 # Of each consignment its own entries alone, found by where they stand. A bank may call a payment as it likes, but no version of a state books it.
-_ENTRIES: Final = """
-select given.mrn, given.id, e.number, e.version, p.account
+_ENTRIES: Final = f"""
+select given.mrn, given.id, e.number, e.version, e.account
 from unnest($1::text[], $2::smallint[], $3::text[]) as given(mrn, partition, id)
 cross join lateral (select entries, days from ledger_position where mrn = given.mrn limit 1) held
-cross join lateral unnest(held.entries, held.days) as place(number, day)
+cross join lateral unnest(held.entries, held.days) as at(number, day)
 cross join lateral (
-    select number, version from ledger_entry
-    where day = place.day and partition = given.partition and number = place.number
+    select number, version, account from all_postings
+    where {has_number("at.day", "given.partition", "at.number")} and place = 0
         and coalesce(nullif(reverses, 0), kind) = $4
         and (reference = given.id and version = 0 or reference = $5 and version > 0) limit 1
-) e
-cross join lateral (
-    select account from ledger_posting
-    where day = place.day and partition = given.partition and number = e.number and place = 0 limit 1
-) p order by given.mrn, given.id, e.number
-"""
+) e order by given.mrn, given.id, e.number
+"""  # noqa: S608  # a condition of our own
 
 
 async def holders(tx: Transaction, booked: Collection[BankReference], kind: int) -> dict[BankReference, list[int]]:

@@ -6,27 +6,22 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from libs.store.database import Transaction
+from services.revenue.store.ledger.pages import has_number
 
-_CHARGES: Final = """
-select given.row, p.account, p.kind, p.currency, sum(p.amount)::numeric as amount
+_ENTRY: Final = has_number("given.day", "given.partition", "given.number")
+_CHARGES: Final = f"""
+select given.row, p.account, p.charge as kind, p.currency, sum(p.amount)::numeric as amount
+from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
+cross join lateral (select account, charge, currency, amount from all_postings where {_ENTRY} offset 0) p
+group by given.row, p.account, p.charge, p.currency
+"""  # noqa: S608  # a condition of our own
+_MONEY: Final = f"""
+select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, e.amount
 from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
 cross join lateral (
-    select account, kind, currency, amount from ledger_posting
-    where day = given.day and partition = given.partition and number = given.number offset 0
-) p group by given.row, p.account, p.kind, p.currency
-"""
-_MONEY: Final = """
-select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, p.amount
-from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
-cross join lateral (
-    select kind, reverses, reference, currency from ledger_entry
-    where day = given.day and partition = given.partition and number = given.number offset 0
+    select kind, reverses, reference, currency, amount from all_postings where {_ENTRY} and place = 0 offset 0
 ) e
-cross join lateral (
-    select amount from ledger_posting
-    where day = given.day and partition = given.partition and number = given.number and place = 0 offset 0
-) p
-"""
+"""  # noqa: S608  # a condition of our own
 
 
 async def charges_of(reader: Transaction, places: Sequence[Sequence[int]]) -> Sequence[Any]:

@@ -21,9 +21,10 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.account import COLLECTING, SECURING, TREASURY, partition_of_account
 from services.revenue.ledger.line import unpack
 from services.revenue.ledger.position import PaidOut, charged_to, last_of, shares_of, unpaid_at_once
-from services.revenue.store.ledger.balances import Holding, balances_at
+from services.revenue.store.ledger.balances import Holding, balances_at, on_account
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
+from services.revenue.store.ledger.pages import has_number
 
 ROWS_MAX: Final = 2_000
 """Consignments that are read at once."""
@@ -46,27 +47,28 @@ where held.currency = $2
 """
 _DAYS: Final = "select distinct day from ledger_balance where account = $1 and currency = $2 order by day desc"
 # Consignments first booked on an account on a day, the last one first: whatever was booked of them later does not move them.
-_FIRST_BOOKED: Final = """
+_FIRST_BOOKED: Final = f"""
 select found.mrn, held.lines from (
-    select distinct e.mrn, e.partition from ledger_posting p
-    join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
-    where p.day = $3 and e.day = $3 and p.account = $1 and p.currency = $2 and p.kind > 0
+    select distinct mrn, partition from ({on_account("$3", "$1", "$2")}) booked where charge > 0
 ) found
 cross join lateral (
     select lines, entries, days from ledger_position where mrn = found.mrn and currency = $2
 ) held
 where not exists (
     select from unnest(held.entries, held.days) as before(number, day)
-    join ledger_posting p on p.day = before.day and p.partition = found.partition and p.number = before.number
-    where before.day < $3 and p.account = $1 and p.currency = $2
+    cross join lateral (
+        select account, currency from all_postings
+        where {has_number("before.day", "found.partition", "before.number")} offset 0
+    ) p where before.day < $3 and p.account = $1 and p.currency = $2
 )
 order by found.mrn collate "C" desc
-"""
+"""  # noqa: S608  # conditions of our own
 _PAID_OUT: Final = f"""
-select coalesce(sum(p.amount), 0)::bigint from ledger_posting p
-join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
-where p.day >= $4 and e.day >= $4 and p.account = $1 and p.currency = $2 and p.partition = $3 and p.number > $5
-    and {pb.ENTRY_KIND_PAID_OUT} in (e.kind, e.reverses)
+select coalesce(sum(amount), 0)::bigint from ledger_day d cross join lateral (
+    select amount from all_postings
+    where day = d.day and partition = $3 and last_number > $5 and number > $5 and account = $1 and currency = $2
+        and {pb.ENTRY_KIND_PAID_OUT} in (kind, reverses) offset 0
+) out where d.partition = $3 and d.day >= $4 and d.last_number > $5
 """  # noqa: S608  # a number of our own
 
 

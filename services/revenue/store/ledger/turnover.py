@@ -16,11 +16,9 @@ select min(d.day) from ledger_day d
 where d.day < $1 and not exists (select from ledger_turnover_day t where t.day = d.day)
 """
 _SUM_PART: Final = f"""
-select p.account, p.currency, e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
-    sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
-from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
-where p.day = $1 and e.day = $1 and p.partition = $2 and e.partition = $2
-group by p.account, p.currency, e.destination, p.kind
+select account, currency, destination, charge, sum({CONSIGNMENTS})::bigint as consignments,
+    sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
+from all_postings where day = $1 and partition = $2 group by account, currency, destination, charge
 """  # noqa: S608  # an expression of our own
 _STORE: Final = """
 insert into ledger_turnover (day, account, currency, destination, kind, consignments, debit, credit)

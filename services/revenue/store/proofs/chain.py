@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
 from services.revenue.ledger.account import partition_of_mrn
 from services.revenue.ledger.hash_chain import START, canonical, link, text_bytes
+from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger.balances import BEGINNING, LinePlace, lines_of
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
+from services.revenue.store.ledger.pages import StoredPage, pages_behind, pages_containing
 from services.revenue.store.proofs.day_balances import compare_day, compare_end
 from services.revenue.store.proofs.seals import LATE_SECONDS, Seal, Seals
 
 ENTRIES_AT_ONCE: Final = 5_000
+PAGES_AT_ONCE: Final = 50
+"""Pages that are read in one statement."""
 _COLUMNS: Final = (
     "day, partition, number, kind, reverses, booked_at, mrn, version, reference, currency, destination, hash"
 )
@@ -76,6 +80,42 @@ class StoredEntry:
     destination: str
     hash: bytes
     postings: list[StoredPosting] = field(default_factory=list)
+
+    @staticmethod
+    def of_page(stored: StoredPage, names: Mapping[int, str]) -> list[StoredEntry]:
+        """Return the entries of a page, each with the hash that follows from the hash before the page. Raises PageError."""
+        page = stored.page
+        if not stored.from_one:
+            raise PageError("one of its columns is no list whose first place is 1")
+        bounds = page.bounds()
+        postings = [
+            StoredPosting(names.get(account, f"?{account}"), amount, kind)
+            for account, amount, kind in zip(page.account, page.amount, page.charge, strict=True)
+        ]
+        entries: list[StoredEntry] = []
+        digest = page.hash_before
+        for place in range(len(page)):
+            entry = StoredEntry(
+                stored.day,
+                page.partition,
+                page.first_number + place,
+                page.kind[place],
+                page.reverses[place],
+                stored.booked_at,
+                page.mrn[place],
+                page.version[place],
+                page.reference[place],
+                page.currencies[page.currency[place] - 1],
+                page.destinations[page.destination[place] - 1],
+                b"",
+                postings[bounds[place] : bounds[place + 1]],
+            )
+            try:
+                digest = entry.hashed(digest)
+            except struct.error as error:
+                raise PageError(f"entry {entry.number} has a number that no entry has: {error}") from error
+            entries.append(replace(entry, hash=digest))
+        return entries
 
     def hashed(self, before: bytes) -> bytes:
         """Compute its hash behind the hash before it."""
@@ -208,18 +248,50 @@ class Chain:
         if found is None:
             return None
         day, first, last = found
+        # A day has rows, and behind them pages, if the first page was booked on it; of a day that is cut off, what is missing is a gap.
         rows = await reader.raw.fetch(_RANGE, day, partition, checked.last, last, entries_max)
         entries = [StoredEntry(**dict(row)) for row in rows]
-        # Of a day that is cut off, what is missing is a gap of numbers.
-        until = entries[-1].number if len(entries) == entries_max else last
+        complete = len(entries) < entries_max
+        if entries:
+            until = max(entry.number for entry in entries)
+            await self._check_rows(reader, partition, day, entries, checked, until if not complete else last)
+        if complete:
+            complete = await self._check_pages(reader, partition, day, checked, last, entries_max - len(entries))
+        if complete and last > checked.last:
+            checked.discrepancies.append(f"partition {partition}: entries {checked.last + 1} to {last} are missing")
+            checked.last = last
+        return day, first, last
+
+    async def _check_rows(
+        self,
+        reader: Transaction,
+        partition: int,
+        day: int,
+        entries: Sequence[StoredEntry],
+        checked: ChainCheck,
+        until: int,
+    ) -> None:
         postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
         names = await self._names.texts(reader, {row["account"] for row in postings})
         verify_entries(partition, day, entries, postings, names, checked)
         checked.mrns |= {entry.mrn for entry in entries if entry.mrn}
-        if until > checked.last:
-            checked.discrepancies.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
-            checked.last = until
-        return day, first, last
+
+    async def _check_pages(
+        self, reader: Transaction, partition: int, day: int, checked: ChainCheck, last: int, entries_max: int
+    ) -> bool:
+        """Compute up to `entries_max` entries of pages; return whether nothing is left of the day."""
+        after, left = checked.last, entries_max
+        # A part may have ended within a page.
+        while pages := await pages_behind(reader, day, partition, after, last, PAGES_AT_ONCE):
+            names = await self._names.texts(reader, {account for each in pages for account in each.page.account})
+            for each in pages:
+                if left <= 0:
+                    return False
+                left -= _check_page(each, names, checked, left)
+            if checked.last < pages[-1].page.last_number:
+                return False
+            after = checked.last
+        return True
 
     async def _end(self, reader: Transaction, partition: int, checked: ChainCheck, head: Any) -> None:
         checked.end = True
@@ -239,14 +311,63 @@ class Chain:
             return []
         columns = [list(column) for column in zip(*places, strict=True)]
         entries = [StoredEntry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, *columns)]
-        rows = await reader.raw.fetch(_POSTINGS, *columns)
-        names = await self._names.texts(reader, {row["account"] for row in rows})
+        rows = await reader.raw.fetch(_POSTINGS, *columns) if entries else []
+        pages = await pages_containing(reader, columns)
+        accounts = {row["account"] for row in rows} | {account for each in pages for account in each.page.account}
+        names = await self._names.texts(reader, accounts)
         own = {(entry.partition, entry.number): entry.postings for entry in entries}
         for row in rows:
             own[row["partition"], row["number"]].append(
                 StoredPosting(names.get(row["account"], f"?{row['account']}"), row["amount"], row["kind"])
             )
-        return entries
+        wanted = {(partition, number) for _, partition, number in places}
+        entries += [
+            entry
+            for each in pages
+            for entry in StoredEntry.of_page(each, names)
+            if (entry.partition, entry.number) in wanted
+        ]
+        return sorted(entries, key=lambda entry: (entry.partition, entry.number))
+
+
+def _check_page(stored: StoredPage, names: Mapping[int, str], checked: ChainCheck, entries_max: int) -> int:
+    """Check up to `entries_max` entries of a page behind the last checked one; return how many."""
+    page = stored.page
+    place = f"partition {page.partition}, entries {page.first_number} to {page.last_number}"
+    if stored.booked_at // MICROS_A_DAY != stored.day:
+        checked.discrepancies.append(
+            f"{place}: their page stands in day {stored.day}, but was booked on day {stored.booked_at // MICROS_A_DAY}"
+        )
+    begins = checked.last < page.first_number
+    if begins and page.first_number > checked.last + 1:
+        checked.discrepancies.append(
+            f"partition {page.partition}: entries {checked.last + 1} to {page.first_number - 1} are missing"
+        )
+    if begins and page.hash_before != checked.hash:
+        checked.discrepancies.append(
+            f"{place}: their page was altered; it begins with another hash than that of the entry before"
+        )
+    try:
+        entries = StoredEntry.of_page(stored, names)
+    except PageError as error:
+        checked.discrepancies.append(f"{place}: their page was altered; {error}")
+        checked.last, checked.hash = page.last_number, page.hash
+        return 1
+    own = [entry for entry in entries if entry.number > checked.last][:entries_max]
+    for entry in own:
+        _check_sum(entry, checked)
+        digest = entry.hash if begins else entry.hashed(checked.hash)
+        if entry.number == page.last_number and digest != page.hash:
+            checked.discrepancies.append(
+                f"{place}: their content or what stands before it was altered; the stored hash does not follow"
+            )
+            digest = page.hash
+        checked.entries += 1
+        checked.postings += len(entry.postings)
+        checked.last, checked.hash = entry.number, digest
+        if entry.mrn:
+            checked.mrns.add(entry.mrn)
+    return len(own)
 
 
 def verify_entries(
@@ -287,11 +408,7 @@ def _check_entry(entry: StoredEntry, checked: ChainCheck) -> None:
         checked.discrepancies.append(
             f"partition {entry.partition}: entries {checked.last + 1} to {entry.number - 1} are missing"
         )
-    total = sum(each.amount for each in entry.postings)
-    if total or len(entry.postings) < 2:
-        checked.discrepancies.append(
-            f"{place}: its {len(entry.postings)} postings sum to {total} minor units, not to nothing"
-        )
+    _check_sum(entry, checked)
     try:
         follows = entry.hashed(checked.hash) == entry.hash
     except struct.error:  # a number that no entry has
@@ -303,3 +420,12 @@ def _check_entry(entry: StoredEntry, checked: ChainCheck) -> None:
     checked.entries += 1
     checked.postings += len(entry.postings)
     checked.last, checked.hash = entry.number, entry.hash
+
+
+def _check_sum(entry: StoredEntry, checked: ChainCheck) -> None:
+    total = sum(each.amount for each in entry.postings)
+    if total or len(entry.postings) < 2:
+        checked.discrepancies.append(
+            f"partition {entry.partition}, entry {entry.number}: its {len(entry.postings)} postings sum to {total} minor units, "
+            "not to nothing"
+        )

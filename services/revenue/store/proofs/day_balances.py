@@ -9,7 +9,7 @@ from libs.customs.partitions import PARTITIONS
 from libs.store.database import Transaction
 from libs.store.tables.schema import today
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.store.ledger.balances import CONSIGNMENTS, LAST_DAY
+from services.revenue.store.ledger.balances import CONSIGNMENTS, LAST_DAY, on_account
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 
@@ -30,14 +30,19 @@ select (
     select count(*) from ledger_posting where partition = $1 and day > $2 and day < $3
 ) + (
     select count(*) from ledger_posting where partition = $1 and day = $3 and (number < $4 or number > $5)
-) as postings
+) as postings, (
+    select count(*) from ledger_page where partition = $1 and day > $2 and day < $3
+) + (
+    select count(*) from ledger_page where partition = $1 and day = $3 and (first_number < $4 or last_number > $5)
+) as pages
 """
+# A slot has the name of the lowest partition of its transactions, so its days are among those of that partition.
 _BALANCES: Final = """
 with made as materialized (
     select account, currency, day, sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
-    from ledger_posting where partition = $1 and day = $3 group by account, currency, day
+    from all_postings where slot = $1 and day = $3 group by account, currency, day
 ), kept as materialized (
-    select account, currency, day, debit, credit from ledger_balance where partition = $1 and day > $2 and day <= $3
+    select account, currency, day, debit, credit from ledger_balance where slot = $1 and day > $2 and day <= $3
 )
 select account, currency, day, kept.debit as debit, kept.credit as credit,
     made.debit + coalesce(before.debit, 0) as made_debit, made.credit + coalesce(before.credit, 0) as made_credit
@@ -45,15 +50,31 @@ from made full join kept using (account, currency, day)
 left join lateral (
     select b.debit, b.credit from ledger_balance b
     where b.account = coalesce(kept.account, made.account) and b.currency = coalesce(kept.currency, made.currency)
-        and b.partition = $1 and b.day < coalesce(kept.day, made.day) order by b.day desc limit 1
+        and b.slot = $1 and b.day < coalesce(kept.day, made.day) order by b.day desc limit 1
 ) before on true
 where kept.debit is distinct from made.debit + coalesce(before.debit, 0)
     or kept.credit is distinct from made.credit + coalesce(before.credit, 0)
 order by account, currency, day limit $4
 """
+# The list of the pages of each account, by batch; it has days of the slot alone, as the balances do.
+_LISTS: Final = """
+with made as materialized (
+    select account, currency, day, booked_at, batch, bit_or(1::bigint << partition::integer) as partitions, count(*) as lines,
+        sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
+    from page_postings where slot = $1 and day = $3 group by account, currency, day, booked_at, batch
+), kept as materialized (
+    select account, currency, day, booked_at, batch, partitions, lines, debit, credit
+    from ledger_account_page where slot = $1 and day > $2 and day <= $3
+)
+select account, currency, count(*) as differences
+from made full join kept using (account, currency, day, booked_at, batch)
+where (kept.partitions, kept.lines, kept.debit, kept.credit)
+    is distinct from (made.partitions, made.lines, made.debit, made.credit)
+group by account, currency order by account, currency limit $4
+"""
 _UNLISTED: Final = """
 select p.account, p.currency from (
-    select distinct account, currency from ledger_posting where partition = $1 and day = $2
+    select distinct account, currency from all_postings where partition = $1 and day = $2
 ) p
 where not exists (
     select from ledger_name n join ledger_holding h on h.name = n.name and h.account = n.id
@@ -62,10 +83,9 @@ where not exists (
 """
 _TURNOVER: Final = f"""
 with made as materialized (
-    select p.account, p.currency, p.day, e.destination, p.kind, sum({CONSIGNMENTS})::numeric as consignments,
-        sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
-    from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
-    where p.day = $2 and e.day = $2 and $3 group by p.account, p.currency, p.day, e.destination, p.kind
+    select account, currency, day, destination, charge as kind, sum({CONSIGNMENTS})::numeric as consignments,
+        sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
+    from all_postings where day = $2 and $3 group by account, currency, day, destination, charge
 ), kept as materialized (
     select account, currency, day, destination, kind, consignments, debit, credit
     from ledger_turnover where day > $1 and (day < $2 or $3 and day = $2)
@@ -83,14 +103,14 @@ _MONEY: Final = f"""
 with banks as materialized (
     select id, substr(name, 6) as jurisdiction from ledger_name where name > 'bank:' and name < 'bank;'
 ), made as materialized (
-    select $1::integer as day, banks.jurisdiction, e.reference collate "C" as id, e.kind, p.currency,
-        sum(p.amount)::numeric as minor
+    select $1::integer as day, banks.jurisdiction, p.reference collate "C" as id,
+        coalesce(nullif(p.reverses, 0), p.kind) as kind, p.currency, sum(p.amount)::numeric as minor
     from banks cross join lateral (
-        select partition, number, currency, amount from ledger_posting where day = $1 and account = banks.id offset 0
-    ) p cross join lateral (
-        select reference, coalesce(nullif(reverses, 0), kind) as kind from ledger_entry
-        where day = $1 and partition = p.partition and number = p.number limit 1
-    ) e group by banks.jurisdiction, e.reference, e.kind, p.currency
+        select distinct currency from ledger_account_page where day = $1 and account = banks.id
+        union select distinct currency from ledger_posting where day = $1 and account = banks.id
+    ) own
+    cross join lateral ({on_account("$1", "banks.id", "own.currency")}) p
+    group by banks.jurisdiction, p.reference, coalesce(nullif(p.reverses, 0), p.kind), p.currency
 ), kept as materialized (
     select (booked_at / {MICROS_A_DAY})::integer as day, jurisdiction, id, {pb.ENTRY_KIND_PAID}::smallint as kind, currency,
         case reverses_id when '' then amount else -amount end as minor
@@ -156,10 +176,10 @@ with booked as materialized (
 )
 select mine.account, mine.currency, stands.minor, opened.minor as open, coalesce(credit.minor, 0) as credit from mine
 cross join lateral (
-    select coalesce(sum(last.debit - last.credit), 0)::numeric as minor from generate_series(0, {PARTITIONS - 1}) as p(partition)
+    select coalesce(sum(last.debit - last.credit), 0)::numeric as minor from generate_series(0, {PARTITIONS - 1}) as s(slot)
     cross join lateral (
         select debit::numeric, credit from ledger_balance b
-        where b.account = mine.account and b.currency = mine.currency and b.partition = p.partition order by b.day desc limit 1
+        where b.account = mine.account and b.currency = mine.currency and b.slot = s.slot order by b.day desc limit 1
     ) last
 ) stands
 cross join lateral (
@@ -191,6 +211,13 @@ async def compare_day(
     rows = await reader.raw.fetch(_BALANCES, partition, before, day, DIFFERENCES_MAX)
     named = await names.texts(reader, {row["account"] for row in rows})
     discrepancies += [_balance(partition, row, _name(named, row)) for row in rows]
+    rows = await reader.raw.fetch(_LISTS, partition, before, day, DIFFERENCES_MAX)
+    named = await names.texts(reader, {row["account"] for row in rows})
+    discrepancies += [
+        f"partition {partition}: the list of pages of {_name(named, row)} in {row['currency']} differs from the pages of "
+        f"{row['differences']} batches by the end of {_date(day)}"
+        for row in rows
+    ]
     rows = await reader.raw.fetch(_UNLISTED, partition, day, DIFFERENCES_MAX)
     named = await names.texts(reader, {row["account"] for row in rows})
     discrepancies += [
@@ -225,7 +252,7 @@ async def _stray(reader: Transaction, partition: int, before: int, day: int, fir
     until = "the end" if day == LAST_DAY else f"{_date(day)}"
     return [
         f"partition {partition}: {row[what]} {what} up to {until} stand where nothing of that number was booked"
-        for what in ("entries", "postings")
+        for what in ("entries", "postings", "pages")
         if row[what]
     ]
 

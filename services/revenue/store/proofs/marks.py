@@ -10,6 +10,7 @@ from libs.store.database import Transaction
 from libs.store.transaction import NOW_MICROS
 from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.reconciliation import Difference
+from services.revenue.store.ledger.pages import has_number
 
 ALTERED: Final = "ALTERED"
 """Reason of a fault of a chain, a seal or what is computed from postings; those of consignments have the reason of their difference."""
@@ -55,14 +56,17 @@ cross join lateral (
     select * from ledger_day where partition = m.partition and day > m.day and day < $1 order by day limit 1
 ) d where d.last_number <= m.number order by d.day, d.partition limit $2
 """
-_UNPROVEN: Final = """
+_UNPROVEN: Final = f"""
 select min(first.booked_at) from ledger_proof m
 cross join lateral (
-    select e.booked_at from ledger_day d join ledger_entry e on e.day = d.day and e.partition = d.partition
-    where d.partition = m.partition and d.last_number > m.number and e.number = greatest(m.number + 1, d.first_number)
-    order by d.day limit 1
+    select e.booked_at from ledger_day d
+    cross join lateral (select greatest(m.number + 1, d.first_number) as number) behind
+    cross join lateral (
+        select booked_at from all_entries where {has_number("d.day", "d.partition", "behind.number")} offset 0
+    ) e
+    where d.partition = m.partition and d.last_number > m.number order by d.day limit 1
 ) first
-"""
+"""  # noqa: S608  # a condition of our own
 _LEFT: Final = "select sum(h.number - m.number)::bigint from ledger_head h join ledger_proof m using (partition)"
 
 

@@ -11,6 +11,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Database, Transaction
 from libs.telemetry import get_logger
 from services.revenue.ledger.hash_chain import START, seal
+from services.revenue.store.ledger.pages import has_number
 
 SEALS_AT_ONCE: Final = 1_000
 """Seals that are read in one statement; a row has some 2,700 bytes."""
@@ -24,15 +25,15 @@ _STORE: Final = "insert into ledger_seal (number, sealed_at, hash, numbers, hash
 _UNSEALED: Final = f"""
 select min(first.booked_at) from ledger_head head
 left join (select number, numbers, sealed_at from ledger_seal order by number desc limit 1) last on true
+cross join lateral (select coalesce(last.numbers[head.partition + 1], 0) + 1 as number) behind
 cross join lateral (
     select entry.booked_at from ledger_day days cross join lateral (
-        select e.booked_at from ledger_entry e where e.day = days.day and e.partition = days.partition
-            and e.number = coalesce(last.numbers[head.partition + 1], 0) + 1 offset 0
+        select booked_at from all_entries where {has_number("days.day", "days.partition", "behind.number")} offset 0
     ) entry
     where days.partition = head.partition and days.day >= coalesce(last.sealed_at / {MICROS_PER_DAY} - 1, 0)
-        and coalesce(last.numbers[head.partition + 1], 0) + 1 between days.first_number and days.last_number
-) first where head.number > coalesce(last.numbers[head.partition + 1], 0)
-"""  # noqa: S608  # a number of our own
+        and behind.number between days.first_number and days.last_number
+) first where head.number >= behind.number
+"""  # noqa: S608  # a number and a condition of our own
 _SEALED_AT: Final = "select sealed_at from ledger_seal where number = $1"
 _NUMBER: Final = "select numbers[$2] from ledger_seal where number = $1"
 # One that is missing hides none behind it.
@@ -46,11 +47,19 @@ where s.number >= $1 and s.number < $2 and (
     or substring(s.hashes from $4 for 32) is distinct from substring(before.hashes from $4 for 32)
 ) order by s.number limit $5
 """
-# Entries of the days in which a part of a chain stands.
+# Of the days in which a part of a chain stands; the hash of a page is that of its last entry.
 _STORED: Final = """
-select number, hash from ledger_entry where partition = $1 and number = any($2::bigint[]) and day = any(array(
+with part as materialized (
     select day from ledger_day where partition = $1 and last_number > $3 and first_number <= $4
-))
+)
+select e.number, e.hash from part cross join lateral (
+    select number, hash from ledger_entry where day = part.day and partition = $1 and number = any($2::bigint[]) offset 0
+) e
+union all
+select p.last_number, p.hash from part cross join lateral (
+    select last_number, hash from ledger_page
+    where day = part.day and partition = $1 and last_number = any($2::bigint[]) offset 0
+) p
 """
 _FOLLOW: Final = """
 select number, sealed_at, hash, numbers, hashes from ledger_seal where number > $1 order by number limit $2
@@ -59,7 +68,9 @@ _NAMED: Final = """
 select given.partition, e.hash from unnest($1::smallint[], $2::bigint[]) as given(partition, number)
 join ledger_day d on d.partition = given.partition and given.number between d.first_number and d.last_number
 cross join lateral (
-    select hash from ledger_entry where day = d.day and partition = given.partition and number = given.number offset 0
+    select hash from ledger_entry where day = d.day and partition = given.partition and number = given.number
+    union all
+    select hash from ledger_page where day = d.day and partition = given.partition and last_number = given.number offset 0
 ) e
 """
 _WHOLE: Final = """
@@ -69,13 +80,13 @@ from (
     select number, numbers[$1] as named, lag(numbers[$1]) over (order by number) as named_before from ledger_seal
 ) each
 """
-_UNNAMED: Final = """
+_UNNAMED: Final = f"""
 select e.number, e.booked_at from ledger_day d
 cross join lateral (
-    select number, booked_at from ledger_entry where day = d.day and partition = d.partition and number = $2 offset 0
+    select number, booked_at from all_entries where {has_number("d.day", "d.partition", "$2")} offset 0
 ) e
 where d.partition = $1 and $2 between d.first_number and d.last_number limit 1
-"""
+"""  # noqa: S608  # a condition of our own
 log = get_logger()
 
 

@@ -18,4 +18,4 @@ def upgrade() -> None:
     )
     op.execute("alter table cell_delta alter column payload set storage external")
     for table in ("counted", "count_cell", "revenue_cell", "time_cell", "inspection_cell"):
-        schema.set_fillfactor(op, table, 50)
+        schema.set_parameter(op, table, "fillfactor", 50)

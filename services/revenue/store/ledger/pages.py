@@ -1,0 +1,71 @@
+"""The table ledger_page, and the views that show pages and former rows as one: all_entries, all_postings, page_postings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from libs.store.database import Transaction
+from services.revenue.ledger.page import ENTRIES_MAX, Page
+
+COLUMN_TYPES: Final = {
+    "partition": "int2", "first_number": "int8", "last_number": "int8", "hash_before": "bytea", "hash": "bytea",
+    "currencies": "text[]", "destinations": "text[]", "kind": "int2[]", "reverses": "int2[]", "version": "int8[]",
+    "mrn": "text[]", "reference": "text[]", "currency": "int2[]", "destination": "int2[]", "entry": "int2[]",
+    "place": "int2[]", "account": "int4[]", "charge": "int2[]", "amount": "int8[]", "posting_currency": "int2[]",
+}  # fmt: skip
+"""The columns of a page, by the names of its fields, with their types."""
+_COLUMNS: Final = ", ".join(COLUMN_TYPES)
+_ARRAYS: Final = [name for name, sql_type in COLUMN_TYPES.items() if sql_type.endswith("[]")]
+# The views count places from 1 on, and the driver from where an array begins.
+_FROM_ONE: Final = " and ".join(f"array_ndims({name}) = 1 and array_lower({name}, 1) = 1" for name in _ARRAYS)
+_BEHIND: Final = f"""
+select day, booked_at, coalesce({_FROM_ONE}, false) as from_one, {_COLUMNS} from ledger_page
+where day = $1 and partition = $2 and last_number > $3 and last_number <= $4 order by last_number, first_number limit $5
+"""  # noqa: S608  # our own names
+_CONTAINING: Final = f"""
+select distinct on (partition, last_number, first_number) found.* from unnest($1::integer[], $2::smallint[], $3::bigint[])
+    as given(wanted_day, of_partition, wanted)
+cross join lateral (
+    select day, booked_at, true as from_one, {_COLUMNS} from ledger_page
+    where day = given.wanted_day and partition = given.of_partition and first_number <= given.wanted
+        and last_number between given.wanted and given.wanted + {ENTRIES_MAX - 1} offset 0
+) found order by partition, last_number, first_number
+"""  # noqa: S608  # our own names
+
+
+def has_number(day: str, partition: str, number: str) -> str:
+    """Return the condition under which a row of all_entries or all_postings is of an entry; the arguments are SQL expressions.
+
+    It looks into an index: a page that contains a number ends less than ENTRIES_MAX numbers behind it.
+    """
+    return (
+        f"day = {day} and partition = {partition} and number = {number} and first_number <= {number} "
+        f"and last_number between {number} and {number} + {ENTRIES_MAX - 1}"
+    )
+
+
+class StoredPage:
+    """A page, and when it was booked."""
+
+    def __init__(self, row: Any) -> None:
+        """Read a row of ledger_page."""
+        values = dict(row)
+        self.day: int = values.pop("day")
+        self.booked_at: int = values.pop("booked_at")
+        """Microseconds since 1970-01-01 UTC."""
+        self.from_one: bool = values.pop("from_one")
+        """Whether all columns are lists whose first place is 1; True where the page was not read to be proven."""
+        self.page = Page(**values)
+
+
+async def pages_behind(
+    reader: Transaction, day: int, partition: int, after: int, last: int, pages_max: int
+) -> list[StoredPage]:
+    """Return pages of a day that end behind a number and up to `last`, by number."""
+    return [StoredPage(row) for row in await reader.raw.fetch(_BEHIND, day, partition, after, last, pages_max)]
+
+
+async def pages_containing(reader: Transaction, places: Sequence[Sequence[int]]) -> list[StoredPage]:
+    """Return the pages in which entries stand, each once; `places` has three columns: day, partition and number."""
+    return [StoredPage(row) for row in await reader.raw.fetch(_CONTAINING, *places)]

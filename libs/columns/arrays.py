@@ -32,8 +32,13 @@ class Strings:
     @classmethod
     def of(cls, values: Sequence[str] | ObjectArray) -> Strings:
         """Encode one value a row."""
-        places = {value: place for place, value in enumerate(dict.fromkeys(values))}
-        return cls(list(places), np.fromiter(map(places.__getitem__, values), np.int32, len(values)))
+        distinct, count = list(dict.fromkeys(values)), len(values)
+        if len(distinct) == count:
+            return cls(distinct, np.arange(count, dtype=np.int32))
+        if len(distinct) == 1:
+            return cls(distinct, np.zeros(count, np.int32))
+        places = dict(zip(distinct, range(count), strict=False))
+        return cls(distinct, np.fromiter(map(places.__getitem__, values), np.int32, count))
 
     @classmethod
     def constant(cls, value: str, rows: int) -> Strings:
@@ -75,10 +80,11 @@ class Strings:
 
     def translate(self, function: Callable[[str], str]) -> Strings:
         """Apply `function` once per distinct value; give the column of its results."""
-        changed = [function(value) for value in self.dictionary]
-        places = {value: place for place, value in enumerate(dict.fromkeys(changed))}
-        if len(places) == len(changed):
+        changed = list(map(function, self.dictionary))
+        distinct = dict.fromkeys(changed)
+        if len(distinct) == len(changed):
             return Strings(changed, self.indices)
+        places = {value: place for place, value in enumerate(distinct)}
         moves = np.fromiter(map(places.__getitem__, changed), np.int32, len(changed))
         return Strings(list(places), moves.take(self.indices) if len(self.indices) else self.indices)
 
@@ -105,6 +111,23 @@ class Strings:
         places = np.zeros(len(self.dictionary), np.int32)
         places[kept] = np.arange(len(kept), dtype=np.int32)
         return Strings([self.dictionary[place] for place in kept.tolist()], places.take(self.indices))
+
+    def by_appearance(self) -> Strings:
+        """Return the column with the values that rows have, in the order of their first row, as `of` makes it."""
+        indices = self.indices
+        if not len(indices):
+            return Strings([], indices.astype(np.int32))
+        highest = np.maximum.accumulate(indices)
+        orderly = (
+            indices[0] == 0 and highest[-1] == len(self.dictionary) - 1 and (indices[1:] <= highest[:-1] + 1).all()
+        )
+        if orderly:
+            return Strings(self.dictionary, indices.astype(np.int32, copy=False))
+        used, first = np.unique(indices, return_index=True)
+        used = used[np.argsort(first)]
+        moves = np.zeros(len(self.dictionary), np.int32)
+        moves[used] = np.arange(len(used), dtype=np.int32)
+        return Strings([self.dictionary[place] for place in used.tolist()], moves[indices])
 
     @staticmethod
     def concat(parts: Sequence[Strings]) -> Strings:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from hashlib import sha256
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
+
+import numpy as np
 
 from libs.columns.arrays import Ints, Ragged, Strings
 from libs.columns.table import Table
@@ -21,39 +23,81 @@ def digests(table: Table, exclude: Collection[str] = ()) -> list[bytes]:
 
 
 def _texts(table: Table, exclude: Collection[str]) -> list[str]:
-    parts: list[list[str]] = []
+    texts = _Texts(table.rows)
     for name, column in sorted(table.columns.items()):
         if name not in exclude:
-            parts.append(_column_texts(name, column))
-    if not parts:
-        return [""] * table.rows
-    return list(map("".join, zip(*parts, strict=True)))
+            _add(texts, name, column)
+    return texts.rows()
 
 
-def _column_texts(name: str, column: Any) -> list[str]:
+class _Texts:
+    """The texts of rows, piece by piece: what all rows share is one piece, however many columns it is of."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pieces: list[Iterable[str]] = []
+        self._shared = ""
+
+    def share(self, text: str) -> None:
+        """Add the same text to all rows."""
+        self._shared += text
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Add a text to each row."""
+        if self._shared:
+            self._pieces.append(repeat(self._shared, self._count))
+            self._shared = ""
+        self._pieces.append(texts)
+
+    def rows(self) -> list[str]:
+        """Return the text of each row."""
+        self.add(repeat("", self._count))
+        return list(map("".join, zip(*self._pieces, strict=True)))
+
+
+def _add(texts: _Texts, name: str, column: Any) -> None:
     if isinstance(column, Strings):
         # Lengths before values, so that no value can pass for two.
         by_place = [f"{name}={len(v)}:{v};" if v else "" for v in column.dictionary]
-        return list(map(by_place.__getitem__, column.indices.tolist()))
-    if isinstance(column, Ragged):
-        return _list_texts(name, column)
-    values, valid = column.values.tolist(), column.valid
-    if valid.all():
-        return [f"{name}={int(v)};" for v in values]
-    return [f"{name}={int(v)};" if there else "" for v, there in zip(values, valid.tolist(), strict=True)]
+        if len(by_place) == 1:
+            texts.share(by_place[0])
+        else:
+            texts.add(_taken(by_place, column))
+    elif isinstance(column, Ragged):
+        _add_lists(texts, name, column)
+    elif column.valid.all():
+        texts.share(f"{name}=")
+        # A truth value is written as the number that it is.
+        texts.add(map(str, column.values.astype(np.int64, copy=False).tolist()))
+        texts.share(";")
+    else:
+        pairs = zip(column.values.tolist(), column.valid.tolist(), strict=True)
+        texts.add([f"{name}={int(v)};" if there else "" for v, there in pairs])
 
 
-def _list_texts(name: str, column: Ragged) -> list[str]:
+def _taken(by_place: list[str], column: Strings) -> list[str]:
+    """Return the text of each row by the place of its value."""
+    texts = np.empty(len(by_place), object)
+    texts[:] = by_place
+    taken: list[str] = texts.take(column.indices).tolist() if by_place else []
+    return taken
+
+
+def _add_lists(texts: _Texts, name: str, column: Ragged) -> None:
     values = column.values
     if isinstance(values, Strings):
-        inner = [f"{len(v)}:{v}," for v in values.tolist()]
+        by_place = [f"{len(v)}:{v}," for v in values.dictionary]
+        inner = _taken(by_place, values)
     elif isinstance(values, Ints):
         inner = [f"{v}," for v in values.values.tolist()]
     else:
         assert isinstance(values, Table), name
         inner = _texts(values, ())
-    offsets = column.offsets.tolist()
-    texts = []
-    for start, stop in pairwise(offsets):
-        texts.append(f"{name}=[{'|'.join(inner[start:stop])}];" if stop > start else "")
-    return texts
+    lengths = column.lengths
+    if (lengths == 1).all():
+        texts.share(f"{name}=[")
+        texts.add(inner)
+        texts.share("];")
+    elif inner:
+        spans = pairwise(column.offsets.tolist())
+        texts.add([f"{name}=[{'|'.join(inner[start:stop])}];" if stop > start else "" for start, stop in spans])

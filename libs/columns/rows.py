@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import chain
 from operator import attrgetter, methodcaller
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from libs.columns.arrays import BoolArray, Bools, Column, IntArray, Ints, Ragged, Strings, TableLike
+from libs.columns.arrays import BoolArray, Bools, Column, Ints, Ragged, Strings, TableLike
 from libs.columns.schema import TIMESTAMP, Schema
 
 M = TypeVar("M", bound=Message)
@@ -29,93 +33,199 @@ _NANOS: Final = attrgetter("nanos")
 
 
 def fill_rows(make_table: MakeTable[T], schema: Schema, messages: Sequence[Any]) -> T:
-    """Turn row messages of one type into a table of `schema`."""
+    """Turn row messages of one type, without unknown fields, into a table of `schema`."""
     columns: dict[str, Column] = {}
     if messages:
-        # One message with all fields that any of them has: fields that it lacks need not be read.
-        union = type(messages[0])()
-        for message in messages:
-            union.MergeFrom(message)
-        _fill(make_table, schema, messages, None, union, "", columns)
+        # One message after the other is, for protobuf, one message with the fields of all of them.
+        joined = b"".join([message.SerializeToString() for message in messages])
+        row = messages[0].DESCRIPTOR
+        merged = _merged_class(row).FromString(joined)
+        columns = _columns(make_table, schema, _Level(row, merged, len(messages), lambda: messages), "")
     return make_table(schema, len(messages), columns)
 
 
-def _fill(
-    make_table: MakeTable[T],
-    schema: Schema,
-    messages: Sequence[Any],
-    has_level: Any,
-    union: Any,
-    prefix: str,
-    columns: dict[str, Column],
-) -> None:
-    """Add the columns of one level; `has_level` has the rows with this level's message (None: all)."""
-    count = len(messages)
-    for field in _fields_of(union, has_level is not None):
+class _Level:
+    """The messages of one level of a batch: each of them, and all of them as one message with a list for each element."""
+
+    def __init__(self, row: Descriptor, merged: Any, count: int, read: Callable[[], Sequence[Any]]) -> None:
+        """Take the type of the messages, the merged one, their number, and what returns them, which is called only if needed."""
+        self.row = row
+        self.merged = merged
+        self.count = count
+        self._read = read
+
+    @cached_property
+    def messages(self) -> Sequence[Any]:
+        """Return each message."""
+        return self._read()
+
+    def values(self, field: FieldDescriptor) -> list[Any]:
+        """Return the value of a field in each message."""
+        return list(map(attrgetter(field.name), self.messages))
+
+    def has(self, field: FieldDescriptor, rows: Sequence[int]) -> BoolArray:
+        """Return which of some messages have a field."""
+        asked = self.messages if len(rows) == self.count else [self.messages[row] for row in rows]
+        return np.fromiter(map(methodcaller("HasField", field.name), asked), np.bool_, len(rows))
+
+    def valid(self, field: FieldDescriptor, is_set: BoolArray) -> BoolArray:
+        """Return which messages have a value, of which those in `is_set` have another one than 0; 0 of an enumeration is none."""
+        if field.has_presence:
+            zeros = np.flatnonzero(~is_set)
+            is_set[zeros] = self.has(field, zeros.tolist())
+        return is_set
+
+
+def _columns(make_table: MakeTable[T], schema: Schema, level: _Level, prefix: str) -> dict[str, Column]:
+    """Return the columns of one level, one value for each message of it."""
+    columns: dict[str, Column] = {}
+    for found, part in level.merged.ListFields():
+        field = level.row.fields_by_number[found.number]
         name = prefix + field.name
-        get = attrgetter(field.name)
         nested = field.message_type
         if field.is_repeated:
-            lists = list(map(get, messages))
-            lengths = np.fromiter(map(len, lists), np.int64, count)
-            flat = list(chain.from_iterable(lists))
-            if nested is not None:
-                columns[name] = Ragged.of_lengths(lengths, fill_rows(make_table, schema.children[name], flat))
-            else:
-                text = field.type == FieldDescriptor.TYPE_STRING
-                columns[name] = Ragged.of_lengths(lengths, Strings.of(flat) if text else Ints.of(flat))
-        elif nested is not None:
-            has = _has(field, messages, count)
-            inner = list(map(get, messages))
-            if nested.full_name == TIMESTAMP:
-                columns[name] = Ints.of(_micros(inner, count), has)
-            else:
-                _fill(make_table, schema, inner, has, get(union), name + "_", columns)
+            columns[name] = _lists(make_table, schema, field, level, part, name)
+        elif nested is None:
+            columns[name] = _leaf(field, level, part)
+        elif nested.full_name == TIMESTAMP:
+            columns[name] = _times(field, level, part)
         else:
-            values = list(map(get, messages))
-            if field.type == FieldDescriptor.TYPE_STRING:
-                columns[name] = Strings.of(values)
-                continue
-            valid = _validity(field, messages, values, has_level, count)
-            if field.type == FieldDescriptor.TYPE_BOOL:
-                columns[name] = Bools.of(np.fromiter(values, np.bool_, count), valid)
-            else:
-                columns[name] = Ints.of(np.fromiter(values, np.int64, count), valid)
+            columns |= _nested(make_table, schema, field, level, part, name + "_")
+    return columns
 
 
-def _micros(stamps: Sequence[Any], count: int) -> IntArray:
+def _nested(
+    make_table: MakeTable[T], schema: Schema, field: FieldDescriptor, level: _Level, part: Any, prefix: str
+) -> dict[str, Column]:
+    """Return the columns of a message in each message; where it is absent, so are they."""
+    row = cast(Descriptor, field.message_type)
+    if _is_in_all(row, part, level.count):
+        return _columns(make_table, schema, _Level(row, part, level.count, lambda: level.values(field)), prefix)
+    has = level.has(field, range(level.count))
+    rows = np.flatnonzero(has)
+
+    def read() -> list[Any]:
+        return [getattr(level.messages[row], field.name) for row in rows.tolist()]
+
+    found = _columns(make_table, schema, _Level(row, part, len(rows), read), prefix)
+    return {name: _spread(column, has) for name, column in found.items()}
+
+
+def _is_in_all(row: Descriptor, merged: Any, count: int) -> bool:
+    """Return whether an element has so many values: each message has at most one of it, so there are so many messages."""
+    for found, part in merged.ListFields():
+        field = row.fields_by_number[found.number]
+        nested = field.message_type
+        if not field.is_repeated and (len(part) == count if nested is None else _is_in_all(nested, part, count)):
+            return True
+    return False
+
+
+def _spread(column: Column, has: BoolArray) -> Column:
+    """Return a column of the rows that have a message as one of all rows."""
+    if isinstance(column, Ragged):
+        lengths = np.zeros(len(has), np.int64)
+        lengths[has] = column.lengths
+        return Ragged.of_lengths(lengths, column.values)
+    if isinstance(column, Strings):
+        return _spread_strings(column, has)
+    values: npt.NDArray[Any] = np.zeros(len(has), column.values.dtype)
+    valid = np.zeros(len(has), np.bool_)
+    values[has], valid[has] = column.values, column.valid
+    return Bools(values, valid) if isinstance(column, Bools) else Ints(values, valid)
+
+
+def _spread_strings(column: Strings, has: BoolArray) -> Strings:
+    """Put the absent value where the first row has it, so that the dictionary stays in the order of first rows."""
+    dictionary, first = list(column.dictionary), int(has.argmin())
+    if "" in dictionary:
+        place = dictionary.index("")
+        indices = np.full(len(has), place, np.int32)
+        indices[has] = column.indices
+        return Strings(dictionary, indices).by_appearance()
+    place = int(column.indices[:first].max(initial=-1)) + 1
+    dictionary.insert(place, "")
+    indices = np.full(len(has), place, np.int32)
+    indices[has] = column.indices + (column.indices >= place)
+    return Strings(dictionary, indices)
+
+
+def _lists(
+    make_table: MakeTable[T], schema: Schema, field: FieldDescriptor, level: _Level, part: Any, name: str
+) -> Ragged:
+    lists = level.values(field)
+    lengths = np.fromiter(map(len, lists), np.int64, level.count)
+    if field.message_type is None:
+        is_text = field.type == FieldDescriptor.TYPE_STRING
+        assert len(part) == lengths.sum(), f"{field.full_name} has values in fields that the contract does not know"
+        return Ragged.of_lengths(lengths, Strings.of(part[:]) if is_text else Ints.of(part[:]))
+    entries = _Level(field.message_type, part, int(lengths.sum()), lambda: list(chain.from_iterable(lists)))
+    child = schema.children[name]
+    return Ragged.of_lengths(lengths, make_table(child, entries.count, _columns(make_table, child, entries, "")))
+
+
+def _leaf(field: FieldDescriptor, level: _Level, part: Any) -> Column:
+    """Return the column of an element; where all messages have a value, those of the merged one are in order."""
+    is_whole = len(part) == level.count
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return Strings.of(part[:] if is_whole else level.values(field))
+    is_bool = field.type == FieldDescriptor.TYPE_BOOL
+    dtype = np.bool_ if is_bool else np.int64
+    numbers: npt.NDArray[Any]
+    if is_whole:
+        numbers, valid = np.array(part, dtype), np.ones(level.count, np.bool_)
+    else:
+        numbers = np.fromiter(level.values(field), dtype, level.count)
+        valid = level.valid(field, numbers != 0)
+    return Bools(numbers, valid) if is_bool else Ints(numbers, valid)
+
+
+def _times(field: FieldDescriptor, level: _Level, part: Any) -> Ints:
     """Return the microseconds of instants; UNREPRESENTABLE for one that is invalid or that no column can contain."""
-    seconds = np.fromiter(map(_SECONDS, stamps), np.int64, count)
-    nanos = np.fromiter(map(_NANOS, stamps), np.int64, count)
+    count = level.count
+    if len(part.seconds) == count and not part.nanos:
+        seconds, nanos, valid = np.array(part.seconds, np.int64), np.zeros(count, np.int64), np.ones(count, np.bool_)
+    else:
+        stamps = level.values(field)
+        seconds = np.fromiter(map(_SECONDS, stamps), np.int64, count)
+        nanos = np.fromiter(map(_NANOS, stamps), np.int64, count)
+        valid = level.valid(field, (seconds != 0) | (nanos != 0))
     wrong = (seconds < -_SECONDS_MAX) | (seconds > _SECONDS_MAX) | (nanos < 0) | (nanos > _NANOS_MAX)
-    return np.where(wrong, UNREPRESENTABLE, seconds * 1_000_000 + nanos // 1_000)
+    return Ints.of(np.where(wrong, UNREPRESENTABLE, seconds * 1_000_000 + nanos // 1_000), valid)
 
 
-def _fields_of(union: Any, nested: bool) -> list[FieldDescriptor]:
-    """Return the fields that any of the messages has; of nested messages also plain numbers, whose 0 is a value."""
-    present = [field for field, _ in union.ListFields()]
-    if nested:
-        known = {field.name for field in present}
-        present += [field for field in union.DESCRIPTOR.fields if field.name not in known and _plain_number(field)]
-    return present
+_merged: dict[str, type[Message]] = {}
 
 
-def _plain_number(field: FieldDescriptor) -> bool:
-    text = field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
-    return not (field.is_repeated or field.has_presence or text or field.enum_type is not None)
+def _merged_class(row: Descriptor) -> type[Message]:
+    """Return the class of the message that many messages of one type make together: each element is a list, messages are one."""
+    found = _merged.get(row.full_name)
+    if found is None:
+        file = FileDescriptorProto(name=row.full_name, package="merged", syntax="proto3")
+        name = _add_merged(file, row, set())
+        pool = DescriptorPool()
+        pool.AddSerializedFile(file.SerializeToString())
+        found = GetMessageClass(pool.FindMessageTypeByName(name.removeprefix(".")))
+        _merged[row.full_name] = found
+    return found
 
 
-def _has(field: FieldDescriptor, messages: Sequence[Any], count: int) -> BoolArray:
-    return np.fromiter(map(methodcaller("HasField", field.name), messages), np.bool_, count)
-
-
-def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any], has_level: Any, count: int) -> Any:
-    """Return which rows have a value: by presence if the field has it, not 0 for enums, else where its message is present."""
-    if field.has_presence:
-        return _has(field, messages, count)
-    if field.enum_type is not None:
-        return np.fromiter(values, np.int64, count) != 0
-    return np.ones(count, np.bool_) if has_level is None else has_level
+def _add_merged(file: FileDescriptorProto, row: Descriptor, names: set[str]) -> str:
+    """Add the merged form of a message and of all in it to a file; return its name."""
+    name = row.full_name.replace(".", "_")
+    if name not in names:
+        names.add(name)
+        merged = DescriptorProto(name=name)
+        for field in row.fields:
+            part = merged.field.add(name=field.name, number=field.number)
+            if field.message_type is not None:
+                part.label, part.type = FieldDescriptorProto.LABEL_OPTIONAL, FieldDescriptorProto.TYPE_MESSAGE
+                part.type_name = _add_merged(file, field.message_type, names)
+            else:
+                kind = FieldDescriptor.TYPE_INT32 if field.enum_type is not None else field.type
+                part.label, part.type = FieldDescriptorProto.LABEL_REPEATED, cast(Any, kind)
+        file.message_type.append(merged)
+    return f".merged.{name}"
 
 
 def read_rows(table: TableLike, row_class: type[M]) -> list[M]:

@@ -134,9 +134,9 @@ class _Reader:
 
     def _strings(self, part: Any, name: str, level: _Level, *, entry: bool = False) -> Strings:
         path, rows = level.column(name), level.rows
-        indices = np.fromiter(part.indices, np.int64, len(part.indices))
+        indices = np.array(part.indices, np.int64)
         _check_length(path, "indices", len(indices), rows, rows)
-        dictionary = list(part.dictionary)
+        dictionary = part.dictionary[:]
         if len(dictionary) > rows:
             raise ColumnError("COLUMN_DICTIONARY_TOO_LARGE", path, count=len(dictionary), rows=rows)
         beyond = indices >= len(dictionary)
@@ -147,14 +147,14 @@ class _Reader:
         if len(set(dictionary)) < len(dictionary):
             first, second = _repeated(dictionary)
             raise ColumnError("COLUMN_VALUE_REPEATED", f"{path}.dictionary[{second}]", first=first)
-        column = _by_appearance(dictionary, indices)
+        column = Strings(dictionary, indices).by_appearance()
         self._entries += int(np.count_nonzero(column.present)) if "" in dictionary else rows
         self._texts.append(column)
         return column
 
     def _ints(self, part: Any, name: str, level: _Level, is_choice: bool) -> Ints:
         path, rows = level.column(name), level.rows
-        values = np.fromiter(part.values, np.int64, len(part.values))
+        values = np.array(part.values, np.int64)
         _check_length(path, "values", len(values), rows, rows)
         valid = _bits(part.validity, rows, path, "validity") if part.validity else np.ones(rows, np.bool_)
         if is_choice:
@@ -172,7 +172,7 @@ class _Reader:
 
     def _offsets(self, part: Any, name: str, element: Several, level: _Level) -> npt.NDArray[np.int64]:
         path = level.column(name)
-        offsets = np.fromiter(part.offsets, np.int64, len(part.offsets))
+        offsets = np.array(part.offsets, np.int64)
         _check_length(path, "offsets", len(offsets), level.rows, level.rows + 1)
         wrong = np.diff(offsets) < 0
         if offsets[0] or wrong.any():
@@ -206,18 +206,3 @@ def _repeated(dictionary: list[str]) -> tuple[int, int]:
         if first < place:
             return first, place
     raise AssertionError("no value is repeated")
-
-
-def _by_appearance(dictionary: list[str], indices: npt.NDArray[np.int64]) -> Strings:
-    """Return a column whose dictionary has the values that rows have, in the order of their first row, as those made of messages."""
-    if not len(indices):
-        return Strings(dictionary, indices.astype(np.int32))
-    highest = np.maximum.accumulate(indices)
-    orderly = indices[0] == 0 and highest[-1] == len(dictionary) - 1 and (indices[1:] <= highest[:-1] + 1).all()
-    if not orderly:
-        used, first = np.unique(indices, return_index=True)
-        used = used[np.argsort(first)]
-        moves = np.zeros(len(dictionary), np.int64)
-        moves[used] = np.arange(len(used))
-        dictionary, indices = [dictionary[place] for place in used.tolist()], moves[indices]
-    return Strings(dictionary, indices.astype(np.int32))

@@ -181,6 +181,22 @@ async def test_an_unknown_field_is_taken_and_noted_with_its_path_and_number(inge
     assert "999" in noted.message
 
 
+async def test_a_field_of_another_type_is_unknown_and_its_neighbours_stay_with_their_rows(ingestion: Running) -> None:
+    stub = await stub_of(ingestion)
+    rows = [copy.deepcopy(consignment(place)) for place in range(4)]
+    for row in rows[1:3]:
+        row.ClearField("nature")
+    # As a list of two numbers, which are no value of an element that has one.
+    rows[1].MergeFromString(bytes([0xCA, 0x01, 0x02, 0x02, 0x03]))
+    answer = await submit(stub, rows, "r1")
+    assert [reasons(each) for each in answer.results] == [
+        [],
+        [("ELEMENT_MISSING", "consignments[1].nature"), ("UNKNOWN_FIELD", "consignments[1]")],
+        [("ELEMENT_MISSING", "consignments[2].nature")],
+        [],
+    ]
+
+
 async def test_amounts_negative_or_huge_are_refused_with_their_bounds(ingestion: Running) -> None:
     stub = await stub_of(ingestion)
     rows = [copy.deepcopy(consignment(place)) for place in range(3)]

@@ -1,0 +1,148 @@
+"""Row messages become columns, and columns digests, as a plain reading of one message after the other says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.columns import Ragged, Strings, Table, digests
+from libs.columns.rows import UNREPRESENTABLE
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from tests.ingestion.consignments import consignment
+from tests.support import hostile
+
+
+def plain(row: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the elements of a message by column; absent ones and empty lists are not there."""
+    found: dict[str, Any] = {}
+    for field in row.DESCRIPTOR.fields:
+        name, value = prefix + field.name, getattr(row, field.name)
+        if field.is_repeated:
+            entries = [plain(each) for each in value] if field.message_type else list(value)
+            found |= {name: entries} if entries else {}
+        elif field.message_type is None:
+            is_there = row.HasField(field.name) if field.has_presence else bool(value)
+            found |= {name: value} if is_there else {}
+        elif field.message_type.full_name != hostile.TIMESTAMP:
+            found |= plain(value, name + "_")
+        elif row.HasField(field.name):
+            good = abs(value.seconds) <= 9 * 10**12 and 0 <= value.nanos < 10**9
+            found[name] = value.seconds * 10**6 + value.nanos // 1000 if good else UNREPRESENTABLE
+    return found
+
+
+def of_table(table: Table) -> list[dict[str, Any]]:
+    """Return the same of the rows of a table."""
+    rows: list[dict[str, Any]] = [{} for _ in range(table.rows)]
+    for name, column in table.columns.items():
+        for row in range(table.rows):
+            if not isinstance(column, Ragged):
+                value = column[row]
+                rows[row] |= {} if value is None or value == "" else {name: value}
+            elif column.lengths[row]:
+                values = column.values
+                assert isinstance(values, Table | Strings)
+                taken = values.take(np.arange(column.offsets[row], column.offsets[row + 1]))
+                rows[row][name] = taken.tolist() if isinstance(taken, Strings) else of_table(taken)
+    return rows
+
+
+def text(row: dict[str, Any]) -> str:
+    """Return what the digest of a row is of."""
+    parts = []
+    for name, value in sorted(row.items()):
+        if isinstance(value, str):
+            parts.append(f"{name}={len(value)}:{value};")
+        elif isinstance(value, list):
+            inner = [text(each) if isinstance(each, dict) else f"{len(each)}:{each}," for each in value]
+            parts.append(f"{name}=[{'|'.join(inner)}];")
+        else:
+            parts.append(f"{name}={int(value)};")
+    return "".join(parts)
+
+
+def table_of(rows: Sequence[Message]) -> Table:
+    return Table.from_messages(rows, ConsignmentColumns, Consignment)
+
+
+def check(rows: Sequence[Consignment]) -> None:
+    table = table_of(rows)
+    expected = [plain(row) for row in rows]
+    assert of_table(table) == expected
+    assert digests(table) == [sha256(text(row).encode()).digest() for row in expected]
+    for column in table.columns.values():
+        if isinstance(column, Strings):
+            assert list(column.dictionary) == list(dict.fromkeys(column.tolist())), "each value once, by its first row"
+
+
+@cache
+def variants() -> list[Consignment]:
+    """Return consignments of which each has one element beyond its bounds, absent or empty; without the longest."""
+    return [each for each in hostile.variants(Consignment.DESCRIPTOR) if each.ByteSize() < 5_000]
+
+
+def test_every_element_of_messages_is_in_its_column_and_in_the_digest() -> None:
+    rows = variants()
+    assert len(rows) > 1_500
+    for start in range(0, len(rows), 100):
+        check(rows[start : start + 100])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 8))
+def test_consignments_with_any_elements_are_in_their_columns_and_digests(draw: random.Random, count: int) -> None:
+    rows = []
+    for _ in range(count):
+        row: Any = Consignment()
+        for _ in range(draw.randrange(4)):
+            row.MergeFrom(draw.choice(variants()))
+        for name in draw.sample([field.name for field in row.DESCRIPTOR.fields], draw.randrange(40)):
+            row.ClearField(name)
+        rows.append(row)
+    check(rows)
+
+
+def test_what_only_some_have_is_at_its_own_row() -> None:
+    rows = [Consignment(local_reference=f"R-{number}") for number in range(7)]
+    rows[2].seller.name = "A"
+    rows[4].seller.address.country = "CN"
+    rows[5].seller.SetInParent()
+    rows[3].order.time.SetInParent()
+    rows[4].order.time.seconds = 7
+    rows[6].order.time.nanos = 5_000
+    rows[1].gross_mass_mg = 0
+    rows[2].split = False
+    rows[0].transport.route_countries.extend(["CN", ""])
+    rows[6].transport.route_countries.append("DE")
+    rows[3].items.add().price.minor = 0
+    rows[3].items.add()
+    rows[5].items.add(number=0, gift=False).supporting_documents.add()
+    check(rows)
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_digests_are_those_that_earlier_releases_stored(count: int) -> None:
+    rows = [consignment(number) for number in range(3)]
+    rows[1].items.extend([rows[1].items[0]] * 2)
+    rows[1].items[1].imeis.extend(["490154203237518", "a"])
+    rows[2].split = True
+    rows[2].ClearField("procedure")
+    rows[2].receptacles.append("x")
+    stored = [
+        "86f4c7a79e741d26ddd923489c8efae37aace142c377b70212f85bf1b2af63c2",
+        "56c09f183637bd1af87cc894c1f352946ee4bf75351abfa2d3786a018a47061d",
+        "013553453112b0b66fd821974303a5afb696a2426c98a87b0cfcdddb0497dffa",
+    ]
+    for row, digest in zip(rows, stored, strict=True):
+        assert {each.hex() for each in digests(table_of([row] * count))} == {digest}
+    assert [each.hex() for each in digests(table_of(rows))] == stored

@@ -4,7 +4,7 @@ hundred columns that are stored few are read: so batches are put together, and e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ class Joined(Table):
 
     def _has(self, name: str) -> bool:
         return any(name in part._columns or part._has(name) for part in self._parts)
+
+    def with_columns(self, columns: Mapping[str, Column]) -> Table:
+        """Return a table with these columns set or replaced, and all other columns put together."""
+        return Table(self.schema, self.rows, {**self.columns, **columns})
 
     def read_column(self, name: str) -> Column:
         """Return a column of all parts."""

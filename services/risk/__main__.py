@@ -73,6 +73,8 @@ from services.risk.store.screening_matches import ScreeningMatchSnapshot, Screen
 
 OUTCOMES = "risk/outcomes"
 """Health name of the work of learning what inspections found: it is taken from clearance's feed."""
+PAUSE_MILLIS = 1_000
+"""How long states wait for others of the same page while there are few: results of inspections count for history so much later."""
 
 
 def assemble(start: Start) -> Sequence[Background]:
@@ -248,6 +250,7 @@ def _outcomes(start: Start, intake: InspectionFeed) -> Consumer:
         key=_mrns,
         message_class=ClearanceColumns,
         replica=start.replica,
+        pause_millis=PAUSE_MILLIS,
     )
 
 

@@ -28,6 +28,8 @@ from services.statistics.store.cells import PARTITIONED, SOURCE, Store
 INTAKE = "statistics/intake"
 """Health name of the work of counting: states are taken from clearance's feed."""
 
+PAUSE_MILLIS = 500
+"""How long states wait for others of the same page while there are few."""
 COUNTED_DAYS = 400
 """Days for which a later version of a consignment is still counted by its difference; the cells stay for ever."""
 
@@ -57,6 +59,7 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=ClearanceColumns,
         replica=start.replica,
         prepares_ahead=True,
+        pause_millis=PAUSE_MILLIS,
     )
     traces = Traces(start, store.trail)
     steps = (

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, digests, schema_of
+from libs.columns.joined import Joined
 from libs.columns.schema import expected_columns
 from libs.columns.wire import MalformedColumns
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -190,3 +191,24 @@ def test_columns_of_another_length_or_name_are_refused() -> None:
         Table.of(ConsignmentColumns, 2, {"split": Bools.of([True])})
     with pytest.raises(KeyError, match="no column nonsense"):
         Table.of(ConsignmentColumns, 1, {"nonsense": Bools.of([True])})
+
+
+def test_all_rows_in_their_order_are_the_table_itself_and_no_other_rows_are() -> None:
+    table = Table.of(ConsignmentColumns, 3, {"mrn": Strings.of(["a", "b", "c"])})
+    for rows in ([0, 1, 2], [0, 1], [1, 2], [0, 2, 1], [0, 1, 1], [0, 1, 2, 0], []):
+        taken = table.take(np.array(rows, np.int64))
+        assert taken.strings("mrn").tolist() == ["abc"[row] for row in rows]
+        assert (taken is table) == (rows == [0, 1, 2])
+    nothing = Table.of(ConsignmentColumns, 0, {})
+    assert nothing.take(np.zeros(0, np.int64)) is nothing
+
+
+def test_a_joined_table_of_all_rows_has_all_its_columns_also_beside_a_replaced_one() -> None:
+    parts = [
+        Table.decode(Table.of(ConsignmentColumns, 2, columns).encode(ConsignmentColumns))
+        for columns in ({"mrn": Strings.of(["a", "b"])}, {"mrn": Strings.of(["c", "d"]), "version": Ints.of([3, 4])})
+    ]
+    whole = Joined(parts).take(np.arange(4)).with_columns({"filer": Strings.of(["f"] * 4)})
+    assert whole.strings("mrn").tolist() == ["a", "b", "c", "d"]
+    assert whole.ints("version").tolist() == [None, None, 3, 4]
+    assert whole.strings("filer").tolist() == ["f"] * 4

@@ -70,6 +70,7 @@ class Consumer:
         clock: Callable[[], float] = time.monotonic,
         continues_after_restore: bool = False,
         prepares_ahead: bool = False,
+        pause_millis: int = 0,
         missing: Missing | None = None,
     ) -> None:
         """Follow the feed of `source`, which is also the name of its cursors in `database`.
@@ -79,8 +80,9 @@ class Consumer:
         metrics (the database's name if empty). If the store of the producer was restored, the consumer starts from a snapshot. With
         `continues_after_restore` it continues at the point where the histories differ: for effects that no event of the new history replaces.
         With `prepares_ahead`, the handler prepares the next page while this one is committed: its `prepare` must not read what its `apply`
-        writes. `missing` returns the rows of a batch that had no effect yet: with it, requested days (libs.feed.consume.requests) are
-        read and completed.
+        writes. `pause_millis` pass after a page before the next one is requested, so that pages of a busy feed are larger and each event costs
+        less: none after a page of half of `max_events`, and an event of a quiet feed comes at once. `missing` returns the rows of a batch that
+        had no effect yet: with it, requested days (libs.feed.consume.requests) are read and completed.
         """
         self.source = source
         self.name = name or database.name
@@ -93,6 +95,7 @@ class Consumer:
         """Events of a page at most."""
         self.wait_millis = wait_millis
         """Longest wait for a page after one with events."""
+        self.pause_seconds = pause_millis / 1000
         self._was_empty = False
         self._stop = asyncio.Event()
         self.continues_after_restore = continues_after_restore
@@ -212,7 +215,9 @@ class Consumer:
             return None
         if page.batches:
             following = after | dict(page.next)
-            self.ahead.fetch(page, following, lambda: self._pull(following, self.wait_millis, after))
+            is_late = 2 * page.events >= self.max_events
+            due_at = self._clock() + (0.0 if is_late else self.pause_seconds)
+            self.ahead.fetch(page, following, lambda: self._pull_at(due_at, following, after))
         return page
 
     def _wait(self) -> int:
@@ -221,6 +226,12 @@ class Consumer:
             return 0
         # What was committed is reported with the next request, so only the second in a row may take long.
         return self.wait_millis * (_EMPTY_WAITS if self._was_empty and not self.letters.any_waiting else 1)
+
+    async def _pull_at(self, at: float, after: Mapping[int, Cursor], committed: Mapping[int, Cursor]) -> Page:
+        """Request the next page at a time of the consumer's clock, and return it."""
+        if (seconds := at - self._clock()) > 0:
+            await asyncio.sleep(seconds)
+        return await self._pull(after, self.wait_millis, committed)
 
     async def _pull(self, after: Mapping[int, Cursor], wait_millis: int, committed: Mapping[int, Cursor]) -> Page:
         return await self._port.pull(after, self.max_events, wait_millis, self._report(committed))

@@ -1,8 +1,7 @@
 """Rows of the table of states, the day in an MRN, and the keys of notices."""
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -15,8 +14,7 @@ STATE_DAYS: Final = 390
 _FILER, _CARRIER = "filer:", "carrier:"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One consignment in the table of states."""
 
     mrn: str

@@ -13,7 +13,7 @@ from services.statistics.store.cells import CELLS, Store
 
 DELTAS_MAX: Final = 128
 """Deltas that are summed at once."""
-CELLS_MAX: Final = 1_000
+CELLS_MAX: Final = 500
 """Cells that one transaction changes, so that it does not hold back the feeds for long."""
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Strings, Table
 from libs.feed.types import BatchRef
 from libs.telemetry import span
 from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
@@ -77,10 +77,11 @@ class Arrive:
     ) -> frozenset[str]:
         """Apply the arrivals of some consignments, and return the documents of carriers that are not bound to them."""
         by_mrn = {mrn: document for document, mrn in chunk}
-        mrns = sorted(by_mrn)
         async with self.store.database.connection() as reading:
             arrivals = await self.store.arrivals.find(reading, set(by_mrn.values()))
-            rows = await self.store.find(reading, mrns)
+            found = await self.store.find(reading, list(by_mrn))
+            # In the order in which they are stored, so that whole batches are read as they are.
+            rows = {row.mrn: row for row in sorted(found.values(), key=lambda row: (row.ref, row.row))}
             table = _under(await self.store.states(reading, list(rows.values())), by_mrn)
             register = await bindings_of(self.store, reading, table)
         chosen = effective(*carriage(table), arrivals, register)
@@ -94,13 +95,7 @@ class Arrive:
             places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
             changed = [places[mrn] for mrn in after.strings("mrn").tolist()]
             states[changed] = after.ints("state").values
-        masters = table.strings("master_document_number").tolist()
-        for row in np.flatnonzero(own).tolist():
-            under, state = documents[masters[row]], states[row]
-            under.consignments += 1
-            under.released += bool(state == State.RELEASED)
-            under.held += bool(state == State.HELD)
-            under.waiting += bool(state == State.AWAITING_ARRIVAL)
+        _count(documents, table.strings("master_document_number"), states, own)
         return chosen.unbound
 
     def _own(
@@ -145,6 +140,25 @@ class Arrive:
 
 def _arriving(chosen: Effective, rows: NDArray[np.int64], at: int) -> EventDetails:
     return EventDetails(event=Event.ARRIVED, at=at, arrivals=replace(chosen, places=chosen.places[rows]).columns())
+
+
+def _count(
+    documents: Mapping[str, ArrivalCounts], masters: Strings, states: NDArray[np.int64], own: NDArray[np.bool_]
+) -> None:
+    """Add consignments that are bound to the carrier to the numbers of their documents."""
+
+    def numbers(chosen: NDArray[np.bool_]) -> list[int]:
+        found: list[int] = np.bincount(masters.indices[chosen], minlength=len(masters.dictionary)).tolist()
+        return found
+
+    counted = (numbers(own & (states == state)) for state in (State.RELEASED, State.HELD, State.AWAITING_ARRIVAL))
+    for document, total, released, held, waiting in zip(masters.dictionary, numbers(own), *counted, strict=True):
+        if total:
+            under = documents[document]
+            under.consignments += total
+            under.released += released
+            under.held += held
+            under.waiting += waiting
 
 
 def _under(table: Table, documents: Mapping[str, str]) -> Table:

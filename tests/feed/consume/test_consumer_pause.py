@@ -1,0 +1,95 @@
+"""A consumer that may be late takes larger pages while its feed is busy, and what a quiet feed announces at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from libs.feed.consume.consumer import Consumer
+from tests.feed.conftest import Follower, Producer
+
+EVENTS_MAX = 128
+PAUSE = 0.4
+
+
+def paused(producer: Producer, follower: Follower, *, ahead: bool = True, pause: float = PAUSE) -> Consumer:
+    return follower.consumer(
+        producer.port(), max_events=EVENTS_MAX, prepares_ahead=ahead, pause_millis=round(pause * 1000)
+    )
+
+
+async def announce(producer: Producer, name: str, events: int) -> None:
+    """Announce events of one batch, spread over the partitions."""
+    await producer.announce(*[(f"{name}{row}", 1, row % 64) for row in range(events)])
+
+
+async def page(consumer: Consumer) -> tuple[int, float]:
+    """Return the number of events of the next page that has some, and the seconds until it was committed."""
+    began = time.monotonic()
+    async with asyncio.timeout(10):
+        while not (events := await consumer.step()):
+            pass
+    return events, time.monotonic() - began
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+async def test_only_after_a_page_of_less_than_half_of_the_most_events_the_next_one_is_not_requested_for_a_while(
+    producer: Producer, follower: Follower, ahead: bool
+) -> None:
+    consumer = paused(producer, follower, ahead=ahead)
+    await follower.at_feed(consumer)
+    for events, pauses in ((EVENTS_MAX // 2, False), (EVENTS_MAX // 2 - 1, True)):
+        await announce(producer, f"{events}-", events)
+        assert (await page(consumer))[0] == events
+        await announce(producer, f"after-{events}-", 1)
+        found, seconds = await page(consumer)
+        assert (found, seconds >= PAUSE * 0.9) == (1, pauses)
+        await asyncio.sleep(PAUSE)
+    assert sorted(await follower.effects()) == sorted(producer.written)
+
+
+async def test_a_burst_is_read_in_large_pages_and_after_it_pages_are_small_again(
+    producer: Producer, follower: Follower
+) -> None:
+    consumer = paused(producer, follower)
+    await follower.at_feed(consumer)
+    await announce(producer, "first", 1)
+    events, seconds = await page(consumer)
+    assert (events, seconds < PAUSE) == (1, True), "an event of a quiet feed comes at once"
+    for batch in range(20):
+        await announce(producer, f"burst{batch}-", 16)
+    pages: list[tuple[int, float]] = []
+    while sum(events for events, _ in pages) < 320:
+        pages.append(await page(consumer))
+    assert all(events >= EVENTS_MAX // 2 for events, _ in pages[:-1])
+    assert sum(seconds for _, seconds in pages[1:]) < PAUSE, "a late consumer does not pause"
+    # What is announced by and by while it pauses is one page.
+    await asyncio.sleep(2 * PAUSE)
+    await announce(producer, "next", 1)
+    assert (await page(consumer))[0] == 1
+    for batch in range(3):
+        await announce(producer, f"few{batch}-", 2)
+    events, seconds = await page(consumer)
+    assert (events, seconds >= PAUSE * 0.5) == (6, True)
+    assert sorted(await follower.effects()) == sorted(producer.written)
+
+
+async def test_a_stop_and_lost_leases_do_not_wait_for_the_end_of_a_pause(
+    producer: Producer, follower: Follower
+) -> None:
+    consumer = paused(producer, follower, pause=60)
+    await follower.at_feed(consumer)
+    await announce(producer, "first", 1)
+    assert (await page(consumer))[0] == 1
+    await consumer.reload()
+    await announce(producer, "second", 1)
+    assert (await page(consumer))[0] == 1
+    stop = asyncio.Event()
+    running = asyncio.create_task(consumer.run(stop))
+    await asyncio.sleep(0.05)
+    stop.set()
+    async with asyncio.timeout(5):
+        await running
+    assert sorted(await follower.effects()) == sorted(producer.written)

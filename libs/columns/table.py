@@ -23,7 +23,7 @@ class Table:
     Columns that a message holds are read when first asked for; columns that nobody set are absent in every row.
     """
 
-    __slots__ = ("_columns", "_source", "rows", "schema")
+    __slots__ = ("_columns", "_is_as_read", "_source", "rows", "schema")
 
     def __init__(self, schema: Schema, rows: int, columns: Mapping[str, Column] | None = None) -> None:
         """Make a table of `rows` rows; each column has as many.
@@ -35,6 +35,7 @@ class Table:
         self.schema = schema
         self.rows = rows
         self._source: Any = None
+        self._is_as_read = False
         self._columns: dict[str, Column] = {}
         for name, column in (columns or {}).items():
             self._set(name, column)
@@ -62,6 +63,7 @@ class Table:
         """
         table = cls(schema_of(type(message)), int(message.rows))  # type: ignore[attr-defined]
         table._source = message
+        table._is_as_read = True
         return table
 
     @classmethod
@@ -173,6 +175,21 @@ class Table:
         message = message_class()
         self.write(message)
         return message
+
+    def message(self, message_class: type[M]) -> M:
+        """Return the message that the table was read from, which must not change, or write one if it is another table.
+
+        Raises MalformedColumns if a column contradicts itself.
+        """
+        if not self._is_as_read or schema_of(message_class) != self.schema:
+            return self.encode(message_class)
+        self._read_all()
+        return cast(M, self._source)
+
+    def _read_all(self) -> None:
+        for column in self.columns.values():
+            if isinstance(column, Ragged) and isinstance(column.values, Table):
+                column.values._read_all()
 
     def write(self, message: Message) -> None:
         """Write the table into an empty message of columns; where that is a part of another, nothing needs to be copied there."""

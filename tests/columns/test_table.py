@@ -212,3 +212,42 @@ def test_a_joined_table_of_all_rows_has_all_its_columns_also_beside_a_replaced_o
     assert whole.strings("mrn").tolist() == ["a", "b", "c", "d"]
     assert whole.ints("version").tolist() == [None, None, 3, 4]
     assert whole.strings("filer").tolist() == ["f"] * 4
+
+
+def test_a_table_is_passed_on_as_the_message_that_it_was_read_from_until_a_column_is_replaced() -> None:
+    goods = Table(
+        schema_of(ConsignmentColumns).children["items"], 3, {"commodity_code": Strings.of(["62", "95", "62"])}
+    )
+    columns = {"mrn": Strings.of(["a", "b"]), "items": Ragged.of_lengths([1, 2], goods)}
+    written = Table.of(ConsignmentColumns, 2, columns).encode(ConsignmentColumns)
+    table = Table.parse(ConsignmentColumns, written.SerializeToString())
+    passed = table.message(ConsignmentColumns)
+    assert (
+        passed
+        is table.take(np.arange(2)).message(ConsignmentColumns)
+        is Table.concat([table]).message(ConsignmentColumns)
+    )
+    assert passed == written
+    others = (
+        (table.with_columns({"version": Ints.of([7, 8])}), ["a", "b"], [7, 8]),
+        (table.take(np.array([1])), ["b"], [None]),
+        (Table.concat([table, table]), ["a", "b", "a", "b"], [None] * 4),
+        (Table.of(ConsignmentColumns, 2, columns), ["a", "b"], [None, None]),
+    )
+    for other, mrns, versions in others:
+        read = Table.decode(other.message(ConsignmentColumns))
+        assert (read.strings("mrn").tolist(), read.ints("version").tolist()) == (mrns, versions)
+    assert passed == written
+    with pytest.raises(TypeError, match="cannot be written as"):
+        table.message(AssessmentColumns)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_message_with_a_column_that_contradicts_itself_is_not_passed_on(inner: bool) -> None:
+    message = ConsignmentColumns(rows=2)
+    message.items.offsets.extend([0, 1, 2])
+    column = message.items.commodity_code if inner else message.mrn
+    column.dictionary.append("62")
+    column.indices.extend([0, 1])
+    with pytest.raises(MalformedColumns, match="indices into 1 values"):
+        Table.decode(message).message(ConsignmentColumns)

@@ -148,7 +148,8 @@ class Intake:
     async def _assessed(self, part: _Part) -> tuple[Table, NDArray[np.bool_]]:
         async with self._slots:
             try:
-                filings = part.filings.encode(ConsignmentColumns)
+                # A batch that is assessed alone passes on as ingestion announced it.
+                filings = part.filings.message(ConsignmentColumns)
             except (MalformedColumns, ValueError) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
             with _assessing.track_inprogress():

@@ -95,6 +95,8 @@ async def test_a_replica_stopped_past_its_lease_loses_and_repeats_nothing_and_it
     env = {"LUXOR_CLEARANCE_ASSESS_SECONDS": "60"}
     async with local_system(replicas=replicas, env=env) as system, Caller(system) as flow:
         await flow.run(take(4), name="before")
+        # Before risk is stopped: a page that waits for it is in nobody's way then.
+        await flow.decided(list(flow.filed.accepted.values()))
         halves = await shared(system, "clearance")
         await shared(system, "statistics")
         theirs = [f"{partition:02d}" for partition in halves[system.pids["clearance-2"] or 0]]

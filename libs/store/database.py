@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from libs.store import timing
+from libs.store import arrays, timing
 from libs.store.checks import check_server
 from libs.store.counts import Counts, Durability
 from libs.store.errors import (
@@ -76,6 +76,7 @@ class Database:
         """Why the store is another one than the one that was opened, if the database is `guarded`: then no work is done in it any more."""
         self._guarded = guarded
         self._identity: Identity | None = None
+        arrays.recognise_by_class()
         self.url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         """The URL of the database; it may contain a password, so it is never printed."""
         self._pool_size = pool_size

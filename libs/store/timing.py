@@ -105,6 +105,15 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no ty
             if tally is not None:
                 tally.note(f"copy {table_name} from stdin", began)
 
+    async def copy_to_table(self, table_name: str, **options: Any) -> Any:
+        """See asyncpg."""
+        tally, began = self.tally, time.monotonic()
+        try:
+            return await super().copy_to_table(table_name, **options)
+        finally:
+            if tally is not None:
+                tally.note(f"copy {table_name} from stdin", began)
+
 
 def time_core(engine: AsyncEngine) -> None:
     """Count the statements of SQLAlchemy's Core too, which calls the driver in its own way."""

@@ -6,7 +6,7 @@ the page and from its content, so that one entry is proven by its page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Final
@@ -89,9 +89,40 @@ class Page:
         return [int(bound) for bound in bounds]
 
 
-def pages_of(
-    entries: Entries, numbers: Sequence[int], hashes: Sequence[bytes], before: Mapping[int, bytes]
-) -> list[Page]:
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The pages of entries that are booked together, as columns: of page i the entries from entry_offsets[i] up to entry_offsets[i + 1]
+    and the postings from posting_offsets[i] up to posting_offsets[i + 1].
+    """
+
+    partition: list[int]
+    first_number: list[int]
+    last_number: list[int]
+    hash_before: list[bytes]
+    hash: list[bytes]
+    currencies: list[list[str]]
+    destinations: list[list[str]]
+    entry_offsets: Int64
+    posting_offsets: Int64
+    kind: Int64
+    reverses: Int64
+    version: Int64
+    mrn: list[str]
+    reference: list[str]
+    currency: Int64
+    destination: Int64
+    entry: Int64
+    place: Int64
+    account: Int64
+    charge: Int64
+    amount: Int64
+    posting_currency: Int64
+
+    def __len__(self) -> int:
+        return len(self.partition)
+
+
+def pages_of(entries: Entries, numbers: Sequence[int], hashes: Sequence[bytes], before: Mapping[int, bytes]) -> Pages:
     """Return the pages of entries that are numbered and hashed in their order; `before` has the hash before each partition's first."""
     order = np.argsort(entries.partition, kind="stable")
     lengths = np.diff(entries.offsets)[order]
@@ -99,57 +130,43 @@ def pages_of(
     owner = np.repeat(np.arange(len(order)), lengths)
     places = np.arange(len(owner)) - offsets[owner]
     postings = entries.offsets[order][owner] + places
-    currency, destination = (_codes(texts)[order] for texts in (entries.currency, entries.destination))
     partitions = entries.partition[order]
-    numbered = [numbers[place] for place in order.tolist()]
+    bounds = np.array(_cut(partitions, lengths), np.int64)
+    starts, ends = order[bounds[:-1]].tolist(), order[bounds[1:] - 1].tolist()
+    page_of = np.repeat(np.arange(len(starts)), np.diff(bounds))
+    currencies, currency = _places(_codes(entries.currency)[order], entries.currency, page_of, len(starts))
+    destinations, destination = _places(_codes(entries.destination)[order], entries.destination, page_of, len(starts))
     last: dict[int, bytes] = dict(before)
-    pages = []
-    columns = _Columns(entries, order, postings)
-    for start, end in _cut(partitions, lengths):
-        first, after = int(offsets[start]), int(offsets[end])
-        currencies, currency_at = _distinct(currency[start:end], entries.currency)
-        destinations, destination_at = _distinct(destination[start:end], entries.destination)
-        partition, digest = int(partitions[start]), hashes[int(order[end - 1])]
-        entry = owner[first:after] - start
-        pages.append(
-            Page(
-                partition,
-                numbered[start],
-                numbered[end - 1],
-                last[partition],
-                digest,
-                currencies,
-                destinations,
-                columns.kind[start:end],
-                columns.reverses[start:end],
-                columns.version[start:end],
-                columns.mrn[start:end],
-                columns.reference[start:end],
-                currency_at.tolist(),
-                destination_at.tolist(),
-                (entry + 1).tolist(),
-                places[first:after].tolist(),
-                columns.account[first:after],
-                columns.charge[first:after],
-                columns.amount[first:after],
-                currency_at[entry].tolist(),
-            )
-        )
-        last[partition] = digest
-    return pages
-
-
-class _Columns:
-    """The columns of entries and postings as lists, in the order of pages."""
-
-    def __init__(self, entries: Entries, order: Int64, postings: Int64) -> None:
-        self.kind, self.reverses, self.version = (
-            column[order].tolist() for column in (entries.kind, entries.reverses, entries.version)
-        )
-        self.mrn, self.reference = ([texts[place] for place in order] for texts in (entries.mrn, entries.reference))
-        self.account, self.charge, self.amount = (
-            column[postings].tolist() for column in (entries.account, entries.charge_kind, entries.amount)
-        )
+    of_pages = partitions[bounds[:-1]].tolist()
+    befores = []
+    for partition, end in zip(of_pages, ends, strict=True):
+        befores.append(last[partition])
+        last[partition] = hashes[end]
+    in_order = order.tolist()
+    return Pages(
+        of_pages,
+        [numbers[place] for place in starts],
+        [numbers[place] for place in ends],
+        befores,
+        [hashes[place] for place in ends],
+        currencies,
+        destinations,
+        bounds,
+        offsets[bounds],
+        entries.kind[order],
+        entries.reverses[order],
+        entries.version[order],
+        [entries.mrn[place] for place in in_order],
+        [entries.reference[place] for place in in_order],
+        currency,
+        destination,
+        owner - bounds[page_of][owner] + 1,
+        places,
+        entries.account[postings],
+        entries.charge_kind[postings],
+        entries.amount[postings],
+        currency[owner],
+    )
 
 
 def _codes(texts: Sequence[str]) -> Int64:
@@ -158,18 +175,21 @@ def _codes(texts: Sequence[str]) -> Int64:
     return np.array([first.setdefault(text, place) for place, text in enumerate(texts)], np.int64)
 
 
-def _distinct(codes: Int64, texts: Sequence[str]) -> tuple[list[str], Int64]:
-    """Return the distinct texts of codes, and of each code its place among them, from 1 on."""
-    distinct, places = np.unique(codes, return_inverse=True)
-    return [texts[code] for code in distinct.tolist()], places.reshape(-1) + 1
+def _places(codes: Int64, texts: Sequence[str], page_of: Int64, count: int) -> tuple[list[list[str]], Int64]:
+    """Return the distinct texts of each page, and of each entry the place of its text among those of its page, from 1 on."""
+    distinct, place = np.unique(page_of * len(texts) + codes, return_inverse=True)
+    firsts = np.searchsorted(distinct, np.arange(count + 1) * len(texts))
+    named = [texts[code] for code in (distinct % len(texts)).tolist()]
+    return [named[start:end] for start, end in pairwise(firsts.tolist())], place.reshape(-1) - firsts[page_of] + 1
 
 
-def _cut(partitions: Int64, lengths: Int64) -> Iterator[tuple[int, int]]:
-    """Return the bounds of pages: of one partition each, within the limits of entries and postings."""
+def _cut(partitions: Int64, lengths: Int64) -> list[int]:
+    """Return where pages begin, and the end: each has one partition and keeps the limits of entries and postings."""
     borders = np.flatnonzero(np.diff(partitions)) + 1
-    for start, end in pairwise([0, *borders.tolist(), len(partitions)]):
-        while start < end:
-            running = np.cumsum(lengths[start : start + ENTRIES_MAX])
-            count = max(1, min(end - start, int(np.searchsorted(running, POSTINGS_MAX, side="right"))))
-            yield start, start + count
-            start += count
+    bounds = [0]
+    for end in [*borders.tolist(), len(partitions)]:
+        while bounds[-1] < end:
+            at = bounds[-1]
+            running = np.cumsum(lengths[at : min(end, at + ENTRIES_MAX)])
+            bounds.append(at + max(1, int(np.searchsorted(running, POSTINGS_MAX, side="right"))))
+    return bounds

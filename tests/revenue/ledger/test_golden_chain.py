@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from services.revenue.ledger.hash_chain import START, canonical, link, seal, text_bytes
+from services.revenue.ledger.entry import Entries
+from services.revenue.ledger.hash_chain import START, canonical, chained, link, seal, text_bytes
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.chain_checks import one_entry
 from tests.revenue.ledger.states import State, mrn
 
 
@@ -142,3 +146,47 @@ async def test_what_is_stored_has_the_defined_hashes_and_each_seal_binds_the_one
         )
         before = each["hash"]
     assert len(seals) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": 256},
+        {"kind": -1},
+        {"reverses": 256},
+        {"reverses": -1},
+        {"partition": 256},
+        {"charge_kind": 256},
+        {"charge_kind": -1},
+    ],
+)
+def test_a_number_that_has_no_place_in_what_is_hashed_is_refused_and_not_wrapped(change: dict[str, int]) -> None:
+    entries = one_entry(3, 1, 2, 5)
+    (name, value), names = next(iter(change.items())), {1: "deferred:a", 2: "treasury:EU:tax"}
+    broken = replace(entries, **{name: np.full_like(getattr(entries, name), value)})
+    partition = int(broken.partition[0])
+    with pytest.raises(ValueError, match="of an entry is not within"):
+        chained(broken, {partition: (0, START)}, {partition: 1}, names)
+
+
+def test_columns_of_entries_are_hashed_as_each_entry_is() -> None:
+    """Entries of two partitions, of which one follows itself."""
+    parts = [one_entry(partition, 1, 2, amount) for partition, amount in ((3, 300), (63, 2**40), (3, -7))]
+    entries = replace(
+        Entries.concat(parts), mrn=["", "ü" * 40, "m"], reference=["r", "", "r"], version=np.array([0, 2**40, 1])
+    )
+    heads = {3: (11, b"\x07" * 32), 63: (0, START)}
+    numbers, hashes = chained(entries, heads, {3: 5, 63: 6}, {1: "deferred:ä", 2: "treasury:EU:tax"})
+    befores: dict[int, bytes] = {3: b"\x07" * 32, 63: bytes(32)}
+    for place, partition in enumerate((3, 63, 3)):
+        amount = int(entries.amount[2 * place])
+        entry: dict[str, object] = {
+            "partition": partition, "number": (12, 1, 13)[place], "kind": 1, "reverses": 0, "booked_at": {3: 5, 63: 6}[partition],
+            "version": int(entries.version[place]), "mrn": entries.mrn[place], "reference": entries.reference[place],
+            "currency": "EUR", "destination": "DE",
+        }  # fmt: skip
+        befores[partition] = defined_entry(
+            befores[partition], entry, [("deferred:ä", 2, amount), ("treasury:EU:tax", 2, -amount)]
+        )
+        assert (numbers[place], hashes[place]) == ((12, 1, 13)[place], befores[partition])
+    assert heads == {3: (13, hashes[2]), 63: (1, hashes[1])}

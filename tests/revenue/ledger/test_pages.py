@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.sum_days import sum_days
 from services.revenue.ledger.entry import Entries
 from services.revenue.ledger.hash_chain import START
-from services.revenue.ledger.page import ENTRIES_MAX, Page, PageError, pages_of
+from services.revenue.ledger.page import ENTRIES_MAX, Page, PageError, Pages, pages_of
 from services.revenue.store.ledger.balances import BEGINNING, Statement, StatementLine
 from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED, Heads
+from services.revenue.store.ledger.pages import ENTRY_COLUMNS
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from services.revenue.store.proofs.seals import Seals
@@ -337,6 +338,24 @@ def entries_with(*lengths: int, partitions: tuple[int, ...] = ()) -> Entries:
     )  # fmt: skip
 
 
+def each_of(pages: Pages) -> list[Page]:
+    """The pages one by one, as they are read from the store."""
+    found = []
+    for place in range(len(pages)):
+        values = {}
+        for field in fields(Page):
+            column = getattr(pages, field.name)
+            if field.name in ENTRY_COLUMNS:
+                column = column[pages.entry_offsets[place] : pages.entry_offsets[place + 1]]
+            elif isinstance(column, np.ndarray):
+                column = column[pages.posting_offsets[place] : pages.posting_offsets[place + 1]].tolist()
+            else:
+                column = column[place]
+            values[field.name] = column.tolist() if isinstance(column, np.ndarray) else column
+        found.append(Page(**values))
+    return found
+
+
 @pytest.mark.parametrize(
     ("lengths", "pages"),
     [
@@ -354,7 +373,7 @@ def test_a_page_has_no_more_entries_and_postings_than_its_limits(
 ) -> None:
     numbers = list(range(1, len(lengths) + 1))
     hashes = [bytes([number % 251]) * 32 for number in numbers]
-    found = pages_of(entries_with(*lengths), numbers, hashes, {1: START})
+    found = each_of(pages_of(entries_with(*lengths), numbers, hashes, {1: START}))
     assert [(page.first_number, page.last_number) for page in found] == pages
     assert [page.hash for page in found] == [hashes[last - 1] for _, last in pages]
     assert [page.hash_before for page in found] == [START, *(page.hash for page in found[:-1])]
@@ -367,13 +386,35 @@ def test_entries_of_each_partition_are_a_page_in_their_order() -> None:
     partitions = (5, 1, PARTITIONS - 1, 1, 5)
     numbers, hashes = [7, 3, 1, 4, 8], [bytes([place]) * 32 for place in range(5)]
     befores = {5: b"a", 1: b"b", PARTITIONS - 1: b"c"}
-    found = pages_of(entries_with(2, 3, 2, 2, 4, partitions=partitions), numbers, hashes, befores)
+    found = each_of(pages_of(entries_with(2, 3, 2, 2, 4, partitions=partitions), numbers, hashes, befores))
     assert [(p.partition, p.first_number, p.last_number, p.hash_before, p.hash, p.amount) for p in found] == [
         (1, 3, 4, b"b", hashes[3], [2, 3, 4, 7, 8]),
         (5, 7, 8, b"a", hashes[4], [0, 1, 9, 10, 11, 12]),
         (63, 1, 1, b"c", hashes[2], [5, 6]),
     ]
     assert [page.bounds() for page in found] == [[0, 3, 5], [0, 2, 6], [0, 2]]
+
+
+def test_each_page_lists_its_own_currencies_and_destinations() -> None:
+    entries = replace(
+        entries_with(2, 3, 2, 2, partitions=(5, 1, 5, 1)),
+        currency=["EUR", "SEK", "USD", "SEK"],
+        destination=["DE", "", "DE", "FR"],
+    )
+    found = each_of(pages_of(entries, [1, 1, 2, 2], [START] * 4, {5: START, 1: START}))
+    told = [
+        [
+            (page.currencies[code - 1], page.destinations[place - 1])
+            for code, place in zip(page.currency, page.destination, strict=True)
+        ]
+        for page in found
+    ]
+    assert told == [[("SEK", ""), ("SEK", "FR")], [("EUR", "DE"), ("USD", "DE")]]
+    assert [page.currencies for page in found] == [["SEK"], ["EUR", "USD"]]
+    assert [page.bounds() for page in found] == [[0, 3, 5], [0, 2, 4]]
+    assert [[page.currencies[code - 1] for code in page.posting_currency] for page in found] == [
+        ["SEK"] * 5, ["EUR", "EUR", "USD", "USD"],
+    ]  # fmt: skip
 
 
 SOUND = Page(

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -107,3 +108,59 @@ async def test_columns_of_unequal_length_are_a_mistake(parcels: Database) -> Non
     with pytest.raises(StoreMisuse, match="equal length"):
         async with parcels.transaction() as tx:
             await bulk.insert(tx, "parcel", {"mrn": text(["a", "b"]), "items": int4([1])})
+
+
+ARRAYS: dict[str, Sequence[Sequence[int]]] = {
+    "int2": [[], [-(2**15), 2**15 - 1, 0], [7]],
+    "int4": [[-(2**31)], [], [2**31 - 1, 0, -1]],
+    "int8": [[2**63 - 1, -(2**63)], [0], []],
+}
+TEXTS = [["", "a", "NULL", "{}"], [], ['quoted "x", \\ and ü', "\U0001f6a2"]]
+
+
+def _arrays(rows: Sequence[Sequence[int]], bits: int) -> bulk.Arrays:
+    return bulk.Arrays(
+        np.array([each for row in rows for each in row], np.int64), np.cumsum([0, *map(len, rows)]), bits
+    )
+
+
+async def test_arrays_are_copied_as_they_are(parcels: Database) -> None:
+    async with parcels.transaction() as tx:
+        await tx.raw.execute(
+            "create table lists (id int4, small int2, large int8, name text, data bytea, int2 int2[], int4 int4[], int8 int8[], texts text[])"
+        )
+        columns: dict[str, bulk.Column | bulk.Arrays] = {
+            "id": int4([0, 1, -(2**31)]), "small": bulk.int2([-(2**15), 0, 2**15 - 1]), "large": bulk.int8([2**63 - 1, 0, -1]),
+            "name": text(["", "ü", "x"]), "data": bulk.bytea([b"", b"\0\xff", b"y"]),
+            **{name: _arrays(rows, 8 * int(name[3:])) for name, rows in ARRAYS.items()},
+            "texts": bulk.Arrays([each for row in TEXTS for each in row], np.cumsum([0, *map(len, TEXTS)])),
+        }  # fmt: skip
+        assert await bulk.copy(tx, "lists", columns) == 3
+        rows = await tx.raw.fetch("select * from lists order by abs(id::int8)")
+        # Written by the driver, they are the same to the server.
+        await tx.raw.execute("create table driven (like lists)")
+        await tx.raw.copy_records_to_table("driven", records=[tuple(row) for row in rows])
+        assert (
+            await tx.raw.fetchval("select count(*) from (select * from lists except all select * from driven) x") == 0
+        )
+    assert [tuple(row) for row in rows] == [
+        (0, -(2**15), 2**63 - 1, "", b"", ARRAYS["int2"][0], ARRAYS["int4"][0], ARRAYS["int8"][0], TEXTS[0]),
+        (1, 0, 0, "ü", b"\0\xff", ARRAYS["int2"][1], ARRAYS["int4"][1], ARRAYS["int8"][1], TEXTS[1]),
+        (-(2**31), 2**15 - 1, -1, "x", b"y", ARRAYS["int2"][2], ARRAYS["int4"][2], ARRAYS["int8"][2], TEXTS[2]),
+    ]
+
+
+@pytest.mark.parametrize(("bits", "value"), [(16, 2**15), (16, -(2**15) - 1), (32, 2**31), (32, -(2**31) - 1)])
+async def test_an_integer_that_does_not_fit_into_an_array_is_a_mistake(
+    parcels: Database, bits: int, value: int
+) -> None:
+    async with parcels.transaction() as tx:
+        await tx.raw.execute(f"create table lists (numbers int{bits // 8}[])")
+        with pytest.raises(StoreMisuse, match=f"does not fit into {bits} bits"):
+            await bulk.copy(tx, "lists", {"numbers": _arrays([[value]], bits)})
+
+
+async def test_other_columns_beside_arrays_are_a_mistake(parcels: Database) -> None:
+    with pytest.raises(StoreMisuse, match="columns of bool"):
+        async with parcels.transaction() as tx:
+            await bulk.copy(tx, "parcel", {"numbers": _arrays([[1]], 16), "fragile": bulk.boolean([True])})

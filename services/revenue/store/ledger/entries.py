@@ -21,9 +21,9 @@ from libs.telemetry import counter
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries, Int64, LedgerError, check
 from services.revenue.ledger.hash_chain import chained
-from services.revenue.ledger.page import Page, pages_of
+from services.revenue.ledger.page import Pages, pages_of
 from services.revenue.store.ledger.names import Names
-from services.revenue.store.ledger.pages import COLUMN_TYPES
+from services.revenue.store.ledger.pages import COLUMN_TYPES, ELEMENT_BITS, ENTRY_COLUMNS
 
 MICROS_A_DAY: Final = 86_400_000_000
 PARTITIONED: Final = ("ledger_page", "ledger_account_page")
@@ -191,17 +191,24 @@ class _Batch:
         return self.booked_at // MICROS_A_DAY
 
 
-async def _append(tx: Transaction, batch: _Batch, pages: Sequence[Page]) -> None:
+async def _append(tx: Transaction, batch: _Batch, pages: Pages) -> None:
     count = len(pages)
-    columns = {
+    columns: dict[str, bulk.Column | bulk.Arrays] = {
         "day": bulk.int4([batch.day] * count),
         "booked_at": bulk.int8([batch.booked_at] * count),
         "slot": bulk.int2([batch.slot] * count),
         "batch": bulk.int8([batch.first_number] * count),
     }
-    columns |= {
-        name: bulk.Column(sql_type, [getattr(page, name) for page in pages]) for name, sql_type in COLUMN_TYPES.items()
-    }
+    for name, sql_type in COLUMN_TYPES.items():
+        values = getattr(pages, name)
+        if not sql_type.endswith("[]"):
+            columns[name] = bulk.Column(sql_type, values)
+        elif name in ("currencies", "destinations"):
+            offsets = np.cumsum([0, *map(len, values)])
+            columns[name] = bulk.Arrays([text for each in values for text in each], offsets)
+        else:
+            offsets = pages.entry_offsets if name in ENTRY_COLUMNS else pages.posting_offsets
+            columns[name] = bulk.Arrays(values, offsets, ELEMENT_BITS[sql_type])
     await bulk.copy(tx, "ledger_page", columns)
 
 

@@ -15,6 +15,9 @@ COLUMN_TYPES: Final = {
     "place": "int2[]", "account": "int4[]", "charge": "int2[]", "amount": "int8[]", "posting_currency": "int2[]",
 }  # fmt: skip
 """The columns of a page, by the names of its fields, with their types."""
+ENTRY_COLUMNS: Final = ("kind", "reverses", "version", "mrn", "reference", "currency", "destination")
+"""Columns with a value for each entry."""
+ELEMENT_BITS: Final = {"int2[]": 16, "int4[]": 32, "int8[]": 64, "text[]": 0}
 _COLUMNS: Final = ", ".join(COLUMN_TYPES)
 _ARRAYS: Final = [name for name, sql_type in COLUMN_TYPES.items() if sql_type.endswith("[]")]
 # The views count places from 1 on, and the driver from where an array begins.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
-from libs.feed.publish.payloads import Payloads
+from libs.feed.publish.payloads import Payloads, StoredBatch
 from libs.feed.types import BatchRef
 from libs.store.database import Database, Transaction
 
@@ -64,14 +64,16 @@ class Outbox:
             raise ValueError(f"a batch has 1 to {ROWS_MAX} rows, not {table.rows}")
         schema = message_class.DESCRIPTOR.full_name
         payload = table.encode(message_class).SerializeToString()
-        day, number, _ = await tx.raw.fetchrow(
+        day, number, created_at = await tx.raw.fetchrow(
             _APPEND, payload, schema, self.schema_version, table.rows, trace, *groups
         )
-        tx.after_commit(self._announced)
-        # Not kept in memory here: should this transaction be lost with the server, its number may be given again.
-        return BatchRef(day, number)
+        ref = BatchRef(day, number)
+        batch = StoredBatch(ref, created_at, table.rows, self.schema_version, schema, trace, payload)
+        tx.after_commit(lambda: self._announced(batch))
+        return ref
 
-    def _announced(self) -> None:
+    def _announced(self, batch: StoredBatch) -> None:
+        self.payloads.add_written(batch)
         for listener in self.listeners:
             listener()
 

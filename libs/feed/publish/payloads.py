@@ -1,10 +1,11 @@
 """Cache of the payloads of batches, for as long as they are likely to be requested again.
 
-A batch is written once and then read by every consumer soon after, so it is read from the database once.
+A batch is written once and then read by every consumer soon after. The process that wrote it does not read it from the database: it only
+compares when the row was written. A batch of another process is read once.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,10 @@ _OVERHEAD_BYTES: Final = 400
 _FETCH: Final = """
     select b.day, b.id, b.created_at, b.row_count, b.schema_version, b.schema, b.traceparent, b.payload
     from unnest($1::integer[], $2::bigint[]) as r(day, id)
+    cross join lateral (select * from batch where batch.day = r.day and batch.id = r.id offset 0) b
+"""
+_STAMPS: Final = """
+    select b.day, b.id, b.created_at from unnest($1::integer[], $2::bigint[]) as r(day, id)
     cross join lateral (select * from batch where batch.day = r.day and batch.id = r.id offset 0) b
 """
 
@@ -55,20 +60,50 @@ class Payloads:
         self._bytes = 0
         self._cache: OrderedDict[BatchRef, StoredBatch] = OrderedDict()
         self._tables: OrderedDict[BatchRef, Table] = OrderedDict()
+        self._written: set[BatchRef] = set()
+        """Batches of this process that are not compared with their rows yet."""
+
+    def add_written(self, batch: StoredBatch) -> None:
+        """Cache a batch of this process after its commit; before its first use it is compared with its row.
+
+        A server that lost the transaction may assign its number again; the row then has another time.
+        """
+        self._drop(batch.ref)
+        self.add(batch)
+        self._written.add(batch.ref)
 
     def add(self, batch: StoredBatch) -> None:
-        """Cache a committed batch; not earlier, because the number of a lost transaction may be assigned again."""
+        """Cache a batch that was read; not earlier, because the number of a lost transaction may be assigned again."""
         if batch.ref not in self._cache:
             self._cache[batch.ref] = batch
             self._bytes += len(batch.payload) + _OVERHEAD_BYTES
         while self._bytes > self._bytes_max and len(self._cache) > 1:
-            _, old = self._cache.popitem(last=False)
+            self._drop(next(iter(self._cache)))
+
+    def _drop(self, ref: BatchRef) -> None:
+        old = self._cache.pop(ref, None)
+        if old is not None:
             self._bytes -= len(old.payload) + _OVERHEAD_BYTES
+        self._written.discard(ref)
+
+    async def _compare(self, raw: Any, refs: Sequence[BatchRef]) -> None:
+        """Drop cached batches whose rows were written at another time, or are not stored."""
+        rows = await raw.fetch(_STAMPS, [ref.day for ref in refs], [ref.id for ref in refs])
+        stamps = {BatchRef(day, number): created_at for day, number, created_at in rows}
+        for ref in refs:
+            cached = self._cache.get(ref)
+            if cached is not None and stamps.get(ref) != cached.created_at:
+                self._drop(ref)
+                self._tables.pop(ref, None)
+            self._written.discard(ref)
 
     async def fetch(self, raw: Any, refs: Iterable[BatchRef]) -> dict[BatchRef, StoredBatch]:
         """Return the batches, from memory or from the database over `raw`; raises LookupError for one that is not stored."""
         found: dict[BatchRef, StoredBatch] = {}
         missing: list[BatchRef] = []
+        refs = list(refs)
+        if written := [ref for ref in refs if ref in self._written]:
+            await self._compare(raw, written)
         for ref in refs:
             cached = self._cache.get(ref)
             if cached is None:

@@ -47,7 +47,8 @@ class Count:
         both = counted if old is None else Table.concat([counted, old])
         signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(len(counted_by_02), np.int64)])
         await self._store.add(tx, tally(both, signs, np.concatenate([np.zeros(counted.rows, np.bool_), counted_by_02])))
+        known = np.array([before[place] is not None for place in places])
         await self._store.store_counted(
-            tx, counted, [days[place] for place in places], [mrns[place] for place in places], epoch
+            tx, counted, [days[place] for place in places], [mrns[place] for place in places], epoch, known
         )
         return len(fresh)

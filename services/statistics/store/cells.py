@@ -20,7 +20,7 @@ from libs.columns import Table
 from libs.customs.identifiers import mrn
 from libs.feed.consume.restart import is_starting
 from libs.store.database import Database, Transaction
-from libs.store.tables import schema
+from libs.store.tables import bulk, schema
 from libs.telemetry.trace import root_traceparent
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.trace.v1 import trace_pb2
@@ -162,15 +162,40 @@ class Store:
         return found
 
     async def store_counted(
-        self, tx: Transaction, states: Table, days: Sequence[int], mrns: Sequence[str], epoch: int
+        self,
+        tx: Transaction,
+        states: Table,
+        days: Sequence[int],
+        mrns: Sequence[str],
+        epoch: int,
+        known: npt.NDArray[np.bool_],
     ) -> None:
-        """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments."""
+        """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments.
+
+        Consignments of which nothing was counted before, those that are not `known`, are copied: the leases keep other writers of them out.
+        """
         today = await schema.today(tx)
         payload = states.encode(ClearanceColumns).SerializeToString()
         batch = await tx.raw.fetchval(_STORE, today, payload, root_traceparent(), _FORMULA)
-        versions = states.ints("version").values.tolist()
+        versions = states.ints("version").values
         # Not remembered here: should this transaction be lost with the server, its number may be given again.
-        await tx.raw.execute(_COUNT, today, batch, list(days), list(mrns), versions, list(range(states.rows)), epoch)
+        new, old = (np.flatnonzero(each).tolist() for each in (~known, known))
+        await bulk.copy(
+            tx,
+            "counted",
+            {
+                "day": bulk.int4([days[row] for row in new]),
+                "mrn": bulk.text([mrns[row] for row in new]),
+                "version": bulk.int4(versions[new]),
+                "batch_day": bulk.int4([today] * len(new)),
+                "batch": bulk.int8([batch] * len(new)),
+                "row": bulk.int4(new),
+                "epoch": bulk.int8([epoch] * len(new)),
+            },
+        )
+        if old:
+            there = ([days[row] for row in old], [mrns[row] for row in old], versions[old].tolist(), old)
+            await tx.raw.execute(_COUNT, today, batch, *there, epoch)
 
     async def states(self, tx: Transaction, counted: Sequence[Counted]) -> tuple[Table | None, npt.NDArray[np.bool_]]:
         """Read states that were counted, batch by batch, and which of them version 0.2 counted; no table where there are none."""

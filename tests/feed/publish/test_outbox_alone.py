@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from google.protobuf.message import Message
 from libs.feed.publish.outbox import KeyedOutbox, Outbox
 from libs.feed.publish.payloads import Payloads, StoredBatch
 from libs.feed.types import BatchRef
+from libs.store.database import Database
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.feed.conftest import table_of
@@ -103,6 +105,53 @@ async def test_payloads_are_read_once_and_the_least_used_one_is_forgotten_beyond
     heard.rows = []
     with pytest.raises(LookupError, match="not stored"):
         await payloads.fetch(heard, [first.ref])
+
+
+async def test_a_batch_of_this_process_is_compared_with_its_row_once_and_then_not_read() -> None:
+    first, second = stored_batch(1, 3), stored_batch(2, 3)
+    heard, payloads = Heard(), Payloads()
+    for batch in (first, second):
+        payloads.add_written(batch)
+    heard.rows = [(*batch.ref, batch.created_at) for batch in (second, first)]
+    for _ in range(2):
+        assert await payloads.fetch(heard, [first.ref, second.ref]) == {first.ref: first, second.ref: second}
+    assert heard.asked == [([TODAY, TODAY], [1, 2])]
+
+
+async def test_a_batch_whose_number_was_assigned_again_is_read_from_its_row(database: Database) -> None:
+    outbox = Outbox(database, SCHEMA)
+    refs, tables = [], [table_of([(name, 1, 1)]) for name in ("lost", "again", "last")]
+    for table in tables[:2]:
+        async with database.transaction() as tx:
+            refs.append(await outbox.append(tx, table, ConsignmentColumns, np.array([1])))
+    async with database.transaction() as tx:
+        # The server comes back without the first two transactions, and another process writes a batch with the number of the second.
+        await tx.raw.execute("delete from batch")
+        await tx.raw.execute("select setval('batch_id', $1, false)", refs[1].id)
+        assert await Outbox(database, SCHEMA).append(tx, tables[2], ConsignmentColumns, np.array([1])) == refs[1]
+    async with database.connection() as reading:
+        (found,) = (await outbox.payloads.fetch(reading.raw, [refs[1]])).values()
+        assert outbox.payloads.table(found).strings("mrn").tolist() == ["last"]
+        with pytest.raises(LookupError, match="not stored"):
+            await outbox.payloads.fetch(reading.raw, [refs[0]])
+
+
+async def test_a_batch_that_is_rolled_back_is_not_cached_and_one_that_is_evicted_is_read(database: Database) -> None:
+    outbox = Outbox(database, SCHEMA, payloads=Payloads(bytes_max=1))
+    refs = []
+    for name in ("a", "b"):
+        async with database.transaction() as tx:
+            refs.append(await outbox.append(tx, table_of([(name, 1, 1)]), ConsignmentColumns, np.array([1])))
+    with suppress(RuntimeError):
+        async with database.transaction() as tx:
+            refs.append(await outbox.append(tx, table_of([("c", 1, 1)]), ConsignmentColumns, np.array([1])))
+            raise RuntimeError
+    async with database.connection() as reading:
+        for ref, name in zip(refs, "ab", strict=False):
+            (found,) = (await outbox.payloads.fetch(reading.raw, [ref])).values()
+            assert outbox.payloads.table(found).strings("mrn").tolist() == [name]
+        with pytest.raises(LookupError, match="not stored"):
+            await outbox.payloads.fetch(reading.raw, refs[2:])
 
 
 async def test_a_payload_that_is_larger_than_the_cache_stays_alone() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.columns import Bools, Ints, Ragged, Strings, Table, digests, schema_of
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, digests, schema_of
 from libs.columns.joined import Joined
 from libs.columns.schema import expected_columns
 from libs.columns.wire import MalformedColumns
@@ -204,10 +204,10 @@ def test_all_rows_in_their_order_are_the_table_itself_and_no_other_rows_are() ->
 
 
 def test_a_joined_table_of_all_rows_has_all_its_columns_also_beside_a_replaced_one() -> None:
-    parts = [
-        Table.decode(Table.of(ConsignmentColumns, 2, columns).encode(ConsignmentColumns))
-        for columns in ({"mrn": Strings.of(["a", "b"])}, {"mrn": Strings.of(["c", "d"]), "version": Ints.of([3, 4])})
-    ]
+    given: list[dict[str, Column]] = [
+        {"mrn": Strings.of(["a", "b"])}, {"mrn": Strings.of(["c", "d"]), "version": Ints.of([3, 4])},
+    ]  # fmt: skip
+    parts = [Table.decode(Table.of(ConsignmentColumns, 2, each).encode(ConsignmentColumns)) for each in given]
     whole = Joined(parts).take(np.arange(4)).with_columns({"filer": Strings.of(["f"] * 4)})
     assert whole.strings("mrn").tolist() == ["a", "b", "c", "d"]
     assert whole.ints("version").tolist() == [None, None, 3, 4]
@@ -218,7 +218,7 @@ def test_a_table_is_passed_on_as_the_message_that_it_was_read_from_until_a_colum
     goods = Table(
         schema_of(ConsignmentColumns).children["items"], 3, {"commodity_code": Strings.of(["62", "95", "62"])}
     )
-    columns = {"mrn": Strings.of(["a", "b"]), "items": Ragged.of_lengths([1, 2], goods)}
+    columns: dict[str, Column] = {"mrn": Strings.of(["a", "b"]), "items": Ragged.of_lengths([1, 2], goods)}
     written = Table.of(ConsignmentColumns, 2, columns).encode(ConsignmentColumns)
     table = Table.parse(ConsignmentColumns, written.SerializeToString())
     passed = table.message(ConsignmentColumns)

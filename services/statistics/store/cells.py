@@ -168,18 +168,18 @@ class Store:
         days: Sequence[int],
         mrns: Sequence[str],
         epoch: int,
-        known: npt.NDArray[np.bool_],
+        is_known: npt.NDArray[np.bool_],
     ) -> None:
         """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments.
 
-        Consignments of which nothing was counted before, those that are not `known`, are copied: the leases keep other writers of them out.
+        Consignments of which nothing was counted before, those that are not known, are copied: the leases keep other writers of them out.
         """
         today = await schema.today(tx)
         payload = states.encode(ClearanceColumns).SerializeToString()
         batch = await tx.raw.fetchval(_STORE, today, payload, root_traceparent(), _FORMULA)
         versions = states.ints("version").values
         # Not remembered here: should this transaction be lost with the server, its number may be given again.
-        new, old = (np.flatnonzero(each).tolist() for each in (~known, known))
+        new, old = (np.flatnonzero(each).tolist() for each in (~is_known, is_known))
         await bulk.copy(
             tx,
             "counted",

@@ -214,7 +214,10 @@ class Table:
     def from_messages(
         cls, messages: Iterable[Message], message_class: type[Message], row_class: type[Message]
     ) -> Table:
-        """Turn row messages into columns: a column for each leaf, named by its path."""
+        """Turn row messages into columns: a column for each leaf, named by its path.
+
+        Fields that the contract does not know must be dropped before, as the server does with those of requests.
+        """
         # A list, since a repeated field creates the Python objects of its messages again in each iteration.
         return fill_rows(cls, schema_of(message_class), list(messages))
 

@@ -41,6 +41,8 @@ LINE: Final = np.dtype(
 )
 """A line as it is stored, 56 bytes: ids of names, what is owed, what the law pays back of it, what of this is remitted and what
 refunded."""
+_KEY_MAX: Final = 2**62
+"""Numbers of combinations that fit into an int64."""
 KEY: Final = ("debtor", "account", "treasury", "code", "kind", "collector", "how")
 
 
@@ -66,12 +68,25 @@ def unpack(stored: Sequence[bytes]) -> tuple[Int64, Lines]:
 
 
 def combined(columns: Sequence[Int64]) -> Int64:
-    """Return one number for each combination of values."""
+    """Return one number for each combination of values; the numbers have the order of the combinations.
+
+    The values are digits of a number, each column with a base as wide as its values; sorting is left to who groups by the result. A column or
+    a combination that is too wide for that is counted off first.
+    """
     key = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        _, codes = np.unique(column, return_inverse=True)
-        _, key = np.unique(key * (int(codes.max()) + 1) + codes.reshape(-1), return_inverse=True)
-        key = key.reshape(-1)
+    if not len(key):
+        return key
+    span = 1
+    for values in columns:
+        column, low, high = values, int(values.min()), int(values.max())
+        if span * (high - low + 1) > _KEY_MAX:
+            distinct, column = np.unique(values, return_inverse=True)
+            low, high = 0, len(distinct) - 1
+        if span * (high - low + 1) > _KEY_MAX:
+            distinct, key = np.unique(key, return_inverse=True)
+            span = len(distinct)
+        key = key * (high - low + 1) + (column - low)
+        span *= high - low + 1
     return key
 
 

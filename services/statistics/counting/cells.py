@@ -19,6 +19,8 @@ from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2 as pb
 
 MICROS_A_DAY = 86_400_000_000
+_SMALL = 1024
+"""Below it numbers are counted and not sorted."""
 BOUNDS_MICROS: tuple[int, ...] = tuple(step * 10**power for power in range(3, 13) for step in (1, 2, 5))
 """Upper bounds of the buckets of times: 1, 2 and 5 in each decade, from 1 ms to about 58 days."""
 
@@ -298,10 +300,19 @@ def _rank(key: Key) -> tuple[Any, IntArray]:
 def _named(table: Table, column: str, enum: Any, prefix: str) -> Strings:
     """Return an enum's numbers as names without the prefix; "" if absent."""
     ints = table.ints(column)
-    distinct, places = np.unique(ints.values, return_inverse=True)
+    distinct, places = _distinct_numbers(ints.values)
     known = dict(zip(enum.values(), enum.keys(), strict=True))
     names = [known[number].removeprefix(prefix) if number in known and number else "" for number in distinct.tolist()]
     return Strings(names, places.astype(np.int32))
+
+
+def _distinct_numbers(numbers: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the distinct numbers in order and the place of each number among them; small ones, as of enums, without sorting."""
+    if not len(numbers) or int(numbers.min()) < 0 or int(numbers.max()) >= _SMALL:
+        distinct, places = np.unique(numbers, return_inverse=True)
+        return distinct, places
+    present = np.bincount(numbers) > 0
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[numbers]
 
 
 def _pick(values: Strings, places: IntArray) -> Strings:

@@ -136,10 +136,24 @@ def test_lines_of_chosen_consignments_are_taken_in_that_order() -> None:
     assert take_lines(offsets, lines, numbers())[0].tolist() == [0]
 
 
-@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=30))
-def test_each_combination_of_values_has_one_number(rows: list[tuple[int, int, int]]) -> None:
-    key = combined([np.array(column, np.int64) for column in zip(*rows, strict=True)]).tolist()
+SMALL, WIDE = st.integers(-2, 2), st.sampled_from([-(2**63), -(2**62), -1, 0, 1, 2**31, 2**61, 2**62, 2**63 - 1])
+
+
+@given(st.lists(st.tuples(SMALL, st.integers(0, 3), SMALL | WIDE, WIDE), max_size=30))
+def test_each_combination_of_values_has_one_number_and_the_numbers_have_the_order_of_the_values(
+    rows: list[tuple[int, int, int, int]],
+) -> None:
+    key = combined([np.array([row[place] for row in rows], np.int64) for place in range(4)]).tolist()
     assert len(set(zip(rows, key, strict=True))) == len(set(rows)) == len(set(key))
+    assert [row for _, row in sorted(zip(key, rows, strict=True))] == sorted(rows)
+
+
+@pytest.mark.parametrize("span", [2**31, 2**31 + 1])
+def test_combinations_are_counted_off_where_the_columns_together_are_too_wide(span: int) -> None:
+    """Two columns of 2^31 numbers fit into 2^62; of one more they do not."""
+    column = np.array([0, span - 1, 0, span - 1, 5], np.int64)
+    key = combined([column, column[::-1]]).tolist()
+    assert sorted(range(5), key=key.__getitem__) == sorted(range(5), key=lambda row: (column[row], column[4 - row]))
 
 
 DECIDED, INVALIDATED, ADJUSTED = (

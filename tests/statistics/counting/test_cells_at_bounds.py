@@ -11,6 +11,7 @@ import pytest
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2 as pb
 from services.statistics.counting.cells import (
     BOUNDS_MICROS,
@@ -49,6 +50,15 @@ def test_buckets_are_1_2_and_5_in_each_decade_from_a_millisecond_to_58_days() ->
         50_000_000, 100_000_000, 200_000_000, 500_000_000, 1_000_000_000, 2_000_000_000, 5_000_000_000, 10_000_000_000, 20_000_000_000,
         50_000_000_000, 100_000_000_000, 200_000_000_000, 500_000_000_000, 1_000_000_000_000, 2_000_000_000_000, 5_000_000_000_000,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [-1, 17, 1_023, 1_024, 2**31 - 1])
+def test_a_lane_that_the_contract_does_not_know_has_no_name_and_leaves_the_others_theirs(number: int) -> None:
+    table = states_table([state(items=ITEMS)] * 3).with_columns({"lane": Ints.of([2, number, 1])})
+    lanes = [common_pb2.Lane.Name(each).removeprefix("LANE_") for each in (1, 2)]
+    keys = {row[4] for row in rows_of(counted([], [1] * 3, table).times)}
+    assert keys == {"", *lanes}
+    assert HEAD[4] in lanes
 
 
 TIMES = [

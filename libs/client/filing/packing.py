@@ -31,7 +31,7 @@ def pack(consignments: Iterable[Consignment]) -> ConsignmentColumns:
     if request.ByteSize() < size:
         path, number = unknown_fields(ingestion_pb2.SubmitConsignmentsRequest(consignments=rows))[0]
         raise LuxorError.from_reason("FIELD_NOT_PACKED", path=path, field_number=number)
-    return Table.from_messages(request.consignments, ConsignmentColumns, Consignment).encode(ConsignmentColumns)
+    return Table.from_messages(rows, ConsignmentColumns, Consignment).encode(ConsignmentColumns)
 
 
 class PackedClient:

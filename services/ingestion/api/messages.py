@@ -11,7 +11,7 @@ from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.commands.submit import Submitted
 from services.ingestion.filing import validation
 
-ERRORS_MAX = 50
+ERRORS_MAX = validation.ERRORS_MAX
 """Errors and warnings reported for one consignment."""
 
 Response: TypeAlias = pb.SubmitConsignmentsResponse | pb.SubmitConsignmentColumnsResponse
@@ -44,9 +44,9 @@ def _fill(submitted: Submitted, response: Response) -> None:
                 set_receipt(result.receipt, taken.mrns[place], reference, int(taken.accepted_at[place]))
         else:
             result.status = pb.SUBMISSION_STATUS_REFUSED
-        for error in errors[: ERRORS_MAX - len(result.errors)]:
-            result.errors.append(_item_error(error))
-        result.errors_left_out = max(0, len(errors) - ERRORS_MAX)
+        described = errors[: ERRORS_MAX - len(result.errors)]
+        result.errors.extend(map(_item_error, described))
+        result.errors_left_out = len(errors) - len(described) + checked.left_out.get(row, 0)
     for finding in call.current().findings:
         _note_unknown_field(response, finding)
 

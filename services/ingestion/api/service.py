@@ -60,7 +60,7 @@ class IngestionService(IngestionServiceServicer):
         check_request_id(request.request_id)
         for finding in call.current().findings:
             # A column that is not read would be missing in every row.
-            raise Refusal("COLUMN_FIELD_UNKNOWN", path=finding.path or "the request", field_number=finding.field_number)
+            raise Refusal("COLUMN_FIELD_UNKNOWN", path=finding.path or "request", field_number=finding.field_number)
         _check_items(columns.items.offsets[-1] if columns.items.offsets else 0)
         try:
             table = column_reader.read(columns, self._message_bytes_max)

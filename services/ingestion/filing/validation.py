@@ -5,9 +5,10 @@ Pure: columns in, columns and problems out. A string is checked once per distinc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ from services.ingestion.filing import elements
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
 from services.ingestion.filing.paths import Place, consignment_place, element_path, entry_place
 
+ERRORS_MAX: Final = 50
+"""Errors, and as many warnings, of one consignment that are described; the others are counted."""
+TextError: TypeAlias = tuple[str, dict[str, Any], bool]
+"""A reason with its facts, and whether it is only a warning."""
 _OPEN = ("_address_country", "_person_type", "_identifier_type")
 CARRIER_ID: Final = "carrier_id"
 """The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
@@ -58,7 +63,9 @@ class Checked:
     refused: BoolArray
     """Per row, whether it has an error that is no warning."""
     errors: dict[int, list[ElementError]]
-    """The errors and warnings of each row that has any, errors first."""
+    """The errors and warnings of each row that has any, errors first: at most ERRORS_MAX of each."""
+    left_out: dict[int, int] = field(default_factory=dict)
+    """Per row, how many errors and warnings there are beyond those in `errors`; rows without any are not there."""
 
 
 class _Level:
@@ -87,7 +94,9 @@ def check(table: Table) -> Checked:
     _check_level(root, elements.CONSIGNMENT, findings)
     _check_required(root, findings)
     _check_fiscal_references(root, findings)
-    return Checked(_fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted())
+    return Checked(
+        _fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted(), findings.left_out
+    )
 
 
 def _carrier_id(table: Table) -> dict[str, Column]:
@@ -100,12 +109,23 @@ def _carrier_id(table: Table) -> dict[str, Column]:
 class _Findings:
     def __init__(self, rows: int) -> None:
         self.refused: BoolArray = np.zeros(rows, np.bool_)
-        self.errors: dict[int, list[ElementError]] = {}
+        self._errors: dict[int, list[ElementError]] = {}
+        self._warnings: dict[int, list[ElementError]] = {}
+        self.left_out: dict[int, int] = {}
+
+    def is_full(self, owner: int, warns: bool) -> bool:
+        """Count an error or a warning, and return whether so many are described that this one is not."""
+        if not warns:
+            self.refused[owner] = True
+        described = self._warnings if warns else self._errors
+        if len(described.get(owner, ())) < ERRORS_MAX:
+            return False
+        self.left_out[owner] = self.left_out.get(owner, 0) + 1
+        return True
 
     def add(self, owner: int, error: ElementError) -> None:
-        self.errors.setdefault(owner, []).append(error)
-        if not error.warns:
-            self.refused[owner] = True
+        if not self.is_full(owner, error.warns):
+            (self._warnings if error.warns else self._errors).setdefault(owner, []).append(error)
 
     def mark(
         self,
@@ -123,13 +143,19 @@ class _Findings:
             return
         values = level.table.column(column)
         visible = shown and column not in _PERSONAL
-        for row in rows.tolist():
+        described = self._warnings if warns else self._errors
+        for row, owner in zip(rows.tolist(), level.owners[rows].tolist(), strict=True):
+            # A path and a value for each of some hundred thousand would take longer than all else.
+            if self.is_full(owner, warns):
+                continue
             value = values[row] if visible and not isinstance(values, Ragged) else ""
             text = "" if value is None else str(value)
-            self.add(int(level.owners[row]), ElementError(reason, level.path(row, column), text, warns, facts))
+            error = ElementError(reason, level.path(row, column), text, warns, facts)
+            described.setdefault(owner, []).append(error)
 
     def sorted(self) -> dict[int, list[ElementError]]:
-        return {row: sorted(errors, key=lambda each: each.warns) for row, errors in sorted(self.errors.items())}
+        rows = sorted({*self._errors, *self._warnings})
+        return {row: [*self._errors.get(row, ()), *self._warnings.get(row, ())] for row in rows}
 
 
 def _clean(table: Table, elements_by_name: dict[str, Element]) -> Table:
@@ -181,14 +207,28 @@ def _check_level(level: _Level, elements_by_name: dict[str, Element], findings: 
 
 
 def _check_text(level: _Level, name: str, column: Strings, element: Text, findings: _Findings) -> None:
-    for place, value in enumerate(column.dictionary):
-        error = _text_error(value, element)
-        if error is not None:
-            reason, facts, warns = error
-            findings.mark(level, name, np.flatnonzero(column.indices == place), reason, warns=warns, **facts)
+    errors = {place: _text_error(value, element) for place, value in enumerate(column.dictionary)}
+    for (reason, facts, warns), rows in _by_rows(column, errors):
+        findings.mark(level, name, rows, reason, warns=warns, **facts)
 
 
-def _text_error(value: str, element: Text) -> tuple[str, dict[str, Any], bool] | None:
+def _by_rows(
+    column: Strings, errors: dict[int, TextError | None]
+) -> Iterator[tuple[TextError, npt.NDArray[np.integer]]]:
+    """Yield each error of a distinct value, by its place, with the rows that have the value, in order."""
+    wrong = [place for place, error in errors.items() if error is not None]
+    if not wrong:
+        return
+    # Sorted once: to compare all rows with each wrong value would take the square of their number.
+    order = np.argsort(column.indices, kind="stable")
+    starts, ends = (np.searchsorted(column.indices, wrong, side, sorter=order).tolist() for side in ("left", "right"))
+    for place, start, end in zip(wrong, starts, ends, strict=True):
+        error = errors[place]
+        assert error is not None
+        yield error, order[start:end]
+
+
+def _text_error(value: str, element: Text) -> TextError | None:
     if not value:
         return None
     excess = text_excess(value, element.bound)
@@ -220,16 +260,17 @@ def _check_several(level: _Level, name: str, column: Ragged, element: Several, f
         return
     assert isinstance(column.values, Strings)
     assert element.each is not None
-    for place, value in enumerate(column.values.dictionary):
-        error = _text_error(value, element.each) if value else ("ELEMENT_MISSING", {}, False)
-        if error is None:
-            continue
-        reason, facts, warns = error
-        owners = column.owners()
-        for at in np.flatnonzero(column.values.indices == place).tolist():
-            row = int(owners[at])
-            path = f"{level.path(row, name)}[{at - int(column.offsets[row])}]"
-            findings.add(int(level.owners[row]), ElementError(reason, path, value, warns, facts))
+    each, owners = element.each, column.owners()
+    errors: dict[int, TextError | None] = {
+        place: _text_error(value, each) if value else ("ELEMENT_MISSING", {}, False)
+        for place, value in enumerate(column.values.dictionary)
+    }
+    for (reason, facts, warns), entries in _by_rows(column.values, errors):
+        for at, row in zip(entries.tolist(), owners[entries].tolist(), strict=True):
+            owner = int(level.owners[row])
+            if not findings.is_full(owner, warns):
+                path = f"{level.path(row, name)}[{at - int(column.offsets[row])}]"
+                findings.add(owner, ElementError(reason, path, column.values[at], warns, facts))
 
 
 def _present(table: Table, name: str) -> BoolArray:

@@ -183,8 +183,12 @@ async def test_columns_that_are_unknown_or_of_another_type_are_refused(ingestion
         columns = pack([consignment(0)])
         columns.MergeFromString(raw)
         assert await refused_with(submit_columns(stub, columns, "r1")) == (INVALID, "COLUMN_FIELD_UNKNOWN", path), raw
-        with pytest.raises(grpc.aio.AioRpcError, match=f"{path} has the field number {number}"):
+        with pytest.raises(grpc.aio.AioRpcError, match=f"The message {path} has the field number {number}"):
             await submit_columns(stub, columns, "r1")
+    request = pb.SubmitConsignmentColumnsRequest(request_id="r1", consignments=pack([consignment(0)]))
+    request.MergeFromString(field(99, 0, b"\x01"))
+    call = stub.SubmitConsignmentColumns(request, timeout=SECONDS)
+    assert await refused_with(call) == (INVALID, "COLUMN_FIELD_UNKNOWN", "request")
 
 
 async def test_texts_that_are_no_utf_8_and_numbers_in_the_place_of_texts_are_refused(ingestion: Running) -> None:

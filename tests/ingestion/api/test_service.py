@@ -77,6 +77,28 @@ async def test_the_same_batch_across_midnight_gets_the_same_answer(database_url:
         assert day > mrn.parse(first.results[0].receipt.mrn).day
 
 
+async def test_errors_that_an_answer_has_no_room_for_are_counted(ingestion: Running) -> None:
+    stub = await stub_of(ingestion)
+    row = consignment(0)
+    row.items.extend([row.items[0]] * 59)
+    for item in row.items[:55]:
+        item.imeis.append("1")
+    first = (await submit(stub, [row], "r1")).results[0]
+    assert (first.status, len(first.errors), first.errors_left_out) == (pb.SUBMISSION_STATUS_ACCEPTED, 50, 5)
+    for item in row.items:
+        item.brand = "a\x00b"
+    row.incoterm = "DAP"
+    second = (await submit(stub, [row], "r2")).results[0]
+    assert {each.reason for each in second.errors} == {"TEXT_UNPRINTABLE"}
+    assert (second.status, len(second.errors), second.errors_left_out) == (pb.SUBMISSION_STATUS_REFUSED, 50, 65)
+    row.ClearField("items")
+    row.items.extend([consignment(0).items[0]] * 55)
+    for item in row.items:
+        item.imeis.append("1")
+    third = (await submit(stub, [row], "r3")).results[0]
+    assert (third.errors[0].reason, len(third.errors), third.errors_left_out) == ("REFERENCE_REUSED", 50, 6)
+
+
 async def test_a_reused_reference_with_other_content_is_refused_and_names_the_mrn(ingestion: Running) -> None:
     stub = await stub_of(ingestion)
     first = await submit(stub, [consignment(0)], "r1")

@@ -171,9 +171,13 @@ def test_an_imei_has_fifteen_digits_and_the_check_digit_of_luhn() -> None:
         if not (number.isascii() and number.isdigit() and len(number) == 15 and imei.is_valid(number))
     ]
     assert len(wrong) == 59 * 9 + len(others)
-    row = good()
-    row.items[0].imeis.extend(numbers)
-    assert faults(row) == [("IMEI_MALFORMED", f"items[0].imeis[{place}]") for place in wrong]
+    # Of one consignment no more errors than these are described.
+    for start in range(0, len(numbers), validation.ERRORS_MAX):
+        row, some = good(), range(start, min(start + validation.ERRORS_MAX, len(numbers)))
+        row.items[0].imeis.extend(numbers[place] for place in some)
+        assert faults(row) == [
+            ("IMEI_MALFORMED", f"items[0].imeis[{place - start}]") for place in some if place in wrong
+        ]
 
 
 def test_a_gtin_has_8_or_12_to_14_digits_and_the_check_digit_of_gs1() -> None:
@@ -189,12 +193,12 @@ def test_a_gtin_has_8_or_12_to_14_digits_and_the_check_digit_of_gs1() -> None:
         if not (number.isascii() and number.isdigit() and ean.is_valid(number))
     ]
     assert len(numbers) - len(wrong) == 4 * 7 + 5
-    row = good()
-    first = row.items[0]
-    row.items.extend([first] * (len(numbers) - 1))
-    for item, number in zip(row.items, numbers, strict=True):
-        item.gtin = number
-    assert faults(row) == [("GTIN_MALFORMED", f"items[{place}].gtin") for place in wrong]
+    for start in range(0, len(numbers), validation.ERRORS_MAX):
+        row, some = good(), range(start, min(start + validation.ERRORS_MAX, len(numbers)))
+        row.items.extend([row.items[0]] * (len(some) - 1))
+        for item, place in zip(row.items, some, strict=True):
+            item.gtin = numbers[place]
+        assert faults(row) == [("GTIN_MALFORMED", f"items[{place - start}].gtin") for place in some if place in wrong]
 
 
 @pytest.mark.parametrize(

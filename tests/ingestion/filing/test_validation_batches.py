@@ -244,3 +244,25 @@ def test_columns_that_are_no_filer_s_are_neither_cleaned_nor_checked() -> None:
     checked = validation.check(table_of(consignment(0), consignment(1)).with_columns(ours))
     assert not checked.errors
     assert checked.table.strings("filer").tolist() == [" own\n "] * 2
+
+
+@pytest.mark.parametrize(("errors", "warnings"), [(50, 50), (51, 50), (50, 51), (300, 120), (0, 51), (51, 0)])
+def test_of_many_errors_of_a_consignment_the_first_are_described_and_the_others_counted(
+    errors: int, warnings: int
+) -> None:
+    row = of_items(1, max(errors, warnings, 1))
+    for place, item in enumerate(row.items):
+        # Distinct and equal values, of columns and of lists.
+        item.brand = "a\n" + str(place // 2) if place < errors else ""
+        item.imeis.extend(["1"] * (place < warnings))
+    checked = check(consignment(0), row, consignment(2))
+    described = checked.errors.get(1, [])
+    shown = min(errors, 50), min(warnings, 50)
+    assert [each.path for each in described] == [
+        *(f"consignments[1].items[{place}].brand" for place in range(shown[0])),
+        *(f"consignments[1].items[{place}].imeis[0]" for place in range(shown[1])),
+    ]
+    assert [each.warns for each in described] == [False] * shown[0] + [True] * shown[1]
+    assert sum(shown) + checked.left_out.get(1, 0) == errors + warnings
+    assert checked.refused.tolist() == [False, errors > 0, False]
+    assert set(checked.left_out) <= {1}

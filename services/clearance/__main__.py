@@ -79,9 +79,9 @@ def assemble(start: Start) -> Sequence[Background]:
         DeadLetterServicer(start.database),
         roles={"ListDeadLetters": {Role.OPERATOR}, "ReplayDeadLetters": {Role.OPERATOR}},
     )
-    start.server.depend("ingestion", answers(ingestion), [INTAKE])
-    start.server.depend("risk", answers(risk), [INTAKE, SCREENING])
-    start.server.depend("revenue", answers(revenue), [INTAKE, DEBTS, ADJUSTING])
+    start.server.depend("ingestion", answers(start.neighbour("ingestion")), [INTAKE])
+    start.server.depend("risk", answers(start.neighbour("risk")), [INTAKE, SCREENING])
+    start.server.depend("revenue", answers(start.neighbour("revenue")), [INTAKE, DEBTS, ADJUSTING])
     intake = Intake(
         Decide(store),
         risk,

@@ -199,7 +199,7 @@ def bookkeeping(
         roles={"ListDeadLetters": {Role.OPERATOR}, "ReplayDeadLetters": {Role.OPERATOR}},
     )
     clearance = start.neighbour("clearance")
-    start.server.depend("clearance", answers(clearance), [POSTINGS])
+    start.server.depend("clearance", answers(start.neighbour("clearance")), [POSTINGS])
     consumer = Consumer(
         "clearance",
         database=start.database,

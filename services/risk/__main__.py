@@ -241,7 +241,7 @@ def _outcomes(start: Start, intake: InspectionFeed) -> Consumer:
         roles={"ListDeadLetters": {Role.OPERATOR}, "ReplayDeadLetters": {Role.OPERATOR}},
     )
     clearance = start.neighbour("clearance")
-    start.server.depend("clearance", answers(clearance), [OUTCOMES])
+    start.server.depend("clearance", answers(start.neighbour("clearance")), [OUTCOMES])
     return Consumer(
         "clearance",
         database=start.database,

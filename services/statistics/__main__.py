@@ -38,7 +38,7 @@ def assemble(start: Start) -> Sequence[Background]:
     """Put statistics together."""
     store = Store(start.database)
     clearance = start.neighbour("clearance")
-    start.server.depend("clearance", answers(clearance), [INTAKE])
+    start.server.depend("clearance", answers(start.neighbour("clearance")), [INTAKE])
     port = GrpcPort(clearance, consumer="statistics", message_class=ClearanceColumns, replica=start.replica)
     start.server.add(
         add_StatisticsServiceServicer_to_server,

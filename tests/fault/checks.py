@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -52,6 +53,12 @@ async def partitions_held(system: LocalSystem, service: str, source: str) -> dic
     for owner, partition in rows:
         found.setdefault(int(owner.split(":")[1]), set()).add(partition)
     return found
+
+
+def lost_leases(system: LocalSystem, name: str) -> list[str]:
+    """Return what a process logged of commits that were rolled back because its leases were lost, or its page was committed before."""
+    lines = [json.loads(line) for line in system.log(name, 1_000_000).splitlines() if line.startswith("{")]
+    return [line["text"] for line in lines if line["reason"] == "FEED_LEASE_LOST"]
 
 
 async def histories(flow: Flow, mrns: Sequence[str]) -> list[clearance_pb2.ConsignmentStatus]:

@@ -34,6 +34,9 @@ def answers(channel: grpc.aio.Channel) -> Probe:
 
     It asks for health, which stands outside of the list of steps that calls go through, so it is no load and is
     answered under any.
+
+    Give it a channel of its own. Calls of one channel go to the replicas in turn, and a probe that a hanging replica leaves unanswered asks the next
+    one: with two replicas the turn comes back to the hanging one, so that on a shared channel it would get every call between two probes.
     """
     stub = health_pb2_grpc.HealthStub(channel)
 

@@ -32,6 +32,7 @@ from tools import metric_table
 
 FILERS = 12
 BATCH = 30
+EVENTS = "luxor_feed_events_total"
 MADE_UP_METHODS = 150
 UNKNOWN_FIELD = b"\xb8\x3e\x01"
 """Field 999, which no contract has."""
@@ -83,8 +84,15 @@ async def story() -> ServiceSpan:
                 await asyncio.to_thread(babble, port)
             await flow.settled(out.accepted, seconds=90)
             out.statuses = await checks.histories(flow, out.mrns)
-        for service in SERVICES:
-            out.metrics[service] = await asyncio.to_thread(scrape, system.ports[service].metrics)
+
+        async def have_followed() -> bool:
+            """Read the metrics; return whether the services that pause between pages have taken all states."""
+            for service in SERVICES:
+                out.metrics[service] = await asyncio.to_thread(scrape, system.ports[service].metrics)
+            taken = ([each.value for each in samples(out, name) if each.name == EVENTS] for name in ("risk", "revenue"))
+            return min(map(sum, taken)) >= out.accepted
+
+        await checks.until(have_followed, "risk and revenue have taken all states", seconds=30)
         directory = system.data_dir / "logs"
         system.stop()
         out.logs = {service: (directory / f"{service}.log").read_text("utf-8") for service in SERVICES}

@@ -24,9 +24,6 @@ def upgrade() -> None:
     # A row holds what an account came to by the transactions that have the same lowest partition, so that it is still written by one
     # transaction at a time: whoever writes it holds the head of that partition. Of former rows the lowest partition is the only one.
     op.execute("alter table ledger_balance rename column partition to slot")
-    # The second version of a position stays in the page of the first, so that no index is written.
-    for number in range(schema.HASH_PARTITIONS):
-        op.execute(f"alter table ledger_position_h{number} set (fillfactor = 50)")
 
 
 def _pages() -> None:

@@ -58,10 +58,12 @@ class Page:
     def bounds(self) -> list[int]:
         """Return n + 1 bounds: entry i owns the postings from bounds[i] up to bounds[i + 1].
 
-        Raises PageError where the columns are no page: another length than the numbers say, a missing value, an unknown or unused place of a list,
-        postings of no entry or out of order, another currency than the entry's.
+        Raises PageError where the columns are no page: too many entries, another length than the numbers say, a missing value, an
+        unknown or unused place of a list, postings of no entry or out of order, another currency than the entry's.
         """
         entries, postings = len(self), len(self.entry)
+        if not 0 < entries <= ENTRIES_MAX:
+            raise PageError(f"it has {entries} numbers; a page has 1 to {ENTRIES_MAX}")
         for name in ("kind", "reverses", "version", "mrn", "reference", "currency", "destination"):
             if len(getattr(self, name)) != entries:
                 raise PageError(f"it has {entries} numbers and {len(getattr(self, name))} values of {name}")

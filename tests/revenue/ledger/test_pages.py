@@ -10,11 +10,12 @@ import pytest
 
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database
+from libs.store.errors import StoreError
 from libs.store.tables.schema import ensure_day_partitions, today
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.sum_days import sum_days
-from services.revenue.ledger.entry import Entries
+from services.revenue.ledger.entry import Entries, LedgerError
 from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.page import ENTRIES_MAX, Page, PageError, Pages, pages_of
 from services.revenue.store.ledger.balances import BEGINNING, Statement, StatementLine
@@ -23,7 +24,7 @@ from services.revenue.store.ledger.pages import ENTRY_COLUMNS
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from services.revenue.store.proofs.seals import Seals
-from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.books import Books, emptied, unguarded
 from tests.revenue.ledger.chain_checks import PAGE, PARTITION, checked, one_entry
 from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
@@ -432,6 +433,9 @@ SOUND = Page(
         ),
         ({"currency": [1]}, "it has 2 numbers and 1 values of currency"),
         ({"destination": [1, 1, 1]}, "it has 2 numbers and 3 values of destination"),
+        ({"last_number": 503}, "it has 500 numbers and 2 values of kind"),
+        ({"last_number": 504}, "it has 501 numbers; a page has 1 to 500"),
+        ({"last_number": 3}, "it has 0 numbers; a page has 1 to 500"),
         ({"last_number": 6}, "it has 3 numbers and 2 values of kind"),
         *(
             ({name: [0]}, f"it has 4 postings and 1 values of {name}")
@@ -473,3 +477,144 @@ async def test_a_number_that_no_entry_has_is_told_of_its_page(database: Database
     assert first.startswith(
         "partition 3, entries 1 to 10: their page was altered; entry 2 has a number that no entry has"
     )
+
+
+PHANTOM = """
+insert into ledger_page select day, partition, 2, 2, booked_at, slot, batch + 1, hash_before, hash, currencies, destinations, '{2}', '{0}', '{0}',
+    array[''], array[''], '{1}', '{1}', '{1,1}', '{0,1}', account[1:2], charge[1:2], '{1000000,-1000000}', '{1,1}'
+from ledger_page where partition = 3 and last_number = 2
+"""
+"""A page that ends where another does, with the postings of a payment that nobody made."""
+WITH_BALANCES = (
+    "insert into ledger_account_page select day, account, currency, booked_at, slot, batch + 1, partitions, 1, "
+    "1000000 * (debit > 0)::integer, 1000000 * (credit > 0)::integer from ledger_account_page where slot = 3 and batch = 1",
+    "update ledger_balance set debit = debit + 1000000 where slot = 3 and debit > 0",
+    "update ledger_balance set credit = credit + 1000000 where slot = 3 and credit > 0",
+)
+
+
+async def proven(books: Books) -> list[str]:
+    fresh = Books(books.database)
+    return [
+        each
+        for place in range(PARTITIONS)
+        for each in (await fresh.chain.check(place, entries_max=100_000)).discrepancies
+    ]
+
+
+async def booked(books: Books) -> None:
+    """Three entries of partition 3 in two batches, one of partition 9; sealed."""
+    ids = await books.ledger.name_ids({"deferred:a", "treasury:EU:tax"})
+    pair = (ids["deferred:a"], ids["treasury:EU:tax"])
+    async with books.database.connection() as reader:
+        moment = await reader.now()
+    for parts in ([(3, 100), (3, 50)], [(3, 7)], [(9, 11)]):
+        await book_at(books, moment, [one_entry(partition, *pair, amount) for partition, amount in parts])
+    async with books.database.transaction() as tx:
+        await Seals(books.database).make(tx)
+    assert await proven(books) == []
+
+
+async def change(books: Books, *statements: str) -> None:
+    async with books.database.transaction() as tx:
+        for each in statements:
+            await tx.raw.execute(each)
+
+
+async def test_a_page_beside_another_is_found_though_balances_and_lists_agree_with_it(books: Books) -> None:
+    await booked(books)
+    await change(books, PHANTOM, *WITH_BALANCES)
+    (told,) = [each for each in await proven(books) if "numbers" in each]
+    assert told.startswith("partition 3: 3 entries were booked on ")
+    assert told.endswith("and pages and rows have 4 numbers")
+
+
+async def test_a_page_over_rows_of_former_releases_is_found_though_balances_agree_with_it(books: Books) -> None:
+    await booked(books)
+    async with books.database.connection() as reader:
+        (page,) = await reader.raw.fetch("select * from ledger_page where partition = 3 and last_number = 2")
+    await as_rows(books)
+    assert await proven(books) == []
+    async with books.database.transaction() as tx:
+        await tx.raw.copy_records_to_table("ledger_page", records=[tuple(page)], columns=list(page.keys()))
+        await tx.raw.execute(PHANTOM)
+        await tx.raw.execute("delete from ledger_page where first_number = 1")
+        for statement in WITH_BALANCES[1:]:
+            await tx.raw.execute(statement)
+        await tx.raw.execute(
+            "insert into ledger_account_page select day, unnest(account), 'EUR', booked_at, 3, batch, 8, 1, "
+            "unnest(array[1000000, 0]), unnest(array[0, 1000000]) from ledger_page"
+        )
+    assert any("pages and rows have 4 numbers" in each for each in await proven(books))
+
+
+async def test_a_former_posting_of_no_entry_is_found_on_a_day_of_pages(books: Books) -> None:
+    await booked(books)
+    await change(
+        books,
+        "insert into ledger_posting (day, booked_at, number, amount, account, partition, place, kind, currency) "
+        "select day, booked_at, 1, amount[1], account[1], partition, 0, charge[1], 'EUR' from ledger_page where partition = 9",
+    )
+    assert any("partition 9: 1 postings of" in each and "belong to no entry" in each for each in await proven(books))
+
+
+async def test_a_page_whose_slot_booked_nothing_that_day_is_found(books: Books) -> None:
+    for slot, batch in ((50, 1), (3, 4), (3, 0)):
+        await emptied(books.database)
+        await unguarded(books.database)
+        await booked(Books(books.database))
+        await change(
+            books,
+            f"update ledger_page set slot = {slot}, batch = {batch} where partition = 9",
+            "delete from ledger_balance where slot = 9",
+            "delete from ledger_account_page where slot = 9",
+        )
+        assert any(each.startswith("partition 9: 1 pages of") for each in await proven(books)), (slot, batch)
+
+
+async def test_partitions_that_do_not_exist_are_refused_by_the_store_and_found_without_its_checks(books: Books) -> None:
+    await booked(books)
+    page = (
+        "insert into ledger_page select (jsonb_populate_record(p, jsonb_build_object('partition', {0}, 'slot', {1}))).* "
+        "from ledger_page p where partition = 9"
+    )
+    listed = (
+        "insert into ledger_account_page select (jsonb_populate_record(l, jsonb_build_object('slot', {1}))).* "
+        "from ledger_account_page l where slot = 9"
+    )
+    for statement in (
+        page.format(64, 9),
+        page.format(9, 64),
+        page.format(-1, 9),
+        listed.format(0, 64),
+        listed.format(0, -1),
+    ):
+        with pytest.raises(StoreError, match="23514"):
+            await change(books, statement)
+    async with books.database.transaction() as tx:
+        for table, name in (
+            ("ledger_page", "ledger_page_partition_check"), ("ledger_page", "ledger_page_slot_check"),
+            ("ledger_account_page", "ledger_account_page_slot_check"),
+        ):  # fmt: skip
+            await tx.raw.execute(f"alter table {table} drop constraint {name}")
+    for statement, table in ((page.format(64, 9), "ledger_page"), (listed.format(0, -1), "ledger_account_page")):
+        await change(books, statement)
+        told = "1 pages or rows of lists" if table == "ledger_page" else "2 pages or rows of lists"
+        assert any(each.startswith(told) for each in await proven(books)), statement
+        await change(
+            books,
+            f"delete from {table} where slot not between 0 and 63 {'or partition = 64' if table == 'ledger_page' else ''}",
+        )
+    assert await proven(books) == []
+
+
+async def test_a_balance_that_one_request_would_carry_beyond_64_bits_is_refused_in_our_words(books: Books) -> None:
+    ids = await books.ledger.name_ids({"deferred:a", "treasury:EU:tax"})
+    pair = (ids["deferred:a"], ids["treasury:EU:tax"])
+    parts = [one_entry(number % PARTITIONS, *pair, 10**16) for number in range(923)]
+    async with books.database.connection() as reader:
+        moment = await reader.now()
+    with pytest.raises(LedgerError) as raised:
+        await book_at(books, moment, parts)
+    assert raised.value.reason == "BALANCE_OUT_OF_BOUNDS"
+    assert sum(10**16 for _ in parts) >= 2**63 > sum(10**16 for _ in parts[1:])

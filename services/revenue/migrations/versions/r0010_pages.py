@@ -38,7 +38,8 @@ def _pages() -> None:
         "kind smallint[] not null, reverses smallint[] not null, version bigint[] not null, mrn text[] not null, "
         "reference text[] not null, currency smallint[] not null, destination smallint[] not null, "
         "entry smallint[] not null, place smallint[] not null, account integer[] not null, charge smallint[] not null, "
-        "amount bigint[] not null, posting_currency smallint[] not null",
+        "amount bigint[] not null, posting_currency smallint[] not null, check (partition between 0 and 63), "
+        "check (slot between 0 and 63)",
         key="partition, last_number, first_number, day",
     )
     # The pages of one batch, for those that the list of an account names, and of one slot in a day for the proof of its balances.
@@ -58,7 +59,7 @@ def _accounts() -> None:
         "ledger_account_page",
         "day integer not null, account integer not null, currency text not null, booked_at bigint not null, "
         "slot smallint not null, batch bigint not null, partitions bigint not null, lines integer not null, debit bigint not null, "
-        "credit bigint not null",
+        "credit bigint not null, check (slot between 0 and 63)",
         key="account, currency, booked_at, slot, batch, day",
     )
     schema.forbid_changes(op, "ledger_account_page")

@@ -153,6 +153,8 @@ class EntryStore:
 
     async def _balance(self, tx: Transaction, batch: _Batch, entries: Entries, names: Mapping[int, str]) -> None:
         totals = _totals(entries)
+        if max(*totals.debits, *totals.credits) >= 2**63:
+            raise _out_of_bounds()
         key = (totals.accounts, totals.currencies, totals.debits, totals.credits, batch.slot, batch.day)
         try:
             await tx.raw.execute(_BALANCE, *key)
@@ -160,10 +162,7 @@ class EntryStore:
         except (
             asyncpg.NumericValueOutOfRangeError
         ):  # told in our words: the driver's would be taken for a fault of the store
-            raise LedgerError(
-                "BALANCE_OUT_OF_BOUNDS",
-                "an account would come to more minor units than 64 bits hold; nothing is booked",
-            ) from None
+            raise _out_of_bounds() from None
         pairs = set(zip(totals.accounts, totals.currencies, strict=True)) - self._ready
         if pairs:
             told = sorted(pairs)
@@ -174,6 +173,12 @@ class EntryStore:
                 [account for account, _ in told],
             )
             tx.after_commit(lambda: self._ready.update(told))
+
+
+def _out_of_bounds() -> LedgerError:
+    return LedgerError(
+        "BALANCE_OUT_OF_BOUNDS", "an account would come to more minor units than 64 bits hold; nothing is booked"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from libs.store.database import Transaction
 from services.revenue.ledger.account import partition_of_mrn
 from services.revenue.ledger.allocation import FREED
-from services.revenue.store.ledger.pages import has_number
+from services.revenue.store.ledger.pages import postings_of
 
 BankReference: TypeAlias = tuple[str, str]
 """An MRN, and the bank's id of a payment or payout that was booked for it."""
@@ -19,8 +19,8 @@ from unnest($1::text[], $2::smallint[], $3::text[]) as given(mrn, partition, id)
 cross join lateral (select entries, days from ledger_position where mrn = given.mrn limit 1) held
 cross join lateral unnest(held.entries, held.days) as at(number, day)
 cross join lateral (
-    select number, version, account from all_postings
-    where {has_number("at.day", "given.partition", "at.number")} and place = 0
+    select number, version, account from ({postings_of("at.day", "given.partition", "at.number")}) own
+    where place = 0
         and coalesce(nullif(reverses, 0), kind) = $4
         and (reference = given.id and version = 0 or reference = $5 and version > 0) limit 1
 ) e order by given.mrn, given.id, e.number

@@ -38,7 +38,7 @@ cross join lateral (
 
 
 def has_number(day: str, partition: str, number: str) -> str:
-    """Return the condition under which a row of all_entries or all_postings is of an entry; the arguments are SQL expressions.
+    """Return the condition under which a row of all_entries is of an entry; the arguments are SQL expressions.
 
     It looks into an index: a page that contains a number ends less than ENTRIES_MAX numbers behind it.
     """
@@ -46,6 +46,33 @@ def has_number(day: str, partition: str, number: str) -> str:
         f"day = {day} and partition = {partition} and number = {number} and first_number <= {number} "
         f"and last_number between {number} and {number} + {ENTRIES_MAX - 1}"
     )
+
+
+def postings_of(day: str, partition: str, number: str) -> str:
+    """Return a query for the postings of an entry, with the columns of all_postings that belong to entry and posting; the arguments are SQL
+    expressions. Of a page it reads the part of the entry alone.
+    """
+    return f"""
+    select r.number, r.place, r.account, r.charge, r.amount, r.currency, r.kind, r.reverses, r.version, r.mrn, r.reference
+    from row_postings r where r.day = {day} and r.partition = {partition} and r.number = {number}
+    union all
+    select e.number, x.place, x.account, x.charge, x.amount, p.currencies[p.currency[e.at]], p.kind[e.at], p.reverses[e.at],
+        p.version[e.at], p.mrn[e.at], p.reference[e.at]
+    from ledger_page p
+    cross join lateral (
+        select {number}::bigint as number, ({number} - p.first_number + 1)::integer as at offset 0
+    ) e
+    cross join lateral (
+        select array_position(p.entry, e.at::smallint) as first,
+            coalesce(array_position(p.entry, (e.at + 1)::smallint), cardinality(p.entry) + 1) - 1 as last offset 0
+    ) part
+    cross join lateral unnest(
+        p.place[part.first:part.last], p.account[part.first:part.last], p.charge[part.first:part.last],
+        p.amount[part.first:part.last]
+    ) as x(place, account, charge, amount)
+    where p.day = {day} and p.partition = {partition} and p.first_number <= {number}
+        and p.last_number between {number} and {number} + {ENTRIES_MAX - 1}
+    """  # noqa: S608  # expressions of our own
 
 
 class StoredPage:

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from libs.store.database import Transaction
-from services.revenue.store.ledger.pages import has_number
+from services.revenue.store.ledger.pages import postings_of
 
-_ENTRY: Final = has_number("given.day", "given.partition", "given.number")
+_POSTINGS: Final = postings_of("given.day", "given.partition", "given.number")
 _CHARGES: Final = f"""
 select given.row, p.account, p.charge as kind, p.currency, sum(p.amount)::numeric as amount
 from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
-cross join lateral (select account, charge, currency, amount from all_postings where {_ENTRY} offset 0) p
+cross join lateral (select account, charge, currency, amount from ({_POSTINGS}) own offset 0) p
 group by given.row, p.account, p.charge, p.currency
 """  # noqa: S608  # a condition of our own
 _MONEY: Final = f"""
 select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, e.amount
 from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
 cross join lateral (
-    select kind, reverses, reference, currency, amount from all_postings where {_ENTRY} and place = 0 offset 0
+    select kind, reverses, reference, currency, amount from ({_POSTINGS}) own where place = 0 offset 0
 ) e
 """  # noqa: S608  # a condition of our own
 

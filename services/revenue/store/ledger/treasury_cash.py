@@ -24,7 +24,7 @@ from services.revenue.ledger.position import PaidOut, charged_to, last_of, share
 from services.revenue.store.ledger.balances import Holding, balances_at, on_account
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
-from services.revenue.store.ledger.pages import has_number
+from services.revenue.store.ledger.pages import postings_of
 
 ROWS_MAX: Final = 2_000
 """Consignments that are read at once."""
@@ -57,8 +57,7 @@ cross join lateral (
 where not exists (
     select from unnest(held.entries, held.days) as before(number, day)
     cross join lateral (
-        select account, currency from all_postings
-        where {has_number("before.day", "found.partition", "before.number")} offset 0
+        select account, currency from ({postings_of("before.day", "found.partition", "before.number")}) own offset 0
     ) p where before.day < $3 and p.account = $1 and p.currency = $2
 )
 order by found.mrn collate "C" desc

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -82,8 +83,8 @@ class StoredEntry:
     postings: list[StoredPosting] = field(default_factory=list)
 
     @staticmethod
-    def of_page(stored: StoredPage, names: Mapping[int, str]) -> list[StoredEntry]:
-        """Return the entries of a page, each with the hash that follows from the hash before the page. Raises PageError."""
+    def of_page(stored: StoredPage, names: Mapping[int, str], last: int = 2**63 - 1) -> list[StoredEntry]:
+        """Return the entries of a page up to a number, each with the hash that follows from the hash before the page. Raises PageError."""
         page = stored.page
         if not stored.from_one:
             raise PageError("one of its columns is no list whose first place is 1")
@@ -94,7 +95,7 @@ class StoredEntry:
         ]
         entries: list[StoredEntry] = []
         digest = page.hash_before
-        for place in range(len(page)):
+        for place in range(min(len(page), last - page.first_number + 1)):
             entry = StoredEntry(
                 stored.day,
                 page.partition,
@@ -320,14 +321,24 @@ class Chain:
             own[row["partition"], row["number"]].append(
                 StoredPosting(names.get(row["account"], f"?{row['account']}"), row["amount"], row["kind"])
             )
-        wanted = {(partition, number) for _, partition, number in places}
-        entries += [
-            entry
-            for each in pages
-            for entry in StoredEntry.of_page(each, names)
-            if (entry.partition, entry.number) in wanted
-        ]
+        chosen = {(partition, number) for _, partition, number in places}
+        # Thousands of entries may have to be hashed for those that are asked for.
+        entries += await asyncio.to_thread(_chosen_entries, pages, names, chosen)
         return sorted(entries, key=lambda entry: (entry.partition, entry.number))
+
+
+def _chosen_entries(
+    pages: Sequence[StoredPage], names: Mapping[int, str], chosen: Collection[tuple[int, int]]
+) -> list[StoredEntry]:
+    found = []
+    for each in pages:
+        page = each.page
+        own = [
+            number for number in range(page.first_number, page.last_number + 1) if (page.partition, number) in chosen
+        ]
+        numbers = set(own)
+        found += [entry for entry in StoredEntry.of_page(each, names, own[-1]) if entry.number in numbers]
+    return found
 
 
 def _check_page(stored: StoredPage, names: Mapping[int, str], checked: ChainCheck, entries_max: int) -> int:

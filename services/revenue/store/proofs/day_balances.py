@@ -36,11 +36,43 @@ select (
     select count(*) from ledger_page where partition = $1 and day = $3 and (first_number < $4 or last_number > $5)
 ) as pages
 """
-# A slot has the name of the lowest partition of its transactions, so its days are among those of that partition.
+# The chain finds each number of a day at least once; here it is found once. A page belongs to a batch of a partition that booked that
+# day, so that the day of its slot is compared; a former posting belongs to an entry.
+_WHOLE: Final = """
+select (
+    select count(*) from ledger_entry where partition = $1 and day = $2
+) + (
+    select coalesce(sum(greatest(last_number - first_number + 1, 1)), 0) from ledger_page where partition = $1 and day = $2
+) as numbers, (
+    select count(*) from ledger_page p where p.partition = $1 and p.day = $2 and not exists (
+        select from ledger_day d
+        where d.partition = p.slot and d.day = p.day and p.batch between d.first_number and d.last_number
+    )
+) as pages, (
+    select count(*) from ledger_posting p where p.partition = $1 and p.day = $2 and not exists (
+        select from ledger_entry e where e.day = p.day and e.partition = p.partition and e.number = p.number
+    )
+) as postings
+"""
+# What no partition's comparison reads: rows of a day and of days before it on which nothing was booked.
+_OUTSIDE: Final = f"""
+select (
+    select count(*) from ledger_page where day > $1 and day <= $2
+        and not (partition between 0 and {PARTITIONS - 1} and slot between 0 and {PARTITIONS - 1})
+) + (
+    select count(*) from ledger_account_page where day > $1 and day <= $2 and not slot between 0 and {PARTITIONS - 1}
+)
+"""  # noqa: S608  # numbers of our own
+# A slot has the name of the lowest partition of its transactions, so its days are among those of that partition. What pages post is read from
+# the list of accounts, which is compared with them.
 _BALANCES: Final = """
-with made as materialized (
-    select account, currency, day, sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
-    from all_postings where slot = $1 and day = $3 group by account, currency, day
+with booked as (
+    select account, currency, day, debit, credit from ledger_account_page where slot = $1 and day = $3
+    union all
+    select account, currency, day, greatest(amount, 0), greatest(-amount, 0) from row_postings where partition = $1 and day = $3
+), made as materialized (
+    select account, currency, day, sum(debit)::numeric as debit, sum(credit)::numeric as credit
+    from booked group by account, currency, day
 ), kept as materialized (
     select account, currency, day, debit, credit from ledger_balance where slot = $1 and day > $2 and day <= $3
 )
@@ -208,6 +240,8 @@ async def compare_day(
     """
     before = await reader.raw.fetchval(_BEFORE, partition, day)
     discrepancies = await _stray(reader, partition, before, day, first, last)
+    if day != LAST_DAY:
+        discrepancies += await _once(reader, partition, day, last - first + 1)
     rows = await reader.raw.fetch(_BALANCES, partition, before, day, DIFFERENCES_MAX)
     named = await names.texts(reader, {row["account"] for row in rows})
     discrepancies += [_balance(partition, row, _name(named, row)) for row in rows]
@@ -225,6 +259,7 @@ async def compare_day(
         for row in rows
     ]
     if await reader.raw.fetchval(_FIRST, day) == partition:
+        discrepancies += await _outside(reader, day)
         discrepancies += await _turnover(reader, names, day)
         discrepancies += await _money(reader, day)
     return discrepancies[:entries_max]
@@ -236,6 +271,7 @@ async def compare_end(reader: Transaction, names: Names, partition: int, *, entr
     And of the accounts that this partition looks at, whether what is open and what stands to their credit is what they stand at.
     """
     discrepancies = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
+    discrepancies += await _outside(reader, LAST_DAY)
     discrepancies += await _turnover(reader, names, LAST_DAY)
     rows = await reader.raw.fetch(_CREDIT, partition, DIFFERENCES_MAX)
     named = await names.texts(reader, {row["account"] for row in rows})
@@ -255,6 +291,29 @@ async def _stray(reader: Transaction, partition: int, before: int, day: int, fir
         for what in ("entries", "postings", "pages")
         if row[what]
     ]
+
+
+async def _once(reader: Transaction, partition: int, day: int, count: int) -> list[str]:
+    row = await reader.raw.fetchrow(_WHOLE, partition, day)
+    discrepancies = []
+    if row["numbers"] != count:
+        discrepancies.append(
+            f"partition {partition}: {count} entries were booked on {_date(day)}, and pages and rows have {row['numbers']} numbers"
+        )
+    if row["pages"]:
+        discrepancies.append(
+            f"partition {partition}: {row['pages']} pages of {_date(day)} belong to a batch that was not booked on that day"
+        )
+    if row["postings"]:
+        discrepancies.append(f"partition {partition}: {row['postings']} postings of {_date(day)} belong to no entry")
+    return discrepancies
+
+
+async def _outside(reader: Transaction, day: int) -> list[str]:
+    before = await reader.raw.fetchval(_BEFORE_ANY, day)
+    count = await reader.raw.fetchval(_OUTSIDE, before, day)
+    until = "the end" if day == LAST_DAY else f"{_date(day)}"
+    return [f"{count} pages or rows of lists up to {until} have a partition that does not exist"] if count else []
 
 
 async def _turnover(reader: Transaction, names: Names, day: int) -> list[str]:

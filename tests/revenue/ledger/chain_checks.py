@@ -9,6 +9,7 @@ import numpy as np
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries
 from services.revenue.ledger.hash_chain import START
+from services.revenue.store.ledger.entries import Heads
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import State, mrn
@@ -57,3 +58,11 @@ def one_entry(partition: int, account: int, treasury: int, amount: int) -> Entri
         one * partition, one * pb.ENTRY_KIND_ASSESSED, one * 0, ["m"], one, [""], ["EUR"], ["DE"],
         np.array([0, 2]), np.array([account, treasury]), np.array([2, 2]), np.array([amount, -amount]),
     )  # fmt: skip
+
+
+async def book_at(books: Books, moment: int, parts: list[Entries]) -> None:
+    """Book entries together at a moment."""
+    async with books.database.transaction() as tx:
+        entries = Entries.concat(parts)
+        heads = await books.ledger.book.lock(tx, entries.partition.tolist())
+        await books.ledger.book.post(tx, Heads(heads.last, dict.fromkeys(heads.last, moment)), entries)

@@ -314,6 +314,8 @@ class Consumer:
         """Read the snapshot of partitions without a cursor, a few at a time, so that a crash repeats only these."""
         missing = sorted(partition for partition, each in self.leases.by_partition.items() if not each.ready)
         for begin in range(0, len(missing), _SNAPSHOT_PARTITIONS):
+            if self._stop.is_set():
+                return
             await self._snapshot(missing[begin : begin + _SNAPSHOT_PARTITIONS])
 
     async def _snapshot(self, partitions: list[int]) -> None:
@@ -324,7 +326,9 @@ class Consumer:
         }
         token = b""
         while True:
-            page = await self._port.snapshot(partitions, token, self.max_events)
+            page = await unless_stopped(self._stop, self._port.snapshot(partitions, token, self.max_events))
+            if page is None:
+                return
             if page.batch is not None:
                 await self.apply([page.batch], still)
             token = page.token

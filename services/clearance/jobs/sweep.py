@@ -16,7 +16,7 @@ from libs.feed.consume.port import GrpcPort
 from libs.feed.types import Cursor, FeedBatch
 from libs.store.database import Database
 from libs.store.tables.leases import LeaseLost, release_lease, try_lease
-from libs.tasks.stop import wait_for_stop
+from libs.tasks.stop import unless_stopped, wait_for_stop
 from libs.telemetry import counter, gauge, get_logger
 from services.clearance.commands.sweep import CompareDay
 from services.clearance.store import Store
@@ -64,10 +64,10 @@ class Sweep:
         _requested.inc(0)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Compare every interval until `stop`; failures are tried again."""
+        """Compare every interval until `stop`, which ends a comparison that is going on; failures are tried again."""
         while not stop.is_set():
             try:
-                await self.step()
+                await unless_stopped(stop, self.step())
             except (
                 Exception
             ) as error:  # an absent neighbour or store: the next round tries again, and the gauge shows the age

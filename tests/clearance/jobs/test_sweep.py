@@ -15,7 +15,8 @@ from libs.feed.consume.consumer import Consumer
 from libs.feed.consume.port import GrpcPort
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
-from libs.store.tables.leases import LeaseLost
+from libs.store.tables.leases import LeaseLost, try_lease
+from libs.store.tables.migrate import migrate
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.ingestion.v1 import ingestion_pb2 as pb
@@ -27,9 +28,11 @@ from services.ingestion.__main__ import assemble
 from services.ingestion.feeds import snapshot
 from tests.clearance.desk import Desk, mrns
 from tests.ingestion.consignments import consignment
+from tests.support.databases import reused_database
 from tests.support.services import running
 
-OTHER = "sweep_ingestion"
+ACCEPTED = "services.ingestion"
+"""The package whose schema the store of accepted filings has."""
 
 
 @dataclass
@@ -89,12 +92,21 @@ class Pair:
         return tuple(REGISTRY.get_sample_value(f"luxor_clearance_{name}") for name in names)
 
 
+async def leased(database: Database) -> bool:
+    """Return whether a replica has its turn to compare."""
+    async with database.connection() as reading:
+        return bool(
+            await reading.raw.fetchval(
+                "select exists (select from job_lease where name = $1 and lease_until > clock_timestamp())", LEASE
+            )
+        )
+
+
 @pytest_asyncio.fixture
 async def pair(desk: Desk, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     monkeypatch.setattr(snapshot, "SETTLED_MICROS", 0)
-    postgres.create_database(OTHER)
-    try:
-        async with running("ingestion", assemble, postgres.url(OTHER)) as service:
+    with reused_database(postgres, ACCEPTED, lambda database: migrate(database, ACCEPTED)) as url:
+        async with running("ingestion", assemble, url) as service:
             port = GrpcPort(
                 await service.channel("service", "clearance"), consumer="clearance", message_class=ConsignmentColumns
             )
@@ -110,13 +122,11 @@ async def pair(desk: Desk, postgres: EmbeddedPostgres, monkeypatch: pytest.Monke
                 continues_after_restore=True,
                 missing=Undecided(desk.store),
             )
-            async with Database(postgres.url(OTHER), name="accepted") as accepted:
+            async with Database(url, name="accepted") as accepted:
                 stub = IngestionServiceStub(await service.channel("filer", "shop"))
                 sweep = Sweep(desk.store, port, "one", interval_seconds=5)
                 yield Pair(desk, accepted, stub, consumer, sweep)
             await consumer.close()
-    finally:
-        postgres.drop_database(OTHER)
 
 
 @pytest.mark.long
@@ -179,6 +189,24 @@ async def test_a_backlog_is_no_loss_and_one_replica_compares_at_a_time(pair: Pai
     assert held == PARTITIONS
     await pair.follow()
     assert not await pair.sweep.step()
+
+
+async def test_a_stop_ends_a_comparison_and_releases_its_turn(pair: Pair) -> None:
+    await pair.follow()
+    await pair.file(10)
+    pair.sweep.interval_seconds = 300.0
+    stop = asyncio.Event()
+    # It waits up to a minute for the feed, which nobody follows here.
+    running = asyncio.create_task(pair.sweep.run(stop))
+    database = pair.desk.store.database
+    async with asyncio.timeout(5):
+        while not await leased(database):  # noqa: ASYNC110  # the store has no event
+            await asyncio.sleep(0.01)
+        stop.set()
+        await running
+    assert not await leased(database)
+    async with database.transaction() as tx:
+        assert await try_lease(tx, LEASE, "two", 60.0) is not None
 
 
 async def test_a_replica_compares_only_where_nobody_has_within_the_interval(pair: Pair) -> None:

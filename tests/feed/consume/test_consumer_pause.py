@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from libs.feed.consume.consumer import Consumer
-from tests.feed.conftest import Follower, Producer
+from libs.feed.publish.service import FeedServicer
+from libs.feed.types import SnapshotPage
+from tests.feed.conftest import DirectPort, Follower, Producer
 
 EVENTS_MAX = 128
 PAUSE = 0.4
@@ -92,4 +95,35 @@ async def test_a_stop_and_lost_leases_do_not_wait_for_the_end_of_a_pause(
     stop.set()
     async with asyncio.timeout(5):
         await running
+    assert sorted(await follower.effects()) == sorted(producer.written)
+
+
+class Unanswering(DirectPort):
+    """Never answers a request for a snapshot."""
+
+    def __init__(self, servicer: FeedServicer) -> None:
+        super().__init__(servicer)
+        self.asked = asyncio.Event()
+
+    async def snapshot(self, partitions: Sequence[int], token: bytes, max_rows: int) -> SnapshotPage:
+        self.snapshots += 1
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_stop_does_not_wait_for_a_snapshot_that_is_not_answered(producer: Producer, follower: Follower) -> None:
+    await announce(producer, "first", 3)
+    port = Unanswering(producer.servicer)
+    consumer = follower.consumer(port)
+    stop = asyncio.Event()
+    running = asyncio.create_task(consumer.run(stop))
+    async with asyncio.timeout(5):
+        await port.asked.wait()
+        stop.set()
+        await running
+    assert (port.snapshots, consumer.leases.by_partition) == (1, {}), (
+        "no further one is requested, and the partitions are released"
+    )
+    await follower.at_feed(follower.consumer(producer.port()))
     assert sorted(await follower.effects()) == sorted(producer.written)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
+import psutil
 import pytest
 import pytest_asyncio
 from sqlalchemy import Connection, text
@@ -32,9 +33,12 @@ from tests.support.pristine import cleared, remember
 
 SHARED: Final = "LUXOR_TEST_POSTGRES"
 """The variable that names the directory of a running server: sessions that follow each other use it and its databases, and leave them."""
-SETTINGS: Final = {"autovacuum": "off"}
+SETTINGS: Final = {"autovacuum": "off", "max_wal_size": "512MB"}
 """What differs from a server in earnest: what is announced waits while any transaction is open, also that of ANALYZE at a moment of its
-own choice, and tests read at once what they announced."""
+own choice, and tests read at once what they announced; and the log of a server in memory stays small."""
+MEMORY: Final = Path("/dev/shm")
+MEMORY_BYTES_MIN: Final = 8 << 30
+"""What must be free for all workers' servers: those of three took less than half."""
 _numbers = count()
 _free: dict[str, list[str]] = {}
 """Databases that no test uses now, by the kind of their schema."""
@@ -44,11 +48,21 @@ Define = Callable[[Database], Awaitable[object]]
 
 
 def enterable_directory() -> Path:
-    """A temporary directory that other accounts may enter: pytest's own are closed, and as root PostgreSQL is
-    another account."""
-    directory = Path(tempfile.mkdtemp(prefix="luxor-test-"))
+    """A temporary directory that other accounts may enter: pytest's own are closed, and as root PostgreSQL is another account.
+
+    It is in memory where there is room, so that a server syncs as in earnest and waits for no disk.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="luxor-test-", dir=_memory()))
     directory.chmod(0o711)
     return directory
+
+
+def _memory() -> Path | None:
+    """The file system in memory, None where it has no room or TMPDIR names another place."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return None
+    free = min(psutil.disk_usage(str(MEMORY)).free, psutil.virtual_memory().available)
+    return MEMORY if free >= MEMORY_BYTES_MIN else None
 
 
 class _Operations:
@@ -106,7 +120,8 @@ def reused_database(postgres: EmbeddedPostgres, kind: str, define: Define | None
 
     They are cleared and used again, which takes a tenth of making one.
     """
-    postgres.start()  # a test may have killed it
+    if not postgres.running:  # a test may have killed it
+        postgres.start()
     free = _free.setdefault(kind, [])
     name = free.pop() if free else None
     if name is None:

@@ -34,11 +34,11 @@ create view pristine.definitions as
         select concat_ws(' ', 'column', attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attstorage, attisdropped)
             from pg_attribute join pg_class c on c.oid = attrelid where relnamespace = 'public'::regnamespace
         union all
-        select concat_ws(' ', 'default', adrelid, adnum, pg_get_expr(adbin, adrelid))
-            from pg_attrdef join pg_class c on c.oid = adrelid where relnamespace = 'public'::regnamespace
+        select concat_ws(' ', 'default', d.oid, d.xmin)
+            from pg_attrdef d join pg_class c on c.oid = adrelid where relnamespace = 'public'::regnamespace
         union all
-        select concat_ws(' ', 'view', oid, pg_get_viewdef(oid))
-            from pg_class where relnamespace = 'public'::regnamespace and relkind in ('v', 'm')
+        select concat_ws(' ', 'view', r.oid, r.xmin)
+            from pg_rewrite r join pg_class c on c.oid = ev_class where relnamespace = 'public'::regnamespace
         union all
         select concat_ws(' ', 'trigger', t.oid, tgenabled)
             from pg_trigger t join pg_class c on c.oid = tgrelid where relnamespace = 'public'::regnamespace
@@ -48,7 +48,7 @@ create view pristine.definitions as
         select concat_ws(' ', 'part', inhrelid, inhparent)
             from pg_inherits join pg_class c on c.oid = inhrelid where relnamespace = 'public'::regnamespace
         union all
-        select concat_ws(' ', 'function', oid, md5(prosrc)) from pg_proc where pronamespace = 'public'::regnamespace
+        select concat_ws(' ', 'function', oid, xmin) from pg_proc where pronamespace = 'public'::regnamespace
     ) as definitions;
 create table pristine.hashes as select hash from pristine.definitions;
 do $$

@@ -1,8 +1,7 @@
-"""A whole system that the tests of a module share, and the command line on it."""
+"""A whole system that files of tests share, and the command line on it."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from libs.cli.local.processes import Backoff
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
-from tests.support.databases import enterable_directory
+from tests.support.shared_system import shared_system
 
 
 @dataclass
@@ -43,18 +41,8 @@ class Luxor:
 
 
 @pytest.fixture(scope="module")
-def data_dir() -> Iterator[Path]:
-    directory = enterable_directory()
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def system(data_dir: Path) -> Iterator[LocalSystem]:
-    # The tests are about other things than accounts: nothing waits for one to be opened.
-    env = {"LUXOR_REVENUE_DEFERRED": "everyone"}
-    with LocalSystem(data_dir, backoff=Backoff(first_seconds=0.05), env=env) as running:
-        yield running
+def system() -> LocalSystem:
+    return shared_system()
 
 
 @pytest.fixture
@@ -62,6 +50,6 @@ def cli(system: LocalSystem) -> Luxor:
     return Luxor(system.data_dir)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cli_on() -> Callable[[Path], Luxor]:
     return Luxor

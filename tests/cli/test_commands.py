@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,9 @@ from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import COMMANDS, luxor
 from libs.client.filing import files
 from libs.simulator import Simulator
-from tests.cli.decisions import await_decided
+from tests.cli.decisions import await_counted, await_decided, counted
 
-
-def await_counted(cli: Any, consignments: int) -> None:
-    """Ask statistics until it has counted so many: it is the last to hear of a filing."""
-    deadline = time.monotonic() + 30
-    counted = 0
-    while counted < consignments and time.monotonic() < deadline:
-        told = cli.json("stats", "--by", "lane", "--by", "state")
-        counted = sum(each.get("consignments", 0) for each in told.get("counts", []))
-    assert counted >= consignments
+pytestmark = pytest.mark.long
 
 
 def notices_of(cli: Any) -> list[dict[str, Any]]:
@@ -42,6 +33,12 @@ def notices_of(cli: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def before(system: LocalSystem, cli_on: Any) -> int:
+    """The consignments that other files of tests had filed."""
+    return counted(cli_on(system.data_dir))
+
+
+@pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("manifest") / "traffic.jsonl"
     result = CliRunner().invoke(luxor, ["simulate", str(path), "--count", "400", "--seed", "5", "--json"])
@@ -50,7 +47,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_manifest_is_filed_and_filing_it_again_files_nothing_twice(cli: Any, manifest: Path) -> None:
+def test_a_manifest_is_filed_and_filing_it_again_files_nothing_twice(cli: Any, before: int, manifest: Path) -> None:
     first = cli.json("file", str(manifest), "--batch", "100")
     assert (first["consignments"], first["accepted"], first["refused"]) == (400, 400, 0)
     again = cli.json("file", str(manifest), "--batch", "100", "--packed")
@@ -60,9 +57,11 @@ def test_a_manifest_is_filed_and_filing_it_again_files_nothing_twice(cli: Any, m
     assert len(cli.json("show", _reference(manifest, 0))) == 1
 
 
-def test_arrivals_of_a_manifest_release_what_waits_and_are_known_the_second_time(cli: Any, manifest: Path) -> None:
+def test_arrivals_of_a_manifest_release_what_waits_and_are_known_the_second_time(
+    cli: Any, before: int, manifest: Path
+) -> None:
     cli.run("file", str(manifest), "--batch", "100")
-    await_counted(cli, 400)
+    await_counted(cli, before + 400)
     told = cli.json("arrive", "--manifest", str(manifest))
     assert {each["outcome"] for each in told} == {"ARRIVAL_OUTCOME_RECORDED"}
     assert sum(each["consignments"] for each in told) == 400
@@ -317,9 +316,9 @@ def test_a_quote_for_a_file_and_for_a_country_without_law(cli: Any, tmp_path: Pa
     assert cli.error("quote", "--to", "DE", "--item", "620630:1.999", code=1)["reason"] == "AMOUNT_TOO_FINE"
 
 
-def test_statistics_count_what_was_filed(cli: Any, manifest: Path) -> None:
+def test_statistics_count_what_was_filed(cli: Any, before: int, manifest: Path) -> None:
     cli.run("file", str(manifest), "--batch", "100")
-    await_counted(cli, 400)
+    await_counted(cli, before + 400)
     drawn = cli.run("stats", "--by", "day", "--by", "lane").output
     assert "Goods" in drawn
     assert "Revenue" in drawn
@@ -329,14 +328,14 @@ def test_statistics_count_what_was_filed(cli: Any, manifest: Path) -> None:
     assert "Nothing was counted" in cli.run("stats", "--from", "2001-01-01", "--to", "2001-01-02").output
 
 
-def test_a_recount_ends_with_the_figures_of_before(cli: Any, manifest: Path) -> None:
+def test_a_recount_ends_with_the_figures_of_before(cli: Any, before: int, manifest: Path) -> None:
     cli.run("file", str(manifest), "--batch", "100")
-    await_counted(cli, 400)
-    before = cli.json("stats", "--by", "lane", "--by", "origin")
-    counted = cli.json("recount")
-    assert counted["days"] >= 1
-    assert counted["consignments"] == counted["consignments_before"] >= 400
-    assert cli.json("stats", "--by", "lane", "--by", "origin") == before
+    await_counted(cli, before + 400)
+    told = cli.json("stats", "--by", "lane", "--by", "origin")
+    recount = cli.json("recount")
+    assert recount["days"] >= 1
+    assert recount["consignments"] == recount["consignments_before"] >= 400
+    assert cli.json("stats", "--by", "lane", "--by", "origin") == told
 
 
 def test_dead_letters_of_consumers_are_listed_and_replayed(cli: Any) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from libs.client.filing import files
 from tests.cli.decisions import await_decided
+
+pytestmark = pytest.mark.long
 
 
 def filed(cli: Any, tmp_path: Path, reference: str) -> dict[str, Any]:

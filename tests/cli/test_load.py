@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from libs.cli.main import luxor
+from tests.cli.decisions import await_counted, counted
 
 pytestmark = pytest.mark.long
 
 
 def test_load_files_at_the_rate_for_the_time_and_the_same_seed_files_nothing_twice(cli: Any) -> None:
-    began = time.monotonic()
+    before, began = counted(cli), time.monotonic()
     # The last of three batches is due after two seconds; a busy machine has three more until the time is over.
     told = cli.json("load", "--rate", "60", "--seconds", "5", "--batch", "60", "--seed", "77")
     assert time.monotonic() - began >= 4
@@ -23,6 +24,7 @@ def test_load_files_at_the_rate_for_the_time_and_the_same_seed_files_nothing_twi
     other = cli.json("load", "--rate", "20", "--seconds", "10", "--batch", "200", "--packed")
     assert other["accepted"] == 200
     assert other["seed"] != 77
+    await_counted(cli, before + 500)
 
 
 def test_load_counts_calls_that_fail_and_ends_with_1(tmp_path: Path) -> None:

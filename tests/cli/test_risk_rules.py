@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 PROFILE = Path(__file__).parents[2] / "services" / "risk" / "profiles" / "first_light.yaml"
 OWN = """\
 base: {base}

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
 
+pytestmark = pytest.mark.long
+
 FEW = 6
 
 
@@ -22,10 +24,11 @@ def filed(system: LocalSystem, tmp_path_factory: pytest.TempPathFactory) -> list
     path = tmp_path_factory.mktemp("traced") / "traffic.jsonl"
     data_dir = system.data_dir
     _run(data_dir, "simulate", str(path), "--count", str(FEW), "--seed", "11")
+    before = _counted(data_dir)
     _run(data_dir, "file", str(path))
     references = [json.loads(line)["local_reference"] for line in path.read_text("utf-8").splitlines()]
     deadline = time.monotonic() + 60
-    while _counted(data_dir) < FEW:
+    while _counted(data_dir) < before + FEW:
         assert time.monotonic() < deadline
     _run(data_dir, "arrive", "--manifest", str(path))
     return [json.loads(_run(data_dir, "show", reference, "--json"))[0]["mrn"] for reference in references]

@@ -6,20 +6,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import pytest_asyncio
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha import reflection_pb2
 
 from libs.cli.local.supervisor import LocalSystem
 from libs.server.transport.tls import LocalCA, Party
 from tests.ingestion.consignments import consignment
-from tests.support.flow import local_system
+from tests.support.shared_system import shared_system
 
 pytestmark = pytest.mark.long
 
@@ -33,10 +31,9 @@ VERSIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Serv
 SECONDS = 60
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system() -> AsyncIterator[LocalSystem]:
-    async with local_system() as running:
-        yield running
+@pytest.fixture(scope="module")
+def system() -> LocalSystem:
+    return shared_system()
 
 
 class Tool:

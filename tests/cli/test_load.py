@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
 from tests.cli.decisions import await_counted, counted
 
@@ -27,12 +28,12 @@ def test_load_files_at_the_rate_for_the_time_and_the_same_seed_files_nothing_twi
     await_counted(cli, before + 500)
 
 
-def test_load_counts_calls_that_fail_and_ends_with_1(tmp_path: Path) -> None:
-    services = ("INGESTION", "RISK", "REVENUE", "CLEARANCE", "STATISTICS")
-    environ = {f"LUXOR_{name}_TARGET": "dns:///127.0.0.1:1" for name in services} | {"LUXOR_DATA_DIR": str(tmp_path)}
+def test_load_counts_calls_that_fail_and_ends_with_1(system: LocalSystem, tmp_path: Path) -> None:
+    # Another authority's certificates: a server that is away would be waited for.
+    environ = {"LUXOR_DATA_DIR": str(system.data_dir), "LUXOR_TLS_DIR": str(tmp_path / "other")}
     arguments = ["load", "--rate", "1", "--seconds", "10", "--batch", "10", "--timeout", "1", "--json"]
     result = CliRunner(env=environ).invoke(luxor, arguments)
     assert result.exit_code == 1
     told = json.loads(result.stdout)
     assert (told["filed"], told["accepted"], told["failed"]) == (10, 0, 10)
-    assert sum(told["reasons"].values()) == 10
+    assert told["reasons"] == {"TLS_REFUSED": 10}

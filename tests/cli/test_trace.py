@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
+from libs.client import traces
 
 pytestmark = pytest.mark.long
 
@@ -129,9 +130,10 @@ def test_what_nobody_knows_is_refused_with_a_hint(cli: Any, filed: list[str]) ->
 
 
 def test_a_service_that_does_not_answer_is_named_and_the_others_are_told(
-    cli: Any, filed: list[str], system: LocalSystem
+    cli: Any, filed: list[str], system: LocalSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story_of(cli, filed[1])
+    monkeypatch.setattr(traces, "ASK_SECONDS", 2.5)
     system.kill("revenue", signal.SIGSTOP)
     try:
         found = cli.json("trace", filed[1])

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import sqlalchemy as sa
 
+from libs.store.errors import StoreUnavailable
 from services.statistics.counting.deltas import sum_deltas
 from services.statistics.store import deltas
 from services.statistics.store.cells import CELLS, Store
@@ -31,20 +32,37 @@ class Fold:
     async def run(self) -> int:
         """Fold what there is, table by table; return how many deltas were folded.
 
-        At the return every delta that was stored before the call is in the cells, also where another replica folds at the same time.
+        At the return every delta that was stored before the call is in the cells, also where another replica folds at the same time; those
+        of pages that are counted meanwhile may be left. Raises StoreUnavailable. If a table cannot be folded, the others are folded
+        nevertheless, and then its error is raised.
         """
         folded = 0
+        failed: Exception | None = None
         for table in CELLS:
-            while done := await self._fold(table):
-                folded += done
+            try:
+                folded += await self._fold(table)
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return folded
 
     async def _fold(self, table: sa.Table) -> int:
-        """Fold the oldest deltas of one table, at most CELLS_MAX cells; return how many there were."""
+        """Fold the deltas of one table; return how many. Deltas that pages add meanwhile do not prolong it without end."""
+        folded, is_complete = 0, False
+        while not is_complete:
+            done, is_complete = await self._fold_oldest(table)
+            folded += done
+        return folded
+
+    async def _fold_oldest(self, table: sa.Table) -> tuple[int, bool]:
+        """Fold the oldest deltas of one table, at most CELLS_MAX cells; return how many, and whether these were all, to their last cell."""
         async with self._store.database.connection() as reader:
             found = await deltas.pending(reader, table.name, DELTAS_MAX)
         if not found.ids:
-            return 0
+            return 0, True
         cells = sum_deltas(found.cells)
         places = np.arange(len(cells))
         try:
@@ -54,5 +72,5 @@ class Fold:
                 await self._store.add_cells(tx, table, cells.take(places[:CELLS_MAX]))
                 await deltas.append(tx, {table.name: cells.take(places[CELLS_MAX:])})
         except _FoldedElsewhere:
-            pass
-        return len(found.ids)
+            return 0, False
+        return len(found.ids), len(found.ids) < DELTAS_MAX and len(cells) <= CELLS_MAX

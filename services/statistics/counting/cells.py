@@ -257,7 +257,8 @@ def _inspections(
 def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
     """Sum measures over rows with equal keys, leave out cells whose sums are all zero, and order cells by their keys.
 
-    One order everywhere, so that two writers of the same cells wait for each other without a deadlock.
+    One order everywhere, so that two writers of the same cells wait for each other without a deadlock. Raises OverflowError if a sum has
+    more than 64 bits.
     """
     rows = len(measures[0])
     if not rows:
@@ -269,7 +270,7 @@ def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
     order = np.argsort(code, kind="stable")
     code = code[order]
     starts = np.flatnonzero(np.concatenate([np.ones(1, np.bool_), code[1:] != code[:-1]]))
-    sums = [np.add.reduceat(measure[order], starts) for measure in measures]
+    sums = [_totals(measure[order], starts) for measure in measures]
     kept = np.flatnonzero(np.logical_or.reduce([total != 0 for total in sums]))
     first = order[starts[kept]]
     columns = tuple(
@@ -277,6 +278,18 @@ def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
         for key, (distinct, places) in zip(keys, ranked, strict=True)
     )
     return Cells(columns, tuple(total[kept] for total in sums))
+
+
+def _totals(measure: IntArray, starts: IntArray) -> IntArray:
+    """Return the sums of the parts of a measure; raises OverflowError if one has more than 64 bits, which numpy would wrap."""
+    if len(measure) * max(int(measure.max()), -int(measure.min())) >= 2**63:
+        for total in np.add.reduceat(measure.astype(object), starts):
+            if not -(2**63) <= total < 2**63:
+                raise OverflowError(
+                    f"a sum of {total} does not fit into the 64 bits of a cell; nothing of it is counted"
+                )
+    totals: IntArray = np.add.reduceat(measure, starts)
+    return totals
 
 
 def _no_cells(keys: Sequence[Key], measures: int) -> Cells:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from libs.store.errors import StoreError
+from libs.store.errors import StoreUnavailable
 from libs.store.tables.leases import release_lease, try_lease
 from libs.tasks.stop import wait_for_stop
 from libs.telemetry import gauge, get_logger
@@ -20,7 +20,7 @@ INTERVAL_SECONDS: Final = 10.0
 _pending = gauge(
     "luxor_statistics_deltas_pending", "Changes of pages to the daily cells that are not folded into them yet"
 )
-_log = get_logger()
+log = get_logger()
 
 
 class Folding:
@@ -38,10 +38,10 @@ class Folding:
         while not stop.is_set():
             try:
                 await self.step()
-            except StoreError as error:
-                _log.warning("FOLD_POSTPONED", store=self._store.database.name, error=type(error).__name__)
-            except Exception as error:  # a delta that cannot be read must not end the service
-                _log.error("FOLD_FAILED", error, store=self._store.database.name)
+            except StoreUnavailable as error:
+                log.warning("FOLD_POSTPONED", store=self._store.database.name, why=str(error))
+            except Exception as error:  # a delta that cannot be read or added must not end the service
+                log.error("FOLD_FAILED", error, store=self._store.database.name)
             await wait_for_stop(stop, self._interval_seconds)
 
     async def step(self) -> int:

@@ -6,20 +6,25 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 
+from libs.columns import Strings
 from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
 from libs.store.tables.leases import release_lease, try_lease
 from services.statistics.commands.count import Count
 from services.statistics.commands.fold import CELLS_MAX, DELTAS_MAX, Fold
-from services.statistics.counting.cells import Cells
+from services.statistics.counting.cells import Cells, Key
+from services.statistics.jobs import folding
 from services.statistics.jobs.folding import LEASE, Folding
+from services.statistics.store import deltas
 from services.statistics.store.cells import CELLS, COUNT_CELL, Store
 from tests.fault.checks import until
 from tests.statistics.states import State, states_table
@@ -204,6 +209,24 @@ async def test_counting_queries_and_folds_of_several_replicas_at_once_count_each
     assert {row.lane: row.consignments for row in rows} == {"GREEN": 1, "BLUE": 29}
 
 
+async def test_folding_ends_although_a_page_is_counted_in_each_of_its_transactions(store: Store) -> None:
+    waiting = [State(number, charges=[]) for number in numbers(20)]
+
+    class Counts(Store):
+        """Counts one more state while it folds, as other replicas do."""
+
+        async def add_cells(self, tx: Transaction, table: sa.Table, cells: Cells) -> None:
+            await count(store, [waiting.pop()])
+            await super().add_cells(tx, table, cells)
+
+    await count(store, [waiting.pop()])
+    # Of each of the two tables what was stored before: one delta, then two.
+    assert await Fold(Counts(store.database)).run() == 1 + 2
+    assert len(waiting) == 17
+    assert await Fold(store).run() == 2 * 3 - (1 + 2)
+    assert [tuple(row)[:2] for row in await store.query(COUNT_CELL, ["lane"], {}, EVER, WHOLE)] == [("GREEN", 3)]
+
+
 async def test_one_replica_folds_at_a_time_and_nothing_is_folded_in_an_empty_store(store: Store) -> None:
     job = Folding(store, "one")
     assert await job.step() == 0
@@ -222,21 +245,42 @@ async def test_one_replica_folds_at_a_time_and_nothing_is_folded_in_an_empty_sto
     assert await Folding(store, "other").step() == 2
 
 
-async def test_a_delta_that_cannot_be_read_stops_no_service_and_is_never_left_out_of_an_answer(store: Store) -> None:
+async def test_a_delta_that_cannot_be_read_or_added_stops_no_service_and_no_other_table(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str]] = []
+    log = SimpleNamespace(
+        error=lambda event, error, **_: seen.append((event, type(error).__name__)),
+        warning=lambda event, **_: seen.append((event, "")),
+    )
+    monkeypatch.setattr(folding, "log", log)
+    first, third = (table.name for table in (CELLS[0], CELLS[2]))
     await count(store, [State(numbers(1)[0], charges=[])])
+    # A cell of another day, which has as much as it can have, and a delta that adds 1.
+    keys: tuple[Key, ...] = (np.array([DAY + 1]), *(Strings.of(["x"]) for _ in range(6)))
+    full, more = (Cells(keys, (np.array([number]), *[np.zeros(1, np.int64)] * 6)) for number in (2**63 - 1, 1))
     async with store.database.transaction() as tx:
-        await tx.raw.execute("insert into cell_delta (cells, payload) values ('time_cell', 'nonsense')")
+        await store.add_cells(tx, COUNT_CELL, full)
+        await deltas.append(tx, {first: more})
     stop = asyncio.Event()
 
-    async def folded(table: str) -> bool:
-        return await stored(store.database, table) > 0
+    async def folded(table: str, rows: int) -> bool:
+        return await stored(store.database, table) == rows
+
+    async def logged(error: str) -> bool:
+        return ("FOLD_FAILED", error) in seen
 
     running = asyncio.create_task(Folding(store, "one", interval_seconds=0.01).run(stop))
-    await until(lambda: folded("count_cell"), "the delta that can be read is folded", seconds=10)
+    await until(lambda: folded(third, 1), "the table after it is folded", seconds=10)
+    assert await stored(store.database, first) == 1
+    async with store.database.transaction() as tx:
+        await tx.raw.execute("update cell_delta set payload = 'nonsense' where id = (select max(id) from cell_delta)")
+    await until(lambda: logged("InputError"), "the error is logged", seconds=10)
     with pytest.raises(ValueError, match="delta of a page"):
-        await store.query(CELLS[2], [], {}, EVER, WHOLE)
+        await store.query(COUNT_CELL, [], {}, EVER, WHOLE)
     async with store.database.transaction() as tx:
         await tx.raw.execute("delete from cell_delta where payload = 'nonsense'")
-    await until(lambda: folded("time_cell"), "the others are folded", seconds=10)
+    await until(lambda: folded(first, 2), "the others are folded", seconds=10)
     stop.set()
     await running
+    assert set(seen) == {("FOLD_FAILED", "StoreMisuse"), ("FOLD_FAILED", "InputError")}

@@ -41,6 +41,7 @@ from services.revenue.commands.reconcile import ComparedPage, Reconciliation
 from services.revenue.commands.verify import Verification
 from services.revenue.ledger.account import kind_of
 from services.revenue.ledger.hash_chain import START
+from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger import credit, positions
 from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.ledger.balances import BEGINNING, Balances, Holding, LinePlace
@@ -201,6 +202,12 @@ class LedgerService(LedgerServiceServicer):
         self, request: pb.ListEntriesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListEntriesResponse:
         """Return the entries of a consignment, or of an account on some days."""
+        try:
+            return await self._entries(request)
+        except PageError as error:
+            raise Refusal("LEDGER_PAGE_ALTERED", why=str(error)) from error
+
+    async def _entries(self, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         if request.WhichOneof("subject") is None:
             raise Refusal("ENTRIES_OF_NOTHING", path="mrn")

@@ -300,3 +300,20 @@ async def test_entries_of_a_consignment_and_of_an_account_are_told_in_their_orde
     for first, last in (("", ""), ("2026-11-01", ""), ("2026-11-31", "2026-12-01")):
         asked = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=first, to_day=last)
         assert (await refused(ledger.ListEntries(asked, timeout=SECONDS)))[0] == "DAY_MALFORMED"
+
+
+async def test_an_altered_page_is_named_where_its_entries_are_listed(house: Running, kept: Books) -> None:
+    await kept.take(open_state(FIRST))
+    async with kept.database.transaction() as tx:
+        await tx.raw.execute("set local session_replication_role = replica; update ledger_page set version = '{}'")
+    today = day_text((datetime.now(UTC).date() - date(1970, 1, 1)).days)
+    ledger = await stub(house, "analyst", "analyst-1")
+    for asked in (
+        pb.ListEntriesRequest(mrn=FIRST),
+        pb.ListEntriesRequest(account="treasury:EU:duty", from_day=today, to_day=today),
+    ):
+        reason, details = await refused(ledger.ListEntries(asked, timeout=SECONDS))
+        assert reason == "LEDGER_PAGE_ALTERED"
+        assert (
+            "cannot be read: partition 3, entries 1 to 1: it has 1 numbers and 0 values of version. Report" in details
+        )

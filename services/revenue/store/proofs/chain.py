@@ -307,7 +307,7 @@ class Chain:
         checked.discrepancies += await compare_end(reader, self._names, partition, entries_max=DISCREPANCIES_MAX)
 
     async def read_entries(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[StoredEntry]:
-        """Return the entries at these days, partitions and numbers, with their postings."""
+        """Return the entries at these days, partitions and numbers, with their postings. Raises PageError for an altered page."""
         if not places:
             return []
         columns = [list(column) for column in zip(*places, strict=True)]
@@ -337,7 +337,12 @@ def _chosen_entries(
             number for number in range(page.first_number, page.last_number + 1) if (page.partition, number) in chosen
         ]
         numbers = set(own)
-        found += [entry for entry in StoredEntry.of_page(each, names, own[-1]) if entry.number in numbers]
+        try:
+            found += [entry for entry in StoredEntry.of_page(each, names, own[-1]) if entry.number in numbers]
+        except PageError as error:
+            raise PageError(
+                f"partition {page.partition}, entries {page.first_number} to {page.last_number}: {error}"
+            ) from error
     return found
 
 

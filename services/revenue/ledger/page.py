@@ -58,12 +58,15 @@ class Page:
     def bounds(self) -> list[int]:
         """Return n + 1 bounds: entry i owns the postings from bounds[i] up to bounds[i + 1].
 
-        Raises PageError where the columns are no page: too many entries, another length than the numbers say, a missing value, an
-        unknown or unused place of a list, postings of no entry or out of order, another currency than the entry's.
+        Raises PageError where the columns are no page: too many entries, a column of lists, another length than the numbers say, a missing
+        value, an unknown or unused place of a list, postings of no entry or out of order, another currency than the entry's.
         """
-        entries, postings = len(self), len(self.entry)
+        # Not len(self), which Python refuses to be negative.
+        entries, postings = self.last_number - self.first_number + 1, len(self.entry)
         if not 0 < entries <= ENTRIES_MAX:
             raise PageError(f"it has {entries} numbers; a page has 1 to {ENTRIES_MAX}")
+        if any(is_nested(getattr(self, field.name)) for field in fields(self)):
+            raise PageError("one of its columns has lists in place of values")
         for name in ("kind", "reverses", "version", "mrn", "reference", "currency", "destination"):
             if len(getattr(self, name)) != entries:
                 raise PageError(f"it has {entries} numbers and {len(getattr(self, name))} values of {name}")
@@ -89,6 +92,11 @@ class Page:
         if (np.array(self.currency, np.int64)[owner - 1] != np.array(self.posting_currency, np.int64)).any():
             raise PageError("a posting has another currency than its entry")
         return [int(bound) for bound in bounds]
+
+
+def is_nested(column: object) -> bool:
+    """Return whether a column has lists in place of values: an array of several dimensions, of which all elements are lists."""
+    return isinstance(column, list) and bool(column) and isinstance(column[0], list)
 
 
 @dataclass(frozen=True, slots=True)

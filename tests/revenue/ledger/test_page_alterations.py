@@ -19,7 +19,7 @@ PAGE_CHANGES = {
     "day": ["day - 1", "day + 1"],
     "partition": ["partition + 1"],
     "first_number": ["first_number + 1", "first_number - 1"],
-    "last_number": ["last_number + 1", "last_number - 1"],
+    "last_number": ["last_number + 1", "last_number - 1", "1, first_number = 3"],
     "booked_at": ["booked_at - 1"],
     "slot": ["slot + 1"],
     "batch": ["batch + 1"],
@@ -63,6 +63,8 @@ def changes() -> list[str]:
             # The same values behind a place that the views do not read.
             f"update ledger_page set {name} = array_fill({name}[1], array[array_length({name}, 1)], array[0])",
         ]
+    # An array of two dimensions, whose elements are lists.
+    found += [f"update ledger_page set {name} = array[{name}]" for name in ("account", "currency", "currencies")]
     found += [
         f"update ledger_account_page set {name} = {value}" for name, each in LIST_CHANGES.items() for value in each
     ]

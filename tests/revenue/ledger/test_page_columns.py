@@ -124,6 +124,12 @@ SOUND = Page(
         ({"last_number": 503}, "it has 500 numbers and 2 values of kind"),
         ({"last_number": 504}, "it has 501 numbers; a page has 1 to 500"),
         ({"last_number": 3}, "it has 0 numbers; a page has 1 to 500"),
+        ({"last_number": 2}, "it has -1 numbers; a page has 1 to 500"),
+        *(
+            ({each.name: [getattr(SOUND, each.name)]}, "one of its columns has lists in place of values")
+            for each in fields(Page)
+            if isinstance(getattr(SOUND, each.name), list)
+        ),
         ({"last_number": 6}, "it has 3 numbers and 2 values of kind"),
         *(
             ({name: [0]}, f"it has 4 postings and 1 values of {name}")

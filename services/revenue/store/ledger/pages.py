@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from libs.store.database import Transaction
-from services.revenue.ledger.page import ENTRIES_MAX, Page
+from services.revenue.ledger.page import ENTRIES_MAX, Page, is_nested
 
 COLUMN_TYPES: Final = {
     "partition": "int2", "first_number": "int8", "last_number": "int8", "hash_before": "bytea", "hash": "bytea",
@@ -87,6 +87,11 @@ class StoredPage:
         self.from_one: bool = values.pop("from_one")
         """Whether all columns are lists whose first place is 1; True where the page was not read to be proven."""
         self.page = Page(**values)
+
+    @property
+    def accounts(self) -> set[int]:
+        """Return the accounts on which the page posts; none of a page whose column has lists in place of accounts."""
+        return set() if is_nested(self.page.account) else set(self.page.account)
 
 
 async def pages_behind(

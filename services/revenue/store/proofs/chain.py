@@ -284,7 +284,7 @@ class Chain:
         after, left = checked.last, entries_max
         # A part may have ended within a page.
         while pages := await pages_behind(reader, day, partition, after, last, PAGES_AT_ONCE):
-            names = await self._names.texts(reader, {account for each in pages for account in each.page.account})
+            names = await self._names.texts(reader, {account for each in pages for account in each.accounts})
             for each in pages:
                 if left <= 0:
                     return False
@@ -314,7 +314,7 @@ class Chain:
         entries = [StoredEntry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, *columns)]
         rows = await reader.raw.fetch(_POSTINGS, *columns) if entries else []
         pages = await pages_containing(reader, columns)
-        accounts = {row["account"] for row in rows} | {account for each in pages for account in each.page.account}
+        accounts = {row["account"] for row in rows} | {account for each in pages for account in each.accounts}
         names = await self._names.texts(reader, accounts)
         own = {(entry.partition, entry.number): entry.postings for entry in entries}
         for row in rows:

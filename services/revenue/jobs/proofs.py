@@ -31,7 +31,7 @@ _round_age = gauge(
 _differences = gauge(
     "luxor_revenue_ledger_faults", "Differences that the proofs of the ledger found and that are not resolved"
 )
-_log = get_logger()
+log = get_logger()
 
 
 class ProofJob:
@@ -56,7 +56,9 @@ class ProofJob:
                 if token is not None:
                     worked = await self._proving.advance() or await self._proving.advance_full()
             except (StoreError, InputError) as error:
-                _log.warning("LEDGER_PROOF_POSTPONED", store=self._database.name, why=str(error))
+                log.warning("LEDGER_PROOF_POSTPONED", store=self._database.name, why=str(error))
+            except Exception as error:  # whatever somebody wrote into the ledger must not end the service
+                log.error("LEDGER_PROOF_FAILED", error, store=self._database.name)
             took = time.monotonic() - began
             pause = min(LEASE_SECONDS / 2, took / self._share - took) if worked else IDLE_SECONDS
             await wait_for_stop(stop, pause)
@@ -68,7 +70,7 @@ class ProofJob:
             async with self._database.transaction() as tx:
                 await release_lease(tx, LEASE, token)
         except StoreError as error:
-            _log.warning("LEDGER_PROOF_LEASE_NOT_RELEASED", store=self._database.name, why=str(error))
+            log.warning("LEDGER_PROOF_LEASE_NOT_RELEASED", store=self._database.name, why=str(error))
 
 
 def unproven() -> Look:

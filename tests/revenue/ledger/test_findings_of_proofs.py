@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
+from libs.store.errors import StoreUnavailable
 from libs.store.tables.schema import today
+from services.revenue.commands.verify import Verification
+from services.revenue.jobs import proofs
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.chain import DISCREPANCIES_MAX
+from services.revenue.store.proofs.marks import read_state
 from services.revenue.store.proofs.seals import Seals
+from tests.fault.checks import until
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.former_rows import as_rows
 from tests.revenue.ledger.states import State, mrn
@@ -176,3 +184,38 @@ async def test_seals_are_followed_from_a_proven_one(books: Books, change: str, l
             assert (await seals.follow(reader, 0, START, EVERY, 1))[0] == 1
             assert await seals.follow(reader, 1, hashes[1], EVERY, 10) == (3, hashes[3], [])
             assert await seals.follow(reader, 3, hashes[3], EVERY, 10) == (3, hashes[3], [])
+
+
+async def test_whatever_breaks_a_part_of_the_proof_is_logged_and_does_not_end_the_service(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await books.take(*PAGE)
+    seen: list[tuple[str, str]] = []
+    broken: list[Exception] = [StoreUnavailable("away", reason="lock"), TypeError("no number"), ValueError("no page")]
+    advance = Verification.advance
+
+    async def breaks(self: Verification) -> bool:
+        if broken:
+            raise broken.pop(0)
+        return await advance(self)
+
+    log = SimpleNamespace(
+        error=lambda event, error, **_: seen.append((event, str(error))),
+        warning=lambda event, **what: seen.append((event, what["why"])),
+    )
+    monkeypatch.setattr(proofs, "log", log)
+    monkeypatch.setattr(proofs, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(Verification, "advance", breaks)
+    stop = asyncio.Event()
+    running = asyncio.create_task(proofs.ProofJob(books.database, books.ledger.names, "one", share=1.0).run(stop))
+
+    async def is_proven() -> bool:
+        async with books.database.connection() as reader:
+            return bool((await read_state(reader)).entries)
+
+    await until(is_proven, "the part is proven", seconds=10)
+    stop.set()
+    await running
+    assert seen == [
+        ("LEDGER_PROOF_POSTPONED", "away"), ("LEDGER_PROOF_FAILED", "no number"), ("LEDGER_PROOF_FAILED", "no page"),
+    ]  # fmt: skip

@@ -21,7 +21,7 @@ from tools.metric_table import declared
 pytestmark = pytest.mark.long
 
 RULES = PROMETHEUS / "alerts.yaml"
-TESTS = ("alerts_test.yaml", "alerts_slow_test.yaml")
+TESTS = ("alerts_test.yaml", "alerts_minutes_test.yaml", "alerts_slow_test.yaml")
 RUNBOOKS = ROOT / "docs" / "operating" / "runbooks"
 
 
@@ -98,7 +98,7 @@ BY_THEIR_OWN_TESTS = {
     "luxor_store_transactions_total": "tests/telemetry/test_signals.py",
 }
 SHARES = {"luxor_call_seconds_count"}
-"""Many labels, so no zero for each: alerts ask for a share over minutes and more than a few, and cases of alerts_test.yaml begin with none."""
+"""Many labels, so no zero for each: alerts ask for a share over minutes and more than a few, and cases of alerts_minutes_test.yaml begin with none."""
 
 
 def test_a_counter_with_labels_that_an_alert_asks_the_rise_of_is_told_from_the_start() -> None:

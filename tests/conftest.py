@@ -30,9 +30,9 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give a worker whole files, and all files that share a system to one worker."""
-    from xdist.scheduler import LoadFileScheduling
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-    class ByFilesAndSystems(LoadFileScheduling):
+    class ByFilesAndSystems(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             return "a system" if TESTS.parent / file in SHARING else file

@@ -98,7 +98,7 @@ BY_THEIR_OWN_TESTS = {
     "luxor_store_transactions_total": "tests/telemetry/test_signals.py",
 }
 SHARES = {"luxor_call_seconds_count"}
-"""Many labels, so no zero for each: alerts ask for a share over minutes and more than a few, and cases of alerts_minutes_test.yaml begin with none."""
+"""Many labels, so no zero for each: alerts ask for a share over minutes and more than a few, and their cases begin with none."""
 
 
 def test_a_counter_with_labels_that_an_alert_asks_the_rise_of_is_told_from_the_start() -> None:

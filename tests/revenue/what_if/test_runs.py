@@ -41,6 +41,7 @@ pytestmark = pytest.mark.long
 
 FLAT = ("eu/rulebook.yaml:charges[flat_duty].rates[1].rate", "5.00 EUR per tariff_line")
 LAW = law_files()
+PROGRAM = program_of(LAW)
 DRAFT = apply_draft(LAW, Draft(changes=[FLAT]))
 
 
@@ -91,7 +92,7 @@ class Revenue:
 async def revenue(database: Database) -> AsyncIterator[Revenue]:
     async with database.connection() as reader:
         today = await reader.raw.fetchval("select floor(extract(epoch from now()) / 86400)::integer")
-    yield Revenue(database, program_of(LAW), today)
+    yield Revenue(database, PROGRAM, today)
 
 
 def revenue_of(told: WhatIfResult) -> dict[tuple[str, int, int, str], list[int]]:

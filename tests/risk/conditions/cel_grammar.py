@@ -2,6 +2,7 @@
 empty is drawn more often than chance would.
 """
 
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -25,31 +26,50 @@ integers = st.one_of(
     st.sampled_from([INT_MAX, INT_MIN, INT_MAX - 1, 2**32, -(2**31), 3 * 10**9]),
     st.integers(INT_MIN, INT_MAX),
 )
+ROWS, DEPTHS, NUMBERS = st.integers(0, 4), st.integers(1, 5), st.lists(integers, max_size=4)
 
 
-# --- data -------------------------------------------------------------------------------------------------------------
+# --- data: a strategy is made once, since to make one takes longer than to draw from it -------------------------------
 
 
+@cache
 def ints(rows: int) -> st.SearchStrategy[Ints]:
     cells = st.lists(st.tuples(integers, st.sampled_from([True, True, True, False])), min_size=rows, max_size=rows)
     return cells.map(lambda pairs: Ints.of([value for value, _ in pairs], [valid for _, valid in pairs]))
 
 
+@cache
 def bools(rows: int) -> st.SearchStrategy[Bools]:
     cells = st.lists(st.sampled_from([(True, True), (False, True), (False, False)]), min_size=rows, max_size=rows)
     return cells.map(lambda pairs: Bools.of([value for value, _ in pairs], [valid for _, valid in pairs]))
 
 
+@cache
 def strings(rows: int) -> st.SearchStrategy[Strings]:
     return st.lists(st.sampled_from([*WORDS, ""]), min_size=rows, max_size=rows).map(Strings.of)
 
 
+@cache
+def item_counts(rows: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(0, 3), min_size=rows, max_size=rows)
+
+
+@cache
+def country_lists(rows: int) -> st.SearchStrategy[list[list[str]]]:
+    return st.lists(st.lists(st.sampled_from(WORDS), max_size=3), min_size=rows, max_size=rows)
+
+
+@cache
+def one_of(choices: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    return st.sampled_from(choices)
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
-    rows = draw(st.integers(0, 4))
-    counts = draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))
+    rows = draw(ROWS)
+    counts = draw(item_counts(rows))
     below = sum(counts)
-    routes = draw(st.lists(st.lists(st.sampled_from(WORDS), max_size=3), min_size=rows, max_size=rows))
+    routes = draw(country_lists(rows))
     items = Table(
         schema_of(ItemColumns),
         below,
@@ -105,7 +125,7 @@ class Grammar:
         self.variables = 0
 
     def pick(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
+        return self.draw(one_of(choices))
 
     def leaf(self, kind: str, scope: dict[str, str]) -> str:
         names = [
@@ -273,7 +293,7 @@ class Grammar:
 
     def membership(self, scope: dict[str, str], depth: int) -> str:
         if self.pick(True, False):
-            numbers = self.draw(st.lists(integers, max_size=4))
+            numbers = self.draw(NUMBERS)
             return f"({self.expression('int', scope, depth)} in {numbers})"
         places = (
             "['gift', '61']",
@@ -314,4 +334,4 @@ class Grammar:
 def conditions(draw: st.DrawFn, on_items: bool, foreign: bool = False, guarded: bool = False) -> str:
     """The text of a condition on consignments or items."""
     scope = {"consignment": "consignment", "item": "item"} if on_items else {"consignment": "consignment"}
-    return Grammar(draw, foreign, guarded).expression("bool", scope, draw(st.integers(1, 5)))
+    return Grammar(draw, foreign, guarded).expression("bool", scope, draw(DEPTHS))

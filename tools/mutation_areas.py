@@ -50,7 +50,7 @@ AREAS: Final = {
          "services/revenue/jobs/credit.py", "services/revenue/jobs/seals.py",
          "services/revenue/store/ledger/credit.py", "services/revenue/store/payments/payments.py",
          "services/revenue/store/payments/payouts.py", "services/revenue/store/payments/waiting.py",
-         "services/revenue/store/proofs/chain.py", "services/revenue/store/proofs/seals.py",
+         "services/revenue/store/proofs/chain.py", "services/revenue/store/proofs/stored_entry.py", "services/revenue/store/proofs/seals.py",
          "services/revenue/api/ledger_messages.py", "services/revenue/api/payout_messages.py"),
         ("tests/revenue/ledger", "tests/revenue/api/test_payout_messages.py"), 0.95,
     ),

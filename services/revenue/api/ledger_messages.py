@@ -19,8 +19,8 @@ from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import StatementLine
 from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
-from services.revenue.store.proofs.chain import StoredEntry
 from services.revenue.store.proofs.seals import Seal
+from services.revenue.store.proofs.stored_entry import StoredEntry
 
 TEXT_MAX: Final = 70
 REFERENCE_MAX: Final = 80

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libs.store.tables.schema import ensure_day_partitions
 from services.revenue.store.ledger.pages import COLUMN_TYPES, StoredPage
-from services.revenue.store.proofs.chain import StoredEntry
+from services.revenue.store.proofs.stored_entry import StoredEntry
 from tests.revenue.ledger.books import Books
 
 _PAGES = f"select day, booked_at, true as from_one, {', '.join(COLUMN_TYPES)} from ledger_page"

@@ -27,8 +27,8 @@ from services.revenue.api.ledger_messages import (
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import LinePlace, StatementLine
 from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
-from services.revenue.store.proofs.chain import StoredEntry, StoredPosting
 from services.revenue.store.proofs.seals import Seal
+from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 
 MAX = 10**16
 HUNDRED = [f"f{number}" for number in range(100)]

@@ -11,8 +11,8 @@ from libs.store.tables.migrate import migrate
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries
 from services.revenue.ledger.hash_chain import START
-from services.revenue.store.proofs.chain import StoredEntry, StoredPosting
 from services.revenue.store.proofs.seals import Seals
+from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_checks import one_entry
 from tests.support.earlier_schema import migrate_to

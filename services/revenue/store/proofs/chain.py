@@ -6,12 +6,12 @@ import asyncio
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
 from services.revenue.ledger.account import partition_of_mrn
-from services.revenue.ledger.hash_chain import START, canonical, link, text_bytes
+from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger.balances import BEGINNING, LinePlace, lines_of
 from services.revenue.store.ledger.entries import MICROS_A_DAY
@@ -19,6 +19,7 @@ from services.revenue.store.ledger.names import Names
 from services.revenue.store.ledger.pages import StoredPage, pages_behind, pages_containing
 from services.revenue.store.proofs.day_balances import compare_day, compare_end
 from services.revenue.store.proofs.seals import LATE_SECONDS, Seal, Seals
+from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 
 ENTRIES_AT_ONCE: Final = 5_000
 PAGES_AT_ONCE: Final = 50
@@ -53,79 +54,6 @@ where day = $1 and partition = $2 and number > $3 and number <= $4 order by numb
 _DAY: Final = """
 select day, first_number, last_number from ledger_day where partition = $1 and last_number > $2 order by day limit 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPosting:
-    """One line of an entry."""
-
-    account: str
-    amount: int
-    kind: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """One entry, as it is stored."""
-
-    day: int
-    partition: int
-    number: int
-    kind: int
-    reverses: int
-    booked_at: int
-    mrn: str
-    version: int
-    reference: str
-    currency: str
-    destination: str
-    hash: bytes
-    postings: list[StoredPosting] = field(default_factory=list)
-
-    @staticmethod
-    def of_page(stored: StoredPage, names: Mapping[int, str], last: int = 2**63 - 1) -> list[StoredEntry]:
-        """Return the entries of a page up to a number, each with the hash that follows from the hash before the page. Raises PageError."""
-        page = stored.page
-        if not stored.from_one:
-            raise PageError("one of its columns is no list whose first place is 1")
-        bounds = page.bounds()
-        postings = [
-            StoredPosting(names.get(account, f"?{account}"), amount, kind)
-            for account, amount, kind in zip(page.account, page.amount, page.charge, strict=True)
-        ]
-        entries: list[StoredEntry] = []
-        digest = page.hash_before
-        for place in range(min(len(page), last - page.first_number + 1)):
-            entry = StoredEntry(
-                stored.day,
-                page.partition,
-                page.first_number + place,
-                page.kind[place],
-                page.reverses[place],
-                stored.booked_at,
-                page.mrn[place],
-                page.version[place],
-                page.reference[place],
-                page.currencies[page.currency[place] - 1],
-                page.destinations[page.destination[place] - 1],
-                b"",
-                postings[bounds[place] : bounds[place + 1]],
-            )
-            try:
-                digest = entry.hashed(digest)
-            except struct.error as error:
-                raise PageError(f"entry {entry.number} has a number that no entry has: {error}") from error
-            entries.append(replace(entry, hash=digest))
-        return entries
-
-    def hashed(self, before: bytes) -> bytes:
-        """Compute its hash behind the hash before it."""
-        texts = b"".join(map(text_bytes, (self.mrn, self.reference, self.currency, self.destination)))
-        postings = [(text_bytes(each.account), each.kind, each.amount) for each in self.postings]
-        content = canonical(
-            self.partition, self.number, self.kind, self.reverses, self.booked_at, self.version, texts, postings
-        )
-        return link(before, content)
 
 
 @dataclass(slots=True)

@@ -4,12 +4,14 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 
 from libs.telemetry import trace
+from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.support.flow import local_system
 from tests.telemetry.receiver import Receiver, attributes, receiving
 from tests.telemetry.traced_filing import BATCH, consignments, counted, environment, filing
@@ -34,7 +36,7 @@ def texts(message: Message) -> Iterator[str]:
                 yield each
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _nothing_set_up_before() -> None:
     """Callers of these systems ask for no sampling, whatever tests before set up in this process."""
     trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
@@ -72,45 +74,79 @@ class Graph:
         return self.by_id[span.span_id][0]
 
 
-@pytest.mark.timeout(300)
-async def test_one_trace_leads_from_the_filer_s_call_to_the_statistics_with_nothing_personal_in_it() -> None:
-    batches = consignments(4 * BATCH, 20_261_125)
+@dataclass
+class Traced:
+    """What was filed, first batch by batch and then while clearance was away, and the spans of each part."""
+
+    batches: list[list[Consignment]]
+    receiver: Receiver
+    one_by_one: Graph
+    mixed: Graph
+
+
+@pytest.fixture(scope="module")
+def traced(_nothing_set_up_before: None) -> Traced:
+    return asyncio.run(filings())
+
+
+async def filings() -> Traced:
+    """File batches one by one, then some while clearance is away, so that it takes up many at once."""
+    batches = consignments(9 * BATCH, 20_261_125)
+    apart, together = batches[:4], batches[4:]
     with receiving() as receiver:
-        async with local_system(env=environment(receiver.endpoint, LUXOR_TRACE_RATIO="1")) as system:
-            async with filing(system) as flow:
-                # One after the other, so that each is decided apart from the others, whatever the machine's speed.
-                for place, batch in enumerate(batches):
-                    await flow.submit(batch, f"traced-{place}")
-                    await counted(flow)
-                for place, batch in enumerate(batches):
-                    await flow.arrive(batch, name=f"traced-arrival-{place}")
-                await flow.settled(len(flow.filed.accepted))
-            spans = await until(
+        async with (
+            local_system(env=environment(receiver.endpoint, LUXOR_TRACE_RATIO="1")) as system,
+            filing(system) as flow,
+        ):
+            # One after the other, so that each is decided apart from the others, whatever the machine's speed.
+            for place, batch in enumerate(apart):
+                await flow.submit(batch, f"traced-{place}")
+                await counted(flow)
+            for place, batch in enumerate(apart):
+                await flow.arrive(batch, name=f"traced-arrival-{place}")
+            await flow.settled(len(flow.filed.accepted))
+            await until(
                 receiver,
-                lambda found: sum(span.name == "statistics.consume" for _, span in found) > len(batches),
+                lambda found: sum(span.name == "statistics.consume" for _, span in found) > len(apart),
                 "counting",
             )
-        spans = receiver.spans
-        graph = Graph(spans)
+            begins = time.time_ns()
+            system.kill("clearance", signal.SIGSTOP)
+            for place, batch in enumerate(together):
+                await flow.submit(batch, f"mixed-{place}")
+            system.kill("clearance", signal.SIGCONT)
+            for place, batch in enumerate(together):
+                await flow.arrive(batch, name=f"mixed-arrival-{place}")
+            await flow.settled(len(flow.filed.accepted))
+    before = [each for each in receiver.spans if each[1].start_time_unix_nano < begins]
+    after = [each for each in receiver.spans if each[1].start_time_unix_nano >= begins]
+    return Traced(batches, receiver, Graph(before), Graph(after))
 
-        assert {service for service, _ in spans} == SERVICES
-        calls = sorted(graph.named(SUBMIT), key=lambda span: int(span.start_time_unix_nano))
-        assert len({call.trace_id for call in calls}) == len(batches), "each call of the client is a trace"
-        # A consumer that is new reads the present state, which tells no trace, so the first batch may have been cut.
-        for call in calls[1:]:
-            check_one_call(graph, call)
 
+@pytest.mark.timeout(300)
+def test_one_trace_leads_from_the_filer_s_call_to_the_statistics_with_nothing_personal_in_it(traced: Traced) -> None:
+    graph = traced.one_by_one
+    assert {service for service, _ in graph.spans} == SERVICES
+    calls = sorted(graph.named(SUBMIT), key=lambda span: int(span.start_time_unix_nano))
+    assert len({call.trace_id for call in calls}) == 4, "each call of the client is a trace"
+    # A consumer that is new reads the present state, which tells no trace, so the first batch may have been cut.
+    for call in calls[1:]:
+        check_one_call(graph, call)
+
+    for part in (graph, traced.mixed):
         for name in ("luxor.feed.v1.FeedService/PullEvents", "grpc.health.v1.Health/Check"):
-            assert not graph.named(name), "long polls and health are no spans"
-        check_transactions(graph)
-        check_resources(receiver)
+            assert not part.named(name), "long polls and health are no spans"
+    check_transactions(graph)
+    check_resources(traced.receiver)
 
-        raw = b"".join(request.SerializeToString() for request in receiver.requests)
-        private = {text for batch in batches for each in batch for text in texts(each) if len(text) >= CHARACTERS_MIN}
-        assert len(private) > 500
-        leaked = sorted(text for text in private if text.encode() in raw)
-        assert leaked == []
-        assert b"flow-filer" not in raw, "not even who filed"
+    raw = b"".join(request.SerializeToString() for request in traced.receiver.requests)
+    private = {
+        text for batch in traced.batches for each in batch for text in texts(each) if len(text) >= CHARACTERS_MIN
+    }
+    assert len(private) > 500
+    leaked = sorted(text for text in private if text.encode() in raw)
+    assert leaked == []
+    assert b"flow-filer" not in raw, "not even who filed"
 
 
 def check_one_call(graph: Graph, call: Any) -> None:
@@ -179,42 +215,26 @@ def check_resources(receiver: Receiver) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_a_mixed_batch_links_every_call_that_it_was_made_of() -> None:
-    """Clearance is away while filings come in, so that it takes up many at once."""
-    batches = consignments(6 * BATCH, 20_261_126)
-    with receiving() as receiver:
-        async with local_system(env=environment(receiver.endpoint, LUXOR_TRACE_RATIO="1")) as system:
-            async with filing(system) as flow:
-                # A consumer that is new reads the present state first, which tells no trace.
-                await flow.submit(batches[0], "mixed-0")
-                await counted(flow)
-                system.kill("clearance", signal.SIGSTOP)
-                for place, batch in enumerate(batches[1:], 1):
-                    await flow.submit(batch, f"mixed-{place}")
-                system.kill("clearance", signal.SIGCONT)
-                for place, batch in enumerate(batches):
-                    await flow.arrive(batch, name=f"mixed-arrival-{place}")
-                await flow.settled(len(flow.filed.accepted))
-            await until(receiver, lambda found: any(span.name == "clearance.consume" for _, span in found), "deciding")
-        graph = Graph(receiver.spans)
-        calls = {call.span_id: call for call in graph.named(SUBMIT)}
-        assert len(calls) == len(batches)
-        consumed = [span for span in graph.named("clearance.consume") if len(span.links) > 1]
-        assert consumed, "nothing was taken up together"
-        linked: set[bytes] = set()
-        for span in consumed:
-            assert span.parent_span_id == b""
-            assert span.trace_id not in {call.trace_id for call in calls.values()}
-            assert span.flags & 1, "a batch is sampled where one of its sources is"
-            assert all(link.flags & 1 for link in span.links)
-            linked |= {link.span_id for link in span.links}
-            (decide,) = [each for each in graph.named("clearance.decide") if graph.parent(each) is span]
-            assert {link.span_id for link in decide.links} == {link.span_id for link in span.links}
-            assert any(
-                decide.span_id in {link.span_id for link in counting.links}
-                for counting in graph.named("statistics.consume")
-            )
-        assert linked <= set(calls)
+def test_a_mixed_batch_links_every_call_that_it_was_made_of(traced: Traced) -> None:
+    graph = traced.mixed
+    calls = {call.span_id: call for call in graph.named(SUBMIT)}
+    assert len(calls) == 5
+    consumed = [span for span in graph.named("clearance.consume") if len(span.links) > 1]
+    assert consumed, "nothing was taken up together"
+    linked: set[bytes] = set()
+    for span in consumed:
+        assert span.parent_span_id == b""
+        assert span.trace_id not in {call.trace_id for call in calls.values()}
+        assert span.flags & 1, "a batch is sampled where one of its sources is"
+        assert all(link.flags & 1 for link in span.links)
+        linked |= {link.span_id for link in span.links}
+        (decide,) = [each for each in graph.named("clearance.decide") if graph.parent(each) is span]
+        assert {link.span_id for link in decide.links} == {link.span_id for link in span.links}
+        assert any(
+            decide.span_id in {link.span_id for link in counting.links}
+            for counting in graph.named("statistics.consume")
+        )
+    assert linked <= set(calls)
 
 
 @pytest.mark.timeout(300)

@@ -8,13 +8,14 @@ and must not depend on a gentle end. The process of PostgreSQL gets SIGTERM and 
 """
 
 import ctypes
+import gc
 import os
 import runpy
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 PR_SET_PDEATHSIG: Final = 1
 LOOK_SECONDS: Final = 0.2
@@ -31,10 +32,23 @@ def die_with(parent: int, number: signal.Signals) -> None:
         sys.exit(0)
 
 
-def run_service(name: str) -> None:
-    """Run the service as `python -m services.<name>` does."""
+def run_service(name: str) -> NoReturn:
+    """Run the service as `python -m services.<name>` does, and end the process with its exit code.
+
+    The collector would look through all modules again and again while they are imported and the service is assembled; `launch`
+    has it work afterwards. At the end `launch` has closed and written everything, so the modules are not taken apart.
+    """
     sys.argv = [f"services.{name}"]
-    runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)
+    gc.disable()
+    try:
+        runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code)
+    sys.exit(0)
 
 
 def run_postgres(data_dir: Path, connections: str) -> int:
@@ -63,7 +77,6 @@ def main() -> int:
         return run_postgres(Path(what), sys.argv[4])
     die_with(parent, signal.SIGKILL)
     run_service(what)
-    return 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ if __name__ == "__main__":
 """
 
 import asyncio
+import gc
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -99,7 +100,9 @@ def _launch(service: str, assemble: Assemble, environ: Mapping[str, str] | None)
         _log.warning("VARIABLE_UNKNOWN", variable=unknown, hint=hint)
 
     async def main() -> None:
-        await Service(service, assemble, config, given, handle).run()
+        assembled = Service(service, assemble, config, given, handle)
+        gc.enable()  # whoever started the process may have had the collector rest until here
+        await assembled.run()
 
     return serve(main, uvloop=config.uvloop)
 

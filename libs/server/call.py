@@ -1,5 +1,6 @@
 """The call that is being served, as handlers see it."""
 
+import asyncio
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ class Call:
     size: int = 0
     """Bytes of the request."""
     findings: list[Finding] = field(default_factory=list)
+    drain: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the server takes no new calls: a call that only waits for something to happen ends its wait."""
 
     @property
     def deadline(self) -> float:

@@ -12,8 +12,10 @@ from typing import Final, Generic, TypeVar
 from libs.feed.metrics import HORIZON_AGE
 from libs.feed.publish.reader import OUTBOX, Kind, Reader, State
 from libs.feed.types import Cursor
+from libs.server import call as calls
 from libs.store.database import Database
 from libs.store.monitoring.gauges import Look
+from libs.tasks.stop import unless_stopped
 from libs.telemetry import get_logger
 
 K = TypeVar("K", int, str)
@@ -47,7 +49,9 @@ class Watch(Generic[K]):
         self._age = horizon_age(f"{reader.database.name}.{reader.kind.name}")
 
     async def wait(self, keys: Iterable[K], since: Cursor, seconds: float) -> bool:
-        """Wait until one of `keys` has an entry at or after the horizon `since`; False when the time is over first."""
+        """Wait until one of `keys` has an entry at or after the horizon `since`; False when the time is over, or the server drains, first."""
+        served = calls.current_or_none()
+        drain = asyncio.Event() if served is None else served.drain
         waiter = Waiter(keys, since)
         self.waiters.add(waiter)
         if self.task is None or self.task.done():
@@ -55,12 +59,11 @@ class Watch(Generic[K]):
             self.task = asyncio.create_task(self._poll(), name="feed watch", context=Context())
         try:
             async with asyncio.timeout(seconds):
-                await waiter.event.wait()
+                return await unless_stopped(drain, waiter.event.wait()) is not None
         except TimeoutError:
             return False
         finally:
             self.waiters.discard(waiter)
-        return True
 
     def nudge(self) -> None:
         """Poll soon, and often for a while: something was committed, which the horizon may hold back a little longer."""

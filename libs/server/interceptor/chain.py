@@ -78,6 +78,8 @@ class Chain(grpc.aio.ServerInterceptor):
         self._methods: list[Method] = []
         self.missing: list[str] | None = ["not started"]
         """What the service still waits for; None once calls may come in."""
+        self.drain = asyncio.Event()
+        """Set once no new calls come in."""
         self.gates = ServerGates(config)
         self.open_calls = OpenCalls(config.deployment)
         self._answer_bytes_max = 2 * config.message_bytes_max
@@ -172,7 +174,7 @@ class Chain(grpc.aio.ServerInterceptor):
                 span = begin_span(method, header, caller)
                 seconds, is_cut = self._time(method, context)
                 ends_at = begun + seconds
-                call = Call(caller, method.name, request_id, telemetry.traceparent(), ends_at)
+                call = Call(caller, method.name, request_id, telemetry.traceparent(), ends_at, drain=self.drain)
                 enter(call)
                 raw = await receive(context, gate, place)
                 call.size = len(raw)

@@ -346,6 +346,8 @@ class Server:
         await asyncio.gather(*own_tasks, return_exceptions=True)
         main, *others = servers
         stopping = asyncio.create_task(main.stop(self.config.drain_seconds))
+        await asyncio.sleep(0)  # from here on no call comes in, so none that ends its wait now comes back
+        self.chain.drain.set()
         rest = [task for task in self._tasks if task not in own_tasks]
         if rest:
             _, late = await asyncio.wait(rest, timeout=self.config.drain_seconds)

@@ -14,6 +14,8 @@ from libs.feed.publish import watch as module
 from libs.feed.publish.reader import OUTBOX, State
 from libs.feed.publish.watch import POLL_SECONDS, QUIET_POLL_SECONDS, QUIET_SECONDS, Watch
 from libs.feed.types import Cursor
+from libs.server.call import Call, enter
+from libs.server.identity import Identity, Role
 
 EPOCH = 7
 SINCE = Cursor(EPOCH, 1, 10, 0)
@@ -96,6 +98,21 @@ async def test_a_wait_ends_with_its_time_and_the_poll_with_the_last_wait(quick: 
     quick.reader.found = {1}
     assert await quick.watch.wait([1], SINCE, 10) is True, "it begins anew"
     assert quick.watch.task is not task
+
+
+async def test_a_wait_within_a_call_ends_when_the_server_drains(quick: Time) -> None:
+    served = Call(Identity(Role.SERVICE, "statistics"), "", "", "", float("inf"))
+
+    async def wait() -> bool:
+        enter(served)
+        return await quick.watch.wait([1], SINCE, 10)
+
+    task = asyncio.create_task(wait())
+    await turns()
+    assert not task.done()
+    served.drain.set()
+    assert await task is False
+    assert quick.watch.waiters == set()
 
 
 async def test_all_who_wait_share_one_task(quick: Time) -> None:

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from libs.server import call
 from libs.server.config.server_config import ConfigError, ServerConfig
 from libs.server.errors import reason_of
 from libs.server.identity import Role
@@ -233,6 +234,22 @@ async def test_a_stopped_server_is_unavailable(start: Any, message: Any) -> None
         await running.method("Echo")(message(), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert reason_of(caught.value) == ""
+
+
+async def test_a_call_that_only_waits_hears_of_the_drain_and_is_answered(start: Any, message: Any) -> None:
+    running = await start(drain_seconds="60")
+
+    async def wait(request: Any, context: Any) -> Any:
+        await call.current().drain.wait()
+        return request
+
+    running.servicer.behaviour = wait
+    asked = asyncio.ensure_future(running.method("Echo")(message(), timeout=30))
+    await running.until(lambda: bool(running.servicer.seen))
+    running.server.stop()
+    async with asyncio.timeout(20):
+        assert await asked == message()
+        await running.task
 
 
 async def test_the_port_is_listened_on_at_each_of_several_addresses_and_nowhere_else(start: Any) -> None:

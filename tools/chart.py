@@ -126,7 +126,7 @@ def render(*sizes: str, chart: Path = CHART, sets: Sequence[str] = (), upgrade: 
     """Return the documents that values files and `--set-json` settings make; raise ChartError where they make none."""
     how = ["--is-upgrade"] if upgrade else []
     text = _helm("template", RELEASE, *_arguments(chart, sizes, sets), "--namespace", NAMESPACE, *how)
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
 
 # ---------------------------------------------------------------------------------------------- schemas

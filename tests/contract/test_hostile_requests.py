@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from libs.server.errors import reason_of
 from libs.server.identity import Role
 from libs.server.interceptor.bounds import results_of
 from libs.store.embedded.server import EmbeddedPostgres
+from libs.store.tables.migrate import migrate
 from luxor.feed.v1 import feed_pb2
 from luxor.statistics.v1 import statistics_pb2
 from tests.support import hostile
+from tests.support.databases import reused_database
 from tests.support.services import Running, running
 
 ROOT = Path(__file__).resolve().parents[2] / "protos"
@@ -154,13 +157,11 @@ def test_what_handlers_read_by_themselves_is_attacked() -> None:
 @pytest.fixture
 async def attacked(request: pytest.FixtureRequest, postgres: EmbeddedPostgres) -> AsyncIterator[Running]:
     """A real service over an empty store."""
-    name = request.param
-    postgres.start()
-    database = f"hostile_{name}"
-    postgres.create_database(database)
-    assemble = importlib.import_module(f"services.{name}.__main__").assemble
-    async with running(name, assemble, postgres.url(database)) as service:
-        yield service
+    package = f"services.{request.param}"
+    assemble = importlib.import_module(f"{package}.__main__").assemble
+    with reused_database(postgres, package, partial(migrate, package=package)) as url:
+        async with running(request.param, assemble, url) as service:
+            yield service
 
 
 @pytest.mark.timeout(600)

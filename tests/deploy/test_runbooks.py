@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shlex
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +19,7 @@ from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
 from tests.deploy.runbooks import BLOCK, PAGES, RUNBOOKS, blocks
 from tests.support.charts import of, rendered
+from tests.support.databases import reused_database
 from tests.support.promql import ROOT, RULES_RECORDED, check_expressions, known_series, names
 from tools import chart
 
@@ -115,18 +116,13 @@ async def test_every_sql_runs(postgres: EmbeddedPostgres) -> None:
     for service in ("clearance", "revenue", "risk", "ingestion", "statistics"):
         if not left:
             break
-        name = f"runbooks_{service}"
-        postgres.create_database(name)
-        try:
-            async with Database(postgres.url(name), name=service) as database:
-                await migrate(database, f"services.{service}")
-                async with database.connection() as reading:
-                    for each in list(left):
-                        with contextlib.suppress(asyncpg.UndefinedTableError):
-                            await reading.raw.fetch(each[1])
-                            del left[each]
-        finally:
-            postgres.drop_database(name)
+        package = f"services.{service}"
+        with reused_database(postgres, package, partial(migrate, package=package)) as url:
+            async with Database(url, name=service) as database, database.connection() as reading:
+                for each in list(left):
+                    with contextlib.suppress(asyncpg.UndefinedTableError):
+                        await reading.raw.fetch(each[1])
+                        del left[each]
     assert not left, "these name tables that no service has"
 
 

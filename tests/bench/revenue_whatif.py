@@ -67,7 +67,7 @@ async def fill(database: Database, law: dict[str, str], batches: int, copies: in
         async with database.transaction(timeout_millis=60_000) as tx:
             await tx.raw.execute(_COPY, last)
     async with database.connection() as reader:
-        await reader.raw.execute("vacuum analyze assessed_input, assessment_batch, assessment")
+        await reader.raw.execute("vacuum analyze assessed_input, assessment_batch, assessment_page")
         row = await reader.raw.fetchrow("select sum(count)::bigint as count, min(day) as day from assessed_input")
     return row["count"], row["day"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from libs.customs.identifiers import mrn
 from libs.customs.identifiers.mrn import Mrn, MrnError, Procedure, parse
-from libs.customs.identifiers.mrn_columns import days_of_mrns, make_mrns
+from libs.customs.identifiers.mrn_columns import days_of_mrns, make_mrns, serials_of_mrns
 from libs.customs.time import day_of_date
 
 # Written out, so that the table in the code is compared with something that was not computed alike.
@@ -193,3 +193,26 @@ def test_a_number_that_luxor_did_not_give_is_refused_beside_a_good_one_of_its_da
     wrong = str((int(good[17]) + 1) % 10)
     with pytest.raises(MrnError, match="its check digit"):
         days_of_mrns([good, good[:17] + wrong])
+
+
+@given(ROWS, DAYS, st.text(max_size=18))
+def test_serials_and_the_order_of_days_are_read_from_a_batch_and_other_forms_have_none(
+    rows: list[tuple[str, int, int]], day: int, other: str
+) -> None:
+    countries, partitions, serials = zip(*rows, strict=True)
+    made = make_mrns(countries, partitions, day, np.array(serials))
+    days, numbers = serials_of_mrns(
+        [*made, "22ITZXBZYUTJFLJXK6", made[0][:17], made[0] + "0", made[0][:9] + "000a000R0"]
+    )
+    year_and_day = parse(made[0]).year % 100 * 366 + parse(made[0]).day_of_year
+    assert days.tolist() == [year_and_day] * len(rows) + [-1] * 4
+    assert numbers.tolist() == [*serials, -1, -1, -1, -1]
+    (alone_day,), (alone_number,) = serials_of_mrns([other])
+    (beside_day, *_), (beside_number, *_) = serials_of_mrns([other, *made])
+    assert (beside_day, beside_number) == (alone_day, alone_number)
+
+
+def test_numbers_of_days_rise_with_the_calendar() -> None:
+    days, _ = serials_of_mrns([make_mrns(["DE"], [0], day_of_date(each), 0)[0] for each in LAST])
+    assert (np.diff(days) > 0).all()
+    assert serials_of_mrns([])[0].tolist() == []

@@ -33,7 +33,7 @@ HOT = (
     "consignment_lock(",
     "consignment_find(",
     "consignment_update(",
-    "into assessment ",
+    "into assessment_page ",
     "into ledger_position ",
     "into counted ",
 )

@@ -110,7 +110,7 @@ async def test_a_replica_stopped_past_its_lease_loses_and_repeats_nothing_and_it
             rows = await checks.fetch(
                 system,
                 "revenue",
-                "select from assessment where substr(mrn, 5, 2) = any($1) and mrn <> all($2) limit 1",
+                "select from all_assessments where substr(mrn, 5, 2) = any($1) and mrn <> all($2) limit 1",
                 theirs,
                 before,
             )

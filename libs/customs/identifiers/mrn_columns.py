@@ -15,6 +15,9 @@ _WEIGHTS = np.left_shift(np.int64(1), np.arange(LENGTH - 1, dtype=np.int64))
 _BASE36 = np.frombuffer(DIGITS.encode(), dtype=np.uint8)
 # 36 to the power p for the sequence.
 _POWERS36 = 36 ** np.arange(6, -1, -1, dtype=np.int64)
+_VALUES36 = np.full(256, -1, dtype=np.int64)
+_VALUES36[_BASE36] = np.arange(36)
+_VALUES10 = np.where(_VALUES36 < 10, _VALUES36, -1)
 _PROCEDURES = [ord(each) for each in Procedure]
 _FIRST_DAYS = np.asarray([(date(year, 1, 1) - EPOCH).days for year in range(2000, 2100)], dtype=np.int64)
 
@@ -76,6 +79,27 @@ def days_of_mrns(mrns: Sequence[str]) -> list[int]:
     for row in np.flatnonzero(~good).tolist():
         found[row] = parse(mrns[row]).day
     return found
+
+
+def serials_of_mrns(mrns: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return of each MRN a number of its day, 366 * year + day of year, and its serial; -1 and -1 for one of another form.
+
+    The numbers follow the calendar. Check digit, country and partition are not looked at: two MRNs may have the same numbers.
+    """
+    days, serials = np.full(len(mrns), -1, np.int64), np.full(len(mrns), -1, np.int64)
+    text = "".join(mrns)
+    if text.isascii() and set(map(len, mrns)) == {LENGTH}:
+        rows = np.arange(len(mrns))
+    else:
+        rows = np.array([row for row, mrn in enumerate(mrns) if len(mrn) == LENGTH and mrn.isascii()], np.int64)
+        text = "".join([mrns[row] for row in rows.tolist()])
+    # A row for each place, so that each step handles a place of all MRNs.
+    places = np.frombuffer(text.encode("ascii"), np.uint8).reshape(len(rows), LENGTH).T
+    dates, numbers = _VALUES10[places[[0, 1, 6, 7, 8]]], _VALUES36[places[9:16]]
+    good = np.flatnonzero((dates.min(0, initial=0) >= 0) & (numbers.min(0, initial=0) >= 0))
+    days[rows[good]] = sum(dates[place][good] * weight for place, weight in enumerate((3_660, 366, 100, 10, 1)))
+    serials[rows[good]] = sum(numbers[place][good] * weight for place, weight in enumerate(_POWERS36.tolist()))
+    return days, serials
 
 
 def _check_columns(

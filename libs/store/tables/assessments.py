@@ -1,14 +1,12 @@
 """What was assessed first stays the answer: by (MRN, version, purpose), also when the caller or this service died in
 between.
 
-A call's whole answer is one immutable batch (packed columns as bytes, cut by day); a reference row per consignment
-tells in which batch and in which row of it the first answer stands. So 500 consignments cost one blob and 500 narrow
-rows, and nothing is stored twice. Measured on 2 shared cores with durable commits, at 500 rows and a payload of 100 kB a
-call: 45,000 to 107,000 rows/s from one caller, 75,000 to 147,000 from four; wholly repeated calls 22,000 to 32,000.
+A call's whole answer is one immutable batch (packed columns as bytes, cut by day); pages of references say in which batch and
+in which row of it the first answer to a consignment stands (`assessment_pages`). So 500 consignments of a filing cost one blob and
+one page, and nothing is stored twice.
 """
-# ruff: noqa: S608 (only names and expressions of our own enter a statement's text; values are arguments)
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,39 +16,12 @@ from google.protobuf.message import Message
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from libs.store.errors import StoreMisuse, StoreUnavailable
+from libs.store.errors import StoreMisuse
+from libs.store.tables.assessment_pages import PURGE_PAGES_MAX, Blocks, purge, references, store
 from libs.store.tables.requests import purge_before
-from libs.store.tables.schema import TODAY, drop_days_before
+from libs.store.tables.schema import drop_days_before
 
 PURGE_ROWS_MAX: Final = 2_000
-
-# The numbers are taken first and the rows inserted in the order of the key, so that two calls over the same
-# consignments wait for one
-# another in one order and never in a circle. The blob is stored only where it answers something.
-_SETTLE: Final = f"""
-with taken as materialized (
-    select nextval('assessment_batch_number') as batch, {TODAY} as day
-), fresh as (
-    insert into assessment (mrn, version, purpose, day, batch, "row")
-    select given.mrn, given.version, $3, taken.day, taken.batch, (given.place - 1)::integer
-    from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place), taken
-    order by given.mrn collate "C", given.version, given.place
-    on conflict do nothing
-    returning "row"
-), stored as (
-    insert into assessment_batch (day, batch, payload, traceparent)
-    select taken.day, taken.batch, $4, $5 from taken where exists (select from fresh)
-)
-select array(select "row" from fresh) as fresh, taken.day, taken.batch from taken
-"""
-
-_LOOK_UP: Final = """
-select (given.place - 1)::integer as place, found.day, found.batch, found."row"
-from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place)
-cross join lateral (
-    select a.day, a.batch, a."row" from assessment a where a.mrn = given.mrn and a.version = given.version and a.purpose = $3 offset 0
-) found
-"""
 
 _BATCHES: Final = """
 select kept.day, kept.batch, kept.payload
@@ -58,34 +29,11 @@ from unnest($1::integer[], $2::bigint[]) as given(day, batch)
 cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) kept
 """
 
-
-_LOCK: Final = """
-select from (
-    select * from unnest($1::text[], $2::integer[]) as u(mrn, version) order by u.mrn collate "C", u.version
-) given
-cross join lateral (
-    select from assessment a where a.mrn = given.mrn and a.version = given.version and a.purpose = $3 for update
-) found
+_TRACES: Final = """
+select given.day, given.batch, kept.traceparent from unnest($1::integer[], $2::bigint[]) as given(day, batch)
+cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) kept
 """
-
-_REPLACE: Final = f"""
-with taken as materialized (
-    select nextval('assessment_batch_number') as batch, {TODAY} as day
-), stored as (
-    insert into assessment_batch (day, batch, payload, traceparent) select taken.day, taken.batch, $5, $6 from taken
-), moved as (
-    update assessment found set day = taken.day, batch = taken.batch, "row" = given."row"
-    from unnest($1::text[], $2::integer[], $3::integer[]) as given(mrn, version, "row"), taken
-    where found.mrn = any(array[given.mrn]) and found.version = given.version and found.purpose = $4
-)
-select day, batch from taken
-"""
-
-_TRAIL: Final = """
-select noted.version, kept.traceparent from assessment noted
-left join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
-where noted.mrn = $1 order by noted.version, noted.purpose limit 100
-"""
+_TRAIL_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +73,7 @@ def first_answers(settled: Settled, own: Table, message_class: type[Message]) ->
 
 
 class AssessmentLog:
-    """The tables `assessment` and `assessment_batch` (`libs.store.tables.schema.create_assessment_log`)."""
+    """The tables `assessment_batch` and `assessment_page`, and `assessment` with the rows of releases before."""
 
     async def settle(
         self,
@@ -141,36 +89,53 @@ class AssessmentLog:
         stand.
 
         Row i of `payload` answers (`mrns[i]`, `versions[i]`); a consignment named twice has its first row as the
-        answer. Where another transaction is settling the same consignments, this waits for its end. `trace` is the
+        answer. Where another transaction is settling consignments of the same blocks, this waits for its end. `trace` is the
         traceparent of the work that assessed them.
         """
         count = _counted(mrns, versions, tx)
-        keys, numbers = list(mrns), versions.tolist()
-        taken = await tx.raw.fetchrow(_SETTLE, keys, numbers, purpose, payload, trace)
-        inserted = taken["fresh"]
-        stored = (taken["day"], taken["batch"]) if inserted else None
+        keys = list(zip(mrns, versions.tolist(), strict=True))
+        if not keys:
+            return _nothing_before(np.zeros(0, dtype=np.bool_))
+        blocks = Blocks.located(mrns)
+        await blocks.lock(tx)
+        # A statement of its own, so that it sees what was committed while the lock was awaited.
+        before = {
+            (each.mrn, each.version): (each.day, each.batch, each.row)
+            for each in await references(tx, mrns, purpose, blocks)
+        }
+        own: dict[tuple[str, int], int] = {}
+        for place, key in enumerate(keys):
+            if key not in before:
+                own.setdefault(key, place)
         fresh = np.zeros(count, dtype=np.bool_)
-        fresh[np.asarray(inserted, dtype=np.int64)] = True
-        if len(inserted) == count:
-            return replace(_nothing_before(fresh), stored=stored)
-        before = np.flatnonzero(~fresh)
-        numbers_before = versions[before].tolist()
-        found = await self._stored_answers(tx, fresh, before, [keys[i] for i in before], numbers_before, purpose)
-        return replace(found, stored=stored)
+        rows = np.fromiter(own.values(), np.int64, len(own))
+        fresh[rows] = True
+        stored = None
+        if own:
+            new = [mrn for mrn, _ in own]
+            at = blocks if len(own) == count else None
+            stored = await store(tx, new, versions[rows], purpose, rows, payload, trace=trace, blocks=at)
+            if len(own) == count:
+                return replace(_nothing_before(fresh), stored=stored)
+            before |= {key: (*stored, place) for key, place in own.items()}
+        found = {place: before[keys[place]] for place in np.flatnonzero(~fresh).tolist()}
+        return replace(await self._stored_answers(tx, fresh, found), stored=stored)
 
     async def lookup(
         self, tx: Transaction, mrns: Sequence[str], versions: npt.NDArray[np.integer], purpose: int
     ) -> Settled:
         """Where the first answers stand, changing nothing; `fresh` marks what was never assessed."""
         count = _counted(mrns, versions, tx)
-        fresh = np.ones(count, dtype=np.bool_)
-        return await self._stored_answers(
-            tx, fresh, np.arange(count), list(mrns), versions.tolist(), purpose, complete=False
-        )
+        stored = {
+            (each.mrn, each.version): (each.day, each.batch, each.row) for each in await references(tx, mrns, purpose)
+        }
+        keys = zip(mrns, versions.tolist(), strict=True)
+        found = {place: stored[key] for place, key in enumerate(keys) if key in stored}
+        return await self._stored_answers(tx, np.ones(count, dtype=np.bool_), found)
 
-    async def lock(self, tx: Transaction, mrns: Sequence[str], versions: npt.NDArray[np.integer], purpose: int) -> None:
-        """Prevent others from replacing these answers until this transaction ends."""
-        await tx.raw.execute(_LOCK, list(mrns), versions.tolist(), purpose)
+    async def lock(self, tx: Transaction, mrns: Sequence[str]) -> None:
+        """Prevent others from replacing answers to these consignments until this transaction ends."""
+        await Blocks.located(mrns).lock(tx)
 
     async def replace(
         self,
@@ -188,41 +153,30 @@ class AssessmentLog:
         `rows` are the rows of `payload` that answer (`mrns[i]`, `versions[i]`).
         """
         _counted(mrns, versions, tx)
-        taken = await tx.raw.fetchrow(_REPLACE, list(mrns), versions.tolist(), rows.tolist(), purpose, payload, trace)
-        return taken["day"], taken["batch"]
+        return await store(tx, mrns, versions, purpose, rows, payload, trace=trace)
 
     async def trail(self, tx: Transaction, mrn: str) -> list[tuple[int, str]]:
         """The versions of a consignment that were assessed, each with the traceparent of the work that did it."""
-        return [(row["version"], row["traceparent"] or "") for row in await tx.raw.fetch(_TRAIL, mrn)]
+        assessed = sorted(await references(tx, [mrn]))[:_TRAIL_MAX]
+        rows = await tx.raw.fetch(_TRACES, [each.day for each in assessed], [each.batch for each in assessed])
+        traces = {(row["day"], row["batch"]): row["traceparent"] for row in rows}
+        return [(each.version, traces.get((each.day, each.batch), "")) for each in assessed]
 
     async def purge(self, database: Database, before_day: int, *, rows_max: int = PURGE_ROWS_MAX) -> int:
         """Forgets what was assessed before `before_day`: references in chunks, then the days' batches; gives how
         many references."""
         gone = await purge_before(database, "assessment", before_day, rows_max=rows_max)
+        gone += await purge(database, before_day, pages_max=min(rows_max, PURGE_PAGES_MAX))
         await drop_days_before(database, "assessment_batch", before_day)
         return gone
 
     async def _stored_answers(
-        self,
-        tx: Transaction,
-        fresh: npt.NDArray[np.bool_],
-        places: npt.NDArray[np.intp],
-        mrns: list[str],
-        versions: list[int],
-        purpose: int,
-        *,
-        complete: bool = True,
+        self, tx: Transaction, fresh: npt.NDArray[np.bool_], answers: Mapping[int, tuple[int, int, int]]
     ) -> Settled:
-        rows = await tx.raw.fetch(_LOOK_UP, mrns, versions, purpose)
-        if complete and len(rows) != len(mrns):
-            raise StoreUnavailable(
-                f"database {tx.database}: assessments were purged while they were read",
-                reason="lock",
-                database=tx.database,
-            )
-        if not rows:
+        """Read the batches in which rows have their answers: day, batch and row in it, by the row of the call."""
+        if not answers:
             return _nothing_before(fresh)
-        keys = sorted({(each["day"], each["batch"]) for each in rows})
+        keys = sorted({(day, batch) for day, batch, _ in answers.values()})
         kept = await tx.raw.fetch(_BATCHES, [day for day, _ in keys], [number for _, number in keys])
         index = {(each["day"], each["batch"]): position for position, each in enumerate(kept)}
         settled = Settled(
@@ -231,19 +185,17 @@ class AssessmentLog:
             np.full(len(fresh), -1, dtype=np.int32),
             np.full(len(fresh), -1, dtype=np.int32),
         )
-        for each in rows:
-            position = index.get((each["day"], each["batch"]))
+        for place, (day, batch, row) in answers.items():
+            position = index.get((day, batch))
             if position is None:
                 raise StoreMisuse(
-                    f"database {tx.database}: batch {each['batch']} of day {each['day']} was dropped while "
-                    "assessments "
-                    "refer to it; drop days only by AssessmentLog.purge",
+                    f"database {tx.database}: batch {batch} of day {day} was dropped while assessments refer to it; "
+                    "drop days only by AssessmentLog.purge",
                     database=tx.database,
                 )
-            place = places[each["place"]]
             settled.fresh[place] = False
             settled.batch[place] = position
-            settled.row[place] = each["row"]
+            settled.row[place] = row
         return settled
 
 

@@ -183,6 +183,35 @@ def add_assessment_trace(op: Operations) -> None:
     op.execute("alter table assessment_batch add column traceparent text not null default ''")
 
 
+ASSESSMENT_SLOTS: Final = 8
+"""Partitions of the pages of assessments; after that many times 64 days the first is used again, when its rows are purged."""
+
+
+def create_assessment_pages(op: Operations) -> None:
+    """The pages of the assessment log (`libs.store.tables.assessment_pages`), partitioned by the time in the MRN, and a view of both forms.
+
+    The last partition is for MRNs of other forms. Rows that an earlier release stored in `assessment` stay there.
+    """
+    op.execute(
+        "create table assessment_page (slot smallint not null, block bigint not null, batch bigint not null, day integer not null, "
+        "purpose smallint not null, first smallint not null, last smallint not null, newest_version integer not null, "
+        'mrn text[] not null, version integer[] not null, "row" integer[] not null, primary key (slot, block, batch)) '
+        "partition by list (slot)"
+    )
+    for slot in range(ASSESSMENT_SLOTS + 1):
+        op.execute(f"create table assessment_page_{slot} partition of assessment_page for values in ({slot})")
+        # Compressed in the row itself, whatever its size.
+        for column in ("mrn", "version", '"row"'):
+            op.execute(f"alter table assessment_page_{slot} alter column {column} set storage main")
+    set_parameter(op, "assessment_page", "toast_tuple_target", 128)
+    op.execute("create index assessment_page_day on assessment_page using brin (day) with (pages_per_range = 32)")
+    op.execute(
+        'create view all_assessments as select mrn, version, purpose, day, batch, "row" from assessment union all '
+        'select x.mrn, x.version, p.purpose, p.day, p.batch, x."row" from assessment_page p '
+        'cross join lateral unnest(p.mrn, p.version, p."row") as x(mrn, version, "row")'
+    )
+
+
 def create_job_lease(op: Operations) -> None:
     """The table of `libs.store.tables.leases`: jobs that one replica at a time may run."""
     op.execute(

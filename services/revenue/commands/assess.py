@@ -101,7 +101,7 @@ class Assessments:
         before = np.flatnonzero(~settled.fresh)
         mrns = [reassessed.table.strings("mrn")[row] for row in before.tolist()]
         versions = reassessed.table.ints("version").values[before]
-        await self._log.lock(tx, mrns, versions, PURPOSE_ADJUSTMENT)
+        await self._log.lock(tx, mrns)
         stored: dict[int, bytes] = {}
         for places, table in await filings_assessed(tx, mrns, versions.tolist(), PURPOSE_ADJUSTMENT):
             stored |= zip(places, digests(table), strict=True)

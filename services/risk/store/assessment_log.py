@@ -9,7 +9,7 @@ dump was loaded into a new server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from libs.columns import Table
 from libs.columns.arrays import IntArray
 from libs.store.database import Database, Transaction
+from libs.store.tables.assessment_pages import references
 from libs.store.tables.assessments import AssessmentLog, Settled
 from libs.store.tables.schema import TODAY
 from libs.store.tables.secrets import deployment_secret
@@ -39,22 +40,10 @@ ANSWERS_MAX: Final = 100
 """Answers that are told of one consignment."""
 _EPOCH_BITS: Final = 48
 
-# One look at an index for each MRN, however large the table is.
-KNOWN_QUERY: Final = """
-select floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
-    array(
-        select (given.place - 1)::integer * 2 + found.cleared from unnest($1::text[]) with ordinality as given(mrn, place)
-        cross join lateral (
-            select max((each.purpose = $2)::integer) as cleared from assessment each where each.mrn = given.mrn
-        ) found where found.cleared is not null
-    ) as known
+_PAYLOADS: Final = """
+select given.day, given.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
+cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) kept
 """
-
-_ANSWERS: Final = f"""
-select noted.version, noted.purpose, noted.day, noted."row", kept.payload from assessment noted
-cross join lateral (select payload from assessment_batch where day = noted.day and batch = noted.batch offset 0) kept
-where noted.mrn = $1 order by noted.version, noted.purpose limit {ANSWERS_MAX}
-"""  # noqa: S608  # a number of our own
 
 _APPEND: Final = f"""
 insert into assessed (day, epoch, xid, count, record, tally)
@@ -242,16 +231,20 @@ class AssessmentLogStore:
             if sent is not None:
                 # The driver writes before it first waits, and the loop flushes what was written before its next turn.
                 asyncio.get_running_loop().call_soon(sent.set)
-            row = await reader.raw.fetchrow(KNOWN_QUERY, texts, PURPOSE_CLEARANCE)
-            known = np.array(row["known"], np.int64)
-            cleared = (known // 2)[known % 2 == 1]
-            draws = await prior_draws(reader, mrns, cleared) if len(cleared) else None
+            assessed = await references(reader, texts)
+            now = await reader.now()
+            # The last one of each consignment is that of its newest version.
+            newest = {each.mrn: each for each in sorted(assessed) if each.purpose == PURPOSE_CLEARANCE}
+            known = _rows_of(texts, {each.mrn for each in assessed})
+            cleared = _rows_of(texts, newest)
+            places = [newest[texts[row]] for row in cleared.tolist()]
+            draws = await prior_draws(reader, mrns, cleared, places) if len(cleared) else None
         first = np.zeros(len(mrns), np.bool_)
         first[np.unique(mrns.indices, return_index=True)[1]] = True
         new, at_clearance = first.copy(), first
-        new[known // 2] = False
+        new[known] = False
         at_clearance[cleared] = False
-        return PriorState(row["now"], new, at_clearance, draws)
+        return PriorState(now, new, at_clearance, draws)
 
     async def settle(self, tx: Transaction, batch: AssessedBatch) -> tuple[Settled, Place | None]:
         """Store assessments of what was not assessed before, and what they leave in the log.
@@ -291,15 +284,13 @@ class AssessmentLogStore:
     async def answers(self, mrn: str) -> list[tuple[int, int, int, Table]]:
         """The answers given for a consignment: version, purpose, day, and a table of one row."""
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_ANSWERS, mrn)
+            assessed = sorted(await references(reader, [mrn]))
+            rows = await reader.raw.fetch(_PAYLOADS, [each.day for each in assessed], [each.batch for each in assessed])
+        payloads = {(row["day"], row["batch"]): row["payload"] for row in rows}
+        stored = [(each, payloads[each.day, each.batch]) for each in assessed if (each.day, each.batch) in payloads]
         return [
-            (
-                each["version"],
-                each["purpose"],
-                each["day"],
-                Table.parse(AssessmentColumns, each["payload"]).take(np.array([each["row"]])),
-            )
-            for each in rows
+            (each.version, each.purpose, each.day, Table.parse(AssessmentColumns, payload).take(np.array([each.row])))
+            for each, payload in stored[:ANSWERS_MAX]
         ]
 
     async def log_state(self, read: Read) -> LogState:
@@ -349,3 +340,8 @@ class AssessmentLogStore:
     async def secret(self, name: str) -> bytes:
         """A secret of the deployment, made when it is first asked for."""
         return await deployment_secret(self.database, name)
+
+
+def _rows_of(mrns: Sequence[str], selected: Container[str]) -> IntArray:
+    """Return the rows whose consignment is among the selected ones."""
+    return np.array([row for row, mrn in enumerate(mrns) if mrn in selected], np.int64)

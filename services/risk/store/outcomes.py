@@ -10,6 +10,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
+from libs.store.tables.assessment_pages import references
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.elements.stored_inputs import unpack_input
 from services.risk.inspections.outcomes import Outcome
@@ -21,12 +22,6 @@ OUTCOME_DAYS: Final = 400
 """Days for which an outcome is kept after its inspection: as long as the answer that it is about, and as far as a training may reach back."""
 
 _COLUMNS: Final = "mrn, filing_version, state_version, inspected_at, method, result, items, epoch, inclusion_ppm"
-
-_PLACES: Final = """
-select given.mrn, given.version, found.day, found.batch, found."row"
-from unnest($1::text[], $2::integer[]) as given(mrn, version)
-cross join lateral (select * from assessment k where k.mrn = given.mrn and k.version = given.version and k.purpose = $3 offset 0) found
-"""
 
 _PUT: Final = f"""
 insert into outcome as kept ({_COLUMNS}, day, assessed_day, assessed_batch, assessed_row)
@@ -71,10 +66,9 @@ class OutcomeStore:
     async def places(self, filings: Sequence[Filing]) -> dict[Filing, AssessedPlace]:
         """Where filings were assessed for clearance; those that never were, or long ago, are missing."""
         async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(
-                _PLACES, [mrn for mrn, _ in filings], [version for _, version in filings], PURPOSE_CLEARANCE
-            )
-        return {(row["mrn"], row["version"]): AssessedPlace(row["day"], row["batch"], row["row"]) for row in rows}
+            stored = await references(reader, [mrn for mrn, _ in filings], PURPOSE_CLEARANCE)
+        places = {(each.mrn, each.version): AssessedPlace(each.day, each.batch, each.row) for each in stored}
+        return {filing: places[filing] for filing in filings if filing in places}
 
     async def filings(self, places: Mapping[Filing, AssessedPlace]) -> tuple[list[Filing], Table | None]:
         """The filings as they were assessed, a row each (ConsignmentColumns); those that are kept no more are left out.

@@ -18,6 +18,7 @@ from libs.feed.publish.service import StatePage, text_of
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import COUNTED_MAX
+from libs.store.tables.assessment_pages import references
 from libs.store.tables.inputs import BatchPlace
 from libs.store.tables.schema import TODAY
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
@@ -47,11 +48,6 @@ select count(*) from (
 ) stale
 """  # noqa: S608  # expressions of our own
 _ANSWERS: Final = "select payload from assessment_batch where day = $1 and batch = $2"
-_NEWEST: Final = """
-select given.mrn, newest.version from unnest($1::text[]) as given(mrn) cross join lateral (
-    select max(version) as version from assessment where mrn = given.mrn
-) newest
-"""
 _LAST: Final = """
 select given.place, last.payload
 from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place) cross join lateral (
@@ -169,8 +165,7 @@ class ScreeningMatchStore:
     async def newest(self, mrns: Sequence[str]) -> Mapping[str, int]:
         """The newest version of each consignment that was assessed."""
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_NEWEST, list(mrns))
-        return {row["mrn"]: row["version"] for row in rows}
+            return {each.mrn: each.version for each in sorted(await references(reader, mrns))}
 
     async def earlier(self, mrns: Sequence[str], versions: Sequence[int]) -> Mapping[int, Earlier]:
         """What was announced last of filings after their answers, by place. Raises InputError."""

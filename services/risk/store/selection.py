@@ -7,6 +7,7 @@ a hundred, is stored apart, and looked up when a consignment is amended.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,8 +16,8 @@ import numpy as np
 from libs.columns import Strings
 from libs.columns.arrays import IntArray
 from libs.store.database import Transaction
+from libs.store.tables.assessment_pages import Reference
 from libs.store.tables.schema import TODAY
-from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.assessment.lane_selection import BatchChances
 from services.risk.selection import VECTOR_BYTES, Chances, NewDraws, PriorDraws
 
@@ -54,16 +55,12 @@ def vector_of(row: str) -> str:
 # The chances are those of the newest version: they have what all versions before it leave.
 _BEFORE: Final = f"""
 select (given.place - 1)::integer as place, coalesce(found.lane, 0) as lane, coalesce(found.cause, 0) as cause,
-    coalesce(found.chance_ppm, 0) as chance_ppm, coalesce(found.inclusion_ppm, 0) as inclusion_ppm, newest.day,
-    {vector_of("newest.row")} as vector
-from unnest($1::text[]) with ordinality as given(mrn, place)
+    coalesce(found.chance_ppm, 0) as chance_ppm, coalesce(found.inclusion_ppm, 0) as inclusion_ppm, given.day,
+    {vector_of("given.row")} as vector
+from unnest($1::text[], $2::integer[], $3::bigint[], $4::integer[]) with ordinality as given(mrn, day, batch, "row", place)
 left join lateral (select * from drawn where drawn.mrn = given.mrn offset 0) found on true
 left join lateral (
-    select each.day, each.batch, each."row" from assessment each where each.mrn = given.mrn and each.purpose = $2
-    order by each.version desc limit 1
-) newest on true
-left join lateral (
-    select * from selection_batch s where s.day = newest.day and s.batch = newest.batch offset 0
+    select * from selection_batch s where s.day = given.day and s.batch = given.batch offset 0
 ) stored on true
 """  # noqa: S608  # an expression of our own
 
@@ -99,9 +96,13 @@ async def forget_counts(tx: Transaction, days: int) -> None:
     await tx.raw.execute(_FORGET, days)
 
 
-async def prior_draws(reader: Any, mrns: Strings, rows: IntArray) -> PriorDraws:
-    """What earlier versions of those `rows` of a batch were drawn into, on a connection of a Database."""
-    found = await reader.raw.fetch(_BEFORE, mrns.take(rows).tolist(), PURPOSE_CLEARANCE)
+async def prior_draws(reader: Any, mrns: Strings, rows: IntArray, newest: Sequence[Reference]) -> PriorDraws:
+    """What earlier versions of those `rows` of a batch were drawn into, on a connection of a Database.
+
+    `newest` says where the answer to the newest version of each of these rows stands.
+    """
+    places = [each.day for each in newest], [each.batch for each in newest], [each.row for each in newest]
+    found = await reader.raw.fetch(_BEFORE, mrns.take(rows).tolist(), *places)
     chances = Chances.none(len(mrns))
     stored = [each for each in found if each["vector"] is not None]
     unpacked = Chances.unpack([each["vector"] for each in stored], np.array([each["day"] for each in stored], np.int64))

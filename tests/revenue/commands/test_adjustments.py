@@ -116,7 +116,7 @@ async def test_an_adjustment_corrects_items_of_what_was_filed_and_keeps_its_firs
     async def references() -> list[tuple[object, ...]]:
         async with house.service.database.connection() as reader:
             found = await reader.raw.fetch(
-                'select mrn, day, batch, "row" from assessment where purpose = $1 order by mrn, version',
+                'select mrn, day, batch, "row" from all_assessments where purpose = $1 order by mrn, version',
                 pb.PURPOSE_ADJUSTMENT,
             )
         return [tuple(each) for each in found]
@@ -153,7 +153,7 @@ async def test_other_corrections_under_a_version_that_was_used_before_have_their
     assert entered == expected
     assert entered["b"] != lost["b"]
     async with house.service.database.connection() as reader:
-        look = 'select mrn, day, batch, "row" from assessment where purpose = $1 and version = 6 order by mrn'
+        look = 'select mrn, day, batch, "row" from all_assessments where purpose = $1 and version = 6 order by mrn'
         first = await reader.raw.fetch(look, pb.PURPOSE_ADJUSTMENT)
     # What counts by now is what is asked again, alone or together, and nothing is stored of it anew.
     assert await taxes(6, c=9_000, b=20_000, a=9_000) == entered

@@ -293,7 +293,7 @@ async def test_a_crash_on_the_way_leaves_nothing(
             "share",
             "share_sum",
             "share_holder",
-            "assessment",
+            "all_assessments",
             "assessed_input",
             "assessment_batch",
             "reassessment_due",

@@ -59,7 +59,7 @@ async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_wa
         for table in ("assessed_input", "assessment_batch"):
             await ensure_day_partitions(tx, table, [yesterday])
             await tx.raw.execute(f"update {table} set day = $1", yesterday)
-        await tx.raw.execute("update assessment set day = $1", yesterday)
+        await tx.raw.execute("update assessment_page set day = $1", yesterday)
     missing = await kept_page(kept, yesterday, mrns[2])
     assert missing == [("NOT_POSTED", mrns[2])]
 

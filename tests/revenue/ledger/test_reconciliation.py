@@ -38,7 +38,9 @@ async def assess_again(books: Books, mrn_: str, generation: int, duty: int, tax:
 async def yesterday(books: Books, mrn_: str, version: int) -> None:
     """Date an answer back, as if its day were over."""
     async with books.database.transaction() as tx:
-        await tx.raw.execute("update assessment set day = 1 where mrn = $1 and version = $2", mrn_, version)
+        await tx.raw.execute(
+            "update assessment_page set day = 1 where mrn = array[$1] and version = array[$2::integer]", mrn_, version
+        )
 
 
 async def reconciled(books: Books) -> list[tuple[str, str]]:
@@ -147,7 +149,7 @@ async def test_an_adjustment_that_no_state_followed_is_a_difference_once_its_day
     await yesterday(books, ONE, 2)
     await altered(books, "create table assessment_batch_1 partition of assessment_batch for values from (1) to (2)")
     await altered(books, "update assessment_batch set day = 1")
-    await altered(books, "update assessment set day = 1")
+    await altered(books, "update assessment_page set day = 1")
     assert await reconciled(books) == [(ONE, "NOT_POSTED")]
 
 

@@ -15,6 +15,7 @@ from libs.store.tables.assessments import AssessmentLog, Settled
 from tests.support.databases import create_tables
 
 LOG = AssessmentLog()
+LOG_TABLES = schema.create_assessment_log, schema.add_assessment_trace, schema.create_assessment_pages
 SCREENING = 1
 FINAL = 2
 
@@ -22,7 +23,7 @@ FINAL = 2
 @pytest.fixture
 async def assessed(database: Database) -> Database:
     """A database with an assessment log."""
-    await create_tables(database, schema.create_assessment_log, schema.add_assessment_trace)
+    await create_tables(database, *LOG_TABLES)
     return database
 
 
@@ -109,7 +110,7 @@ async def test_a_look_up_changes_nothing(assessed: Database) -> None:
         found = await LOG.lookup(reader, ["x", "b"], _ones(2), SCREENING)
     assert found.fresh.tolist() == [True, False]
     assert (found.payloads, found.batch.tolist(), found.row.tolist()) == ([b"first"], [-1, 0], [-1, 1])
-    assert await _count(assessed, "assessment") == 2
+    assert await _count(assessed, "all_assessments") == 2
 
 
 async def test_an_answer_that_was_rolled_back_never_was(assessed: Database) -> None:
@@ -145,7 +146,7 @@ async def test_callers_that_settle_the_same_rows_in_any_order_agree_and_never_bl
     told = await asyncio.gather(*(call(number) for number in range(8)))
     assert all(each == told[0] for each in told)
     assert assessed.counts.unavailable == 0
-    assert await _count(assessed, "assessment") == 200
+    assert await _count(assessed, "all_assessments") == 200
 
 
 async def test_columns_that_are_not_aligned_are_a_mistake(assessed: Database) -> None:
@@ -188,7 +189,7 @@ def long_lived(postgres: EmbeddedPostgres) -> Iterator[str]:
 
     async def prepare() -> None:
         async with Database(url, name="property") as database:
-            await create_tables(database, schema.create_assessment_log, schema.add_assessment_trace)
+            await create_tables(database, *LOG_TABLES)
 
     asyncio.run(prepare())
     yield url
@@ -203,7 +204,7 @@ def test_any_sequence_of_calls_agrees_with_a_dictionary(long_lived: str, calls: 
         kept: dict[tuple[int, int], tuple[bytes, int]] = {}
         async with Database(long_lived, name="property", pool_size=1) as database:
             async with database.transaction() as tx:
-                await tx.raw.execute("truncate assessment, assessment_batch")
+                await tx.raw.execute("truncate assessment_page, assessment_batch")
             for number, call in enumerate(calls):
                 payload = f"call {number}".encode()
                 for place, key in enumerate(call):

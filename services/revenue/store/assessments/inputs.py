@@ -11,18 +11,13 @@ import numpy as np
 from libs.columns import Table
 from libs.columns.stored import read_answers, reading
 from libs.store.database import Database, Transaction
+from libs.store.tables.assessment_pages import references
 from libs.store.tables.inputs import READ_MAX, BatchPlace, InputReader, InputTable
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.inputs import Input, join_inputs, unpack_aggregates, unpack_input
 
 ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
-
-_PLACES: Final = """
-select (given.place - 1)::integer as place, found.day, found.batch, found."row"
-from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place)
-cross join lateral (select * from assessment k where k.mrn = given.mrn and k.version = given.version and k.purpose = $3 offset 0) found
-"""
 
 _REASSESSED: Final = """
 select (given.place - 1)::integer as place, newest.sums, newest.payload
@@ -115,8 +110,10 @@ async def _stored(
     """Return where each version stands, by its place in `mrns`, and the batches in which they stand."""
     places: dict[int, tuple[BatchPlace, int]] = {}
     batches: dict[BatchPlace, StoredBatch] = {}
-    for row in await reader.raw.fetch(_PLACES, list(mrns), list(versions), purpose):
-        places[row["place"]] = BatchPlace(row["day"], row["batch"]), row["row"]
+    stored = {(each.mrn, each.version): each for each in await references(reader, mrns, purpose)}
+    for number, key in enumerate(zip(mrns, versions, strict=True)):
+        if found := stored.get(key):
+            places[number] = BatchPlace(found.day, found.batch), found.row
     wanted = sorted({place for place, _ in places.values()}, key=lambda each: (each.day, each.batch))
     for start in range(0, len(wanted), READ_MAX):
         for batch in await _TABLE.at(reader, wanted[start : start + READ_MAX], answers=answers):

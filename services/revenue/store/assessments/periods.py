@@ -24,8 +24,13 @@ select (select batch from assessed_input where day <= $1 order by day desc, batc
     (extract(epoch from clock_timestamp()) * 1000000)::bigint as asked_at
 """
 _AMENDED: Final = """
-select mrn, max(version) as version from assessment
-where purpose = $1 and version > 1 and day between $2 and $3 and batch <= $4 group by mrn
+select mrn, max(version) as version from (
+    select mrn, version from assessment
+    where purpose = $1 and version > 1 and day between $2 and $3 and batch <= $4
+    union all
+    select entry.mrn, entry.version from assessment_page page cross join lateral unnest(page.mrn, page.version) as entry(mrn, version)
+    where page.purpose = $1 and page.newest_version > 1 and page.day between $2 and $3 and page.batch <= $4 and entry.version > 1
+) later group by mrn
 """
 _REASSESSED: Final = """
 select mrn, version, max(generation) as generation from reassessed

@@ -1,0 +1,224 @@
+"""Pages of the assessment log: for each block of MRNs and call, where the answers to its consignments stand.
+
+The MRN locates its block: the day and the serial without its last three digits. Ingestion takes a block of serials for each filing, so the
+consignments of a filing stand in one block, and a call over them writes one row. A page has the whole MRNs: a block only says where to look.
+An MRN of another form has a block of its own, by its checksum. `docs/decisions/assessment-pages.md` has the reasons and figures.
+"""
+# ruff: noqa: S608 (only names and expressions of our own enter a statement's text; values are arguments)
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.customs.identifiers.mrn_columns import serials_of_mrns
+from libs.store.database import Database, Transaction
+from libs.store.tables.schema import ASSESSMENT_SLOTS, TODAY
+
+IntArray = npt.NDArray[np.int64]
+
+BLOCK: Final = 1_000
+"""Serials of a block."""
+SLOT_DAYS: Final = 64
+LOCKS: Final = 256
+"""Blocks with the same remainder share a lock, so that no transaction takes more of them, whatever its MRNs are."""
+DENSE_MIN: Final = 8
+"""With so many consignments of each block their whole pages are read; with fewer each consignment is searched in its pages."""
+_SERIAL_BITS: Final = 27  # 36^7 / BLOCK is less than 2^27
+PURGE_PAGES_MAX: Final = 200
+
+# In one order, so that two calls over the same blocks never wait for one another in a circle.
+_LOCK: Final = "select pg_advisory_xact_lock(hashtext('luxor assessment blocks'), given.number) from unnest($1::integer[]) as given(number)"
+
+# The planner cannot see the length of an array behind `select`, so one plan serves calls of every size. With a length in sight it would
+# plan anew at each small call, which takes longer than the call.
+_PAGES: Final = """
+select page.batch, page.day, page.purpose, page.mrn, page.version, page."row"
+from unnest((select $2::smallint[]), (select $3::bigint[]), (select $4::smallint[]), (select $5::smallint[]))
+    as given(slot, block, first, last)
+cross join lateral (
+    select * from assessment_page p where p.slot = given.slot and p.block = given.block and p.first <= given.last
+        and p.last >= given.first and ($1::smallint is null or p.purpose = $1) offset 0
+) page
+"""
+_ENTRIES: Final = """
+select page.batch, page.day, page.purpose, array[given.mrn] as mrn, array[page.version[at.place]] as version,
+    array[page."row"[at.place]] as "row"
+from unnest((select $2::smallint[]), (select $3::bigint[]), (select $4::smallint[]), (select $5::text[]))
+    as given(slot, block, place, mrn)
+cross join lateral (
+    select * from assessment_page p where p.slot = given.slot and p.block = given.block and p.first <= given.place
+        and p.last >= given.place and ($1::smallint is null or p.purpose = $1) offset 0
+) page
+cross join lateral unnest(array_positions(page.mrn, given.mrn)) as at(place)
+"""
+# A row without a batch says that there are rows of releases before, which are asked for then.
+_MARK: Final = """
+union all select null, null, null, null, null, null where (select exists (select from assessment))
+"""
+PAGES_QUERY: Final = _PAGES + _MARK
+ENTRIES_QUERY: Final = _ENTRIES + _MARK
+ROWS_QUERY: Final = """
+select found.batch, found.day, found.purpose, array[found.mrn], array[found.version], array[found."row"]
+from unnest((select $2::text[])) as given(mrn) cross join lateral (
+    select * from assessment k where k.mrn = given.mrn and ($1::smallint is null or k.purpose = $1) offset 0
+) found
+"""
+
+_STORE: Final = f"""
+with taken as materialized (
+    select nextval('assessment_batch_number') as batch, {TODAY} as day
+), stored as (
+    insert into assessment_batch (day, batch, payload, traceparent) select taken.day, taken.batch, $1, $2 from taken
+), paged as (
+    insert into assessment_page (slot, block, batch, day, purpose, first, last, newest_version, mrn, version, "row")
+    select given.slot, given.block, taken.batch, taken.day, $3, given.first, given.last, given.newest,
+        ($11::text[])[given.start:given.stop], ($12::integer[])[given.start:given.stop], ($13::integer[])[given.start:given.stop]
+    from taken, unnest($4::smallint[], $5::bigint[], $6::smallint[], $7::smallint[], $8::integer[], $9::integer[], $10::integer[])
+        as given(slot, block, first, last, newest, start, stop)
+)
+select day, batch from taken
+"""
+
+_PARTS: Final = (
+    "select inhrelid::regclass::text as part from pg_inherits where inhparent = to_regclass('assessment_page')"
+)
+
+
+class Reference(NamedTuple):
+    """Where the binding answer to a version of a consignment stands."""
+
+    mrn: str
+    version: int
+    purpose: int
+    day: int
+    batch: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The blocks of some consignments."""
+
+    numbers: IntArray
+    """Each block once, rising."""
+    index: IntArray
+    """The block of each consignment, as an index into `numbers`."""
+    place: IntArray
+    """The place of each consignment in its block."""
+
+    @classmethod
+    def located(cls, mrns: Sequence[str]) -> Blocks:
+        """Locate consignments by their MRNs."""
+        days, serials = serials_of_mrns(mrns)
+        block, place = days << _SERIAL_BITS | serials // BLOCK, serials % BLOCK
+        for row in np.flatnonzero(days < 0).tolist():
+            block[row], place[row] = -1 - zlib.crc32(mrns[row].encode()), 0
+        numbers, index = np.unique(block, return_inverse=True)
+        return cls(numbers, index.reshape(-1).astype(np.int64), place)
+
+    @property
+    def slots(self) -> IntArray:
+        """The partition of each block."""
+        return np.where(
+            self.numbers < 0, ASSESSMENT_SLOTS, (self.numbers >> _SERIAL_BITS) // SLOT_DAYS % ASSESSMENT_SLOTS
+        )
+
+    def spans(self) -> tuple[IntArray, IntArray]:
+        """Return the first and the last place of each block's consignments."""
+        first, last = np.full(len(self.numbers), BLOCK, np.int64), np.zeros(len(self.numbers), np.int64)
+        np.minimum.at(first, self.index, self.place)
+        np.maximum.at(last, self.index, self.place)
+        return first, last
+
+    async def lock(self, tx: Transaction) -> None:
+        """Wait until no other transaction stores answers to consignments of these blocks, and prevent it until this one ends."""
+        await tx.raw.execute(_LOCK, np.unique(self.numbers % LOCKS).tolist())
+
+
+async def references(
+    tx: Transaction, mrns: Sequence[str], purpose: int | None = None, blocks: Blocks | None = None
+) -> list[Reference]:
+    """Return where the binding answers to all versions of consignments stand, for one purpose or all, in no order."""
+    if not mrns:
+        return []
+    at = Blocks.located(mrns) if blocks is None else blocks
+    slots = at.slots
+    if len(mrns) >= DENSE_MIN * len(at.numbers):
+        spans = (each.tolist() for each in at.spans())
+        rows = await tx.raw.fetch(PAGES_QUERY, purpose, slots.tolist(), at.numbers.tolist(), *spans)
+    else:
+        located = slots[at.index].tolist(), at.numbers[at.index].tolist(), at.place.tolist()
+        rows = await tx.raw.fetch(ENTRIES_QUERY, purpose, *located, list(mrns))
+    if rows and rows[-1][0] is None:
+        rows = [*rows[:-1], *await tx.raw.fetch(ROWS_QUERY, purpose, list(mrns))]
+    wanted = set(mrns)
+    found: dict[tuple[str, int, int], Reference] = {}
+    # What replaced an answer has a later batch: batches of one block are numbered under its lock.
+    for batch, day, kind, *columns in sorted(rows, key=itemgetter(0)):
+        for mrn, version, row in zip(*columns, strict=True):
+            if mrn in wanted:
+                found[mrn, version, kind] = Reference(mrn, version, kind, day, batch, row)
+    return list(found.values())
+
+
+async def store(
+    tx: Transaction,
+    mrns: Sequence[str],
+    versions: npt.NDArray[np.integer],
+    purpose: int,
+    rows: npt.NDArray[np.integer],
+    payload: bytes,
+    *,
+    trace: str,
+    blocks: Blocks | None = None,
+) -> tuple[int, int]:
+    """Store a batch and that its `rows` answer (`mrns[i]`, `versions[i]`) from now on; return its day and number.
+
+    The caller has locked the blocks.
+    """
+    at = Blocks.located(mrns) if blocks is None else blocks
+    order = np.argsort(at.index, kind="stable")
+    bounds = np.searchsorted(at.index[order], np.arange(len(at.numbers) + 1))
+    first, last = at.spans()
+    sorted_versions = versions[order]
+    newest = np.maximum.reduceat(sorted_versions, bounds[:-1])
+    by_block = (at.slots, at.numbers, first, last, newest, bounds[:-1] + 1, bounds[1:])
+    taken = await tx.raw.fetchrow(
+        _STORE,
+        payload,
+        trace,
+        purpose,
+        *(each.tolist() for each in by_block),
+        [mrns[row] for row in order.tolist()],
+        sorted_versions.tolist(),
+        rows[order].tolist(),
+    )
+    return taken["day"], taken["batch"]
+
+
+async def purge(database: Database, before_day: int, *, pages_max: int) -> int:
+    """Delete the pages of calls before a day, some in each transaction; return how many references they had."""
+    async with database.connection() as reader:
+        parts = [row["part"] for row in await reader.raw.fetch(_PARTS)]
+    deleted = 0
+    for part in parts:
+        while True:
+            async with database.transaction() as tx:
+                row = await tx.raw.fetchrow(
+                    f"with old as (delete from {part} where ctid = any(array("
+                    f"select ctid from {part} where day < $1 limit $2 for update skip locked)) returning cardinality(mrn) as entries) "
+                    "select count(*) as pages, coalesce(sum(entries), 0)::bigint as entries from old",
+                    before_day,
+                    pages_max,
+                )
+            deleted += row["entries"]
+            if row["pages"] < pages_max:
+                break
+    return deleted

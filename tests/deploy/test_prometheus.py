@@ -103,10 +103,12 @@ async def until(condition: Any, what: object) -> None:
         await asyncio.sleep(0.3)
 
 
-def empty(asked: Asked) -> set[str]:
-    """Give the titles of the panels that show nothing."""
+def empty(asked: Asked, among: set[str] | None = None) -> set[str]:
+    """Give the titles of the panels, of all or among these, that show nothing."""
     titles = set()
     for _, panel in panels():
+        if among is not None and panel["title"] not in among:
+            continue
         services = ("clearance", "ingestion") if "$service" in panel["targets"][0]["expr"] else ("",)
         answers = [
             asked.query(plain(target["expr"].replace("$__rate_interval", "1m").replace("$service", service)))
@@ -163,8 +165,10 @@ async def judge(system: LocalSystem, flow: Flow, directory: Path) -> None:
         nothing: set[str] = set()
 
         def show_all() -> bool:
+            """Ask for what showed nothing the last time, and for all once that shows something."""
+            left = nothing and empty(asked, nothing)
             nothing.clear()
-            nothing.update(empty(asked) - TROUBLE)
+            nothing.update((left or empty(asked)) - TROUBLE)
             return not nothing
 
         # Some gauges are looked at every quarter of a minute.

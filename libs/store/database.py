@@ -47,6 +47,8 @@ POOL_SECONDS_MAX: Final = 5.0
 _PLANNER: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """Statements look rows up by key, and their plans are cached: one that was made while a table had few rows must not read all of them
 when it has many. Where nothing else is possible, the planner scans and joins nevertheless."""
+_ISOLATION: Final = {"default_transaction_isolation": "read committed"}
+"""Whatever the server's default is: a statement after a lock reads what was committed while the lock was awaited."""
 _ROLLBACK_SECONDS_MAX: Final = 2.0
 _WARNING_SECONDS_MIN: Final = 10.0
 
@@ -266,7 +268,7 @@ class Database:
         connection = await asyncpg.connect(
             self.url,
             timeout=CONNECT_SECONDS_MAX,
-            server_settings={"application_name": f"luxor {self.name}", **_PLANNER},
+            server_settings={"application_name": f"luxor {self.name}", **_PLANNER, **_ISOLATION},
             connection_class=timing.Connection,
         )
         if self._guarded:

@@ -176,6 +176,19 @@ async def test_calls_over_the_same_block_wait_and_calls_over_others_do_not(log: 
     ]
 
 
+async def test_the_first_answer_binds_whatever_isolation_the_server_has_as_its_default(
+    log: Database, database_url: str
+) -> None:
+    async with Database(f"{database_url}&options=-c%20default_transaction_isolation%3Dserializable", name="own") as own:
+        async with log.transaction(timeout_millis=60_000) as tx:
+            await LOG.settle(tx, mrns_of(0, 2), np.ones(2, np.int32), 1, b"first")
+            waiting = asyncio.create_task(settle(own, mrns_of(0, 2), b"second"))
+            async with log.connection() as reader:
+                while not await reader.raw.fetchval("select exists (select from pg_locks where not granted)"):
+                    pass
+        assert not (await waiting).fresh.any()
+
+
 @pytest.fixture(scope="module")
 def long_lived(postgres: EmbeddedPostgres) -> Iterator[str]:
     """A database that the examples of a property share."""

@@ -58,9 +58,10 @@ cross join lateral (
 ) page
 cross join lateral unnest(array_positions(page.mrn, given.mrn)) as at(place)
 """
-# A row without a batch says that there are rows of releases before, which are asked for then.
+# A row without a batch says that there are rows of releases before, which are asked for then. The first one by key is wanted, because `exists`
+# may scan the table, which begins with all the pages that a purge has emptied.
 _MARK: Final = """
-union all select null, null, null, null, null, null where (select exists (select from assessment))
+union all select null, null, null, null, null, null where (select mrn from assessment order by mrn limit 1) is not null
 """
 PAGES_QUERY: Final = _PAGES + _MARK
 ENTRIES_QUERY: Final = _ENTRIES + _MARK

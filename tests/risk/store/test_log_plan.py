@@ -44,3 +44,4 @@ async def test_the_log_is_read_and_consignments_are_looked_up_by_index(database:
     looked = await plan(database, ENTRIES_QUERY, *blocks, mrns) + await plan(database, PAGES_QUERY, *blocks, [0] * 500)
     looked += await plan(database, ROWS_QUERY, 1, mrns)
     assert "Seq Scan" not in looked, looked
+    assert "Bitmap" not in looked, f"pages that a purge has emptied are read: {looked}"

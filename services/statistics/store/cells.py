@@ -30,7 +30,8 @@ from services.statistics.store import deltas
 
 SOURCE = "clearance"
 """Whose feed statistics follows: the name of its cursors."""
-_TABLES_CACHED = 64
+ROWS_CACHED_MAX = 32_000
+"""Counted states that are kept in memory for their next version, which comes with those of other batches: about 45 MiB."""
 _FORMULA = 3
 """Which times are counted, by the second number of the first version that counted them so: what was counted is taken out as it went in."""
 
@@ -116,6 +117,8 @@ class Store:
         """Work on an open database."""
         self.database = database
         self._tables: OrderedDict[tuple[int, int], tuple[Table, bool]] = OrderedDict()
+        self.rows_cached = 0
+        """Counted states in memory."""
         self._days: set[int] = set()
 
     def missing_days(self, days: set[int]) -> set[int]:
@@ -226,9 +229,13 @@ class Store:
         return Table.concat(parts) if parts else None, np.concatenate(counted_by_02)
 
     def _remember(self, ref: tuple[int, int], batch: tuple[Table, bool]) -> None:
+        if ref in self._tables:
+            return
         self._tables[ref] = batch
-        while len(self._tables) > _TABLES_CACHED:
-            self._tables.popitem(last=False)
+        self.rows_cached += batch[0].rows
+        while self.rows_cached > ROWS_CACHED_MAX:
+            _, (oldest, _) = self._tables.popitem(last=False)
+            self.rows_cached -= oldest.rows
 
     async def add(self, tx: Transaction, change: Tally) -> None:
         """Store the changes of a page, which queries add to the cells until they are folded into them."""

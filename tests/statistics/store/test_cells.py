@@ -16,6 +16,7 @@ from libs.store.database import Database
 from luxor.statistics.v1 import statistics_pb2 as pb
 from services.statistics.commands.count import Count
 from services.statistics.commands.fold import Fold
+from services.statistics.store import cells as stored_cells
 from services.statistics.store.cells import CELLS, COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
 from tests.statistics.states import State, states_table
 
@@ -193,3 +194,21 @@ async def test_days_have_a_place_once_they_are_made_and_are_made_once(store: Sto
     assert far + 2 not in await store.days()
     table = states_table([State(numbers(1, far)[0], day=far)])
     assert await count(store, table.with_columns({"version": Ints.of([3])})) == 1
+
+
+async def test_states_in_memory_are_bounded_by_their_number_and_their_next_versions_count_as_without_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_cells, "ROWS_CACHED_MAX", 5)
+    mrns = numbers(9)
+    pages = mrns[:2], mrns[2:5], mrns[5:6], mrns[6:]
+    for page in pages:
+        await count(store, [State(mrn, 1, state=2) for mrn in page])
+    assert store.rows_cached == 0
+    # Five are as many as there may be; one more drops the two of the page that was read first, three more the next three.
+    for page, cached in zip(pages, (2, 5, 4, 4), strict=True):
+        await count(store, [State(page[0], 2, state=3)])
+        assert store.rows_cached == cached
+    await count(store, [State(page[0], 3, state=4) for page in pages])
+    assert store.rows_cached <= 5
+    assert sorted(row[:2] for row in await cells(store, "state")) == [("AWAITING_ARRIVAL", 5), ("RELEASED", 4)]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.customs.identifiers.mrn_columns import serials_of_mrns
-from libs.store.database import Database, Transaction
+from libs.store.database import Transaction
 from libs.store.tables.schema import ASSESSMENT_SLOTS, TODAY
 
 IntArray = npt.NDArray[np.int64]
@@ -86,10 +86,6 @@ with taken as materialized (
 )
 select day, batch from taken
 """
-
-_PARTS: Final = (
-    "select inhrelid::regclass::text as part from pg_inherits where inhparent = to_regclass('assessment_page')"
-)
 
 
 class Reference(NamedTuple):
@@ -202,24 +198,3 @@ async def store(
         rows[order].tolist(),
     )
     return taken["day"], taken["batch"]
-
-
-async def purge(database: Database, before_day: int, *, pages_max: int) -> int:
-    """Delete the pages of calls before a day, some in each transaction; return how many references they had."""
-    async with database.connection() as reader:
-        parts = [row["part"] for row in await reader.raw.fetch(_PARTS)]
-    deleted = 0
-    for part in parts:
-        while True:
-            async with database.transaction() as tx:
-                row = await tx.raw.fetchrow(
-                    f"with old as (delete from {part} where ctid = any(array("
-                    f"select ctid from {part} where day < $1 limit $2 for update skip locked)) returning cardinality(mrn) as entries) "
-                    "select count(*) as pages, coalesce(sum(entries), 0)::bigint as entries from old",
-                    before_day,
-                    pages_max,
-                )
-            deleted += row["entries"]
-            if row["pages"] < pages_max:
-                break
-    return deleted

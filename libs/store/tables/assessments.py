@@ -17,21 +17,21 @@ from google.protobuf.message import Message
 from libs.columns import Table
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreMisuse
-from libs.store.tables.assessment_pages import PURGE_PAGES_MAX, Blocks, purge, references, store
+from libs.store.tables.assessment_pages import PURGE_PAGES_MAX, Blocks, references, store
 from libs.store.tables.requests import purge_before
 from libs.store.tables.schema import drop_days_before
 
 PURGE_ROWS_MAX: Final = 2_000
 
 _BATCHES: Final = """
-select kept.day, kept.batch, kept.payload
+select stored.day, stored.batch, stored.payload
 from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) kept
+cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) stored
 """
 
 _TRACES: Final = """
-select given.day, given.batch, kept.traceparent from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) kept
+select given.day, given.batch, stored.traceparent from unnest($1::integer[], $2::bigint[]) as given(day, batch)
+cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) stored
 """
 _TRAIL_MAX: Final = 100
 
@@ -165,10 +165,13 @@ class AssessmentLog:
     async def purge(self, database: Database, before_day: int, *, rows_max: int = PURGE_ROWS_MAX) -> int:
         """Forgets what was assessed before `before_day`: references in chunks, then the days' batches; gives how
         many references."""
-        gone = await purge_before(database, "assessment", before_day, rows_max=rows_max)
-        gone += await purge(database, before_day, pages_max=min(rows_max, PURGE_PAGES_MAX))
+        purged = await purge_before(database, "assessment", before_day, rows_max=rows_max)
+        pages_max = min(rows_max, PURGE_PAGES_MAX)
+        purged += await purge_before(
+            database, "assessment_page", before_day, rows_max=pages_max, counted="cardinality(mrn)"
+        )
         await drop_days_before(database, "assessment_batch", before_day)
-        return gone
+        return purged
 
     async def _stored_answers(
         self, tx: Transaction, fresh: npt.NDArray[np.bool_], answers: Mapping[int, tuple[int, int, int]]

@@ -101,25 +101,27 @@ class RequestLog:
         return await purge_before(database, "request_log", before_day, rows_max=rows_max)
 
 
-async def purge_before(database: Database, table: str, before_day: int, *, rows_max: int) -> int:
-    """Deletes the rows of a hash-partitioned table with `day < before_day` in chunks, each a transaction of its
-    own."""
+async def purge_before(database: Database, table: str, before_day: int, *, rows_max: int, counted: str = "1") -> int:
+    """Delete the rows of a partitioned table with `day < before_day`, at most `rows_max` in each transaction.
+
+    Return how many there were, or the sum of the expression `counted` over them.
+    """
     async with database.connection() as reader:
         parts = await reader.raw.fetch(
             "select inhrelid::regclass::text as part from pg_inherits where inhparent = to_regclass($1)", table
         )
-    gone = 0
+    purged = 0
     for row in parts:
         while True:
             async with database.transaction() as tx:
-                done = await tx.raw.execute(
-                    f"delete from {row['part']} where ctid = any(array("
-                    f"select ctid from {row['part']} where day < $1 limit $2 for update skip locked))",
+                deleted = await tx.raw.fetchrow(
+                    f"with old as (delete from {row['part']} where ctid = any(array("
+                    f"select ctid from {row['part']} where day < $1 limit $2 for update skip locked)) returning {counted} as counted) "
+                    "select count(*) as rows, coalesce(sum(counted), 0)::bigint as counted from old",
                     before_day,
                     rows_max,
                 )
-            deleted = int(done.rpartition(" ")[2])
-            gone += deleted
-            if deleted < rows_max:
+            purged += deleted["counted"]
+            if deleted["rows"] < rows_max:
                 break
-    return gone
+    return purged

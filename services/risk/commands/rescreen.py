@@ -149,9 +149,9 @@ class Rescreen:
         found = await asyncio.to_thread(rescreen_likely, likely, state.index, table, self._levels)
         mrns, versions = table.strings("mrn"), table.ints("version").values
         newest = await self._store.newest([mrns[row] for row in found.rows.tolist()]) if len(found.rows) else {}
-        kept = [place for place, row in enumerate(found.rows.tolist()) if newest.get(mrns[row]) == versions[row]]
-        found = found.take(np.array(kept, np.int64))
-        payload = await self._store.answers(batch.place) if kept else None
+        current = [place for place, row in enumerate(found.rows.tolist()) if newest.get(mrns[row]) == versions[row]]
+        found = found.take(np.array(current, np.int64))
+        payload = await self._store.answers(batch.place) if current else None
         if payload is None:
             nothing = found.findings.take(np.zeros(0, np.int64))
             return NewMatches([], [], [], nothing, nothing, [])

@@ -31,7 +31,7 @@ from services.statistics.store import deltas
 SOURCE = "clearance"
 """Whose feed statistics follows: the name of its cursors."""
 ROWS_CACHED_MAX = 32_000
-"""Counted states that are kept in memory for their next version, which comes with those of other batches: about 45 MiB."""
+"""Counted states in memory for their next version, which comes with those of other batches: about 45 MiB."""
 _FORMULA = 3
 """Which times are counted, by the second number of the first version that counted them so: what was counted is taken out as it went in."""
 

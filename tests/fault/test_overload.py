@@ -48,16 +48,21 @@ async def test_a_greedy_filer_is_refused_and_the_small_ones_beside_it_are_not_an
 ) -> None:
     pools = {}
     for place, filer in enumerate((GREEDY, *SMALL)):
-        rows = Simulator(20_261_128 + place, "load").batches(50_000 if filer == GREEDY else 2_000, size=1_000)
+        rows = Simulator(20_261_128 + place, "load").batches(80_000 if filer == GREEDY else 2_000, size=1_000)
         pools[filer] = batches((row for batch in rows for row in batch), ROWS[filer])
     async with Flow(system) as flow, Load(system, (GREEDY, *SMALL)) as load:
         alone = {GREEDY: pools[GREEDY]}
-        await load.closed(alone, ROWS, 4, 1.0, reserve=80)
-        closed = await load.closed(alone, ROWS, 8, SECONDS, reserve=65)
+        warm = await load.closed(alone, ROWS, 4, 1.0, reserve=140)
         await load.decided(flow.officer)
-        peak = goodput(closed)
+        # A hundredth of the peak from each of the small ones. Their calls cost more for each consignment, so they file beside the peak too.
+        small = dict.fromkeys(SMALL, goodput(warm) / 100)
+        closed, beside = await asyncio.gather(
+            load.closed(alone, ROWS, 8, SECONDS, reserve=110), load.run(pools, small, ROWS, 3.0)
+        )
+        await load.decided(flow.officer)
+        peak = goodput([*closed, *beside])
         assert peak > 0
-        # Three times the peak from one filer; a hundredth of the peak from each of the others.
+        # Three times the peak from one filer.
         small = dict.fromkeys(SMALL, peak / 100)
         burst = await load.run(pools, {GREEDY: 3 * peak} | small, ROWS, SECONDS)
         after = await load.run(pools, {GREEDY: peak / 4} | small, ROWS, 4.0)
@@ -65,11 +70,11 @@ async def test_a_greedy_filer_is_refused_and_the_small_ones_beside_it_are_not_an
         refused = [call for call in burst if not call.accepted]
         assert {call.code for call in refused} == {"RESOURCE_EXHAUSTED"}
         assert all(call.retry_after for call in refused)
-        assert {call.filer for call in refused} == {GREEDY}, "a small filer gets all of its calls through"
+        assert not [call for call in refused if call.filer != GREEDY], "a small filer gets all of its calls through"
         assert goodput(burst) > 0.5 * peak
         # Two seconds where the machine does nothing else; what matters here is that the wait does not grow with the load.
         assert max(wait for call in burst for wait in call.waits) < 6.0
-        assert all(call.accepted for call in after[len(after) // 2 :]), "it has recovered"
+        assert not [call for call in after[len(after) // 2 :] if not call.accepted], "it has recovered"
 
 
 async def test_large_messages_of_a_role_that_may_call_nothing_leave_memory_as_it_was(system: LocalSystem) -> None:

@@ -70,7 +70,6 @@ class Load:
         """The most that this generator itself was late with a call, seconds."""
         self._send: dict[str, Any] = {}
         self._stack = AsyncExitStack()
-        self._running: set[asyncio.Task[None]] = set()
         self._numbers = random.Random(20_261_128)
         self._next = 0
 
@@ -92,7 +91,8 @@ class Load:
     ) -> list[Call]:
         """Offer so many consignments a second by filer, for so long; return the calls, all of them ended.
 
-        `pools` are batches by filer, of `rows` consignments each; a batch that was not accepted goes back.
+        `pools` are batches by filer, of `rows` consignments each; a batch that was not accepted goes back. RuntimeError is raised
+        where a filer has none left.
         """
         started = time.time()
         due: list[tuple[float, str]] = []
@@ -101,17 +101,15 @@ class Load:
             while rate and (moment := moment + self._numbers.expovariate(rate / rows[filer])) < seconds:
                 due.append((started + moment, filer))
         calls = []
+        running = []
         for moment, filer in sorted(due):
             await asyncio.sleep(max(0.0, moment - time.time()))
             self.late = max(self.late, time.time() - moment)
             call = Call(filer, rows[filer], moment)
             calls.append(call)
-            task = asyncio.create_task(self._one(call, pools[filer]))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            running.append(asyncio.create_task(self._one(call, pools[filer])))
         await asyncio.sleep(max(0.0, started + seconds - time.time()))
-        while self._running:
-            await asyncio.wait(set(self._running))
+        await asyncio.gather(*running)
         self.calls += calls
         return calls
 

@@ -1,40 +1,23 @@
 """Pages of the assessment log: for each block of MRNs and call, where the answers to its consignments stand.
 
-The MRN locates its block: the day and the serial without its last three digits. Ingestion takes a block of serials for each filing, so the
-consignments of a filing stand in one block, and a call over them writes one row. A page has the whole MRNs: a block only says where to look.
-An MRN of another form has a block of its own, by its checksum. `docs/decisions/assessment-pages.md` has the reasons and figures.
+The blocks are those of `mrn_blocks`. `docs/decisions/assessment-pages.md` has the reasons and figures.
 """
 # ruff: noqa: S608 (only names and expressions of our own enter a statement's text; values are arguments)
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from libs.customs.identifiers.mrn_columns import serials_of_mrns
 from libs.store.database import Transaction
-from libs.store.tables.schema import ASSESSMENT_SLOTS, TODAY
+from libs.store.tables.mrn_blocks import Blocks
+from libs.store.tables.schema import TODAY
 
-IntArray = npt.NDArray[np.int64]
-
-BLOCK: Final = 1_000
-"""Serials of a block."""
-SLOT_DAYS: Final = 64
-LOCKS: Final = 256
-"""Blocks with the same remainder share a lock, so that no transaction takes more of them, whatever its MRNs are."""
-DENSE_MIN: Final = 8
-"""With so many consignments of each block their whole pages are read; with fewer each consignment is searched in its pages."""
-_SERIAL_BITS: Final = 27  # 36^7 / BLOCK is less than 2^27
 PURGE_PAGES_MAX: Final = 200
-
-# In one order, so that two calls over the same blocks never wait for one another in a circle.
-_LOCK: Final = "select pg_advisory_xact_lock(hashtext('luxor assessment blocks'), given.number) from unnest($1::integer[]) as given(number)"
 
 # The planner cannot see the length of an array behind `select`, so one plan serves calls of every size. With a length in sight it would
 # plan anew at each small call, which takes longer than the call.
@@ -99,46 +82,6 @@ class Reference(NamedTuple):
     row: int
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """The blocks of some consignments."""
-
-    numbers: IntArray
-    """Each block once, rising."""
-    index: IntArray
-    """The block of each consignment, as an index into `numbers`."""
-    place: IntArray
-    """The place of each consignment in its block."""
-
-    @classmethod
-    def located(cls, mrns: Sequence[str]) -> Blocks:
-        """Locate consignments by their MRNs."""
-        days, serials = serials_of_mrns(mrns)
-        block, place = days << _SERIAL_BITS | serials // BLOCK, serials % BLOCK
-        for row in np.flatnonzero(days < 0).tolist():
-            block[row], place[row] = -1 - zlib.crc32(mrns[row].encode()), 0
-        numbers, index = np.unique(block, return_inverse=True)
-        return cls(numbers, index.reshape(-1).astype(np.int64), place)
-
-    @property
-    def slots(self) -> IntArray:
-        """The partition of each block."""
-        return np.where(
-            self.numbers < 0, ASSESSMENT_SLOTS, (self.numbers >> _SERIAL_BITS) // SLOT_DAYS % ASSESSMENT_SLOTS
-        )
-
-    def spans(self) -> tuple[IntArray, IntArray]:
-        """Return the first and the last place of each block's consignments."""
-        first, last = np.full(len(self.numbers), BLOCK, np.int64), np.zeros(len(self.numbers), np.int64)
-        np.minimum.at(first, self.index, self.place)
-        np.maximum.at(last, self.index, self.place)
-        return first, last
-
-    async def lock(self, tx: Transaction) -> None:
-        """Wait until no other transaction stores answers to consignments of these blocks, and prevent it until this one ends."""
-        await tx.raw.execute(_LOCK, np.unique(self.numbers % LOCKS).tolist())
-
-
 async def references(
     tx: Transaction, mrns: Sequence[str], purpose: int | None = None, blocks: Blocks | None = None
 ) -> list[Reference]:
@@ -147,7 +90,7 @@ async def references(
         return []
     at = Blocks.located(mrns) if blocks is None else blocks
     slots = at.slots
-    if len(mrns) >= DENSE_MIN * len(at.numbers):
+    if at.are_dense:
         spans = (each.tolist() for each in at.spans())
         rows = await tx.raw.fetch(PAGES_QUERY, purpose, slots.tolist(), at.numbers.tolist(), *spans)
     else:
@@ -181,8 +124,7 @@ async def store(
     The caller has locked the blocks.
     """
     at = Blocks.located(mrns) if blocks is None else blocks
-    order = np.argsort(at.index, kind="stable")
-    bounds = np.searchsorted(at.index[order], np.arange(len(at.numbers) + 1))
+    order, bounds = at.grouped()
     first, last = at.spans()
     sorted_versions = versions[order]
     newest = np.maximum.reduceat(sorted_versions, bounds[:-1])

@@ -17,7 +17,8 @@ from google.protobuf.message import Message
 from libs.columns import Table
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreMisuse
-from libs.store.tables.assessment_pages import PURGE_PAGES_MAX, Blocks, references, store
+from libs.store.tables.assessment_pages import PURGE_PAGES_MAX, references, store
+from libs.store.tables.mrn_blocks import Blocks
 from libs.store.tables.requests import purge_before
 from libs.store.tables.schema import drop_days_before
 

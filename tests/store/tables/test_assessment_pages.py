@@ -12,8 +12,9 @@ from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables import schema
-from libs.store.tables.assessment_pages import DENSE_MIN, Blocks, references
+from libs.store.tables.assessment_pages import references
 from libs.store.tables.assessments import AssessmentLog, Settled
+from libs.store.tables.mrn_blocks import DENSE_MIN, Blocks
 from tests.support.databases import create_tables
 
 LOG = AssessmentLog()

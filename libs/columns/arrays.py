@@ -117,6 +117,8 @@ class Strings:
         indices = self.indices
         if not len(indices):
             return Strings([], indices.astype(np.int32))
+        if len(self.dictionary) == 1:
+            return Strings(self.dictionary, indices.astype(np.int32, copy=False))
         highest = np.maximum.accumulate(indices)
         orderly = (
             indices[0] == 0 and highest[-1] == len(self.dictionary) - 1 and (indices[1:] <= highest[:-1] + 1).all()

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.columns import Ragged, Strings, Table, digests
+from libs.columns import Ragged, Strings, Table, digests, table_digest
 from libs.columns.rows import UNREPRESENTABLE
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -146,3 +146,96 @@ def test_digests_are_those_that_earlier_releases_stored(count: int) -> None:
     for row, digest in zip(rows, stored, strict=True):
         assert {each.hex() for each in digests(table_of([row] * count))} == {digest}
     assert [each.hex() for each in digests(table_of(rows))] == stored
+    assert table_digest(table_of(rows)).hex() == "0bc8fc26d5b642db164ee2d8349eed2de229681f5dfc88432f3a105d8ac2bca7"
+
+
+def shuffled(table: Table, draw: random.Random) -> Table:
+    """Return the same content in another encoding: columns and dictionaries in another order, with values and columns that no row has."""
+    columns: Any = {}
+    for name, column in draw.sample(list(table.columns.items()), len(table.columns)):
+        if isinstance(column, Ragged):
+            values: Any = column.values
+            inner = shuffled(values, draw) if isinstance(values, Table) else mixed(values, draw)
+            columns[name] = Ragged(column.offsets.astype(draw.choice([np.int32, np.int64])), inner)
+        else:
+            columns[name] = mixed(column, draw) if isinstance(column, Strings) else column
+    absent = {name: table.read_column(name) for name in table.schema.columns.keys() - columns.keys()}
+    return Table(table.schema, table.rows, columns | absent)
+
+
+def mixed(column: Strings, draw: random.Random) -> Strings:
+    places = draw.sample(range(len(column.dictionary)), len(column.dictionary))
+    dictionary = ["unused", *(column.dictionary[place] for place in places)]
+    moves = {place: at for at, place in enumerate(places, 1)}
+    return Strings(dictionary, np.array([moves[place] for place in column.indices.tolist()], np.int64))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 6))
+def test_two_tables_have_one_digest_if_and_only_if_their_rows_are_equal(draw: random.Random, count: int) -> None:
+    rows: list[Any] = []
+    for _ in range(count):
+        row: Any = Consignment()
+        for _ in range(draw.randrange(1, 4)):
+            row.MergeFrom(draw.choice(variants()))
+        rows.append(row)
+    others: list[Any] = [Consignment.FromString(row.SerializeToString()) for row in rows]
+    for _ in range(draw.randrange(3)):
+        place, other = draw.randrange(count), draw.randrange(count)
+        change = draw.randrange(4)
+        if change == 0:
+            others[place].MergeFrom(draw.choice(variants()))
+        elif change == 1:
+            others[place], others[other] = others[other], others[place]
+        elif change == 2:
+            others[place].ClearField(draw.choice([field.name for field in Consignment.DESCRIPTOR.fields]))
+        elif others[place].items:
+            others[other].items.append(others[place].items.pop())
+    one, two = table_of(rows), table_of(others)
+    assert table_digest(one) == table_digest(shuffled(one, draw))
+    assert (table_digest(one) == table_digest(two)) == ([plain(row) for row in rows] == [plain(row) for row in others])
+
+
+def test_each_consignment_has_a_digest_of_its_own_and_its_columns_add_up_to_it() -> None:
+    rows = variants()
+    distinct = {repr(sorted(plain(row).items())) for row in rows}
+    assert len({table_digest(table_of([row])) for row in rows}) == len(distinct) > 1_000
+    table = table_of(rows[:9])
+    assert table_digest(table, exclude={"items"}) == table_digest(
+        table.with_columns({"items": Ragged.of_lengths([0] * 9, table.child("items").take(np.empty(0, np.int64)))})
+    )
+
+
+def test_values_that_pass_from_one_row_or_column_to_the_next_are_other_content() -> None:
+    def of(*rows: dict[str, Any]) -> bytes:
+        return table_digest(table_of([Consignment(**row) for row in rows]))
+
+    contents: list[tuple[dict[str, Any], ...]] = [
+        ({"local_reference": "ab", "procedure": "c"},),
+        ({"local_reference": "a", "procedure": "bc"},),
+        ({"procedure": "ab", "local_reference": "c"},),
+        ({"local_reference": "ab"}, {"procedure": "c"}),
+        ({"procedure": "c"}, {"local_reference": "ab"}),
+        ({"local_reference": "ab", "procedure": "c"}, {}),
+        ({"receptacles": ["a", "b"]}, {}),
+        ({"receptacles": ["a"]}, {"receptacles": ["b"]}),
+        ({"receptacles": ["b"]}, {"receptacles": ["a"]}),
+        ({"receptacles": ["ab"]}, {}),
+        ({"receptacles": [""]}, {}),
+        ({"receptacles": ["", ""]}, {}),
+        ({"receptacles": [""]}, {"receptacles": [""]}),
+        ({"items": [{}]}, {}),
+        ({"items": [{}, {}]}, {}),
+        ({"items": [{}]}, {"items": [{}]}),
+        ({"items": [{"imeis": ["1"]}, {}]}, {}),
+        ({"items": [{}, {"imeis": ["1"]}]}, {}),
+        ({"split": False}, {}),
+        ({"split": True}, {}),
+        ({}, {"split": True}),
+        ({"gross_mass_mg": 0}, {}),
+        ({"gross_mass_mg": 1}, {}),
+        ({"gross_mass_mg": 256}, {}),
+        ({}, {}),
+        ({},),
+    ]
+    assert len({of(*each) for each in contents}) == len(contents)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.client.filing.packing import pack
-from libs.columns import Table, digests
+from libs.columns import Table, digests, table_digest
 from libs.server.errors import Refusal
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -51,6 +51,7 @@ def check_same(rows: Sequence[Consignment]) -> None:
     assert by_columns.refused.tolist() == by_rows.refused.tolist()
     exclude = {validation.CARRIER_ID}
     assert digests(by_columns.table, exclude) == digests(by_rows.table, exclude)
+    assert table_digest(by_columns.table, exclude) == table_digest(by_rows.table, exclude)
     stored = [
         each.table.encode(ConsignmentColumns).SerializeToString(deterministic=True) for each in (by_rows, by_columns)
     ]

@@ -12,6 +12,7 @@ this transaction's end: after a commit it gets the answer, after a rollback it d
 """
 # ruff: noqa: S608 (only names and expressions of our own enter a statement's text; values are arguments)
 
+from collections.abc import Callable
 from typing import Final
 
 from libs.store.database import Database, Transaction
@@ -33,10 +34,19 @@ class RequestReused(StoreError):
 class RequestLog:
     """The table `request_log` (`libs.store.tables.schema.create_request_log`)."""
 
-    async def recall(self, tx: Transaction, caller: str, request_id: str, digest: bytes) -> bytes | None:
+    async def recall(
+        self,
+        tx: Transaction,
+        caller: str,
+        request_id: str,
+        digest: bytes,
+        *,
+        other_form: Callable[[], bytes] | None = None,
+    ) -> bytes | None:
         """The answer given before, or None where the work is this transaction's to do.
 
-        `digest` stands for the request's content. Raises `RequestReused` where it differs from the first one's.
+        `digest` stands for the request's content; `other_form` computes it in the form that another release stores. Raises
+        `RequestReused` where the first one's is neither.
         """
         for name, value in (("caller", caller), ("request_id", request_id)):
             if not 0 < len(value.encode()) <= IDENTIFIER_BYTES_MAX:
@@ -57,7 +67,7 @@ class RequestLog:
                 request_id,
             )
             if row is not None:
-                if row["digest"] != digest:
+                if row["digest"] != digest and (other_form is None or row["digest"] != other_form()):
                     raise RequestReused(request_id, database=tx.database)
                 answer: bytes | None = row["answer"]
                 return answer

@@ -5,17 +5,19 @@ A repeated request gets its first answer; with other content it is refused (Requ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
 
-from libs.columns import Table, digests
+from libs.columns import Table, digests, table_digest
 from libs.customs.partitions import partitions_of
 from libs.feed.publish.backlog import Backlog
 from services.ingestion.filing import validation
-from services.ingestion.store.filings import Filing, Store, Taken
+from services.ingestion.filing.validation import ENVELOPE
+from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,12 @@ class Submitted:
     """The result of a batch."""
 
     checked: validation.Checked
-    digests: Sequence[bytes] = ()
-    """Digest of the content of each consignment."""
     filing: Filing | None = None
     """The valid consignments, each reference once; None if there is none."""
     places: dict[int, int] = field(default_factory=dict)
     """The place in the filing of each valid row of the batch."""
+    differing: frozenset[int] = frozenset()
+    """The valid rows whose reference an earlier row of the batch has with other content."""
     taken: Taken | None = None
     """The result of the store for the filing."""
     answer: bytes = b""
@@ -43,18 +45,44 @@ class Submitted:
 
     def is_reused(self, row: int) -> bool:
         """Return whether a valid row has the reference of another consignment, filed before or in the same batch."""
-        assert self.filing is not None
         assert self.taken is not None
-        place = self.places[row]
-        return bool(self.taken.conflicts[place]) or self.digests[row] != self.filing.digests[place]
+        return bool(self.taken.conflicts[self.places[row]]) or row in self.differing
 
     @property
     def is_refused_in_part(self) -> bool:
         """Return whether any consignment of the batch was refused."""
-        if self.checked.refused.any() or self.taken is None or self.taken.conflicts.any():
-            return True
-        is_each_once = self.filing is not None and len(self.filing.references) == len(self.places)
-        return not is_each_once and any(map(self.is_reused, self.places))
+        return (
+            bool(self.checked.refused.any())
+            or self.taken is None
+            or bool(self.taken.conflicts.any())
+            or bool(self.differing)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a transaction needs beside the filing."""
+
+    filer: str
+    id: str
+    table: Table
+    stored: Sequence[bytes] | None
+    """Digests of all rows while the release before may run; None afterwards."""
+    trace: str
+    encode: Callable[[Submitted], bytes]
+
+    def digest(self) -> bytes:
+        """Return what stands for the content of the request, refused rows included."""
+        return table_digest(self.table, ENVELOPE) if self.stored is None else _of_rows(self.stored)
+
+    def other_digest(self) -> bytes:
+        """Return the same in the form of the other release."""
+        return _of_rows(digests(self.table, ENVELOPE)) if self.stored is None else table_digest(self.table, ENVELOPE)
+
+
+def _of_rows(stored: Sequence[bytes]) -> bytes:
+    """Return the digest of a request as the release before computes it, from those of its rows."""
+    return sha256(b"".join(stored)).digest()
 
 
 class Submit:
@@ -65,6 +93,7 @@ class Submit:
         self._store = store
         self._shift_micros = shift_micros
         self._backlog = backlog
+        self._digests_until: float | None = None
 
     async def run(
         self,
@@ -82,49 +111,88 @@ class Submit:
         """
         checked = validation.check(table)
         # The same filing with other capital letters is a repeat, as before ids were stored as filed.
-        own = digests(checked.table, exclude={validation.CARRIER_ID})
-        whole = sha256(b"".join(own)).digest()
-        filing, places = _filing(filer, checked, own)
+        stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
+        request = _Request(filer, request_id, checked.table, stored, trace, encode)
+        submitted = _filing(filer, checked, stored)
+        equal: dict[str, bool] = {}
+        while True:
+            try:
+                submitted = await self._accept(request, submitted, equal)
+                break
+            except Uncompared as found:
+                assert submitted.filing is not None
+                # Outside of the transaction, which would hold back all feeds. Each turn is for references that were accepted meanwhile.
+                equal |= await self._compare(submitted.filing, found.prior)
+        if submitted.taken is not None and submitted.accepted and self._backlog is not None:
+            self._backlog.accepted(submitted.taken.xid, submitted.accepted, request_bytes)
+        return submitted
+
+    async def _accept(self, request: _Request, submitted: Submitted, equal: Mapping[str, bool]) -> Submitted:
+        """Accept a batch in one transaction, or return the answer of a repeated request; raises RequestReused or Uncompared."""
+        log, digest = self._store.requests, request.digest()
         async with self._store.database.transaction() as tx:
-            before = await self._store.requests.recall(tx, filer, request_id, whole)
+            before = await log.recall(tx, request.filer, request.id, digest, other_form=request.other_digest)
             if before:
-                return Submitted(checked, answer=before, is_repeated=True)
-            taken = None
-            if filing is not None:
-                taken = await self._store.accept(tx, filing, trace=trace, shift_micros=self._shift_micros)
-            submitted = Submitted(checked, own, filing, places, taken)
+                return replace(submitted, answer=before, is_repeated=True)
+            if submitted.filing is not None:
+                taken = await self._store.accept(
+                    tx, submitted.filing, equal, trace=request.trace, shift_micros=self._shift_micros
+                )
+                submitted = replace(submitted, taken=taken)
             if before is None:
                 # An acceptance is rebuilt from its reference. A refusal may differ later, so its response is stored.
                 if submitted.is_refused_in_part:
-                    submitted = replace(submitted, answer=encode(submitted))
-                await self._store.requests.remember(tx, filer, request_id, whole, submitted.answer)
-        if taken is not None and submitted.accepted and self._backlog is not None:
-            self._backlog.accepted(taken.xid, submitted.accepted, request_bytes)
+                    submitted = replace(submitted, answer=request.encode(submitted))
+                await log.remember(tx, request.filer, request.id, digest, submitted.answer)
         return submitted
 
+    async def _stores_digests(self) -> bool:
+        """Return whether the release before may still run beside this one: it compares digests, which are stored for it."""
+        if self._digests_until is None:
+            self._digests_until = time.monotonic() + await self._store.digest_seconds()
+        return time.monotonic() < self._digests_until
 
-def _filing(filer: str, checked: validation.Checked, own: Sequence[bytes]) -> tuple[Filing | None, dict[int, int]]:
-    """Return a filing of the valid rows, each reference once, and the place in it of every valid row."""
+    async def _compare(self, filing: Filing, prior: Mapping[int, PriorReference]) -> dict[str, bool]:
+        """Return by MRN whether the stored consignments have the content that the filing has under their references."""
+        own = digests(filing.table.take(np.fromiter(prior, np.int64, len(prior))), ENVELOPE)
+        stored = {each.mrn: each.digest for each in prior.values()}
+        async for batch in self._store.stored([number for number, digest in stored.items() if digest == NO_DIGEST]):
+            rows = batch.table.take(np.fromiter(batch.rows.values(), np.int64, len(batch.rows)))
+            stored |= zip(batch.rows, digests(rows, ENVELOPE), strict=True)
+        # A consignment that is stored no longer equals none.
+        return {each.mrn: stored[each.mrn] == digest for each, digest in zip(prior.values(), own, strict=True)}
+
+
+def _filing(filer: str, checked: validation.Checked, stored: Sequence[bytes] | None) -> Submitted:
+    """Return what is filed of a batch: its valid rows, each reference once, with the digests that are stored, if any."""
     references = checked.table.strings("local_reference").tolist()
     first: dict[str, int] = {}
     places: dict[int, int] = {}
     rows: list[int] = []
+    repeats: list[int] = []
     for row in np.flatnonzero(~checked.refused).tolist():
         place = first.setdefault(references[row], len(rows))
-        if place == len(rows):
-            rows.append(row)
+        (rows if place == len(rows) else repeats).append(row)
         places[row] = place
     if not rows:
-        return None, places
+        return Submitted(checked)
     names = [references[row] for row in rows]
     whole = len(rows) == checked.table.rows
     table = checked.table if whole else checked.table.take(np.asarray(rows, np.int64))
     filing = Filing(
         filer=filer,
         table=table,
-        digests=[own[row] for row in rows],
+        digests=[NO_DIGEST] * len(rows) if stored is None else [stored[row] for row in rows],
         references=names,
         partitions=partitions_of(filer, names),
         countries=table.strings("destination_country").tolist(),
     )
-    return filing, places
+    return Submitted(checked, filing, places, _differing(checked.table, [(row, rows[places[row]]) for row in repeats]))
+
+
+def _differing(table: Table, pairs: Sequence[tuple[int, int]]) -> frozenset[int]:
+    """Return the first rows of pairs whose second row has other content."""
+    if not pairs:
+        return frozenset()
+    rows, firsts = (digests(table.take(np.asarray(each, np.int64)), ENVELOPE) for each in zip(*pairs, strict=True))
+    return frozenset(row for (row, _), own, first in zip(pairs, rows, firsts, strict=True) if own != first)

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from libs.bounds import Bound
 from libs.bounds.messages import text_excess, time_facts
-from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.ingestion.filing import elements
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
 from services.ingestion.filing.paths import Place, consignment_place, element_path, entry_place
@@ -31,6 +32,8 @@ TextError: TypeAlias = tuple[str, dict[str, Any], bool]
 _OPEN = ("_address_country", "_person_type", "_identifier_type")
 CARRIER_ID: Final = "carrier_id"
 """The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
+ENVELOPE: Final = frozenset(schema_of(ConsignmentColumns).columns) - elements.CONSIGNMENT.keys()
+"""Columns that are no content of a filing: what acceptance adds, and CARRIER_ID."""
 _PERSONAL = frozenset(
     name
     for name in elements.CONSIGNMENT

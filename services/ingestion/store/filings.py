@@ -1,12 +1,13 @@
 """All SQL of ingestion: references that make a filing idempotent, submissions that an MRN leads to, and the outbox.
 
 A consignment costs one row in `reference`; its content is stored once, in the batch that the feed announces. An MRN leads to its
-batch by its own sequence number: the block (its thousands) identifies the submission.
+batch by its own sequence number: the block (its thousands) identifies the submission. Batches are stored longer than references count,
+so a filing under a reference that exists is compared with the stored one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,10 @@ GENERATION_DAYS = 100
 GENERATIONS_STORED = 3
 SUBMISSION_DAYS = 398
 """Days for which an MRN leads to its filing: somewhat fewer than those for which the feed stores payloads."""
+NO_DIGEST = b""
+"""In the place of the digest of a reference whose content is compared with its stored batch."""
+BATCHES_AT_ONCE = 8
+"""Stored batches that are read at once: a batch has up to some megabytes."""
 _SERIAL_DAYS = 3
 """Days for which serial numbers of a day may still be taken, for calls that began before midnight and for a shifted clock."""
 _BOUNDARY_MICROS = 600_000_000
@@ -76,7 +81,8 @@ class Filing:
 
     filer: str
     table: Table
-    digests: list[bytes]
+    digests: Sequence[bytes]
+    """Digest of the content of each, as the release before compares it; NO_DIGEST where that release no longer runs."""
     references: list[str]
     partitions: npt.NDArray[np.int64]
     countries: list[str]
@@ -99,6 +105,36 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class PriorReference:
+    """A reference that was filed before."""
+
+    mrn: str
+    digest: bytes
+    """Of its content; NO_DIGEST where none was stored."""
+
+
+class Uncompared(Exception):
+    """References of a filing were filed before, and nobody has compared their content yet: by place in the filing."""
+
+    def __init__(self, prior: Mapping[int, PriorReference]) -> None:
+        """Take them."""
+        super().__init__(f"{len(prior)} references were filed before")
+        self.prior = prior
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Consignments of one stored batch."""
+
+    filer: str
+    accepted_at: int
+    table: Table
+    """The whole batch."""
+    rows: dict[str, int]
+    """Their rows, by MRN."""
+
+
+@dataclass(frozen=True)
 class StoredReceipt:
     """A stored receipt."""
 
@@ -117,16 +153,26 @@ class Store:
         self.outbox = outbox
         self.requests = requests
 
-    async def accept(self, tx: Transaction, filing: Filing, *, trace: str, shift_micros: int = 0) -> Taken:
+    async def digest_seconds(self) -> float:
+        """Return the seconds for which digests of filings are still stored; none of them is left if it is not above 0."""
+        async with self.database.connection() as reader:
+            micros = await reader.raw.fetchval(f"select max(until_micros) - {NOW_MICROS} from digest_upgrade")  # noqa: S608
+        return int(micros) / 1_000_000
+
+    async def accept(
+        self, tx: Transaction, filing: Filing, equal: Mapping[str, bool], *, trace: str, shift_micros: int = 0
+    ) -> Taken:
         """Accept new consignments and find known ones, in the caller's transaction, whose commit is the acceptance.
 
+        `equal` says of MRNs whether their content is that of the filing. Raises Uncompared for known references without an entry
+        there: the caller rolls back, compares them outside of a transaction, and calls again. What was accepted never changes.
         `shift_micros` moves the time of acceptance away from the database's clock (for tests of other days).
         """
         block, now, xid = await tx.raw.fetchrow(_TAKE_BLOCK, shift_micros)
         generation = now // MICROS_A_DAY // GENERATION_DAYS
         await self._guard_boundary(tx, filing.filer, now)
         rows = filing.table.rows
-        digests: list[bytes | None] = [None] * rows
+        prior: dict[int, PriorReference] = {}
         mrns = [""] * rows
         times = np.full(rows, now, np.int64)
 
@@ -135,10 +181,11 @@ class Store:
             names = [filing.references[place] for place in places]
             found = await tx.raw.fetch(_FIND, filing.filer, places, parts, names, first, last)
             for place, digest, number, accepted_at in found:
-                digests[place], mrns[place], times[place] = digest, number, accepted_at
+                prior[place] = PriorReference(number, digest)
+                mrns[place], times[place] = number, accepted_at
 
         await find(list(range(rows)), generation - GENERATIONS_STORED + 1, generation - 1)
-        new = [place for place in range(rows) if digests[place] is None]
+        new = [place for place in range(rows) if place not in prior]
         fresh = np.zeros(rows, np.bool_)
         if new:
             given = make_mrns(
@@ -163,14 +210,17 @@ class Store:
             lost = []
             for place, number in zip(new, given, strict=True):
                 if number in won:
-                    fresh[place], mrns[place], digests[place] = True, number, filing.digests[place]
+                    fresh[place], mrns[place] = True, number
                 else:
                     lost.append(place)
             if lost:
                 await find(lost, generation, generation)
+        if uncompared := {place: each for place, each in prior.items() if each.mrn not in equal}:
+            raise Uncompared(uncompared)
         if fresh.any():
             await self._announce(tx, filing, mrns, fresh, now, int(block), trace)
-        conflicts = np.fromiter((d != own for d, own in zip(digests, filing.digests, strict=True)), np.bool_, rows)
+        conflicts = np.zeros(rows, np.bool_)
+        conflicts[[place for place, each in prior.items() if not equal[each.mrn]]] = True
         return Taken(mrns, times, conflicts, fresh, int(xid))
 
     async def _guard_boundary(self, tx: Transaction, filer: str, now: int) -> None:
@@ -214,29 +264,37 @@ class Store:
             found[place] = StoredReceipt(filer, references[place], number, accepted_at)
         return found
 
-    async def by_mrn(self, mrns: Sequence[str]) -> list[StoredReceipt | None]:
-        """Return receipts by MRN: its day and the block of its sequence identify the batch. Each text is a well-formed MRN of Luxor."""
+    async def stored(self, mrns: Sequence[str]) -> AsyncIterator[StoredRows]:
+        """Yield the stored consignments of MRNs of Luxor, batch by batch; those that do not exist are left out.
+
+        An MRN's day and the block of its sequence identify the batch. The reads are no part of any transaction.
+        """
         parsed = [mrn.parse(text) for text in mrns]
-        found: list[StoredReceipt | None] = [None] * len(mrns)
+        days, blocks = [number.day for number in parsed], [number.sequence // BLOCK for number in parsed]
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(
-                _SUBMISSIONS,
-                list(range(len(mrns))),
-                [number.day for number in parsed],
-                [number.sequence // BLOCK for number in parsed],
-            )
-            refs = {BatchRef(batch_day, batch) for _, _, _, batch_day, batch in rows}
-            batches = await self.outbox.payloads.fetch(reader.raw, refs)
-        places: dict[BatchRef, dict[str, int]] = {}
-        for place, filer, accepted_at, batch_day, batch in rows:
-            ref = BatchRef(batch_day, batch)
-            table = self.outbox.payloads.table(batches[ref])
-            if ref not in places:
-                places[ref] = {number: row for row, number in enumerate(table.strings("mrn").tolist())}
-            row = places[ref].get(mrns[place])
-            if row is not None:
-                found[place] = StoredReceipt(filer, table.strings("local_reference")[row], mrns[place], accepted_at)
-        return found
+            found = await reader.raw.fetch(_SUBMISSIONS, list(range(len(mrns))), days, blocks)
+        batches: dict[BatchRef, tuple[str, int, list[str]]] = {}
+        for place, filer, accepted_at, batch_day, batch in found:
+            batches.setdefault(BatchRef(batch_day, batch), (filer, accepted_at, []))[2].append(mrns[place])
+        refs = list(batches)
+        for start in range(0, len(refs), BATCHES_AT_ONCE):
+            some = refs[start : start + BATCHES_AT_ONCE]
+            async with self.database.connection() as reader:
+                payloads = await self.outbox.payloads.fetch(reader.raw, some)
+            for ref in some:
+                filer, accepted_at, wanted = batches[ref]
+                table = self.outbox.payloads.table(payloads[ref])
+                rows = {number: row for row, number in enumerate(table.strings("mrn").tolist())}
+                yield StoredRows(filer, accepted_at, table, {each: rows[each] for each in wanted if each in rows})
+
+    async def by_mrn(self, mrns: Sequence[str]) -> list[StoredReceipt | None]:
+        """Return receipts by MRN; None if there is none. Each text is a well-formed MRN of Luxor."""
+        found: dict[str, StoredReceipt] = {}
+        async for batch in self.stored(mrns):
+            references = batch.table.strings("local_reference")
+            for number, row in batch.rows.items():
+                found[number] = StoredReceipt(batch.filer, references[row], number, batch.accepted_at)
+        return [found.get(number) for number in mrns]
 
     async def trail(self, number: str) -> list[trace_pb2.Fact]:
         """Return when a consignment was accepted, and the trace of the call."""

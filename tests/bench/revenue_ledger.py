@@ -76,10 +76,13 @@ with n as materialized (
     select day, account, 'EUR', max(at), 0, $1::bigint + block, bit_or(1::bigint << p::integer), count(*), sum(greatest(amount, 0)),
         sum(greatest(-amount, 0)) from p group by day, account, block
 )
-insert into ledger_position (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, announced,
-    lines, standing, generation, adjusted, adjusted_at, paid_out, payee, entries, days)
-select '26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0', 1, 1, day, 'DE', 'EUR', 'EU', 0, 0, 0, 0,
-    decode(repeat(md5(i::text), 7), 'hex'), 1, 0, 0, 0, 0, 0, array[k * 2 + 1, k * 2 + 2], array[day, day] from n
+insert into ledger_position_page (block, day, first, last, mrn, texts, records, line_ends, lines, entry_ends, entries)
+select (day::bigint << 32) + i / 250, day, 0, 249, array_agg('26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0' order by i),
+    array['DE', 'EUR', 'EU'], decode(repeat('00', 84 * count(*)::integer), 'hex'),
+    array(select 2 * place from generate_series(1, count(*)::integer) place),
+    string_agg(decode(repeat(md5(i::text), 7), 'hex'), '' order by i), array(select 2 * place from generate_series(1, count(*)::integer) place),
+    string_agg(int8send(k * 2 + 1) || int4send(day) || int8send(k * 2 + 2) || int4send(day), '' order by i)
+from n group by day, i / 250
 """
 _BALANCES = """
 insert into ledger_balance

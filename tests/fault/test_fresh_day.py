@@ -34,7 +34,7 @@ HOT = (
     "consignment_find(",
     "consignment_update(",
     "into assessment_page ",
-    "into ledger_position ",
+    "from ledger_position_page ",
     "into counted ",
 )
 """Statements that must have been timed, of each service some."""

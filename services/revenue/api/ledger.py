@@ -42,9 +42,10 @@ from services.revenue.commands.verify import Verification
 from services.revenue.ledger.account import kind_of
 from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.page import PageError
-from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.ledger.balances import BEGINNING, Balances, Holding, LinePlace
+from services.revenue.store.positions import days
 from services.revenue.store.proofs.chain import Chain
 from services.revenue.store.proofs.seals import Seal
 
@@ -320,7 +321,7 @@ class LedgerService(LedgerServiceServicer):
         _check_days(day, day, "day")
         (after,) = await self._pages.place(request, ("",))
         page = ComparedPage([], 0, "") if request.totals_only else await self._reconciling.page(day, after, limit)
-        totals, count = ([], 0) if request.page_token else await positions.totals(self._database, day)
+        totals, count = ([], 0) if request.page_token else await days.totals(self._database, day)
         return pb.ReconcileDayResponse(
             totals=[
                 pb.RevenueTotal(

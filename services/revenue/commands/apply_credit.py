@@ -18,12 +18,13 @@ from services.revenue.ledger.entry import Int64, LedgerError
 from services.revenue.ledger.line import OPEN
 from services.revenue.ledger.position import settled
 from services.revenue.ledger.rebalance import Target
-from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.credit import CreditItem, Key
 from services.revenue.store.ledger.entries import Heads
-from services.revenue.store.ledger.positions import Positions
 from services.revenue.store.payments import payments, waiting
 from services.revenue.store.payments.payments import MatchedPayment
+from services.revenue.store.positions import positions
+from services.revenue.store.positions.stored import Positions
 
 ITEMS_MAX: Final = 50
 """Consignments that credit pays in one transaction."""

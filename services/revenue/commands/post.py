@@ -17,8 +17,8 @@ from services.revenue.ledger.entry import Entries, Int64
 from services.revenue.ledger.position import PaidOut
 from services.revenue.ledger.rebalance import Target
 from services.revenue.ledger.refund import RefundRules
-from services.revenue.store.ledger import positions
-from services.revenue.store.ledger.positions import Positions
+from services.revenue.store.positions import positions
+from services.revenue.store.positions.stored import Positions
 
 
 @dataclass(frozen=True, slots=True)

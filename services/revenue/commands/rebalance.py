@@ -24,14 +24,16 @@ from services.revenue.ledger.account import prefix_of
 from services.revenue.ledger.allocation import freed_credit, surplus
 from services.revenue.ledger.charge import ChargePage
 from services.revenue.ledger.entry import Int64
-from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
+from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines, offsets_of
 from services.revenue.ledger.position import claims
 from services.revenue.ledger.rebalance import PositionLines, Target, rebalance
 from services.revenue.store.debt_events import DebtChange, DebtEvents, debt_event_columns
-from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.entries import BookedEntries, EntryStore, Heads
 from services.revenue.store.ledger.names import Names
-from services.revenue.store.ledger.positions import NOT_ANNOUNCED, OPENED, SETTLED, DebtStatuses, Positions
+from services.revenue.store.positions import open_items, positions
+from services.revenue.store.positions.positions import NOT_ANNOUNCED, OPENED, SETTLED, DebtStatuses
+from services.revenue.store.positions.stored import PLACE, EntryPlaces, Positions
 
 
 class Ledger:
@@ -73,13 +75,15 @@ class Ledger:
         refunded = _by_row(lines["refunded"], page.offsets)
         told, kinds = _debt_changes(page, stored, target.paid, after.open, refunded)
         statuses = DebtStatuses(target.paid, after.open, refunded, told, after.paid_out)
-        await positions.store(tx, page, statuses, *_of_rows(page.mrn, booked), epoch=epoch)
-        await positions.move_open(
+        await positions.store(tx, page, statuses, _of_rows(page.mrn, booked), stored, epoch=epoch)
+        await open_items.move(
             tx,
-            positions.open_items(
+            open_items.of_positions(
                 page.mrn, stored.day, stored.currency, stored.offsets, stored.lines, stored.paid, stored.paid_out
             ),
-            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, target.paid, after.paid_out),
+            open_items.of_positions(
+                page.mrn, page.day, page.currency, page.offsets, lines, target.paid, after.paid_out
+            ),
         )
         await credit.follow_positions(
             self.names,
@@ -135,15 +139,14 @@ def _owed(lines: Lines, offsets: Int64) -> np.ndarray[tuple[int], np.dtype[np.bo
     return owed
 
 
-def _of_rows(mrns: Sequence[str], booked: BookedEntries) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the numbers and days of the entries of each consignment."""
-    numbers: dict[str, list[int]] = {mrn: [] for mrn in mrns}
-    days: dict[str, list[int]] = {mrn: [] for mrn in mrns}
-    for mrn, number, day in zip(booked.mrns, booked.numbers, booked.days, strict=True):
-        if mrn in numbers:
-            numbers[mrn].append(number)
-            days[mrn].append(day)
-    return list(numbers.values()), list(days.values())
+def _of_rows(mrns: Sequence[str], booked: BookedEntries) -> tuple[Int64, EntryPlaces]:
+    """Return where the entries of each consignment stand: offsets and places. Entries of others are left out."""
+    row_of = {mrn: row for row, mrn in enumerate(mrns)}
+    rows = np.array([row_of.get(mrn, -1) for mrn in booked.mrns], np.int64)
+    order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
+    places = np.empty(len(order), PLACE)
+    places["number"], places["day"] = np.array(booked.numbers)[order], np.array(booked.days)[order]
+    return offsets_of(rows[order], len(mrns)), places
 
 
 def _debt_changes(

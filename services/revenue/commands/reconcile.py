@@ -31,10 +31,12 @@ from services.revenue.ledger.reconciliation import (
 )
 from services.revenue.store.assessments import answers
 from services.revenue.store.assessments.inputs import Inputs
-from services.revenue.store.ledger import positions, postings
+from services.revenue.store.ledger import postings
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
-from services.revenue.store.ledger.positions import PositionPage, Positions
+from services.revenue.store.positions import days, positions
+from services.revenue.store.positions.days import PositionPart
+from services.revenue.store.positions.stored import Positions
 
 ENTRIES_AT_ONCE: Final = 5_000
 """Entries whose postings one statement sums."""
@@ -84,15 +86,14 @@ class Reconciliation:
 
     async def _compare_day(self, day: int, after: str, rows_max: int) -> ComparedPage:
         async with self._database.connection(snapshot=True) as reader:
-            part = await positions.of_day(reader, day, after=after, rows_max=rows_max)
+            part = await days.of_day(reader, day, after=after, rows_max=rows_max)
             gaps = await self._gaps(reader, part)
-        after = part.mrn[-1] if len(part.mrn) == rows_max else ""
-        return ComparedPage(await self._compare(part, gaps), len(part.mrn), after, frozenset(part.mrn))
+        return ComparedPage(await self._compare(part, gaps), len(part.mrn), part.after, frozenset(part.mrn))
 
     async def of_mrns(self, mrns: Sequence[str]) -> ComparedPage:
         """Compare some consignments with posted entries."""
         async with self._database.connection(snapshot=True) as reader:
-            part = await positions.of_mrns(reader, mrns)
+            part = await days.of_mrns(reader, mrns)
             gaps = await self._gaps(reader, part)
         missing = [
             Difference(UNBALANCED, mrn, "Entries of it are booked, and the ledger holds nothing of it.", "")
@@ -100,7 +101,7 @@ class Reconciliation:
         ]
         return ComparedPage(missing + await self._compare(part, gaps), len(mrns), "")
 
-    async def _compare(self, part: PositionPage, gaps: Mapping[int, Sequence[PostingGap]]) -> list[Difference]:
+    async def _compare(self, part: PositionPart, gaps: Mapping[int, Sequence[PostingGap]]) -> list[Difference]:
         assessed = AssessedTotals(await self._assessed_totals(part), await self._later(part))
         return compare(_totals_of_positions(part.mrn, part.positions), assessed, gaps)
 
@@ -109,19 +110,22 @@ class Reconciliation:
         page = await self._assessed(day, after)
         return ComparedPage(page.differences, page.consignments, page.after.removeprefix("batch "))
 
-    async def _gaps(self, reader: Transaction, part: PositionPage) -> dict[int, list[PostingGap]]:
+    async def _gaps(self, reader: Transaction, part: PositionPart) -> dict[int, list[PostingGap]]:
         """Sum the postings of all entries of consignments, and return the differences from their positions."""
+        held = part.positions
+        rows = held.entry_rows().tolist()
+        partitions = [partition_of_mrn(mrn) for mrn in part.mrn]
         places = [
-            (row, day, partition_of_mrn(mrn), number)
-            for row, mrn in enumerate(part.mrn)
-            for number, day in zip(part.entries[row], part.days[row], strict=True)
+            (row, day, partitions[row], number)
+            for row, day, number in zip(
+                rows, held.entries["day"].tolist(), held.entries["number"].tolist(), strict=True
+            )
         ]
         booked: dict[tuple[int, int, int, str], int] = {}
         for columns in _at_once(places):
             for row, account, kind, currency, amount in await postings.charges_of(reader, columns):
                 key = (row, account, kind, currency)
                 booked[key] = booked.get(key, 0) + int(amount)
-        held = part.positions
         divisions = await self._names.divisions(reader, held.lines["treasury"])
         expected = {
             (row, account, kind, held.currency[row]): amount
@@ -141,7 +145,7 @@ class Reconciliation:
             found.setdefault(row, []).extend(gaps)
         return found
 
-    async def _assessed_totals(self, part: PositionPage) -> dict[int, ChargeTotals]:
+    async def _assessed_totals(self, part: PositionPart) -> dict[int, ChargeTotals]:
         """Return the answers that states rest on: to the filing, after a change of an aggregate, or as an officer adjusted it."""
         held, mrns, basis = part.positions, part.mrn, part.positions.basis
         again = (basis.status == ASSESSED) & (basis.generation > 0)
@@ -189,7 +193,7 @@ class Reconciliation:
             self._batches.pop(next(iter(self._batches)))
         return found
 
-    async def _later(self, part: PositionPage) -> dict[int, str]:
+    async def _later(self, part: PositionPart) -> dict[int, str]:
         """Return the answers of past days that no posted state followed, except those of withdrawn consignments."""
         held, mrns, basis = part.positions, part.mrn, part.positions.basis
         live = np.flatnonzero(basis.status == ASSESSED)
@@ -216,7 +220,7 @@ class Reconciliation:
             return ComparedPage([], 0, place)
         given = batch.unpack()
         mrns = given.table.strings("mrn").tolist()
-        async with self._database.connection() as reader:
+        async with self._database.connection(snapshot=True) as reader:
             held = await positions.read(reader, mrns)
         unknown = np.flatnonzero(~held.exists)
         if not len(unknown):

@@ -21,9 +21,9 @@ from libs.telemetry import get_logger
 from services.revenue.commands.reconcile import Reconciliation
 from services.revenue.ledger.reconciliation import NOT_ASSESSED
 from services.revenue.store.assessments.inputs import next_assessed_day
-from services.revenue.store.ledger import positions
 from services.revenue.store.ledger.balances import SETTLE_MICROS
 from services.revenue.store.ledger.names import Names
+from services.revenue.store.positions import days
 from services.revenue.store.proofs import marks as store
 from services.revenue.store.proofs.chain import DISCREPANCIES_MAX, Chain
 from services.revenue.store.proofs.chain import ChainCheck as Part
@@ -322,7 +322,7 @@ class Verification:
         day = state.full_day
         if not state.full_after:
             async with self._database.connection() as reader:
-                following = await positions.next_day(reader, day)
+                following = await days.next_day(reader, day)
             if following is None:
                 step.state = replace(state, full_ended_at=step.read_at)
                 return

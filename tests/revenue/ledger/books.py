@@ -16,9 +16,11 @@ from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.law.source.rulebook import Refund, Rulebook, Span
+from services.revenue.ledger.line import pack
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.ledger.balances import Balances
 from services.revenue.store.payments.payments import Payment, PaymentResult
+from services.revenue.store.positions import days
 from services.revenue.store.proofs.chain import Chain
 from tests.revenue.ledger.states import State, batch
 
@@ -40,7 +42,7 @@ def rules(*refunds: Refund) -> RefundRules:
 _TABLES = (
     "ledger_page", "ledger_account_page", "ledger_entry", "ledger_posting", "ledger_balance", "ledger_holding",
     "ledger_turnover", "ledger_turnover_day",
-    "ledger_position", "ledger_open", "ledger_credit", "ledger_drawn", "ledger_waiting",
+    "ledger_position", "ledger_position_page", "ledger_open", "ledger_credit", "ledger_drawn", "ledger_waiting",
     "ledger_payment", "ledger_payout", "ledger_name", "ledger_day", "ledger_seal", "news", "outbox", "batch",
 )  # fmt: skip
 
@@ -143,12 +145,11 @@ class Books:
 
     async def positions(self, mrns: Iterable[str]) -> list[tuple[Any, ...]]:
         """What is held of consignments, but for where their entries stand."""
-        async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(
-                "select mrn, version, paid, open, refunded, announced, lines from ledger_position where mrn = any($1) order by mrn",
-                list(mrns),
-            )
-        return [tuple(row) for row in rows]
+        async with self.database.connection(snapshot=True) as reader:
+            part = await days.of_mrns(reader, list(mrns))
+        held = part.positions
+        columns = (held.version, held.paid, held.open, held.refunded, held.announced)
+        return list(zip(part.mrn, *(each.tolist() for each in columns), pack(held.lines, held.offsets), strict=True))
 
 
 def net(postings: Sequence[tuple[str, int, int, str, int, int]]) -> dict[tuple[str, int], int]:

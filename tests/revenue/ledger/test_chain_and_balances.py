@@ -18,11 +18,11 @@ from services.revenue.commands.sum_days import sum_days
 from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.ledger.entry import Entries, LedgerError, check
 from services.revenue.ledger.hash_chain import START
-from services.revenue.store.ledger import positions
 from services.revenue.store.ledger.balances import BEGINNING, Holding
 from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED, Heads
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
+from services.revenue.store.positions import days
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.chain_checks import PAGE, PARTITION, checked, forge, hash_of, one_entry
@@ -331,10 +331,10 @@ async def test_entries_of_an_account_come_once_each(books: Books) -> None:
 async def test_a_day_s_consignments_are_told_with_their_totals(books: Books) -> None:
     await books.take(*PAGE, State(mrn(50, 9), day=DAY - 1))
     async with books.database.connection() as reader:
-        first = await positions.of_day(reader, DAY, rows_max=3)
-        rest = await positions.of_day(reader, DAY, after=first.mrn[-1], rows_max=3)
+        first = await days.of_day(reader, DAY, rows_max=3)
+        rest = await days.of_day(reader, DAY, after=first.after, rows_max=3)
     assert [*first.mrn, *rest.mrn] == sorted(state.mrn for state in PAGE)
-    told, count = await positions.totals(books.database, DAY)
+    told, count = await days.totals(books.database, DAY)
     assert count == len(PAGE)
     assert [(each.destination, each.kind, each.collector, each.amount, each.consignments) for each in told] == [
         ("DE", 1, 1, 1_500, 5), ("DE", 2, 1, 9_500, 5),

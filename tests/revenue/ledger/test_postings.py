@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,8 @@ from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.store.positions import pages
+from services.revenue.store.positions.pages import PAGE_MIN
 from tests.revenue.ledger.books import Books, emptied, net
 from tests.revenue.ledger.state_histories import histories
 from tests.revenue.ledger.states import DUTY, TAX, Charge, State, batch, mrn
@@ -163,21 +166,22 @@ async def test_who_books_in_other_partitions_does_not_wait(books: Books) -> None
 async def test_page_splits_and_replays_change_nothing(
     database: Database, history: list[State], data: st.DataObject
 ) -> None:
-    """The same versions in one page, one by one, or in any pages, some of them twice, lead to the same books."""
+    """The same versions in one page, one by one, or in any pages, some of them twice, lead to the same books, whatever form positions have."""
     found = []
     for way in range(2):
         await emptied(database)
         books = Books(database)
-        if way == 0:
-            await books.take(*history)
-        else:
-            left = list(history)
-            while left:
-                size = data.draw(st.integers(1, len(left)))
-                await books.take(*left[:size])
-                if data.draw(st.booleans()):
+        with patch.object(pages, "PAGE_MIN", data.draw(st.sampled_from([1, 2, PAGE_MIN]))):
+            if way == 0:
+                await books.take(*history)
+            else:
+                left = list(history)
+                while left:
+                    size = data.draw(st.integers(1, len(left)))
                     await books.take(*left[:size])
-                left = left[size:]
+                    if data.draw(st.booleans()):
+                        await books.take(*left[:size])
+                    left = left[size:]
         assert await books.unbalanced() == []
         found.append((net(await books.postings()), _held(await books.positions({each.mrn for each in history}))))
     assert found[0] == found[1]

@@ -15,9 +15,9 @@ from luxor.revenue.v1.revenue_pb2 import (
 )
 from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.reconcile import Reconciliation
-from services.revenue.store.ledger import positions
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
+from services.revenue.store.positions import days
 from tests.revenue.ledger.assessment_answers import FILED, altered, answer, assess
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
@@ -242,7 +242,7 @@ async def test_totals_of_a_day_are_those_of_its_parts(books: Books, monkeypatch:
         for number, to in enumerate(("DE", "FR", "DE", "DE", "FR"))
     ]
     await books.take(*states, State(mrn(9, 9, DAY + 1), day=DAY + 1))
-    whole, count = await positions.totals(books.database, DAY)
+    whole, count = await days.totals(books.database, DAY)
     assert count == 5
     sums: dict[tuple[str, int], list[int]] = {}
     for state in states:
@@ -251,6 +251,6 @@ async def test_totals_of_a_day_are_those_of_its_parts(books: Books, monkeypatch:
             total[0] += sum(each.amount or 0 for each in state.charges if each.kind == kind)
             total[1] += 1
     assert {(each.destination, each.kind): [each.amount, each.consignments] for each in whole} == sums
-    monkeypatch.setattr(positions, "DAY_ROWS", 2)
-    assert await positions.totals(books.database, DAY) == (whole, 5)
-    assert await positions.totals(books.database, DAY - 1) == ([], 0)
+    monkeypatch.setattr(days, "DAY_ROWS", 2)
+    assert await days.totals(books.database, DAY) == (whole, 5)
+    assert await days.totals(books.database, DAY - 1) == ([], 0)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,8 @@ from services.revenue.store.ledger import treasury_cash
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
+from services.revenue.store.positions import pages
+from services.revenue.store.positions.pages import PAGE_MIN
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.invariants import sound
 from tests.revenue.ledger.state_histories import histories
@@ -310,18 +313,24 @@ amounts_paid = st.lists(
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(histories, amounts_paid, st.lists(st.sampled_from(["DE", "FR", "IT"]), min_size=8, max_size=8))
+@given(
+    histories,
+    amounts_paid,
+    st.lists(st.sampled_from(["DE", "FR", "IT"]), min_size=8, max_size=8),
+    st.sampled_from([1, 2, PAGE_MIN]),
+)
 async def test_treasuries_together_have_received_what_their_revenue_is_less_what_is_owed(
-    database: Database, history: list[State], paid_in: list[tuple[str, int]], destinations: list[str]
+    database: Database, history: list[State], paid_in: list[tuple[str, int]], destinations: list[str], page_min: int
 ) -> None:
     """Whatever is charged, changed, refunded and paid: to the cent, none of them less than nothing, and the bank has it."""
     await emptied(database)
     books = Shared(database)
     half = len(history) // 2
     states = [replace(each, destination=to) for each, to in zip(history, destinations, strict=False)]
-    await books.take(*states[:half])
-    await books.pay(*(paid(number, minor, name) for number, (name, minor) in enumerate(paid_in)))
-    await books.take(*states[half:])
+    with patch.object(pages, "PAGE_MIN", page_min):
+        await books.take(*states[:half])
+        await books.pay(*(paid(number, minor, name) for number, (name, minor) in enumerate(paid_in)))
+        await books.take(*states[half:])
     standing = await books.standing()
     async with database.connection() as reader:
         owed = await reader.raw.fetchval(

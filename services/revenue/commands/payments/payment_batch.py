@@ -26,12 +26,11 @@ from services.revenue.ledger.line import Lines
 from services.revenue.ledger.position import PaidOut, debtors_of, settled
 from services.revenue.ledger.rebalance import Target
 from services.revenue.store.ledger import accounts as accounts_of
-from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.balances import balances_at, holdings_of
 from services.revenue.store.ledger.credit import Key
 from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.ledger.freed_credit import BankReference, holders
-from services.revenue.store.ledger.positions import Positions
 from services.revenue.store.payments import payments as payments_of
 from services.revenue.store.payments import waiting
 from services.revenue.store.payments.payments import (
@@ -45,6 +44,8 @@ from services.revenue.store.payments.payments import (
     of_row,
 )
 from services.revenue.store.payments.waiting import WaitingPayment
+from services.revenue.store.positions import positions
+from services.revenue.store.positions.stored import Positions
 
 _BORDER: Final = "border"
 

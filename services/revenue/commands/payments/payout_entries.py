@@ -23,12 +23,11 @@ from services.revenue.ledger.account import (
 from services.revenue.ledger.allocation import Booking, entries_of, payable
 from services.revenue.ledger.position import PaidOut, debtors_of, payee_of
 from services.revenue.ledger.rebalance import Target
-from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.balances import Holding, balances_at
 from services.revenue.store.ledger.credit import Key
 from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.ledger.freed_credit import holders
-from services.revenue.store.ledger.positions import Positions
 from services.revenue.store.ledger.treasury_cash import Cash
 from services.revenue.store.payments import payments as payments_of
 from services.revenue.store.payments import payouts as payouts_of
@@ -36,6 +35,8 @@ from services.revenue.store.payments import waiting
 from services.revenue.store.payments.payments import Recorded, Row
 from services.revenue.store.payments.payouts import Payout, PayoutResult, RelatedRecords
 from services.revenue.store.payments.waiting import WaitingPayment
+from services.revenue.store.positions import positions
+from services.revenue.store.positions.stored import Positions
 
 _BORDER: Final = AT_ONCE[1]
 

@@ -9,17 +9,16 @@ from libs.store.database import Transaction
 from services.revenue.ledger.account import partition_of_mrn
 from services.revenue.ledger.allocation import FREED
 from services.revenue.store.ledger.pages import postings_of
+from services.revenue.store.positions import positions
 
 BankReference: TypeAlias = tuple[str, str]
 """An MRN, and the bank's id of a payment or payout that was booked for it."""
 # Of each consignment its own entries alone, found by where they stand. A bank may call a payment as it likes, but no version of a state books it.
 _ENTRIES: Final = f"""
 select given.mrn, given.id, e.number, e.version, e.account
-from unnest($1::text[], $2::smallint[], $3::text[]) as given(mrn, partition, id)
-cross join lateral (select entries, days from ledger_position where mrn = given.mrn limit 1) held
-cross join lateral unnest(held.entries, held.days) as at(number, day)
+from unnest($1::text[], $2::smallint[], $3::text[], $6::bigint[], $7::integer[]) as given(mrn, partition, id, number, day)
 cross join lateral (
-    select number, version, account from ({postings_of("at.day", "given.partition", "at.number")}) own
+    select number, version, account from ({postings_of("given.day", "given.partition", "given.number")}) own
     where place = 0
         and coalesce(nullif(reverses, 0), kind) = $4
         and (reference = given.id and version = 0 or reference = $5 and version > 0) limit 1
@@ -34,10 +33,12 @@ async def holders(tx: Transaction, booked: Collection[BankReference], kind: int)
     """
     if not booked:
         return {}
-    told = sorted(booked)
+    references = sorted(booked)
+    held = await positions.read(tx, [mrn for mrn, _ in references])
+    chosen = [references[row] for row in held.entry_rows().tolist()]
     rows = await tx.raw.fetch(
-        _ENTRIES, [mrn for mrn, _ in told], [partition_of_mrn(mrn) for mrn, _ in told], [ident for _, ident in told],
-        kind, FREED,
+        _ENTRIES, [mrn for mrn, _ in chosen], [partition_of_mrn(mrn) for mrn, _ in chosen], [ident for _, ident in chosen],
+        kind, FREED, held.entries["number"].tolist(), held.entries["day"].tolist(),
     )  # fmt: skip
     found: dict[BankReference, list[int]] = {}
     versions: dict[BankReference, int | None] = {}

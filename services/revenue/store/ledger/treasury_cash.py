@@ -18,13 +18,14 @@ import numpy as np
 
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.account import COLLECTING, SECURING, TREASURY, partition_of_account
-from services.revenue.ledger.line import unpack
-from services.revenue.ledger.position import PaidOut, charged_to, last_of, shares_of, unpaid_at_once
+from services.revenue.ledger.account import COLLECTING, SECURING, TREASURY, partition_of_account, partition_of_mrn
+from services.revenue.ledger.line import Lines
+from services.revenue.ledger.position import charged_to, last_of, shares_of, unpaid_at_once
 from services.revenue.store.ledger.balances import Holding, balances_at, on_account
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.ledger.pages import postings_of
+from services.revenue.store.positions import positions
 
 ROWS_MAX: Final = 2_000
 """Consignments that are read at once."""
@@ -32,13 +33,9 @@ READ_MILLIS: Final = 300_000
 """For reading all that is unpaid; a call's own deadline ends it sooner."""
 _HEADS: Final = "select partition, number, booked_at from ledger_head"
 _OPEN: Final = """
-select o.account, o.day, o.mrn, p.lines, p.paid, p.paid_out, p.payee from (
-    select account, day, mrn from ledger_open
-    where currency = $1 and (account, currency, day, mrn) > ($2::integer, $1, $3::integer, $4::text)
-    order by account, currency, day, mrn limit $5
-) o
-cross join lateral (select lines, paid, paid_out, payee from ledger_position where mrn = o.mrn) p
-order by o.account, o.day, o.mrn
+select account, day, mrn from ledger_open
+where currency = $1 and (account, currency, day, mrn) > ($2::integer, $1, $3::integer, $4::text)
+order by account, currency, day, mrn limit $5
 """
 _OF_KINDS: Final = """
 select held.name, held.currency, held.account from unnest($1::text[]) as given(kind)
@@ -46,21 +43,17 @@ join ledger_holding held on held.name >= (given.kind || ':') collate "C" and hel
 where held.currency = $2
 """
 _DAYS: Final = "select distinct day from ledger_balance where account = $1 and currency = $2 order by day desc"
-# Consignments first booked on an account on a day, the last one first: whatever was booked of them later does not move them.
-_FIRST_BOOKED: Final = f"""
-select found.mrn, held.lines from (
-    select distinct mrn, partition from ({on_account("$3", "$1", "$2")}) booked where charge > 0
-) found
+# Consignments that were booked on an account on a day, the last one first.
+_BOOKED: Final = f"""
+select mrn from (select distinct mrn from ({on_account("$3", "$1", "$2")}) booked where charge > 0) found
+order by mrn collate "C" desc
+"""  # noqa: S608  # conditions of our own
+# Of entries of consignments, those that post on an account.
+_ON_ACCOUNT: Final = f"""
+select distinct given.row from unnest($3::integer[], $4::integer[], $5::smallint[], $6::bigint[]) as given(row, day, partition, number)
 cross join lateral (
-    select lines, entries, days from ledger_position where mrn = found.mrn and currency = $2
-) held
-where not exists (
-    select from unnest(held.entries, held.days) as before(number, day)
-    cross join lateral (
-        select account, currency from ({postings_of("before.day", "found.partition", "before.number")}) own offset 0
-    ) p where before.day < $3 and p.account = $1 and p.currency = $2
-)
-order by found.mrn collate "C" desc
+    select account, currency from ({postings_of("given.day", "given.partition", "given.number")}) own offset 0
+) p where p.account = $1 and p.currency = $2
 """  # noqa: S608  # conditions of our own
 _PAID_OUT: Final = f"""
 select coalesce(sum(amount), 0)::bigint from ledger_day d cross join lateral (
@@ -115,13 +108,12 @@ async def _open(reader: Transaction, names: Names, currency: str) -> Counter[int
     while True:
         rows = await reader.raw.fetch(_OPEN, currency, *after, ROWS_MAX)
         if rows:
-            offsets, lines = unpack([row["lines"] for row in rows])
-            paid, out, payee, account = (
-                np.array([row[name] for row in rows], np.int64) for name in ("paid", "paid_out", "payee", "account")
-            )
-            unpaid = unpaid_at_once(lines, offsets, paid, PaidOut(out, payee))
+            held = await positions.read(reader, [row["mrn"] for row in rows])
+            lines = held.lines
+            unpaid = unpaid_at_once(lines, held.offsets, held.paid, held.paid_out)
             # A consignment stands there once for each account that owes something of it.
-            unpaid[lines["debtor"] != np.repeat(account, np.diff(offsets))] = 0
+            account = np.array([row["account"] for row in rows], np.int64)
+            unpaid[lines["debtor"] != np.repeat(account, np.diff(held.offsets))] = 0
             divisions = await names.divisions(reader, lines["treasury"])
             total.update(shares_of(lines, lines["remitted"], unpaid, divisions))
         if len(rows) < ROWS_MAX:
@@ -137,13 +129,34 @@ async def _owed_by_accounts(reader: Transaction, names: Names, currency: str) ->
         owed = balance.minor
         days = await reader.raw.fetch(_DAYS, holding.account, currency) if owed > 0 else []
         for row in days:
-            cursor = await reader.raw.cursor(_FIRST_BOOKED, holding.account, currency, row["day"])
+            cursor = await reader.raw.cursor(_BOOKED, holding.account, currency, row["day"])
             while owed > 0 and (part := await cursor.fetch(ROWS_MAX)):
-                # Lines are stored in the order in which they are paid, consignments come the last one first.
-                _, lines = unpack([each["lines"] for each in reversed(part)])
+                lines = await _lines_first_booked(reader, [each["mrn"] for each in reversed(part)], holding, row["day"])
                 unpaid, owed = last_of(charged_to(lines, holding.account), owed)
                 divisions = await names.divisions(reader, lines["treasury"])
                 total.update(shares_of(lines, lines["remitted"] + lines["refunded"], unpaid, divisions))
             if owed <= 0:
                 break
     return total
+
+
+async def _lines_first_booked(reader: Transaction, mrns: list[str], holding: Holding, day: int) -> Lines:
+    """Return the lines of those consignments of which nothing was booked on the account before a day, in the order in which they are paid.
+
+    What was booked of a consignment later does not move it.
+    """
+    held = await positions.read(reader, mrns)
+    rows = held.entry_rows()
+    before = np.flatnonzero(held.entries["day"] < day)
+    earlier = await reader.raw.fetch(
+        _ON_ACCOUNT,
+        holding.account,
+        holding.currency,
+        rows[before].tolist(),
+        held.entries["day"][before].tolist(),
+        [partition_of_mrn(mrns[row]) for row in rows[before].tolist()],
+        held.entries["number"][before].tolist(),
+    )
+    first = np.array([currency == holding.currency for currency in held.currency], np.bool_)
+    first[[row["row"] for row in earlier]] = False
+    return held.take(np.flatnonzero(first)).lines

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.store.positions import positions
 
 JURISDICTION_DIFFERS: Final = "JURISDICTION_DIFFERS"
 Ident: TypeAlias = tuple[str, str]
@@ -22,7 +25,6 @@ select jurisdiction, id, reference, currency, amount, account, outcome, matched,
     reverses_id, reversed_by, returned_by
 from ledger_payment where (jurisdiction, id) > ($1, $2) order by jurisdiction, id limit $3
 """
-_JURISDICTIONS: Final = "select mrn, jurisdiction from ledger_position where mrn = any($1::text[])"
 _PAGE_UNMATCHED: Final = _PAGE.replace(
     "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and reversed_by = '' and returned_by = '' order by"
 )
@@ -166,10 +168,11 @@ async def send_back(tx: Transaction, ident: Ident, payout: str) -> None:
 
 async def page(database: Database, *, after: Ident, unmatched_only: bool, rows_max: int) -> list[BookedPayment]:
     """Return payments after one, by jurisdiction and id; all, or only unmatched ones that were neither reversed nor returned."""
-    async with database.connection() as reader:
+    async with database.connection(snapshot=True) as reader:
         rows = await reader.raw.fetch(_PAGE_UNMATCHED if unmatched_only else _PAGE, *after, rows_max)
         waiting = [row["reference"] for row in rows if row["outcome"] == pb.PAYMENT_OUTCOME_UNMATCHED]
-        own = dict(await reader.raw.fetch(_JURISDICTIONS, waiting)) if waiting else {}
+        held = await positions.read(reader, waiting)
+        own = {waiting[row]: held.jurisdiction[row] for row in np.flatnonzero(held.exists).tolist()}
     rest = ("booked_at", "booked_by", "reversed_by", "returned_by")
     booked = [BookedPayment(*of_row(row), *(row[name] for name in rest)) for row in rows]
     for each in booked:

@@ -17,6 +17,7 @@ from services.revenue.store.ledger.balances import BEGINNING, LinePlace, lines_o
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.ledger.pages import StoredPage, pages_behind, pages_containing
+from services.revenue.store.positions import positions
 from services.revenue.store.proofs.day_balances import compare_day, compare_end
 from services.revenue.store.proofs.seals import LATE_SECONDS, Seal, Seals
 from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
@@ -41,7 +42,6 @@ cross join lateral (
     where day = given.wanted_day and partition = given.of_partition and number = given.wanted offset 0
 ) found order by partition, number, place
 """
-_OF_MRN: Final = "select entries, days from ledger_position where mrn = $1"
 _RANGE: Final = f"""
 select {_COLUMNS} from ledger_entry
 where day = $1 and partition = $2 and number > $3 and number <= $4 order by number limit $5
@@ -95,12 +95,8 @@ class Chain:
     async def of_mrn(self, mrn: str, *, after: int = 0, rows_max: int) -> list[StoredEntry]:
         """Return the entries of a consignment after a number, by number; they are all in one partition."""
         async with self._database.connection(snapshot=True) as reader:
-            found = await reader.raw.fetchrow(_OF_MRN, mrn)
-            if found is None:
-                return []
-            places = sorted(
-                (number, day) for number, day in zip(found["entries"], found["days"], strict=True) if number > after
-            )[:rows_max]
+            entries = (await positions.read(reader, [mrn])).entries
+            places = sorted(place for place in entries.tolist() if place[0] > after)[:rows_max]
             partition = partition_of_mrn(mrn)
             return await self.read_entries(reader, [(day, partition, number) for number, day in places])
 

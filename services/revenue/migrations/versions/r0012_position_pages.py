@@ -1,0 +1,29 @@
+"""Positions by pages: the positions of consignments that are written together are one row for each part of a block of MRNs."""
+
+from alembic import op
+
+from libs.store.tables import schema
+
+revision = "0012"
+down_revision = "0011"
+
+
+def upgrade() -> None:
+    """Create the pages; rows that are stored already stay, and stay rows."""
+    # `first` and `last` are the places of the first and last consignment in the block. `texts` has what `records` refers to. The lines and
+    # entries of a consignment end at its place in `line_ends` and `entry_ends`.
+    op.execute("create sequence ledger_position_page_number as bigint cache 1")
+    schema.create_hash_partitioned(
+        op,
+        "ledger_position_page",
+        "block bigint not null, number bigint not null default nextval('ledger_position_page_number'), day integer not null, "
+        "first smallint not null, last smallint not null, mrn text[] not null, texts text[] not null, records bytea not null, "
+        "line_ends integer[] not null, lines bytea not null, entry_ends integer[] not null, entries bytea not null",
+        key="block, number",
+        by="block",
+    )
+    op.execute("create index ledger_position_page_day on ledger_position_page (day, block)")
+    # Compressed whatever their size: a page of a few consignments too.
+    schema.set_parameter(op, "ledger_position_page", "toast_tuple_target", 128)
+    # A page names it as well, which is valid no more.
+    op.execute("alter table ledger_position add column paged boolean not null default false")

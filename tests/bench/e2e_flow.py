@@ -186,7 +186,7 @@ async def measure_cost(quick: bool) -> None:
 
 BOOKED = """
 select (select count(*) from ledger_position where not paged)
-    + (select count(distinct mrn) from ledger_position_page cross join lateral unnest(mrn) as named(mrn))
+    + (select count(distinct each.name) from ledger_position_page cross join lateral unnest(mrn) as each(name))
 """
 
 

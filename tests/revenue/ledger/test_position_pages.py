@@ -309,12 +309,12 @@ async def test_pages_and_rows_are_found_by_index_whatever_is_known_of_the_tables
         )
     numbers, places, names = list(range(500)), [1] * 500, [f"M{number}" for number in range(500)]
     statements = {
-        pages._WHOLE: (numbers, places, places),
-        pages._SINGLE: (numbers, places, names),
-        pages._DAY: (1, 5, 40),
-        pages._DELETE: (numbers, numbers),
-        rows._READ: (names, False),
-        rows._DELETE: (names,),
+        pages.WHOLE_QUERY: (numbers, places, places),
+        pages.SINGLE_QUERY: (numbers, places, names),
+        pages.DAY_QUERY: (1, 5, 40),
+        pages.DELETE_STATEMENT: (numbers, numbers),
+        rows.READ_QUERY: (names, False),
+        rows.DELETE_STATEMENT: (names,),
     }
     for known in (False, True):
         for statement, arguments in statements.items():

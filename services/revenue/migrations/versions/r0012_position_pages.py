@@ -25,5 +25,7 @@ def upgrade() -> None:
     op.execute("create index ledger_position_page_day on ledger_position_page (day, block)")
     # Compressed whatever their size: a page of a few consignments too.
     schema.set_parameter(op, "ledger_position_page", "toast_tuple_target", 128)
+    # A page is written anew with each version, so its compression counts more than its last tenth of bytes.
+    schema.prefer_lz4(op, "ledger_position_page")
     # A page names it as well, which is valid no more.
     op.execute("alter table ledger_position add column paged boolean not null default false")

@@ -12,7 +12,7 @@ import numpy as np
 from libs.store.database import Database, Transaction
 from services.revenue.store.positions import pages, rows
 from services.revenue.store.positions.pages import PLACES
-from services.revenue.store.positions.positions import found, read
+from services.revenue.store.positions.positions import latest, read
 from services.revenue.store.positions.stored import Positions
 
 DAY_ROWS: Final = 10_000
@@ -136,13 +136,13 @@ def _decoded(stored: _Stored) -> PositionPart:
     # What was read may end in the midst of the day, and what is returned in the midst of a block.
     is_last = len(all_places) <= left and len(set(blocks.values())) < stored.blocks_max
     if parts:
-        positions = Positions.concat([positions, found(parts, chosen)])
+        positions = Positions.concat([positions, latest(parts, chosen)])
     after = "" if is_last else f"{_IN_PAGES}{blocks[chosen[-1]]} {chosen[-1]}"
     return PositionPart([*mrns, *chosen], positions, after)
 
 
-def _add(stored: _Stored, sums: dict[tuple[str, int, int, str], list[int]]) -> PositionPart:
-    """Add the lines of a part of a day to sums and counts, a column at a time, and return the part."""
+def _add(stored: _Stored, totals: dict[tuple[str, int, int, str], list[int]]) -> PositionPart:
+    """Add the lines of a part of a day to totals and counts, a column at a time, and return the part."""
     part = _decoded(stored)
     positions = part.positions
     of_row = np.repeat(np.arange(len(positions)), np.diff(positions.offsets))
@@ -165,7 +165,7 @@ def _add(stored: _Stored, sums: dict[tuple[str, int, int, str], list[int]]) -> P
     names = list(distinct)
     for at, number in enumerate(keys.tolist()):
         destination, currency = names[number >> 16]
-        total = sums.setdefault((destination, number >> 8 & 255, number & 255, currency), [0, 0])
+        total = totals.setdefault((destination, number >> 8 & 255, number & 255, currency), [0, 0])
         total[0] += int(amounts[at])
         total[1] += counts[at]
     return part

@@ -26,13 +26,13 @@ PAGE_MIN: Final = 8
 """With fewer consignments of a page in a transaction each is stored in a row, and read from its page alone."""
 
 _COLUMNS: Final = "block, number, day, mrn, texts, records, line_ends, lines, entry_ends, entries"
-_WHOLE: Final = f"""
+WHOLE_QUERY: Final = f"""
 select page.* from unnest((select $1::bigint[]), (select $2::smallint[]), (select $3::smallint[])) as given(block, first, last)
 cross join lateral (
     select {_COLUMNS} from ledger_position_page p where p.block = given.block and p.first <= given.last and p.last >= given.first offset 0
 ) page order by page.number
 """  # noqa: S608  # our own names
-_SINGLE: Final = f"""
+SINGLE_QUERY: Final = f"""
 select p.block, p.number, p.day, array[given.mrn] as mrn, p.texts,
     substr(p.records, (at.place - 1) * {RECORD.itemsize} + 1, {RECORD.itemsize}) as records,
     array[p.line_ends[at.place] - had.lines] as line_ends,
@@ -49,7 +49,7 @@ cross join lateral (
 ) had
 where at.place is not null order by p.number
 """  # noqa: S608  # our own numbers
-_DAY: Final = f"""
+DAY_QUERY: Final = f"""
 with chosen as materialized (
     select block from ledger_position_page where day = $1 and block >= $2 group by block order by block limit $3
 )
@@ -57,7 +57,7 @@ select page.* from chosen cross join lateral (
     select {_COLUMNS} from ledger_position_page p where p.block = chosen.block and p.day = $1 offset 0
 ) page order by page.block, page.number
 """  # noqa: S608  # our own names
-_DELETE: Final = """
+DELETE_STATEMENT: Final = """
 delete from ledger_position_page kept using unnest($1::bigint[], $2::bigint[]) as given(block, number)
 where kept.block = any(array[given.block]) and kept.number = given.number
 """
@@ -73,7 +73,7 @@ class Located:
     """Its place in the page's block."""
 
     @classmethod
-    def of(cls, mrns: Sequence[str]) -> Located:
+    def by_mrn(cls, mrns: Sequence[str]) -> Located:
         """Locate consignments by their MRNs."""
         at = Blocks.located(mrns)
         return cls(at.numbers[at.index] * (BLOCK // PLACES) + at.place // PLACES, at.place % PLACES)
@@ -94,7 +94,7 @@ async def read(
 
     Pages are read whole where many of theirs are asked for; of others the entries of single consignments come, but not of those `in_rows`.
     """
-    at = Located.of(mrns)
+    at = Located.by_mrn(mrns)
     dense = at.are_dense()
     pages = []
     if dense.any():
@@ -102,19 +102,19 @@ async def read(
         first, last = np.full(len(blocks), PLACES), np.zeros(len(blocks), np.int64)
         np.minimum.at(first, index.reshape(-1), at.place[dense])
         np.maximum.at(last, index.reshape(-1), at.place[dense])
-        rows = await tx.raw.fetch(_WHOLE, blocks.tolist(), first.tolist(), last.tolist())
+        rows = await tx.raw.fetch(WHOLE_QUERY, blocks.tolist(), first.tolist(), last.tolist())
         pages += [decoded(row, is_whole=True) for row in rows]
     single = np.flatnonzero(~dense & ~in_rows)
     if len(single):
         wanted = [mrns[row] for row in single.tolist()]
-        rows = await tx.raw.fetch(_SINGLE, at.block[single].tolist(), at.place[single].tolist(), wanted)
+        rows = await tx.raw.fetch(SINGLE_QUERY, at.block[single].tolist(), at.place[single].tolist(), wanted)
         pages += [decoded(row) for row in rows]
     return pages
 
 
 async def of_day(tx: Transaction, day: int, block: int, blocks_max: int) -> list[Any]:
     """Read the pages of a day of acceptance from a block on, by block and number, for `decoded`."""
-    return list(await tx.raw.fetch(_DAY, day, block, blocks_max))
+    return list(await tx.raw.fetch(DAY_QUERY, day, block, blocks_max))
 
 
 def decoded(row: Any, *, is_whole: bool = False) -> tuple[list[str], Positions]:
@@ -209,4 +209,4 @@ def superseded(pages: Iterable[ReadPage], written: Collection[str]) -> list[Read
 async def delete(tx: Transaction, pages: Sequence[ReadPage]) -> None:
     """Delete pages."""
     if pages:
-        await tx.raw.execute(_DELETE, [page.block for page in pages], [page.number for page in pages])
+        await tx.raw.execute(DELETE_STATEMENT, [page.block for page in pages], [page.number for page in pages])

@@ -48,11 +48,11 @@ async def read(tx: Transaction, mrns: Sequence[str]) -> Positions:
     in_rows = await rows.read(tx, distinct)
     has_row = np.zeros(len(distinct), np.bool_)
     has_row[[row_of[mrn] for mrn in in_rows[0]]] = True
-    held = found([*await pages.read(tx, distinct, has_row), in_rows], distinct)
-    return held if len(distinct) == len(mrns) else held.take(np.array([row_of[mrn] for mrn in mrns], np.int64))
+    stored = latest([*await pages.read(tx, distinct, has_row), in_rows], distinct)
+    return stored if len(distinct) == len(mrns) else stored.take(np.array([row_of[mrn] for mrn in mrns], np.int64))
 
 
-def found(parts: Sequence[tuple[list[str], Positions]], mrns: Sequence[str]) -> Positions:
+def latest(parts: Sequence[tuple[list[str], Positions]], mrns: Sequence[str]) -> Positions:
     """Return the positions of distinct consignments, in their order, from parts of which a later one is valid in the place of one before."""
     row_of = {mrn: row for row, mrn in enumerate(mrns)}
     source = np.full(len(mrns), -1, np.int64)
@@ -81,36 +81,36 @@ async def store(
     page: ChargePage,
     statuses: DebtStatuses,
     booked: tuple[Int64, EntryPlaces],
-    held: Positions,
+    stored: Positions,
     *,
     epoch: int = 0,
 ) -> None:
-    """Store what a page of an epoch says in the place of what is `held`; `booked` is where the entries booked now stand.
+    """Store what a page of an epoch says in the place of what is `stored`; `booked` is where the entries booked now stand.
 
-    The transaction holds the heads of the partitions since before `held` was read, and nothing was stored of these consignments since.
+    The transaction holds the heads of the partitions since before `stored` was read, and nothing was stored of these consignments since.
     """
-    positions = _positions(page, statuses, booked, held, epoch)
-    at = Located.of(page.mrn)
-    in_page = at.are_dense(held.form != ROW)
+    positions = _positions(page, statuses, booked, stored, epoch)
+    at = Located.by_mrn(page.mrn)
+    in_page = at.are_dense(stored.form != ROW)
     chosen = np.flatnonzero(in_page)
     if len(chosen):
         mrns = [page.mrn[row] for row in chosen.tolist()]
         await pages.store(tx, mrns, Located(at.block[chosen], at.place[chosen]), positions.take(chosen))
-        await pages.delete(tx, pages.superseded(held.pages, set(mrns)))
-        await rows.delete(tx, [page.mrn[row] for row in np.flatnonzero(in_page & (held.form == PAGED_ROW)).tolist()])
+        await pages.delete(tx, pages.superseded(stored.pages, set(mrns)))
+        await rows.delete(tx, [page.mrn[row] for row in np.flatnonzero(in_page & (stored.form == PAGED_ROW)).tolist()])
     rest = np.flatnonzero(~in_page)
     if len(rest):
-        paged = np.isin(held.form[rest], (PAGE, PAGED_ROW)).tolist()
+        paged = np.isin(stored.form[rest], (PAGE, PAGED_ROW)).tolist()
         await rows.store(tx, [page.mrn[row] for row in rest.tolist()], positions.take(rest), paged)
 
 
 def _positions(
-    page: ChargePage, statuses: DebtStatuses, booked: tuple[Int64, EntryPlaces], held: Positions, epoch: int
+    page: ChargePage, statuses: DebtStatuses, booked: tuple[Int64, EntryPlaces], stored: Positions, epoch: int
 ) -> Positions:
     records = np.zeros(len(page), RECORD)
     for name, values in (
         ("version", page.version),
-        ("epoch", np.maximum(held.epoch, epoch)),
+        ("epoch", np.maximum(stored.epoch, epoch)),
         ("filing_version", page.filing_version),
         ("paid", statuses.paid),
         ("open", statuses.open),
@@ -124,9 +124,9 @@ def _positions(
         ("adjusted_at", page.basis.adjusted_at),
     ):
         records[name] = values
-    entry_offsets, entries = joined_by_row((held.entry_offsets, held.entries), booked)
-    # The day of acceptance that is held first stays.
-    day = np.where(held.exists, held.day, page.day)
+    entry_offsets, entries = joined_by_row((stored.entry_offsets, stored.entries), booked)
+    # The day of acceptance that is stored first stays.
+    day = np.where(stored.exists, stored.day, page.day)
     return Positions(
         day, page.destination, page.currency, page.jurisdiction, records, page.offsets, page.lines, entry_offsets, entries,
         np.full(len(page), NONE, np.int64),

@@ -13,7 +13,7 @@ from services.revenue.store.positions.stored import PAGED_ROW, PLACE, RECORD, RO
 
 _FIXED: Final = [name for name in RECORD.names or () if name not in TEXTS]
 _COLUMNS: Final = ", ".join(("mrn", "day", *TEXTS, *_FIXED, "lines", "entries", "days", "paged"))
-_READ: Final = f"""
+READ_QUERY: Final = f"""
 select held.* from unnest((select $1::text[])) as given(mrn) cross join lateral (
     select {_COLUMNS} from ledger_position where mrn = given.mrn and (paged or not $2) offset 0
 ) held
@@ -40,14 +40,14 @@ on conflict (mrn) do update set epoch = excluded.epoch, version = excluded.versi
     adjusted = excluded.adjusted, adjusted_at = excluded.adjusted_at, paid_out = excluded.paid_out, payee = excluded.payee,
     entries = excluded.entries, days = excluded.days
 """
-_DELETE: Final = (
+DELETE_STATEMENT: Final = (
     "delete from ledger_position kept using unnest($1::text[]) as given(mrn) where kept.mrn = any(array[given.mrn])"
 )
 
 
 async def read(tx: Transaction, mrns: Sequence[str], *, paged: bool = False) -> tuple[list[str], Positions]:
     """Return which of some consignments have a row, in no order, and their positions; with `paged` only those that a page names too."""
-    return decoded(await tx.raw.fetch(_READ, list(mrns), paged))
+    return decoded(await tx.raw.fetch(READ_QUERY, list(mrns), paged))
 
 
 async def of_day(tx: Transaction, day: int, after: str, rows_max: int) -> list[Any]:
@@ -124,4 +124,4 @@ async def store(tx: Transaction, mrns: Sequence[str], positions: Positions, page
 async def delete(tx: Transaction, mrns: Sequence[str]) -> None:
     """Delete the rows of consignments."""
     if mrns:
-        await tx.raw.execute(_DELETE, list(mrns))
+        await tx.raw.execute(DELETE_STATEMENT, list(mrns))

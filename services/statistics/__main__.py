@@ -24,6 +24,7 @@ from services.statistics.commands.recount import Recount
 from services.statistics.feeds.clearance_states import Intake
 from services.statistics.jobs.folding import Folding
 from services.statistics.store.cells import PARTITIONED, SOURCE, Store
+from services.statistics.store.counted import TABLES
 
 INTAKE = "statistics/intake"
 """Health name of the work of counting: states are taken from clearance's feed."""
@@ -64,8 +65,7 @@ def assemble(start: Start) -> Sequence[Background]:
     traces = Traces(start, store.trail)
     steps = (
         make_days(*PARTITIONED),
-        drop_days("counted", COUNTED_DAYS),
-        drop_days("counted_batch", COUNTED_DAYS),
+        *(drop_days(table, COUNTED_DAYS) for table in (*TABLES, "counted_batch")),
         purge_requests(),
         rotate_page_keys,
         *traces.steps,

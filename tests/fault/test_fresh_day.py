@@ -35,7 +35,7 @@ HOT = (
     "consignment_update(",
     "into assessment_page ",
     "from ledger_position_page ",
-    "into counted ",
+    "from counted_page ",
 )
 """Statements that must have been timed, of each service some."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from libs.columns import Table
-from libs.customs.identifiers.mrn_columns import days_of_mrns
 from libs.feed.consume.versions import newer
 from libs.store.database import Transaction
 from services.statistics.counting.cells import newest, tally
 from services.statistics.store.cells import PARTITIONED, Store
+from services.statistics.store.counted import Consignments
 
 
 class Count:
@@ -31,24 +31,15 @@ class Count:
     async def run(self, tx: Transaction, states: Table, epoch: int) -> int:
         """Count states of an epoch of the feed (ClearanceColumns, only what counting reads); return how many were new."""
         last = newest(states)
-        mrns = last.strings("mrn").tolist()
-        days = days_of_mrns(mrns)
-        before = await self._store.counted(tx, days, mrns)
-        epochs = np.fromiter((0 if each is None else each.epoch for each in before), np.int64, len(mrns))
-        versions = np.fromiter((0 if each is None else each.version for each in before), np.int64, len(mrns))
-        fresh = np.flatnonzero(newer(epoch, last.ints("version").values, epochs, versions))
+        consignments = Consignments.located(last.strings("mrn").tolist())
+        before = await self._store.counted(tx, consignments)
+        fresh = np.flatnonzero(newer(epoch, last.ints("version").values, before.epoch, before.version))
         if not len(fresh):
             return 0
         counted = last if len(fresh) == last.rows else last.take(fresh)
-        places = fresh.tolist()
-        old, counted_by_02 = await self._store.states(
-            tx, [each for place in places if (each := before[place]) is not None]
-        )
+        old, counted_by_02 = await self._store.states(tx, before.among(fresh))
         both = counted if old is None else Table.concat([counted, old])
         signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(len(counted_by_02), np.int64)])
         await self._store.add(tx, tally(both, signs, np.concatenate([np.zeros(counted.rows, np.bool_), counted_by_02])))
-        known = np.array([before[place] is not None for place in places])
-        await self._store.store_counted(
-            tx, counted, [days[place] for place in places], [mrns[place] for place in places], epoch, known
-        )
+        await self._store.store_counted(tx, counted, consignments.take(fresh), epoch)
         return len(fresh)

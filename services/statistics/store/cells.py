@@ -1,6 +1,6 @@
 """What was counted of each consignment, and the daily cells.
 
-The states that were counted are stored once a page, only the columns that counting reads; `counted` leads from an MRN to its row there. A newer
+The states that were counted are stored once a page, only the columns that counting reads; `counted.py` leads from an MRN to its row there. A newer
 version is counted by the difference, so a replay, another order or a snapshot change nothing. The differences of a page are stored as deltas,
 which are folded into the cells every few seconds; a query adds those that are not folded yet, of the same moment.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,13 @@ from libs.columns import Table
 from libs.customs.identifiers import mrn
 from libs.feed.consume.restart import is_starting
 from libs.store.database import Database, Transaction
-from libs.store.tables import bulk, schema
-from libs.telemetry.trace import root_traceparent
+from libs.store.tables import schema
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.trace.v1 import trace_pb2
 from services.statistics.counting.cells import Cells, Tally
 from services.statistics.counting.deltas import sum_groups
-from services.statistics.store import deltas
+from services.statistics.store import counted, deltas
+from services.statistics.store.counted import Consignments, Counted
 
 SOURCE = "clearance"
 """Whose feed statistics follows: the name of its cursors."""
@@ -35,24 +35,11 @@ ROWS_CACHED_MAX = 32_000
 _FORMULA = 3
 """Which times are counted, by the second number of the first version that counted them so: what was counted is taken out as it went in."""
 
-_COUNTED = """
-    select w.place, c.epoch, c.version, c.batch_day, c.batch, c.row
-    from unnest($1::integer[], $2::integer[], $3::text[]) as w(place, day, mrn)
-    cross join lateral (select * from counted c where c.day = w.day and c.mrn = w.mrn offset 0) c
+_BATCHES = """
+    select b.day, b.id, b.payload, b.formula from unnest((select $2::integer[]), (select $3::bigint[])) as r(day, id)
+    cross join lateral (select * from counted_batch c where c.day = any($1::integer[]) and c.day = r.day and c.id = r.id offset 0) b
 """
-_STORE = "insert into counted_batch (day, id, payload, traceparent, formula) values ($1, nextval('counted_batch_id'), $2, $3, $4) returning id"
-_COUNT = """
-    insert into counted (day, mrn, version, batch_day, batch, row, epoch)
-    select u.day, u.mrn, u.version, $1, $2, u.row, $7
-    from unnest($3::integer[], $4::text[], $5::integer[], $6::integer[]) as u(day, mrn, version, row)
-    on conflict (day, mrn) do update
-    set epoch = excluded.epoch, version = excluded.version, batch_day = excluded.batch_day, batch = excluded.batch, row = excluded.row
-"""
-
-_TRAIL = """
-    select c.version, b.traceparent from counted c left join counted_batch b on b.day = c.batch_day and b.id = c.batch
-    where c.day = $1 and c.mrn = $2
-"""
+_TRACE = "select traceparent from counted_batch where day = $1 and id = $2"
 
 metadata = sa.MetaData()
 _KEYS = ("day", "destination", "origin", "chapter", "lane")
@@ -96,18 +83,7 @@ def _add_statement(table: sa.Table) -> str:
 
 
 _ADD = {table.name: _add_statement(table) for table in CELLS}
-PARTITIONED = ("counted", "counted_batch", *(table.name for table in CELLS))
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Which state of a consignment was counted last, and where it is stored."""
-
-    epoch: int
-    version: int
-    batch_day: int
-    batch: int
-    row: int
+PARTITIONED = ("counted_page", "counted_batch", *(table.name for table in CELLS))
 
 
 class Store:
@@ -141,12 +117,14 @@ class Store:
     async def days(self) -> list[int]:
         """Return the days of acceptance of which it is stored what was counted, in order."""
         async with self.database.connection() as reader:
-            return await schema.day_partitions(reader, "counted")
+            days = [await schema.day_partitions(reader, table) for table in counted.TABLES]
+        return sorted({*chain.from_iterable(days)})
 
     async def clear(self, tx: Transaction, days: Sequence[int]) -> None:
         """Delete the counted states of days of acceptance, and their cells; nothing may be counted, and all deltas must be folded."""
         tables = {
-            table: set(await schema.day_partitions(tx, table)) for table in ("counted", *(each.name for each in CELLS))
+            table: set(await schema.day_partitions(tx, table))
+            for table in (*counted.TABLES, *(each.name for each in CELLS))
         }
         parts = [f"{table}_{day}" for day in days for table, there in tables.items() if day in there]
         if parts:
@@ -157,75 +135,35 @@ class Store:
         async with self.database.connection() as reader:
             return await is_starting(reader, SOURCE)
 
-    async def counted(self, tx: Transaction, days: Sequence[int], mrns: Sequence[str]) -> list[Counted | None]:
-        """Return what was counted last of each consignment, by its day of acceptance and MRN; None where nothing was."""
-        found: list[Counted | None] = [None] * len(mrns)
-        for place, *held in await tx.raw.fetch(_COUNTED, list(range(len(mrns))), list(days), list(mrns)):
-            found[place] = Counted(*held)
-        return found
+    async def counted(self, tx: Transaction, consignments: Consignments) -> Counted:
+        """Return which states of consignments were counted last."""
+        return await counted.find(tx, consignments)
 
-    async def store_counted(
-        self,
-        tx: Transaction,
-        states: Table,
-        days: Sequence[int],
-        mrns: Sequence[str],
-        epoch: int,
-        is_known: npt.NDArray[np.bool_],
-    ) -> None:
-        """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments.
-
-        Consignments of which nothing was counted before, those that are not known, are copied: the leases keep other writers of them out.
-        """
-        today = await schema.today(tx)
+    async def store_counted(self, tx: Transaction, states: Table, consignments: Consignments, epoch: int) -> None:
+        """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments."""
         payload = states.encode(ClearanceColumns).SerializeToString()
-        batch = await tx.raw.fetchval(_STORE, today, payload, root_traceparent(), _FORMULA)
-        versions = states.ints("version").values
-        # Not remembered here: should this transaction be lost with the server, its number may be given again.
-        new, old = (np.flatnonzero(each).tolist() for each in (~is_known, is_known))
-        await bulk.copy(
-            tx,
-            "counted",
-            {
-                "day": bulk.int4([days[row] for row in new]),
-                "mrn": bulk.text([mrns[row] for row in new]),
-                "version": bulk.int4(versions[new]),
-                "batch_day": bulk.int4([today] * len(new)),
-                "batch": bulk.int8([batch] * len(new)),
-                "row": bulk.int4(new),
-                "epoch": bulk.int8([epoch] * len(new)),
-            },
-        )
-        if old:
-            there = ([days[row] for row in old], [mrns[row] for row in old], versions[old].tolist(), old)
-            await tx.raw.execute(_COUNT, today, batch, *there, epoch)
+        await counted.store(tx, consignments, states.ints("version").values, epoch, payload, formula=_FORMULA)
 
-    async def states(self, tx: Transaction, counted: Sequence[Counted]) -> tuple[Table | None, npt.NDArray[np.bool_]]:
+    async def states(self, tx: Transaction, places: Counted) -> tuple[Table | None, npt.NDArray[np.bool_]]:
         """Read states that were counted, batch by batch, and which of them version 0.2 counted; no table where there are none."""
         wanted: dict[tuple[int, int], list[int]] = {}
-        for each in counted:
-            wanted.setdefault((each.batch_day, each.batch), []).append(each.row)
+        for day, batch, row in zip(places.batch_day.tolist(), places.batch.tolist(), places.row.tolist(), strict=True):
+            wanted.setdefault((day, batch), []).append(row)
         missing = [ref for ref in wanted if ref not in self._tables]
+        read: dict[tuple[int, int], tuple[Table, bool]] = {}
         if missing:
-            rows = await tx.raw.fetch(
-                "select b.day, b.id, b.payload, b.formula from unnest($1::integer[], $2::bigint[]) as r(day, id) "
-                "cross join lateral (select * from counted_batch c where c.day = r.day and c.id = r.id offset 0) b",
-                [ref[0] for ref in missing],
-                [ref[1] for ref in missing],
-            )
+            days, numbers = zip(*missing, strict=True)
             read = {
                 (day, number): (Table.parse(ClearanceColumns, payload), formula < _FORMULA)
-                for day, number, payload, formula in rows
+                for day, number, payload, formula in await tx.raw.fetch(_BATCHES, sorted(set(days)), days, numbers)
             }
-        else:
-            read = {}
         parts, counted_by_02 = [], [np.zeros(0, np.bool_)]
         for ref, rows_of in wanted.items():
             table, old = self._tables.get(ref) or read[ref]
             parts.append(table.take(np.asarray(rows_of, np.int64)))
             counted_by_02.append(np.full(len(rows_of), old))
-        for ref, found in read.items():
-            self._remember(ref, found)
+        for ref, batch in read.items():
+            self._remember(ref, batch)
         return Table.concat(parts) if parts else None, np.concatenate(counted_by_02)
 
     def _remember(self, ref: tuple[int, int], batch: tuple[Table, bool]) -> None:
@@ -250,15 +188,15 @@ class Store:
     async def trail(self, number: str) -> list[trace_pb2.Fact]:
         """Return the version of a consignment that was counted last, and the trace of the work."""
         try:
-            day = mrn.parse(number).day
+            consignment = Consignments.located([number])
         except mrn.MrnError:
             return []
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_TRAIL, day, number)
-        return [
-            trace_pb2.Fact(kind=trace_pb2.FACT_KIND_COUNTED, version=version, traceparent=trace)
-            for version, trace in rows
-        ]
+            found = await self.counted(reader, consignment)
+            trace = await reader.raw.fetchval(_TRACE, int(found.batch_day[0]), int(found.batch[0]))
+        if not found.batch[0]:
+            return []
+        return [trace_pb2.Fact(kind=trace_pb2.FACT_KIND_COUNTED, version=int(found.version[0]), traceparent=trace)]
 
     async def query(
         self,

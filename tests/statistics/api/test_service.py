@@ -106,7 +106,7 @@ async def test_any_order_with_repeats_counts_each_consignment_once_in_its_newest
     async with database.transaction() as tx:
         for table in CELLS:
             await tx.raw.execute(f"truncate {table.name}")
-        await tx.raw.execute("truncate cell_delta, counted")
+        await tx.raw.execute("truncate cell_delta, counted_page")
     await count(database, store, [life[-1] for life in every])
     assert found == await cells_of(store)
     assert sum(row[-7] for row in found[0]) == 60
@@ -132,7 +132,7 @@ async def test_what_a_restored_clearance_announces_replaces_what_it_lost_whateve
     async with database.transaction() as tx:
         for table in CELLS:
             await tx.raw.execute(f"truncate {table.name}")
-        await tx.raw.execute("truncate cell_delta, counted")
+        await tx.raw.execute("truncate cell_delta, counted_page")
     await count(database, store, [*again, before[-1]])
     assert found == await cells_of(store)
 

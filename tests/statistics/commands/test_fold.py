@@ -107,7 +107,7 @@ async def test_every_answer_is_the_same_whether_all_some_or_no_deltas_are_folded
     assert await stored(store.database, "cell_delta") == 0
     folded = await answers(store)
     async with store.database.transaction() as tx:
-        await tx.raw.execute(f"truncate counted, {', '.join(table.name for table in CELLS)}")
+        await tx.raw.execute(f"truncate counted_page, {', '.join(table.name for table in CELLS)}")
     for place, page in enumerate(pages):
         await count(store, page)
         if place == 2:
@@ -117,7 +117,7 @@ async def test_every_answer_is_the_same_whether_all_some_or_no_deltas_are_folded
     # One page of newest states is all that they are the sum of.
     newest = {state.mrn: state for page in pages for state in page}
     async with store.database.transaction() as tx:
-        await tx.raw.execute(f"truncate counted, cell_delta, {', '.join(table.name for table in CELLS)}")
+        await tx.raw.execute(f"truncate counted_page, cell_delta, {', '.join(table.name for table in CELLS)}")
     await count(store, list(newest.values()))
     assert await answers(store) == unfolded
 

@@ -30,6 +30,7 @@ from services.revenue.commands.rebalance import Ledger
 from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.ledger.entries import PARTITIONED
+from services.revenue.store.positions.stored import RECORD
 from tests.support.databases import enterable_directory
 
 PAGE = 500
@@ -41,6 +42,10 @@ ACCOUNTS = [f"deferred:carrier-{number}" for number in range(20)]
 CHUNK = 50_000
 _NAMES = {*ACCOUNTS, "declarant:DE1", "treasury:EU:duty", "treasury:EU:tax"}
 
+_RECORD = np.zeros(1, RECORD)
+_RECORD["version"] = _RECORD["filing_version"] = _RECORD["standing"] = 1
+_RECORD["currency"], _RECORD["jurisdiction"] = 1, 2
+# Entries of positions are as long as real ones, and nobody reads them.
 _FILL = """
 with n as materialized (
     select i, (i % 64)::smallint as p, i / 64 as k,
@@ -76,13 +81,13 @@ with n as materialized (
     select day, account, 'EUR', max(at), 0, $1::bigint + block, bit_or(1::bigint << p::integer), count(*), sum(greatest(amount, 0)),
         sum(greatest(-amount, 0)) from p group by day, account, block
 )
-insert into ledger_position_page (block, day, first, last, mrn, texts, records, line_ends, lines, entry_ends, entries)
-select (day::bigint << 32) + i / 250, day, 0, 249, array_agg('26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0' order by i),
-    array['DE', 'EUR', 'EU'], decode(repeat('00', 84 * count(*)::integer), 'hex'),
-    array(select 2 * place from generate_series(1, count(*)::integer) place),
-    string_agg(decode(repeat(md5(i::text), 7), 'hex'), '' order by i), array(select 2 * place from generate_series(1, count(*)::integer) place),
+insert into ledger_position_page (block, number, day, first, last, mrn, texts, records, line_ends, lines, entry_ends, entries)
+select (day::bigint << 27 | i / 1000) * 4 + i % 1000 / 250, 1, day, min(i % 250), max(i % 250),
+    array_agg('26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0' order by i), array['DE', 'EUR', 'EU'],
+    decode(repeat($10::text, count(*)::integer), 'hex'), array_agg((2 * place)::integer order by i),
+    string_agg(decode(repeat(md5(i::text), 7), 'hex'), '' order by i), array_agg((2 * place)::integer order by i),
     string_agg(int8send(k * 2 + 1) || int4send(day) || int8send(k * 2 + 2) || int4send(day), '' order by i)
-from n group by day, i / 250
+from (select n.*, row_number() over (partition by day, i / 250 order by i) as place from n) n group by day, i / 1000, i % 1000 / 250
 """
 _BALANCES = """
 insert into ledger_balance
@@ -164,7 +169,17 @@ async def fill(ledger: Ledger, first: int, last: int) -> None:
         async with database.transaction(timeout_millis=600_000) as tx:
             await tx.raw.execute("set local synchronous_commit = off")
             await tx.raw.execute(
-                _FILL, start, end, now, DAYS, first, last, accounts, ids["declarant:DE1"], ids["treasury:EU:tax"]
+                _FILL,
+                start,
+                end,
+                now,
+                DAYS,
+                first,
+                last,
+                accounts,
+                ids["declarant:DE1"],
+                ids["treasury:EU:tax"],
+                _RECORD.tobytes().hex(),
             )
         done = end - first
         if (start - first) // CHUNK % 10 == 0:

@@ -16,16 +16,20 @@ def upgrade() -> None:
     schema.create_hash_partitioned(
         op,
         "ledger_position_page",
-        "block bigint not null, number bigint not null default nextval('ledger_position_page_number'), day integer not null, "
+        "block bigint not null, number bigint not null, day integer not null, "
         "first smallint not null, last smallint not null, mrn text[] not null, texts text[] not null, records bytea not null, "
         "line_ends integer[] not null, lines bytea not null, entry_ends integer[] not null, entries bytea not null",
-        key="block, number",
+        key="block, number, day",
         by="block",
     )
     op.execute("create index ledger_position_page_day on ledger_position_page (day, block)")
-    # Compressed whatever their size: a page of a few consignments too.
+    # Compressed in the row itself, whatever its size.
+    for column in ("mrn", "texts", "records", "line_ends", "lines", "entry_ends", "entries"):
+        op.execute(f"alter table ledger_position_page alter column {column} set storage main")
     schema.set_parameter(op, "ledger_position_page", "toast_tuple_target", 128)
     # A page is written anew with each version, so its compression counts more than its last tenth of bytes.
     schema.prefer_lz4(op, "ledger_position_page")
     # A page names it as well, which is valid no more.
     op.execute("alter table ledger_position add column paged boolean not null default false")
+    op.execute("drop index ledger_position_day")
+    op.execute("create index ledger_position_day on ledger_position (day, mrn) where not paged")

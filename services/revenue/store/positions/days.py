@@ -22,7 +22,7 @@ PART_MILLIS: Final = 10_000
 _IN_PAGES: Final = "page "
 _FIRST_BLOCK: Final = -(2**63)
 _NEXT_DAY: Final = """
-select least((select min(day) from ledger_position where day >= $1), (select min(day) from ledger_position_page where day >= $1))
+select least((select min(day) from ledger_position where day >= $1 and not paged), (select min(day) from ledger_position_page where day >= $1))
 """
 
 
@@ -93,7 +93,7 @@ class _Stored:
 
     rows: list[Any]
     pages: list[Any]
-    paged: tuple[list[str], Positions] | None
+    paged: tuple[list[str], Positions]
     """What rows say of consignments of the pages."""
     place: tuple[int, str]
     """Block and MRN behind which the part begins in the pages."""
@@ -111,11 +111,11 @@ async def _stored(tx: Transaction, day: int, after: str, rows_max: int) -> _Stor
         found_rows = await rows.of_day(tx, day, after, rows_max)
     blocks_max = (rows_max - len(found_rows) + PLACES - 1) // PLACES
     if not blocks_max:
-        return _Stored(found_rows, [], None, place, rows_max, 0)
+        return _Stored(found_rows, [], ([], Positions.nothing(0)), place, rows_max, 0)
     # One block more, since the first may have been returned already.
     found_pages = await pages.of_day(tx, day, place[0], blocks_max + 1)
     named = {mrn for page in found_pages for mrn in page["mrn"]}
-    paged = await rows.read(tx, sorted(named), paged=True) if named else None
+    paged = await rows.read(tx, sorted(named), paged=True)
     return _Stored(found_rows, found_pages, paged, place, rows_max, blocks_max + 1)
 
 
@@ -124,19 +124,15 @@ def _decoded(stored: _Stored) -> PositionPart:
     if not stored.blocks_max:
         return PositionPart(mrns, positions, mrns[-1])
     blocks: dict[str, int] = {}
-    parts = []
     for page in stored.pages:
-        parts.append(pages.decoded(page))
         blocks |= dict.fromkeys(page["mrn"], page["block"])
-    if stored.paged is not None:
-        parts.append(stored.paged)
     left = stored.rows_max - len(mrns)
     all_places = sorted((block, mrn) for mrn, block in blocks.items() if (block, mrn) > stored.place)
     chosen = [mrn for _, mrn in all_places[:left]]
     # What was read may end in the midst of the day, and what is returned in the midst of a block.
     is_last = len(all_places) <= left and len(set(blocks.values())) < stored.blocks_max
-    if parts:
-        positions = Positions.concat([positions, latest(parts, chosen)])
+    if chosen:
+        positions = Positions.concat([positions, latest(stored.pages, stored.paged, chosen)])
     after = "" if is_last else f"{_IN_PAGES}{blocks[chosen[-1]]} {chosen[-1]}"
     return PositionPart([*mrns, *chosen], positions, after)
 

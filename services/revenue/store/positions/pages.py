@@ -27,10 +27,8 @@ PAGE_MIN: Final = 8
 
 _COLUMNS: Final = "block, number, day, mrn, texts, records, line_ends, lines, entry_ends, entries"
 WHOLE_QUERY: Final = f"""
-select page.* from unnest((select $1::bigint[]), (select $2::smallint[]), (select $3::smallint[])) as given(block, first, last)
-cross join lateral (
-    select {_COLUMNS} from ledger_position_page p where p.block = given.block and p.first <= given.last and p.last >= given.first offset 0
-) page order by page.number
+select page.* from unnest((select $1::bigint[])) as given(block)
+cross join lateral (select {_COLUMNS} from ledger_position_page p where p.block = given.block offset 0) page order by page.number
 """  # noqa: S608  # our own names
 SINGLE_QUERY: Final = f"""
 select p.block, p.number, p.day, array[given.mrn] as mrn, p.texts,
@@ -57,9 +55,18 @@ select page.* from chosen cross join lateral (
     select {_COLUMNS} from ledger_position_page p where p.block = chosen.block and p.day = $1 offset 0
 ) page order by page.block, page.number
 """  # noqa: S608  # our own names
+# Two transactions may find that nothing of a page is valid: the second one does not wait for the first, so they never wait in a circle.
 DELETE_STATEMENT: Final = """
-delete from ledger_position_page kept using unnest($1::bigint[], $2::bigint[]) as given(block, number)
-where kept.block = any(array[given.block]) and kept.number = given.number
+delete from ledger_position_page kept using (
+    select own.* from unnest((select $1::bigint[]), (select $2::bigint[]), (select $3::integer[])) as given(block, number, day) cross join lateral (
+        select p.block, p.number, p.day from ledger_position_page p
+        where p.block = given.block and p.number = given.number and p.day = given.day for update skip locked
+    ) own
+) free where kept.block = any(array[free.block]) and kept.number = free.number and kept.day = free.day
+"""
+# After a restart from a copy that lacks the sequence's last state, numbers go on behind those of the pages.
+_NUMBER: Final = """
+select case when n > $1 then n else setval('ledger_position_page_number', $1 + 1) end from nextval('ledger_position_page_number') as n
 """
 
 
@@ -89,27 +96,23 @@ class Located:
 
 async def read(
     tx: Transaction, mrns: Sequence[str], in_rows: npt.NDArray[np.bool_]
-) -> list[tuple[list[str], Positions]]:
-    """Return the pages that name some of these consignments, the oldest first: MRNs and positions of each.
+) -> tuple[list[Any], tuple[ReadPage, ...]]:
+    """Return stored pages for `decoded`, the oldest first, and which pages they are where they were read whole.
 
-    Pages are read whole where many of theirs are asked for; of others the entries of single consignments come, but not of those `in_rows`.
+    All pages of a block are read whole where many of its consignments are asked for; of others the entries of single consignments come, but
+    not of those `in_rows`.
     """
     at = Located.by_mrn(mrns)
     dense = at.are_dense()
-    pages = []
+    rows: list[Any] = []
     if dense.any():
-        blocks, index = np.unique(at.block[dense], return_inverse=True)
-        first, last = np.full(len(blocks), PLACES), np.zeros(len(blocks), np.int64)
-        np.minimum.at(first, index.reshape(-1), at.place[dense])
-        np.maximum.at(last, index.reshape(-1), at.place[dense])
-        rows = await tx.raw.fetch(WHOLE_QUERY, blocks.tolist(), first.tolist(), last.tolist())
-        pages += [decoded(row, is_whole=True) for row in rows]
+        rows += await tx.raw.fetch(WHOLE_QUERY, np.unique(at.block[dense]).tolist())
+    pages = tuple(ReadPage(row["block"], row["number"], row["day"], row["mrn"]) for row in rows)
     single = np.flatnonzero(~dense & ~in_rows)
     if len(single):
         wanted = [mrns[row] for row in single.tolist()]
-        rows = await tx.raw.fetch(SINGLE_QUERY, at.block[single].tolist(), at.place[single].tolist(), wanted)
-        pages += [decoded(row) for row in rows]
-    return pages
+        rows += await tx.raw.fetch(SINGLE_QUERY, at.block[single].tolist(), at.place[single].tolist(), wanted)
+    return rows, pages
 
 
 async def of_day(tx: Transaction, day: int, block: int, blocks_max: int) -> list[Any]:
@@ -117,21 +120,24 @@ async def of_day(tx: Transaction, day: int, block: int, blocks_max: int) -> list
     return list(await tx.raw.fetch(DAY_QUERY, day, block, blocks_max))
 
 
-def decoded(row: Any, *, is_whole: bool = False) -> tuple[list[str], Positions]:
-    """Return MRNs and positions of a stored page, or of one entry of it. Raises ValueError where the page is cut off."""
+def decoded(row: Any) -> Positions:
+    """Return the positions of a stored page, or of one entry of it. Raises ValueError where the page is damaged."""
     mrns = row["mrn"]
     try:
         records = np.frombuffer(row["records"], RECORD)
         lines, entries = np.frombuffer(row["lines"], LINE), np.frombuffer(row["entries"], PLACE)
-    except ValueError:
-        raise _cut_off(row) from None
+    except (TypeError, ValueError):
+        raise _damaged(row) from None
     offsets, entry_offsets = (np.array([0, *row[name]], np.int64) for name in ("line_ends", "entry_ends"))
     ends = (len(records), len(offsets) - 1, len(entry_offsets) - 1)
     if ends != (len(mrns),) * 3 or (offsets[-1], entry_offsets[-1]) != (len(lines), len(entries)):
-        raise _cut_off(row)
+        raise _damaged(row)
     texts = row["texts"]
+    places = np.stack([records[name] for name in TEXTS])
+    if len(mrns) and not 0 <= places.min() <= places.max() < len(texts):
+        raise _damaged(row)
     destination, currency, jurisdiction = ([texts[place] for place in records[name].tolist()] for name in TEXTS)
-    positions = Positions(
+    return Positions(
         np.full(len(mrns), row["day"], np.int64),
         destination,
         currency,
@@ -142,17 +148,20 @@ def decoded(row: Any, *, is_whole: bool = False) -> tuple[list[str], Positions]:
         entry_offsets,
         entries,
         np.full(len(mrns), PAGE, np.int64),
-        (ReadPage(row["block"], row["number"], mrns),) if is_whole else (),
     )
-    return mrns, positions
 
 
-def _cut_off(row: Any) -> ValueError:
-    return ValueError(f"page {row['number']} of positions in block {row['block']} is cut off")
+def _damaged(row: Any) -> ValueError:
+    return ValueError(
+        f"page {row['number']} of positions in block {row['block']} is damaged: its columns do not belong together"
+    )
 
 
-async def store(tx: Transaction, mrns: Sequence[str], at: Located, positions: Positions) -> None:
-    """Add pages of positions, a page for each block and day of acceptance."""
+async def store(
+    tx: Transaction, mrns: Sequence[str], at: Located, positions: Positions, pages: Iterable[ReadPage]
+) -> None:
+    """Add pages of positions, a page for each block and day of acceptance, with a number behind those of `pages`."""
+    number = await tx.raw.fetchval(_NUMBER, max((page.number for page in pages), default=0))
     order = np.lexsort((at.place, positions.day, at.block))
     held, block, place = positions.take(order), at.block[order], at.place[order]
     begins = np.append(True, (np.diff(block) != 0) | (np.diff(held.day) != 0))
@@ -186,6 +195,7 @@ async def store(tx: Transaction, mrns: Sequence[str], at: Located, positions: Po
         "ledger_position_page",
         {
             "block": bulk.int8(block[starts]),
+            "number": bulk.int8([number] * len(starts)),
             "day": bulk.int4(held.day[starts]),
             "first": bulk.int2(place[starts]),
             "last": bulk.int2(place[bounds[1:] - 1]),
@@ -209,4 +219,5 @@ def superseded(pages: Iterable[ReadPage], written: Collection[str]) -> list[Read
 async def delete(tx: Transaction, pages: Sequence[ReadPage]) -> None:
     """Delete pages."""
     if pages:
-        await tx.raw.execute(DELETE_STATEMENT, [page.block for page in pages], [page.number for page in pages])
+        key = zip(*((page.block, page.number, page.day) for page in pages), strict=True)
+        await tx.raw.execute(DELETE_STATEMENT, *(list(column) for column in key))

@@ -8,12 +8,13 @@ page, until it is written in a page again. So each consignment is found once, by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
 from libs.store.database import Transaction
+from libs.store.errors import StoreMisuse
 from services.revenue.ledger.charge import ChargePage
 from services.revenue.ledger.entry import Int64
 from services.revenue.ledger.position import PaidOut
@@ -45,24 +46,33 @@ async def read(tx: Transaction, mrns: Sequence[str]) -> Positions:
         return Positions.nothing(0)
     distinct = list(dict.fromkeys(mrns))
     row_of = {mrn: row for row, mrn in enumerate(distinct)}
-    in_rows = await rows.read(tx, distinct)
+    row_mrns, in_rows = await rows.read(tx, distinct)
     has_row = np.zeros(len(distinct), np.bool_)
-    has_row[[row_of[mrn] for mrn in in_rows[0]]] = True
-    stored = latest([*await pages.read(tx, distinct, has_row), in_rows], distinct)
-    return stored if len(distinct) == len(mrns) else stored.take(np.array([row_of[mrn] for mrn in mrns], np.int64))
+    has_row[[row_of[mrn] for mrn in row_mrns]] = True
+    stored_pages, whole = await pages.read(tx, distinct, has_row)
+    held = replace(latest(stored_pages, (row_mrns, in_rows), distinct), pages=whole)
+    return held if len(distinct) == len(mrns) else held.take(np.array([row_of[mrn] for mrn in mrns], np.int64))
 
 
-def latest(parts: Sequence[tuple[list[str], Positions]], mrns: Sequence[str]) -> Positions:
-    """Return the positions of distinct consignments, in their order, from parts of which a later one is valid in the place of one before."""
+def latest(stored_pages: Sequence[Any], in_rows: tuple[list[str], Positions], mrns: Sequence[str]) -> Positions:
+    """Return the positions of distinct consignments, in their order: those of rows, and of others that of the last page that names it.
+
+    Pages of which nothing is valid for these consignments are not decoded. Raises ValueError where one that is needed is damaged.
+    """
     row_of = {mrn: row for row, mrn in enumerate(mrns)}
-    source = np.full(len(mrns), -1, np.int64)
-    count = 0
-    for names, part in parts:
+    row_mrns, rows_positions = in_rows
+    part_of, place_in = np.full(len(mrns), -1, np.int64), np.zeros(len(mrns), np.int64)
+    named = [page["mrn"] for page in stored_pages]
+    for part, names in enumerate([*named, row_mrns]):
         at = np.array([row_of.get(mrn, -1) for mrn in names], np.int64)
         here = np.flatnonzero(at >= 0)
-        source[at[here]] = count + here
-        count += len(part)
-    return Positions.concat([*(part for _, part in parts), Positions.nothing(1)]).take(source)
+        part_of[at[here]], place_in[at[here]] = part, here
+    needed = [part for part in np.unique(part_of).tolist() if 0 <= part < len(named)]
+    parts = [*(pages.decoded(stored_pages[part]) for part in needed), rows_positions, Positions.nothing(1)]
+    begins = np.cumsum([0, *(len(each) for each in parts)])
+    begin_of = np.zeros(len(named) + 2, np.int64)
+    begin_of[[*needed, len(named), -1]] = begins[:-1]
+    return Positions.concat(parts).take(begin_of[part_of] + place_in)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +99,13 @@ async def store(
 
     The transaction holds the heads of the partitions since before `stored` was read, and nothing was stored of these consignments since.
     """
-    positions = _positions(page, statuses, booked, stored, epoch)
+    positions = made(page, statuses, booked, stored, epoch)
     at = Located.by_mrn(page.mrn)
     in_page = at.are_dense(stored.form != ROW)
     chosen = np.flatnonzero(in_page)
     if len(chosen):
         mrns = [page.mrn[row] for row in chosen.tolist()]
-        await pages.store(tx, mrns, Located(at.block[chosen], at.place[chosen]), positions.take(chosen))
+        await pages.store(tx, mrns, Located(at.block[chosen], at.place[chosen]), positions.take(chosen), stored.pages)
         await pages.delete(tx, pages.superseded(stored.pages, set(mrns)))
         await rows.delete(tx, [page.mrn[row] for row in np.flatnonzero(in_page & (stored.form == PAGED_ROW)).tolist()])
     rest = np.flatnonzero(~in_page)
@@ -104,9 +114,10 @@ async def store(
         await rows.store(tx, [page.mrn[row] for row in rest.tolist()], positions.take(rest), paged)
 
 
-def _positions(
+def made(
     page: ChargePage, statuses: DebtStatuses, booked: tuple[Int64, EntryPlaces], stored: Positions, epoch: int
 ) -> Positions:
+    """Return the positions that follow from a page of an epoch and those that are stored. Raises StoreMisuse for numbers without room."""
     records = np.zeros(len(page), RECORD)
     for name, values in (
         ("version", page.version),
@@ -123,6 +134,9 @@ def _positions(
         ("adjusted", page.basis.adjusted),
         ("adjusted_at", page.basis.adjusted_at),
     ):
+        limits = np.iinfo(RECORD[name])
+        if len(values) and not limits.min <= values.min() <= values.max() <= limits.max:
+            raise StoreMisuse(f"{name} of a position does not fit into {limits.bits} bits")
         records[name] = values
     entry_offsets, entries = joined_by_row((stored.entry_offsets, stored.entries), booked)
     # The day of acceptance that is stored first stays.

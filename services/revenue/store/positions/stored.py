@@ -58,6 +58,7 @@ class ReadPage:
 
     block: int
     number: int
+    day: int
     mrn: list[str]
 
 

@@ -245,17 +245,16 @@ def _differs(before: Table, after: Table, name: str) -> NDArray[np.bool_]:
 
 def _newest(parts: Sequence[DecidedFilings]) -> list[DecidedFilings]:
     """Return the parts with the newest version of each filing, once."""
+    mrns = [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
+    if len(set(mrns)) == len(mrns):
+        return list(parts)
     newest: dict[str, tuple[int, int, int]] = {}
-    total = 0
     for place, part in enumerate(parts):
         versions = part.table.ints("filing_version").values.tolist()
-        total += part.table.rows
         for row, mrn in enumerate(part.table.strings("mrn").tolist()):
             entry = (versions[row], place, row)
             if mrn not in newest or newest[mrn][0] < entry[0]:
                 newest[mrn] = entry
-    if len(newest) == total:
-        return list(parts)
     newest_rows: list[list[int]] = [[] for _ in parts]
     for _, place, row in newest.values():
         newest_rows[place].append(row)

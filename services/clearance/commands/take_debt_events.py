@@ -20,7 +20,7 @@ from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from services.clearance.consignment.debt import reassessed, settled, with_debt_events
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Event, State
-from services.clearance.store import STATE_DAYS, EarlyDebtEvent, Row, Store, day_of
+from services.clearance.store import STATE_DAYS, EarlyDebtEvent, Row, Store, days_of
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -55,7 +55,7 @@ class TakeDebtEvents:
     async def run(self, tx: Transaction, page: DebtEventPage) -> None:
         """Apply events, and store those that came before the decision."""
         oldest = await self._store.now(tx) // MICROS_PER_DAY - self._state_days
-        young = [row for row, mrn in enumerate(page.mrns) if day_of(mrn) >= oldest]
+        young = [row for row, day in enumerate(days_of(page.mrns)) if day >= oldest]
         outcomes = Counter(forgotten=len(page.mrns) - len(young))
         kinds, last = page.events.ints("event").values, _last(page, young)
         outcomes["known"] += len(young) - len(last)

@@ -11,7 +11,7 @@ from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from services.clearance.commands.take_debt_events import DebtEventPage, TakeDebtEvents
-from services.clearance.store import STATE_DAYS, Store, day_of
+from services.clearance.store import STATE_DAYS, Store, days_of
 
 _DEBTS: Final = (pb.DEBT_EVENT_SETTLED, pb.DEBT_EVENT_OPENED, pb.DEBT_EVENT_REFUNDED)
 
@@ -42,8 +42,7 @@ class DebtEventHandler:
 
 def _check(events: Table) -> None:
     """Raise EventError, MrnError or MalformedColumns if an event lacks a required value."""
-    for mrn in events.strings("mrn").tolist():
-        day_of(mrn)
+    days_of(events.strings("mrn").tolist())
     kinds = events.ints("event").filled(0)
     again = kinds == pb.DEBT_EVENT_REASSESSED
     if not (again | np.isin(kinds, _DEBTS)).all():

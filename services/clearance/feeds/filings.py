@@ -30,7 +30,7 @@ from services.clearance.consignment.decision import decide, lane_names
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import State
 from services.clearance.metrics import count_charges
-from services.clearance.store import STATE_DAYS, day_of
+from services.clearance.store import STATE_DAYS, days_of
 
 ROWS_A_CALL: Final = 2_000
 """Consignments in a call of AssessConsignments, as many as both services accept. The batches of a page are joined, since the cost of a call and of a
@@ -122,7 +122,7 @@ class Intake:
         expired = 0
         for batch in batches:
             try:
-                young = batch.table.strings("mrn").map(lambda mrn: day_of(mrn) >= oldest, np.bool_)
+                young = np.array(days_of(batch.table.strings("mrn").tolist())) >= oldest
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
             if young.all():

@@ -1,5 +1,6 @@
 """Rows of the table of states, the day in an MRN, and the keys of notices."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -12,6 +13,8 @@ STATE_DAYS: Final = 390
 """Days after acceptance for which a consignment is stored; the batches of its states are stored somewhat longer."""
 
 _FILER, _CARRIER = "filer:", "carrier:"
+# Many rows refer to one batch: they share its object.
+_batch = lru_cache(maxsize=1024)(BatchRef)
 
 
 class Row(NamedTuple):
@@ -34,6 +37,13 @@ def day_of(mrn: str) -> int:
     return _day(mrn[:2], mrn[4:9])
 
 
+def days_of(mrns: Iterable[str]) -> list[int]:
+    """Return the day of acceptance in each MRN, as `day_of` does; few days occur in many MRNs."""
+    heads = [mrn[:9] for mrn in mrns]
+    days = {head: day_of(head) for head in set(heads)}
+    return list(map(days.__getitem__, heads))
+
+
 @lru_cache(maxsize=4096)
 def _day(year: str, place: str) -> int:
     # Every MRN of that day contains it, so one with a correct check digit is composed.
@@ -52,16 +62,6 @@ def carrier_key(carrier: str) -> str:
 
 
 def row_of(record: asyncpg.Record, mrn: str, day: int) -> Row:
-    """Read what the table of states says of `mrn`."""
-    return Row(
-        mrn,
-        day,
-        record["partition"],
-        record["filer"],
-        record["version"],
-        record["filing_version"],
-        record["state"],
-        record["lane"],
-        BatchRef(record["batch_day"], record["batch_id"]),
-        record["batch_row"],
-    )
+    """Read what the table of states says of `mrn`: after the first column of `record`, those of the table from `partition` on."""
+    _, partition, filer, version, filing_version, state, lane, batch_day, batch_id, row = record
+    return Row(mrn, day, partition, filer, version, filing_version, state, lane, _batch(batch_day, batch_id), row)

@@ -24,7 +24,7 @@ from services.clearance.store.carriers import CarrierTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
 from services.clearance.store.early_matches import EarlyMatches
 from services.clearance.store.references import ReferenceTables
-from services.clearance.store.rows import Row, carrier_key, day_of, filer_key, row_of
+from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
 from services.clearance.store.work import WorkTables
 
@@ -58,7 +58,7 @@ class Store:
     # ------------------------------------------------------------------------------------------ days
     def missing_days(self, mrns: Iterable[str]) -> set[int]:
         """Return the days of acceptance of these MRNs that may have no partition yet."""
-        return {day_of(mrn) for mrn in {mrn[:9]: mrn for mrn in mrns}.values()} - self._days
+        return set(days_of(mrns)) - self._days
 
     async def add_days(self, tx: Transaction, days: Iterable[int]) -> None:
         """Create the missing partitions of days."""
@@ -69,8 +69,8 @@ class Store:
     async def lock(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, Row]:
         """Lock the existing consignments, always in the order of (day, MRN), so that no deadlock can occur."""
         by_day: dict[int, list[str]] = {}
-        for mrn in mrns:
-            by_day.setdefault(day_of(mrn), []).append(mrn)
+        for mrn, day in zip(mrns, days_of(mrns), strict=True):
+            by_day.setdefault(day, []).append(mrn)
         found: dict[str, Row] = {}
         for day in sorted(by_day):
             for record in await tx.raw.fetch("select * from consignment_lock($1, $2)", day, by_day[day]):
@@ -122,7 +122,7 @@ class Store:
         """Store first versions, with their references and notices, and announce them."""
         ref = await self._append(tx, table, trace)
         mrns = table.strings("mrn").tolist()
-        days = [day_of(mrn) for mrn in mrns]
+        days = days_of(mrns)
         filers = table.strings("filer").tolist()
         partitions = table.ints("partition").values
         rows = table.rows
@@ -166,7 +166,7 @@ class Store:
         """Store next versions of consignments that are locked, with notices, and announce them."""
         ref = await self._append(tx, table, trace)
         mrns = table.strings("mrn").tolist()
-        days = [day_of(mrn) for mrn in mrns]
+        days = days_of(mrns)
         done = await tx.raw.fetchval(
             "select consignment_update($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             days,

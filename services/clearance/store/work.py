@@ -11,7 +11,7 @@ from libs.store.database import Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import day_partitions
 from services.clearance.consignment.transitions import State
-from services.clearance.store.rows import Row, day_of, row_of
+from services.clearance.store.rows import Row, days_of, row_of
 
 _DELETE: Final = """
     with w as (select * from unnest($1::integer[], $2::text[], $3::boolean[], $4::boolean[]) as w(day, mrn, held, due)),
@@ -65,7 +65,7 @@ class WorkTables:
             await tx.raw.execute(
                 "delete from due d using unnest($1::integer[], $2::text[]) as w(day, mrn) "
                 "where d.day = any(array[w.day]) and d.mrn = w.mrn",
-                [day_of(mrn) for mrn in mrns],
+                days_of(mrns),
                 list(mrns),
             )
 

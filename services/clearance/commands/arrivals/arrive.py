@@ -12,8 +12,8 @@ from libs.feed.types import BatchRef
 from libs.telemetry import span
 from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
-from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import Event, State
+from services.clearance.consignment.state.event import EventDetails, apply_event, situation
+from services.clearance.consignment.transitions import Event, State, apply
 from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 1_000
@@ -87,9 +87,9 @@ class Arrive:
         chosen = effective(*carriage(table), arrivals, register)
         own = self._own(table, arrivals, register, carrier)
         present = np.flatnonzero(chosen.present)
-        after, outcome = apply_event(table.take(present), _arriving(chosen, present, 0))
+        outcome = apply(Event.ARRIVED, situation(table.take(present), 0))
         states = table.ints("state").values.copy()
-        states[present] = after.ints("state").values
+        states[present] = outcome.state
         if outcome.effective.any():
             after = await self.apply_rows(rows, table.take(present), register, trace)
             places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}

@@ -23,12 +23,22 @@ _DELETE: Final = """
 class WorkTables:
     """The lists of held consignments and of delays."""
 
-    async def note(self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, new: bool) -> None:
-        """Store which of these states, `new` ones or next versions, are held and which have a delay."""
+    async def note(
+        self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, listed: NDArray[np.bool_]
+    ) -> None:
+        """Store which of these states are held and which have a delay; of those not `listed`, no earlier version is in a list."""
         held = table.ints("state").values == State.HELD
         due_at, due = due_times(table)
-        if not new:
-            await tx.raw.execute(_DELETE, days, mrns, held.tolist(), due.tolist())
+        ended = np.flatnonzero(listed & ~(held & due))
+        if len(ended):
+            places = ended.tolist()
+            await tx.raw.execute(
+                _DELETE,
+                [days[place] for place in places],
+                [mrns[place] for place in places],
+                held[ended].tolist(),
+                due[ended].tolist(),
+            )
         lanes = table.ints("lane").values.tolist()
         there = np.flatnonzero(held).tolist()
         await bulk.insert(

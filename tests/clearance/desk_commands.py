@@ -9,7 +9,7 @@ from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.act import Acted, Commands, Request
 from services.clearance.consignment.state.event import EventDetails
-from services.clearance.consignment.transitions import Event
+from services.clearance.consignment.transitions import Event, State
 from tests.clearance.desk import ACCEPTED_AT, MASTER, TRACE, Desk, mrns
 
 HELD_MILLIS = 60_000
@@ -60,13 +60,38 @@ async def act(
 
 
 async def check_versions(desk: Desk) -> None:
-    """All that was announced of a consignment has the versions 1, 2, 3 …, each once."""
+    """All that was announced of a consignment has the versions 1, 2, 3 …, each once, and the lists have what is held or delayed now."""
     seen: dict[str, list[int]] = {}
     for table in await desk.events():
         for mrn, version in zip(mrns(table), table.ints("version").values.tolist(), strict=True):
             seen.setdefault(mrn, []).append(version)
     assert seen
     assert all(sorted(versions) == list(range(1, len(versions) + 1)) for versions in seen.values()), seen
+    await check_lists(desk, list(seen))
+
+
+async def check_lists(desk: Desk, numbers: list[str]) -> None:
+    """These consignments are listed as held and as delayed exactly if they are."""
+    states = await desk.states(numbers)
+    held: set[str] = set()
+    delays: dict[str, int | None] = {}
+    for row, mrn in enumerate(numbers):
+        state, release, reroute = (states.ints(name)[row] for name in ("state", "release_not_before", "reroute_at"))
+        if state == State.HELD:
+            held.add(mrn)
+            if (
+                reroute is not None
+                and not states.bools("officer_hold")[row]
+                and not states.bools("screening_hold")[row]
+            ):
+                delays[mrn] = reroute
+        elif state == State.AWAITING_ARRIVAL and states.ints("arrived_at")[row] is not None and release is not None:
+            delays[mrn] = release
+    async with desk.store.database.connection() as reading:
+        listed = await reading.raw.fetch("select mrn from held where mrn = any($1)", numbers)
+        delayed = await reading.raw.fetch("select mrn, due_at from due where mrn = any($1)", numbers)
+    assert sorted(record["mrn"] for record in listed) == sorted(held)
+    assert {record["mrn"]: record["due_at"] for record in delayed} == delays
 
 
 async def waiting_for_a_lock(desk: Desk, tx: Transaction) -> None:

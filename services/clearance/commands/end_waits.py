@@ -57,7 +57,7 @@ class EndWaits:
         if len(places):
             chosen = [rows[place] for place in places.tolist()]
             mrns, days = [row.mrn for row in chosen], [row.day for row in chosen]
-            await self._store.work.note(tx, table.take(places), mrns, days, listed=np.ones(len(places), np.bool_))
+            await self._store.work.note(tx, table.take(places), mrns, days, in_lists=np.ones(len(places), np.bool_))
 
 
 def _count(released: int, rerouted: int) -> None:

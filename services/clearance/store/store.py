@@ -146,7 +146,7 @@ class Store:
         )
         await self.references.add_local(tx, table, mrns, days)
         await self.references.add_documents(tx, table, ref, mrns, days)
-        await self.work.note(tx, table, mrns, days, listed=np.zeros(rows, np.bool_))
+        await self.work.note(tx, table, mrns, days, in_lists=np.zeros(rows, np.bool_))
         return ref
 
     async def succeed(
@@ -156,20 +156,20 @@ class Store:
         rows: Sequence[Row],
         *,
         trace: str,
-        listed: NDArray[np.bool_] | None = None,
+        in_lists: NDArray[np.bool_] | None = None,
     ) -> BatchRef:
         """Store what follows the versions in force, `rows`, which are locked; see `update`."""
         table = with_previous(
             table, [row.ref.day for row in rows], [row.ref.id for row in rows], [row.row for row in rows]
         )
-        return await self.update(tx, table, trace=trace, listed=listed)
+        return await self.update(tx, table, trace=trace, in_lists=in_lists)
 
     async def update(
-        self, tx: Transaction, table: Table, *, trace: str, listed: NDArray[np.bool_] | None = None
+        self, tx: Transaction, table: Table, *, trace: str, in_lists: NDArray[np.bool_] | None = None
     ) -> BatchRef:
         """Store next versions of consignments that are locked, with notices, and announce them.
 
-        `listed` are those that may be held or have a delay in the versions in force; by default all.
+        `in_lists` are those that may be held or have a delay in the versions in force; by default all.
         """
         ref = await self._append(tx, table, trace)
         mrns = table.strings("mrn").tolist()
@@ -188,7 +188,9 @@ class Store:
         )
         if done != table.rows:
             raise AssertionError(f"{done} of {table.rows} locked consignments were there to be updated")
-        await self.work.note(tx, table, mrns, days, listed=np.ones(table.rows, np.bool_) if listed is None else listed)
+        await self.work.note(
+            tx, table, mrns, days, in_lists=np.ones(table.rows, np.bool_) if in_lists is None else in_lists
+        )
         return ref
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str) -> None:

@@ -24,12 +24,12 @@ class WorkTables:
     """The lists of held consignments and of delays."""
 
     async def note(
-        self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, listed: NDArray[np.bool_]
+        self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, in_lists: NDArray[np.bool_]
     ) -> None:
-        """Store which of these states are held and which have a delay; of those not `listed`, no earlier version is in a list."""
+        """Store which of these states are held and which have a delay; only of `in_lists` an earlier version may be in a list."""
         held = table.ints("state").values == State.HELD
         due_at, due = due_times(table)
-        ended = np.flatnonzero(listed & ~(held & due))
+        ended = np.flatnonzero(in_lists & ~(held & due))
         if len(ended):
             places = ended.tolist()
             await tx.raw.execute(

@@ -125,9 +125,9 @@ class Arrive:
             done = np.flatnonzero(outcome.effective)
             if len(done):
                 previous_rows = [rows[place] for place in present[done].tolist()]
-                # What awaited its arrival was not held, and delays are listed only once the goods have arrived.
-                listed = np.array([row.state != State.AWAITING_ARRIVAL for row in previous_rows])
-                await self.store.succeed(tx, after.take(done), previous_rows, trace=trace, listed=listed)
+                # What awaited its arrival was not held, and a delay is in its list only once the goods have arrived.
+                in_lists = np.array([row.state != State.AWAITING_ARRIVAL for row in previous_rows])
+                await self.store.succeed(tx, after.take(done), previous_rows, trace=trace, in_lists=in_lists)
         return after
 
     async def finish(self, before: int, limit: int) -> int:

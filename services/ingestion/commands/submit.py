@@ -110,7 +110,6 @@ class Submit:
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
         checked = validation.check(table)
-        # The same filing with other capital letters is a repeat, as before ids were stored as filed.
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored)

@@ -303,7 +303,7 @@ async def test_a_useless_page_that_another_transaction_deletes_is_not_waited_for
     assert await of_all_days(database, 9) == {each: (mine if each in left else theirs)[each] for each in even}
 
 
-async def test_pages_are_numbered_behind_those_of_their_block_where_the_sequence_is_behind(database: Database) -> None:
+async def test_pages_have_numbers_above_those_of_their_block_where_the_sequence_is_behind(database: Database) -> None:
     """As after a change to a copy that has the rows, and an earlier state of the sequence."""
     await emptied(database)
     book: Held = {}

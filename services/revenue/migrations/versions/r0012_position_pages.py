@@ -31,5 +31,15 @@ def upgrade() -> None:
     schema.prefer_lz4(op, "ledger_position_page")
     # A page names it as well, which is valid no more.
     op.execute("alter table ledger_position add column paged boolean not null default false")
+    # A process of a former revision sees no pages and would post again what they have. An error that passes makes it try again.
+    op.execute("alter table ledger_position alter column paged drop default")
+    op.execute(
+        "create function positions_have_pages() returns trigger language plpgsql as $$ begin "
+        "raise exception 'positions have pages since revision 0012' using errcode = 'object_in_use'; end $$"
+    )
+    op.execute(
+        "create trigger former before insert on ledger_position for each row when (new.paged is null) "
+        "execute function positions_have_pages()"
+    )
     op.execute("drop index ledger_position_day")
     op.execute("create index ledger_position_day on ledger_position (day, mrn) where not paged")

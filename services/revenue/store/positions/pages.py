@@ -64,7 +64,7 @@ delete from ledger_position_page kept using (
     ) own
 ) free where kept.block = any(array[free.block]) and kept.number = free.number and kept.day = free.day
 """
-# After a restart from a copy that lacks the sequence's last state, numbers go on behind those of the pages.
+# Numbers go on above those of the pages where a copy of the store lacks the sequence's last state.
 _NUMBER: Final = """
 select case when n > $1 then n else setval('ledger_position_page_number', $1 + 1) end from nextval('ledger_position_page_number') as n
 """
@@ -160,7 +160,7 @@ def _damaged(row: Any) -> ValueError:
 async def store(
     tx: Transaction, mrns: Sequence[str], at: Located, positions: Positions, pages: Iterable[ReadPage]
 ) -> None:
-    """Add pages of positions, a page for each block and day of acceptance, with a number behind those of `pages`."""
+    """Add pages of positions, a page for each block and day of acceptance, with a number above those of `pages`."""
     number = await tx.raw.fetchval(_NUMBER, max((page.number for page in pages), default=0))
     order = np.lexsort((at.place, positions.day, at.block))
     held, block, place = positions.take(order), at.block[order], at.place[order]

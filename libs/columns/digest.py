@@ -26,22 +26,22 @@ def table_digest(table: Table, exclude: Collection[str] = ()) -> bytes:
     """Return 32 bytes of SHA-256 over all rows in their order: tables of equal content have equal digests, whatever their encoding.
 
     Whole columns are hashed, which costs a fifth of the digests of the rows. Columns in `exclude` do not count, neither does the order of
-    the columns. Digests are stored: those of a release are those of every later one.
+    the columns. Digests are stored, so every later release must compute the same.
     """
     pieces: list[bytes] = [table.rows.to_bytes(8, "little")]
-    _hash_columns(pieces, table, exclude)
+    _add_columns(pieces, table, exclude)
     return sha256(b"".join(pieces)).digest()
 
 
-def _hash_columns(pieces: list[bytes], table: Table, exclude: Collection[str]) -> None:
-    """Add the bytes of the columns that have a value. Each part tells where it ends, so no two contents have the same bytes."""
+def _add_columns(pieces: list[bytes], table: Table, exclude: Collection[str]) -> None:
+    """Add the bytes of the columns that have a value. Each part has its length before it, so no two contents have the same bytes."""
     for name, column in sorted(table.columns.items()):
         if name in exclude:
             continue
         canonical: Any = column.by_appearance() if isinstance(column, Strings) else column
         if _has_values(canonical):
             pieces.append(f"{name}=".encode())
-            _hash_column(pieces, canonical)
+            _add_column(pieces, canonical)
     pieces.append(b";")
 
 
@@ -51,7 +51,7 @@ def _has_values(column: Any) -> bool:
     return bool(column.offsets[-1]) if isinstance(column, Ragged) else bool(column.valid.any())
 
 
-def _hash_column(pieces: list[bytes], column: Any) -> None:
+def _add_column(pieces: list[bytes], column: Any) -> None:
     if isinstance(column, Strings):
         count = len(column.dictionary)
         lengths = np.fromiter(map(len, column.dictionary), "<u4", count)
@@ -62,9 +62,9 @@ def _hash_column(pieces: list[bytes], column: Any) -> None:
         pieces.append(column.offsets.astype("<i8", copy=False).tobytes())
         values = column.values
         if isinstance(values, Table):
-            _hash_columns(pieces, values, ())
+            _add_columns(pieces, values, ())
         else:
-            _hash_column(pieces, values.by_appearance() if isinstance(values, Strings) else values)
+            _add_column(pieces, values.by_appearance() if isinstance(values, Strings) else values)
     else:
         # What is absent has the value 0.
         pieces += (np.packbits(column.valid).tobytes(), column.values.astype("<i8", copy=False).tobytes())

@@ -27,7 +27,7 @@ SLOT_DAYS: Final = 64
 LOCKS: Final = 256
 """Blocks with the same remainder share a lock, so that no transaction takes more of them, whatever its MRNs are."""
 DENSE_MIN: Final = 8
-"""With so many consignments of each block their whole pages are read; with fewer each consignment is searched in its pages."""
+"""With so many consignments of a block on average whole pages are read; with fewer each consignment is searched in its pages."""
 _SERIAL_BITS: Final = 27  # 36^7 / BLOCK is less than 2^27
 
 # In one order, so that two calls over the same blocks never wait for one another in a circle.
@@ -71,11 +71,11 @@ class Blocks:
 
     @property
     def are_dense(self) -> bool:
-        """Whether so many consignments stand in each block that their whole pages are read."""
+        """Whether the blocks have DENSE_MIN consignments on average, so that their whole pages are read."""
         return len(self.index) >= DENSE_MIN * len(self.numbers)
 
     def grouped(self) -> tuple[IntArray, IntArray]:
-        """Return the consignments block by block, each block in their order, and the bounds of each block in that order."""
+        """Return the order of consignments by block, and where each block begins and ends in it."""
         order = np.argsort(self.index, kind="stable")
         return order, np.searchsorted(self.index[order], np.arange(len(self.numbers) + 1))
 

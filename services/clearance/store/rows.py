@@ -38,7 +38,7 @@ def day_of(mrn: str) -> int:
 
 
 def days_of(mrns: Iterable[str]) -> list[int]:
-    """Return the day of acceptance in each MRN, as `day_of` does; few days occur in many MRNs."""
+    """Return the day of acceptance in each MRN, as `day_of` does; few days occur in many MRNs. Raises MrnError."""
     heads = [mrn[:9] for mrn in mrns]
     days = {head: day_of(head) for head in set(heads)}
     return list(map(days.__getitem__, heads))

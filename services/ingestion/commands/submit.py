@@ -114,6 +114,7 @@ class Submit:
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored)
         equal: dict[str, bool] = {}
+        # Each turn compares at least one more reference, so there are at most as many turns as references.
         while True:
             try:
                 submitted = await self._accept(request, submitted, equal)

@@ -117,7 +117,7 @@ class Uncompared(Exception):
     """References of a filing were filed before, and nobody has compared their content yet: by place in the filing."""
 
     def __init__(self, prior: Mapping[int, PriorReference]) -> None:
-        """Take them."""
+        """Report prior references by their place in the filing."""
         super().__init__(f"{len(prior)} references were filed before")
         self.prior = prior
 
@@ -131,7 +131,7 @@ class StoredRows:
     table: Table
     """The whole batch."""
     rows: dict[str, int]
-    """Their rows, by MRN."""
+    """The row of each requested MRN in `table`."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,8 @@ async def find(tx: Transaction, consignments: Consignments) -> Counted:
     if marked:
         rows = np.flatnonzero(np.isin(consignments.days, marked)).tolist()
         of_days = consignments.days[rows].tolist(), [mrns[row] for row in rows]
-        found = [*found[: -len(marked)], *await tx.raw.fetch(ROWS_QUERY, marked, *of_days)]
+        found = [record for record in found if record[1] is not None]
+        found += await tx.raw.fetch(ROWS_QUERY, marked, *of_days)
     return _newest(mrns, found)
 
 
@@ -143,8 +144,8 @@ async def store(
 ) -> None:
     """Store a batch whose row i is what was counted of consignment i.
 
-    The leases of their partitions keep other writers of these consignments out. Their numbers are not cached here: should this transaction be
-    lost with the server, its number may be given again.
+    The leases of their partitions keep other writers of these consignments out. The batch is not added to the cache of `Store`: if this
+    transaction is lost with the server, another batch may get its number.
     """
     batch_day, batch = await tx.raw.fetchrow(_STORE, payload, root_traceparent(), formula)
     at = consignments.blocks

@@ -88,7 +88,7 @@ async def totals(database: Database, day: int) -> tuple[list[DayTotal], int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _DayRead:
     """A part of a day as it is stored."""
 
     rows: list[Any]
@@ -101,7 +101,7 @@ class _Stored:
     blocks_max: int
 
 
-async def _stored(tx: Transaction, day: int, after: str, rows_max: int) -> _Stored:
+async def _stored(tx: Transaction, day: int, after: str, rows_max: int) -> _DayRead:
     found_rows: list[Any] = []
     place = _FIRST_BLOCK, ""
     if after.startswith(_IN_PAGES):
@@ -111,16 +111,16 @@ async def _stored(tx: Transaction, day: int, after: str, rows_max: int) -> _Stor
         found_rows = await rows.of_day(tx, day, after, rows_max)
     blocks_max = (rows_max - len(found_rows) + PLACES - 1) // PLACES
     if not blocks_max:
-        return _Stored(found_rows, [], ([], Positions.nothing(0)), place, rows_max, 0)
+        return _DayRead(found_rows, [], ([], Positions.nothing(0)), place, rows_max, 0)
     # One block more, since the first may have been returned already.
     found_pages = await pages.of_day(tx, day, place[0], blocks_max + 1)
     named = {mrn for page in found_pages for mrn in page["mrn"]}
     paged = await rows.read(tx, sorted(named), paged=True)
-    return _Stored(found_rows, found_pages, paged, place, rows_max, blocks_max + 1)
+    return _DayRead(found_rows, found_pages, paged, place, rows_max, blocks_max + 1)
 
 
-def _decoded(stored: _Stored) -> PositionPart:
-    mrns, positions = rows.decoded(stored.rows)
+def _decoded(stored: _DayRead) -> PositionPart:
+    mrns, positions = rows.decode(stored.rows)
     if not stored.blocks_max:
         return PositionPart(mrns, positions, mrns[-1])
     blocks: dict[str, int] = {}
@@ -137,7 +137,7 @@ def _decoded(stored: _Stored) -> PositionPart:
     return PositionPart([*mrns, *chosen], positions, after)
 
 
-def _add(stored: _Stored, totals: dict[tuple[str, int, int, str], list[int]]) -> PositionPart:
+def _add(stored: _DayRead, totals: dict[tuple[str, int, int, str], list[int]]) -> PositionPart:
     """Add the lines of a part of a day to totals and counts, a column at a time, and return the part."""
     part = _decoded(stored)
     positions = part.positions

@@ -85,8 +85,8 @@ class Located:
         at = Blocks.located(mrns)
         return cls(at.numbers[at.index] * (BLOCK // PLACES) + at.place // PLACES, at.place % PLACES)
 
-    def are_dense(self, among: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.bool_]:
-        """Return which consignments have PAGE_MIN ones of their block, of those `among` that count."""
+    def in_pages(self, among: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.bool_]:
+        """Return which consignments have a page: at least PAGE_MIN of those in `among` are in their part of a block."""
         counted = np.ones(len(self.block), np.bool_) if among is None else among
         _, index = np.unique(self.block, return_inverse=True)
         index = index.reshape(-1)
@@ -97,13 +97,13 @@ class Located:
 async def read(
     tx: Transaction, mrns: Sequence[str], in_rows: npt.NDArray[np.bool_]
 ) -> tuple[list[Any], tuple[ReadPage, ...]]:
-    """Return stored pages for `decoded`, the oldest first, and which pages they are where they were read whole.
+    """Return stored pages for `decode`, the oldest first, and which pages they are where they were read whole.
 
     All pages of a block are read whole where many of its consignments are asked for; of others the entries of single consignments come, but
     not of those `in_rows`.
     """
     at = Located.by_mrn(mrns)
-    dense = at.are_dense()
+    dense = at.in_pages()
     rows: list[Any] = []
     if dense.any():
         rows += await tx.raw.fetch(WHOLE_QUERY, np.unique(at.block[dense]).tolist())
@@ -116,11 +116,11 @@ async def read(
 
 
 async def of_day(tx: Transaction, day: int, block: int, blocks_max: int) -> list[Any]:
-    """Read the pages of a day of acceptance from a block on, by block and number, for `decoded`."""
+    """Read the pages of a day of acceptance from a block on, by block and number, for `decode`."""
     return list(await tx.raw.fetch(DAY_QUERY, day, block, blocks_max))
 
 
-def decoded(row: Any) -> Positions:
+def decode(row: Any) -> Positions:
     """Return the positions of a stored page, or of one entry of it. Raises ValueError where the page is damaged."""
     mrns = row["mrn"]
     try:
@@ -210,7 +210,7 @@ async def store(
     )
 
 
-def superseded(pages: Iterable[ReadPage], written: Collection[str]) -> list[ReadPage]:
+def useless(pages: Iterable[ReadPage], written: Collection[str]) -> list[ReadPage]:
     """Return the pages of which nothing is valid once the consignments `written` stand in newer ones."""
     last = {mrn: page.number for page in sorted(pages, key=lambda page: page.number) for mrn in page.mrn}
     return [page for page in pages if all(last[mrn] != page.number or mrn in written for mrn in page.mrn)]

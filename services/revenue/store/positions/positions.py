@@ -1,4 +1,4 @@
-"""What is held of each consignment: the ledger's memory of clearance's states.
+"""The position of each consignment in the ledger, after its newest state.
 
 Consignments that are written together and whose MRNs stand close together have pages (`pages`), others have rows (`rows`). A consignment that
 was first stored in a row keeps it. One that was first stored in a page is named by a page for ever; a row of it is valid in the place of the
@@ -68,7 +68,7 @@ def latest(stored_pages: Sequence[Any], in_rows: tuple[list[str], Positions], mr
         here = np.flatnonzero(at >= 0)
         part_of[at[here]], place_in[at[here]] = part, here
     needed = [part for part in np.unique(part_of).tolist() if 0 <= part < len(named)]
-    parts = [*(pages.decoded(stored_pages[part]) for part in needed), rows_positions, Positions.nothing(1)]
+    parts = [*(pages.decode(stored_pages[part]) for part in needed), rows_positions, Positions.nothing(1)]
     begins = np.cumsum([0, *(len(each) for each in parts)])
     begin_of = np.zeros(len(named) + 2, np.int64)
     begin_of[[*needed, len(named), -1]] = begins[:-1]
@@ -99,14 +99,14 @@ async def store(
 
     The transaction holds the heads of the partitions since before `stored` was read, and nothing was stored of these consignments since.
     """
-    positions = made(page, statuses, booked, stored, epoch)
+    positions = next_positions(page, statuses, booked, stored, epoch)
     at = Located.by_mrn(page.mrn)
-    in_page = at.are_dense(stored.form != ROW)
+    in_page = at.in_pages(stored.form != ROW)
     chosen = np.flatnonzero(in_page)
     if len(chosen):
         mrns = [page.mrn[row] for row in chosen.tolist()]
         await pages.store(tx, mrns, Located(at.block[chosen], at.place[chosen]), positions.take(chosen), stored.pages)
-        await pages.delete(tx, pages.superseded(stored.pages, set(mrns)))
+        await pages.delete(tx, pages.useless(stored.pages, set(mrns)))
         await rows.delete(tx, [page.mrn[row] for row in np.flatnonzero(in_page & (stored.form == PAGED_ROW)).tolist()])
     rest = np.flatnonzero(~in_page)
     if len(rest):
@@ -114,7 +114,7 @@ async def store(
         await rows.store(tx, [page.mrn[row] for row in rest.tolist()], positions.take(rest), paged)
 
 
-def made(
+def next_positions(
     page: ChargePage, statuses: DebtStatuses, booked: tuple[Int64, EntryPlaces], stored: Positions, epoch: int
 ) -> Positions:
     """Return the positions that follow from a page of an epoch and those that are stored. Raises StoreMisuse for numbers without room."""

@@ -47,15 +47,15 @@ DELETE_STATEMENT: Final = (
 
 async def read(tx: Transaction, mrns: Sequence[str], *, paged: bool = False) -> tuple[list[str], Positions]:
     """Return which of some consignments have a row, in no order, and their positions; with `paged` only those that a page names too."""
-    return decoded(await tx.raw.fetch(READ_QUERY, list(mrns), paged))
+    return decode(await tx.raw.fetch(READ_QUERY, list(mrns), paged))
 
 
 async def of_day(tx: Transaction, day: int, after: str, rows_max: int) -> list[Any]:
-    """Read the rows of consignments of a day of acceptance that no page names, by MRN, after one, for `decoded`."""
+    """Read the rows of consignments of a day of acceptance that no page names, by MRN, after one, for `decode`."""
     return list(await tx.raw.fetch(_DAY, day, after, rows_max))
 
 
-def decoded(rows: Sequence[Any]) -> tuple[list[str], Positions]:
+def decode(rows: Sequence[Any]) -> tuple[list[str], Positions]:
     """Return MRNs and positions of rows. Raises ValueError for lines that are cut off."""
     records = np.zeros(len(rows), RECORD)
     for name in _FIXED:

@@ -43,13 +43,13 @@ PLACE: Final = np.dtype([("number", "<i8"), ("day", "<i4")])
 """Where an entry stands in the chain of its consignment's partition: its number, and the day on which it was booked."""
 
 NONE: Final = 0
-"""Nothing is stored of it."""
+"""Not stored."""
 ROW: Final = 1
-"""It stands in a row, and always stood in one."""
+"""Stored in a row since its first version."""
 PAGED_ROW: Final = 2
-"""It stands in a row; an entry of a page names it too, and is not valid any more."""
+"""Stored in a row; a page still names it, with an outdated position."""
 PAGE: Final = 3
-"""It stands in a page."""
+"""Stored in a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ReadPage:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """What is held of n consignments; where nothing is, version is 0 and there are no lines."""
+    """Positions of n consignments; where none is stored, version is 0 and there are no lines."""
 
     day: Int64
     """Day of acceptance, days since 1970-01-01 UTC."""
@@ -84,7 +84,7 @@ class Positions:
 
     @staticmethod
     def nothing(count: int) -> Positions:
-        """Nothing of any."""
+        """Return positions of `count` consignments without any data."""
         none, empty = np.zeros(count, np.int64), np.zeros(count + 1, np.int64)
         texts = [""] * count
         return Positions(
@@ -206,12 +206,14 @@ class Positions:
 
 def joined_by_row(first: tuple[Int64, EntryPlaces], second: tuple[Int64, EntryPlaces]) -> tuple[Int64, EntryPlaces]:
     """Return for each row its values of the first and then those of the second; both are offsets and values of the same rows."""
-    (offsets, values), (more_offsets, more) = first, second
-    lengths, more_lengths = np.diff(offsets), np.diff(more_offsets)
+    (offsets, values), (second_offsets, second_values) = first, second
+    lengths, more_lengths = np.diff(offsets), np.diff(second_offsets)
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths + more_lengths)])
-    both = np.empty(len(values) + len(more), values.dtype)
+    both = np.empty(len(values) + len(second_values), values.dtype)
     both[np.repeat(ends[:-1] - offsets[:-1], lengths) + np.arange(len(values))] = values
-    both[np.repeat(ends[:-1] + lengths - more_offsets[:-1], more_lengths) + np.arange(len(more))] = more
+    both[np.repeat(ends[:-1] + lengths - second_offsets[:-1], more_lengths) + np.arange(len(second_values))] = (
+        second_values
+    )
     return ends, both
 
 

@@ -26,7 +26,7 @@ class WorkTables:
     async def note(
         self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, in_lists: NDArray[np.bool_]
     ) -> None:
-        """Store which of these states are held and which have a delay. `in_lists` marks states whose former version may be in a list."""
+        """Store which of these states are held and which have a delay. `in_lists` marks states with a former version that may be in a list."""
         held = table.ints("state").values == State.HELD
         due_at, due = due_times(table)
         ended = np.flatnonzero(in_lists & ~(held & due))

@@ -33,7 +33,7 @@ _OPEN = ("_address_country", "_person_type", "_identifier_type")
 CARRIER_ID: Final = "carrier_id"
 """The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
 ENVELOPE: Final = frozenset(schema_of(ConsignmentColumns).columns) - elements.CONSIGNMENT.keys()
-"""Columns that are no content of a filing: what acceptance adds, and CARRIER_ID, whose capital letters do not matter."""
+"""Columns that are no content of a filing: what acceptance adds, and CARRIER_ID, since capital letters do not matter."""
 _PERSONAL = frozenset(
     name
     for name in elements.CONSIGNMENT

@@ -142,7 +142,7 @@ def _newest(mrns: Sequence[str], pages: Sequence[Sequence[Any]]) -> Counted:
 async def store(
     tx: Transaction, consignments: Consignments, versions: IntArray, epoch: int, payload: bytes, *, formula: int
 ) -> None:
-    """Store a batch whose row i is what was counted of consignment i.
+    """Store a batch; its row i is what was counted of consignment i.
 
     The leases of their partitions keep other writers of these consignments out. The batch is not added to the cache of `Store`: if this
     transaction is lost with the server, another batch may get its number.

@@ -334,9 +334,9 @@ async def test_a_day_s_consignments_are_told_with_their_totals(books: Books) -> 
         first = await days.of_day(reader, DAY, rows_max=3)
         rest = await days.of_day(reader, DAY, after=first.after, rows_max=3)
     assert [*first.mrn, *rest.mrn] == sorted(state.mrn for state in PAGE)
-    told, count = await days.totals(books.database, DAY)
+    totals, count = await days.totals(books.database, DAY)
     assert count == len(PAGE)
-    assert [(each.destination, each.kind, each.collector, each.amount, each.consignments) for each in told] == [
+    assert [(each.destination, each.kind, each.collector, each.amount, each.consignments) for each in totals] == [
         ("DE", 1, 1, 1_500, 5), ("DE", 2, 1, 9_500, 5),
     ]  # fmt: skip
 

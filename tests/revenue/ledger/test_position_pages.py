@@ -31,7 +31,7 @@ MRNS = [*FILED, *NEAR, *OTHERS]
 DAYS = {each: DAY + place % 2 for place, each in enumerate(MRNS)}
 
 
-def held_of(number: int, before: tuple[Any, ...] | None) -> tuple[Any, ...]:
+def held_of(number: int, before: tuple[Any, ...] | None, epoch: int = 1) -> tuple[Any, ...]:
     """What is written of a consignment as the write with a number: all fields differ from those of other writes."""
     texts = [("DE", "EUR", "EU"), ("FR", "EUR", "EU"), ("GB", "GBP", "UK")][number % 3]
     lines = tuple((number, 2, 3, 4, 1, 1, 0, b"", 100 * number + line, line, 0, 0) for line in range(number % 4))
@@ -51,7 +51,7 @@ def held_of(number: int, before: tuple[Any, ...] | None) -> tuple[Any, ...]:
         10 * number,
         11 * number,
     )
-    return (*texts, *numbers, 12 * number, 13 * number, lines, entries)
+    return (*texts, *numbers, 12 * number, 13 * number, max(epoch, before[-3] if before else 0), lines, entries)
 
 
 def charge_page(mrns: Sequence[str], said: Held) -> tuple[ChargePage, DebtStatuses]:
@@ -71,7 +71,7 @@ def charge_page(mrns: Sequence[str], said: Held) -> tuple[ChargePage, DebtStatus
         adjusted_at,
         out,
         payee,
-    ) = (np.array(each, np.int64) for each in numbers)
+    ) = (np.array(each, np.int64) for each in numbers[:-1])
     lines = np.array([line for each in columns[-2] for line in each], LINE)
     of_row = np.repeat(np.arange(len(mrns)), [len(each) for each in columns[-2]])
     page = ChargePage(
@@ -84,13 +84,15 @@ def charge_page(mrns: Sequence[str], said: Held) -> tuple[ChargePage, DebtStatus
 
 async def write(tx: Transaction, mrns: Sequence[str], number: int, book: Held) -> None:
     """Write consignments, and the dictionary that says what is held."""
-    said = {each: held_of(number + place, book.get(each)) for place, each in enumerate(mrns)}
+    # Epochs rise and fall: what is stored never goes back.
+    epoch = 1 + 7 * number % 11
+    said = {each: held_of(number + place, book.get(each), epoch) for place, each in enumerate(mrns)}
     page, statuses = charge_page(mrns, said)
     held = await positions.read(tx, mrns)
     more = [list(said[each][-1][len(book[each][-1]) if each in book else 0 :]) for each in mrns]
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(each) for each in more], dtype=np.int64)])
     await positions.store(
-        tx, page, statuses, (ends, np.array([entry for each in more for entry in each], PLACE)), held, epoch=number
+        tx, page, statuses, (ends, np.array([entry for each in more for entry in each], PLACE)), held, epoch=epoch
     )
     book.update(said)
 
@@ -99,7 +101,13 @@ def as_held(mrns: Iterable[str], found: Positions) -> Held:
     """Positions in the form of the dictionary; one that nothing is held of is left out."""
     names = ("version", "filing_version", "paid", "open", "refunded", "announced")
     basis = (found.basis.status, found.basis.generation, found.basis.adjusted, found.basis.adjusted_at)
-    numbers = [*(getattr(found, name) for name in names), *basis, found.paid_out.minor, found.paid_out.account]
+    numbers = [
+        *(getattr(found, name) for name in names),
+        *basis,
+        found.paid_out.minor,
+        found.paid_out.account,
+        found.epoch,
+    ]
     said: Held = {}
     for row, each in enumerate(mrns):
         if not found.exists[row]:
@@ -352,7 +360,10 @@ async def test_a_damaged_page_refuses_what_stands_in_it_and_nothing_else(databas
         page, statuses = charge_page(even[:12], book)
         await rows.store(tx, even[:12], _as_rows(page, statuses, book), [True] * 12)
         read = as_held(even[:12], await positions.read(tx, even[:12]))
-        assert {each: said[:-1] for each, said in read.items()} == {each: book[each][:-1] for each in even[:12]}
+        # Entries and epoch are not copied.
+        assert {each: (*said[:-3], said[-2]) for each, said in read.items()} == {
+            each: (*book[each][:-3], book[each][-2]) for each in even[:12]
+        }
         with pytest.raises(ValueError, match="is damaged"):
             await positions.read(tx, even[:13])
 

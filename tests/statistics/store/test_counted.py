@@ -38,7 +38,7 @@ def mrns_of(first: int, count: int, *, day: int = DAY, country: str = "DE") -> l
 
 
 def state(number: str, version: int, epoch: int = 1) -> State:
-    """A state whose value says what it is."""
+    """A state with a value that says what it is."""
     return State(number, version, mrn.parse(number).day, items=[("CN", "62", 1_000 * epoch + version)])
 
 

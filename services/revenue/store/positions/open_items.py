@@ -14,9 +14,9 @@ from services.revenue.ledger.line import OPEN, Lines
 from services.revenue.ledger.position import PaidOut, claims, covered_by
 
 _CLOSE: Final = """
-delete from ledger_open kept using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
+delete from ledger_open present using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
     as given(account, currency, day, mrn)
-where kept.account = any(array[given.account]) and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
+where present.account = any(array[given.account]) and present.currency = given.currency and present.day = given.day and present.mrn = given.mrn
 """
 _OPEN: Final = """
 insert into ledger_open (account, currency, day, mrn, minor, alone)

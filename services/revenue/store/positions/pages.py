@@ -57,12 +57,12 @@ select page.* from chosen cross join lateral (
 """  # noqa: S608  # our own names
 # Two transactions may find that nothing of a page is valid: the second one does not wait for the first, so they never wait in a circle.
 DELETE_STATEMENT: Final = """
-delete from ledger_position_page kept using (
+delete from ledger_position_page present using (
     select own.* from unnest((select $1::bigint[]), (select $2::bigint[]), (select $3::integer[])) as given(block, number, day) cross join lateral (
         select p.block, p.number, p.day from ledger_position_page p
         where p.block = given.block and p.number = given.number and p.day = given.day for update skip locked
     ) own
-) free where kept.block = any(array[free.block]) and kept.number = free.number and kept.day = free.day
+) free where present.block = any(array[free.block]) and present.number = free.number and present.day = free.day
 """
 # Numbers go on above those of the pages where a copy of the store lacks the sequence's last state.
 _NUMBER: Final = """

@@ -1,6 +1,6 @@
 """The position of each consignment in the ledger, after its newest state.
 
-Consignments that are written together and whose MRNs stand close together have pages (`pages`), others have rows (`rows`). A consignment that
+Consignments that are written together and have MRNs of one part of a block have pages (`pages`), others have rows (`rows`). A consignment that
 was first stored in a row keeps it. One that was first stored in a page is named by a page for ever; a row of it is valid in the place of the
 page, until it is written in a page again. So each consignment is found once, by its row or by its pages, whoever writes meanwhile.
 """

@@ -1,4 +1,4 @@
-"""The table ledger_position: consignments whose position stands in a row of its own."""
+"""The table ledger_position: consignments with a row of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAY: Final = f"""
 select {_COLUMNS} from ledger_position where day = $1 and mrn > $2 and not paged order by mrn limit $3
 """  # noqa: S608  # our own names
 _STORE: Final = """
-insert into ledger_position as kept (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open,
+insert into ledger_position as present (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open,
     refunded, announced, lines, standing, generation, adjusted, adjusted_at, paid_out, payee, epoch, paged, entries, days)
 select given.mrn, given.version, given.filing_version, given.day, given.destination, given.currency, given.jurisdiction,
     given.paid, given.open, given.refunded, given.announced, given.lines,
@@ -40,9 +40,7 @@ on conflict (mrn) do update set epoch = excluded.epoch, version = excluded.versi
     adjusted = excluded.adjusted, adjusted_at = excluded.adjusted_at, paid_out = excluded.paid_out, payee = excluded.payee,
     entries = excluded.entries, days = excluded.days
 """
-DELETE_STATEMENT: Final = (
-    "delete from ledger_position kept using unnest($1::text[]) as given(mrn) where kept.mrn = any(array[given.mrn])"
-)
+DELETE_STATEMENT: Final = "delete from ledger_position present using unnest($1::text[]) as given(mrn) where present.mrn = any(array[given.mrn])"
 
 
 async def read(tx: Transaction, mrns: Sequence[str], *, paged: bool = False) -> tuple[list[str], Positions]:

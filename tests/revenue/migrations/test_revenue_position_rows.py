@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from libs.feed.consume.transient_errors import is_passing
 from libs.store.database import Database
+from libs.store.errors import StoreError
 from libs.store.tables.migrate import migrate
 from services.revenue.store.positions.pages import PAGE_MIN
 from tests.revenue.ledger.books import Books
@@ -54,6 +56,14 @@ async def test_positions_of_rows_go_on_as_rows_beside_pages(
     assert [row[:2] for row in held] == [(each, 5) for each in sorted((*FORMER, *NEW))]
     assert await books.kinds(FORMER[0]) == await books.kinds(NEW[0]) != []
     assert await books.unbalanced() == []
+
+
+async def test_a_process_of_the_former_revision_is_refused_with_an_error_that_passes(database: Database) -> None:
+    await migrate(database, "services.revenue")
+    with pytest.raises(StoreError, match="an object is in use") as refused:
+        await fill(database)
+    assert is_passing(refused.value)
+    assert await stored(database) == ([], 0)
 
 
 async def test_pages_are_compressed_with_lz4_where_the_server_has_it(database: Database) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -23,9 +23,8 @@ from rich.table import Table
 
 from libs.cli.local.state import SERVICES
 from libs.cli.local.supervisor import LocalSystem
-from libs.simulator import Simulator
 from tests.support.flow import Flow, local_system
-from tests.support.open_loop import Call, Load, batches, goodput
+from tests.support.open_loop import Call, Load, Pool, fill, goodput
 
 GREEDY, SMALL = "greedy", "small"
 OTHERS = tuple(f"filer-{number}" for number in range(1, 7))
@@ -44,15 +43,6 @@ NORMAL_SECONDS = 1.0
 def rates(total: float) -> dict[str, float]:
     """Return what each filer offers a second: the greedy one nine tenths."""
     return {GREEDY: total * 0.9, SMALL: total * 0.005} | dict.fromkeys(OTHERS, total * 0.1 / len(OTHERS))
-
-
-def prepared(counts: dict[str, int], rows: dict[str, int], seed: int) -> dict[str, deque[bytes]]:
-    """Return batches of so many consignments in all of each filer."""
-    pools = {}
-    for place, (filer, count) in enumerate(counts.items()):
-        made = Simulator(seed + place, "load").batches(count, size=1_000)
-        pools[filer] = batches((row for batch in made for row in batch), rows[filer])
-    return pools
 
 
 def accepted_share(calls: Sequence[Call], filer: str) -> float:
@@ -83,9 +73,8 @@ async def watched(system: LocalSystem, most: dict[str, float]) -> AsyncIterator[
 async def measure(quick: bool) -> None:
     """Run all parts and print the figures."""
     peak_seconds, burst_seconds, calm_seconds = (1.5, 2.0, 1.0) if quick else (10.0, 15.0, 15.0)
-    count = 150_000 if quick else 900_000
-    pools = prepared({filer: int(count * (0.8 if filer == GREEDY else 0.05)) for filer in FILERS}, ROWS, 20_261_128)
-    mixed = prepared(dict.fromkeys(OTHERS, count // 50), MIXED, 20_261_228)
+    pools = {filer: Pool(20_261_128 + place, ROWS[filer]) for place, filer in enumerate(FILERS)}
+    mixed = pools | {filer: Pool(20_261_228 + place, MIXED[filer]) for place, filer in enumerate(OTHERS)}
     table = Table(title="Overload, eight filers, one of them with nine tenths of the load")
     for column in (
         "offered",
@@ -104,28 +93,32 @@ async def measure(quick: bool) -> None:
     memory: dict[str, float] = {}
     async with local_system() as system, Flow(system) as flow, Load(system, FILERS) as load:
         alone = {GREEDY: pools[GREEDY]}
-        await load.closed(alone, ROWS, AT_ONCE, peak_seconds / 3)  # the first calls meet cold caches
+        await load.closed(alone, AT_ONCE, peak_seconds / 3)  # the first calls meet cold caches
 
         async def peak() -> float:
-            closed = await load.closed(alone, ROWS, AT_ONCE, peak_seconds)
+            closed = await load.closed(alone, AT_ONCE, peak_seconds)
             await load.decided(flow.officer)
             return goodput(closed)
 
         peaks = [await peak()]
         half = rates(peaks[0] / 2)
-        calm = await load.run(pools, half, ROWS, calm_seconds)
+        fill(pools, (half, calm_seconds))
+        calm = await load.run(pools, half, calm_seconds)
         await load.decided(flow.officer)
         usual = statistics.median([wait for call in calm for wait in call.waits] or [NORMAL_SECONDS])
         normal = max(NORMAL_SECONDS, 2 * usual)
         peaks.append(await peak())
         for multiple, rows in BURSTS:
-            offers = pools | (mixed if rows is MIXED else {})
+            offers, offered = mixed if rows is MIXED else pools, peaks[-1] * multiple
+            # What is offered after the burst is made before it: the system has no pause between them.
+            fill(pools, (half, calm_seconds))
+            fill(offers, (rates(offered), burst_seconds), (half, calm_seconds))
             async with watched(system, memory):
-                burst = await load.run(offers, rates(peaks[-1] * multiple), rows, burst_seconds)
+                burst = await load.run(offers, rates(offered), burst_seconds)
             ended = time.time()
-            after = await load.run(pools, half, ROWS, calm_seconds)
+            after = await load.run(pools, half, calm_seconds)
             await load.decided(flow.officer)
-            decided, offered = goodput(burst), peaks[-1] * multiple
+            decided = goodput(burst)
             longest = max((wait for call in burst for wait in call.waits), default=0.0)
             unusual = [call.due for call in after if not call.accepted or max(call.waits, default=0.0) > normal]
             recovery = max((due - ended for due in unusual), default=0.0)

@@ -17,11 +17,10 @@ from libs.cli.local.supervisor import LocalSystem
 from libs.server.admission.receiving import WATCHES_PER_CALLER_MAX
 from libs.server.transport.channel import channel
 from libs.server.transport.tls import LocalCA
-from libs.simulator import Simulator
 from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 from tests.support.large_messages import send
-from tests.support.open_loop import METHOD, Load, batches, goodput
+from tests.support.open_loop import METHOD, Load, Pool, fill, goodput
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
@@ -59,25 +58,23 @@ async def test_a_greedy_filer_is_refused_and_the_small_ones_beside_it_are_not_an
 
 async def violations_of_a_burst(flow: Flow, load: Load, seed: int) -> list[object]:
     """Return what is wrong with a burst, compared with the peak just before it."""
-    pools = {}
-    for place, filer in enumerate((GREEDY, *SMALL)):
-        rows = Simulator(seed + place, "load").batches(80_000 if filer == GREEDY else 2_000, size=1_000)
-        pools[filer] = batches((row for batch in rows for row in batch), ROWS[filer])
+    pools = {filer: Pool(seed + place, ROWS[filer]) for place, filer in enumerate((GREEDY, *SMALL))}
     alone = {GREEDY: pools[GREEDY]}
-    warm = await load.closed(alone, ROWS, 4, 1.0, reserve=140)
+    warm = await load.closed(alone, 4, 1.0)
     await load.decided(flow.officer)
     # A hundredth of the peak from each of the small ones. Their calls cost more for each consignment, so they file beside the peak too.
     small = dict.fromkeys(SMALL, goodput(warm) / 100)
-    closed, beside = await asyncio.gather(
-        load.closed(alone, ROWS, 8, SECONDS, reserve=110), load.run(pools, small, ROWS, 3.0)
-    )
+    fill(pools, (small, 3.0))
+    closed, beside = await asyncio.gather(load.closed(alone, 8, SECONDS), load.run(pools, small, 3.0))
     await load.decided(flow.officer)
     peak = goodput([*closed, *beside])
     assert peak > 0
     # Three times the peak from one filer.
     small = dict.fromkeys(SMALL, peak / 100)
-    burst = await load.run(pools, {GREEDY: 3 * peak} | small, ROWS, SECONDS)
-    after = await load.run(pools, {GREEDY: peak / 4} | small, ROWS, 4.0)
+    burst_rates, after_rates = {GREEDY: 3 * peak} | small, {GREEDY: peak / 4} | small
+    fill(pools, (burst_rates, SECONDS), (after_rates, 4.0))
+    burst = await load.run(pools, burst_rates, SECONDS)
+    after = await load.run(pools, after_rates, 4.0)
     await load.decided(flow.officer)
     refused = [call for call in burst if not call.accepted]
     assert {call.code for call in refused} == {"RESOURCE_EXHAUSTED"}

@@ -7,10 +7,11 @@ once: what the client library would do with a refusal is no part of the load.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -22,13 +23,15 @@ from libs.client.client import Client
 from libs.server.errors import reason_of, retry_after
 from libs.server.transport.channel import channel
 from libs.server.transport.tls import LocalCA
+from libs.simulator import Simulator
 from luxor.clearance.v1 import clearance_pb2
-from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
 
 METHOD = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
 TIMEOUT_SECONDS = 15.0
 STATUSES = 500
+FAST_CPS = 12_000
+"""More than a system on few cores files of one filer, consignments a second."""
 SAMPLED = 3
 """Consignments of an accepted call that are asked for their times."""
 
@@ -86,26 +89,24 @@ class Load:
         """Close them."""
         await self._stack.aclose()
 
-    async def run(
-        self, pools: dict[str, deque[bytes]], rates: dict[str, float], rows: dict[str, int], seconds: float
-    ) -> list[Call]:
+    async def run(self, pools: Mapping[str, Pool], rates: Mapping[str, float], seconds: float) -> list[Call]:
         """Offer so many consignments a second by filer, for so long; return the calls, all of them ended.
 
-        `pools` are batches by filer, of `rows` consignments each; a batch that was not accepted goes back. RuntimeError is raised
-        where a filer has none left.
+        `pools` are batches by filer, made before (`fill`), so that the system has no pause; one that was not accepted goes back.
+        RuntimeError is raised where a filer has none left.
         """
         started = time.time()
         due: list[tuple[float, str]] = []
         for filer, rate in rates.items():
             moment = 0.0
-            while rate and (moment := moment + self._numbers.expovariate(rate / rows[filer])) < seconds:
+            while rate and (moment := moment + self._numbers.expovariate(rate / pools[filer].rows)) < seconds:
                 due.append((started + moment, filer))
         calls = []
         running = []
         for moment, filer in sorted(due):
             await asyncio.sleep(max(0.0, moment - time.time()))
             self.late = max(self.late, time.time() - moment)
-            call = Call(filer, rows[filer], moment)
+            call = Call(filer, pools[filer].rows, moment)
             calls.append(call)
             running.append(asyncio.create_task(self._one(call, pools[filer])))
         await asyncio.sleep(max(0.0, started + seconds - time.time()))
@@ -113,19 +114,18 @@ class Load:
         self.calls += calls
         return calls
 
-    async def closed(
-        self, pools: dict[str, deque[bytes]], rows: dict[str, int], at_once: int, seconds: float, *, reserve: int = 0
-    ) -> list[Call]:
+    async def closed(self, pools: Mapping[str, Pool], at_once: int, seconds: float) -> list[Call]:
         """File as fast as the system takes it, with so many calls of each filer at once, which wait as they are asked to.
 
-        It ends before its time where a filer has no more than `reserve` batches left.
+        Enough for a fast system is made before; it ends before its time where that is filed.
         """
+        fill(pools, (dict.fromkeys(pools, FAST_CPS), seconds))
         ends_at = time.time() + seconds
         calls = []
 
         async def work(filer: str) -> None:
-            while time.time() < ends_at and len(pools[filer]) > reserve:
-                call = Call(filer, rows[filer], time.time())
+            while time.time() < ends_at and pools[filer]:
+                call = Call(filer, pools[filer].rows, time.time())
                 calls.append(call)
                 await self._one(call, pools[filer])
                 if not call.accepted:
@@ -137,7 +137,7 @@ class Load:
         self.calls += calls
         return calls
 
-    async def _one(self, call: Call, pool: deque[bytes]) -> None:
+    async def _one(self, call: Call, pool: Pool) -> None:
         if not pool:
             raise RuntimeError(f"{call.filer} has no batch left: more have to be made ahead")
         raw = pool.popleft()
@@ -183,16 +183,30 @@ class Load:
 REQUEST_ID = ingestion_pb2.SubmitConsignmentsRequest.DESCRIPTOR.fields_by_name["request_id"].number
 
 
-def batches(rows: Iterable[Consignment], size: int) -> deque[bytes]:
-    """Return consignments as batches that are serialised already."""
-    pool: deque[bytes] = deque()
-    batch: list[Consignment] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size:
-            pool.append(ingestion_pb2.SubmitConsignmentsRequest(consignments=batch).SerializeToString())
-            batch = []
-    return pool
+class Pool(deque[bytes]):
+    """Batches of one filer, serialised before the phase that files them."""
+
+    def __init__(self, seed: int, rows: int) -> None:
+        """Take where the simulator begins, and how many consignments a batch has."""
+        super().__init__()
+        self.rows = rows
+        self._seed = seed
+
+    def fill(self, consignments: float) -> None:
+        """Make as many as a phase that offers so many on average may draw: a fifth and 30 batches more."""
+        missing = math.ceil(consignments * 1.2 / self.rows) + 30 - len(self)
+        if missing <= 0:
+            return
+        for batch in Simulator(self._seed, "load").batches(missing * self.rows, size=self.rows):
+            self.append(ingestion_pb2.SubmitConsignmentsRequest(consignments=batch).SerializeToString())
+        # Another seed has other parcels and references.
+        self._seed += 1_000
+
+
+def fill(pools: Mapping[str, Pool], *phases: tuple[Mapping[str, float], float]) -> None:
+    """Make what phases that follow each other offer: consignments a second by filer, and seconds."""
+    for filer, pool in pools.items():
+        pool.fill(sum(rates.get(filer, 0.0) * seconds for rates, seconds in phases))
 
 
 def goodput(calls: Iterable[Call]) -> float:

@@ -49,6 +49,7 @@ from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, StateHan
 from services.revenue.feeds.debt_events import DebtEventSnapshot
 from services.revenue.jobs.credit import CreditJob
 from services.revenue.jobs.kinds import WORK
+from services.revenue.jobs.packing import PackingJob
 from services.revenue.jobs.proofs import ProofJob, unproven
 from services.revenue.jobs.reassessment import ReassessmentJob, aggregates_waiting
 from services.revenue.jobs.seals import SealJob, unsealed
@@ -217,6 +218,7 @@ def bookkeeping(
             Maintenance(start.database, consumers=start.consumers).run,
             SealJob(start.database, start.replica, interval_seconds=seal_seconds).run,
             ProofJob(start.database, ledger.names, start.replica, share=proof_percent / 100).run,
+            PackingJob(start.database, ledger.names, start.replica).run,
             CreditJob(ledger, interval_seconds=SETTLE_SECONDS).run,
         ),
         (make_days(*PARTITIONED), sum_days, forget_references, purge_requests(), rotate_page_keys),

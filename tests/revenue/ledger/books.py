@@ -61,6 +61,8 @@ async def _guard(database: Database, word: str) -> None:
     async with database.transaction() as tx:
         for table in ("ledger_page", "ledger_account_page", "ledger_entry", "ledger_posting"):
             await tx.raw.execute(f"alter table {table} {word} trigger final")
+        for table in ("ledger_entry", "ledger_posting"):
+            await tx.raw.execute(f"alter table {table} {word} trigger packed")
 
 
 async def emptied(database: Database) -> None:

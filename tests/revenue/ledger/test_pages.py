@@ -2,87 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from libs.customs.partitions import PARTITIONS
 from libs.store.tables.schema import ensure_day_partitions, today
-from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.sum_days import sum_days
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.ledger.page import ENTRIES_MAX
-from services.revenue.store.ledger.balances import BEGINNING, Statement, StatementLine
 from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED
-from services.revenue.store.payments.payments import Payment
-from services.revenue.store.payments.payouts import Payout
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_checks import PARTITION, book_at, one_entry
 from tests.revenue.ledger.former_rows import as_rows
-from tests.revenue.ledger.states import TAX, Charge, State, mrn
-
-
-async def history(books: Books, start: int) -> None:
-    """Consignments of several partitions, currencies and states, paid, sent back, in part paid out again."""
-    await books.take(
-        *(State(mrn(start + number, number % 5)) for number in range(12)),
-        State(mrn(start + 20, 9), currency="SEK", destination="SE", rulebook="NO/2026.1/1f0c9a2b"),
-        State(mrn(start + 21, 2), charges=(Charge(300, account="border:DE"),), debt_account=""),
-        State(mrn(start + 22, 2), charges=(Charge(5), Charge(6, TAX)), debt=6, debt_account=""),
-    )
-    await books.take(*(State(mrn(start + number, number % 5), version=2, returned=(1,)) for number in range(3)))
-    await books.pay(
-        Payment(f"b{start}", mrn(start + 21, 2), "EU", "EUR", 400),
-        Payment(f"c{start}", "deferred:carrier-7", "EU", "EUR", 2_000),
-        Payment(f"d{start}", "nobody", "EU", "EUR", 7),
-    )
-    await books.pay(Payment(f"e{start}", "", "EU", "EUR", 2_000, f"c{start}"))
-    await Payouts(books.ledger).record([Payout(f"o{start}", mrn(start + 21, 2), "EU", "EUR", 100)], "officer-1")
-
-
-async def lines_of(
-    books: Books, account: int, currency: str, days: tuple[int, int], rows_max: int
-) -> list[StatementLine]:
-    found: list[StatementLine] = []
-    after = BEGINNING
-    while lines := (await books.balances.statement(account, currency, *days, after=after, rows_max=rows_max)).lines:
-        assert len(lines) <= rows_max
-        found += lines
-        after = lines[-1].at
-    return found
-
-
-async def answers(books: Books, starts: tuple[int, ...]) -> dict[str, Any]:
-    """All that the ledger tells, by question."""
-    async with books.database.connection() as reader:
-        now = await today(reader)
-        times = [
-            row["at"] for row in await reader.raw.fetch("select distinct booked_at as at from all_entries order by 1")
-        ]
-    holdings = await books.balances.holdings(rows_max=1_000)
-    known: dict[str, Any] = {"current": await books.balances.at(holdings)}
-    for moment in (*times, times[0] - 1, times[-1] + 1):
-        known[f"at {moment}"] = await books.balances.at(holdings, moment)
-    days = (now - 1, now)
-    for each in holdings:
-        statement = await books.balances.statement(each.account, each.currency, *days, rows_max=1_000)
-        assert isinstance(statement, Statement)
-        known[f"statement of {each.name} {each.currency}"] = statement
-        for rows_max in (1, 3):
-            assert await lines_of(books, each.account, each.currency, days, rows_max) == statement.lines
-        entries, last = await books.chain.of_account(each.account, each.currency, *days, rows_max=1_000)
-        known[f"entries of {each.name} {each.currency}"] = (entries, last)
-    for start in starts:
-        for number, partition in [*((number, number % 5) for number in range(12)), (20, 9), (21, 2), (22, 2)]:
-            known[f"entries of {start + number}"] = await books.chain.of_mrn(
-                mrn(start + number, partition), rows_max=100
-            )
-    for partition in range(10):
-        found = await books.chain.check(partition, entries_max=1_000)
-        assert found.discrepancies == []
-        known[f"chain {partition}"] = (found.entries, found.postings, found.last, found.hash, found.end, found.mrns)
-    return known
+from tests.revenue.ledger.ledger_answers import answers, history, lines_of
+from tests.revenue.ledger.states import State, mrn
 
 
 async def test_rows_of_former_releases_and_pages_give_the_same_answers_also_on_the_day_of_the_change(

@@ -15,6 +15,7 @@ from services.revenue.store.proofs.seals import Seals
 from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_checks import one_entry
+from tests.revenue.ledger.row_packing import pack, rows_left, stored
 from tests.support.earlier_schema import migrate_to
 
 ACCOUNT, TREASURY = (1, "deferred:a"), (2, "treasury:EU:tax")
@@ -85,7 +86,7 @@ async def test_a_ledger_of_rows_goes_on_with_pages(
     await migrate_to(database, "services.revenue", "0009", tmp_path, monkeypatch)
     booked_at = await fill(database)
     day = booked_at // 86_400_000_000
-    assert await migrate(database, "services.revenue") == ["0010", "0011", "0012"]
+    assert await migrate(database, "services.revenue") == ["0010", "0011", "0012", "0013"]
     books = Books(database)
     assert await proven(books) == []
     before = 3 * 6 + 30 * (1 + 3 + 9)
@@ -104,3 +105,17 @@ async def test_a_ledger_of_rows_goes_on_with_pages(
         assert await reader.raw.fetchval("select array_agg(number order by number) from all_entries where partition = 9") == [
             1, 2, 3, 4, 5,
         ]  # fmt: skip
+    # What was booked before there were pages becomes pages, before those that were booked since.
+    views = await stored(books, "all_entries", "all_postings")
+    assert [(each.entries, each.left) for each in await pack(books)] == [(3, 6), (3, 3), (3, 0)]
+    assert await rows_left(books) == 0
+    packed = await stored(books, "all_entries", "all_postings")
+    kept = [0, 1, 2, *range(5, 13)]  # all but the bounds of the page, which of a row are its own number
+    assert [[row[place] for place in kept] for row in packed["all_entries"]] == [
+        [row[place] for place in kept] for row in views["all_entries"]
+    ]
+    assert len(packed["all_postings"]) == len(views["all_postings"])
+    assert await proven(Books(database)) == []
+    assert await books.standing(booked_at) == {ACCOUNT[1]: before, TREASURY[1]: -before}
+    assert await books.standing() == {ACCOUNT[1]: before + 1_112, TREASURY[1]: -before - 1_112}
+    assert await books.balances.statement(1, "EUR", day, day, rows_max=100) == statement

@@ -181,7 +181,7 @@ class Chain:
             until = max(entry.number for entry in entries)
             await self._check_rows(reader, partition, day, entries, checked, until if not complete else last)
         if complete:
-            complete = await self._check_pages(reader, partition, day, checked, last, entries_max - len(entries))
+            complete = await self.check_pages(reader, partition, day, checked, last, entries_max - len(entries))
         if complete and last > checked.last:
             checked.discrepancies.append(f"partition {partition}: entries {checked.last + 1} to {last} are missing")
             checked.last = last
@@ -201,10 +201,10 @@ class Chain:
         verify_entries(partition, day, entries, postings, names, checked)
         checked.mrns |= {entry.mrn for entry in entries if entry.mrn}
 
-    async def _check_pages(
+    async def check_pages(
         self, reader: Transaction, partition: int, day: int, checked: ChainCheck, last: int, entries_max: int
     ) -> bool:
-        """Compute up to `entries_max` entries of pages; return whether nothing is left of the day."""
+        """Compute up to `entries_max` entries of a day's pages up to a number, and add what is found; return whether nothing is left of them."""
         after, left = checked.last, entries_max
         # A part may have ended within a page.
         while pages := await pages_behind(reader, day, partition, after, last, PAGES_AT_ONCE):

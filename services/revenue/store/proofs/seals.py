@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ cross join lateral (
 ) first where head.number >= behind.number
 """  # noqa: S608  # a number and a condition of our own
 _SEALED_AT: Final = "select sealed_at from ledger_seal where number = $1"
+# The first seal behind these may name the last of them.
+_NUMBERS: Final = "select distinct numbers[$1] as number from ledger_seal where number >= $2 and number <= $3"
 _NUMBER: Final = "select numbers[$2] from ledger_seal where number = $1"
 # One that is missing hides none behind it.
 _FROM: Final = "select number, numbers[$2] from ledger_seal where number >= $1 order by number limit 1"
@@ -193,8 +195,7 @@ class Seals:
                 discrepancies.append(
                     f"seal {row['number']} seals fewer entries than the seal before; one of them was altered"
                 )
-            stored = await reader.raw.fetch(_NAMED, changed, [numbers[place] for place in changed])
-            hashes = {each["partition"]: each["hash"] for each in stored}
+            hashes = await stored_hashes(reader, changed, [numbers[place] for place in changed])
             discrepancies += [
                 f"partition {place}: seal {row['number']} names another hash of entry {numbers[place]} than is stored"
                 for place in changed
@@ -202,6 +203,12 @@ class Seals:
             ]
             after, before, named = row["number"], bytes(row["hash"]), numbers
         return after, before, discrepancies
+
+    async def named(self, reader: Transaction, partition: int, after: int, last: int) -> list[int]:
+        """Return the entries of a partition behind `after` and up to `last` that seals name."""
+        first, end = await self.first_behind(reader, partition, after), await self.first_behind(reader, partition, last)
+        rows = await reader.raw.fetch(_NUMBERS, partition + 1, first, end)
+        return [row["number"] for row in rows if row["number"] is not None]
 
     async def first_behind(self, reader: Transaction, partition: int, after: int) -> int:
         """Return the first seal that covers an entry after `after`, by binary search, since numbers only rise; one past the last for none."""
@@ -270,6 +277,11 @@ def is_sound(row: Any) -> bool:
         return False
     heads = list(zip(row["numbers"], hashes, strict=True))
     return seal(row["number"], row["sealed_at"], before, heads) == bytes(row["hash"])
+
+
+async def stored_hashes(reader: Transaction, partitions: Sequence[int], numbers: Sequence[int]) -> dict[int, bytes]:
+    """Return by partition the stored hash of an entry; partitions without that entry, or where it is within a page, are omitted."""
+    return {row["partition"]: row["hash"] for row in await reader.raw.fetch(_NAMED, partitions, numbers)}
 
 
 async def oldest_unsealed(reader: Transaction) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from libs.customs.partitions import PARTITIONS
@@ -206,6 +208,36 @@ async def test_a_page_beside_another_is_found_though_balances_and_lists_agree_wi
     (expected,) = [each for each in await proven(books) if "numbers" in each]
     assert expected.startswith("partition 3: 3 entries were booked on ")
     assert expected.endswith("and pages and rows have 4 numbers")
+
+
+@pytest.mark.parametrize(
+    ("statement", "batch"),
+    [
+        ("delete from ledger_account_page where {}", 3),
+        (
+            "insert into ledger_account_page select (jsonb_populate_record(l, jsonb_build_object('batch', 2))).* "
+            "from ledger_account_page l where {}",
+            2,
+        ),
+        ("update ledger_account_page set debit = debit + 1 where {}", 3),
+        ("update ledger_account_page set credit = credit + 1 where {}", 3),
+        ("update ledger_account_page set lines = lines - 1 where {}", 3),
+        ("update ledger_account_page set partitions = partitions | 1 << 9 where {}", 3),
+        ("update ledger_account_page set partitions = partitions & ~(1 << 3) where {}", 3),
+    ],
+)  # fmt: skip
+async def test_the_list_of_an_account_that_differs_is_named_with_day_and_batch(
+    books: Books, statement: str, batch: int
+) -> None:
+    await booked(books)
+    ids = await books.ledger.name_ids({"deferred:a"})
+    async with books.database.connection() as reader:
+        day = date.fromordinal(date(1970, 1, 1).toordinal() + await today(reader))
+    await change(books, statement.format(f"slot = 3 and batch = 3 and account = {ids['deferred:a']}"))
+    assert [each for each in await proven(books) if "list of pages" in each] == [
+        f"partition 3: the list of pages of deferred:a in EUR differs from the pages of 1 batches by the end of {day}; "
+        f"the first batch begins with entry {batch}"
+    ]
 
 
 async def test_a_page_over_rows_of_former_releases_is_found_though_balances_agree_with_it(books: Books) -> None:

@@ -98,7 +98,7 @@ with made as materialized (
     select account, currency, day, booked_at, batch, partitions, lines, debit, credit
     from ledger_account_page where slot = $1 and day > $2 and day <= $3
 )
-select account, currency, count(*) as differences
+select account, currency, count(*) as differences, min(batch) as batch
 from made full join kept using (account, currency, day, booked_at, batch)
 where (kept.partitions, kept.lines, kept.debit, kept.credit)
     is distinct from (made.partitions, made.lines, made.debit, made.credit)
@@ -249,7 +249,7 @@ async def compare_day(
     named = await names.texts(reader, {row["account"] for row in rows})
     discrepancies += [
         f"partition {partition}: the list of pages of {_name(named, row)} in {row['currency']} differs from the pages of "
-        f"{row['differences']} batches by the end of {_date(day)}"
+        f"{row['differences']} batches by the end of {_date(day)}; the first batch begins with entry {row['batch']}"
         for row in rows
     ]
     rows = await reader.raw.fetch(_UNLISTED, partition, day, DIFFERENCES_MAX)

@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 
 from services.clearance.consignment.transitions import Debt, Event, State
 
-ENDS = (State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED)
+ENDS = (
+    State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED, State.ABANDONED, State.CONFISCATED,
+)  # fmt: skip
+DISPOSED = {
+    Event.CONFISCATED: State.CONFISCATED,
+    Event.DESTROYED: State.DESTROYED,
+    Event.RE_EXPORTED: State.RE_EXPORTED,
+    Event.ABANDONED: State.ABANDONED,
+    Event.INVALIDATED_BY_CUSTOMS: State.INVALIDATED,
+}
+"""The end that each final decision of customs leads to."""
 NAMED = (Debt.DEFERRED, Debt.SECURED)
 
 
@@ -137,6 +147,7 @@ def refused(event: Event, now: Place) -> str:
     if state in ENDS:
         return "" if event in (Event.DEBT, Event.REASSESSED) else "STATE_FINAL"
     awaiting, held, released = state == State.AWAITING_ARRIVAL, state == State.HELD, state == State.RELEASED
+    seized = state == State.SEIZED
     match event:
         case Event.DECIDED_RELEASE | Event.DECIDED_HOLD:
             return "" if state == State.ACCEPTED else "ALREADY_DECIDED"
@@ -144,19 +155,21 @@ def refused(event: Event, now: Place) -> str:
             return "" if (awaiting or held) and not now.arrived else "ALREADY_ARRIVED"
         case Event.OFFICER_RELEASED:
             if not held:
-                return "NOT_HELD"
+                return "GOODS_SEIZED" if seized else "NOT_HELD"
             return "DEBT_OPEN" if now.debt == Debt.OPEN else ""
         case Event.OFFICER_HELD:
             if held and (now.officer_hold or now.screening_hold):
                 return "ALREADY_HELD"
+            if seized:
+                return "GOODS_SEIZED"
             return "" if awaiting or held or released else "ALREADY_HELD"
         case Event.AMENDED_RELEASE | Event.AMENDED_HOLD | Event.INVALIDATED:
             fits = (awaiting or held) and not now.arrived and not now.inspected
             return "" if fits else "AMENDMENT_TOO_LATE"
         case Event.INSPECTED:
-            return "" if held or released else "NOT_INSPECTABLE"
+            return "" if held or released or seized else "NOT_INSPECTABLE"
         case Event.SCREENING_MATCHED:
-            return "" if state == State.ACCEPTED or awaiting or held or released else "STATE_FINAL"
+            return "" if state == State.ACCEPTED or awaiting or held or released or seized else "STATE_FINAL"
         case Event.REROUTED:
             return "" if held and not now.held else "NOT_DUE"
         case Event.WAIT_ENDED:
@@ -168,13 +181,32 @@ def refused(event: Event, now: Place) -> str:
             return "" if (awaiting or held) and now.arrived else "ARRIVAL_NOT_REVERSIBLE"
         case Event.RETURNED | Event.RETURNED_WHOLE | Event.DESTROYED_WHOLE:
             return "" if released else "NOT_RELEASED"
+        case Event.SEIZURE_LIFTED | Event.CONFISCATED:
+            return "" if seized else "NOT_SEIZED"
+        case Event.SEIZED | Event.DESTROYED | Event.RE_EXPORTED | Event.ABANDONED | Event.INVALIDATED_BY_CUSTOMS:
+            return _undisposable(event, now)
     assert event in (Event.DEBT, Event.REASSESSED, Event.ADJUSTED, Event.FINDINGS_CHANGED), event
-    return "" if awaiting or held or released else "NOT_DECIDED"
+    return "" if awaiting or held or released or seized else "NOT_DECIDED"
+
+
+def _undisposable(event: Event, now: Place) -> str:
+    """Why customs cannot decide so: goods that it does not have are neither seized nor taken, and a seizure comes before other decisions."""
+    if now.state == State.SEIZED:
+        return "GOODS_SEIZED" if event in (Event.SEIZED, Event.INVALIDATED_BY_CUSTOMS) else ""
+    if now.state not in (State.AWAITING_ARRIVAL, State.HELD):
+        return "NOT_HELD"
+    return "" if now.arrived or event == Event.INVALIDATED_BY_CUSTOMS else "NOT_ARRIVED"
 
 
 def _moved(event: Event, now: Place) -> Place:
     there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
+    if event in DISPOSED:
+        return replace(now, state=DISPOSED[event], officer_hold=False, screening_hold=False, debt_hold=False)
     match event:
+        case Event.SEIZED:
+            return replace(now, state=State.SEIZED, officer_hold=True)
+        case Event.SEIZURE_LIFTED:
+            return replace(now, state=State.HELD)
         case Event.OFFICER_RELEASED:
             # At once, also what was to wait for an officer's look: the officer has looked.
             return replace(now, state=there, officer_hold=False, screening_hold=False, debt_hold=False)
@@ -183,7 +215,7 @@ def _moved(event: Event, now: Place) -> Place:
         case Event.SCREENING_MATCHED:
             if now.state == State.RELEASED:
                 return replace(now, debt_hold=False)
-            return replace(now, state=State.HELD, screening_hold=True)
+            return replace(now, state=now.state if now.state == State.SEIZED else State.HELD, screening_hold=True)
         case Event.DECIDED_HOLD | Event.AMENDED_HOLD:
             return replace(now, state=State.HELD)
         case Event.INVALIDATED:

@@ -25,6 +25,7 @@ CHANGES: Final = {
     Event.AMENDED_HOLD: pb.CHANGE_AMENDED,
     Event.FINDINGS_CHANGED: pb.CHANGE_SCREENING_MATCH_CLEARED,
     **dict.fromkeys(RETURNS, pb.CHANGE_RETURNED),
+    **dict.fromkeys(scalar.DISPOSED, pb.CHANGE_DISPOSED),
 }
 """Per event the change that it makes; the change of the others has the name of the event."""
 
@@ -113,6 +114,9 @@ def _decides(event: Event, after: scalar.Place) -> bool:
         Event.INVALIDATED,
         Event.REROUTED,
         Event.SCREENING_MATCH_CLEARED,
+        Event.SEIZED,
+        Event.SEIZURE_LIFTED,
+        *scalar.DISPOSED,
     )
 
 

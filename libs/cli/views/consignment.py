@@ -98,7 +98,7 @@ def _decider(decided_by: str) -> str:
 
 
 def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
-    """Add rows for adjustments and returns after the decision."""
+    """Add rows for adjustments, returns and re-exports after the decision."""
     debt, movement = each.get("debt", {}), each.get("movement", {})
     if debt.get("adjusted_at"):
         row("adjusted", when(debt["adjusted_at"]), f"by {safe(debt['adjusted_by'])}" if debt.get("adjusted_by") else "")
@@ -110,6 +110,8 @@ def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
             f"under {safe(movement['return_document_number'])}" if movement.get("return_document_number") else "",
             "" if whole else f"items {', '.join(returned)}",
         )  # fmt: skip
+    elif movement.get("return_document_number"):
+        row("re-exported", "before release", f"under {safe(movement['return_document_number'])}")
 
 
 def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:

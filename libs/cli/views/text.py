@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LANES: Final = {"GREEN": "green", "BLUE": "blue", "YELLOW": "yellow", "RED": "red"}
-STATES: Final = {"RELEASED": "green", "HELD": "red", "AWAITING_ARRIVAL": "cyan", "ACCEPTED": "dim"}
+STATES: Final = {"RELEASED": "green", "HELD": "red", "SEIZED": "red", "AWAITING_ARRIVAL": "cyan", "ACCEPTED": "dim"}
 
 
 def money(minor: int | None, currency: str) -> str:

@@ -1,12 +1,24 @@
-"""Holds, releases and inspections by officers."""
+"""Holds, releases, inspections and disposals by officers."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from libs.client.client import Client
 from libs.client.plain import enum_names, enum_number, plain
 from libs.client.row_errors import ElementError
-from luxor.clearance.v1.clearance_pb2 import ConsignmentRef, Inspection, InspectionMethod, InspectionResult, Violation
+from luxor.clearance.v1.clearance_pb2 import (
+    ConsignmentRef,
+    Disposal,
+    DisposalKind,
+    DisposeConsignmentsRequest,
+    DisposeConsignmentsResponse,
+    Inspection,
+    InspectionMethod,
+    InspectionResult,
+    Violation,
+)
+from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 
 
 async def act(
@@ -60,6 +72,35 @@ async def inspect(client: Client, inspections: Sequence[Inspection]) -> list[dic
     results: list[dict[str, Any]] = []
     for start in range(0, len(inspections), 1000):
         answer = await client.record_inspections(inspections[start : start + 1000])
+        results += [plain(each) for each in answer.results]
+    return results
+
+
+def disposal_of(
+    mrn: str, *, kind: str, reason: str, document: str = "", note: str = "", expected_version: int | None = None
+) -> Disposal:
+    """Make a decision on goods from words: `kind` is seized, seizure_lifted, confiscated, destroyed, re_exported, abandoned or invalidated.
+
+    Raise ElementError for an unknown word.
+    """
+    ref = ConsignmentRef(mrn=mrn, expected_version=expected_version)
+    number = _number(DisposalKind, kind.replace("-", "_"), "kind")
+    return Disposal(consignment=ref, kind=number, reason=reason, transport_document_number=document, note=note)
+
+
+async def dispose(
+    client: Client, disposals: Sequence[Disposal], *, request_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Record decisions on goods that are not released, and return a plain result for each. Role: officer."""
+    results: list[dict[str, Any]] = []
+    key = request_id or str(uuid.uuid4())
+    for start in range(0, len(disposals), 1000):
+        request = DisposeConsignmentsRequest(
+            request_id=f"{key}.{start}" if start else key, disposals=disposals[start : start + 1000]
+        )
+        answer = await client.ask(
+            "clearance", ClearanceServiceStub, "DisposeConsignments", request, DisposeConsignmentsResponse
+        )
         results += [plain(each) for each in answer.results]
     return results
 

@@ -194,9 +194,13 @@ class CarrierService(CarrierServiceServicer):
         if row is None or (row["reversed_at"] is not None and not row["pending"]):
             return pb.ReversalResult(error=item_error("ARRIVAL_UNKNOWN", where, document))
         if row["reversed_at"] is None:
-            released = (await self._reversal.count(document, carrier)).released
-            if released:
-                return pb.ReversalResult(error=item_error("ARRIVAL_HAS_RELEASED", where, document, released=released))
+            under = await self._reversal.count(document, carrier)
+            if under.released:
+                error = item_error("ARRIVAL_HAS_RELEASED", where, document, released=under.released)
+                return pb.ReversalResult(error=error)
+            if under.disposed:
+                error = item_error("ARRIVAL_HAS_DISPOSED", where, document, disposed=under.disposed)
+                return pb.ReversalResult(error=error)
             await self._reversal.begin(document, carrier, str(current.identity))
         done = await self._reversal.reverse(document, carrier, trace=current.trace)
         _log.info("ARRIVAL_REVERSED", consignments=done.consignments)

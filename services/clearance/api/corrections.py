@@ -1,4 +1,4 @@
-"""Checks of adjustments and returns in requests."""
+"""Checks of adjustments, disposals and returns in requests."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,9 +10,11 @@ from libs.server.errors import item_error
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Money
 from luxor.errors.v1.errors_pb2 import ItemError
-from services.clearance.api.requests import ITEMS_MAX, NOTE_CHARACTERS_MAX, is_plain, valid_by_mrn
+from services.clearance.api.requests import ITEMS_MAX, NOTE_CHARACTERS_MAX, is_plain, is_reason, valid_by_mrn
 from services.clearance.consignment.adjustment import COSTS, values_of
+from services.clearance.consignment.disposal import EVENTS, Disposal
 from services.clearance.consignment.returns import Return
+from services.clearance.consignment.transitions import Event
 
 MASS_MAX_MG: Final = 10**14
 QUANTITY_MAX_MILLI: Final = 10**12
@@ -34,6 +36,26 @@ def _return(message: pb.Return, path: str) -> Return | ItemError:
         return item_error("RETURN_DOCUMENT_MALFORMED", f"{path}.transport_document_number", document)
     error = _numbers_error(list(message.item_numbers), f"{path}.item_numbers")
     return error or Return(message.reason, document, frozenset(message.item_numbers))
+
+
+def disposals(messages: Sequence[pb.Disposal]) -> tuple[dict[str, Disposal], dict[int, ItemError]]:
+    """Return the valid disposals by MRN, and the errors of the others by place."""
+    return valid_by_mrn(messages, "disposals", _disposal)
+
+
+def _disposal(message: pb.Disposal, path: str) -> Disposal | ItemError:
+    event = EVENTS.get(message.kind)
+    if event is None:
+        return item_error("DISPOSAL_KIND_MISSING", f"{path}.kind", message.kind)
+    if not is_reason(message.reason):
+        return item_error("REASON_MALFORMED", f"{path}.reason", message.reason)
+    document = message.transport_document_number
+    needed = event is Event.RE_EXPORTED
+    if len(document) > _DOCUMENT_CHARACTERS_MAX or not is_plain(document) or bool(document) != needed:
+        return item_error("DISPOSAL_DOCUMENT_MALFORMED", f"{path}.transport_document_number", document)
+    if len(message.note) > NOTE_CHARACTERS_MAX or not is_plain(message.note):
+        return item_error("NOTE_TOO_LONG", f"{path}.note")
+    return Disposal(event, message.reason, document, message.note)
 
 
 def _numbers_error(numbers: Sequence[int], path: str, after: str = "") -> ItemError | None:

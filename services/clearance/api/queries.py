@@ -275,12 +275,17 @@ class Inquiry:
     async def work(self, tx: Transaction, state: int, lane: int, after: tuple[int, str], limit: int) -> Matches:
         """List consignments in a state by day of acceptance and MRN, after a place.
 
-        Held consignments have an index. For other states a page reads a bounded number of consignments and may be short.
+        Held and seized consignments have an index. For other states a page reads a bounded number of consignments and may be short.
         """
         if state == State.HELD:
             mrns = await self.store.work.held(tx, after, lane, limit + 1)
             return Matches(mrns[:limit], _behind(mrns[limit - 1]) if len(mrns) > limit else ())
-        rows = await self.store.work.scan(tx, after, _SCANNED_MAX)
+        if state == State.SEIZED:
+            seized = await self.store.work.seized(tx, after, _SCANNED_MAX)
+            known = await self.store.find(tx, seized)
+            rows = [known[mrn] for mrn in seized if mrn in known]
+        else:
+            rows = await self.store.work.scan(tx, after, _SCANNED_MAX)
         found = Matches()
         for place, row in enumerate(rows):
             if row.state == state and lane in (0, row.lane):

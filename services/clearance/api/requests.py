@@ -52,7 +52,7 @@ def digest(method: str, request: Any) -> bytes:
 
 def check_act(reason: str, note: str) -> None:
     """Raise Refusal unless an officer gives a stable reason and a note that is not too long."""
-    if _REASON.fullmatch(reason) is None:
+    if not is_reason(reason):
         raise Refusal("REASON_MALFORMED", path="reason", value=reason)
     if len(note) > NOTE_CHARACTERS_MAX or not is_plain(note):
         raise Refusal("NOTE_TOO_LONG", path="note")
@@ -278,6 +278,11 @@ def _is_own_mrn(number: str) -> bool:
     except mrns.MrnError:
         return False
     return True
+
+
+def is_reason(text: str) -> bool:
+    """Return whether a text is a stable reason, UPPER_SNAKE_CASE."""
+    return _REASON.fullmatch(text) is not None
 
 
 def is_plain(text: str) -> bool:

@@ -28,6 +28,8 @@ from services.clearance.commands.act import Commands, Prepare, Request, Unfit
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
 from services.clearance.commands.visibility import Viewer, bound_to
+from services.clearance.consignment.disposal import disposing
+from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.inspection import missing_item, not_releasable
 from services.clearance.consignment.returns import returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
@@ -52,6 +54,7 @@ ROLES: Final = {
     "ReleaseConsignments": {Role.OFFICER},
     "HoldConsignments": {Role.OFFICER},
     "RecordInspections": {Role.OFFICER},
+    "DisposeConsignments": {Role.OFFICER},
     "RecordReturns": {Role.FILER, Role.CARRIER, Role.OFFICER},
     "AdjustConsignments": {Role.OFFICER},
     "PullNotices": {Role.FILER, Role.CARRIER},
@@ -194,13 +197,13 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_act(request.reason, request.note)
         by = call.current().identity.id
         _, errors = requests.refs(request.consignments)
-        seen = {ref.mrn for ref in request.consignments if ref.HasField("expected_version")}
+        viewed = _viewed(request.consignments)
 
         def unreleasable(states: Table) -> list[str]:
             own = not_releasable(states, by, request.note)
             return [
                 "VIOLATION_OPEN" if found else "SCREENING_MATCH_UNSEEN" if hit else ""
-                for found, hit in zip(own, held_unseen(states, seen), strict=True)
+                for found, hit in zip(own, held_unseen(states, viewed), strict=True)
             ]
 
         def prepare(states: Table, at: int) -> tuple[Table, EventDetails]:
@@ -253,6 +256,27 @@ class ClearanceService(ClearanceServiceServicer):
             ),
         )
         return pb.AdjustConsignmentsResponse.FromString(payload)
+
+    async def DisposeConsignments(
+        self, request: pb.DisposeConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DisposeConsignmentsResponse:
+        """Record what customs decides on goods that are not released."""
+        requests.check_size(len(request.disposals))
+        check_request_id(request.request_id)
+        by = call.current().identity.id
+        found, errors = corrections.disposals(request.disposals)
+        refs = [each.consignment for each in request.disposals]
+        viewed = _viewed(refs)
+        return await self._once(
+            request,
+            "DisposeConsignments",
+            refs,
+            errors,
+            lambda states, at: disposing(states, at, found, by),
+            pb.DisposeConsignmentsResponse,
+            where="disposals[{}].consignment.mrn",
+            unfit=lambda states: unfit_to_dispose(states, found, by, viewed),
+        )
 
     # ------------------------------------------------------------------------------------------ returns
     async def RecordReturns(
@@ -326,6 +350,11 @@ class ClearanceService(ClearanceServiceServicer):
             tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
         notices = [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
         return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
+
+
+def _viewed(refs: Sequence[pb.ConsignmentRef]) -> set[str]:
+    """Return the MRNs of consignments whose version the officer names, and so has seen."""
+    return {ref.mrn for ref in refs if ref.HasField("expected_version")}
 
 
 def _request(request: Any, method: str) -> Request:

@@ -14,7 +14,7 @@ from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.commands.visibility import bound_to
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import REFUSALS
+from services.clearance.consignment.transitions import REFUSALS, State
 from services.clearance.store import Row, Store
 
 UNKNOWN = "CONSIGNMENT_UNKNOWN"
@@ -130,11 +130,16 @@ class Commands:
         outside: Identity | None = None,
     ) -> dict[str, Acted]:
         """Apply an event to states of `rows`, which are locked, and store the new states; return the result of each."""
-        before = versions_of(table, outside)
+        before, states = versions_of(table, outside), table.ints("state").values
         table, outcome = apply_event(table, details)
         done = np.flatnonzero(outcome.effective)
         if len(done):
             await self.store.succeed(tx, table.take(done), [rows[place] for place in done.tolist()], trace=trace)
+            was, now = states == State.SEIZED, outcome.state == State.SEIZED
+            seized, ended = (
+                [rows[place].mrn for place in np.flatnonzero(each).tolist()] for each in (now & ~was, was & ~now)
+            )
+            await self.store.work.note_seized(tx, seized, ended)
         versions = np.where(outcome.effective, versions_of(table, outside), before).tolist()
         return {
             row.mrn: Acted(row.mrn, state, version, REFUSALS[refusal])

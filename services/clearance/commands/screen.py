@@ -24,8 +24,8 @@ from services.clearance.store import STATE_DAYS, EarlyMatch, Row, Store, day_of
 
 _outcomes = counter(
     "luxor_clearance_screenings_total",
-    "Consignments with new screening matches from risk, by result: held, added to a hold, released already (marked for audit), freed by a cleared "
-    "match, cleared (another hold remains), final, known, outdated by a newer filing, early (stored until the decision), forgotten",
+    "Consignments with new screening matches from risk, by result: held, added to a hold or seizure, released already (marked for audit), freed by a "
+    "cleared match, cleared (another hold remains), final, known, outdated by a newer filing, early (stored until the decision), forgotten",
     ("outcome",),
 )
 
@@ -97,7 +97,7 @@ class Screen:
         trace = matches[rows[int(new[0])].mrn].trace
         await self._store.succeed(tx, after, [rows[place] for place in new.tolist()], trace=trace)
         for state in before.tolist():
-            outcomes[{State.HELD: "added", State.RELEASED: "released"}.get(state, "held")] += 1
+            outcomes[{State.HELD: "added", State.SEIZED: "added", State.RELEASED: "released"}.get(state, "held")] += 1
 
     async def _clear(
         self,

@@ -14,6 +14,7 @@ from luxor.common.v1 import common_pb2
 from services.clearance.consignment.assessment import account_of, owed_columns, revalued
 from services.clearance.consignment.columns import choose, values_in_rows
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
+from services.clearance.consignment.state.times import owes_nothing
 from services.clearance.consignment.transitions import FINAL, Debt, State
 
 IntArray = NDArray[np.int64]
@@ -42,13 +43,15 @@ def with_debt_events(states: Table, events: Table) -> tuple[Table, BoolArray, Bo
     status = events.ints("debt_status").filled(0)
     current = events.ints("filing_version").filled(0) >= states.ints("filing_version").values
     # No debt is open if nothing is owed at the border, or if the debt could not be computed.
-    owed = (states.ints("payable_minor").filled(0) > 0) & (debt != Debt.UNKNOWN)
+    ended = owes_nothing(states)
+    owed = (states.ints("payable_minor").filled(0) > 0) & (debt != Debt.UNKNOWN) & ~ended
     took = owed & current & np.isin(status, _REPORTED)
     status = np.where(took, status, debt)
     covered, short = _covered(states, paid, refunded)
     # The payment may have been announced before revenue learned that more is owed.
     status = np.where(owed & (status == Debt.PAID) & short, np.int64(Debt.OPEN), status)
     status = np.where(owed & ~current & (status == Debt.OPEN) & covered, np.int64(Debt.PAID), status)
+    status = np.where(ended, np.int64(Debt.NONE), status)
     account = choose(took, events.strings("account"), states.strings("debt_account"))
     account = values_in_rows(account, np.isin(status, _STANDS))
     same = (status == debt) & _same(paid, states.ints("paid_minor")) & _same(refunded, states.ints("refunded_minor"))
@@ -84,6 +87,7 @@ def with_debt_evaluated(
 ) -> Table:
     """Evaluate the debt of states with changed charges: `fresh` and `account` are the status and the account by the assessment alone.
 
+    Goods that were disposed of before any release owe nothing, whatever is assessed.
     Earlier announcements of revenue remain valid: payments cover the debt or not, an account still secures it, and an open debt stays open until
     revenue announces a change. `no_figures` has the reasons why there are no figures.
     """
@@ -99,6 +103,7 @@ def with_debt_evaluated(
     # Only revenue knows what is still owed for returned goods: a paid debt stays paid until it announces a change.
     stays = heard & (was == Debt.PAID) & before.ints("returned_at").valid
     debt = np.where(owed & (covered | stays) & ~stands, np.int64(Debt.PAID), debt)
+    debt = np.where(owes_nothing(after), np.int64(Debt.NONE), debt)
     account = values_in_rows(choose(stands, stood, account), np.isin(debt, _STANDS))
     return with_debt(after, debt, account, no_figures)
 

@@ -24,12 +24,20 @@ class NoticeKind(IntEnum):
     DEBT_OPENED = 9
     RETURNED = 10
     ARRIVAL_REVERSED = 11
+    SEIZED = 12
+    DISPOSED = 13
 
 
 _BY_STATE: Final = {
     State.AWAITING_ARRIVAL: NoticeKind.DECIDED,
     State.HELD: NoticeKind.HELD,
     State.RELEASED: NoticeKind.RELEASED,
+    State.SEIZED: NoticeKind.SEIZED,
+    State.DESTROYED: NoticeKind.DISPOSED,
+    State.RE_EXPORTED: NoticeKind.DISPOSED,
+    State.ABANDONED: NoticeKind.DISPOSED,
+    State.CONFISCATED: NoticeKind.DISPOSED,
+    State.INVALIDATED: NoticeKind.INVALIDATED,
 }
 
 

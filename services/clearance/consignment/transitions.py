@@ -1,8 +1,9 @@
 """The life of a consignment after acceptance: which event leads from which state to which, as data.
 
-Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers, debts, returns and
-withdrawals go;
-for the two waits, ASYCUDA's selectivity: green can be delayed for manual review, yellow re-routes to blue by itself.
+Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers, debts, returns,
+withdrawals and disposals go;
+for the two waits, ASYCUDA's selectivity: green can be delayed for manual review, yellow re-routes to blue by itself;
+for disposals the Union Customs Code, articles 171, 174, 197 to 199 and 270.
 The numbers are those of luxor.clearance.v1; a test compares them.
 """
 
@@ -31,6 +32,8 @@ class State(IntEnum):
     RE_EXPORTED = 9
     INVALIDATED = 10
     EXPIRED = 11
+    ABANDONED = 12
+    CONFISCATED = 13
 
 
 class Debt(IntEnum):
@@ -65,6 +68,9 @@ class Change(IntEnum):
     RETURNED = 15
     SCREENING_MATCH_CLEARED = 16
     ARRIVAL_REVERSED = 17
+    SEIZED = 18
+    SEIZURE_LIFTED = 19
+    DISPOSED = 20
 
 
 class Event(IntEnum):
@@ -106,6 +112,20 @@ class Event(IntEnum):
     """A screening match was cleared, and no other finding holds the goods."""
     ARRIVAL_REVERSED = 20
     """The arrival was recorded in error: the goods have not arrived."""
+    SEIZED = 21
+    """An officer seized the goods."""
+    SEIZURE_LIFTED = 22
+    """An officer lifted a seizure; the officer's hold stays."""
+    CONFISCATED = 23
+    """A seizure became final: the goods belong to the State."""
+    DESTROYED = 24
+    """Goods that are not released were destroyed under supervision."""
+    RE_EXPORTED = 25
+    """Goods that are not released left again under a new transport document."""
+    ABANDONED = 26
+    """The declarant abandoned the goods to the State."""
+    INVALIDATED_BY_CUSTOMS = 27
+    """Customs invalidated the declaration: the goods never came, or it was lodged twice."""
 
 
 CHANGE_OF: Final = np.array(
@@ -131,13 +151,37 @@ CHANGE_OF: Final = np.array(
         Change.SCREENING_MATCH_CLEARED,
         Change.SCREENING_MATCH_CLEARED,
         Change.ARRIVAL_REVERSED,
+        Change.SEIZED,
+        Change.SEIZURE_LIFTED,
+        Change.DISPOSED,
+        Change.DISPOSED,
+        Change.DISPOSED,
+        Change.DISPOSED,
+        Change.DISPOSED,
     ],
     np.int64,
 )
 """The change of each event."""
 
-FINAL: Final = frozenset({State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED})
-_A, _W, _H, _R, _I = State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.INVALIDATED
+FINAL: Final = frozenset(
+    {State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED, State.ABANDONED, State.CONFISCATED}
+)
+_A, _W, _H, _R, _I, _S = (
+    State.ACCEPTED,
+    State.AWAITING_ARRIVAL,
+    State.HELD,
+    State.RELEASED,
+    State.INVALIDATED,
+    State.SEIZED,
+)
+_TAKEN: Final = {
+    Event.DESTROYED: State.DESTROYED,
+    Event.RE_EXPORTED: State.RE_EXPORTED,
+    Event.ABANDONED: State.ABANDONED,
+}
+"""Disposals of goods that have arrived, seized or not."""
+_DISPOSED: Final = (Event.CONFISCATED, *_TAKEN, Event.INVALIDATED_BY_CUSTOMS)
+"""Disposals, which are final."""
 _DEBT_EVENTS: Final = (Event.DEBT, Event.REASSESSED)
 """Events of revenue. They apply in final states too, because payments and refunds may still follow."""
 MONEY: Final = (*_DEBT_EVENTS, Event.ADJUSTED)
@@ -161,20 +205,30 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.INVALIDATED, _H): (_I, None),
     (Event.INSPECTED, _H): (_H, _H),
     (Event.INSPECTED, _R): (_R, _R),
+    (Event.INSPECTED, _S): (_S, _S),
     (Event.SCREENING_MATCHED, _A): (_H, _H),
     (Event.SCREENING_MATCHED, _W): (_H, _H),
     (Event.SCREENING_MATCHED, _H): (_H, _H),
     (Event.SCREENING_MATCHED, _R): (_R, _R),
+    (Event.SCREENING_MATCHED, _S): (_S, _S),
     (Event.REROUTED, _H): (_W, _R),
     (Event.WAIT_ENDED, _W): (None, _R),
-    **{(Event.FINDINGS_CHANGED, state): (state, state) for state in (_W, _H, _R)},
+    **{(Event.FINDINGS_CHANGED, state): (state, state) for state in (_W, _H, _R, _S)},
     (Event.SCREENING_MATCH_CLEARED, _H): (_W, _R),
     (Event.ARRIVAL_REVERSED, _W): (None, _W),
     (Event.ARRIVAL_REVERSED, _H): (None, _H),
     (Event.RETURNED, _R): (_R, _R),
     (Event.RETURNED_WHOLE, _R): (State.RE_EXPORTED, State.RE_EXPORTED),
     (Event.DESTROYED_WHOLE, _R): (State.DESTROYED, State.DESTROYED),
-    **{(event, state): (state, state) for event in MONEY for state in (_W, _H, _R)},
+    # Goods that never arrived can be neither seized nor destroyed; their declaration can be invalidated.
+    (Event.SEIZED, _W): (None, _S),
+    (Event.SEIZED, _H): (None, _S),
+    (Event.SEIZURE_LIFTED, _S): (_H, _H),
+    (Event.CONFISCATED, _S): (State.CONFISCATED, State.CONFISCATED),
+    **{(event, state): (None, end) for event, end in _TAKEN.items() for state in (_W, _H)},
+    **{(event, _S): (end, end) for event, end in _TAKEN.items()},
+    **{(Event.INVALIDATED_BY_CUSTOMS, state): (_I, _I) for state in (_W, _H)},
+    **{(event, state): (state, state) for event in MONEY for state in (_W, _H, _R, _S)},
     **{(event, state): (state, state) for event in _DEBT_EVENTS for state in FINAL},
 }
 
@@ -192,38 +246,61 @@ REFUSALS: Final = (
     "NOT_RELEASED",
     "NOT_DECIDED",
     "ARRIVAL_NOT_REVERSIBLE",
+    "NOT_ARRIVED",
+    "NOT_SEIZED",
+    "GOODS_SEIZED",
 )
 """Why an event has no effect, by the numbers in `Outcome.refusal`; place 0 stands for an effect."""
 
-_REFUSAL_OF: Final = np.array(
-    [
-        REFUSALS.index(name)
-        for name in (
-            "ALREADY_DECIDED",
-            "ALREADY_DECIDED",
-            "ALREADY_ARRIVED",
-            "NOT_HELD",
-            "ALREADY_HELD",
-            "AMENDMENT_TOO_LATE",
-            "AMENDMENT_TOO_LATE",
-            "AMENDMENT_TOO_LATE",
-            "NOT_INSPECTABLE",
-            "STATE_FINAL",
-            "NOT_DUE",
-            "NOT_DUE",
-            "NOT_DECIDED",
-            "NOT_DECIDED",
-            "NOT_DECIDED",
-            "NOT_RELEASED",
-            "NOT_RELEASED",
-            "NOT_RELEASED",
-            "NOT_DECIDED",
-            "NOT_HELD",
-            "ARRIVAL_NOT_REVERSIBLE",
-        )
-    ],
-    np.int64,
+_REFUSAL: Final = (
+    "ALREADY_DECIDED",
+    "ALREADY_DECIDED",
+    "ALREADY_ARRIVED",
+    "NOT_HELD",
+    "ALREADY_HELD",
+    "AMENDMENT_TOO_LATE",
+    "AMENDMENT_TOO_LATE",
+    "AMENDMENT_TOO_LATE",
+    "NOT_INSPECTABLE",
+    "STATE_FINAL",
+    "NOT_DUE",
+    "NOT_DUE",
+    "NOT_DECIDED",
+    "NOT_DECIDED",
+    "NOT_DECIDED",
+    "NOT_RELEASED",
+    "NOT_RELEASED",
+    "NOT_RELEASED",
+    "NOT_DECIDED",
+    "NOT_HELD",
+    "ARRIVAL_NOT_REVERSIBLE",
+    "NOT_HELD",
+    "NOT_SEIZED",
+    "NOT_SEIZED",
+    "NOT_HELD",
+    "NOT_HELD",
+    "NOT_HELD",
+    "NOT_HELD",
 )
+"""Per event, why it is refused in a state from which it leads nowhere."""
+_SEIZED_FIRST: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD, Event.SEIZED, Event.INVALIDATED_BY_CUSTOMS)
+"""Decisions of officers that a seizure excludes."""
+
+
+def _refusal_table() -> IntArray:
+    """Return the place in REFUSALS by event and state."""
+    names = {
+        (event, state): name for event, name in zip(Event, _REFUSAL, strict=True) for state in range(max(State) + 1)
+    }
+    names |= {(event, state): "NOT_ARRIVED" for event in (Event.SEIZED, *_TAKEN) for state in (_W, _H)}
+    names |= {(event, _S): "GOODS_SEIZED" for event in _SEIZED_FIRST}
+    table = np.zeros((len(Event), max(State) + 1), np.int64)
+    for place, name in names.items():
+        table[place] = REFUSALS.index(name)
+    return table
+
+
+_REFUSAL_OF: Final = _refusal_table()
 
 
 def _table() -> IntArray:
@@ -237,6 +314,10 @@ _NEXT: Final = _table()
 _TIMED: Final = (Event.REROUTED, Event.WAIT_ENDED)
 _FILINGS: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED)
 _FINAL: Final = np.isin(np.arange(max(State) + 1), list(FINAL))
+_OFFICER_HOLD: Final = np.isin(np.arange(len(Event)), (Event.OFFICER_HELD, Event.SEIZED))
+"""Events that make an officer's hold; that of a seizure stays when it is lifted."""
+_LIFTS: Final = np.isin(np.arange(len(Event)), (Event.OFFICER_RELEASED, *_DISPOSED))
+"""Events that end the holds by an officer and by a screening match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,11 +390,12 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     target = np.where(stopped, np.int64(State.HELD), target)
     done = refusal == 0
     held = np.where(done, target, now.state) == State.HELD
+    lifted = done & _LIFTS[events]
     return Outcome(
         state=np.where(done, target, now.state),
-        officer_hold=np.where(done & (events == Event.OFFICER_HELD), True, now.officer_hold & ~(done & by_officer)),
-        screening_hold=(now.screening_hold & ~(done & by_officer))
-        | (done & (events == Event.SCREENING_MATCHED) & (target == State.HELD)),
+        officer_hold=np.where(done & _OFFICER_HOLD[events], True, now.officer_hold & ~lifted),
+        screening_hold=(now.screening_hold & ~lifted)
+        | (done & (events == Event.SCREENING_MATCHED) & (target != State.RELEASED)),
         debt_hold=held & ((now.debt_hold & ~(money & ~unsettled)) | (done & stopped & unsettled)),
         arrived=(now.arrived & ~(done & (events == Event.ARRIVAL_REVERSED))) | (done & (events == Event.ARRIVED)),
         refusal=refusal,
@@ -322,7 +404,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
 
 def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolArray, owed: BoolArray) -> IntArray:
     """Return for each row why it is refused, 0 if it is not. `barred`: by an open hold; `owed`: a release while a debt is open."""
-    refusal = np.where(target == 0, _REFUSAL_OF[events], 0)
+    refusal = np.where(target == 0, _REFUSAL_OF[events, now.state], 0)
     refusal = np.where(barred, REFUSALS.index("NOT_DUE"), refusal)
     # A filing whose goods were controlled is not changed: UCC, article 173(2)(a) and (b).
     refusal = np.where(np.isin(events, _FILINGS) & now.inspected, REFUSALS.index("AMENDMENT_TOO_LATE"), refusal)

@@ -1,4 +1,4 @@
-"""The gauges of clearance: held consignments, pending arrivals, and overdue delays."""
+"""The gauges of clearance: held and seized consignments, pending arrivals, and overdue delays."""
 
 from typing import Final
 
@@ -10,6 +10,7 @@ from luxor.common.v1 import common_pb2
 _held = gauge(
     "luxor_clearance_held", f"Consignments that are held, by lane; counting ends at {COUNTED_MAX:,}", ("lane",)
 )
+_seized = gauge("luxor_clearance_seized", f"Consignments that are seized; counting ends at {COUNTED_MAX:,}")
 _pending = gauge(
     "luxor_clearance_arrivals_pending", f"Arrivals recorded and not carried out yet; counting ends at {COUNTED_MAX:,}"
 )
@@ -25,6 +26,7 @@ _overdue = gauge(
 
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
+_SEIZED: Final = f"select count(*) from (select from seized limit {COUNTED_MAX}) as part"  # noqa: S608
 _PENDING: Final = f"""
     select (select count(*) from (select from arrival where pending limit {COUNTED_MAX}) as part) as count,
         (select greatest(0, extract(epoch from clock_timestamp()) - min(coalesce(reversed_at, recorded_at)) / 1000000.0)
@@ -37,10 +39,12 @@ async def look(database: Database) -> None:
     """Read the gauges from the store."""
     async with database.connection(timeout_millis=5_000) as reading:
         held = {row["lane"]: row["count"] for row in await reading.raw.fetch(_HELD)}
+        seized = await reading.raw.fetchval(_SEIZED)
         pending = await reading.raw.fetchrow(_PENDING)
         overdue = await reading.raw.fetchval(_OVERDUE)
     for lane, name in _LANES.items():
         _held.labels(name).set(held.get(lane, 0))
+    _seized.set(seized)
     _pending.set(pending["count"])
     _pending_age.set(pending["age"] or 0.0)
     _overdue.set(overdue or 0.0)

@@ -31,7 +31,7 @@ from services.clearance.store.work import WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 PURGED_MAX: Final = 2_000
-PURGED: Final = ("held", "due", "early_hit", "early_news", "adjustment", "swept", "filing_unknown")
+PURGED: Final = ("held", "seized", "due", "early_hit", "early_news", "adjustment", "swept", "filing_unknown")
 """Tables of which old days are deleted."""
 PURGED_BY_HASH: Final = ("local_reference", "house_document", "master_document", "arrival")
 """Those that are partitioned by a hash."""

@@ -1,4 +1,4 @@
-"""Work lists: held consignments, the ends of delays, and all consignments by day and MRN."""
+"""Work lists: held and seized consignments, the ends of delays, and all consignments by day and MRN."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -21,7 +21,7 @@ _DELETE: Final = """
 
 
 class WorkTables:
-    """The lists of held consignments and of delays."""
+    """The lists of held and seized consignments and of delays."""
 
     async def note(
         self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, in_lists: NDArray[np.bool_]
@@ -87,6 +87,26 @@ class WorkTables:
             after[1],
             lane,
             limit,
+        )
+        return [record["mrn"] for record in records]
+
+    async def note_seized(self, tx: Transaction, seized: Sequence[str], ended: Sequence[str]) -> None:
+        """Store which consignments are seized from now on, and delete those whose seizure ended."""
+        if seized:
+            columns = {"day": bulk.int4(days_of(seized)), "mrn": bulk.text(list(seized))}
+            await bulk.insert(tx, "seized", columns, on_conflict="do nothing")
+        if ended:
+            await tx.raw.execute(
+                "delete from seized s using unnest($1::integer[], $2::text[]) as w(day, mrn) "
+                "where s.day = any(array[w.day]) and s.mrn = w.mrn",
+                days_of(ended),
+                list(ended),
+            )
+
+    async def seized(self, tx: Transaction, after: tuple[int, str], limit: int) -> list[str]:
+        """Return the MRNs of seized consignments by day and MRN, after a position."""
+        records = await tx.raw.fetch(
+            "select mrn from seized where (day, mrn) > ($1, $2) order by day, mrn limit $3", *after, limit
         )
         return [record["mrn"] for record in records]
 

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from libs.columns import Column, Ragged, Table
-from luxor.clearance.v1.clearance_pb2 import CHANGE_ADJUSTED, STATE_INVALIDATED
+from luxor.clearance.v1.clearance_pb2 import (
+    CHANGE_ADJUSTED,
+    STATE_ABANDONED,
+    STATE_CONFISCATED,
+    STATE_DESTROYED,
+    STATE_INVALIDATED,
+    STATE_RE_EXPORTED,
+)
+from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import (
     AT_ONCE,
@@ -31,6 +40,9 @@ _STATE: Final = (
     "declarant_identifier", "platform", "debt_account", "debt_status", "revenue_currency", "rulebook_version",
     "returned_at", "return_reason", "change", "assessment_generation", "adjusted_at",
 )  # fmt: skip
+_RARE: Final = ("former_released_at",)
+"""Columns that cost nothing where no state has them."""
+_DISPOSED: Final = (STATE_DESTROYED, STATE_RE_EXPORTED, STATE_ABANDONED, STATE_CONFISCATED)
 _CHILDREN: Final = {
     "charges": ("item_number", "kind", "charge", "amount", "collector", "debtor", "account"),
     "items": ("number", "returned", "return_reason", "returned_at"),
@@ -103,6 +115,7 @@ def continued_basis(
 def only_needed(states: Table) -> Table:
     """Return only the columns that the ledger reads, because joining pages costs time for each column."""
     columns: dict[str, Column] = {name: states.column(name) for name in _STATE}
+    columns |= {name: states.column(name) for name in _RARE if name in states.names}
     for name, needed in _CHILDREN.items():
         ragged, child = states.ragged(name), states.child(name)
         columns[name] = Ragged(
@@ -216,6 +229,10 @@ class StateCharges:
         lines["kind"], lines["collector"], lines["amount"] = self.kind, self.collector, self.amount
         all_rows = np.repeat(np.arange(states.rows), np.diff(states.ragged("charges").offsets))
         lines["entitled"] = entitled(rules, states, all_rows, states.child("charges").ints("amount").values)[self.place]
+        ended = extinguished(states)
+        if ended.any():
+            at_border = ended[self.row] & (self.collector != COLLECTOR_VENDOR)
+            lines["entitled"] = np.where(at_border, self.amount, lines["entitled"])
         row, lines = _summed(self.row, lines)
         mrns = states.strings("mrn").tolist()
         return ChargePage(
@@ -329,6 +346,18 @@ def _summed(row: Int64, lines: Lines) -> tuple[Int64, Lines]:
             )
         kept[name] = total.astype(np.int64)
     return row[first[order]], kept
+
+
+def extinguished(states: Table) -> npt.NDArray[np.bool_]:
+    """Return the states whose debt at the border ended because customs disposed of the goods before any release, shape (n,).
+
+    All of it is remitted, or refunded where it was paid, whatever a rulebook says of returns: UCC, article 124(1)(e) and (f); RKC, general annex,
+    standard 3.44. What a vendor collected at the sale is no debt at the border, and stays with the vendor.
+    """
+    ended = np.isin(states.ints("state").values, _DISPOSED)
+    if ended.any():
+        ended &= ~(states.ints("released_at").valid | states.ints("former_released_at").valid)
+    return ended
 
 
 def newest(states: Table) -> Table:

@@ -24,7 +24,15 @@ from services.clearance.consignment.transitions import (
     apply,
 )
 
-OFFICERS = (Event.OFFICER_RELEASED, Event.OFFICER_HELD, Event.INSPECTED)
+TAKEN = {
+    Event.DESTROYED: State.DESTROYED, Event.RE_EXPORTED: State.RE_EXPORTED, Event.ABANDONED: State.ABANDONED,
+}  # fmt: skip
+"""Decisions on goods that customs has, seized or not, and the end of each."""
+ENDS_BY_CUSTOMS = TAKEN | {
+    Event.CONFISCATED: State.CONFISCATED, Event.INVALIDATED_BY_CUSTOMS: State.INVALIDATED,
+}  # fmt: skip
+DISPOSALS = (Event.SEIZED, Event.SEIZURE_LIFTED, *ENDS_BY_CUSTOMS)
+OFFICERS = (Event.OFFICER_RELEASED, Event.OFFICER_HELD, Event.INSPECTED, *DISPOSALS)
 NEWS = (Event.DEBT, Event.REASSESSED)
 RETURNS = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 AUTOMATIC = [event for event in Event if event not in OFFICERS]
@@ -87,14 +95,15 @@ def test_a_hit_of_the_screening_holds_until_an_officer_lifts_it_whatever_happens
     for event, waiting in events:
         before = now
         now = after_event(now, event, waiting=waiting)
-        if event == Event.SCREENING_MATCHED and before.state[0] in (State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD):
+        catches = (State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.SEIZED)
+        if event == Event.SCREENING_MATCHED and before.state[0] in catches:
             open_hit = True
         if event == Event.OFFICER_RELEASED and before.state[0] == State.HELD and debt != Debt.OPEN:
             open_hit = False
         if now.state[0] in FINAL:
             break
         assert bool(now.screening_hold[0]) == open_hit
-        assert not open_hit or now.state[0] == State.HELD
+        assert not open_hit or now.state[0] in (State.HELD, State.SEIZED)
 
 
 @given(rows, st.sampled_from([Event.DECIDED_RELEASE, Event.ARRIVED]))
@@ -121,10 +130,10 @@ def test_what_was_inspected_is_neither_amended_nor_withdrawn(values: list[Case],
 
 
 @given(rows)
-def test_an_inspection_moves_nothing_and_is_recorded_of_what_is_held_or_released(values: list[Case]) -> None:
+def test_an_inspection_moves_nothing_and_is_recorded_of_what_is_held_seized_or_released(values: list[Case]) -> None:
     now = situation(values)
     after = apply(Event.INSPECTED, now)
-    assert (after.effective == np.isin(now.state, [State.HELD, State.RELEASED])).all()
+    assert (after.effective == np.isin(now.state, [State.HELD, State.SEIZED, State.RELEASED])).all()
     assert (after.state == now.state).all()
     assert (after.screening_hold == now.screening_hold).all()
 
@@ -221,6 +230,84 @@ def test_only_what_is_released_goes_back(values: list[Case], event: Event) -> No
         Event.DESTROYED_WHOLE: State.DESTROYED,
     }
     assert (after.state[after.effective] == ends[event]).all()
+
+
+@given(rows, st.sampled_from(Event))
+def test_only_an_officers_decision_leads_out_of_a_seizure_and_none_to_a_release(
+    values: list[Case], event: Event
+) -> None:
+    now = situation(values)
+    after = apply(event, now)
+    seized = now.state == State.SEIZED
+    leaves = {Event.SEIZURE_LIFTED: State.HELD, Event.CONFISCATED: State.CONFISCATED, **TAKEN}
+    assert (after.state[seized] == leaves.get(event, State.SEIZED)).all()
+
+
+@given(st.lists(st.tuples(st.sampled_from(Event), st.booleans()), max_size=40), st.sampled_from(Debt))
+def test_after_a_seizure_nothing_is_released_before_it_is_lifted_and_an_officer_released_it(
+    events: list[tuple[Event, bool]], debt: Debt
+) -> None:
+    """Model-based: `seized` and `bound` follow the events alone, by docs/clearance.md."""
+    now, seized, bound = begin(debt), False, False
+    for event, waiting in [(Event.DECIDED_HOLD, False), (Event.ARRIVED, False), *events]:
+        effective = bool(apply(event, now).effective[0])
+        now = after_event(now, event, waiting=waiting)
+        if effective and event == Event.SEIZED:
+            seized = bound = True
+        if effective and event == Event.SEIZURE_LIFTED:
+            seized = False
+        if effective and event == Event.OFFICER_RELEASED:
+            bound = False
+        if now.state[0] in FINAL:
+            break
+        assert (now.state[0] == State.SEIZED) == seized
+        assert not bound or now.state[0] in (State.SEIZED, State.HELD)
+        assert now.officer_hold[0] or not bound
+
+
+@given(rows, st.sampled_from(tuple(ENDS_BY_CUSTOMS)))
+def test_a_decision_of_customs_ends_every_hold_and_only_what_arrived_is_taken(values: list[Case], event: Event) -> None:
+    now = situation(values)
+    after = apply(event, now)
+    at_customs = np.isin(now.state, [State.AWAITING_ARRIVAL, State.HELD])
+    seized = now.state == State.SEIZED
+    expected = (
+        seized if event == Event.CONFISCATED else at_customs if event == Event.INVALIDATED_BY_CUSTOMS else seized | (at_customs & now.arrived)
+    )  # fmt: skip
+    assert (after.effective == expected).all()
+    assert (after.state[expected] == ENDS_BY_CUSTOMS[event]).all()
+    assert not (after.officer_hold | after.screening_hold | after.debt_hold)[expected].any()
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.SEIZED])
+def test_every_state_that_is_reached_and_not_final_has_an_exit_and_a_final_one_has_none(
+    state: State, arrived: bool
+) -> None:
+    def exits(where: State, here: bool) -> set[int]:
+        found: set[int] = set()
+        for event in Event:
+            after = apply(event, situation([(where, here, Debt.NONE, True, False, False, False, False)]))
+            found |= {int(after.state[0])} - {int(where)}
+        return found
+
+    if state == State.ACCEPTED:
+        assert exits(state, arrived) == {State.HELD}, "an officer's hold stays, as for an alarm"
+        return
+    ends = {State.INVALIDATED}
+    if arrived and state in (State.AWAITING_ARRIVAL, State.HELD):
+        ends |= {State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED}
+    if state == State.SEIZED:
+        ends = {State.HELD, State.CONFISCATED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED}
+    if state == State.RELEASED:
+        ends = {State.HELD, State.RE_EXPORTED, State.DESTROYED}
+    assert ends <= exits(state, arrived)
+    assert all(not exits(end, arrived) for end in FINAL)
+    assert {state for state in State if state not in FINAL} == {
+        State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.SEIZED,
+        # Not reached in this release.
+        State.DOCUMENTS_REQUESTED, State.EXAMINATION,
+    }  # fmt: skip
 
 
 @given(rows, st.sampled_from(Event))

@@ -1,4 +1,4 @@
-"""`luxor hold`, `luxor release` and `luxor inspect`: the commands of officers."""
+"""`luxor hold`, `luxor release`, `luxor inspect` and `luxor dispose`: the commands of officers."""
 
 from typing import Any
 
@@ -135,5 +135,62 @@ def inspect(
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
             return await record(client, inspections)
+
+    show_results(context, run(work()))
+
+
+@command("dispose", short_help="Seize goods, or decide what becomes of them, as an officer.")
+@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.option(
+    "--kind",
+    required=True,
+    metavar="KIND",
+    help="seized, seizure_lifted, confiscated, destroyed, re_exported, abandoned or invalidated.",
+)
+@click.option(
+    "--reason",
+    default="OFFICER_DECISION",
+    show_default=True,
+    help="Stable reason, UPPER_SNAKE_CASE; filers read it.",
+)
+@click.option("--document", default="", metavar="NUMBER", help="Transport document of a re-export; required for it.")
+@click.option("--note", default="", help="A note; filers do not see it.")
+@click.option(
+    "--if-version",
+    type=click.IntRange(1),
+    metavar="VERSION",
+    help="Only if VERSION is still the current version of MRN (luxor show prints it); required for a final decision if a screening match or an alarm "
+    "holds the goods.",
+)
+@acting("officer")
+def dispose(
+    context: Context,
+    mrns: tuple[str, ...],
+    kind: str,
+    reason: str,
+    document: str,
+    note: str,
+    if_version: int | None,
+    ident: str,
+) -> None:
+    """Seize goods that are not released, lift a seizure, or record their end: confiscated, destroyed under supervision, re-exported, abandoned to the
+    State, or the declaration invalidated because the goods never came or it was lodged twice. Hold released goods first."""
+    from libs.client.clearance.officers import disposal_of
+    from libs.client.clearance.officers import dispose as record
+    from libs.client.row_errors import ElementError
+
+    if if_version is not None and len(mrns) > 1:
+        raise click.UsageError("--if-version is the version of one consignment: name one MRN")
+    try:
+        disposals = [
+            disposal_of(each, kind=kind, reason=reason, document=document, note=note, expected_version=if_version)
+            for each in mrns
+        ]
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await record(client, disposals)
 
     show_results(context, run(work()))

@@ -17,6 +17,8 @@ from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Store
 
 _BATCHES_A_LOOK = 32
+_AT_CUSTOMS = (State.SEIZED, State.CONFISCATED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED)
+"""States of goods that an officer had."""
 
 
 @dataclass(slots=True)
@@ -26,7 +28,7 @@ class Reversed:
     consignments: int = 0
     """Consignments whose arrival was reversed."""
     released: int = 0
-    """Those that were released meanwhile; these stay released."""
+    """Those that were released, seized or disposed of meanwhile; these stay so."""
 
 
 class Reversal:
@@ -92,6 +94,7 @@ class Reversal:
             state = table.ints("state").values
             under.consignments += table.rows
             under.released += int(was_released(table).sum())
+            under.disposed += int((np.isin(state, _AT_CUSTOMS) & ~was_released(table)).sum())
             under.held += int((state == State.HELD).sum())
             under.waiting += int((state == State.AWAITING_ARRIVAL).sum())
         return under

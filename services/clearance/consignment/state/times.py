@@ -19,6 +19,7 @@ _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RE
 _DELAYS_CONTINUE: Final = (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED, *MONEY)
 """Events that do not end a delay."""
 _ENDED: Final = tuple(FINAL)
+_EXTINGUISHED: Final = np.isin(np.arange(max(State) + 1), list(FINAL - {State.EXPIRED}))
 
 
 def started_delays(table: Table, events: IntArray, at: int) -> dict[str, Column]:
@@ -66,6 +67,15 @@ def release_times(released: Ints, before: IntArray, after: IntArray, at: Ints) -
     # Goods that were returned keep the time of their release.
     valid = np.where(now, released.valid | fresh, released.valid & np.isin(after, _ENDED))
     return Ints.of(np.where(fresh, at.values, released.values), valid)
+
+
+def owes_nothing(table: Table) -> BoolArray:
+    """Return which states owe nothing at the border because customs disposed of the goods before any release, shape (n,).
+
+    UCC, article 124(1)(d) to (f); RKC, general annex, standard 3.44. Charges of goods that were ever released stay as they were assessed.
+    """
+    ended = _EXTINGUISHED[table.ints("state").values]
+    return ended & ~was_released(table) if ended.any() else ended
 
 
 def was_released(table: Table) -> BoolArray:

@@ -35,6 +35,8 @@ _REMOVED_STATES: Final = (
     clearance.STATE_EXPIRED,
     clearance.STATE_RE_EXPORTED,
     clearance.STATE_DESTROYED,
+    clearance.STATE_ABANDONED,
+    clearance.STATE_CONFISCATED,
 )
 
 _STORED: Final = """
@@ -181,7 +183,7 @@ async def write(tx: Transaction, counting: AggregateCounter, *, state: HolderSta
 async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | None = None) -> None:
     """Apply clearance's states (a table of ClearanceColumns) to the shares of consignments, in the consumer's transaction.
 
-    What was decided confirms its shares; what was withdrawn, ran out, went back or was destroyed before it was released
+    What was decided confirms its shares; what was withdrawn or expired, and what left customs otherwise without any release,
     gives them back, and what that changes for others is assessed again. `areas` are the countries of destination whose law
     knows sums; None for all. It locks consignments and sums, so it comes before any other locks that Assess might wait for.
     """
@@ -193,7 +195,7 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
         return
     mrns = states.strings("mrn").tolist()
     state, version = states.ints("state").values, states.ints("version").values
-    unreleased = ~states.ints("released_at").valid
+    unreleased = ~(states.ints("released_at").valid | states.ints("former_released_at").valid)
     newest: dict[str, int] = {}
     for row in np.argsort(version, kind="stable").tolist():
         newest[mrns[row]] = row

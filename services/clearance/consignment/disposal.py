@@ -1,0 +1,107 @@
+"""What customs decides on goods that are not released, and the resulting state. Pure.
+
+Law: UCC, articles 197 (destruction), 198 (seizure, confiscation, sale), 199 (abandonment), 270 (re-export), 171 and 174 (declarations whose goods
+never came or that were lodged twice); RKC, general annex, standard 3.44.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Column, Ints, Ragged, Strings, Table
+from luxor.clearance.v1 import clearance_pb2 as pb
+from services.clearance.consignment.columns import choose, values_in_rows
+from services.clearance.consignment.decision import OFFICER_HOLD
+from services.clearance.consignment.inspection import finders_of, not_releasable
+from services.clearance.consignment.screening import held_unseen
+from services.clearance.consignment.state.event import EventDetails
+from services.clearance.consignment.state.times import was_released
+from services.clearance.consignment.transitions import FINAL, Debt, Event, State
+
+EVENTS: Final = {
+    pb.DISPOSAL_KIND_SEIZED: Event.SEIZED,
+    pb.DISPOSAL_KIND_SEIZURE_LIFTED: Event.SEIZURE_LIFTED,
+    pb.DISPOSAL_KIND_CONFISCATED: Event.CONFISCATED,
+    pb.DISPOSAL_KIND_DESTROYED: Event.DESTROYED,
+    pb.DISPOSAL_KIND_RE_EXPORTED: Event.RE_EXPORTED,
+    pb.DISPOSAL_KIND_ABANDONED: Event.ABANDONED,
+    pb.DISPOSAL_KIND_INVALIDATED: Event.INVALIDATED_BY_CUSTOMS,
+}
+"""The event of each luxor.clearance.v1.DisposalKind."""
+_INTERIM: Final = (Event.SEIZED, Event.SEIZURE_LIFTED)
+"""Disposals after which customs still decides on the goods."""
+_NEVER_RELEASED: Final = (Event.ABANDONED, Event.INVALIDATED_BY_CUSTOMS)
+"""Disposals of goods without any release: only goods outside free circulation are abandoned (article 199), and no declaration is invalidated after
+the release (article 174(2)).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Disposal:
+    """The decision on the goods of one consignment."""
+
+    event: Event
+    reason: str
+    """Stable reason, which filers read."""
+    document: str
+    """Number of the transport document of a re-export, "" for all others."""
+    note: str
+
+
+def unfit(states: Table, disposals: Mapping[str, Disposal], officer: str, viewed: Container[str]) -> list[str]:
+    """Return for each state why this officer cannot decide so on its goods, "" if nothing but the transitions may refuse it.
+
+    The officer who found a violation may seize the goods, and decides nothing else alone. Before a final decision, the officer must have viewed a
+    match or an alarm: `viewed` are the MRNs named with a version.
+    """
+    decisions = [disposals[mrn] for mrn in states.strings("mrn").tolist()]
+    # A note explains a violation that is resolved.
+    with_note, without_note = (not_releasable(states, officer, note) for note in ("explained", ""))
+    unseen, released = held_unseen(states, viewed), was_released(states).tolist()
+    reasons = []
+    for row, (decision, state) in enumerate(zip(decisions, states.ints("state").values.tolist(), strict=True)):
+        own = with_note[row] if decision.note.strip() else without_note[row]
+        if state in FINAL:
+            reasons.append("STATE_FINAL")
+        elif state == State.RELEASED or (released[row] and decision.event in _NEVER_RELEASED):
+            reasons.append("DISPOSAL_AFTER_RELEASE")
+        elif own and decision.event != Event.SEIZED:
+            reasons.append("VIOLATION_OPEN")
+        elif unseen[row] and decision.event not in _INTERIM:
+            reasons.append("SCREENING_MATCH_UNSEEN")
+        else:
+            reasons.append("")
+    return reasons
+
+
+def disposing(states: Table, at: int, disposals: Mapping[str, Disposal], by: str) -> tuple[Table, EventDetails]:
+    """Return the states with what an officer decided, before the events are applied, and the event of each.
+
+    A final decision on goods that were never released ends the debt at the border; the charges stay as they were assessed.
+    """
+    decisions = [disposals[mrn] for mrn in states.strings("mrn").tolist()]
+    events = np.array([each.event for each in decisions], np.int64)
+    ends = ~np.isin(events, _INTERIM) & ~was_released(states)
+    again = events == Event.RE_EXPORTED
+    lists = [_reasons(each) for each in decisions]
+    columns: dict[str, Column] = {
+        "reasons": Ragged.of_lengths(
+            [len(each) for each in lists], Strings.of([text for each in lists for text in each])
+        ),
+        "note": Strings.of([each.note for each in decisions]),
+        "debt_status": Ints.of(np.where(ends, np.int64(Debt.NONE), states.ints("debt_status").values)),
+        "debt_account": values_in_rows(states.strings("debt_account"), ~ends),
+        "return_document_number": choose(
+            again, Strings.of([each.document for each in decisions]), states.strings("return_document_number")
+        ),
+        # States of release 0.2 do not name who found a violation, and derive it only while the goods are held.
+        "violation_found_by": finders_of(states),
+    }
+    return states.with_columns(columns), EventDetails(event=events, at=at, by=by)
+
+
+def _reasons(disposal: Disposal) -> Sequence[str]:
+    lifted = disposal.event == Event.SEIZURE_LIFTED and disposal.reason != OFFICER_HOLD
+    return [disposal.reason, OFFICER_HOLD] if lifted else [disposal.reason]

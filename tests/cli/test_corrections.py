@@ -68,6 +68,34 @@ def test_goods_go_back_after_release_alone_and_that_is_the_end(cli: Any, tmp_pat
     assert again["error"]["reason"] == "ALREADY_RETURNED"
 
 
+def test_seized_goods_are_released_after_the_seizure_is_lifted_or_come_to_an_end(cli: Any, tmp_path: Path) -> None:
+    mrn = filed(cli, tmp_path, "SEIZE-1")["mrn"]
+    seizing = ["dispose", mrn, "--kind", "seized", "--reason", "PROHIBITED_GOODS", "--note", "knife"]
+    if cli.json("show", mrn)[0]["state"] != "STATE_HELD":
+        cli.run("hold", mrn)
+    [early] = cli.json(*seizing, code=1)
+    assert early["error"]["reason"] == "NOT_ARRIVED"
+    assert "(luxor dispose --kind invalidated)" in " ".join(cli.run(*seizing, code=1).output.split())
+    cli.run("arrive", "020-SEIZE-1")
+    assert await_decided(cli, "SEIZE-1", state="STATE_HELD")["movement"]["arrived_at"]
+    [seized] = cli.json(*seizing)
+    assert seized["state"] == "STATE_SEIZED"
+    [refused] = cli.json("release", mrn, code=1)
+    assert refused["error"]["reason"] == "GOODS_SEIZED"
+    [lifted] = cli.json("dispose", mrn, "--kind", "seizure-lifted", "--if-version", str(seized["version"]))
+    assert lifted["state"] == "STATE_HELD"
+    [gone] = cli.json("dispose", mrn, "--kind", "re_exported", "--document", "AWB-9")
+    assert gone["state"] == "STATE_RE_EXPORTED"
+    found = cli.json("show", mrn, "--history")[0]
+    assert [each["change"] for each in found["history"]][:3] == [
+        "CHANGE_DISPOSED", "CHANGE_SEIZURE_LIFTED", "CHANGE_SEIZED",
+    ]  # fmt: skip
+    assert found["debt"]["status"] == "DEBT_STATUS_NONE"
+    shown = cli.run("show", mrn).output
+    assert "re-exported" in shown
+    assert "AWB-9" in shown
+
+
 def test_wrong_use_is_told_before_anybody_is_asked(cli: Any) -> None:
     mrn = "26DE07329000000XR8"
     for wrong in (
@@ -76,6 +104,9 @@ def test_wrong_use_is_told_before_anybody_is_asked(cli: Any) -> None:
         ["adjust", mrn, "--price", "1=2.00"],
         ["adjust", mrn, "--code", "x=610910"],
         ["return", mrn, "--reason", "bored"],
+        ["dispose", mrn],
+        ["dispose", mrn, "--kind", "eaten"],
+        ["dispose", mrn, mrn, "--kind", "seized", "--if-version", "1"],
         ["return", mrn, mrn, "--reason", "faulty", "--if-version", "1"],
         ["return", mrn, "--reason", "faulty", "--as", "analyst"],
     ):

@@ -31,7 +31,7 @@ from tests.clearance.disposals import (
     outcomes,
 )
 from tests.clearance.inspections import VIOLATION, inspection, record, status
-from tests.clearance.risk_answers import screening
+from tests.clearance.risk_answers import ServiceSpan, answering, screening
 from tests.clearance.screening_matches import clearing, hear
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
 
@@ -49,6 +49,9 @@ EXITS: dict[str, dict[int, str]] = {
     "held, not arrived": {
         SEIZED: NOT_ARRIVED, LIFTED: NOT_SEIZED, CONFISCATED: NOT_SEIZED, DESTROYED: NOT_ARRIVED, RE_EXPORTED: NOT_ARRIVED,
         ABANDONED: NOT_ARRIVED, INVALIDATED: "",
+    },
+    "arrived, and waiting for an officer's look": {
+        SEIZED: "", LIFTED: NOT_SEIZED, CONFISCATED: NOT_SEIZED, DESTROYED: "", RE_EXPORTED: "", ABANDONED: "", INVALIDATED: "",
     },
     "held": {
         SEIZED: "", LIFTED: NOT_SEIZED, CONFISCATED: NOT_SEIZED, DESTROYED: "", RE_EXPORTED: "", ABANDONED: "", INVALIDATED: "",
@@ -87,7 +90,10 @@ async def release(house: House, *mrns: str, by: str = "olga", request_id: str = 
 async def brought(house: House, place: str, count: int) -> list[str]:
     """File consignments and bring them to a place."""
     lane = "RED" if place.startswith(("held", "seized")) and place != "held after release" else "GREEN"
-    mrns = await house.filed([f"{lane}-{number}" for number in range(count)])
+    references = [f"{lane}-{number}" for number in range(count)]
+    if place.startswith("arrived"):
+        house.desk.neighbours.risk = answering({each: ServiceSpan(delay_minutes=60) for each in references})
+    mrns = await house.filed(references)
     if place not in ("awaiting arrival", "held, not arrived"):
         await arrive(house)
     if place == "held after release":
@@ -126,7 +132,10 @@ async def test_from_each_place_each_decision_is_taken_or_refused_as_the_table_of
 ) -> None:
     kinds = list(EXITS[place])
     mrns = await brought(house, place, len(kinds))
-    before = {"awaiting arrival": "AWAITING_ARRIVAL", "released": "RELEASED", "seized": "SEIZED"}.get(place, "HELD")
+    word = place.partition(",")[0]
+    before = {
+        "awaiting arrival": "AWAITING_ARRIVAL", "arrived": "AWAITING_ARRIVAL", "released": "RELEASED", "seized": "SEIZED",
+    }.get(word, "HELD")  # fmt: skip
     results = await dispose(house, *(disposal(mrn, kind) for mrn, kind in zip(mrns, kinds, strict=True)))
     expected = [(before if EXITS[place][kind] else NAMES[kind], EXITS[place][kind]) for kind in kinds]
     assert outcomes(results) == expected

@@ -370,6 +370,24 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
     assert len(await shares(revenue)) == 2
 
 
+@pytest.mark.parametrize(
+    "state", [clearance_pb2.STATE_CONFISCATED, clearance_pb2.STATE_ABANDONED, clearance_pb2.STATE_DESTROYED]
+)
+async def test_what_customs_disposed_of_gives_its_share_back_and_a_seizure_or_a_former_release_keeps_it(
+    stores: list[Assessments], revenue: Database, state: int
+) -> None:
+    parcels = [Parcel(number, AREA_OF["order"], 6_000, order="O1") for number in range(3)]
+    assert await duties(stores[0], parcels) == [0, 0, 600]
+    areas = aggregate_areas(PROGRAM)
+    told = states(
+        (parcels[0], clearance_pb2.STATE_SEIZED, False), (parcels[1], state, False), (parcels[2], state, False)
+    )
+    former = told.with_columns({"former_released_at": Ints.of([0, 0, 1], np.array([False, False, True]))})
+    async with revenue.transaction() as tx:
+        await apply_states(tx, former, areas)
+    assert {mrn: amount for mrn, amount, _ in await shares(revenue)} == {parcels[0].mrn: 6_000, parcels[2].mrn: 6_000}
+
+
 async def test_batches_without_sums_ask_nothing_of_them(stores: list[Assessments], revenue: Database) -> None:
     await assess(stores[0], [Parcel(1, ALONE, 20_000, "P1")])
     async with revenue.connection() as reader:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
-from tests.revenue.ledger.states import DUTY, TAX, Charge, State, mrn
+from tests.revenue.ledger.states import DAY, DUTY, TAX, Charge, State, mrn
 
 charges = st.lists(
     st.builds(
@@ -27,7 +27,15 @@ histories = st.lists(
         version=st.integers(1, 5),
         charges=charges,
         debt=st.sampled_from([1, 2, 3, 4, 5, 6]),
-        state=st.sampled_from([clearance.STATE_AWAITING_ARRIVAL, clearance.STATE_INVALIDATED]),
+        state=st.sampled_from(
+            [
+                clearance.STATE_AWAITING_ARRIVAL,
+                clearance.STATE_INVALIDATED,
+                clearance.STATE_CONFISCATED,
+                clearance.STATE_RE_EXPORTED,
+            ]
+        ),
+        released_day=st.sampled_from([DAY, None]),
         returned=st.sampled_from([(), (1,)]),
         currency=st.sampled_from(["EUR", "EUR", "EUR", "GBP"]),
     ),

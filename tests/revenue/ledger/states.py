@@ -61,6 +61,8 @@ class State:
     """Numbers of the items that went back."""
     reason: int = clearance_pb2.RETURN_REASON_WITHDRAWN
     released_day: int | None = DAY
+    former_released_day: int | None = None
+    """Of goods that an officer held again after their release."""
     returned_day: int = DAY + 10
     day: int = DAY
     filing: int = field(default=1)
@@ -107,6 +109,7 @@ def states_table(rows: Sequence[State]) -> Table:
     )
     gone = [bool(row.returned) for row in rows]
     released = [row.released_day is not None for row in rows]
+    former = [row.former_released_day is not None for row in rows]
     return Table(
         schema,
         len(rows),
@@ -118,6 +121,7 @@ def states_table(rows: Sequence[State]) -> Table:
             "accepted_at": Ints.of([row.day * MICROS_A_DAY + 1 for row in rows]),
             "decided_at": Ints.of([row.day * MICROS_A_DAY + 2 for row in rows], [row.decided for row in rows]),
             "released_at": Ints.of([(row.released_day or 0) * MICROS_A_DAY for row in rows], released),
+            "former_released_at": Ints.of([(row.former_released_day or 0) * MICROS_A_DAY for row in rows], former),
             "destination_country": Strings.of([row.destination for row in rows]),
             "declarant_identifier": Strings.of([row.declarant for row in rows]),
             "platform": Strings.of([row.platform for row in rows]),

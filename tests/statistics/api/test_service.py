@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from bisect import bisect_left
 from collections.abc import AsyncIterator
@@ -180,6 +181,25 @@ async def test_revenue_follows_what_is_assessed_anew_adjusted_refunded_and_withd
         (DAY, "DE", "CN", "62", "GREEN", "INVALIDATED", "EUR", 1, 1, 1999, 0, 0, 0, 0),
         (*head, "RE_EXPORTED", "EUR", 1, 1, 2500, 0, 450, 450, 1),
     ]
+
+
+async def test_seized_goods_are_counted_once_in_whatever_order_their_states_come(
+    database: Database, store: Store
+) -> None:
+    (mrn,) = make_mrns(["DE"], [1], DAY, 0)
+    owed = [(1, 1, 1, 300)]
+    held, seized, confiscated, refunded = (
+        State(mrn, version, state=state, charges=owed, paid=300, refunded=back)
+        for version, state, back in ((1, 3, 0), (2, 7, 0), (3, 13, 0), (4, 13, 300))
+    )
+    for order in itertools.permutations((held, seized, confiscated, refunded)):
+        for each in (*order, *order):
+            await count(database, store, [each])
+        counts, revenue, *_ = await cells_of(store)
+        head = (DAY, "DE", "CN", "62", "GREEN")
+        # Charges count as they were assessed, as those of returned goods; what was refunded beside them.
+        assert counts == [(*head, "CONFISCATED", "EUR", 1, 1, 1999, 0, 300, 300, 0)]
+        assert revenue == [(*head, "DUTY", "CUSTOMS", "EUR", 1, 300)]
 
 
 async def test_a_restarted_process_takes_back_what_another_counted(database: Database, store: Store) -> None:

@@ -1,0 +1,146 @@
+"""Goods that customs disposes of before any release owe nothing at the border: posted once, in whatever order states and payments come.
+
+Oracle: UCC, article 124(1)(d) to (f). A debt ends where the declaration is invalidated, and where the goods are confiscated, destroyed under
+supervision or abandoned to the State; a seizure alone ends nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
+from services.revenue.store.payments.payments import Payment
+from tests.revenue.ledger.books import Books, rules
+from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
+
+DECLARANT, BANK = "declarant:DE1234567890", "bank:EU"
+HELD = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="", state=clearance.STATE_HELD, released_day=None)
+"""2,200 to be paid at once, of goods that are not released."""
+SEIZED = replace(HELD, version=2, state=clearance.STATE_SEIZED)
+ENDS = (
+    clearance.STATE_CONFISCATED, clearance.STATE_DESTROYED, clearance.STATE_RE_EXPORTED, clearance.STATE_ABANDONED,
+)  # fmt: skip
+ASSESSED, SECURED, REMITTED, REFUNDED, PAID, REVERSED = (
+    pb.ENTRY_KIND_ASSESSED, pb.ENTRY_KIND_SECURED, pb.ENTRY_KIND_REMITTED, pb.ENTRY_KIND_REFUNDED, pb.ENTRY_KIND_PAID,
+    pb.ENTRY_KIND_REVERSED,
+)  # fmt: skip
+
+
+def ended(before: State, state: int, **changed: Any) -> State:
+    """The state after a final decision, as clearance states it: no debt and no account."""
+    told = {"version": before.version + 1, "debt": common_pb2.DEBT_STATUS_NONE, "debt_account": "", "state": state}
+    return replace(before, **told | changed)
+
+
+def payment(amount: int = 2_200, number: int = 1) -> Payment:
+    return Payment(f"bank-{number}", HELD.mrn, "EU", "EUR", amount, "")
+
+
+@pytest.mark.parametrize("state", ENDS)
+async def test_what_was_paid_is_refunded_once_and_no_charge_remains(books: Books, state: int) -> None:
+    # Without any rule of a rulebook: the law of returns says nothing of goods that never were released.
+    strict = Books(books.database, rules())
+    await strict.take(HELD)
+    await strict.pay(payment())
+    end = ended(HELD, state)
+    await strict.take(end)
+    await strict.take(end)
+    assert await strict.kinds(HELD.mrn) == [ASSESSED, PAID, REFUNDED]
+    assert await strict.standing() == {BANK: 2_200, DECLARANT: -2_200}
+    assert [(each["event"], each["paid_minor"], each["refunded_minor"]) for each in await strict.news()] == [
+        (DEBT_EVENT_SETTLED, 2_200, 0), (DEBT_EVENT_REFUNDED, 2_200, 2_200),
+    ]  # fmt: skip
+    assert await strict.unbalanced() == []
+
+
+@pytest.mark.parametrize("state", ENDS)
+async def test_what_was_not_paid_is_remitted_and_a_part_that_was_comes_back(books: Books, state: int) -> None:
+    await books.take(HELD, ended(HELD, state))
+    other = replace(HELD, mrn=mrn(2))
+    await books.take(other)
+    await books.pay(Payment("bank-2", other.mrn, "EU", "EUR", 701, ""))
+    await books.take(ended(other, state))
+    # 701 of 2,200 was paid, so as much comes back and 1,499 is owed no more.
+    assert await books.standing() == {BANK: 701, DECLARANT: -701}
+    assert await books.unbalanced() == []
+
+
+async def test_a_security_is_freed(books: Books) -> None:
+    secured = replace(HELD, debt=common_pb2.DEBT_STATUS_DEFERRED, debt_account="deferred:carrier-7")
+    await books.take(secured)
+    assert (await books.standing())["deferred:carrier-7"] == 2_200
+    await books.take(ended(secured, clearance.STATE_CONFISCATED))
+    assert await books.standing() == {}
+    assert await books.kinds(HELD.mrn) == [ASSESSED, SECURED, REVERSED, REMITTED]
+
+
+async def test_a_seizure_alone_ends_no_debt_and_its_payment_still_counts(books: Books) -> None:
+    await books.take(HELD, SEIZED)
+    assert (await books.standing())[DECLARANT] == 2_200
+    (paid,) = await books.pay(payment())
+    assert paid.outcome == pb.PAYMENT_OUTCOME_MATCHED
+    await books.take(replace(SEIZED, version=3, state=clearance.STATE_HELD))
+    assert (await books.standing()).get(DECLARANT, 0) == 0
+    assert await books.kinds(HELD.mrn) == [ASSESSED, PAID]
+
+
+ADJUSTED = replace(
+    SEIZED, version=3, charges=(Charge(500), Charge(2_501, TAX, "EU.vat_low_value")), change=clearance.CHANGE_ADJUSTED,
+    adjusted_at=DAY * 86_400_000_000 + 9,
+)  # fmt: skip
+END = ended(ADJUSTED, clearance.STATE_CONFISCATED, change=clearance.CHANGE_DISPOSED)
+AFTERWARDS = replace(END, version=5, charges=(Charge(700),), change=clearance.CHANGE_REASSESSED, generation=1)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((HELD, SEIZED, ADJUSTED, END, "pay"))))
+async def test_in_every_order_of_states_and_payment_the_end_is_the_same_to_the_cent(
+    books: Books, order: Sequence[State | str]
+) -> None:
+    for each in order:
+        if isinstance(each, State):
+            await books.take(each)
+            await books.take(each)
+        else:
+            await books.pay(payment())
+    # What waits for a debt is credited with it; whatever came first, all of it is the payer's.
+    standing = {name: minor for name, minor in (await books.standing()).items() if minor}
+    assert standing == {BANK: 2_200, DECLARANT: -2_200}
+    assert await books.unbalanced() == []
+    # Another assessment after the end changes nothing of that either.
+    await books.take(AFTERWARDS)
+    standing = {name: minor for name, minor in (await books.standing()).items() if minor}
+    assert standing == {BANK: 2_200, DECLARANT: -2_200}
+    assert await books.unbalanced() == []
+
+
+async def test_what_a_vendor_collected_at_the_sale_is_no_debt_at_the_border_and_stays(books: Books) -> None:
+    at_sale = Charge(400, TAX, "EU.vat_at_sale", account="vendor:IM2760000014", collector=common_pb2.COLLECTOR_VENDOR)
+    both = replace(HELD, charges=(Charge(300), at_sale))
+    await books.take(both, ended(both, clearance.STATE_DESTROYED))
+    assert await books.standing() == {"vendor:IM2760000014": 400, "treasury:EU:tax": -400}
+
+
+@pytest.mark.parametrize("state", [clearance.STATE_CONFISCATED, clearance.STATE_DESTROYED, clearance.STATE_RE_EXPORTED])
+async def test_goods_that_were_released_before_owe_what_they_were_assessed_at(books: Books, state: int) -> None:
+    again = replace(HELD, former_released_day=DAY, debt=common_pb2.DEBT_STATUS_PAID)
+    await books.take(again)
+    await books.pay(payment())
+    await books.take(replace(again, version=2, state=state))
+    assert await books.kinds(HELD.mrn) == [ASSESSED, PAID]
+    assert await books.standing() == {BANK: 2_200, "treasury:EU:duty": -300, "treasury:EU:tax": -1_900}
+
+
+async def test_what_was_paid_for_an_invalidated_declaration_is_its_payers_credit(books: Books) -> None:
+    await books.take(HELD)
+    await books.pay(payment())
+    await books.take(ended(HELD, clearance.STATE_INVALIDATED))
+    assert await books.standing() == {BANK: 2_200, DECLARANT: -2_200}
+    assert await books.unbalanced() == []

@@ -14,33 +14,28 @@ import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import asyncpg
 import figures
 import usage
-from traffic import BATCH, CPS_MAX, ON_THE_WAY_MAX, Batches, FullPath, Watch, fast, prepared, watching
+from traffic import BATCH, CPS_MAX, Batches, FullPath, Watch, cost_of, counted_server, fast, full_path, prepared
 
 from libs.cli.local.state import SERVICES
 from libs.cli.local.supervisor import LocalSystem
 from libs.columns import Table
 from libs.simulator import Simulator
 from libs.store.embedded.server import EmbeddedPostgres
-from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1.ingestion_pb2 import SubmitConsignmentsRequest
-from tests.fault.checks import until
 from tests.support.flow import Flow, enterable, local_system
 
 TARGET_CPS = 7_000
 WARM = 20_000
-QUICK_ON_THE_WAY_MAX = 2_000
 SAMPLED = 10_000
 SINGLE = 300
 BOUND_BATCHES = 20
-BOOKED_SECONDS_MAX = 120
 DATABASE_BYTES, LOG_BYTES, RSS_MIB = 1_500, 2_500, 1_200
 """Targets."""
 
@@ -48,30 +43,6 @@ DATABASE_BYTES, LOG_BYTES, RSS_MIB = 1_500, 2_500, 1_200
 def share(values: Sequence[float], part: float) -> float:
     """Return the value below which a part of sorted values lies."""
     return values[int(part * (len(values) - 1))]
-
-
-@asynccontextmanager
-async def full_path(system: LocalSystem, quick: bool) -> AsyncIterator[tuple[Flow, Watch, FullPath]]:
-    """Open what the full path needs: one declarant in twenty has no account and pays consignment by consignment."""
-    payer = Simulator(1, "everyday").declarants()[0]
-    async with Flow(system, without_account=[payer]) as flow, watching(system) as watch:
-        yield (
-            flow,
-            watch,
-            FullPath(flow, watch, payer, on_the_way_max=QUICK_ON_THE_WAY_MAX if quick else ON_THE_WAY_MAX),
-        )
-
-
-async def settle(flow: Flow, path: FullPath) -> None:
-    """Wait until all is released or held and counted, and clearance knows of the last payments."""
-    await flow.settled(len(flow.filed.accepted))
-    paid = list(path.paid)
-
-    async def all_paid() -> bool:
-        return all(each.debt.status == common_pb2.DEBT_STATUS_PAID for each in await flow.statuses(paid[-BATCH:]))
-
-    if paid:
-        await until(all_paid, "clearance knows of all payments", seconds=BOOKED_SECONDS_MAX)
 
 
 async def measure_rates(quick: bool) -> float:
@@ -87,7 +58,7 @@ async def measure_rates(quick: bool) -> float:
         before, filed = usage.Usage(system, without=[watch.pid]), path.filed
         started = time.monotonic()
         await path.closed(batches, seconds, "full")
-        await settle(flow, path)
+        await path.settled()
         elapsed, count = time.monotonic() - started, path.filed - filed
         after = usage.Usage(system, without=[watch.pid])
         statuses = await flow.statuses(random.Random(1).sample(path.mrns, min(1_000, len(path.mrns))))
@@ -112,7 +83,7 @@ async def measure_paced(flow: Flow, path: FullPath, batches: Batches, seconds: f
     """File in open loop at half of the target rate, and print the time from acceptance to decision."""
     first = len(path.mrns)
     await path.open(batches, seconds, TARGET_CPS // 2, "paced")
-    await settle(flow, path)
+    await path.settled()
     mrns = path.mrns[first:]
     statuses = await flow.statuses(random.Random(1).sample(mrns, min(SAMPLED, len(mrns))))
     waits = sorted(
@@ -151,56 +122,28 @@ async def measure_single(flow: Flow, watch: Watch, batches: Batches, count: int)
 async def measure_cost(quick: bool) -> None:
     """Take the full path with statements counted, and print what a consignment costs by service and step."""
     seconds, warm = (1.5, 500) if quick else (20.0, 5_000)
-    directory = enterable()
-    server = EmbeddedPostgres(directory)
-    try:
-        server.start()
-        counts = await usage.count_statements(server)
-        server.stop()
-        server.start()
-        async with LocalSystem(directory) as system, full_path(system, quick) as (flow, watch, path):
-            batches = prepared(int((warm + CPS_MAX * seconds) / BATCH))
-            await path.closed(batches, warm / CPS_MAX, "warm")
-            await settle(flow, path)
-            if counts:
-                await usage.reset_statements(system)
-            before, stored, filed = usage.Usage(system, without=[watch.pid]), await usage.stored(system), path.filed
-            await path.closed(batches, seconds, "cost")
-            await settle(flow, path)
-            await booked(system, len(flow.filed.accepted))
-            after, now, count = usage.Usage(system, without=[watch.pid]), await usage.stored(system), path.filed - filed
-            measured = await usage.statements(system) if counts else []
-    finally:
-        server.destroy()
-        shutil.rmtree(directory, ignore_errors=True)
-    usage.show_services(after.micros(before, count), count, stored, now, measured)
-    if measured:
-        usage.show_statements(measured, count)
+    async with (
+        counted_server() as (server, counts),
+        LocalSystem(server.data_dir) as system,
+        full_path(system, quick) as (_, watch, path),
+    ):
+        batches = prepared(int((warm + CPS_MAX * seconds) / BATCH))
+        await path.closed(batches, warm / CPS_MAX, "warm")
+        cost = await cost_of(system, watch, path, path.closed(batches, seconds, "cost"), counts=counts)
+    usage.show_services(cost)
+    if cost.statements:
+        usage.show_statements(cost.statements, cost.count)
     else:
         print("steps     PostgreSQL's are not printed: this server has no extension pg_stat_statements")
-    grown = {name: (now.databases[name] - stored.databases[name]) / count for name in SERVICES}
-    facts = {name: round(value) for name, value in grown.items()}
-    figures.figure("database_bytes", [sum(grown.values())], "bytes a consignment", target=DATABASE_BYTES, **facts)
-    figures.figure("log_bytes", [(now.log - stored.log) / count], "bytes a consignment", target=LOG_BYTES)
-
-
-BOOKED = """
-select (select count(*) from ledger_position where not paged)
-    + (select count(distinct each.name) from ledger_position_page cross join lateral unnest(mrn) as each(name))
-"""
-
-
-async def booked(system: LocalSystem, count: int) -> None:
-    """Wait until the ledger has a position of each of `count` consignments."""
-    connection = await asyncpg.connect(usage.server_url(system, "luxor_revenue"))
-    try:
-
-        async def all_of_them() -> bool:
-            return bool(await connection.fetchval(BOOKED) >= count)
-
-        await until(all_of_them, f"the ledger has {count} consignments", seconds=BOOKED_SECONDS_MAX)
-    finally:
-        await connection.close()
+    facts = {name: round(cost.database_bytes(name)) for name in SERVICES}
+    figures.figure(
+        "database_bytes",
+        [sum(map(cost.database_bytes, SERVICES))],
+        "bytes a consignment",
+        target=DATABASE_BYTES,
+        **facts,
+    )
+    figures.figure("log_bytes", [cost.log_bytes], "bytes a consignment", target=LOG_BYTES)
 
 
 async def measure_bound(quick: bool, rate: float) -> None:

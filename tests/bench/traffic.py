@@ -7,40 +7,47 @@ released. On the easy path the carrier reports the arrival right behind the fili
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
-from usage import server_url
+import usage
 
 from libs.cli.local.supervisor import LocalSystem
 from libs.client.revenue.ledger import record_payments
 from libs.simulator import Simulator
+from libs.store.embedded.server import EmbeddedPostgres
 from luxor.clearance.v1 import clearance_pb2
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1.ingestion_pb2 import SubmitConsignmentsRequest
 from luxor.revenue.v1 import ledger_pb2
 from services.clearance.store.rows import day_of
-from tests.support.flow import Flow
+from tests.fault.checks import until
+from tests.support.flow import Flow, enterable
 
 BATCH = 500
 CPS_MAX = 9_000
 """Batches for so many consignments a second are made ahead."""
-ON_THE_WAY_MAX = 30_000
+ON_THE_WAY_MAX, QUICK_ON_THE_WAY_MAX = 30_000, 2_000
 IN_FLIGHT = 4
 """Calls of SubmitConsignments at once."""
 WATCH_SECONDS = 0.1
+BOOKED_SECONDS_MAX = 120
 SEED = 20_261_125
 
 Batches = Iterator[Sequence[Consignment]]
 
 
-def prepared(count: int) -> Batches:
-    """Return `count` batches that are generated now, as bytes, and parsed one by one when they are filed."""
-    batches = Simulator(SEED, "load").batches(count * BATCH, size=BATCH)
-    raws = [SubmitConsignmentsRequest(consignments=rows).SerializeToString() for rows in batches]
+def prepared(count: int, change: Callable[[Consignment], None] = lambda _: None) -> Batches:
+    """Return `count` batches that are generated and changed now, as bytes, and parsed one by one when they are filed."""
+    raws = []
+    for rows in Simulator(SEED, "load").batches(count * BATCH, size=BATCH):
+        for row in rows:
+            change(row)
+        raws.append(SubmitConsignmentsRequest(consignments=rows).SerializeToString())
     return (list(SubmitConsignmentsRequest.FromString(raw).consignments) for raw in raws)
 
 
@@ -109,7 +116,7 @@ class Watch:
 @asynccontextmanager
 async def watching(system: LocalSystem) -> AsyncIterator[Watch]:
     """Run a Watch on a system."""
-    connection = await asyncpg.connect(server_url(system, "luxor_clearance"))
+    connection = await asyncpg.connect(usage.server_url(system, "luxor_clearance"))
     watch = Watch(connection)
     task = asyncio.create_task(watch.run())
     try:
@@ -127,9 +134,15 @@ class FullPath:
     A master document arrives when all consignments under it are decided; neighbouring batches share one.
     """
 
-    def __init__(self, flow: Flow, watch: Watch, payer: str, *, on_the_way_max: int = ON_THE_WAY_MAX) -> None:
-        """Use a flow; consignments that `payer` declares have no account, so they are paid one by one."""
+    def __init__(
+        self, flow: Flow, watch: Watch, payer: str, *, on_the_way_max: int = ON_THE_WAY_MAX, earlier: int = 0
+    ) -> None:
+        """Use a flow; consignments that `payer` declares have no account, so they are paid one by one.
+
+        `earlier` is how many consignments of today the system has counted already.
+        """
         self._on_the_way_max = on_the_way_max
+        self._earlier = earlier
         self._flow = flow
         self._watch = watch
         self._payer = payer
@@ -147,6 +160,23 @@ class FullPath:
     async def open(self, batches: Batches, seconds: float, rate: int, name: str) -> None:
         """File on a schedule, `rate` consignments a second, whatever the answers are."""
         await self._all(self._scheduled(batches, int(seconds * rate / BATCH), BATCH / rate), name, None)
+
+    @property
+    def today(self) -> int:
+        """How many consignments the system has accepted today, the earlier ones included."""
+        return self._earlier + len(self._flow.filed.accepted)
+
+    async def settled(self) -> None:
+        """Wait until all is released or held and counted, and clearance knows of the last payments."""
+        await self._flow.settled(self.today)
+        paid = list(self.paid)
+
+        async def all_paid() -> bool:
+            statuses = await self._flow.statuses(paid[-BATCH:])
+            return all(each.debt.status == common_pb2.DEBT_STATUS_PAID for each in statuses)
+
+        if paid:
+            await until(all_paid, "clearance knows of all payments", seconds=BOOKED_SECONDS_MAX)
 
     @staticmethod
     async def _until(batches: Batches, ends_at: float) -> AsyncIterator[Sequence[Consignment]]:
@@ -247,6 +277,69 @@ class FullPath:
             if refused:
                 raise AssertionError(f"payments were not taken: {refused[:3]}")
             self.paid += [payment.reference for payment in payments]
+
+
+@asynccontextmanager
+async def full_path(system: LocalSystem, quick: bool) -> AsyncIterator[tuple[Flow, Watch, FullPath]]:
+    """Open what the full path needs: one declarant in twenty has no account and pays consignment by consignment."""
+    payer = Simulator(1, "everyday").declarants()[0]
+    most = QUICK_ON_THE_WAY_MAX if quick else ON_THE_WAY_MAX
+    async with Flow(system, without_account=[payer]) as flow, watching(system) as watch:
+        earlier = sum((await flow.counted()).values())
+        yield flow, watch, FullPath(flow, watch, payer, on_the_way_max=most, earlier=earlier)
+
+
+@asynccontextmanager
+async def counted_server() -> AsyncIterator[tuple[EmbeddedPostgres, bool]]:
+    """Make a server for a system of its own, which starts it; with whether it counts statements. Nothing of it stays."""
+    directory = enterable()
+    server = EmbeddedPostgres(directory)
+    try:
+        server.start()
+        counts = await usage.count_statements(server)
+        server.stop()
+        yield server, counts
+    finally:
+        server.destroy()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def cost_of(
+    system: LocalSystem, watch: Watch, path: FullPath, work: Coroutine[None, None, None], *, counts: bool
+) -> usage.Cost:
+    """Wait until all is settled, do the work, and return what its consignments cost until they are settled and posted."""
+    await path.settled()
+    if counts:
+        await usage.reset_statements(system)
+    before, stored, filed = usage.Usage(system, without=[watch.pid]), await usage.stored(system), path.filed
+    began = time.monotonic()
+    await work
+    await path.settled()
+    await booked(system, path.today)
+    seconds, after = time.monotonic() - began, usage.Usage(system, without=[watch.pid])
+    count = path.filed - filed
+    measured = await usage.statements(system) if counts else []
+    return usage.Cost(count, seconds, after.micros(before, count), stored, await usage.stored(system), measured)
+
+
+BOOKED = """
+select (select count(*) from ledger_position where not paged and day >= $1)
+    + (select count(distinct each.name) from ledger_position_page cross join lateral unnest(mrn) as each(name) where day >= $1)
+"""
+
+
+async def booked(system: LocalSystem, count: int) -> None:
+    """Wait until the ledger has a position of each of `count` consignments of today and yesterday."""
+    connection = await asyncpg.connect(usage.server_url(system, "luxor_revenue"))
+    yesterday = int(time.time() // 86_400) - 1
+    try:
+
+        async def all_of_them() -> bool:
+            return bool(await connection.fetchval(BOOKED, yesterday) >= count)
+
+        await until(all_of_them, f"the ledger has {count} consignments", seconds=BOOKED_SECONDS_MAX)
+    finally:
+        await connection.close()
 
 
 async def fast(flow: Flow, batches: Batches, seconds: float, before: int) -> tuple[int, float]:

@@ -117,11 +117,41 @@ class Statement:
     """What one statement of a service cost over a run."""
 
     service: str
+    number: int
+    """By which PostgreSQL knows it, also after another start."""
     text: str
     calls: int
     rows: int
     seconds: float
     log_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What some consignments cost."""
+
+    count: int
+    seconds: float
+    """Until the last of them was settled and posted."""
+    micros: Mapping[str, float]
+    """Of CPU a consignment, by part of the system."""
+    before: Stored
+    after: Stored
+    statements: Sequence[Statement]
+    """Empty if the server cannot count them."""
+
+    def database_bytes(self, service: str) -> float:
+        """Return the bytes by which a service's database grew for a consignment."""
+        return (self.after.databases[service] - self.before.databases[service]) / self.count
+
+    @property
+    def log_bytes(self) -> float:
+        """Bytes of write-ahead log of the whole server for a consignment."""
+        return (self.after.log - self.before.log) / self.count
+
+    def logged(self, service: str) -> float:
+        """Return the bytes of write-ahead log that a service's statements wrote for a consignment."""
+        return sum(each.log_bytes for each in self.statements if each.service == service) / self.count
 
 
 async def reset_statements(system: LocalSystem) -> None:
@@ -134,12 +164,13 @@ async def reset_statements(system: LocalSystem) -> None:
 
 
 async def statements(system: LocalSystem) -> list[Statement]:
-    """Return what the statements of the services have cost since the counts were reset."""
+    """Return what the statements of the services have cost since the counts were reset; not those of the benchmark."""
     connection = await asyncpg.connect(server_url(system, "postgres"))
     try:
         records = await connection.fetch(
-            "select d.datname, s.query, s.calls, s.rows, s.total_exec_time, s.wal_bytes "
-            "from pg_stat_statements s join pg_database d on d.oid = s.dbid where d.datname like 'luxor\\_%'"
+            "select d.datname, s.queryid, s.query, s.calls, s.rows, s.total_exec_time, s.wal_bytes "
+            "from pg_stat_statements s join pg_database d on d.oid = s.dbid join pg_roles r on r.oid = s.userid "
+            "where d.datname like 'luxor\\_%' and r.rolname = d.datname"
         )
     finally:
         await connection.close()
@@ -147,34 +178,26 @@ async def statements(system: LocalSystem) -> list[Statement]:
     for record in records:
         service, text = record["datname"].removeprefix("luxor_"), " ".join(record["query"].split())
         seconds, log_bytes = record["total_exec_time"] / 1000, int(record["wal_bytes"])
-        found.append(Statement(service, text, record["calls"], record["rows"], seconds, log_bytes))
+        found.append(
+            Statement(service, record["queryid"] or 0, text, record["calls"], record["rows"], seconds, log_bytes)
+        )
     return found
 
 
-def show_services(
-    micros: Mapping[str, float], count: int, before: Stored, after: Stored, measured: Sequence[Statement]
-) -> None:
+def show_services(cost: Cost) -> None:
     """Print the cost of a consignment by service: microseconds of CPU, and bytes of database and log."""
-    log = {name: sum(each.log_bytes for each in measured if each.service == name) / count for name in SERVICES}
     table = Table(title="Cost of a consignment, both of its versions")
     for column in ("", "Python us", "PostgreSQL us", "database B", "log B"):
         table.add_column(column, justify="left" if not column else "right")
     sums = [0.0, 0.0, 0.0]
     for name in SERVICES:
-        grown = (after.databases[name] - before.databases[name]) / count
-        values = [micros.get(name, 0.0), micros.get(f"postgres {name}", 0.0), grown]
+        values = [cost.micros.get(name, 0.0), cost.micros.get(f"postgres {name}", 0.0), cost.database_bytes(name)]
         sums = [total + value for total, value in zip(sums, values, strict=True)]
-        logged = f"{log[name]:,.0f}" if measured else "-"
-        table.add_row(name, *(f"{value:,.1f}" for value in values[:2]), f"{grown:,.0f}", logged)
-    table.add_row("load generator", f"{micros.get('load generator', 0.0):,.1f}", "-", "-", "-")
-    table.add_row("PostgreSQL's own processes", "-", f"{micros.get('postgres shared', 0.0):,.1f}", "-", "-")
-    table.add_row(
-        "all services",
-        f"{sums[0]:,.1f}",
-        f"{sums[1]:,.1f}",
-        f"{sums[2]:,.0f}",
-        f"{(after.log - before.log) / count:,.0f}",
-    )
+        logged = f"{cost.logged(name):,.0f}" if cost.statements else "-"
+        table.add_row(name, *(f"{value:,.1f}" for value in values[:2]), f"{values[2]:,.0f}", logged)
+    table.add_row("load generator", f"{cost.micros.get('load generator', 0.0):,.1f}", "-", "-", "-")
+    table.add_row("PostgreSQL's own processes", "-", f"{cost.micros.get('postgres shared', 0.0):,.1f}", "-", "-")
+    table.add_row("all services", f"{sums[0]:,.1f}", f"{sums[1]:,.1f}", f"{sums[2]:,.0f}", f"{cost.log_bytes:,.0f}")
     Console(width=110).print(table)
 
 

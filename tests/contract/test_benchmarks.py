@@ -102,3 +102,10 @@ def test_a_server_that_a_benchmark_leaves_behind_is_not_waited_for(
 def test_every_benchmark_is_among_those_that_run(runner: ModuleType) -> None:
     assert {"revenue_law", "e2e_flow", "feed_rate"} <= {path.stem for path in runner.scripts(None)}
     assert [path.stem for path in runner.scripts("deploy")] == ["deploy_compose", "deploy_telemetry"]
+
+
+def test_a_long_benchmark_runs_when_its_own_area_is_named_and_in_smoke_runs(runner: ModuleType) -> None:
+    assert [path.stem for path in runner.scripts("history")] == ["e2e_history"]
+    for area in (None, "e2e"):
+        assert "e2e_history" not in {path.stem for path in runner.scripts(area)}
+        assert "e2e_history" in {path.stem for path in runner.scripts(area, quick=True)}

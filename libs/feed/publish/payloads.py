@@ -19,15 +19,15 @@ CACHE_BYTES_MAX: Final = 16 * 1024 * 1024
 _TABLES_MAX: Final = 16
 _OVERHEAD_BYTES: Final = 400
 
-_FETCH: Final = """
-    select b.day, b.id, b.created_at, b.row_count, b.schema_version, b.schema, b.traceparent, b.payload
-    from unnest($1::integer[], $2::bigint[]) as r(day, id)
-    cross join lateral (select * from batch where batch.day = r.day and batch.id = r.id offset 0) b
+# The days are in sight, so that a plan has their partitions alone.
+_ROWS: Final = """
+    from unnest((select $2::integer[]), (select $3::bigint[])) as r(day, id)
+    cross join lateral (select * from batch where batch.day = any($1::integer[]) and batch.day = r.day and batch.id = r.id offset 0) b
 """
-_STAMPS: Final = """
-    select b.day, b.id, b.created_at from unnest($1::integer[], $2::bigint[]) as r(day, id)
-    cross join lateral (select * from batch where batch.day = r.day and batch.id = r.id offset 0) b
+_FETCH: Final = f"""
+    select b.day, b.id, b.created_at, b.row_count, b.schema_version, b.schema, b.traceparent, b.payload {_ROWS}
 """
+_STAMPS: Final = f"select b.day, b.id, b.created_at {_ROWS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Payloads:
 
     async def _compare(self, raw: Any, refs: Sequence[BatchRef]) -> None:
         """Drop cached batches whose rows were written at another time, or are not stored."""
-        rows = await raw.fetch(_STAMPS, [ref.day for ref in refs], [ref.id for ref in refs])
+        rows = await raw.fetch(_STAMPS, *_keys(refs))
         stamps = {BatchRef(day, number): created_at for day, number, created_at in rows}
         for ref in refs:
             cached = self._cache.get(ref)
@@ -112,7 +112,7 @@ class Payloads:
                 self._cache.move_to_end(ref)
                 found[ref] = cached
         if missing:
-            rows = await raw.fetch(_FETCH, [ref.day for ref in missing], [ref.id for ref in missing])
+            rows = await raw.fetch(_FETCH, *_keys(missing))
             for day, number, created_at, row_count, schema_version, schema, trace, payload in rows:
                 ref = BatchRef(day, number)
                 batch = StoredBatch(ref, created_at, row_count, schema_version, schema, trace, payload)
@@ -133,3 +133,9 @@ class Payloads:
             while len(self._tables) > _TABLES_MAX:
                 self._tables.popitem(last=False)
         return table
+
+
+def _keys(refs: Sequence[BatchRef]) -> tuple[list[int], list[int], list[int]]:
+    """Return the distinct days of batches, and the day and number of each."""
+    days = [ref.day for ref in refs]
+    return sorted(set(days)), days, [ref.id for ref in refs]

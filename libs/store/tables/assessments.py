@@ -8,7 +8,7 @@ one page, and nothing is stored twice.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +24,13 @@ from libs.store.tables.schema import drop_days_before
 
 PURGE_ROWS_MAX: Final = 2_000
 
+# The days are in sight, so that a plan has their partitions alone.
 _BATCHES: Final = """
-select stored.day, stored.batch, stored.payload
-from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) stored
-"""
-
-_TRACES: Final = """
-select given.day, given.batch, stored.traceparent from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) stored
+select stored.day, stored.batch, stored.{column} as value
+from unnest((select $2::integer[]), (select $3::bigint[])) as given(day, batch)
+cross join lateral (
+    select * from assessment_batch b where b.day = any($1::integer[]) and b.day = given.day and b.batch = given.batch offset 0
+) stored
 """
 _TRAIL_MAX: Final = 100
 
@@ -57,6 +55,17 @@ class Settled:
     def all_fresh(self) -> bool:
         """Whether there is nothing to merge."""
         return bool(self.fresh.all())
+
+
+async def payloads(reader: Transaction, batches: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """Return the stored answers of batches, by day and batch; those that are deleted are left out."""
+    return await _batches(reader, batches, "payload")
+
+
+async def _batches(reader: Transaction, batches: Sequence[tuple[int, int]], column: str) -> dict[tuple[int, int], Any]:
+    days, numbers = [day for day, _ in batches], [number for _, number in batches]
+    rows = await reader.raw.fetch(_BATCHES.format(column=column), sorted(set(days)), days, numbers)
+    return {(day, number): value for day, number, value in rows}
 
 
 def first_answers(settled: Settled, own: Table, message_class: type[Message]) -> Table:
@@ -159,8 +168,7 @@ class AssessmentLog:
     async def trail(self, tx: Transaction, mrn: str) -> list[tuple[int, str]]:
         """The versions of a consignment that were assessed, each with the traceparent of the work that did it."""
         assessed = sorted(await references(tx, [mrn]))[:_TRAIL_MAX]
-        rows = await tx.raw.fetch(_TRACES, [each.day for each in assessed], [each.batch for each in assessed])
-        traces = {(row["day"], row["batch"]): row["traceparent"] for row in rows}
+        traces = await _batches(tx, [(each.day, each.batch) for each in assessed], "traceparent")
         return [(each.version, traces.get((each.day, each.batch), "")) for each in assessed]
 
     async def purge(self, database: Database, before_day: int, *, rows_max: int = PURGE_ROWS_MAX) -> int:
@@ -181,11 +189,11 @@ class AssessmentLog:
         if not answers:
             return _nothing_before(fresh)
         keys = sorted({(day, batch) for day, batch, _ in answers.values()})
-        kept = await tx.raw.fetch(_BATCHES, [day for day, _ in keys], [number for _, number in keys])
-        index = {(each["day"], each["batch"]): position for position, each in enumerate(kept)}
+        kept = await payloads(tx, keys)
+        index = {key: position for position, key in enumerate(kept)}
         settled = Settled(
             fresh.copy(),
-            [each["payload"] for each in kept],
+            list(kept.values()),
             np.full(len(fresh), -1, dtype=np.int32),
             np.full(len(fresh), -1, dtype=np.int32),
         )

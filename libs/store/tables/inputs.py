@@ -40,9 +40,11 @@ class InputTable(Generic[Batch]):
         values = ", ".join(f"${place}" for place in range(5, 5 + len(names)))
         self._add = f"insert into assessed_input (day, batch, purpose, count, {own}) values ($1, $2, $3, $4, {values})"
         self._next = f"""
-            select kept.day, kept.batch, kept.purpose, kept.count, {kept}, case when $6 then answer.payload end as answers
-            from assessed_input kept
-            left join assessment_batch answer on $6 and answer.day = kept.day and answer.batch = kept.batch
+            select kept.day, kept.batch, kept.purpose, kept.count, {kept}, answer.payload as answers
+            from assessed_input kept left join lateral (
+                select payload from assessment_batch b
+                where $6 and b.day >= $1 and b.day <= $3 and b.day = kept.day and b.batch = kept.batch offset 0
+            ) answer on true
             where (kept.day, kept.batch) > ($1, $2) and kept.day >= $1 and kept.day <= $3
             and ($5::smallint is null or kept.purpose = $5)
             order by kept.day, kept.batch limit $4
@@ -51,11 +53,16 @@ class InputTable(Generic[Batch]):
             select kept.day, kept.batch, kept.purpose, kept.count, {kept}, null::bytea as answers
             from assessed_input kept where kept.purpose = $1 order by kept.day desc, kept.batch desc limit $2
             """
+        # The days are in sight, so that a plan has their partitions alone.
         self._at = f"""
-            select kept.day, kept.batch, kept.purpose, kept.count, {kept}, case when $3 then answer.payload end as answers
-            from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-            cross join lateral (select * from assessed_input i where i.day = given.day and i.batch = given.batch offset 0) kept
-            left join assessment_batch answer on $3 and answer.day = kept.day and answer.batch = kept.batch
+            select kept.day, kept.batch, kept.purpose, kept.count, {kept}, answer.payload as answers
+            from unnest((select $2::integer[]), (select $3::bigint[])) as given(day, batch)
+            cross join lateral (
+                select * from assessed_input i where i.day = any($1::integer[]) and i.day = given.day and i.batch = given.batch offset 0
+            ) kept left join lateral (
+                select payload from assessment_batch b
+                where $4 and b.day = any($1::integer[]) and b.day = given.day and b.batch = given.batch offset 0
+            ) answer on true
             """
 
     async def add(
@@ -67,11 +74,8 @@ class InputTable(Generic[Batch]):
     async def at(self, reader: Transaction, places: Sequence[BatchPlace], *, answers: bool = False) -> list[Batch]:
         """Return the batches at these positions, at most READ_MAX, in no order; those that are not stored any more are left out."""
         assert len(places) <= READ_MAX
-        return self._batches(
-            await reader.raw.fetch(
-                self._at, [place.day for place in places], [place.batch for place in places], answers
-            )
-        )
+        days, batches = [place.day for place in places], [place.batch for place in places]
+        return self._batches(await reader.raw.fetch(self._at, sorted(set(days)), days, batches, answers))
 
     async def following(
         self,

@@ -48,7 +48,7 @@ _SUMMARIES = """
         from submission s where s.day between $1 and $2 group by s.day
     ), counted as (
         select s.day, u.partition, sum(u.count)::bigint as count, bit_xor(u.digest) as digest
-        from days join submission s on s.day = days.day and (days.below is null or s.block < days.below)
+        from days join submission s on s.day = days.day and s.day between $1 and $2 and (days.below is null or s.block < days.below)
         cross join lateral unnest(s.partitions, s.counts, s.digests) as u(partition, count, digest)
         where not days.unknown group by s.day, u.partition
     )

@@ -68,10 +68,11 @@ _SUBMIT = f"""
     insert into submission (day, block, filer, accepted_at, batch_day, batch, partitions, counts, digests)
     select $1::integer, $2::bigint, $3::text, $4::bigint, $5::integer, $6::bigint, s.* from ({SUMMARY.format(mrns="$7", partitions="$8")}) s
 """  # noqa: S608  # our own statement
+# The days are in sight, so that a plan has their partitions alone.
 _SUBMISSIONS = """
     select w.place, s.filer, s.accepted_at, s.batch_day, s.batch
-    from unnest($1::integer[], $2::integer[], $3::bigint[]) as w(place, day, block)
-    cross join lateral (select * from submission t where t.day = w.day and t.block = w.block offset 0) s
+    from unnest((select $2::integer[]), (select $3::integer[]), (select $4::bigint[])) as w(place, day, block)
+    cross join lateral (select * from submission t where t.day = any($1::integer[]) and t.day = w.day and t.block = w.block offset 0) s
 """
 
 
@@ -272,7 +273,7 @@ class Store:
         parsed = [mrn.parse(text) for text in mrns]
         days, blocks = [number.day for number in parsed], [number.sequence // BLOCK for number in parsed]
         async with self.database.connection() as reader:
-            found = await reader.raw.fetch(_SUBMISSIONS, list(range(len(mrns))), days, blocks)
+            found = await reader.raw.fetch(_SUBMISSIONS, sorted(set(days)), list(range(len(mrns))), days, blocks)
         batches: dict[BatchRef, tuple[str, int, list[str]]] = {}
         for place, filer, accepted_at, batch_day, batch in found:
             batches.setdefault(BatchRef(batch_day, batch), (filer, accepted_at, []))[2].append(mrns[place])
@@ -304,7 +305,7 @@ class Store:
             return []
         facts = []
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_SUBMISSIONS, [0], [parsed.day], [parsed.sequence // BLOCK])
+            rows = await reader.raw.fetch(_SUBMISSIONS, [parsed.day], [0], [parsed.day], [parsed.sequence // BLOCK])
             batches = await self.outbox.payloads.fetch(reader.raw, {BatchRef(row[3], row[4]) for row in rows})
         for _, _, accepted_at, batch_day, batch in rows:
             stored = batches[BatchRef(batch_day, batch)]

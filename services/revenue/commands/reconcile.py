@@ -11,6 +11,7 @@ import numpy as np
 from libs.columns import Table
 from libs.columns.stored import InputError, read_answers, reading
 from libs.store.database import Database, Transaction
+from libs.store.tables.assessments import payloads
 from libs.store.tables.inputs import READ_MAX, BatchPlace
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.ledger.account import CHARGE_KINDS, partition_of_mrn
@@ -175,7 +176,7 @@ class Reconciliation:
         for start in range(0, len(keys), READ_MAX):
             part = keys[start : start + READ_MAX]
             async with self._database.connection() as reader:
-                stored = await answers.payloads(reader, part)
+                stored = await payloads(reader, part)
             for key, payload in stored.items():
                 whole = read_answers(AssessmentColumns, payload, np.zeros(0, np.int64))
                 self._batches[key] = _compared_columns(whole)

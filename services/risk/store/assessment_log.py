@@ -21,7 +21,7 @@ from libs.columns import Table
 from libs.columns.arrays import IntArray
 from libs.store.database import Database, Transaction
 from libs.store.tables.assessment_pages import references
-from libs.store.tables.assessments import AssessmentLog, Settled
+from libs.store.tables.assessments import AssessmentLog, Settled, payloads
 from libs.store.tables.schema import TODAY
 from libs.store.tables.secrets import deployment_secret
 from libs.telemetry import traceparent
@@ -39,11 +39,6 @@ LOG_DAYS: Final = 33
 ANSWERS_MAX: Final = 100
 """Answers that are told of one consignment."""
 _EPOCH_BITS: Final = 48
-
-_PAYLOADS: Final = """
-select given.day, given.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-cross join lateral (select * from assessment_batch b where b.day = given.day and b.batch = given.batch offset 0) kept
-"""
 
 _APPEND: Final = f"""
 insert into assessed (day, epoch, xid, count, record, tally)
@@ -285,9 +280,8 @@ class AssessmentLogStore:
         """The answers given for a consignment: version, purpose, day, and a table of one row."""
         async with self.database.connection() as reader:
             assessed = sorted(await references(reader, [mrn]))
-            rows = await reader.raw.fetch(_PAYLOADS, [each.day for each in assessed], [each.batch for each in assessed])
-        payloads = {(row["day"], row["batch"]): row["payload"] for row in rows}
-        stored = [(each, payloads[each.day, each.batch]) for each in assessed if (each.day, each.batch) in payloads]
+            answers = await payloads(reader, [(each.day, each.batch) for each in assessed])
+        stored = [(each, answers[each.day, each.batch]) for each in assessed if (each.day, each.batch) in answers]
         return [
             (each.version, each.purpose, each.day, Table.parse(AssessmentColumns, payload).take(np.array([each.row])))
             for each, payload in stored[:ANSWERS_MAX]

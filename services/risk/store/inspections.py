@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from libs.store.database import Database
+from libs.store.tables.assessments import payloads
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION
 from services.risk.inspections.violations import ConsignmentGroup, FoundGroup
 from services.risk.learning.evaluation.compared_scores import Answered, Scored, compared, scored_of
@@ -23,16 +24,12 @@ select assessed_day, assessed_batch, assessed_row, result from outcome
 where assessed_batch is not null and day > floor(extract(epoch from clock_timestamp()) / 86400)::integer - $1
 order by day desc, mrn limit $2
 """
-_ANSWERS: Final = """
-select kept.day, kept.batch, kept.payload from assessment_batch kept
-join unnest($1::integer[], $2::bigint[]) as given(day, batch) on kept.day = given.day and kept.batch = given.batch
-"""
-
 
 # An outcome without a stored answer counts on the day of its inspection: its chances are unknown, and it is not passed over.
 _OUTCOMES: Final = f"""
 select {vector_of("found.assessed_row")} as vector, found.result = $3 as violation, count(*) as count
 from outcome found left join selection_batch stored on stored.day = found.assessed_day and stored.batch = found.assessed_batch
+    and stored.day between $1 and $2
 where coalesce(found.assessed_day, found.day) between $1 and $2 group by 1, 2
 """  # noqa: S608  # an expression of our own
 
@@ -76,8 +73,8 @@ class InspectionStore:
         for start in range(0, len(places), _BATCHES):
             asked = places[start : start + _BATCHES]
             async with self._database.connection() as reader:
-                answers = await reader.raw.fetch(_ANSWERS, [day for day, _ in asked], [batch for _, batch in asked])
-            told = [(by_batch[row["day"], row["batch"]], row["payload"]) for row in answers]
+                answers = await payloads(reader, asked)
+            told = [(by_batch[place], payload) for place, payload in answers.items()]
             found += await asyncio.to_thread(_scored, told, champion, challenger)
         return await asyncio.to_thread(compared, found)
 

@@ -20,7 +20,7 @@ from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import COUNTED_MAX
 from libs.store.tables.assessment_pages import references
 from libs.store.tables.inputs import BatchPlace
-from libs.store.tables.schema import TODAY
+from libs.store.tables.schema import TODAY, today
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.screening.new_matches import Earlier, earlier_of
 from services.risk.store.assessment_inputs import StoredBatch
@@ -29,17 +29,17 @@ MATCHES_MAX: Final = 100
 """Maximum number of later matches returned for one consignment."""
 
 # Of each day, the newest first: two looks at the index of lists, which find nothing where nothing is to be done.
-_STALE: Final = f"""
-select stale.* from generate_series({TODAY}, {TODAY} - $1::integer, -1) as wanted(day) cross join lateral (
+_STALE: Final = """
+select stale.* from unnest((select $1::integer[])) as wanted(day) cross join lateral (
     (select day, batch, purpose, count, lists, columns, history, null::bytea as answers from assessed_input kept
-    where kept.day = wanted.day and kept.lists < $2 and kept.lists <> all($3) and kept.batch <> all($4)
+    where kept.day = any($1::integer[]) and kept.day = wanted.day and kept.lists < $2 and kept.lists <> all($3) and kept.batch <> all($4)
     order by kept.lists, kept.batch limit $5)
     union all
     (select day, batch, purpose, count, lists, columns, history, null::bytea as answers from assessed_input kept
-    where kept.day = wanted.day and kept.lists > $2 and kept.lists <> all($3) and kept.batch <> all($4)
+    where kept.day = any($1::integer[]) and kept.day = wanted.day and kept.lists > $2 and kept.lists <> all($3) and kept.batch <> all($4)
     order by kept.lists, kept.batch limit $5)
 ) stale limit $5
-"""  # noqa: S608  # an expression of our own
+"""
 _LEFT: Final = f"""
 select count(*) from (
     (select from assessed_input where day >= {TODAY} - $1::integer and lists < $2 limit {COUNTED_MAX})
@@ -57,9 +57,10 @@ from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, pl
 """
 _MOVE: Final = """
 with moved as (
-    update assessed_input kept set lists = $4
-    from unnest($1::integer[], $2::bigint[], $3::text[]) as given(day, batch, lists)
-    where kept.day = given.day and kept.batch = given.batch and kept.lists = given.lists returning 1
+    update assessed_input kept set lists = $5 where kept.day = any($1::integer[]) and kept.batch = any($3::bigint[]) and exists (
+        select from unnest((select $2::integer[]), (select $3::bigint[]), (select $4::text[])) as given(day, batch, lists)
+        where given.day = kept.day and given.batch = kept.batch and given.lists = kept.lists
+    ) returning 1
 ) select count(*) from moved
 """
 _NEWEST_LISTS: Final = """
@@ -144,7 +145,9 @@ class ScreeningMatchStore:
         Those screened by anything in `leave`, and those with a number in `broken`, are left out.
         """
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_STALE, days, lists, list(leave), list(broken), batches_max)
+            newest = await today(reader)
+            wanted = list(range(newest, newest - days - 1, -1))
+            rows = await reader.raw.fetch(_STALE, wanted, lists, list(leave), list(broken), batches_max)
         found = []
         for row in rows:
             fields = dict(row)
@@ -180,9 +183,11 @@ class ScreeningMatchStore:
 
     async def move(self, tx: Transaction, batches: Sequence[StoredBatch], by: str) -> None:
         """Mark batches as screened `by` lists. Raises SliceTaken where a batch is no more as it was read."""
+        days = [each.place.day for each in batches]
         moved = await tx.raw.fetchval(
             _MOVE,
-            [each.place.day for each in batches],
+            sorted(set(days)),
+            days,
             [each.place.batch for each in batches],
             [each.lists for each in batches],
             by,

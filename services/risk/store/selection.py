@@ -52,15 +52,17 @@ def vector_of(row: str) -> str:
     return f"substring(stored.vectors from 1 + {VECTOR_BYTES} * {code} for {VECTOR_BYTES})"
 
 
-# The chances are those of the newest version: they have what all versions before it leave.
+# The chances are those of the newest version: they have what all versions before it leave. The days are in sight, so that a plan has their
+# partitions alone.
 _BEFORE: Final = f"""
 select (given.place - 1)::integer as place, coalesce(found.lane, 0) as lane, coalesce(found.cause, 0) as cause,
     coalesce(found.chance_ppm, 0) as chance_ppm, coalesce(found.inclusion_ppm, 0) as inclusion_ppm, given.day,
     {vector_of("given.row")} as vector
-from unnest($1::text[], $2::integer[], $3::bigint[], $4::integer[]) with ordinality as given(mrn, day, batch, "row", place)
+from unnest((select $2::text[]), (select $3::integer[]), (select $4::bigint[]), (select $5::integer[]))
+    with ordinality as given(mrn, day, batch, "row", place)
 left join lateral (select * from drawn where drawn.mrn = given.mrn offset 0) found on true
 left join lateral (
-    select * from selection_batch s where s.day = given.day and s.batch = given.batch offset 0
+    select * from selection_batch s where s.day = any($1::integer[]) and s.day = given.day and s.batch = given.batch offset 0
 ) stored on true
 """  # noqa: S608  # an expression of our own
 
@@ -102,7 +104,7 @@ async def prior_draws(reader: Any, mrns: Strings, rows: IntArray, newest: Sequen
     `newest` says where the answer to the newest version of each of these rows stands.
     """
     places = [each.day for each in newest], [each.batch for each in newest], [each.row for each in newest]
-    found = await reader.raw.fetch(_BEFORE, mrns.take(rows).tolist(), *places)
+    found = await reader.raw.fetch(_BEFORE, sorted(set(places[0])), mrns.take(rows).tolist(), *places)
     chances = Chances.none(len(mrns))
     stored = [each for each in found if each["vector"] is not None]
     unpacked = Chances.unpack([each["vector"] for each in stored], np.array([each["day"] for each in stored], np.int64))

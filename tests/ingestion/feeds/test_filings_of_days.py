@@ -13,6 +13,7 @@ from libs.feed.publish.outbox import Outbox
 from libs.feed.publish.service import TokenMalformed
 from libs.feed.types import BatchRef
 from libs.store.database import Database
+from libs.store.tables.schema import ensure_day_partitions
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.ingestion.feeds import snapshot
 from services.ingestion.feeds.snapshot import Days
@@ -64,8 +65,9 @@ def table_of(numbers: Iterable[int]) -> Table:
 
 async def store(database: Database, tables: Sequence[Table], *, known: bool = True, first: int = 1) -> None:
     """Store a submission of each table, in blocks from `first`; of the release before, which knew no partitions, unless `known`."""
-    async with database.connection() as writing:
+    async with database.transaction() as writing:
         today = await database.now() // snapshot.MICROS_A_DAY
+        await ensure_day_partitions(writing, "submission", [DAY])
         for block, table in enumerate(tables, first):
             payload = table.encode(ConsignmentColumns).SerializeToString()
             await writing.raw.execute(

@@ -59,15 +59,19 @@ class Reader:
         self._named, self._booked_at, self._now, self._newest = named, booked_at, now, newest
         self.asked: list[int] = []
 
-    async def fetchrow(self, _: str, *values: int) -> dict[str, Any] | None:
-        if len(values) == 2 and values[0] == 4:
-            return {"kept": self._newest, "newest": self._newest, "oldest": 1, "beyond": None, "fallen": None}
-        self.asked.append(values[1])
-        return None if self._booked_at is None else {"number": values[1], "booked_at": self._booked_at}
+    async def fetchrow(self, _: str, *values: int) -> dict[str, Any]:
+        assert values == (4, 9)
+        return {"kept": self._newest, "newest": self._newest, "oldest": 1, "beyond": None, "fallen": None}
 
-    async def fetchval(self, _: str, *values: int) -> int | None:
-        assert values == (self._newest, 4)
-        return self._named
+    async def fetch(self, _: str, partitions: list[int], numbers: list[int]) -> list[tuple[int, int, int]]:
+        self.asked += numbers
+        return [(7, partition, number) for partition, number in zip(partitions, numbers, strict=True)]
+
+    async def fetchval(self, _: str, *values: object) -> int | None:
+        if values == (self._newest, 4):
+            return self._named
+        assert values == ([7], [7], [3], self.asked)
+        return self._booked_at
 
     async def now(self) -> int:
         return self._now

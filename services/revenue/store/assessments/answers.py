@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from libs.store.database import Transaction
@@ -25,10 +25,6 @@ cross join lateral (
     select * from reassessed k where k.mrn = given.mrn and k.version = given.version and k.generation > given.held and k.day < $5 offset 0
 ) found
 group by given.row
-"""
-_PAYLOADS: Final = """
-select kept.day, kept.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-cross join lateral (select * from assessment_batch k where k.day = given.day and k.batch = given.batch offset 0) kept
 """
 
 
@@ -94,9 +90,3 @@ async def _adjustments(reader: Transaction, mrns: Sequence[str]) -> dict[str, li
     for each in await references(reader, mrns, PURPOSE_ADJUSTMENT):
         found.setdefault(each.mrn, []).append(each)
     return found
-
-
-async def payloads(reader: Transaction, batches: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:
-    """Return the stored answers of batches, by day and batch; those that are deleted are left out."""
-    found = await reader.raw.fetch(_PAYLOADS, [day for day, _ in batches], [batch for _, batch in batches])
-    return {(row["day"], row["batch"]): row["payload"] for row in found}

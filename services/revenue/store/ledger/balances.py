@@ -10,6 +10,7 @@ from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.ledger.pages import row_postings
 
 SETTLE_MICROS: Final = 600_000_000
 """So long after midnight the sums of the day before are made: whatever was being booked then is booked or gone."""
@@ -78,7 +79,7 @@ CONSIGNMENTS: Final = (
 )
 # Pages of a batch in which it posts on an account.
 _OF_ACCOUNT: Final = (
-    "day = l.day and slot = l.slot and batch = l.batch and (l.partitions >> partition::integer) & 1 = 1"
+    "day {days} and day = l.day and slot = l.slot and batch = l.batch and (l.partitions >> partition::integer) & 1 = 1"
 )
 
 
@@ -89,7 +90,7 @@ def on_account(day: str, account: str, currency: str) -> str:
     """
     return f"""
     select p.* from ledger_account_page l cross join lateral (
-        select * from page_postings where {_OF_ACCOUNT} and account = {account} and currency = {currency} offset 0
+        select * from page_postings where {_OF_ACCOUNT.format(days=f"= {day}")} and account = {account} and currency = {currency} offset 0
     ) p where l.day = {day} and l.account = {account} and l.currency = {currency}
     union all
     select * from row_postings where day = {day} and account = {account} and currency = {currency}
@@ -108,7 +109,7 @@ with ahead as materialized (
     select l.* from generate_series($3::integer, $4::integer) as d(day)
     cross join lateral (
         select booked_at, lines from ledger_account_page
-        where day = d.day and account = $1 and currency = $2 and booked_at > $5::bigint order by booked_at limit $9::integer
+        where day between $3 and $4 and day = d.day and account = $1 and currency = $2 and booked_at > $5::bigint order by booked_at limit $9::integer
     ) l order by booked_at limit $9::integer
 ), reached as materialized (
     select coalesce(min(booked_at), {2**63 - 1}) as moment
@@ -117,17 +118,18 @@ with ahead as materialized (
     select p.* from reached cross join generate_series($3::integer, $4::integer) as d(day)
     cross join lateral (
         select day, slot, batch, partitions from ledger_account_page
-        where day = d.day and account = $1 and currency = $2 and booked_at between $5 and reached.moment offset 0
+        where day between $3 and $4 and day = d.day and account = $1 and currency = $2 and booked_at between $5 and reached.moment offset 0
     ) l cross join lateral (
-        select * from page_postings where {_OF_ACCOUNT} and account = $1 and currency = $2 offset 0
+        select booked_at, partition, number, place, kind, reverses, mrn, reference, destination, charge, amount from page_postings
+        where {_OF_ACCOUNT.format(days="between $3 and $4")} and account = $1 and currency = $2 offset 0
     ) p
     union all
     select p.* from generate_series($3::integer, $4::integer) as d(day)
     cross join lateral (
-        select * from row_postings
-        where day = d.day and account = $1 and currency = $2
-            and (booked_at, partition, number, place) > ($5::bigint, $6::smallint, $7::bigint, $8::smallint)
-        order by booked_at, partition, number, place limit $9
+        select r.booked_at, r.partition, r.number, r.place, e.kind, e.reverses, e.mrn, e.reference, e.destination, r.kind as charge, r.amount
+        from {row_postings("between $3 and $4")} where r.day = d.day and r.account = $1 and r.currency = $2
+            and (r.booked_at, r.partition, r.number, r.place) > ($5::bigint, $6::smallint, $7::bigint, $8::smallint)
+        order by r.booked_at, r.partition, r.number, r.place limit $9
     ) p
 )
 select booked_at, partition, number, place, kind, reverses, mrn, reference, destination, charge, amount from booked

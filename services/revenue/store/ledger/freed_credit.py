@@ -16,12 +16,13 @@ BankReference: TypeAlias = tuple[str, str]
 # Of each consignment its own entries alone, found by where they stand. A bank may call a payment as it likes, but no version of a state books it.
 _ENTRIES: Final = f"""
 select given.mrn, given.id, e.number, e.version, e.account
-from unnest($1::text[], $2::smallint[], $3::text[], $6::bigint[], $7::integer[]) as given(mrn, partition, id, number, day)
+from unnest((select $2::text[]), (select $3::smallint[]), (select $4::text[]), (select $7::bigint[]), (select $8::integer[]))
+    as given(mrn, partition, id, number, day)
 cross join lateral (
-    select number, version, account from ({postings_of("given.day", "given.partition", "given.number")}) own
+    select number, version, account from ({postings_of("$1::integer[]", "given.day", "given.partition", "given.number")}) own
     where place = 0
-        and coalesce(nullif(reverses, 0), kind) = $4
-        and (reference = given.id and version = 0 or reference = $5 and version > 0) limit 1
+        and coalesce(nullif(reverses, 0), kind) = $5
+        and (reference = given.id and version = 0 or reference = $6 and version > 0) offset 0
 ) e order by given.mrn, given.id, e.number
 """  # noqa: S608  # a condition of our own
 
@@ -36,9 +37,10 @@ async def holders(tx: Transaction, booked: Collection[BankReference], kind: int)
     references = sorted(booked)
     held = await positions.read(tx, [mrn for mrn, _ in references])
     chosen = [references[row] for row in held.entry_rows().tolist()]
+    days = held.entries["day"].tolist()
     rows = await tx.raw.fetch(
-        _ENTRIES, [mrn for mrn, _ in chosen], [partition_of_mrn(mrn) for mrn, _ in chosen], [ident for _, ident in chosen],
-        kind, FREED, held.entries["number"].tolist(), held.entries["day"].tolist(),
+        _ENTRIES, sorted(set(days)), [mrn for mrn, _ in chosen], [partition_of_mrn(mrn) for mrn, _ in chosen], [ident for _, ident in chosen],
+        kind, FREED, held.entries["number"].tolist(), days,
     )  # fmt: skip
     found: dict[BankReference, list[int]] = {}
     versions: dict[BankReference, int | None] = {}

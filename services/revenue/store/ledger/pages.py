@@ -27,34 +27,47 @@ select day, booked_at, coalesce({_FROM_ONE}, false) as from_one, {_COLUMNS} from
 where day = $1 and partition = $2 and last_number > $3 and last_number <= $4 order by last_number, first_number limit $5
 """  # noqa: S608  # our own names
 _CONTAINING: Final = f"""
-select distinct on (partition, last_number, first_number) found.* from unnest($1::integer[], $2::smallint[], $3::bigint[])
-    as given(wanted_day, of_partition, wanted)
+select distinct on (partition, last_number, first_number) found.*
+from unnest((select $2::integer[]), (select $3::smallint[]), (select $4::bigint[])) as given(wanted_day, of_partition, wanted)
 cross join lateral (
     select day, booked_at, true as from_one, {_COLUMNS} from ledger_page
-    where day = given.wanted_day and partition = given.of_partition and first_number <= given.wanted
+    where day = any($1::integer[]) and day = given.wanted_day and partition = given.of_partition and first_number <= given.wanted
         and last_number between given.wanted and given.wanted + {ENTRIES_MAX - 1} offset 0
 ) found order by partition, last_number, first_number
 """  # noqa: S608  # our own names
+_BOOKED_AT: Final = f"""
+select min(found.booked_at) from unnest((select $2::integer[]), (select $3::smallint[]), (select $4::bigint[])) as given(day, partition, number)
+cross join lateral (
+    select booked_at from ledger_entry
+    where day = any($1::integer[]) and day = given.day and partition = given.partition and number = given.number
+    union all
+    select booked_at from ledger_page
+    where day = any($1::integer[]) and day = given.day and partition = given.partition and first_number <= given.number
+        and last_number between given.number and given.number + {ENTRIES_MAX - 1} offset 0
+) found
+"""  # noqa: S608  # a number of our own
 
 
-def has_number(day: str, partition: str, number: str) -> str:
-    """Return the condition under which a row of all_entries is of an entry; the arguments are SQL expressions.
+def row_postings(days: str) -> str:
+    """Return the rows `r` of postings and `e` of entries that the view row_postings joins, of some days: a condition on a day without its left side.
 
-    It looks into an index: a page that contains a number ends less than ENTRIES_MAX numbers behind it.
+    A plan for the view would have all partitions of the entries where the days are not one parameter.
     """
     return (
-        f"day = {day} and partition = {partition} and number = {number} and first_number <= {number} "
-        f"and last_number between {number} and {number} + {ENTRIES_MAX - 1}"
+        f"ledger_posting r join ledger_entry e on r.day {days} and e.day {days} and e.day = r.day "
+        "and e.partition = r.partition and e.number = r.number"
     )
 
 
-def postings_of(day: str, partition: str, number: str) -> str:
+def postings_of(days: str, day: str, partition: str, number: str) -> str:
     """Return a query for the postings of an entry, with the columns of all_postings that belong to entry and posting; the arguments are SQL
-    expressions. Of a page it reads the part of the entry alone.
+    expressions, the first one for the parameter with all days that are looked up. Of a page it reads the part of the entry alone.
+
+    The days are in sight, so that a plan has their partitions alone.
     """
     return f"""
-    select r.number, r.place, r.account, r.charge, r.amount, r.currency, r.kind, r.reverses, r.version, r.mrn, r.reference
-    from row_postings r where r.day = {day} and r.partition = {partition} and r.number = {number}
+    select r.number, r.place, r.account, r.kind as charge, r.amount, r.currency, e.kind, e.reverses, e.version, e.mrn, e.reference
+    from {row_postings(f"= any({days})")} where r.day = {day} and r.partition = {partition} and r.number = {number}
     union all
     select e.number, x.place, x.account, x.charge, x.amount, p.currencies[p.currency[e.at]], p.kind[e.at], p.reverses[e.at],
         p.version[e.at], p.mrn[e.at], p.reference[e.at]
@@ -70,7 +83,7 @@ def postings_of(day: str, partition: str, number: str) -> str:
         p.place[part.first:part.last], p.account[part.first:part.last], p.charge[part.first:part.last],
         p.amount[part.first:part.last]
     ) as x(place, account, charge, amount)
-    where p.day = {day} and p.partition = {partition} and p.first_number <= {number}
+    where p.day = any({days}) and p.day = {day} and p.partition = {partition} and p.first_number <= {number}
         and p.last_number between {number} and {number} + {ENTRIES_MAX - 1}
     """  # noqa: S608  # expressions of our own
 
@@ -103,4 +116,16 @@ async def pages_behind(
 
 async def pages_containing(reader: Transaction, places: Sequence[Sequence[int]]) -> list[StoredPage]:
     """Return the pages in which entries stand, each once; `places` has three columns: day, partition and number."""
-    return [StoredPage(row) for row in await reader.raw.fetch(_CONTAINING, *places)]
+    return [StoredPage(row) for row in await reader.raw.fetch(_CONTAINING, sorted(set(places[0])), *places)]
+
+
+async def booked_first(reader: Transaction, places: Sequence[Sequence[int]]) -> int | None:
+    """Return when the first of some entries was booked, microseconds since 1970-01-01 UTC; None where none of them is stored.
+
+    `places` as rows of day, partition and number.
+    """
+    if not places:
+        return None
+    columns = [list(column) for column in zip(*places, strict=True)]
+    moment: int | None = await reader.raw.fetchval(_BOOKED_AT, sorted(set(columns[0])), *columns)
+    return moment

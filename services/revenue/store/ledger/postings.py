@@ -8,16 +8,19 @@ from typing import Any, Final
 from libs.store.database import Transaction
 from services.revenue.store.ledger.pages import postings_of
 
-_POSTINGS: Final = postings_of("given.day", "given.partition", "given.number")
+_POSTINGS: Final = postings_of("$1::integer[]", "given.day", "given.partition", "given.number")
+_PLACES: Final = """
+unnest((select $2::integer[]), (select $3::integer[]), (select $4::smallint[]), (select $5::bigint[])) as given(row, day, partition, number)
+"""
 _CHARGES: Final = f"""
 select given.row, p.account, p.charge as kind, p.currency, sum(p.amount)::numeric as amount
-from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
+from {_PLACES}
 cross join lateral (select account, charge, currency, amount from ({_POSTINGS}) own offset 0) p
 group by given.row, p.account, p.charge, p.currency
 """  # noqa: S608  # a condition of our own
 _MONEY: Final = f"""
 select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, e.amount
-from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
+from {_PLACES}
 cross join lateral (
     select kind, reverses, reference, currency, amount from ({_POSTINGS}) own where place = 0 offset 0
 ) e
@@ -29,7 +32,7 @@ async def charges_of(reader: Transaction, places: Sequence[Sequence[int]]) -> Se
 
     `places` has four columns: row, day, partition and number of each entry.
     """
-    rows: Sequence[Any] = await reader.raw.fetch(_CHARGES, *places)
+    rows: Sequence[Any] = await reader.raw.fetch(_CHARGES, sorted(set(places[1])), *places)
     return rows
 
 
@@ -37,5 +40,5 @@ async def money_of(reader: Transaction, places: Sequence[Sequence[int]]) -> Sequ
     """Return of each entry its row, the kind of what it books or reverses, its reference and currency, and the amount of its first
     posting; `places` as of `charges_of`.
     """
-    rows: Sequence[Any] = await reader.raw.fetch(_MONEY, *places)
+    rows: Sequence[Any] = await reader.raw.fetch(_MONEY, sorted(set(places[1])), *places)
     return rows

@@ -50,17 +50,17 @@ order by mrn collate "C" desc
 """  # noqa: S608  # conditions of our own
 # Of entries of consignments, those that post on an account.
 _ON_ACCOUNT: Final = f"""
-select distinct given.row from unnest($3::integer[], $4::integer[], $5::smallint[], $6::bigint[]) as given(row, day, partition, number)
+select distinct given.row
+from unnest((select $4::integer[]), (select $5::integer[]), (select $6::smallint[]), (select $7::bigint[])) as given(row, day, partition, number)
 cross join lateral (
-    select account, currency from ({postings_of("given.day", "given.partition", "given.number")}) own offset 0
+    select account, currency from ({postings_of("$3::integer[]", "given.day", "given.partition", "given.number")}) own offset 0
 ) p where p.account = $1 and p.currency = $2
 """  # noqa: S608  # conditions of our own
+_DAYS_BEHIND: Final = "select day from ledger_day where partition = $1 and day >= $2 and last_number > $3"
 _PAID_OUT: Final = f"""
-select coalesce(sum(amount), 0)::bigint from ledger_day d cross join lateral (
-    select amount from all_postings
-    where day = d.day and partition = $3 and last_number > $5 and number > $5 and account = $1 and currency = $2
-        and {pb.ENTRY_KIND_PAID_OUT} in (kind, reverses) offset 0
-) out where d.partition = $3 and d.day >= $4 and d.last_number > $5
+select coalesce(sum(amount), 0)::bigint from all_postings
+where day = $4 and partition = $3 and last_number > $5 and number > $5 and account = $1 and currency = $2
+    and {pb.ENTRY_KIND_PAID_OUT} in (kind, reverses)
 """  # noqa: S608  # a number of our own
 
 
@@ -78,8 +78,10 @@ class Cash:
         """Return what is left for a treasury's account, to whoever holds the head of its partition: payouts booked since are taken off."""
         partition = partition_of_account(name)
         number, day = self.heads[partition]
-        out = await tx.raw.fetchval(_PAID_OUT, account, self.currency, partition, day, number)
-        return max(0, self.minor.get(account, 0) - int(out))
+        out = 0
+        for row in await tx.raw.fetch(_DAYS_BEHIND, partition, day, number):
+            out += await tx.raw.fetchval(_PAID_OUT, account, self.currency, partition, row["day"], number)
+        return max(0, self.minor.get(account, 0) - out)
 
 
 async def received(database: Database, names: Names, currency: str) -> Cash:
@@ -148,12 +150,14 @@ async def _lines_first_booked(reader: Transaction, mrns: list[str], holding: Hol
     held = await positions.read(reader, mrns)
     rows = held.entry_rows()
     before = np.flatnonzero(held.entries["day"] < day)
+    days = held.entries["day"][before].tolist()
     earlier = await reader.raw.fetch(
         _ON_ACCOUNT,
         holding.account,
         holding.currency,
+        sorted(set(days)),
         rows[before].tolist(),
-        held.entries["day"][before].tolist(),
+        days,
         [partition_of_mrn(mrns[row]) for row in rows[before].tolist()],
         held.entries["number"][before].tolist(),
     )

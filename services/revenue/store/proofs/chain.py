@@ -29,17 +29,17 @@ _COLUMNS: Final = (
     "day, partition, number, kind, reverses, booked_at, mrn, version, reference, currency, destination, hash"
 )
 _ENTRIES: Final = f"""
-select {_COLUMNS} from unnest($1::integer[], $2::smallint[], $3::bigint[]) as given(wanted_day, of_partition, wanted)
+select {_COLUMNS} from unnest((select $2::integer[]), (select $3::smallint[]), (select $4::bigint[])) as given(wanted_day, of_partition, wanted)
 cross join lateral (
     select * from ledger_entry
-    where day = given.wanted_day and partition = given.of_partition and number = given.wanted limit 1
+    where day = any($1::integer[]) and day = given.wanted_day and partition = given.of_partition and number = given.wanted offset 0
 ) found order by partition, number
 """  # noqa: S608  # our own names
 _POSTINGS: Final = """
-select found.* from unnest($1::integer[], $2::smallint[], $3::bigint[]) as given(wanted_day, of_partition, wanted)
+select found.* from unnest((select $2::integer[]), (select $3::smallint[]), (select $4::bigint[])) as given(wanted_day, of_partition, wanted)
 cross join lateral (
     select partition, number, place, account, kind, amount from ledger_posting
-    where day = given.wanted_day and partition = given.of_partition and number = given.wanted offset 0
+    where day = any($1::integer[]) and day = given.wanted_day and partition = given.of_partition and number = given.wanted offset 0
 ) found order by partition, number, place
 """
 _RANGE: Final = f"""
@@ -235,8 +235,9 @@ class Chain:
         if not places:
             return []
         columns = [list(column) for column in zip(*places, strict=True)]
-        entries = [StoredEntry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, *columns)]
-        rows = await reader.raw.fetch(_POSTINGS, *columns) if entries else []
+        days = sorted(set(columns[0]))
+        entries = [StoredEntry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, days, *columns)]
+        rows = await reader.raw.fetch(_POSTINGS, days, *columns) if entries else []
         pages = await pages_containing(reader, columns)
         accounts = {row["account"] for row in rows} | {account for each in pages for account in each.accounts}
         names = await self._names.texts(reader, accounts)

@@ -10,7 +10,7 @@ from libs.store.database import Transaction
 from libs.store.transaction import NOW_MICROS
 from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.reconciliation import Difference
-from services.revenue.store.ledger.pages import has_number
+from services.revenue.store.ledger.pages import booked_first
 
 ALTERED: Final = "ALTERED"
 """Reason of a fault of a chain, a seal or what is computed from postings; those of consignments have the reason of their difference."""
@@ -56,17 +56,12 @@ cross join lateral (
     select * from ledger_day where partition = m.partition and day > m.day and day < $1 order by day limit 1
 ) d where d.last_number <= m.number order by d.day, d.partition limit $2
 """
-_UNPROVEN: Final = f"""
-select min(first.booked_at) from ledger_proof m
-cross join lateral (
-    select e.booked_at from ledger_day d
-    cross join lateral (select greatest(m.number + 1, d.first_number) as number) behind
-    cross join lateral (
-        select booked_at from all_entries where {has_number("d.day", "d.partition", "behind.number")} offset 0
-    ) e
-    where d.partition = m.partition and d.last_number > m.number order by d.day limit 1
-) first
-"""  # noqa: S608  # a condition of our own
+_UNPROVEN: Final = """
+select d.day, d.partition, greatest(m.number + 1, d.first_number) as number
+from ledger_proof m cross join lateral (
+    select * from ledger_day where partition = m.partition and last_number > m.number offset 0
+) d
+"""
 _LEFT: Final = "select sum(h.number - m.number)::bigint from ledger_head h join ledger_proof m using (partition)"
 
 
@@ -216,8 +211,7 @@ async def closed_days(reader: Transaction, before: int, days_max: int) -> Sequen
 
 async def oldest_unproven(reader: Transaction) -> int | None:
     """Return when the oldest entry was booked that is not proven, microseconds since 1970-01-01 UTC; None where all are."""
-    moment: int | None = await reader.raw.fetchval(_UNPROVEN)
-    return moment
+    return await booked_first(reader, await reader.raw.fetch(_UNPROVEN))
 
 
 async def entries_left(reader: Transaction) -> int:

@@ -11,7 +11,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Database, Transaction
 from libs.telemetry import get_logger
 from services.revenue.ledger.hash_chain import START, seal
-from services.revenue.store.ledger.pages import has_number
+from services.revenue.store.ledger.pages import booked_first
 
 SEALS_AT_ONCE: Final = 1_000
 """Seals that are read in one statement; a row has some 2,700 bytes."""
@@ -23,17 +23,14 @@ _HEADS: Final = "select partition, number, hash from ledger_head order by partit
 _STORE: Final = "insert into ledger_seal (number, sealed_at, hash, numbers, hashes) values ($1, $2, $3, $4, $5)"
 # Of each partition the first entry behind the last seal. It was booked about when that seal was made, or later, so earlier days are not looked at.
 _UNSEALED: Final = f"""
-select min(first.booked_at) from ledger_head head
+select days.day, head.partition, behind.number from ledger_head head
 left join (select number, numbers, sealed_at from ledger_seal order by number desc limit 1) last on true
 cross join lateral (select coalesce(last.numbers[head.partition + 1], 0) + 1 as number) behind
 cross join lateral (
-    select entry.booked_at from ledger_day days cross join lateral (
-        select booked_at from all_entries where {has_number("days.day", "days.partition", "behind.number")} offset 0
-    ) entry
-    where days.partition = head.partition and days.day >= coalesce(last.sealed_at / {MICROS_PER_DAY} - 1, 0)
-        and behind.number between days.first_number and days.last_number
-) first where head.number >= behind.number
-"""  # noqa: S608  # a number and a condition of our own
+    select day from ledger_day where partition = head.partition and day >= coalesce(last.sealed_at / {MICROS_PER_DAY} - 1, 0)
+        and behind.number between first_number and last_number offset 0
+) days where head.number >= behind.number
+"""  # noqa: S608  # a number of our own
 _SEALED_AT: Final = "select sealed_at from ledger_seal where number = $1"
 # The first seal behind these may name the last of them.
 _NUMBERS: Final = "select distinct numbers[$1] as number from ledger_seal where number >= $2 and number <= $3"
@@ -49,30 +46,29 @@ where s.number >= $1 and s.number < $2 and (
     or substring(s.hashes from $4 for 32) is distinct from substring(before.hashes from $4 for 32)
 ) order by s.number limit $5
 """
+_DAYS: Final = "select day from ledger_day where partition = $1 and last_number > $2 and first_number <= $3"
 # Of the days in which a part of a chain stands; the hash of a page is that of its last entry.
 _STORED: Final = """
-with part as materialized (
-    select day from ledger_day where partition = $1 and last_number > $3 and first_number <= $4
-)
-select e.number, e.hash from part cross join lateral (
-    select number, hash from ledger_entry where day = part.day and partition = $1 and number = any($2::bigint[]) offset 0
-) e
+select number, hash from ledger_entry where day = any($1::integer[]) and partition = $2 and number = any($3::bigint[])
 union all
-select p.last_number, p.hash from part cross join lateral (
-    select last_number, hash from ledger_page
-    where day = part.day and partition = $1 and last_number = any($2::bigint[]) offset 0
-) p
+select last_number, hash from ledger_page where day = any($1::integer[]) and partition = $2 and last_number = any($3::bigint[])
 """
 _FOLLOW: Final = """
 select number, sealed_at, hash, numbers, hashes from ledger_seal where number > $1 order by number limit $2
 """
-_NAMED: Final = """
-select given.partition, e.hash from unnest($1::smallint[], $2::bigint[]) as given(partition, number)
+_PLACES: Final = """
+select d.day, given.partition, given.number from unnest($1::smallint[], $2::bigint[]) as given(partition, number)
 join ledger_day d on d.partition = given.partition and given.number between d.first_number and d.last_number
+"""
+_NAMED: Final = """
+select given.partition, e.hash
+from unnest((select $2::integer[]), (select $3::smallint[]), (select $4::bigint[])) as given(day, partition, number)
 cross join lateral (
-    select hash from ledger_entry where day = d.day and partition = given.partition and number = given.number
+    select hash from ledger_entry
+    where day = any($1::integer[]) and day = given.day and partition = given.partition and number = given.number
     union all
-    select hash from ledger_page where day = d.day and partition = given.partition and last_number = given.number offset 0
+    select hash from ledger_page
+    where day = any($1::integer[]) and day = given.day and partition = given.partition and last_number = given.number offset 0
 ) e
 """
 _WHOLE: Final = """
@@ -82,13 +78,6 @@ from (
     select number, numbers[$1] as named, lag(numbers[$1]) over (order by number) as named_before from ledger_seal
 ) each
 """
-_UNNAMED: Final = f"""
-select e.number, e.booked_at from ledger_day d
-cross join lateral (
-    select number, booked_at from all_entries where {has_number("d.day", "d.partition", "$2")} offset 0
-) e
-where d.partition = $1 and $2 between d.first_number and d.last_number limit 1
-"""  # noqa: S608  # a condition of our own
 log = get_logger()
 
 
@@ -153,7 +142,8 @@ class Seals:
             async with self._database.connection(snapshot=True) as reader:
                 rows = await reader.raw.fetch(_READ, first, end, column, partition * _HASH + 1, SEALS_AT_ONCE)
                 named = [row["numbers"][partition] for row in rows]
-                stored = dict(await reader.raw.fetch(_STORED, partition, named, after, last)) if rows else {}
+                days = [row["day"] for row in await reader.raw.fetch(_DAYS, partition, after, last)] if rows else []
+                stored = dict(await reader.raw.fetch(_STORED, days, partition, named)) if rows else {}
             for row, number in zip(rows, named, strict=True):
                 digest = row["hashes"][partition * _HASH : column * _HASH]
                 if not is_sound(row):
@@ -245,8 +235,9 @@ class Seals:
                 f"partition {partition}: seal {row['fallen']} seals fewer entries than the seal before; one of them was altered"
             )
         named = await reader.raw.fetchval(_NUMBER, row["newest"], partition + 1) or 0
-        first = await reader.raw.fetchrow(_UNNAMED, partition, named + 1) if named < head else None
-        if first is not None and await reader.now() - first["booked_at"] > late_seconds * 1e6:
+        places = await reader.raw.fetch(_PLACES, [partition], [named + 1]) if named < head else []
+        first = await booked_first(reader, places)
+        if first is not None and await reader.now() - first > late_seconds * 1e6:
             newest = f"the newest seal is {row['newest']}" if row["newest"] else "there is no seal"
             discrepancies.append(
                 f"partition {partition}: entry {named + 1} was booked over {late_seconds / 60:.0f} minutes ago and no seal names "
@@ -281,13 +272,15 @@ def is_sound(row: Any) -> bool:
 
 async def stored_hashes(reader: Transaction, partitions: Sequence[int], numbers: Sequence[int]) -> dict[int, bytes]:
     """Return by partition the stored hash of an entry; partitions without that entry, or where it is within a page, are omitted."""
-    return {row["partition"]: row["hash"] for row in await reader.raw.fetch(_NAMED, partitions, numbers)}
+    places = await reader.raw.fetch(_PLACES, partitions, numbers)
+    columns = [[each[name] for each in places] for name in ("day", "partition", "number")]
+    rows = await reader.raw.fetch(_NAMED, sorted(set(columns[0])), *columns)
+    return {row["partition"]: row["hash"] for row in rows}
 
 
 async def oldest_unsealed(reader: Transaction) -> int | None:
     """Return when the oldest entry was booked that no seal covers, microseconds since 1970-01-01 UTC; None where all are covered."""
-    moment: int | None = await reader.raw.fetchval(_UNSEALED)
-    return moment
+    return await booked_first(reader, await reader.raw.fetch(_UNSEALED))
 
 
 async def sealed_at(reader: Transaction, number: int) -> int:

@@ -91,7 +91,7 @@ async def test_payloads_are_read_once_and_the_least_used_one_is_forgotten_beyond
     heard, payloads = Heard(), Payloads(bytes_max=2 * each)
     heard.rows = [_row(second), _row(first)]
     assert await payloads.fetch(heard, [first.ref, second.ref]) == {first.ref: first, second.ref: second}
-    assert heard.asked == [([TODAY, TODAY], [1, 2])]
+    assert heard.asked == [([TODAY], [TODAY, TODAY], [1, 2])]
     payloads.add(first)  # what is there already counts once
     await payloads.fetch(heard, [first.ref, second.ref])
     assert len(heard.asked) == 1
@@ -101,7 +101,7 @@ async def test_payloads_are_read_once_and_the_least_used_one_is_forgotten_beyond
     assert len(heard.asked) == 1
     heard.rows = [_row(second)]
     await payloads.fetch(heard, [second.ref])
-    assert heard.asked[1:] == [([TODAY], [2])]
+    assert heard.asked[1:] == [([TODAY], [TODAY], [2])]
     heard.rows = []
     with pytest.raises(LookupError, match="not stored"):
         await payloads.fetch(heard, [first.ref])
@@ -115,7 +115,7 @@ async def test_a_batch_of_this_process_is_compared_with_its_row_once_and_then_no
     heard.rows = [(*batch.ref, batch.created_at) for batch in (second, first)]
     for _ in range(2):
         assert await payloads.fetch(heard, [first.ref, second.ref]) == {first.ref: first, second.ref: second}
-    assert heard.asked == [([TODAY, TODAY], [1, 2])]
+    assert heard.asked == [([TODAY], [TODAY, TODAY], [1, 2])]
 
 
 async def test_a_batch_whose_number_was_assigned_again_is_read_from_its_row(database: Database) -> None:

@@ -6,9 +6,9 @@ cannot begin with the table, so it names the partition of each day.
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
-works_from = "0001"
+revision = "0012"
+down_revision = "0011"
+works_from = "0011"
 
 _FIND = """
     create or replace function consignment_find(days integer[], mrns text[])

@@ -356,7 +356,9 @@ def extinguished(states: Table) -> npt.NDArray[np.bool_]:
     """
     ended = np.isin(states.ints("state").values, _DISPOSED)
     if ended.any():
-        ended &= ~(states.ints("released_at").valid | states.ints("former_released_at").valid)
+        # Goods that were returned were released, even if a state of an earlier release has no time of it.
+        for name in ("released_at", "former_released_at", "returned_at"):
+            ended &= ~states.ints(name).valid
     return ended
 
 

@@ -35,7 +35,7 @@ from tests.clearance.risk_answers import ServiceSpan, answering, screening
 from tests.clearance.screening_matches import clearing, hear
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
 
-NAMES = {
+NAMES: dict[int, str] = {
     SEIZED: "SEIZED", CONFISCATED: "CONFISCATED", DESTROYED: "DESTROYED", RE_EXPORTED: "RE_EXPORTED",
     ABANDONED: "ABANDONED", INVALIDATED: "INVALIDATED", LIFTED: "HELD",
 }  # fmt: skip
@@ -102,6 +102,14 @@ async def brought(house: House, place: str, count: int) -> list[str]:
         results = await dispose(house, *(disposal(mrn, SEIZED) for mrn in mrns), by="anna", request_id="s1")
         assert outcomes(results) == [("SEIZED", "")] * count
     return mrns
+
+
+async def reversal(house: House, request_id: str) -> carriers_pb2.ReversalResult:
+    stub = CarrierServiceStub(await house.service.channel("carrier", "wings"))
+    request = carriers_pb2.ReverseArrivalsRequest(request_id=request_id)
+    request.arrivals.add(master_document_number=MASTER)
+    (result,) = (await stub.ReverseArrivals(request, timeout=SECONDS)).results
+    return result
 
 
 async def seized(house: House, reference: str = "RED-1") -> str:
@@ -390,18 +398,19 @@ async def test_an_inspection_of_seized_goods_is_recorded_and_leaves_them_seized(
 
 async def test_an_arrival_whose_goods_customs_has_is_not_reversed(house: House) -> None:
     mrn = await seized(house)
-    stub = CarrierServiceStub(await house.service.channel("carrier", "wings"))
-
-    async def reverse(request_id: str) -> str:
-        request = carriers_pb2.ReverseArrivalsRequest(request_id=request_id)
-        request.arrivals.add(master_document_number=MASTER)
-        (result,) = (await stub.ReverseArrivals(request, timeout=SECONDS)).results
-        return result.error.reason
-
-    assert await reverse("v1") == "ARRIVAL_HAS_DISPOSED"
+    assert (await reversal(house, "v1")).error.reason == "ARRIVAL_HAS_DISPOSED"
     await dispose(house, disposal(mrn, DESTROYED))
-    assert await reverse("v2") == "ARRIVAL_HAS_DISPOSED"
+    assert (await reversal(house, "v2")).error.reason == "ARRIVAL_HAS_DISPOSED"
     assert (await status(house, mrn)).movement.HasField("arrived_at")
+
+
+async def test_an_arrival_of_a_declaration_that_was_lodged_twice_is_reversed_of_the_other(house: House) -> None:
+    twice, other = await house.filed(["RED-1", "RED-2"])
+    await arrive(house)
+    await dispose(house, disposal(twice, INVALIDATED, reason="FILED_TWICE"))
+    result = await reversal(house, "v1")
+    assert (result.consignments, result.released, result.HasField("error")) == (1, 0, False)
+    assert [(await status(house, mrn)).movement.HasField("arrived_at") for mrn in (twice, other)] == [True, False]
 
 
 async def test_seized_goods_have_a_work_list_and_a_gauge_and_leave_that_of_held_ones(house: House) -> None:

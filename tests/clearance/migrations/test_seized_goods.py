@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ async def decide(desk: Desk, mrn: str, event: Event, officer: str, request_id: s
     decisions = {mrn: Disposal(event, "PROHIBITED_GOODS", "", "")}
     kept: list[Acted] = []
 
-    def encode(results: object) -> bytes:
-        kept.extend(results)  # type: ignore[call-overload]
+    def encode(results: Sequence[Acted]) -> bytes:
+        kept.extend(results)
         return b"done"
 
     await Commands(desk.store).act(

@@ -17,8 +17,9 @@ from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
+from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.payments.payments import Payment
-from tests.revenue.ledger.books import Books, rules
+from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 
 DECLARANT, BANK = "declarant:DE1234567890", "bank:EU"
@@ -36,7 +37,12 @@ ASSESSED, SECURED, REMITTED, REFUNDED, PAID, REVERSED = (
 
 def ended(before: State, state: int, **changed: Any) -> State:
     """The state after a final decision, as clearance states it: no debt and no account."""
-    told = {"version": before.version + 1, "debt": common_pb2.DEBT_STATUS_NONE, "debt_account": "", "state": state}
+    told: dict[str, Any] = {
+        "version": before.version + 1,
+        "debt": common_pb2.DEBT_STATUS_NONE,
+        "debt_account": "",
+        "state": state,
+    }
     return replace(before, **told | changed)
 
 
@@ -47,7 +53,7 @@ def payment(amount: int = 2_200, number: int = 1) -> Payment:
 @pytest.mark.parametrize("state", ENDS)
 async def test_what_was_paid_is_refunded_once_and_no_charge_remains(books: Books, state: int) -> None:
     # Without any rule of a rulebook: the law of returns says nothing of goods that never were released.
-    strict = Books(books.database, rules())
+    strict = Books(books.database, RefundRules([]))
     await strict.take(HELD)
     await strict.pay(payment())
     end = ended(HELD, state)
@@ -136,6 +142,16 @@ async def test_goods_that_were_released_before_owe_what_they_were_assessed_at(bo
     await books.take(replace(again, version=2, state=state))
     assert await books.kinds(HELD.mrn) == [ASSESSED, PAID]
     assert await books.standing() == {BANK: 2_200, "treasury:EU:duty": -300, "treasury:EU:tax": -1_900}
+
+
+async def test_goods_that_were_returned_owe_by_the_rules_of_returns_though_a_former_state_has_no_time_of_release(
+    books: Books,
+) -> None:
+    strict = Books(books.database, RefundRules([]))
+    await strict.take(HELD)
+    await strict.pay(payment())
+    await strict.take(replace(HELD, version=2, state=clearance.STATE_RE_EXPORTED, returned=(1,)))
+    assert await strict.kinds(HELD.mrn) == [ASSESSED, PAID]
 
 
 async def test_what_was_paid_for_an_invalidated_declaration_is_its_payers_credit(books: Books) -> None:

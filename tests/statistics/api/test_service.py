@@ -187,7 +187,7 @@ async def test_seized_goods_are_counted_once_in_whatever_order_their_states_come
     database: Database, store: Store
 ) -> None:
     (mrn,) = make_mrns(["DE"], [1], DAY, 0)
-    owed = [(1, 1, 1, 300)]
+    owed: list[tuple[int | None, int, int, int]] = [(1, 1, 1, 300)]
     held, seized, confiscated, refunded = (
         State(mrn, version, state=state, charges=owed, paid=300, refunded=back)
         for version, state, back in ((1, 3, 0), (2, 7, 0), (3, 13, 0), (4, 13, 300))

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.server.requests import store_answer
@@ -18,7 +19,6 @@ from services.clearance.store import Store
 
 _BATCHES_A_LOOK = 32
 _AT_CUSTOMS = (State.SEIZED, State.CONFISCATED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED)
-"""States of goods that an officer had."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Reversal:
                     known = [rows[place] for place in by[done].tolist()]
                     await self._store.succeed(tx, after.take(done), known, trace=trace)
             result.consignments += len(done)
-            result.released += len(by) - len(done)
+            result.released += int((~outcome.effective & (was_released(after) | _at_customs(after))).sum())
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
             await self._store.arrivals.mark(tx, repeat=[document])
@@ -94,7 +94,7 @@ class Reversal:
             state = table.ints("state").values
             under.consignments += table.rows
             under.released += int(was_released(table).sum())
-            under.disposed += int((np.isin(state, _AT_CUSTOMS) & ~was_released(table)).sum())
+            under.disposed += int((_at_customs(table) & ~was_released(table)).sum())
             under.held += int((state == State.HELD).sum())
             under.waiting += int((state == State.AWAITING_ARRIVAL).sum())
         return under
@@ -116,3 +116,8 @@ class Reversal:
                 after = ref
             if len(batches) < _BATCHES_A_LOOK:
                 return
+
+
+def _at_customs(table: Table) -> NDArray[np.bool_]:
+    """Return which goods are or were in the hands of customs, so that they have arrived."""
+    return np.isin(table.ints("state").values, _AT_CUSTOMS)

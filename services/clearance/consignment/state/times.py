@@ -72,10 +72,11 @@ def release_times(released: Ints, before: IntArray, after: IntArray, at: Ints) -
 def owes_nothing(table: Table) -> BoolArray:
     """Return which states owe nothing at the border because customs disposed of the goods before any release, shape (n,).
 
-    UCC, article 124(1)(d) to (f); RKC, general annex, standard 3.44. Charges of goods that were ever released stay as they were assessed.
+    UCC, article 124(1)(d) to (f); RKC, general annex, standard 3.44. Charges of goods that were ever released stay as they were assessed; goods that
+    were returned were, even if a state of an earlier release has no time of it.
     """
     ended = _EXTINGUISHED[table.ints("state").values]
-    return ended & ~was_released(table) if ended.any() else ended
+    return ended & ~(was_released(table) | table.ints("returned_at").valid) if ended.any() else ended
 
 
 def was_released(table: Table) -> BoolArray:

@@ -90,6 +90,44 @@ def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -
     assert "EUR" in drawn
 
 
+def test_a_return_that_cites_its_first_mrn_is_filed_decided_and_owes_nothing(cli: Any, tmp_path: Path) -> None:
+    rows = list(csv.DictReader(files.template().splitlines()))
+    for reference, first in (("RETURN-PROVEN", "26DE123456789012A0"), ("RETURN-BARE", "")):
+        path = tmp_path / f"{reference}.csv"
+        with path.open("w", encoding="utf-8", newline="") as out:
+            more = {"local_reference": reference, "house_document_number": reference, "nature": "RETURN",
+                    "returned_mrn": first, "additional_procedures": "F05"}  # fmt: skip
+            writer = csv.DictWriter(out, list(rows[0] | more))
+            writer.writeheader()
+            writer.writerows(row | more for row in rows)
+        assert cli.json("file", str(path))["accepted"] == 1
+    proven, bare = (await_decided(cli, each) for each in ("RETURN-PROVEN", "RETURN-BARE"))
+    assert (proven["debt"]["status"], proven["debt"]["payable_minor"]) == ("DEBT_STATUS_NONE", 0)
+    forgone = [(each["charge"], each["amount_minor"], each["forgone_minor"]) for each in proven["debt"]["charges"]]
+    # 12 % of 34.84, 9 % of 13.63, and 19 % of both values without the duty that is not levied.
+    assert forgone == [
+        ("EU.customs_duty", 0, 418), ("EU.customs_duty", 0, 123), ("EU.vat", 0, 662), ("EU.vat", 0, 259),
+    ]  # fmt: skip
+    assert "SCHEME_NOT_OPEN" in proven["debt"]["notes"]
+    # 19 % of 39.02 and of 14.86.
+    assert (bare["debt"]["duty_minor"], bare["debt"]["tax_minor"]) == (541, 741 + 282)
+    assert "RETURN_NOT_PROVEN" in bare["debt"]["notes"]
+    drawn = " ".join(cli.run("show", bare["mrn"]).output.split())
+    assert "the return cites no MRN that proves that the goods left" in drawn
+
+
+def test_a_quote_takes_the_facts_of_a_return(cli: Any) -> None:
+    shirt = ["--to", "DE", "--from", "US", "--item", "620630:200", "--on", "2026-06-01", "--nature", "RETURN"]
+    first = ["--returned-mrn", "26DE123456789012A0"]
+    [plain] = cli.json("quote", *shirt)["quotes"]
+    # 12 % of 200.00 and 19 % of 224.00; without the duty 19 % of 200.00.
+    assert (plain["duty_minor"], plain["tax_minor"]) == (2_400, 4_256)
+    [duty_free] = cli.json("quote", *shirt, *first)["quotes"]
+    assert (duty_free.get("duty_minor", 0), duty_free["tax_minor"]) == (0, 3_800)
+    [free] = cli.json("quote", *shirt, *first, "--additional-procedure", "F05")["quotes"]
+    assert (free.get("duty_minor", 0), free.get("tax_minor", 0)) == (0, 0)
+
+
 def test_an_officer_binds_a_carrier_and_sees_what_was_refused_and_released(cli: Any, tmp_path: Path) -> None:
     path = tmp_path / "bound.csv"
     text = files.template().replace("SHOP-2026-0000123", "BOUND-1").replace("020-12345675", "777-BOUND")

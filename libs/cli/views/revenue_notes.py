@@ -24,6 +24,12 @@ WORDS: Final = {
     "PERSON_NOT_DECLARED": "the person that a limit applies to is not named; the consignment was counted alone",
     "UNIT_ASSUMED": "a rate is per unit, and an item declares another unit; the declared quantity was used",
     "REGION_NOT_RECOGNISED": "no rule names the declared region; the rule for all other regions was used",
+    "RETURN_RELIEVED": "charges on goods that come back are not levied",
+    "RETURN_NOT_PROVEN": "the return cites no MRN that proves that the goods left; it was charged",
+    "RETURN_TERM_UNKNOWN": "the cited MRN does not state the day, and the term for returned goods may have ended; the return was charged",
+    "RETURN_TERM_ENDED": "the goods come back after the term for returned goods; the return was charged",
+    "RETURN_NOT_CLAIMED": "a relief of returned goods depends on more than the cited MRN and was not applied",
+    "RETURN_NOT_COVERED": "the loaded law has no relief of returned goods from a charge, which may be too high",
     "ACCOUNT_NOT_ALLOWED": "a deferred account or guarantee was not used: the filer may not draw on it",
 }
 SILENT: Final = frozenset({"WITHIN_LIMIT", "OVER_LIMIT", "NOT_COVERED", "UNVERIFIED_VALUE"})

@@ -5,7 +5,8 @@ from typing import Final
 from libs.customs.money import money_text
 
 PPM_A_PERCENT: Final = 10_000
-_WAIVED: Final = "_waived"
+_NOT_LEVIED: Final = {"_waived": "the sum is too small", "_returned": "the goods come back"}
+"""Why a charge is not levied, by the ending of its sentence's id."""
 _SENTENCES: Final = {
     "percent": "{rate} of {base} = {amount}",
     "percent_by_tariff": "{rate} of {base}, by the tariff's rate for the commodity code, = {amount}",
@@ -30,9 +31,9 @@ def sentence(
 
     `forgone` is what a waived charge would come to; states of earlier releases do not have it.
     """
-    waived = explanation.endswith(_WAIVED)
-    form = _SENTENCES.get(explanation.removesuffix(_WAIVED), "{amount}")
-    if waived and forgone is not None:
+    ending = next((each for each in _NOT_LEVIED if explanation.endswith(each)), "")
+    form = _SENTENCES.get(explanation.removesuffix(ending), "{amount}")
+    if ending and forgone is not None:
         form, amount = form.replace("= {amount}", "would be {amount}"), forgone
     text = form.format(
         rate=_percent(rate_ppm),
@@ -41,7 +42,7 @@ def sentence(
         amount=_money(amount, currency),
         mass=_kilograms(base) if "{mass}" in form else "",
     )
-    return f"{text} (not levied: the sum is too small)." if waived else f"{text}."
+    return f"{text} (not levied: {_NOT_LEVIED[ending]})." if ending else f"{text}."
 
 
 def _percent(rate_ppm: int | None) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from libs.columns import Table, digests, table_digest
 from libs.customs.partitions import partitions_of
+from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
 from services.ingestion.filing import validation
 from services.ingestion.filing.validation import ENVELOPE
@@ -95,6 +96,11 @@ class Submit:
         self._backlog = backlog
         self._digests_until: float | None = None
 
+    def _latest_year(self) -> int:
+        """Return the year that it is somewhere on earth: it may begin a day before it does in UTC."""
+        now = time.time_ns() // 1000 + self._shift_micros
+        return date_of_day(day_of(now) + 1).year
+
     async def run(
         self,
         filer: str,
@@ -109,7 +115,7 @@ class Submit:
 
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
-        checked = validation.check(table)
+        checked = validation.check(table, self._latest_year())
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored)

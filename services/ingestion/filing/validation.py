@@ -18,6 +18,7 @@ from libs.bounds.messages import text_excess, time_facts
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
+from libs.customs.identifiers import mrn
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -89,14 +90,15 @@ class _Level:
         return _Level(self.table.child(name), owners, entry_place(self.place, name, ragged.offsets), False)
 
 
-def check(table: Table) -> Checked:
-    """Check the consignments of a batch, in the order of the request."""
+def check(table: Table, latest_year: int = 9999) -> Checked:
+    """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`."""
     cleaned = _clean(table, elements.CONSIGNMENT)
     findings = _Findings(table.rows)
     root = _Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
     _check_required(root, findings)
     _check_fiscal_references(root, findings)
+    _check_return(root, latest_year, findings)
     return Checked(
         _fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted(), findings.left_out
     )
@@ -340,6 +342,25 @@ def _check_fiscal_references(root: _Level, findings: _Findings) -> None:
         seen = scheme.values[start:stop].tolist()
         if len(set(seen)) < len(seen):
             findings.add(row, ElementError("SCHEME_REPEATED", root.path(row, "fiscal_references")))
+
+
+def _check_return(root: _Level, latest_year: int, findings: _Findings) -> None:
+    """Check what a return says of the way on which its goods came first: Revenue relieves returned goods by the first MRN."""
+    table = root.table
+    mrns, documents = table.strings("returned_mrn"), table.strings("returned_document_number")
+    returns = table.ints("nature").values == consignment.NATURE_RETURN
+    if mrns.present.any():
+        later = mrns.map(lambda text: mrn.is_valid(text) and 2000 + int(text[:2]) > latest_year, np.bool_)
+        findings.mark(root, "returned_mrn", np.flatnonzero(later), "RETURNED_MRN_IN_FUTURE")
+        findings.mark(
+            root, "returned_mrn", np.flatnonzero(mrns.present & ~returns), "RETURN_REFERENCE_UNUSED", warns=True
+        )
+    named = documents.present
+    if named.any():
+        unused = np.flatnonzero(named & ~returns)
+        findings.mark(root, "returned_document_number", unused, "RETURN_REFERENCE_UNUSED", warns=True)
+    bare = np.flatnonzero(returns & ~mrns.present & ~named)
+    findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
 
 
 def _fill(table: Table) -> Table:

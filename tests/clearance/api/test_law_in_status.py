@@ -12,6 +12,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.revenue.v1 import revenue_pb2
 from services.clearance.api.messages import notices_of, statuses
 from services.clearance.consignment.assessment import owed_columns
+from services.clearance.consignment.explanation import sentence
 
 CHARGES = schema_of(revenue_pb2.AssessmentColumns).children["charges"]
 
@@ -72,6 +73,14 @@ def test_a_waived_charge_says_what_it_would_be() -> None:
     (charge,) = status_of(revenue([])).debt.charges
     assert (charge.amount_minor, charge.forgone_minor) == (0, 5_850)
     assert charge.sentence == "15 % of 390.00 NZD would be 58.50 NZD (not levied: the sum is too small)."
+
+
+def test_a_charge_on_goods_that_come_back_says_what_it_would_be() -> None:
+    assert sentence("percent_by_tariff_returned", "EUR", 10_000, 120_000, None, 0, 1_200) == (
+        "12 % of 100.00 EUR, by the tariff's rate for the commodity code, would be 12.00 EUR (not levied: the goods come back)."
+    )
+    # One of a release to come is explained by its amount alone.
+    assert sentence("percent_of_tomorrow", "EUR", 10_000, 120_000, None, 0, None) == "0.00 EUR."
 
 
 def test_a_notice_marks_what_is_payable_at_least_but_not_for_carriers() -> None:

@@ -10,7 +10,7 @@ from stdnum import ean, imei
 
 from libs.columns import Kind, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.consignment.v1.consignment_pb2 import NATURE_RETURN, Consignment
 from services.ingestion.filing import elements, validation
 from tests.ingestion.consignments import consignment, get, put
 from tests.support.filing_elements import uncovered
@@ -87,8 +87,9 @@ TEXTS = [path for path in strings() if path not in CODES]
 
 
 def good() -> Consignment:
-    """Return a consignment without the scheme whose numbers have a form of their own."""
+    """Return a returned consignment without the scheme whose numbers have a form of their own."""
     row = consignment(0)
+    row.nature, row.returned_mrn = NATURE_RETURN, MRN
     row.fiscal_references[0].scheme = 3  # type: ignore[assignment]
     return row
 

@@ -93,6 +93,30 @@ def test_a_small_fault_is_a_warning_and_stops_nothing(change: Change, reason: st
     ]
 
 
+@pytest.mark.parametrize(
+    ("nature", "first_mrn", "document", "expected"),
+    [
+        (pb.NATURE_RETURN, "26DE32329000033OR6", "", []),
+        (pb.NATURE_RETURN, "", "RR123456785TR", []),
+        (pb.NATURE_RETURN, "", "", [("RETURN_WITHOUT_REFERENCE", "returned_mrn", True)]),
+        (pb.NATURE_SALE, "", "", []),
+        (pb.NATURE_SALE, "26DE32329000033OR6", "", [("RETURN_REFERENCE_UNUSED", "returned_mrn", True)]),
+        (pb.NATURE_GIFT, "", "RR123456785TR", [("RETURN_REFERENCE_UNUSED", "returned_document.number", True)]),
+        (pb.NATURE_RETURN, "27ITZXBZYUTJFLJXK5", "", [("RETURNED_MRN_IN_FUTURE", "returned_mrn", False)]),
+    ],
+)
+def test_a_return_names_its_first_way_and_nothing_else_does(
+    nature: pb.Nature, first_mrn: str, document: str, expected: list[tuple[str, str, bool]]
+) -> None:
+    row = consignment(0)
+    row.nature, row.returned_mrn, row.returned_document.number = nature, first_mrn, document
+    checked = validation.check(Table.from_messages([row], ConsignmentColumns, Consignment), latest_year=2026)
+    told = [(each.reason, each.path, each.warns) for each in checked.errors.get(0, [])]
+    assert told == [(reason, f"consignments[0].{path}", warns) for reason, path, warns in expected]
+    for reason, _, _ in expected:
+        assert catalogue.reason(reason).area == "ingestion"
+
+
 def test_a_good_consignment_has_no_problem_and_what_follows_is_filled_in() -> None:
     rows = [consignment(0)]
     rows[0].ClearField("destination_country")

@@ -51,6 +51,7 @@ def message_of(filed: Consignment) -> consignment_pb2.Consignment:
     if filed.region:
         message.consignee.address.region = filed.region
     message.additional_procedures.extend(filed.procedures)
+    message.returned_mrn = filed.first_mrn
     for scheme, number in filed.schemes:
         message.fiscal_references.add(scheme=SCHEME_NAMES.index(scheme), number=number)
     for item in filed.items:

@@ -10,7 +10,7 @@ from fractions import Fraction
 import msgspec
 
 from services.revenue.law.program.program import Program
-from services.revenue.law.source.rulebook import Base, Condition, NotCovered, Position, Rulebook
+from services.revenue.law.source.rulebook import Base, Condition, NotCovered, Position, Rulebook, SchemeRule
 from tests.revenue.law.oracle_charges import (
     EDGE,
     LARGEST,
@@ -78,19 +78,28 @@ class _One(Charging):
     def __init__(self, program: Program, book: Rulebook, filed: Consignment, registered: Registered) -> None:
         super().__init__(program, book, filed)
         self.scheme_states: dict[str, str] = {
-            name: state_of(rule, [n for s, n in filed.schemes if s == name], registered.get(name, {}), self.day)
+            name: state_of(
+                rule,
+                [n for s, n in filed.schemes if s == name and not self.of_sales(rule)],
+                registered.get(name, {}),
+                self.day,
+            )
             for name, rule in book.schemes.items()
         }
         self.states = {name: state == "usable" for name, state in self.scheme_states.items()}
         self.judge = Judge(book, self.day, filed, self.scheme_states, self.rate_by, self.told)
         self.scheme_notes(registered)
 
+    def of_sales(self, rule: SchemeRule) -> bool:
+        """Whether the number of a scheme is not used because it is for sales and the consignment is a return."""
+        return rule.of_sales and self.filed.nature == "return"
+
     def fits(self, only: Condition | None, item: Item | None) -> bool:
         if only is None:
             return True
         if item is None:
-            return fits_consignment(only, self.filed, self.scheme_states)
-        return fits_item(only, self.filed, item, self.scheme_states)
+            return fits_consignment(only, self.filed, self.scheme_states, self.book.areas)
+        return fits_item(only, self.filed, item, self.scheme_states, self.book.areas)
 
     def scheme_notes(self, registered: Registered) -> None:
         notes, states = self.judge.judged.notes, set(self.scheme_states.values())
@@ -137,6 +146,14 @@ class _One(Charging):
         """Note what was assumed or found, beside what charges and limits noted."""
         filed, book, notes = self.filed, self.book, self.notes
         first = next(iter(book.limits), "")
+        if filed.nature == "return":
+            for line in charges:
+                charge = book.charge(line.charge.split(".")[1])
+                if line.amount and charge.kind != "fee":
+                    names = charge.relieved_by if line.item is not None else ()
+                    notes.add(self.judge.missing(names, filed.items[line.item or 0]))
+            if any(self.of_sales(book.schemes[name]) for name, _ in filed.schemes if name in book.schemes):
+                notes.add("SCHEME_NOT_OPEN")
         told = {
             "FREIGHT_NOT_DECLARED": filed.freight is None,
             "INSURANCE_NOT_DECLARED": filed.insurance is None,

@@ -12,6 +12,7 @@ from tests.revenue.law.oracle_rates import (
     clause,
     held,
     in_season,
+    of_returns,
     read_amount,
     read_quoted,
     read_rate,
@@ -140,7 +141,9 @@ class Charging:
         if other and held(other, self.day) and self.excepted(other, item):
             due = True
         return (
-            due and self.fits(charge.condition, item) and not any(self.relieved[r][place] for r in charge.relieved_by)
+            due
+            and self.fits(charge.condition, item)
+            and not any(self.relieved[r][place] for r in charge.relieved_by if not of_returns(self.book.reliefs[r]))
         )
 
     def written(self, charge: Charge, item: Item | None) -> Rate:
@@ -289,6 +292,10 @@ class Charging:
             lines = self.on_items(charge, way, mode, unit, rounding.base_unit if rounding and not together else "")
             if together:
                 self.at_one_rate(charge, lines, mode, unit, read_amount(together)[0])
+        for line in lines:
+            if self.comes_back(charge, line):
+                self.notes |= {"RETURN_RELIEVED"} if line.amount else set()
+                line.forgone, line.amount, line.waived = line.amount, 0, True
         total = sum(line.amount for line in lines)
         if total > LARGEST:
             raise Refused("AMOUNT_OUT_OF_BOUNDS")
@@ -361,13 +368,18 @@ class Charging:
             lines.append(self.line(charge, place, leaf, told, rounded(value * share, mode, unit), quantity))
         return lines
 
+    def comes_back(self, charge: Charge, line: Charged) -> bool:
+        """Whether a charge is not levied because its goods come back."""
+        names = [name for name in charge.relieved_by if of_returns(self.book.reliefs[name])]
+        return line.item is not None and any(self.relieved[name][line.item] for name in names)
+
     def at_one_rate(self, charge: Charge, lines: list[Charged], mode: str, unit: int, base_unit: int) -> None:
         """Round the base of all lines of one rate together, and what it gives; the lines share both."""
         places = [line.item for line in lines if line.item is not None]
         exact = self.bases(charge, places, mode, "")
         share = Fraction(charge.share.split()[0]) / 100 if charge.share else Fraction(1)
-        for rate in {line.rate: line.ppm for line in lines}.items():
-            alike = [line for line in lines if line.rate == rate[0]]
+        for rate, back in {((line.rate, line.ppm), self.comes_back(charge, line)): None for line in lines}:
+            alike = [line for line in lines if line.rate == rate[0] and self.comes_back(charge, line) == back]
             base = rounded(sum((exact[line.item or 0] for line in alike), Fraction(0)), mode, base_unit)
             amount = rounded(base * Fraction(rate[1], 1_000_000) * share, mode, unit)
             weights = [line.basis for line in alike]

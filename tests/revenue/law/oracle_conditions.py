@@ -1,15 +1,19 @@
 """Conditions, limits and reliefs in plain numbers: what one consignment and each of its items fit, keep and are relieved of."""
 
 import re
-from collections.abc import Callable, Mapping
+from calendar import isleap
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from math import ceil, floor
 
-from services.revenue.law.source.rulebook import Condition, Limit, Relief, Rulebook, SchemeRule
+import msgspec
+
+from libs.customs.identifiers import mrn
+from services.revenue.law.source.rulebook import Condition, Limit, Relief, Returned, Rulebook, SchemeRule
 from tests.revenue.law.oracle_charges import Consignment, Item
-from tests.revenue.law.oracle_rates import held, read_amount
+from tests.revenue.law.oracle_rates import held, of_returns, read_amount
 
 MEMBERS = (
     "040 056 100 191 196 203 208 233 246 250 276 300 348 372 380 428 440 442 470 528 616 620 642 703 705 724 752 900"
@@ -39,7 +43,38 @@ class Judged:
     """Whether an amount that was compared with is not verified."""
 
 
-def fits_consignment(asked: Condition, filed: Consignment, states: Mapping[str, str], *, nature: bool = True) -> bool:
+def proof_of(asked: Returned, filed: Consignment, home: Collection[str]) -> str:
+    """What the first MRN proves of a return to these countries: none, ended, unknown or within."""
+    text, today = filed.first_mrn, filed.accepted
+    if not mrn.is_valid(text):
+        return "none"
+    country, letter, year = text[2:4], text[16], 2000 + int(text[:2])
+    first, last = date(year, 1, 1), date(year, 12, 31)
+    if letter in "RS":
+        if "arrival" not in asked.proof or country in home or country != filed.dispatch:
+            return "none"
+        # The form of Luxor's numbers: partition 00 to 63, day of the year.
+        if text[4:9].isdigit() and int(text[4:6]) < 64 and 1 <= int(text[6:9]) <= last.timetuple().tm_yday:
+            first = last = first + timedelta(int(text[6:9]) - 1)
+        first, last = first - timedelta(asked.transit_days), last + timedelta(asked.transit_days)
+    elif letter not in "AB" or "export" not in asked.proof or country not in home:
+        return "none"
+    if first > today:
+        return "none"
+    if not asked.within_years or today <= same_date(first, asked.within_years):
+        return "within"
+    return "unknown" if today <= same_date(last, asked.within_years) else "ended"
+
+
+def same_date(day: date, years: int) -> date:
+    """The same date so many years later; the 28th for a 29th of February that is not there."""
+    leap = day.month == 2 and day.day == 29 and not isleap(day.year + years)
+    return day.replace(year=day.year + years, day=28 if leap else day.day)
+
+
+def fits_consignment(
+    asked: Condition, filed: Consignment, states: Mapping[str, str], home: Collection[str], *, nature: bool = True
+) -> bool:
     dispatch = filed.direct_shipment_place[:2] or filed.dispatch
     usable = {scheme for scheme, state in states.items() if state == "usable"}
     return all(
@@ -52,6 +87,7 @@ def fits_consignment(asked: Condition, filed: Consignment, states: Mapping[str, 
             not asked.consignee or filed.consignee == asked.consignee,
             not asked.region or plain_region(filed.region) in [plain_region(each) for each in asked.region],
             not asked.articles or (asked.articles == "several") == (articles_of(filed) > 1),
+            asked.returned is None or proof_of(asked.returned, filed, home) == "within",
             not asked.scheme or bool(usable & set(asked.scheme)) or ("none" in asked.scheme and not usable),
         )
     )
@@ -76,10 +112,12 @@ def plain_region(told: str) -> str:
     return code.strip() if len(country.strip()) == 2 and 1 <= len(code.strip()) <= 3 else words
 
 
-def fits_item(asked: Condition, filed: Consignment, item: Item, states: Mapping[str, str]) -> bool:
-    whole = fits_consignment(asked, filed, states)
+def fits_item(
+    asked: Condition, filed: Consignment, item: Item, states: Mapping[str, str], home: Collection[str]
+) -> bool:
+    whole = fits_consignment(asked, filed, states, home)
     if not whole and item.gift and "gift" in asked.nature:
-        whole = fits_consignment(asked, filed, states, nature=False)
+        whole = fits_consignment(asked, filed, states, home, nature=False)
     return whole and all(
         (
             not asked.origin or item.origin in asked.origin,
@@ -141,7 +179,7 @@ class Judge:
             )
 
     def _fits(self, only: Condition | None) -> bool:
-        return only is None or fits_consignment(only, self.filed, self.states)
+        return only is None or fits_consignment(only, self.filed, self.states, self.book.areas)
 
     def _within(
         self,
@@ -197,20 +235,37 @@ class Judge:
         """Relieve whole items in their order."""
         for name, entries in self.book.reliefs.items():
             self.judged.relieved[name] = self._relieved([e for e in entries if held(e, self.day)], measure)
-            if any(self.judged.relieved[name]):
+            if any(self.judged.relieved[name]) and not of_returns(entries):
                 self.judged.notes.add("GIFT_RELIEVED")
 
     def _relieved(self, entries: list[Relief], measure: Callable[[tuple[str, ...], str], list[int]]) -> list[bool]:
         relieved = [False] * len(self.filed.items)
         for relief in entries:
-            fits = [fits_item(relief.condition, self.filed, item, self.states) for item in self.filed.items]
+            home = self.book.areas
+            fits = [fits_item(relief.condition, self.filed, item, self.states, home) for item in self.filed.items]
             if not any(fits):
                 continue
             self._doubt(relief)
-            left = floor(self._amount(relief.amount, ""))
+            left = 10**16 if relief.amount == "all" else floor(self._amount(relief.amount, ""))
             for place, (worth, item) in enumerate(zip(measure(relief.measure, ""), self.filed.items, strict=True)):
                 never = bool(relief.excluded) and item.code.startswith(relief.excluded)
                 if fits[place] and not never and worth <= left:
                     relieved[place], left = True, left - worth
             break
         return relieved
+
+    def missing(self, names: Collection[str], item: Item) -> str:
+        """Note why an item of a return is charged, by the reliefs of returned goods that the charge names."""
+        order = ["RETURN_NOT_COVERED", "RETURN_NOT_CLAIMED", "none", "ended", "unknown", "within"]
+        found = ["RETURN_NOT_COVERED"]
+        for entries in (self.book.reliefs[name] for name in names if of_returns(self.book.reliefs[name])):
+            for entry in (each for each in entries if held(each, self.day)):
+                self._doubt(entry)
+                asked = entry.condition.returned
+                apart = msgspec.structs.replace(entry.condition, returned=None)
+                fits = fits_item(apart, self.filed, item, self.states, self.book.areas)
+                assert asked is not None
+                found.append(proof_of(asked, self.filed, self.book.areas) if fits else "RETURN_NOT_CLAIMED")
+        told = {"none": "RETURN_NOT_PROVEN", "ended": "RETURN_TERM_ENDED", "unknown": "RETURN_TERM_UNKNOWN"}
+        nearest = max(found, key=order.index)
+        return "RETURN_NOT_CLAIMED" if nearest == "within" else told.get(nearest, nearest)

@@ -1,6 +1,6 @@
 """Rates, amounts and days in plain words: what the law's texts say, read without the program's own grammar."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
@@ -161,3 +161,8 @@ def the_one(entries: Iterable[Any], day: date, area: str = "", scheme: str = "")
         and scheme in (clause(entry, "schemes", ()) or (scheme,))
     ]
     return max(fitting, key=lambda e: (bool(getattr(e, "areas", ())), bool(getattr(e, "schemes", ()))), default=None)
+
+
+def of_returns(entries: Collection[rulebook.Relief]) -> bool:
+    """Whether a relief is of returned goods, which are charged and not levied."""
+    return any(entry.condition.returned is not None for entry in entries)

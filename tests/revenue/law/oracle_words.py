@@ -58,6 +58,8 @@ class Consignment:
     consignee: str = ""
     region: str = ""
     procedures: tuple[str, ...] = ()
+    first_mrn: str = ""
+    """MRN under which returned goods went first."""
 
 
 @dataclass

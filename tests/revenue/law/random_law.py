@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from libs.customs.identifiers import mrn
 from services.revenue.law.program.compiler.compiler import compile_program
 from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.program.program import Program
@@ -66,6 +67,19 @@ ON_ITEMS: list[dict[str, Any]] = [
     {"goods_except": ["61"], "preference": ["2", "30"]},
     {"additional_procedure": ["F15", "C08"], "nature": ["gift", "sale"]},
 ]
+FIRST_MRNS = [
+    "",
+    "22XA1234567890123A",  # with a wrong check digit
+    *(
+        f"{head}{mrn.check_digit(head)}"
+        for head in (
+            "20XA123456789012A", "22XBABC456789012B", "19USABC456789012A", "22XA123456789012R", "20US000600000000R",
+            "22CN633650000000S", "21US640010000000R", "23USABCDEFGHIJKLR", "24GB123660000000R", "22US123456789012T",
+        )
+    ),
+]  # fmt: skip
+"""Exports, arrivals with a day, with a year, and others, from countries of the law and from abroad."""
+ON_RETURNS: list[dict[str, Any]] = [{}, {}, {"origin": ["CN", "US"]}, {"additional_procedure": ["F15"]}]
 DATES = ["acceptance", "sale", "export", "direct_shipment"]
 
 
@@ -127,6 +141,21 @@ def _reliefs(draw: st.DrawFn) -> list[dict[str, Any]]:
     return entries
 
 
+def _returned(draw: st.DrawFn) -> list[dict[str, Any]]:
+    entries = []
+    for only in _pick(draw, ON_RETURNS, 2) or [{}]:
+        asked: dict[str, Any] = {"proof": draw(st.sampled_from([["export"], ["arrival"], ["export", "arrival"]]))}
+        asked["within_years"] = draw(st.sampled_from([0, 1, 2, 3]))
+        asked["transit_days"] = draw(st.sampled_from([0, 30]))
+        entry: dict[str, Any] = {"from": draw(st.dates(FIRST, date(2022, 12, 31))), "amount": "all"}
+        entry["only"] = {"nature": ["return"], "returned": asked, **only}
+        entry["reference"] = _reference(draw)
+        if draw(st.booleans()):
+            entry["excluded"] = draw(st.sampled_from(HEADS))
+        entries.append(entry)
+    return entries
+
+
 def _charge(number: int, when: dict[str, Any] | None, reliefs: list[str]) -> dict[str, Any]:
     plain = {"from": FIRST, "scheme": "none", "collector": "customs", "debtor": "consignee", "reference": "act"}
     vendor = {"from": FIRST, "scheme": "ioss", "collector": "vendor", "debtor": "vendor", "reference": "act"}
@@ -149,6 +178,7 @@ def rulebooks(draw: st.DrawFn) -> str:
     """Draw the text of a rulebook that loads."""
     limits = {f"limit_{place}": _limits(draw) for place in range(draw(st.integers(1, 3)))}
     reliefs = {f"relief_{place}": _reliefs(draw) for place in range(draw(st.integers(0, 2)))}
+    reliefs |= {f"returned_{place}": _returned(draw) for place in range(draw(st.integers(0, 2)))}
     exchange = {
         "table": "utopia",
         "date": draw(st.sampled_from(DATES)),
@@ -202,7 +232,7 @@ def text_of(
                 "registered": True,
                 "reference": "act",
             },
-            "gst_lvg": {"number": r"\d{11}", "name": "GST", "registered": True, "reference": "act"},
+            "gst_lvg": {"number": r"\d{11}", "name": "GST", "registered": True, "of_sales": True, "reference": "act"},
             "voec": {"number": r"\d{7}", "name": "VOEC", "reference": "act"},
         },
         "charges": charges,
@@ -250,7 +280,8 @@ def consignments() -> st.SearchStrategy[Consignment]:
         direct_shipment_place=st.sampled_from(["", "", "USLAX", "GBLHR"]),
         mode=st.sampled_from(["", "sea", "air", "post"]),
         service=st.sampled_from(["", "post", "express", "cargo"]),
-        nature=st.sampled_from(["", "sale", "gift", "gift", "sample"]),
+        nature=st.sampled_from(["", "sale", "gift", "gift", "sample", "return", "return"]),
+        first_mrn=st.sampled_from(FIRST_MRNS),
         consignor=st.sampled_from(["", "natural", "natural", "legal", "association"]),
         consignee=st.sampled_from(["", "natural", "legal"]),
         region=st.sampled_from(["", "ON", "BC"]),

@@ -73,7 +73,7 @@ def judged_of(done: Assessment, row: int) -> Judged:
         )
         assert eligibility.row_within[row, place] == all(judged.within[name])
     for place, name in enumerate(book.reliefs):
-        relieved = eligibility.relieved.get(place)
+        relieved = (eligibility.relieved | eligibility.returned).get(place)
         judged.relieved[name] = [False] * count if relieved is None else relieved[items].tolist()
     return judged
 

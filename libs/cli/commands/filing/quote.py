@@ -35,6 +35,15 @@ CONSIGNMENTS_MAX: Final = 1_000
 @click.option("--scheme-number", default="", help="Number in that scheme.")
 @click.option("--nature", default="SALE", show_default=True, help="SALE, GIFT, RETURN, SAMPLE …")
 @click.option(
+    "--returned-mrn", default="", metavar="MRN", help="For a return: the MRN under which the goods went first."
+)
+@click.option(
+    "--additional-procedure",
+    default="",
+    metavar="CODE",
+    help="Additional procedure, such as F05 for returned goods that are free of tax too.",
+)
+@click.option(
     "--consignor", default="", help="Person type of the consignor: NATURAL or LEGAL; reliefs for gifts need it."
 )
 @click.option("--consignee", default="", help="Person type of the consignee: NATURAL or LEGAL.")
@@ -58,6 +67,8 @@ def quote(
     scheme: str,
     scheme_number: str,
     nature: str,
+    returned_mrn: str,
+    additional_procedure: str,
     consignor: str,
     consignee: str,
     region: str,
@@ -89,7 +100,8 @@ def quote(
             "insurance_currency": currency if insurance else "", "insurance": insurance,
             "fiscal_references_scheme": scheme, "fiscal_references_number": scheme_number,
             "consignor_person_type": consignor, "consignee_person_type": consignee, "consignee_address_region": region,
-            "transport_service": service, "gross_mass_kg": mass,
+            "transport_service": service, "gross_mass_kg": mass, "returned_mrn": returned_mrn,
+            "additional_procedures": additional_procedure,
         }  # fmt: skip
         try:
             goods = [_item(each, currency, (origin or dispatch).upper()) for each in items]
@@ -133,13 +145,14 @@ _OPTIONS: Final = {
     "freight": "--freight", "insurance_currency": "--currency", "insurance": "--insurance", "fiscal_references_scheme": "--scheme",
     "fiscal_references_number": "--scheme-number", "item_commodity_code": "--item", "item_price": "--item",
     "consignor_person_type": "--consignor", "consignee_person_type": "--consignee", "consignee_address_region": "--region",
-    "transport_service": "--service", "gross_mass_kg": "--mass",
+    "transport_service": "--service", "gross_mass_kg": "--mass", "returned_mrn": "--returned-mrn",
+    "additional_procedures": "--additional-procedure",
     "item_price_currency": "--currency", "item_description": "--item", "item_origin_country": "--origin",
 }  # fmt: skip
 """The option that corresponds to a column of a file."""
 _OF_THE_FILE = (
     "destination", "dispatch", "items", "currency", "freight", "insurance", "origin", "scheme", "scheme_number", "nature",
-    "consignor", "consignee", "region", "service", "mass",
+    "returned_mrn", "additional_procedure", "consignor", "consignee", "region", "service", "mass",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from services.revenue.law.assess.eligibility.limits import LimitAggregates, Meas
 from services.revenue.law.assess.eligibility.limits import measures_of as measures_of_limits
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.assess.remarks import Uncovered, remark
+from services.revenue.law.assess.returns import remark_returns
 from services.revenue.law.assess.review import reviewed_amounts, unreviewed
 from services.revenue.law.assess.valuation.valuation import value
 from services.revenue.law.batch.arithmetic import Flags, Int64, some
@@ -107,6 +108,7 @@ def assess(
     values = examined.values
     eligibility = eligibility_of(program, filings, examined, aggregates)
     lines = charge(program, filings, values, eligibility)
+    remark_returns(program, filings, values, eligibility, lines)
     offsets = np.zeros(filings.rows + 1, dtype=np.int64)
     np.bincount(lines.row, minlength=filings.rows).cumsum(out=offsets[1:])
     kinds = program.slots.kind[lines.slot]

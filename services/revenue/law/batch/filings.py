@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from libs.columns import Bools, Ints, Strings, Table
-from services.revenue.law.batch.arithmetic import Int64
+from luxor.consignment.v1 import consignment_pb2 as pb
+from services.revenue.law.batch.arithmetic import Flags, Int64, some
 
 
 @dataclass(slots=True)
@@ -43,6 +44,8 @@ class Filings:
     tax_charged_currency: Strings
     tax_rate: Ints
     preference: Strings
+    returns: Flags | None
+    """Rows that are returns; None if there is none."""
 
     @property
     def items(self) -> int:
@@ -79,6 +82,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
     item_row = items.owners()
     offsets = np.asarray(items.offsets, dtype=np.int64)
     number = goods.ints("number")
+    returns = table.ints("nature").values == pb.NATURE_RETURN
     place = np.arange(len(item_row), dtype=np.int64) - offsets[item_row] + 1
     return Filings(
         table=table,
@@ -109,6 +113,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
         tax_charged_currency=goods.strings("tax_charged_currency"),
         tax_rate=goods.ints("tax_rate_ppm"),
         preference=goods.strings("preference"),
+        returns=returns if some(returns) else None,
     )
 
 

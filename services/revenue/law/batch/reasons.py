@@ -49,3 +49,14 @@ class Note(IntFlag):
     """Charges depend on the region and no rule names the one told."""
     ACCOUNT_NOT_ALLOWED = 1 << 24
     """A deferred account or guarantee that the filing names secures nothing, since its filer may not draw on it."""
+    RETURN_RELIEVED = 1 << 25
+    """Charges on goods that come back are not levied."""
+    RETURN_NOT_PROVEN = 1 << 26
+    """A return is charged: it names no first MRN, or one that does not prove that its goods left the jurisdiction."""
+    RETURN_TERM_UNKNOWN = 1 << 27
+    """A return is charged: the first MRN states a year alone, and the term holds for some of its days."""
+    RETURN_TERM_ENDED = 1 << 28
+    RETURN_NOT_CLAIMED = 1 << 29
+    """A return is charged: its relief depends on more than the first MRN, such as an additional procedure."""
+    RETURN_NOT_COVERED = 1 << 30
+    """A return is charged, and the loaded law has no relief of returned goods from the charge."""

@@ -16,6 +16,7 @@ from luxor.consignment.v1 import consignment_pb2 as pb
 from services.revenue.law.batch.arithmetic import Flags, Int64, every, some
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.units import Measure, Quantities
+from services.revenue.law.program.returns import FirstMrns, Proof
 from services.revenue.law.source.rulebook import Condition, Scheme, asks_of_items
 
 NO_CONDITION = -1
@@ -95,6 +96,8 @@ class ConditionTable:
     """The conditions of a program, each once, by number."""
 
     compiled: list[_Compiled] = field(default_factory=list)
+    countries: dict[str, int] = field(default_factory=dict)
+    """The rulebook of each country of destination, by its place in the program."""
     _numbers: dict[Condition, int] = field(default_factory=dict)
 
     def number(self, condition: Condition | None) -> int:
@@ -109,7 +112,14 @@ class ConditionTable:
                 _Compiled(
                     condition,
                     numbers,
-                    bool(numbers or condition.dispatch or condition.region or condition.scheme or condition.articles),
+                    bool(
+                        numbers
+                        or condition.dispatch
+                        or condition.region
+                        or condition.scheme
+                        or condition.articles
+                        or condition.returned
+                    ),
                     asks_of_items(condition),
                     Prefixes(condition.goods),
                     Prefixes(condition.goods_except),
@@ -131,6 +141,17 @@ class Conditions:
         self._bits: dict[str, int] = {}
         self._any_usable: Flags | None = None
         self._several_articles: Flags | None = None
+        self._first_mrns: FirstMrns | None = None
+
+    def proof(self, number: int) -> Int64:
+        """Return for each row what its first MRN proves of the goods' return, a number of `Proof`, as a condition asks for it."""
+        asked, returns = self._table.compiled[number].condition.returned, self._filings.returns
+        assert asked is not None
+        if returns is None:
+            return np.full(self._filings.rows, int(Proof.NONE))
+        if self._first_mrns is None:
+            self._first_mrns = FirstMrns(self._filings, returns.nonzero()[0], self._table.countries)
+        return self._first_mrns.proof(asked)
 
     @property
     def any_usable(self) -> Flags:
@@ -213,6 +234,8 @@ class Conditions:
                 yield self._rows_with(column, numbers)
         if asked.dispatch:
             yield self._filings.dispatch.isin(asked.dispatch)
+        if asked.returned:
+            yield self.proof(self._table.number(asked)) == Proof.WITHIN
         if asked.articles:
             yield self._several if asked.articles == "several" else ~self._several
         if asked.region:

@@ -35,10 +35,13 @@ class Features:
     claims: list[int]
     """Digits of preference codes that a charge looks for, as bits."""
     reliefs: int
+    """Places of reliefs up to the last one whose items are not charged; returned goods are, so that nothing is decided by them."""
     of_limits: list[int]
     """Conditions that entries of limits ask of consignments."""
     of_reliefs: list[list[int]]
     """Per place of a relief the conditions of its entries; -1 for one without."""
+    of_returns: list[bool]
+    """Per place of a relief, whether all of its entries are of returned goods."""
     asked_of_goods: Int64
     """[regime]: bits of the `goods_conditions` that its charges ask: those of other countries and days are nothing to it."""
     goods_bits: int
@@ -80,6 +83,9 @@ class Features:
         of_rows = [each for each in _numbers(np.concatenate(asked_of_rows), -1) if compiled[each].on_rows]
         of_goods = [each for each in of_items if compiled[each].of_goods_alone]
         of_items = [each for each in of_items if not (compiled[each].of_goods_alone or compiled[each].of_rows_alone)]
+        of_reliefs = [
+            _numbers(of_place, _ABSENT) for of_place in _entries(program.reliefs, regimes, program.relief_entries)
+        ]
         asked = _asked_of_goods(program, slot, of_goods)
         digits, also = slots.unless_digits[slot], slots.also_digits[slot]
         schemes = [outcomes.scheme[way], slots.unless_without[slot], slots.also_without[slot]]
@@ -90,14 +96,15 @@ class Features:
             goods_conditions=of_goods,
             item_conditions=of_items,
             claims=_numbers(np.concatenate([digits, also]), 0),
-            reliefs=len(program.relief_entries),
+            reliefs=_excluding_places(program),
             of_limits=[
                 number
                 for number in _numbers(_entries(program.limits, regimes, program.limit_entries).ravel(), _ABSENT)
                 if number >= 0
             ],
-            of_reliefs=[
-                _numbers(of_place, _ABSENT) for of_place in _entries(program.reliefs, regimes, program.relief_entries)
+            of_reliefs=of_reliefs,
+            of_returns=[
+                all(each >= 0 and compiled[each].condition.returned for each in of_place) for of_place in of_reliefs
             ],
             asked_of_goods=asked,
             goods_bits=max((bits.bit_count() for bits in asked.tolist()), default=0),
@@ -191,6 +198,14 @@ def _entries(table: Limits | Reliefs, regimes: Int64, most: tuple[int, ...]) -> 
         return np.zeros((places, 0), dtype=np.int64)
     by_place: Int64 = only.reshape(-1, places, max(most))[regimes].transpose(1, 0, 2).reshape(places, -1)
     return by_place
+
+
+def _excluding_places(program: Program) -> int:
+    places, most = len(program.relief_entries), max(program.relief_entries, default=0)
+    if not most:
+        return places
+    excluding = (program.reliefs.exists & ~program.reliefs.returned).reshape(-1, places, most).any(axis=(0, 2))
+    return int(np.flatnonzero(excluding).max(initial=-1)) + 1
 
 
 def _each(counts: Int64) -> Int64:

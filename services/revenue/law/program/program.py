@@ -97,6 +97,10 @@ class Reliefs:
     unverified: Flags
     reference: Int64
     """Place in Program.limit_references."""
+    returned: Flags
+    """It is of returned goods: what it relieves of is computed and waived."""
+    apart: Int64
+    """Number of its condition without what the first MRN proves; -1 for none."""
 
 
 @dataclass(slots=True)

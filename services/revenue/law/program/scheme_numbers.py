@@ -22,6 +22,8 @@ class SchemeForm:
     """Whether a number is written as the scheme's numbers are."""
     registered: bool
     """Whether it must stand in the register."""
+    of_sales: bool = False
+    """Whether returns may not use it."""
 
     def state(self, number: str) -> int:
         """Return whether a number is absent, malformed or usable."""
@@ -38,7 +40,7 @@ def form_of(scheme: int, rule: SchemeRule) -> SchemeForm:
             rule.check != "eu_oss" or ioss.is_valid(registered_number(number))
         )
 
-    return SchemeForm(scheme, fits, rule.registered)
+    return SchemeForm(scheme, fits, rule.registered, rule.of_sales)
 
 
 def registered_number(number: str) -> str:

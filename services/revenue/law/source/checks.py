@@ -12,6 +12,8 @@ from services.revenue.law.source.rulebook import Charge, Condition, Position, Ru
 from services.revenue.law.source.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)
+YEARS_MAX, TRANSIT_DAYS_MAX = 50, 366
+"""Longest term of returned goods, and longest time that they may have been on their way abroad; more is a slip of the pen."""
 
 
 class _HasTime(Protocol):
@@ -119,10 +121,24 @@ class Checks:
                     (*path, "additional_procedure", place),
                     f"{code!r} is no additional procedure; it has three letters or digits",
                 )
+        if condition.returned is not None:
+            self._returned(path, condition)
         self._regions((*path, "region"), condition.region)
         for place, scheme in enumerate(condition.scheme):
             if scheme != "none" and scheme not in self.book.schemes:
                 raise self.error((*path, "scheme", place), f"{scheme!r} is not described under 'schemes'")
+
+    def _returned(self, path: Path, condition: Condition) -> None:
+        """Refuse a condition of returned goods that asks for other consignments too, or for no proof."""
+        asked = condition.returned
+        assert asked is not None
+        if condition.nature != ("return",):
+            raise self.error((*path, "returned"), "is a condition of returns alone; write nature: [return] beside it")
+        if not asked.proof:
+            raise self.error((*path, "returned", "proof"), "names nothing; say which MRN proves that the goods left")
+        for name, most in (("within_years", YEARS_MAX), ("transit_days", TRANSIT_DAYS_MAX)):
+            if not 0 <= getattr(asked, name) <= most:
+                raise self.error((*path, "returned", name), f"is {getattr(asked, name)}; it is 0 to {most}")
 
     def _regions(self, path: Path, regions: Sequence[str]) -> None:
         """Refuse a region that is neither a name nor a code as the rulebook's other codes of regions are."""

@@ -158,7 +158,10 @@ class _Checks(Checks):
             for place, relief in enumerate(reliefs):
                 here = (*path, place)
                 # Nothing is for those whom a later entry would relieve; the last has none after it.
-                self.amount((*here, "amount"), relief.amount, positive=relief is reliefs[-1], foreign=True)
+                if relief.amount != "all":
+                    self.amount((*here, "amount"), relief.amount, positive=relief is reliefs[-1], foreign=True)
+                if (relief.condition.returned is None) != (reliefs[0].condition.returned is None):
+                    raise self.error(here, "is of returned goods and stands beside others; make two reliefs of it")
                 self._measure((*here, "measure"), relief.measure)
                 self.condition((*here, "only"), relief.condition)
                 self.codes((*here, "excluded"), relief.excluded)

@@ -69,6 +69,18 @@ class Base(Dated, frozen=True, kw_only=True):
     base: tuple[Component, ...]
 
 
+class Returned(_Strict, frozen=True, kw_only=True):
+    """What the first MRN of goods that come back must prove: that they left the jurisdiction, and within which time they are back."""
+
+    proof: tuple[Literal["export", "arrival"], ...]
+    """`export`: the MRN of an export from the jurisdiction. `arrival`: the MRN of an import into the country from which the goods
+    come back."""
+    within_years: int = 0
+    """From the day after the export to the same date so many years later, the last day included; 0 = no term."""
+    transit_days: int = 0
+    """How many days may lie between the export and the acceptance of the MRN of the arrival."""
+
+
 class Condition(_Strict, frozen=True, kw_only=True):
     """What must be true of a consignment or an item for an entry to apply: every field that is given must fit.
 
@@ -104,6 +116,8 @@ class Condition(_Strict, frozen=True, kw_only=True):
     is told in pieces or without a unit, else the line is one article."""
     additional_procedure: tuple[str, ...] = ()
     """Item: one of these additional procedures (an3, `F15`) is declared for it or for its consignment."""
+    returned: Returned | None = None
+    """The consignment is a return, and the MRN under which its goods went first proves this."""
 
 
 class Limit(Dated, frozen=True, kw_only=True):
@@ -133,10 +147,12 @@ class Relief(Dated, frozen=True, kw_only=True):
 
     Items are relieved in their order as long as what is relieved stays within the amount; one that would take it beyond is
     passed over. A charge names the relief in `relieved_by`. Of entries that hold on a day the first in the file that any
-    item fits is taken; one of `0.00 EUR` keeps those whom it fits from the entries after it.
+    item fits is taken; one of `0.00 EUR` keeps those whom it fits from the entries after it. What a gift is relieved of is not
+    charged at all; what returned goods are relieved of (`only` has `returned`) is reported with the amount that it would be.
     """
 
     amount: str
+    """An amount such as `45.00 EUR`, or `all`: whatever the goods are worth."""
     measure: tuple[Component, ...] = ("goods",)
     condition: Condition = msgspec.field(name="only")
     excluded: tuple[str, ...] = ()
@@ -349,6 +365,8 @@ class SchemeRule(_Strict, frozen=True, kw_only=True):
     registered: bool = False
     """Whether the number must stand in the register of scheme numbers, valid on the day of the law; where no number of the
     scheme was ever registered the form alone is tested and the assessment notes SCHEME_NUMBER_UNCHECKED."""
+    of_sales: bool = False
+    """Whether it is for sales alone: a return is none, so that its number is not used and the assessment notes SCHEME_NOT_OPEN."""
 
 
 class Exchange(_Strict, frozen=True, kw_only=True):

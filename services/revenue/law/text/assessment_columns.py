@@ -23,8 +23,8 @@ _SENTENCES = [
 ]  # fmt: skip
 _SENTENCE_OF_METHOD = np.array([0, 0, 3, 4, 5, 6, 7, 7], dtype=np.int64)
 assert METHODS[2:] == ("tariff_line", "item", "consignment", "kilogram", "expression", "seasonal")
-SENTENCES = [*_SENTENCES, *(f"{name}_waived" for name in _SENTENCES)]
-"""Ids of the sentences that explain a charge."""
+SENTENCES = [f"{name}{ending}" for ending in ("", "_waived", "_returned") for name in _SENTENCES]
+"""Ids of the sentences that explain a charge: levied, waived because it is too small, not levied because the goods come back."""
 
 
 def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities = NOBODY) -> Table:
@@ -148,7 +148,15 @@ def sentences_of(assessment: Assessment, lines: slice = slice(None)) -> Int64:
     method = rates.method[rate]
     sentence: Int64 = _SENTENCE_OF_METHOD[method]
     sentence = sentence + np.where(sentence == 0, rates.by_tariff[rate] * 1 + rates.assumed[rate], 0)
-    return sentence + np.where(assessment.lines.waived[lines], len(_SENTENCES), 0)
+    waived = assessment.lines.waived[lines] * (1 + _is_returned(assessment, lines))
+    return sentence + waived * len(_SENTENCES)
+
+
+def _is_returned(assessment: Assessment, lines: slice) -> Int64:
+    """Return 1 for each charge of which returned goods are relieved, else 0."""
+    item, slot = assessment.lines.item[lines], assessment.lines.slot[lines]
+    named = np.where(item >= 0, assessment.program.slots.relieved_by[slot], 0)
+    return assessment.eligibility.come_back(named, item).astype(np.int64)
 
 
 def quantities_of(assessment: Assessment, select: slice = slice(None)) -> tuple[Ints, Strings]:

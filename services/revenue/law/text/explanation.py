@@ -1,5 +1,6 @@
 """Explanation: an assessment in sentences that a buyer, a filer or an officer understands."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -8,6 +9,7 @@ import numpy as np
 from libs.customs.money import money_text
 from libs.customs.time import day_text
 from services.revenue.law.assess.assessment import Assessment
+from services.revenue.law.batch.arithmetic import Flags
 from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.batch.units import MASSES, REPORTED
 from services.revenue.law.program.beneficiaries import KINDS
@@ -28,7 +30,7 @@ _CHARGE = {
     "by_expression": "{who}: {name} of {rate} on {measured}{steps} {equals} {amount}",
 }
 _BY_MILLIGRAMS = frozenset(REPORTED[measure] for measure in MASSES)
-_WAIVED = " (not levied: the sum is too small)"
+_NOT_LEVIED = {"waived": " (not levied: the sum is too small)", "returned": " (not levied: the goods come back)"}
 _COLLECTED = {
     "customs": "owed by the {debtor} to customs",
     "vendor": "collected by the seller or platform at the sale",
@@ -52,6 +54,13 @@ _RESULTS = {
     Note.SUMMED: "Other consignments count towards a limit together with this one.",
     Note.ACCOUNT_NOT_ALLOWED: "A deferred account or guarantee that the filing names was not used: the filer may not draw on "
     "it.",
+    Note.RETURN_NOT_PROVEN: "The return cites no MRN that proves that the goods left: it was charged. An MRN of the export proves it, "
+    "or one of the import into the country from which they come back.",
+    Note.RETURN_TERM_UNKNOWN: "The cited MRN does not state the day of the export, and the term for returned goods may have ended: "
+    "the return was charged. A proof of the day shows whether it has.",
+    Note.RETURN_TERM_ENDED: "The goods come back after the term for returned goods: the return was charged.",
+    Note.RETURN_NOT_CLAIMED: "A relief of returned goods depends on more than the cited MRN, such as an additional procedure, and "
+    "was not applied.",
 }
 _ASSUMED = {
     Note.FREIGHT_NOT_DECLARED: "No freight declared: it is assumed to be included in the price.",
@@ -65,6 +74,8 @@ _ASSUMED = {
     Note.UNIT_ASSUMED: "A rate is per unit, and an item declares another unit: the declared quantity was used.",
     Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the declared one: the rule for all other "
     "regions was used.",
+    Note.RETURN_NOT_COVERED: "The loaded law has no relief of returned goods from a charge: it was computed as for other goods, and "
+    "may be too high.",
 }
 _TESTED_ON: dict[Test, str] = {
     "consignment": "a consignment",
@@ -111,18 +122,21 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     notes = Note(int(assessment.notes[row]))
     found = [f"The goods are worth {money_text(int(assessment.intrinsic[row]), currency)} without transport and tax."]
     limits = _limit_sentences(assessment, row, book.name, currency)
-    reliefs = _relief_references(assessment, row) if notes & Note.GIFT_RELIEVED else {}
+    eligibility = assessment.eligibility
+    gifts = _relief_references(assessment, row, eligibility.relieved) if notes & Note.GIFT_RELIEVED else {}
+    returned = _relief_references(assessment, row, eligibility.returned) if notes & Note.RETURN_RELIEVED else {}
     found += [f"{sentence} ({', '.join(references)})." for sentence, references in limits.items()]
     found += _exchange_sentences(assessment, row)
     found += [sentence for note, sentence in _RESULTS.items() if notes & note]
-    found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in reliefs]
+    found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in gifts]
+    found += [f"Goods that come back are relieved ({reference})." for reference in returned]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
     uncovered = uncovered_of(assessment, row) if notes & Note.NOT_COVERED else []
     assumed += [f"Not covered by the loaded law: {each}." for each in uncovered]
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
     shared = _shared(assessment, row, book.jurisdiction)
     found += [f"{sentence} ({reference})." for sentence, reference in shared]
-    references = dict.fromkeys([*chain(*limits.values()), *reliefs, *(reference for _, reference in shared)])
+    references = dict.fromkeys([*chain(*limits.values()), *gifts, *returned, *(reference for _, reference in shared)])
     return Explanation(lines, found, assumed, list(references))
 
 
@@ -203,15 +217,11 @@ def _limit_sentence(assessment: Assessment, row: int, limit: int, book: str, cur
     return f"That is over {said}"
 
 
-def _relief_references(assessment: Assessment, row: int) -> dict[str, None]:
-    """Return the references of the reliefs that relieve any item of the consignment, each once."""
+def _relief_references(assessment: Assessment, row: int, reliefs: Mapping[int, Flags]) -> dict[str, None]:
+    """Return the references of those reliefs that relieve any item of the consignment, each once."""
     program, eligibility = assessment.program, assessment.eligibility
     items = slice(*assessment.filings.offsets[row : row + 2].tolist())
-    entries = [
-        eligibility.relief_entries[place][row]
-        for place, relieved in eligibility.relieved.items()
-        if relieved[items].any()
-    ]
+    entries = [eligibility.relief_entries[place][row] for place, relieved in reliefs.items() if relieved[items].any()]
     return dict.fromkeys(program.limit_references[int(program.reliefs.reference[entry])] for entry in entries)
 
 
@@ -267,13 +277,15 @@ def _line(assessment: Assessment, at: int, currency: str) -> str:
     program, lines = assessment.program, assessment.lines
     slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
     rate = int(lines.rate[at])
-    sentence = SENTENCES[int(sentences_of(assessment, slice(at, at + 1))[0])].removesuffix("_waived")
+    sentence = SENTENCES[int(sentences_of(assessment, slice(at, at + 1))[0])]
+    plain, _, ending = sentence.rpartition("_")
+    plain = plain if ending in _NOT_LEVIED else sentence
     who = "Consignment" if item < 0 else f"Item {int(assessment.filings.item_number[item])}"
     basis = int(lines.basis[at])
     levied, verb = int(lines.amount[at]), "="
     if lines.waived[at] and lines.forgone is not None:
         levied, verb = int(lines.forgone[at]), "would be"
-    text = _CHARGE[sentence].format(
+    text = _CHARGE[plain].format(
         equals=verb,
         who=who,
         name=program.charges[int(program.slots.charge[slot])].name,
@@ -286,7 +298,7 @@ def _line(assessment: Assessment, at: int, currency: str) -> str:
         amount=money_text(levied, currency),
     )
     if lines.waived[at]:
-        text += _WAIVED
+        text += _NOT_LEVIED[ending]
     collector = COLLECTORS[int(program.outcomes.collector[outcome])]
     debtor = DEBTORS[int(program.outcomes.debtor[outcome])]
     text += ", " + (_OWED if collector == debtor != "vendor" else _COLLECTED[collector]).format(debtor=debtor)

@@ -122,8 +122,11 @@ class _Work:
         refused = np.zeros(len(items), dtype=np.bool_)
         basis = specific = np.zeros(len(items), dtype=np.int64)
         quantity: Int64 | None = None
+        returned = self._returned(place, slot, select)
         if place.exact or place.rounds_totals:
-            basis, specific, amount, quantity = self._exactly(at, place, slot, rate, outcome, select, row, refused)
+            basis, specific, amount, quantity = self._exactly(
+                at, place, slot, rate, outcome, select, row, refused, returned
+            )
         else:
             percent: Flags | None = None
             if place.specific:
@@ -134,6 +137,9 @@ class _Work:
                 computed = charging.division(outcomes).divide(ground, program.rates.ppm[rate], refused, case)
                 amount = computed if percent is None else np.where(percent, computed, amount)
                 basis = ground if percent is None else np.where(percent, ground, 0)
+        forgone: Int64 | None = None
+        if returned is not None:
+            forgone, amount = np.where(returned, amount, 0), np.where(returned, 0, amount)
         if place.less or place.total:
             amount = self._reduced(place, rate, outcome, select, row, amount, refused)
         refused |= basis > LARGEST
@@ -143,15 +149,26 @@ class _Work:
             over[row[refused]] = True
             values.fail(over, Reason.AMOUNT_OUT_OF_BOUNDS)
             amount = np.where(over[row], 0, amount)
+        waived = _none_of(items) if returned is None else returned
         return self._waived(
-            place, Lines(row, items, slot, rate, outcome, basis, specific, amount, _none_of(items), quantity)
+            place, Lines(row, items, slot, rate, outcome, basis, specific, amount, waived, quantity, forgone)
         )
+
+    def _returned(self, place: Place, slot: Int64, select: Int64 | slice) -> Flags | None:
+        """Return which of the selected items are relieved of the charge because they come back; None where none is."""
+        if not (place.relieved and self.eligibility.returned):
+            return None
+        found = self.eligibility.come_back(self.program.slots.relieved_by[slot], select)
+        return found if some(found) else None
 
     def _exactly(
         self, at: int, place: Place, slot: Int64, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64,
-        refused: Flags,
+        refused: Flags, returned: Flags | None,
     ) -> tuple[Int64, Int64, Int64, Int64 | None]:  # fmt: skip
-        """Basis, specific amount, amount and quantity where rates have several parts or bases are fractions."""
+        """Basis, specific amount, amount and quantity where rates have several parts or bases are fractions.
+
+        Goods that come back are no part of the sums of others (`returned`).
+        """
         rates, outcomes = self.program.rates, self.program.outcomes
         specific = np.zeros(len(slot), dtype=np.int64)
         number = rates.expression[rate]
@@ -170,7 +187,8 @@ class _Work:
         if place.rounds_totals:
             # A base that is too large is refused with the sum that it is in.
             told = ground.rounded(outcomes.mode[outcome], np.zeros(len(slot), dtype=np.bool_))
-            lines = OneRate(row, rate, evaluated & (outcomes.sum_unit[outcome] != 0), told)
+            one = rate if returned is None else 2 * rate + returned
+            lines = OneRate(row, one, evaluated & (outcomes.sum_unit[outcome] != 0), told)
             slot, rate, outcome, row, number = (lines.first(each) for each in (slot, rate, outcome, row, number))
             every_line, evaluated = (refused, evaluated), lines.first(evaluated)
             refused = np.zeros(len(row), dtype=np.bool_)

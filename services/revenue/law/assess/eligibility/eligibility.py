@@ -43,11 +43,20 @@ class Eligibility:
     conditions: Conditions
     """The program's conditions over this batch."""
     relieved: dict[int, Flags]
-    """Per place of a relief in its rulebook which items it relieves; a relief that relieves none is absent."""
+    """Per place of a relief in its rulebook which items it relieves, so that they are not charged; one that relieves none is absent."""
+    returned: dict[int, Flags]
+    """The same of reliefs of returned goods, whose charges are waived."""
     relief_entries: dict[int, Int64]
     """Of the same reliefs by row the entry that relieves; -1 = none fits."""
     limits: list[LimitTest]
     """What was tested, by place of the limit in the rulebook."""
+
+    def come_back(self, relieved_by: Int64, items: Int64 | slice) -> Flags:
+        """Return which of the selected items, each with the reliefs of a charge as bits, are returned goods that the charge is waived of."""
+        found = np.zeros(len(relieved_by), dtype=np.bool_)
+        for relief, returned in self.returned.items():
+            found |= returned[items] & ((relieved_by >> relief & 1) == 1)
+        return found
 
 
 def conditions_of(
@@ -75,5 +84,7 @@ def eligibility_of(
     row_within, item_within = within_limits(filings, values, tests, aggregates)
     first = row_within[:, 0]
     values.notes |= np.where(first, int(Note.WITHIN_LIMIT), tests[0].has_amount * int(Note.OVER_LIMIT))
-    relieved, entries = relieve(program, filings, values, examined.conditions)
-    return Eligibility(examined.scheme_state, row_within, item_within, examined.conditions, relieved, entries, tests)
+    relieved, returned, entries = relieve(program, filings, values, examined.conditions)
+    return Eligibility(
+        examined.scheme_state, row_within, item_within, examined.conditions, relieved, returned, entries, tests
+    )

@@ -1,4 +1,4 @@
-"""Reliefs: whole items that are not charged, such as gifts, in their order and up to an amount.
+"""Reliefs: whole items that are not charged, such as gifts and returned goods, in their order and up to an amount.
 
 The value of an item is never split (for the Union: Council Regulation (EC) No 1186/2009 on consignments between private
 persons): an item that would take what is relieved beyond the amount is passed over, and a later one that still fits is
@@ -18,19 +18,31 @@ from services.revenue.law.program.program import Program
 
 def relieve(
     program: Program, filings: Filings, values: Values, conditions: Conditions
-) -> tuple[dict[int, Flags], dict[int, Int64]]:
-    """Return per place of a relief in its rulebook which items it relieves, and by row the entry by which; reliefs that relieve
-    none are left out.
+) -> tuple[dict[int, Flags], dict[int, Flags], dict[int, Int64]]:
+    """Return per place of a relief in its rulebook which items it relieves of a charge, which returned items it relieves of paying
+    it, and by row the entry by which; reliefs that relieve none are left out.
     """
-    relieved, entries = {}, {}
-    for place, asked in enumerate(values.plan.features.of_reliefs):
+    relieved: dict[int, Flags] = {}
+    returned: dict[int, Flags] = {}
+    entries: dict[int, Int64] = {}
+    features = values.plan.features
+    for place, asked in enumerate(features.of_reliefs):
+        if features.of_returns[place] and filings.returns is None:
+            continue
         if -1 not in asked and not any(some(conditions.of_items(number)) for number in asked):
             continue
         found = _relieve(program, filings, values, conditions, place)
-        if found is not None:
-            relieved[place], entries[place] = found
-            values.notes[filings.item_row[found[0]]] |= int(Note.GIFT_RELIEVED)
-    return relieved, entries
+        if found is None:
+            continue
+        items, entries[place] = found
+        come_back: Flags = items & program.reliefs.returned[entries[place]][filings.item_row]
+        if some(come_back):
+            returned[place] = come_back
+            items = items & ~come_back
+        if some(items):
+            relieved[place] = items
+            values.notes[filings.item_row[items]] |= int(Note.GIFT_RELIEVED)
+    return relieved, returned, entries
 
 
 def _relieve(

@@ -37,11 +37,16 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
     row, scheme = filings.reference_row, filings.reference_scheme
     books, all_usable = values.plan.books, True
     jurisdiction = program.regimes.jurisdiction[values.regime[row]] if len(books) > 1 else None
+    returns = None if filings.returns is None else filings.returns[row]
     for place in books:
         for form in program.schemes[place]:
             mine: Flags = scheme == form.scheme
             if jurisdiction is not None:
                 mine &= jurisdiction == place
+            if form.of_sales and returns is not None and some(mine & returns):
+                # A return is no sale, so that nothing is collected under a scheme of sales.
+                values.notes[row[mine & returns]] |= int(Note.SCHEME_NOT_OPEN)
+                mine &= ~returns
             if some(mine):
                 which = slice(None) if every(mine) else mine
                 rows = row[which]

@@ -103,6 +103,7 @@ class _Compiler:
         compiled_limits, limit_entries = limits.limits()
         compiled_reliefs, relief_entries = limits.reliefs()
         books = [read.rulebook for read in self.books]
+        self.conditions.countries.update((area, place) for place, book in enumerate(books) for area in book.areas)
         return Program(
             exchange=self.exchange,
             books=self.books,

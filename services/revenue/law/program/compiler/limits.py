@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from services.revenue.law.program.compiler.slots import columns_of, mask_of
 from services.revenue.law.program.conditions import ConditionTable, Prefixes
 from services.revenue.law.program.exchange import ExchangeTables
@@ -27,7 +29,7 @@ from services.revenue.law.source.reader import ReadRulebook
 from services.revenue.law.source.rulebook import AGGREGATE_TESTS, Limit, Reference, Relief, Rulebook
 
 _NO_LIMIT = dict.fromkeys(Limits.__slots__, 0) | {"currency": -1, "condition": -1, "excluded": -1, "table": -1}
-_NO_RELIEF = dict.fromkeys(Reliefs.__slots__, 0) | {"currency": -1, "condition": -1, "excluded": -1}
+_NO_RELIEF = dict.fromkeys(Reliefs.__slots__, 0) | {"currency": -1, "condition": -1, "excluded": -1, "apart": -1}
 
 
 class LimitCompiler:
@@ -101,14 +103,16 @@ class LimitCompiler:
         }
 
     def _relief(self, read: ReadRulebook, name: str, entry: Relief, day: date) -> dict[str, Any]:
-        book = read.rulebook
+        book, every, only = read.rulebook, entry.amount == "all", entry.condition
         return {
             "exists": True,
-            "minor": parse_amount(entry.amount)[0],
-            "currency": self._currency(read, f"reliefs.{name}", entry.amount),
+            "minor": EVERYTHING if every else parse_amount(entry.amount)[0],
+            "currency": -1 if every else self._currency(read, f"reliefs.{name}", entry.amount),
             "measure": self._measure(book, entry.measure, day),
-            "condition": self.conditions.number(entry.condition),
+            "condition": self.conditions.number(only),
             "excluded": self._excluded(entry.excluded),
+            "returned": only.returned is not None,
+            "apart": self.conditions.number(msgspec.structs.replace(only, returned=None)),
             "unverified": not (entry.verified and book.references[entry.reference].verified),
             "reference": self._reference(book, entry.reference),
         }

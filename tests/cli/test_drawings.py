@@ -84,6 +84,7 @@ def test_goods_that_nobody_valued_are_named_and_heads_stay_whole_on_a_narrow_ter
     row = {"consignments": 588, "items": 900, "net_mass_mg": 21_000_000}
     text = drawn(render_counts([], [row]), width=80)
     assert "not valued" in text
+    assert "over 21" in drawn(render_counts([], [row | {"exceeding": ["net_mass_mg"]}]), width=80)
     assert "consignments" in text
     keys = ["20782", "green"]
     time = {

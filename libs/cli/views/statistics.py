@@ -26,13 +26,22 @@ def render_counts(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit
         [row for row in rows if row.get("consignments") or row.get("items")], names, places, "consignments"
     )
     for row in ordered[:limit]:
-        value = money(row.get("value_minor", 0), row["currency"]) if row.get("currency") else "not valued"
+        value = (
+            _sum(row, "value_minor", money(row.get("value_minor", 0), row["currency"]))
+            if row.get("currency")
+            else "not valued"
+        )
         shown.add_row(
             *_keys(row, names, places), f"{row.get('consignments', 0):,}", f"{row.get('items', 0):,}", value,
-            kilograms(row.get("net_mass_mg", 0)),
+            _sum(row, "net_mass_mg", kilograms(row.get("net_mass_mg", 0))),
         )  # fmt: skip
     _cut(shown, len(ordered), limit)
     return shown
+
+
+def _sum(row: dict[str, Any], name: str, text: str) -> str:
+    """Mark a sum that is larger than the number in the answer."""
+    return f"over {text}" if name in row.get("exceeding", ()) else text
 
 
 def render_revenue(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
@@ -43,7 +52,7 @@ def render_revenue(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limi
     shown = table(*map(words, names), "charges", "amount", title="Revenue", right=(at, at + 1))
     ordered = _ordered([row for row in rows if row.get("charges")], names, places, "amount_minor")
     for row in ordered[:limit]:
-        amount = money(row.get("amount_minor", 0), row.get("currency", ""))
+        amount = _sum(row, "amount_minor", money(row.get("amount_minor", 0), row.get("currency", "")))
         shown.add_row(*_keys(row, names, places), f"{row.get('charges', 0):,}", amount)
     _cut(shown, len(ordered), limit)
     return shown
@@ -61,7 +70,7 @@ def render_times(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit:
     rows = [row for row in rows if row.get("count")]
     for row in rows[:limit]:
         count = row.get("count", 0)
-        mean = duration(row.get("sum_micros", 0) / count) if count else "–"
+        mean = _sum(row, "sum_micros", duration(row.get("sum_micros", 0) / count)) if count else "–"
         interval = "to decision" if short(row.get("interval", ""), "INTERVAL_") == "DECISION" else "arrival to release"
         shown.add_row(*_keys(row, names, places), interval, f"{count:,}", mean, _within(row, 0.5), _within(row, 0.99))
     _cut(shown, len(rows), limit)

@@ -90,28 +90,31 @@ class StatisticsService(StatisticsServiceServicer):
                 add([_key(name, found[name]) if name in found else "" for name in group_by], row)
 
         def add_count(keys: list[str], row: Any) -> None:
-            response.counts.add(
+            added = response.counts.add(
                 keys=keys,
                 consignments=row.consignments,
                 items=row.items,
-                value_minor=row.value_minor,
                 currency=row.currency,
-                net_mass_mg=row.net_mass_mg,
-                paid_minor=row.paid_minor,
-                refunded_minor=row.refunded_minor,
                 items_returned=row.items_returned,
             )
+            for name in ("value_minor", "net_mass_mg", "paid_minor", "refunded_minor"):
+                _set_sum(added, name, getattr(row, name))
 
         def add_revenue(keys: list[str], row: Any) -> None:
-            response.revenue.add(keys=keys, charges=row.charges, amount_minor=row.amount_minor, currency=row.currency)
+            added = response.revenue.add(keys=keys, charges=row.charges, currency=row.currency)
+            _set_sum(added, "amount_minor", row.amount_minor)
+
+        micros: list[int] = []
 
         def add_time(keys: list[str], row: Any) -> None:
             last = response.times[-1] if response.times else None
             if last is None or list(last.keys) != keys or last.interval != row.stretch:
                 last = response.times.add(keys=keys, interval=row.stretch, bounds_micros=BOUNDS_MICROS)
                 last.buckets.extend([0] * (len(BOUNDS_MICROS) + 1))
+                micros.append(0)
+            micros[-1] += int(row.sum_micros)
+            _set_sum(last, "sum_micros", micros[-1])
             last.count += row.consignments
-            last.sum_micros += row.sum_micros
             last.clamped += row.clamped
             last.buckets[row.bucket] += row.consignments
 
@@ -129,6 +132,14 @@ class StatisticsService(StatisticsServiceServicer):
         await ask(TIME_CELL, ("stretch", "bucket"), add_time)
         await ask(INSPECTION_CELL, (), add_inspections)
         return response
+
+
+def _set_sum(row: pb.CountRow | pb.RevenueRow | pb.TimeRow, name: str, total: int) -> None:
+    """Set a sum of an answer's row; one of more than 64 bits is the largest or smallest number, and `exceeding` names it."""
+    bounded = max(-(2**63), min(int(total), 2**63 - 1))
+    setattr(row, name, bounded)
+    if bounded != total and name not in row.exceeding:
+        row.exceeding.append(name)
 
 
 def _recounted(days: Sequence[int]) -> pb.RecountStatisticsResponse:

@@ -257,8 +257,8 @@ def _inspections(
 def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
     """Sum measures over rows with equal keys, leave out cells whose sums are all zero, and order cells by their keys.
 
-    One order everywhere, so that two writers of the same cells wait for each other without a deadlock. Raises OverflowError if a sum has
-    more than 64 bits.
+    One order everywhere, so that two writers of the same cells wait for each other without a deadlock. Sums are exact: those of a measure are
+    Python's integers where one of them has more than 64 bits.
     """
     rows = len(measures[0])
     if not rows:
@@ -281,15 +281,12 @@ def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
 
 
 def _totals(measure: IntArray, starts: IntArray) -> IntArray:
-    """Return the sums of the parts of a measure; raises OverflowError if one has more than 64 bits, which numpy would wrap."""
-    if len(measure) * max(int(measure.max()), -int(measure.min())) >= 2**63:
-        for total in np.add.reduceat(measure.astype(object), starts):
-            if not -(2**63) <= total < 2**63:
-                raise OverflowError(
-                    f"a sum of {total} does not fit into the 64 bits of a cell; nothing of it is counted"
-                )
-    totals: IntArray = np.add.reduceat(measure, starts)
-    return totals
+    """Return the sums of the parts of a measure, as Python's integers where one has more than 64 bits, which numpy would wrap."""
+    if len(measure) * max(int(measure.max()), -int(measure.min())) < 2**63:
+        totals: IntArray = np.add.reduceat(measure, starts)
+        return totals
+    exact = np.add.reduceat(measure.astype(object), starts)
+    return exact.astype(np.int64) if all(-(2**63) <= total < 2**63 for total in exact) else exact
 
 
 def _no_cells(keys: Sequence[Key], measures: int) -> Cells:

@@ -16,6 +16,9 @@ from services.statistics.counting.cells import Cells, Key, sum_cells
 _SEPARATOR: Final = "\0"
 """Between the values of a text column; PostgreSQL stores no text that contains it."""
 
+_LOW_BITS: Final = 32
+"""Sums of more than 64 bits are stored in two parts; the lower one has so many bits."""
+
 
 def to_bytes(cells: Cells) -> bytes:
     """Return cells as bytes."""
@@ -28,6 +31,9 @@ def to_bytes(cells: Cells) -> bytes:
         else:
             arrays[f"key{place}"] = narrow(key)
     for place, measure in enumerate(cells.totals):
+        if measure.dtype == object:
+            arrays[f"high{place}"] = narrow((measure >> _LOW_BITS).astype(np.int64))
+            measure = (measure & (1 << _LOW_BITS) - 1).astype(np.int64)
         arrays[f"sum{place}"] = narrow(measure)
     return compressed(pack({"keys": len(cells.key_columns), "sums": len(cells.totals)}, arrays))
 
@@ -45,8 +51,12 @@ def from_bytes(payload: bytes) -> Cells:
                 keys.append(Strings(values, numbers))
             else:
                 keys.append(numbers)
-        sums = (packed.array(f"sum{place}").astype(np.int64) for place in range(int(packed.facts["sums"])))
-        return Cells(tuple(keys), tuple(sums))
+        totals = [packed.array(f"sum{place}").astype(np.int64) for place in range(int(packed.facts["sums"]))]
+        for place in range(len(totals)):
+            if f"high{place}" in there:
+                high = packed.array(f"high{place}").astype(np.int64).astype(object)
+                totals[place] = (high << _LOW_BITS) + totals[place].astype(object)
+        return Cells(tuple(keys), tuple(totals))
 
 
 def sum_deltas(deltas: Sequence[Cells]) -> Cells:

@@ -45,10 +45,16 @@ metadata = sa.MetaData()
 _KEYS = ("day", "destination", "origin", "chapter", "lane")
 
 
+_EXACT = frozenset({"value_minor", "net_mass_mg", "paid_minor", "refunded_minor", "amount_minor", "sum_micros"})
+"""Measures of which a filer's largest values exceed 64 bits within a day; the others count."""
+
+
 def _cell_table(name: str, more_keys: dict[str, Any], measures: Sequence[str]) -> sa.Table:
     keys = [sa.Column(key, sa.Integer if key == "day" else sa.Text, primary_key=True) for key in _KEYS]
     keys += [sa.Column(key, kind, primary_key=True) for key, kind in more_keys.items()]
-    return sa.Table(name, metadata, *keys, *(sa.Column(each, sa.BigInteger) for each in measures))
+    return sa.Table(
+        name, metadata, *keys, *(sa.Column(each, sa.Numeric if each in _EXACT else sa.BigInteger) for each in measures)
+    )
 
 
 COUNT_CELL = _cell_table(
@@ -68,11 +74,11 @@ INSPECTION_CELL = _cell_table(
 CELLS = (COUNT_CELL, REVENUE_CELL, TIME_CELL, INSPECTION_CELL)
 
 
-def _add_statement(table: sa.Table) -> str:
-    """Write the upsert that adds sums to cells, by arrays in the order of the table's columns."""
+def _add_statement(table: sa.Table, totals: str) -> str:
+    """Write the upsert that adds sums to cells, by arrays in the order of the table's columns; exact sums come as the type `totals`."""
     columns = [column.name for column in table.columns]
     keys = [column.name for column in table.primary_key]
-    casts = {"INTEGER": "integer", "TEXT": "text", "SMALLINT": "smallint", "BIGINT": "bigint"}
+    casts = {"INTEGER": "integer", "TEXT": "text", "SMALLINT": "smallint", "BIGINT": "bigint", "NUMERIC": totals}
     arrays = ", ".join(f"${i}::{casts[str(c.type)]}[]" for i, c in enumerate(table.columns, 1))
     added = ", ".join(f"{name} = cell.{name} + excluded.{name}" for name in columns if name not in keys)
     names = ", ".join(columns)
@@ -82,7 +88,9 @@ def _add_statement(table: sa.Table) -> str:
     )
 
 
-_ADD = {table.name: _add_statement(table) for table in CELLS}
+_ADD = {table.name: _add_statement(table, "bigint") for table in CELLS}
+_ADD_LARGE = {table.name: _add_statement(table, "numeric") for table in CELLS}
+"""Where a sum has more than 64 bits; decimal numbers take Python twice as long."""
 PARTITIONED = ("counted_page", "counted_batch", *(table.name for table in CELLS))
 
 
@@ -183,7 +191,8 @@ class Store:
     async def add_cells(self, tx: Transaction, table: sa.Table, cells: Cells) -> None:
         """Add sums to the cells of a table."""
         if len(cells):
-            await tx.raw.execute(_ADD[table.name], *cells.keys, *cells.measures)
+            statements = _ADD_LARGE if any(each.dtype == object for each in cells.totals) else _ADD
+            await tx.raw.execute(statements[table.name], *cells.keys, *cells.measures)
 
     async def trail(self, number: str) -> list[trace_pb2.Fact]:
         """Return the version of a consignment that was counted last, and the trace of the work."""
@@ -225,7 +234,7 @@ class Store:
                 else cells.union_all(_unnest(columns, [*sums.keys[: len(group_by)], *sums.measures]))
             ).subquery()
             keys = [both.c[name] for name in group_by]
-            totals = [sa.cast(sa.func.sum(both.c[each.name]), sa.BigInteger).label(each.name) for each in measures]
+            totals = [sa.cast(sa.func.sum(both.c[each.name]), each.type).label(each.name) for each in measures]
             # A cell that everything left again says nothing.
             left = sa.or_(*(sa.func.sum(both.c[each.name]) != 0 for each in measures))
             statement = sa.select(*keys, *totals).group_by(*keys).order_by(*keys).having(left).limit(rows_max + 1)

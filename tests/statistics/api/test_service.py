@@ -17,6 +17,7 @@ from libs.customs.time import day_text
 from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.server import errors
 from libs.store.database import Database
+from libs.store.tables import schema
 from luxor.common.v1.common_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
@@ -354,3 +355,35 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.QueryStatistics(pb.QueryStatisticsRequest(from_day=first, to_day=last), timeout=SECONDS)
         assert errors.reason_of(caught.value) == "DAY_MALFORMED"
+
+
+@pytest.mark.parametrize(("above", "below"), [(0, 0), (1, 1), (10**15, 10**15)])
+async def test_a_sum_that_the_answer_has_no_room_for_is_the_last_number_and_is_named(
+    service: Running, above: int, below: int
+) -> None:
+    high, low = 2**63 - 1 + above, -(2**63) - below
+    async with service.service.database.transaction() as tx:
+        for table in CELLS:
+            await schema.ensure_day_partitions(tx, table.name, [DAY])
+        keys = f"{DAY}, 'DE', 'CN', '62', 'GREEN'"
+        await tx.raw.execute(
+            f"insert into count_cell values ({keys}, 'RELEASED', 'EUR', 1, 1, {high}, {low}, 5, {high}, 0)"
+        )
+        await tx.raw.execute(f"insert into revenue_cell values ({keys}, 'DUTY', 'CUSTOMS', 'EUR', 1, {low})")
+        await tx.raw.execute(
+            f"insert into time_cell values ({keys}, 1, 29, 1, {high - 9}, 0), ({keys}, 1, 30, 1, 9, 0)"
+        )
+    found = await StatisticsServiceStub(await service.channel("analyst", "a1")).QueryStatistics(
+        pb.QueryStatisticsRequest(from_day=day_text(DAY), to_day=day_text(DAY)), timeout=SECONDS
+    )
+    goods, charges, times = found.counts[0], found.revenue[0], found.times[0]
+    assert (goods.value_minor, goods.net_mass_mg, goods.paid_minor, goods.refunded_minor) == (
+        2**63 - 1,
+        -(2**63),
+        5,
+        2**63 - 1,
+    )
+    assert (charges.amount_minor, times.sum_micros, times.count) == (-(2**63), 2**63 - 1, 2)
+    named = [list(each.exceeding) for each in (goods, charges, times)]
+    beyond = [["value_minor", "net_mass_mg", "refunded_minor"], ["amount_minor"], ["sum_micros"]]
+    assert named == (beyond if above else [[], [], []])

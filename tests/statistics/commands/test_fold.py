@@ -284,3 +284,58 @@ async def test_a_delta_that_cannot_be_read_or_added_stops_no_service_and_no_othe
     stop.set()
     await running
     assert set(seen) == {("FOLD_FAILED", "StoreMisuse"), ("FOLD_FAILED", "InputError")}
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 3 * 2**90])
+async def test_sums_of_cells_are_exact_beyond_64_bits_folded_or_not_and_go_back(store: Store, value: int) -> None:
+    sums = {
+        "count_cell": ("value_minor", "net_mass_mg", "paid_minor", "refunded_minor"),
+        "revenue_cell": ("amount_minor",),
+        "time_cell": ("sum_micros",),
+    }
+    for table in CELLS:
+        names = [column.name for column in table.columns if not column.primary_key]
+        keys: list[Any] = [
+            [DAY] if column.name == "day" else [1] if str(column.type) == "SMALLINT" else ["X"]
+            for column in table.primary_key
+        ]
+        expected = [value if name in sums.get(table.name, ()) else 1 for name in names]
+
+        async def change(by: list[int], table: sa.Table = table, keys: list[Any] = keys) -> None:
+            columns = tuple(Strings.of(key) if isinstance(key[0], str) else np.array(key) for key in keys)
+            totals = tuple(np.array([each], object if abs(each) >= 2**62 else np.int64) for each in by)
+            async with store.database.transaction() as tx:
+                await deltas.append(tx, {table.name: Cells(columns, totals)})
+
+        async def total(table: sa.Table = table) -> list[tuple[int, ...]]:
+            return [tuple(map(int, row)) for row in await store.query(table, [], {}, EVER, WHOLE)]
+
+        await change(expected)
+        assert await total() == [tuple(expected)]
+        await Fold(store).run()
+        assert await total() == [tuple(expected)]
+        await change(expected)
+        assert await total() == [tuple(2 * each for each in expected)]
+        await change([7 - each for each in expected])
+        await Fold(store).run()
+        assert await total() == [tuple(each + 7 for each in expected)]
+    assert await stored(store.database, "cell_delta") == 0
+
+
+async def test_the_largest_masses_that_ingestion_accepts_are_counted_folded_and_taken_back(store: Store) -> None:
+    """An item may weigh 10^14 mg and a consignment have 999 items, so 93 consignments of one cell exceed 64 bits."""
+    items, mass = [("CN", "620630", 10**12)] * 999, 10**14
+    filed = numbers(96)
+    for start in range(0, 96, 48):
+        await count(store, [State(each, items=items, masses=[mass] * 999) for each in filed[start : start + 48]])
+    assert 96 * 999 * mass > 2**63 > 92 * 999 * mass
+    for _ in range(2):
+        rows = await store.query(COUNT_CELL, [], {}, EVER, WHOLE)
+        assert [(row.consignments, row.items, row.value_minor, row.net_mass_mg) for row in rows] == [
+            (96, 96 * 999, 96 * 999 * 10**12, 96 * 999 * mass)
+        ]
+        await Fold(store).run()
+    await count(store, [State(each, version=2, masses=[5]) for each in filed])
+    await Fold(store).run()
+    rows = await store.query(COUNT_CELL, [], {}, EVER, WHOLE)
+    assert [(row.consignments, row.items, row.net_mass_mg) for row in rows] == [(96, 96, 96 * 5)]

@@ -79,7 +79,7 @@ async def test_rows_of_counted_states_are_found_superseded_cleared_and_dropped_b
     # The first two without an epoch, as before revision 0007.
     await fill(database, [State(number, 2, recent, charges=[]) for number in filed[:10]], recent, [0, 0, *[5] * 8])
     await fill(database, [State(number, 1, old, charges=[]) for number in aged], old, [5, 5])
-    assert await migrate(database, "services.statistics") == ["0009"]
+    assert await migrate(database, "services.statistics") == ["0009", "0010"]
 
     store = Store(database)
     async with database.connection() as reader:

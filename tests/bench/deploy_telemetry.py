@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 from traffic import BATCH, prepared
+from usage import metrics
 
 from libs.cli.local.supervisor import LocalSystem
 from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -67,13 +67,6 @@ class Side:
         await self.flow.settled(len(self.flow.filed.accepted))
         self.rates.append(count / (time.perf_counter() - began))
         self.cpu.append((self.cpu_seconds() - cpu) / count * 1e6)
-
-
-async def metrics(port: int) -> str:
-    """Ask a service for its metrics, as Prometheus does."""
-    wanted = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=wanted)
-    return await asyncio.to_thread(lambda: urllib.request.urlopen(asked, timeout=5).read().decode())
 
 
 async def scrape(system: LocalSystem) -> None:

@@ -14,7 +14,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 import figures
@@ -56,6 +56,7 @@ async def measure_rates(quick: bool) -> float:
         count, elapsed = await fast(flow, batches, easy_seconds, len(flow.filed.accepted))
         figures.figure("e2e_easy_rate_cps", [count / elapsed], "consignments/s", consignments=count)
         before, filed = usage.Usage(system, without=[watch.pid]), path.filed
+        transactions = await usage.transactions(system)
         started = time.monotonic()
         await path.closed(batches, seconds, "full")
         await path.settled()
@@ -70,13 +71,30 @@ async def measure_rates(quick: bool) -> float:
         )  # fmt: skip
         micros = after.micros(before, count)
         figures.figure("e2e_cpu_us", [sum(value for name, value in micros.items() if name != "load generator")], "us")
+        transactions = await show_transactions(system, transactions, "full_speed")
         await measure_paced(flow, path, batches, paced_seconds)
+        await show_transactions(system, transactions, "paced")
         await measure_single(flow, watch, batches, single)
         end = usage.Usage(system, without=[watch.pid])
     usage.show_memory({"warm": before, "after the run": after, "at the end": end})
     grown = {f"grown_{name}": round(after.rss[name] - before.rss.get(name, 0.0), 1) for name in SERVICES}
     figures.figure("rss_services_mb", [sum(end.rss[name] for name in SERVICES)], "MiB", target=RSS_MIB, **grown)
     return rate
+
+
+async def show_transactions(
+    system: LocalSystem, before: Mapping[str, usage.Transactions], when: str
+) -> dict[str, usage.Transactions]:
+    """Print the share of write transactions that took longer than they should; return how many there are now."""
+    now = await usage.transactions(system)
+    share_of = {}
+    for service, each in now.items():
+        count, within = each.count - before[service].count, each.within - before[service].within
+        share_of[service] = (count - within) / count if count else 0.0
+    facts = {service: round(value, 4) for service, value in share_of.items()}
+    unit = f"share of a service's write transactions over {usage.WITHIN_SECONDS * 1000:.0f} ms, the greatest"
+    figures.figure(f"transactions_long_{when}", [max(share_of.values())], unit, target=0, **facts)
+    return now
 
 
 async def measure_paced(flow: Flow, path: FullPath, batches: Batches, seconds: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
+import urllib.request
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from libs.store.embedded.server import EmbeddedPostgres
 
 STATEMENTS_SHOWN = 5
 """Statements of each service that the table of steps names: the most expensive ones."""
+WITHIN_SECONDS = 0.1
+"""No write transaction should take longer."""
 _TEXT_CHARACTERS = 70
 
 
@@ -95,6 +99,38 @@ async def stored(system: LocalSystem) -> Stored:
         return found
     finally:
         await connection.close()
+
+
+async def metrics(port: int) -> str:
+    """Ask a service for its metrics, as Prometheus does."""
+    wanted = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=wanted)
+    return await asyncio.to_thread(lambda: urllib.request.urlopen(asked, timeout=5).read().decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Write transactions of a service so far."""
+
+    count: int
+    within: int
+    """Those that took at most `WITHIN_SECONDS`."""
+
+
+async def transactions(system: LocalSystem) -> dict[str, Transactions]:
+    """Read how many write transactions each service has had."""
+    found = {}
+    for service in SERVICES:
+        values: dict[str, float] = {}
+        for line in (await metrics(system.ports[service].metrics)).splitlines():
+            if line.startswith("luxor_store_transaction_seconds"):
+                name, value = line.split(" # ")[0].rsplit(" ", 1)
+                values[name] = float(value)
+        found[service] = Transactions(
+            int(values["luxor_store_transaction_seconds_count"]),
+            int(values[f'luxor_store_transaction_seconds_bucket{{le="{WITHIN_SECONDS}"}}']),
+        )
+    return found
 
 
 async def count_statements(server: EmbeddedPostgres) -> bool:

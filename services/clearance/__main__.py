@@ -44,6 +44,7 @@ from services.clearance.jobs import sweep
 from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.waits import Waits
 from services.clearance.store import STATE_DAYS, Store, gauges
+from services.clearance.store.references import WEEK_DAYS, WEEKLY
 
 INTAKE = "clearance/intake"
 """Health name of the work on new filings from ingestion's feed, which risk and revenue assess and clearance decides."""
@@ -141,6 +142,7 @@ def assemble(start: Start) -> Sequence[Background]:
     traces = Traces(start, Inquiry(store).trail)
     steps = (
         make_days("consignment"),
+        make_days(*WEEKLY, span=WEEK_DAYS),
         drop_days("consignment", STATE_DAYS),
         purge,
         purge_requests(),

@@ -35,7 +35,14 @@ import psutil
 
 from libs.store.embedded.accounts import SUPERUSER, Accounts, hand_over, quoted, rules
 from libs.store.embedded.binaries import Account, Binaries, account_for, can_enter, find_binaries, reachable
-from libs.store.embedded.cluster import SETTINGS, child_environment, create_cluster, write_owned, write_settings
+from libs.store.embedded.cluster import (
+    SETTINGS,
+    child_environment,
+    create_cluster,
+    wal_compression,
+    write_owned,
+    write_settings,
+)
 from libs.store.embedded.data_dir import default_data_dir
 from libs.store.embedded.processes import POLL_SECONDS, family, kill_all, kill_orphans, postmaster_of, run_apart
 from libs.store.embedded.shared_memory import SharedMemory
@@ -240,7 +247,8 @@ class EmbeddedPostgres:
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _spawn(self, binaries: Binaries, account: Account, deadline: float) -> None:
-        write_settings(self.cluster, self._settings, self.socket_dir, account)
+        compression = wal_compression(binaries, account, self.cluster, deadline=deadline)
+        write_settings(self.cluster, {"wal_compression": compression, **self._settings}, self.socket_dir, account)
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
             self.log_path.replace(self.log_path.with_name("server.log.1"))
         # The server inherits this lock and so holds it as long as one process of it lives, in whatever container that

@@ -27,24 +27,24 @@ REQUEST_DAYS: Final = 30
 _log = telemetry.get_logger()
 
 
-def make_days(*tables: str) -> Step:
-    """Make a step that makes the days ahead of tables that are partitioned by day."""
+def make_days(*tables: str, span: int = 1) -> Step:
+    """Make a step that makes the days ahead of tables that are partitioned by day, or by `span` days."""
 
     async def step(database: Database) -> None:
         for table in tables:
             async with database.transaction() as tx:
-                await schema.make_day_partitions(tx, table)
+                await schema.make_day_partitions(tx, table, span=span)
 
     return step
 
 
-def drop_days(table: str, days: int) -> Step:
-    """Make a step that drops the days of a table that are older than `days`."""
+def drop_days(table: str, days: int, *, span: int = 1) -> Step:
+    """Make a step that drops the days of a table that are older than `days`; its partitions have `span` days each."""
 
     async def step(database: Database) -> None:
         async with database.connection() as reader:
             today = await schema.today(reader)
-        await schema.drop_days_before(database, table, today - days)
+        await schema.drop_days_before(database, table, today - days, span=span)
 
     return step
 

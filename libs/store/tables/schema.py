@@ -22,8 +22,9 @@ Called by the services' migrations. A migration is a file `services/<name>/migra
 There is no downgrade: migrations go forward only, each in a transaction of its own. Expand first, then migrate, then
 contract a release later, so that each release works beside the one before it.
 
-Partitions by day are named `<table>_<day>`, day being days since 1970-01-01 by the database's clock. There is no
-default partition: a row of a day that was not made is an error to be seen, not a row that nobody drops.
+Partitions by day are named `<table>_<day>`, day being days since 1970-01-01 by the database's clock. A table may have partitions of several
+days each (`span`), named after their first day, which is a multiple of the span. There is no default partition: a row of a day that was not
+made is an error to be seen, not a row that nobody drops.
 """
 
 import asyncio
@@ -83,8 +84,9 @@ def create_day_partitioned(
     key: str,
     external: Sequence[str] = (),
     days_ahead: int = DAYS_AHEAD,
+    span: int = 1,
 ) -> None:
-    """A table cut by its column `day` (integer), with the partitions from yesterday on until `days_ahead` from today.
+    """A table cut by its column `day` (integer), with the partitions from yesterday on until `days_ahead` from today, of `span` days each.
 
     `external` names bytea columns that are packed already: compressing them once more costs more than it saves.
     """
@@ -94,9 +96,9 @@ def create_day_partitioned(
         op.execute(f"alter table {table} alter column {checked(column)} set storage external")
     # The database's clock decides, so the loop runs there.
     op.execute(
-        f"do $$ begin for d in {TODAY} - 1 .. {TODAY} + {int(days_ahead)} loop "
-        f"execute format('create table {table}_%s partition of {table} for values from (%s) to (%s)', d, d, d + 1); "
-        "end loop; end $$"
+        f"do $$ begin for n in ({TODAY} - 1) / {int(span)} .. ({TODAY} + {int(days_ahead)}) / {int(span)} loop "
+        f"execute format('create table {table}_%s partition of {table} for values from (%s) to (%s)', "
+        f"n * {int(span)}, n * {int(span)}, (n + 1) * {int(span)}); end loop; end $$"
     )
 
 
@@ -283,24 +285,25 @@ async def day_partitions(tx: Transaction, table: str) -> list[int]:
     return [row["day"] for row in rows if row["day"] is not None]
 
 
-async def make_day_partitions(tx: Transaction, table: str, days_ahead: int = DAYS_AHEAD) -> list[int]:
-    """Makes the partitions from yesterday until `days_ahead` from today that are missing; gives their days.
+async def make_day_partitions(tx: Transaction, table: str, days_ahead: int = DAYS_AHEAD, *, span: int = 1) -> list[int]:
+    """Makes the partitions from yesterday until `days_ahead` from today that are missing; gives their (first) days.
 
     Writers are not held up: a partition is made alone and then attached, which locks the parent against other changes
     of schema only. Yesterday is made too, for a clock that steps back over midnight after a failover.
     """
     first = await today(tx) - 1
-    return await ensure_day_partitions(tx, table, range(first, first + 2 + days_ahead))
+    return await ensure_day_partitions(tx, table, range(first, first + 2 + days_ahead), span=span)
 
 
-async def ensure_day_partitions(tx: Transaction, table: str, days: Collection[int]) -> list[int]:
-    """Makes the partitions of the days `days` that are missing, with the storage parameters of the newest one; gives their days."""
+async def ensure_day_partitions(tx: Transaction, table: str, days: Collection[int], *, span: int = 1) -> list[int]:
+    """Makes the partitions of the days `days` that are missing, with the storage parameters of the newest one; gives their (first) days."""
     checked(table)
-    if not set(days) - set(await day_partitions(tx, table)):
+    firsts = sorted({day - day % span for day in days})
+    if not set(firsts) - set(await day_partitions(tx, table)):
         return []
     await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext($1))", table)
     present = set(await day_partitions(tx, table))
-    missing = [day for day in days if day not in present]
+    missing = [day for day in firsts if day not in present]
     final = await tx.raw.fetchval(_FORBIDDEN, table)
     options = await tx.raw.fetchval(_OPTIONS, table)
     for day in missing:
@@ -308,7 +311,7 @@ async def ensure_day_partitions(tx: Transaction, table: str, days: Collection[in
         await tx.raw.execute(
             f"create table {part} (like {table} including defaults including constraints including storage "
             f"including compression including generated) {options}; "
-            f"alter table {table} attach partition {part} for values from ({day}) to ({day + 1})"
+            f"alter table {table} attach partition {part} for values from ({day}) to ({day + span})"
         )
         if final:
             await tx.raw.execute(_FORBID.replace("%1$s", part))
@@ -346,14 +349,14 @@ async def drop_day(tx: Transaction, table: str, day: int) -> bool:
     )
 
 
-async def drop_days_before(database: Database, table: str, day: int, *, tries: int = 20) -> list[int]:
-    """Drops all partitions of days before `day`, each in a transaction of its own, with growing pauses while the table
+async def drop_days_before(database: Database, table: str, day: int, *, span: int = 1, tries: int = 20) -> list[int]:
+    """Drops all partitions whose days all are before `day`, each in a transaction of its own, with growing pauses while the table
     is busy.
 
-    Gives the days dropped. Raises the last `StoreUnavailable` once a day was refused `tries` times.
+    Gives the (first) days dropped. Raises the last `StoreUnavailable` once a day was refused `tries` times.
     """
     async with database.connection() as reader:
-        old = [each for each in await day_partitions(reader, table) if each < day]
+        old = [each for each in await day_partitions(reader, table) if each + span <= day]
     for each in old:
         for tried in range(1, tries + 1):
             try:

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from luxor.trace.v1 import trace_pb2
@@ -96,8 +95,7 @@ class Inquiry:
             if local:
                 filers = [queries[place].filer for place in local]
                 names = [queries[place].value for place in local]
-                partitions = partitions_of(filers, names).tolist()
-                mrns = await self.store.references.by_local(tx, partitions, filers, names)
+                mrns = await self.store.references.by_local(tx, filers, names)
                 for number, mrn in mrns.items():
                     found[local[number]].mrns.append(mrn)
             for place, query in enumerate(queries):

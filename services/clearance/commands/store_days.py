@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from libs.store.database import Database
 from libs.store.tables.requests import purge_before
+from libs.store.tables.schema import drop_days_before
 from services.clearance.store import STATE_DAYS, Store
 from services.clearance.store.carriers import REFUSED_DAYS
+from services.clearance.store.references import WEEK_DAYS, WEEKLY
 from services.clearance.store.store import PURGED, PURGED_BY_HASH, PURGED_MAX
 
 
@@ -20,6 +22,8 @@ async def ensure_days(store: Store, mrns: Iterable[str]) -> None:
 async def purge(store: Store, before_day: int) -> None:
     """Forget references, arrivals, holds, waits and early events of days before `before_day`, a transaction for each chunk."""
     database: Database = store.database
+    for table in WEEKLY:
+        await drop_days_before(database, table, before_day, span=WEEK_DAYS)
     for table in PURGED_BY_HASH:
         await purge_before(database, table, before_day, rows_max=PURGED_MAX)
     for table in PURGED:

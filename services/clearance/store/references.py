@@ -1,19 +1,35 @@
-"""The consignments of local references, house documents and master documents."""
+"""The consignments of local references, house documents and master documents.
 
-from collections.abc import Sequence
+Local references and house documents are stored by weeks of acceptance, so that a new one costs the same however many are stored; a look-up
+asks each week. Those of earlier releases are in tables of their own (`former_…`) until they are purged.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Strings, Table
+from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.store.tables import bulk
+from libs.store.tables.schema import ensure_day_partitions
 from services.clearance.consignment.columns import values_in_rows
+
+WEEKLY: Final = ("local_reference", "house_document")
+"""Tables with a partition for each week."""
+WEEK_DAYS: Final = 7
 
 
 class ReferenceTables:
     """The references of consignments, in addition to their MRN."""
+
+    async def add_days(self, tx: Transaction, days: Iterable[int]) -> None:
+        """Create the missing partitions of days of acceptance."""
+        for table in WEEKLY:
+            await ensure_day_partitions(tx, table, list(days), span=WEEK_DAYS)
 
     async def add_local(self, tx: Transaction, table: Table, mrns: list[str], days: list[int]) -> None:
         """Store the local references."""
@@ -21,14 +37,13 @@ class ReferenceTables:
             tx,
             "local_reference",
             {
-                "partition": bulk.int2(table.ints("partition").values),
                 "filer": bulk.text(table.strings("filer").tolist()),
                 "local_reference": bulk.text(table.strings("local_reference").tolist()),
                 "mrn": bulk.text(mrns),
                 "day": bulk.int4(days),
             },
-            # After its retention a reference may be used again; then it names the later consignment.
-            on_conflict="(partition, filer, local_reference) do update set mrn = excluded.mrn, day = excluded.day where t.day <= excluded.day",
+            # After its retention a reference may be used again, on a later day; then it names the later consignment.
+            on_conflict="(filer, local_reference, day) do update set mrn = excluded.mrn",
         )
 
     async def add_documents(
@@ -118,10 +133,9 @@ class ReferenceTables:
         )
         return [(BatchRef(record["batch_day"], record["batch_id"]), record["mrns"]) for record in records]
 
-    async def by_local(
-        self, tx: Transaction, partitions: Sequence[int], filers: Sequence[str], references: Sequence[str]
-    ) -> dict[int, str]:
+    async def by_local(self, tx: Transaction, filers: Sequence[str], references: Sequence[str]) -> dict[int, str]:
         """Return the MRN of each local reference that is known, by place."""
+        partitions = partitions_of(filers, references).tolist()
         records = await tx.raw.fetch("select * from local_reference_find($1, $2, $3)", partitions, filers, references)
         return {record["place"] - 1: record["mrn"] for record in records}
 

@@ -33,7 +33,7 @@ SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 PURGED_MAX: Final = 2_000
 PURGED: Final = ("held", "seized", "due", "early_hit", "early_news", "adjustment", "swept", "filing_unknown")
 """Tables of which old days are deleted."""
-PURGED_BY_HASH: Final = ("local_reference", "house_document", "master_document", "arrival")
+PURGED_BY_HASH: Final = ("former_local_reference", "former_house_document", "master_document", "arrival")
 """Those that are partitioned by a hash."""
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 
@@ -64,6 +64,7 @@ class Store:
     async def add_days(self, tx: Transaction, days: Iterable[int]) -> None:
         """Create the missing partitions of days."""
         await ensure_day_partitions(tx, "consignment", sorted(days))
+        await self.references.add_days(tx, days)
         tx.after_commit(lambda: self._days.update(days))
 
     # ------------------------------------------------------------------------------------------ reading states

@@ -310,8 +310,7 @@ async def test_what_is_too_old_is_forgotten_and_nothing_younger(desk: Desk) -> N
     await purge(desk.store, DAY)
     async with desk.store.database.connection() as reading:
         assert await desk.store.work.held(reading, (0, ""), 0, 10) == mrns(young)
-        places = [old.ints("partition").values.tolist()[0], young.ints("partition").values.tolist()[0]]
-        found = await desk.store.references.by_local(reading, places, ["shop", "shop"], ["RED-1", "RED-2"])
+        found = await desk.store.references.by_local(reading, ["shop", "shop"], ["RED-1", "RED-2"])
         assert found == {1: mrns(young)[0]}
         houses = await desk.store.references.by_house_documents(reading, ["H-RED-1", "H-RED-2"], ["", ""], [5, 5])
         assert houses == {1: mrns(young)}

@@ -64,7 +64,7 @@ async def as_written_by_02(desk: Desk, numbers: list[str]) -> None:
 async def test_goods_that_a_former_release_held_have_every_exit(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await migrate_to(database, "services.clearance", "0010", tmp_path, monkeypatch)
+    await migrate_to(database, "services.clearance", "0011", tmp_path, monkeypatch)
     async with neighbours_at_work() as (neighbours, channel):
         desk = Desk(database, neighbours, channel)
         filed = filings([f"RED-{number}" for number in range(4)])
@@ -72,7 +72,7 @@ async def test_goods_that_a_former_release_held_have_every_exit(
         await desk.consume(filed)
         await arrive(desk, arrival())
         await as_written_by_02(desk, mrns(filed))
-        assert await migrate(database, "services.clearance") == ["0011", "0012"]
+        assert await migrate(database, "services.clearance") == ["0012", "0013"]
         assert await decide(desk, first, Event.CONFISCATED, "otto", "1") == (State.HELD, "NOT_SEIZED")
         assert await decide(desk, first, Event.DESTROYED, "olga", "2") == (State.HELD, "VIOLATION_OPEN")
         assert await decide(desk, first, Event.SEIZED, "olga", "3") == (State.SEIZED, "")

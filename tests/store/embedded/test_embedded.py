@@ -138,6 +138,16 @@ def test_its_settings_keep_what_is_committed_and_keep_it_off_the_network(postgre
     assert not [each for each in postmaster.net_connections() if each.laddr and each.family.name.startswith("AF_INET")]
 
 
+def test_images_of_pages_in_the_log_are_compressed_by_lz4_where_the_server_has_it_unless_something_else_is_set(
+    make: Make, place: Path
+) -> None:
+    has_lz4 = "select 'lz4' = any(enumvals) from pg_settings where name = 'wal_compression'"
+    with make() as server:
+        assert _ask(server, "show wal_compression") == ("lz4" if _ask(server, has_lz4) else "pglz")
+    with make(place / "other", settings=SMALL | {"wal_compression": "off"}) as server:
+        assert _ask(server, "show wal_compression") == "off"
+
+
 @pytest.mark.fault
 def test_a_kill_and_an_end_leave_no_shared_memory(make: Make) -> None:
     # Other tests' servers come and go on the same machine, so only this server's own segments are compared.

@@ -57,6 +57,28 @@ async def test_days_are_made_ahead_once_and_alike(journal: Database) -> None:
                 await tx.raw.execute("insert into journal values ($1, $2, '', $3)", *row)
 
 
+async def test_partitions_of_a_week_begin_at_multiples_of_seven_and_hold_all_of_its_days(database: Database) -> None:
+    def weekly(op: Operations) -> None:
+        schema.create_day_partitioned(op, "weekly", "day integer not null", key="day", days_ahead=7, span=7)
+
+    await create_tables(database, weekly)
+    async with database.transaction() as tx:
+        today = await schema.today(tx)
+        expected = sorted({day // 7 * 7 for day in range(today - 1, today + 8)})
+        assert await schema.day_partitions(tx, "weekly") == expected
+        assert await schema.make_day_partitions(tx, "weekly", 7, span=7) == []
+        after = expected[-1] + 7
+        assert await schema.make_day_partitions(tx, "weekly", after - today, span=7) == [after]
+        assert await schema.ensure_day_partitions(tx, "weekly", [702, 699, 700], span=7) == [693, 700]
+        await tx.raw.executemany("insert into weekly values ($1)", [(day,) for day in range(693, 707)])
+        for week in (693, 700):
+            days = await tx.raw.fetch(f"select day from weekly_{week} order by day")
+            assert [row["day"] for row in days] == list(range(week, week + 7))
+    assert await schema.drop_days_before(database, "weekly", 699, span=7) == []
+    assert await schema.drop_days_before(database, "weekly", 706, span=7) == [693]
+    assert await schema.drop_days_before(database, "weekly", 707, span=7) == [700]
+
+
 async def test_a_new_day_has_the_fillfactor_of_the_newest_one_so_that_an_update_stays_in_its_page(
     database: Database,
 ) -> None:

@@ -6,9 +6,9 @@ cannot begin with the table, so it names the partition of each day.
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
-works_from = "0011"
+revision = "0013"
+down_revision = "0012"
+works_from = "0012"
 
 _FIND = """
     create or replace function consignment_find(days integer[], mrns text[])

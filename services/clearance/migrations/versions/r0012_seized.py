@@ -5,8 +5,8 @@ Replicas of the release before do not know the states and changes of disposals: 
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:

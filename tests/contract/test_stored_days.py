@@ -29,6 +29,7 @@ from libs.store.tables.assessment_pages import Reference
 from libs.store.tables.inputs import BatchPlace, InputReader, InputTable
 from libs.store.tables.migrate import migrate
 from libs.store.tables.requests import RequestLog
+from services.clearance.store.references import WEEK_DAYS, WEEKLY
 from services.clearance.store.store import SCHEMA
 from services.clearance.store.store import Store as ClearanceStore
 from services.ingestion.feeds.snapshot import Days
@@ -100,7 +101,8 @@ async def prepare(database: Database, package: str) -> None:
     for table in tables:
         async with database.transaction(timeout_millis=30_000) as tx:
             if table["by_range"]:
-                await schema.ensure_day_partitions(tx, table["relname"], range(today - DAYS, today))
+                span = WEEK_DAYS if table["relname"] in WEEKLY else 1
+                await schema.ensure_day_partitions(tx, table["relname"], range(today - DAYS, today), span=span)
                 continue
             for day in range(today - DAYS, today):
                 name = f"{table['relname']}_d{day}"

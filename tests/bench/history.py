@@ -8,6 +8,7 @@ Not filled are payloads, which new filings never read: stored batches (their par
 input of assessments, and the arrays inside of pages, which have one value. References and document numbers are random, all of
 the filer of the traffic.
 
+References and house documents of clearance are of later weeks than their consignments, so that the week of the traffic is as full as others.
 The indexes that random keys spread over are made after the rows, with leaves filled to 70 %, as random inserts leave them.
 """
 
@@ -24,6 +25,7 @@ from libs.cli.local.state import SERVICES
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.schema import ensure_day_partitions, today
+from services.clearance.store.references import WEEK_DAYS, WEEKLY
 
 FILING = 500
 """Consignments of a filing."""
@@ -119,7 +121,7 @@ _CLEARANCE = (
     insert into consignment (day, mrn, partition, filer, version, filing_version, state, lane, batch_day, batch_id, batch_row)
     select day, mrn, p, filer, 2, 1, 4, 1, day, f, r from consignment_row
 ), referred as (
-    insert into local_reference (partition, filer, local_reference, mrn, day) select p, filer, reference, mrn, day from consignment_row
+    insert into local_reference (filer, local_reference, mrn, day) select filer, reference, mrn, day + $8::integer from consignment_row
 ), documented as (
     insert into master_document (document_number, batch_day, batch_id, mrns, day, filers, names)
     select name || part, day, f, array[mrn], day, array[filer], array['carrier'] from filed, generate_series(1, 4) as part
@@ -127,7 +129,7 @@ _CLEARANCE = (
     insert into arrival (document_number, carrier, request_id, conveyance_reference, arrived_at, place, recorded_at, pending, day)
     select name || part, 'carrier', name, 'LX0188', at, '', at, false, day from filed, generate_series(1, 4) as part
 ), requested as ({_REQUESTS.format(requests=2)})
-insert into house_document (document_number, mrn, day) select 'H' || reference, mrn, day from consignment_row
+insert into house_document (document_number, mrn, day) select 'H' || reference, mrn, day + $8::integer from consignment_row
 """
 )
 _STATISTICS = (
@@ -207,7 +209,7 @@ PARTS = {
         _CLEARANCE,
         ("consignment",),
         spread=(
-            ("local_reference", "partition, filer, local_reference"), ("house_document", "document_number, mrn"),
+            ("local_reference", "filer, local_reference, day"), ("house_document", "document_number, mrn, day"),
         ),
         workers=2,
     ),
@@ -225,6 +227,8 @@ class History:
         self._days = days
         self._generation = generation
         self._first_day = 0
+        self._shift = 0
+        """Days by which references of clearance are later than their consignments: the week of the traffic is as full as those before."""
         self.stored = 0
 
     async def begin(self) -> None:
@@ -239,9 +243,14 @@ class History:
                 now = await today(reader)
             first, last = now - BESIDE_DAYS - self._days, now - BESIDE_DAYS - 1
             self._first_day = first
+            self._shift = (now // WEEK_DAYS - (last + 1) // WEEK_DAYS + 1) * WEEK_DAYS
             for table in part.days:
                 async with database.transaction(timeout_millis=60_000) as tx:
                     await ensure_day_partitions(tx, table, range(first, last + 1))
+            for table in WEEKLY if service == "clearance" else ():
+                async with database.transaction(timeout_millis=60_000) as tx:
+                    days = range(first + self._shift, last + self._shift + 1)
+                    await ensure_day_partitions(tx, table, days, span=WEEK_DAYS)
         connection = await self._connect(service)
         try:
             if service in ("ingestion", "clearance", "revenue"):
@@ -291,6 +300,8 @@ class History:
         arguments: list[object] = [first, last, self._first_day, self._days, self._filer]
         if service == "ingestion":
             arguments.append(self._generation)
+        if service == "clearance":
+            arguments.append(self._shift)
         for start in chunks:
             await connection.execute(part.sql, start, min(start + CHUNK, last), *arguments)
             done = start + CHUNK - first

@@ -138,13 +138,32 @@ def test_a_term_of_years_ends_on_the_same_date(day: str, years: int, last: str) 
         of_day("CN", "2025-05-05"),  # one into a country from which the goods do not come back
         of_day("US", "2025-05-05", "T"),  # an entry summary
         number("24USABCDEFGHIJKLA"),  # an export of another country
-        of_day("US", "2026-11-05"),  # of a day to come, beyond the way there
+        of_day("US", "2026-07-16"),  # of the day after the return was accepted, within the days of the way there
+        number("27DE123456789012A"),  # an export of a year to come
+        number("27USABCDEFGHIJKLR"),  # an import of a year to come, within the days of the way there at its end
         EXPORT_OF_2024[:17] + str((int(EXPORT_OF_2024[17]) + 1) % 10),  # a wrong check digit
     ],
 )
 def test_a_return_without_proof_is_charged_and_says_what_is_missing(first_mrn: str) -> None:
     filed = back("DE", "2026-07-15", first_mrn, procedures=("F05",))
     assert (charged(filed), reasons(filed)) == (LEVIED, {"RETURN_NOT_PROVEN"})
+
+
+@pytest.mark.parametrize(
+    ("first_mrn", "eve", "day"),
+    [
+        (of_day("US", "2026-10-10"), "2026-10-09", "2026-10-10"),
+        (number("27USABCDEFGHIJKLR"), "2026-12-31", "2027-01-01"),
+        (number("27DE123456789012A"), "2026-12-31", "2027-01-01"),
+    ],
+)
+def test_a_first_mrn_proves_nothing_before_the_first_day_on_which_it_may_have_been_given(
+    first_mrn: str, eve: str, day: str
+) -> None:
+    before, after = (back("DE", on, first_mrn, procedures=("F05",)) for on in (eve, day))
+    assert (reasons(before), reasons(after)) == ({"RETURN_NOT_PROVEN"}, {"RETURN_RELIEVED"})
+    scalar = Scalar(law())
+    assert assessed(law(), [before, after]) == [scalar.assess(each) for each in (before, after)]
 
 
 @pytest.mark.parametrize("nature", ["", "sale", "gift", "sample", "other"])
@@ -263,7 +282,8 @@ def test_nothing_of_the_new_law_counts_as_reviewed() -> None:
 
 _MRNS = [
     "", EXPORT_OF_2024, BY_YEAR, of_day("US", "2023-10-13"), of_day("CA", "2026-01-05"), of_day("GB", "2024-05-29"),
-    number("23GB123456789012B"), number("25CHABCDEFGHIJKLA"), of_day("DE", "2025-06-01"),
+    number("23GB123456789012B"), number("25CHABCDEFGHIJKLA"), of_day("DE", "2025-06-01"), of_day("US", "2027-10-10"),
+    number("27DE123456789012A"), number("28USABCDEFGHIJKLR"),
 ]  # fmt: skip
 _HOMES = ["DE", "FR", "NL", "GB", "CH", "US", "CA", "KR", "JP", "AU", "NO"]
 

@@ -67,10 +67,10 @@ class FirstMrns:
             proven |= self._exports
         if "arrival" in returned.proof:
             proven |= self._arrivals
+        # No declaration proves anything that was accepted after the return.
+        proven &= self._first <= self._day
         transit = np.where(self._arrivals, returned.transit_days, 0)
         first, last = self._first - transit, self._last + transit
-        # What is not yet cannot have been.
-        proven &= first <= self._day
         if not returned.within_years:
             return np.where(proven, int(Proof.WITHIN), int(Proof.NONE))
         certain = self._day <= years_after(first, returned.within_years)

@@ -305,3 +305,18 @@ def test_days_that_are_turned_are_refused_and_not_taken_for_none(tmp_path: Path)
         done = CliRunner().invoke(luxor, arguments)
         assert done.exit_code == 2, done.output
         assert "2026-11-01 lies before 2026-11-05" in done.output
+
+
+@pytest.mark.parametrize(
+    "movement",
+    [
+        {"return_document_number": "AWB-9"},
+        {"return_document_number": "AWB-9", "arrived_at": "2026-07-15T08:00:00Z"},
+    ],
+)
+def test_a_re_export_by_customs_names_its_document_and_claims_nothing_of_a_release(movement: dict[str, Any]) -> None:
+    # The state does not say whether the goods were released before an officer held them again.
+    lines = " ".join(lines_of(lambda out: out.print(render({"state": "STATE_RE_EXPORTED", "movement": movement}))))
+    assert "re-exported" in lines
+    assert "under AWB-9" in lines
+    assert "before release" not in lines

@@ -111,7 +111,7 @@ def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
             "" if whole else f"items {', '.join(returned)}",
         )  # fmt: skip
     elif movement.get("return_document_number"):
-        row("re-exported", "before release", f"under {safe(movement['return_document_number'])}")
+        row("re-exported", f"under {safe(movement['return_document_number'])}")
 
 
 def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:

@@ -198,9 +198,6 @@ class CarrierService(CarrierServiceServicer):
             if under.released:
                 error = item_error("ARRIVAL_HAS_RELEASED", where, document, released=under.released)
                 return pb.ReversalResult(error=error)
-            if under.disposed:
-                error = item_error("ARRIVAL_HAS_DISPOSED", where, document, disposed=under.disposed)
-                return pb.ReversalResult(error=error)
             await self._reversal.begin(document, carrier, str(current.identity))
         done = await self._reversal.reverse(document, carrier, trace=current.trace)
         _log.info("ARRIVAL_REVERSED", consignments=done.consignments)

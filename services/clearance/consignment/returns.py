@@ -38,8 +38,11 @@ def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
     ):
         returned = dict(zip(numbers[items.span(row)], back[items.span(row)], strict=True))
         asked = returns[mrn].items
-        if state in _REMOVED or any(returned.get(number) for number in asked):
+        if any(returned.get(number) for number in asked) or (state in _REMOVED and any(returned.values())):
             reasons.append("ALREADY_RETURNED")
+        elif state in _REMOVED:
+            # Customs destroyed or re-exported the goods as a disposal: nothing of them was returned.
+            reasons.append("STATE_FINAL")
         elif not asked <= returned.keys():
             reasons.append("RETURN_ITEM_UNKNOWN")
         else:

@@ -329,7 +329,7 @@ async def test_filers_and_carriers_are_told_of_a_seizure_and_its_end_without_wha
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [CONFISCATED, DESTROYED, RE_EXPORTED, ABANDONED, INVALIDATED])
+@pytest.mark.parametrize("kind", [DESTROYED, RE_EXPORTED, ABANDONED, INVALIDATED])
 async def test_goods_that_never_were_released_owe_nothing_from_their_end_on_whatever_revenue_tells(
     house: House, kind: int
 ) -> None:
@@ -338,8 +338,6 @@ async def test_goods_that_never_were_released_owe_nothing_from_their_end_on_what
     assert (await status(house, mrn)).debt.status == common_pb2.DEBT_STATUS_PAID
     await hold(house, mrn)
     await arrive(house)
-    if kind == CONFISCATED:
-        await dispose(house, disposal(mrn, SEIZED), request_id="s1")
     await dispose(house, disposal(mrn, kind))
     end = await status(house, mrn, "filer", "shop")
     assert (end.debt.status, end.debt.paid_minor, end.debt.payable_minor) == (common_pb2.DEBT_STATUS_NONE, 380, 380)
@@ -353,6 +351,23 @@ async def test_goods_that_never_were_released_owe_nothing_from_their_end_on_what
     )  # fmt: skip
     assert told.debt.account == ""
     assert (told.debt.payable_minor, list(told.decision.reasons)) == (500, ["PROHIBITED_GOODS"])
+
+
+async def test_confiscated_goods_go_on_owing_tax_and_payments_of_it_still_count(house: House) -> None:
+    (mrn,) = await house.filed(["BARE-1"])
+    await debt_events.hear(house.desk, debt([mrn], 1, Debt.OPEN, kind=OPENED, paid=0))
+    await hold(house, mrn)
+    await arrive(house)
+    await dispose(house, disposal(mrn, SEIZED), request_id="s1")
+    await dispose(house, disposal(mrn, CONFISCATED))
+    end = await status(house, mrn, "filer", "shop")
+    assert (end.state, end.debt.status, end.debt.payable_minor) == (
+        pb.STATE_CONFISCATED, common_pb2.DEBT_STATUS_OPEN, 380,
+    )  # fmt: skip
+    await debt_events.hear(house.desk, debt([mrn], 2))
+    told = await status(house, mrn, "filer", "shop")
+    assert (told.state, told.debt.status, told.debt.paid_minor) == (end.state, common_pb2.DEBT_STATUS_PAID, 380)
+    assert list(told.decision.reasons) == ["PROHIBITED_GOODS"]
 
 
 async def test_goods_that_were_released_before_keep_their_debt(house: House) -> None:
@@ -379,7 +394,7 @@ async def test_after_the_end_an_amendment_an_inspection_a_return_and_a_correctio
     back = pb.Return(consignment=pb.ConsignmentRef(mrn=mrn), reason=pb.RETURN_REASON_DESTROYED)
     request = pb.RecordReturnsRequest(request_id="b1", returns=[back])
     (late,) = (await stub.RecordReturns(request, timeout=SECONDS)).results
-    assert late.error.reason == "ALREADY_RETURNED"
+    assert late.error.reason == "STATE_FINAL"
     adjustment = pb.Adjustment(
         consignment=pb.ConsignmentRef(mrn=mrn), items=[pb.ItemAdjustment(number=1, net_mass_mg=5)]
     )
@@ -396,12 +411,46 @@ async def test_an_inspection_of_seized_goods_is_recorded_and_leaves_them_seized(
     assert (await status(house, mrn)).findings.violation_found_by == "olga"
 
 
-async def test_an_arrival_whose_goods_customs_has_is_not_reversed(house: House) -> None:
-    mrn = await seized(house)
-    assert (await reversal(house, "v1")).error.reason == "ARRIVAL_HAS_DISPOSED"
+@pytest.mark.parametrize("kind", [SEIZED, DESTROYED, RE_EXPORTED, ABANDONED])
+async def test_an_arrival_is_reversed_of_all_goods_but_those_that_customs_has_or_disposed_of(
+    house: House, kind: int
+) -> None:
+    taken, held, waiting = await house.filed(["RED-1", "RED-2", "YELLOW-3"])
+    await arrive(house)
+    assert outcomes(await dispose(house, disposal(taken, kind))) == [(NAMES[kind], "")]
+    result = await reversal(house, "v1")
+    assert (result.consignments, result.released, result.HasField("error")) == (2, 1, False)
+    assert [(await status(house, mrn)).movement.HasField("arrived_at") for mrn in (taken, held, waiting)] == [
+        True, False, False,
+    ]  # fmt: skip
+    assert (await status(house, taken)).state == pb.State.Value(f"STATE_{NAMES[kind]}")
+
+
+async def test_an_arrival_that_released_goods_is_not_reversed_though_customs_disposed_of_them_afterwards(
+    house: House,
+) -> None:
+    (mrn,) = await brought(house, "held after release", 1)
     await dispose(house, disposal(mrn, DESTROYED))
-    assert (await reversal(house, "v2")).error.reason == "ARRIVAL_HAS_DISPOSED"
+    assert (await reversal(house, "v1")).error.reason == "ARRIVAL_HAS_RELEASED"
     assert (await status(house, mrn)).movement.HasField("arrived_at")
+
+
+async def test_a_return_of_goods_that_are_returned_already_says_so_and_of_goods_that_customs_disposed_of_that_it_is_too_late(
+    house: House,
+) -> None:
+    (returned,) = await brought(house, "released", 1)
+    destroyed = await seized(house, "RED-8")
+    await dispose(house, disposal(destroyed, DESTROYED), request_id="d8")
+    stub = await house.stub("officer", "otto")
+
+    async def report(mrn: str, request_id: str) -> str:
+        back = pb.Return(consignment=pb.ConsignmentRef(mrn=mrn), reason=pb.RETURN_REASON_DESTROYED)
+        request = pb.RecordReturnsRequest(request_id=request_id, returns=[back])
+        return (await stub.RecordReturns(request, timeout=SECONDS)).results[0].error.reason
+
+    assert [await report(returned, "b1"), await report(returned, "b2"), await report(destroyed, "b3")] == [
+        "", "ALREADY_RETURNED", "STATE_FINAL",
+    ]  # fmt: skip
 
 
 async def test_an_arrival_of_a_declaration_that_was_lodged_twice_is_reversed_of_the_other(house: House) -> None:

@@ -31,8 +31,6 @@ class ArrivalCounts:
     held: int = 0
     waiting: int = 0
     """Arrived, and not released yet: the time in which an officer may inspect them."""
-    disposed: int = 0
-    """Seized or disposed of without any release; counted where an arrival may be reversed."""
 
 
 class Arrive:

@@ -94,7 +94,6 @@ class Reversal:
             state = table.ints("state").values
             under.consignments += table.rows
             under.released += int(was_released(table).sum())
-            under.disposed += int((_at_customs(table) & ~was_released(table)).sum())
             under.held += int((state == State.HELD).sum())
             under.waiting += int((state == State.AWAITING_ARRIVAL).sum())
         return under

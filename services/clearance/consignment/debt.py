@@ -14,7 +14,7 @@ from luxor.common.v1 import common_pb2
 from services.clearance.consignment.assessment import account_of, owed_columns, revalued
 from services.clearance.consignment.columns import choose, values_in_rows
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
-from services.clearance.consignment.state.times import owes_nothing
+from services.clearance.consignment.state.times import ended_duties, owes_nothing
 from services.clearance.consignment.transitions import FINAL, Debt, State
 
 IntArray = NDArray[np.int64]
@@ -87,7 +87,7 @@ def with_debt_evaluated(
 ) -> Table:
     """Evaluate the debt of states with changed charges: `fresh` and `account` are the status and the account by the assessment alone.
 
-    Goods that were disposed of before any release owe nothing, whatever is assessed.
+    Goods that were disposed of before any release owe nothing, whatever is assessed; confiscated ones what is no duty.
     Earlier announcements of revenue remain valid: payments cover the debt or not, an account still secures it, and an open debt stays open until
     revenue announces a change. `no_figures` has the reasons why there are no figures.
     """
@@ -143,11 +143,12 @@ def _reasons(old: list[str], debt: int, reason: str) -> list[str]:
 def _covered(states: Table, paid: Ints, refunded: Ints) -> tuple[BoolArray, BoolArray]:
     """Return where payments less refunds cover what customs collects, and where they do not; neither if revenue announced nothing.
 
-    Returned goods owe less than was assessed, and only revenue knows how much less: what seems too little may be enough.
+    Returned goods owe less than was assessed, and only revenue knows how much less: what seems too little may be enough. Duties that ended with a
+    confiscation are not due.
     """
     charges, lines = states.ragged("charges"), states.child("charges")
     due = np.zeros(states.rows, np.int64)
-    by_customs = lines.ints("collector").filled(0) == common_pb2.COLLECTOR_CUSTOMS
+    by_customs = (lines.ints("collector").filled(0) == common_pb2.COLLECTOR_CUSTOMS) & ~ended_duties(states)
     # Charges are at most 10^16 and their sum is the payable amount or less, which revenue checked.
     np.add.at(due, charges.owners(), np.where(by_customs, lines.ints("amount").filled(0), 0))
     enough = paid.filled(0) - refunded.filled(0) >= due

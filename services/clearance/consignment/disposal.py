@@ -17,7 +17,7 @@ from services.clearance.consignment.decision import OFFICER_HOLD
 from services.clearance.consignment.inspection import finders_of, not_releasable
 from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.state.event import EventDetails
-from services.clearance.consignment.state.times import was_released
+from services.clearance.consignment.state.times import never_released, owes_beside_duty, was_released
 from services.clearance.consignment.transitions import FINAL, Debt, Event, State
 
 EVENTS: Final = {
@@ -79,11 +79,13 @@ def unfit(states: Table, disposals: Mapping[str, Disposal], officer: str, viewed
 def disposing(states: Table, at: int, disposals: Mapping[str, Disposal], by: str) -> tuple[Table, EventDetails]:
     """Return the states with what an officer decided, before the events are applied, and the event of each.
 
-    A final decision on goods that were never released ends the debt at the border; the charges stay as they were assessed.
+    A final decision on goods that were never released ends the debt at the border, a confiscation only that of duties; the charges stay as they
+    were assessed.
     """
     decisions = [disposals[mrn] for mrn in states.strings("mrn").tolist()]
     events = np.array([each.event for each in decisions], np.int64)
-    ends = ~np.isin(events, _INTERIM) & ~was_released(states)
+    ends = ~np.isin(events, _INTERIM) & never_released(states)
+    ends &= (events != Event.CONFISCATED) | ~owes_beside_duty(states)
     again = events == Event.RE_EXPORTED
     lists = [_reasons(each) for each in decisions]
     columns: dict[str, Column] = {

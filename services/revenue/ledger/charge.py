@@ -18,7 +18,7 @@ from luxor.clearance.v1.clearance_pb2 import (
     STATE_INVALIDATED,
     STATE_RE_EXPORTED,
 )
-from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
+from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import (
     AT_ONCE,
@@ -231,8 +231,10 @@ class StateCharges:
         lines["entitled"] = entitled(rules, states, all_rows, states.child("charges").ints("amount").values)[self.place]
         ended = extinguished(states)
         if ended.any():
-            at_border = ended[self.row] & (self.collector != COLLECTOR_VENDOR)
-            lines["entitled"] = np.where(at_border, self.amount, lines["entitled"])
+            confiscated = states.ints("state").values[self.row] == STATE_CONFISCATED
+            ends = ended[self.row] & (self.collector != COLLECTOR_VENDOR)
+            ends &= ~confiscated | (self.kind == CHARGE_KIND_DUTY)
+            lines["entitled"] = np.where(ends, self.amount, lines["entitled"])
         row, lines = _summed(self.row, lines)
         mrns = states.strings("mrn").tolist()
         return ChargePage(
@@ -351,15 +353,20 @@ def _summed(row: Int64, lines: Lines) -> tuple[Int64, Lines]:
 def extinguished(states: Table) -> npt.NDArray[np.bool_]:
     """Return the states whose debt at the border ended because customs disposed of the goods before any release, shape (n,).
 
-    All of it is remitted, or refunded where it was paid, whatever a rulebook says of returns: UCC, article 124(1)(e) and (f); RKC, general annex,
-    standard 3.44. What a vendor collected at the sale is no debt at the border, and stays with the vendor.
+    It is remitted, or refunded where it was paid, whatever a rulebook says of returns. Of confiscated goods this is the duty alone: UCC,
+    article 124(1)(e) ends a customs debt, and tax stays (Court of Justice, C-489/20). Of other goods it is all of it: docs/decisions/disposals.md.
+    What a vendor collected at the sale is no debt at the border, and stays with the vendor.
     """
     ended = np.isin(states.ints("state").values, _DISPOSED)
-    if ended.any():
-        # Goods that were returned were released, even if a state of an earlier release has no time of it.
-        for name in ("released_at", "former_released_at", "returned_at"):
-            ended &= ~states.ints(name).valid
-    return ended
+    return ended & never_released(states) if ended.any() else ended
+
+
+def never_released(states: Table) -> npt.NDArray[np.bool_]:
+    """Return which goods had no release, shape (n,). Goods that were returned had one, even if a state of an earlier release has no time of it."""
+    released = np.zeros(states.rows, np.bool_)
+    for name in ("released_at", "former_released_at", "returned_at"):
+        released |= states.ints(name).valid
+    return ~released
 
 
 def newest(states: Table) -> Table:

@@ -13,7 +13,8 @@ from luxor.common.v1 import common_pb2
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.clearance.consignment import debt as debts
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
-from services.clearance.consignment.transitions import FINAL, Debt, State
+from services.clearance.consignment.disposal import Disposal, disposing
+from services.clearance.consignment.transitions import FINAL, Debt, Event, State
 from tests.clearance import scalar
 from tests.clearance.debt_events import answer
 from tests.clearance.debt_tables import ints, standing, states
@@ -266,3 +267,85 @@ def test_an_assessment_that_does_not_name_the_vendor_has_no_debt_of_his() -> Non
     before = states([Owing(500, 380, Debt.OPEN)]).with_columns({"items": Ragged.of_lengths([1], goods)})
     revenue = answer(1, 0).with_columns({"collected_by_vendor": Ints.absent(1)})
     assert standing(debts.reassessed(before, revenue)) == [(Debt.NONE, "")]
+
+
+DUTY, TAX, FEE = common_pb2.CHARGE_KIND_DUTY, common_pb2.CHARGE_KIND_TAX, common_pb2.CHARGE_KIND_FEE
+CUSTOMS, CARRIER, VENDOR = common_pb2.COLLECTOR_CUSTOMS, common_pb2.COLLECTOR_CARRIER, common_pb2.COLLECTOR_VENDOR
+
+
+def with_charges(owing: Owing, state: State, *charges: tuple[int, int, int]) -> Table:
+    """One state with charges: kind, collector and amount of each."""
+    kinds, collectors, amounts = (list(column) for column in zip(*charges, strict=True))
+    lines = Table(
+        schema_of(ClearanceColumns).children["charges"],
+        len(charges),
+        {"kind": Ints.of(kinds), "collector": Ints.of(collectors), "amount": Ints.of(amounts)},
+    )
+    return states([owing]).with_columns(
+        {
+            "mrn": Strings.of(["M"]),
+            "state": Ints.of([int(state)]),
+            "charges": Ragged.of_lengths([len(charges)], lines),
+        }
+    )
+
+
+BOTH = ((DUTY, CUSTOMS, 300), (TAX, CUSTOMS, 80))
+
+
+@pytest.mark.parametrize(
+    ("charges", "release", "told", "paid", "refunded", "expected"),
+    [
+        # Only the 80 of tax stay due.
+        (BOTH, "", Debt.PAID, 380, 300, Debt.PAID),
+        (BOTH, "", Debt.PAID, 80, 0, Debt.PAID),
+        (BOTH, "", Debt.PAID, 379, 300, Debt.OPEN),
+        (BOTH, "", Debt.OPEN, 0, 0, Debt.OPEN),
+        (((DUTY, CUSTOMS, 300), (FEE, CUSTOMS, 80)), "", Debt.PAID, 379, 300, Debt.OPEN),
+        # Nothing but duty, at the border.
+        (((DUTY, CUSTOMS, 300),), "", Debt.OPEN, 0, 0, Debt.NONE),
+        (((DUTY, CUSTOMS, 300), (TAX, VENDOR, 80)), "", Debt.OPEN, 0, 0, Debt.NONE),
+        (((DUTY, CUSTOMS, 300), (TAX, CUSTOMS, 0)), "", Debt.OPEN, 0, 0, Debt.NONE),
+        # Goods with a release owe all that was assessed.
+        (BOTH, "released_at", Debt.PAID, 380, 300, Debt.OPEN),
+        (BOTH, "former_released_at", Debt.PAID, 380, 300, Debt.OPEN),
+        (((DUTY, CUSTOMS, 300),), "former_released_at", Debt.OPEN, 0, 0, Debt.OPEN),
+    ],
+)
+def test_confiscated_goods_without_a_release_owe_all_but_duty(
+    charges: tuple[tuple[int, int, int], ...], release: str, told: Debt, paid: int, refunded: int, expected: Debt
+) -> None:
+    before = with_charges(Owing(380, 0, Debt.OPEN), State.CONFISCATED, *charges)
+    if release:
+        before = before.with_columns({release: Ints.of([1])})
+    events = Table.of(
+        RevenueColumns,
+        1,
+        {
+            "filing_version": Ints.of([1]),
+            "number": Ints.of([1]),
+            "debt_status": Ints.of([int(told)]),
+            "paid_minor": Ints.of([paid]),
+            "refunded_minor": Ints.of([refunded]),
+        },
+    )
+    after, new, _ = debts.with_debt_events(before, events)
+    assert (new.tolist(), standing(after)) == ([True], [(expected, "")])
+
+
+@pytest.mark.parametrize(
+    ("event", "payable", "charges", "ends"),
+    [
+        (Event.CONFISCATED, 300, ((DUTY, CARRIER, 300),), True),
+        (Event.CONFISCATED, 380, ((DUTY, CARRIER, 300), (TAX, CARRIER, 80)), False),
+        (Event.CONFISCATED, 300, ((DUTY, CARRIER, 300), (TAX, VENDOR, 80)), True),
+        (Event.CONFISCATED, None, ((DUTY, CARRIER, 300),), False),
+        (Event.DESTROYED, 380, ((DUTY, CARRIER, 300), (TAX, CARRIER, 80)), True),
+    ],
+)
+def test_a_disposal_ends_the_debt_of_what_owes_nothing_afterwards_and_no_other(
+    event: Event, payable: int | None, charges: tuple[tuple[int, int, int], ...], ends: bool
+) -> None:
+    before = with_charges(Owing(payable, 0, Debt.DEFERRED, "deferred:A"), State.SEIZED, *charges)
+    after, _ = disposing(before, 1, {"M": Disposal(event, "PROHIBITED_GOODS", "", "")}, "otto")
+    assert standing(after) == [(Debt.NONE, "") if ends else (Debt.DEFERRED, "deferred:A")]

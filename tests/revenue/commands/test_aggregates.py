@@ -388,6 +388,19 @@ async def test_what_customs_disposed_of_gives_its_share_back_and_a_seizure_or_a_
     assert {mrn: amount for mrn, amount, _ in await shares(revenue)} == {parcels[0].mrn: 6_000, parcels[2].mrn: 6_000}
 
 
+async def test_what_was_returned_keeps_its_share_though_a_state_of_a_former_release_has_no_time_of_its_release(
+    stores: list[Assessments], revenue: Database
+) -> None:
+    parcels = [Parcel(number, AREA_OF["order"], 6_000, order="O1") for number in range(2)]
+    await duties(stores[0], parcels)
+    gone = states(*((each, clearance_pb2.STATE_RE_EXPORTED, False) for each in parcels))
+    # Only goods that were released are returned; customs re-exported the other before any release.
+    gone = gone.with_columns({"returned_at": Ints.of([1, 0], np.array([True, False]))})
+    async with revenue.transaction() as tx:
+        await apply_states(tx, gone, aggregate_areas(PROGRAM))
+    assert [mrn for mrn, *_ in await shares(revenue)] == [parcels[0].mrn]
+
+
 async def test_batches_without_sums_ask_nothing_of_them(stores: list[Assessments], revenue: Database) -> None:
     await assess(stores[0], [Parcel(1, ALONE, 20_000, "P1")])
     async with revenue.connection() as reader:

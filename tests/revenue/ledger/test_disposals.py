@@ -1,7 +1,8 @@
-"""Goods that customs disposes of before any release owe nothing at the border: posted once, in whatever order states and payments come.
+"""Goods that customs disposes of before any release owe nothing at the border, and confiscated ones no duty: posted once, in whatever order
+states and payments come.
 
-Oracle: UCC, article 124(1)(d) to (f). A debt ends where the declaration is invalidated, and where the goods are confiscated, destroyed under
-supervision or abandoned to the State; a seizure alone ends nothing.
+Oracle: UCC, article 124(1)(d) to (f). A customs debt ends where the declaration is invalidated, and where the goods are confiscated, destroyed under
+supervision or abandoned to the State; a seizure alone ends nothing. Court of Justice, C-489/20: tax on confiscated goods stays.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ DECLARANT, BANK = "declarant:DE1234567890", "bank:EU"
 HELD = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="", state=clearance.STATE_HELD, released_day=None)
 """2,200 to be paid at once, of goods that are not released."""
 SEIZED = replace(HELD, version=2, state=clearance.STATE_SEIZED)
-ENDS = (
-    clearance.STATE_CONFISCATED, clearance.STATE_DESTROYED, clearance.STATE_RE_EXPORTED, clearance.STATE_ABANDONED,
-)  # fmt: skip
+ENDS = (clearance.STATE_DESTROYED, clearance.STATE_RE_EXPORTED, clearance.STATE_ABANDONED)
+"""Ends after which nothing is owed at the border."""
+CONFISCATED = clearance.STATE_CONFISCATED
 ASSESSED, SECURED, REMITTED, REFUNDED, PAID, REVERSED = (
     pb.ENTRY_KIND_ASSESSED, pb.ENTRY_KIND_SECURED, pb.ENTRY_KIND_REMITTED, pb.ENTRY_KIND_REFUNDED, pb.ENTRY_KIND_PAID,
     pb.ENTRY_KIND_REVERSED,
@@ -36,13 +37,10 @@ ASSESSED, SECURED, REMITTED, REFUNDED, PAID, REVERSED = (
 
 
 def ended(before: State, state: int, **changed: Any) -> State:
-    """The state after a final decision, as clearance states it: no debt and no account."""
-    told: dict[str, Any] = {
-        "version": before.version + 1,
-        "debt": common_pb2.DEBT_STATUS_NONE,
-        "debt_account": "",
-        "state": state,
-    }
+    """The state after a final decision, as clearance states it: no debt and no account, but of confiscated goods that still owe tax."""
+    told: dict[str, Any] = {"version": before.version + 1, "state": state}
+    if state != CONFISCATED:
+        told |= {"debt": common_pb2.DEBT_STATUS_NONE, "debt_account": ""}
     return replace(before, **told | changed)
 
 
@@ -83,9 +81,49 @@ async def test_a_security_is_freed(books: Books) -> None:
     secured = replace(HELD, debt=common_pb2.DEBT_STATUS_DEFERRED, debt_account="deferred:carrier-7")
     await books.take(secured)
     assert (await books.standing())["deferred:carrier-7"] == 2_200
-    await books.take(ended(secured, clearance.STATE_CONFISCATED))
+    await books.take(ended(secured, clearance.STATE_ABANDONED))
     assert await books.standing() == {}
     assert await books.kinds(HELD.mrn) == [ASSESSED, SECURED, REVERSED, REMITTED]
+
+
+FEE = Charge(70, common_pb2.CHARGE_KIND_FEE, "EU.handling")
+TAXED = replace(HELD, charges=(*HELD.charges, FEE))
+"""300 of duty, 1,900 of tax and 70 of fees."""
+STAYS = {"treasury:EU:tax": -1_900, "treasury:EU:fee": -70}
+
+
+async def test_confiscated_goods_that_are_not_paid_for_owe_tax_and_fees_and_no_duty(books: Books) -> None:
+    end = ended(TAXED, CONFISCATED)
+    await books.take(TAXED, end)
+    await books.take(end)
+    assert await books.standing() == {DECLARANT: 1_970} | STAYS
+    assert await books.kinds(HELD.mrn) == [ASSESSED, REMITTED]
+    await books.pay(payment(1_970))
+    assert {name: minor for name, minor in (await books.standing()).items() if minor} == {BANK: 1_970} | STAYS
+    assert await books.unbalanced() == []
+
+
+async def test_of_confiscated_goods_that_were_paid_for_the_duty_is_refunded_once_and_tax_and_fees_stay(
+    books: Books,
+) -> None:
+    strict = Books(books.database, RefundRules([]))
+    await strict.take(TAXED)
+    await strict.pay(payment(2_270))
+    end = ended(replace(TAXED, debt=common_pb2.DEBT_STATUS_PAID), CONFISCATED)
+    await strict.take(end)
+    await strict.take(end)
+    assert await strict.kinds(HELD.mrn) == [ASSESSED, PAID, REFUNDED]
+    assert await strict.standing() == {BANK: 2_270, DECLARANT: -300} | STAYS
+    assert [(each["event"], each["paid_minor"], each["refunded_minor"]) for each in await strict.news()] == [
+        (DEBT_EVENT_SETTLED, 2_270, 0), (DEBT_EVENT_REFUNDED, 2_270, 300),
+    ]  # fmt: skip
+    assert await strict.unbalanced() == []
+
+
+async def test_an_account_stands_for_the_tax_of_confiscated_goods_and_not_for_their_duty(books: Books) -> None:
+    secured = replace(TAXED, debt=common_pb2.DEBT_STATUS_DEFERRED, debt_account="deferred:carrier-7")
+    await books.take(secured, ended(secured, CONFISCATED))
+    assert await books.standing() == {"deferred:carrier-7": 1_970} | STAYS
 
 
 async def test_a_seizure_alone_ends_no_debt_and_its_payment_still_counts(books: Books) -> None:
@@ -102,28 +140,36 @@ ADJUSTED = replace(
     SEIZED, version=3, charges=(Charge(500), Charge(2_501, TAX, "EU.vat_low_value")), change=clearance.CHANGE_ADJUSTED,
     adjusted_at=DAY * 86_400_000_000 + 9,
 )  # fmt: skip
-END = ended(ADJUSTED, clearance.STATE_CONFISCATED, change=clearance.CHANGE_DISPOSED)
-AFTERWARDS = replace(END, version=5, charges=(Charge(700),), change=clearance.CHANGE_REASSESSED, generation=1)
+ANOTHER = (Charge(700), Charge(900, TAX, "EU.vat_low_value"))
+"""What another assessment after the end says is owed."""
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations((HELD, SEIZED, ADJUSTED, END, "pay"))))
+@pytest.mark.parametrize(
+    ("state", "tax", "tax_afterwards"), [(clearance.STATE_DESTROYED, 0, 0), (CONFISCATED, 2_501, 900)]
+)
+@pytest.mark.parametrize("order", list(itertools.permutations((HELD, SEIZED, ADJUSTED, "end", "pay"))))
 async def test_in_every_order_of_states_and_payment_the_end_is_the_same_to_the_cent(
-    books: Books, order: Sequence[State | str]
+    books: Books, order: Sequence[State | str], state: int, tax: int, tax_afterwards: int
 ) -> None:
-    for each in order:
+    end = ended(ADJUSTED, state, change=clearance.CHANGE_DISPOSED)
+
+    def balances(tax: int) -> dict[str, int]:
+        return {BANK: 2_200, DECLARANT: tax - 2_200} | ({"treasury:EU:tax": -tax} if tax else {})
+
+    for each in (end if step == "end" else step for step in order):
         if isinstance(each, State):
             await books.take(each)
             await books.take(each)
         else:
             await books.pay(payment())
-    # What waits for a debt is credited with it; whatever came first, all of it is the payer's.
+    # What waits for a debt is credited with it; whatever came first, all of it is the payer's that pays no tax.
     standing = {name: minor for name, minor in (await books.standing()).items() if minor}
-    assert standing == {BANK: 2_200, DECLARANT: -2_200}
+    assert standing == balances(tax)
     assert await books.unbalanced() == []
-    # Another assessment after the end changes nothing of that either.
-    await books.take(AFTERWARDS)
+    # Another assessment after the end changes the tax of confiscated goods alone.
+    await books.take(replace(end, version=5, charges=ANOTHER, change=clearance.CHANGE_REASSESSED, generation=1))
     standing = {name: minor for name, minor in (await books.standing()).items() if minor}
-    assert standing == {BANK: 2_200, DECLARANT: -2_200}
+    assert standing == balances(tax_afterwards)
     assert await books.unbalanced() == []
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Table
+from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import AUTOMATIC, Lane
 from services.clearance.consignment.transitions import FINAL, MONEY, Event, State
@@ -72,11 +73,38 @@ def release_times(released: Ints, before: IntArray, after: IntArray, at: Ints) -
 def owes_nothing(table: Table) -> BoolArray:
     """Return which states owe nothing at the border because customs disposed of the goods before any release, shape (n,).
 
-    UCC, article 124(1)(d) to (f); RKC, general annex, standard 3.44. Charges of goods that were ever released stay as they were assessed; goods that
-    were returned were, even if a state of an earlier release has no time of it.
+    Of confiscated goods only the duty ends, so that they owe nothing if there is no other charge. Source: docs/decisions/disposals.md.
     """
-    ended = _EXTINGUISHED[table.ints("state").values]
-    return ended & ~(was_released(table) | table.ints("returned_at").valid) if ended.any() else ended
+    states = table.ints("state").values
+    ended = _EXTINGUISHED[states]
+    if not ended.any():
+        return ended
+    confiscated = states == State.CONFISCATED
+    ended &= never_released(table)
+    return ended & ~(confiscated & owes_beside_duty(table)) if confiscated.any() else ended
+
+
+def owes_beside_duty(table: Table) -> BoolArray:
+    """Return which states have a charge at the border that is no duty, or charges that could not be computed, shape (n,)."""
+    charges, lines = table.ragged("charges"), table.child("charges")
+    stays = (lines.ints("kind").filled(0) != CHARGE_KIND_DUTY) & (lines.ints("collector").filled(0) != COLLECTOR_VENDOR)
+    found = ~table.ints("payable_minor").valid
+    found[charges.owners()[stays & (lines.ints("amount").filled(0) > 0)]] = True
+    return found
+
+
+def ended_duties(table: Table) -> BoolArray:
+    """Return which charges of states are duties that ended with the confiscation of goods that were never released, one value each."""
+    ended = (table.ints("state").values == State.CONFISCATED) & never_released(table)
+    if not ended.any():
+        return np.zeros(table.child("charges").rows, np.bool_)
+    duties: BoolArray = table.child("charges").ints("kind").filled(0) == CHARGE_KIND_DUTY
+    return duties & ended[table.ragged("charges").owners()]
+
+
+def never_released(table: Table) -> BoolArray:
+    """Return which goods had no release, shape (n,). Goods that were returned had one, even if a state of an earlier release has no time of it."""
+    return ~(was_released(table) | table.ints("returned_at").valid)
 
 
 def was_released(table: Table) -> BoolArray:

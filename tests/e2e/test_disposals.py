@@ -32,6 +32,8 @@ def owing() -> list[Consignment]:
     ]
     for row in rows:
         row.items[0].price.minor, row.items[0].price.currency = 20_000, "EUR"
+        # Dresses, which bear duty.
+        row.items[0].commodity_code = "620442"
     # Not one more: a refund is its payer's credit, which would pay for it.
     return rows[: len(ENDS) + 1]
 

@@ -197,10 +197,12 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
     def show(terminal: "Console") -> None:
         from libs.cli.views.text import safe, table
 
-        shown = table("master document", "", "consignments", right=(2,))
+        shown = table("master document", "", "consignments", "not reversed", right=(2, 3))
         for each in results:
-            done = "" if "error" in each else f"{int(each.get('consignments', 0)):,}"
-            shown.add_row(safe(each["master_document_number"]), _outcome(each, "reversed"), done)
+            numbers = [
+                "" if "error" in each else f"{int(each.get(name, 0)):,}" for name in ("consignments", "released")
+            ]
+            shown.add_row(safe(each["master_document_number"]), _outcome(each, "reversed"), *numbers)
         terminal.print(shown)
 
     context.emit(results, show)

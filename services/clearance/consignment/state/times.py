@@ -95,11 +95,12 @@ def owes_beside_duty(table: Table) -> BoolArray:
 
 def ended_duties(table: Table) -> BoolArray:
     """Return which charges of states are duties that ended with the confiscation of goods that were never released, one value each."""
-    ended = (table.ints("state").values == State.CONFISCATED) & never_released(table)
-    if not ended.any():
+    confiscated = table.ints("state").values == State.CONFISCATED
+    if not confiscated.any():
         return np.zeros(table.child("charges").rows, np.bool_)
-    duties: BoolArray = table.child("charges").ints("kind").filled(0) == CHARGE_KIND_DUTY
-    return duties & ended[table.ragged("charges").owners()]
+    duties = table.child("charges").ints("kind").filled(0) == CHARGE_KIND_DUTY
+    ended: BoolArray = duties & (confiscated & never_released(table))[table.ragged("charges").owners()]
+    return ended
 
 
 def never_released(table: Table) -> BoolArray:

@@ -79,7 +79,7 @@ def create_cluster(
 
 
 def wal_compression(binaries: Binaries, account: Account, cluster: Path, *, deadline: float) -> str:
-    """How the images of whole pages in the log are compressed: by lz4 where the server was built with it, in a third of the CPU time."""
+    """How the images of whole pages in the log are compressed: by lz4, which takes the least CPU time, where the server was built with it."""
     command = [binaries.program("postgres"), "-D", str(cluster), "-c", "wal_compression=lz4", "-C", "wal_compression"]
     return "lz4" if _run(command, account, cluster, deadline).returncode == 0 else "on"
 

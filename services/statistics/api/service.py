@@ -113,7 +113,6 @@ class StatisticsService(StatisticsServiceServicer):
                 last.buckets.extend([0] * (len(BOUNDS_MICROS) + 1))
                 micros.append(0)
             micros[-1] += int(row.sum_micros)
-            _set_sum(last, "sum_micros", micros[-1])
             last.count += row.consignments
             last.clamped += row.clamped
             last.buckets[row.bucket] += row.consignments
@@ -130,6 +129,8 @@ class StatisticsService(StatisticsServiceServicer):
         await ask(COUNT_CELL, ("currency",), add_count)
         await ask(REVENUE_CELL, ("currency",), add_revenue)
         await ask(TIME_CELL, ("stretch", "bucket"), add_time)
+        for each, total in zip(response.times, micros, strict=True):
+            _set_sum(each, "sum_micros", total)
         await ask(INSPECTION_CELL, (), add_inspections)
         return response
 

@@ -53,6 +53,9 @@ async def test_former_rows_are_deleted_only_where_a_page_has_them(database: Data
             assert await sqlstate(database, page, change) == REFUSED, change
         for change in (f"delete from {table}_{day}", f"truncate {table}_{day}"):
             assert await sqlstate(database, page, change) == REFUSED, change
+        # A temporary table of the same name is no page.
+        shadow = "create temp table ledger_page (like public.ledger_page) on commit drop"
+        assert await sqlstate(database, shadow, page, "select from pg_temp.ledger_page", delete) == REFUSED
     columns = [each.strip() for each in page.partition("values (")[2].rstrip(")").split(", ")]
     assert len(columns) == 24
     entry = {"kind": 11, "reverses": 12, "version": 13, "mrn": 14, "reference": 15, "currency": 16, "destination": 17}

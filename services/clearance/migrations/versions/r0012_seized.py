@@ -1,6 +1,6 @@
 """Seized goods, listed apart from the table of states as held ones are.
 
-Replicas of the release before do not know the states and changes of disposals: those that run go on, and none starts again.
+Replicas of the release before do not know the states and changes of disposals, so none starts again.
 """
 
 from alembic import op

@@ -28,17 +28,20 @@ def upgrade() -> None:
     """Let DELETE of the two tables pass where pages have what is deleted; all other changes stay forbidden, and those of a day's table."""
     for table, columns, paged in (("ledger_entry", ENTRY, PAGED_ENTRIES), ("ledger_posting", POSTING, PAGED_POSTINGS)):
         op.execute(
-            # The deleted rows as a set, since a page is unpacked once and not for each of its rows.
-            f"create function {table}_is_packed() returns trigger language plpgsql as $$ begin if exists ("  # noqa: S608  # our own names
+            # The deleted rows as a set, since a page is unpacked once and not for each of its rows. A temporary table of the same name is never
+            # found first. The days are in sight, so that the pages of no other day are opened.
+            f"create function {table}_is_packed() returns trigger language plpgsql set search_path = pg_catalog, public, pg_temp as $$ "  # noqa: S608  # our own names
+            "declare days integer[] := array(select distinct day from gone); begin if exists ("
             f"select {columns} from gone except all ("
             "with found as materialized (select distinct p.day, p.partition, p.last_number, p.first_number from "
-            "(select distinct day, partition, number from gone) g cross join lateral (select * from ledger_page where day = g.day "
-            "and partition = g.partition and first_number <= g.number "
+            "(select distinct day, partition, number from gone) g cross join lateral (select * from ledger_page where "
+            "day = any(days) and day = g.day and partition = g.partition and first_number <= g.number "
             f"and last_number between g.number and g.number + {ENTRIES_MAX - 1} offset 0) p) "
             + paged.replace(
                 "from found", "from found join ledger_page p using (day, partition, last_number, first_number)"
             )
-            + ")) then raise exception '% of % is refused: its rows are never changed, and only those that a page has are deleted', "
+            + " where p.day = any(days))) then "
+            "raise exception '% of % is refused: its rows are never changed, and only those that a page has are deleted', "
             "tg_op, tg_table_name using errcode = 'restrict_violation'; end if; return null; end $$"
         )
         op.execute(f"drop trigger final on {table}")

@@ -59,7 +59,7 @@ cross join lateral (
 _UNPROVEN: Final = """
 select d.day, d.partition, greatest(m.number + 1, d.first_number) as number
 from ledger_proof m cross join lateral (
-    select * from ledger_day where partition = m.partition and last_number > m.number offset 0
+    select * from ledger_day where partition = m.partition and last_number > m.number order by day limit 1
 ) d
 """
 _LEFT: Final = "select sum(h.number - m.number)::bigint from ledger_head h join ledger_proof m using (partition)"

@@ -87,7 +87,7 @@ async def release(house: House, *mrns: str, by: str = "olga", request_id: str = 
     return outcomes(list((await stub.ReleaseConsignments(request, timeout=SECONDS)).results))
 
 
-async def brought(house: House, place: str, count: int) -> list[str]:
+async def goods_at(house: House, place: str, count: int) -> list[str]:
     """File consignments and bring them to a place."""
     lane = "RED" if place.startswith(("held", "seized")) and place != "held after release" else "GREEN"
     references = [f"{lane}-{number}" for number in range(count)]
@@ -139,7 +139,7 @@ async def test_from_each_place_each_decision_is_taken_or_refused_as_the_table_of
     house: House, place: str
 ) -> None:
     kinds = list(EXITS[place])
-    mrns = await brought(house, place, len(kinds))
+    mrns = await goods_at(house, place, len(kinds))
     word = place.partition(",")[0]
     before = {
         "awaiting arrival": "AWAITING_ARRIVAL", "arrived": "AWAITING_ARRIVAL", "released": "RELEASED", "seized": "SEIZED",
@@ -148,12 +148,12 @@ async def test_from_each_place_each_decision_is_taken_or_refused_as_the_table_of
     expected = [(before if EXITS[place][kind] else NAMES[kind], EXITS[place][kind]) for kind in kinds]
     assert outcomes(results) == expected
     for mrn, kind, (state, refusal), result in zip(mrns, kinds, expected, results, strict=True):
-        told = await status(house, mrn)
-        assert (pb.State.Name(told.state), told.version) == (f"STATE_{state}", result.version)
+        seen = await status(house, mrn)
+        assert (pb.State.Name(seen.state), seen.version) == (f"STATE_{state}", result.version)
         if not refusal:
-            assert told.decision.reasons[0] == "PROHIBITED_GOODS"
-            assert told.decision.decided_by == "otto"
-            assert told.movement.return_document_number == ("AWB-9" if kind == RE_EXPORTED else "")
+            assert seen.decision.reasons[0] == "PROHIBITED_GOODS"
+            assert seen.decision.decided_by == "otto"
+            assert seen.movement.return_document_number == ("AWB-9" if kind == RE_EXPORTED else "")
     # What came to its end has no further exit.
     ended = [
         mrn for mrn, kind in zip(mrns, kinds, strict=True) if not EXITS[place][kind] and kind not in (SEIZED, LIFTED)
@@ -180,9 +180,9 @@ async def test_nothing_automatic_leads_out_of_a_seizure_and_an_officer_releases_
     assert outcomes([held]) == [("SEIZED", "GOODS_SEIZED")]
     assert (await status(house, mrn)).state == pb.STATE_SEIZED
     assert outcomes(await dispose(house, disposal(mrn, LIFTED, reason="APPEAL_WON"), request_id="d2")) == [("HELD", "")]
-    told = await status(house, mrn)
-    assert list(told.decision.reasons) == ["APPEAL_WON", "OFFICER_HOLD"]
-    assert (told.decision.officer_hold, told.decision.debt_hold) == (True, False)
+    seen = await status(house, mrn)
+    assert list(seen.decision.reasons) == ["APPEAL_WON", "OFFICER_HOLD"]
+    assert (seen.decision.officer_hold, seen.decision.debt_hold) == (True, False)
     await debt_events.hear(house.desk, debt([mrn], 9, Debt.PAID))
     assert (await status(house, mrn)).state == pb.STATE_HELD, "a settled debt does not lift what the seizure left"
     assert await release(house, mrn, request_id="r2") == [("RELEASED", "")]
@@ -236,10 +236,10 @@ async def test_of_two_officers_who_saw_one_version_one_decides(house: House) -> 
     )
     reasons = sorted(each.error.reason for (each,) in answers)
     assert reasons == ["", "VERSION_CHANGED"]
-    told = await status(house, mrn)
-    assert told.version == version + 1
+    seen = await status(house, mrn)
+    assert seen.version == version + 1
     winner = answers[0][0] if not answers[0][0].HasField("error") else answers[1][0]
-    assert told.state == winner.state
+    assert seen.state == winner.state
 
 
 async def test_the_same_request_again_changes_nothing_and_with_other_content_is_refused(house: House) -> None:
@@ -345,12 +345,12 @@ async def test_goods_that_never_were_released_owe_nothing_from_their_end_on_what
     await debt_events.hear(house.desk, debt([mrn], 2, kind=REFUNDED, refunded=380))
     await debt_events.hear(house.desk, debt([mrn], 3, Debt.OPEN, kind=OPENED, refunded=380))
     await debt_events.hear(house.desk, debt_events.anew([mrn], 4, 1, 500))
-    told = await status(house, mrn, "filer", "shop")
-    assert (told.state, told.debt.status, told.debt.paid_minor, told.debt.refunded_minor) == (
+    seen = await status(house, mrn, "filer", "shop")
+    assert (seen.state, seen.debt.status, seen.debt.paid_minor, seen.debt.refunded_minor) == (
         end.state, common_pb2.DEBT_STATUS_NONE, 380, 380,
     )  # fmt: skip
-    assert told.debt.account == ""
-    assert (told.debt.payable_minor, list(told.decision.reasons)) == (500, ["PROHIBITED_GOODS"])
+    assert seen.debt.account == ""
+    assert (seen.debt.payable_minor, list(seen.decision.reasons)) == (500, ["PROHIBITED_GOODS"])
 
 
 async def test_confiscated_goods_go_on_owing_tax_and_payments_of_it_still_count(house: House) -> None:
@@ -365,18 +365,18 @@ async def test_confiscated_goods_go_on_owing_tax_and_payments_of_it_still_count(
         pb.STATE_CONFISCATED, common_pb2.DEBT_STATUS_OPEN, 380,
     )  # fmt: skip
     await debt_events.hear(house.desk, debt([mrn], 2))
-    told = await status(house, mrn, "filer", "shop")
-    assert (told.state, told.debt.status, told.debt.paid_minor) == (end.state, common_pb2.DEBT_STATUS_PAID, 380)
-    assert list(told.decision.reasons) == ["PROHIBITED_GOODS"]
+    seen = await status(house, mrn, "filer", "shop")
+    assert (seen.state, seen.debt.status, seen.debt.paid_minor) == (end.state, common_pb2.DEBT_STATUS_PAID, 380)
+    assert list(seen.decision.reasons) == ["PROHIBITED_GOODS"]
 
 
 async def test_goods_that_were_released_before_keep_their_debt(house: House) -> None:
-    (mrn,) = await brought(house, "held after release", 1)
+    (mrn,) = await goods_at(house, "held after release", 1)
     before = (await status(house, mrn)).debt
     await dispose(house, disposal(mrn, SEIZED), request_id="s1")
     await dispose(house, disposal(mrn, CONFISCATED))
-    told = await status(house, mrn)
-    assert (told.state, told.debt.status, told.debt.account) == (pb.STATE_CONFISCATED, before.status, before.account)
+    seen = await status(house, mrn)
+    assert (seen.state, seen.debt.status, seen.debt.account) == (pb.STATE_CONFISCATED, before.status, before.account)
     assert before.status == common_pb2.DEBT_STATUS_DEFERRED
     await debt_events.hear(house.desk, debt([mrn], 1, Debt.OPEN, kind=OPENED, paid=0))
     assert (await status(house, mrn)).debt.status == common_pb2.DEBT_STATUS_OPEN
@@ -429,7 +429,7 @@ async def test_an_arrival_is_reversed_of_all_goods_but_those_that_customs_has_or
 async def test_an_arrival_that_released_goods_is_not_reversed_though_customs_disposed_of_them_afterwards(
     house: House,
 ) -> None:
-    (mrn,) = await brought(house, "held after release", 1)
+    (mrn,) = await goods_at(house, "held after release", 1)
     await dispose(house, disposal(mrn, DESTROYED))
     assert (await reversal(house, "v1")).error.reason == "ARRIVAL_HAS_RELEASED"
     assert (await status(house, mrn)).movement.HasField("arrived_at")
@@ -438,7 +438,7 @@ async def test_an_arrival_that_released_goods_is_not_reversed_though_customs_dis
 async def test_a_return_of_goods_that_are_returned_already_says_so_and_of_goods_that_customs_disposed_of_that_it_is_too_late(
     house: House,
 ) -> None:
-    (returned,) = await brought(house, "released", 1)
+    (returned,) = await goods_at(house, "released", 1)
     destroyed = await seized(house, "RED-8")
     await dispose(house, disposal(destroyed, DESTROYED), request_id="d8")
     stub = await house.stub("officer", "otto")

@@ -28,7 +28,8 @@ AREAS: Final = {
          "tests/clearance/feeds/test_debt_events.py", "tests/clearance/commands/test_adjustments.py"), 0.95,
     ),
     "lifecycle": Area(
-        ("services/clearance/consignment/transitions.py", "services/clearance/consignment/state/*.py",
+        ("services/clearance/consignment/transitions.py", "services/clearance/consignment/lifecycle/*.py",
+         "services/clearance/consignment/state/*.py",
          "services/clearance/consignment/columns.py", "services/clearance/consignment/decision.py",
          "services/clearance/consignment/screening.py"),
         ("tests/clearance/consignment/state/test_state_events.py", "tests/clearance/consignment/state/test_state_equals_scalar.py",

@@ -13,8 +13,9 @@ from libs.columns import Table
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.commands.visibility import bound_to
+from services.clearance.consignment.lifecycle.machine import REFUSALS
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import REFUSALS, State
+from services.clearance.consignment.transitions import State
 from services.clearance.store import Row, Store
 
 UNKNOWN = "CONSIGNMENT_UNKNOWN"

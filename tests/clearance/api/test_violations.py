@@ -11,7 +11,8 @@ from libs.columns import Ints, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.inspection import not_releasable, open_violations
-from services.clearance.consignment.transitions import Debt, Event, Situation, State, apply
+from services.clearance.consignment.lifecycle.machine import Situation, apply
+from services.clearance.consignment.transitions import Debt, Event, State
 from tests.clearance.desk import MASTER
 from tests.clearance.inspections import CONFORM, VIOLATION, inspection, record, status
 from tests.clearance.service_client import SECONDS, House, arrivals

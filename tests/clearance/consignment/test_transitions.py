@@ -11,18 +11,9 @@ from luxor.clearance.v1 import clearance_pb2
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment import decision
 from services.clearance.consignment import inspection as inspections
+from services.clearance.consignment.lifecycle.machine import REFUSALS, Situation, apply
 from services.clearance.consignment.notice_kinds import NoticeKind
-from services.clearance.consignment.transitions import (
-    FINAL,
-    MONEY,
-    REFUSALS,
-    Change,
-    Debt,
-    Event,
-    Situation,
-    State,
-    apply,
-)
+from services.clearance.consignment.transitions import FINAL, MONEY, Change, Debt, Event, State
 
 TAKEN = {
     Event.DESTROYED: State.DESTROYED, Event.RE_EXPORTED: State.RE_EXPORTED, Event.ABANDONED: State.ABANDONED,

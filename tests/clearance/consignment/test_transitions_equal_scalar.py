@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from libs.columns import Ints, Strings, Table
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.clearance.consignment import debt as debts
-from services.clearance.consignment.transitions import REFUSALS, Debt, Event, Situation, State, apply
+from services.clearance.consignment.lifecycle.machine import REFUSALS, Situation, apply
+from services.clearance.consignment.transitions import Debt, Event, State
 from tests.clearance import scalar
 from tests.clearance.debt_tables import ints, standing, states
 from tests.clearance.scalar import DebtEvent, Owing, Place

@@ -12,8 +12,9 @@ from libs.feed.types import BatchRef
 from libs.telemetry import span
 from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
+from services.clearance.consignment.lifecycle.machine import apply
 from services.clearance.consignment.state.event import EventDetails, apply_event, situation
-from services.clearance.consignment.transitions import Event, State, apply
+from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 1_000

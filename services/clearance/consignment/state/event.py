@@ -11,6 +11,7 @@ from libs.columns import Bools, Column, Ints, Strings, Table
 from services.clearance.consignment.columns import choose, values_in_rows
 from services.clearance.consignment.decision import AUTOMATIC, Lane
 from services.clearance.consignment.inspection import Inspection, inspected, open_violations, resolved, violations_of
+from services.clearance.consignment.lifecycle.machine import Outcome, Situation, apply
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.reasons import OFFICER_EVENTS, automatic_reasons, officer_columns
 from services.clearance.consignment.state.times import (
@@ -20,7 +21,7 @@ from services.clearance.consignment.state.times import (
     started_delays,
 )
 from services.clearance.consignment.state.visibility import is_hidden, public_columns
-from services.clearance.consignment.transitions import CHANGE_OF, MONEY, Event, Outcome, Situation, State, apply
+from services.clearance.consignment.transitions import CHANGE_OF, MONEY, Event, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

@@ -15,8 +15,9 @@ from services.clearance.consignment.decision import (
     UNVALUED,
     Lane,
 )
+from services.clearance.consignment.lifecycle.machine import Outcome, Situation
 from services.clearance.consignment.screening import with_reason
-from services.clearance.consignment.transitions import Debt, Event, Outcome, Situation, State
+from services.clearance.consignment.transitions import Debt, Event, State
 
 IntArray = NDArray[np.int64]
 

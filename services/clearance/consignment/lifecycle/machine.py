@@ -1,0 +1,137 @@
+"""The transitions of lifecycle.py, compiled for batches: one look-up for each consignment. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.clearance.consignment.lifecycle.table import TABLE, Condition, Effect, refusal_without_row
+from services.clearance.consignment.transitions import Debt, Event, State
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What transitions depend on, of n consignments: one value each, all of shape (n,)."""
+
+    state: IntArray
+    arrived: BoolArray
+    debt: IntArray
+    officer_hold: BoolArray
+    screening_hold: BoolArray
+    """Whether a hold by a screening match after the decision is open."""
+    waiting: BoolArray
+    """Whether the delay of a green consignment has not ended."""
+    inspected: BoolArray
+    """Whether an inspection was recorded, or an officer adjusted value or goods."""
+    debt_hold: BoolArray
+    """Whether only the debt holds it, open or not computed."""
+    violation: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether an inspection found a violation that no officer has resolved; by default there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of an event on n consignments; all of shape (n,)."""
+
+    state: IntArray
+    """The state after; the same as before where the event was refused."""
+    officer_hold: BoolArray
+    screening_hold: BoolArray
+    debt_hold: BoolArray
+    arrived: BoolArray
+    refusal: IntArray
+    """0 where the event had its effect, else the place of the reason in REFUSALS."""
+
+    @property
+    def effective(self) -> BoolArray:
+        """Where the event took effect: only there the version rises by one."""
+        effective: BoolArray = self.refusal == 0
+        return effective
+
+
+_FLAGS: Final = ("arrived", "officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation")
+"""The flags of a situation; a condition depends on them and on the debt alone."""
+_DEBTS: Final = np.array([2 if debt == Debt.UNKNOWN else int(debt == Debt.OPEN) for debt in range(max(Debt) + 1)])
+"""What transitions distinguish of a debt: 0 settled, 1 open, 2 not computed."""
+_CODES: Final = 3 << len(_FLAGS)
+"""How many situations of a state transitions distinguish."""
+
+
+def _conditions() -> dict[Condition, BoolArray]:
+    """Return where each condition is met, by the code of the situation, shape (_CODES,)."""
+    codes = np.arange(_CODES)
+    flags = {name: (codes >> bit & 1).astype(np.bool_) for bit, name in enumerate(_FLAGS)}
+    debt = codes >> len(_FLAGS)
+    held = flags["officer_hold"] | flags["screening_hold"]
+    return {
+        Condition.ARRIVED: flags["arrived"],
+        Condition.NOT_ARRIVED: ~flags["arrived"],
+        Condition.HOLD: held | flags["violation"],
+        Condition.HELD_ALREADY: held,
+        Condition.DEBT_OPEN: debt == 1,
+        Condition.UNSETTLED: debt > 0,
+        Condition.SETTLED: debt == 0,
+        Condition.ONLY_DEBT: flags["debt_hold"],
+        Condition.WAITING: flags["waiting"],
+        Condition.CONTROLLED: flags["inspected"],
+    }
+
+
+def _compiled() -> tuple[tuple[str, ...], IntArray]:
+    """Return the reasons of refusals, "" first, and the row of each (event, state, code): next state, effects and place of the reason."""
+    reasons = [""]
+    compiled = np.zeros((len(Event), max(State) + 1, _CODES, 3), np.int64)
+    met = _conditions()
+    undecided = np.ones(compiled.shape[:3], np.bool_)
+
+    def place(reason: str) -> int:
+        if reason not in reasons:
+            reasons.append(reason)
+        return reasons.index(reason)
+
+    for row in TABLE:
+        where = undecided[row.event, row.state] & np.logical_and.reduce([met[each] for each in row.when], initial=True)
+        compiled[row.event, row.state, where] = (row.next, row.effects, place(row.refusal))
+        undecided[row.event, row.state] &= ~where
+    for event in Event:
+        for state in State:
+            where = undecided[event, state]
+            compiled[event, state, where] = (state, 0, place(refusal_without_row(event, state)))
+    return tuple(reasons), compiled.reshape(-1, 3)
+
+
+REFUSALS, _COMPILED = _compiled()
+"""Why an event has no effect, by the numbers in `Outcome.refusal`; place 0 stands for an effect."""
+
+
+def apply(event: Event | IntArray, now: Situation) -> Outcome:
+    """Apply an event to n consignments: the same to all, or one each, shape (n,).
+
+    No event releases while a hold or a violation is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release
+    is refused while a debt is open. (Which officer may release an open violation, the caller checks.)
+    What waits for an officer's look is not released by a decision or an arrival, but by the end of the wait. What the debt alone holds goes on once
+    the debt is settled; a debt that opens holds what is not released, and takes no release back.
+    """
+    code = _DEBTS[now.debt] << len(_FLAGS)
+    for bit, name in enumerate(_FLAGS):
+        code = code | getattr(now, name).astype(np.int64) << bit
+    place = (np.asarray(event, np.int64) * (max(State) + 1) + now.state) * _CODES + code
+    after, effects, refusal = _COMPILED[place].T
+
+    def has(effect: Effect) -> BoolArray:
+        found: BoolArray = effects & effect != 0
+        return found
+
+    ends = has(Effect.HOLD_ENDS)
+    return Outcome(
+        state=after,
+        officer_hold=has(Effect.HOLD_BY_OFFICER) | (now.officer_hold & ~ends),
+        screening_hold=has(Effect.HOLD_BY_MATCH) | (now.screening_hold & ~ends),
+        debt_hold=(after == State.HELD) & (has(Effect.HOLD_BY_DEBT) | (now.debt_hold & ~has(Effect.DEBT_HOLD_ENDS))),
+        arrived=has(Effect.ARRIVES) | (now.arrived & ~has(Effect.ARRIVAL_ENDS)),
+        refusal=refusal,
+    )

@@ -1,0 +1,257 @@
+"""The life of a consignment after acceptance: which event leads from which state to which, under which condition, and with which effect, as data.
+
+`TABLE` is the only definition: machine.py compiles it for batches.
+
+Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers, debts, returns,
+withdrawals and disposals go;
+for the two waits, ASYCUDA's selectivity: green can be delayed for manual review, yellow re-routes to blue by itself;
+for disposals the Union Customs Code, articles 171, 174, 197 to 199 and 270; for goods that were controlled, article 173(2)(a) and (b).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, IntFlag
+from typing import Final
+
+from services.clearance.consignment.transitions import FINAL, MONEY, Event, State
+
+
+class Condition(Enum):
+    """A condition of a transition; its value is the sentence that the documentation shows."""
+
+    ARRIVED = "the goods have arrived"
+    NOT_ARRIVED = "the goods have not arrived"
+    HOLD = "a hold by an officer or by a screening match, or a violation, is open"
+    HELD_ALREADY = "a hold by an officer or by a screening match is open"
+    DEBT_OPEN = "the debt at the border is open"
+    UNSETTLED = "the debt at the border is open or could not be computed"
+    SETTLED = "the debt at the border is settled"
+    ONLY_DEBT = "only the debt held the goods"
+    WAITING = "the time in which an officer may inspect green goods has not ended"
+    CONTROLLED = "the goods were inspected, or an officer adjusted value or goods"
+
+
+class Effect(IntFlag):
+    """What a transition changes beside the state."""
+
+    ARRIVES = 1
+    ARRIVAL_ENDS = 2
+    HOLD_BY_OFFICER = 4
+    HOLD_BY_MATCH = 8
+    HOLD_ENDS = 16
+    HOLD_BY_DEBT = 32
+    DEBT_HOLD_ENDS = 64
+
+
+EFFECTS: Final = {
+    Effect.ARRIVES: "the goods have arrived",
+    Effect.ARRIVAL_ENDS: "the goods have not arrived",
+    Effect.HOLD_BY_OFFICER: "a hold by an officer begins",
+    Effect.HOLD_BY_MATCH: "a hold by a screening match begins",
+    Effect.HOLD_ENDS: "every hold by an officer or by a screening match ends",
+    Effect.HOLD_BY_DEBT: "a hold by the debt begins",
+    Effect.DEBT_HOLD_ENDS: "the hold by the debt ends",
+}
+"""What the documentation says of each effect. A hold by the debt also ends in every state but HELD."""
+NONE: Final = Effect(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row: an event in a state under all conditions leads to the next state with its effects, or is refused with a reason."""
+
+    event: Event
+    state: State
+    when: tuple[Condition, ...]
+    next: State
+    """The state after; the same state where the event is refused."""
+    effects: Effect = NONE
+    refusal: str = ""
+    """Stable reason of the refusal; "" where the event takes effect."""
+
+
+_ACCEPTED, _AWAITING, _HELD, _RELEASED, _SEIZED, _INVALIDATED = (
+    State.ACCEPTED,
+    State.AWAITING_ARRIVAL,
+    State.HELD,
+    State.RELEASED,
+    State.SEIZED,
+    State.INVALIDATED,
+)
+_NOT_RELEASED: Final = (_AWAITING, _HELD)
+_DECIDED: Final = (_AWAITING, _HELD, _RELEASED, _SEIZED)
+"""The states after the decision that are not final."""
+_C = Condition
+
+
+def _rows(
+    event: Event,
+    states: State | tuple[State, ...],
+    to: State | None,
+    *when: Condition,
+    effects: Effect = NONE,
+    refusal: str = "",
+) -> Iterator[Transition]:
+    """Yield a row for each state; `to` None stands for the same state."""
+    for state in (states,) if isinstance(states, State) else states:
+        yield Transition(event, state, when, state if to is None else to, effects, refusal)
+
+
+def _refused(event: Event, states: State | tuple[State, ...], reason: str, *when: Condition) -> Iterator[Transition]:
+    yield from _rows(event, states, None, *when, refusal=reason)
+
+
+def _towards_release(
+    event: Event, state: State, *when: Condition, arrives: bool = False, waits: bool = True, effects: Effect = NONE
+) -> Iterator[Transition]:
+    """Yield the rows of an automatic event that lets goods continue to their release, unless there is a hold.
+
+    `arrives`: the event is the arrival; `waits`: green goods wait for the end of the time in which an officer may inspect them.
+    """
+    yield from _rows(event, state, _HELD, *when, _C.UNSETTLED, effects=effects | Effect.HOLD_BY_DEBT)
+    yield from _rows(event, state, _HELD, *when, _C.HOLD, effects=effects)
+    if not arrives:
+        yield from _rows(event, state, _AWAITING, *when, _C.NOT_ARRIVED, effects=effects)
+    if waits:
+        yield from _rows(event, state, _AWAITING, *when, _C.WAITING, effects=effects)
+    yield from _rows(event, state, _RELEASED, *when, effects=effects)
+
+
+def _decisions() -> Iterator[Transition]:
+    yield from _towards_release(Event.DECIDED_RELEASE, _ACCEPTED)
+    yield from _rows(Event.DECIDED_HOLD, _ACCEPTED, _HELD)
+    for event in (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED):
+        yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.ARRIVED)
+        yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.CONTROLLED)
+    # A new version of the filing does not lift a hold by an officer or by a screening match.
+    yield from _rows(Event.AMENDED_RELEASE, _NOT_RELEASED, _HELD, _C.HOLD)
+    for state in _NOT_RELEASED:
+        yield from _rows(Event.AMENDED_RELEASE, state, _HELD, _C.UNSETTLED, effects=Effect.HOLD_BY_DEBT)
+        yield from _rows(Event.AMENDED_RELEASE, state, _AWAITING)
+    yield from _rows(Event.AMENDED_HOLD, _NOT_RELEASED, _HELD)
+    yield from _rows(Event.INVALIDATED, _NOT_RELEASED, _INVALIDATED)
+
+
+def _arrivals() -> Iterator[Transition]:
+    yield from _refused(Event.ARRIVED, _NOT_RELEASED, "ALREADY_ARRIVED", _C.ARRIVED)
+    yield from _towards_release(Event.ARRIVED, _AWAITING, arrives=True, effects=Effect.ARRIVES)
+    yield from _rows(Event.ARRIVED, _HELD, None, effects=Effect.ARRIVES)
+    yield from _refused(Event.ARRIVAL_REVERSED, _NOT_RELEASED, "ARRIVAL_NOT_REVERSIBLE", _C.NOT_ARRIVED)
+    ends = Effect.ARRIVAL_ENDS
+    yield from _rows(Event.ARRIVAL_REVERSED, _AWAITING, _HELD, _C.UNSETTLED, effects=ends | Effect.HOLD_BY_DEBT)
+    yield from _rows(Event.ARRIVAL_REVERSED, _AWAITING, _HELD, _C.HOLD, effects=ends)
+    yield from _rows(Event.ARRIVAL_REVERSED, _NOT_RELEASED, None, effects=ends)
+
+
+def _waits() -> Iterator[Transition]:
+    yield from _refused(Event.REROUTED, _HELD, "NOT_DUE", _C.HOLD)
+    yield from _towards_release(Event.REROUTED, _HELD, waits=False)
+    yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.NOT_ARRIVED)
+    yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.HOLD)
+    yield from _towards_release(Event.WAIT_ENDED, _AWAITING, _C.ARRIVED, arrives=True, waits=False)
+
+
+def _officers() -> Iterator[Transition]:
+    release, hold = Event.OFFICER_RELEASED, Event.OFFICER_HELD
+    yield from _refused(release, _HELD, "DEBT_OPEN", _C.DEBT_OPEN)
+    yield from _rows(release, _HELD, _RELEASED, _C.ARRIVED, effects=Effect.HOLD_ENDS)
+    yield from _rows(release, _HELD, _AWAITING, effects=Effect.HOLD_ENDS)
+    # The hold by a match is like an officer's: a second hold would add nothing, and would reveal that the first is of another kind.
+    yield from _refused(hold, _HELD, "ALREADY_HELD", _C.HELD_ALREADY)
+    yield from _rows(hold, (_AWAITING, _HELD, _RELEASED), _HELD, effects=Effect.HOLD_BY_OFFICER)
+    yield from _refused(release, _SEIZED, "GOODS_SEIZED")
+    yield from _refused(hold, _SEIZED, "GOODS_SEIZED")
+    yield from _rows(Event.INSPECTED, (_HELD, _RELEASED, _SEIZED), None)
+
+
+def _screening() -> Iterator[Transition]:
+    matched = Event.SCREENING_MATCHED
+    yield from _rows(matched, (_ACCEPTED, _AWAITING, _HELD), _HELD, effects=Effect.HOLD_BY_MATCH)
+    yield from _rows(matched, _SEIZED, None, effects=Effect.HOLD_BY_MATCH)
+    yield from _rows(matched, _RELEASED, None)
+    yield from _towards_release(Event.SCREENING_MATCH_CLEARED, _HELD)
+    yield from _rows(Event.FINDINGS_CHANGED, _AWAITING, _HELD, _C.UNSETTLED, effects=Effect.HOLD_BY_DEBT)
+    yield from _rows(Event.FINDINGS_CHANGED, _AWAITING, _HELD, _C.HOLD)
+    yield from _rows(Event.FINDINGS_CHANGED, _DECIDED, None)
+
+
+def _debts() -> Iterator[Transition]:
+    for event in MONEY:
+        yield from _rows(event, _AWAITING, _HELD, _C.UNSETTLED, effects=Effect.HOLD_BY_DEBT)
+        yield from _rows(event, _AWAITING, _HELD, _C.HOLD, effects=Effect.DEBT_HOLD_ENDS)
+        yield from _rows(event, _HELD, None, _C.UNSETTLED)
+        yield from _rows(event, _HELD, None, _C.HOLD, effects=Effect.DEBT_HOLD_ENDS)
+        freed = _towards_release(event, _HELD, _C.SETTLED, _C.ONLY_DEBT)
+        # The hold and the unsettled debt are excluded by the rows above.
+        yield from (row for row in freed if row.next != _HELD)
+        yield from _rows(event, _DECIDED, None)
+    for event in (Event.DEBT, Event.REASSESSED):
+        # Payments and refunds may still follow in final states.
+        yield from _rows(event, tuple(sorted(FINAL)), None)
+
+
+def _ends() -> Iterator[Transition]:
+    yield from _rows(Event.RETURNED, _RELEASED, None)
+    yield from _rows(Event.RETURNED_WHOLE, _RELEASED, State.RE_EXPORTED)
+    yield from _rows(Event.DESTROYED_WHOLE, _RELEASED, State.DESTROYED)
+    # Goods that never arrived can be neither seized nor destroyed; their declaration can be invalidated.
+    yield from _refused(Event.SEIZED, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
+    yield from _rows(Event.SEIZED, _NOT_RELEASED, _SEIZED, effects=Effect.HOLD_BY_OFFICER)
+    yield from _refused(Event.SEIZED, _SEIZED, "GOODS_SEIZED")
+    yield from _rows(Event.SEIZURE_LIFTED, _SEIZED, _HELD)
+    yield from _rows(Event.CONFISCATED, _SEIZED, State.CONFISCATED, effects=Effect.HOLD_ENDS)
+    disposals = {
+        Event.DESTROYED: State.DESTROYED,
+        Event.RE_EXPORTED: State.RE_EXPORTED,
+        Event.ABANDONED: State.ABANDONED,
+    }
+    for event, end in disposals.items():
+        yield from _refused(event, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
+        yield from _rows(event, (*_NOT_RELEASED, _SEIZED), end, effects=Effect.HOLD_ENDS)
+    yield from _rows(Event.INVALIDATED_BY_CUSTOMS, _NOT_RELEASED, _INVALIDATED, effects=Effect.HOLD_ENDS)
+    yield from _refused(Event.INVALIDATED_BY_CUSTOMS, _SEIZED, "GOODS_SEIZED")
+
+
+TABLE: Final = (
+    *_decisions(),
+    *_arrivals(),
+    *_waits(),
+    *_officers(),
+    *_screening(),
+    *_debts(),
+    *_ends(),
+)
+"""The transitions. Of the rows of an event in a state, the first whose conditions all hold counts; without such a row the event is refused."""
+
+_REFUSED: Final = {
+    Event.DECIDED_RELEASE: "ALREADY_DECIDED",
+    Event.DECIDED_HOLD: "ALREADY_DECIDED",
+    Event.ARRIVED: "ALREADY_ARRIVED",
+    Event.OFFICER_RELEASED: "NOT_HELD",
+    Event.OFFICER_HELD: "ALREADY_HELD",
+    Event.AMENDED_RELEASE: "AMENDMENT_TOO_LATE",
+    Event.AMENDED_HOLD: "AMENDMENT_TOO_LATE",
+    Event.INVALIDATED: "AMENDMENT_TOO_LATE",
+    Event.INSPECTED: "NOT_INSPECTABLE",
+    Event.SCREENING_MATCHED: "STATE_FINAL",
+    Event.REROUTED: "NOT_DUE",
+    Event.WAIT_ENDED: "NOT_DUE",
+    Event.RETURNED: "NOT_RELEASED",
+    Event.RETURNED_WHOLE: "NOT_RELEASED",
+    Event.DESTROYED_WHOLE: "NOT_RELEASED",
+    Event.SCREENING_MATCH_CLEARED: "NOT_HELD",
+    Event.ARRIVAL_REVERSED: "ARRIVAL_NOT_REVERSIBLE",
+    Event.SEIZED: "NOT_HELD",
+    Event.SEIZURE_LIFTED: "NOT_SEIZED",
+    Event.CONFISCATED: "NOT_SEIZED",
+    Event.DESTROYED: "NOT_HELD",
+    Event.RE_EXPORTED: "NOT_HELD",
+    Event.ABANDONED: "NOT_HELD",
+    Event.INVALIDATED_BY_CUSTOMS: "NOT_HELD",
+}
+"""Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
+
+
+def refusal_without_row(event: Event, state: State) -> str:
+    """Return the reason why an event is refused in a state for which the table has no row that applies."""
+    return "STATE_FINAL" if state in FINAL else _REFUSED.get(event, "NOT_DECIDED")

@@ -28,7 +28,7 @@ class NoticeKind(IntEnum):
     DISPOSED = 13
 
 
-_BY_STATE: Final = {
+NOTICE_OF_STATE: Final = {
     State.AWAITING_ARRIVAL: NoticeKind.DECIDED,
     State.HELD: NoticeKind.HELD,
     State.RELEASED: NoticeKind.RELEASED,
@@ -39,7 +39,7 @@ _BY_STATE: Final = {
     State.CONFISCATED: NoticeKind.DISPOSED,
     State.INVALIDATED: NoticeKind.INVALIDATED,
 }
-
+"""The notice of a change to each state, where the change has none of its own."""
 
 _OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
 """Changes of the amounts owed or of the status of the debt."""
@@ -49,10 +49,12 @@ def _owed(table: Table) -> NDArray[np.int64]:
     """Return the kinds of notices about a change of debt: released or held goods, otherwise the change of the debt or of the charges."""
     state, debt = table.ints("state").values, table.ints("debt_status").filled(0)
     released, at = table.ints("released_at"), table.ints("changed_at").values
-    open_debt = debt == Debt.OPEN
-    holds = (state == State.HELD) & open_debt & table.bools("debt_hold").values
-    of_debt = np.where(open_debt, np.int64(NoticeKind.DEBT_OPENED), np.int64(NoticeKind.DEBT_SETTLED))
-    kind = np.where(table.ints("change").values == Change.DEBT, of_debt, np.int64(NoticeKind.CHARGES_CHANGED))
+    unsettled = np.isin(debt, (Debt.OPEN, Debt.UNKNOWN))
+    holds = (state == State.HELD) & unsettled & table.bools("debt_hold").values
+    of_debt = np.where(debt == Debt.OPEN, np.int64(NoticeKind.DEBT_OPENED), np.int64(NoticeKind.DEBT_SETTLED))
+    # A debt that could not be computed is neither open nor settled.
+    changed = (table.ints("change").values != Change.DEBT) | (debt == Debt.UNKNOWN)
+    kind = np.where(changed, np.int64(NoticeKind.CHARGES_CHANGED), of_debt)
     kind = np.where(holds, np.int64(NoticeKind.HELD), kind)
     fresh = (state == State.RELEASED) & released.valid & (released.values == at)
     return np.where(fresh, np.int64(NoticeKind.RELEASED), kind)
@@ -67,7 +69,7 @@ def kinds(table: Table) -> NDArray[np.int64]:
     """Return the kind of notice of each state, shape (n,); 0 for none."""
     state, change = table.ints("state").values, table.ints("change").values
     by_state = np.zeros(max(State) + 1, np.int64)
-    for each, kind in _BY_STATE.items():
+    for each, kind in NOTICE_OF_STATE.items():
         by_state[each] = kind
     found = np.where(hidden_versions(table), 0, by_state[state])
     found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(NoticeKind.ARRIVED), found)

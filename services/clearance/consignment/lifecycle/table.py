@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, IntFlag
 from typing import Final
 
+from services.clearance.consignment.notice_kinds import NOTICE_OF_STATE, NoticeKind
 from services.clearance.consignment.transitions import FINAL, MONEY, Event, State
 
 
@@ -68,6 +69,8 @@ class Transition:
     effects: Effect = NONE
     refusal: str = ""
     """Stable reason of the refusal; "" where the event takes effect."""
+    notice: NoticeKind | None = None
+    """The notice that the filer receives, and the carrier if the goods arrived and it concerns them; None where the version is hidden."""
 
 
 _ACCEPTED, _AWAITING, _HELD, _RELEASED, _SEIZED, _INVALIDATED = (
@@ -82,6 +85,13 @@ _NOT_RELEASED: Final = (_AWAITING, _HELD)
 _DECIDED: Final = (_AWAITING, _HELD, _RELEASED, _SEIZED)
 """The states after the decision that are not final."""
 _C = Condition
+_K = NoticeKind
+_OF_STATE: Final = object()
+"""Stands for the notice of the next state."""
+REFUSAL_NOTICES: Final = dict.fromkeys(
+    (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED), NoticeKind.AMENDMENT_REFUSED
+)
+"""The notices of refused events; of all others, the caller reads the refusal in the answer."""
 
 
 def _rows(
@@ -91,29 +101,41 @@ def _rows(
     *when: Condition,
     effects: Effect = NONE,
     refusal: str = "",
+    notice: object = _OF_STATE,
 ) -> Iterator[Transition]:
     """Yield a row for each state; `to` None stands for the same state."""
     for state in (states,) if isinstance(states, State) else states:
-        yield Transition(event, state, when, state if to is None else to, effects, refusal)
+        after = state if to is None else to
+        kind = NOTICE_OF_STATE.get(after) if notice is _OF_STATE else notice
+        assert kind is None or isinstance(kind, NoticeKind)
+        yield Transition(event, state, when, after, effects, refusal, kind)
 
 
 def _refused(event: Event, states: State | tuple[State, ...], reason: str, *when: Condition) -> Iterator[Transition]:
-    yield from _rows(event, states, None, *when, refusal=reason)
+    yield from _rows(event, states, None, *when, refusal=reason, notice=REFUSAL_NOTICES.get(event))
 
 
 def _towards_release(
-    event: Event, state: State, *when: Condition, arrives: bool = False, waits: bool = True, effects: Effect = NONE
+    event: Event,
+    state: State,
+    *when: Condition,
+    arrives: bool = False,
+    waits: bool = True,
+    effects: Effect = NONE,
+    held: object = _OF_STATE,
+    awaiting: object = _OF_STATE,
 ) -> Iterator[Transition]:
     """Yield the rows of an automatic event that lets goods continue to their release, unless there is a hold.
 
-    `arrives`: the event is the arrival; `waits`: green goods wait for the end of the time in which an officer may inspect them.
+    `arrives`: the event is the arrival; `waits`: green goods wait for the end of the time in which an officer may inspect them; `held` and
+    `awaiting` are the notices of goods that are not released.
     """
-    yield from _rows(event, state, _HELD, *when, _C.UNSETTLED, effects=effects | Effect.HOLD_BY_DEBT)
-    yield from _rows(event, state, _HELD, *when, _C.HOLD, effects=effects)
+    yield from _rows(event, state, _HELD, *when, _C.UNSETTLED, effects=effects | Effect.HOLD_BY_DEBT, notice=held)
+    yield from _rows(event, state, _HELD, *when, _C.HOLD, effects=effects, notice=held)
     if not arrives:
-        yield from _rows(event, state, _AWAITING, *when, _C.NOT_ARRIVED, effects=effects)
+        yield from _rows(event, state, _AWAITING, *when, _C.NOT_ARRIVED, effects=effects, notice=awaiting)
     if waits:
-        yield from _rows(event, state, _AWAITING, *when, _C.WAITING, effects=effects)
+        yield from _rows(event, state, _AWAITING, *when, _C.WAITING, effects=effects, notice=awaiting)
     yield from _rows(event, state, _RELEASED, *when, effects=effects)
 
 
@@ -134,21 +156,26 @@ def _decisions() -> Iterator[Transition]:
 
 def _arrivals() -> Iterator[Transition]:
     yield from _refused(Event.ARRIVED, _NOT_RELEASED, "ALREADY_ARRIVED", _C.ARRIVED)
-    yield from _towards_release(Event.ARRIVED, _AWAITING, arrives=True, effects=Effect.ARRIVES)
-    yield from _rows(Event.ARRIVED, _HELD, None, effects=Effect.ARRIVES)
+    yield from _towards_release(
+        Event.ARRIVED, _AWAITING, arrives=True, effects=Effect.ARRIVES, held=_K.ARRIVED, awaiting=_K.ARRIVED
+    )
+    yield from _rows(Event.ARRIVED, _HELD, None, effects=Effect.ARRIVES, notice=_K.ARRIVED)
     yield from _refused(Event.ARRIVAL_REVERSED, _NOT_RELEASED, "ARRIVAL_NOT_REVERSIBLE", _C.NOT_ARRIVED)
-    ends = Effect.ARRIVAL_ENDS
-    yield from _rows(Event.ARRIVAL_REVERSED, _AWAITING, _HELD, _C.UNSETTLED, effects=ends | Effect.HOLD_BY_DEBT)
-    yield from _rows(Event.ARRIVAL_REVERSED, _AWAITING, _HELD, _C.HOLD, effects=ends)
-    yield from _rows(Event.ARRIVAL_REVERSED, _NOT_RELEASED, None, effects=ends)
+    ends, notice = Effect.ARRIVAL_ENDS, _K.ARRIVAL_REVERSED
+    by_debt = ends | Effect.HOLD_BY_DEBT
+    yield from _rows(Event.ARRIVAL_REVERSED, _AWAITING, _HELD, _C.UNSETTLED, effects=by_debt, notice=notice)
+    yield from _rows(Event.ARRIVAL_REVERSED, _AWAITING, _HELD, _C.HOLD, effects=ends, notice=notice)
+    yield from _rows(Event.ARRIVAL_REVERSED, _NOT_RELEASED, None, effects=ends, notice=notice)
 
 
 def _waits() -> Iterator[Transition]:
     yield from _refused(Event.REROUTED, _HELD, "NOT_DUE", _C.HOLD)
-    yield from _towards_release(Event.REROUTED, _HELD, waits=False)
+    rerouted = _towards_release(Event.REROUTED, _HELD, waits=False)
     yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.NOT_ARRIVED)
     yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.HOLD)
-    yield from _towards_release(Event.WAIT_ENDED, _AWAITING, _C.ARRIVED, arrives=True, waits=False)
+    ended = _towards_release(Event.WAIT_ENDED, _AWAITING, _C.ARRIVED, arrives=True, waits=False)
+    # The rows above refuse both events while there is a hold.
+    yield from (row for row in (*rerouted, *ended) if _C.HOLD not in row.when)
 
 
 def _officers() -> Iterator[Transition]:
@@ -161,39 +188,57 @@ def _officers() -> Iterator[Transition]:
     yield from _rows(hold, (_AWAITING, _HELD, _RELEASED), _HELD, effects=Effect.HOLD_BY_OFFICER)
     yield from _refused(release, _SEIZED, "GOODS_SEIZED")
     yield from _refused(hold, _SEIZED, "GOODS_SEIZED")
-    yield from _rows(Event.INSPECTED, (_HELD, _RELEASED, _SEIZED), None)
+    yield from _rows(Event.INSPECTED, (_HELD, _RELEASED, _SEIZED), None, notice=None)
 
 
 def _screening() -> Iterator[Transition]:
-    matched = Event.SCREENING_MATCHED
-    yield from _rows(matched, (_ACCEPTED, _AWAITING, _HELD), _HELD, effects=Effect.HOLD_BY_MATCH)
-    yield from _rows(matched, _SEIZED, None, effects=Effect.HOLD_BY_MATCH)
-    yield from _rows(matched, _RELEASED, None)
-    yield from _towards_release(Event.SCREENING_MATCH_CLEARED, _HELD)
-    yield from _rows(Event.FINDINGS_CHANGED, _AWAITING, _HELD, _C.UNSETTLED, effects=Effect.HOLD_BY_DEBT)
-    yield from _rows(Event.FINDINGS_CHANGED, _AWAITING, _HELD, _C.HOLD)
-    yield from _rows(Event.FINDINGS_CHANGED, _DECIDED, None)
+    matched, by_match = Event.SCREENING_MATCHED, Effect.HOLD_BY_MATCH
+    undecided = (_ACCEPTED, _AWAITING, _HELD)
+    # A further match of goods that are held already is hidden: a notice would reveal it.
+    yield from _rows(matched, undecided, _HELD, _C.HELD_ALREADY, effects=by_match, notice=None)
+    yield from _rows(matched, undecided, _HELD, effects=by_match)
+    yield from _rows(matched, _SEIZED, None, _C.HELD_ALREADY, effects=by_match, notice=None)
+    yield from _rows(matched, _SEIZED, None, effects=by_match)
+    yield from _rows(matched, _RELEASED, None, notice=None)
+    yield from _towards_release(Event.SCREENING_MATCH_CLEARED, _HELD, held=None)
+    changed, by_debt = Event.FINDINGS_CHANGED, Effect.HOLD_BY_DEBT
+    yield from _rows(changed, _AWAITING, _HELD, _C.UNSETTLED, effects=by_debt, notice=None)
+    yield from _rows(changed, _AWAITING, _HELD, _C.HOLD, notice=None)
+    yield from _rows(changed, _DECIDED, None, notice=None)
 
 
 def _debts() -> Iterator[Transition]:
     for event in MONEY:
+        settled = _K.DEBT_SETTLED if event == Event.DEBT else _K.CHARGES_CHANGED
+        ends = Effect.DEBT_HOLD_ENDS
         yield from _rows(event, _AWAITING, _HELD, _C.UNSETTLED, effects=Effect.HOLD_BY_DEBT)
-        yield from _rows(event, _AWAITING, _HELD, _C.HOLD, effects=Effect.DEBT_HOLD_ENDS)
-        yield from _rows(event, _HELD, None, _C.UNSETTLED)
-        yield from _rows(event, _HELD, None, _C.HOLD, effects=Effect.DEBT_HOLD_ENDS)
-        freed = _towards_release(event, _HELD, _C.SETTLED, _C.ONLY_DEBT)
+        yield from _rows(event, _AWAITING, _HELD, _C.HOLD, effects=ends, notice=settled)
+        yield from _rows(event, _HELD, None, _C.UNSETTLED, _C.ONLY_DEBT)
+        yield from _unchanged(event, _HELD)
+        yield from _rows(event, _HELD, None, _C.HOLD, effects=ends, notice=settled)
+        freed = _towards_release(event, _HELD, _C.SETTLED, _C.ONLY_DEBT, awaiting=settled)
         # The hold and the unsettled debt are excluded by the rows above.
         yield from (row for row in freed if row.next != _HELD)
-        yield from _rows(event, _DECIDED, None)
+        yield from _unchanged(event, (_RELEASED, _SEIZED))
+        yield from _rows(event, _DECIDED, None, notice=settled)
     for event in (Event.DEBT, Event.REASSESSED):
         # Payments and refunds may still follow in final states.
-        yield from _rows(event, tuple(sorted(FINAL)), None)
+        ended = tuple(sorted(FINAL))
+        yield from _unchanged(event, ended)
+        yield from _rows(event, ended, None, notice=_K.DEBT_SETTLED if event == Event.DEBT else _K.CHARGES_CHANGED)
+
+
+def _unchanged(event: Event, states: State | tuple[State, ...]) -> Iterator[Transition]:
+    """Yield the rows of an unsettled debt that changes no state: the notice of an open one differs."""
+    if event == Event.DEBT:
+        yield from _rows(event, states, None, _C.DEBT_OPEN, notice=_K.DEBT_OPENED)
+    yield from _rows(event, states, None, _C.UNSETTLED, notice=_K.CHARGES_CHANGED)
 
 
 def _ends() -> Iterator[Transition]:
-    yield from _rows(Event.RETURNED, _RELEASED, None)
-    yield from _rows(Event.RETURNED_WHOLE, _RELEASED, State.RE_EXPORTED)
-    yield from _rows(Event.DESTROYED_WHOLE, _RELEASED, State.DESTROYED)
+    yield from _rows(Event.RETURNED, _RELEASED, None, notice=_K.RETURNED)
+    yield from _rows(Event.RETURNED_WHOLE, _RELEASED, State.RE_EXPORTED, notice=_K.RETURNED)
+    yield from _rows(Event.DESTROYED_WHOLE, _RELEASED, State.DESTROYED, notice=_K.RETURNED)
     # Goods that never arrived can be neither seized nor destroyed; their declaration can be invalidated.
     yield from _refused(Event.SEIZED, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
     yield from _rows(Event.SEIZED, _NOT_RELEASED, _SEIZED, effects=Effect.HOLD_BY_OFFICER)

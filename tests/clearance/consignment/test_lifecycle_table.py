@@ -1,0 +1,118 @@
+"""The table of transitions, row by row: each row is reached, and each states the notice that follows from the state after it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Bools, Ints, Strings, Table
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment.lifecycle.machine import REFUSALS
+from services.clearance.consignment.lifecycle.table import REFUSAL_NOTICES, TABLE, Condition, Transition
+from services.clearance.consignment.notice_kinds import NoticeKind, kinds
+from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.transitions import CHANGE_OF, Debt, Event, State
+
+AT: Final = 5_000
+FLAGS: Final = ("arrived", "officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation")
+Situation = dict[str, bool | Debt]
+SITUATIONS: Final[list[Situation]] = [
+    {"debt": debt, **dict(zip(FLAGS, flags, strict=True))}
+    for debt in Debt
+    for flags in product((False, True), repeat=len(FLAGS))
+]
+
+
+def met(condition: Condition, now: Situation) -> bool:
+    """Whether a situation meets a condition, by the sentence of the condition."""
+    held = bool(now["officer_hold"] or now["screening_hold"])
+    return {
+        Condition.ARRIVED: bool(now["arrived"]),
+        Condition.NOT_ARRIVED: not now["arrived"],
+        Condition.HOLD: held or bool(now["violation"]),
+        Condition.HELD_ALREADY: held,
+        Condition.DEBT_OPEN: now["debt"] == Debt.OPEN,
+        Condition.UNSETTLED: now["debt"] in (Debt.OPEN, Debt.UNKNOWN),
+        Condition.SETTLED: now["debt"] not in (Debt.OPEN, Debt.UNKNOWN),
+        Condition.ONLY_DEBT: bool(now["debt_hold"]),
+        Condition.WAITING: bool(now["waiting"]),
+        Condition.CONTROLLED: bool(now["inspected"]),
+    }[condition]
+
+
+def states_in(state: State) -> Table:
+    """Give a state of each situation."""
+    rows = len(SITUATIONS)
+
+    def flags(name: str) -> np.ndarray:
+        return np.array([bool(each[name]) for each in SITUATIONS])
+
+    released = Ints.of([10] * rows, [state == State.RELEASED] * rows)
+    return Table.of(
+        ClearanceColumns,
+        rows,
+        {
+            "version": Ints.constant(7, rows),
+            "state": Ints.constant(state, rows),
+            "change": Ints.constant(1, rows),
+            "changed_at": Ints.constant(20, rows),
+            "released_at": released,
+            "arrived_at": Ints.of([11] * rows, flags("arrived")),
+            "inspected_at": Ints.of([12] * rows, flags("inspected")),
+            "release_not_before": Ints.of([AT + 1] * rows, flags("waiting")),
+            "debt_status": Ints.of([int(each["debt"]) for each in SITUATIONS]),
+            "officer_hold": Bools.of(flags("officer_hold")),
+            "screening_hold": Bools.of(flags("screening_hold")),
+            "debt_hold": Bools.of(flags("debt_hold")),
+            "violation_found_by": Strings.of(["vera" if each else "" for each in flags("violation")]),
+        },
+    )
+
+
+def test_each_row_is_reached_and_states_the_notice_that_its_state_makes() -> None:
+    rows: dict[tuple[Event, State], list[Transition]] = {}
+    for row in TABLE:
+        rows.setdefault((row.event, row.state), []).append(row)
+    reached: set[int] = set()
+    for event, state in product(Event, State):
+        before = states_in(state)
+        after, outcome = apply_event(before, EventDetails(event=np.full(before.rows, event), at=AT))
+        found = kinds(after).tolist()
+        for place, now in enumerate(SITUATIONS):
+            applies = next(
+                (each for each in rows.get((event, state), ()) if all(met(condition, now) for condition in each.when)),
+                None,
+            )
+            case = (event.name, state.name, now, applies)
+            if applies is not None:
+                reached.add(id(applies))
+                assert outcome.state[place] == applies.next, case
+                assert REFUSALS[outcome.refusal[place]] == applies.refusal, case
+            if applies is None or applies.refusal:
+                assert not outcome.effective[place], case
+                assert applies is None or applies.notice == REFUSAL_NOTICES.get(event), case
+            else:
+                assert found[place] == (applies.notice or 0), case
+    assert [row for row in TABLE if id(row) not in reached] == []
+
+
+def test_a_refused_amendment_alone_is_a_notice() -> None:
+    assert REFUSAL_NOTICES == {
+        Event.AMENDED_RELEASE: NoticeKind.AMENDMENT_REFUSED,
+        Event.AMENDED_HOLD: NoticeKind.AMENDMENT_REFUSED,
+        Event.INVALIDATED: NoticeKind.AMENDMENT_REFUSED,
+    }
+
+
+def test_each_kind_of_notice_is_that_of_some_row_and_only_hidden_changes_have_none() -> None:
+    assert {row.notice for row in TABLE} - {None} == set(NoticeKind)
+    silent = {row.event for row in TABLE if row.notice is None and not row.refusal}
+    assert silent == {
+        Event.INSPECTED,
+        Event.FINDINGS_CHANGED,
+        Event.SCREENING_MATCHED,
+        Event.SCREENING_MATCH_CLEARED,
+    }
+    assert len(CHANGE_OF) == len(Event)

@@ -27,6 +27,7 @@ INTERRUPTED: Final = 130
 """Exit code: stopped by ^C."""
 IDS: Final = {
     "filer": "filer-1", "carrier": "carrier-1", "officer": "officer-1", "analyst": "analyst-1", "operator": "operator-1",
+    "gateway": "gateway-1",
 }  # fmt: skip
 """The default caller of each role."""
 

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "assessment": ("risk.assessment", "Show the risk assessment of a consignment."),
     "trace": ("operations.trace", "Show how long each service took for a consignment."),
     "notices": ("filing.notices", "Read a filer's or carrier's notices."),
+    "check-notice": ("clearance.check_notice", "Check whether a notice or a charge is genuine."),
     "quote": ("filing.quote", "Compute the landed cost of goods."),
     "goods": ("filing.goods", "Show whether goods may be sent, and with which documents."),
     "risk": ("risk.group", "For analysts: rule sets, models, backtests, seeds of draws."),

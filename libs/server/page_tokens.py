@@ -3,11 +3,13 @@
 A token holds the place where the next page begins. AES-256-GCM hides it and detects every changed byte; the caller and the query are
 authenticated with it, so a token of another caller or another query is refused. The keys are rows of the service's own store (`page_key`),
 so all replicas share them, they survive a restart, and they follow a restored copy. See docs/decisions/page-tokens.md.
+Keys for other purposes are derived from them, so that one rotation serves all.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -26,8 +28,8 @@ from libs.store.tables.schema import today
 KEY_BYTES: Final = 32
 KEY_DAYS: Final = 30
 """Days after which a new key is made for new tokens."""
-KEY_RETENTION_DAYS: Final = 400
-"""Days for which a key opens tokens: longer than anything that a cursor leads to is stored."""
+KEY_RETENTION_DAYS: Final = 430
+"""Days for which a key opens tokens: longer than anything that a cursor leads to is stored, also for a token of the key's last day."""
 CHARACTERS_MAX: Final = 1_024
 REFRESH_SECONDS: Final = 600.0
 """Age of the keys in memory from which they are read again before a token is made."""
@@ -50,6 +52,7 @@ class PageTokens:
         """Use the keys in the service's own store; they are read with the first token."""
         self._database = database
         self._keys: dict[int, AESGCM] = {}
+        self._values: dict[int, bytes] = {}
         self._newest = 0
         self.read_at = float("-inf")
         self._reading = asyncio.Lock()
@@ -74,6 +77,17 @@ class PageTokens:
         if found is None or [type(part) for part in found] != [type(part) for part in form]:
             raise Refusal("PAGE_TOKEN_MALFORMED", path=path)
         return tuple(found)  # type: ignore[return-value]  # its parts were compared with the form's
+
+    async def newest_key(self, purpose: bytes) -> tuple[int, bytes]:
+        """Return the number of the key for new tokens, and a key that is derived from it for another purpose."""
+        await self._read(REFRESH_SECONDS)
+        return self._newest, _derived(self._values[self._newest], purpose)
+
+    async def former_keys(self, purpose: bytes, remainder: int, modulus: int) -> list[bytes]:
+        """Return what is derived for another purpose from the keys whose number has this remainder."""
+        if not any(number % modulus == remainder for number in self._values):
+            await self._read(MISS_SECONDS)
+        return [_derived(value, purpose) for number, value in self._values.items() if number % modulus == remainder]
 
     async def _open(self, query: Message, token: str) -> list[Any] | None:
         try:
@@ -108,7 +122,8 @@ class PageTokens:
             if not rows:
                 await _make(self._database, 1)
                 rows = await self._rows()
-            self._keys = {row["number"]: AESGCM(row["value"]) for row in rows}
+            self._values = {row["number"]: row["value"] for row in rows}
+            self._keys = {number: AESGCM(value) for number, value in self._values.items()}
             # A key of today is not used yet: by tomorrow every replica can open what it seals.
             self._newest = max((row["number"] for row in rows if row["settled"]), default=max(self._keys))
             self.read_at = clock()
@@ -142,6 +157,10 @@ async def _make(database: Database, number: int) -> None:
             secrets.token_bytes(KEY_BYTES),
             await today(tx),
         )
+
+
+def _derived(value: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(value, purpose, "sha256")
 
 
 def _bound_to(query: Message) -> bytes:

@@ -23,6 +23,7 @@ from libs.store.monitoring.gauges import Looking
 from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
+from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
@@ -30,6 +31,8 @@ from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.api.carrier_service import ROLES as CARRIER_ROLES
 from services.clearance.api.carrier_service import CarrierService
+from services.clearance.api.notice_checks import ROLES as CHECK_ROLES
+from services.clearance.api.notice_checks import NoticeCheckService
 from services.clearance.api.queries import Inquiry
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.commands import store_days
@@ -69,6 +72,8 @@ def assemble(start: Start) -> Sequence[Background]:
         add_ClearanceServiceServicer_to_server, ClearanceService(store, adjusting), roles=ROLES, long_polls=LONG_POLLS
     )
     start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
+    checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
+    start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(store.outbox, Snapshot(store)),

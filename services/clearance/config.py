@@ -20,3 +20,6 @@ class ClearanceConfig(Settings, service="clearance"):
 
     sweep_seconds: float = setting("SWEEP_SECONDS", default=300.0, low=1, high=1_800, example="300")
     """Time between two comparisons of accepted filings with decided ones; missing filings are requested again."""
+
+    checks_per_second: float = setting("CHECKS_PER_SECOND", default=50.0, low=0.1, high=10_000, example="50")
+    """Checks of notices that one caller may make per second on each replica; twice as many at once. A gateway is one caller for all its visitors."""

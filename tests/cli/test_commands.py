@@ -213,6 +213,13 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     assert found["note"] == "see file 7"
     assert len(found["history"]) >= 2
     assert "note" not in cli.json("show", number, "--as", "filer/filer-1")[0]
+    checked = cli.json("check-notice", found["check_code"].lower(), number)
+    assert (checked["outcome"], checked["state"]) == ("CHECK_OUTCOME_GENUINE", "STATE_HELD")
+    assert "Genuine." in cli.run("check-notice", found["check_code"], number, "--as", "gateway").output
+    assert cli.json("check-notice", found["check_code"], "26DE07329000001XR8", code=1) == {
+        "outcome": "CHECK_OUTCOME_NOT_GENUINE"
+    }
+    assert cli.error("check-notice", "00000-00000-00001", number, code=1)["reason"] == "NOTICE_CODE_MALFORMED"
     [answer] = cli.json("assessment", number)["assessments"]
     assert answer["purpose"] == "PURPOSE_CLEARANCE"
     assert answer["lane"].startswith("LANE_")

@@ -58,6 +58,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         ", ".join(decision.get("reasons", ())) or "no reason to hold",
         _decider(decided_by),
     )
+    row("check code", each.get("check_code", ""))
     row("audit", "to be audited after its release" if decision.get("audit") else "")
     row("note", safe(each.get("note", "")))
     row(

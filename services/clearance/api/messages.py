@@ -23,8 +23,13 @@ HELD: Final = ("OFFICER_DECISION", OFFICER_HOLD)
 
 
 _STATE: Final = schema_of(ClearanceColumns)
-_KINDS: Final = {**_STATE.columns, "history": Kind.CHILD, "lower_bound": Kind.BOOLS}
-"""Columns of states, and those that no state stores: the versions before it, and whether the amounts are a lower bound."""
+_KINDS: Final = {
+    **_STATE.columns,
+    "history": Kind.CHILD,
+    "lower_bound": Kind.BOOLS,
+    "check_code": Kind.STRINGS,
+}
+"""Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, and the code of its notices."""
 _RENAMED: Final = {
     "filing_version": "filing_version",
     "decision_model_version": "model",

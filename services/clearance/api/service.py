@@ -22,6 +22,7 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import ArrivalsRequest
+from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
 from services.clearance.commands.act import Commands, Prepare, Request, Unfit
@@ -75,6 +76,7 @@ class ClearanceService(ClearanceServiceServicer):
         self._record_arrivals = RecordArrivals(store)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
+        self._codes = CheckCodes(self._pages)
         self._notices = NoticeReader(store, self._pages)
 
     # ------------------------------------------------------------------------------------------ arrivals
@@ -165,6 +167,10 @@ class ClearanceService(ClearanceServiceServicer):
                 table = await self._store.states(reading, rows[begin : begin + _ROWS_A_BREATH])
                 histories = await self._inquiry.histories(reading, table) if history else []
             messages = answers.statuses(table, role)
+            if role is not Role.CARRIER:
+                codes = await self._codes.codes([message.mrn for message in messages])
+                for message, code in zip(messages, codes, strict=True):
+                    message.check_code = code
             if history:
                 for message, versions in zip(messages, histories, strict=True):
                     for version in versions:

@@ -21,6 +21,7 @@ from libs.server.process.tracing import Traces
 from libs.store.database import Database
 from libs.store.monitoring.gauges import Looking
 from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, purge_requests
+from luxor.clearance.v1.bulk_release_pb2_grpc import add_BulkReleaseServiceServicer_to_server
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
@@ -29,6 +30,8 @@ from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
+from services.clearance.api.bulk_release_service import ROLES as BULK_RELEASE_ROLES
+from services.clearance.api.bulk_release_service import BulkReleaseService
 from services.clearance.api.carrier_service import ROLES as CARRIER_ROLES
 from services.clearance.api.carrier_service import CarrierService
 from services.clearance.api.notice_checks import ROLES as CHECK_ROLES
@@ -74,6 +77,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
+    start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(store.outbox, Snapshot(store)),

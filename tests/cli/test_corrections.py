@@ -111,3 +111,31 @@ def test_wrong_use_is_told_before_anybody_is_asked(cli: Any) -> None:
         ["return", mrn, "--reason", "faulty", "--as", "analyst"],
     ):
         cli.run(*wrong, code=2)
+
+
+def test_an_officer_releases_all_that_is_held_under_a_master_document(cli: Any, tmp_path: Path) -> None:
+    mrn = filed(cli, tmp_path, "BULK-1")["mrn"]
+    cli.run("hold", mrn, "--reason", "SEEN")
+    stays = cli.json("release", "--master", "020-BULK-1")
+    assert stays["hold_counts"] == [{"cause": "HOLD_CAUSE_OFFICER", "consignments": 1}]
+    assert stays["held_consignments"] == [{"mrn": mrn, "cause": "HOLD_CAUSE_OFFICER"}]
+    shown = " ".join(cli.run("release", "--master", "020-BULK-1").output.split())
+    assert "stay held: officer" in shown
+    assert mrn in shown
+    assert (
+        cli.json("release", "--master", "020-BULK-1", "--override-officers", "--lane", "red").get("awaiting_arrival", 0)
+        == 0
+    )
+    freed = cli.json("release", "--master", "020-BULK-1", "--override-officers", "--only-reason", "SEEN")
+    assert freed == {"consignments": 1, "awaiting_arrival": 1}
+    assert "released when they arrive" not in cli.run("release", "--flight", "LX1", "--arrived", "2026-11-30").output
+    for wrong in (
+        ["release"],
+        ["release", mrn, "--master", "020-BULK-1"],
+        ["release", "--flight", "LX0188"],
+        ["release", "--master", "020-BULK-1", "--arrived", "2026-11-30"],
+        ["release", "--master", "020-BULK-1", "--if-version", "1"],
+        ["release", mrn, "--lane", "red"],
+        ["release", "--master", "020-BULK-1", "--lane", "pink"],
+    ):
+        assert cli.run(*wrong, code=2)

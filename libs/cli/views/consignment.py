@@ -1,4 +1,4 @@
-"""View of a consignment's status: state, reasons, charges and law."""
+"""View of a consignment's status: state, reasons, charges and law; and of what a bulk release did with many."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +12,16 @@ from libs.cli.views.law_review import at_least, not_covered_text, review_text
 from libs.cli.views.revenue_notes import note_texts
 from libs.cli.views.text import LANES, STATES, coloured, duration, kilograms, money, safe, short, table, when, words
 from libs.customs.time import parse_instant
+
+SHOWN_MAX: int = 20
+"""Held consignments that are shown one by one; --json has all of the answer."""
+_BULK_NUMBERS = {
+    "released": "released now",
+    "awaiting_arrival": "released when they arrive",
+    "released_before": "released before",
+    "waiting_before": "decided for release before, and waiting",
+    "final_before": "final before",
+}
 
 
 def render(each: dict[str, Any]) -> RenderableType:
@@ -260,3 +270,26 @@ def _history(each: dict[str, Any]) -> RenderableType:
             coloured(short(entry.get("state", ""), "STATE_"), STATES), ", ".join(entry.get("reasons", ())),
         )  # fmt: skip
     return shown
+
+
+def render_bulk_release(answer: dict[str, Any]) -> RenderableType:
+    """Draw the answer to a bulk release, as `plain` gives it."""
+    shown = table("consignments", "", right=(0,))
+    if not answer.get("consignments"):
+        return "[dim]No consignment is known of this transport.[/]"
+    for name, text in _BULK_NUMBERS.items():
+        if answer.get(name):
+            shown.add_row(str(answer[name]), text)
+    for each in answer.get("hold_counts", ()):
+        shown.add_row(str(each.get("consignments", 0)), f"[yellow]stay held:[/] {_cause(each)}")
+    held = answer.get("held_consignments", ())
+    if not held:
+        return shown
+    listed = table("MRN", "stays held for")
+    for each in held[:SHOWN_MAX]:
+        listed.add_row(each.get("mrn", ""), _cause(each))
+    return Group(shown, listed)
+
+
+def _cause(each: dict[str, Any]) -> str:
+    return words(short(each.get("cause", ""), "HOLD_CAUSE_"))

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from libs.client.client import Client
+from libs.client.errors import LuxorError
 from libs.client.plain import enum_names, enum_number, plain
 from libs.client.row_errors import ElementError
+from luxor.clearance.v1.bulk_release_pb2 import BulkReleaseRequest, BulkReleaseResponse, Conveyance
+from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
 from luxor.clearance.v1.clearance_pb2 import (
     ConsignmentRef,
     Disposal,
@@ -19,6 +22,7 @@ from luxor.clearance.v1.clearance_pb2 import (
     Violation,
 )
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from luxor.common.v1.common_pb2 import Lane
 
 
 async def act(
@@ -37,6 +41,57 @@ async def act(
     return results
 
 
+def bulk_release_of(
+    *,
+    master: str = "",
+    flight: str = "",
+    arrived: str = "",
+    lanes: Sequence[str] = (),
+    only_reasons: Sequence[str] = (),
+    override_officers: bool = False,
+    end_delays: bool = False,
+    reason: str,
+    note: str = "",
+    page_size: int = 0,
+) -> BulkReleaseRequest:
+    """Make the order to release what is held under a `master` document, or on a `flight` that `arrived` on a day (ISO 8601).
+
+    `lanes` are green, blue, yellow or red. Raise ElementError for an unknown word.
+    """
+    request = BulkReleaseRequest(
+        only_reasons=only_reasons,
+        override_officers=override_officers,
+        end_delays=end_delays,
+        reason=reason,
+        note=note,
+        page_size=page_size,
+    )
+    request.lanes.extend(_number(Lane, each, "lanes") for each in lanes)
+    if master:
+        request.master_document_number = master
+    else:
+        request.conveyance.CopyFrom(Conveyance(conveyance_reference=flight, arrived_on=arrived))
+    return request
+
+
+async def bulk_release(client: Client, request: BulkReleaseRequest) -> dict[str, Any]:
+    """Release the goods of one transport, and return what was done. Role: officer.
+
+    A call that reaches its deadline is repeated with the same request_id, which continues it, at most BULK_CALLS_MAX times.
+    """
+    request.request_id = request.request_id or str(uuid.uuid4())
+    for attempt in range(BULK_CALLS_MAX):
+        try:
+            answer = await client.ask("clearance", BulkReleaseServiceStub, "BulkRelease", request, BulkReleaseResponse)
+            return plain(answer)
+        except LuxorError as error:
+            if error.code != "DEADLINE_EXCEEDED" or attempt == BULK_CALLS_MAX - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+BULK_CALLS_MAX = 20
+"""Calls of one bulk release: each works for as long as the client waits for an answer."""
 VIOLATIONS = [name.lower() for name in enum_names(Violation.DESCRIPTOR) if not name.startswith("VIOLATION_")]
 """Kinds of violation, as people write them."""
 

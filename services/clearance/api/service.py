@@ -25,6 +25,7 @@ from services.clearance.api.arrivals import ArrivalsRequest
 from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
+from services.clearance.api.summaries import summaries
 from services.clearance.commands.act import Commands, Prepare, Request, Unfit
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
@@ -114,11 +115,14 @@ class ClearanceService(ClearanceServiceServicer):
         async with self._store.database.connection() as reading:
             rows = await self._inquiry.rows(reading, listed)
         messages = await self._statuses(list(rows.values()), identity.role, history=request.with_history)
+        summarized = await summaries(self._store, request.queries, queries, identity.role)
         response = pb.GetStatusResponse()
         for place, query in enumerate(request.queries):
             result = _result(found.get(place), messages, errors.get(place), place, query)
             if place in found and found[place].following:
                 result.next_page_token = await self._pages.token(query, *found[place].following)
+            if place in summarized:
+                result.summary.CopyFrom(summarized[place])
             response.results.append(result)
         return response
 

@@ -111,6 +111,19 @@ class ArrivalTable:
             found.setdefault(record["document_number"], []).append(Arrival(*record))
         return found
 
+    async def document_after(self, tx: Transaction, conveyance: str, first: int, before: int, document: str) -> str:
+        """Return the next document, by number, that arrived on a conveyance from an instant on and before another one; "" after the last one."""
+        found: str | None = await tx.raw.fetchval(
+            "select document_number from arrival where conveyance_reference = $1 and conveyance_reference <> '' "
+            "and arrived_at >= $2 and arrived_at < $3 and document_number > $4 and reversed_at is null "
+            "order by document_number limit 1",
+            conveyance,
+            first,
+            before,
+            document,
+        )
+        return found or ""
+
     async def of_document(self, tx: Transaction, document: str) -> list[asyncpg.Record]:
         """Return the rows of a document's arrivals, with the reversed ones, the first recorded first."""
         found: list[asyncpg.Record] = await tx.raw.fetch(

@@ -21,6 +21,7 @@ from services.clearance.consignment.notice_kinds import kinds
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
+from services.clearance.store.bulk_releases import BulkReleases
 from services.clearance.store.carriers import CarrierTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
 from services.clearance.store.early_matches import EarlyMatches
@@ -31,7 +32,17 @@ from services.clearance.store.work import WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 PURGED_MAX: Final = 2_000
-PURGED: Final = ("held", "seized", "due", "early_hit", "early_news", "adjustment", "swept", "filing_unknown")
+PURGED: Final = (
+    "held",
+    "seized",
+    "due",
+    "early_hit",
+    "early_news",
+    "adjustment",
+    "swept",
+    "filing_unknown",
+    "bulk_release",
+)
 """Tables of which old days are deleted."""
 PURGED_BY_HASH: Final = ("former_local_reference", "former_house_document", "master_document", "arrival")
 """Those that are partitioned by a hash."""
@@ -48,6 +59,7 @@ class Store:
         self.requests = RequestLog()
         self.adjustments = AdjustmentTable()
         self.arrivals = ArrivalTable()
+        self.bulk_releases = BulkReleases()
         self.carriers = CarrierTables()
         self.early_matches = EarlyMatches()
         self.early_debt_events = EarlyDebtEvents()

@@ -6,6 +6,9 @@ import click
 
 from libs.cli.common import REFUSED, Context, acting, command, run
 
+PAGE_MAX = 1_000
+"""Consignments that stay held and that a bulk release lists."""
+
 
 def _act(
     context: Context,
@@ -65,7 +68,22 @@ def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident:
 
 
 @command("release", short_help="Lift holds, as an officer.")
-@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.argument("mrns", metavar="[MRN...]", nargs=-1)
+@click.option("--master", default="", metavar="NUMBER", help="All that is held under this master document.")
+@click.option("--flight", default="", metavar="TEXT", help="All that is held of this flight, voyage or trip.")
+@click.option("--arrived", default="", metavar="DAY", help="Day (UTC) of the flight's arrival, such as 2026-11-30.")
+@click.option("--lane", "lanes", multiple=True, metavar="LANE", help="In bulk: only this lane; may be repeated.")
+@click.option(
+    "--only-reason",
+    "only_reasons",
+    multiple=True,
+    metavar="REASON",
+    help="In bulk: only holds for this reason; may be repeated.",
+)
+@click.option(
+    "--override-officers", is_flag=True, help="In bulk: lift holds by officers too, also those of your colleagues."
+)
+@click.option("--end-delays", is_flag=True, help="In bulk: end the time in which an officer may inspect green goods.")
 @click.option("--reason", default="CHECKED_AND_IN_ORDER", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
 @click.option("--note", default="", help="A note; filers do not see it.")
 @click.option(
@@ -76,12 +94,55 @@ def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident:
 )
 @acting("officer")
 def release(
-    context: Context, mrns: tuple[str, ...], reason: str, note: str, if_version: int | None, ident: str
+    context: Context,
+    mrns: tuple[str, ...],
+    master: str,
+    flight: str,
+    arrived: str,
+    reason: str,
+    note: str,
+    if_version: int | None,
+    ident: str,
+    **selection: Any,
 ) -> None:
-    """Lift holds: goods that have arrived are released now, the others when they arrive."""
-    if if_version is not None and len(mrns) > 1:
+    """Lift holds: goods that have arrived are released now, the others when they arrive.
+
+    Name consignments by MRN, or all goods of a transport by --master, or by --flight and --arrived. In bulk only holds by the decision on a lane are
+    lifted; screening matches, violations, seizures and open debts are never released in bulk.
+    """
+    if sum((bool(mrns), bool(master), bool(flight))) != 1 or bool(flight) != bool(arrived):
+        raise click.UsageError("name MRNs, or --master, or --flight with --arrived")
+    if if_version is not None and len(mrns) != 1:
         raise click.UsageError("--if-version is the version of one consignment: name one MRN")
-    _act(context, "release", mrns, reason, note, ident, if_version)
+    if mrns:
+        if any(selection.values()):
+            raise click.UsageError(
+                "--lane, --only-reason, --override-officers and --end-delays belong to --master and --flight"
+            )
+        _act(context, "release", mrns, reason, note, ident, if_version)
+        return
+    from libs.client.clearance.officers import bulk_release, bulk_release_of
+    from libs.client.row_errors import ElementError
+
+    try:
+        order = bulk_release_of(
+            master=master, flight=flight, arrived=arrived, reason=reason, note=note, page_size=PAGE_MAX, **selection
+        )
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+
+    async def work() -> dict[str, Any]:
+        async with context.client("officer", ident) as client:
+            return await bulk_release(client, order)
+
+    answer = run(work())
+
+    def show(terminal: Any) -> None:
+        from libs.cli.views.consignment import render_bulk_release
+
+        terminal.print(render_bulk_release(answer))
+
+    context.emit(answer, show)
 
 
 @command("inspect", short_help="Record the result of an inspection, as an officer.")

@@ -1,6 +1,6 @@
 """Arrivals that were recorded in error: their consignments, and their reversal."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,14 @@ from libs.columns import Table
 from libs.server.requests import store_answer
 from libs.telemetry import span
 from luxor.clearance.v1 import carriers_pb2 as pb
-from services.clearance.commands.arrivals.arrive import CHUNK_ROWS, NOWHERE, ArrivalCounts, Arrive
+from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
+from services.clearance.commands.summarize import under_document
 from services.clearance.consignment.state.arrivals import Arrivals, arrived_by
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.times import was_released
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Store
 
-_BATCHES_A_LOOK = 32
 _AT_CUSTOMS = (State.SEIZED, State.CONFISCATED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED)
 
 
@@ -56,7 +56,7 @@ class Reversal:
     async def reverse(self, document: str, carrier: str, *, trace: str) -> Reversed:
         """Reverse an arrival that is recorded as being reversed, and then apply the arrivals of other carriers."""
         result = Reversed()
-        async for mrns in self.under(document):
+        async for mrns in under_document(self._store, document):
             await self._states(mrns)
             async with self._store.database.transaction() as tx:
                 locked = await self._store.lock(tx, mrns)
@@ -88,7 +88,7 @@ class Reversal:
     async def count(self, document: str, carrier: str) -> ArrivalCounts:
         """Return the numbers of consignments, by state, of a carrier's arrival of a master document; `released` includes those held again."""
         under = ArrivalCounts()
-        async for mrns in self.under(document):
+        async for mrns in under_document(self._store, document):
             table = await self._states(mrns)
             table = table.take(np.flatnonzero(arrived_by(table, document, carrier)))
             state = table.ints("state").values
@@ -102,19 +102,6 @@ class Reversal:
         """Read states outside of a transaction, so that inside it the batches come from memory."""
         async with self._store.database.connection() as reading:
             return await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
-
-    async def under(self, document: str) -> AsyncIterator[list[str]]:
-        """Return the MRNs under a master document, CHUNK_ROWS at most at a time."""
-        after = NOWHERE
-        while True:
-            async with self._store.database.connection() as reading:
-                batches = await self._store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
-            for ref, mrns in batches:
-                for begin in range(0, len(mrns), CHUNK_ROWS):
-                    yield sorted(set(mrns[begin : begin + CHUNK_ROWS]))
-                after = ref
-            if len(batches) < _BATCHES_A_LOOK:
-                return
 
 
 def _at_customs(table: Table) -> NDArray[np.bool_]:

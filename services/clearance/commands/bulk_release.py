@@ -1,0 +1,227 @@
+"""Releases the goods of one transport in chunks: each is a transaction that also stores how far the request has come.
+
+So a request that ended early, or whose COMMIT was not answered, continues after the last committed chunk, and each consignment is released once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.feed.types import BatchRef
+from libs.store.database import Transaction
+from services.clearance.commands.act import Commands, Request
+from services.clearance.consignment.state.event import EventDetails
+from services.clearance.consignment.state.hold_causes import Selection, endable, hold_causes, liftable
+from services.clearance.consignment.transitions import FINAL, Event, State
+from services.clearance.store import Row, Store
+
+CHUNK_ROWS: Final = 1_000
+"""Consignments that one transaction releases: more would delay the feed."""
+_BATCHES_A_LOOK: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an officer decides on the goods of one transport."""
+
+    master: str
+    """The master document; "" for all documents of a conveyance."""
+    conveyance: str
+    arrived_from: int
+    """First instant of the conveyance's arrival, microseconds since 1970-01-01 UTC."""
+    arrived_before: int
+    selection: Selection
+    officer: str
+    reason: str
+    note: str
+    page_size: int
+    """Largest number of held consignments that the answer names."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a request has come. The next consignment is in `row` of the batch, or in the one after it if `row` is 0."""
+
+    document: str = ""
+    day: int = 0
+    batch: int = 0
+    row: int = 0
+    complete: bool = False
+    consignments: int = 0
+    released: int = 0
+    awaiting_arrival: int = 0
+    released_before: int = 0
+    waiting_before: int = 0
+    final_before: int = 0
+    hold_counts: dict[int, int] = {}  # msgspec copies it
+    """Consignments that stay held or seized, by HoldCause."""
+    held: list[tuple[str, int]] = []
+    """The first of them, with the cause of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The next consignments of a request, and where those after them begin."""
+
+    documents: dict[str, str]
+    """The document under which each MRN was found."""
+    after: Progress
+
+
+class BulkRelease:
+    """Carries out bulk releases."""
+
+    def __init__(self, store: Store, *, chunk_rows: int = CHUNK_ROWS) -> None:
+        """Work in a store, in transactions of at most `chunk_rows` consignments."""
+        self._store = store
+        self._chunk_rows = chunk_rows
+        self._commands = Commands(store)
+
+    async def run(self, order: Order, *, request: Request, encode: Callable[[Progress], bytes]) -> bytes:
+        """Release what an order selects, once per request; return what `encode` made of the result, also when the request is repeated.
+
+        A call of the same request that runs at the same time, or ended early, continues this one: the stored progress counts. Raises RequestReused.
+        """
+        known: Progress | None = None
+        while True:
+            chunk = None if known is None else await self._next(order, known)
+            async with self._store.database.transaction() as tx:
+                # It locks the request, so that its chunks follow each other.
+                before = await self._store.requests.recall(tx, *request.key)
+                if before is not None:
+                    return before
+                stored = await self._store.bulk_releases.progress(tx, request.caller, request.request_id)
+                progress = msgspec.json.decode(stored, type=Progress) if stored else Progress()
+                if chunk is not None and progress == known:
+                    progress = await self._release(tx, order, chunk, request.trace)
+                    if progress.complete:
+                        answer = encode(progress)
+                        await self._store.requests.remember(tx, *request.key, answer)
+                        await self._store.bulk_releases.delete(tx, request.caller, request.request_id)
+                        return answer
+                    await self._store.bulk_releases.store(
+                        tx, request.caller, request.request_id, msgspec.json.encode(progress)
+                    )
+            known = progress
+
+    async def _next(self, order: Order, progress: Progress) -> _Chunk:
+        """Return the next chunk, and read its states, so that inside the transaction their batches come from memory."""
+        documents: dict[str, str] = {}
+        document, day, batch, row = progress.document, progress.day, progress.batch, progress.row
+        async with self._store.database.connection() as reading:
+            if not document:
+                document = await self._document_after(reading, order, "")
+            while document and len(documents) < self._chunk_rows:
+                # The batch in which the previous chunk ended is read again from its row on.
+                after = BatchRef(day, batch - 1) if row else BatchRef(day, batch)
+                batches = await self._store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
+                for ref, mrns in batches:
+                    begin = row if (ref.day, ref.id) == (day, batch) else 0
+                    end = min(len(mrns), begin + self._chunk_rows - len(documents))
+                    documents |= dict.fromkeys(mrns[begin:end], document)
+                    day, batch, row = ref.day, ref.id, end if end < len(mrns) else 0
+                    if len(documents) >= self._chunk_rows:
+                        break
+                else:
+                    if len(batches) < _BATCHES_A_LOOK:
+                        document = await self._document_after(reading, order, document)
+                        day = batch = row = 0
+            await self._store.states(reading, list((await self._store.find(reading, list(documents))).values()))
+        after_chunk = msgspec.structs.replace(
+            progress, document=document, day=day, batch=batch, row=row, complete=not document
+        )
+        return _Chunk(documents, after_chunk)
+
+    async def _document_after(self, tx: Transaction, order: Order, document: str) -> str:
+        """Return the next master document of an order, "" after the last one."""
+        if order.master:
+            return "" if document else order.master
+        return await self._store.arrivals.document_after(
+            tx, order.conveyance, order.arrived_from, order.arrived_before, document
+        )
+
+    async def _release(self, tx: Transaction, order: Order, chunk: _Chunk, trace: str) -> Progress:
+        """Release the selected consignments of a chunk, and return how far the request has come with it."""
+        locked = await self._store.lock(tx, list(chunk.documents))
+        # In the order in which they are stored, so that whole batches are read as they are.
+        rows = sorted(locked.values(), key=lambda row: (row.ref, row.row))
+        states = await self._store.states(tx, rows)
+        under = np.flatnonzero(_travels(states, order, chunk.documents))
+        states, rows = states.take(under), [rows[place] for place in under.tolist()]
+        before, causes = states.ints("state").values, hold_causes(states)
+        after = before.copy()
+        at = await self._store.now(tx)
+        for event, chosen in (
+            (Event.OFFICER_RELEASED, liftable(states, order.selection)),
+            (Event.WAIT_ENDED, endable(states, order.selection)),
+        ):
+            places = np.flatnonzero(chosen)
+            if len(places):
+                part = states.take(places)
+                if event is Event.WAIT_ENDED:
+                    part = _decided_by(part, order, at)
+                after[places] = await self._apply(tx, order, event, part, [rows[place] for place in places], at, trace)
+        return _counted(chunk.after, order, states, before, after, causes)
+
+    async def _apply(
+        self, tx: Transaction, order: Order, event: Event, states: Table, rows: Sequence[Row], at: int, trace: str
+    ) -> NDArray[np.int64]:
+        """Apply an event to locked consignments, and return their states after it."""
+        details = EventDetails(event=event, at=at, by=order.officer, reason=order.reason, note=order.note)
+        acted = await self._commands.put(tx, states, details, rows, trace)
+        return np.array([acted[row.mrn].state for row in rows], np.int64)
+
+
+def _travels(states: Table, order: Order, documents: dict[str, str]) -> NDArray[np.bool_]:
+    """Return which consignments belong to the transport: an amendment may have moved them, or another carrier's arrival may be theirs."""
+    numbers, mrns = states.strings("master_document_number").tolist(), states.strings("mrn").tolist()
+    travels = np.array([documents[mrn] == number for mrn, number in zip(mrns, numbers, strict=True)], np.bool_)
+    if order.conveyance:
+        arrived = states.ints("arrived_at")
+        travels &= states.strings("arrival_conveyance_reference").isin({order.conveyance}) & arrived.valid
+        travels &= (arrived.values >= order.arrived_from) & (arrived.values < order.arrived_before)
+    return travels
+
+
+def _decided_by(states: Table, order: Order, at: int) -> Table:
+    """Return states in which an officer decides to end a delay; the event alone would leave them as decided automatically."""
+    rows = states.rows
+    columns: dict[str, Column] = {
+        "decided_by": Strings.constant(order.officer, rows),
+        "decided_at": Ints.constant(at, rows),
+        "note": Strings.constant(order.note, rows),
+        "reasons": Ragged.of_lengths(np.ones(rows, np.int64), Strings.constant(order.reason, rows)),
+    }
+    return states.with_columns(columns)
+
+
+def _counted(
+    progress: Progress,
+    order: Order,
+    states: Table,
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    causes: NDArray[np.int64],
+) -> Progress:
+    """Return the progress with the consignments of a chunk counted, by their states before and after it."""
+    changed, stays = before != after, np.isin(after, (State.HELD, State.SEIZED))
+    counts = dict(progress.hold_counts)
+    for cause, count in zip(*np.unique(causes[stays], return_counts=True), strict=True):
+        counts[int(cause)] = counts.get(int(cause), 0) + int(count)
+    listed = np.flatnonzero(stays)[: max(0, order.page_size - len(progress.held))]
+    mrns = states.strings("mrn").take(listed).tolist()
+    return msgspec.structs.replace(
+        progress,
+        consignments=progress.consignments + states.rows,
+        released=progress.released + int((changed & (after == State.RELEASED)).sum()),
+        awaiting_arrival=progress.awaiting_arrival + int((changed & (after == State.AWAITING_ARRIVAL)).sum()),
+        released_before=progress.released_before + int((before == State.RELEASED).sum()),
+        waiting_before=progress.waiting_before + int((~changed & (after == State.AWAITING_ARRIVAL)).sum()),
+        final_before=progress.final_before + int(np.isin(before, list(FINAL)).sum()),
+        hold_counts=counts,
+        held=[*progress.held, *zip(mrns, causes[listed].tolist(), strict=True)],
+    )

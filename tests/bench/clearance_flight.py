@@ -1,0 +1,182 @@
+"""Clearance: a flight of 50,000 consignments arrives, and is released in bulk. `make bench-clearance`."""
+
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import figures
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import msgspec
+
+from libs.columns import Strings, Table
+from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.store.database import Database
+from libs.store.embedded.server import EmbeddedPostgres
+from libs.store.tables.migrate import migrate
+from luxor.clearance.v1 import clearance_pb2 as pb
+from services.clearance.carriage.binding import Arrival
+from services.clearance.commands.act import Request
+from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
+from services.clearance.commands.bulk_release import BulkRelease, Order
+from services.clearance.commands.decide import Decide, DecidedFilings
+from services.clearance.commands.store_days import ensure_days
+from services.clearance.consignment.assessment import assessment_of, columns_of
+from services.clearance.consignment.decision import decide
+from services.clearance.consignment.state.creation import new_states
+from services.clearance.consignment.state.hold_causes import Selection
+from services.clearance.store import Store
+from tests.clearance.desk import CARRIER, DAY, TRACE, filings, revenue_answer, risk_answer
+from tests.support.databases import enterable_directory
+
+BATCH = 500
+ROWS, ROWS_QUICK = 50_000, 2_000
+DOCUMENTS = 20
+"""Master documents of a flight."""
+HELD_SHARE = 20
+"""One of so many consignments is held at its decision."""
+ARRIVED_AT = DAY * 86_400_000_000 + 1
+
+
+def named(template: Table, flight: int, batch: int) -> Table:
+    """Return a batch of filings with numbers of its own, under one of the flight's master documents."""
+    first = (flight * ROWS + batch * BATCH) + 1
+    names = [
+        f"{each.split('-')[0]}-{first + row:08d}"
+        for row, each in enumerate(template.strings("local_reference").tolist())
+    ]
+    partitions = template.ints("partition").values
+    serials = np.arange(first, first + BATCH, dtype=np.int64)
+    return template.with_columns(
+        {
+            "mrn": Strings.of(make_mrns(["DE"] * BATCH, partitions, DAY, serials)),
+            "local_reference": Strings.of(names),
+            "house_document_number": Strings.of([f"H-{name}" for name in names]),
+            "master_document_number": Strings.constant(document(flight, batch % DOCUMENTS), BATCH),
+        }
+    )
+
+
+def document(flight: int, number: int) -> str:
+    """Return the number of a flight's master document."""
+    return f"160{flight:04d}{number:04d}"
+
+
+async def fill(store: Store, flight: int, rows: int, *, held: bool) -> float:
+    """File and decide a flight; return the seconds of its decisions alone."""
+    words = ["RED" if held or row % HELD_SHARE == 0 else "GREEN" for row in range(BATCH)]
+    template = filings([f"{word}-{row}" for row, word in enumerate(words)])
+    command, took = Decide(store), 0.0
+    for batch in range(rows // BATCH):
+        told = named(template, flight, batch)
+        await ensure_days(store, told.strings("mrn").tolist())
+        risk, revenue = risk_answer(told), revenue_answer(told)
+        verdict = decide(assessment_of(risk, revenue))
+        states = new_states(told, columns_of(told, risk, revenue), verdict)
+        began = time.perf_counter()
+        async with store.database.transaction() as tx:
+            await command.run(tx, [DecidedFilings(states, verdict.release, TRACE)])
+        took += time.perf_counter() - began
+    return took
+
+
+class Timed(Database):
+    """A database that remembers how long its write transactions took."""
+
+    took_ms: list[float]
+
+    @asynccontextmanager
+    async def transaction(self, **options: Any) -> AsyncIterator[Any]:
+        began = time.perf_counter()
+        async with super().transaction(**options) as tx:
+            yield tx
+        self.took_ms.append((time.perf_counter() - began) * 1_000)
+
+
+async def arrive(store: Store, flight: int) -> tuple[float, int]:
+    """Report the arrival of a flight's documents in one call; return the seconds and the number of consignments it released."""
+    arrivals = [
+        Arrival(document(flight, number), CARRIER, "LX0188", ARRIVED_AT, "DEFRA", ARRIVED_AT)
+        for number in range(DOCUMENTS)
+    ]
+
+    def encode(results: Any) -> bytes:
+        response = pb.RecordArrivalsResponse()
+        for each in results:
+            response.results.add(outcome=each.outcome, released=each.under.released)
+        return response.SerializeToString()
+
+    began = time.perf_counter()
+    answer = await RecordArrivals(store).run(
+        lambda at: [*arrivals], request=request(f"a{flight}"), carrier=CARRIER, encode=encode
+    )
+    seconds = time.perf_counter() - began
+    return seconds, sum(each.released for each in pb.RecordArrivalsResponse.FromString(answer).results)
+
+
+async def release(store: Store) -> tuple[float, int]:
+    """Release what is held of all flights that arrived; return the seconds and the number of consignments."""
+    order = Order("", "LX0188", 0, 2**62, Selection(), "olga", "IN_ORDER", "", 100)
+    began = time.perf_counter()
+    answer = await BulkRelease(store).run(order, request=request("b1"), encode=msgspec.json.encode)
+    return time.perf_counter() - began, msgspec.json.decode(answer)["released"]
+
+
+def request(name: str) -> Request:
+    """Return the identity of a request."""
+    return Request("officer/olga", name, name.encode(), TRACE)
+
+
+async def measure(database: Timed, how: figures.Options) -> None:
+    await migrate(database, "services.clearance")
+    store, rows = Store(database), ROWS_QUICK if how.quick else ROWS
+    arrivals, arrival_ms = [], []
+    for flight in range(how.runs):
+        seconds = await fill(store, flight, rows, held=False)
+        print(f"stored    flight {flight}: {rows} consignments in {seconds:.1f} s", flush=True)
+        database.took_ms = []
+        took, released = await arrive(store, flight)
+        if released != rows - rows // HELD_SHARE:
+            raise RuntimeError(f"the arrival released {released} of {rows}")
+        arrivals.append(took)
+        arrival_ms.append(max(database.took_ms))
+    figures.figure("arrival_50k_s", arrivals, "s", target=3, consignments=rows)
+    figures.figure("arrival_50k_longest_ms", arrival_ms, "ms", meaning="the longest write transaction")
+    # A further flight, all of which is held, with what the arrivals left held of the others.
+    await fill(store, how.runs, rows, held=True)
+    await arrive(store, how.runs)
+    database.took_ms = []
+    took, released = await release(store)
+    if released != rows + how.runs * rows // HELD_SHARE:
+        raise RuntimeError(f"{released} were released")
+    figures.figure("bulk_release_50k_s", [took], "s", released=released, looked_at=(how.runs + 1) * rows)
+    figures.figure("bulk_release_longest_ms", [max(database.took_ms)], "ms", meaning="the longest write transaction")
+
+
+async def main() -> None:
+    how = figures.options(__doc__ or "", runs=2)
+    directory = enterable_directory()
+    server = EmbeddedPostgres(directory, databases=("clearance",))
+    try:
+        server.start()
+        database = Timed(server.url("clearance"), name="clearance")
+        database.took_ms = []
+        await database.open()
+        figures.machine({"postgresql": str(await database.durability())})
+        await measure(database, how)
+        await database.close()
+    finally:
+        server.destroy()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main())

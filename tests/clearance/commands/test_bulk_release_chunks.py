@@ -1,0 +1,193 @@
+"""A bulk release works in chunks, and each consignment is released once, wherever a call ends and however often it is repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from libs.store.database import Database
+from libs.store.errors import StoreError
+from libs.store.tables.requests import RequestReused
+from services.clearance.commands.act import Request
+from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
+from services.clearance.consignment.state.hold_causes import HoldCause, Selection
+from services.clearance.consignment.transitions import Event
+from services.clearance.store import Store
+from tests.clearance.desk import MASTER, TRACE, Desk, filings, mrns
+from tests.clearance.desk_commands import act, arrival, arrive, check_versions
+from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
+
+ROWS = 23
+HELD_FOR_DEBT = 3
+CHUNKS = 5
+"""Chunks of five consignments in which ROWS are released; the last one has three."""
+LOST = {
+    "the server never got the COMMIT": Cut(sent=0),
+    "it got a part of it": Cut(sent=len(COMMIT) - 1),
+    "its answer was lost": Cut(answered=0),
+    "a part of its answer was lost": Cut(answered=len(ANSWER) - 1),
+}
+
+
+def order(master: str = MASTER, *, conveyance: str = "", officers: bool = False, page_size: int = 100) -> Order:
+    return Order(
+        "" if conveyance else master,
+        conveyance,
+        0,
+        2**62,
+        Selection(override_officers=officers),
+        "otto",
+        "IN_ORDER",
+        "",
+        page_size,
+    )
+
+
+def request(request_id: str = "b1", digest: bytes = b"d") -> Request:
+    return Request("officer/otto", request_id, digest, TRACE)
+
+
+def read(answer: bytes) -> Progress:
+    return msgspec.json.decode(answer, type=Progress)
+
+
+async def release(store: Store, given: Order | None = None, chunk_rows: int = 5, request_id: str = "b1") -> Progress:
+    command = BulkRelease(store, chunk_rows=chunk_rows)
+    return read(await command.run(given or order(), request=request(request_id), encode=msgspec.json.encode))
+
+
+async def held(desk: Desk, master: str = MASTER, first: int = 0) -> list[str]:
+    """File goods in three batches, of which some are held for their debt, and let them arrive."""
+    names = [f"{'BARE' if number % 8 == 3 else 'RED'}-{first + number}" for number in range(ROWS)]
+    numbers = []
+    for begin in (0, 4, 16):
+        filed = filings(names[begin : {0: 4, 4: 16, 16: ROWS}[begin]], master=master)
+        await desk.consume(filed)
+        numbers += mrns(filed)
+    await arrive(desk, arrival(master), request_id=f"a-{master}")
+    return numbers
+
+
+def check(found: Progress, *, rows: int = ROWS, debts: int = HELD_FOR_DEBT) -> None:
+    assert (found.consignments, found.released, found.released_before) == (rows, rows - debts, 0)
+    assert found.hold_counts == {HoldCause.DEBT_OPEN: debts}
+    assert len({mrn for mrn, _ in found.held}) == debts
+
+
+async def nothing_under_way(desk: Desk) -> bool:
+    async with desk.store.database.connection() as reading:
+        return not await reading.raw.fetchval("select count(*) from bulk_release")
+
+
+@pytest_asyncio.fixture
+async def proxy(database_url: str) -> AsyncIterator[CuttingProxy]:
+    async with CuttingProxy(database_url) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 16, ROWS - 1, ROWS, ROWS + 1, 1_000])
+async def test_chunks_of_any_size_release_each_consignment_once(desk: Desk, rows: int) -> None:
+    numbers = await held(desk)
+    found = await release(desk.store, chunk_rows=rows)
+    check(found)
+    assert [mrn for mrn, _ in found.held] == [mrn for place, mrn in enumerate(numbers) if place % 8 == 3]
+    await check_versions(desk)
+    assert await nothing_under_way(desk)
+
+
+async def test_a_flight_goes_on_from_one_document_to_the_next(desk: Desk) -> None:
+    for place, master in enumerate(("160-3", "160-1", "160-2")):
+        await held(desk, master, place * ROWS)
+    check(await release(desk.store, order(conveyance="LX0188")), rows=3 * ROWS, debts=3 * HELD_FOR_DEBT)
+    await check_versions(desk)
+
+
+async def test_a_transport_without_consignments_is_answered_with_zeros(desk: Desk) -> None:
+    assert (await release(desk.store)).consignments == 0
+    assert (await release(desk.store, order(conveyance="LX0188"), request_id="b2")).consignments == 0
+
+
+@pytest.mark.parametrize("lost", list(LOST))
+@pytest.mark.parametrize("commit", range(CHUNKS + 1))
+async def test_a_repeat_after_a_lost_commit_goes_on_after_the_last_chunk_that_was_committed(
+    desk: Desk, proxy: CuttingProxy, commit: int, lost: str
+) -> None:
+    await held(desk)
+    database = Database(proxy.url, name="clearance")
+    await database.open()
+    try:
+        proxy.plan([*[None] * commit, LOST[lost]])
+        with pytest.raises(StoreError):
+            await release(Store(database))
+        assert proxy.done == 1
+    finally:
+        await database.close()
+    check(await release(desk.store))
+    await check_versions(desk)
+    assert await nothing_under_way(desk)
+    assert await release(desk.store) == await release(desk.store), "and the complete answer stays the same"
+
+
+async def test_a_repeat_after_a_cancelled_call_goes_on(desk: Desk) -> None:
+    await held(desk)
+    seen = 0
+    for turns in range(1, 400, 7):
+        task = asyncio.ensure_future(release(desk.store))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        seen += not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert seen
+    check(await release(desk.store))
+    await check_versions(desk)
+
+
+async def test_calls_of_one_request_at_the_same_time_share_its_work(desk: Desk) -> None:
+    await held(desk)
+    answers = await asyncio.gather(*(release(desk.store, chunk_rows=rows) for rows in (3, 4, 5, 6)))
+    for each in answers:
+        check(each)
+    await check_versions(desk)
+
+
+async def test_other_content_under_the_id_of_a_request_under_way_is_refused(desk: Desk, proxy: CuttingProxy) -> None:
+    await held(desk)
+    database = Database(proxy.url, name="clearance")
+    await database.open()
+    proxy.plan([None, None, Cut()])
+    with pytest.raises(StoreError):
+        await release(Store(database))
+    await database.close()
+    other = BulkRelease(desk.store).run(order("other"), request=request(digest=b"other"), encode=msgspec.json.encode)
+    with pytest.raises(RequestReused):
+        await other
+    check(await release(desk.store))
+
+
+async def test_a_hold_between_two_chunks_is_kept(desk: Desk, proxy: CuttingProxy) -> None:
+    numbers = await held(desk)
+    database = Database(proxy.url, name="clearance")
+    await database.open()
+    proxy.plan([None, None, Cut()])
+    with pytest.raises(StoreError):
+        await release(Store(database))
+    await database.close()
+    # The first chunks are released; a colleague holds one of them and one of the next.
+    await act(desk, Event.OFFICER_HELD, [numbers[0], numbers[-1]])
+    found = await release(desk.store)
+    assert found.hold_counts == {HoldCause.DEBT_OPEN: HELD_FOR_DEBT, HoldCause.OFFICER: 1}
+    assert found.released == ROWS - HELD_FOR_DEBT - 1, "the first one was released by this request, before the hold"
+    states = await desk.states([numbers[0], numbers[-1]])
+    assert states.bools("officer_hold").values.tolist() == [True, True]
+    await check_versions(desk)
+
+
+async def test_the_answer_lists_held_goods_up_to_its_limit_over_all_chunks(desk: Desk) -> None:
+    numbers = await held(desk)
+    found = await release(desk.store, order(page_size=2))
+    assert [mrn for mrn, _ in found.held] == [numbers[3], numbers[11]]

@@ -207,10 +207,12 @@ class Client:
         return await self._call(clearance_pb2.RecordInspectionsResponse, self._clearance.RecordInspections, request)
 
     async def pull_notices(
-        self, after: str = "", *, page_size: int = 0, wait_millis: int = 0
+        self, after: str = "", *, page_size: int = 0, wait_millis: int = 0, language: str = ""
     ) -> clearance_pb2.PullNoticesResponse:
-        """Return the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one."""
-        request = clearance_pb2.PullNoticesRequest(cursor=after, page_size=page_size, wait_millis=wait_millis)
+        """Return the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one; with a `language`, with texts."""
+        request = clearance_pb2.PullNoticesRequest(
+            cursor=after, page_size=page_size, wait_millis=wait_millis, language=language
+        )
         return await self._call(
             clearance_pb2.PullNoticesResponse,
             self._clearance.PullNotices,
@@ -219,15 +221,19 @@ class Client:
         )
 
     async def notices(
-        self, after: str = "", *, follow: bool = True
+        self, after: str = "", *, follow: bool = True, language: str = ""
     ) -> AsyncIterator[tuple[str, Sequence[clearance_pb2.Notice]]]:
         """Yield pages of the caller's notices, each with the cursor of the next page, which can be read again at any time.
+
+        With a `language` (a tag such as "de") they have texts.
 
         With `follow` it waits for more and never ends, and goes on by itself after a service was away.
         """
         while True:
             try:
-                page = await self.pull_notices(after, wait_millis=NOTICES_WAIT_MILLIS if follow else 0)
+                page = await self.pull_notices(
+                    after, wait_millis=NOTICES_WAIT_MILLIS if follow else 0, language=language
+                )
             except LuxorError as error:
                 if not follow or not error.unreachable or error.reason == "TLS_REFUSED":
                     raise

@@ -12,6 +12,7 @@ from libs.feed.metrics import backlog, letters_waiting
 from libs.feed.publish.retention import Maintenance
 from libs.feed.publish.service import FeedServicer
 from libs.feed.publish.watch import horizon
+from libs.server.config.error import ConfigError
 from libs.server.identity import Role
 from libs.server.page_tokens import rotate_page_keys
 from libs.server.process.health import answers
@@ -49,6 +50,8 @@ from services.clearance.feeds.snapshot import Snapshot
 from services.clearance.jobs import sweep
 from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.waits import Waits
+from services.clearance.metrics import report_missing_texts
+from services.clearance.notices.texts import INCLUDED, TextsError, load_texts
 from services.clearance.store import STATE_DAYS, Store, gauges
 from services.clearance.store.references import WEEK_DAYS, WEEKLY
 
@@ -66,13 +69,23 @@ ADJUSTING = "clearance/adjusting"
 
 
 def assemble(start: Start) -> Sequence[Background]:
-    """Build and run clearance."""
+    """Build and run clearance. Raises ConfigError where the texts of notices are refused."""
     config = ClearanceConfig.from_environ("clearance", start.environ)
+    try:
+        texts = load_texts(config.notice_texts)
+    except TextsError as error:
+        raise ConfigError(
+            "LUXOR_CLEARANCE_NOTICE_TEXTS", f"names texts that are refused: {error}", str(INCLUDED)
+        ) from None
+    report_missing_texts(texts.missing)
     store = Store(start.database)
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
     adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
     start.server.add(
-        add_ClearanceServiceServicer_to_server, ClearanceService(store, adjusting), roles=ROLES, long_polls=LONG_POLLS
+        add_ClearanceServiceServicer_to_server,
+        ClearanceService(store, adjusting, texts),
+        roles=ROLES,
+        long_polls=LONG_POLLS,
     )
     start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)

@@ -1,8 +1,11 @@
 """Settings of clearance."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from libs.server.config.checks import check_existing_directory
 from libs.server.config.server_config import Settings, setting
+from services.clearance.notices.texts import INCLUDED
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -20,6 +23,11 @@ class ClearanceConfig(Settings, service="clearance"):
 
     sweep_seconds: float = setting("SWEEP_SECONDS", default=300.0, low=1, high=1_800, example="300")
     """Time between two comparisons of accepted filings with decided ones; missing filings are requested again."""
+
+    notice_texts: Path = setting(
+        "NOTICE_TEXTS", default=INCLUDED, example="/etc/luxor/clearance/notices", check=check_existing_directory
+    )
+    """Directory of the texts of notices, a file for each language such as `de.yaml`. What a language lacks is in English, which is included."""
 
     checks_per_second: float = setting("CHECKS_PER_SECOND", default=50.0, low=0.1, high=10_000, example="50")
     """Checks of notices that one caller may make per second on each replica; twice as many at once. A gateway is one caller for all its visitors."""

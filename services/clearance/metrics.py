@@ -1,15 +1,18 @@
 """What clearance counts in its metrics beside its decisions: states, money, arrivals without effect."""
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from libs.columns import Table
 from libs.customs.currencies import is_currency
-from libs.telemetry import counter, get_logger
+from libs.telemetry import counter, gauge, get_logger
 from services.clearance.consignment.transitions import State
 
 _log = get_logger()
+_TEXTS_A_LINE: Final = 8
+"""Names of missing texts in a line of the log, which cuts long values."""
 CHARGES: Final = ("duty", "tax", "fee")
 
 _states = counter("luxor_clearance_states_total", "Written versions of consignments, by state", ("state",))
@@ -17,6 +20,11 @@ _charges = counter(
     "luxor_clearance_charges_minor_total",
     "Money assessed by decisions, in minor units of the currency, by kind of charge; an amended consignment counts again",
     ("kind", "currency"),
+)
+_missing_texts = gauge(
+    "luxor_clearance_notice_texts_missing",
+    "Texts of notices that a language lacks, so that they are in English",
+    ("language",),
 )
 _unbound = counter(
     "luxor_clearance_arrivals_unbound_total",
@@ -31,6 +39,16 @@ def count_unbound(outcome: str, arrivals: int) -> None:
     """Count and report arrivals by carriers that nothing binds: "refused", or recorded and "without_effect" on some filings."""
     _unbound.labels(outcome).inc(arrivals)
     _log.warning("ARRIVALS_UNBOUND", outcome=outcome, arrivals=arrivals)
+
+
+def report_missing_texts(missing: Mapping[str, Sequence[str]]) -> None:
+    """Report the texts of notices that languages lack, by language."""
+    for language, texts in missing.items():
+        _missing_texts.labels(language).set(len(texts))
+        for begin in range(0, len(texts), _TEXTS_A_LINE):
+            _log.warning(
+                "NOTICE_TEXTS_MISSING", language=language, texts=", ".join(texts[begin : begin + _TEXTS_A_LINE])
+            )
 
 
 def count_states(table: Table) -> None:

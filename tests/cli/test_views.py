@@ -120,6 +120,8 @@ def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
     assert opened.endswith("payable 0.00 EUR, paid 12.50 EUR, refunded 0.50 EUR")
     assert late.endswith("payable 0.00 EUR")
     assert opened.index("green") == late.index("green")
+    written = notices.notice_text({**each, "kind": "NOTICE_KIND_DEBT_OPENED", "text": "The debt is open."})
+    assert written.splitlines()[1:] == ["    The debt is open."]
 
 
 def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:

@@ -165,6 +165,17 @@ def test_revenue_takes_law_and_rates_from_a_directory_of_the_operators() -> None
         assert revenue["environment"][f"LUXOR_REVENUE_{name}"] == f"${{LUXOR_REVENUE_{name}:-}}"
 
 
+def test_clearance_takes_texts_of_notices_from_a_directory_of_the_operators() -> None:
+    clearance = SERVICES["clearance"]
+    (files,) = [mount for mount in clearance["volumes"] if mount["type"] == "bind"]
+    assert (files["target"], files["read_only"]) == ("/etc/luxor/clearance", True)
+    assert files["bind"] == {"create_host_path": False}
+    match = re.fullmatch(r"\$\{LUXOR_CLEARANCE_FILES:-(.+)\}", files["source"])
+    assert match
+    assert (HERE / match.group(1)).is_dir()
+    assert clearance["environment"]["LUXOR_CLEARANCE_NOTICE_TEXTS"] == "${LUXOR_CLEARANCE_NOTICE_TEXTS:-}"
+
+
 def test_one_image_runs_all_of_ours_and_images_of_others_are_pinned_and_may_be_replaced() -> None:
     for name, each in SERVICES.items():
         match = re.fullmatch(r"\$\{(LUXOR_[A-Z_]*IMAGE):-([^:}]+):([^:}]+)\}", each["image"])

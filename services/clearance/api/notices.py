@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import urlsafe_b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,11 +16,16 @@ from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
 from luxor.clearance.v1 import clearance_pb2
 from luxor.feed.v1 import feed_pb2
+from services.clearance.api.notice_checks import CheckCodes
+from services.clearance.notices.rendering import render
+from services.clearance.notices.texts import Texts, is_language_tag
 from services.clearance.store import Store
 
 CURSOR_CHARACTERS_MAX: Final = 512
 _FORMER: Final = "n"
 """What the cursors of release 0.2 begin with; a token of libs.server.page_tokens begins with "A"."""
+_NOTICES_A_BREATH: Final = 250
+"""Notices that get texts before other calls get a turn."""
 _READER: Final = clearance_pb2.PullNoticesRequest()
 """A cursor belongs to a reader and not to a query: it stays good when the size of pages changes."""
 
@@ -91,6 +97,32 @@ class NoticeReader:
             return Cursor(*await self._pages.opened(_READER, token, (0, 0, 0, 0)))
         except Refusal:
             raise Refusal("NOTICE_CURSOR_MALFORMED", path="cursor") from None
+
+
+class NoticeWriter:
+    """Writes texts and check codes into notices, for callers that name a language."""
+
+    def __init__(self, texts: Texts, codes: CheckCodes) -> None:
+        """Take the texts of all languages."""
+        self._texts = texts
+        self._codes = codes
+
+    async def write(self, notices: Sequence[clearance_pb2.Notice], language_tag: str, *, carrier: bool) -> None:
+        """Set title, text and language and, for filers, the check code."""
+        language = self._texts.choose(language_tag)
+        for begin in range(0, len(notices), _NOTICES_A_BREATH):
+            part = notices[begin : begin + _NOTICES_A_BREATH]
+            codes = [""] * len(part) if carrier else await self._codes.codes([notice.mrn for notice in part])
+            for notice, code in zip(part, codes, strict=True):
+                notice.check_code = code
+                render(notice, self._texts, language, carrier=carrier)
+            await asyncio.sleep(0)
+
+
+def check_language(tag: str) -> None:
+    """Raise Refusal LANGUAGE_MALFORMED unless a text is a language tag."""
+    if not is_language_tag(tag):
+        raise Refusal("LANGUAGE_MALFORMED", path="language", value=tag)
 
 
 def _former_cursor(token: str) -> Cursor:

@@ -23,7 +23,7 @@ from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import ArrivalsRequest
 from services.clearance.api.notice_checks import CheckCodes
-from services.clearance.api.notices import NoticeReader
+from services.clearance.api.notices import NoticeReader, NoticeWriter, check_language
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
 from services.clearance.api.summaries import summaries
 from services.clearance.commands.act import Commands, Prepare, Request, Unfit
@@ -38,6 +38,7 @@ from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
+from services.clearance.notices.texts import Texts
 from services.clearance.store import Row, Store, carrier_key, filer_key
 
 NOTICES_DEFAULT: Final = 500
@@ -69,8 +70,8 @@ LONG_POLLS: Final = frozenset({"PullNotices"})
 class ClearanceService(ClearanceServiceServicer):
     """Carries out arrivals and commands of officers, answers status and notices."""
 
-    def __init__(self, store: Store, adjusting: Adjusting) -> None:
-        """Serve from a store; what officers correct is carried out by `adjusting`."""
+    def __init__(self, store: Store, adjusting: Adjusting, texts: Texts) -> None:
+        """Serve from a store; what officers correct is carried out by `adjusting`, and notices have `texts`."""
         self._store = store
         self._adjusting = adjusting
         self._commands = Commands(store)
@@ -79,6 +80,7 @@ class ClearanceService(ClearanceServiceServicer):
         self._pages = PageTokens(store.database)
         self._codes = CheckCodes(self._pages)
         self._notices = NoticeReader(store, self._pages)
+        self._writer = NoticeWriter(texts, self._codes)
 
     # ------------------------------------------------------------------------------------------ arrivals
     async def RecordArrivals(
@@ -349,6 +351,8 @@ class ClearanceService(ClearanceServiceServicer):
         size = page_size_of(request.page_size, NOTICES_DEFAULT, NOTICES_MAX)
         if request.wait_millis > WAIT_MILLIS_MAX:
             raise Refusal("WAIT_TOO_LONG", path="wait_millis", value=request.wait_millis, limit=WAIT_MILLIS_MAX)
+        if request.language:
+            check_language(request.language)
         identity = call.current().identity
         carrier = identity.role is Role.CARRIER
         key = carrier_key(identity.id) if carrier else filer_key(identity.id)
@@ -359,6 +363,8 @@ class ClearanceService(ClearanceServiceServicer):
                 own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
             tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
         notices = [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
+        if request.language:
+            await self._writer.write(notices, request.language, carrier=carrier)
         return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
 
 

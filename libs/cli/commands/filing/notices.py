@@ -26,8 +26,9 @@ _KIND_WIDTH = len("amendment refused")
     help="Continue after a cursor of an earlier call (default: from the first notice).",
 )
 @click.option("--follow", is_flag=True, help="Wait for further notices until ^C.")
+@click.option("--language", default="en", metavar="TAG", show_default=True, help="Language of the texts, such as de.")
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of notices.")
-def notices(context: Context, caller: str, after: str, follow: bool, limit: int | None) -> None:
+def notices(context: Context, caller: str, after: str, follow: bool, language: str, limit: int | None) -> None:
     """Print notices, oldest first; they can be read again from any cursor. --json prints a line for each."""
     role, ident = caller_of(caller, ("filer", "carrier"))
     cursor, count = after, 0
@@ -37,7 +38,7 @@ def notices(context: Context, caller: str, after: str, follow: bool, limit: int 
 
         nonlocal cursor, count
         async with context.client(role, ident) as client:
-            async for following, page in client.notices(after, follow=follow):
+            async for following, page in client.notices(after, follow=follow, language=language):
                 cursor = following
                 for each in page:
                     notice = plain(each)
@@ -73,4 +74,5 @@ def notice_text(each: dict[str, Any]) -> str:
         f"{short(each.get('lane', ''), 'LANE_').lower():<6}", each.get("local_reference", "") or each.get("house_document_number", ""),
         ", ".join(sums), ", ".join(each.get("reasons", ())),
     ]  # fmt: skip
-    return "  ".join(part for part in parts if part)
+    line = "  ".join(part for part in parts if part)
+    return f"{line}\n    {each['text']}" if each.get("text") else line

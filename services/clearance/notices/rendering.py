@@ -1,0 +1,63 @@
+"""Notices in words: title and text of a notice, from the values that it has for its reader. Pure."""
+
+from datetime import UTC
+from typing import Final
+
+from libs.customs.currencies import is_currency
+from libs.customs.money import decimal_text
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.common.v1 import common_pb2
+from services.clearance.consignment.decision import DEBT_OPEN
+from services.clearance.notices.texts import CARRIER, FILER, Language, Texts, filled
+
+_KIND: Final = "NOTICE_KIND_"
+_ON_ACCOUNT: Final = (common_pb2.DEBT_STATUS_DEFERRED, common_pb2.DEBT_STATUS_SECURED)
+
+
+def render(notice: pb.Notice, texts: Texts, language: Language, *, carrier: bool) -> None:
+    """Set title, text and language of a notice. All values come from the notice, which has only what its reader may see."""
+    used, title, text = texts.text(language, CARRIER if carrier else FILER, key_of(notice))
+    values = _values(notice, texts, used)
+    notice.title, notice.text, notice.language = filled(title, values), filled(text, values), used.tag
+
+
+def key_of(notice: pb.Notice) -> str:
+    """Return the key of a notice's text: its kind, in some cases with the state or the debt."""
+    kind = pb.NoticeKind.Name(notice.kind).removeprefix(_KIND)
+    if notice.kind == pb.NOTICE_KIND_DISPOSED:
+        return f"{kind}_{pb.State.Name(notice.state).removeprefix('STATE_')}"
+    if notice.kind == pb.NOTICE_KIND_RETURNED:
+        endings = {pb.STATE_RE_EXPORTED: "_WHOLE", pb.STATE_DESTROYED: "_DESTROYED"}
+        return kind + endings.get(notice.state, "")
+    if notice.kind == pb.NOTICE_KIND_HELD and DEBT_OPEN in notice.reasons:
+        return "HELD_DEBT"
+    if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:
+        return "RELEASED_ON_ACCOUNT"
+    return kind
+
+
+def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, str]:
+    none = filled(texts.phrase(language, "none"), {})
+    values = {
+        "mrn": notice.mrn,
+        "house_document": notice.house_document_number or none,
+        "master_document": notice.master_document_number or none,
+        "local_reference": notice.local_reference or none,
+        "date": notice.time.ToDatetime(UTC).date().isoformat(),
+        "reasons": ", ".join(notice.reasons) or none,
+        "account": notice.debt_account or none,
+        "check_code": notice.check_code or none,
+    }
+    amounts = {
+        "payable": notice.payable_minor if notice.HasField("payable_minor") else None,
+        "paid": notice.paid_minor if notice.HasField("paid_minor") else None,
+        "refunded": notice.refunded_minor if notice.HasField("refunded_minor") else None,
+    }
+    for name, minor in amounts.items():
+        if minor is None or not is_currency(notice.currency):
+            values[name] = filled(texts.phrase(language, "unknown"), {})
+            continue
+        values[name] = f"{decimal_text(minor, notice.currency)} {notice.currency}"
+        if name == "payable" and notice.lower_bound:
+            values[name] = filled(texts.phrase(language, "at_least"), {"amount": values[name]})
+    return values

@@ -1,0 +1,277 @@
+"""Each notice in words, for filers and for carriers; and that no text of a carrier contains what carriers may not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.columns import Bools, Ints, Ragged, Strings, Table
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
+from services.clearance.api.messages import notices_of
+from services.clearance.consignment.transitions import FINAL, Change, Debt, State
+from services.clearance.notices.rendering import key_of, render
+from services.clearance.notices.texts import KEYS, load_texts
+
+TEXTS = load_texts()
+MRN = "26DE07329000001XR8"
+AT = 1_793_491_200_000_000 + 86_399_999_999
+"""The last microsecond of 2026-11-01."""
+REFERENCES = "Your reference: SHOP-1. House document: H-1."
+DOCUMENTS = "House document: H-1. Master document: 020-12345675."
+CODE = "Anybody can check this notice by its MRN and the code 35VWC-4HD7R-RGW0P."
+OWED = {"payable_minor": 123_456, "currency": "EUR"}
+PAID = OWED | {"paid_minor": 100_000, "refunded_minor": 5}
+OPEN, DEFERRED = common_pb2.DEBT_STATUS_OPEN, common_pb2.DEBT_STATUS_DEFERRED
+AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
+
+# By key: kind, state, further values, title and text.
+FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
+    "DECIDED": (
+        "DECIDED", "AWAITING_ARRIVAL", OWED, "Release decided",
+        f"Customs decided that consignment {MRN} can be released. It is not released yet: another notice announces the release. "
+        f"{REFERENCES} To be paid at the border: 1234.56 EUR.",
+    ),
+    "HELD": (
+        "HELD", "HELD", {"reasons": ["CUSTOMS_CHECK", "VALUE_LOW"], "currency": "EUR"}, "Consignment held",
+        f"Customs holds consignment {MRN}. Reasons: CUSTOMS_CHECK, VALUE_LOW. {REFERENCES} To be paid at the border: not known.",
+    ),
+    "HELD_DEBT": (
+        "HELD", "HELD", OWED | {"reasons": ["DEBT_OPEN"], "debt_status": OPEN, "lower_bound": True},
+        "Consignment held, debt not settled",
+        f"Customs holds consignment {MRN}. Its debt at the border is not settled. To be paid at the border: at least 1234.56 EUR. "
+        f"Paid: not known. Reasons for the hold: DEBT_OPEN. {REFERENCES} {CODE}",
+    ),
+    "ARRIVED": (
+        "ARRIVED", "HELD", {"payable_minor": 0, "currency": "JPY"}, "Goods arrived, not released",
+        f"The goods of consignment {MRN} arrived. They are not released yet. {REFERENCES} To be paid at the border: 0 JPY.",
+    ),
+    "RELEASED": (
+        "RELEASED", "RELEASED", {"payable_minor": 12_345, "paid_minor": 12_345, "currency": "KWD"}, "Consignment released",
+        f"Customs released consignment {MRN} on 2026-11-01. {REFERENCES} To be paid at the border: 12.345 KWD. Paid: 12.345 KWD. {CODE}",
+    ),
+    "RELEASED_ON_ACCOUNT": (
+        "RELEASED", "RELEASED", OWED | {"debt_status": DEFERRED, "debt_account": "deferred:acme"},
+        "Consignment released, debt on an account",
+        f"Customs released consignment {MRN} on 2026-11-01. The account deferred:acme secures its debt. To be paid at the border: "
+        f"1234.56 EUR. Paid: not known. {REFERENCES} {CODE}",
+    ),
+    "AMENDMENT_REFUSED": (
+        "AMENDMENT_REFUSED", "HELD", {}, "Amendment came too late",
+        f"The amendment or withdrawal of consignment {MRN} came too late and has no effect. {REFERENCES}",
+    ),
+    "INVALIDATED": (
+        "INVALIDATED", "INVALIDATED", PAID, "Declaration invalidated",
+        f"The declaration of consignment {MRN} is invalidated. {REFERENCES} Paid: 1000.00 EUR. Refunded: 0.05 EUR.",
+    ),
+    "CHARGES_CHANGED": (
+        "CHARGES_CHANGED", "RELEASED", PAID, "Charges changed",
+        f"The charges of consignment {MRN} were assessed again. {AMOUNTS} {REFERENCES} {CODE}",
+    ),
+    "DEBT_SETTLED": (
+        "DEBT_SETTLED", "HELD", PAID, "Debt settled",
+        f"The debt of consignment {MRN} at the border is settled. {AMOUNTS} {REFERENCES} {CODE}",
+    ),
+    "DEBT_OPENED": (
+        "DEBT_OPENED", "RELEASED", PAID | {"debt_status": OPEN}, "Debt open",
+        f"The debt of consignment {MRN} at the border is open. {AMOUNTS} {REFERENCES} {CODE}",
+    ),
+    "RETURNED": (
+        "RETURNED", "RELEASED", PAID, "Goods returned",
+        f"A return of goods of consignment {MRN} was recorded on 2026-11-01. {REFERENCES} Refunded: 0.05 EUR.",
+    ),
+    "RETURNED_WHOLE": (
+        "RETURNED", "RE_EXPORTED", OWED, "All goods returned",
+        f"The return of all goods of consignment {MRN} was recorded on 2026-11-01. {REFERENCES} Refunded: not known.",
+    ),
+    "RETURNED_DESTROYED": (
+        "RETURNED", "DESTROYED", PAID, "Goods destroyed after release",
+        f"The destruction of all goods of consignment {MRN} was recorded on 2026-11-01. {REFERENCES} Refunded: 0.05 EUR.",
+    ),
+    "ARRIVAL_REVERSED": (
+        "ARRIVAL_REVERSED", "HELD", {}, "Arrival reversed",
+        f"The arrival of the goods of consignment {MRN} was recorded by mistake and is reversed: the goods have not arrived. {REFERENCES}",
+    ),
+    "SEIZED": (
+        "SEIZED", "SEIZED", {"reasons": ["PROHIBITED_GOODS"]}, "Goods seized",
+        f"Customs seized the goods of consignment {MRN} on 2026-11-01. Reasons: PROHIBITED_GOODS. {REFERENCES}",
+    ),
+    "DISPOSED_CONFISCATED": (
+        "DISPOSED", "CONFISCATED", {"reasons": ["PROHIBITED_GOODS"]}, "Goods confiscated",
+        f"Customs confiscated the goods of consignment {MRN} on 2026-11-01. Reasons: PROHIBITED_GOODS. {REFERENCES}",
+    ),
+    "DISPOSED_DESTROYED": (
+        "DISPOSED", "DESTROYED", {}, "Goods destroyed",
+        f"The goods of consignment {MRN} were destroyed under supervision of customs, as recorded on 2026-11-01. Reasons: none. {REFERENCES}",
+    ),
+    "DISPOSED_RE_EXPORTED": (
+        "DISPOSED", "RE_EXPORTED", {"reasons": ["A"]}, "Goods re-exported",
+        f"The goods of consignment {MRN} are re-exported, as recorded on 2026-11-01. Reasons: A. {REFERENCES}",
+    ),
+    "DISPOSED_ABANDONED": (
+        "DISPOSED", "ABANDONED", {"reasons": ["A"]}, "Goods abandoned to the State",
+        f"The goods of consignment {MRN} are abandoned to the State, as recorded on 2026-11-01. Reasons: A. {REFERENCES}",
+    ),
+}  # fmt: skip
+# By key: kind, state, title and text.
+CARRIERS: dict[str, tuple[str, str, str, str]] = {
+    "DECIDED": (
+        "DECIDED", "AWAITING_ARRIVAL", "Release decided",
+        f"Customs decided that consignment {MRN} can be released. It is not released yet: another notice announces the release. {DOCUMENTS}",
+    ),
+    "HELD": ("HELD", "HELD", "Consignment held", f"Customs holds consignment {MRN}. Do not deliver it. {DOCUMENTS}"),
+    "ARRIVED": (
+        "ARRIVED", "HELD", "Arrival recorded, not released",
+        f"The arrival of consignment {MRN} is recorded. It is not released yet: do not deliver it. {DOCUMENTS}",
+    ),
+    "RELEASED": (
+        "RELEASED", "RELEASED", "Consignment released", f"Customs released consignment {MRN} on 2026-11-01. {DOCUMENTS}",
+    ),
+    "INVALIDATED": (
+        "INVALIDATED", "INVALIDATED", "Declaration invalidated",
+        f"The declaration of consignment {MRN} is invalidated, so the goods may not be delivered. {DOCUMENTS}",
+    ),
+    "RETURNED": (
+        "RETURNED", "RELEASED", "Goods returned",
+        f"A return of goods of consignment {MRN} was recorded on 2026-11-01. {DOCUMENTS}",
+    ),
+    "RETURNED_WHOLE": (
+        "RETURNED", "RE_EXPORTED", "All goods returned",
+        f"The return of all goods of consignment {MRN} was recorded on 2026-11-01. {DOCUMENTS}",
+    ),
+    "RETURNED_DESTROYED": (
+        "RETURNED", "DESTROYED", "Goods destroyed after release",
+        f"The destruction of all goods of consignment {MRN} was recorded on 2026-11-01. {DOCUMENTS}",
+    ),
+    "ARRIVAL_REVERSED": (
+        "ARRIVAL_REVERSED", "AWAITING_ARRIVAL", "Arrival reversed",
+        f"The arrival of consignment {MRN} was recorded by mistake and is reversed: the goods have not arrived. {DOCUMENTS}",
+    ),
+    "SEIZED": (
+        "SEIZED", "SEIZED", "Goods seized",
+        f"Customs seized the goods of consignment {MRN} on 2026-11-01. Do not deliver them. {DOCUMENTS}",
+    ),
+    "DISPOSED_CONFISCATED": (
+        "DISPOSED", "CONFISCATED", "Goods confiscated",
+        f"Customs confiscated the goods of consignment {MRN} on 2026-11-01. {DOCUMENTS}",
+    ),
+    "DISPOSED_DESTROYED": (
+        "DISPOSED", "DESTROYED", "Goods destroyed",
+        f"The goods of consignment {MRN} were destroyed under supervision of customs, as recorded on 2026-11-01. {DOCUMENTS}",
+    ),
+    "DISPOSED_RE_EXPORTED": (
+        "DISPOSED", "RE_EXPORTED", "Goods re-exported",
+        f"The goods of consignment {MRN} are re-exported, as recorded on 2026-11-01. {DOCUMENTS}",
+    ),
+    "DISPOSED_ABANDONED": (
+        "DISPOSED", "ABANDONED", "Goods abandoned to the State",
+        f"The goods of consignment {MRN} are abandoned to the State, as recorded on 2026-11-01. {DOCUMENTS}",
+    ),
+}  # fmt: skip
+
+
+def notice(kind: str, state: str, **values: Any) -> pb.Notice:
+    made = pb.Notice(
+        mrn=MRN,
+        house_document_number="H-1",
+        master_document_number="020-12345675",
+        kind=pb.NoticeKind.Value(f"NOTICE_KIND_{kind}"),
+        state=pb.State.Value(f"STATE_{state}"),
+        **values,
+    )
+    made.time.FromMicroseconds(AT)
+    return made
+
+
+def test_every_notice_of_every_reader_has_a_case() -> None:
+    assert set(FILERS) == set(KEYS["filer"])
+    assert set(CARRIERS) == set(KEYS["carrier"])
+    kinds = {name.removeprefix("NOTICE_KIND_") for name in pb.NoticeKind.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
+    assert {case[0] for case in FILERS.values()} == kinds
+
+
+@pytest.mark.parametrize("key", FILERS)
+def test_a_filers_notice_in_words(key: str) -> None:
+    kind, state, values, title, text = FILERS[key]
+    made = notice(kind, state, local_reference="SHOP-1", check_code="35VWC-4HD7R-RGW0P", **values)
+    assert key_of(made) == key
+    render(made, TEXTS, TEXTS.choose("en-GB"), carrier=False)
+    assert (made.title, made.text, made.language) == (title, text, "en")
+
+
+@pytest.mark.parametrize("key", CARRIERS)
+def test_a_carriers_notice_in_words(key: str) -> None:
+    kind, state, title, text = CARRIERS[key]
+    made = notice(kind, state)
+    assert key_of(made) == key
+    render(made, TEXTS, TEXTS.choose("en"), carrier=True)
+    assert (made.title, made.text, made.language) == (title, text, "en")
+
+
+def test_references_that_a_filing_does_not_have_are_none() -> None:
+    made = notice("ARRIVED", "HELD")
+    made.ClearField("house_document_number")
+    render(made, TEXTS, TEXTS.choose("en"), carrier=False)
+    assert "Your reference: none. House document: none. To be paid at the border: not known." in made.text
+
+
+_SECRET = st.text("qwzjkvx", min_size=12, max_size=12)
+_MINOR = st.integers(7_000_001, 7_999_999)
+_READABLE = ("mrn", "house_document_number", "master_document_number")
+
+
+@given(data=st.data(), state=st.sampled_from(State), change=st.sampled_from(Change), debt=st.sampled_from(Debt))
+def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
+    data: st.DataObject, state: State, change: Change, debt: Debt
+) -> None:
+    kinds = Table.of(ClearanceColumns, 1, {}).schema.columns
+    texts = {name: data.draw(_SECRET) for name in kinds if kinds[name].name == "STRINGS" and name not in _READABLE}
+    numbers = {name: data.draw(_MINOR) for name in kinds if name.endswith("_minor")}
+    columns: dict[str, Any] = {name: Strings.of([text]) for name, text in texts.items()}
+    columns |= {name: Ints.of([number]) for name, number in numbers.items()}
+    columns |= {
+        "mrn": Strings.of([MRN]),
+        "house_document_number": Strings.of(["H-1"]),
+        "master_document_number": Strings.of(["020-12345675"]),
+        "revenue_currency": Strings.of(["EUR"]),
+        "version": Ints.of([3]),
+        "state": Ints.of([state]),
+        "change": Ints.of([change]),
+        "lane": Ints.of([data.draw(st.integers(1, 4))]),
+        "debt_status": Ints.of([debt]),
+        "changed_at": Ints.of([AT]),
+        "released_at": Ints.of([AT], np.array([data.draw(st.booleans())])),
+        "debt_hold": Bools.of(np.array([data.draw(st.booleans())])),
+    }
+    reasons = data.draw(st.lists(_SECRET | st.just("DEBT_OPEN") | st.just("CUSTOMS_CHECK"), max_size=3))
+    columns["reasons"] = Ragged.of_lengths([len(reasons)], Strings.of(reasons))
+    notes = data.draw(st.lists(_SECRET | st.just("NOT_COVERED"), max_size=2))
+    columns["revenue_notes"] = Ragged.of_lengths([len(notes)], Strings.of(notes))
+    table = Table.of(ClearanceColumns, 1, columns)
+    for made in notices_of(table, carrier=True):
+        if made.kind in (0, pb.NOTICE_KIND_AMENDMENT_REFUSED):
+            continue  # neither is ever a carrier's: no notice at all, and one that is written for filers alone
+        render(made, TEXTS, TEXTS.choose("en"), carrier=True)
+        shown = f"{made.title} {made.text}"
+        assert MRN in shown
+        forbidden = [*texts.values(), *reasons, *notes, "EUR", "DEBT", "CUSTOMS_CHECK", "paid", "debt", "amount"]
+        for number in numbers.values():
+            forbidden += [str(number), f"{number // 100}.{number % 100:02}", f"{number:,}", f"{number / 100:,.2f}"]
+        assert not [value for value in forbidden if value in shown], shown
+        # What the debt and the reasons are changes nothing: the same text without them.
+        bare = pb.Notice(kind=made.kind, state=made.state, mrn=MRN, house_document_number="H-1")
+        bare.master_document_number = "020-12345675"
+        bare.time.CopyFrom(made.time)
+        render(bare, TEXTS, TEXTS.choose("en"), carrier=True)
+        assert (bare.title, bare.text) == (made.title, made.text)
+
+
+def test_each_final_state_has_the_text_of_its_end() -> None:
+    ends = {State(pb.State.Value(f"STATE_{case[1]}")) for key, case in CARRIERS.items() if key.startswith("DISPOSED_")}
+    # Goods expire and declarations are invalidated without a disposal.
+    assert ends == FINAL - {State.INVALIDATED, State.EXPIRED}

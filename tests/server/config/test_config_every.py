@@ -49,6 +49,7 @@ WRONG_TEXT = {
     "CONTROLS": ["/nowhere", str(Path(__file__).parent)],
     "RULEBOOKS": ["/nowhere"],
     "RATES": [__file__],
+    "NOTICE_TEXTS": ["/nowhere", str(Path(__file__).parent)],
     "WHAT_IF_BANDS": ["22 15", "JPY 1000", "22.5", "22; QQQ 10"],
 }
 """Wrong values of the variables whose type is text, path or list."""

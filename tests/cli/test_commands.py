@@ -255,7 +255,9 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     notices = notices_of(cli)
     assert "NOTICE_KIND_HELD" in [each["kind"] for each in notices if each["mrn"] == number]
     assert len({json.dumps(each) for each in notices}) == len(notices), "after a cursor nothing is told again"
-    assert cli.run("notices", "--limit", "1").stdout.count("\n") == 1
+    line, text = cli.run("notices", "--limit", "1").stdout.splitlines()
+    assert text.startswith("    Customs ")
+    assert line.split()[2] in text
 
 
 def test_an_officer_is_told_what_is_wrong_with_a_number(cli: Any) -> None:

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),
     "return": ("clearance.corrections", "Report that released goods were returned or destroyed."),
     "adjust": ("clearance.corrections", "Correct value or goods, as an officer; they are assessed again."),
+    "clearance": ("clearance.group", "For operators: check the stored consignments."),
     "stats": ("operations.stats", "Show goods, revenue, times and inspections."),
     "recount": ("operations.stats", "Count all consignments again that clearance still stores, as an operator."),
     "dead-letters": ("operations.dead_letters", "List events that could not be applied, and replay them."),

@@ -25,6 +25,7 @@ from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, p
 from luxor.clearance.v1.bulk_release_pb2_grpc import add_BulkReleaseServiceServicer_to_server
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
+from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServicer_to_server
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
@@ -35,6 +36,8 @@ from services.clearance.api.bulk_release_service import ROLES as BULK_RELEASE_RO
 from services.clearance.api.bulk_release_service import BulkReleaseService
 from services.clearance.api.carrier_service import ROLES as CARRIER_ROLES
 from services.clearance.api.carrier_service import CarrierService
+from services.clearance.api.consistency_service import ROLES as CONSISTENCY_ROLES
+from services.clearance.api.consistency_service import ConsistencyService
 from services.clearance.api.notice_checks import ROLES as CHECK_ROLES
 from services.clearance.api.notice_checks import NoticeCheckService
 from services.clearance.api.queries import Inquiry
@@ -91,6 +94,7 @@ def assemble(start: Start) -> Sequence[Background]:
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
+    start.server.add(add_ConsistencyServiceServicer_to_server, ConsistencyService(store), roles=CONSISTENCY_ROLES)
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(store.outbox, Snapshot(store)),

@@ -23,4 +23,7 @@ def migrations_of() -> str:
 async def desk(database: Database) -> AsyncIterator[Desk]:
     """An office over a fresh database, with neighbours that answer as the references ask."""
     async with neighbours_at_work() as (neighbours, channel):
-        yield Desk(database, neighbours, channel)
+        desk = Desk(database, neighbours, channel)
+        yield desk
+        if desk.consistent:
+            assert await desk.inconsistencies() == []

@@ -26,6 +26,8 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer, add_Revenu
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer, add_RiskServiceServicer_to_server
 from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.consistency.check import Check
+from services.clearance.commands.consistency.inconsistencies import Inconsistency
 from services.clearance.commands.decide import Decide
 from services.clearance.feeds.filings import Intake, Prepared
 from services.clearance.store import Store
@@ -259,6 +261,8 @@ class Desk:
         self.neighbours = neighbours
         self.channel = channel
         self.intake = Intake(self.decide, channel, channel, assess_seconds=ASSESS_SECONDS)
+        self.consistent = True
+        """Whether the store is to be consistent when the test ends; a test that changes rows itself sets it to False."""
 
     async def consume(self, *tables: Table) -> None:
         """Decide on filings as the feed's runner does: prepare outside, apply in one transaction."""
@@ -275,6 +279,17 @@ class Desk:
         async with self.store.database.connection() as reading:
             rows = await self.store.find(reading, numbers)
             return await self.store.states(reading, [rows[number] for number in numbers])
+
+    async def inconsistencies(self, limit: int = 1_000) -> list[Inconsistency]:
+        """Check the whole store, page by page."""
+        check, after, found = Check(self.store), (0, ""), []
+        while True:
+            page = await check.page(after, limit)
+            assert not page.unsettled
+            found += page.inconsistencies
+            if page.following is None:
+                return found
+            after = page.following
 
     async def told(self) -> None:
         """Wait until readers see all that is committed by now: a transaction begun before it and still open holds it back.

@@ -43,7 +43,10 @@ async def house(database_url: str) -> AsyncIterator[House]:
         running("clearance", assemble, database_url, environ=environ) as service,
         neighbours_at_work() as (neighbours, channel),
     ):
-        yield House(service, Desk(service.service.database, neighbours, channel))
+        desk = Desk(service.service.database, neighbours, channel)
+        yield House(service, desk)
+        if desk.consistent:
+            assert await desk.inconsistencies() == []
 
 
 def arrivals(*masters: str, request_id: str = "a1") -> pb.RecordArrivalsRequest:

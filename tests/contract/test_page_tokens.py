@@ -44,6 +44,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
         {"master_document_number": "02012345675", "carrier": "wings"},
         (20_000, 1, 0),
     ),
+    "ConsistencyService.CheckConsignments": ("officer", {}, (20_000, MRN)),
     "LedgerService.ListAccounts": ("officer", {}, ("deferred:a",)),
     "LedgerService.ListOpenItems": ("officer", {"account": "deferred:a"}, ("EUR", 20_000, MRN)),
     "LedgerService.ListBalances": ("officer", {}, ("deferred:a", "EUR")),

@@ -276,18 +276,6 @@ def history(table: Table, role: Role) -> list[pb.HistoryEntry]:
     return Table(_HISTORY, table.rows, named).to_messages(pb.HistoryEntry)
 
 
-def previous(table: Table) -> list[tuple[int, int, int] | None]:
-    """Return for each state where the previous version is stored: day and id of its batch, and the row."""
-    days = table.ints("previous_batch_day")
-    places = zip(
-        days.values.tolist(),
-        table.ints("previous_batch_id").values.tolist(),
-        table.ints("previous_batch_row").values.tolist(),
-        strict=True,
-    )
-    return [place if there else None for place, there in zip(places, days.valid.tolist(), strict=True)]
-
-
 def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     """Return the notices of states, in their order; those of carriers have neither the filer's reference nor reasons and debts."""
     of_kind = notices.kinds(table)

@@ -13,9 +13,9 @@ from libs.columns import Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from luxor.trace.v1 import trace_pb2
-from services.clearance.api.messages import previous
 from services.clearance.commands.arrivals.arrive import NOWHERE
 from services.clearance.commands.visibility import Sight
+from services.clearance.consignment.columns import previous
 from services.clearance.consignment.transitions import Change, State
 from services.clearance.store import Row, Store, day_of
 

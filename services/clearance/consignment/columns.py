@@ -47,3 +47,15 @@ def with_previous(table: Table, day: Sequence[int], number: Sequence[int], row: 
             "previous_batch_row": Ints.of(np.asarray(row, np.int64), valid),
         }
     )
+
+
+def previous(table: Table) -> list[tuple[int, int, int] | None]:
+    """Return for each state where the previous version is stored: day and id of its batch, and the row."""
+    days = table.ints("previous_batch_day")
+    places = zip(
+        days.values.tolist(),
+        table.ints("previous_batch_id").values.tolist(),
+        table.ints("previous_batch_row").values.tolist(),
+        strict=True,
+    )
+    return [place if there else None for place, there in zip(places, days.valid.tolist(), strict=True)]

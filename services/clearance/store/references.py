@@ -4,7 +4,7 @@ Local references and house documents are stored by weeks of acceptance, so that 
 asks each week. Those of earlier releases are in tables of their own (`former_…`) until they are purged.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,15 @@ from services.clearance.consignment.columns import values_in_rows
 WEEKLY: Final = ("local_reference", "house_document")
 """Tables with a partition for each week."""
 WEEK_DAYS: Final = 7
+
+_MASTERS: Final = """
+    select w.number, w.day, w.id, m.mrns
+    from unnest((select $1::text[]), (select $2::integer[]), (select $3::bigint[])) as w(number, day, id)
+    cross join lateral (
+        select d.mrns from master_document d
+        where d.document_number = w.number and d.batch_day = w.day and d.batch_id = w.id offset 0
+    ) m
+"""
 
 
 class ReferenceTables:
@@ -132,6 +141,18 @@ class ReferenceTables:
             names,
         )
         return [(BatchRef(record["batch_day"], record["batch_id"]), record["mrns"]) for record in records]
+
+    async def masters(
+        self, tx: Transaction, places: Collection[tuple[str, BatchRef]]
+    ) -> dict[tuple[str, BatchRef], frozenset[str]]:
+        """Return the MRNs that are stored under master documents, each by the batch that brought consignments under it."""
+        asked = list(places)
+        records = await tx.raw.fetch(
+            _MASTERS, [number for number, _ in asked], [ref.day for _, ref in asked], [ref.id for _, ref in asked]
+        )
+        return {
+            (record["number"], BatchRef(record["day"], record["id"])): frozenset(record["mrns"]) for record in records
+        }
 
     async def by_local(self, tx: Transaction, filers: Sequence[str], references: Sequence[str]) -> dict[int, str]:
         """Return the MRN of each local reference that is known, by place."""

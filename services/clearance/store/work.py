@@ -19,6 +19,18 @@ _DELETE: Final = """
     delete from due d using w where not w.due and d.day = any(array[w.day]) and d.mrn = w.mrn
 """
 
+WORK_LISTS: Final = {"held": "lane", "seized": "null::smallint", "due": "due_at"}
+"""The work lists, and what an entry states beside day and MRN."""
+_ENTRIES: Final = """
+    select day, mrn from {name} where (day, mrn) > ($1, $2) and (day, mrn) <= ($3, $4) order by day, mrn limit $5
+"""
+_ENTRY: Final = """
+    select w.mrn, e.value from unnest((select $1::integer[]), (select $2::text[])) as w(day, mrn)
+    cross join lateral (select {value} as value from {name} l where l.day = w.day and l.mrn = w.mrn offset 0) e
+"""
+Position = tuple[int, str]
+"""A day of acceptance and an MRN: the order of consignments and of the work lists."""
+
 
 class WorkTables:
     """The lists of held and seized consignments and of delays."""
@@ -109,6 +121,17 @@ class WorkTables:
             "select mrn from seized where (day, mrn) > ($1, $2) order by day, mrn limit $3", *after, limit
         )
         return [record["mrn"] for record in records]
+
+    async def entries(self, tx: Transaction, name: str, after: Position, last: Position, limit: int) -> list[Position]:
+        """Return the first entries of a work list after a position, up to another one."""
+        records = await tx.raw.fetch(_ENTRIES.format(name=name), *after, *last, limit)
+        return [(record["day"], record["mrn"]) for record in records]
+
+    async def stated(self, tx: Transaction, name: str, mrns: Sequence[str]) -> dict[str, int | None]:
+        """Return what a work list states of those of some consignments that it has."""
+        query = _ENTRY.format(name=name, value=WORK_LISTS[name])
+        records = await tx.raw.fetch(query, days_of(mrns), list(mrns))
+        return {record["mrn"]: record["value"] for record in records}
 
     async def scan(self, tx: Transaction, after: tuple[int, str], limit: int) -> list[Row]:
         """Return consignments by day and MRN, after a position."""

@@ -24,6 +24,7 @@ DOCUMENTS = ("house_document_number", "master_document_number")
 
 async def others(house: House, count: int = OTHERS) -> None:
     """File consignments of others under the number NA, as rows that an earlier release wrote: it did not note filers."""
+    house.desk.consistent = False
     async with house.service.service.database.transaction() as tx:
         await tx.raw.execute(
             "insert into house_document (document_number, mrn, day) "

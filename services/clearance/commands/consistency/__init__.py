@@ -1,0 +1,1 @@
+"""The check of stored consignments: their versions, and all that refers to them."""

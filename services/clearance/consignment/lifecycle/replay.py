@@ -1,0 +1,117 @@
+"""Replay of stored versions: whether the table of transitions produces a version from the version before it. Pure; whole batches.
+
+The change of a version names its possible events, and the version before it the situation. Some inputs are set by the command immediately before the
+event, so that they are read from the version after it:
+
+- the debt, in decisions, amendments, debt events, reassessments and adjustments: what revenue announced or answered;
+- the arrival, in a first decision: reported before the filing was decided;
+- the hold by an officer, in decisions: an alarm of a security screening; an alarm of an amendment, also of one that came too late, adds it;
+- the hold by a screening match, in a first decision: a match that came before it; a cleared match lifts it, and no event but a match adds it;
+- the delay of green goods, in decisions and amendments: it counts from the decision;
+- the violation, in adjustments: an adjustment that changes something resolves it.
+
+No version stores whether the debt alone held the goods at the moment of a decision: both are tried. They are also tried in versions of release 0.2,
+which did not store it at all; those versions have no time of their first decision.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Bools, Ints, Table
+from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.lifecycle.machine import Situation, apply
+from services.clearance.consignment.transitions import CHANGE_OF, MONEY, Debt, Event, State
+
+BoolArray = NDArray[np.bool_]
+
+_DECIDED: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
+_AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
+_SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
+_COMPARED: Final = ("arrived", "officer_hold", "screening_hold")
+
+
+def unexplained(before: Table, after: Table) -> BoolArray:
+    """Return which versions no transition produces from the versions before them, aligned with these, shape (n,).
+
+    Compared are state, arrival and holds. For a first version `before` is `beginnings`.
+    """
+    explained = np.zeros(after.rows, np.bool_)
+    # The tables of transitions have no place for numbers of a later release.
+    known = np.logical_and.reduce([_has_known_numbers(table) for table in (before, after)])
+    changes = after.ints("change").filled(0)
+    for event in Event:
+        rows = np.flatnonzero((changes == CHANGE_OF[event]) & known & ~explained)
+        if len(rows):
+            explained[rows] = _produced(event, before.take(rows), after.take(rows))
+    return ~explained
+
+
+def beginnings(first: Table) -> Table:
+    """Return the states before first versions: accepted, not decided, version 0."""
+    rows = first.rows
+    return first.with_columns(
+        {
+            "version": Ints.constant(0, rows),
+            "state": Ints.constant(State.ACCEPTED, rows),
+            "debt_hold": Bools.of(np.zeros(rows, np.bool_)),
+        }
+    )
+
+
+def _has_known_numbers(table: Table) -> BoolArray:
+    """Return which versions have numbers of states and debts that this release knows."""
+    state, debt = table.ints("state").filled(0), table.ints("debt_status").filled(0)
+    return np.isin(state, list(State)) & np.isin(debt, list(Debt))
+
+
+def _produced(event: Event, before: Table, after: Table) -> BoolArray:
+    """Return where an event leads from one version to the next, whether or not the debt alone held the goods before, where that is not stored."""
+    now = _situation(event, before, after)
+    former_release = ~before.ints("first_decided_at").valid
+    undetermined = former_release | (event in (*_DECIDED, *_AMENDED))
+    found = np.zeros(after.rows, np.bool_)
+    for by_debt in (False, True):
+        tried = Situation(
+            **{name: getattr(now, name) for name in Situation.__slots__ if name != "debt_hold"},
+            debt_hold=np.where(undetermined, by_debt, now.debt_hold),
+        )
+        outcome = apply(event, tried)
+        same = outcome.effective & (outcome.state == after.ints("state").filled(0))
+        for name in _COMPARED:
+            same &= getattr(outcome, name) == _flag(after, name)
+        same &= (outcome.debt_hold == _flag(after, "debt_hold")) | ~after.ints("first_decided_at").valid
+        found |= same
+    return found
+
+
+def _situation(event: Event, before: Table, after: Table) -> Situation:
+    """Return the situations in which an event found the consignments."""
+    first, filed = event in _DECIDED, event in (*_DECIDED, *_AMENDED)
+    officer, match = _flag(before, "officer_hold"), _flag(before, "screening_hold")
+    if filed or event == Event.FINDINGS_CHANGED:
+        officer = _flag(after, "officer_hold") if first else officer | _flag(after, "officer_hold")
+    if first:
+        match = _flag(after, "screening_hold")
+    elif event in _SCREENED:
+        match = match & _flag(after, "screening_hold")
+    violation = open_violations(before)
+    if event == Event.ADJUSTED:
+        violation &= open_violations(after)
+    delay = (after if filed else before).ints("release_not_before")
+    return Situation(
+        state=before.ints("state").filled(0),
+        arrived=_flag(after if first else before, "arrived"),
+        debt=(after if filed or event in MONEY else before).ints("debt_status").filled(0),
+        officer_hold=officer,
+        screening_hold=match,
+        waiting=delay.valid & (delay.values > after.ints("changed_at").filled(0)),
+        inspected=before.ints("inspected_at").valid | before.ints("adjusted_at").valid,
+        debt_hold=_flag(before, "debt_hold"),
+        violation=violation,
+    )
+
+
+def _flag(table: Table, name: str) -> BoolArray:
+    return table.ints("arrived_at").valid if name == "arrived" else table.bools(name).values

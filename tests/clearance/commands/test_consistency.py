@@ -1,0 +1,366 @@
+"""The check of the store: what was not tampered with is consistent, whatever happened to it, and each tampering is found where it is."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from libs.columns import Bools, Column, Ints, Table
+from libs.store.database import Database
+from services.clearance.commands.consistency.check import Check
+from services.clearance.commands.consistency.inconsistencies import FOUND_MAX, Kind
+from services.clearance.consignment.columns import with_previous
+from services.clearance.consignment.lifecycle.replay import unexplained
+from services.clearance.consignment.transitions import Change, Debt, Event, State
+from services.clearance.store import Row, Store
+from tests.clearance.desk import DAY, MASTER, TRACE, Desk, filings, mrns
+from tests.clearance.desk_commands import act, arrival, arrive
+from tests.clearance.disposals import SEIZED
+from tests.clearance.events import STEPS, Driver
+from tests.clearance.risk_answers import ServiceSpan, answering
+
+WORDS = ("GREEN", "GREEN", "BARE", "YELLOW", "RED", "NORATE", "VENDOR")
+"""First words of the local references of a sequence: they tell the neighbours what to answer."""
+TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE = Kind
+
+
+async def checked(desk: Desk) -> list[tuple[Kind, str, int]]:
+    """Check what is stored, without what this process has in memory."""
+    desk.consistent = False
+    found = await Desk(desk.store.database, desk.neighbours, desk.channel).inconsistencies()
+    return [(each.kind, each.mrn, each.version) for each in found]
+
+
+async def goods(desk: Desk) -> dict[str, str]:
+    """File goods, and bring them to different places; give their MRNs."""
+    desk.neighbours.risk = answering({"GREEN-2": ServiceSpan(delay_minutes=60), "YELLOW-1": ServiceSpan(days=3)})
+    driver = Driver(desk)
+    names = {"released": "GREEN-1", "waiting": "GREEN-2", "rerouting": "YELLOW-1", "held": "RED-1", "seized": "RED-2"}
+    filed = filings(list(names.values()))
+    await desk.consume(filed)
+    await driver.arrive(MASTER)
+    await driver.dispose(mrns(filings(["RED-2"]))[0], SEIZED)
+    # Another shipment, so that each table has rows that are in order.
+    await desk.consume(filings(["RED-9", "GREEN-9"], master="16099999999"))
+    return {name: mrns(filings([reference]))[0] for name, reference in names.items()}
+
+
+async def test_goods_at_each_place_are_consistent_and_each_page_continues_where_the_last_one_ended(desk: Desk) -> None:
+    await goods(desk)
+    assert await desk.inconsistencies() == []
+    for limit in (1, 2, 3, 7, 8):
+        assert await desk.inconsistencies(limit) == []
+    page = await Check(desk.store).page((0, ""), 1_000)
+    assert (page.consignments, page.versions, page.following) == (7, 13, None)
+    assert (await Check(desk.store).page((DAY + 1, ""), 1_000)).consignments == 0
+
+
+TAMPERED = {
+    "a version": ("update consignment set version = version + 1 where mrn = $1", "released", [CURRENT]),
+    "a state": ("update consignment set state = 3 where mrn = $1", "released", [CURRENT]),
+    "a lane": ("update consignment set lane = 4 where mrn = $1", "released", [CURRENT]),
+    "a filer": ("update consignment set filer = 'shop2' where mrn = $1", "released", [CURRENT]),
+    "a partition": ("update consignment set partition = (partition + 1) % 64 where mrn = $1", "released", [CURRENT]),
+    "a filing's version": ("update consignment set filing_version = 2 where mrn = $1", "released", [CURRENT]),
+    "another state of the batch": (
+        "update consignment set batch_row = (batch_row + 1) % 4 where mrn = $1", "released", [CHAIN],
+    ),
+    "no state of the batch": ("update consignment set batch_row = 99 where mrn = $1", "released", [CHAIN]),
+    "a batch that is not there": ("update consignment set batch_id = 999999 where mrn = $1", "released", [CHAIN]),
+    "a held one that is not listed": ("delete from held where mrn = $1", "held", [LIST]),
+    "a listed one that is not held": ("insert into held select day, mrn, lane from consignment where mrn = $1", "released", [LIST]),
+    "a lane of the list": ("update held set lane = 1 where mrn = $1", "held", [LIST]),
+    "a seized one that is not listed": ("delete from seized where mrn = $1", "seized", [LIST]),
+    "a listed one that is not seized": ("insert into seized select day, mrn from consignment where mrn = $1", "held", [LIST]),
+    "a delay that is not listed": ("delete from due where mrn = $1", "waiting", [LIST]),
+    "a reroute that is not listed": ("delete from due where mrn = $1", "rerouting", [LIST]),
+    "a listed delay of another time": ("update due set due_at = due_at + 1 where mrn = $1", "waiting", [LIST]),
+    "a listed delay without one": ("insert into due select day, mrn, 5 from consignment where mrn = $1", "released", [LIST]),
+    "a listed one under another day": (
+        "insert into held select day + 1, mrn, lane from consignment where mrn = $1", "held", [LIST],
+    ),
+    "a listed one that was deleted": ("delete from consignment where mrn = $1", "held", [LIST]),
+    "all lists of one that was deleted": ("delete from consignment where mrn = $1", "rerouting", [LIST, LIST]),
+    "another MRN": ("update consignment set mrn = 'X' || mrn where mrn = $1", "", [CURRENT]),
+    "a listed text that is no MRN": (
+        "insert into seized select day, 'X' || mrn from consignment where mrn = $1", "", [LIST],
+    ),
+    "a local reference": ("delete from local_reference where mrn = $1", "released", [REFERENCE]),
+    "a house document": ("delete from house_document where mrn = $1", "released", [REFERENCE]),
+    "a master document": (
+        "update master_document set mrns = array_remove(mrns, $1) where $1 = any(mrns)", "released", [REFERENCE],
+    ),
+    "a local reference to another one": (
+        "update local_reference set mrn = (select max(mrn) from consignment where mrn <> $1) where mrn = $1", "released",
+        [REFERENCE],
+    ),
+}  # fmt: skip
+"""A statement on the consignment at a place, and what is found of it."""
+
+
+@pytest.mark.parametrize("name", list(TAMPERED))
+async def test_a_row_that_was_changed_is_found_and_nothing_else(desk: Desk, name: str) -> None:
+    at = await goods(desk)
+    statement, place, kinds = TAMPERED[name]
+    mrn = at[place or "released"]
+    async with desk.store.database.transaction() as tx:
+        await tx.raw.execute(statement, mrn)
+    found = await checked(desk)
+    assert [(kind, number) for kind, number, _ in found] == [(kind, mrn if place else f"X{mrn}") for kind in kinds]
+    # A page that ends beside it finds the same.
+    desk_of_small_pages = Desk(desk.store.database, desk.neighbours, desk.channel)
+    assert [(each.kind, each.mrn, each.version) for each in await desk_of_small_pages.inconsistencies(1)] == found
+
+
+async def written(desk: Desk, mrn: str, columns: dict[str, Column], *, follows: bool = True) -> Table:
+    """Store a next version with these columns, as a fault would."""
+    store = desk.store
+    async with store.database.transaction() as tx:
+        rows = list((await store.lock(tx, [mrn])).values())
+        table = (await store.states(tx, rows)).with_columns(columns)
+        if follows:
+            await store.succeed(tx, table, rows, trace=TRACE)
+        else:
+            await store.update(tx, with_previous(table, [0], [0], [0]), trace=TRACE)
+    return table
+
+
+def numbers(**values: int) -> dict[str, Column]:
+    return {name: Ints.of([value]) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("place", "columns"),
+    [
+        ("held", numbers(state=State.RELEASED, change=Change.ARRIVED)),
+        ("held", numbers(state=State.RELEASED, change=Change.OFFICER_RELEASED, debt_status=Debt.OPEN)),
+        ("held", numbers(change=Change.DECIDED)),
+        ("held", numbers(state=State.SEIZED, change=Change.OFFICER_HELD)),
+        ("held", numbers(change=99)),
+        ("held", numbers(state=State.DOCUMENTS_REQUESTED, change=Change.DEBT)),
+        ("released", numbers(state=State.RELEASED, change=Change.DISPOSED)),
+        ("released", numbers(state=State.HELD, change=Change.DEBT, debt_status=Debt.OPEN)),
+        ("released", {**numbers(change=Change.SCREENING_MATCHED), "officer_hold": Bools.of([True])}),
+        ("released", {**numbers(change=Change.DEBT), "arrived_at": Ints.absent(1)}),
+        ("waiting", numbers(state=State.RELEASED, change=Change.ARRIVED)),
+        ("seized", numbers(state=State.DESTROYED, change=Change.INSPECTED)),
+    ],
+)
+async def test_a_version_that_no_transition_produces_is_found(
+    desk: Desk, place: str, columns: dict[str, Column]
+) -> None:
+    mrn = (await goods(desk))[place]
+    before = (await desk.states([mrn])).ints("version").values
+    if place == "held" and "debt_status" in columns:
+        # The debt was open already: no command released it at once.
+        await written(desk, mrn, {**numbers(change=Change.DEBT, debt_status=Debt.OPEN), "version": Ints.of(before + 1)})
+        before = before + 1
+    await written(desk, mrn, {**columns, "version": Ints.of(before + 1)})
+    found = await checked(desk)
+    assert (TRANSITION, mrn, int(before[0]) + 1) in found
+    assert {kind for kind, _, _ in found} <= {TRANSITION, LIST}
+    assert {number for _, number, _ in found} == {mrn}
+
+
+async def test_numbers_of_a_later_release_are_not_explained(desk: Desk) -> None:
+    states = await desk.states([(await goods(desk))["held"]])
+    for columns in (numbers(state=99), numbers(debt_status=99), numbers(change=99)):
+        later = states.with_columns({**numbers(change=Change.DEBT), **columns})
+        assert unexplained(states, later).tolist() == [True]
+        assert unexplained(later, states.with_columns(numbers(change=Change.DEBT))).tolist() == [
+            "change" not in columns
+        ]
+
+
+async def test_a_gap_a_repetition_and_a_chain_without_its_beginning_are_found(desk: Desk) -> None:
+    at = await goods(desk)
+    hidden = numbers(change=Change.INSPECTED, inspected_at=5)
+    for place, step in (("released", 2), ("held", 0), ("seized", -1)):
+        version = (await desk.states([at[place]])).ints("version").values + step
+        await written(desk, at[place], {**hidden, "version": Ints.of(version)})
+    await written(desk, at["waiting"], numbers(version=4, change=Change.DEBT), follows=False)
+    versions = {place: int((await desk.states([at[place]])).ints("version").values[0]) for place in at}
+    assert set(await checked(desk)) == {
+        (VERSION, at["released"], versions["released"]),
+        (VERSION, at["held"], versions["held"]),
+        (VERSION, at["seized"], versions["seized"]),
+        (CHAIN, at["waiting"], 4),
+    }
+
+
+async def test_a_version_in_the_middle_that_is_not_stored_is_found(desk: Desk) -> None:
+    at = await goods(desk)
+    async with desk.store.database.transaction() as tx:
+        (row,) = (await desk.store.find(tx, [at["seized"]])).values()
+        state = await desk.store.states(tx, [row])
+        day, number = (int(state.ints(f"previous_batch_{name}").values[0]) for name in ("day", "id"))
+        await tx.raw.execute("delete from batch where day = $1 and id = $2", day, number)
+    found = await checked(desk)
+    assert (CHAIN, at["seized"], row.version) in found
+    assert {kind for kind, _, _ in found} == {CHAIN}
+
+
+async def test_a_first_version_that_is_no_decision_is_found(desk: Desk) -> None:
+    (mrn,) = mrns(filed := filings(["GREEN-1"]))
+    await desk.consume(filed)
+    await written(desk, mrn, numbers(change=Change.DEBT), follows=False)
+    assert await checked(desk) == [(TRANSITION, mrn, 1)]
+
+
+async def test_of_one_consignment_the_first_inconsistencies_are_reported(desk: Desk) -> None:
+    mrn = (await goods(desk))["released"]
+    for version in range(3, 3 + 2 * FOUND_MAX):
+        await written(desk, mrn, numbers(change=Change.DISPOSED, version=version))
+    assert await checked(desk) == [(TRANSITION, mrn, version) for version in range(3, 3 + FOUND_MAX)]
+
+
+# ------------------------------------------------------------------------------------------ beside traffic
+class _Racing(Store):
+    """A store in which something happens after the rows of a page were read."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.meanwhile: Any = None
+        self.times = 0
+
+    async def find(self, tx: Any, mrns: Any) -> dict[str, Row]:
+        found = await super().find(tx, mrns)
+        if self.meanwhile is not None and self.times:
+            self.times -= 1
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+            self.meanwhile = meanwhile
+        return found
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+async def test_a_consignment_that_changes_while_it_is_read_is_read_again(desk: Desk, times: int) -> None:
+    at = await goods(desk)
+    store, calls = _Racing(desk.store.database), 0
+
+    async def meanwhile() -> None:
+        nonlocal calls
+        calls += 1
+        event = Event.OFFICER_RELEASED if calls % 2 else Event.OFFICER_HELD
+        (acted,) = await act(desk, event, [at["held"]], request_id=f"m{calls}")
+        assert acted.refusal == ""
+
+    store.meanwhile, store.times = meanwhile, times
+    page = await Check(store).page((0, ""), 1_000)
+    assert (page.inconsistencies, page.unsettled, page.consignments, calls) == ([], 0, 7, times)
+
+
+async def test_a_consignment_that_never_rests_is_counted_and_not_reported(desk: Desk) -> None:
+    at = await goods(desk)
+    store, calls = _Racing(desk.store.database), 0
+
+    async def meanwhile() -> None:
+        nonlocal calls
+        calls += 1
+        event = Event.OFFICER_RELEASED if calls % 2 else Event.OFFICER_HELD
+        await act(desk, event, [at["held"]], request_id=f"m{calls}")
+
+    store.meanwhile, store.times = meanwhile, 1_000
+    page = await Check(store).page((0, ""), 1_000)
+    assert (page.inconsistencies, page.unsettled, page.consignments) == ([], 1, 6)
+
+
+async def test_consignments_that_are_filed_or_deleted_while_the_page_is_read_are_not_reported(desk: Desk) -> None:
+    at = await goods(desk)
+    store = _Racing(desk.store.database)
+
+    async def filed() -> None:
+        await desk.consume(filings(["RED-5", "GREEN-5"]))
+
+    store.meanwhile, store.times = filed, 1
+    page = await Check(store).page((0, ""), 1_000)
+    assert (page.inconsistencies, page.unsettled) == ([], 0)
+
+    async def deleted() -> None:
+        async with desk.store.database.transaction() as tx:
+            for table in ("consignment", "held"):
+                await tx.raw.execute(f"delete from {table} where mrn = $1", at["held"])
+
+    store.meanwhile, store.times = deleted, 1
+    page = await Check(store).page((0, ""), 1_000)
+    assert (page.inconsistencies, page.unsettled) == ([], 0)
+
+
+async def test_days_that_are_about_to_be_deleted_are_not_checked(desk: Desk) -> None:
+    await desk.consume(filings(["RED-1"], day=DAY - 388), filings(["RED-2"], day=DAY - 389))
+    async with desk.store.database.transaction() as tx:
+        await tx.raw.execute("delete from held")
+    found = await checked(desk)
+    assert [mrn for _, mrn, _ in found] == mrns(filings(["RED-1"], day=DAY - 388))
+
+
+# ------------------------------------------------------------------------------------------ any sequence
+STEP = st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, len(WORDS) - 1))
+EARLY = st.tuples(
+    st.sampled_from(["match", "clear", "paid", "open", "reassess", "arrive"]), st.integers(0, len(WORDS) - 1)
+)
+examples = itertools.count()
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEP, min_size=10, max_size=40), early=st.lists(EARLY, max_size=2))
+async def test_any_sequence_of_events_leaves_a_consistent_store(
+    desk: Desk, steps: list[tuple[str, int]], early: list[tuple[str, int]]
+) -> None:
+    # Each example has goods of its own in the same store.
+    number = next(examples)
+    references = [f"{word}-{number % 1_000:03d}{place}" for place, word in enumerate(WORDS)]
+    desk.neighbours.risk = answering({references[1]: ServiceSpan(delay_minutes=60), references[3]: ServiceSpan(days=3)})
+    driver = Driver(desk, f"160{number:08d}", f"020{number:08d}", 1_000 * number)
+    for name, place in early:
+        await STEPS[name](driver, references[place])
+    await desk.consume(filings(references, master=driver.master))
+    for name, place in steps:
+        await STEPS[name](driver, references[place])
+    assert await desk.inconsistencies(5) == []
+
+
+# ------------------------------------------------------------------------------------------ earlier releases
+LATER = (
+    "first_decided_at", "violation_found_by", "violation_resolved_by", "violation_resolved_at", "arrival_carrier", "former_released_at",
+    "inclusion_ppm", "debt_hold", "screening_early",
+)  # fmt: skip
+"""Columns that release 0.2 did not write, beside that of the carrier, without which no arrival has an effect."""
+
+
+async def test_states_of_release_02_are_consistent_and_what_follows_them_too(desk: Desk, monkeypatch: Any) -> None:
+    append = Store.update
+
+    def old(table: Table) -> Table:
+        return Table(table.schema, table.rows, {name: table.column(name) for name in table.names if name not in LATER})
+
+    insert = Store.insert
+    monkeypatch.setattr(Store, "insert", lambda self, tx, table, **named: insert(self, tx, old(table), **named))
+    monkeypatch.setattr(Store, "update", lambda self, tx, table, **named: append(self, tx, old(table), **named))
+    names = ["GREEN-1", "BARE-1", "BARE-2", "RED-1", "RED-2", "NORATE-1"]
+    first = dict(zip(names, mrns(filings(names)), strict=True))
+    driver = Driver(desk)
+    await desk.consume(filings(names))
+    await driver.officer(first["RED-1"], Event.OFFICER_RELEASED)
+    await arrive(desk, arrival(MASTER))
+    await STEPS["violation"](driver, "RED-2")
+    await STEPS["match"](driver, "GREEN-1")
+    assert await desk.inconsistencies() == []
+    monkeypatch.undo()
+    for name, reference in (
+        ("paid", "BARE-1"),
+        ("secured", "NORATE-1"),
+        ("hold", "GREEN-1"),
+        ("release", "GREEN-1"),
+        ("seized", "RED-2"),
+        ("confiscated", "RED-2"),
+        ("open", "BARE-1"),
+        ("release", "BARE-2"),
+    ):
+        await STEPS[name](driver, reference)
+        assert await desk.inconsistencies() == [], name
+    assert (await desk.states([first["RED-2"]])).ints("state").tolist() == [State.CONFISCATED]

@@ -1,0 +1,176 @@
+"""Events of every kind that tests give to consignments of a desk, by name, whatever state these are in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from luxor.clearance.v1 import clearance_pb2 as pb
+from services.clearance.commands.act import Acted, Commands, Request
+from services.clearance.commands.adjust import Adjusting
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.consignment.disposal import EVENTS, Disposal, disposing
+from services.clearance.consignment.disposal import unfit as unfit_to_dispose
+from services.clearance.consignment.inspection import Inspection, Result
+from services.clearance.consignment.returns import Return, returning
+from services.clearance.consignment.returns import unfit as unfit_to_return
+from services.clearance.consignment.state.event import EventDetails
+from services.clearance.consignment.transitions import Debt, Event
+from services.clearance.jobs.waits import Waits
+from tests.clearance import debt_events, screening_matches
+from tests.clearance.adjustments import Revenue, adjust, correcting
+from tests.clearance.desk import ASSESS_SECONDS, CARRIER, MASTER, TRACE, Desk, filings, mrns
+from tests.clearance.desk_commands import arrival, arrive
+from tests.clearance.risk_answers import screening
+
+DAY_MICROS: Final = 86_400_000_000
+REASON: Final = "SEEN"
+
+
+@dataclass(slots=True)
+class Driver:
+    """Gives events to the consignments of a desk; each call is a request of its own."""
+
+    desk: Desk
+    master: str = MASTER
+    other_master: str = "16099999999"
+    calls: int = 0
+
+    async def act(self, mrn: str, prepare: Any, unfit: Any = None) -> None:
+        """Carry out a command on one consignment."""
+        self.calls += 1
+
+        def encode(results: Any) -> bytes:
+            acted: Acted = results[0]
+            return acted.mrn.encode()
+
+        key = str(self.calls)
+        request = Request("officer/otto", key, key.encode(), TRACE)
+        await Commands(self.desk.store).act([(mrn, None)], prepare, request=request, encode=encode, unfit=unfit)
+
+    async def officer(self, mrn: str, event: Event) -> None:
+        """Hold or release."""
+        await self.act(
+            mrn, lambda states, at: (states, EventDetails(event=event, at=at, by="otto", reason=REASON, note="n"))
+        )
+
+    async def inspect(self, mrn: str, result: Result) -> None:
+        """Record an inspection."""
+        found = {mrn: Inspection(1, result, result, int(result == Result.VIOLATION), {})}
+        await self.act(
+            mrn, lambda states, at: (states, EventDetails(event=Event.INSPECTED, at=at, by="olga", inspections=found))
+        )
+
+    async def dispose(self, mrn: str, kind: pb.DisposalKind.ValueType) -> None:
+        """Decide on goods, as an officer who saw all."""
+        decisions = {mrn: Disposal(EVENTS[kind], REASON, "AWB-9" if kind == pb.DISPOSAL_KIND_RE_EXPORTED else "", "n")}
+        await self.act(
+            mrn,
+            lambda states, at: disposing(states, at, decisions, "otto"),
+            lambda states: unfit_to_dispose(states, decisions, "otto", {mrn}),
+        )
+
+    async def give_back(self, mrn: str, items: frozenset[int]) -> None:
+        """Record a return."""
+        returns = {mrn: Return(pb.RETURN_REASON_FAULTY, "AWB-8", items)}
+        await self.act(
+            mrn,
+            lambda states, at: returning(states, at, returns, "otto"),
+            lambda states: unfit_to_return(states, returns),
+        )
+
+    async def amend(self, reference: str, master: str) -> None:
+        """File the next version."""
+        (mrn,) = mrns(filings([reference]))
+        version = int((await self.desk.states([mrn])).ints("filing_version").values[0]) + 1
+        await self.desk.consume(filings([reference], version=version, master=master))
+
+    async def debt(self, mrn: str, status: Debt, paid: int) -> None:
+        """Announce how a debt stands."""
+        self.calls += 1
+        kind = debt_events.OPENED if status == Debt.OPEN else debt_events.SETTLED
+        await debt_events.hear(self.desk, debt_events.debt([mrn], self.calls, status, kind=kind, paid=paid))
+
+    async def reassess(self, mrn: str, amount: int, account: str, reason: str = "") -> None:
+        """Announce another assessment."""
+        self.calls += 1
+        batch = debt_events.anew([mrn], self.calls, self.calls, amount, account=account, reason=reason)
+        await debt_events.hear(self.desk, batch)
+
+    async def adjust(self, mrn: str, price: int) -> None:
+        """Correct a price, by the answer of revenue."""
+        self.calls += 1
+        before, self.desk.neighbours.revenue = self.desk.neighbours.revenue, Revenue()
+        adjusting = Adjusting(self.desk.store, self.desk.channel, assess_seconds=ASSESS_SECONDS)
+        try:
+            await adjust(adjusting, correcting(mrn, price), request_id=str(self.calls), officer="otto")
+        finally:
+            self.desk.neighbours.revenue = before
+
+    async def arrive(self, master: str) -> None:
+        """Report an arrival."""
+        self.calls += 1
+        await arrive(self.desk, arrival(master), request_id=str(self.calls))
+
+    async def reverse(self, master: str) -> None:
+        """Reverse an arrival, though it may have released goods."""
+        reversal = Reversal(self.desk.store)
+        await reversal.begin(master, CARRIER, "otto")
+        await reversal.reverse(master, CARRIER, trace=TRACE)
+
+    async def wait(self, days: int) -> None:
+        """Let the delays of some days end."""
+        at = await self.desk.store.database.now() + days * DAY_MICROS
+        await Waits(self.desk.store, "r").step(at=at)
+
+
+Step = Callable[[Driver, str], Awaitable[None]]
+"""An event of a kind to the consignment of a local reference."""
+
+
+def _of(mrn_step: Callable[[Driver, str], Awaitable[None]]) -> Step:
+    async def step(driver: Driver, reference: str) -> None:
+        await mrn_step(driver, mrns(filings([reference]))[0])
+
+    return step
+
+
+async def _match(driver: Driver, reference: str) -> None:
+    await screening_matches.hear(driver.desk, screening(filings([reference])))
+
+
+async def _clear(driver: Driver, reference: str) -> None:
+    await screening_matches.hear(driver.desk, screening_matches.clearing(filings([reference])))
+
+
+STEPS: Final[dict[str, Step]] = {
+    "amend": lambda driver, reference: driver.amend(reference, driver.master),
+    "move": lambda driver, reference: driver.amend(reference, driver.other_master),
+    "arrive": lambda driver, _: driver.arrive(driver.master),
+    "arrive elsewhere": lambda driver, _: driver.arrive(driver.other_master),
+    "reverse": lambda driver, _: driver.reverse(driver.master),
+    "match": _match,
+    "clear": _clear,
+    "release": _of(lambda driver, mrn: driver.officer(mrn, Event.OFFICER_RELEASED)),
+    "hold": _of(lambda driver, mrn: driver.officer(mrn, Event.OFFICER_HELD)),
+    "conform": _of(lambda driver, mrn: driver.inspect(mrn, Result.CONFORM)),
+    "violation": _of(lambda driver, mrn: driver.inspect(mrn, Result.VIOLATION)),
+    "paid": _of(lambda driver, mrn: driver.debt(mrn, Debt.PAID, 380)),
+    "open": _of(lambda driver, mrn: driver.debt(mrn, Debt.OPEN, 0)),
+    "reassess": _of(lambda driver, mrn: driver.reassess(mrn, 500, "")),
+    "secured": _of(lambda driver, mrn: driver.reassess(mrn, 400, "deferred:DE123456789012345")),
+    "no figures": _of(lambda driver, mrn: driver.reassess(mrn, 0, "", "NO_RULEBOOK")),
+    "adjust": _of(lambda driver, mrn: driver.adjust(mrn, 50_000)),
+    "wait": lambda driver, _: driver.wait(1),
+    "wait long": lambda driver, _: driver.wait(40),
+    "return one": _of(lambda driver, mrn: driver.give_back(mrn, frozenset({1}))),
+    "return all": _of(lambda driver, mrn: driver.give_back(mrn, frozenset())),
+    **{
+        pb.DisposalKind.Name(kind).removeprefix("DISPOSAL_KIND_").lower(): _of(
+            lambda driver, mrn, kind=kind: driver.dispose(mrn, kind)  # type: ignore[misc]
+        )
+        for kind in EVENTS
+    },
+}
+"""Each kind of event by name."""

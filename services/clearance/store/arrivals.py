@@ -158,6 +158,20 @@ class ArrivalTable:
         )
         return {(record["document_number"], record["carrier"]): record["revision"] for record in records}
 
+    async def unapplied(self, tx: Transaction, revisions: Mapping[tuple[str, str], int]) -> set[tuple[str, str]]:
+        """Lock arrivals, and return those that were not applied yet as of these revisions, or must be applied once more."""
+        keys = sorted(revisions)
+        records = await tx.raw.fetch(
+            "select a.document_number, a.carrier, a.revision = w.revision and (a.pending or a.again) as due "
+            "from unnest($1::text[], $2::text[], $3::bigint[]) as w(document_number, carrier, revision) "
+            "join arrival a on a.document_number = w.document_number and a.carrier = w.carrier "
+            "where a.reversed_at is null order by a.document_number, a.carrier for update of a",
+            [document for document, _ in keys],
+            [carrier for _, carrier in keys],
+            [revisions[key] for key in keys],
+        )
+        return {(record["document_number"], record["carrier"]) for record in records if record["due"]}
+
     async def done(
         self,
         tx: Transaction,

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Strings, Table
 from libs.customs.identifiers.mrn import MrnError
 from libs.feed.publish.outbox import KeyedOutbox, Outbox
 from libs.feed.publish.payloads import Payloads
@@ -206,10 +206,17 @@ class Store:
         )
         return ref
 
-    async def notify(self, tx: Transaction, table: Table, *, trace: str) -> None:
-        """Write notices of a change that made no version."""
+    async def notify(self, tx: Transaction, table: Table, *, trace: str, carriers: Strings | None = None) -> None:
+        """Write notices of a change that made no version, to the filers or to `carriers`."""
         ref = await self.outbox.store(tx, table, ClearanceColumns, trace=trace)
-        await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
+        if carriers is None:
+            await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
+        else:
+            await self.notify_carriers(tx, ref, carriers)
+
+    async def notify_carriers(self, tx: Transaction, ref: BatchRef, carriers: Strings) -> None:
+        """Write notices of the states of a batch of this transaction to one carrier each, to nobody where there is none."""
+        await self.notices.append(tx, ref, carriers.map(carrier_key))
 
     async def _append(self, tx: Transaction, table: Table, trace: str) -> BatchRef:
         ref = await self.outbox.append(tx, table, ClearanceColumns, table.ints("partition").values, trace=trace)

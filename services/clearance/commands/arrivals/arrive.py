@@ -1,20 +1,21 @@
 """Applies recorded arrivals to the consignments under their master documents."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Strings, Table
+from libs.columns import Ints, Strings, Table
 from libs.feed.types import BatchRef
+from libs.store.database import Transaction
 from libs.telemetry import span
 from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.consignment.lifecycle.machine import apply
 from services.clearance.consignment.state.event import EventDetails, apply_event, situation
-from services.clearance.consignment.transitions import Event, State
+from services.clearance.consignment.transitions import Change, Event, State
 from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 1_000
@@ -32,6 +33,8 @@ class ArrivalCounts:
     held: int = 0
     waiting: int = 0
     """Arrived, and not released yet: the time in which an officer may inspect them."""
+    invalidated: list[tuple[str, str]] = field(default_factory=list)
+    """MRN and carrier of goods that arrive although their declaration was invalidated."""
 
 
 class Arrive:
@@ -69,6 +72,8 @@ class Arrive:
             unbound |= await self.apply_chunk(chunk, counts, trace, carrier)
         async with self.store.database.transaction() as tx:
             changed = bool(unbound) and await self.store.carriers.binding_revision(tx, lock=True) != bindings
+            if any(each.invalidated for each in counts.values()):
+                await self._notify_invalidated(tx, counts, revisions, trace)
             newly = await self.store.arrivals.done(tx, revisions, unbound, bindings_changed=changed)
             await report_without_effect(self.store, tx, newly)
         return counts
@@ -90,6 +95,11 @@ class Arrive:
         present = np.flatnonzero(chosen.present)
         outcome = apply(Event.ARRIVED, situation(table.take(present), 0))
         states = table.ints("state").values.copy()
+        stopped = present[(states[present] == State.INVALIDATED) & ~table.ints("arrived_at").valid[present]]
+        if len(stopped):
+            carriers = chosen.columns().carrier.take(stopped).tolist()
+            for mrn, each in zip(table.strings("mrn").take(stopped).tolist(), carriers, strict=True):
+                documents[by_mrn[mrn]].invalidated.append((mrn, each))
         states[present] = outcome.state
         if outcome.effective.any():
             after = await self.apply_rows(rows, table.take(present), register, trace)
@@ -98,6 +108,38 @@ class Arrive:
             states[changed] = after.ints("state").values
         _count(documents, table.strings("master_document_number"), states, own)
         return chosen.unbound
+
+    async def _notify_invalidated(
+        self,
+        tx: Transaction,
+        documents: Mapping[str, ArrivalCounts],
+        revisions: Mapping[tuple[str, str], int],
+        trace: str,
+    ) -> None:
+        """Notify carriers, once for each arrival, of goods that arrive although their declaration was invalidated (ICS2, IE3N07)."""
+        unapplied = await self.store.arrivals.unapplied(tx, revisions)
+        due = {
+            mrn: carrier
+            for document, under in documents.items()
+            for mrn, carrier in under.invalidated
+            if (document, carrier) in unapplied
+        }
+        mrns = list(due)
+        for begin in range(0, len(mrns), CHUNK_ROWS):
+            rows = await self.store.find(tx, mrns[begin : begin + CHUNK_ROWS])
+            table = await self.store.states(tx, list(rows.values()))
+            count = table.rows
+            # As the version that invalidated it; later ones are about refunds.
+            states = table.with_columns(
+                {
+                    "change": Ints.constant(Change.INVALIDATED, count),
+                    "changed_at": Ints.constant(await self.store.now(tx), count),
+                    "public_change": Ints.absent(count),
+                    "public_changed_at": Ints.absent(count),
+                }
+            )
+            carriers = Strings.of([due[mrn] for mrn in table.strings("mrn").tolist()])
+            await self.store.notify(tx, states, trace=trace, carriers=carriers)
 
     def _own(
         self, table: Table, arrivals: Mapping[str, Sequence[Arrival]], register: Register, carrier: str

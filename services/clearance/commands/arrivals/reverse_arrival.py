@@ -70,7 +70,9 @@ class Reversal:
                 done = np.flatnonzero(outcome.effective)
                 if len(done):
                     known = [rows[place] for place in by[done].tolist()]
-                    await self._store.succeed(tx, after.take(done), known, trace=trace)
+                    ref = await self._store.succeed(tx, after.take(done), known, trace=trace)
+                    # The states after it name no carrier.
+                    await self._store.notify_carriers(tx, ref, table.take(by[done]).strings("arrival_carrier"))
             result.consignments += len(done)
             result.released += int((~outcome.effective & (was_released(after) | _at_customs(after))).sum())
         async with self._store.database.transaction() as tx:

@@ -161,15 +161,15 @@ def draw_flow(connections: Sequence[Connection], reference: str, steps: Sequence
         f'<svg viewBox="0 0 {WIDTH} {height}" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{ABOUT}">',
         f"<style>{STYLE}{_colours(0, services)}\n@media (prefers-color-scheme: dark) {{{DARK}{_colours(1, services)}}}\n</style>",
         f'<rect class="ground" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
-        _text(MARGIN, 38, "Who calls whom, and which feeds lead where", "title"),
+        text(MARGIN, 38, "Who calls whom, and which feeds lead where", "title"),
     ]
     parts += _outside_bar()
     for service, (left, top, width, tall) in boxes.items():
         purpose = next(each.purpose for each in stores if each.sources[0] == service)
         parts += [
             f'<rect class="box {colours[service]}-line" x="{left:g}" y="{top:g}" width="{width:g}" height="{tall:g}" rx="6"/>',
-            _text(left + width / 2, top + 27, service, "name middle"),
-            _text(left + width / 2, top + 47, purpose, "note middle"),
+            text(left + width / 2, top + 27, service, "name middle"),
+            text(left + width / 2, top + 47, purpose, "note middle"),
         ]
     for arrow, place in _placed(arrows, boxes):
         parts += _arrow(arrow, *place)
@@ -222,13 +222,13 @@ def _arrow(arrow: Arrow, x: float, begin: float, end: float, room: float) -> lis
     tip = end - 2 if down else end + 2
     back = tip - 8 if down else tip + 8
     top = min(begin, end)
-    lines = _wrapped(arrow.label, int(room / LABEL_CHARACTER))
+    lines = wrapped(arrow.label, int(room / LABEL_CHARACTER))
     first = top + abs(end - begin) / 2 - (len(lines) - 1) * 7 + 4
     parts = [
         f'<path class="arrow{" feed" if arrow.is_feed else ""}" d="M{x:g} {begin:g} V{back:g}"/>',
         f'<path class="head" d="M{x:g} {tip:g} L{x - 4:g} {back:g} H{x + 4:g} Z"/>',
     ]
-    parts += [_text(x + 14, first + 14 * place, line, "label") for place, line in enumerate(lines)]
+    parts += [text(x + 14, first + 14 * place, line, "label") for place, line in enumerate(lines)]
     start = top + abs(end - begin) / 2 - (len(arrow.numbers) - 1) * 11
     for place, number in enumerate(arrow.numbers):
         parts += _numbered(x, start + 22 * place, number)
@@ -236,20 +236,20 @@ def _arrow(arrow: Arrow, x: float, begin: float, end: float, room: float) -> lis
 
 
 def _numbered(x: float, y: float, number: int) -> list[str]:
-    return [f'<circle class="dot" cx="{x:g}" cy="{y:g}" r="9"/>', _text(x, y + 4, str(number), "number")]
+    return [f'<circle class="dot" cx="{x:g}" cy="{y:g}" r="9"/>', text(x, y + 4, str(number), "number")]
 
 
 def _outside_bar() -> list[str]:
     top, tall = ROWS["outside"]
     return [
         f'<rect class="outside" x="{MARGIN}" y="{top}" width="{WIDTH - 2 * MARGIN}" height="{tall}" rx="6"/>',
-        _text(MARGIN + 16, top + 26, "filers, carriers, officers, analysts, treasuries, operators", "name"),
+        text(MARGIN + 16, top + 26, "filers, carriers, officers, analysts, treasuries, operators", "name"),
         f'<path class="arrow" d="M{WIDTH - 330} {top + 21} h34"/>',
-        _text(WIDTH - 288, top + 25, "call", "label"),
+        text(WIDTH - 288, top + 25, "call", "label"),
         f'<path class="arrow feed" d="M{WIDTH - 240} {top + 21} h34"/>',
-        _text(WIDTH - 198, top + 25, "feed", "label"),
+        text(WIDTH - 198, top + 25, "feed", "label"),
         *_numbered(WIDTH - 148, top + 21, 1),
-        _text(WIDTH - 132, top + 25, "step of the path", "label"),
+        text(WIDTH - 132, top + 25, "step of the path", "label"),
     ]
 
 
@@ -258,12 +258,12 @@ def _path(reference: str, groups: Sequence[Sequence[Step]], colours: Mapping[str
     y, tall = ROWS["path"]
     longest = max(step.ended_at - group[0].started_at for group in groups for step in group)
     left, room = 400, WIDTH - 400 - MARGIN - 150
-    parts = [_text(MARGIN, y, f"The path of consignment {reference}", "title")]
+    parts = [text(MARGIN, y, f"The path of consignment {reference}", "title")]
     number = 0
     for group in groups:
         y += tall + 8
         begin = group[0].started_at
-        parts.append(_text(left, y, instant_text(begin).replace("T", " "), "note"))
+        parts.append(text(left, y, instant_text(begin).replace("T", " "), "note"))
         for step in group:
             number, y = number + 1, y + tall
             x, width = (
@@ -272,10 +272,10 @@ def _path(reference: str, groups: Sequence[Sequence[Step]], colours: Mapping[str
             times = f"at {_milliseconds(step.started_at - begin)}, for {_milliseconds(step.ended_at - step.started_at)}"
             parts += _numbered(MARGIN + 10, y - 4, number)
             parts += [
-                _text(MARGIN + 30, y, step.service, f"{colours[step.service]}-text what"),
-                _text(MARGIN + 130, y, step.method or f"reads the feed of {step.source}", ""),
+                text(MARGIN + 30, y, step.service, f"{colours[step.service]}-text what"),
+                text(MARGIN + 130, y, step.method or f"reads the feed of {step.source}", ""),
                 f'<rect class="{colours[step.service]}-fill" x="{left + x:.1f}" y="{y - 11}" width="{max(2, width):.1f}" height="13" rx="2"/>',
-                _text(WIDTH - MARGIN, y, times, "note end"),
+                text(WIDTH - MARGIN, y, times, "note end"),
             ]
     return parts
 
@@ -294,10 +294,10 @@ def _milliseconds(micros: int) -> str:
     return f"{micros / 1000:,.0f} ms"
 
 
-def _wrapped(text: str, characters: int) -> list[str]:
+def wrapped(label: str, characters: int) -> list[str]:
     """Return a label in lines of so many characters; a longer word stands alone."""
     lines = [""]
-    for word in text.split():
+    for word in label.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > characters:
             lines.append(word)
         else:
@@ -305,9 +305,10 @@ def _wrapped(text: str, characters: int) -> list[str]:
     return lines
 
 
-def _text(x: float, y: float, text: str, classes: str) -> str:
+def text(x: float, y: float, content: str, classes: str) -> str:
+    """Return a line of text at a place."""
     kind = f' class="{classes}"' if classes else ""
-    return f'<text{kind} x="{x:g}" y="{y:g}">{escape(text)}</text>'
+    return f'<text{kind} x="{x:g}" y="{y:g}">{escape(content)}</text>'
 
 
 def _colours(ground: int, services: Sequence[str]) -> str:

@@ -1,11 +1,11 @@
-"""Draws the pictures of the README from deploy/map.yaml and from recorded output of the command line.
+"""Draws the pictures of the docs: from deploy/map.yaml, from the table of transitions and from recorded output of the command line.
 
 Usage: python -m tools.pictures [--check | --record]
 
 The flow shows the connections of the map and the path of one consignment through them, as `luxor trace` reports it. The other
 picture is what `luxor show` prints for that consignment. The output of both commands is in docs/pictures/recording.json.
-`--record` starts a system, files the parcel of the template as the README does, and writes that file. `--check` ends with 1
-where the pictures are not those of the map, the recording and the code that draws them.
+`--record` starts a system, files the parcel of the template as the README does, and writes that file. The third one shows
+the states of a consignment. `--check` ends with 1 where the pictures are not those of the map, the table, the recording and the code that draws them.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from libs.server.config.deployment_map import read
 from tools.picture_flow import Step, draw_flow, steps_of
+from tools.picture_lifecycle import draw_lifecycle
 from tools.picture_terminal import draw_consignment
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -40,6 +41,7 @@ def draw(recording: dict[str, Any]) -> dict[str, str]:
     return {
         "flow.svg": draw_flow(read().connections, path["reference"], steps),
         "consignment.svg": draw_consignment(recording["show"]),
+        "lifecycle.svg": draw_lifecycle(),
     }
 
 

@@ -1,5 +1,6 @@
 """The pictures of the README are drawn from the map and from recorded output, and are those that are committed."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -10,7 +11,9 @@ import pytest
 
 from libs.server.config.deployment_map import OUTSIDE, Connection, read
 from luxor.trace.v1 import trace_pb2
-from tools import picture_flow, picture_terminal, pictures
+from services.clearance.consignment.lifecycle.table import TABLE
+from services.clearance.consignment.lifecycle.texts import EVENTS
+from tools import lifecycle_table, picture_flow, picture_lifecycle, picture_terminal, pictures
 
 RECORDING = json.loads(pictures.RECORDING.read_text("utf-8"))
 STEPS = [picture_flow.Step(**step) for step in RECORDING["path"]["steps"]]
@@ -33,13 +36,15 @@ def test_the_committed_pictures_are_those_that_the_command_draws() -> None:
     assert pictures.draw(RECORDING) == pictures.draw(RECORDING)
 
 
-def test_the_readme_shows_each_picture_and_has_the_commands_that_were_recorded() -> None:
-    assert set(re.findall(r"!\[[^\]]+\]\(docs/pictures/([a-z.]+)\)", README)) == set(pictures.draw(RECORDING))
+def test_the_readme_and_the_page_of_states_show_each_picture_and_have_the_commands_that_were_recorded() -> None:
+    shown = set(re.findall(r"!\[[^\]]+\]\(docs/pictures/([a-z.]+)\)", README))
+    shown |= set(re.findall(r"!\[[^\]]+\]\(pictures/([a-z.]+)\)", lifecycle_table.PAGE.read_text("utf-8")))
+    assert shown == set(pictures.draw(RECORDING))
     for command in (" ".join(pictures.ACCOUNT), f"arrive {pictures.MASTER}", f"show {pictures.REFERENCE}"):
         assert f"    luxor {command} " in README
 
 
-@pytest.mark.parametrize("name", ["flow.svg", "consignment.svg"])
+@pytest.mark.parametrize("name", ["flow.svg", "consignment.svg", "lifecycle.svg"])
 def test_a_picture_needs_nothing_from_the_network(name: str) -> None:
     svg = pictures.draw(RECORDING)[name]
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
@@ -47,6 +52,41 @@ def test_a_picture_needs_nothing_from_the_network(name: str) -> None:
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", svg))
     assert "@import" not in svg
     assert "<image" not in svg
+
+
+# ---------------------------------------------------------------------------------------------- the states
+def test_the_states_have_each_transition_of_the_table_once_and_no_label_lies_on_another_or_on_an_arrow() -> None:
+    svg = picture_lifecycle.draw_lifecycle()
+    shown = {
+        (event, source, target)
+        for (target, sources), events in picture_lifecycle.arrows().items()
+        for event in events
+        for source in sources
+    }
+    moves = [row for row in TABLE if not row.refusal and row.next != row.state]
+    assert shown == {(EVENTS[row.event], row.state, row.next) for row in moves}
+    labels = [
+        (float(each.attrib["y"]), "".join(each.itertext()))
+        for each in ElementTree.fromstring(svg).iter()
+        if each.attrib.get("class") == "label"
+    ]
+    for events in picture_lifecycle.arrows().values():
+        assert ", ".join(events) in " ".join(text for _, text in labels)
+    rows = [y for y, _ in labels]
+    assert all(later - y >= 14 for y, later in itertools.pairwise(rows))
+    arrows = {float(y) for y in re.findall(r'class="arrow" d="M\d+ (\d+) H', svg)}
+    assert not any(-2 < arrow - y < 0 or 0 <= arrow - y < 4 for arrow in arrows for y in rows)
+    assert not any(0 < y - arrow < 11 for arrow in arrows for y in rows)
+
+
+def test_the_page_of_states_is_the_one_that_the_tool_writes_and_has_each_event_and_refusal() -> None:
+    page = lifecycle_table.page()
+    assert lifecycle_table.PAGE.read_text("utf-8") == page, f"run {lifecycle_table.COMMAND}"
+    for event in EVENTS:
+        assert f"({event.name})\n" in page
+    for row in TABLE:
+        assert not row.refusal or f"`{row.refusal}`" in page
+        assert all(condition.value in page for condition in row.when)
 
 
 # ---------------------------------------------------------------------------------------------- the flow

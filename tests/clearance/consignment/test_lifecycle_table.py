@@ -11,9 +11,11 @@ from libs.columns import Bools, Ints, Strings, Table
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.lifecycle.machine import REFUSALS
 from services.clearance.consignment.lifecycle.table import REFUSAL_NOTICES, TABLE, Condition, Transition
+from services.clearance.consignment.lifecycle.texts import EVENTS, WAITING
 from services.clearance.consignment.notice_kinds import NoticeKind, kinds
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import CHANGE_OF, Debt, Event, State
+from services.clearance.consignment.transitions import CHANGE_OF, FINAL, Debt, Event, State
+from services.clearance.store.work import WORK_LISTS
 
 AT: Final = 5_000
 FLAGS: Final = ("arrived", "officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation")
@@ -96,6 +98,25 @@ def test_each_row_is_reached_and_states_the_notice_that_its_state_makes() -> Non
             else:
                 assert found[place] == (applies.notice or 0), case
     assert [row for row in TABLE if id(row) not in reached] == []
+
+
+def test_each_state_that_is_not_final_has_an_exit_and_somebody_or_a_timer_that_acts() -> None:
+    effective = [row for row in TABLE if not row.refusal]
+    reached = {row.next for row in effective} | {State.ACCEPTED}
+    for state in reached:
+        exits = {row.next for row in effective if row.state == state} - {state}
+        assert bool(exits) == (state not in FINAL), state.name
+    assert set(WAITING) == reached - FINAL
+    for state, waiting in WAITING.items():
+        assert waiting.actor
+        assert set(waiting.work_lists) <= set(WORK_LISTS)
+        for timer in waiting.timers:
+            assert any(row.event == timer and row.next != state for row in effective if row.state == state), state.name
+        # Goods are decided in the transaction that stores them, and nobody waits for released ones.
+        at_rest = state in (State.ACCEPTED, State.RELEASED)
+        assert bool(waiting.work_lists or waiting.timers) != at_rest, state.name
+    assert set(EVENTS) == set(Event)
+    assert len(set(EVENTS.values())) == len(Event)
 
 
 def test_a_refused_amendment_alone_is_a_notice() -> None:

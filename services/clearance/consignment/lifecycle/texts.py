@@ -1,0 +1,72 @@
+"""What the documentation says of events and states, and who or what moves a consignment out of each state."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from services.clearance.consignment.transitions import Event, State
+
+EVENTS: Final = {
+    Event.DECIDED_RELEASE: "decision: release",
+    Event.DECIDED_HOLD: "decision: hold",
+    Event.ARRIVED: "arrival",
+    Event.OFFICER_RELEASED: "officer releases",
+    Event.OFFICER_HELD: "officer holds",
+    Event.AMENDED_RELEASE: "amendment: release",
+    Event.AMENDED_HOLD: "amendment: hold",
+    Event.INVALIDATED: "withdrawal by the filer",
+    Event.INSPECTED: "inspection",
+    Event.SCREENING_MATCHED: "screening match",
+    Event.REROUTED: "yellow becomes blue",
+    Event.WAIT_ENDED: "delay of green ends",
+    Event.DEBT: "debt changes",
+    Event.REASSESSED: "reassessment",
+    Event.ADJUSTED: "adjustment",
+    Event.RETURNED: "return of a part",
+    Event.RETURNED_WHOLE: "return of the rest",
+    Event.DESTROYED_WHOLE: "destruction after release",
+    Event.FINDINGS_CHANGED: "findings change",
+    Event.SCREENING_MATCH_CLEARED: "match cleared",
+    Event.ARRIVAL_REVERSED: "arrival reversed",
+    Event.SEIZED: "seizure",
+    Event.SEIZURE_LIFTED: "seizure lifted",
+    Event.CONFISCATED: "confiscation",
+    Event.DESTROYED: "destruction",
+    Event.RE_EXPORTED: "re-export",
+    Event.ABANDONED: "abandonment",
+    Event.INVALIDATED_BY_CUSTOMS: "invalidation by customs",
+}
+"""The name of each event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who or what moves a consignment out of a state that is not final."""
+
+    actor: str
+    """Who acts, and on what."""
+    work_lists: tuple[str, ...] = ()
+    """The work lists in which the actor finds it: tables of clearance's store."""
+    timers: tuple[Event, ...] = ()
+    """Events that come by themselves at a time."""
+
+
+WAITING: Final = {
+    State.ACCEPTED: Waiting(
+        "clearance decides in the transaction that stores the consignment, so no version has this state", (), ()
+    ),
+    State.AWAITING_ARRIVAL: Waiting(
+        "the carrier reports the arrival; goods that arrived wait for the end of the delay of green",
+        ("due",),
+        (Event.WAIT_ENDED,),
+    ),
+    State.HELD: Waiting(
+        "an officer decides; a payment or a cleared match frees what nothing else holds; yellow becomes blue after its days",
+        ("held", "due"),
+        (Event.REROUTED,),
+    ),
+    State.RELEASED: Waiting(
+        "nobody has to act: the goods left customs; an officer audits, inspects or holds some of them, and they may be returned"
+    ),
+    State.SEIZED: Waiting("an officer confiscates, disposes of the goods or lifts the seizure", ("seized",)),
+}
+"""Of each state that is reached and not final, who acts."""

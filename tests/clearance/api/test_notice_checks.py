@@ -111,6 +111,25 @@ async def test_what_was_paid_and_refunded_is_shown_once_revenue_announces_it(hou
     assert (await check(house, code, mrn)).refunded_minor == 80
 
 
+async def test_goods_that_are_held_again_are_not_released_and_returned_ones_were(house: House) -> None:
+    (held, returned) = await house.filed(["GREEN-1", "GREEN-2"])
+    codes = [await code_of(house, mrn) for mrn in (held, returned)]
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    assert [(await check(house, code, mrn)).released for code, mrn in zip(codes, (held, returned), strict=True)] == [
+        True
+    ] * 2
+    hold = clearance.HoldConsignmentsRequest(request_id="h1", reason="TIP")
+    hold.consignments.add(mrn=held)
+    await (await house.stub("officer", "olga")).HoldConsignments(hold, timeout=SECONDS)
+    back = clearance.RecordReturnsRequest(request_id="r1")
+    each = back.returns.add(reason=clearance.RETURN_REASON_WITHDRAWN, transport_document_number="RET-1")
+    each.consignment.mrn = returned
+    await (await house.stub()).RecordReturns(back, timeout=SECONDS)
+    first, second = [await check(house, code, mrn) for code, mrn in zip(codes, (held, returned), strict=True)]
+    assert (first.state, first.released) == (clearance.STATE_HELD, False)
+    assert (second.state, second.released) == (clearance.STATE_RE_EXPORTED, True)
+
+
 async def test_what_the_vendor_collected_and_what_nobody_could_compute(house: House) -> None:
     vendor, unknown = await house.filed(["VENDOR-1", "NORULEBOOK-1"])
     found = await check(house, await code_of(house, vendor), vendor)

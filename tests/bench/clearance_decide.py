@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import figures
@@ -23,6 +24,8 @@ from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide
 from services.clearance.consignment.state.creation import new_states
+from services.clearance.release_category.determination import categories_of
+from services.clearance.release_category.law import included
 from services.clearance.store import Store
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
 from tests.support.databases import enterable_directory
@@ -41,10 +44,11 @@ async def decided(command: Decide, batches: list[tuple], pages_ms: list[float]) 
         parts = []
         for told, risk, revenue in batches[begin : begin + BATCHES_A_PAGE]:
             check(told, risk, revenue)
-            verdict = decide(assessment_of(risk, revenue))
-            parts.append(
-                DecidedFilings(new_states(told, columns_of(told, risk, revenue), verdict), verdict.release, TRACE)
-            )
+            columns = columns_of(told, risk, revenue)
+            categories = categories_of(told, columns, included())
+            verdict = decide(replace(assessment_of(risk, revenue), without_debt=categories.without_debt))
+            states = new_states(told, {**columns, **categories.columns}, verdict)
+            parts.append(DecidedFilings(states, verdict.release, TRACE))
         async with command.store.database.transaction() as tx:
             await command.run(tx, parts)
         pages_ms.append((time.perf_counter() - started) * 1_000)

@@ -31,6 +31,8 @@ from services.clearance.consignment.assessment import assessment_of, columns_of
 from services.clearance.consignment.decision import decide
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.state.hold_causes import Selection
+from services.clearance.release_category.determination import categories_of
+from services.clearance.release_category.law import included
 from services.clearance.store import Store
 from tests.clearance.desk import CARRIER, DAY, TRACE, filings, revenue_answer, risk_answer
 from tests.support.databases import enterable_directory
@@ -77,8 +79,9 @@ async def fill(store: Store, flight: int, rows: int, *, held: bool) -> float:
         told = named(template, flight, batch)
         await ensure_days(store, told.strings("mrn").tolist())
         risk, revenue = risk_answer(told), revenue_answer(told)
+        columns = columns_of(told, risk, revenue)
         verdict = decide(assessment_of(risk, revenue))
-        states = new_states(told, columns_of(told, risk, revenue), verdict)
+        states = new_states(told, {**columns, **categories_of(told, columns, included()).columns}, verdict)
         began = time.perf_counter()
         async with store.database.transaction() as tx:
             await command.run(tx, [DecidedFilings(states, verdict.release, TRACE)])

@@ -69,6 +69,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         _decider(decided_by),
     )
     row("check code", each.get("check_code", ""))
+    row("release", *_release(each.get("release", {})))
     row("audit", "to be audited after its release" if decision.get("audit") else "")
     row("note", safe(each.get("note", "")))
     row(
@@ -99,6 +100,28 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     _selection(each, row)
     _since(each, row)
     return grid
+
+
+_CATEGORIES = {
+    "DOCUMENTS": "category 1, correspondence and documents",
+    "LOW_VALUE": "category 2, low value without duty and tax",
+    "SIMPLIFIED": "category 3, low value with a simplified declaration",
+    "FULL": "category 4, full declaration",
+}
+_UNKNOWN_CATEGORIES = {
+    "NO_LAW": "category not known: the data of the jurisdiction do not state it",
+    "NOT_VALUED": "category not known: the value could not be computed",
+    "CURRENCY": "category not known: the value is in another currency than the threshold",
+}
+
+
+def _release(release: dict[str, Any]) -> tuple[str, ...]:
+    """Return in words the category of immediate release, its data and what the filing lacks."""
+    category = _CATEGORIES.get(short(release.get("category", ""), "RELEASE_CATEGORY_"), "")
+    unknown = _UNKNOWN_CATEGORIES.get(short(release.get("unknown_because", ""), "RELEASE_CATEGORY_UNKNOWN_"), "")
+    lacks = ", ".join(release.get("missing_elements", ()))
+    version = safe(release.get("law_version", ""))
+    return category or unknown, f"[yellow]without {lacks}[/]" if lacks else "", f"[dim]{version}[/]" if version else ""
 
 
 def _decider(decided_by: str) -> str:

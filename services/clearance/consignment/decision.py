@@ -4,7 +4,7 @@ Green is released on arrival, blue is too and is audited afterwards, yellow and 
 every lane. The debt at the border must be settled: nothing is owed, the vendor collected it, or a named account secures it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -62,6 +62,8 @@ class Assessment:
     """What the vendor collected, minor units."""
     account: Strings
     """Account that secures the debt at the border, "" where there is none."""
+    without_debt: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether it owes nothing though revenue has no figures: correspondence and documents without value, shape (n,); by default none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,11 @@ def decide(assessment: Assessment) -> BatchDecision:
 def _unvalued(assessment: Assessment) -> Strings:
     """Return why there are no figures; UNVALUED if revenue returned neither figures nor a reason."""
     silent = ~assessment.payable.valid & ~assessment.unvalued.present
-    if not silent.any():
+    if not silent.any() and not assessment.without_debt.any():
         return assessment.unvalued
     values = assessment.unvalued.values()
     values[silent] = UNVALUED
-    return Strings.of(values)
+    return values_in_rows(Strings.of(values), ~assessment.without_debt)
 
 
 def _debt(assessment: Assessment, unvalued: BoolArray) -> IntArray:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -30,6 +30,8 @@ from services.clearance.consignment.decision import decide, lane_names
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import State
 from services.clearance.metrics import count_charges
+from services.clearance.release_category.determination import categories_of
+from services.clearance.release_category.law import ReleaseLaw, included
 from services.clearance.store import STATE_DAYS, days_of
 
 ROWS_A_CALL: Final = 2_000
@@ -85,11 +87,13 @@ class Intake:
         assess_seconds: float = ASSESS_SECONDS,
         calls_at_once: int = CALLS_AT_ONCE,
         state_days: int = STATE_DAYS,
+        release_law: ReleaseLaw | None = None,
     ) -> None:
         """Decide by the answers of the services behind the channels; each call may take `assess_seconds`.
 
-        Filings accepted more than `state_days` ago are ignored.
+        Filings accepted more than `state_days` ago are ignored. `release_law` is by default that of this release. Raises ReleaseLawError.
         """
+        self._release_law = release_law or included()
         self._state_days = state_days
         self._decide_filings = decide
         self._risk: Any = RiskServiceStub(risk)
@@ -163,8 +167,10 @@ class Intake:
         risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
         try:
             check(part.filings, risk, revenue)
-            verdict = decide(assessment_of(risk, revenue))
-            table = new_states(part.filings, columns_of(part.filings, risk, revenue), verdict)
+            columns = columns_of(part.filings, risk, revenue)
+            categories = categories_of(part.filings, columns, self._release_law)
+            verdict = decide(replace(assessment_of(risk, revenue), without_debt=categories.without_debt))
+            table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
         return table, verdict.release

@@ -23,6 +23,7 @@ from services.clearance.store import Row, Store
 CHUNK_ROWS: Final = 1_000
 """Consignments that one transaction releases: more would delay the feed."""
 _BATCHES_A_LOOK: Final = 32
+_DOCUMENTS_A_LOOK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,9 @@ class BulkRelease:
         documents: dict[str, str] = {}
         document, day, batch, row = progress.document, progress.day, progress.batch, progress.row
         async with self._store.database.connection() as reading:
+            following = await self._documents_after(reading, order, document)
             if not document:
-                document = await self._document_after(reading, order, "")
+                document = following.pop(0) if following else ""
             while document and len(documents) < self._chunk_rows:
                 # The batch in which the previous chunk ended is read again from its row on.
                 after = BatchRef(day, batch - 1) if row else BatchRef(day, batch)
@@ -128,7 +130,8 @@ class BulkRelease:
                         break
                 else:
                     if len(batches) < _BATCHES_A_LOOK:
-                        document = await self._document_after(reading, order, document)
+                        following = following or await self._documents_after(reading, order, document)
+                        document = following.pop(0) if following else ""
                         day = batch = row = 0
             await self._store.states(reading, list((await self._store.find(reading, list(documents))).values()))
         after_chunk = msgspec.structs.replace(
@@ -136,12 +139,12 @@ class BulkRelease:
         )
         return _Chunk(documents, after_chunk)
 
-    async def _document_after(self, tx: Transaction, order: Order, document: str) -> str:
-        """Return the next master document of an order, "" after the last one."""
+    async def _documents_after(self, tx: Transaction, order: Order, document: str) -> list[str]:
+        """Return the next master documents of an order; none after the last one."""
         if order.master:
-            return "" if document else order.master
-        return await self._store.arrivals.document_after(
-            tx, order.conveyance, order.arrived_from, order.arrived_before, document
+            return [] if document else [order.master]
+        return await self._store.arrivals.documents_after(
+            tx, order.conveyance, order.arrived_from, order.arrived_before, document, _DOCUMENTS_A_LOOK
         )
 
     async def _release(self, tx: Transaction, order: Order, chunk: _Chunk, trace: str) -> Progress:

@@ -111,18 +111,24 @@ class ArrivalTable:
             found.setdefault(record["document_number"], []).append(Arrival(*record))
         return found
 
-    async def document_after(self, tx: Transaction, conveyance: str, first: int, before: int, document: str) -> str:
-        """Return the next document, by number, that arrived on a conveyance from an instant on and before another one; "" after the last one."""
-        found: str | None = await tx.raw.fetchval(
-            "select document_number from arrival where conveyance_reference = $1 and conveyance_reference <> '' "
-            "and arrived_at >= $2 and arrived_at < $3 and document_number > $4 and reversed_at is null "
-            "order by document_number limit 1",
+    async def documents_after(
+        self, tx: Transaction, conveyance: str, first: int, before: int, document: str, limit: int
+    ) -> list[str]:
+        """Return the documents that arrived on a conveyance from an instant on and before another one, by number, those after a document.
+
+        All of the conveyance are read before they are sorted: the order of an index of documents would lead through the arrivals of all others.
+        """
+        records = await tx.raw.fetch(
+            "select distinct document_number from (select a.document_number from arrival a where a.conveyance_reference = $1 "
+            "and a.conveyance_reference <> '' and a.arrived_at >= $2 and a.arrived_at < $3 and a.reversed_at is null offset 0) d "
+            "where document_number > $4 order by document_number limit $5",
             conveyance,
             first,
             before,
             document,
+            limit,
         )
-        return found or ""
+        return [record["document_number"] for record in records]
 
     async def of_document(self, tx: Transaction, document: str) -> list[asyncpg.Record]:
         """Return the rows of a document's arrivals, with the reversed ones, the first recorded first."""

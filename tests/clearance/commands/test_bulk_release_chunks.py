@@ -106,6 +106,38 @@ async def test_a_flight_goes_on_from_one_document_to_the_next(desk: Desk) -> Non
     await check_versions(desk)
 
 
+async def test_a_flight_of_more_documents_than_one_look_reads_is_released_whole(desk: Desk) -> None:
+    masters = [f"160-{number:04d}" for number in range(205)]
+    for master in masters:
+        async with desk.store.database.transaction() as tx:
+            await desk.store.arrivals.lock_documents(tx, [master])
+            await desk.store.arrivals.record(tx, [arrival(master)], request_id=master, at=1)
+    for place, master in enumerate((masters[0], masters[99], masters[100], masters[204])):
+        await desk.consume(filings([f"RED-{place}"], master=master))
+    found = await release(desk.store, order(conveyance="LX0188"), chunk_rows=2)
+    assert (found.consignments, found.released) == (4, 4)
+
+
+async def test_the_documents_of_a_flight_are_found_by_their_index_however_many_arrivals_are_stored(desk: Desk) -> None:
+    async with desk.store.database.transaction() as tx:
+        await tx.raw.execute(
+            "insert into arrival (document_number, carrier, request_id, conveyance_reference, arrived_at, place, recorded_at, pending, day) "
+            "select 'D' || n, 'wings', 'r', 'LX' || n, n, '', n, false, 1 from generate_series(1, 20000) n"
+        )
+    async with desk.store.database.connection() as reading:
+        plan = await reading.raw.fetch(
+            "explain select distinct document_number from (select a.document_number from arrival a where a.conveyance_reference = 'LX7' "
+            "and a.conveyance_reference <> '' and a.arrived_at >= 0 and a.arrived_at < 9 and a.reversed_at is null offset 0) d "
+            "where document_number > '' order by document_number limit 100"
+        )
+        found = await desk.store.arrivals.documents_after(reading, "LX7", 0, 9, "", 100)
+    text = "\n".join(record[0] for record in plan)
+    assert "conveyance_reference" in text
+    assert "pkey" not in text
+    assert "Seq Scan" not in text
+    assert found == ["D7"]
+
+
 async def test_a_transport_without_consignments_is_answered_with_zeros(desk: Desk) -> None:
     assert (await release(desk.store)).consignments == 0
     assert (await release(desk.store, order(conveyance="LX0188"), request_id="b2")).consignments == 0

@@ -28,6 +28,7 @@ INTERRUPTED: Final = 130
 IDS: Final = {
     "filer": "filer-1", "carrier": "carrier-1", "officer": "officer-1", "analyst": "analyst-1", "operator": "operator-1",
     "gateway": "gateway-1",
+    "agency": "agency-1",
 }  # fmt: skip
 """The default caller of each role."""
 

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "hold": ("clearance.officer", "Hold goods, as an officer."),
     "release": ("clearance.officer", "Lift holds, as an officer."),
     "inspect": ("clearance.officer", "Record the result of an inspection, as an officer."),
+    "control": ("clearance.controls", "Order, answer, conclude and list controls of goods."),
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),
     "return": ("clearance.corrections", "Report that released goods were returned or destroyed."),
     "adjust": ("clearance.corrections", "Correct value or goods, as an officer; they are assessed again."),

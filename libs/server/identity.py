@@ -40,6 +40,11 @@ class Identity(NamedTuple):
     role: Role
     id: str
 
+    @property
+    def agency(self) -> str:
+        """The id of a partner agency, "" for all other roles."""
+        return self.id if self.role is Role.AGENCY else ""
+
     def __str__(self) -> str:
         """Return `role/id`, as keys and logs have it."""
         return f"{self.role}/{self.id}"

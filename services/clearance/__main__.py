@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServicer_to_server
+
 from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.feed.consume.consumer import Consumer
@@ -25,7 +27,7 @@ from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, p
 from luxor.clearance.v1.bulk_release_pb2_grpc import add_BulkReleaseServiceServicer_to_server
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
-from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServicer_to_server
+from luxor.clearance.v1.controls_pb2_grpc import add_ControlServiceServicer_to_server
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
@@ -38,6 +40,8 @@ from services.clearance.api.carrier_service import ROLES as CARRIER_ROLES
 from services.clearance.api.carrier_service import CarrierService
 from services.clearance.api.consistency_service import ROLES as CONSISTENCY_ROLES
 from services.clearance.api.consistency_service import ConsistencyService
+from services.clearance.api.controls.service import ROLES as CONTROL_ROLES
+from services.clearance.api.controls.service import ControlService
 from services.clearance.api.notice_checks import ROLES as CHECK_ROLES
 from services.clearance.api.notice_checks import NoticeCheckService
 from services.clearance.api.queries import Inquiry
@@ -91,6 +95,7 @@ def assemble(start: Start) -> Sequence[Background]:
         long_polls=LONG_POLLS,
     )
     start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
+    start.server.add(add_ControlServiceServicer_to_server, ControlService(store), roles=CONTROL_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)

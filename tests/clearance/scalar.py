@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from services.clearance.consignment.transitions import Debt, Event, State
 
+CONTROLS = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
+"""Where a control is open."""
 ENDS = (
     State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED, State.ABANDONED, State.CONFISCATED,
 )  # fmt: skip
@@ -121,6 +123,8 @@ class Place:
     inspected: bool
     debt_hold: bool
     violation: bool
+    control_hold: bool = False
+    """Whether controls, and perhaps the debt, alone hold it."""
 
     @property
     def held(self) -> bool:
@@ -147,29 +151,31 @@ def refused(event: Event, now: Place) -> str:
     if state in ENDS:
         return "" if event in (Event.DEBT, Event.REASSESSED) else "STATE_FINAL"
     awaiting, held, released = state == State.AWAITING_ARRIVAL, state == State.HELD, state == State.RELEASED
-    seized = state == State.SEIZED
+    seized, controlled = state == State.SEIZED, state in CONTROLS
     match event:
         case Event.DECIDED_RELEASE | Event.DECIDED_HOLD:
             return "" if state == State.ACCEPTED else "ALREADY_DECIDED"
         case Event.ARRIVED:
-            return "" if (awaiting or held) and not now.arrived else "ALREADY_ARRIVED"
+            return "" if (awaiting or held or controlled) and not now.arrived else "ALREADY_ARRIVED"
         case Event.OFFICER_RELEASED:
             if not held:
-                return "GOODS_SEIZED" if seized else "NOT_HELD"
+                return "GOODS_SEIZED" if seized else "CONTROL_OPEN" if controlled else "NOT_HELD"
             return "DEBT_OPEN" if now.debt == Debt.OPEN else ""
         case Event.OFFICER_HELD:
-            if held and (now.officer_hold or now.screening_hold):
+            if (held or controlled) and (now.officer_hold or now.screening_hold):
                 return "ALREADY_HELD"
             if seized:
                 return "GOODS_SEIZED"
-            return "" if awaiting or held or released else "ALREADY_HELD"
+            return "" if awaiting or held or controlled or released else "ALREADY_HELD"
         case Event.AMENDED_RELEASE | Event.AMENDED_HOLD | Event.INVALIDATED:
-            fits = (awaiting or held) and not now.arrived and not now.inspected
+            # Once an examination is ordered, the declarant was informed of it.
+            open_to_change = awaiting or held or state == State.DOCUMENTS_REQUESTED
+            fits = open_to_change and not now.arrived and not now.inspected
             return "" if fits else "AMENDMENT_TOO_LATE"
         case Event.INSPECTED:
-            return "" if held or released or seized else "NOT_INSPECTABLE"
+            return "" if held or controlled or released or seized else "NOT_INSPECTABLE"
         case Event.SCREENING_MATCHED:
-            return "" if state == State.ACCEPTED or awaiting or held or released or seized else "STATE_FINAL"
+            return ""
         case Event.REROUTED:
             return "" if held and not now.held else "NOT_DUE"
         case Event.WAIT_ENDED:
@@ -178,28 +184,38 @@ def refused(event: Event, now: Place) -> str:
             return "" if held else "NOT_HELD"
         case Event.ARRIVAL_REVERSED:
             # An arrival that released something cannot be reversed any more, and one that never was neither.
-            return "" if (awaiting or held) and now.arrived else "ARRIVAL_NOT_REVERSIBLE"
+            return "" if (awaiting or held or controlled) and now.arrived else "ARRIVAL_NOT_REVERSIBLE"
         case Event.RETURNED | Event.RETURNED_WHOLE | Event.DESTROYED_WHOLE:
             return "" if released else "NOT_RELEASED"
         case Event.SEIZURE_LIFTED | Event.CONFISCATED:
             return "" if seized else "NOT_SEIZED"
         case Event.SEIZED | Event.DESTROYED | Event.RE_EXPORTED | Event.ABANDONED | Event.INVALIDATED_BY_CUSTOMS:
             return _undisposable(event, now)
+        case Event.DOCUMENTS_REQUESTED | Event.EXAMINATION_ORDERED:
+            return "" if awaiting or held or controlled else "NOT_CONTROLLABLE"
+        case Event.CONTROL_ANSWERED | Event.CONTROL_REMINDED | Event.CONTROL_CONCLUDED | Event.CONTROLS_CONCLUDED:
+            return "" if controlled else "CONTROL_UNKNOWN"
+        case Event.EXAMINATION_CONCLUDED:
+            return "" if state == State.EXAMINATION else "CONTROL_UNKNOWN"
     assert event in (Event.DEBT, Event.REASSESSED, Event.ADJUSTED, Event.FINDINGS_CHANGED), event
-    return "" if awaiting or held or released or seized else "NOT_DECIDED"
+    return "" if awaiting or held or controlled or released or seized else "NOT_DECIDED"
 
 
 def _undisposable(event: Event, now: Place) -> str:
     """Why customs cannot decide so: goods that it does not have are neither seized nor taken, and a seizure comes before other decisions."""
     if now.state == State.SEIZED:
         return "GOODS_SEIZED" if event in (Event.SEIZED, Event.INVALIDATED_BY_CUSTOMS) else ""
-    if now.state not in (State.AWAITING_ARRIVAL, State.HELD):
+    if now.state not in (State.AWAITING_ARRIVAL, State.HELD, *CONTROLS):
         return "NOT_HELD"
     return "" if now.arrived or event == Event.INVALIDATED_BY_CUSTOMS else "NOT_ARRIVED"
 
 
 def _moved(event: Event, now: Place) -> Place:
     there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
+    if now.state in CONTROLS or event in (Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED):
+        moved = _controlled(event, now)
+        if moved is not None:
+            return moved
     if event in DISPOSED:
         return replace(now, state=DISPOSED[event], officer_hold=False, screening_hold=False, debt_hold=False)
     match event:
@@ -247,6 +263,35 @@ def _moved(event: Event, now: Place) -> Place:
     if now.state == State.AWAITING_ARRIVAL:
         return _by_itself(now, State.AWAITING_ARRIVAL, waits=False)
     return now
+
+
+def _controlled(event: Event, now: Place) -> Place | None:
+    """Return what an event makes of goods with an open control, or of those that get one; None where controls make no difference."""
+    match event:
+        case Event.DOCUMENTS_REQUESTED | Event.EXAMINATION_ORDERED:
+            # What nothing held, or the debt alone, is held by its controls alone.
+            alone = now.state == State.AWAITING_ARRIVAL or (now.state == State.HELD and now.debt_hold and not now.held)
+            examines = event == Event.EXAMINATION_ORDERED or now.state == State.EXAMINATION
+            to = State.EXAMINATION if examines else State.DOCUMENTS_REQUESTED
+            return replace(now, state=to, control_hold=now.control_hold or alone)
+        case Event.CONTROLS_CONCLUDED:
+            there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
+            after = replace(now, control_hold=False)
+            return _by_itself(after, there, now.waiting) if now.control_hold else replace(after, state=State.HELD)
+        case Event.EXAMINATION_CONCLUDED:
+            return replace(now, state=State.DOCUMENTS_REQUESTED)
+        case Event.ARRIVED | Event.ARRIVAL_REVERSED:
+            return replace(now, arrived=event == Event.ARRIVED)
+        case Event.OFFICER_HELD:
+            return replace(now, officer_hold=True)
+        case Event.SCREENING_MATCHED:
+            return replace(now, screening_hold=True)
+        case Event.AMENDED_RELEASE:
+            return replace(now, control_hold=now.control_hold or not now.held)
+        case Event.AMENDED_HOLD:
+            return replace(now, control_hold=False)
+        case _:
+            return None
 
 
 def _by_itself(now: Place, to: State, waits: bool) -> Place:

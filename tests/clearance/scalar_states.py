@@ -26,6 +26,8 @@ CHANGES: Final = {
     Event.FINDINGS_CHANGED: pb.CHANGE_SCREENING_MATCH_CLEARED,
     **dict.fromkeys(RETURNS, pb.CHANGE_RETURNED),
     **dict.fromkeys(scalar.DISPOSED, pb.CHANGE_DISPOSED),
+    **dict.fromkeys((Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED), pb.CHANGE_CONTROL_ORDERED),
+    **dict.fromkeys((Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED), pb.CHANGE_CONTROL_CONCLUDED),
 }
 """Per event the change that it makes; the change of the others has the name of the event."""
 
@@ -43,6 +45,7 @@ def place(record: Record, at: int) -> scalar.Place:
         inspected=record["inspected_at"] is not None or record["adjusted_at"] is not None,
         debt_hold=record["debt_hold"],
         violation=bool(record["violation_found_by"]) and not record["violation_resolved_by"],
+        control_hold=record["control_hold"],
     )
 
 
@@ -66,6 +69,7 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
         # Whether the match of the hold came before the first decision: a later hold is none of that.
         "screening_early": record["screening_early"] and before.screening_hold and after.screening_hold,
         "debt_hold": after.debt_hold and after.state == State.HELD,
+        "control_hold": after.control_hold and after.state in scalar.CONTROLS,
     }
     result |= _release(record, before, after, at)
     result |= _public(record, event, after, hidden=hidden or held_already)
@@ -79,6 +83,8 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
     if event == Event.REROUTED:
         result |= {"lane": BLUE, "audit": True}
     if event in MONEY and before.debt_hold and after.state != State.HELD and record["lane"] == BLUE:
+        result["audit"] = True
+    if event == Event.CONTROLS_CONCLUDED and after.state != State.HELD and record["lane"] == BLUE:
         result["audit"] = True
     if event == Event.OFFICER_RELEASED:
         result["violation_found_by"] = ""
@@ -156,9 +162,13 @@ def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.P
     if event == Event.REROUTED:
         return {"reasons": ["LANE_BLUE" if each == "LANE_YELLOW" else each for each in reasons]}
     added = ""
-    if event in (Event.ARRIVED, Event.WAIT_ENDED) and before.state != State.HELD and after.state == State.HELD:
+    arrived = event in (Event.ARRIVED, Event.WAIT_ENDED) and before.state != State.HELD and after.state == State.HELD
+    # What was held before the controls has its reasons already.
+    concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold or after.debt_hold)
+    if arrived or concluded:
         by_debt = "DEBT_OPEN" if before.debt == Debt.OPEN else "UNVALUED"
         added = "OFFICER_HOLD" if before.officer_hold else "CUSTOMS_CHECK" if before.screening_hold else by_debt
-    if event == Event.SCREENING_MATCHED and after.state == State.HELD and not before.officer_hold:
+    held = (State.HELD, *scalar.CONTROLS)
+    if event == Event.SCREENING_MATCHED and after.state in held and not before.officer_hold:
         added = "CUSTOMS_CHECK"
     return {"reasons": [*reasons, added] if added and added not in reasons else reasons}

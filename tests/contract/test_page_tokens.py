@@ -37,6 +37,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
         (20_000, 1, 0),
     ),
     "ClearanceService.ListConsignments": ("officer", {}, (20_000, MRN)),
+    "ControlService.ListControls": ("officer", {}, (20_000, MRN, 1)),
     "CarrierService.ListBindings": ("officer", {}, (3, "160", "wings")),
     "CarrierService.ListRefusedArrivals": ("officer", {}, (20_000, "wings", "02012345675")),
     "CarrierService.ListReleasedConsignments": (

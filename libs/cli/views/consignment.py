@@ -32,6 +32,8 @@ def render(each: dict[str, Any]) -> RenderableType:
     if findings.get("risk"):
         parts += [Text("Findings", style="bold"), _findings(each)]
     parts += _charges(each)
+    if each.get("controls"):
+        parts += [Text("Controls", style="bold"), _controls(each)]
     if each.get("history"):
         parts += [Text("History", style="bold"), _history(each)]
     title = f"[bold]{each.get('mrn', '')}[/]  {coloured(state, STATES)}  ·  lane {coloured(lane, LANES)}  ·  version {each.get('version', '–')}"
@@ -316,3 +318,54 @@ def render_bulk_release(answer: dict[str, Any]) -> RenderableType:
 
 def _cause(each: dict[str, Any]) -> str:
     return words(short(each.get("cause", ""), "HOLD_CAUSE_"))
+
+
+def open_controls(controls: Sequence[dict[str, Any]]) -> RenderableType:
+    """Draw open controls, a line each."""
+    shown = table(
+        "MRN", "no.", "control", "authority", "reason", "due", "stage", "house document", "office", right=(1,)
+    )
+    for each in controls:
+        control = each.get("control", {})
+        shown.add_row(
+            each.get("mrn", ""), *_control(control), when(control.get("due_at", "")) or "–", _stage(control),
+            safe(each.get("house_document_number", "")), safe(each.get("office", "")),
+        )  # fmt: skip
+    return shown
+
+
+def _controls(each: dict[str, Any]) -> RenderableType:
+    """Draw the controls of one consignment."""
+    shown = table("no.", "control", "authority", "reason", "due", "stage", "request and answer", right=(0,))
+    for control in each.get("controls", ()):
+        texts = [
+            control.get("pointer", ""), control.get("text", ""), control.get("answer", ""), ", ".join(control.get("documents", ())),
+            control.get("note", ""),
+        ]  # fmt: skip
+        shown.add_row(
+            *_control(control),
+            when(control.get("due_at", "")) or "–",
+            _stage(control),
+            safe("\n".join(filter(None, texts))),
+        )
+    return shown
+
+
+def _control(control: dict[str, Any]) -> tuple[str, str, str, str]:
+    form = words(short(control.get("form", ""), "CONTROL_FORM_"))
+    return (
+        str(control.get("number", "")),
+        form,
+        safe(control.get("authority", "") or "customs"),
+        control.get("reason", ""),
+    )
+
+
+def _stage(control: dict[str, Any]) -> str:
+    """Return how far a control is, in words."""
+    if control.get("concluded_at"):
+        result = short(control.get("result", ""), "CONTROL_RESULT_")
+        return "concluded" if result == "–" else words(result)
+    if control.get("answered_at"):
+        return "answered"
+    return "overdue" if control.get("overdue_at") else "reminded" if control.get("reminded_at") else "open"

@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LANES: Final = {"GREEN": "green", "BLUE": "blue", "YELLOW": "yellow", "RED": "red"}
-STATES: Final = {"RELEASED": "green", "HELD": "red", "SEIZED": "red", "AWAITING_ARRIVAL": "cyan", "ACCEPTED": "dim"}
+STATES: Final = {
+    "RELEASED": "green", "HELD": "red", "DOCUMENTS_REQUESTED": "red", "EXAMINATION": "red", "SEIZED": "red", "AWAITING_ARRIVAL": "cyan",
+    "ACCEPTED": "dim",
+}  # fmt: skip
 
 
 def money(minor: int | None, currency: str) -> str:

@@ -12,6 +12,13 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment import notice_kinds as notices
 from services.clearance.consignment.columns import choose
+from services.clearance.consignment.controls.control import has_controls
+from services.clearance.consignment.controls.views import (
+    agency_controls,
+    carried_controls,
+    changed_controls,
+    public_controls,
+)
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, OFFICER_HOLD, Lane
 from services.clearance.consignment.explanation import sentence
 from services.clearance.consignment.transitions import Change
@@ -81,6 +88,7 @@ _STATUS: Final = Schema(
         "debt_charges": _CHARGES,
         "findings_risk": _STATE.children["findings"],
         "history": _HISTORY,
+        "controls": _STATE.children["controls"],
     },
 )
 
@@ -113,6 +121,17 @@ _CARRIED: Final = (
     "lane", "change", "returned_at", "return_reason", "return_document_number",
 )  # fmt: skip
 """Columns of the state for carriers."""
+_CONTROLLED: Final = (
+    *_CARRIED,
+    "dispatch_country",
+    "destination_country",
+    "consignor_country",
+    "nature",
+    "declarant_identifier",
+)
+"""Columns of the state for partner agencies, beside their controls."""
+_GOODS: Final = ("number", "commodity_code", "origin_country", "net_mass_mg", "quantity_milli", "quantity_unit")
+"""Columns of items for partner agencies."""
 _OWED_KINDS: Final = (
     notices.NoticeKind.CHARGES_CHANGED,
     notices.NoticeKind.DEBT_SETTLED,
@@ -158,6 +177,7 @@ def public(table: Table) -> Table:
         "decided_by": table.strings("decided_by").translate(_decider),
         "items": _plain_items(table),
         "charges": _plain_charges(table),
+        **public_controls(table),
     }
     if listed.any():
         alone = listed & ~table.bools("officer_hold").values
@@ -170,7 +190,8 @@ def public(table: Table) -> Table:
 def carried(table: Table) -> Table:
     """Return states as carriers may read them: the goods and where they are, without parties, values and reasons."""
     table = public(table)
-    return Table(table.schema, table.rows, {name: table.column(name) for name in _CARRIED if name in table.names})
+    columns = {name: table.column(name) for name in _CARRIED if name in table.names}
+    return Table(table.schema, table.rows, columns | carried_controls(table))
 
 
 def _public(table: Table, name: str) -> Ints:
@@ -217,16 +238,34 @@ def _open_findings(table: Table) -> Ragged:
     return Ragged.of_lengths(lengths, Table.concat([plain, neutral]).take(order))
 
 
-def readable(table: Table, role: Role) -> Table:
-    """Return states as a role may read them."""
-    return carried(table) if role is Role.CARRIER else public(table) if role is Role.FILER else table
+def controlled(table: Table, agency: str) -> Table:
+    """Return states as a partner agency may read them: the goods without prices and charges, where they are, and its own controls."""
+    public_table = public(table)
+    columns: dict[str, Column] = {name: public_table.column(name) for name in _CONTROLLED if name in public_table.names}
+    items, goods = table.ragged("items"), table.child("items")
+    plain = Table(goods.schema, goods.rows, {name: goods.column(name) for name in _GOODS if name in goods.names})
+    columns |= {"items": Ragged(items.offsets, plain), "version": table.column("version")}
+    return Table(table.schema, table.rows, columns | agency_controls(table, agency))
 
 
-def statuses(table: Table, role: Role) -> list[pb.ConsignmentStatus]:
-    """Return the status of each state as a role may read it."""
-    table = readable(table, role)
+def readable(table: Table, role: Role, agency: str = "") -> Table:
+    """Return states as a role may read them; `agency` is the id of an agency."""
+    match role:
+        case Role.CARRIER:
+            return carried(table)
+        case Role.FILER:
+            return public(table)
+        case Role.AGENCY:
+            return controlled(table, agency)
+        case _:
+            return table
+
+
+def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.ConsignmentStatus]:
+    """Return the status of each state as a role may read it; `agency` is the id of an agency."""
+    table = readable(table, role, agency)
     columns = dict(table.columns)
-    if role is not Role.CARRIER:
+    if role not in (Role.CARRIER, Role.AGENCY):
         columns["lower_bound"] = Bools.of(lower_bounds(table))
     grouped = {path: columns[column] for path, column in _PATHS.items() if column in columns}
     if "debt_charges" in grouped:
@@ -267,11 +306,11 @@ def _decider(decided_by: str) -> str:
     return decided_by if decided_by in ("", AUTOMATIC) else OFFICER
 
 
-def history(table: Table, role: Role) -> list[pb.HistoryEntry]:
-    """Return each state as one version of a history; hidden versions are omitted for filers and carriers."""
-    if role in (Role.FILER, Role.CARRIER):
+def history(table: Table, role: Role, *, agency: str = "") -> list[pb.HistoryEntry]:
+    """Return each state as one version of a history; hidden versions are omitted for filers, carriers and agencies."""
+    if role in (Role.FILER, Role.CARRIER, Role.AGENCY):
         table = table.take(np.flatnonzero(~notices.hidden_versions(table)))
-    columns = readable(table, role).columns
+    columns = readable(table, role, agency).columns
     named = {path: columns[column] for path, column in _HISTORY_PATHS.items() if column in columns}
     return Table(_HISTORY, table.rows, named).to_messages(pb.HistoryEntry)
 
@@ -284,6 +323,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         table, of_kind = table.take(chosen), of_kind[chosen]
     kinds = of_kind.tolist()
     table = public(table)
+    if carrier:
+        table = table.with_columns(carried_controls(table))
     names = ["mrn", "house_document_number", "master_document_number"]
     if not carrier:
         names += ["local_reference", "debt_account"]
@@ -300,12 +341,15 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     reasons = table.ragged("reasons")
     assert isinstance(reasons.values, Strings)
     flat = reasons.values.tolist()
+    with_controls = has_controls(table)
     out: list[pb.Notice] = []
     for row in range(table.rows):
         facts = {name: values[row] for name, values in (*texts.items(), *numbers.items())}
         shown = () if carrier else flat[reasons.span(row)]
         notice = pb.Notice(reasons=shown, lower_bound=least[row], **facts)
         notice.time.FromMicroseconds(changed[row])
+        if with_controls:
+            notice.controls.extend(changed_controls(table, row))
         for name, values in amounts.items():
             if values[row] is not None:
                 setattr(notice, name, values[row])

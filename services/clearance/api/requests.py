@@ -1,20 +1,22 @@
 """Checks of requests: sizes, ids, references, arrivals, commands of officers. A part of the edge."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from libs.customs.identifiers import mrn as mrns
+from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role, is_id
 from libs.server.requests import page_size_of
+from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, ROWS_MAX, Query
 from services.clearance.carriage.binding import Arrival
-from services.clearance.commands.act import Acted
+from services.clearance.commands.act import Acted, Request
 from services.clearance.consignment.inspection import Inspection, Result
 
 Valid = TypeVar("Valid")
@@ -48,6 +50,20 @@ def digest(method: str, request: Any) -> bytes:
     content.CopyFrom(request)
     content.ClearField("request_id")
     return sha256(method.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()
+
+
+def command_request(request: Any, method: str) -> Request:
+    """Return the identity of the current call's request, which makes its command idempotent."""
+    current = call.current()
+    return Request(str(current.identity), request.request_id, digest(method, request), current.trace)
+
+
+async def unreused(request_id: str, work: Awaitable[bytes]) -> bytes:
+    """Return what a command answered. Raise Refusal REQUEST_REUSED if its id was used for another request."""
+    try:
+        return await work
+    except RequestReused:
+        raise Refusal("REQUEST_REUSED", path="request_id", value=request_id) from None
 
 
 def check_act(reason: str, note: str) -> None:

@@ -1,7 +1,7 @@
 """The gRPC edge of clearance: translate, authorise, call, answer. No rule of the field."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,6 @@ from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import check_request_id, day_of_text, page_size_of
-from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
@@ -26,7 +25,7 @@ from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader, NoticeWriter, check_language
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
 from services.clearance.api.summaries import summaries
-from services.clearance.commands.act import Commands, Prepare, Request, Unfit
+from services.clearance.commands.act import Commands, Prepare, Unfit
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
 from services.clearance.commands.visibility import Viewer, bound_to
@@ -52,7 +51,7 @@ _INSIGHT: Final = frozenset({Role.OFFICER, Role.ANALYST, Role.OPERATOR})
 
 ROLES: Final = {
     "RecordArrivals": {Role.CARRIER},
-    "GetStatus": {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST},
+    "GetStatus": {Role.FILER, Role.CARRIER, Role.AGENCY, Role.OFFICER, Role.ANALYST},
     "ListConsignments": {Role.OFFICER, Role.ANALYST},
     "ReleaseConsignments": {Role.OFFICER},
     "HoldConsignments": {Role.OFFICER},
@@ -90,11 +89,11 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_size(len(request.arrivals))
         check_request_id(request.request_id)
         arrivals = ArrivalsRequest(request.arrivals, call.current().identity.id)
-        payload = await _unreused(
+        payload = await requests.unreused(
             request.request_id,
             self._record_arrivals.run(
                 arrivals.read,
-                request=_request(request, "RecordArrivals"),
+                request=requests.command_request(request, "RecordArrivals"),
                 carrier=call.current().identity.id,
                 encode=arrivals.encode,
             ),
@@ -116,7 +115,7 @@ class ClearanceService(ClearanceServiceServicer):
         found = dict(zip(places, listed, strict=True))
         async with self._store.database.connection() as reading:
             rows = await self._inquiry.rows(reading, listed)
-        messages = await self._statuses(list(rows.values()), identity.role, history=request.with_history)
+        messages = await self._statuses(list(rows.values()), identity, history=request.with_history)
         summarized = await summaries(self._store, request.queries, queries, identity.role)
         response = pb.GetStatusResponse()
         for place, query in enumerate(request.queries):
@@ -161,26 +160,28 @@ class ClearanceService(ClearanceServiceServicer):
             if audit is not None:
                 found = await self._inquiry.audited(reading, found, audit=audit, limit=limit)
             rows = await self._inquiry.rows(reading, [found])
-        messages = await self._statuses(list(rows.values()), call.current().identity.role, history=False)
+        messages = await self._statuses(list(rows.values()), call.current().identity, history=False)
         listed = [messages[mrn] for mrn in found.mrns if mrn in messages]
         token = await self._pages.token(request, *found.following) if found.following else ""
         return pb.ListConsignmentsResponse(consignments=listed, next_page_token=token)
 
-    async def _statuses(self, rows: Sequence[Row], role: Role, *, history: bool) -> dict[str, pb.ConsignmentStatus]:
+    async def _statuses(
+        self, rows: Sequence[Row], reader: Identity, *, history: bool
+    ) -> dict[str, pb.ConsignmentStatus]:
         out: dict[str, pb.ConsignmentStatus] = {}
         for begin in range(0, len(rows), _ROWS_A_BREATH):
             async with self._store.database.connection() as reading:
                 table = await self._store.states(reading, rows[begin : begin + _ROWS_A_BREATH])
                 histories = await self._inquiry.histories(reading, table) if history else []
-            messages = answers.statuses(table, role)
-            if role is not Role.CARRIER:
+            messages = answers.statuses(table, reader.role, agency=reader.agency)
+            if reader.role not in (Role.CARRIER, Role.AGENCY):
                 codes = await self._codes.codes([message.mrn for message in messages])
                 for message, code in zip(messages, codes, strict=True):
                     message.check_code = code
             if history:
                 for message, versions in zip(messages, histories, strict=True):
                     for version in versions:
-                        message.history.extend(answers.history(version, role))
+                        message.history.extend(answers.history(version, reader.role, agency=reader.agency))
             out.update((message.mrn, message) for message in messages)
             await asyncio.sleep(0)
         return out
@@ -257,13 +258,13 @@ class ClearanceService(ClearanceServiceServicer):
         found, errors = corrections.adjustments(request.adjustments)
         refs = [each.consignment for each in request.adjustments]
         answering = requests.Answering(refs, errors, pb.AdjustConsignmentsResponse, "adjustments[{}].consignment.mrn")
-        payload = await _unreused(
+        payload = await requests.unreused(
             request.request_id,
             self._adjusting.adjust(
                 answering.expected_versions,
                 found,
                 officer=call.current().identity.id,
-                request=_request(request, "AdjustConsignments"),
+                request=requests.command_request(request, "AdjustConsignments"),
                 encode=answering.encode,
             ),
         )
@@ -330,12 +331,12 @@ class ClearanceService(ClearanceServiceServicer):
     ) -> R:
         """Carry out a command on the consignments without errors, once per request_id; `where` is the path of an MRN by its place."""
         answering = requests.Answering(refs, errors, answer, where)
-        payload = await _unreused(
+        payload = await requests.unreused(
             request.request_id,
             self._commands.act(
                 answering.expected_versions,
                 prepare,
-                request=_request(request, method),
+                request=requests.command_request(request, method),
                 encode=answering.encode,
                 unfit=unfit,
                 outside=outside,
@@ -371,18 +372,6 @@ class ClearanceService(ClearanceServiceServicer):
 def _viewed(refs: Sequence[pb.ConsignmentRef]) -> set[str]:
     """Return the MRNs of consignments whose version the officer names, and so has seen."""
     return {ref.mrn for ref in refs if ref.HasField("expected_version")}
-
-
-def _request(request: Any, method: str) -> Request:
-    current = call.current()
-    return Request(str(current.identity), request.request_id, requests.digest(method, request), current.trace)
-
-
-async def _unreused(request_id: str, work: Awaitable[bytes]) -> bytes:
-    try:
-        return await work
-    except RequestReused:
-        raise Refusal("REQUEST_REUSED", path="request_id", value=request_id) from None
 
 
 def _result(

@@ -71,11 +71,13 @@ class Commands:
         encode: Callable[[Sequence[Acted]], bytes],
         unfit: Unfit | None = None,
         outside: Identity | None = None,
+        before_arrival: bool = False,
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
-        `outside` is the filer or carrier that calls, if one does: it reaches only its own consignments, by their public versions. Return what
-        `encode` made of the results, also when the request is repeated. Raises RequestReused.
+        `outside` is the filer or carrier that calls, if one does: it reaches only its own consignments, by their public versions; a carrier those
+        whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results, also when the request is
+        repeated. Raises RequestReused.
         """
         mrns = [mrn for mrn, _ in consignments]
         async with self.store.database.connection() as reading:
@@ -85,7 +87,7 @@ class Commands:
             before = await self.store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
-            found = await self.fit(tx, consignments, unfit, outside)
+            found = await self.fit(tx, consignments, unfit, outside, before_arrival=before_arrival)
             if found.rows:
                 table, details = prepare(found.states, await self.store.now(tx))
                 found.results |= await self.put(tx, table, details, found.rows, request.trace, outside)
@@ -94,7 +96,13 @@ class Commands:
         return answer
 
     async def fit(
-        self, tx: Transaction, consignments: ExpectedVersions, unfit: Unfit | None, outside: Identity | None
+        self,
+        tx: Transaction,
+        consignments: ExpectedVersions,
+        unfit: Unfit | None,
+        outside: Identity | None,
+        *,
+        before_arrival: bool = False,
     ) -> "Fit":
         """Lock consignments, and return those that the command fits and the results of those that are refused."""
         locked = await self.store.lock(tx, [mrn for mrn, _ in consignments])
@@ -104,17 +112,19 @@ class Commands:
         states = await self.store.states(tx, rows)
         if outside is not None and outside.role is Role.CARRIER and rows:
             # Those whose arrival it recorded (release 0.2 did not note by whom) and that it is still bound to.
-            own = states.ints("arrived_at").valid & states.strings("arrival_carrier").isin({outside.id, ""})
+            own = states.strings("arrival_carrier").isin({outside.id, ""})
+            if not before_arrival:
+                own &= states.ints("arrived_at").valid
             own &= await bound_to(self.store, tx, states, outside.id)
             rows, states = _filtered(rows, states, own)
         known_versions = versions_of(states, outside).tolist()
         expected = dict(consignments)
         reasons = list(unfit(states)) if unfit is not None and rows else [""] * len(rows)
         for place, (row, version) in enumerate(zip(rows, known_versions, strict=True)):
-            if expected[row.mrn] not in (None, version):
+            if reasons[place] != UNKNOWN and expected[row.mrn] not in (None, version):
                 reasons[place] = VERSION_CHANGED
         results = {
-            row.mrn: Acted(row.mrn, row.state, version, reason)
+            row.mrn: Acted(row.mrn, row.state, version, reason) if reason != UNKNOWN else Acted(row.mrn, 0, 0, UNKNOWN)
             for row, version, reason in zip(rows, known_versions, reasons, strict=True)
             if reason
         }

@@ -16,7 +16,7 @@ from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.commands.act import Commands, Request
 from services.clearance.consignment.state.event import EventDetails
-from services.clearance.consignment.state.hold_causes import Selection, endable, hold_causes, liftable
+from services.clearance.consignment.state.hold_causes import STAYING, Selection, endable, hold_causes, liftable
 from services.clearance.consignment.transitions import FINAL, Event, State
 from services.clearance.store import Row, Store
 
@@ -211,7 +211,7 @@ def _counted(
     causes: NDArray[np.int64],
 ) -> Progress:
     """Return the progress with the consignments of a chunk counted, by their states before and after it."""
-    changed, stays = before != after, np.isin(after, (State.HELD, State.SEIZED))
+    changed, stays = before != after, np.isin(after, STAYING)
     counts = dict(progress.hold_counts)
     for cause, count in zip(*np.unique(causes[stays], return_counts=True), strict=True):
         counts[int(cause)] = counts.get(int(cause), 0) + int(count)

@@ -27,6 +27,10 @@ class EndWaits:
         """Work in a store."""
         self._store = store
 
+    async def due(self, reading: Transaction, until: int, limit: int) -> list[str]:
+        """Return the MRNs whose delays ended before an instant, the longest due first."""
+        return await self._store.work.due(reading, until, limit)
+
     async def run(self, mrns: Sequence[str], until: int, at: int | None, trace: str) -> int:
         """End the waits of consignments that were due `until` an instant, each as it stands now; return how many went on.
 

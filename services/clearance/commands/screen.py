@@ -19,7 +19,7 @@ from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import SCREENING
 from services.clearance.consignment.screening import Cleared, cleared, held_by_matches, screened, with_matches
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import FINAL, Event, State
+from services.clearance.consignment.transitions import FINAL, HELD, Event, State
 from services.clearance.store import STATE_DAYS, EarlyMatch, Row, Store, day_of
 
 _outcomes = counter(
@@ -28,6 +28,10 @@ _outcomes = counter(
     "cleared match, cleared (another hold remains), final, known, outdated by a newer filing, early (stored until the decision), forgotten",
     ("outcome",),
 )
+
+
+_OUTCOMES = {**dict.fromkeys((*HELD, State.SEIZED), "added"), State.RELEASED: "released"}
+"""What a match did, by the state before it; "held" for all others."""
 
 
 class Screen:
@@ -97,7 +101,7 @@ class Screen:
         trace = matches[rows[int(new[0])].mrn].trace
         await self._store.succeed(tx, after, [rows[place] for place in new.tolist()], trace=trace)
         for state in before.tolist():
-            outcomes[{State.HELD: "added", State.SEIZED: "added", State.RELEASED: "released"}.get(state, "held")] += 1
+            outcomes[_OUTCOMES.get(state, "held")] += 1
 
     async def _clear(
         self,

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from libs.feed.types import BatchRef
-from services.clearance.consignment.state.hold_causes import hold_causes
+from services.clearance.consignment.state.hold_causes import STAYING, hold_causes
 from services.clearance.consignment.transitions import FINAL, State
 from services.clearance.store import Store
 
@@ -55,7 +55,7 @@ async def summarize(store: Store, document: str, rows_max: int = COUNTED_MAX) ->
             return summary
         async with store.database.connection() as reading:
             rows = (await store.find(reading, mrns)).values()
-            held = await store.states(reading, [row for row in rows if row.state in (State.HELD, State.SEIZED)])
+            held = await store.states(reading, [row for row in rows if row.state in STAYING])
         summary.consignments += len(rows)
         summary.released += sum(row.state == State.RELEASED for row in rows)
         summary.awaiting_arrival += sum(row.state == State.AWAITING_ARRIVAL for row in rows)

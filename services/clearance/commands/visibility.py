@@ -14,6 +14,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import bound
+from services.clearance.consignment.controls.control import asked_to_control
 from services.clearance.store import Store
 
 _STATES_A_LOOK: Final = 250
@@ -61,7 +62,7 @@ class Viewer:
     @property
     def sees_all(self) -> bool:
         """Whether nothing is hidden from the caller."""
-        return self._identity.role not in (Role.FILER, Role.CARRIER)
+        return self._identity.role not in (Role.FILER, Role.CARRIER, Role.AGENCY)
 
     async def visible(self, tx: Transaction, mrns: Sequence[str]) -> Collection[str]:
         """Return those of some consignments that the caller may see."""
@@ -74,7 +75,11 @@ class Viewer:
         found = list(rows.values())
         for begin in range(0, len(found), _STATES_A_LOOK):
             states = await self._store.states(tx, found[begin : begin + _STATES_A_LOOK])
-            own = await bound_to(self._store, tx, states, self._identity.id)
+            own = (
+                asked_to_control(states, self._identity.agency)
+                if self._identity.agency
+                else await bound_to(self._store, tx, states, self._identity.id)
+            )
             seen.update(states.strings("mrn").take(np.flatnonzero(own)).tolist())
         return seen
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
-from services.clearance.consignment.transitions import Change, Debt, State
+from services.clearance.consignment.transitions import HELD, Change, Debt, State
 
 
 class NoticeKind(IntEnum):
@@ -26,11 +26,17 @@ class NoticeKind(IntEnum):
     ARRIVAL_REVERSED = 11
     SEIZED = 12
     DISPOSED = 13
+    CONTROL_ORDERED = 14
+    CONTROL_ANSWERED = 15
+    CONTROL_REMINDED = 16
+    CONTROL_CONCLUDED = 17
 
 
 NOTICE_OF_STATE: Final = {
     State.AWAITING_ARRIVAL: NoticeKind.DECIDED,
     State.HELD: NoticeKind.HELD,
+    State.DOCUMENTS_REQUESTED: NoticeKind.HELD,
+    State.EXAMINATION: NoticeKind.HELD,
     State.RELEASED: NoticeKind.RELEASED,
     State.SEIZED: NoticeKind.SEIZED,
     State.DESTROYED: NoticeKind.DISPOSED,
@@ -41,6 +47,13 @@ NOTICE_OF_STATE: Final = {
 }
 """The notice of a change to each state, where the change has none of its own."""
 
+_OF_CONTROLS: Final = {
+    Change.CONTROL_ORDERED: NoticeKind.CONTROL_ORDERED,
+    Change.CONTROL_ANSWERED: NoticeKind.CONTROL_ANSWERED,
+    Change.CONTROL_REMINDED: NoticeKind.CONTROL_REMINDED,
+    Change.CONTROL_CONCLUDED: NoticeKind.CONTROL_CONCLUDED,
+}
+"""Kinds of notices about controls; the last conclusion is announced as the release or the decision to which it leads."""
 _OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
 """Changes of the amounts owed or of the status of the debt."""
 
@@ -78,5 +91,8 @@ def kinds(table: Table) -> NDArray[np.int64]:
     changed = np.isin(change, _OWED) & ~hidden_versions(table)
     if changed.any():
         found = np.where(changed, _owed(table), found)
+    for cause, kind in _OF_CONTROLS.items():
+        waits = np.isin(state, HELD) & ~hidden_versions(table)
+        found = np.where((change == cause) & waits, np.int64(kind), found)
     found = np.where(change == Change.INVALIDATED, np.int64(NoticeKind.INVALIDATED), found)
     return np.where(change == Change.AMENDMENT_REFUSED, np.int64(NoticeKind.AMENDMENT_REFUSED), found)

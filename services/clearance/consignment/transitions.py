@@ -62,6 +62,10 @@ class Change(IntEnum):
     SEIZED = 18
     SEIZURE_LIFTED = 19
     DISPOSED = 20
+    CONTROL_ORDERED = 21
+    CONTROL_ANSWERED = 22
+    CONTROL_REMINDED = 23
+    CONTROL_CONCLUDED = 24
 
 
 class Event(IntEnum):
@@ -117,6 +121,20 @@ class Event(IntEnum):
     """The declarant abandoned the goods to the State."""
     INVALIDATED_BY_CUSTOMS = 27
     """Customs invalidated the declaration: the goods never came, or it was lodged twice."""
+    DOCUMENTS_REQUESTED = 28
+    """Customs or an agency requested documents or information."""
+    EXAMINATION_ORDERED = 29
+    """Customs or an agency ordered a scan or an examination."""
+    CONTROL_ANSWERED = 30
+    """The filer or the carrier answered a request for documents or information."""
+    CONTROL_REMINDED = 31
+    """An answer is due soon, or is late."""
+    CONTROL_CONCLUDED = 32
+    """A control was concluded, and others are open that lead to the same state."""
+    EXAMINATION_CONCLUDED = 33
+    """The last scan or examination was concluded, and a request for documents is open."""
+    CONTROLS_CONCLUDED = 34
+    """The last control was concluded."""
 
 
 CHANGE_OF: Final = np.array(
@@ -149,6 +167,13 @@ CHANGE_OF: Final = np.array(
         Change.DISPOSED,
         Change.DISPOSED,
         Change.DISPOSED,
+        Change.CONTROL_ORDERED,
+        Change.CONTROL_ORDERED,
+        Change.CONTROL_ANSWERED,
+        Change.CONTROL_REMINDED,
+        Change.CONTROL_CONCLUDED,
+        Change.CONTROL_CONCLUDED,
+        Change.CONTROL_CONCLUDED,
     ],
     np.int64,
 )
@@ -157,5 +182,19 @@ CHANGE_OF: Final = np.array(
 FINAL: Final = frozenset(
     {State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED, State.ABANDONED, State.CONFISCATED}
 )
+CONTROLLED: Final = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
+"""States in which a control is open."""
+HELD: Final = (State.HELD, *CONTROLLED)
+"""States of goods that are held: by a decision, for documents, or for a scan or an examination."""
 MONEY: Final = (Event.DEBT, Event.REASSESSED, Event.ADJUSTED)
 """Events that change the debt: an open debt holds what is not released, and a settled one frees what only the debt held."""
+CONTROL: Final = (
+    Event.DOCUMENTS_REQUESTED,
+    Event.EXAMINATION_ORDERED,
+    Event.CONTROL_ANSWERED,
+    Event.CONTROL_REMINDED,
+    Event.CONTROL_CONCLUDED,
+    Event.EXAMINATION_CONCLUDED,
+    Event.CONTROLS_CONCLUDED,
+)
+"""Events of controls."""

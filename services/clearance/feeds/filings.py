@@ -271,7 +271,7 @@ def _count_decided(table: Table, at: int) -> None:
     for lane, name in enumerate(lane_names()):
         chosen = lanes == lane
         if chosen.any():
-            for state in (State.AWAITING_ARRIVAL, State.HELD, State.RELEASED):
+            for state in (State.AWAITING_ARRIVAL, State.HELD, State.DOCUMENTS_REQUESTED, State.RELEASED):
                 _decisions.labels(name.lower(), state.name.lower()).inc(int((chosen & (states == state)).sum()))
     count_charges(table)
     for micros in (at - np.unique(table.ints("accepted_at").values)).tolist():

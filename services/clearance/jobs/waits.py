@@ -1,4 +1,4 @@
-"""Ends delays at their time: green consignments that no officer held are released, yellow ones become blue."""
+"""Ends what waits at its time: green consignments that no officer held are released, yellow ones become blue, controls are reminded of or overdue."""
 
 import asyncio
 from typing import Final
@@ -7,6 +7,7 @@ from libs.store.errors import StoreError
 from libs.store.tables.leases import release_lease, try_lease
 from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger, span
+from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.commands.end_waits import EndWaits
 from services.clearance.store import Store
 
@@ -18,13 +19,13 @@ CHUNK_ROWS: Final = 1_000
 
 
 class Waits:
-    """Ends due delays, on one replica at a time (table `job_lease`), by the clock of the database."""
+    """Ends due delays and deadlines, on one replica at a time (table `job_lease`), by the clock of the database."""
 
     def __init__(self, store: Store, replica: str, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         """Work in a store as `replica`."""
         self._store = store
         self._replica = replica
-        self._end = EndWaits(store)
+        self._timers = (EndWaits(store), EndDeadlines(store))
         self._interval_seconds = interval_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -39,25 +40,26 @@ class Waits:
             await wait_for_stop(stop, self._interval_seconds)
 
     async def step(self, *, at: int | None = None) -> int:
-        """End the delays that are over now (`at` replaces the database's clock); return their number."""
+        """End the delays and deadlines that are over now (`at` replaces the database's clock); return the number of consignments."""
         until = at if at is not None else await self._store.database.now()
         done = 0
         token: int | None = None
-        while mrns := await self._due(until):
-            with span("clearance.waits", attributes={"luxor.rows": len(mrns)}) as told:
-                async with self._store.database.transaction() as tx:
-                    token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
-                if token is None:
-                    return done
-                done += await self._end.run(mrns, until, at, told.traceparent)
+        for timer in self._timers:
+            while mrns := await self._due(timer, until):
+                with span("clearance.waits", attributes={"luxor.rows": len(mrns)}) as told:
+                    async with self._store.database.transaction() as tx:
+                        token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
+                    if token is None:
+                        return done
+                    done += await timer.run(mrns, until, at, told.traceparent)
         if token is not None:
             async with self._store.database.transaction() as tx:
                 await release_lease(tx, LEASE, token)
         return done
 
-    async def _due(self, until: int) -> list[str]:
+    async def _due(self, timer: EndWaits | EndDeadlines, until: int) -> list[str]:
         async with self._store.database.connection() as reading:
-            mrns = await self._store.work.due(reading, until, CHUNK_ROWS)
+            mrns = await timer.due(reading, until, CHUNK_ROWS)
             # Read outside of the transaction, so that inside it the batches come from memory.
             await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
         return mrns

@@ -1,10 +1,11 @@
-"""The gauges of clearance: held and seized consignments, pending arrivals, and overdue delays."""
+"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls."""
 
 from typing import Final
 
 from libs.store.database import Database
 from libs.store.monitoring.gauges import COUNTED_MAX
 from libs.telemetry import gauge
+from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
 
 _held = gauge(
@@ -20,10 +21,19 @@ _pending_age = gauge(
 
 _overdue = gauge(
     "luxor_clearance_waits_overdue_seconds",
-    "Delay of the oldest automatic release or re-routing that is due; 0 if none is",
+    "Delay of the oldest automatic release, re-routing, reminder or deadline that is due; 0 if none is",
 )
 
 
+_controls = gauge(
+    "luxor_clearance_controls_open",
+    f"Open controls, by kind (documents, scan, examination); counting ends at {COUNTED_MAX:,}",
+    ("kind",),
+)
+_controls_overdue = gauge(
+    "luxor_clearance_controls_overdue_seconds",
+    "Time since the deadline of the open control that is overdue longest; 0 if none is",
+)
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
 _SEIZED: Final = f"select count(*) from (select from seized limit {COUNTED_MAX}) as part"  # noqa: S608
@@ -32,7 +42,21 @@ _PENDING: Final = f"""
         (select greatest(0, extract(epoch from clock_timestamp()) - min(coalesce(reversed_at, recorded_at)) / 1000000.0)
             from arrival where pending)::float8 as age
 """  # noqa: S608  # a number of our own
-_OVERDUE: Final = "select greatest(0, extract(epoch from clock_timestamp()) - min(due_at) / 1000000.0)::float8 from due"
+_OVERDUE: Final = (
+    "select greatest(0, extract(epoch from clock_timestamp()) - "
+    "least((select min(due_at) from due), (select min(next_at) from control)) / 1000000.0)::float8"
+)
+
+
+_FORMS: Final = {
+    number: name.removeprefix("CONTROL_FORM_").lower() for name, number in control_pb2.ControlForm.items() if number
+}
+_CONTROLS: Final = (
+    f"select form, count(*) as count from (select form from control limit {COUNTED_MAX}) as part group by form"  # noqa: S608
+)
+_CONTROLS_OVERDUE: Final = (
+    "select greatest(0, extract(epoch from clock_timestamp()) - min(overdue_at) / 1000000.0)::float8 from control"
+)
 
 
 async def look(database: Database) -> None:
@@ -42,9 +66,14 @@ async def look(database: Database) -> None:
         seized = await reading.raw.fetchval(_SEIZED)
         pending = await reading.raw.fetchrow(_PENDING)
         overdue = await reading.raw.fetchval(_OVERDUE)
+        controls = {row["form"]: row["count"] for row in await reading.raw.fetch(_CONTROLS)}
+        controls_overdue = await reading.raw.fetchval(_CONTROLS_OVERDUE)
     for lane, name in _LANES.items():
         _held.labels(name).set(held.get(lane, 0))
     _seized.set(seized)
     _pending.set(pending["count"])
     _pending_age.set(pending["age"] or 0.0)
     _overdue.set(overdue or 0.0)
+    for form, name in _FORMS.items():
+        _controls.labels(name).set(controls.get(form, 0))
+    _controls_overdue.set(controls_overdue or 0.0)

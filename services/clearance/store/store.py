@@ -17,6 +17,7 @@ from libs.store.tables.requests import RequestLog
 from libs.store.tables.schema import ensure_day_partitions
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import with_previous
+from services.clearance.consignment.controls.control import has_controls
 from services.clearance.consignment.notice_kinds import kinds
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
@@ -28,7 +29,7 @@ from services.clearance.store.early_matches import EarlyMatches
 from services.clearance.store.references import ReferenceTables
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
-from services.clearance.store.work import WorkTables
+from services.clearance.store.work import ControlTable, WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 PURGED_MAX: Final = 2_000
@@ -36,6 +37,7 @@ PURGED: Final = (
     "held",
     "seized",
     "due",
+    "control",
     "early_hit",
     "early_news",
     "adjustment",
@@ -61,6 +63,7 @@ class Store:
         self.arrivals = ArrivalTable()
         self.bulk_releases = BulkReleases()
         self.carriers = CarrierTables()
+        self.controls = ControlTable()
         self.early_matches = EarlyMatches()
         self.early_debt_events = EarlyDebtEvents()
         self.references = ReferenceTables()
@@ -204,6 +207,8 @@ class Store:
         await self.work.note(
             tx, table, mrns, days, in_lists=np.ones(table.rows, np.bool_) if in_lists is None else in_lists
         )
+        if has_controls(table):
+            await self.controls.note(tx, table, mrns, days)
         return ref
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str, carriers: Strings | None = None) -> None:

@@ -1,6 +1,7 @@
-"""Work lists: held and seized consignments, the ends of delays, and all consignments by day and MRN."""
+"""Work lists: held and seized consignments, open controls, the ends of delays, and all consignments by day and MRN."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from libs.columns import Table
 from libs.store.database import Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import day_partitions
+from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.transitions import State
 from services.clearance.store.rows import Row, days_of, row_of
 
@@ -30,6 +32,14 @@ _ENTRY: Final = """
 """
 Position = tuple[int, str]
 """A day of acceptance and an MRN: the order of consignments and of the work lists."""
+EVERYBODY: Final = "*"
+"""In place of an authority: all authorities. No id has this form."""
+_LIST: Final = """
+    select mrn, number from control
+    where (day, mrn, number) > ($1, $2, $3) and ($4 = '*' or authority = $4) and ($5 = 0 or form = $5)
+        and (not $6 or overdue_at is not null) and (not $7 or answered) and ($8 = '' or office = $8)
+    order by day, mrn, number limit $9
+"""
 
 
 class WorkTables:
@@ -165,3 +175,69 @@ def due_times(table: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     free = ~table.bools("officer_hold").values & ~table.bools("screening_hold").values
     reroutes = (state == State.HELD) & reroute.valid & free
     return np.where(waits, wait.values, reroute.values), waits | reroutes
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFilter:
+    """Which open controls are listed."""
+
+    authority: str = EVERYBODY
+    """Id of an agency, "" for customs."""
+    form: int = 0
+    overdue: bool = False
+    answered: bool = False
+    office: str = ""
+
+
+class ControlTable:
+    """The list of open controls."""
+
+    async def note(self, tx: Transaction, table: Table, mrns: list[str], days: list[int]) -> None:
+        """Store the open controls of these states in place of those that were listed."""
+        await self.forget(tx, mrns)
+        offices = table.strings("office").tolist()
+        there = [(row, each) for row, controls in enumerate(controls_of(table)) for each in controls if each.is_open]
+        await bulk.insert(
+            tx,
+            "control",
+            {
+                "day": bulk.int4([days[row] for row, _ in there]),
+                "mrn": bulk.text([mrns[row] for row, _ in there]),
+                "number": bulk.int2([each.number for _, each in there]),
+                "form": bulk.int2([each.form for _, each in there]),
+                "authority": bulk.text([each.authority for _, each in there]),
+                "office": bulk.text([offices[row] for row, _ in there]),
+                "answered": bulk.boolean([each.answered_at is not None for _, each in there]),
+                "overdue_at": bulk.int8([each.overdue_at for _, each in there]),
+                "next_at": bulk.int8([each.next_at for _, each in there]),
+            },
+        )
+
+    async def forget(self, tx: Transaction, mrns: Sequence[str]) -> None:
+        """Delete the controls of consignments from the list."""
+        if mrns:
+            await tx.raw.execute(
+                "delete from control c using unnest($1::integer[], $2::text[]) as w(day, mrn) "
+                "where c.day = any(array[w.day]) and c.mrn = w.mrn",
+                days_of(mrns),
+                list(mrns),
+            )
+
+    async def due(self, tx: Transaction, until: int, limit: int) -> list[str]:
+        """Return the MRNs of consignments with a reminder or a deadline before an instant, the longest due first."""
+        records = await tx.raw.fetch(
+            "select mrn from (select mrn, next_at from control where next_at <= $1 order by next_at limit $2) as c "
+            "group by mrn order by min(next_at)",
+            until,
+            limit,
+        )
+        return [record["mrn"] for record in records]
+
+    async def page(
+        self, tx: Transaction, chosen: ControlFilter, after: tuple[int, str, int], limit: int
+    ) -> list[tuple[str, int]]:
+        """Return open controls by day, MRN and number, after a place: MRN and number of each."""
+        records = await tx.raw.fetch(
+            _LIST, *after, chosen.authority, chosen.form, chosen.overdue, chosen.answered, chosen.office, limit
+        )
+        return [(record["mrn"], record["number"]) for record in records]

@@ -18,7 +18,16 @@ from services.clearance.consignment.transitions import CHANGE_OF, FINAL, Debt, E
 from services.clearance.store.work import WORK_LISTS
 
 AT: Final = 5_000
-FLAGS: Final = ("arrived", "officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation")
+FLAGS: Final = (
+    "arrived",
+    "officer_hold",
+    "screening_hold",
+    "waiting",
+    "inspected",
+    "debt_hold",
+    "violation",
+    "control_hold",
+)
 Situation = dict[str, bool | Debt]
 SITUATIONS: Final[list[Situation]] = [
     {"debt": debt, **dict(zip(FLAGS, flags, strict=True))}
@@ -39,6 +48,7 @@ def met(condition: Condition, now: Situation) -> bool:
         Condition.UNSETTLED: now["debt"] in (Debt.OPEN, Debt.UNKNOWN),
         Condition.SETTLED: now["debt"] not in (Debt.OPEN, Debt.UNKNOWN),
         Condition.ONLY_DEBT: bool(now["debt_hold"]),
+        Condition.ONLY_CONTROLS: bool(now["control_hold"]),
         Condition.WAITING: bool(now["waiting"]),
         Condition.CONTROLLED: bool(now["inspected"]),
     }[condition]
@@ -68,6 +78,7 @@ def states_in(state: State) -> Table:
             "officer_hold": Bools.of(flags("officer_hold")),
             "screening_hold": Bools.of(flags("screening_hold")),
             "debt_hold": Bools.of(flags("debt_hold")),
+            "control_hold": Bools.of(flags("control_hold")),
             "violation_found_by": Strings.of(["vera" if each else "" for each in flags("violation")]),
         },
     )

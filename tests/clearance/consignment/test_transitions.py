@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,6 +30,10 @@ NEWS = (Event.DEBT, Event.REASSESSED)
 RETURNS = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 AUTOMATIC = [event for event in Event if event not in OFFICERS]
 GOES_ON = [State.RELEASED, State.AWAITING_ARRIVAL]
+CONTROLS = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
+"""Where a control is open."""
+ORDERED = {Event.DOCUMENTS_REQUESTED: State.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED: State.EXAMINATION}
+CONCLUDED = (Event.CONTROL_CONCLUDED, Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED)
 DECISIONS = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
 Case = tuple[State, bool, Debt, bool, bool, bool, bool, bool]
 """State, arrived, debt, held by an officer, held by a hit of the screening, waiting for a look, inspected, held by the debt alone."""
@@ -65,6 +71,7 @@ def after_event(now: Situation, event: Event, *, waiting: bool) -> Situation:
         np.full_like(now.waiting, waiting),
         now.inspected | (outcome.effective & (event in (Event.INSPECTED, Event.ADJUSTED))),
         outcome.debt_hold,
+        control_hold=outcome.control_hold,
     )
 
 
@@ -86,7 +93,7 @@ def test_a_hit_of_the_screening_holds_until_an_officer_lifts_it_whatever_happens
     for event, waiting in events:
         before = now
         now = after_event(now, event, waiting=waiting)
-        catches = (State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.SEIZED)
+        catches = (State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, *CONTROLS, State.SEIZED)
         if event == Event.SCREENING_MATCHED and before.state[0] in catches:
             open_hit = True
         if event == Event.OFFICER_RELEASED and before.state[0] == State.HELD and debt != Debt.OPEN:
@@ -94,7 +101,7 @@ def test_a_hit_of_the_screening_holds_until_an_officer_lifts_it_whatever_happens
         if now.state[0] in FINAL:
             break
         assert bool(now.screening_hold[0]) == open_hit
-        assert not open_hit or now.state[0] in (State.HELD, State.SEIZED)
+        assert not open_hit or now.state[0] in (State.HELD, *CONTROLS, State.SEIZED)
 
 
 @given(rows, st.sampled_from([Event.DECIDED_RELEASE, Event.ARRIVED]))
@@ -124,7 +131,7 @@ def test_what_was_inspected_is_neither_amended_nor_withdrawn(values: list[Case],
 def test_an_inspection_moves_nothing_and_is_recorded_of_what_is_held_seized_or_released(values: list[Case]) -> None:
     now = situation(values)
     after = apply(Event.INSPECTED, now)
-    assert (after.effective == np.isin(now.state, [State.HELD, State.SEIZED, State.RELEASED])).all()
+    assert (after.effective == np.isin(now.state, [State.HELD, *CONTROLS, State.SEIZED, State.RELEASED])).all()
     assert (after.state == now.state).all()
     assert (after.screening_hold == now.screening_hold).all()
 
@@ -260,7 +267,7 @@ def test_after_a_seizure_nothing_is_released_before_it_is_lifted_and_an_officer_
 def test_a_decision_of_customs_ends_every_hold_and_only_what_arrived_is_taken(values: list[Case], event: Event) -> None:
     now = situation(values)
     after = apply(event, now)
-    at_customs = np.isin(now.state, [State.AWAITING_ARRIVAL, State.HELD])
+    at_customs = np.isin(now.state, [State.AWAITING_ARRIVAL, State.HELD, *CONTROLS])
     seized = now.state == State.SEIZED
     expected = (
         seized if event == Event.CONFISCATED else at_customs if event == Event.INVALIDATED_BY_CUSTOMS else seized | (at_customs & now.arrived)
@@ -271,7 +278,9 @@ def test_a_decision_of_customs_ends_every_hold_and_only_what_arrived_is_taken(va
 
 
 @pytest.mark.parametrize("arrived", [False, True])
-@pytest.mark.parametrize("state", [State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.SEIZED])
+@pytest.mark.parametrize(
+    "state", [State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, *CONTROLS, State.RELEASED, State.SEIZED]
+)
 def test_every_state_that_is_reached_and_not_final_has_an_exit_and_a_final_one_has_none(
     state: State, arrived: bool
 ) -> None:
@@ -286,7 +295,11 @@ def test_every_state_that_is_reached_and_not_final_has_an_exit_and_a_final_one_h
         assert exits(state, arrived) == {State.HELD}, "an officer's hold stays, as for an alarm"
         return
     ends = {State.INVALIDATED}
-    if arrived and state in (State.AWAITING_ARRIVAL, State.HELD):
+    if state in (State.AWAITING_ARRIVAL, State.HELD):
+        ends |= {State.DOCUMENTS_REQUESTED, State.EXAMINATION}
+    if state in CONTROLS:
+        ends |= {State.HELD}
+    if arrived and state in (State.AWAITING_ARRIVAL, State.HELD, *CONTROLS):
         ends |= {State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED}
     if state == State.SEIZED:
         ends = {State.HELD, State.CONFISCATED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED}
@@ -295,10 +308,47 @@ def test_every_state_that_is_reached_and_not_final_has_an_exit_and_a_final_one_h
     assert ends <= exits(state, arrived)
     assert all(not exits(end, arrived) for end in FINAL)
     assert {state for state in State if state not in FINAL} == {
-        State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.SEIZED,
-        # Not reached in this release.
-        State.DOCUMENTS_REQUESTED, State.EXAMINATION,
+        State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.SEIZED, *CONTROLS,
     }  # fmt: skip
+
+
+@given(rows, st.sampled_from([event for event in Event if event not in CONCLUDED]))
+def test_nothing_but_its_conclusion_and_the_end_of_the_goods_ends_a_control(values: list[Case], event: Event) -> None:
+    now = situation(values)
+    after = apply(event, now)
+    controlled = np.isin(now.state, CONTROLS)
+    stays = np.isin(after.state, CONTROLS) | (after.state == State.SEIZED) | np.isin(after.state, list(FINAL))
+    assert stays[controlled].all()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Event), st.sampled_from(Debt), st.booleans()), max_size=40),
+    st.sampled_from(Debt),
+)
+def test_goods_whose_controls_are_concluded_continue_only_if_nothing_held_them_before_or_since(
+    events: list[tuple[Event, Debt, bool]], first_debt: Debt
+) -> None:
+    """Model-based: `free` follows the events alone, by docs/clearance.md: whether only controls and the debt held the goods."""
+    now, free = begin(first_debt), False
+    for event, debt, waiting in [(Event.DECIDED_RELEASE, first_debt, False), *events]:
+        # Revenue announces another debt by its own events alone.
+        before = replace(now, debt=np.array([int(debt)]) if event in MONEY else now.debt, waiting=np.array([waiting]))
+        now = after_event(before, event, waiting=waiting)
+        state, after = int(before.state[0]), int(now.state[0])
+        lifted = bool(before.officer_hold[0] | before.screening_hold[0])
+        if event in ORDERED and state in (State.AWAITING_ARRIVAL, State.HELD):
+            free = state == State.AWAITING_ARRIVAL or (bool(before.debt_hold[0]) and not lifted)
+        if event == Event.AMENDED_RELEASE and state in CONTROLS and after in CONTROLS:
+            amended = state == State.DOCUMENTS_REQUESTED and not before.arrived[0] and not before.inspected[0]
+            free = free or (amended and not lifted)
+        if event == Event.AMENDED_HOLD and state == State.DOCUMENTS_REQUESTED:
+            free = free and bool(before.arrived[0] or before.inspected[0])
+        if event == Event.CONTROLS_CONCLUDED and state in CONTROLS:
+            unsettled = before.debt[0] in (Debt.OPEN, Debt.UNKNOWN)
+            assert (after in GOES_ON) == (free and not lifted and not unsettled)
+            assert after in (*GOES_ON, State.HELD)
+        if after in FINAL:
+            break
 
 
 @given(rows, st.sampled_from(Event))

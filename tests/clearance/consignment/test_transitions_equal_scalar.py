@@ -26,7 +26,7 @@ ASSESSED = st.sampled_from([Debt.NONE, Debt.DEFERRED, Debt.VENDOR_COLLECTED, Deb
 PLACES = [
     Place(State(state), arrived, Debt(debt), *flags)
     for state, arrived, debt in itertools.product(State, BOOLS, Debt)
-    for flags in itertools.product(BOOLS, repeat=6)
+    for flags in itertools.product(BOOLS, repeat=7)
 ]
 
 
@@ -34,7 +34,7 @@ def situation(places: list[Place]) -> Situation:
     def numbers(name: str) -> Any:
         return np.array([int(getattr(place, name)) for place in places], np.int64)
 
-    flags = ("officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation")
+    flags = ("officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation", "control_hold")
     return Situation(
         numbers("state"), numbers("arrived") > 0, numbers("debt"), **{name: numbers(name) > 0 for name in flags}
     )
@@ -43,7 +43,9 @@ def situation(places: list[Place]) -> Situation:
 @pytest.mark.parametrize("event", list(Event))
 def test_every_event_at_every_place_does_what_the_definition_says(event: Event) -> None:
     outcome = apply(event, situation(PLACES))
-    columns = (outcome.state, outcome.arrived, outcome.officer_hold, outcome.screening_hold, outcome.debt_hold)
+    columns = (
+        outcome.state, outcome.arrived, outcome.officer_hold, outcome.screening_hold, outcome.debt_hold, outcome.control_hold,
+    )  # fmt: skip
     found = list(zip(*(column.tolist() for column in columns), outcome.refusal.tolist(), strict=True))
     for place, told in zip(PLACES, found, strict=True):
         # A consignment that only its debt holds is held; where it is not, nothing of that is left.
@@ -55,6 +57,7 @@ def test_every_event_at_every_place_does_what_the_definition_says(event: Event) 
             after.officer_hold,
             after.screening_hold,
             debt_hold,
+            after.control_hold and after.state in scalar.CONTROLS,
             REFUSALS.index(refusal),
         )
         assert told == expected, (event, place)

@@ -34,7 +34,7 @@ def show(context: Context, references: tuple[str, ...], filer: str, caller: str,
     from libs.client.clearance.lookup import find
     from libs.client.errors import LuxorError
 
-    role, ident = caller_of(caller, ("officer", "analyst", "filer", "carrier"))
+    role, ident = caller_of(caller, ("officer", "analyst", "filer", "carrier", "agency"))
     if role == "filer":
         ident, filer = ident or filer, ""
 

@@ -15,7 +15,7 @@ from services.clearance.carriage.binding import Arrival, Effective, Register, bo
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.consignment.lifecycle.machine import apply
 from services.clearance.consignment.state.event import EventDetails, apply_event, situation
-from services.clearance.consignment.transitions import Change, Event, State
+from services.clearance.consignment.transitions import HELD, Change, Event, State
 from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 1_000
@@ -196,7 +196,7 @@ def _count(
         found: list[int] = np.bincount(masters.indices[chosen], minlength=len(masters.dictionary)).tolist()
         return found
 
-    counted = (numbers(own & (states == state)) for state in (State.RELEASED, State.HELD, State.AWAITING_ARRIVAL))
+    counted = (numbers(own & np.isin(states, each)) for each in ((State.RELEASED,), HELD, (State.AWAITING_ARRIVAL,)))
     for document, total, released, held, waiting in zip(masters.dictionary, numbers(own), *counted, strict=True):
         if total:
             under = documents[document]

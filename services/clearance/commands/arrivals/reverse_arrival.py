@@ -15,7 +15,7 @@ from services.clearance.commands.summarize import under_document
 from services.clearance.consignment.state.arrivals import Arrivals, arrived_by
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.times import was_released
-from services.clearance.consignment.transitions import Event, State
+from services.clearance.consignment.transitions import HELD, Event, State
 from services.clearance.store import Store
 
 _AT_CUSTOMS = (State.SEIZED, State.CONFISCATED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED)
@@ -96,7 +96,7 @@ class Reversal:
             state = table.ints("state").values
             under.consignments += table.rows
             under.released += int(was_released(table).sum())
-            under.held += int((state == State.HELD).sum())
+            under.held += int(np.isin(state, HELD).sum())
             under.waiting += int((state == State.AWAITING_ARRIVAL).sum())
         return under
 

@@ -31,6 +31,8 @@ class Situation:
     """Whether only the debt holds it, open or not computed."""
     violation: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
     """Whether an inspection found a violation that no officer has resolved; by default there is none."""
+    control_hold: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether controls, and perhaps the debt, alone hold it; by default nothing is held by controls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Outcome:
     officer_hold: BoolArray
     screening_hold: BoolArray
     debt_hold: BoolArray
+    control_hold: BoolArray
     arrived: BoolArray
     refusal: IntArray
     """0 where the event had its effect, else the place of the reason in REFUSALS."""
@@ -53,12 +56,23 @@ class Outcome:
         return effective
 
 
-_FLAGS: Final = ("arrived", "officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation")
+_FLAGS: Final = (
+    "arrived",
+    "officer_hold",
+    "screening_hold",
+    "waiting",
+    "inspected",
+    "debt_hold",
+    "violation",
+    "control_hold",
+)
 """The flags of a situation; a condition depends on them and on the debt alone."""
 _DEBTS: Final = np.array([2 if debt == Debt.UNKNOWN else int(debt == Debt.OPEN) for debt in range(max(Debt) + 1)])
 """What transitions distinguish of a debt: 0 settled, 1 open, 2 not computed."""
 _CODES: Final = 3 << len(_FLAGS)
 """How many situations of a state transitions distinguish."""
+_REASON_BIT: Final = 8
+_EFFECT_BIT: Final = 16
 
 
 def _conditions() -> dict[Condition, BoolArray]:
@@ -76,17 +90,18 @@ def _conditions() -> dict[Condition, BoolArray]:
         Condition.UNSETTLED: debt > 0,
         Condition.SETTLED: debt == 0,
         Condition.ONLY_DEBT: flags["debt_hold"],
+        Condition.ONLY_CONTROLS: flags["control_hold"],
         Condition.WAITING: flags["waiting"],
         Condition.CONTROLLED: flags["inspected"],
     }
 
 
-def _compiled() -> tuple[tuple[str, ...], IntArray]:
-    """Return the reasons of refusals, "" first, and the row of each (event, state, code): next state, effects and place of the reason."""
+def _compiled() -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Return the reasons of refusals, "" first, and of each (event, state, code) in one number: next state, place of the reason, effects."""
     reasons = [""]
-    compiled = np.zeros((len(Event), max(State) + 1, _CODES, 3), np.int64)
+    compiled = np.zeros((len(Event), max(State) + 1, _CODES), np.int32)
     met = _conditions()
-    undecided = np.ones(compiled.shape[:3], np.bool_)
+    undecided = np.ones(compiled.shape, np.bool_)
 
     def place(reason: str) -> int:
         if reason not in reasons:
@@ -95,13 +110,15 @@ def _compiled() -> tuple[tuple[str, ...], IntArray]:
 
     for row in TABLE:
         where = undecided[row.event, row.state] & np.logical_and.reduce([met[each] for each in row.when], initial=True)
-        compiled[row.event, row.state, where] = (row.next, row.effects, place(row.refusal))
+        compiled[row.event, row.state, where] = (
+            row.next | place(row.refusal) << _REASON_BIT | row.effects << _EFFECT_BIT
+        )
         undecided[row.event, row.state] &= ~where
     for event in Event:
         for state in State:
             where = undecided[event, state]
-            compiled[event, state, where] = (state, 0, place(refusal_without_row(event, state)))
-    return tuple(reasons), compiled.reshape(-1, 3)
+            compiled[event, state, where] = state | place(refusal_without_row(event, state)) << _REASON_BIT
+    return tuple(reasons), compiled.reshape(-1)
 
 
 REFUSALS, _COMPILED = _compiled()
@@ -120,11 +137,11 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     for bit, name in enumerate(_FLAGS):
         code = code | getattr(now, name).astype(np.int64) << bit
     place = (np.asarray(event, np.int64) * (max(State) + 1) + now.state) * _CODES + code
-    after, effects, refusal = _COMPILED[place].T
+    found = _COMPILED[place].astype(np.int64)
+    after, effects = found & 0xFF, found >> _EFFECT_BIT
 
     def has(effect: Effect) -> BoolArray:
-        found: BoolArray = effects & effect != 0
-        return found
+        return effects & effect != 0  # type: ignore[no-any-return]
 
     ends = has(Effect.HOLD_ENDS)
     return Outcome(
@@ -132,6 +149,8 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
         officer_hold=has(Effect.HOLD_BY_OFFICER) | (now.officer_hold & ~ends),
         screening_hold=has(Effect.HOLD_BY_MATCH) | (now.screening_hold & ~ends),
         debt_hold=(after == State.HELD) & (has(Effect.HOLD_BY_DEBT) | (now.debt_hold & ~has(Effect.DEBT_HOLD_ENDS))),
+        control_hold=np.isin(after, (State.DOCUMENTS_REQUESTED, State.EXAMINATION))
+        & (has(Effect.HOLD_BY_CONTROLS) | (now.control_hold & ~has(Effect.CONTROL_HOLD_ENDS))),
         arrived=has(Effect.ARRIVES) | (now.arrived & ~has(Effect.ARRIVAL_ENDS)),
-        refusal=refusal,
+        refusal=found >> _REASON_BIT & 0xFF,
     )

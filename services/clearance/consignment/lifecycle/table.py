@@ -14,7 +14,7 @@ from enum import Enum, IntFlag
 from typing import Final
 
 from services.clearance.consignment.notice_kinds import NOTICE_OF_STATE, NoticeKind
-from services.clearance.consignment.transitions import FINAL, MONEY, Event, State
+from services.clearance.consignment.transitions import CONTROLLED, FINAL, MONEY, Event, State
 
 
 class Condition(Enum):
@@ -29,6 +29,7 @@ class Condition(Enum):
     SETTLED = "the debt at the border is settled"
     ONLY_DEBT = "only the debt held the goods"
     WAITING = "the time in which an officer may inspect green goods has not ended"
+    ONLY_CONTROLS = "only controls held the goods"
     CONTROLLED = "the goods were inspected, or an officer adjusted value or goods"
 
 
@@ -42,6 +43,8 @@ class Effect(IntFlag):
     HOLD_ENDS = 16
     HOLD_BY_DEBT = 32
     DEBT_HOLD_ENDS = 64
+    HOLD_BY_CONTROLS = 128
+    CONTROL_HOLD_ENDS = 256
 
 
 EFFECTS: Final = {
@@ -52,8 +55,10 @@ EFFECTS: Final = {
     Effect.HOLD_ENDS: "every hold by an officer or by a screening match ends",
     Effect.HOLD_BY_DEBT: "a hold by the debt begins",
     Effect.DEBT_HOLD_ENDS: "the hold by the debt ends",
+    Effect.HOLD_BY_CONTROLS: "from now on only controls, and perhaps the debt, hold the goods",
+    Effect.CONTROL_HOLD_ENDS: "something else holds the goods beside the controls",
 }
-"""What the documentation says of each effect. A hold by the debt also ends in every state but HELD."""
+"""What the documentation says of each effect. A hold by the debt also ends in every state but HELD; what is noted of controls, once none is open."""
 NONE: Final = Effect(0)
 
 
@@ -73,16 +78,18 @@ class Transition:
     """The notice that the filer receives, and the carrier if the goods arrived and it concerns them; None where the version is hidden."""
 
 
-_ACCEPTED, _AWAITING, _HELD, _RELEASED, _SEIZED, _INVALIDATED = (
+_ACCEPTED, _AWAITING, _HELD, _RELEASED, _DOCUMENTS, _EXAMINATION, _SEIZED, _INVALIDATED = (
     State.ACCEPTED,
     State.AWAITING_ARRIVAL,
     State.HELD,
     State.RELEASED,
+    State.DOCUMENTS_REQUESTED,
+    State.EXAMINATION,
     State.SEIZED,
     State.INVALIDATED,
 )
-_NOT_RELEASED: Final = (_AWAITING, _HELD)
-_DECIDED: Final = (_AWAITING, _HELD, _RELEASED, _SEIZED)
+_NOT_RELEASED: Final = (_AWAITING, _HELD, *CONTROLLED)
+_DECIDED: Final = (*_NOT_RELEASED, _RELEASED, _SEIZED)
 """The states after the decision that are not final."""
 _C = Condition
 _K = NoticeKind
@@ -145,13 +152,18 @@ def _decisions() -> Iterator[Transition]:
     for event in (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED):
         yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.ARRIVED)
         yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.CONTROLLED)
-    # A new version of the filing does not lift a hold by an officer or by a screening match.
-    yield from _rows(Event.AMENDED_RELEASE, _NOT_RELEASED, _HELD, _C.HOLD)
-    for state in _NOT_RELEASED:
+        # Once customs has informed the declarant of an examination: UCC, articles 173(2)(a) and 174(1).
+        yield from _refused(event, _EXAMINATION, "AMENDMENT_TOO_LATE")
+    # A new version of the filing does not lift a hold by an officer or by a screening match, and ends no control.
+    yield from _rows(Event.AMENDED_RELEASE, (_AWAITING, _HELD), _HELD, _C.HOLD)
+    for state in (_AWAITING, _HELD):
         yield from _rows(Event.AMENDED_RELEASE, state, _HELD, _C.UNSETTLED, effects=Effect.HOLD_BY_DEBT)
         yield from _rows(Event.AMENDED_RELEASE, state, _AWAITING)
-    yield from _rows(Event.AMENDED_HOLD, _NOT_RELEASED, _HELD)
-    yield from _rows(Event.INVALIDATED, _NOT_RELEASED, _INVALIDATED)
+    yield from _rows(Event.AMENDED_RELEASE, _DOCUMENTS, None, _C.HOLD)
+    yield from _rows(Event.AMENDED_RELEASE, _DOCUMENTS, None, effects=Effect.HOLD_BY_CONTROLS)
+    yield from _rows(Event.AMENDED_HOLD, (_AWAITING, _HELD), _HELD)
+    yield from _rows(Event.AMENDED_HOLD, _DOCUMENTS, None, effects=Effect.CONTROL_HOLD_ENDS)
+    yield from _rows(Event.INVALIDATED, (_AWAITING, _HELD, _DOCUMENTS), _INVALIDATED)
 
 
 def _arrivals() -> Iterator[Transition]:
@@ -159,7 +171,7 @@ def _arrivals() -> Iterator[Transition]:
     yield from _towards_release(
         Event.ARRIVED, _AWAITING, arrives=True, effects=Effect.ARRIVES, held=_K.ARRIVED, awaiting=_K.ARRIVED
     )
-    yield from _rows(Event.ARRIVED, _HELD, None, effects=Effect.ARRIVES, notice=_K.ARRIVED)
+    yield from _rows(Event.ARRIVED, (_HELD, *CONTROLLED), None, effects=Effect.ARRIVES, notice=_K.ARRIVED)
     yield from _refused(Event.ARRIVAL_REVERSED, _NOT_RELEASED, "ARRIVAL_NOT_REVERSIBLE", _C.NOT_ARRIVED)
     ends, notice = Effect.ARRIVAL_ENDS, _K.ARRIVAL_REVERSED
     by_debt = ends | Effect.HOLD_BY_DEBT
@@ -184,11 +196,30 @@ def _officers() -> Iterator[Transition]:
     yield from _rows(release, _HELD, _RELEASED, _C.ARRIVED, effects=Effect.HOLD_ENDS)
     yield from _rows(release, _HELD, _AWAITING, effects=Effect.HOLD_ENDS)
     # The hold by a match is like an officer's: a second hold would add nothing, and would reveal that the first is of another kind.
-    yield from _refused(hold, _HELD, "ALREADY_HELD", _C.HELD_ALREADY)
+    yield from _refused(hold, (_HELD, *CONTROLLED), "ALREADY_HELD", _C.HELD_ALREADY)
     yield from _rows(hold, (_AWAITING, _HELD, _RELEASED), _HELD, effects=Effect.HOLD_BY_OFFICER)
+    yield from _rows(hold, CONTROLLED, None, effects=Effect.HOLD_BY_OFFICER)
+    yield from _refused(release, CONTROLLED, "CONTROL_OPEN")
     yield from _refused(release, _SEIZED, "GOODS_SEIZED")
     yield from _refused(hold, _SEIZED, "GOODS_SEIZED")
-    yield from _rows(Event.INSPECTED, (_HELD, _RELEASED, _SEIZED), None, notice=None)
+    yield from _rows(Event.INSPECTED, (_HELD, *CONTROLLED, _RELEASED, _SEIZED), None, notice=None)
+
+
+def _controls() -> Iterator[Transition]:
+    ordered, concluded = _K.CONTROL_ORDERED, _K.CONTROL_CONCLUDED
+    for event, to in ((Event.DOCUMENTS_REQUESTED, _DOCUMENTS), (Event.EXAMINATION_ORDERED, _EXAMINATION)):
+        yield from _rows(event, _AWAITING, to, effects=Effect.HOLD_BY_CONTROLS, notice=ordered)
+        yield from _rows(event, _HELD, to, _C.HOLD, notice=ordered)
+        yield from _rows(event, _HELD, to, _C.ONLY_DEBT, effects=Effect.HOLD_BY_CONTROLS, notice=ordered)
+        yield from _rows(event, (_HELD, _DOCUMENTS), to, notice=ordered)
+        yield from _rows(event, _EXAMINATION, None, notice=ordered)
+    yield from _rows(Event.CONTROL_ANSWERED, CONTROLLED, None, notice=_K.CONTROL_ANSWERED)
+    yield from _rows(Event.CONTROL_REMINDED, CONTROLLED, None, notice=_K.CONTROL_REMINDED)
+    yield from _rows(Event.CONTROL_CONCLUDED, CONTROLLED, None, notice=concluded)
+    yield from _rows(Event.EXAMINATION_CONCLUDED, _EXAMINATION, _DOCUMENTS, notice=concluded)
+    for state in CONTROLLED:
+        yield from _towards_release(Event.CONTROLS_CONCLUDED, state, _C.ONLY_CONTROLS, held=concluded)
+        yield from _rows(Event.CONTROLS_CONCLUDED, state, _HELD, notice=concluded)
 
 
 def _screening() -> Iterator[Transition]:
@@ -197,8 +228,8 @@ def _screening() -> Iterator[Transition]:
     # A further match of goods that are held already is hidden: a notice would reveal it.
     yield from _rows(matched, undecided, _HELD, _C.HELD_ALREADY, effects=by_match, notice=None)
     yield from _rows(matched, undecided, _HELD, effects=by_match)
-    yield from _rows(matched, _SEIZED, None, _C.HELD_ALREADY, effects=by_match, notice=None)
-    yield from _rows(matched, _SEIZED, None, effects=by_match)
+    yield from _rows(matched, (*CONTROLLED, _SEIZED), None, _C.HELD_ALREADY, effects=by_match, notice=None)
+    yield from _rows(matched, (*CONTROLLED, _SEIZED), None, effects=by_match)
     yield from _rows(matched, _RELEASED, None, notice=None)
     yield from _towards_release(Event.SCREENING_MATCH_CLEARED, _HELD, held=None)
     changed, by_debt = Event.FINDINGS_CHANGED, Effect.HOLD_BY_DEBT
@@ -219,7 +250,7 @@ def _debts() -> Iterator[Transition]:
         freed = _towards_release(event, _HELD, _C.SETTLED, _C.ONLY_DEBT, awaiting=settled)
         # The hold and the unsettled debt are excluded by the rows above.
         yield from (row for row in freed if row.next != _HELD)
-        yield from _unchanged(event, (_RELEASED, _SEIZED))
+        yield from _unchanged(event, (*CONTROLLED, _RELEASED, _SEIZED))
         yield from _rows(event, _DECIDED, None, notice=settled)
     for event in (Event.DEBT, Event.REASSESSED):
         # Payments and refunds may still follow in final states.
@@ -262,6 +293,7 @@ TABLE: Final = (
     *_arrivals(),
     *_waits(),
     *_officers(),
+    *_controls(),
     *_screening(),
     *_debts(),
     *_ends(),
@@ -293,6 +325,13 @@ _REFUSED: Final = {
     Event.RE_EXPORTED: "NOT_HELD",
     Event.ABANDONED: "NOT_HELD",
     Event.INVALIDATED_BY_CUSTOMS: "NOT_HELD",
+    Event.DOCUMENTS_REQUESTED: "NOT_CONTROLLABLE",
+    Event.EXAMINATION_ORDERED: "NOT_CONTROLLABLE",
+    Event.CONTROL_ANSWERED: "CONTROL_UNKNOWN",
+    Event.CONTROL_REMINDED: "CONTROL_UNKNOWN",
+    Event.CONTROL_CONCLUDED: "CONTROL_UNKNOWN",
+    Event.EXAMINATION_CONCLUDED: "CONTROL_UNKNOWN",
+    Event.CONTROLS_CONCLUDED: "CONTROL_UNKNOWN",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

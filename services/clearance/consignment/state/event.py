@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Strings, Table
 from services.clearance.consignment.columns import choose, values_in_rows
+from services.clearance.consignment.controls.control import ended, has_controls
 from services.clearance.consignment.decision import AUTOMATIC, Lane
 from services.clearance.consignment.inspection import Inspection, inspected, open_violations, resolved, violations_of
 from services.clearance.consignment.lifecycle.machine import Outcome, Situation, apply
@@ -21,7 +22,7 @@ from services.clearance.consignment.state.times import (
     started_delays,
 )
 from services.clearance.consignment.state.visibility import is_hidden, public_columns
-from services.clearance.consignment.transitions import CHANGE_OF, MONEY, Event, State
+from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, CONTROLLED, HELD, MONEY, Event, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -36,6 +37,7 @@ _NO_DECISION: Final = (
     Event.RETURNED,
     Event.RETURNED_WHOLE,
     Event.DESTROYED_WHOLE,
+    *CONTROL,
 )
 """Events that are not decisions."""
 
@@ -75,6 +77,7 @@ def situation(table: Table, at: int) -> Situation:
         inspected=table.ints("inspected_at").valid | table.ints("adjusted_at").valid,
         debt_hold=table.bools("debt_hold").values,
         violation=open_violations(table),
+        control_hold=table.bools("control_hold").values,
     )
 
 
@@ -97,6 +100,7 @@ def apply_event(table: Table, details: EventDetails) -> tuple[Table, Outcome]:
     else:
         columns |= automatic_reasons(table, events, before, outcome)
     columns |= ended_delays(table, events, done) | _released_blue(table, events, before, outcome)
+    columns |= _ended_controls(table, details.at, before, outcome)
     if (done & (events == Event.OFFICER_RELEASED)).any():
         # An officer who may release the goods has resolved the violation.
         lifted = done & (events == Event.OFFICER_RELEASED)
@@ -133,7 +137,15 @@ def _hold_columns(table: Table, before: Situation, outcome: Outcome) -> dict[str
         columns["screening_early"] = Bools.of(early, early)
     if outcome.debt_hold.any() or before.debt_hold.any():
         columns["debt_hold"] = Bools.of(outcome.debt_hold, outcome.debt_hold)
+    if outcome.control_hold.any() or before.control_hold.any():
+        columns["control_hold"] = Bools.of(outcome.control_hold, outcome.control_hold)
     return columns
+
+
+def _ended_controls(table: Table, at: int, before: Situation, outcome: Outcome) -> dict[str, Column]:
+    """Return the controls of goods that ended or were seized while controls were open."""
+    over = np.isin(before.state, CONTROLLED) & ~np.isin(outcome.state, CONTROLLED)
+    return {"controls": ended(table, over, at)} if over.any() and has_controls(table) else {}
 
 
 def _decisions(
@@ -157,9 +169,10 @@ def _decisions(
 
 
 def _released_blue(table: Table, events: IntArray, before: Situation, outcome: Outcome) -> dict[str, Column]:
-    """Return the audit column of blue consignments that are released because their debt was settled."""
-    freed = outcome.effective & (before.debt_hold & ~outcome.debt_hold) & (outcome.state != State.HELD)
-    blue = freed & np.isin(events, MONEY) & (table.ints("lane").values == Lane.BLUE)
+    """Return the audit column of blue consignments that continue because their debt was settled or their last control concluded."""
+    freed = outcome.effective & ~np.isin(outcome.state, HELD)
+    settled = (before.debt_hold & ~outcome.debt_hold) & np.isin(events, MONEY)
+    blue = freed & (settled | (events == Event.CONTROLS_CONCLUDED)) & (table.ints("lane").values == Lane.BLUE)
     if not blue.any():
         return {}
     audit = table.bools("audit")

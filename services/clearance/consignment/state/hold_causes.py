@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from libs.columns import Strings, Table
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import held_unseen
-from services.clearance.consignment.transitions import Debt, State
+from services.clearance.consignment.transitions import CONTROLLED, HELD, Debt, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -26,8 +26,11 @@ class HoldCause(IntEnum):
     SCREENING = 5
     VIOLATION = 6
     SEIZURE = 7
+    CONTROL = 8
 
 
+STAYING: Final = (*HELD, State.SEIZED)
+"""States of goods that customs does not let go."""
 _UNSETTLED: Final = {Debt.OPEN: HoldCause.DEBT_OPEN, Debt.UNKNOWN: HoldCause.DEBT_UNKNOWN}
 
 
@@ -59,7 +62,8 @@ def hold_causes(states: Table, *, officers: bool = True) -> IntArray:
     causes[np.array(held_unseen(states, ()), np.bool_)] = HoldCause.SCREENING
     causes[open_violations(states)] = HoldCause.VIOLATION
     causes[state == State.SEIZED] = HoldCause.SEIZURE
-    return np.where(np.isin(state, (State.HELD, State.SEIZED)), causes, 0)
+    causes[np.isin(state, CONTROLLED)] = HoldCause.CONTROL
+    return np.where(np.isin(state, STAYING), causes, 0)
 
 
 def liftable(states: Table, selection: Selection) -> BoolArray:

@@ -17,7 +17,7 @@ from services.clearance.consignment.decision import (
 )
 from services.clearance.consignment.lifecycle.machine import Outcome, Situation
 from services.clearance.consignment.screening import with_reason
-from services.clearance.consignment.transitions import Debt, Event, State
+from services.clearance.consignment.transitions import HELD, Debt, Event, State
 
 IntArray = NDArray[np.int64]
 
@@ -43,11 +43,15 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
     changed = reasons
     stopped = done & np.isin(events, (Event.ARRIVED, Event.WAIT_ENDED)) & (before.state != State.HELD)
     stopped &= outcome.state == State.HELD
+    # What was held before the controls has its reasons already.
+    stopped |= (
+        done & (events == Event.CONTROLS_CONCLUDED) & (before.officer_hold | before.screening_hold | outcome.debt_hold)
+    )
     if stopped.any():
         hold_reasons = Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _hold_reason(before))
         changed = with_reason(changed, hold_reasons, stopped)
     # The reasons of an officer's hold stay as the officer stated them.
-    matched = done & (events == Event.SCREENING_MATCHED) & (outcome.state == State.HELD) & ~before.officer_hold
+    matched = done & (events == Event.SCREENING_MATCHED) & np.isin(outcome.state, HELD) & ~before.officer_hold
     if matched.any():
         changed = with_reason(changed, Strings.constant(CUSTOMS_CHECK, table.rows), matched)
     rerouted = done & (events == Event.REROUTED)

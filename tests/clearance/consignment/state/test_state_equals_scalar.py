@@ -25,7 +25,7 @@ INTS = (
     "former_released_at", "change", "changed_at", "release_not_before", "reroute_at", "inspected_at", "adjusted_at", "public_version",
     "public_change", "public_changed_at", "violation_resolved_at",
 )  # fmt: skip
-BOOLS = ("officer_hold", "screening_hold", "screening_early", "debt_hold", "audit")
+BOOLS = ("officer_hold", "screening_hold", "screening_early", "debt_hold", "control_hold", "audit")
 STRINGS = ("mrn", "decided_by", "note", "violation_found_by", "violation_resolved_by")
 
 
@@ -70,6 +70,7 @@ def record(draw: random.Random, number: int) -> Record:
         "screening_hold": listed,
         "screening_early": listed and draw.random() < 0.5,
         "debt_hold": flag() and state == State.HELD,
+        "control_hold": flag() and state in scalar_states.scalar.CONTROLS,
         "audit": flag(),
         "decided_by": draw.choice(["automatic", "olga", ""]),
         "note": draw.choice(["", "before"]),

@@ -1,0 +1,167 @@
+"""`luxor control`: document requests, scans and examinations of officers and partner agencies, and their answers."""
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from libs.cli.commands.clearance.officer import show_results
+from libs.cli.common import Context, caller_of, command, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+AUTHORITIES: Final = ("officer", "agency")
+ADDRESSEES: Final = ("filer", "carrier")
+_DOCUMENT: Final = re.compile(r"([A-Z0-9]{1,4})=(.+)")
+
+
+@click.group("control", short_help="Order, answer, conclude and list controls of goods.")
+def control() -> None:
+    """Order, answer, conclude and list controls of goods.
+
+    A control is a request for documents, a scan or an examination, ordered by customs or a partner agency. No goods are released while a control of
+    theirs is open. Every command has --json, for programs.
+    """
+
+
+@command("order", group=control, short_help="Order a control, as an officer or an agency.")
+@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.option("--form", required=True, metavar="FORM", help="documents, scan or examination.")
+@click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE; filers read it.")
+@click.option("--text", default="", help="What is requested; required with --form documents.")
+@click.option("--pointer", default="", metavar="PATH", help="The element that it concerns, such as items[0].price.")
+@click.option("--from", "addressee", default="", metavar="ROLE", help="Who is to answer: filer (default) or carrier.")
+@click.option("--agency", default="", metavar="ID", help="The partner agency that concludes it (default: customs).")
+@click.option("--days", type=click.FloatRange(0.001, 180), metavar="N", help="Deadline, N days from now.")
+@click.option("--remind", type=click.FloatRange(0.0005, 180), metavar="N", help="Remind the addressee N days from now.")
+@click.option(
+    "--conclude", is_flag=True, help="After the deadline, hold the goods for an officer (default: it stays open)."
+)
+@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+def order(
+    context: Context,
+    mrns: tuple[str, ...],
+    form: str,
+    reason: str,
+    text: str,
+    pointer: str,
+    addressee: str,
+    agency: str,
+    days: float | None,
+    remind: float | None,
+    conclude: bool,
+    caller: str,
+) -> None:
+    """Order a control of goods that are not released. Hold released goods first."""
+    import time
+
+    from libs.client.clearance import controls
+    from libs.client.row_errors import ElementError
+
+    now = time.time_ns() // 1_000
+    due, reminder = (None if each is None else now + round(each * 86_400_000_000) for each in (days, remind))
+    try:
+        orders = [
+            controls.order_of(
+                mrn,
+                form=form,
+                reason=reason,
+                text=text,
+                pointer=pointer,
+                addressee=addressee or ("filer" if form.lower() == "documents" else ""),
+                authority=agency,
+                due_micros=due,
+                remind_micros=reminder,
+                when_overdue="conclude" if conclude else "",
+            )
+            for mrn in mrns
+        ]
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    _carry_out(context, "orders", orders, caller, AUTHORITIES)
+
+
+@command("answer", group=control, short_help="Answer a request for documents or information.")
+@click.argument("mrn")
+@click.argument("number", type=click.IntRange(1, 99))
+@click.option("--text", default="", help="The answer in plain words.")
+@click.option("--document", "documents", multiple=True, metavar="TYPE=NUMBER", help="Such as N380=INV-2026-17.")
+@click.option("--as", "caller", default="filer", metavar="ROLE/ID", help="filer/ID or carrier/ID.")
+def answer(context: Context, mrn: str, number: int, text: str, documents: tuple[str, ...], caller: str) -> None:
+    """Answer control NUMBER of MRN (luxor show lists the controls). A later answer replaces the one before."""
+    from libs.client.clearance import controls
+
+    named = []
+    for each in documents:
+        parts = _DOCUMENT.fullmatch(each)
+        if parts is None:
+            raise click.UsageError(f"--document {each}: give the type and the number, such as N380=INV-2026-17.")
+        named.append((parts[1], parts[2]))
+    if not text and not named:
+        raise click.UsageError("Give --text or --document.")
+    _carry_out(context, "answers", [controls.answer_of(mrn, number, text=text, documents=named)], caller, ADDRESSEES)
+
+
+@command("conclude", group=control, short_help="Record the result of a control.")
+@click.argument("mrn")
+@click.argument("number", type=click.IntRange(1, 99))
+@click.option("--result", required=True, metavar="RESULT", help="conform, not_conform or withdrawn.")
+@click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE.")
+@click.option("--note", default="", help="A note; filers do not see it.")
+@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+def conclude(context: Context, mrn: str, number: int, result: str, reason: str, note: str, caller: str) -> None:
+    """Record the result of control NUMBER of MRN. With the last control the goods continue, unless something else holds them."""
+    from libs.client.clearance import controls
+    from libs.client.row_errors import ElementError
+
+    try:
+        made = controls.conclusion_of(mrn, number, result=result, reason=reason, note=note)
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    _carry_out(context, "conclusions", [made], caller, AUTHORITIES)
+
+
+@command("list", group=control, short_help="List open controls.")
+@click.option("--authority", default="", metavar="ID", help="Only of this agency; customs for those of customs.")
+@click.option("--form", default="", metavar="FORM", help="Only documents, scan or examination.")
+@click.option("--office", default="", help="Only of this office.")
+@click.option("--overdue", is_flag=True, help="Only those whose deadline has passed.")
+@click.option("--answered", is_flag=True, help="Only those that were answered.")
+@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID, analyst/ID or agency/ID.")
+def list_(context: Context, authority: str, form: str, office: str, overdue: bool, answered: bool, caller: str) -> None:
+    """List open controls, the oldest consignment first."""
+    from libs.client.clearance import controls
+    from libs.client.row_errors import ElementError
+
+    role, ident = caller_of(caller, (*AUTHORITIES, "analyst"))
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client(role, ident) as client:
+            return await controls.open_controls(
+                client, authority=authority, form=form, overdue=overdue, answered=answered, office=office
+            )
+
+    try:
+        listed = run(work())
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    context.emit(listed, lambda terminal: _show(terminal, listed))
+
+
+def _carry_out(context: Context, field: str, entries: list[Any], caller: str, roles: tuple[str, ...]) -> None:
+    from libs.client.clearance import controls
+
+    role, ident = caller_of(caller, roles)
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client(role, ident) as client:
+            return await controls.carry_out(client, field, entries)
+
+    show_results(context, run(work()))
+
+
+def _show(terminal: "Console", controls: list[dict[str, Any]]) -> None:
+    from libs.cli.views.consignment import open_controls
+
+    terminal.print(open_controls(controls))

@@ -1,0 +1,112 @@
+"""Controls: document requests, scans and examinations, their answers and conclusions."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+from libs.client.client import Client
+from libs.client.pages import pages
+from libs.client.plain import enum_number, plain
+from luxor.clearance.v1 import clearance_pb2, control_pb2
+from luxor.clearance.v1 import controls_pb2 as pb
+from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
+
+PAGE: Final = 1_000
+_CALLS: Final[dict[str, tuple[str, Any, Any]]] = {
+    "orders": ("OrderControls", pb.OrderControlsRequest, pb.OrderControlsResponse),
+    "answers": ("AnswerControls", pb.AnswerControlsRequest, pb.AnswerControlsResponse),
+    "conclusions": ("ConcludeControls", pb.ConcludeControlsRequest, pb.ConcludeControlsResponse),
+}
+"""Call, request and answer by the field of the request."""
+
+
+def order_of(
+    mrn: str,
+    *,
+    form: str,
+    reason: str,
+    text: str = "",
+    pointer: str = "",
+    addressee: str = "",
+    authority: str = "",
+    due_micros: int | None = None,
+    remind_micros: int | None = None,
+    when_overdue: str = "",
+) -> pb.ControlOrder:
+    """Make an order from words: `form` is documents, scan or examination; `addressee` filer, carrier or "".
+
+    Times are microseconds since 1970-01-01 UTC. Raise ElementError for an unknown word.
+    """
+    order = pb.ControlOrder(
+        consignment=clearance_pb2.ConsignmentRef(mrn=mrn),
+        form=_number(control_pb2.ControlForm, form, "form"),
+        authority=authority,
+        reason=reason,
+        text=text,
+        pointer=pointer,
+    )
+    if addressee:
+        order.addressee = _number(control_pb2.ControlAddressee, addressee, "addressee")
+    if when_overdue:
+        order.when_overdue = _number(control_pb2.ControlOverdue, when_overdue, "when_overdue")
+    if due_micros is not None:
+        order.due_at.FromMicroseconds(due_micros)
+    if remind_micros is not None:
+        order.remind_at.FromMicroseconds(remind_micros)
+    return order
+
+
+def answer_of(mrn: str, number: int, *, text: str = "", documents: Sequence[tuple[str, str]] = ()) -> pb.ControlAnswer:
+    """Make an answer; each document is its type and its number."""
+    ref = clearance_pb2.ConsignmentRef(mrn=mrn)
+    named = [pb.ControlDocument(type=kind, number=each) for kind, each in documents]
+    return pb.ControlAnswer(consignment=ref, number=number, text=text, documents=named)
+
+
+def conclusion_of(mrn: str, number: int, *, result: str, reason: str, note: str = "") -> pb.ControlConclusion:
+    """Make a conclusion from words: `result` is conform, not_conform or withdrawn. Raise ElementError for an unknown word."""
+    ref = clearance_pb2.ConsignmentRef(mrn=mrn)
+    code = _number(control_pb2.ControlResult, result, "result")
+    return pb.ControlConclusion(consignment=ref, number=number, result=code, reason=reason, note=note)
+
+
+async def carry_out(
+    client: Client, field: str, entries: Sequence[Any], *, request_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Order, answer or conclude controls (`field` orders, answers or conclusions), and return a plain result for each.
+
+    Roles: orders and conclusions officer and agency, answers filer and carrier.
+    """
+    method, request_class, answer_class = _CALLS[field]
+    key = request_id or str(uuid.uuid4())
+    results: list[dict[str, Any]] = []
+    for start in range(0, len(entries), PAGE):
+        part = entries[start : start + PAGE]
+        request = request_class(request_id=f"{key}.{start}" if start else key, **{field: part})
+        answer = await client.ask("clearance", ControlServiceStub, method, request, answer_class)
+        results += [plain(each) for each in answer.results]
+    return results
+
+
+async def open_controls(
+    client: Client,
+    *,
+    authority: str = "",
+    form: str = "",
+    overdue: bool = False,
+    answered: bool = False,
+    office: str = "",
+) -> list[dict[str, Any]]:
+    """Return the open controls. Roles: officer, analyst, agency (its own). Raise ElementError for an unknown form."""
+    request = pb.ListControlsRequest(
+        authority=authority, overdue=overdue, answered=answered, office=office, page_size=PAGE
+    )
+    if form:
+        request.form = _number(control_pb2.ControlForm, form, "form")
+
+    answers = pages(client, "clearance", ControlServiceStub, "ListControls", request, pb.ListControlsResponse)
+    return [plain(each) async for page in answers for each in page.controls]
+
+
+def _number(enum: Any, word: str, path: str) -> Any:
+    return enum_number(enum.DESCRIPTOR, word.upper().replace("-", "_"), path)

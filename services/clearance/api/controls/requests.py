@@ -1,0 +1,116 @@
+"""Checks of requests about controls."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.server.errors import item_error
+from libs.server.identity import is_id
+from luxor.clearance.v1 import control_pb2, controls_pb2
+from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance.api.requests import NOTE_CHARACTERS_MAX, is_plain, is_reason, valid_by_mrn
+from services.clearance.consignment.controls.control import Control, ControlResult
+from services.clearance.consignment.controls.steps import Answer, Conclusion
+
+CUSTOMS: Final = "customs"
+"""How officers name the controls of customs in a list; no agency has this id."""
+TEXT_CHARACTERS_MAX: Final = 512
+ANSWER_CHARACTERS_MAX: Final = 2_000
+DOCUMENTS_MAX: Final = 20
+NUMBER_CHARACTERS_MAX: Final = 140
+_DOCUMENT_TYPE: Final = re.compile(r"[A-Z0-9]{1,4}")
+_SOON_MICROS: Final = 60 * 1_000_000
+_AHEAD_MICROS_MAX: Final = 180 * 86_400 * 1_000_000
+_FORMS: Final = frozenset(control_pb2.ControlForm.values()) - {0}
+_RESULTS: Final = {
+    control_pb2.CONTROL_RESULT_CONFORM: ControlResult.CONFORM,
+    control_pb2.CONTROL_RESULT_NOT_CONFORM: ControlResult.NOT_CONFORM,
+    control_pb2.CONTROL_RESULT_WITHDRAWN: ControlResult.WITHDRAWN,
+}
+
+
+def orders(
+    messages: Sequence[controls_pb2.ControlOrder], agency: str, now: int
+) -> tuple[dict[str, Control], dict[int, ItemError]]:
+    """Return the valid orders by MRN, and the errors of the others by place; `agency` is the id of the agency that orders, "" for an officer."""
+    return valid_by_mrn(messages, "orders", lambda message, path: _order(message, path, agency, now))
+
+
+def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int) -> Control | ItemError:
+    if message.form not in _FORMS:
+        return item_error("CONTROL_FORM_MISSING", f"{path}.form", message.form)
+    named = message.authority
+    if named and (not is_id(named) or named == CUSTOMS or (agency and named != agency)):
+        return item_error("CONTROL_AUTHORITY_MALFORMED", f"{path}.authority", named)
+    if not is_reason(message.reason):
+        return item_error("REASON_MALFORMED", f"{path}.reason", message.reason)
+    documents = message.form == control_pb2.CONTROL_FORM_DOCUMENTS
+    if documents != bool(message.addressee) or message.addressee not in control_pb2.ControlAddressee.values():
+        return item_error("CONTROL_ADDRESSEE_UNCLEAR", f"{path}.addressee", message.addressee)
+    if not _is_text(message.text, TEXT_CHARACTERS_MAX) or (documents and not message.text.strip()):
+        return item_error("CONTROL_TEXT_MALFORMED", f"{path}.text", characters_max=TEXT_CHARACTERS_MAX)
+    if len(message.pointer) > TEXT_CHARACTERS_MAX or not is_plain(message.pointer):
+        return item_error("CONTROL_POINTER_MALFORMED", f"{path}.pointer")
+    due, remind = (_micros(getattr(message, name), message.HasField(name)) for name in ("due_at", "remind_at"))
+    if due is not None and not now + _SOON_MICROS <= due <= now + _AHEAD_MICROS_MAX:
+        return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.due_at")
+    if remind is not None and (due is None or not documents or not now < remind < due):
+        return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.remind_at")
+    return Control(
+        number=0,
+        form=message.form,
+        authority=agency or named,
+        reason=message.reason,
+        text=message.text,
+        pointer=message.pointer,
+        addressee=message.addressee,
+        due_at=due,
+        remind_at=remind,
+        when_overdue=message.when_overdue or control_pb2.CONTROL_OVERDUE_ESCALATE,
+    )
+
+
+def answers(messages: Sequence[controls_pb2.ControlAnswer]) -> tuple[dict[str, Answer], dict[int, ItemError]]:
+    """Return the valid answers by MRN, and the errors of the others by place."""
+    return valid_by_mrn(messages, "answers", _answer)
+
+
+def _answer(message: controls_pb2.ControlAnswer, path: str) -> Answer | ItemError:
+    if not _is_text(message.text, ANSWER_CHARACTERS_MAX) or not (message.text.strip() or message.documents):
+        return item_error("CONTROL_TEXT_MALFORMED", f"{path}.text", characters_max=ANSWER_CHARACTERS_MAX)
+    if len(message.documents) > DOCUMENTS_MAX:
+        return item_error("CONTROL_DOCUMENTS_MALFORMED", f"{path}.documents", len(message.documents))
+    for place, each in enumerate(message.documents):
+        known = _DOCUMENT_TYPE.fullmatch(each.type) is not None
+        if not known or not 0 < len(each.number) <= NUMBER_CHARACTERS_MAX or not is_plain(each.number):
+            return item_error("CONTROL_DOCUMENTS_MALFORMED", f"{path}.documents[{place}]", each.type)
+    return Answer(message.number, message.text, tuple(f"{each.type} {each.number}" for each in message.documents))
+
+
+def conclusions(
+    messages: Sequence[controls_pb2.ControlConclusion],
+) -> tuple[dict[str, Conclusion], dict[int, ItemError]]:
+    """Return the valid conclusions by MRN, and the errors of the others by place."""
+    return valid_by_mrn(messages, "conclusions", _conclusion)
+
+
+def _conclusion(message: controls_pb2.ControlConclusion, path: str) -> Conclusion | ItemError:
+    result = _RESULTS.get(message.result)
+    if result is None:
+        return item_error("CONTROL_RESULT_MISSING", f"{path}.result", message.result)
+    if not is_reason(message.reason):
+        return item_error("REASON_MALFORMED", f"{path}.reason", message.reason)
+    if len(message.note) > NOTE_CHARACTERS_MAX or not is_plain(message.note):
+        return item_error("NOTE_TOO_LONG", f"{path}.note")
+    return Conclusion(message.number, result, message.reason, message.note)
+
+
+def _is_text(text: str, characters_max: int) -> bool:
+    """Whether a text is not too long and has no control characters."""
+    return len(text) <= characters_max and is_plain(text)
+
+
+def _micros(time: Timestamp, present: bool) -> int | None:  # the field beside the presence of it
+    return time.seconds * 1_000_000 + time.nanos // 1_000 if present else None

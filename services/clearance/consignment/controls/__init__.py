@@ -1,0 +1,1 @@
+"""Controls of goods: document requests, scans and examinations by customs and partner agencies."""

@@ -1,0 +1,190 @@
+"""The controls of consignments, as values and as columns of their states. Pure.
+
+Controls are rare, so they are worked on one by one. Source: the referrals and control notifications of ICS2 (IE3Q02, IE3R02, IE3N08) and the
+notifications DOC, CTL and QRY of CDS.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from luxor.clearance.v1 import control_pb2 as pb
+from luxor.clearance.v1.clearance_columns_pb2 import ControlColumns
+from services.clearance.consignment.decision import AUTOMATIC
+from services.clearance.consignment.transitions import Event
+
+BoolArray = NDArray[np.bool_]
+
+CONTROLS_MAX: Final = 20
+"""Largest number of controls of a consignment."""
+
+
+class ControlResult(IntEnum):
+    """The result of a control; the numbers are those of luxor.clearance.v1.ControlResult."""
+
+    CONFORM = 1
+    NOT_CONFORM = 2
+    WITHDRAWN = 3
+    UNANSWERED = 4
+    ENDED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One control; its fields are those of luxor.clearance.v1.Control. Times are microseconds since 1970-01-01 UTC, None and 0 stand for absent."""
+
+    number: int
+    form: int
+    authority: str = ""
+    reason: str = ""
+    text: str = ""
+    pointer: str = ""
+    addressee: int = 0
+    ordered_at: int = 0
+    ordered_by: str = ""
+    due_at: int | None = None
+    remind_at: int | None = None
+    when_overdue: int = 0
+    reminded_at: int | None = None
+    overdue_at: int | None = None
+    answered_at: int | None = None
+    answer: str = ""
+    documents: tuple[str, ...] = ()
+    result: int = 0
+    result_reason: str = ""
+    note: str = ""
+    concluded_at: int | None = None
+    concluded_by: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not concluded."""
+        return not self.result
+
+    @property
+    def examines(self) -> bool:
+        """Whether the goods are scanned or examined."""
+        return self.form != pb.CONTROL_FORM_DOCUMENTS
+
+    @property
+    def next_at(self) -> int | None:
+        """When the reminder or the deadline is due; None if nothing is: it has no deadline, or the authority acts next."""
+        if not self.is_open or self.overdue_at is not None or self.answered_at is not None:
+            return None
+        if self.remind_at is not None and self.reminded_at is None:
+            return self.remind_at
+        return self.due_at
+
+    def touched_at(self, at: int) -> bool:
+        """Return whether something happened to it at an instant."""
+        return at in (self.ordered_at, self.answered_at, self.reminded_at, self.overdue_at, self.concluded_at)
+
+    def concluded(
+        self, result: ControlResult, at: int, *, by: str = AUTOMATIC, reason: str = "", note: str = ""
+    ) -> "Control":
+        """Return the control with its result."""
+        return replace(self, result=int(result), concluded_at=at, concluded_by=by, result_reason=reason, note=note)
+
+
+_SCHEMA: Final = schema_of(ControlColumns)
+_TEXTS: Final = (
+    "authority",
+    "reason",
+    "text",
+    "pointer",
+    "ordered_by",
+    "answer",
+    "result_reason",
+    "note",
+    "concluded_by",
+)
+_TIMES: Final = ("due_at", "remind_at", "reminded_at", "overdue_at", "answered_at", "concluded_at")
+_NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result")
+"""Numbers of which 0 stands for absent."""
+
+
+def has_controls(states: Table) -> bool:
+    """Return whether any of the states has a control."""
+    return "controls" in states.names and states.child("controls").rows > 0
+
+
+def asked_to_control(states: Table, agency: str) -> BoolArray:
+    """Return of which states an agency was asked to control the goods, shape (n,)."""
+    asked = np.zeros(states.rows, np.bool_)
+    if has_controls(states):
+        own = states.child("controls").strings("authority").isin({agency})
+        asked[states.ragged("controls").owners()[own]] = True
+    return asked
+
+
+def controls_of(states: Table) -> list[list[Control]]:
+    """Return the controls of each state, by number."""
+    if not has_controls(states):
+        return [[] for _ in range(states.rows)]
+    lists, table = states.ragged("controls"), states.child("controls")
+    columns: dict[str, list[Any]] = {name: table.strings(name).tolist() for name in _TEXTS}
+    columns |= {name: table.ints(name).tolist() for name in _TIMES}
+    columns |= {name: table.ints(name).filled(0).tolist() for name in _NUMBERS}
+    documents = table.ragged("documents")
+    assert isinstance(documents.values, Strings)
+    numbers = documents.values.tolist()
+    found = [
+        Control(
+            **{name: values[row] for name, values in columns.items()}, documents=tuple(numbers[documents.span(row)])
+        )
+        for row in range(table.rows)
+    ]
+    return [found[lists.span(row)] for row in range(states.rows)]
+
+
+def column_of(lists: Sequence[Sequence[Control]]) -> Ragged:
+    """Return the column `controls` of states with these controls."""
+    flat = [control for each in lists for control in each]
+    columns: dict[str, Column] = {name: Strings.of([getattr(each, name) for each in flat]) for name in _TEXTS}
+    columns |= {name: _ints([getattr(each, name) for each in flat]) for name in _TIMES}
+    columns |= {name: _ints([getattr(each, name) or None for each in flat]) for name in _NUMBERS}
+    columns["documents"] = Ragged.of_lengths(
+        [len(each.documents) for each in flat], Strings.of([text for each in flat for text in each.documents])
+    )
+    return Ragged.of_lengths([len(each) for each in lists], Table(_SCHEMA, len(flat), columns))
+
+
+def with_controls(states: Table, lists: Sequence[Sequence[Control]]) -> Table:
+    """Return states with these controls."""
+    return states.with_columns({"controls": column_of(lists)})
+
+
+def ended(states: Table, rows: BoolArray, at: int) -> Ragged:
+    """Return the column `controls` after the goods of some rows ended or were seized: their open controls are concluded."""
+    return column_of(
+        [
+            [each.concluded(ControlResult.ENDED, at) if over and each.is_open else each for each in controls]
+            for controls, over in zip(controls_of(states), rows.tolist(), strict=True)
+        ]
+    )
+
+
+def event_of_order(control: Control) -> Event:
+    """Return the event of an order."""
+    return Event.EXAMINATION_ORDERED if control.examines else Event.DOCUMENTS_REQUESTED
+
+
+def event_of_conclusion(controls: Iterable[Control], *, examined: bool) -> Event:
+    """Return the event after one of a consignment's controls was concluded; `examined`: a scan or an examination was open before."""
+    left = [each for each in controls if each.is_open]
+    if not left:
+        return Event.CONTROLS_CONCLUDED
+    still = any(each.examines for each in left)
+    return Event.EXAMINATION_CONCLUDED if examined and not still else Event.CONTROL_CONCLUDED
+
+
+def _ints(values: Sequence[int | None]) -> Ints:
+    return Ints.of(
+        np.array([value or 0 for value in values], np.int64),
+        np.array([value is not None for value in values], np.bool_),
+    )

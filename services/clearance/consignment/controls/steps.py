@@ -1,0 +1,190 @@
+"""Orders, answers, conclusions and deadlines of controls: whether each fits a consignment, and the states and events that it leads to. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Bools, Table
+from luxor.clearance.v1 import control_pb2 as pb
+from services.clearance.consignment.controls.control import (
+    CONTROLS_MAX,
+    Control,
+    ControlResult,
+    asked_to_control,
+    controls_of,
+    event_of_conclusion,
+    event_of_order,
+    with_controls,
+)
+from services.clearance.consignment.transitions import Event
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+FOREIGN = "CONSIGNMENT_UNKNOWN"
+UNKNOWN = "CONTROL_UNKNOWN"
+CONCLUDED = "CONTROL_CONCLUDED"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one control."""
+
+    number: int
+    text: str
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The conclusion of one control."""
+
+    number: int
+    result: ControlResult
+    reason: str
+    note: str
+
+
+def unfit_to_order(states: Table, agency: str) -> list[str]:
+    """Return for each state why no control can be ordered, "" if only the transitions may refuse it.
+
+    `agency` is the id of the agency that orders, "" for an officer: to an agency, consignments that it was never asked to control are unknown.
+    """
+    return [
+        FOREIGN if foreign else "CONTROLS_TOO_MANY" if len(controls) >= CONTROLS_MAX else ""
+        for foreign, controls in zip(_foreign(states, agency), controls_of(states), strict=True)
+    ]
+
+
+def ordering(states: Table, at: int, orders: Mapping[str, Control], by: str) -> tuple[Table, IntArray]:
+    """Return the states with a further control each, by MRN, before the event is applied, and the events."""
+    chosen = [orders[mrn] for mrn in states.strings("mrn").tolist()]
+    lists = [
+        [*controls, replace(order, number=len(controls) + 1, ordered_at=at, ordered_by=by)]
+        for controls, order in zip(controls_of(states), chosen, strict=True)
+    ]
+    return with_controls(states, lists), np.array([event_of_order(each) for each in chosen], np.int64)
+
+
+def unfit_to_answer(states: Table, answers: Mapping[str, Answer], addressee: int) -> list[str]:
+    """Return for each state why the control cannot be answered by this addressee, "" if it can."""
+
+    def reason(control: Control | None) -> str:
+        if control is None or control.addressee != addressee:
+            return UNKNOWN
+        return "" if control.is_open else CONCLUDED
+
+    return [reason(each) for each in _named(states, {mrn: each.number for mrn, each in answers.items()})]
+
+
+def answering(states: Table, at: int, answers: Mapping[str, Answer]) -> tuple[Table, IntArray]:
+    """Return the states with the answers, before the event is applied, and the events."""
+    given = [answers[mrn] for mrn in states.strings("mrn").tolist()]
+    lists = [
+        _replaced(
+            controls,
+            each.number,
+            lambda control, each=each: replace(control, answered_at=at, answer=each.text, documents=each.documents),  # type: ignore[misc]
+        )
+        for controls, each in zip(controls_of(states), given, strict=True)
+    ]
+    return with_controls(states, lists), np.full(states.rows, Event.CONTROL_ANSWERED, np.int64)
+
+
+def unfit_to_conclude(states: Table, conclusions: Mapping[str, Conclusion], agency: str) -> list[str]:
+    """Return for each state why the control cannot be concluded so, "" if it can; `agency` is the id of the agency that concludes, "" for an officer.
+
+    An agency concludes its own controls. An officer concludes those of customs, and may withdraw those of agencies, never find them in order.
+    """
+    named = _named(states, {mrn: each.number for mrn, each in conclusions.items()})
+
+    def reason(control: Control | None, conclusion: Conclusion) -> str:
+        if control is None or (agency and control.authority != agency):
+            return UNKNOWN
+        if not control.is_open:
+            return CONCLUDED
+        foreign = control.authority != agency
+        return "CONTROL_OF_AGENCY" if foreign and conclusion.result is not ControlResult.WITHDRAWN else ""
+
+    mrns = states.strings("mrn").tolist()
+    return [
+        FOREIGN if foreign else reason(each, conclusions[mrn])
+        for mrn, foreign, each in zip(mrns, _foreign(states, agency), named, strict=True)
+    ]
+
+
+def concluding(states: Table, at: int, conclusions: Mapping[str, Conclusion], by: str) -> tuple[Table, IntArray]:
+    """Return the states with the results, before the event is applied, and the events. What is not in order is held by an officer from now on."""
+    given = [conclusions[mrn] for mrn in states.strings("mrn").tolist()]
+
+    def concluded(controls: Sequence[Control], each: Conclusion) -> list[Control]:
+        return _replaced(
+            controls,
+            each.number,
+            lambda control: control.concluded(each.result, at, by=by, reason=each.reason, note=each.note),
+        )
+
+    before = controls_of(states)
+    lists = [concluded(controls, each) for controls, each in zip(before, given, strict=True)]
+    failed = np.array([each.result is ControlResult.NOT_CONFORM for each in given], np.bool_)
+    return _after(states, before, lists, failed)
+
+
+def due(states: Table, at: int) -> tuple[Table, IntArray, BoolArray, BoolArray]:
+    """Return the states after the reminders and deadlines that are due at an instant, before the event is applied; the events; which states have one;
+    and which of these filers and carriers need not know of, because nobody is to answer.
+    """
+    before = controls_of(states)
+    lists = [[_due(each, at) for each in controls] for controls in before]
+    changed = np.array([old != new for old, new in zip(before, lists, strict=True)], np.bool_)
+    unanswered = np.array([any(each.concluded_at == at for each in controls) for controls in lists], np.bool_)
+    silent = np.array(
+        [
+            not any(new.addressee for old, new in zip(olds, news, strict=True) if old != new)
+            for olds, news in zip(before, lists, strict=True)
+        ],
+        np.bool_,
+    )
+    table, events = _after(states, before, lists, unanswered & changed)
+    events = np.where(unanswered, events, np.int64(Event.CONTROL_REMINDED))
+    return table, events, changed, silent & ~unanswered
+
+
+def _due(control: Control, at: int) -> Control:
+    """Return a control after its reminder or deadline, if that is due; where both are due, the deadline counts."""
+    if control.next_at is None or control.next_at > at:
+        return control
+    if control.due_at is None or control.due_at > at:
+        return replace(control, reminded_at=at)
+    late = replace(control, overdue_at=at)
+    return late.concluded(ControlResult.UNANSWERED, at) if control.when_overdue == pb.CONTROL_OVERDUE_CONCLUDE else late
+
+
+def _after(
+    states: Table, before: Sequence[Sequence[Control]], lists: Sequence[Sequence[Control]], failed: BoolArray
+) -> tuple[Table, IntArray]:
+    """Return states with their new controls, held by an officer in the rows `failed`, and the event of a conclusion each."""
+    examined = [any(each.is_open and each.examines for each in controls) for controls in before]
+    events = [event_of_conclusion(controls, examined=each) for controls, each in zip(lists, examined, strict=True)]
+    held = states.bools("officer_hold").values | failed
+    return with_controls(states, lists).with_columns({"officer_hold": Bools.of(held)}), np.array(events, np.int64)
+
+
+def _foreign(states: Table, agency: str) -> list[bool]:
+    """Return which consignments are unknown to the caller: those that an agency was never asked to control."""
+    asked: list[bool] = (asked_to_control(states, agency) | (agency == "")).tolist()
+    return [not each for each in asked]
+
+
+def _named(states: Table, numbers: Mapping[str, int]) -> list[Control | None]:
+    """Return for each state the control that is named by its number, None if there is none."""
+    return [
+        next((each for each in controls if each.number == numbers[mrn]), None)
+        for mrn, controls in zip(states.strings("mrn").tolist(), controls_of(states), strict=True)
+    ]
+
+
+def _replaced(controls: Sequence[Control], number: int, change: Callable[[Control], Control]) -> list[Control]:
+    return [change(each) if each.number == number else each for each in controls]

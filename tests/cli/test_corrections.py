@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,31 @@ def test_an_officer_releases_all_that_is_held_under_a_master_document(cli: Any, 
         ["release", "--master", "020-BULK-1", "--lane", "pink"],
     ):
         assert cli.run(*wrong, code=2)
+
+
+def test_a_document_is_requested_answered_and_found_in_order_and_an_agency_sees_only_its_own(
+    cli: Any, tmp_path: Path
+) -> None:
+    mrn = filed(cli, tmp_path, "CONTROL-1")["mrn"]
+    [ordered] = cli.json(
+        "control", "order", mrn, "--form", "documents", "--reason", "INVOICE_MISSING", "--text", "Send the invoice.", "--days", "3"
+    )  # fmt: skip
+    assert (ordered.get("error"), ordered["state"]) == (None, "STATE_DOCUMENTS_REQUESTED")
+    [refused] = cli.json("release", mrn, code=1)
+    assert refused["error"]["reason"] == "CONTROL_OPEN"
+    shown = cli.run("show", mrn, "--as", "filer/filer-1").output
+    assert "Send the invoice." in shown
+    [answered] = cli.json("control", "answer", mrn, "1", "--document", "N380=INV-7", "--as", "filer/filer-1")
+    assert answered.get("error") is None
+    [listed] = [each for each in cli.json("control", "list", "--answered") if each["mrn"] == mrn]
+    assert listed["control"]["documents"] == ["N380 INV-7"]
+    assert mrn in cli.run("control", "list").output
+    cli.error("show", mrn, "--as", "agency/food", code=1)
+    cli.json("control", "order", mrn, "--form", "examination", "--reason", "FOOD_CHECK", "--agency", "food")
+    assert [each["number"] for each in cli.json("show", mrn, "--as", "agency/food")[0]["controls"]] == [2]
+    cli.json("control", "conclude", mrn, "2", "--result", "conform", "--reason", "FIT", "--as", "agency/food")
+    [concluded] = cli.json("control", "conclude", mrn, "1", "--result", "conform", "--reason", "INVOICE_MATCHES")
+    assert concluded["state"] in ("STATE_AWAITING_ARRIVAL", "STATE_HELD")
+    lines = cli.run("notices", "--as", "filer/filer-1", "--json").stdout.splitlines()
+    kinds = [each["kind"] for each in map(json.loads, lines) if each["mrn"] == mrn]
+    assert "NOTICE_KIND_CONTROL_ORDERED" in kinds

@@ -3,8 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServicer_to_server
-
 from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.feed.consume.consumer import Consumer
@@ -27,6 +25,7 @@ from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, p
 from luxor.clearance.v1.bulk_release_pb2_grpc import add_BulkReleaseServiceServicer_to_server
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
+from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServicer_to_server
 from luxor.clearance.v1.controls_pb2_grpc import add_ControlServiceServicer_to_server
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1 import control_pb2
 from services.clearance.commands.act import Acted, Commands, Request
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.consignment.controls import steps
+from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.disposal import EVENTS, Disposal, disposing
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.inspection import Inspection, Result
@@ -124,6 +127,53 @@ class Driver:
         at = await self.desk.store.database.now() + days * DAY_MICROS
         await Waits(self.desk.store, "r").step(at=at)
 
+    async def control(self, mrn: str, form: int, *, concludes: bool = False) -> None:
+        """Order a control with a deadline."""
+        due_at = await self.desk.store.database.now() + 20 * DAY_MICROS
+        overdue = control_pb2.CONTROL_OVERDUE_CONCLUDE if concludes else control_pb2.CONTROL_OVERDUE_ESCALATE
+        orders = {
+            mrn: Control(
+                number=0, form=form, reason=REASON, addressee=int(form == control_pb2.CONTROL_FORM_DOCUMENTS), due_at=due_at,
+                when_overdue=overdue,
+            )
+        }  # fmt: skip
+        await self._step(
+            mrn,
+            lambda states, at: steps.ordering(states, at, orders, "otto"),
+            lambda states: steps.unfit_to_order(states, ""),
+        )
+
+    async def answer(self, mrn: str) -> None:
+        """Answer the first open request of the filer."""
+        number = await self._open(mrn, lambda each: bool(each.addressee))
+        answers = {mrn: steps.Answer(number, "Here.", ())}
+        await self._step(
+            mrn,
+            lambda states, at: steps.answering(states, at, answers),
+            lambda states: steps.unfit_to_answer(states, answers, 1),
+        )
+
+    async def conclude(self, mrn: str, result: ControlResult) -> None:
+        """Conclude the first open control."""
+        conclusions = {mrn: steps.Conclusion(await self._open(mrn, lambda _: True), result, REASON, "n")}
+        await self._step(
+            mrn,
+            lambda states, at: steps.concluding(states, at, conclusions, "otto"),
+            lambda states: steps.unfit_to_conclude(states, conclusions, ""),
+        )
+
+    async def _open(self, mrn: str, chosen: Callable[[Control], bool]) -> int:
+        """Return the number of the first open control that is chosen, 1 if there is none."""
+        (controls,) = controls_of(await self.desk.states([mrn]))
+        return next((each.number for each in controls if each.is_open and chosen(each)), 1)
+
+    async def _step(self, mrn: str, step: Any, unfit: Any) -> None:
+        def prepare(states: Any, at: int) -> Any:
+            table, events = step(states, at)
+            return table, EventDetails(event=events, at=at, by="otto")
+
+        await self.act(mrn, prepare, unfit)
+
 
 Step = Callable[[Driver, str], Awaitable[None]]
 """An event of a kind to the consignment of a local reference."""
@@ -162,6 +212,14 @@ STEPS: Final[dict[str, Step]] = {
     "secured": _of(lambda driver, mrn: driver.reassess(mrn, 400, "deferred:DE123456789012345")),
     "no figures": _of(lambda driver, mrn: driver.reassess(mrn, 0, "", "NO_RULEBOOK")),
     "adjust": _of(lambda driver, mrn: driver.adjust(mrn, 50_000)),
+    "documents": _of(lambda driver, mrn: driver.control(mrn, control_pb2.CONTROL_FORM_DOCUMENTS)),
+    "documents by a deadline": _of(
+        lambda driver, mrn: driver.control(mrn, control_pb2.CONTROL_FORM_DOCUMENTS, concludes=True)
+    ),
+    "scan": _of(lambda driver, mrn: driver.control(mrn, control_pb2.CONTROL_FORM_SCAN)),
+    "answer": _of(lambda driver, mrn: driver.answer(mrn)),
+    "in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.CONFORM)),
+    "not in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.NOT_CONFORM)),
     "wait": lambda driver, _: driver.wait(1),
     "wait long": lambda driver, _: driver.wait(40),
     "return one": _of(lambda driver, mrn: driver.give_back(mrn, frozenset({1}))),

@@ -3,12 +3,12 @@
 from typing import Any, Final
 
 import grpc.aio
-from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceServicer
 
 from libs.server.identity import Role
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import day_of_text, page_size_of
 from luxor.clearance.v1 import consistency_pb2 as pb
+from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceServicer
 from services.clearance.commands.consistency.check import Check
 from services.clearance.store import Store
 

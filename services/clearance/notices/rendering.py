@@ -36,6 +36,12 @@ def key_of(notice: pb.Notice) -> str:
     return kind
 
 
+def _due(notice: pb.Notice) -> str:
+    """Return until when the first of a notice's controls is to be answered, to the minute; "" without a deadline."""
+    times = [each.due_at.ToDatetime(UTC) for each in notice.controls if each.HasField("due_at")]
+    return f"{min(times):%Y-%m-%d %H:%M} UTC" if times else ""
+
+
 def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, str]:
     none = filled(texts.phrase(language, "none"), {})
     values = {
@@ -47,6 +53,8 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "reasons": ", ".join(notice.reasons) or none,
         "account": notice.debt_account or none,
         "check_code": notice.check_code or none,
+        "request": "; ".join(each.text.rstrip(".") or each.reason for each in notice.controls) or none,
+        "due": _due(notice) or none,
     }
     amounts = {
         "payable": notice.payable_minor if notice.HasField("payable_minor") else None,

@@ -25,7 +25,8 @@ FILER: Final = "filer"
 CARRIER: Final = "carrier"
 _OF_GOODS: Final = (
     "DECIDED", "HELD", "ARRIVED", "RELEASED", "INVALIDATED", "RETURNED", "RETURNED_WHOLE", "RETURNED_DESTROYED", "ARRIVAL_REVERSED", "SEIZED",
-    "DISPOSED_CONFISCATED", "DISPOSED_DESTROYED", "DISPOSED_RE_EXPORTED", "DISPOSED_ABANDONED",
+    "DISPOSED_CONFISCATED", "DISPOSED_DESTROYED", "DISPOSED_RE_EXPORTED", "DISPOSED_ABANDONED", "CONTROL_ORDERED", "CONTROL_ANSWERED",
+    "CONTROL_REMINDED", "CONTROL_CONCLUDED",
 )  # fmt: skip
 KEYS: Final = {
     FILER: (
@@ -34,7 +35,7 @@ KEYS: Final = {
     CARRIER: _OF_GOODS,
 }  # fmt: skip
 """By reader, what a notice may report: its kind, in some cases with the state or the debt."""
-_SHARED: Final = ("mrn", "house_document", "master_document", "date")
+_SHARED: Final = ("mrn", "house_document", "master_document", "date", "request", "due")
 PLACEHOLDERS: Final = {
     FILER: (*_SHARED, "local_reference", "reasons", "payable", "paid", "refunded", "account", "check_code"),
     CARRIER: _SHARED,

@@ -21,14 +21,19 @@ _DELETE: Final = """
     delete from due d using w where not w.due and d.day = any(array[w.day]) and d.mrn = w.mrn
 """
 
-WORK_LISTS: Final = {"held": "lane", "seized": "null::smallint", "due": "due_at"}
-"""The work lists, and what an entry states beside day and MRN."""
+WORK_LISTS: Final = {
+    "held": "lane",
+    "seized": "null::smallint",
+    "due": "due_at",
+    "control": "(sum(1 << number) over ())::bigint",
+}
+"""The work lists, and what they state of a consignment beside day and MRN; of controls the numbers, as bits."""
 _ENTRIES: Final = """
-    select day, mrn from {name} where (day, mrn) > ($1, $2) and (day, mrn) <= ($3, $4) order by day, mrn limit $5
+    select distinct day, mrn from {name} where (day, mrn) > ($1, $2) and (day, mrn) <= ($3, $4) order by day, mrn limit $5
 """
 _ENTRY: Final = """
     select w.mrn, e.value from unnest((select $1::integer[]), (select $2::text[])) as w(day, mrn)
-    cross join lateral (select {value} as value from {name} l where l.day = w.day and l.mrn = w.mrn offset 0) e
+    cross join lateral (select {value} as value from {name} l where l.day = w.day and l.mrn = w.mrn limit 1) e
 """
 Position = tuple[int, str]
 """A day of acceptance and an MRN: the order of consignments and of the work lists."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from libs.columns import Bools, Column, Ints, Table
 from libs.store.database import Database
+from luxor.clearance.v1 import control_pb2
 from services.clearance.commands.consistency.check import Check
 from services.clearance.commands.consistency.inconsistencies import FOUND_MAX, Kind
 from services.clearance.consignment.columns import with_previous
@@ -39,11 +40,15 @@ async def goods(desk: Desk) -> dict[str, str]:
     """File goods, and bring them to different places; give their MRNs."""
     desk.neighbours.risk = answering({"GREEN-2": ServiceSpan(delay_minutes=60), "YELLOW-1": ServiceSpan(days=3)})
     driver = Driver(desk)
-    names = {"released": "GREEN-1", "waiting": "GREEN-2", "rerouting": "YELLOW-1", "held": "RED-1", "seized": "RED-2"}
+    names = {
+        "released": "GREEN-1", "waiting": "GREEN-2", "rerouting": "YELLOW-1", "held": "RED-1", "seized": "RED-2", "controlled": "RED-3",
+    }  # fmt: skip
     filed = filings(list(names.values()))
     await desk.consume(filed)
     await driver.arrive(MASTER)
     await driver.dispose(mrns(filings(["RED-2"]))[0], SEIZED)
+    await driver.control(mrns(filings(["RED-3"]))[0], control_pb2.CONTROL_FORM_SCAN)
+    await driver.control(mrns(filings(["RED-3"]))[0], control_pb2.CONTROL_FORM_DOCUMENTS)
     # Another shipment, so that each table has rows that are in order.
     await desk.consume(filings(["RED-9", "GREEN-9"], master="16099999999"))
     return {name: mrns(filings([reference]))[0] for name, reference in names.items()}
@@ -55,7 +60,7 @@ async def test_goods_at_each_place_are_consistent_and_each_page_continues_where_
     for limit in (1, 2, 3, 7, 8):
         assert await desk.inconsistencies(limit) == []
     page = await Check(desk.store).page((0, ""), 1_000)
-    assert (page.consignments, page.versions, page.following) == (7, 13, None)
+    assert (page.consignments, page.versions, page.following) == (8, 17, None)
     assert (await Check(desk.store).page((DAY + 1, ""), 1_000)).consignments == 0
 
 
@@ -80,6 +85,13 @@ TAMPERED = {
     "a reroute that is not listed": ("delete from due where mrn = $1", "rerouting", [LIST]),
     "a listed delay of another time": ("update due set due_at = due_at + 1 where mrn = $1", "waiting", [LIST]),
     "a listed delay without one": ("insert into due select day, mrn, 5 from consignment where mrn = $1", "released", [LIST]),
+    "a control that is not listed": ("delete from control where mrn = $1 and number = 2", "controlled", [LIST]),
+    "a listed control that is not open": ("update control set number = 3 where mrn = $1 and number = 2", "controlled", [LIST]),
+    "a listed control without one": (
+        "insert into control (day, mrn, number, form, authority, office, answered) "
+        "select day, mrn, 1, 1, '', '', false from consignment where mrn = $1",
+        "held", [LIST],
+    ),
     "a listed one under another day": (
         "insert into held select day + 1, mrn, lane from consignment where mrn = $1", "held", [LIST],
     ),
@@ -141,6 +153,9 @@ def numbers(**values: int) -> dict[str, Column]:
         ("held", numbers(change=Change.DECIDED)),
         ("held", numbers(state=State.SEIZED, change=Change.OFFICER_HELD)),
         ("held", numbers(change=99)),
+        ("controlled", numbers(state=State.RELEASED, change=Change.CONTROL_CONCLUDED)),
+        ("controlled", numbers(state=State.RELEASED, change=Change.OFFICER_RELEASED)),
+        ("controlled", {**numbers(change=Change.CONTROL_ANSWERED), "control_hold": Bools.of([True])}),
         ("held", numbers(state=State.DOCUMENTS_REQUESTED, change=Change.DEBT)),
         ("released", numbers(state=State.RELEASED, change=Change.DISPOSED)),
         ("released", numbers(state=State.HELD, change=Change.DEBT, debt_status=Debt.OPEN)),
@@ -251,7 +266,7 @@ async def test_a_consignment_that_changes_while_it_is_read_is_read_again(desk: D
 
     store.meanwhile, store.times = meanwhile, times
     page = await Check(store).page((0, ""), 1_000)
-    assert (page.inconsistencies, page.unsettled, page.consignments, calls) == ([], 0, 7, times)
+    assert (page.inconsistencies, page.unsettled, page.consignments, calls) == ([], 0, 8, times)
 
 
 async def test_a_consignment_that_never_rests_is_counted_and_not_reported(desk: Desk) -> None:
@@ -266,7 +281,7 @@ async def test_a_consignment_that_never_rests_is_counted_and_not_reported(desk: 
 
     store.meanwhile, store.times = meanwhile, 1_000
     page = await Check(store).page((0, ""), 1_000)
-    assert (page.inconsistencies, page.unsettled, page.consignments) == ([], 1, 6)
+    assert (page.inconsistencies, page.unsettled, page.consignments) == ([], 1, 7)
 
 
 async def test_consignments_that_are_filed_or_deleted_while_the_page_is_read_are_not_reported(desk: Desk) -> None:

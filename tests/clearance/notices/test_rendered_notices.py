@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf import timestamp_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1 import control_pb2
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
 from services.clearance.api.messages import notices_of
+from services.clearance.consignment.controls.control import Control, column_of
 from services.clearance.consignment.transitions import FINAL, Change, Debt, State
 from services.clearance.notices.rendering import key_of, render
 from services.clearance.notices.texts import KEYS, load_texts
@@ -28,6 +31,15 @@ CODE = "Anybody can check this notice by its MRN and the code 35VWC-4HD7R-RGW0P.
 OWED = {"payable_minor": 123_456, "currency": "EUR"}
 PAID = OWED | {"paid_minor": 100_000, "refunded_minor": 5}
 OPEN, DEFERRED = common_pb2.DEBT_STATUS_OPEN, common_pb2.DEBT_STATUS_DEFERRED
+_DUE = timestamp_pb2.Timestamp(seconds=1_793_534_400)
+"""2026-11-01, noon."""
+CONTROLS = {
+    "controls": [
+        control_pb2.Control(number=1, form=control_pb2.CONTROL_FORM_DOCUMENTS, text="Send the invoice.", reason="INVOICE_MISSING", due_at=_DUE),
+        control_pb2.Control(number=2, form=control_pb2.CONTROL_FORM_SCAN, reason="XRAY"),
+    ]
+}  # fmt: skip
+SCREEN = {"controls": [control_pb2.Control(number=3, text="Screen it.", due_at=_DUE)]}
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
 # By key: kind, state, further values, title and text.
@@ -117,9 +129,44 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "DISPOSED", "ABANDONED", {"reasons": ["A"]}, "Goods abandoned to the State",
         f"The goods of consignment {MRN} are abandoned to the State, as recorded on 2026-11-01. Reasons: A. {REFERENCES}",
     ),
+    "CONTROL_ORDERED": (
+        "CONTROL_ORDERED", "EXAMINATION", CONTROLS, "Control of the goods ordered",
+        f"Customs or a partner agency ordered a control of consignment {MRN}, and the goods are not released before it is concluded. What is "
+        f"requested or controlled: Send the invoice; XRAY. To be answered until: 2026-11-01 12:00 UTC. {REFERENCES}",
+    ),
+    "CONTROL_ANSWERED": (
+        "CONTROL_ANSWERED", "DOCUMENTS_REQUESTED", CONTROLS, "Answer received",
+        f"An answer to a request on consignment {MRN} was received on 2026-11-01. The request: Send the invoice; XRAY. {REFERENCES}",
+    ),
+    "CONTROL_REMINDED": (
+        "CONTROL_REMINDED", "DOCUMENTS_REQUESTED", {}, "Answer due",
+        f"An answer to a request on consignment {MRN} is due or late. The request: none. To be answered until: none. {REFERENCES}",
+    ),
+    "CONTROL_CONCLUDED": (
+        "CONTROL_CONCLUDED", "HELD", CONTROLS, "Control concluded",
+        f"A control of consignment {MRN} was concluded on 2026-11-01. The goods are not released yet. {REFERENCES}",
+    ),
 }  # fmt: skip
 # By key: kind, state, title and text.
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
+    "CONTROL_ORDERED": (
+        "CONTROL_ORDERED", "EXAMINATION", "Control of the goods ordered",
+        f"Customs or a partner agency ordered a control of consignment {MRN}. Do not deliver it. What is requested of you or controlled: "
+        f"Screen it. To be answered until: 2026-11-01 12:00 UTC. {DOCUMENTS}",
+    ),
+    "CONTROL_ANSWERED": (
+        "CONTROL_ANSWERED", "DOCUMENTS_REQUESTED", "Answer received",
+        f"An answer to a request on consignment {MRN} was received on 2026-11-01. {DOCUMENTS}",
+    ),
+    "CONTROL_REMINDED": (
+        "CONTROL_REMINDED", "DOCUMENTS_REQUESTED", "Answer due",
+        f"An answer to a request on consignment {MRN} is due or late. The request to you: Screen it. To be answered until: "
+        f"2026-11-01 12:00 UTC. {DOCUMENTS}",
+    ),
+    "CONTROL_CONCLUDED": (
+        "CONTROL_CONCLUDED", "HELD", "Control concluded",
+        f"A control of consignment {MRN} was concluded on 2026-11-01. It is not released yet: do not deliver it. {DOCUMENTS}",
+    ),
     "DECIDED": (
         "DECIDED", "AWAITING_ARRIVAL", "Release decided",
         f"Customs decided that consignment {MRN} can be released. It is not released yet: another notice announces the release. {DOCUMENTS}",
@@ -207,7 +254,7 @@ def test_a_filers_notice_in_words(key: str) -> None:
 @pytest.mark.parametrize("key", CARRIERS)
 def test_a_carriers_notice_in_words(key: str) -> None:
     kind, state, title, text = CARRIERS[key]
-    made = notice(kind, state)
+    made = notice(kind, state, **(SCREEN if kind.startswith("CONTROL") else {}))
     assert key_of(made) == key
     render(made, TEXTS, TEXTS.choose("en"), carrier=True)
     assert (made.title, made.text, made.language) == (title, text, "en")
@@ -251,6 +298,13 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
     reasons = data.draw(st.lists(_SECRET | st.just("DEBT_OPEN") | st.just("CUSTOMS_CHECK"), max_size=3))
     columns["reasons"] = Ragged.of_lengths([len(reasons)], Strings.of(reasons))
     notes = data.draw(st.lists(_SECRET | st.just("NOT_COVERED"), max_size=2))
+    secrets = data.draw(st.lists(_SECRET, min_size=3, max_size=3))
+    # A request to the filer is none of the carrier's.
+    requested = Control(
+        number=1, form=control_pb2.CONTROL_FORM_DOCUMENTS, addressee=control_pb2.CONTROL_ADDRESSEE_FILER, ordered_at=AT, due_at=AT,
+        text=secrets[0], reason=secrets[1], answer=secrets[2], answered_at=AT, concluded_at=AT,
+    )  # fmt: skip
+    columns["controls"] = column_of([[requested]])
     columns["revenue_notes"] = Ragged.of_lengths([len(notes)], Strings.of(notes))
     table = Table.of(ClearanceColumns, 1, columns)
     for made in notices_of(table, carrier=True):
@@ -259,7 +313,18 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
         render(made, TEXTS, TEXTS.choose("en"), carrier=True)
         shown = f"{made.title} {made.text}"
         assert MRN in shown
-        forbidden = [*texts.values(), *reasons, *notes, "EUR", "DEBT", "CUSTOMS_CHECK", "paid", "debt", "amount"]
+        forbidden = [
+            *texts.values(),
+            *secrets,
+            *reasons,
+            *notes,
+            "EUR",
+            "DEBT",
+            "CUSTOMS_CHECK",
+            "paid",
+            "debt",
+            "amount",
+        ]
         for number in numbers.values():
             forbidden += [str(number), f"{number // 100}.{number % 100:02}", f"{number:,}", f"{number / 100:,.2f}"]
         assert not [value for value in forbidden if value in shown], shown

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.feed.types import BatchRef
+from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
 from services.clearance.consignment.transitions import Change, Debt, State
 from services.clearance.store import Row
@@ -152,6 +153,7 @@ def _words(state: Table) -> str:
             ("officer_hold", "held by an officer"),
             ("screening_hold", "held by a match"),
             ("debt_hold", "held by its debt"),
+            ("control_hold", "held by controls alone"),
         )
         if state.bools(name).values[0]
     ]
@@ -168,12 +170,16 @@ def work_lists(
     """Return where the work lists disagree with the newest stored states."""
     states, lanes = (newest.states.ints(name).values.tolist() for name in ("state", "lane"))
     due_at, due = due_times(newest.states)
+    controls = [sum(1 << each.number for each in listed if each.is_open) for listed in controls_of(newest.states)]
     found = []
-    for mrn, state, lane, at, waits in zip(newest.mrns, states, lanes, due_at.tolist(), due.tolist(), strict=True):
+    for mrn, state, lane, at, waits, numbers in zip(
+        newest.mrns, states, lanes, due_at.tolist(), due.tolist(), controls, strict=True
+    ):
         expected: dict[str, object] = {
             "held": lane if state == State.HELD else _ABSENT,
             "seized": None if state == State.SEIZED else _ABSENT,
             "due": at if waits else _ABSENT,
+            "control": numbers or _ABSENT,
         }
         for name, value in expected.items():
             listed: object = lists[name].get(mrn) if mrn in lists[name] else _ABSENT

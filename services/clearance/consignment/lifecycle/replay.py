@@ -5,7 +5,8 @@ event, so that they are read from the version after it:
 
 - the debt, in decisions, amendments, debt events, reassessments and adjustments: what revenue announced or answered;
 - the arrival, in a first decision: reported before the filing was decided;
-- the hold by an officer, in decisions: an alarm of a security screening; an alarm of an amendment, also of one that came too late, adds it;
+- the hold by an officer, in decisions: an alarm of a security screening; an alarm of an amendment, also of one that came too late, adds it, as does
+  a control that is not in order or that nobody answered;
 - the hold by a screening match, in a first decision: a match that came before it; a cleared match lifts it, and no event but a match adds it;
 - the delay of green goods, in decisions and amendments: it counts from the decision;
 - the violation, in adjustments: an adjustment that changes something resolves it.
@@ -22,14 +23,14 @@ from numpy.typing import NDArray
 from libs.columns import Bools, Ints, Table
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.machine import Situation, apply
-from services.clearance.consignment.transitions import CHANGE_OF, MONEY, Debt, Event, State
+from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Debt, Event, State
 
 BoolArray = NDArray[np.bool_]
 
 _DECIDED: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
 _AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
-_COMPARED: Final = ("arrived", "officer_hold", "screening_hold")
+_COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold")
 
 
 def unexplained(before: Table, after: Table) -> BoolArray:
@@ -90,7 +91,7 @@ def _situation(event: Event, before: Table, after: Table) -> Situation:
     """Return the situations in which an event found the consignments."""
     first, filed = event in _DECIDED, event in (*_DECIDED, *_AMENDED)
     officer, match = _flag(before, "officer_hold"), _flag(before, "screening_hold")
-    if filed or event == Event.FINDINGS_CHANGED:
+    if filed or event == Event.FINDINGS_CHANGED or event in CONTROL:
         officer = _flag(after, "officer_hold") if first else officer | _flag(after, "officer_hold")
     if first:
         match = _flag(after, "screening_hold")
@@ -110,6 +111,7 @@ def _situation(event: Event, before: Table, after: Table) -> Situation:
         inspected=before.ints("inspected_at").valid | before.ints("adjusted_at").valid,
         debt_hold=_flag(before, "debt_hold"),
         violation=violation,
+        control_hold=_flag(before, "control_hold"),
     )
 
 

@@ -34,6 +34,13 @@ EVENTS: Final = {
     Event.RE_EXPORTED: "re-export",
     Event.ABANDONED: "abandonment",
     Event.INVALIDATED_BY_CUSTOMS: "invalidation by customs",
+    Event.DOCUMENTS_REQUESTED: "documents requested",
+    Event.EXAMINATION_ORDERED: "scan or examination ordered",
+    Event.CONTROL_ANSWERED: "control answered",
+    Event.CONTROL_REMINDED: "control due or overdue",
+    Event.CONTROL_CONCLUDED: "control concluded, others open",
+    Event.EXAMINATION_CONCLUDED: "last examination concluded, documents open",
+    Event.CONTROLS_CONCLUDED: "last control concluded",
 }
 """The name of each event."""
 
@@ -66,6 +73,16 @@ WAITING: Final = {
     ),
     State.RELEASED: Waiting(
         "nobody has to act: the goods left customs; an officer audits, inspects or holds some of them, and they may be returned"
+    ),
+    State.DOCUMENTS_REQUESTED: Waiting(
+        "the filer or the carrier answers, and the authority concludes; a deadline is marked as overdue or concludes the control",
+        ("control",),
+        (Event.CONTROLS_CONCLUDED,),
+    ),
+    State.EXAMINATION: Waiting(
+        "customs or the partner agency scans or examines the goods, and concludes; a deadline as above",
+        ("control",),
+        (Event.CONTROLS_CONCLUDED,),
     ),
     State.SEIZED: Waiting("an officer confiscates, disposes of the goods or lifts the seizure", ("seized",)),
 }

@@ -166,5 +166,5 @@ def test_a_document_is_requested_answered_and_found_in_order_and_an_agency_sees_
     [concluded] = cli.json("control", "conclude", mrn, "1", "--result", "conform", "--reason", "INVOICE_MATCHES")
     assert concluded["state"] in ("STATE_AWAITING_ARRIVAL", "STATE_HELD")
     lines = cli.run("notices", "--as", "filer/filer-1", "--json").stdout.splitlines()
-    kinds = [each["kind"] for each in map(json.loads, lines) if each["mrn"] == mrn]
+    kinds = [each["kind"] for each in map(json.loads, lines) if each.get("mrn") == mrn]
     assert "NOTICE_KIND_CONTROL_ORDERED" in kinds

@@ -11,11 +11,12 @@ from tests.support.promql import PROMETHEUS, ROOT
 from tools import metric_table
 
 CLOSED = {
-    "act", "cause", "code", "consumer", "currency", "feed", "forced", "kind", "lane", "level", "list", "method", "neighbour", "outcome", "reason",
-    "role", "rule",
+    "act", "cause", "code", "consumer", "currency", "feed", "forced", "kind", "lane", "language", "level", "list", "method", "neighbour",
+    "outcome", "reason", "role", "rule",
     "sink", "source", "state", "version", "what", "where",
 }  # fmt: skip
-"""Labels whose values come from the code, the contracts, the loaded law and rule set, the list of currencies, or the configured lists of parties."""
+"""Labels whose values come from the code, the contracts, the loaded law and rule set, the list of currencies, or the configured lists of parties
+and languages."""
 
 
 def test_the_page_is_what_the_code_declares() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import figures
 import numpy as np
+import usage
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -136,29 +137,38 @@ def request(name: str) -> Request:
     return Request("officer/olga", name, name.encode(), TRACE)
 
 
-async def measure(database: Timed, how: figures.Options) -> None:
+async def measure(database: Timed, server: EmbeddedPostgres, how: figures.Options) -> None:
+    def cpu() -> float:
+        return time.process_time() + usage.server_seconds(server)
+
     await migrate(database, "services.clearance")
     store, rows = Store(database), ROWS_QUICK if how.quick else ROWS
-    arrivals, arrival_ms = [], []
+    arrivals, arrival_ms, arrival_cpu = [], [], []
     for flight in range(how.runs):
         seconds = await fill(store, flight, rows, held=False)
         print(f"stored    flight {flight}: {rows} consignments in {seconds:.1f} s", flush=True)
         database.took_ms = []
+        used = cpu()
         took, released = await arrive(store, flight)
+        arrival_cpu.append(cpu() - used)
         if released != rows - rows // HELD_SHARE:
             raise RuntimeError(f"the arrival released {released} of {rows}")
         arrivals.append(took)
         arrival_ms.append(max(database.took_ms))
     figures.figure("arrival_50k_s", arrivals, "s", target=3, consignments=rows)
+    figures.figure("arrival_50k_cpu_s", arrival_cpu, "s", meaning="CPU of clearance's process and PostgreSQL")
     figures.figure("arrival_50k_longest_ms", arrival_ms, "ms", meaning="the longest write transaction")
     # A further flight, all of which is held, with what the arrivals left held of the others.
     await fill(store, how.runs, rows, held=True)
     await arrive(store, how.runs)
     database.took_ms = []
+    used = cpu()
     took, released = await release(store)
+    used = cpu() - used
     if released != rows + how.runs * rows // HELD_SHARE:
         raise RuntimeError(f"{released} were released")
     figures.figure("bulk_release_50k_s", [took], "s", released=released, looked_at=(how.runs + 1) * rows)
+    figures.figure("bulk_release_50k_cpu_s", [used], "s", meaning="CPU of clearance's process and PostgreSQL")
     figures.figure("bulk_release_longest_ms", [max(database.took_ms)], "ms", meaning="the longest write transaction")
 
 
@@ -172,7 +182,7 @@ async def main() -> None:
         database.took_ms = []
         await database.open()
         figures.machine({"postgresql": str(await database.durability())})
-        await measure(database, how)
+        await measure(database, server, how)
         await database.close()
     finally:
         server.destroy()

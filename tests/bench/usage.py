@@ -72,6 +72,16 @@ def process_seconds(pid: int) -> float:
     return float(times.user + times.system)
 
 
+def server_seconds(server: EmbeddedPostgres) -> float:
+    """Return the CPU seconds that the processes of a PostgreSQL have used."""
+    main = psutil.Process(server.pid)
+    seconds = 0.0
+    for process in (main, *main.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            seconds += process_seconds(process.pid)
+    return seconds
+
+
 @dataclass
 class Stored:
     """Bytes in each service's database and in the write-ahead log, read at one moment."""

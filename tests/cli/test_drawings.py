@@ -49,6 +49,28 @@ def test_a_consignment_has_a_row_only_for_what_is_told() -> None:
     assert "probability" not in text
 
 
+@pytest.mark.parametrize(
+    ("release", "shown"),
+    [
+        (
+            {"category": "RELEASE_CATEGORY_SIMPLIFIED", "law_version": "EU/2026.1/fb314465"},
+            "category 3, low value with a simplified declaration",
+        ),
+        (
+            {"unknown_because": "RELEASE_CATEGORY_UNKNOWN_NO_LAW"},
+            "category not known: the data of the jurisdiction do not state it",
+        ),
+        (
+            {"category": "RELEASE_CATEGORY_FULL", "missing_elements": ["items.origin_country"]},
+            "without items.origin_country",
+        ),
+    ],
+)
+def test_the_category_of_immediate_release_is_shown_in_words(release: dict[str, Any], shown: str) -> None:
+    assert shown in drawn(render({"mrn": MRN, "release": release}))
+    assert "category" not in drawn(render({"mrn": MRN}))
+
+
 @pytest.mark.parametrize(("chance", "told"), [({}, False), ({"chance_ppm": 20_000}, True)])
 def test_an_assessment_tells_a_chance_only_where_there_was_a_draw(chance: dict[str, int], told: bool) -> None:
     answer: dict[str, Any] = {

@@ -14,6 +14,7 @@ from libs.store.errors import StoreError
 from libs.store.tables.requests import RequestReused
 from services.clearance.commands.act import Request
 from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
+from services.clearance.commands.summarize import summarize
 from services.clearance.consignment.state.hold_causes import HoldCause, Selection
 from services.clearance.consignment.transitions import Event
 from services.clearance.store import Store
@@ -223,3 +224,14 @@ async def test_the_answer_lists_held_goods_up_to_its_limit_over_all_chunks(desk:
     numbers = await held(desk)
     found = await release(desk.store, order(page_size=2))
     assert [mrn for mrn, _ in found.held] == [numbers[3], numbers[11]]
+
+
+@pytest.mark.parametrize(
+    ("most", "counted", "incomplete"), [(0, 0, True), (1, 4, True), (4, 4, True), (5, 16, True), (17, ROWS, False)]
+)
+async def test_a_summary_says_that_it_did_not_count_all(desk: Desk, most: int, counted: int, incomplete: bool) -> None:
+    """Whole batches are counted, here of 4, 12 and 7, and none is begun once the number is reached."""
+    await held(desk)
+    found = await summarize(desk.store, MASTER, most)
+    assert (found.consignments, found.incomplete) == (counted, incomplete)
+    assert sum(found.hold_counts.values()) == counted

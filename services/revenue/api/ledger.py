@@ -9,6 +9,8 @@ from typing import Any, Final
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.chain.hashing import START
+from libs.chain.seals import Seal
 from libs.customs.identifiers import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS
 from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text, stamp_text
@@ -40,14 +42,12 @@ from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import ComparedPage, Reconciliation
 from services.revenue.commands.verify import Verification
 from services.revenue.ledger.account import kind_of
-from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.ledger.balances import BEGINNING, Balances, Holding, LinePlace
 from services.revenue.store.positions import days
 from services.revenue.store.proofs.chain import Chain
-from services.revenue.store.proofs.seals import Seal
 
 ACCOUNTS_MAX: Final = 1_000
 ENTRIES_DEFAULT: Final = 10_000

@@ -7,6 +7,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.chain.seals import Seal
 from libs.customs.currencies import minor_units
 from libs.customs.money import money_text
 from libs.server.errors import Refusal, item_error
@@ -19,7 +20,6 @@ from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import StatementLine
 from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
-from services.revenue.store.proofs.seals import Seal
 from services.revenue.store.proofs.stored_entry import StoredEntry
 
 TEXT_MAX: Final = 70

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from libs.chain.seals import Seal
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.ledger_messages import seal_message, stamp_of
 from services.revenue.commands.verify import ProofReport, covered
 from services.revenue.store.proofs.marks import Discrepancy
-from services.revenue.store.proofs.seals import Seal
 
 
 def proof_message(report: ProofReport) -> pb.Proof:

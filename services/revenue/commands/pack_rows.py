@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
+from libs.chain.hashing import START
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreConflict, StoreError
 from libs.store.tables.leases import require_lease
 from libs.store.tables.schema import day_partitions, drop_day, ensure_day_partitions, today
 from libs.telemetry import get_logger
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger import former_rows
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.ledger.former_rows import DayRows

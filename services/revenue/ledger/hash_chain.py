@@ -1,6 +1,6 @@
-"""The chain of a partition: each entry's hash covers its content and the hash before it. Seals join all chains.
+"""The chain of a partition: each entry's hash covers its content and the hash before it.
 
-An entry is hashed as bytes that say the same for ever: names of accounts, never their ids. SHA-256 (FIPS 180-4).
+An entry is hashed as bytes that say the same for ever: names of accounts, never their ids (libs/chain/hashing.py).
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.customs.partitions import PARTITIONS
+from libs.chain.hashing import text_bytes
 from services.revenue.ledger.entry import Entries, Int64
 
-START: Final = bytes(32)
-"""What stands before the first entry of a chain, and before the first seal."""
 _FORM: Final = 1
 _HEAD: Final = struct.Struct("<BBqBBqqH")
 _POSTING: Final = struct.Struct("<Bq")
@@ -35,15 +33,6 @@ _HEADS: Final = np.dtype(
     ]
 )
 _POSTINGS: Final = np.dtype([("kind", "u1"), ("amount", "<i8")])
-_LENGTH: Final = struct.Struct("<H")
-_SEAL: Final = struct.Struct("<BqqQ")
-_SEALED: Final = struct.Struct("<q32s")
-
-
-def text_bytes(text: str) -> bytes:
-    """Return the hashed form of a text: its length in bytes and UTF-8."""
-    encoded = text.encode()
-    return _LENGTH.pack(len(encoded)) + encoded
 
 
 def canonical(
@@ -65,11 +54,6 @@ def canonical(
     for account, charge_kind, amount in postings:
         parts += (account, _POSTING.pack(charge_kind, amount))
     return b"".join(parts)
-
-
-def link(before: bytes, content: bytes) -> bytes:
-    """Return the hash of an entry after the hash before it."""
-    return sha256(before + content).digest()
 
 
 def chained(
@@ -151,15 +135,3 @@ def _checked(name: str, values: Int64 | int) -> Int64 | int:
 def _rows(packed: npt.NDArray[np.void]) -> list[bytes]:
     data, width = packed.tobytes(), packed.itemsize
     return [data[start : start + width] for start in range(0, len(data), width)]
-
-
-def seal(number: int, sealed_at: int, before: bytes, heads: Sequence[tuple[int, bytes]]) -> bytes:
-    """Return the hash of a seal over the heads of all partitions (last number and hash, by partition) and the seal before.
-
-    Raises ValueError unless there is one head for each partition.
-    """
-    if len(heads) != PARTITIONS:
-        raise ValueError(f"a seal takes the heads of all {PARTITIONS} partitions, not of {len(heads)}")
-    parts = [before, _SEAL.pack(_FORM, number, sealed_at, len(heads))]
-    parts += [_SEALED.pack(last, digest) for last, digest in heads]
-    return sha256(b"".join(parts)).digest()

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from libs.chain.hashing import START
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger.entries import Heads
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.former_rows import as_rows

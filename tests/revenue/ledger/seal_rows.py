@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from libs.chain.hashing import START, seal
 from libs.store.database import Database
-from services.revenue.ledger.hash_chain import START, seal
 
 PARTITIONS = 64
 NOTHING = dict.fromkeys(range(PARTITIONS), 0)
@@ -25,7 +25,7 @@ class Row:
         self.numbers = [heads.get(each, 0) for each in range(PARTITIONS)]
         self.hashes = b"".join(hash_of(place, each) if each else START for place, each in enumerate(self.numbers))
         heads_ = [(each, self.hashes[32 * place : 32 * place + 32]) for place, each in enumerate(self.numbers)]
-        self.hash = seal(number, self.sealed_at, before, heads_)
+        self.hash = seal(number, self.sealed_at, before, heads_, chains=PARTITIONS)
 
     def shown(self, **more: Any) -> dict[str, Any]:
         names = ("number", "sealed_at", "hash", "numbers", "hashes")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from libs.chain.hashing import START
 from libs.store.database import Database
 from libs.store.tables.schema import ensure_day_partitions, today
 from libs.telemetry.metrics import REGISTRY
@@ -17,7 +18,6 @@ from services.revenue.commands.payments.record_payout import Payouts
 from services.revenue.commands.sum_days import sum_days
 from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.ledger.entry import Entries, LedgerError, check
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger.balances import BEGINNING, Holding
 from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED, Heads
 from services.revenue.store.payments.payments import Payment

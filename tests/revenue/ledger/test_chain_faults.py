@@ -7,16 +7,17 @@ from typing import Any, cast
 
 import pytest
 
+from libs.chain.hashing import START
+from libs.chain.seals import Seal
 from libs.store.database import Database
 from libs.store.tables.schema import today
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger.balances import BEGINNING
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs import chain as chain_of
 from services.revenue.store.proofs.chain import Chain, ChainCheck, verify_entries
 from services.revenue.store.proofs.day_balances import compare_day
-from services.revenue.store.proofs.seals import Seal, Seals
+from services.revenue.store.proofs.seals import Seals
 from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.former_rows import as_rows

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from libs.chain.hashing import START
 from libs.store.errors import StoreUnavailable
 from libs.store.tables.schema import today
 from services.revenue.commands.verify import Verification
 from services.revenue.jobs import proofs
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.chain import DISCREPANCIES_MAX
 from services.revenue.store.proofs.marks import read_state
 from services.revenue.store.proofs.seals import Seals

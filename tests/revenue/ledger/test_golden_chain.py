@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from libs.chain.hashing import START, link, seal, text_bytes
 from services.revenue.ledger.entry import Entries
-from services.revenue.ledger.hash_chain import START, canonical, chained, link, seal, text_bytes
+from services.revenue.ledger.hash_chain import canonical, chained
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_checks import one_entry
@@ -104,21 +105,23 @@ def test_every_posting_and_their_order_are_bound(postings: list[tuple[str, int, 
 
 
 def test_a_seal_has_the_hash_that_the_documentation_defines_and_binds_all_that_it_names() -> None:
-    first = seal(1, 1_795_651_260_000_000, START, HEADS)
+    first = seal(1, 1_795_651_260_000_000, START, HEADS, chains=64)
     assert first == defined_seal(bytes(32), 1, 1_795_651_260_000_000, HEADS)
-    second = seal(2, 1_795_651_320_000_000, first, HEADS)
+    second = seal(2, 1_795_651_320_000_000, first, HEADS, chains=64)
     assert second == defined_seal(first, 2, 1_795_651_320_000_000, HEADS)
     # It binds its predecessor, its number, its time, and of each partition number and hash.
-    assert second != seal(2, 1_795_651_320_000_000, bytes(32), HEADS)
-    assert second != seal(2, 1_795_651_320_000_000, bytes([first[0] ^ 1]) + first[1:], HEADS)
-    assert second != seal(3, 1_795_651_320_000_000, first, HEADS)
-    assert second != seal(2, 1_795_651_320_000_001, first, HEADS)
+    assert second != seal(2, 1_795_651_320_000_000, bytes(32), HEADS, chains=64)
+    assert second != seal(2, 1_795_651_320_000_000, bytes([first[0] ^ 1]) + first[1:], HEADS, chains=64)
+    assert second != seal(3, 1_795_651_320_000_000, first, HEADS, chains=64)
+    assert second != seal(2, 1_795_651_320_000_001, first, HEADS, chains=64)
     for place in (0, 31, 63):
         for head in ((HEADS[place][0] + 1, HEADS[place][1]), (HEADS[place][0], b"\xff" * 32)):
-            assert second != seal(2, 1_795_651_320_000_000, first, [*HEADS[:place], head, *HEADS[place + 1 :]])
+            assert second != seal(
+                2, 1_795_651_320_000_000, first, [*HEADS[:place], head, *HEADS[place + 1 :]], chains=64
+            )
     for heads in (HEADS[:-1], [*HEADS, (1, bytes(32))]):
         with pytest.raises(ValueError, match="all 64 partitions"):
-            seal(1, 1, START, heads)
+            seal(1, 1, START, heads, chains=64)
 
 
 async def test_what_is_stored_has_the_defined_hashes_and_each_seal_binds_the_one_before(books: Books) -> None:

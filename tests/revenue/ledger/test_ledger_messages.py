@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from libs.chain.seals import Seal
 from libs.server.errors import Refusal
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -27,7 +28,6 @@ from services.revenue.api.ledger_messages import (
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import LinePlace, StatementLine
 from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
-from services.revenue.store.proofs.seals import Seal
 from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 
 MAX = 10**16

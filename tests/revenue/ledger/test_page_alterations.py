@@ -6,11 +6,11 @@ from datetime import date
 
 import pytest
 
+from libs.chain.hashing import START
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.tables.schema import ensure_day_partitions, today
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, emptied, unguarded

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from libs.chain.hashing import START
 from libs.customs.partitions import PARTITIONS
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries
-from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.page import Page, PageError, Pages, pages_of
 from services.revenue.store.ledger.pages import ENTRY_COLUMNS
 

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from libs.chain.hashing import START
 from libs.client.errors import LuxorError
 from libs.client.revenue.ledger import parse_seal
 from libs.columns import Table
@@ -15,7 +16,6 @@ from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.law.oracle import Consignment, Item
 from tests.revenue.ledger.books import Books, unguarded

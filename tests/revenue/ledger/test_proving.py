@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from libs.chain.hashing import START
 from libs.customs.partitions import PARTITIONS
 from libs.customs.time import day_text
 from libs.store.database import Database
@@ -19,7 +20,6 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import verify
 from services.revenue.commands.verify import Verification
 from services.revenue.jobs import proofs
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.proofs.marks import Discrepancy, read_marks, read_state
 from services.revenue.store.proofs.seals import Seals

@@ -8,14 +8,15 @@ from typing import Any, cast
 
 import pytest
 
+from libs.chain import seals as seals_of
+from libs.chain.hashing import START
+from libs.chain.seals import Seal, SealComparison
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreUnavailable
 from libs.telemetry.metrics import REGISTRY
 from services.revenue.jobs import seals as seal_job
 from services.revenue.jobs.seals import SealJob, unsealed
-from services.revenue.ledger.hash_chain import START
-from services.revenue.store.proofs import seals as seals_of
-from services.revenue.store.proofs.seals import Seal, SealComparison, Seals
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_rows import put as put_entries
 from tests.revenue.ledger.seal_rows import NOTHING, PARTITIONS, Row, chained, entries, hash_of, put

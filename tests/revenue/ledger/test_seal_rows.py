@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.revenue.ledger.hash_chain import START
-from services.revenue.store.proofs.seals import Seal, Seals, is_sound
+from libs.chain.hashing import START
+from libs.chain.seals import Seal, is_sound
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.seal_rows import NOTHING, PARTITIONS, Row, chained, entries, hash_of, put
 
@@ -22,9 +23,9 @@ from tests.revenue.ledger.seal_rows import NOTHING, PARTITIONS, Row, chained, en
 )  # fmt: skip
 def test_a_seal_follows_from_its_number_time_heads_and_the_seal_before(change: dict[str, Any], *, good: bool) -> None:
     first, second = chained(NOTHING, {0: 1})
-    assert is_sound(second.shown(**change)) is good
-    assert is_sound(first.shown()), "the first one follows from the start"
-    assert is_sound(first.shown(before=second.hash)), "whatever stands before it"
+    assert is_sound(second.shown(**change), PARTITIONS) is good
+    assert is_sound(first.shown(), PARTITIONS), "the first one follows from the start"
+    assert is_sound(first.shown(before=second.hash), PARTITIONS), "whatever stands before it"
 
 
 async def test_seals_as_a_whole_are_without_gap_never_fall_and_never_go_beyond_the_end(books: Books) -> None:

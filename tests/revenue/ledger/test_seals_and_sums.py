@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from libs.chain import seals as seals_of
+from libs.chain.seals import Seal
 from libs.store.tables.schema import ensure_day_partitions, today
 from services.revenue.commands.sum_days import sum_days
 from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED, Heads
-from services.revenue.store.proofs import seals as seals_of
 from services.revenue.store.proofs.chain import Chain
-from services.revenue.store.proofs.seals import Seal, Seals
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_checks import PAGE, PARTITION, checked, forge, hash_of, one_entry
 from tests.revenue.ledger.former_rows import as_rows

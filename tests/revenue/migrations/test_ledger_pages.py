@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from libs.chain.hashing import START
 from libs.store.database import Database
 from libs.store.tables.migrate import migrate
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.entry import Entries
-from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.seals import Seals
 from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 from tests.revenue.ledger.books import Books

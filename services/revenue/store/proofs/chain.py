@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from libs.chain.hashing import START
+from libs.chain.seals import Seal
 from libs.store.database import Database, Transaction
 from services.revenue.ledger.account import partition_of_mrn
-from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger.balances import BEGINNING, LinePlace, lines_of
 from services.revenue.store.ledger.entries import MICROS_A_DAY
@@ -19,7 +20,7 @@ from services.revenue.store.ledger.names import Names
 from services.revenue.store.ledger.pages import StoredPage, pages_behind, pages_containing
 from services.revenue.store.positions import positions
 from services.revenue.store.proofs.day_balances import compare_day, compare_end
-from services.revenue.store.proofs.seals import LATE_SECONDS, Seal, Seals
+from services.revenue.store.proofs.seals import LATE_SECONDS, Seals
 from services.revenue.store.proofs.stored_entry import StoredEntry, StoredPosting
 
 ENTRIES_AT_ONCE: Final = 5_000

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from libs.chain.hashing import START
 from libs.store.database import Transaction
 from libs.store.transaction import NOW_MICROS
-from services.revenue.ledger.hash_chain import START
 from services.revenue.ledger.reconciliation import Difference
 from services.revenue.store.ledger.pages import booked_first
 

@@ -6,7 +6,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from services.revenue.ledger.hash_chain import canonical, link, text_bytes
+from libs.chain.hashing import link, text_bytes
+from services.revenue.ledger.hash_chain import canonical
 from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger.pages import StoredPage
 

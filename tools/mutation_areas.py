@@ -45,7 +45,8 @@ AREAS: Final = {
         ("tests/feed", "tests/tasks", "tests/ingestion/store/test_restored_store.py", "tests/ingestion/feeds/test_feed_callers.py"), 0.95,
     ),
     "ledger": Area(
-        ("services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/commands/payments/payment_batch.py",
+        ("libs/chain/hashing.py", "libs/chain/seals.py",
+         "services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/commands/payments/payment_batch.py",
          "services/revenue/commands/payments/payout_entries.py", "services/revenue/commands/payments/record_payment.py",
          "services/revenue/commands/payments/record_payout.py", "services/revenue/commands/seal.py",
          "services/revenue/jobs/credit.py", "services/revenue/jobs/seals.py",

@@ -66,6 +66,10 @@ class SealTable:
                 or substring(s.hashes from $4 for 32) is distinct from substring(before.hashes from $4 for 32)
             ) order by s.number limit $5
         """  # noqa: S608
+        self._one = f"""
+            select s.number, s.sealed_at, s.hash, s.numbers, s.hashes, before.hash as before from {table} s
+            left join {table} before on before.number = s.number - 1 where s.number = $1
+        """  # noqa: S608
         self._whole = f"""
             select count(*) as kept, coalesce(max(number), 0) as newest, coalesce(min(number), 1) as oldest,
                 min(number) filter (where named > $2) as beyond, min(number) filter (where named < named_before) as fallen
@@ -80,7 +84,7 @@ class SealTable:
         """Return the stored hashes of entries of a chain by number, which are behind `after` and up to `last`."""
         raise NotImplementedError
 
-    def _of(self, chain: int) -> str:
+    def _prefix(self, chain: int) -> str:
         return f"partition {chain}: " if self._chains > 1 else ""
 
     async def make(self, tx: Transaction) -> int | None:
@@ -127,7 +131,7 @@ class SealTable:
                     )
                 if stored.get(number) != digest:
                     found.discrepancies.append(
-                        f"{self._of(chain)}seal {row['number']} has another hash of {self._entry} {number} than is stored"
+                        f"{self._prefix(chain)}seal {row['number']} has another hash of {self._entry} {number} than is stored"
                     )
             found.seals += len(rows)
             if len(rows) < SEALS_AT_ONCE:
@@ -147,6 +151,13 @@ class SealTable:
                 high = middle
         return low
 
+    async def covering(self, reader: Transaction, chain: int, number: int) -> Any:
+        """Return the first seal that covers an entry, with the hash `before` it. Raises LookupError where no seal does."""
+        row = await reader.raw.fetchrow(self._one, await self.first_behind(reader, chain, number - 1))
+        if row is None:
+            raise LookupError(f"no seal covers {self._entry} {number}")
+        return {**dict(row), "before": row["before"] if row["number"] > 1 else START}
+
     async def compare_whole(self, reader: Transaction, chain: int, head: int) -> tuple[list[str], int, int]:
         """Return the errors of the seals as a whole if a chain ends with entry `head`, the newest seal, and the last entry that it names.
 
@@ -160,12 +171,12 @@ class SealTable:
             discrepancies.append(f"a seal has the number {row['oldest']}; they begin with 1")
         if row["beyond"] is not None:
             discrepancies.append(
-                f"{self._of(chain)}seal {row['beyond']} seals {self._article} {self._entry} behind {self._entry} {head}, with which the chain ends: "
-                "the end of the chain was cut off"
+                f"{self._prefix(chain)}seal {row['beyond']} seals {self._article} {self._entry} behind {self._entry} {head}, with which "
+                "the chain ends: the end of the chain was cut off"
             )
         if row["fallen"] is not None:
             discrepancies.append(
-                f"{self._of(chain)}seal {row['fallen']} seals fewer {self._entries} than the seal before; one of them was altered"
+                f"{self._prefix(chain)}seal {row['fallen']} seals fewer {self._entries} than the seal before; one of them was altered"
             )
         return discrepancies, row["newest"], await reader.raw.fetchval(self._named, row["newest"], chain + 1) or 0
 

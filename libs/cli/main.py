@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "inspect": ("clearance.officer", "Record the result of an inspection, as an officer."),
     "control": ("clearance.controls", "Order, answer, conclude and list controls of goods."),
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),
+    "audit": ("clearance.audit", "Prove the audit trail; export evidence of a consignment."),
     "return": ("clearance.corrections", "Report that released goods were returned or destroyed."),
     "adjust": ("clearance.corrections", "Correct value or goods, as an officer; they are assessed again."),
     "clearance": ("clearance.group", "For operators: check the stored consignments."),

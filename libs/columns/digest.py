@@ -114,11 +114,15 @@ def _add(texts: _Texts, name: str, column: Any) -> None:
     elif isinstance(column, Ragged):
         _add_lists(texts, name, column)
     elif column.valid.all():
-        texts.share(f"{name}=")
         # A truth value is written as the number that it is.
-        texts.add(map(str, column.values.astype(np.int64, copy=False).tolist()))
+        values = column.values.astype(np.int64, copy=False)
+        if len(values) and (values == values[0]).all():
+            texts.share(f"{name}={values[0]};")
+            return
+        texts.share(f"{name}=")
+        texts.add(map(str, values.tolist()))
         texts.share(";")
-    else:
+    elif column.valid.any():
         pairs = zip(column.values.tolist(), column.valid.tolist(), strict=True)
         texts.add([f"{name}={int(v)};" if there else "" for v, there in pairs])
 

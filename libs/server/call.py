@@ -28,6 +28,8 @@ class Call:
     size: int = 0
     """Bytes of the request."""
     findings: list[Finding] = field(default_factory=list)
+    reason: str = ""
+    """The reason or purpose that the request states, for the audit trail."""
     drain: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the server takes no new calls: a call that only waits for something to happen ends its wait."""
 

@@ -22,6 +22,7 @@ from libs.server.process.tracing import Traces
 from libs.store.database import Database
 from libs.store.monitoring.gauges import Looking
 from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, purge_requests
+from luxor.clearance.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from luxor.clearance.v1.bulk_release_pb2_grpc import add_BulkReleaseServiceServicer_to_server
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
@@ -33,6 +34,10 @@ from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
+from luxor.trace.v1.trace_pb2 import Fact
+from services.clearance.api.audit.access import AccessLog, origin
+from services.clearance.api.audit.service import ROLES as AUDIT_ROLES
+from services.clearance.api.audit.service import AuditService
 from services.clearance.api.bulk_release_service import ROLES as BULK_RELEASE_ROLES
 from services.clearance.api.bulk_release_service import BulkReleaseService
 from services.clearance.api.carrier_service import ROLES as CARRIER_ROLES
@@ -47,13 +52,14 @@ from services.clearance.api.queries import Inquiry
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.commands import store_days
 from services.clearance.commands.adjust import Adjusting
+from services.clearance.commands.audit.drop_record_days import drop_record_days
 from services.clearance.commands.decide import Decide
 from services.clearance.config import ClearanceConfig
 from services.clearance.feeds.debt_events import DebtEventHandler
 from services.clearance.feeds.filings import Intake
 from services.clearance.feeds.screening_matches import Rescreening
 from services.clearance.feeds.snapshot import Snapshot
-from services.clearance.jobs import sweep
+from services.clearance.jobs import audit, sweep
 from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.waits import Waits
 from services.clearance.metrics import report_missing_texts
@@ -84,7 +90,7 @@ def assemble(start: Start) -> Sequence[Background]:
             "LUXOR_CLEARANCE_NOTICE_TEXTS", f"names texts that are refused: {error}", str(INCLUDED)
         ) from None
     report_missing_texts(texts.missing)
-    store = Store(start.database)
+    store = Store(start.database, origin)
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
     adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
     start.server.add(
@@ -99,6 +105,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
     start.server.add(add_ConsistencyServiceServicer_to_server, ConsistencyService(store), roles=CONSISTENCY_ROLES)
+    start.server.add(add_AuditServiceServicer_to_server, AuditService(store), roles=AUDIT_ROLES)
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(store.outbox, Snapshot(store)),
@@ -169,21 +176,31 @@ def assemble(start: Start) -> Sequence[Background]:
     async def purge(database: Database) -> None:
         await store_days.purge(store, await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
-    traces = Traces(start, Inquiry(store).trail)
+    async def trail(mrn: str) -> Sequence[Fact]:
+        facts = await Inquiry(store).trail(mrn)
+        await AccessLog(store).record([mrn] if facts else [])
+        return facts
+
+    async def drop_records(_: Database) -> None:
+        await drop_record_days(store)
+
+    traces = Traces(start, trail)
     steps = (
-        make_days("consignment"),
+        make_days("consignment", "audit_record"),
         make_days(*WEEKLY, span=WEEK_DAYS),
         drop_days("consignment", STATE_DAYS),
         purge,
         purge_requests(),
         rotate_page_keys,
         *traces.steps,
+        drop_records,
     )
     looks = (
         letters_waiting("clearance", "ingestion", "risk", "revenue"),
         horizon(),
         backlog("clearance"),
         gauges.look,
+        audit.look,
         sweep.look,
     )
     return [
@@ -194,6 +211,7 @@ def assemble(start: Start) -> Sequence[Background]:
         adjusting.run,
         ArrivalJob(store).run,
         Waits(store, start.replica).run,
+        audit.AuditJob(store, seal_seconds=config.seal_seconds).run,
         sweep.Sweep(store, filings, start.replica, interval_seconds=config.sweep_seconds).run,
         Maintenance(start.database, notices=True, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,

@@ -31,3 +31,6 @@ class ClearanceConfig(Settings, service="clearance"):
 
     checks_per_second: float = setting("CHECKS_PER_SECOND", default=50.0, low=0.1, high=10_000, example="50")
     """Checks of notices that one caller may make per second on each replica; twice as many at once. A gateway is one caller for all its visitors."""
+
+    seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")
+    """Time between two seals of the audit trail, if there are new records. An alert fires if there is no seal for half an hour."""

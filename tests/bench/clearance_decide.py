@@ -20,6 +20,8 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.audit.chain_records import ChainRecords
+from services.clearance.commands.audit.check import CheckRecords, Place
 from services.clearance.commands.decide import Decide, DecidedFilings
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import assessment_of, check, columns_of
@@ -28,6 +30,7 @@ from services.clearance.consignment.state.creation import new_states
 from services.clearance.release_category.determination import categories_of
 from services.clearance.release_category.law import included
 from services.clearance.store import Store
+from services.clearance.store.audit.trail import Origin, note_of
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
 from tests.support.databases import enterable_directory
 from tests.support.services import running
@@ -93,6 +96,7 @@ async def measure(database: Database, server: EmbeddedPostgres, how: figures.Opt
         meaning="a second of CPU, of clearance's process and PostgreSQL together",
     )
     figures.figure("decide_cpu_us", cpu, "us", meaning="CPU of clearance's process, a consignment")
+    await audit(store, how)
     figures.figure("decide_page_ms", pages, "ms", meaning=f"a page of {BATCH * BATCHES_A_PAGE}, committed")
     await status(server.url("clearance"), [mrns(told) for told, _, _ in made], how)
     documents = [f"160{number:08d}" for number in range(4)]
@@ -104,6 +108,29 @@ async def measure(database: Database, server: EmbeddedPostgres, how: figures.Opt
     await Arrive(store).run(documents, trace=TRACE)
     rate = len(documents) * BATCH / (time.perf_counter() - began)
     figures.figure("arrival_rate_cps", [rate], "1/s", consignments=len(documents) * BATCH)
+
+
+async def audit(store: Store, how: figures.Options) -> None:
+    """What the audit trail costs: the note of a batch, of which the digests of its versions are most; chaining; and verification."""
+    numbers = mrns(batches(0, 1)[0][0])
+    async with store.database.connection() as reader:
+        table = await store.states(reader, list((await store.find(reader, numbers)).values()))
+    notes = []
+    for _ in range(5 if how.quick else 50):
+        used = time.process_time()
+        note_of(table, Origin())
+        notes.append((time.process_time() - used) / table.rows * 1e6)
+    figures.figure("audit_note_us", notes, "us", meaning="CPU of the note of a batch, a version")
+    began = time.perf_counter()
+    await ChainRecords(store).chain_all()
+    seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    checked = await CheckRecords(store).run(Place(), 1_000)
+    figures.figure(
+        "audit_chain_us", [seconds / checked.records * 1e6], "us", meaning="chaining, a record", records=checked.records
+    )
+    rate = (time.perf_counter() - began) / checked.versions * 1e6
+    figures.figure("audit_check_us", [rate], "us", meaning="verification, a version", versions=checked.versions)
 
 
 async def status(url: str, numbers: list[list[str]], how: figures.Options) -> None:

@@ -38,6 +38,8 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     ),
     "ClearanceService.ListConsignments": ("officer", {}, (20_000, MRN)),
     "ControlService.ListControls": ("officer", {}, (20_000, MRN, 1)),
+    "AuditService.CheckRecords": ("officer", {}, (20_000, 1, 1, "00" * 32, 0)),
+    "AuditService.CheckBatches": ("officer", {}, (20_000, 1)),
     "CarrierService.ListBindings": ("officer", {}, (3, "160", "wings")),
     "CarrierService.ListRefusedArrivals": ("officer", {}, (20_000, "wings", "02012345675")),
     "CarrierService.ListReleasedConsignments": (

@@ -29,6 +29,7 @@ from libs.store.tables.assessment_pages import Reference
 from libs.store.tables.inputs import BatchPlace, InputReader, InputTable
 from libs.store.tables.migrate import migrate
 from libs.store.tables.requests import RequestLog
+from services.clearance.store.audit.trail import AuditTables
 from services.clearance.store.references import WEEK_DAYS, WEEKLY
 from services.clearance.store.store import SCHEMA
 from services.clearance.store.store import Store as ClearanceStore
@@ -120,6 +121,15 @@ def clearance(database: Database, today: int) -> Iterator[LookUp]:
     yield LookUp("update", lambda tx, _: tx.raw.fetchval(update, days, mrns, ones, ones, today), set(days))
 
 
+def audited(database: Database, today: int) -> Iterator[LookUp]:
+    audit, places = AuditTables(), [(today - 2, 1), (today, 2)]
+    yield LookUp("batches of records", lambda tx, _: audit.digests(tx, places), {today - 2, today})
+    yield LookUp("records of a day", lambda tx, _: audit.of_day(tx, today - 2, 0, 10), {today - 2})
+    yield LookUp("batches of a day", lambda tx, _: audit.batch_ids(tx, today - 2, 0, 10), {today - 2})
+    recorded = set(range(today - 4, today - 1))
+    yield LookUp("recorded batches", lambda tx, _: audit.recorded(tx, today - 4, today - 2, 0, 10), recorded)
+
+
 def payloads(_: Database, today: int) -> Iterator[LookUp]:
     refs = [BatchRef(today - 2, 1), BatchRef(today, 2)]
 
@@ -198,7 +208,7 @@ def revenue(database: Database, today: int) -> Iterator[LookUp]:
 
 
 SERVICES = {
-    "clearance": (clearance, payloads),
+    "clearance": (clearance, audited, payloads),
     "ingestion": (ingestion, payloads),
     "risk": (risk, assessed, payloads),
     "revenue": (revenue, assessed, payloads),

@@ -19,6 +19,8 @@ ROWS_MAX: Final = 65_535
 Groups: TypeAlias = tuple[list[Any], list[int], list[bytes]]
 
 _APPEND: Final = "select day, id, created_at from feed_append($1, $2, $3, $4, $5, $6, $7, $8)"
+# What the transaction says of the batch for a trigger on `batch`; set before the function is called, since it is part of an argument.
+_APPEND_NOTED: Final = _APPEND.replace("$5", "$5 || left(set_config('luxor.batch_note', $9, true), 0)")
 _NOTIFY: Final = "select feed_notify($1, $2, $3, $4, $5)"
 
 
@@ -37,11 +39,19 @@ class Outbox:
         """Called after each commit of this process that announces something."""
 
     async def append(
-        self, tx: Transaction, table: Table, message_class: type[Message], partitions: NDArray[Any], *, trace: str = ""
+        self,
+        tx: Transaction,
+        table: Table,
+        message_class: type[Message],
+        partitions: NDArray[Any],
+        *,
+        trace: str = "",
+        note: str = "",
     ) -> BatchRef:
         """Announce the rows of `table`, row i in `partitions[i]` (0 to 63), in the caller's transaction; one round trip.
 
-        The rows stand in the batch as they stand in the table, so row numbers stay good beside the BatchRef returned. Raises ValueError for no
+        The rows stand in the batch as they stand in the table, so row numbers stay good beside the BatchRef returned. A trigger on `batch` reads
+        `note` as the setting `luxor.batch_note`. Raises ValueError for no
         row, more than 65,535, a partition out of bounds, or a message class other than the outbox's schema.
         """
         if message_class.DESCRIPTOR.full_name != self.schema:
@@ -51,21 +61,24 @@ class Outbox:
         numbers = np.asarray(partitions)
         if table.rows and not 0 <= int(numbers.min()) <= int(numbers.max()) < PARTITIONS:
             raise ValueError(f"partitions are 0 to {PARTITIONS - 1}")
-        return await self._write(tx, table, message_class, group_rows(numbers), trace)
+        return await self._write(tx, table, message_class, group_rows(numbers), trace, note)
 
-    async def store(self, tx: Transaction, table: Table, message_class: type[Message], *, trace: str = "") -> BatchRef:
+    async def store(
+        self, tx: Transaction, table: Table, message_class: type[Message], *, trace: str = "", note: str = ""
+    ) -> BatchRef:
         """Store a batch that is no event of the feed; a KeyedOutbox may announce it to its own readers."""
-        return await self._write(tx, table, message_class, ([], [], []), trace)
+        return await self._write(tx, table, message_class, ([], [], []), trace, note)
 
     async def _write(
-        self, tx: Transaction, table: Table, message_class: type[Message], groups: Groups, trace: str
+        self, tx: Transaction, table: Table, message_class: type[Message], groups: Groups, trace: str, note: str
     ) -> BatchRef:
         if not 0 < table.rows <= ROWS_MAX:
             raise ValueError(f"a batch has 1 to {ROWS_MAX} rows, not {table.rows}")
         schema = message_class.DESCRIPTOR.full_name
         payload = table.encode(message_class).SerializeToString()
-        day, number, created_at = await tx.raw.fetchrow(
-            _APPEND, payload, schema, self.schema_version, table.rows, trace, *groups
+        values = (payload, schema, self.schema_version, table.rows, trace, *groups)
+        day, number, created_at = await (
+            tx.raw.fetchrow(_APPEND_NOTED, *values, note) if note else tx.raw.fetchrow(_APPEND, *values)
         )
         ref = BatchRef(day, number)
         batch = StoredBatch(ref, created_at, table.rows, self.schema_version, schema, trace, payload)

@@ -13,6 +13,7 @@ from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import bulk_release_pb2 as pb
 from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceServicer
 from services.clearance.api import requests
+from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.summaries import hold_counts
 from services.clearance.commands.act import Request
 from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
@@ -32,6 +33,7 @@ class BulkReleaseService(BulkReleaseServiceServicer):
     def __init__(self, store: Store) -> None:
         """Serve from a store."""
         self._bulk_release = BulkRelease(store)
+        self._accesses = AccessLog(store)
 
     async def BulkRelease(
         self, request: pb.BulkReleaseRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -40,6 +42,7 @@ class BulkReleaseService(BulkReleaseServiceServicer):
         check_request_id(request.request_id)
         requests.check_act(request.reason, request.note)
         current = call.current()
+        current.reason = request.reason
         order = _order(request, current.identity.id)
         digest = requests.digest("BulkRelease", request)
         try:
@@ -50,7 +53,10 @@ class BulkReleaseService(BulkReleaseServiceServicer):
             )
         except RequestReused:
             raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
-        return pb.BulkReleaseResponse.FromString(payload)
+        response = pb.BulkReleaseResponse.FromString(payload)
+        held = [each.mrn for each in response.held_consignments]
+        await self._accesses.record(held, about=order.master or order.conveyance)
+        return response
 
 
 def _order(request: pb.BulkReleaseRequest, officer: str) -> Order:

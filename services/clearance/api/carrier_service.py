@@ -16,6 +16,7 @@ from libs.telemetry import get_logger
 from luxor.clearance.v1 import carriers_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance.api.audit.access import AccessLog, joined
 from services.clearance.api.queries import FORMS, Inquiry, Query
 from services.clearance.api.requests import is_plain
 from services.clearance.carriage.binding import (
@@ -65,6 +66,7 @@ class CarrierService(CarrierServiceServicer):
         self._reversal = Reversal(store)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
+        self._accesses = AccessLog(store)
 
     # ------------------------------------------------------------------------------------------ bindings
     async def PutBindings(
@@ -94,6 +96,7 @@ class CarrierService(CarrierServiceServicer):
             found = await self._store.carriers.bindings(reading, after, request.carrier, limit + 1)
         last = found[limit - 1][0] if len(found) > limit else None
         token = await self._pages.token(request, int(last.kind), last.value, last.carrier) if last else ""
+        await self._accesses.record([], about=joined(binding.carrier for binding, _ in found[:limit]))
         return pb.ListBindingsResponse(
             bindings=[_message(binding, who) for binding, who in found[:limit]], next_page_token=token
         )
@@ -117,6 +120,7 @@ class CarrierService(CarrierServiceServicer):
                 recorded=each["recorded"],
                 times=each["times"],
             ).refused_at.FromMicroseconds(each["refused_at"])
+        await self._accesses.record([], about=joined(each["carrier"] for each in found[:limit]))
         return response
 
     async def ListArrivals(
@@ -142,6 +146,7 @@ class CarrierService(CarrierServiceServicer):
             told.recorded_at.FromMicroseconds(row["recorded_at"])
             if row["reversed_at"] is not None:
                 told.reversed_at.FromMicroseconds(row["reversed_at"])
+        await self._accesses.record([], about=request.master_document_number if rows else "")
         return response
 
     async def ListReleasedConsignments(
@@ -167,6 +172,7 @@ class CarrierService(CarrierServiceServicer):
             told.released_at.FromMicroseconds(at)
         if found.following:
             response.next_page_token = await self._pages.token(request, *found.following)
+        await self._accesses.record([each.mrn for each in response.consignments], about=request.master_document_number)
         return response
 
     async def ReverseArrivals(
@@ -174,12 +180,13 @@ class CarrierService(CarrierServiceServicer):
     ) -> pb.ReverseArrivalsResponse:
         """Reverse arrivals that released nothing, once per request; each has its own result."""
         check_request_id(request.request_id)
-        before = await recalled(self._store.database, pb.ReverseArrivalsResponse, request)
-        if before is not None:
-            return before
-        _check_size(len(request.arrivals), REVERSALS_MAX)
-        results = [await self._reverse(each, f"arrivals[{place}]") for place, each in enumerate(request.arrivals)]
-        return await self._reversal.answer(request, pb.ReverseArrivalsResponse(results=results))
+        response = await recalled(self._store.database, pb.ReverseArrivalsResponse, request)
+        if response is None:
+            _check_size(len(request.arrivals), REVERSALS_MAX)
+            results = [await self._reverse(each, f"arrivals[{place}]") for place, each in enumerate(request.arrivals)]
+            response = await self._reversal.answer(request, pb.ReverseArrivalsResponse(results=results))
+        await self._accesses.record([], about=joined(each.master_document_number for each in request.arrivals))
+        return response
 
     async def _reverse(self, ref: pb.ArrivalRef, path: str) -> pb.ReversalResult:
         current = call.current()

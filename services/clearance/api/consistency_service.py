@@ -9,6 +9,7 @@ from libs.server.page_tokens import PageTokens
 from libs.server.requests import day_of_text, page_size_of
 from luxor.clearance.v1 import consistency_pb2 as pb
 from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceServicer
+from services.clearance.api.audit.access import AccessLog
 from services.clearance.commands.consistency.check import Check
 from services.clearance.store import Store
 
@@ -24,6 +25,7 @@ class ConsistencyService(ConsistencyServiceServicer):
     def __init__(self, store: Store) -> None:
         """Read a store."""
         self._check = Check(store)
+        self._accesses = AccessLog(store)
         self._pages = PageTokens(store.database)
 
     async def CheckConsignments(
@@ -46,4 +48,5 @@ class ConsistencyService(ConsistencyServiceServicer):
             )
         if page.following is not None:
             response.next_page_token = await self._pages.token(request, *page.following)
+        await self._accesses.record([each.mrn for each in page.inconsistencies])
         return response

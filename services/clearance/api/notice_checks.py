@@ -22,6 +22,7 @@ from libs.server.page_tokens import PageTokens
 from libs.telemetry import counter
 from luxor.clearance.v1 import notice_checks_pb2 as pb
 from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceServicer
+from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import lower_bounds, public
 from services.clearance.notices import check_code
 from services.clearance.store import Store
@@ -71,6 +72,7 @@ class NoticeCheckService(NoticeCheckServiceServicer):
     def __init__(self, store: Store, *, checks_per_second: float) -> None:
         """Serve from a store; a caller may make so many checks a second on this replica."""
         self._store = store
+        self._accesses = AccessLog(store)
         self._codes = CheckCodes(PageTokens(store.database))
         self._callers = RateLimit(1 / checks_per_second, max(1, round(BURST_SECONDS * checks_per_second)), _CALLERS_MAX)
         self._same = RateLimit(SAME_SECONDS, SAME_AT_ONCE, _CHECKS_MAX)
@@ -102,6 +104,7 @@ class NoticeCheckService(NoticeCheckServiceServicer):
             _checks.labels("no_longer_stored").inc()
             return pb.CheckNoticeResponse(outcome=pb.CHECK_OUTCOME_NO_LONGER_STORED)
         _checks.labels("genuine").inc()
+        await self._accesses.record([request.mrn])
         return checked(state)
 
 

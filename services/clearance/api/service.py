@@ -21,6 +21,7 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import ArrivalsRequest
+from services.clearance.api.audit.access import AccessLog, joined
 from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader, NoticeWriter, check_language
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
@@ -78,6 +79,7 @@ class ClearanceService(ClearanceServiceServicer):
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
         self._codes = CheckCodes(self._pages)
+        self._accesses = AccessLog(store)
         self._notices = NoticeReader(store, self._pages)
         self._writer = NoticeWriter(texts, self._codes)
 
@@ -125,6 +127,7 @@ class ClearanceService(ClearanceServiceServicer):
             if place in summarized:
                 result.summary.CopyFrom(summarized[place])
             response.results.append(result)
+        await self._accesses.record(list(messages))
         return response
 
     async def _place(
@@ -163,6 +166,7 @@ class ClearanceService(ClearanceServiceServicer):
         messages = await self._statuses(list(rows.values()), call.current().identity, history=False)
         listed = [messages[mrn] for mrn in found.mrns if mrn in messages]
         token = await self._pages.token(request, *found.following) if found.following else ""
+        await self._accesses.record([each.mrn for each in listed])
         return pb.ListConsignmentsResponse(consignments=listed, next_page_token=token)
 
     async def _statuses(
@@ -208,6 +212,7 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_size(len(request.consignments))
         check_request_id(request.request_id)
         requests.check_act(request.reason, request.note)
+        call.current().reason = request.reason
         by = call.current().identity.id
         _, errors = requests.refs(request.consignments)
         viewed = _viewed(request.consignments)
@@ -268,7 +273,7 @@ class ClearanceService(ClearanceServiceServicer):
                 encode=answering.encode,
             ),
         )
-        return pb.AdjustConsignmentsResponse.FromString(payload)
+        return await self._accesses.answered(pb.AdjustConsignmentsResponse.FromString(payload))
 
     async def DisposeConsignments(
         self, request: pb.DisposeConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -280,6 +285,8 @@ class ClearanceService(ClearanceServiceServicer):
         found, errors = corrections.disposals(request.disposals)
         refs = [each.consignment for each in request.disposals]
         viewed = _viewed(refs)
+        # The reason of each is in its state.
+        call.current().reason = joined(each.reason for each in found.values())
         return await self._once(
             request,
             "DisposeConsignments",
@@ -342,7 +349,7 @@ class ClearanceService(ClearanceServiceServicer):
                 outside=outside,
             ),
         )
-        return answer.FromString(payload)
+        return await self._accesses.answered(answer.FromString(payload))
 
     # ------------------------------------------------------------------------------------------ notices
     async def PullNotices(

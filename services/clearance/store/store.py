@@ -1,6 +1,6 @@
 """Whole states: their batches, the table of the current ones, and their announcements."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from services.clearance.consignment.notice_kinds import kinds
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
+from services.clearance.store.audit.trail import AuditTables, Origin, note_of
 from services.clearance.store.bulk_releases import BulkReleases
 from services.clearance.store.carriers import CarrierTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
@@ -54,8 +55,11 @@ _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 class Store:
     """Clearance's own database: the states, and each further group of tables in an attribute."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, origin: Callable[[], Origin] = Origin) -> None:
+        """Store in a database; `origin` returns who causes a decision at this moment, for its record."""
         self.database = database
+        self.audit = AuditTables()
+        self.origin = origin
         self.outbox = Outbox(database, SCHEMA, 1, payloads=Payloads(bytes_max=_PAYLOAD_BYTES_MAX))
         self.notices = KeyedOutbox(self.outbox)
         self.requests = RequestLog()
@@ -213,7 +217,7 @@ class Store:
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str, carriers: Strings | None = None) -> None:
         """Write notices of a change that made no version, to the filers or to `carriers`."""
-        ref = await self.outbox.store(tx, table, ClearanceColumns, trace=trace)
+        ref = await self.outbox.store(tx, table, ClearanceColumns, trace=trace, note=note_of(table, self.origin()))
         if carriers is None:
             await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
         else:
@@ -224,7 +228,9 @@ class Store:
         await self.notices.append(tx, ref, carriers.map(carrier_key))
 
     async def _append(self, tx: Transaction, table: Table, trace: str) -> BatchRef:
-        ref = await self.outbox.append(tx, table, ClearanceColumns, table.ints("partition").values, trace=trace)
+        note = note_of(table, self.origin())
+        partitions = table.ints("partition").values
+        ref = await self.outbox.append(tx, table, ClearanceColumns, partitions, trace=trace, note=note)
         tx.after_commit(lambda: count_states(table))
         readers = table.strings("filer").map(filer_key)
         heard = kinds(table) != 0

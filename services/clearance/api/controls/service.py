@@ -19,6 +19,7 @@ from luxor.clearance.v1 import controls_pb2 as pb
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
+from services.clearance.api.audit.access import AccessLog, joined
 from services.clearance.api.controls import requests as checks
 from services.clearance.api.messages import statuses
 from services.clearance.commands.act import Commands, Unfit
@@ -50,6 +51,7 @@ class ControlService(ControlServiceServicer):
         """Serve from a store."""
         self._store = store
         self._commands = Commands(store)
+        self._accesses = AccessLog(store)
         self._pages = PageTokens(store.database)
 
     async def OrderControls(
@@ -59,6 +61,7 @@ class ControlService(ControlServiceServicer):
         identity = call.current().identity
         agency = identity.agency
         found, errors = checks.orders(request.orders, agency, await self._store.database.now())
+        call.current().reason = joined(each.reason for each in found.values())
         return await self._once(
             request,
             request.orders,
@@ -94,6 +97,7 @@ class ControlService(ControlServiceServicer):
         """Record results of controls."""
         identity = call.current().identity
         found, errors = checks.conclusions(request.conclusions)
+        call.current().reason = joined(each.reason for each in found.values())
         return await self._once(
             request,
             request.conclusions,
@@ -140,7 +144,7 @@ class ControlService(ControlServiceServicer):
                 before_arrival=True,
             ),
         )
-        return answer.FromString(payload)
+        return await self._accesses.answered(answer.FromString(payload))
 
     async def ListControls(
         self, request: pb.ListControlsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -165,6 +169,7 @@ class ControlService(ControlServiceServicer):
         if len(found) > limit:
             last, place = shown[-1]
             response.next_page_token = await self._pages.token(request, day_of(last), last, place)
+        await self._accesses.record([each.mrn for each in response.controls])
         return response
 
 

@@ -1,0 +1,99 @@
+"""Records of an audit trail: their hashed form, and roots under which single digests are proven.
+
+A record is hashed by the digest of its content, so that a part of the chain is proven without the content of the records between.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from libs.chain.hashing import link, text_bytes
+
+DECISION: Final = 1
+ACCESS: Final = 2
+DROPPED: Final = 3
+OPENING: Final = 4
+GROUP: Final = 64
+"""Digests that are hashed together, so that a path to one of many thousands has few hundred digests."""
+HASH_BYTES: Final = 32
+_FORM: Final = 1
+_HEAD: Final = struct.Struct("<BiqBqiqi")
+_LENGTH: Final = struct.Struct("<H")
+_COUNT: Final = struct.Struct("<i")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record, as luxor.clearance.v1.AuditRecord describes it."""
+
+    day: int
+    number: int
+    kind: int
+    at: int
+    actor: str
+    method: str
+    reason: str
+    cause: str
+    batch_day: int
+    batch_id: int
+    rows: int
+    digest: bytes
+    row_digest: bytes
+    subjects: int
+    subject_digest: bytes
+
+    def content_digest(self) -> bytes:
+        """Return SHA-256 of the hashed bytes. Raises struct.error for a number that no record has."""
+        head = _HEAD.pack(_FORM, self.day, self.number, self.kind, self.at, self.batch_day, self.batch_id, self.rows)
+        texts = map(text_bytes, (self.actor, self.method, self.reason, self.cause))
+        digests = (_LENGTH.pack(len(each)) + each for each in (self.digest, self.row_digest, self.subject_digest))
+        return sha256(b"".join((head, *texts, *digests, _COUNT.pack(self.subjects)))).digest()
+
+    def hashed(self, before: bytes) -> bytes:
+        """Return its hash behind the hash before it. Raises struct.error for a number that no record has."""
+        return link(before, self.content_digest())
+
+
+def root(digests: Sequence[bytes]) -> bytes:
+    """Return the root over digests of 32 bytes in their order: SHA-256 over their groups, of which each is SHA-256 over its digests."""
+    return sha256(b"".join(_groups(digests))).digest()
+
+
+def _groups(digests: Sequence[bytes]) -> list[bytes]:
+    return [sha256(b"".join(digests[start : start + GROUP])).digest() for start in range(0, len(digests), GROUP)]
+
+
+def path_to(digests: Sequence[bytes], place: int) -> tuple[bytes, bytes]:
+    """Return the digests of the group in which a place is, and those of all groups, each joined."""
+    start = place - place % GROUP
+    return b"".join(digests[start : start + GROUP]), b"".join(_groups(digests))
+
+
+def is_under(top: bytes, count: int, digest: bytes, place: int, group: bytes, groups: bytes) -> bool:
+    """Return whether a digest is at a place among `count` digests under a root, by its path."""
+    if not 0 <= place < count or len(groups) != HASH_BYTES * -(-count // GROUP):
+        return False
+    own, within = divmod(place, GROUP)
+    return (
+        sha256(groups).digest() == top
+        and len(group) == HASH_BYTES * min(GROUP, count - own * GROUP)
+        and groups[HASH_BYTES * own : HASH_BYTES * (own + 1)] == sha256(group).digest()
+        and group[HASH_BYTES * within : HASH_BYTES * (within + 1)] == digest
+    )
+
+
+def text_digests(texts: Sequence[str]) -> list[bytes]:
+    """Return SHA-256 of the UTF-8 of each text."""
+    return [sha256(text.encode()).digest() for text in texts]
+
+
+def batch_digest(
+    *, day: int, number: int, created_at: int, rows: int, schema_version: int, schema: str, trace: str, payload: bytes
+) -> bytes:
+    """Return SHA-256 over a stored batch: its numbers and texts with a space behind each, and its payload."""
+    head = " ".join((str(day), str(number), str(created_at), str(rows), str(schema_version), schema, trace, ""))
+    return sha256(head.encode() + payload).digest()

@@ -1,0 +1,161 @@
+"""The evidence of one consignment: its stored versions, who saw it, and the parts of the chain that lead from both to seals."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from libs.chain.audit import Record, path_to, text_digests
+from libs.chain.hashing import START
+from libs.columns import Table
+from libs.columns.digest import digests
+from libs.feed.types import BatchRef
+from libs.store.database import Transaction
+from services.clearance.commands.audit.chain_records import ChainRecords
+from services.clearance.store import Row, Store, day_of
+from services.clearance.store.audit.seals import AuditSeals
+from services.clearance.store.audit.trail import StoredRecord
+
+VERSIONS_MAX: Final = 1_000
+ACCESSES_MAX: Final = 1_000
+RECORDS_MAX: Final = 20_000
+"""Records from the first to the last of one part of the chain: seals come at least that often unless the sealing failed for hours."""
+_MILLIS: Final = 30_000
+
+
+class EvidenceTooLarge(Exception):
+    """A seal covers more records than one answer may contain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Where a digest is under the root of a record: see `libs.chain.audit.path_to`."""
+
+    place: int
+    group: bytes
+    groups: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One stored version: its record (0 for none), its place, its path and itself."""
+
+    record: int
+    ref: BatchRef
+    row: int
+    path: Path | None
+    state: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive records up to the last one of a seal; `disclosed` are the numbers of those that are shown."""
+
+    before: bytes
+    records: Sequence[Record]
+    disclosed: frozenset[int]
+    seal: Any
+    """The row of the seal, with the hash `before` it."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What is stored of a consignment, with its proofs."""
+
+    versions: list[Version] = field(default_factory=list)
+    versions_left_out: bool = False
+    accesses: list[tuple[int, Path]] = field(default_factory=list)
+    accesses_left_out: bool = False
+    parts: list[Part] = field(default_factory=list)
+
+
+class CollectEvidence:
+    """Collects evidence from a store."""
+
+    def __init__(self, store: Store) -> None:
+        """Read from a store."""
+        self._store = store
+        self._chain = ChainRecords(store)
+        self._seals = AuditSeals(store.database)
+
+    async def find(self, mrn: str) -> Row | None:
+        """Return the current row of a consignment; None where there is none."""
+        async with self._store.database.connection() as reading:
+            return (await self._store.find(reading, [mrn])).get(mrn)
+
+    async def run(self, mrn: str) -> Evidence:
+        """Chain and seal what is committed by now, and return the evidence of a stored consignment. Raises EvidenceTooLarge."""
+        await self._chain.finish()
+        found = Evidence()
+        async with self._store.database.connection(snapshot=True, timeout_millis=_MILLIS) as reader:
+            row = (await self._store.find(reader, [mrn]))[mrn]
+            last_day = (await self._store.audit.days(reader))[-1]
+            records = await self._versions(reader, row, last_day, found)
+            accesses = await self._store.audit.of_subject(reader, mrn, day_of(mrn) - 1, ACCESSES_MAX + 1)
+            found.accesses_left_out = len(accesses) > ACCESSES_MAX
+            for each in accesses[-ACCESSES_MAX:]:
+                found.accesses.append(
+                    (each.record.number, _path(text_digests(each.subjects), each.subjects.index(mrn)))
+                )
+                records.append(each)
+            found.parts = await self._parts(reader, sorted({each.record.number for each in records}))
+        return found
+
+    async def _versions(self, reader: Transaction, row: Row, last_day: int, evidence: Evidence) -> list[StoredRecord]:
+        records: list[StoredRecord] = []
+        place: tuple[BatchRef, int] | None = (row.ref, row.row)
+        payloads = self._store.outbox.payloads
+        while place is not None:
+            ref, number = place
+            if len(evidence.versions) == VERSIONS_MAX:
+                evidence.versions_left_out = True
+                break
+            try:
+                batch = payloads.table((await payloads.fetch(reader.raw, [ref]))[ref])
+            except LookupError:  # older than the stored batches
+                evidence.versions_left_out = True
+                break
+            record = await self._store.audit.of_batch(reader, ref.day, ref.id, last_day)
+            state = batch.take(np.array([number], np.int64))
+            path = None
+            if record is not None:
+                records.append(record)
+                if record.record.row_digest:
+                    path = _path(await asyncio.to_thread(digests, batch), number)
+            evidence.versions.append(Version(record.record.number if record else 0, ref, number, path, state))
+            before = [state.ints(f"previous_batch_{name}") for name in ("day", "id", "row")]
+            place = None
+            if before[1].valid[0]:
+                day, batch_id, batch_row = (int(each.values[0]) for each in before)
+                place = BatchRef(day, batch_id), batch_row
+        return records
+
+    async def _parts(self, reader: Transaction, numbers: Sequence[int]) -> list[Part]:
+        """Return for each seal that covers some of these records, which are in order, the records from the first of them on."""
+        parts: list[Part] = []
+        left = list(numbers)
+        while left:
+            seal = await self._seals.covering(reader, 0, left[0])
+            last = seal["numbers"][0]
+            disclosed = [number for number in left if number <= last]
+            left = left[len(disclosed) :]
+            if last - disclosed[0] >= RECORDS_MAX:
+                raise EvidenceTooLarge
+            begin = max(1, disclosed[0] - 1)
+            records = await self._store.audit.between(reader, begin, last)
+            before = START
+            if begin < disclosed[0]:
+                is_there = bool(records) and records[0].record.number == begin
+                before = records.pop(0).hash if is_there else await self._dropped(reader)
+            parts.append(Part(before, [each.record for each in records], frozenset(disclosed), seal))
+        return parts
+
+    async def _dropped(self, reader: Transaction) -> bytes:
+        head = await self._store.audit.head(reader)
+        return head.dropped_hash if head else START
+
+
+def _path(leaves: Sequence[bytes], place: int) -> Path:
+    return Path(place, *path_to(leaves, place))

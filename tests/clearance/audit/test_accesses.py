@@ -1,0 +1,198 @@
+"""Each answer with data about consignments to an officer, analyst or operator leaves a record first; those to filers and carriers leave none."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+import asyncpg
+import grpc
+import pytest
+
+from libs.server.identity import Role
+from luxor.clearance.v1 import audit_pb2 as audit
+from luxor.clearance.v1 import bulk_release_pb2 as bulk
+from luxor.clearance.v1 import carriers_pb2 as carriers
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1 import consistency_pb2 as consistency
+from luxor.clearance.v1 import controls_pb2
+from luxor.clearance.v1 import notice_checks_pb2 as checks
+from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
+from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
+from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
+from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceStub
+from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
+from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceStub
+from luxor.trace.v1 import trace_pb2 as trace
+from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
+from services.clearance import api
+from services.clearance.api.audit.access import RECORDED
+from services.clearance.store.audit.trail import AuditTables
+from tests.clearance.carriers import DOCUMENT, bind
+from tests.clearance.controls import SCAN, conclusion, order
+from tests.clearance.desk import MASTER
+from tests.clearance.disposals import SEIZED, disposal
+from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
+
+NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings"}
+"""What answers an officer without data about consignments: numbers of records and batches; errors of the request itself."""
+
+
+async def accesses(house: House) -> list[tuple[str, str, str, str, list[str]]]:
+    """All records of accesses: actor, method, reason, what was asked for, and consignments."""
+    async with house.desk.store.database.connection() as reader:
+        rows = await reader.raw.fetch(
+            "select at, actor, method, reason, cause, subjects from audit_record where kind = 2 "
+            "union all select at, actor, method, reason, cause, subjects from audit_pending where kind = 2 order by at"
+        )
+    return [(row["actor"], row["method"], row["reason"], row["cause"], list(row["subjects"])) for row in rows]
+
+
+async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(house: House) -> None:
+    first, second = await house.filed(["GREEN-1", "RED-1"])
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    await bind(house, DOCUMENT, "99999999999", "jets", "b1")
+    await (await house.stub("carrier", "boats")).RecordArrivals(arrivals(MASTER, request_id="a2"), timeout=SECONDS)
+    code = (await ask(await house.stub("filer", "shop"), asking(mrn=first)))[0].consignments[0].check_code
+    channel = await house.service.channel("officer", "otto")
+    clearance, carrier = ClearanceServiceStub(channel), CarrierServiceStub(channel)
+    one, two = pb.ConsignmentRef(mrn=first), pb.ConsignmentRef(mrn=second)
+    arrival = carriers.ArrivalRef(master_document_number=MASTER, carrier="wings")
+    control = ControlServiceStub(channel)
+    calls: list[tuple[Any, Any, str, str, list[str]]] = [
+        (clearance.GetStatus, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]), "", "", [first, second]),
+        (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
+        (
+            control.OrderControls, controls_pb2.OrderControlsRequest(request_id="9", orders=[order(second, SCAN)]),
+            "INVOICE_MISSING", "", [second],
+        ),
+        (control.ListControls, controls_pb2.ListControlsRequest(), "", "", [second]),
+        (
+            control.ConcludeControls, controls_pb2.ConcludeControlsRequest(request_id="10", conclusions=[conclusion(second)]),
+            "INVOICE_MATCHES", "", [second],
+        ),
+        (
+            clearance.HoldConsignments,
+            pb.HoldConsignmentsRequest(request_id="1", reason="INTELLIGENCE", consignments=[one, pb.ConsignmentRef(mrn="26DE")]),
+            "INTELLIGENCE", "", [first],
+        ),
+        (
+            clearance.ReleaseConsignments, pb.ReleaseConsignmentsRequest(request_id="2", reason="IN_ORDER", consignments=[one]),
+            "IN_ORDER", "", [first],
+        ),
+        (
+            clearance.RecordInspections,
+            pb.RecordInspectionsRequest(
+                request_id="3",
+                inspections=[
+                    pb.Inspection(
+                        consignment=two, method=pb.INSPECTION_METHOD_DOCUMENTS, result=pb.INSPECTION_RESULT_CONFORM
+                    )
+                ],
+            ),
+            "", "", [second],
+        ),
+        (
+            clearance.DisposeConsignments,
+            pb.DisposeConsignmentsRequest(request_id="4", disposals=[disposal(second, SEIZED)]),
+            "PROHIBITED_GOODS", "", [second],
+        ),
+        (
+            clearance.RecordReturns,
+            pb.RecordReturnsRequest(
+                request_id="5",
+                returns=[
+                    pb.Return(consignment=one, reason=pb.RETURN_REASON_UNDELIVERED, transport_document_number="R-1")
+                ],
+            ),
+            "", "", [first],
+        ),
+        (
+            clearance.AdjustConsignments,
+            pb.AdjustConsignmentsRequest(
+                request_id="6", adjustments=[pb.Adjustment(consignment=one, items=[pb.ItemAdjustment(number=1, origin_country="TR")])]
+            ),
+            "", "", [first],
+        ),
+        (carrier.ListBindings, carriers.ListBindingsRequest(), "", "jets", []),
+        (carrier.ListRefusedArrivals, carriers.ListRefusedArrivalsRequest(), "", "boats", []),
+        (carrier.ListArrivals, carriers.ListArrivalsRequest(master_document_number=MASTER), "", MASTER, []),
+        (
+            carrier.ListReleasedConsignments, carriers.ListReleasedConsignmentsRequest(master_document_number=MASTER, carrier="wings"),
+            "", MASTER, [first],
+        ),
+        (carrier.ReverseArrivals, carriers.ReverseArrivalsRequest(request_id="7", arrivals=[arrival]), "", MASTER, []),
+        (
+            BulkReleaseServiceStub(channel).BulkRelease,
+            bulk.BulkReleaseRequest(request_id="8", master_document_number=MASTER, reason="IN_ORDER"), "IN_ORDER", MASTER, [second],
+        ),
+        (NoticeCheckServiceStub(channel).CheckNotice, checks.CheckNoticeRequest(mrn=first, code=code), "", "", [first]),
+        (
+            AuditServiceStub(channel).ExportEvidence, audit.ExportEvidenceRequest(mrn=first, purpose="appeal"), "appeal", "", [first],
+        ),
+        (TraceServiceStub(channel).FindTraces, trace.FindTracesRequest(mrn=first), "", "", [first]),
+    ]  # fmt: skip
+    called = set()
+    for call, request, reason, about, subjects in calls:
+        before = len(await accesses(house))
+        await call(request, timeout=SECONDS)
+        (found,) = (await accesses(house))[before:]
+        method = type(request).__name__.removesuffix("Request")
+        assert (found[:4], sorted(found[4])) == (("officer/otto", method, reason, about), sorted(subjects))
+        called.add(method)
+    house.desk.consistent = False
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("insert into held select day, mrn, lane from consignment where mrn = $1", first)
+    before = len(await accesses(house))
+    await ConsistencyServiceStub(channel).CheckConsignments(consistency.CheckConsignmentsRequest(), timeout=SECONDS)
+    assert (await accesses(house))[before:] == [("officer/otto", "CheckConsignments", "", "", [first])]
+    called.add("CheckConsignments")
+    modules = [importlib.import_module(each.name) for each in pkgutil.walk_packages(api.__path__, f"{api.__name__}.")]
+    reachable = {
+        name for module in modules for name, allowed in getattr(module, "ROLES", {}).items() if allowed & RECORDED
+    }
+    assert reachable - called == NO_CONSIGNMENT, "each RPC that a person in office may call is tried here"
+    assert {Role.OFFICER, Role.ANALYST, Role.AGENCY, Role.OPERATOR} == RECORDED
+
+
+async def test_a_repeat_that_is_answered_from_memory_is_an_access_too(house: House) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    stub = await house.stub("officer", "otto")
+    request = pb.HoldConsignmentsRequest(
+        request_id="1", reason="INTELLIGENCE", consignments=[pb.ConsignmentRef(mrn=mrn)]
+    )
+    for _ in range(2):
+        await stub.HoldConsignments(request, timeout=SECONDS)
+    assert [each[4] for each in await accesses(house)] == [[mrn], [mrn]]
+    async with house.desk.store.database.connection() as reader:
+        assert await reader.raw.fetchval("select count(*) from batch") == 2, "one decision beside the first"
+
+
+async def test_answers_without_consignments_and_those_to_filers_and_carriers_leave_no_record(house: House) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    assert (await ask(await house.stub("filer", "shop"), asking(mrn=mrn)))[0].consignments
+    assert (await ask(await house.stub("carrier", "wings"), asking(master_document_number=MASTER)))[0].consignments
+    officer = await house.stub("officer", "otto")
+    assert (await ask(officer, asking(mrn="26DE32329000033OR6")))[0].HasField("error")
+    await officer.ListConsignments(pb.ListConsignmentsRequest(), timeout=SECONDS)
+    assert await accesses(house) == []
+
+
+async def test_an_answer_whose_record_cannot_be_stored_does_not_leave(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    stub = await house.stub("officer", "otto")
+
+    async def full(*_: object) -> None:
+        raise asyncpg.DiskFullError("could not extend file")
+
+    monkeypatch.setattr(AuditTables, "note_access", full)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.GetStatus(asking(mrn=mrn), timeout=SECONDS)
+    assert mrn not in str(caught.value)
+    monkeypatch.undo()
+    assert (await ask(stub, asking(mrn=mrn)))[0].consignments

@@ -59,7 +59,7 @@ from services.clearance.feeds.debt_events import DebtEventHandler
 from services.clearance.feeds.filings import Intake
 from services.clearance.feeds.screening_matches import Rescreening
 from services.clearance.feeds.snapshot import Snapshot
-from services.clearance.jobs import audit, sweep
+from services.clearance.jobs import audit, expiry, sweep
 from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.waits import Waits
 from services.clearance.metrics import report_missing_texts
@@ -202,6 +202,7 @@ def assemble(start: Start) -> Sequence[Background]:
         gauges.look,
         audit.look,
         sweep.look,
+        expiry.look(config.arrival_days),
     )
     return [
         traces.run,
@@ -212,6 +213,7 @@ def assemble(start: Start) -> Sequence[Background]:
         ArrivalJob(store).run,
         Waits(store, start.replica).run,
         audit.AuditJob(store, seal_seconds=config.seal_seconds).run,
+        expiry.Expiry(store, start.replica, arrival_days=config.arrival_days).run,
         sweep.Sweep(store, filings, start.replica, interval_seconds=config.sweep_seconds).run,
         Maintenance(start.database, notices=True, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,

@@ -21,6 +21,9 @@ class ClearanceConfig(Settings, service="clearance"):
     events_max: int = setting("EVENTS_MAX", default=1_500, low=1, high=20_000, example="1500")
     """Approximate number of filings that one transaction decides. A larger number delays the feed's horizon for longer."""
 
+    arrival_days: int = setting("ARRIVAL_DAYS", default=200, low=1, high=380, example="200")
+    """Days after the day of acceptance within which the goods have to arrive; after them the declaration expires."""
+
     sweep_seconds: float = setting("SWEEP_SECONDS", default=300.0, low=1, high=1_800, example="300")
     """Time between two comparisons of accepted filings with decided ones; missing filings are requested again."""
 

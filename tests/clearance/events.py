@@ -20,6 +20,7 @@ from services.clearance.consignment.returns import Return, returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Debt, Event
+from services.clearance.jobs.expiry import Expiry
 from services.clearance.jobs.waits import Waits
 from tests.clearance import debt_events, screening_matches
 from tests.clearance.adjustments import Revenue, adjust, correcting
@@ -122,6 +123,12 @@ class Driver:
         await reversal.begin(master, CARRIER, "otto")
         await reversal.reverse(master, CARRIER, trace=TRACE)
 
+    async def expire(self) -> None:
+        """Let the days pass within which goods have to arrive."""
+        at = await self.desk.store.database.now() + 400 * DAY_MICROS
+        self.calls += 1
+        await Expiry(self.desk.store, f"r{self.calls}", arrival_days=200).step(at=at + 8 * self.calls * DAY_MICROS)
+
     async def wait(self, days: int) -> None:
         """Let the delays of some days end."""
         at = await self.desk.store.database.now() + days * DAY_MICROS
@@ -220,6 +227,7 @@ STEPS: Final[dict[str, Step]] = {
     "answer": _of(lambda driver, mrn: driver.answer(mrn)),
     "in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.CONFORM)),
     "not in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.NOT_CONFORM)),
+    "expire": lambda driver, _: driver.expire(),
     "wait": lambda driver, _: driver.wait(1),
     "wait long": lambda driver, _: driver.wait(40),
     "return one": _of(lambda driver, mrn: driver.give_back(mrn, frozenset({1}))),

@@ -178,6 +178,8 @@ def refused(event: Event, now: Place) -> str:
             return ""
         case Event.REROUTED:
             return "" if held and not now.held else "NOT_DUE"
+        case Event.EXPIRED:
+            return "" if (awaiting or held) and not now.arrived and not now.held else "NOT_DUE"
         case Event.WAIT_ENDED:
             return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
         case Event.SCREENING_MATCH_CLEARED:
@@ -236,6 +238,8 @@ def _moved(event: Event, now: Place) -> Place:
             return replace(now, state=State.HELD)
         case Event.INVALIDATED:
             return replace(now, state=State.INVALIDATED, debt_hold=False)
+        case Event.EXPIRED:
+            return replace(now, state=State.EXPIRED, debt_hold=False)
         case Event.RETURNED_WHOLE:
             return replace(now, state=State.RE_EXPORTED, debt_hold=False)
         case Event.DESTROYED_WHOLE:

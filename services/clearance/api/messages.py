@@ -144,7 +144,7 @@ _FINDING: Final = ("lane", "reason", "sentence", "item_number")
 """Columns of a finding for all callers, unless it is confidential."""
 
 
-_PUBLIC_CHANGE: Final = np.array([0, *Change], np.int64)
+_PUBLIC_CHANGE: Final = np.arange(max(Change) + 1)
 """The change that filers and carriers see: a screening match and its clearing are shown as an officer's hold and release."""
 _PUBLIC_CHANGE[Change.SCREENING_MATCHED] = Change.OFFICER_HELD
 _PUBLIC_CHANGE[Change.SCREENING_MATCH_CLEARED] = Change.OFFICER_RELEASED

@@ -30,6 +30,7 @@ class NoticeKind(IntEnum):
     CONTROL_ANSWERED = 15
     CONTROL_REMINDED = 16
     CONTROL_CONCLUDED = 17
+    EXPIRED = 18
 
 
 NOTICE_OF_STATE: Final = {
@@ -44,6 +45,7 @@ NOTICE_OF_STATE: Final = {
     State.ABANDONED: NoticeKind.DISPOSED,
     State.CONFISCATED: NoticeKind.DISPOSED,
     State.INVALIDATED: NoticeKind.INVALIDATED,
+    State.EXPIRED: NoticeKind.EXPIRED,
 }
 """The notice of a change to each state, where the change has none of its own."""
 

@@ -66,6 +66,7 @@ class Change(IntEnum):
     CONTROL_ANSWERED = 22
     CONTROL_REMINDED = 23
     CONTROL_CONCLUDED = 24
+    EXPIRED = 25
 
 
 class Event(IntEnum):
@@ -135,6 +136,8 @@ class Event(IntEnum):
     """The last scan or examination was concluded, and a request for documents is open."""
     CONTROLS_CONCLUDED = 34
     """The last control was concluded."""
+    EXPIRED = 35
+    """The goods did not arrive within the days that the office's settings allow."""
 
 
 CHANGE_OF: Final = np.array(
@@ -174,6 +177,7 @@ CHANGE_OF: Final = np.array(
         Change.CONTROL_CONCLUDED,
         Change.CONTROL_CONCLUDED,
         Change.CONTROL_CONCLUDED,
+        Change.EXPIRED,
     ],
     np.int64,
 )

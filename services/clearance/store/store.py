@@ -43,6 +43,7 @@ PURGED: Final = (
     "early_news",
     "adjustment",
     "swept",
+    "expiry_pass",
     "filing_unknown",
     "bulk_release",
 )

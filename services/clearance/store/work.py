@@ -47,6 +47,24 @@ _LIST: Final = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How far the expiry of a day's declarations has come."""
+
+    day: int
+    """Day of acceptance."""
+    mrn: str = ""
+    """The MRN up to which the pass under way has come; "" where none is under way."""
+    passed_at: int | None = None
+    """When the day was passed last, microseconds since 1970-01-01 UTC; None where it never was."""
+
+
+async def passes(tx: Transaction) -> dict[int, Pass]:
+    """Return the passes of all days."""
+    records = await tx.raw.fetch("select day, mrn, passed_at from expiry_pass")
+    return {record["day"]: Pass(record["day"], record["mrn"], record["passed_at"]) for record in records}
+
+
 class WorkTables:
     """The lists of held and seized consignments and of delays."""
 
@@ -136,6 +154,23 @@ class WorkTables:
             "select mrn from seized where (day, mrn) > ($1, $2) order by day, mrn limit $3", *after, limit
         )
         return [record["mrn"] for record in records]
+
+    async def of_day(self, tx: Transaction, day: int, after: str, limit: int) -> list[tuple[str, int]]:
+        """Return MRN and state of the next consignments of a day, by MRN."""
+        records = await tx.raw.fetch(
+            "select mrn, state from consignment where day = $1 and mrn > $2 order by mrn limit $3", day, after, limit
+        )
+        return [(record["mrn"], record["state"]) for record in records]
+
+    async def note_pass(self, tx: Transaction, progress: Pass) -> None:
+        """Store how far the pass of a day has come."""
+        await tx.raw.execute(
+            "insert into expiry_pass (day, mrn, passed_at) values ($1, $2, $3) "
+            "on conflict (day) do update set mrn = excluded.mrn, passed_at = excluded.passed_at",
+            progress.day,
+            progress.mrn,
+            progress.passed_at,
+        )
 
     async def entries(self, tx: Transaction, name: str, after: Position, last: Position, limit: int) -> list[Position]:
         """Return the first entries of a work list after a position, up to another one."""

@@ -15,6 +15,7 @@ from luxor.clearance.v1.clearance_pb2 import (
     STATE_ABANDONED,
     STATE_CONFISCATED,
     STATE_DESTROYED,
+    STATE_EXPIRED,
     STATE_INVALIDATED,
     STATE_RE_EXPORTED,
 )
@@ -42,6 +43,8 @@ _STATE: Final = (
 )  # fmt: skip
 _RARE: Final = ("former_released_at",)
 """Columns that cost nothing where no state has them."""
+_WITHDRAWN: Final = (STATE_INVALIDATED, STATE_EXPIRED)
+"""Declarations that count as never lodged: nothing was ever owed."""
 _DISPOSED: Final = (STATE_DESTROYED, STATE_RE_EXPORTED, STATE_ABANDONED, STATE_CONFISCATED)
 _CHILDREN: Final = {
     "charges": ("item_number", "kind", "charge", "amount", "collector", "debtor", "account"),
@@ -76,7 +79,7 @@ class Basis:
 def basis_of(states: Table, last: Table) -> Basis:
     """Return the basis of the states `last`, the newest of each consignment in `states` (both ClearanceColumns)."""
     decided = last.ints("decided_at").valid
-    withdrawn = last.ints("state").values == STATE_INVALIDATED
+    withdrawn = np.isin(last.ints("state").values, _WITHDRAWN)
     standing = np.where(withdrawn, WITHDRAWN, np.where(decided, ASSESSED, UNDECIDED)).astype(np.int64)
     adjusted = np.zeros(last.rows, np.int64)
     made = np.flatnonzero(states.ints("change").filled(0) == CHANGE_ADJUSTED)
@@ -155,7 +158,7 @@ def charges_of(table: Table, sharing: Sharing) -> StateCharges:
     rows = np.repeat(np.arange(states.rows), np.diff(charges.offsets))
     amount, collector = lines.ints("amount"), lines.ints("collector")
     state = states.ints("state").values
-    live = states.ints("decided_at").valid & (state != STATE_INVALIDATED) & states.strings("revenue_currency").present
+    live = states.ints("decided_at").valid & ~np.isin(state, _WITHDRAWN) & states.strings("revenue_currency").present
     bad = live[rows] & amount.valid & ((amount.values < 0) | (amount.values > AMOUNT_MAX))
     if bad.any():
         row = int(rows[int(bad.argmax())])

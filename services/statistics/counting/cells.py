@@ -186,7 +186,7 @@ def _revenue(
     collector = _named(lines, "collector", common_pb2.Collector, "COLLECTOR_")
     currency = _take(table.strings("revenue_currency"), owners)
     # A withdrawn consignment no longer owes its charges, as in the ledger.
-    withdrawn = table.ints("state").values == clearance.STATE_INVALIDATED
+    withdrawn = np.isin(table.ints("state").values, (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED))
     sign = np.where(withdrawn, 0, signs)[owners]
     keys = [day, destination, origin, chapter, lane, kind, collector, currency]
     return sum_cells(keys, [sign, lines.ints("amount").values * sign])

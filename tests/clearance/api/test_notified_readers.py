@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import pytest
 
+from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1 import carriers_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.consignment.transitions import Debt
+from services.clearance.jobs.expiry import Expiry
 from services.clearance.store.arrivals import ArrivalTable
 from tests.clearance import screening_matches
 from tests.clearance.debt_events import OPENED, REFUNDED, anew, debt, hear
@@ -81,6 +83,11 @@ async def amend(case: Case) -> None:
 async def arrive(case: Case) -> None:
     stub = await case.house.stub("carrier", "wings")
     await stub.RecordArrivals(arrivals(MASTER, request_id=case.request_id()), timeout=SECONDS)
+
+
+async def expire(case: Case) -> None:
+    store = case.house.desk.store
+    assert await Expiry(store, "r", arrival_days=200).step(at=await store.database.now() + 210 * MICROS_PER_DAY) == 1
 
 
 async def reverse(case: Case) -> None:
@@ -196,6 +203,9 @@ LINES: Final[dict[str, tuple[str, list[tuple[Step, str, str]]]]] = {
             (file, "HELD", NOBODY), (decide(INVALIDATED), "INVALIDATED", NOBODY), (arrive, NOBODY, "INVALIDATED"),
             (arrive, NOBODY, NOBODY), (debt_event(1, paid=380, refunded=380), "DEBT_SETTLED", NOBODY),
         ],
+    ),
+    "arrival of goods whose declaration expired before": (
+        "BARE-1", [(file, "HELD", NOBODY), (expire, "EXPIRED", NOBODY), (arrive, NOBODY, "EXPIRED"), (arrive, NOBODY, NOBODY)],
     ),
     "arrival of goods whose declaration was invalidated, after a refund": (
         "BARE-1",

@@ -130,6 +130,22 @@ def test_each_state_that_is_not_final_has_an_exit_and_somebody_or_a_timer_that_a
     assert len(set(EVENTS.values())) == len(Event)
 
 
+def test_goods_expire_only_without_an_arrival_and_without_a_hold() -> None:
+    for state, now in product(State, SITUATIONS):
+        row = next(
+            (
+                each
+                for each in TABLE
+                if (each.event, each.state) == (Event.EXPIRED, state) and all(met(c, now) for c in each.when)
+            ),
+            None,
+        )
+        expires = row is not None and not row.refusal
+        free = not (now["arrived"] or now["officer_hold"] or now["screening_hold"] or now["violation"])
+        assert expires == (state in (State.AWAITING_ARRIVAL, State.HELD) and free)
+        assert not expires or row is None or row.next == State.EXPIRED
+
+
 def test_a_refused_amendment_alone_is_a_notice() -> None:
     assert REFUSAL_NOTICES == {
         Event.AMENDED_RELEASE: NoticeKind.AMENDMENT_REFUSED,

@@ -81,6 +81,11 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "INVALIDATED", "INVALIDATED", PAID, "Declaration invalidated",
         f"The declaration of consignment {MRN} is invalidated. {REFERENCES} Paid: 1000.00 EUR. Refunded: 0.05 EUR.",
     ),
+    "EXPIRED": (
+        "EXPIRED", "EXPIRED", PAID, "Declaration expired",
+        f"The goods of consignment {MRN} did not arrive in time, so its declaration expired on 2026-11-01. Nothing is owed. File it again if the "
+        f"goods still come. {REFERENCES} Paid: 1000.00 EUR. Refunded: 0.05 EUR.",
+    ),
     "CHARGES_CHANGED": (
         "CHARGES_CHANGED", "RELEASED", PAID, "Charges changed",
         f"The charges of consignment {MRN} were assessed again. {AMOUNTS} {REFERENCES} {CODE}",
@@ -182,6 +187,10 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "INVALIDATED": (
         "INVALIDATED", "INVALIDATED", "Declaration invalidated",
         f"The declaration of consignment {MRN} is invalidated, so the goods may not be delivered. {DOCUMENTS}",
+    ),
+    "EXPIRED": (
+        "EXPIRED", "EXPIRED", "Declaration expired",
+        f"The declaration of consignment {MRN} expired before its goods arrived, so the goods may not be delivered. {DOCUMENTS}",
     ),
     "RETURNED": (
         "RETURNED", "RELEASED", "Goods returned",

@@ -31,6 +31,7 @@ histories = st.lists(
             [
                 clearance.STATE_AWAITING_ARRIVAL,
                 clearance.STATE_INVALIDATED,
+                clearance.STATE_EXPIRED,
                 clearance.STATE_CONFISCATED,
                 clearance.STATE_RE_EXPORTED,
             ]

@@ -112,6 +112,7 @@ def test_what_is_paid_back_of_summed_charges_is_summed() -> None:
     [
         {"decided": False},
         {"state": clearance.STATE_INVALIDATED},
+        {"state": clearance.STATE_EXPIRED},
         {"currency": ""},
     ],
 )

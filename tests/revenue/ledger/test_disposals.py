@@ -200,9 +200,12 @@ async def test_goods_that_were_returned_owe_by_the_rules_of_returns_though_a_for
     assert await strict.kinds(HELD.mrn) == [ASSESSED, PAID]
 
 
-async def test_what_was_paid_for_an_invalidated_declaration_is_its_payers_credit(books: Books) -> None:
+@pytest.mark.parametrize("end", [clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED])
+async def test_what_was_paid_for_an_invalidated_or_expired_declaration_is_its_payers_credit(
+    books: Books, end: clearance.State.ValueType
+) -> None:
     await books.take(HELD)
     await books.pay(payment())
-    await books.take(ended(HELD, clearance.STATE_INVALIDATED))
+    await books.take(ended(HELD, end))
     assert await books.standing() == {BANK: 2_200, DECLARANT: -2_200}
     assert await books.unbalanced() == []

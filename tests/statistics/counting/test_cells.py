@@ -46,6 +46,8 @@ def as_dict(cells: Cells) -> dict[tuple[Any, ...], tuple[int, ...]]:
     return dict(rows)
 
 
+WITHDRAWN = (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED)
+"""States whose declaration counts as never lodged: its charges are not owed."""
 CAUSES = ("", "RULE", "SCORE", "MINIMUM", "MODEL", "UNCERTAINTY", "EXPECTED")
 LANES = ("", "GREEN", "BLUE", "YELLOW", "RED")
 
@@ -111,7 +113,7 @@ def oracle(
             cell["value"] += sign * value
             cell["mass"] += sign * ((row.masses or [0] * 3)[place] or 0)
             cell["returned"] += sign * (row.returned is not None and place < len(row.returned) and row.returned[place])
-        for number, kind, collector, amount in row.charges if row.state != clearance.STATE_INVALIDATED else ():
+        for number, kind, collector, amount in row.charges if row.state not in WITHDRAWN else ():
             there = number is not None and 1 <= number <= len(goods)
             origin, chapter = goods[number - 1][:2] if there and number is not None else first
             names = (

@@ -20,6 +20,8 @@ from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 1_000
 """Consignments that an arrival changes in one transaction: a longer one would delay the feed."""
+_ENDED: Final = (State.INVALIDATED, State.EXPIRED)
+"""States of declarations that ended without their goods."""
 NOWHERE: Final = BatchRef(0, 0)
 _BATCHES_A_LOOK: Final = 32
 
@@ -34,7 +36,7 @@ class ArrivalCounts:
     waiting: int = 0
     """Arrived, and not released yet: the time in which an officer may inspect them."""
     invalidated: list[tuple[str, str]] = field(default_factory=list)
-    """MRN and carrier of goods that arrive although their declaration was invalidated."""
+    """MRN and carrier of goods that arrive although their declaration was invalidated or expired."""
 
 
 class Arrive:
@@ -95,7 +97,7 @@ class Arrive:
         present = np.flatnonzero(chosen.present)
         outcome = apply(Event.ARRIVED, situation(table.take(present), 0))
         states = table.ints("state").values.copy()
-        stopped = present[(states[present] == State.INVALIDATED) & ~table.ints("arrived_at").valid[present]]
+        stopped = present[np.isin(states[present], _ENDED) & ~table.ints("arrived_at").valid[present]]
         if len(stopped):
             carriers = chosen.columns().carrier.take(stopped).tolist()
             for mrn, each in zip(table.strings("mrn").take(stopped).tolist(), carriers, strict=True):
@@ -116,7 +118,7 @@ class Arrive:
         revisions: Mapping[tuple[str, str], int],
         trace: str,
     ) -> None:
-        """Notify carriers, once for each arrival, of goods that arrive although their declaration was invalidated (ICS2, IE3N07)."""
+        """Notify carriers, once for each arrival, of goods that arrive although their declaration was invalidated or expired (ICS2, IE3N07)."""
         unapplied = await self.store.arrivals.unapplied(tx, revisions)
         due = {
             mrn: carrier
@@ -129,10 +131,11 @@ class Arrive:
             rows = await self.store.find(tx, mrns[begin : begin + CHUNK_ROWS])
             table = await self.store.states(tx, list(rows.values()))
             count = table.rows
-            # As the version that invalidated it; later ones are about refunds.
+            expired = table.ints("state").values == State.EXPIRED
+            # As the version that invalidated it or in which it expired; later ones are about refunds.
             states = table.with_columns(
                 {
-                    "change": Ints.constant(Change.INVALIDATED, count),
+                    "change": Ints.of(np.where(expired, Change.EXPIRED, Change.INVALIDATED)),
                     "changed_at": Ints.constant(await self.store.now(tx), count),
                     "public_change": Ints.absent(count),
                     "public_changed_at": Ints.absent(count),

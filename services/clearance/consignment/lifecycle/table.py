@@ -286,6 +286,10 @@ def _ends() -> Iterator[Transition]:
         yield from _rows(event, (*_NOT_RELEASED, _SEIZED), end, effects=Effect.HOLD_ENDS)
     yield from _rows(Event.INVALIDATED_BY_CUSTOMS, _NOT_RELEASED, _INVALIDATED, effects=Effect.HOLD_ENDS)
     yield from _refused(Event.INVALIDATED_BY_CUSTOMS, _SEIZED, "GOODS_SEIZED")
+    # What an officer or a match holds, or a control waits for, stays as evidence until an officer decides.
+    for reason in (_C.ARRIVED, _C.HOLD):
+        yield from _refused(Event.EXPIRED, (_AWAITING, _HELD), "NOT_DUE", reason)
+    yield from _rows(Event.EXPIRED, (_AWAITING, _HELD), State.EXPIRED)
 
 
 TABLE: Final = (
@@ -332,6 +336,7 @@ _REFUSED: Final = {
     Event.CONTROL_CONCLUDED: "CONTROL_UNKNOWN",
     Event.EXAMINATION_CONCLUDED: "CONTROL_UNKNOWN",
     Event.CONTROLS_CONCLUDED: "CONTROL_UNKNOWN",
+    Event.EXPIRED: "NOT_DUE",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

@@ -41,6 +41,7 @@ EVENTS: Final = {
     Event.CONTROL_CONCLUDED: "control concluded, others open",
     Event.EXAMINATION_CONCLUDED: "last examination concluded, documents open",
     Event.CONTROLS_CONCLUDED: "last control concluded",
+    Event.EXPIRED: "goods never arrived",
 }
 """The name of each event."""
 
@@ -62,14 +63,15 @@ WAITING: Final = {
         "clearance decides in the transaction that stores the consignment, so no version has this state", (), ()
     ),
     State.AWAITING_ARRIVAL: Waiting(
-        "the carrier reports the arrival; goods that arrived wait for the end of the delay of green",
+        "the carrier reports the arrival, or the declaration expires; goods that arrived wait for the end of the delay of green",
         ("due",),
-        (Event.WAIT_ENDED,),
+        (Event.EXPIRED, Event.WAIT_ENDED),
     ),
     State.HELD: Waiting(
-        "an officer decides; a payment or a cleared match frees what nothing else holds; yellow becomes blue after its days",
+        "an officer decides; a payment or a cleared match frees what nothing else holds; yellow becomes blue after its days; without an arrival the "
+        "declaration expires, unless an officer or a match holds the goods",
         ("held", "due"),
-        (Event.REROUTED,),
+        (Event.REROUTED, Event.EXPIRED),
     ),
     State.RELEASED: Waiting(
         "nobody has to act: the goods left customs; an officer audits, inspects or holds some of them, and they may be returned"

@@ -38,6 +38,7 @@ _NO_DECISION: Final = (
     Event.RETURNED_WHOLE,
     Event.DESTROYED_WHOLE,
     *CONTROL,
+    Event.EXPIRED,
 )
 """Events that are not decisions."""
 

@@ -20,7 +20,7 @@ _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RE
 _DELAYS_CONTINUE: Final = (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED, *MONEY)
 """Events that do not end a delay."""
 _ENDED: Final = tuple(FINAL)
-_EXTINGUISHED: Final = np.isin(np.arange(max(State) + 1), list(FINAL - {State.EXPIRED}))
+_EXTINGUISHED: Final = np.isin(np.arange(max(State) + 1), list(FINAL))
 
 
 def started_delays(table: Table, events: IntArray, at: int) -> dict[str, Column]:
@@ -71,7 +71,7 @@ def release_times(released: Ints, before: IntArray, after: IntArray, at: Ints) -
 
 
 def owes_nothing(table: Table) -> BoolArray:
-    """Return which states owe nothing at the border because customs disposed of the goods before any release, shape (n,).
+    """Return which states owe nothing at the border because customs disposed of the goods before any release, or they never arrived, shape (n,).
 
     Of confiscated goods only the duty ends, so that they owe nothing if there is no other charge. Source: docs/decisions/disposals.md.
     """

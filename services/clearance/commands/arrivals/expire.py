@@ -1,0 +1,39 @@
+"""Ends declarations whose goods did not arrive in time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.expiry import expirable, expiring
+from services.clearance.consignment.transitions import Event
+from services.clearance.store import Store
+from services.clearance.store.work import Pass
+
+
+class Expire:
+    """Ends declarations, a chunk in a transaction; all times are the database's."""
+
+    def __init__(self, store: Store) -> None:
+        """Work in a store."""
+        self._store = store
+
+    async def run(self, mrns: Sequence[str], progress: Pass, trace: str) -> int:
+        """End those of some declarations that expire as they stand now, and store how far the pass of their day has come; return how many ended.
+
+        An arrival or an officer that comes at the same time has its effect before or after: both lock the consignment, and the state then decides.
+        """
+        async with self._store.database.connection() as reading:
+            # Read outside of the transaction, so that inside it the batches come from memory.
+            await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
+        async with self._store.database.transaction() as tx:
+            rows = list((await self._store.lock(tx, mrns)).values())
+            states = await self._store.states(tx, rows)
+            places = np.flatnonzero(expirable(states)) if rows else np.zeros(0, np.int64)
+            if len(places):
+                details = EventDetails(event=Event.EXPIRED, at=await self._store.now(tx))
+                after, outcome = apply_event(expiring(states.take(places)), details)
+                assert bool(outcome.effective.all()), "what expires has neither arrived nor a hold"
+                await self._store.succeed(tx, after, [rows[place] for place in places.tolist()], trace=trace)
+            await self._store.work.note_pass(tx, progress)
+        return len(places)

@@ -1,0 +1,45 @@
+"""Declarations whose goods never arrived: which of them expire, and the state before the event. Pure.
+
+Law: Union Customs Code, article 171: a declaration lodged before the goods are presented counts as not lodged if they are not presented in time. The
+default of 200 days is that of ICS2, which invalidates a filing by itself.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Ints, Ragged, Strings, Table
+from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.screening import only_matches
+from services.clearance.consignment.state.times import never_released
+from services.clearance.consignment.transitions import Debt, State
+
+NEVER_ARRIVED: Final = "NEVER_ARRIVED"
+"""Reason of an expired declaration, which filers read."""
+
+
+def expirable(states: Table) -> NDArray[np.bool_]:
+    """Return which declarations expire once their days are over, shape (n,): the goods have not arrived and had no release.
+
+    What an officer or a screening match holds, or has an open violation, stays: a timer does not remove evidence. An arrival that was reversed
+    counts as none.
+    """
+    state, every = states.ints("state").values, np.ones(states.rows, np.bool_)
+    waiting = np.isin(state, (State.AWAITING_ARRIVAL, State.HELD)) & ~states.ints("arrived_at").valid
+    evidence = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
+    # Matches that the assessment itself found.
+    evidence |= (state == State.HELD) & (only_matches(states.ragged("findings"), every).lengths > 0)
+    return waiting & never_released(states) & ~evidence
+
+
+def expiring(states: Table) -> Table:
+    """Return the states before the event: the declaration counts as never lodged, so nothing is owed."""
+    rows = states.rows
+    return states.with_columns(
+        {
+            "reasons": Ragged.of_lengths(np.ones(rows, np.int64), Strings.constant(NEVER_ARRIVED, rows)),
+            "debt_status": Ints.constant(Debt.NONE, rows),
+            "debt_account": Strings.absent(rows),
+        }
+    )

@@ -152,7 +152,6 @@ def numbers(**values: int) -> dict[str, Column]:
         ("held", numbers(state=State.RELEASED, change=Change.OFFICER_RELEASED, debt_status=Debt.OPEN)),
         ("held", numbers(change=Change.DECIDED)),
         ("held", numbers(state=State.SEIZED, change=Change.OFFICER_HELD)),
-        ("held", numbers(change=99)),
         ("controlled", numbers(state=State.RELEASED, change=Change.CONTROL_CONCLUDED)),
         ("controlled", numbers(state=State.RELEASED, change=Change.OFFICER_RELEASED)),
         ("controlled", {**numbers(change=Change.CONTROL_ANSWERED), "control_hold": Bools.of([True])}),
@@ -337,6 +336,18 @@ async def test_any_sequence_of_events_leaves_a_consistent_store(
     for name, place in steps:
         await STEPS[name](driver, references[place])
     assert await desk.inconsistencies(5) == []
+
+
+async def test_an_amendment_leaves_open_controls_in_the_state_and_in_their_list(desk: Desk) -> None:
+    driver = Driver(desk)
+    await desk.consume(filings(["GREEN-1", "RED-1"]))
+    for reference in ("GREEN-1", "RED-1"):
+        await STEPS["documents"](driver, reference)
+        await STEPS["amend"](driver, reference)
+    assert await desk.inconsistencies() == []
+    states = await desk.states(mrns(filings(["GREEN-1", "RED-1"])))
+    assert states.ints("state").tolist() == [State.DOCUMENTS_REQUESTED] * 2
+    assert states.child("controls").rows == 2
 
 
 # ------------------------------------------------------------------------------------------ earlier releases

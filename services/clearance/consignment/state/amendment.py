@@ -21,6 +21,8 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "officer_hold",
     "screening_hold",
     "screening_early",
+    "control_hold",
+    "controls",
     "screened_lists",
     "public_version",
     "public_change",

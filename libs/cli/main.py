@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "jobs": ("operations.jobs", "List, show and cancel backtests, trainings and what-if runs."),
     "hold": ("clearance.officer", "Hold goods, as an officer."),
     "release": ("clearance.officer", "Lift holds, as an officer."),
+    "release-list": ("clearance.release_lists", "Make signed release lists, and use them without the system."),
     "inspect": ("clearance.officer", "Record the result of an inspection, as an officer."),
     "control": ("clearance.controls", "Order, answer, conclude and list controls of goods."),
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),

@@ -89,6 +89,11 @@ class PageTokens:
             await self._read(MISS_SECONDS)
         return [_derived(value, purpose) for number, value in self._values.items() if number % modulus == remainder]
 
+    async def derived_keys(self, purpose: bytes, number: int = 0) -> dict[int, bytes]:
+        """Return what is derived for another purpose from each key, by number; the keys are read again if `number` is not among them."""
+        await self._read(MISS_SECONDS if number and number not in self._values else REFRESH_SECONDS)
+        return {each: _derived(value, purpose) for each, value in self._values.items()}
+
     async def _open(self, query: Message, token: str) -> list[Any] | None:
         try:
             raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))

@@ -25,6 +25,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
+from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk_release import BulkRelease, Order
 from services.clearance.commands.decide import Decide, DecidedFilings
 from services.clearance.commands.store_days import ensure_days
@@ -126,7 +127,7 @@ async def arrive(store: Store, flight: int) -> tuple[float, int]:
 
 async def release(store: Store) -> tuple[float, int]:
     """Release what is held of all flights that arrived; return the seconds and the number of consignments."""
-    order = Order("", "LX0188", 0, 2**62, Selection(), "olga", "IN_ORDER", "", 100)
+    order = Order(Transport((), "LX0188", 0, 2**62), Selection(), "olga", "IN_ORDER", "", 100)
     began = time.perf_counter()
     answer = await BulkRelease(store).run(order, request=request("b1"), encode=msgspec.json.encode)
     return time.perf_counter() - began, msgspec.json.decode(answer)["released"]

@@ -37,6 +37,11 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
         (20_000, 1, 0),
     ),
     "ClearanceService.ListConsignments": ("officer", {}, (20_000, MRN)),
+    "ReleaseListService.ExportReleaseList": (
+        "officer",
+        {"master_document_numbers": ["02012345675"]},
+        ("RL-1", 10**15, 10**15, 10**15, 1, 1, 500, "00" * 32, "02012345675", 20_000, 1, 0),
+    ),
     "ControlService.ListControls": ("officer", {}, (20_000, MRN, 1)),
     "AuditService.CheckRecords": ("officer", {}, (20_000, 1, 1, "00" * 32, 0)),
     "AuditService.CheckBatches": ("officer", {}, (20_000, 1)),

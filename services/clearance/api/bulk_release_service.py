@@ -16,6 +16,7 @@ from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.summaries import hold_counts
 from services.clearance.commands.act import Request
+from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
 from services.clearance.consignment.state.hold_causes import Selection
 from services.clearance.store import Store
@@ -55,7 +56,7 @@ class BulkReleaseService(BulkReleaseServiceServicer):
             raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
         response = pb.BulkReleaseResponse.FromString(payload)
         held = [each.mrn for each in response.held_consignments]
-        await self._accesses.record(held, about=order.master or order.conveyance)
+        await self._accesses.record(held, about="".join(order.transport.masters) or order.transport.conveyance)
         return response
 
 
@@ -76,10 +77,7 @@ def _order(request: pb.BulkReleaseRequest, officer: str) -> Order:
     elif not requests.is_plain(master):
         raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number")
     return Order(
-        master=master,
-        conveyance=conveyance,
-        arrived_from=day * MICROS_PER_DAY,
-        arrived_before=(day + 1) * MICROS_PER_DAY,
+        transport=Transport((master,) if master else (), conveyance, day * MICROS_PER_DAY, (day + 1) * MICROS_PER_DAY),
         selection=Selection(
             lanes=frozenset(map(int, request.lanes)),
             only_reasons=frozenset(request.only_reasons),

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
-from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.commands.act import Commands, Request
+from services.clearance.commands.arrivals.transport import Position, Transport, consignments_after, travels
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.hold_causes import STAYING, Selection, endable, hold_causes, liftable
 from services.clearance.consignment.transitions import FINAL, Event, State
@@ -22,20 +22,13 @@ from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 500
 """Consignments that one transaction releases: 1,000 take over 100 ms on a busy machine, which delays the feed."""
-_BATCHES_A_LOOK: Final = 32
-_DOCUMENTS_A_LOOK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What an officer decides on the goods of one transport."""
 
-    master: str
-    """The master document; "" for all documents of a conveyance."""
-    conveyance: str
-    arrived_from: int
-    """First instant of the conveyance's arrival, microseconds since 1970-01-01 UTC."""
-    arrived_before: int
+    transport: Transport
     selection: Selection
     officer: str
     reason: str
@@ -110,42 +103,10 @@ class BulkRelease:
             known = progress
 
     async def _next(self, order: Order, progress: Progress) -> _Chunk:
-        """Return the next chunk, and read its states, so that inside the transaction their batches come from memory."""
-        documents: dict[str, str] = {}
-        document, day, batch, row = progress.document, progress.day, progress.batch, progress.row
-        async with self._store.database.connection() as reading:
-            following = await self._documents_after(reading, order, document)
-            if not document:
-                document = following.pop(0) if following else ""
-            while document and len(documents) < self._chunk_rows:
-                # The batch in which the previous chunk ended is read again from its row on.
-                after = BatchRef(day, batch - 1) if row else BatchRef(day, batch)
-                batches = await self._store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
-                for ref, mrns in batches:
-                    begin = row if (ref.day, ref.id) == (day, batch) else 0
-                    end = min(len(mrns), begin + self._chunk_rows - len(documents))
-                    documents |= dict.fromkeys(mrns[begin:end], document)
-                    day, batch, row = ref.day, ref.id, end if end < len(mrns) else 0
-                    if len(documents) >= self._chunk_rows:
-                        break
-                else:
-                    if len(batches) < _BATCHES_A_LOOK:
-                        following = following or await self._documents_after(reading, order, document)
-                        document = following.pop(0) if following else ""
-                        day = batch = row = 0
-            await self._store.states(reading, list((await self._store.find(reading, list(documents))).values()))
-        after_chunk = msgspec.structs.replace(
-            progress, document=document, day=day, batch=batch, row=row, complete=not document
-        )
-        return _Chunk(documents, after_chunk)
-
-    async def _documents_after(self, tx: Transaction, order: Order, document: str) -> list[str]:
-        """Return the next master documents of an order; none after the last one."""
-        if order.master:
-            return [] if document else [order.master]
-        return await self._store.arrivals.documents_after(
-            tx, order.conveyance, order.arrived_from, order.arrived_before, document, _DOCUMENTS_A_LOOK
-        )
+        """Return the next chunk."""
+        place = Position(progress.document, progress.day, progress.batch, progress.row)
+        documents, after = await consignments_after(self._store, order.transport, place, self._chunk_rows)
+        return _Chunk(documents, msgspec.structs.replace(progress, **after._asdict(), complete=not after.document))
 
     async def _release(self, tx: Transaction, order: Order, chunk: _Chunk, trace: str) -> Progress:
         """Release the selected consignments of a chunk, and return how far the request has come with it."""
@@ -153,7 +114,7 @@ class BulkRelease:
         # In the order in which they are stored, so that whole batches are read as they are.
         rows = sorted(locked.values(), key=lambda row: (row.ref, row.row))
         states = await self._store.states(tx, rows)
-        under = np.flatnonzero(_travels(states, order, chunk.documents))
+        under = np.flatnonzero(travels(states, order.transport, chunk.documents))
         states, rows = states.take(under), [rows[place] for place in under.tolist()]
         before, causes = states.ints("state").values, hold_causes(states)
         after = before.copy()
@@ -177,17 +138,6 @@ class BulkRelease:
         details = EventDetails(event=event, at=at, by=order.officer, reason=order.reason, note=order.note)
         acted = await self._commands.put(tx, states, details, rows, trace)
         return np.array([acted[row.mrn].state for row in rows], np.int64)
-
-
-def _travels(states: Table, order: Order, documents: dict[str, str]) -> NDArray[np.bool_]:
-    """Return which consignments belong to the transport: an amendment may have moved them, or another carrier's arrival may be theirs."""
-    numbers, mrns = states.strings("master_document_number").tolist(), states.strings("mrn").tolist()
-    travels = np.array([documents[mrn] == number for mrn, number in zip(mrns, numbers, strict=True)], np.bool_)
-    if order.conveyance:
-        arrived = states.ints("arrived_at")
-        travels &= states.strings("arrival_conveyance_reference").isin({order.conveyance}) & arrived.valid
-        travels &= (arrived.values >= order.arrived_from) & (arrived.values < order.arrived_before)
-    return travels
 
 
 def _decided_by(states: Table, order: Order, at: int) -> Table:

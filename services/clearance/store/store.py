@@ -23,11 +23,11 @@ from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
 from services.clearance.store.audit.trail import AuditTables, Origin, note_of
-from services.clearance.store.bulk_releases import BulkReleases
 from services.clearance.store.carriers import CarrierTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
 from services.clearance.store.early_matches import EarlyMatches
 from services.clearance.store.references import ReferenceTables
+from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
 from services.clearance.store.work import ControlTable, WorkTables
@@ -46,6 +46,7 @@ PURGED: Final = (
     "expiry_pass",
     "filing_unknown",
     "bulk_release",
+    "release_list_mark",
 )
 """Tables of which old days are deleted."""
 PURGED_BY_HASH: Final = ("former_local_reference", "former_house_document", "master_document", "arrival")
@@ -72,6 +73,7 @@ class Store:
         self.early_matches = EarlyMatches()
         self.early_debt_events = EarlyDebtEvents()
         self.references = ReferenceTables()
+        self.release_lists = ReleaseLists()
         self.sweeps = SweepTables()
         self.work = WorkTables()
         self._days: set[int] = set()

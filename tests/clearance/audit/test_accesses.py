@@ -18,6 +18,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import consistency_pb2 as consistency
 from luxor.clearance.v1 import controls_pb2
 from luxor.clearance.v1 import notice_checks_pb2 as checks
+from luxor.clearance.v1 import release_lists_pb2 as lists
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
 from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
@@ -25,6 +26,7 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceStub
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
 from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceStub
+from luxor.clearance.v1.release_lists_pb2_grpc import ReleaseListServiceStub
 from luxor.trace.v1 import trace_pb2 as trace
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
 from services.clearance import api
@@ -36,8 +38,8 @@ from tests.clearance.desk import MASTER
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
 
-NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings"}
-"""What answers an officer without data about consignments: numbers of records and batches; errors of the request itself."""
+NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings", "ListReleaseListKeys"}
+"""What answers an officer without data about consignments: numbers of records and batches; public keys; errors of the request itself."""
 
 
 async def accesses(house: House) -> list[tuple[str, str, str, str, list[str]]]:
@@ -61,7 +63,15 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     one, two = pb.ConsignmentRef(mrn=first), pb.ConsignmentRef(mrn=second)
     arrival = carriers.ArrivalRef(master_document_number=MASTER, carrier="wings")
     control = ControlServiceStub(channel)
+    release_lists = ReleaseListServiceStub(channel)
+    wanted = lists.ExportReleaseListRequest(master_document_numbers=[MASTER])
+    page = (await release_lists.ExportReleaseList(wanted, timeout=SECONDS)).page
     calls: list[tuple[Any, Any, str, str, list[str]]] = [
+        (release_lists.ExportReleaseList, wanted, "", MASTER, [first, second]),
+        (
+            release_lists.ImportReleaseList, lists.ImportReleaseListRequest(request_id="11", page=page),
+            page.header.serial, "", [first],
+        ),
         (clearance.GetStatus, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]), "", "", [first, second]),
         (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
         (

@@ -13,6 +13,7 @@ from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.tables.requests import RequestReused
 from services.clearance.commands.act import Request
+from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
 from services.clearance.commands.summarize import summarize
 from services.clearance.consignment.state.hold_causes import HoldCause, Selection
@@ -36,10 +37,7 @@ LOST = {
 
 def order(master: str = MASTER, *, conveyance: str = "", officers: bool = False, page_size: int = 100) -> Order:
     return Order(
-        "" if conveyance else master,
-        conveyance,
-        0,
-        2**62,
+        Transport(() if conveyance else (master,), conveyance, 0, 2**62),
         Selection(override_officers=officers),
         "otto",
         "IN_ORDER",

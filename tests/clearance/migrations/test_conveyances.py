@@ -10,6 +10,7 @@ import pytest
 from libs.store.database import Database
 from libs.store.tables.migrate import migrate
 from services.clearance.commands.act import Request
+from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
 from services.clearance.consignment.state.hold_causes import Selection
 from tests.clearance.desk import MASTER, TRACE, Desk, filings, neighbours_at_work
@@ -28,7 +29,7 @@ async def test_a_flight_of_before_the_upgrade_is_released_in_bulk(
         assert "0016" in await migrate(database, "services.clearance")
         await desk.consume(filings(["RED-3"], master=f"{MASTER}-2"))
         await arrive(desk, arrival(f"{MASTER}-2"), request_id="a2")
-        order = Order("", "LX0188", 0, 2**62, Selection(), "otto", "IN_ORDER", "", 10)
+        order = Order(Transport((), "LX0188", 0, 2**62), Selection(), "otto", "IN_ORDER", "", 10)
         answer = await BulkRelease(desk.store).run(
             order, request=Request("officer/otto", "b1", b"d", TRACE), encode=msgspec.json.encode
         )

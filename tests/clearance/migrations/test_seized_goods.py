@@ -72,7 +72,7 @@ async def test_goods_that_a_former_release_held_have_every_exit(
         await desk.consume(filed)
         await arrive(desk, arrival())
         await as_written_by_02(desk, mrns(filed))
-        assert await migrate(database, "services.clearance") == ["0012", "0013", "0016", "0018", "0019", "0020"]
+        assert await migrate(database, "services.clearance") == ["0012", "0013", "0016", "0018", "0019", "0020", "0021"]
         assert await decide(desk, first, Event.CONFISCATED, "otto", "1") == (State.HELD, "NOT_SEIZED")
         assert await decide(desk, first, Event.DESTROYED, "olga", "2") == (State.HELD, "VIOLATION_OPEN")
         assert await decide(desk, first, Event.SEIZED, "olga", "3") == (State.SEIZED, "")

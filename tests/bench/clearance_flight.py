@@ -1,4 +1,4 @@
-"""Clearance: a flight of 50,000 consignments arrives, and is released in bulk. `make bench-clearance`."""
+"""Clearance: a flight of 50,000 consignments arrives, and is released in bulk or by a list. `make bench-clearance`."""
 
 import shutil
 import sys
@@ -28,6 +28,8 @@ from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
 from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk_release import BulkRelease, Order
 from services.clearance.commands.decide import Decide, DecidedFilings
+from services.clearance.commands.release_lists.export import ListProgress, header_of, new_serial, next_page
+from services.clearance.commands.release_lists.import_marks import ImportMarks
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import assessment_of, columns_of
 from services.clearance.consignment.decision import decide
@@ -35,6 +37,7 @@ from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.state.hold_causes import Selection
 from services.clearance.release_category.determination import categories_of
 from services.clearance.release_category.law import included
+from services.clearance.release_lists.reconciliation import Decision, Mark, MarkOutcome
 from services.clearance.store import Store
 from tests.clearance.desk import CARRIER, DAY, TRACE, filings, revenue_answer, risk_answer
 from tests.support.databases import enterable_directory
@@ -133,6 +136,34 @@ async def release(store: Store) -> tuple[float, int]:
     return time.perf_counter() - began, msgspec.json.decode(answer)["released"]
 
 
+async def by_list(store: Store, flight: int) -> tuple[float, float, int]:
+    """Make the release list of a flight, and import it with all that it lets leave; return the seconds of both and how many were released."""
+    seed, at = bytes(32), await store.database.now() // 1_000 * 1_000
+    transport = Transport(tuple(document(flight, number) for number in range(DOCUMENTS)), "LX0188")
+    progress: ListProgress | None = ListProgress(new_serial(at), at, at, at + 86_400_000_000, 1)
+    pages = []
+    began = time.perf_counter()
+    while progress is not None:
+        header = header_of(progress, "LX0188", "olga", seed)
+        page, progress = await next_page(store, transport, header, seed, progress, BATCH)
+        pages.append(page)
+    made = time.perf_counter() - began
+    command = ImportMarks(store)
+    outcomes: list[MarkOutcome] = []
+
+    def encode(results: Any) -> bytes:
+        outcomes.extend(each.outcome for each in results)
+        return b""
+
+    began = time.perf_counter()
+    for page in pages:
+        marks = [
+            Mark(each.line, each.house_document, Decision.RELEASED, at, "olga") for each in page.entries if each.release
+        ]
+        await command.run(page, marks, officer="olga", request=request(f"l{page.number}"), encode=encode)
+    return made, time.perf_counter() - began, outcomes.count(MarkOutcome.RELEASED)
+
+
 def request(name: str) -> Request:
     """Return the identity of a request."""
     return Request("officer/olga", name, name.encode(), TRACE)
@@ -159,6 +190,17 @@ async def measure(database: Timed, server: EmbeddedPostgres, how: figures.Option
     figures.figure("arrival_50k_s", arrivals, "s", target=3, consignments=rows)
     figures.figure("arrival_50k_cpu_s", arrival_cpu, "s", meaning="CPU of clearance's process and PostgreSQL")
     figures.figure("arrival_50k_longest_ms", arrival_ms, "ms", meaning="the longest write transaction")
+    # A flight that leaves by its list.
+    await fill(store, how.runs + 1, rows, held=False)
+    database.took_ms = []
+    made, imported, released = await by_list(store, how.runs + 1)
+    if released != rows - rows // HELD_SHARE:
+        raise RuntimeError(f"the import released {released} of {rows}")
+    figures.figure("release_list_50k_s", [made], "s", consignments=rows)
+    figures.figure("release_list_import_50k_s", [imported], "s", consignments=rows)
+    figures.figure(
+        "release_list_import_longest_ms", [max(database.took_ms)], "ms", meaning="the longest write transaction"
+    )
     # A further flight, all of which is held, with what the arrivals left held of the others.
     await fill(store, how.runs, rows, held=True)
     await arrive(store, how.runs)

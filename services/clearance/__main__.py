@@ -30,6 +30,7 @@ from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServic
 from luxor.clearance.v1.controls_pb2_grpc import add_ControlServiceServicer_to_server
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.clearance.v1.release_lists_pb2_grpc import add_ReleaseListServiceServicer_to_server
+from luxor.clearance.v1.work_pb2_grpc import add_WorkServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
@@ -53,6 +54,8 @@ from services.clearance.api.queries import Inquiry
 from services.clearance.api.release_lists.service import ROLES as RELEASE_LIST_ROLES
 from services.clearance.api.release_lists.service import ReleaseListService
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
+from services.clearance.api.work.service import ROLES as WORK_ROLES
+from services.clearance.api.work.service import WorkService
 from services.clearance.commands import store_days
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.audit.drop_record_days import drop_record_days
@@ -103,6 +106,7 @@ def assemble(start: Start) -> Sequence[Background]:
         long_polls=LONG_POLLS,
     )
     start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
+    start.server.add(add_WorkServiceServicer_to_server, WorkService(store), roles=WORK_ROLES)
     start.server.add(add_ControlServiceServicer_to_server, ControlService(store), roles=CONTROL_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)

@@ -168,3 +168,16 @@ def test_a_document_is_requested_answered_and_found_in_order_and_an_agency_sees_
     lines = cli.run("notices", "--as", "filer/filer-1", "--json").stdout.splitlines()
     kinds = [each["kind"] for each in map(json.loads, lines) if each.get("mrn") == mrn]
     assert "NOTICE_KIND_CONTROL_ORDERED" in kinds
+
+
+def test_an_officer_lists_claims_and_hands_over_work(cli: Any, tmp_path: Path) -> None:
+    mrn = filed(cli, tmp_path, "WORK-1")["mrn"]
+    if cli.json("show", mrn)[0]["state"] != "STATE_HELD":
+        cli.run("hold", mrn)
+    cli.json("work", "claim", mrn, "--note", "mine", "--as", "officer-1")
+    [item] = [each for each in cli.json("work", "list", "--claim", "own") if each["mrn"] == mrn]
+    assert (item["claimed_by"], item["claim_note"]) == ("officer-1", "mine")
+    [refused] = cli.json("release", mrn, "--as", "officer-2", code=1)
+    assert refused["error"]["reason"] == "CLAIMED"
+    cli.json("work", "hand-over", mrn, "--to", "officer-2")
+    assert "officer-2" in cli.run("work", "list", "--claim", "claimed").output

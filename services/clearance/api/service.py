@@ -227,8 +227,17 @@ class ClearanceService(ClearanceServiceServicer):
         def prepare(states: Table, at: int) -> tuple[Table, EventDetails]:
             return states, EventDetails(event=event, at=at, by=by, reason=request.reason, note=request.note)
 
-        unfit = unreleasable if event is Event.OFFICER_RELEASED else None
-        return await self._once(request, event.name, request.consignments, errors, prepare, answer, unfit=unfit)
+        releases = event is Event.OFFICER_RELEASED
+        return await self._once(
+            request,
+            event.name,
+            request.consignments,
+            errors,
+            prepare,
+            answer,
+            unfit=unreleasable if releases else None,
+            claimant=by if releases else "",
+        )
 
     async def RecordInspections(
         self, request: pb.RecordInspectionsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -296,6 +305,7 @@ class ClearanceService(ClearanceServiceServicer):
             pb.DisposeConsignmentsResponse,
             where="disposals[{}].consignment.mrn",
             unfit=lambda states: unfit_to_dispose(states, found, by, viewed),
+            claimant=by,
         )
 
     # ------------------------------------------------------------------------------------------ returns
@@ -335,6 +345,7 @@ class ClearanceService(ClearanceServiceServicer):
         where: str = "consignments[{}].mrn",
         unfit: Unfit | None = None,
         outside: Identity | None = None,
+        claimant: str = "",
     ) -> R:
         """Carry out a command on the consignments without errors, once per request_id; `where` is the path of an MRN by its place."""
         answering = requests.Answering(refs, errors, answer, where)
@@ -347,6 +358,7 @@ class ClearanceService(ClearanceServiceServicer):
                 encode=answering.encode,
                 unfit=unfit,
                 outside=outside,
+                claimant=claimant,
             ),
         )
         return await self._accesses.answered(answer.FromString(payload))

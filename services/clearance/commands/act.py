@@ -20,6 +20,7 @@ from services.clearance.store import Row, Store
 
 UNKNOWN = "CONSIGNMENT_UNKNOWN"
 VERSION_CHANGED = "VERSION_CHANGED"
+CLAIMED = "CLAIMED"
 
 Prepare = Callable[[Table, int], tuple[Table, EventDetails]]
 """Return the prepared states and the event, given states and an instant."""
@@ -72,12 +73,13 @@ class Commands:
         unfit: Unfit | None = None,
         outside: Identity | None = None,
         before_arrival: bool = False,
+        claimant: str = "",
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
         `outside` is the filer or carrier that calls, if one does: it reaches only its own consignments, by their public versions; a carrier those
         whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results, also when the request is
-        repeated. Raises RequestReused.
+        repeated. Goods that another officer than `claimant` claims are refused, if one is named. Raises RequestReused.
         """
         mrns = [mrn for mrn, _ in consignments]
         async with self.store.database.connection() as reading:
@@ -87,7 +89,7 @@ class Commands:
             before = await self.store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
-            found = await self.fit(tx, consignments, unfit, outside, before_arrival=before_arrival)
+            found = await self.fit(tx, consignments, unfit, outside, before_arrival=before_arrival, claimant=claimant)
             if found.rows:
                 table, details = prepare(found.states, await self.store.now(tx))
                 found.results |= await self.put(tx, table, details, found.rows, request.trace, outside)
@@ -103,6 +105,7 @@ class Commands:
         outside: Identity | None,
         *,
         before_arrival: bool = False,
+        claimant: str = "",
     ) -> "Fit":
         """Lock consignments, and return those that the command fits and the results of those that are refused."""
         locked = await self.store.lock(tx, [mrn for mrn, _ in consignments])
@@ -120,7 +123,10 @@ class Commands:
         known_versions = versions_of(states, outside).tolist()
         expected = dict(consignments)
         reasons = list(unfit(states)) if unfit is not None and rows else [""] * len(rows)
+        claims = await self.store.claims.find(tx, [row.mrn for row in rows]) if claimant else {}
         for place, (row, version) in enumerate(zip(rows, known_versions, strict=True)):
+            if row.mrn in claims and claims[row.mrn].officer != claimant:
+                reasons[place] = CLAIMED
             if reasons[place] != UNKNOWN and expected[row.mrn] not in (None, version):
                 reasons[place] = VERSION_CHANGED
         results = {

@@ -16,8 +16,8 @@ from libs.store.database import Transaction
 from services.clearance.commands.act import Commands, Request
 from services.clearance.commands.arrivals.transport import Position, Transport, consignments_after, travels
 from services.clearance.consignment.state.event import EventDetails
-from services.clearance.consignment.state.hold_causes import STAYING, Selection, endable, hold_causes, liftable
-from services.clearance.consignment.transitions import FINAL, Event, State
+from services.clearance.consignment.state.hold_causes import Selection, endable, hold_causes, liftable
+from services.clearance.consignment.transitions import FINAL, STAYING, Event, State
 from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 500
@@ -119,8 +119,11 @@ class BulkRelease:
         before, causes = states.ints("state").values, hold_causes(states)
         after = before.copy()
         at = await self._store.now(tx)
+        # What a colleague works on stays the colleague's.
+        claims = await self._store.claims.find(tx, [row.mrn for row in rows])
+        own = np.array([row.mrn not in claims or claims[row.mrn].officer == order.officer for row in rows], np.bool_)
         for event, chosen in (
-            (Event.OFFICER_RELEASED, liftable(states, order.selection)),
+            (Event.OFFICER_RELEASED, liftable(states, order.selection) & own),
             (Event.WAIT_ENDED, endable(states, order.selection)),
         ):
             places = np.flatnonzero(chosen)

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from libs.feed.types import BatchRef
-from services.clearance.consignment.state.hold_causes import STAYING, hold_causes
-from services.clearance.consignment.transitions import FINAL, State
+from services.clearance.consignment.state.hold_causes import hold_causes
+from services.clearance.consignment.transitions import FINAL, STAYING, State
 from services.clearance.store import Store
 
 ROWS_A_LOOK: Final = 1_000

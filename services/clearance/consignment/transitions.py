@@ -190,6 +190,8 @@ CONTROLLED: Final = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
 """States in which a control is open."""
 HELD: Final = (State.HELD, *CONTROLLED)
 """States of goods that are held: by a decision, for documents, or for a scan or an examination."""
+STAYING: Final = (*HELD, State.SEIZED)
+"""States of goods that customs does not let go."""
 MONEY: Final = (Event.DEBT, Event.REASSESSED, Event.ADJUSTED)
 """Events that change the debt: an open debt holds what is not released, and a settled one frees what only the debt held."""
 CONTROL: Final = (

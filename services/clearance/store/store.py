@@ -30,7 +30,7 @@ from services.clearance.store.references import ReferenceTables
 from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
-from services.clearance.store.work import ControlTable, WorkTables
+from services.clearance.store.work import ClaimTable, ControlTable, WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 PURGED_MAX: Final = 2_000
@@ -39,6 +39,7 @@ PURGED: Final = (
     "seized",
     "due",
     "control",
+    "claim",
     "early_hit",
     "early_news",
     "adjustment",
@@ -70,6 +71,7 @@ class Store:
         self.bulk_releases = BulkReleases()
         self.carriers = CarrierTables()
         self.controls = ControlTable()
+        self.claims = ClaimTable()
         self.early_matches = EarlyMatches()
         self.early_debt_events = EarlyDebtEvents()
         self.references = ReferenceTables()

@@ -12,12 +12,15 @@ from libs.store.database import Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import day_partitions
 from services.clearance.consignment.controls.control import controls_of
-from services.clearance.consignment.transitions import State
+from services.clearance.consignment.transitions import STAYING, State
 from services.clearance.store.rows import Row, days_of, row_of
 
 _DELETE: Final = """
-    with w as (select * from unnest($1::integer[], $2::text[], $3::boolean[], $4::boolean[]) as w(day, mrn, held, due)),
-        gone as (delete from held h using w where not w.held and h.day = any(array[w.day]) and h.mrn = w.mrn)
+    with w as (
+            select * from unnest($1::integer[], $2::text[], $3::boolean[], $4::boolean[], $5::boolean[]) as w(day, mrn, held, due, staying)
+        ),
+        freed as (delete from held h using w where not w.held and h.day = any(array[w.day]) and h.mrn = w.mrn),
+        claims as (delete from claim c using w where not w.staying and c.day = any(array[w.day]) and c.mrn = w.mrn)
     delete from due d using w where not w.due and d.day = any(array[w.day]) and d.mrn = w.mrn
 """
 
@@ -83,8 +86,9 @@ class WorkTables:
                 [mrns[place] for place in places],
                 held[ended].tolist(),
                 due[ended].tolist(),
+                np.isin(table.ints("state").values[ended], STAYING).tolist(),
             )
-        lanes = table.ints("lane").values.tolist()
+        lanes, offices = table.ints("lane").values.tolist(), table.strings("office").tolist()
         there = np.flatnonzero(held).tolist()
         await bulk.insert(
             tx,
@@ -93,8 +97,9 @@ class WorkTables:
                 "day": bulk.int4([days[place] for place in there]),
                 "mrn": bulk.text([mrns[place] for place in there]),
                 "lane": bulk.int2([lanes[place] for place in there]),
+                "office": bulk.text([offices[place] for place in there]),
             },
-            on_conflict="(day, mrn) do update set lane = excluded.lane",
+            on_conflict="(day, mrn) do update set lane = excluded.lane, office = excluded.office",
         )
         waiting = np.flatnonzero(due).tolist()
         if waiting:
@@ -134,6 +139,20 @@ class WorkTables:
             limit,
         )
         return [record["mrn"] for record in records]
+
+    async def of_office(
+        self, tx: Transaction, office: str, lane: int, after: tuple[int, int, str], limit: int
+    ) -> list[tuple[int, int, str]]:
+        """Return held consignments of an office after a place: lane, day and MRN of each, the highest lane first, then by day and MRN."""
+        records = await tx.raw.fetch(
+            "select lane, day, mrn from held where office = $1 and ($2 = 0 or lane = $2) and lane <= $3 "
+            "and (lane < $3 or (day, mrn) > ($4, $5)) order by lane desc, day, mrn limit $6",
+            office,
+            lane,
+            *after,
+            limit,
+        )
+        return [(record["lane"], record["day"], record["mrn"]) for record in records]
 
     async def note_seized(self, tx: Transaction, seized: Sequence[str], ended: Sequence[str]) -> None:
         """Store which consignments are seized from now on, and delete those whose seizure ended."""
@@ -281,3 +300,57 @@ class ControlTable:
             _LIST, *after, chosen.authority, chosen.form, chosen.overdue, chosen.answered, chosen.office, limit
         )
         return [(record["mrn"], record["number"]) for record in records]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which officer works on a consignment."""
+
+    officer: str
+    claimed_at: int
+    """Microseconds since 1970-01-01 UTC."""
+    handed_by: str
+    """The officer who made the claim."""
+    note: str
+
+
+class ClaimTable:
+    """The claims of officers."""
+
+    async def find(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, Claim]:
+        """Return the claims of some consignments by MRN; those without are missing."""
+        records = await tx.raw.fetch(
+            "select w.mrn, c.officer, c.claimed_at, c.handed_by, c.note "
+            "from unnest((select $1::integer[]), (select $2::text[])) as w(day, mrn) "
+            "cross join lateral (select * from claim k where k.day = w.day and k.mrn = w.mrn limit 1) c",
+            days_of(mrns),
+            list(mrns),
+        )
+        return {each["mrn"]: Claim(*(each[name] for name in Claim.__slots__)) for each in records}
+
+    async def put(self, tx: Transaction, mrns: Sequence[str], claim: Claim) -> None:
+        """Store a claim of consignments in place of those before."""
+        count = len(mrns)
+        await bulk.insert(
+            tx,
+            "claim",
+            {
+                "day": bulk.int4(days_of(mrns)),
+                "mrn": bulk.text(list(mrns)),
+                "officer": bulk.text([claim.officer] * count),
+                "claimed_at": bulk.int8([claim.claimed_at] * count),
+                "handed_by": bulk.text([claim.handed_by] * count),
+                "note": bulk.text([claim.note] * count),
+            },
+            on_conflict="(day, mrn) do update set officer = excluded.officer, claimed_at = excluded.claimed_at, "
+            "handed_by = excluded.handed_by, note = excluded.note",
+        )
+
+    async def end(self, tx: Transaction, mrns: Sequence[str]) -> None:
+        """Delete the claims of consignments."""
+        await tx.raw.execute(
+            "delete from claim c using unnest($1::integer[], $2::text[]) as w(day, mrn) "
+            "where c.day = any(array[w.day]) and c.mrn = w.mrn",
+            days_of(mrns),
+            list(mrns),
+        )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from libs.columns import Strings, Table
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import held_unseen
-from services.clearance.consignment.transitions import CONTROLLED, HELD, Debt, State
+from services.clearance.consignment.transitions import CONTROLLED, STAYING, Debt, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -29,8 +29,6 @@ class HoldCause(IntEnum):
     CONTROL = 8
 
 
-STAYING: Final = (*HELD, State.SEIZED)
-"""States of goods that customs does not let go."""
 _UNSETTLED: Final = {Debt.OPEN: HoldCause.DEBT_OPEN, Debt.UNKNOWN: HoldCause.DEBT_UNKNOWN}
 
 

@@ -1,0 +1,87 @@
+"""`luxor work`: the officers' lists of held goods by office, and who works on them."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.commands.clearance.officer import show_results
+from libs.cli.common import Context, acting, command, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.group("work", short_help="List, claim and hand over held goods, as an officer.")
+def work() -> None:
+    """List, claim and hand over held goods, as an officer.
+
+    A claim says which officer works on a consignment; nobody else releases it or decides on its goods. It ends with the hold. Every command has
+    --json, for programs.
+    """
+
+
+@command("list", group=work, short_help="List the held goods of an office.")
+@click.option("--office", default="", help="The office (default: consignments that belong to no office).")
+@click.option("--claim", default="", metavar="WHICH", help="Only unclaimed, own or claimed ones.")
+@click.option("--lane", default="", metavar="LANE", help="Only those of this lane.")
+@click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@acting("officer")
+def list_(context: Context, office: str, claim: str, lane: str, first: int, ident: str) -> None:
+    """List the held goods of an office: the highest lane first, then the oldest."""
+    from libs.client.clearance.work import work_list
+    from libs.client.row_errors import ElementError
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await work_list(client, office, claim=claim, lane=lane, items_max=first)
+
+    try:
+        items = run(ask())
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    context.emit(items, lambda terminal: _show(terminal, items))
+
+
+@command("claim", group=work, short_help="Claim held goods.")
+@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.option("--note", default="", help="A note for colleagues.")
+@acting("officer")
+def claim(context: Context, mrns: tuple[str, ...], note: str, ident: str) -> None:
+    """Claim held goods: from now on only you release them or decide on them."""
+    from libs.client.clearance.work import claim as claim_goods
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await claim_goods(client, mrns, note=note)
+
+    show_results(context, run(ask()))
+
+
+@command("hand-over", group=work, short_help="Give claims to another officer, or end them.")
+@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.option("--to", "officer", default="", metavar="ID", help="The officer (default: nobody; the claims end).")
+@click.option("--note", default="", help="A note; required for claims of a colleague.")
+@acting("officer")
+def hand_over(context: Context, mrns: tuple[str, ...], officer: str, note: str, ident: str) -> None:
+    """Give claims to another officer, or back to the office. With a note, also those of a colleague."""
+    from libs.client.clearance.work import hand_over as hand_over_goods
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await hand_over_goods(client, mrns, officer, note=note)
+
+    show_results(context, run(ask()))
+
+
+def _show(terminal: "Console", items: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import LANES, coloured, safe, short, table, when, words
+
+    shown = table("MRN", "lane", "held by", "reasons", "accepted", "arrived", "claimed by", "note", "house document")
+    for each in items:
+        shown.add_row(
+            each.get("mrn", ""), coloured(short(each.get("lane", ""), "LANE_"), LANES),
+            words(short(each.get("cause", ""), "HOLD_CAUSE_")), ", ".join(each.get("reasons", ())), when(each.get("accepted_at", "")),
+            when(each.get("arrived_at", "")) or "–", safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", "")),
+            safe(each.get("house_document_number", "")),
+        )  # fmt: skip
+    terminal.print(shown)

@@ -1,0 +1,59 @@
+"""The work of officers: held goods by office, claims and hand-overs."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+from libs.client.client import Client
+from libs.client.pages import pages
+from libs.client.plain import enum_number, plain
+from luxor.clearance.v1 import clearance_pb2
+from luxor.clearance.v1 import work_pb2 as pb
+from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
+from luxor.common.v1 import common_pb2
+
+PAGE: Final = 1_000
+
+
+async def work_list(
+    client: Client, office: str = "", *, claim: str = "", lane: str = "", items_max: int = PAGE
+) -> list[dict[str, Any]]:
+    """Return the first held consignments of an office: `claim` is unclaimed, own, claimed or "". Roles: officer, analyst.
+
+    Raise ElementError for an unknown word.
+    """
+    request = pb.ListWorkRequest(office=office, page_size=min(items_max, PAGE))
+    if claim:
+        request.claim = enum_number(pb.ClaimFilter.DESCRIPTOR, claim.upper(), "claim")  # type: ignore[assignment]
+    if lane:
+        request.lane = enum_number(common_pb2.Lane.DESCRIPTOR, lane.upper(), "lane")  # type: ignore[assignment]
+    items: list[dict[str, Any]] = []
+    async for page in pages(client, "clearance", WorkServiceStub, "ListWork", request, pb.ListWorkResponse):
+        items += [plain(each) for each in page.items]
+        if len(items) >= items_max:
+            break
+    return items[:items_max]
+
+
+async def claim(
+    client: Client, mrns: Sequence[str], *, note: str = "", request_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Claim held goods for the calling officer, and return a plain result for each. Role: officer."""
+    refs = [clearance_pb2.ConsignmentRef(mrn=each) for each in mrns]
+    request = pb.ClaimConsignmentsRequest(request_id=request_id or str(uuid.uuid4()), consignments=refs, note=note)
+    answer = await client.ask("clearance", WorkServiceStub, "ClaimConsignments", request, pb.ClaimConsignmentsResponse)
+    return [plain(each) for each in answer.results]
+
+
+async def hand_over(
+    client: Client, mrns: Sequence[str], officer: str = "", *, note: str = "", request_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Give claims to an officer, or back to the office with "", and return a plain result for each. Role: officer."""
+    refs = [clearance_pb2.ConsignmentRef(mrn=each) for each in mrns]
+    request = pb.HandOverConsignmentsRequest(
+        request_id=request_id or str(uuid.uuid4()), consignments=refs, officer=officer, note=note
+    )
+    answer = await client.ask(
+        "clearance", WorkServiceStub, "HandOverConsignments", request, pb.HandOverConsignmentsResponse
+    )
+    return [plain(each) for each in answer.results]

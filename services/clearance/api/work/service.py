@@ -1,0 +1,158 @@
+"""The gRPC edge of the officers' work: lists by office, claims and hand-overs."""
+
+from typing import Any, Final, TypeVar
+
+import grpc.aio
+import numpy as np
+from google.protobuf.message import Message
+
+from libs.server import call
+from libs.server.errors import Refusal
+from libs.server.identity import Role, is_id
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import check_request_id, page_size_of
+from luxor.clearance.v1 import work_pb2 as pb
+from luxor.clearance.v1.work_pb2_grpc import WorkServiceServicer
+from services.clearance.api import requests
+from services.clearance.api.messages import statuses
+from services.clearance.commands.work.claim import Claims, HandOver
+from services.clearance.consignment.decision import Lane
+from services.clearance.consignment.state.hold_causes import hold_causes
+from services.clearance.consignment.transitions import State
+from services.clearance.store import Store
+from services.clearance.store.work import Claim
+
+PAGE_DEFAULT: Final = 100
+OFFICE_CHARACTERS_MAX: Final = 8
+LOOKED_AT_MAX: Final = 5_000
+"""Entries of the list that one call reads; a page of selected claims may therefore be short."""
+_ENTRIES_A_LOOK: Final = 500
+
+R = TypeVar("R", bound=Message)
+Place = tuple[int, int, str]
+
+ROLES: Final = {
+    "ListWork": {Role.OFFICER, Role.ANALYST},
+    "ClaimConsignments": {Role.OFFICER},
+    "HandOverConsignments": {Role.OFFICER},
+}
+"""Who may call what."""
+
+
+class WorkService(WorkServiceServicer):
+    """Lists held goods by office, and records which officer works on them."""
+
+    def __init__(self, store: Store) -> None:
+        """Serve from a store."""
+        self._store = store
+        self._claims = Claims(store)
+        self._pages = PageTokens(store.database)
+
+    async def ListWork(
+        self, request: pb.ListWorkRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListWorkResponse:
+        """Return a page of an office's held goods."""
+        if len(request.office) > OFFICE_CHARACTERS_MAX or not requests.is_plain(request.office):
+            raise Refusal("OFFICE_MALFORMED", path="office", value=request.office)
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
+        lane, day, mrn = await self._pages.place(request, (int(max(Lane)), 0, ""))
+        after: Place = (int(lane), int(day), str(mrn))
+        chosen: dict[str, Claim | None] = {}
+        following: Place | None = after
+        read = 0
+        while following is not None and len(chosen) < limit and read < LOOKED_AT_MAX:
+            look = max(limit - len(chosen), _ENTRIES_A_LOOK if request.claim else 0)
+            async with self._store.database.connection() as reading:
+                entries = await self._store.work.of_office(reading, request.office, request.lane, following, look + 1)
+                part = entries[:look]
+                claims = await self._store.claims.find(reading, [each for _, _, each in part])
+            read += len(part)
+            following = part[-1] if len(entries) > look else None
+            for place in part:
+                claim = claims.get(place[2])
+                if not _selected(request.claim, claim, call.current().identity.id):
+                    continue
+                chosen[place[2]] = claim
+                if len(chosen) == limit:
+                    following = None if place == part[-1] and following is None else place
+                    break
+        response = pb.ListWorkResponse(items=await self._items(chosen))
+        if following is not None:
+            response.next_page_token = await self._pages.token(request, *following)
+        return response
+
+    async def _items(self, chosen: dict[str, Claim | None]) -> list[pb.WorkItem]:
+        """Return the work of consignments that are still held, in their order."""
+        async with self._store.database.connection() as reading:
+            rows = await self._store.find(reading, list(chosen))
+            states = await self._store.states(reading, [rows[mrn] for mrn in chosen if mrn in rows])
+        held = states.take(np.flatnonzero(states.ints("state").values == State.HELD))
+        causes = hold_causes(held).tolist()
+        items = []
+        for status, cause in zip(statuses(held, Role.OFFICER), causes, strict=True):
+            item = pb.WorkItem(
+                mrn=status.mrn,
+                version=status.version,
+                lane=status.decision.lane,
+                cause=cause,
+                reasons=status.decision.reasons,
+                office=status.decision.office,
+                house_document_number=status.filing.house_document.number,
+                accepted_at=status.filing.accepted_at,
+            )
+            if status.movement.HasField("arrived_at"):
+                item.arrived_at.CopyFrom(status.movement.arrived_at)
+            if status.decision.HasField("decided_at"):
+                item.decided_at.CopyFrom(status.decision.decided_at)
+            claim = chosen[status.mrn]
+            if claim is not None:
+                item.claimed_by, item.handed_by, item.claim_note = claim.officer, claim.handed_by, claim.note
+                item.claimed_at.FromMicroseconds(claim.claimed_at)
+            items.append(item)
+        return items
+
+    async def ClaimConsignments(
+        self, request: pb.ClaimConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ClaimConsignmentsResponse:
+        """Claim held goods for the caller."""
+        by = call.current().identity.id
+        order = HandOver(by=by, officer=by, note=request.note, takes_over=False)
+        return await self._once(request, order, pb.ClaimConsignmentsResponse)
+
+    async def HandOverConsignments(
+        self, request: pb.HandOverConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.HandOverConsignmentsResponse:
+        """Give claims to another officer, or back to the office."""
+        if request.officer and not is_id(request.officer):
+            raise Refusal("OFFICER_MALFORMED", path="officer", value=request.officer)
+        by = call.current().identity.id
+        order = HandOver(by=by, officer=request.officer, note=request.note, takes_over=True)
+        return await self._once(request, order, pb.HandOverConsignmentsResponse)
+
+    async def _once(self, request: Any, order: HandOver, answer: type[R]) -> R:
+        """Carry out an order on the consignments without errors, once per request_id."""
+        requests.check_size(len(request.consignments))
+        check_request_id(request.request_id)
+        if len(request.note) > requests.NOTE_CHARACTERS_MAX or not requests.is_plain(request.note):
+            raise Refusal("NOTE_TOO_LONG", path="note")
+        _, errors = requests.refs(request.consignments)
+        answering = requests.Answering(request.consignments, errors, answer, "consignments[{}].mrn")
+        payload = await requests.unreused(
+            request.request_id,
+            self._claims.run(
+                answering.expected_versions,
+                order,
+                request=requests.command_request(request, type(request).__name__),
+                encode=answering.encode,
+            ),
+        )
+        return answer.FromString(payload)
+
+
+def _selected(claim_filter: int, claim: Claim | None, caller: str) -> bool:
+    """Return whether a consignment is selected by its claim."""
+    if claim_filter == pb.CLAIM_FILTER_UNCLAIMED:
+        return claim is None
+    if claim_filter == pb.CLAIM_FILTER_OWN:
+        return claim is not None and claim.officer == caller
+    return claim_filter != pb.CLAIM_FILTER_CLAIMED or claim is not None

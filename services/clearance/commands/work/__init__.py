@@ -1,0 +1,1 @@
+"""The work of officers: who works on which held goods."""

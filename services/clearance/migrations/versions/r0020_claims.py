@@ -2,9 +2,9 @@
 
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
-works_from = "0018"
+revision = "0020"
+down_revision = "0019"
+works_from = "0019"
 
 
 def upgrade() -> None:

@@ -40,10 +40,10 @@ class SealTable:
     They are rows of `<name>_seal`, and the heads of the chains are rows of `<name>_head`. A subclass reads the stored hashes.
     """
 
-    def __init__(self, database: Database, name: str, *, chains: int, entry: str, entries: str) -> None:
-        """Use the tables of a database. Sentences about what is wrong call what is chained `entry` and `entries`."""
+    def __init__(self, database: Database, name: str, *, chains: int, event: str, entry: str, entries: str) -> None:
+        """Use the tables of a database. The log calls a new seal `event`, and sentences about what is wrong what is chained `entry` and `entries`."""
         self._database = database
-        self._name = name
+        self._event = event
         self._chains = chains
         self._entry = entry
         self._entries = entries
@@ -99,8 +99,7 @@ class SealTable:
         digest = seal(number, sealed_at, before, heads, chains=self._chains)
         await tx.raw.execute(self._store, number, sealed_at, digest, numbers, b"".join(each for _, each in heads))
         # Logs are stored outside of the database, so that nobody who can write all of it can replace its seals unnoticed.
-        event = f"{self._name.upper()}_SEALED"
-        tx.after_commit(lambda: log.info(event, seal=number, sealed_at=sealed_at, hash=digest.hex()))
+        tx.after_commit(lambda: log.info(self._event, seal=number, sealed_at=sealed_at, hash=digest.hex()))
         return number
 
     async def newest(self) -> Seal | None:

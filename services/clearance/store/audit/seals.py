@@ -15,7 +15,7 @@ class AuditSeals(SealTable):
 
     def __init__(self, database: Database) -> None:
         """Store them in a database."""
-        super().__init__(database, "audit", chains=1, entry="record", entries="records")
+        super().__init__(database, "audit", chains=1, event="AUDIT_SEALED", entry="record", entries="records")
 
     async def stored(
         self, reader: Transaction, chain: int, after: int, last: int, numbers: Sequence[int]

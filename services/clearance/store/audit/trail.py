@@ -121,7 +121,7 @@ def note_of(table: Table, origin: Origin) -> str:
         "actor": origin.actor,
         "method": origin.method,
         "reason": origin.reason,
-        "cause": ",".join(Change(each).name for each in changes),
+        "cause": ",".join(Change(each).name if each in tuple(Change) else str(each) for each in changes),
         "row_digest": root(digests(table)).hex(),
     }
     return json.dumps(note)

@@ -58,7 +58,7 @@ class Seals(SealTable):
 
     def __init__(self, database: Database) -> None:
         """Store them in a database."""
-        super().__init__(database, "ledger", chains=PARTITIONS, entry="entry", entries="entries")
+        super().__init__(database, "ledger", chains=PARTITIONS, event="LEDGER_SEALED", entry="entry", entries="entries")
 
     async def stored(
         self, reader: Transaction, chain: int, after: int, last: int, numbers: Sequence[int]

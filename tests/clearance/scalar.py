@@ -159,7 +159,10 @@ def refused(event: Event, now: Place) -> str:
             return "" if (awaiting or held or controlled) and not now.arrived else "ALREADY_ARRIVED"
         case Event.OFFICER_RELEASED:
             if not held:
-                return "GOODS_SEIZED" if seized else "CONTROL_OPEN" if controlled else "NOT_HELD"
+                if controlled:
+                    # It lifts a hold by an officer or by a match, and never a control.
+                    return "" if now.officer_hold or now.screening_hold else "CONTROL_OPEN"
+                return "GOODS_SEIZED" if seized else "NOT_HELD"
             return "DEBT_OPEN" if now.debt == Debt.OPEN else ""
         case Event.OFFICER_HELD:
             if (held or controlled) and (now.officer_hold or now.screening_hold):
@@ -183,7 +186,7 @@ def refused(event: Event, now: Place) -> str:
         case Event.WAIT_ENDED:
             return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
         case Event.SCREENING_MATCH_CLEARED:
-            return "" if held else "NOT_HELD"
+            return "" if held or (controlled and not now.held) else "NOT_HELD"
         case Event.ARRIVAL_REVERSED:
             # An arrival that released something cannot be reversed any more, and one that never was neither.
             return "" if (awaiting or held or controlled) and now.arrived else "ARRIVAL_NOT_REVERSIBLE"
@@ -288,6 +291,10 @@ def _controlled(event: Event, now: Place) -> Place | None:
             return replace(now, arrived=event == Event.ARRIVED)
         case Event.OFFICER_HELD:
             return replace(now, officer_hold=True)
+        case Event.OFFICER_RELEASED:
+            return replace(now, officer_hold=False, screening_hold=False, control_hold=True)
+        case Event.SCREENING_MATCH_CLEARED:
+            return replace(now, control_hold=True)
         case Event.SCREENING_MATCHED:
             return replace(now, screening_hold=True)
         case Event.AMENDED_RELEASE:

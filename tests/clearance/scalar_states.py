@@ -15,6 +15,10 @@ from tests.clearance import scalar
 Record = dict[str, Any]
 DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 MONEY: Final = (Event.DEBT, Event.REASSESSED, Event.ADJUSTED)
+CONTROLS: Final = (
+    Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED, Event.CONTROL_ANSWERED, Event.CONTROL_REMINDED, Event.CONTROL_CONCLUDED,
+    Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED,
+)  # fmt: skip
 RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 WAITS: Final = ("release_not_before", "reroute_at")
 GREEN, BLUE, YELLOW, RED = common_pb2.LANE_GREEN, common_pb2.LANE_BLUE, common_pb2.LANE_YELLOW, common_pb2.LANE_RED
@@ -78,7 +82,9 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
         if first is None and record["decided_at"] is None:
             first = at
         result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
-    if event not in (*DECISIONS, *MONEY, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED):
+    if event not in (
+        *DECISIONS, *MONEY, *CONTROLS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
+    ):  # fmt: skip
         result |= dict.fromkeys(WAITS)
     if event == Event.REROUTED:
         result |= {"lane": BLUE, "audit": True}
@@ -113,7 +119,7 @@ def is_hidden(event: Event, after: State) -> bool:
 
 def _decides(event: Event, after: scalar.Place) -> bool:
     if event == Event.SCREENING_MATCHED:
-        return after.state == State.HELD
+        return after.state in (State.HELD, *scalar.CONTROLS)
     return event in DECISIONS or event in (
         Event.OFFICER_RELEASED,
         Event.OFFICER_HELD,
@@ -164,7 +170,7 @@ def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.P
     added = ""
     arrived = event in (Event.ARRIVED, Event.WAIT_ENDED) and before.state != State.HELD and after.state == State.HELD
     # What was held before the controls has its reasons already.
-    concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold or after.debt_hold)
+    concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold)
     if arrived or concluded:
         by_debt = "DEBT_OPEN" if before.debt == Debt.OPEN else "UNVALUED"
         added = "OFFICER_HOLD" if before.officer_hold else "CUSTOMS_CHECK" if before.screening_hold else by_debt

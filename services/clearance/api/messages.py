@@ -19,16 +19,12 @@ from services.clearance.consignment.controls.views import (
     changed_controls,
     public_controls,
 )
-from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, OFFICER_HOLD, Lane
+from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, STATED_BY_OFFICER, Lane
 from services.clearance.consignment.explanation import sentence
 from services.clearance.consignment.transitions import Change
 
 OFFICER = "officer"
 """Replaces an officer's id for callers that may not see it."""
-HELD: Final = ("OFFICER_DECISION", OFFICER_HOLD)
-"""Reasons of an officer's hold without other reasons; a hold by a screening match is shown as one."""
-
-
 _STATE: Final = schema_of(ClearanceColumns)
 _KINDS: Final = {
     **_STATE.columns,
@@ -138,6 +134,8 @@ _OWED_KINDS: Final = (
     notices.NoticeKind.DEBT_OPENED,
 )
 """Notices of what is owed, which are no carrier's."""
+_OF_ADDRESSEES: Final = (notices.NoticeKind.CONTROL_ANSWERED, notices.NoticeKind.CONTROL_REMINDED)
+"""Notices that carriers receive only of controls that are addressed to them."""
 _AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
 """Amounts of a notice that carriers do not receive."""
 _FINDING: Final = ("lane", "reason", "sentence", "item_number")
@@ -181,7 +179,7 @@ def public(table: Table) -> Table:
     }
     if listed.any():
         alone = listed & ~table.bools("officer_hold").values
-        notices_of = Ragged.of_lengths(np.full(rows, len(HELD)), Strings.of(HELD * rows))
+        notices_of = Ragged.of_lengths(np.full(rows, len(STATED_BY_OFFICER)), Strings.of(STATED_BY_OFFICER * rows))
         columns["reasons"] = choose(alone, notices_of, table.ragged("reasons"))
     table = table.with_columns(columns)
     return table.with_columns({"findings": _open_findings(table)})
@@ -244,7 +242,7 @@ def controlled(table: Table, agency: str) -> Table:
     columns: dict[str, Column] = {name: public_table.column(name) for name in _CONTROLLED if name in public_table.names}
     items, goods = table.ragged("items"), table.child("items")
     plain = Table(goods.schema, goods.rows, {name: goods.column(name) for name in _GOODS if name in goods.names})
-    columns |= {"items": Ragged(items.offsets, plain), "version": table.column("version")}
+    columns["items"] = Ragged(items.offsets, plain)
     return Table(table.schema, table.rows, columns | agency_controls(table, agency))
 
 
@@ -350,6 +348,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         notice.time.FromMicroseconds(changed[row])
         if with_controls:
             notice.controls.extend(changed_controls(table, row))
+        if carrier and kinds[row] in _OF_ADDRESSEES and not notice.controls:
+            continue  # an answer or a reminder of others
         for name, values in amounts.items():
             if values[row] is not None:
                 setattr(notice, name, values[row])

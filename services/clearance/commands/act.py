@@ -77,7 +77,7 @@ class Commands:
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
-        `outside` is the filer or carrier that calls, if one does: it reaches only its own consignments, by their public versions; a carrier those
+        `outside` is the filer, carrier or agency that calls, if one does: it names public versions. A filer reaches its own ones, a carrier those
         whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results, also when the request is
         repeated. Goods that another officer than `claimant` claims are refused, if one is named. Raises RequestReused.
         """

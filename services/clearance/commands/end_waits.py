@@ -1,6 +1,7 @@
 """Ends due delays: green consignments that no officer held are released, yellow ones become blue."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ _ended = counter(
 
 class EndWaits:
     """Ends waits; all times are the database's."""
+
+    chunk_rows: Final = 1_000
+    """Consignments of one transaction, which must not hold the feed's horizon for long."""
 
     def __init__(self, store: Store) -> None:
         """Work in a store."""

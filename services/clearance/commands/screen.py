@@ -17,9 +17,10 @@ from libs.telemetry import counter
 from services.clearance.consignment.assessment import findings_of
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import SCREENING
+from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import Cleared, cleared, held_by_matches, screened, with_matches
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import FINAL, HELD, Event, State
+from services.clearance.consignment.transitions import CONTROLLED, FINAL, HELD, Event, State
 from services.clearance.store import STATE_DAYS, EarlyMatch, Row, Store, day_of
 
 _outcomes = counter(
@@ -117,7 +118,10 @@ class Screen:
         if not len(changed):
             return
         states = over.states.take(changed)
-        goes = over.free[changed] & (states.ints("state").values == State.HELD)
+        state = states.ints("state").values
+        # Of goods with an open control nothing but the controls may be left, so that filers read it as an officer's release.
+        free = ~states.bools("officer_hold").values & ~open_violations(states)
+        goes = over.free[changed] & ((state == State.HELD) | (np.isin(state, CONTROLLED) & free))
         events = np.where(goes, np.int64(Event.SCREENING_MATCH_CLEARED), np.int64(Event.FINDINGS_CHANGED))
         after, outcome = apply_event(states, EventDetails(event=events, at=await self._store.now(tx), by=SCREENING))
         assert bool(outcome.effective.all()), (
@@ -126,7 +130,7 @@ class Screen:
         await self._store.succeed(
             tx, after, [rows[place] for place in changed.tolist()], trace=matches[int(changed[0])].trace
         )
-        freed = int((goes & (outcome.state != State.HELD)).sum())
+        freed = int((goes & ~np.isin(outcome.state, HELD)).sum())
         outcomes["freed"] += freed
         outcomes["cleared"] += len(changed) - freed
 

@@ -37,6 +37,8 @@ CUSTOMS_CHECK: Final = "CUSTOMS_CHECK"
 DEBT_OPEN: Final = "DEBT_OPEN"
 UNVALUED: Final = "UNVALUED"
 OFFICER_HOLD: Final = "OFFICER_HOLD"
+STATED_BY_OFFICER: Final = ("OFFICER_DECISION", OFFICER_HOLD)
+"""Reasons of an officer's hold without other reasons; filers and carriers read a hold by a screening match as one."""
 
 AUTOMATIC: Final = "automatic"
 """`decided_by` of a decision that no officer took."""

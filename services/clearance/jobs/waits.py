@@ -14,8 +14,6 @@ from services.clearance.store import Store
 LEASE: Final = "waits"
 LEASE_SECONDS: Final = 30.0
 INTERVAL_SECONDS: Final = 1.0
-CHUNK_ROWS: Final = 1_000
-"""Consignments of one transaction, which must not hold the feed's horizon for long."""
 
 
 class Waits:
@@ -59,7 +57,7 @@ class Waits:
 
     async def _due(self, timer: EndWaits | EndDeadlines, until: int) -> list[str]:
         async with self._store.database.connection() as reading:
-            mrns = await timer.due(reading, until, CHUNK_ROWS)
+            mrns = await timer.due(reading, until, timer.chunk_rows)
             # Read outside of the transaction, so that inside it the batches come from memory.
             await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
         return mrns

@@ -32,7 +32,7 @@ _controls = gauge(
 )
 _controls_overdue = gauge(
     "luxor_clearance_controls_overdue_seconds",
-    "Time since the deadline of the open control that is overdue longest; 0 if none is",
+    "Time since the deadline of the control that nobody answered or concluded for longest; 0 if there is none",
 )
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
@@ -55,7 +55,8 @@ _CONTROLS: Final = (
     f"select form, count(*) as count from (select form from control limit {COUNTED_MAX}) as part group by form"  # noqa: S608
 )
 _CONTROLS_OVERDUE: Final = (
-    "select greatest(0, extract(epoch from clock_timestamp()) - min(overdue_at) / 1000000.0)::float8 from control"
+    "select greatest(0, extract(epoch from clock_timestamp()) - min(overdue_at) / 1000000.0)::float8 "
+    "from control where not answered"
 )
 
 

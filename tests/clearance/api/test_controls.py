@@ -9,6 +9,7 @@ import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2, controls_pb2
+from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.consignment.controls.control import CONTROLS_MAX
 from services.clearance.consignment.transitions import Debt
 from services.clearance.jobs.waits import Waits
@@ -37,7 +38,7 @@ from tests.clearance.desk import MASTER, filings
 from tests.clearance.disposals import DESTROYED, INVALIDATED, LIFTED, SEIZED, disposal, dispose, outcomes
 from tests.clearance.inspections import VIOLATION, inspection, record, status
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
-from tests.clearance.screening_matches import hear
+from tests.clearance.screening_matches import clearing, hear
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, refused_with
 
 MINUTE = 60_000_000
@@ -92,8 +93,10 @@ async def test_free_goods_with_a_control_stop_and_continue_with_its_conclusion(
     assert [await state(house, mrn) for mrn in (*waiting, *arrived, *look)] == [name] * 3, "an arrival releases nothing"
     assert await release(house, *waiting, *arrived) == [(name, "CONTROL_OPEN")] * 2
     told = await concluded(house, *(conclusion(mrn) for mrn in (*waiting, *arrived, *look)))
-    # The time for an officer's look is over: officers have looked.
-    assert outcomes(told) == [("AWAITING_ARRIVAL", ""), ("RELEASED", ""), ("RELEASED", "")]
+    # A control ends no delay: the time for an officer's look goes on.
+    assert outcomes(told) == [("AWAITING_ARRIVAL", ""), ("RELEASED", ""), ("AWAITING_ARRIVAL", "")]
+    assert await Waits(house.desk.store, "r1").step(at=await now(house) + 61 * MINUTE) == 1
+    assert await state(house, look[0]) == "RELEASED"
     seen = await status(house, arrived[0])
     (control,) = seen.controls
     assert (control.number, control.result, control.concluded_by) == (1, CONFORM, "olga")
@@ -536,3 +539,121 @@ async def test_each_call_is_for_its_roles_alone(house: House, method: str, roles
                 assert (await refused_with(getattr(stub, method)(request, timeout=SECONDS)))[1] == "BATCH_EMPTY"
         else:
             assert (await refused_with(getattr(stub, method)(request, timeout=SECONDS)))[1] == "ROLE_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("first", [None, CONFORM])
+async def test_an_amendment_ends_no_control_and_forgets_none(house: House, first: int | None) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    await ordered(house, order(mrn, authority="food"))
+    if first is not None:
+        await concluded(house, conclusion(mrn, result=first), role="agency", by="food")
+    await house.desk.consume(filings(["GREEN-1"], version=2))
+    seen = await status(house, mrn, "agency", "food")
+    assert [(each.number, each.HasField("concluded_at")) for each in seen.controls] == [(1, first is not None)]
+    assert await house.desk.inconsistencies() == []
+    assert await state(house, mrn) == ("DOCUMENTS_REQUESTED" if first is None else "AWAITING_ARRIVAL")
+    again = await ordered(house, order(mrn), request_id="o2")
+    assert outcomes(again) == [("DOCUMENTS_REQUESTED", "")]
+    assert [each.number for each in (await status(house, mrn)).controls] == [1, 2]
+
+
+async def hold(house: House, mrn: str) -> None:
+    request = pb.HoldConsignmentsRequest(
+        request_id="h1", consignments=[pb.ConsignmentRef(mrn=mrn)], reason="OFFICER_DECISION"
+    )
+    await (await house.stub("officer", "otto")).HoldConsignments(request, timeout=SECONDS)
+
+
+def public(seen: pb.ConsignmentStatus) -> tuple[object, ...]:
+    decision = seen.decision
+    return (
+        pb.State.Name(seen.state), seen.version, pb.Change.Name(seen.change), list(decision.reasons), decision.decided_by,
+        decision.officer_hold, decision.screening_hold, [pb.Change.Name(each.change) for each in seen.history],
+    )  # fmt: skip
+
+
+async def test_filers_cannot_distinguish_a_match_during_a_control_from_an_officers_hold(house: House) -> None:
+    matched, held = await house.filed(["GREEN-1", "GREEN-2"])
+    await ordered(house, order(matched), order(held))
+    await hear(house.desk, screening(filings(["GREEN-1"])))
+    await hold(house, held)
+
+    async def both() -> list[tuple[object, ...]]:
+        return [public(await status(house, mrn, "filer", "shop")) for mrn in (matched, held)]
+
+    first, second = await both()
+    assert first == second
+    await concluded(house, conclusion(matched, result=NOT_CONFORM), conclusion(held, result=NOT_CONFORM))
+    first, second = await both()
+    assert first == second
+    assert first[3] == ["OFFICER_DECISION", "OFFICER_HOLD"]
+
+
+async def test_a_match_that_is_cleared_during_a_control_reads_as_an_officers_release_and_leaves_the_controls_alone(
+    house: House,
+) -> None:
+    matched, held = await house.filed(["GREEN-1", "GREEN-2"])
+    # The match is there before the control: without it, the clearing would release the goods.
+    await hear(house.desk, screening(filings(["GREEN-1"])))
+    await hold(house, held)
+    await ordered(house, order(matched), order(held))
+    await hear(house.desk, clearing(filings(["GREEN-1"])))
+    assert await release(house, held) == [("DOCUMENTS_REQUESTED", "")]
+    first, second = [await status(house, mrn, "filer", "shop") for mrn in (matched, held)]
+    assert (first.version, first.change) == (second.version, second.change)
+    assert first.decision.officer_hold == second.decision.officer_hold is False
+    assert await release(house, held, request_id="r2") == [("DOCUMENTS_REQUESTED", "CONTROL_OPEN")]
+    assert outcomes(await concluded(house, conclusion(matched), conclusion(held))) == [("AWAITING_ARRIVAL", "")] * 2
+    assert await house.desk.inconsistencies() == []
+
+
+async def test_a_yellow_one_becomes_blue_after_its_days_though_a_control_was_withdrawn(house: House) -> None:
+    house.desk.neighbours.risk = answering({"YELLOW-1": ServiceSpan(days=3)})
+    (mrn,) = await house.filed(["YELLOW-1"])
+    await arrive(house)
+    await ordered(house, order(mrn))
+    later = await now(house) + 4 * DAY_MICROS
+    assert await Waits(house.desk.store, "r1").step(at=later) == 0, "not while the control is open"
+    assert outcomes(await concluded(house, conclusion(mrn, result=WITHDRAWN))) == [("HELD", "")]
+    assert await Waits(house.desk.store, "r1").step(at=later) == 1
+    assert await state(house, mrn) == "RELEASED"
+    assert (await status(house, mrn)).decision.audit
+
+
+async def test_agencies_name_and_read_versions_without_gaps(house: House) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    await ordered(house, order(mrn, EXAMINATION, authority="food"))
+    await hold(house, mrn)
+    before = await status(house, mrn, "agency", "food")
+    await hear(house.desk, screening(filings(["GREEN-1"])))
+    after = await status(house, mrn, "agency", "food")
+    assert (await status(house, mrn)).version == before.version + 1
+    assert after.version == before.version == len(after.history)
+    made = conclusion(mrn)
+    made.consignment.expected_version = before.version
+    assert outcomes(await concluded(house, made, role="agency", by="food")) == [("HELD", "")]
+    stub = await controls(house, "agency", "food")
+    request = controls_pb2.ListControlsRequest(office="FRA")
+    assert (await refused_with(stub.ListControls(request, timeout=SECONDS)))[1] == "CONTROL_AUTHORITY_MALFORMED"
+
+
+async def test_a_clock_that_was_set_back_leaves_no_deadline_undone(house: House) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    deadline = await now(house) + DAY_MICROS
+    await ordered(house, order(mrn, due_at=deadline))
+    end = EndDeadlines(house.desk.store)
+    async with house.desk.store.database.connection() as reading:
+        mrns = await end.due(reading, deadline, 10)
+    assert await end.run(mrns, deadline, None, "") == 1
+    assert [each.mrn for each in await listed(house, overdue=True)] == [mrn]
+
+
+async def test_carriers_are_not_reminded_of_requests_to_others(house: House) -> None:
+    (mrn,) = await house.filed(["RED-1"])
+    await arrive(house)
+    remind = await now(house) + DAY_MICROS
+    await ordered(house, order(mrn, remind_at=remind, due_at=remind + DAY_MICROS))
+    await Waits(house.desk.store, "r1").step(at=remind)
+    await answered(house, answer(mrn))
+    kinds = [word for word, _ in words(await notices(house, "carrier", "wings"))]
+    assert kinds == ["ARRIVED", "CONTROL_ORDERED"]

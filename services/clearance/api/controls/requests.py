@@ -42,7 +42,7 @@ def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int)
     if message.form not in _FORMS:
         return item_error("CONTROL_FORM_MISSING", f"{path}.form", message.form)
     named = message.authority
-    if named and (not is_id(named) or named == CUSTOMS or (agency and named != agency)):
+    if named and (not is_id(named) or named.lower() == CUSTOMS or (agency and named != agency)):
         return item_error("CONTROL_AUTHORITY_MALFORMED", f"{path}.authority", named)
     if not is_reason(message.reason):
         return item_error("REASON_MALFORMED", f"{path}.reason", message.reason)
@@ -84,7 +84,7 @@ def _answer(message: controls_pb2.ControlAnswer, path: str) -> Answer | ItemErro
         return item_error("CONTROL_DOCUMENTS_MALFORMED", f"{path}.documents", len(message.documents))
     for place, each in enumerate(message.documents):
         known = _DOCUMENT_TYPE.fullmatch(each.type) is not None
-        if not known or not 0 < len(each.number) <= NUMBER_CHARACTERS_MAX or not is_plain(each.number):
+        if not known or not each.number.strip() or not _is_text(each.number, NUMBER_CHARACTERS_MAX):
             return item_error("CONTROL_DOCUMENTS_MALFORMED", f"{path}.documents[{place}]", each.type)
     return Answer(message.number, message.text, tuple(f"{each.type} {each.number}" for each in message.documents))
 

@@ -70,6 +70,7 @@ class ControlService(ControlServiceServicer):
             pb.OrderControlsResponse,
             "orders",
             unfit=lambda states: steps.unfit_to_order(states, agency),
+            outside=identity if agency else None,
         )
 
     async def AnswerControls(
@@ -106,6 +107,7 @@ class ControlService(ControlServiceServicer):
             pb.ConcludeControlsResponse,
             "conclusions",
             unfit=lambda states: steps.unfit_to_conclude(states, found, identity.agency),
+            outside=identity if identity.agency else None,
         )
 
     async def _once(
@@ -178,7 +180,12 @@ def _filter(request: pb.ListControlsRequest, identity: Identity) -> ControlFilte
     agency = identity.agency
     if request.authority and (not is_id(request.authority) or agency not in ("", request.authority)):
         raise Refusal("CONTROL_AUTHORITY_MALFORMED", path="authority", value=request.authority)
-    if len(request.office) > OFFICE_CHARACTERS_MAX or not requests.is_plain(request.office):
+    # An agency does not read the office.
+    if (
+        len(request.office) > OFFICE_CHARACTERS_MAX
+        or not requests.is_plain(request.office)
+        or (agency and request.office)
+    ):
         raise Refusal("CONTROL_AUTHORITY_MALFORMED", path="office", value=request.office)
     named = "" if request.authority == checks.CUSTOMS else request.authority or EVERYBODY
     return ControlFilter(agency or named, request.form, request.overdue, request.answered, request.office)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Bools, Table
+from libs.columns import Bools, Column, Ragged, Strings, Table
 from luxor.clearance.v1 import control_pb2 as pb
+from services.clearance.consignment.columns import choose
 from services.clearance.consignment.controls.control import (
     CONTROLS_MAX,
     Control,
@@ -18,6 +19,8 @@ from services.clearance.consignment.controls.control import (
     event_of_order,
     with_controls,
 )
+from services.clearance.consignment.decision import OFFICER_HOLD, STATED_BY_OFFICER
+from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.transitions import Event
 
 IntArray = NDArray[np.int64]
@@ -168,8 +171,16 @@ def _after(
     """Return states with their new controls, held by an officer in the rows `failed`, and the event of a conclusion each."""
     examined = [any(each.is_open and each.examines for each in controls) for controls in before]
     events = [event_of_conclusion(controls, examined=each) for controls, each in zip(lists, examined, strict=True)]
-    held = states.bools("officer_hold").values | failed
-    return with_controls(states, lists).with_columns({"officer_hold": Bools.of(held)}), np.array(events, np.int64)
+    columns: dict[str, Column] = {"officer_hold": Bools.of(states.bools("officer_hold").values | failed)}
+    if failed.any():
+        reasons = with_reason(states.ragged("reasons"), Strings.constant(OFFICER_HOLD, states.rows), failed)
+        # Filers read a match as an officer's hold, so that its reason must not reappear with the hold that follows from the control.
+        matched = failed & states.bools("screening_hold").values & ~states.bools("screening_early").values
+        stated = Ragged.of_lengths(
+            np.full(states.rows, len(STATED_BY_OFFICER)), Strings.of(STATED_BY_OFFICER * states.rows)
+        )
+        columns["reasons"] = choose(matched, stated, reasons) if matched.any() else reasons
+    return with_controls(states, lists).with_columns(columns), np.array(events, np.int64)
 
 
 def _foreign(states: Table, agency: str) -> list[bool]:

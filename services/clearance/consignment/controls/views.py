@@ -20,6 +20,11 @@ def public_controls(table: Table) -> dict[str, Column]:
     controls, lines = table.ragged("controls"), table.child("controls")
     hidden: dict[str, Column] = {name: Strings.absent(lines.rows) for name in _OFFICERS_TEXTS}
     hidden |= {name: Ints.absent(lines.rows) for name in _OFFICERS_NUMBERS}
+    # The deadline of a scan or an examination is the authority's own.
+    addressed = lines.ints("addressee").valid
+    for name in ("due_at", "overdue_at"):
+        time = lines.ints(name)
+        hidden[name] = Ints.of(time.values, time.valid & addressed)
     return {"controls": Ragged(controls.offsets, lines.with_columns(hidden))}
 
 

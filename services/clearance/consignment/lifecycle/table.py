@@ -199,6 +199,9 @@ def _officers() -> Iterator[Transition]:
     yield from _refused(hold, (_HELD, *CONTROLLED), "ALREADY_HELD", _C.HELD_ALREADY)
     yield from _rows(hold, (_AWAITING, _HELD, _RELEASED), _HELD, effects=Effect.HOLD_BY_OFFICER)
     yield from _rows(hold, CONTROLLED, None, effects=Effect.HOLD_BY_OFFICER)
+    # It lifts what holds the goods beside their controls.
+    lifted = Effect.HOLD_ENDS | Effect.HOLD_BY_CONTROLS
+    yield from _rows(release, CONTROLLED, None, _C.HELD_ALREADY, effects=lifted)
     yield from _refused(release, CONTROLLED, "CONTROL_OPEN")
     yield from _refused(release, _SEIZED, "GOODS_SEIZED")
     yield from _refused(hold, _SEIZED, "GOODS_SEIZED")
@@ -232,6 +235,8 @@ def _screening() -> Iterator[Transition]:
     yield from _rows(matched, (*CONTROLLED, _SEIZED), None, effects=by_match)
     yield from _rows(matched, _RELEASED, None, notice=None)
     yield from _towards_release(Event.SCREENING_MATCH_CLEARED, _HELD, held=None)
+    yield from _refused(Event.SCREENING_MATCH_CLEARED, CONTROLLED, "NOT_HELD", _C.HOLD)
+    yield from _rows(Event.SCREENING_MATCH_CLEARED, CONTROLLED, None, effects=Effect.HOLD_BY_CONTROLS)
     changed, by_debt = Event.FINDINGS_CHANGED, Effect.HOLD_BY_DEBT
     yield from _rows(changed, _AWAITING, _HELD, _C.UNSETTLED, effects=by_debt, notice=None)
     yield from _rows(changed, _AWAITING, _HELD, _C.HOLD, notice=None)

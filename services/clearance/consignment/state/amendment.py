@@ -32,6 +32,7 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "refunded_minor",
     "debt_event_number",
     "adjusted_at",
+    "former_released_at",
     *INSPECTED,
     *RESOLUTION,
 )

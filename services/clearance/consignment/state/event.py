@@ -156,7 +156,7 @@ def _decisions(
     decides = (
         outcome.effective
         & ~np.isin(events, _NO_DECISION)
-        & ~((events == Event.SCREENING_MATCHED) & (outcome.state != State.HELD))
+        & ~((events == Event.SCREENING_MATCHED) & ~np.isin(outcome.state, HELD))
         & ~held_already
     )
     if not decides.any():

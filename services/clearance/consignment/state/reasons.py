@@ -44,9 +44,7 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
     stopped = done & np.isin(events, (Event.ARRIVED, Event.WAIT_ENDED)) & (before.state != State.HELD)
     stopped &= outcome.state == State.HELD
     # What was held before the controls has its reasons already.
-    stopped |= (
-        done & (events == Event.CONTROLS_CONCLUDED) & (before.officer_hold | before.screening_hold | outcome.debt_hold)
-    )
+    stopped |= done & (events == Event.CONTROLS_CONCLUDED) & (before.officer_hold | before.screening_hold)
     if stopped.any():
         hold_reasons = Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _hold_reason(before))
         changed = with_reason(changed, hold_reasons, stopped)

@@ -2,9 +2,9 @@
 
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
-works_from = "0019"
+revision = "0021"
+down_revision = "0020"
+works_from = "0020"
 
 
 def upgrade() -> None:

@@ -151,6 +151,7 @@ def numbers(**values: int) -> dict[str, Column]:
         ("held", numbers(state=State.RELEASED, change=Change.ARRIVED)),
         ("held", numbers(state=State.RELEASED, change=Change.OFFICER_RELEASED, debt_status=Debt.OPEN)),
         ("held", numbers(change=Change.DECIDED)),
+        ("held", numbers(change=99)),
         ("held", numbers(state=State.SEIZED, change=Change.OFFICER_HELD)),
         ("controlled", numbers(state=State.RELEASED, change=Change.CONTROL_CONCLUDED)),
         ("controlled", numbers(state=State.RELEASED, change=Change.OFFICER_RELEASED)),

@@ -2,9 +2,9 @@
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
-works_from = "0020"
+revision = "0022"
+down_revision = "0021"
+works_from = "0021"
 
 
 def upgrade() -> None:

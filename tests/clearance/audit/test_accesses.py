@@ -16,7 +16,7 @@ from luxor.clearance.v1 import bulk_release_pb2 as bulk
 from luxor.clearance.v1 import carriers_pb2 as carriers
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import consistency_pb2 as consistency
-from luxor.clearance.v1 import controls_pb2
+from luxor.clearance.v1 import controls_pb2, work_pb2
 from luxor.clearance.v1 import notice_checks_pb2 as checks
 from luxor.clearance.v1 import release_lists_pb2 as lists
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
@@ -27,6 +27,7 @@ from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceStub
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
 from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceStub
 from luxor.clearance.v1.release_lists_pb2_grpc import ReleaseListServiceStub
+from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from luxor.trace.v1 import trace_pb2 as trace
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
 from services.clearance import api
@@ -62,7 +63,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     clearance, carrier = ClearanceServiceStub(channel), CarrierServiceStub(channel)
     one, two = pb.ConsignmentRef(mrn=first), pb.ConsignmentRef(mrn=second)
     arrival = carriers.ArrivalRef(master_document_number=MASTER, carrier="wings")
-    control = ControlServiceStub(channel)
+    control, work = ControlServiceStub(channel), WorkServiceStub(channel)
     release_lists = ReleaseListServiceStub(channel)
     wanted = lists.ExportReleaseListRequest(master_document_numbers=[MASTER])
     page = (await release_lists.ExportReleaseList(wanted, timeout=SECONDS)).page
@@ -74,6 +75,9 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         ),
         (clearance.GetStatus, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]), "", "", [first, second]),
         (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
+        (work.ListWork, work_pb2.ListWorkRequest(), "", "", [second]),
+        (work.ClaimConsignments, work_pb2.ClaimConsignmentsRequest(request_id="12", consignments=[two]), "", "", [second]),
+        (work.HandOverConsignments, work_pb2.HandOverConsignmentsRequest(request_id="13", consignments=[two]), "", "", [second]),
         (
             control.OrderControls, controls_pb2.OrderControlsRequest(request_id="9", orders=[order(second, SCAN)]),
             "INVOICE_MISSING", "", [second],

@@ -14,6 +14,7 @@ from libs.server.requests import check_request_id, page_size_of
 from luxor.clearance.v1 import work_pb2 as pb
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceServicer
 from services.clearance.api import requests
+from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import statuses
 from services.clearance.commands.work.claim import Claims, HandOver
 from services.clearance.consignment.decision import Lane
@@ -45,6 +46,7 @@ class WorkService(WorkServiceServicer):
     def __init__(self, store: Store) -> None:
         """Serve from a store."""
         self._store = store
+        self._accesses = AccessLog(store)
         self._claims = Claims(store)
         self._pages = PageTokens(store.database)
 
@@ -77,6 +79,7 @@ class WorkService(WorkServiceServicer):
                     following = None if place == part[-1] and following is None else place
                     break
         response = pb.ListWorkResponse(items=await self._items(chosen))
+        await self._accesses.record([each.mrn for each in response.items])
         if following is not None:
             response.next_page_token = await self._pages.token(request, *following)
         return response
@@ -146,7 +149,7 @@ class WorkService(WorkServiceServicer):
                 encode=answering.encode,
             ),
         )
-        return answer.FromString(payload)
+        return await self._accesses.answered(answer.FromString(payload))
 
 
 def _selected(claim_filter: int, claim: Claim | None, caller: str) -> bool:

@@ -15,6 +15,7 @@ from services.clearance.commands.audit.evidence import CollectEvidence
 from services.clearance.store.store import SCHEMA
 from tests.clearance.audit.trail import errors_of, tamper
 from tests.clearance.desk import TRACE, Desk, filings, mrns, neighbours_at_work
+from tests.clearance.later_tables import add_later_tables, remove_later_tables
 from tests.support.earlier_schema import migrate_to
 
 
@@ -32,13 +33,15 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await migrate_to(database, "services.clearance", "0018", tmp_path, monkeypatch)
+    await add_later_tables(database)
     async with neighbours_at_work() as (neighbours, channel):
         desk = Desk(database, neighbours, channel)
         filed = filings(["GREEN-1", "RED-1"])
         with monkeypatch.context() as former:
             as_before(former)
             await desk.consume(filed)
-            assert await migrate(database, "services.clearance") == ["0019", "0020", "0021"]
+            await remove_later_tables(database)
+            assert await migrate(database, "services.clearance") == ["0019", "0020", "0021", "0022"]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
         async with database.connection() as reader:
@@ -64,7 +67,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
         desk = Desk(database, neighbours, channel)
         async with database.transaction() as tx:
             number = await tx.raw.fetchval("select nextval('batch_id')")
-        assert await migrate(database, "services.clearance") == ["0019", "0020", "0021"]
+        assert await migrate(database, "services.clearance") == ["0019", "0020", "0021", "0022"]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)
         async with database.transaction() as tx:

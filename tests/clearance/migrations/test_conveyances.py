@@ -15,6 +15,7 @@ from services.clearance.commands.bulk_release import BulkRelease, Order, Progres
 from services.clearance.consignment.state.hold_causes import Selection
 from tests.clearance.desk import MASTER, TRACE, Desk, filings, neighbours_at_work
 from tests.clearance.desk_commands import arrival, arrive
+from tests.clearance.later_tables import add_later_tables, remove_later_tables
 from tests.support.earlier_schema import migrate_to
 
 
@@ -22,10 +23,12 @@ async def test_a_flight_of_before_the_upgrade_is_released_in_bulk(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await migrate_to(database, "services.clearance", "0013", tmp_path, monkeypatch)
+    await add_later_tables(database)
     async with neighbours_at_work() as (neighbours, channel):
         desk = Desk(database, neighbours, channel)
         await desk.consume(filings(["RED-1", "RED-2"]))
         await arrive(desk, arrival())
+        await remove_later_tables(database)
         assert "0016" in await migrate(database, "services.clearance")
         await desk.consume(filings(["RED-3"], master=f"{MASTER}-2"))
         await arrive(desk, arrival(f"{MASTER}-2"), request_id="a2")

@@ -185,7 +185,6 @@ def export(context: Context, mrn: str, file: Path, purpose: str, caller: str) ->
     `luxor audit verify --file FILE` verifies the file anywhere. The export is recorded as an access.
     """
     from libs.client.clearance.audit import export_evidence
-    from libs.client.clearance.evidence import evidence_text, verify_evidence
 
     role, ident = caller_of(caller, ("officer", "analyst"))
 
@@ -194,6 +193,8 @@ def export(context: Context, mrn: str, file: Path, purpose: str, caller: str) ->
             return await export_evidence(client, mrn, purpose)
 
     evidence = run(work())
+    from libs.client.clearance.evidence import evidence_text, verify_evidence
+
     file.write_text(evidence_text(evidence), encoding="utf-8")
     errors = verify_evidence(evidence).errors
     result = {

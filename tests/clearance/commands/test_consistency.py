@@ -321,7 +321,7 @@ EARLY = st.tuples(
 examples = itertools.count()
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEP, min_size=10, max_size=40), early=st.lists(EARLY, max_size=2))
 async def test_any_sequence_of_events_leaves_a_consistent_store(
     desk: Desk, steps: list[tuple[str, int]], early: list[tuple[str, int]]

@@ -31,7 +31,7 @@ FLAGS: Final = (
 Situation = dict[str, bool | Debt]
 SITUATIONS: Final[list[Situation]] = [
     {"debt": debt, **dict(zip(FLAGS, flags, strict=True))}
-    for debt in Debt
+    for debt in (Debt.UNKNOWN, Debt.NONE, Debt.OPEN)
     for flags in product((False, True), repeat=len(FLAGS))
 ]
 

@@ -7,7 +7,10 @@ from typing import Any, Final
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1 import control_pb2, controls_pb2
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
-from tests.clearance.service_client import SECONDS, House
+from tests.clearance.desk import MASTER
+from tests.clearance.disposals import outcomes
+from tests.clearance.inspections import status
+from tests.clearance.service_client import SECONDS, House, arrivals
 
 DOCUMENTS: Final = control_pb2.CONTROL_FORM_DOCUMENTS
 SCAN: Final = control_pb2.CONTROL_FORM_SCAN
@@ -97,3 +100,47 @@ async def listed(
         if not page.next_page_token:
             return found
         request.page_token = page.next_page_token
+
+
+async def arrive(house: House, request_id: str = "a1") -> None:
+    """Report the arrival of the goods under the usual master document."""
+    await (await house.stub("carrier", "wings")).RecordArrivals(
+        arrivals(MASTER, request_id=request_id), timeout=SECONDS
+    )
+
+
+async def state(house: House, mrn: str) -> str:
+    """Return the name of a state."""
+    return clearance.State.Name((await status(house, mrn)).state).removeprefix("STATE_")
+
+
+async def release(house: House, *mrns: str, request_id: str = "r1") -> list[tuple[str, str]]:
+    """Release goods as an officer."""
+    refs = [clearance.ConsignmentRef(mrn=mrn) for mrn in mrns]
+    request = clearance.ReleaseConsignmentsRequest(request_id=request_id, consignments=refs, reason="IN_ORDER")
+    stub = await house.stub("officer", "olga")
+    return outcomes(list((await stub.ReleaseConsignments(request, timeout=SECONDS)).results))
+
+
+async def notices(house: House, role: str = "filer", ident: str = "shop") -> list[clearance.Notice]:
+    """Read a caller's notices from the first on."""
+    await house.desk.told()
+    return list(
+        (await (await house.stub(role, ident)).PullNotices(clearance.PullNoticesRequest(), timeout=SECONDS)).notices
+    )
+
+
+def words(found: list[clearance.Notice]) -> list[tuple[str, str]]:
+    """Return kind and state of notices."""
+    return [
+        (
+            clearance.NoticeKind.Name(each.kind).removeprefix("NOTICE_KIND_"),
+            clearance.State.Name(each.state).removeprefix("STATE_"),
+        )
+        for each in found
+    ]
+
+
+async def now(house: House) -> int:
+    """Return the database's time."""
+    return await house.desk.store.database.now()

@@ -44,12 +44,12 @@ class Waits:
         token: int | None = None
         for timer in self._timers:
             while mrns := await self._due(timer, until):
-                with span("clearance.waits", attributes={"luxor.rows": len(mrns)}) as told:
+                with span("clearance.waits", attributes={"luxor.rows": len(mrns)}) as work:
                     async with self._store.database.transaction() as tx:
                         token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
                     if token is None:
                         return done
-                    done += await timer.run(mrns, until, at, told.traceparent)
+                    done += await timer.run(mrns, until, at, work.traceparent)
         if token is not None:
             async with self._store.database.transaction() as tx:
                 await release_lease(tx, LEASE, token)

@@ -154,6 +154,8 @@ def test_a_document_is_requested_answered_and_found_in_order_and_an_agency_sees_
     assert refused["error"]["reason"] == "CONTROL_OPEN"
     shown = cli.run("show", mrn, "--as", "filer/filer-1").output
     assert "Send the invoice." in shown
+    assert "open control" in shown
+    assert "no reason to hold" not in shown
     [answered] = cli.json("control", "answer", mrn, "1", "--document", "N380=INV-7", "--as", "filer/filer-1")
     assert answered.get("error") is None
     [listed] = [each for each in cli.json("control", "list", "--answered") if each["mrn"] == mrn]

@@ -10,7 +10,20 @@ from rich.text import Text
 
 from libs.cli.views.law_review import at_least, not_covered_text, review_text
 from libs.cli.views.revenue_notes import note_texts
-from libs.cli.views.text import LANES, STATES, coloured, duration, kilograms, money, safe, short, table, when, words
+from libs.cli.views.text import (
+    LANES,
+    STATES,
+    coloured,
+    counted,
+    duration,
+    kilograms,
+    money,
+    safe,
+    short,
+    table,
+    when,
+    words,
+)
 from libs.customs.time import parse_instant
 
 SHOWN_MAX: int = 20
@@ -65,9 +78,11 @@ def _facts(each: dict[str, Any]) -> RenderableType:
             grid.add_row(name, text)
 
     decided_by = decision.get("decided_by", "")
+    waiting = sum(not control.get("concluded_at") for control in each.get("controls", ()))
     row(
         "why",
-        ", ".join(decision.get("reasons", ())) or "no reason to hold",
+        ", ".join(decision.get("reasons", ())) or ("" if waiting else "no reason to hold"),
+        counted(waiting, "open control") if waiting else "",
         _decider(decided_by),
     )
     row("check code", each.get("check_code", ""))

@@ -44,7 +44,7 @@ def check(context: Context, from_day: str, caller: str) -> None:
     result = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import safe, short, table, words
+        from libs.cli.views.text import counted, safe, short, table, words
 
         shown = table("MRN", "version", "", "", right=(1,))
         for each in result["inconsistencies"]:
@@ -53,7 +53,7 @@ def check(context: Context, from_day: str, caller: str) -> None:
         if result["inconsistencies"]:
             terminal.print(shown)
         terminal.print(
-            f"{result['consignments']:,} consignments with {result['versions']:,} versions checked, "
+            f"{counted(result['consignments'], 'consignment')} with {counted(result['versions'], 'version')} checked, "
             f"{len(result['inconsistencies']):,} inconsistencies found."
         )
         if result["unsettled"]:

@@ -14,7 +14,7 @@ from services.clearance.consignment.lifecycle.table import (
     Transition,
     refusal_without_row,
 )
-from services.clearance.consignment.lifecycle.texts import EVENTS, WAITING
+from services.clearance.consignment.lifecycle.texts import EVENTS, LOADING, WAITING, Waiting
 from services.clearance.consignment.transitions import FINAL, Event, State
 from tools.picture_lifecycle import columns
 
@@ -33,6 +33,13 @@ This page is written from `services/clearance/consignment/lifecycle/` by `{COMMA
 A consignment is in one state at a time. `luxor clearance check` replays all stored consignments with the table below.
 
 """
+_LOADING: Final = """
+## Before loading
+
+A filing also has a stage of the assessment before loading ([how](preloading.md)), which follows from its referrals. A referral is a control: its
+state is DOCUMENTS_REQUESTED, or EXAMINATION while a scan or an examination is open too, and its events are those of controls. Goods with an open
+referral or a do-not-load are not released if they arrive.
+"""
 _TABLE: Final = """
 ## The table
 
@@ -48,7 +55,7 @@ _C = Condition
 
 def page() -> str:
     """Return the whole page."""
-    lines = [_HEAD.rstrip(), "", *_states(), _TABLE.rstrip()]
+    lines = [_HEAD.rstrip(), "", *_states(), _LOADING.rstrip(), "", *_stages(), _TABLE.rstrip()]
     for event in Event:
         lines += ["", f"### {_sentence(EVENTS[event])} ({event.name})", "", *_event(event)]
     return "\n".join(lines) + "\n"
@@ -59,12 +66,20 @@ def _states() -> list[str]:
     for state in columns():
         if state in FINAL:
             continue
-        waiting = WAITING[state]
-        lists = ", ".join(f"`{name}`" for name in waiting.work_lists)
-        timers = ", ".join(EVENTS[event] for event in waiting.timers)
-        lines.append(f"| {state.name} | {waiting.actor} | {lists} | {timers} |")
+        lines.append(_waiting(state.name, WAITING[state]))
     final = _words([state.name for state in columns() if state in FINAL])
     return [*lines, "", f"Final: {final}."]
+
+
+def _stages() -> list[str]:
+    lines = ["| stage | who acts | work list | timer |", "| --- | --- | --- | --- |"]
+    return lines + [_waiting(stage.name, waiting) for stage, waiting in LOADING.items()]
+
+
+def _waiting(name: str, waiting: Waiting) -> str:
+    lists = ", ".join(f"`{each}`" for each in waiting.work_lists)
+    timers = ", ".join(EVENTS[event] for event in waiting.timers)
+    return f"| {name} | {waiting.actor} | {lists} | {timers} |"
 
 
 def _event(event: Event) -> list[str]:

@@ -172,6 +172,44 @@ def test_a_document_is_requested_answered_and_found_in_order_and_an_agency_sees_
     assert "NOTICE_KIND_CONTROL_ORDERED" in kinds
 
 
+def test_goods_are_referred_and_forbidden_before_loading_and_an_officer_lifts_it(cli: Any, tmp_path: Path) -> None:
+    mrn = filed(cli, tmp_path, "LOAD-1")["mrn"]
+    request = (
+        "--form",
+        "screening",
+        "--reason",
+        "GOODS_DANGEROUS",
+        "--text",
+        "Screen it.",
+        "--days",
+        "1",
+        "--from",
+        "filer",
+    )
+    [ordered] = cli.json("control", "order", mrn, *request, "--do-not-load")
+    assert ordered.get("error") is None
+    sent = f"N380=INV-7 sha256:{'ab' * 32}"
+    cli.json("control", "answer", mrn, "1", "--screening", "alarm", "--document", sent, "--as", "filer/filer-1")
+    shown = cli.json("show", mrn)[0]
+    assert shown["pre_loading"] == "PRE_LOADING_DO_NOT_LOAD"
+    assert shown["controls"][0]["documents"] == [f"N380 INV-7 sha256:{'ab' * 32}"]
+    page = " ".join(cli.run("show", mrn, "--as", "filer/filer-1").output.split())
+    assert "do not load" in page
+    assert "screening: alarm" in page
+    [listed] = [each for each in cli.json("control", "list", "--form", "do_not_load") if each["mrn"] == mrn]
+    assert listed["control"]["reason"] == "SCREENING_ALARM"
+    for number in ("2", "1"):
+        [lifted] = cli.json("control", "conclude", mrn, number, "--result", "withdrawn", "--reason", "FALSE_ALARM")
+        assert lifted.get("error") is None
+    assert "the goods may be loaded" in " ".join(cli.run("show", mrn).output.split())
+    for wrong in (
+        ("control", "order", mrn, *request, "--do-not-load", "--conclude"),
+        ("control", "answer", mrn, "1", "--screening", "fine"),
+        ("control", "answer", mrn, "1"),
+    ):
+        assert cli.run(*wrong, code=2)
+
+
 def test_an_officer_lists_claims_and_hands_over_work(cli: Any, tmp_path: Path) -> None:
     mrn = filed(cli, tmp_path, "WORK-1")["mrn"]
     if cli.json("show", mrn)[0]["state"] != "STATE_HELD":

@@ -28,6 +28,12 @@ from libs.customs.time import parse_instant
 
 SHOWN_MAX: int = 20
 """Held consignments that are shown one by one; --json has all of the answer."""
+_LOADING = {
+    "REFERRED": "referred before loading: an answer is awaited",
+    "DO_NOT_LOAD": "do not load",
+    "COMPLETE": "assessment complete: the goods may be loaded",
+}
+"""What each stage of the assessment before loading means."""
 _BULK_NUMBERS = {
     "released": "released now",
     "awaiting_arrival": "released when they arrive",
@@ -85,6 +91,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         counted(waiting, "open control") if waiting else "",
         _decider(decided_by),
     )
+    row("loading", _LOADING.get(short(each.get("pre_loading", ""), "PRE_LOADING_"), ""))
     row("check code", each.get("check_code", ""))
     row("release", *_release(each.get("release", {})))
     row("audit", "to be audited after its release" if decision.get("audit") else "")
@@ -355,7 +362,7 @@ def _controls(each: dict[str, Any]) -> RenderableType:
     for control in each.get("controls", ()):
         texts = [
             control.get("pointer", ""), control.get("text", ""), control.get("answer", ""), ", ".join(control.get("documents", ())),
-            control.get("note", ""),
+            _screening(control), control.get("note", ""),
         ]  # fmt: skip
         shown.add_row(
             *_control(control),
@@ -364,6 +371,11 @@ def _controls(each: dict[str, Any]) -> RenderableType:
             safe("\n".join(filter(None, texts))),
         )
     return shown
+
+
+def _screening(control: dict[str, Any]) -> str:
+    result = short(control.get("screening_result", ""), "SCREENING_RESULT_")
+    return "" if result == "–" else f"screening: {words(result)}"
 
 
 def _control(control: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -1,4 +1,4 @@
-"""Controls: document requests, scans and examinations, their answers and conclusions."""
+"""Controls: document requests, scans, examinations and referrals before loading, their answers and conclusions."""
 
 import uuid
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from libs.client.plain import enum_number, plain
 from luxor.clearance.v1 import clearance_pb2, control_pb2
 from luxor.clearance.v1 import controls_pb2 as pb
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
+from luxor.consignment.v1 import consignment_pb2
 
 PAGE: Final = 1_000
 _CALLS: Final[dict[str, tuple[str, Any, Any]]] = {
@@ -33,7 +34,7 @@ def order_of(
     remind_micros: int | None = None,
     when_overdue: str = "",
 ) -> pb.ControlOrder:
-    """Make an order from words: `form` is documents, scan or examination; `addressee` filer, carrier or "".
+    """Make an order from words: `form` is documents, scan, examination, information, screening or do_not_load; `addressee` filer, carrier or "".
 
     Times are microseconds since 1970-01-01 UTC. Raise ElementError for an unknown word.
     """
@@ -56,11 +57,19 @@ def order_of(
     return order
 
 
-def answer_of(mrn: str, number: int, *, text: str = "", documents: Sequence[tuple[str, str]] = ()) -> pb.ControlAnswer:
-    """Make an answer; each document is its type and its number."""
+def answer_of(
+    mrn: str, number: int, *, text: str = "", documents: Sequence[tuple[str, str, str]] = (), screening: str = ""
+) -> pb.ControlAnswer:
+    """Make an answer; each document is its type, its number and the SHA-256 of its content or "". `screening` is clear, inconclusive, alarm or "".
+
+    Raise ElementError for an unknown word.
+    """
     ref = clearance_pb2.ConsignmentRef(mrn=mrn)
-    named = [pb.ControlDocument(type=kind, number=each) for kind, each in documents]
-    return pb.ControlAnswer(consignment=ref, number=number, text=text, documents=named)
+    named = [pb.ControlDocument(type=kind, number=each, sha256=sha256) for kind, each, sha256 in documents]
+    answer = pb.ControlAnswer(consignment=ref, number=number, text=text, documents=named)
+    if screening:
+        answer.screening_result = _number(consignment_pb2.ScreeningResult, screening, "screening_result")
+    return answer
 
 
 def conclusion_of(mrn: str, number: int, *, result: str, reason: str, note: str = "") -> pb.ControlConclusion:

@@ -1,6 +1,6 @@
 """Announcing facts in the transaction that makes them true."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -119,6 +119,13 @@ class KeyedOutbox:
                 [counts[place] for place in chosen],
                 [rows[place] for place in chosen],
             )
+
+    async def append_groups(self, tx: Transaction, batch: BatchRef, groups: Mapping[str, Sequence[int]]) -> None:
+        """Announce rows of a batch of this same transaction to each reader, where a row may have several. Rows rise. Once a batch, as `append`."""
+        if groups:
+            rows = [np.array(each, "<u2") for each in groups.values()]
+            counts, numbers = list(map(len, rows)), [each.tobytes() for each in rows]
+            await tx.raw.execute(_NOTIFY, batch.day, batch.id, list(groups), counts, numbers)
 
 
 def group_rows(groups: NDArray[Any]) -> Groups:

@@ -13,6 +13,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment import notice_kinds as notices
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.controls.control import has_controls
+from services.clearance.consignment.controls.pre_loading import announced, pre_loading_of
 from services.clearance.consignment.controls.views import (
     agency_controls,
     carried_controls,
@@ -31,8 +32,10 @@ _KINDS: Final = {
     "history": Kind.CHILD,
     "lower_bound": Kind.BOOLS,
     "check_code": Kind.STRINGS,
+    "pre_loading": Kind.INTS,
 }
-"""Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, and the code of its notices."""
+"""Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, the code of its notices, and the
+stage of the assessment before loading."""
 _RENAMED: Final = {
     "filing_version": "filing_version",
     "decision_model_version": "model",
@@ -261,8 +264,11 @@ def readable(table: Table, role: Role, agency: str = "") -> Table:
 
 def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.ConsignmentStatus]:
     """Return the status of each state as a role may read it; `agency` is the id of an agency."""
+    loading = pre_loading_of(table) if has_controls(table) and role is not Role.AGENCY else None
     table = readable(table, role, agency)
     columns = dict(table.columns)
+    if loading is not None:
+        columns["pre_loading"] = Ints.of(loading)
     if role not in (Role.CARRIER, Role.AGENCY):
         columns["lower_bound"] = Bools.of(lower_bounds(table))
     grouped = {path: columns[column] for path, column in _PATHS.items() if column in columns}
@@ -320,6 +326,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         chosen = np.flatnonzero(~np.isin(of_kind, _OWED_KINDS))
         table, of_kind = table.take(chosen), of_kind[chosen]
     kinds = of_kind.tolist()
+    loading = np.where(announced(table), pre_loading_of(table), 0).tolist()
     table = public(table)
     if carrier:
         table = table.with_columns(carried_controls(table))
@@ -334,7 +341,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         numbers["debt_status"] = table.ints("debt_status").values.tolist()
     least = [False] * table.rows if carrier else lower_bounds(table).tolist()
     amounts = {} if carrier else {name: table.ints(name).tolist() for name in _AMOUNTS}
-    numbers["kind"] = kinds
+    numbers["kind"], numbers["pre_loading"] = kinds, loading
     changed = table.ints("changed_at").values.tolist()
     reasons = table.ragged("reasons")
     assert isinstance(reasons.values, Strings)

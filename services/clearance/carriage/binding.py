@@ -95,14 +95,17 @@ class Register:
 
     def binds(self, carrier: str, document: str, named: str, day: int) -> bool:
         """Return whether a filing's document is bound to a carrier on a day; `named` is the carrier in the filing, "" if it names none."""
+        return carrier in self.carriers(document, named, day)
+
+    def carriers(self, document: str, named: str, day: int) -> frozenset[str]:
+        """Return the carriers to which a filing's document is bound on a day."""
         document_carriers = self.document_carriers(document, day)
         if document_carriers:
-            return carrier in document_carriers
+            return document_carriers
         if named:
             # The register has names in capitals. A name that is no carrier's in it is the id in a certificate, and ids are case sensitive.
-            known = self._active(BindingKind.IDENTIFIER, named.upper(), day)
-            return carrier in known if known else carrier == named
-        return carrier in self.prefixed(document, day)
+            return self._active(BindingKind.IDENTIFIER, named.upper(), day) or frozenset({named})
+        return self.prefixed(document, day)
 
     def document_carriers(self, document: str, day: int) -> frozenset[str]:
         """Return the carriers that the operator's list has for a document on a day."""

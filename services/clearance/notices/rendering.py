@@ -6,6 +6,7 @@ from typing import Final
 from libs.customs.currencies import is_currency
 from libs.customs.money import decimal_text
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment.decision import DEBT_OPEN
 from services.clearance.notices.texts import CARRIER, FILER, Language, Texts, filled
@@ -33,7 +34,22 @@ def key_of(notice: pb.Notice) -> str:
         return "HELD_DEBT"
     if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:
         return "RELEASED_ON_ACCOUNT"
-    return kind
+    return _about_loading(notice) or kind
+
+
+def _about_loading(notice: pb.Notice) -> str:
+    """Return the key of a notice that reports whether goods may be loaded; "" for others."""
+    orders = [each for each in notice.controls if each.form == control_pb2.CONTROL_FORM_DO_NOT_LOAD]
+    if notice.pre_loading == control_pb2.PRE_LOADING_DO_NOT_LOAD:
+        return "DO_NOT_LOAD" if any(not each.HasField("concluded_at") for each in orders) else ""
+    if notice.pre_loading == control_pb2.PRE_LOADING_REFERRED:
+        if any(each.HasField("concluded_at") for each in orders):
+            return "DO_NOT_LOAD_LIFTED"
+        return "REFERRED" if notice.kind == pb.NOTICE_KIND_CONTROL_ORDERED else ""
+    if notice.pre_loading == control_pb2.PRE_LOADING_COMPLETE:
+        endings = {pb.STATE_AWAITING_ARRIVAL: "PRE_LOADING_COMPLETE", pb.STATE_HELD: "PRE_LOADING_COMPLETE_HELD"}
+        return "" if notice.kind == pb.NOTICE_KIND_ARRIVED else endings.get(notice.state, "")
+    return ""
 
 
 def _due(notice: pb.Notice) -> str:

@@ -27,7 +27,8 @@ _overdue = gauge(
 
 _controls = gauge(
     "luxor_clearance_controls_open",
-    f"Open controls, by kind (documents, scan, examination); counting ends at {COUNTED_MAX:,}",
+    "Open controls, by kind (documents, scan, examination, information, screening, do_not_load); "
+    f"counting ends at {COUNTED_MAX:,}",
     ("kind",),
 )
 _controls_overdue = gauge(

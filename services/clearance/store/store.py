@@ -1,13 +1,14 @@
 """Whole states: their batches, the table of the current ones, and their announcements."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Strings, Table
 from libs.customs.identifiers.mrn import MrnError
+from libs.customs.time import MICROS_PER_DAY
 from libs.feed.publish.outbox import KeyedOutbox, Outbox
 from libs.feed.publish.payloads import Payloads
 from libs.feed.types import BatchRef
@@ -18,6 +19,7 @@ from libs.store.tables.schema import ensure_day_partitions
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.controls.control import has_controls
+from services.clearance.consignment.controls.pre_loading import announced
 from services.clearance.consignment.notice_kinds import kinds
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
@@ -242,11 +244,31 @@ class Store:
         readers[~heard] = ""
         await self.notices.append(tx, ref, readers)
         carriers = table.strings("arrival_carrier")
-        if any(carriers.dictionary):
+        loading = heard & announced(table) & ~table.ints("arrived_at").valid if has_controls(table) else None
+        if loading is not None and loading.any():
+            await self._notify_bound(tx, ref, table, np.where(heard, carriers.values(), ""), np.flatnonzero(loading))
+        elif any(carriers.dictionary):
             readers = carriers.map(carrier_key)
             readers[~heard] = ""
             await self.notices.append(tx, ref, readers)
         return ref
+
+    async def _notify_bound(
+        self, tx: Transaction, ref: BatchRef, table: Table, arrived: NDArray[Any], rows: NDArray[np.int64]
+    ) -> None:
+        """Write notices of the states of a batch to the carriers in `arrived`, and of some rows, which have none, to all that are bound to them."""
+        documents, names = (
+            table.strings(name).take(rows).tolist() for name in ("master_document_number", "carrier_identifier")
+        )
+        register = await self.carriers.register(tx, set(documents), set(names))
+        day = await self.now(tx) // MICROS_PER_DAY
+        groups: dict[str, list[int]] = {}
+        pairs = [(row, carrier) for row, carrier in enumerate(arrived.tolist()) if carrier]
+        for row, document, name in zip(rows.tolist(), documents, names, strict=True):
+            pairs += [(row, carrier) for carrier in register.carriers(document, name, day)]
+        for row, carrier in sorted(pairs):
+            groups.setdefault(carrier_key(carrier), []).append(row)
+        await self.notices.append_groups(tx, ref, groups)
 
     # ------------------------------------------------------------------------------------------ the rest
     async def purge(self, tx: Transaction, table: str, before_day: int) -> int:

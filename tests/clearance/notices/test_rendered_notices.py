@@ -40,6 +40,22 @@ CONTROLS = {
     ]
 }  # fmt: skip
 SCREEN = {"controls": [control_pb2.Control(number=3, text="Screen it.", due_at=_DUE)]}
+_FORBIDDEN = control_pb2.CONTROL_FORM_DO_NOT_LOAD
+_REQUEST = control_pb2.Control(number=1, form=control_pb2.CONTROL_FORM_INFORMATION, text="Name the goods.", due_at=_DUE)
+LOADING: dict[str, dict[str, Any]] = {
+    "REFERRED": {"pre_loading": control_pb2.PRE_LOADING_REFERRED, "controls": [_REQUEST]},
+    "DO_NOT_LOAD": {
+        "pre_loading": control_pb2.PRE_LOADING_DO_NOT_LOAD,
+        "controls": [control_pb2.Control(number=2, form=_FORBIDDEN, reason="BOMB_ALERT")],
+    },
+    "DO_NOT_LOAD_LIFTED": {
+        "pre_loading": control_pb2.PRE_LOADING_REFERRED,
+        "controls": [control_pb2.Control(number=2, form=_FORBIDDEN, reason="BOMB_ALERT", concluded_at=_DUE)],
+    },
+    "PRE_LOADING_COMPLETE": {"pre_loading": control_pb2.PRE_LOADING_COMPLETE},
+    "PRE_LOADING_COMPLETE_HELD": {"pre_loading": control_pb2.PRE_LOADING_COMPLETE},
+}
+"""By key, what a notice about loading has for both readers."""
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
 # By key: kind, state, further values, title and text.
@@ -151,9 +167,59 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "CONTROL_CONCLUDED", "HELD", CONTROLS, "Control concluded",
         f"A control of consignment {MRN} was concluded on 2026-11-01. The goods are not released yet. {REFERENCES}",
     ),
+    "REFERRED": (
+        "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", LOADING["REFERRED"], "Request before loading",
+        f"Customs requests information or a screening of consignment {MRN} before it is loaded. The request: Name the goods. To be answered until: "
+        f"2026-11-01 12:00 UTC. Your reference: SHOP-1. {DOCUMENTS}",
+    ),
+    "DO_NOT_LOAD": (
+        "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", LOADING["DO_NOT_LOAD"], "Do not load",
+        f"The goods of consignment {MRN} may not be loaded. Another notice announces it if customs permits the loading. The reason: BOMB_ALERT. "
+        f"Your reference: SHOP-1. {DOCUMENTS}",
+    ),
+    "DO_NOT_LOAD_LIFTED": (
+        "CONTROL_CONCLUDED", "DOCUMENTS_REQUESTED", LOADING["DO_NOT_LOAD_LIFTED"], "Do-not-load lifted, request open",
+        f"Customs lifted the do-not-load of consignment {MRN} on 2026-11-01. A request before loading is still open. Your reference: SHOP-1. "
+        f"{DOCUMENTS}",
+    ),
+    "PRE_LOADING_COMPLETE": (
+        "DECIDED", "AWAITING_ARRIVAL", LOADING["PRE_LOADING_COMPLETE"], "Assessment complete, goods may be loaded",
+        f"The assessment of consignment {MRN} before loading is complete, and its goods may be loaded. Its release is decided and follows on "
+        f"arrival. Your reference: SHOP-1. {DOCUMENTS}",
+    ),
+    "PRE_LOADING_COMPLETE_HELD": (
+        "CONTROL_CONCLUDED", "HELD", LOADING["PRE_LOADING_COMPLETE_HELD"] | {"reasons": ["A"]},
+        "Assessment complete, goods may be loaded and are held",
+        f"The assessment of consignment {MRN} before loading is complete, and its goods may be loaded. Customs holds them: they are not released on "
+        f"arrival. Reasons: A. Your reference: SHOP-1. {DOCUMENTS}",
+    ),
 }  # fmt: skip
 # By key: kind, state, title and text.
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
+    "REFERRED": (
+        "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", "Request before loading",
+        f"Customs requests information or a screening of consignment {MRN} before it is loaded. The request: Name the goods. To be answered until: "
+        f"2026-11-01 12:00 UTC. {DOCUMENTS}",
+    ),
+    "DO_NOT_LOAD": (
+        "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", "Do not load",
+        f"The goods of consignment {MRN} may not be loaded. Another notice announces it if customs permits the loading. The reason: BOMB_ALERT. "
+        f"{DOCUMENTS}",
+    ),
+    "DO_NOT_LOAD_LIFTED": (
+        "CONTROL_CONCLUDED", "DOCUMENTS_REQUESTED", "Do-not-load lifted, request open",
+        f"Customs lifted the do-not-load of consignment {MRN} on 2026-11-01. A request before loading is still open. {DOCUMENTS}",
+    ),
+    "PRE_LOADING_COMPLETE": (
+        "DECIDED", "AWAITING_ARRIVAL", "Assessment complete, goods may be loaded",
+        f"The assessment of consignment {MRN} before loading is complete, and its goods may be loaded. Its release is decided and follows on "
+        f"arrival. {DOCUMENTS}",
+    ),
+    "PRE_LOADING_COMPLETE_HELD": (
+        "CONTROL_CONCLUDED", "HELD", "Assessment complete, goods may be loaded and are held",
+        f"The assessment of consignment {MRN} before loading is complete, and its goods may be loaded. Customs holds them: they are not released on "
+        f"arrival. {DOCUMENTS}",
+    ),
     "CONTROL_ORDERED": (
         "CONTROL_ORDERED", "EXAMINATION", "Control of the goods ordered",
         f"Customs or a partner agency ordered a control of consignment {MRN}. Do not deliver it. What is requested of you or controlled: "
@@ -263,7 +329,7 @@ def test_a_filers_notice_in_words(key: str) -> None:
 @pytest.mark.parametrize("key", CARRIERS)
 def test_a_carriers_notice_in_words(key: str) -> None:
     kind, state, title, text = CARRIERS[key]
-    made = notice(kind, state, **(SCREEN if kind.startswith("CONTROL") else {}))
+    made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else {}))
     assert key_of(made) == key
     render(made, TEXTS, TEXTS.choose("en"), carrier=True)
     assert (made.title, made.text, made.language) == (title, text, "en")

@@ -1,4 +1,4 @@
-"""`luxor control`: document requests, scans and examinations of officers and partner agencies, and their answers."""
+"""`luxor control`: document requests, scans, examinations and referrals before loading, of officers and partner agencies, and their answers."""
 
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -13,30 +13,47 @@ if TYPE_CHECKING:
 
 AUTHORITIES: Final = ("officer", "agency")
 ADDRESSEES: Final = ("filer", "carrier")
-_DOCUMENT: Final = re.compile(r"([A-Z0-9]{1,4})=(.+)")
+_DOCUMENT: Final = re.compile(r"([A-Z0-9]{1,4})=(.+?)(?: sha256:([0-9a-f]{64}))?")
+_REQUESTS: Final = {"documents": "filer", "information": "filer", "screening": "carrier"}
+"""Who is to answer each form of request if the command does not say."""
 
 
 @click.group("control", short_help="Order, answer, conclude and list controls of goods.")
 def control() -> None:
     """Order, answer, conclude and list controls of goods.
 
-    A control is a request for documents, a scan or an examination, ordered by customs or a partner agency. No goods are released while a control of
-    theirs is open. Every command has --json, for programs.
+    A control is a request for documents, a scan or an examination, ordered by customs or a partner agency; or a referral before loading: a request
+    for information or for a screening, or a do-not-load. No goods are released while a control of theirs is open. Every command has --json, for
+    programs.
     """
 
 
 @command("order", group=control, short_help="Order a control, as an officer or an agency.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
-@click.option("--form", required=True, metavar="FORM", help="documents, scan or examination.")
+@click.option(
+    "--form",
+    required=True,
+    metavar="FORM",
+    help="documents, scan or examination; before loading information, screening or do_not_load.",
+)
 @click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE; filers read it.")
-@click.option("--text", default="", help="What is requested; required with --form documents.")
+@click.option("--text", default="", help="What is requested; required if somebody is to answer.")
 @click.option("--pointer", default="", metavar="PATH", help="The element that it concerns, such as items[0].price.")
-@click.option("--from", "addressee", default="", metavar="ROLE", help="Who is to answer: filer (default) or carrier.")
+@click.option(
+    "--from",
+    "addressee",
+    default="",
+    metavar="ROLE",
+    help="Who is to answer: filer or carrier (default: filer, carrier for screening).",
+)
 @click.option("--agency", default="", metavar="ID", help="The partner agency that concludes it (default: customs).")
 @click.option("--days", type=click.FloatRange(0.001, 180), metavar="N", help="Deadline, N days from now.")
 @click.option("--remind", type=click.FloatRange(0.0005, 180), metavar="N", help="Remind the addressee N days from now.")
 @click.option(
     "--conclude", is_flag=True, help="After the deadline, hold the goods for an officer (default: it stays open)."
+)
+@click.option(
+    "--do-not-load", "forbid", is_flag=True, help="After the deadline, forbid the loading (information and screening)."
 )
 @click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
 def order(
@@ -51,6 +68,7 @@ def order(
     days: float | None,
     remind: float | None,
     conclude: bool,
+    forbid: bool,
     caller: str,
 ) -> None:
     """Order a control of goods that are not released. Hold released goods first."""
@@ -59,6 +77,8 @@ def order(
     from libs.client.clearance import controls
     from libs.client.row_errors import ElementError
 
+    if conclude and forbid:
+        raise click.UsageError("Give --conclude or --do-not-load, not both.")
     now = time.time_ns() // 1_000
     due, reminder = (None if each is None else now + round(each * 86_400_000_000) for each in (days, remind))
     try:
@@ -69,11 +89,11 @@ def order(
                 reason=reason,
                 text=text,
                 pointer=pointer,
-                addressee=addressee or ("filer" if form.lower() == "documents" else ""),
+                addressee=addressee or _REQUESTS.get(form.lower(), ""),
                 authority=agency,
                 due_micros=due,
                 remind_micros=reminder,
-                when_overdue="conclude" if conclude else "",
+                when_overdue="conclude" if conclude else "do_not_load" if forbid else "",
             )
             for mrn in mrns
         ]
@@ -82,25 +102,39 @@ def order(
     _carry_out(context, "orders", orders, caller, AUTHORITIES)
 
 
-@command("answer", group=control, short_help="Answer a request for documents or information.")
+@command("answer", group=control, short_help="Answer a request for documents, information or a screening.")
 @click.argument("mrn")
 @click.argument("number", type=click.IntRange(1, 99))
 @click.option("--text", default="", help="The answer in plain words.")
-@click.option("--document", "documents", multiple=True, metavar="TYPE=NUMBER", help="Such as N380=INV-2026-17.")
+@click.option(
+    "--document",
+    "documents",
+    multiple=True,
+    metavar="TYPE=NUMBER",
+    help='Such as N380=INV-2026-17, perhaps with " sha256:HEX".',
+)
+@click.option("--screening", default="", metavar="RESULT", help="Result of a screening: clear, inconclusive or alarm.")
 @click.option("--as", "caller", default="filer", metavar="ROLE/ID", help="filer/ID or carrier/ID.")
-def answer(context: Context, mrn: str, number: int, text: str, documents: tuple[str, ...], caller: str) -> None:
+def answer(
+    context: Context, mrn: str, number: int, text: str, documents: tuple[str, ...], screening: str, caller: str
+) -> None:
     """Answer control NUMBER of MRN (luxor show lists the controls). A later answer replaces the one before."""
     from libs.client.clearance import controls
+    from libs.client.row_errors import ElementError
 
     named = []
     for each in documents:
         parts = _DOCUMENT.fullmatch(each)
         if parts is None:
             raise click.UsageError(f"--document {each}: give the type and the number, such as N380=INV-2026-17.")
-        named.append((parts[1], parts[2]))
-    if not text and not named:
-        raise click.UsageError("Give --text or --document.")
-    _carry_out(context, "answers", [controls.answer_of(mrn, number, text=text, documents=named)], caller, ADDRESSEES)
+        named.append((parts[1], parts[2], parts[3] or ""))
+    if not text and not named and not screening:
+        raise click.UsageError("Give --text, --document or --screening.")
+    try:
+        made = controls.answer_of(mrn, number, text=text, documents=named, screening=screening)
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    _carry_out(context, "answers", [made], caller, ADDRESSEES)
 
 
 @command("conclude", group=control, short_help="Record the result of a control.")
@@ -111,7 +145,10 @@ def answer(context: Context, mrn: str, number: int, text: str, documents: tuple[
 @click.option("--note", default="", help="A note; filers do not see it.")
 @click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
 def conclude(context: Context, mrn: str, number: int, result: str, reason: str, note: str, caller: str) -> None:
-    """Record the result of control NUMBER of MRN. With the last control the goods continue, unless something else holds them."""
+    """Record the result of control NUMBER of MRN; conform or withdrawn lifts a do-not-load.
+
+    With the last control the goods continue, unless something else holds them.
+    """
     from libs.client.clearance import controls
     from libs.client.row_errors import ElementError
 
@@ -124,7 +161,7 @@ def conclude(context: Context, mrn: str, number: int, result: str, reason: str, 
 
 @command("list", group=control, short_help="List open controls.")
 @click.option("--authority", default="", metavar="ID", help="Only of this agency; customs for those of customs.")
-@click.option("--form", default="", metavar="FORM", help="Only documents, scan or examination.")
+@click.option("--form", default="", metavar="FORM", help="Only of this form, such as documents or do_not_load.")
 @click.option("--office", default="", help="Only of this office.")
 @click.option("--overdue", is_flag=True, help="Only those whose deadline has passed.")
 @click.option("--answered", is_flag=True, help="Only those that were answered.")

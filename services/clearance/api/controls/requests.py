@@ -9,9 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.server.errors import item_error
 from libs.server.identity import is_id
 from luxor.clearance.v1 import control_pb2, controls_pb2
+from luxor.consignment.v1 import consignment_pb2
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.requests import NOTE_CHARACTERS_MAX, is_plain, is_reason, valid_by_mrn
-from services.clearance.consignment.controls.control import Control, ControlResult
+from services.clearance.consignment.controls.control import REFERRALS, Control, ControlResult
 from services.clearance.consignment.controls.steps import Answer, Conclusion
 
 CUSTOMS: Final = "customs"
@@ -21,9 +22,16 @@ ANSWER_CHARACTERS_MAX: Final = 2_000
 DOCUMENTS_MAX: Final = 20
 NUMBER_CHARACTERS_MAX: Final = 140
 _DOCUMENT_TYPE: Final = re.compile(r"[A-Z0-9]{1,4}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SOON_MICROS: Final = 60 * 1_000_000
 _AHEAD_MICROS_MAX: Final = 180 * 86_400 * 1_000_000
 _FORMS: Final = frozenset(control_pb2.ControlForm.values()) - {0}
+_REQUESTS: Final = (
+    control_pb2.CONTROL_FORM_DOCUMENTS,
+    control_pb2.CONTROL_FORM_INFORMATION,
+    control_pb2.CONTROL_FORM_SCREENING,
+)
+"""Forms that somebody is to answer."""
 _RESULTS: Final = {
     control_pb2.CONTROL_RESULT_CONFORM: ControlResult.CONFORM,
     control_pb2.CONTROL_RESULT_NOT_CONFORM: ControlResult.NOT_CONFORM,
@@ -42,22 +50,28 @@ def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int)
     if message.form not in _FORMS:
         return item_error("CONTROL_FORM_MISSING", f"{path}.form", message.form)
     named = message.authority
-    if named and (not is_id(named) or named.lower() == CUSTOMS or (agency and named != agency)):
+    foreign = bool(agency) and named != agency
+    # Referrals are customs' alone.
+    referred = message.form in REFERRALS and bool(agency or named)
+    if referred or (named and (not is_id(named) or named.lower() == CUSTOMS or foreign)):
         return item_error("CONTROL_AUTHORITY_MALFORMED", f"{path}.authority", named)
     if not is_reason(message.reason):
         return item_error("REASON_MALFORMED", f"{path}.reason", message.reason)
-    documents = message.form == control_pb2.CONTROL_FORM_DOCUMENTS
-    if documents != bool(message.addressee) or message.addressee not in control_pb2.ControlAddressee.values():
+    answered = message.form in _REQUESTS
+    if answered != bool(message.addressee) or message.addressee not in control_pb2.ControlAddressee.values():
         return item_error("CONTROL_ADDRESSEE_UNCLEAR", f"{path}.addressee", message.addressee)
-    if not _is_text(message.text, TEXT_CHARACTERS_MAX) or (documents and not message.text.strip()):
+    if not _is_text(message.text, TEXT_CHARACTERS_MAX) or (answered and not message.text.strip()):
         return item_error("CONTROL_TEXT_MALFORMED", f"{path}.text", characters_max=TEXT_CHARACTERS_MAX)
     if len(message.pointer) > TEXT_CHARACTERS_MAX or not is_plain(message.pointer):
         return item_error("CONTROL_POINTER_MALFORMED", f"{path}.pointer")
     due, remind = (_micros(getattr(message, name), message.HasField(name)) for name in ("due_at", "remind_at"))
-    if due is not None and not now + _SOON_MICROS <= due <= now + _AHEAD_MICROS_MAX:
+    forbids = message.form == control_pb2.CONTROL_FORM_DO_NOT_LOAD
+    if due is not None and (forbids or not now + _SOON_MICROS <= due <= now + _AHEAD_MICROS_MAX):
         return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.due_at")
-    if remind is not None and (due is None or not documents or not now < remind < due):
+    if remind is not None and (due is None or not answered or not now < remind < due):
         return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.remind_at")
+    if message.when_overdue == control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD and not (answered and message.form in REFERRALS):
+        return item_error("CONTROL_OVERDUE_UNFIT", f"{path}.when_overdue")
     return Control(
         number=0,
         form=message.form,
@@ -78,15 +92,24 @@ def answers(messages: Sequence[controls_pb2.ControlAnswer]) -> tuple[dict[str, A
 
 
 def _answer(message: controls_pb2.ControlAnswer, path: str) -> Answer | ItemError:
-    if not _is_text(message.text, ANSWER_CHARACTERS_MAX) or not (message.text.strip() or message.documents):
+    said = message.text.strip() or message.documents or message.screening_result
+    if not _is_text(message.text, ANSWER_CHARACTERS_MAX) or not said:
         return item_error("CONTROL_TEXT_MALFORMED", f"{path}.text", characters_max=ANSWER_CHARACTERS_MAX)
     if len(message.documents) > DOCUMENTS_MAX:
         return item_error("CONTROL_DOCUMENTS_MALFORMED", f"{path}.documents", len(message.documents))
     for place, each in enumerate(message.documents):
         known = _DOCUMENT_TYPE.fullmatch(each.type) is not None
-        if not known or not each.number.strip() or not _is_text(each.number, NUMBER_CHARACTERS_MAX):
+        hashed = not each.sha256 or _SHA256.fullmatch(each.sha256) is not None
+        if not (known and hashed) or not each.number.strip() or not _is_text(each.number, NUMBER_CHARACTERS_MAX):
             return item_error("CONTROL_DOCUMENTS_MALFORMED", f"{path}.documents[{place}]", each.type)
-    return Answer(message.number, message.text, tuple(f"{each.type} {each.number}" for each in message.documents))
+    if message.screening_result not in consignment_pb2.ScreeningResult.values():
+        return item_error("SCREENING_RESULT_UNFIT", f"{path}.screening_result", message.screening_result)
+    return Answer(message.number, message.text, tuple(map(_document, message.documents)), message.screening_result)
+
+
+def _document(document: controls_pb2.ControlDocument) -> str:
+    hashed = f" sha256:{document.sha256}" if document.sha256 else ""
+    return f"{document.type} {document.number}{hashed}"
 
 
 def conclusions(

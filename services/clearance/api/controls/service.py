@@ -69,7 +69,7 @@ class ControlService(ControlServiceServicer):
             lambda states, at: steps.ordering(states, at, found, identity.id),
             pb.OrderControlsResponse,
             "orders",
-            unfit=lambda states: steps.unfit_to_order(states, agency),
+            unfit=lambda states: steps.unfit_to_order(states, found, agency),
             outside=identity if agency else None,
         )
 

@@ -1,4 +1,4 @@
-"""The controls of consignments, as values and as columns of their states. Pure.
+"""The controls and referrals of consignments, as values and as columns of their states. Pure.
 
 Controls are rare, so they are worked on one by one. Source: the referrals and control notifications of ICS2 (IE3Q02, IE3R02, IE3N08) and the
 notifications DOC, CTL and QRY of CDS.
@@ -21,7 +21,12 @@ from services.clearance.consignment.transitions import Event
 BoolArray = NDArray[np.bool_]
 
 CONTROLS_MAX: Final = 20
-"""Largest number of controls of a consignment."""
+"""Largest number of controls of a consignment when one is ordered that is no referral."""
+WITH_REFERRALS_MAX: Final = 40
+"""Largest number of controls of a consignment, with its referrals: what others ordered before does not prevent a do-not-load."""
+REFERRALS: Final = (pb.CONTROL_FORM_INFORMATION, pb.CONTROL_FORM_SCREENING, pb.CONTROL_FORM_DO_NOT_LOAD)
+"""Forms of referrals, which are ordered before the goods are loaded."""
+_EXAMINING: Final = (pb.CONTROL_FORM_SCAN, pb.CONTROL_FORM_EXAMINATION)
 
 
 class ControlResult(IntEnum):
@@ -60,6 +65,7 @@ class Control:
     note: str = ""
     concluded_at: int | None = None
     concluded_by: str = ""
+    screening_result: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -69,7 +75,17 @@ class Control:
     @property
     def examines(self) -> bool:
         """Whether the goods are scanned or examined."""
-        return self.form != pb.CONTROL_FORM_DOCUMENTS
+        return self.form in _EXAMINING
+
+    @property
+    def refers(self) -> bool:
+        """Whether it is a referral before loading."""
+        return self.form in REFERRALS
+
+    @property
+    def forbids_loading(self) -> bool:
+        """Whether it is a do-not-load that stands."""
+        return self.is_open and self.form == pb.CONTROL_FORM_DO_NOT_LOAD
 
     @property
     def next_at(self) -> int | None:
@@ -104,7 +120,7 @@ _TEXTS: Final = (
     "concluded_by",
 )
 _TIMES: Final = ("due_at", "remind_at", "reminded_at", "overdue_at", "answered_at", "concluded_at")
-_NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result")
+_NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result", "screening_result")
 """Numbers of which 0 stands for absent."""
 
 
@@ -170,7 +186,7 @@ def ended(states: Table, rows: BoolArray, at: int) -> Ragged:
 
 
 def event_of_order(control: Control) -> Event:
-    """Return the event of an order."""
+    """Return the event of an order; a referral is a request, and so is a do-not-load, which waits for an officer."""
     return Event.EXAMINATION_ORDERED if control.examines else Event.DOCUMENTS_REQUESTED
 
 

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ragged, Strings, Table
 from luxor.clearance.v1 import control_pb2 as pb
+from luxor.consignment.v1 import consignment_pb2
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.controls.control import (
     CONTROLS_MAX,
+    WITH_REFERRALS_MAX,
     Control,
     ControlResult,
     asked_to_control,
@@ -19,7 +21,7 @@ from services.clearance.consignment.controls.control import (
     event_of_order,
     with_controls,
 )
-from services.clearance.consignment.decision import OFFICER_HOLD, STATED_BY_OFFICER
+from services.clearance.consignment.decision import AUTOMATIC, OFFICER_HOLD, STATED_BY_OFFICER
 from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.transitions import Event
 
@@ -29,6 +31,10 @@ BoolArray = NDArray[np.bool_]
 FOREIGN = "CONSIGNMENT_UNKNOWN"
 UNKNOWN = "CONTROL_UNKNOWN"
 CONCLUDED = "CONTROL_CONCLUDED"
+ALARM = "SCREENING_ALARM"
+"""Reason of a do-not-load that follows from the alarm of a screening; risk recommends it by the same one."""
+UNANSWERED = "REFERRAL_UNANSWERED"
+"""Reason of a do-not-load that follows from a referral without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ class Answer:
     number: int
     text: str
     documents: tuple[str, ...]
+    screening_result: int = 0
+    """luxor.consignment.v1.ScreeningResult; 0 for other forms than SCREENING."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,50 +58,82 @@ class Conclusion:
     note: str
 
 
-def unfit_to_order(states: Table, agency: str) -> list[str]:
-    """Return for each state why no control can be ordered, "" if only the transitions may refuse it.
+def unfit_to_order(states: Table, orders: Mapping[str, Control], agency: str) -> list[str]:
+    """Return for each state why its control cannot be ordered, "" if only the transitions may refuse it.
 
     `agency` is the id of the agency that orders, "" for an officer: to an agency, consignments that it was never asked to control are unknown.
     """
-    return [
-        FOREIGN if foreign else "CONTROLS_TOO_MANY" if len(controls) >= CONTROLS_MAX else ""
-        for foreign, controls in zip(_foreign(states, agency), controls_of(states), strict=True)
-    ]
+
+    def reason(order: Control, controls: Sequence[Control], arrived: bool) -> str:
+        if order.refers and arrived:
+            return "REFERRAL_AFTER_ARRIVAL"
+        if order.form == pb.CONTROL_FORM_DO_NOT_LOAD and any(each.forbids_loading for each in controls):
+            return "DO_NOT_LOAD_STANDS"
+        return "CONTROLS_TOO_MANY" if len(controls) >= (WITH_REFERRALS_MAX if order.refers else CONTROLS_MAX) else ""
+
+    there = zip(
+        states.strings("mrn").tolist(),
+        _foreign(states, agency),
+        controls_of(states),
+        states.ints("arrived_at").valid.tolist(),
+        strict=True,
+    )
+    return [FOREIGN if foreign else reason(orders[mrn], controls, arrived) for mrn, foreign, controls, arrived in there]
 
 
 def ordering(states: Table, at: int, orders: Mapping[str, Control], by: str) -> tuple[Table, IntArray]:
     """Return the states with a further control each, by MRN, before the event is applied, and the events."""
     chosen = [orders[mrn] for mrn in states.strings("mrn").tolist()]
-    lists = [
-        [*controls, replace(order, number=len(controls) + 1, ordered_at=at, ordered_by=by)]
-        for controls, order in zip(controls_of(states), chosen, strict=True)
-    ]
+    lists = [_ordered(controls, order, at, by) for controls, order in zip(controls_of(states), chosen, strict=True)]
     return with_controls(states, lists), np.array([event_of_order(each) for each in chosen], np.int64)
 
 
 def unfit_to_answer(states: Table, answers: Mapping[str, Answer], addressee: int) -> list[str]:
     """Return for each state why the control cannot be answered by this addressee, "" if it can."""
 
-    def reason(control: Control | None) -> str:
+    def reason(control: Control | None, answer: Answer) -> str:
         if control is None or control.addressee != addressee:
             return UNKNOWN
-        return "" if control.is_open else CONCLUDED
+        if not control.is_open:
+            return CONCLUDED
+        screens = control.form == pb.CONTROL_FORM_SCREENING
+        return "" if screens == bool(answer.screening_result) else "SCREENING_RESULT_UNFIT"
 
-    return [reason(each) for each in _named(states, {mrn: each.number for mrn, each in answers.items()})]
+    named = _named(states, {mrn: each.number for mrn, each in answers.items()})
+    return [reason(each, answers[mrn]) for mrn, each in zip(states.strings("mrn").tolist(), named, strict=True)]
 
 
 def answering(states: Table, at: int, answers: Mapping[str, Answer]) -> tuple[Table, IntArray]:
-    """Return the states with the answers, before the event is applied, and the events."""
+    """Return the states with the answers, before the event is applied, and the events.
+
+    The alarm of a screening forbids the loading at once; it is an event of its own, beside which the answer stands.
+    """
     given = [answers[mrn] for mrn in states.strings("mrn").tolist()]
+    arrived = states.ints("arrived_at").valid.tolist()
     lists = [
-        _replaced(
-            controls,
-            each.number,
-            lambda control, each=each: replace(control, answered_at=at, answer=each.text, documents=each.documents),  # type: ignore[misc]
-        )
-        for controls, each in zip(controls_of(states), given, strict=True)
+        _answered(controls, each, at, arrived=there)
+        for controls, each, there in zip(controls_of(states), given, arrived, strict=True)
     ]
-    return with_controls(states, lists), np.full(states.rows, Event.CONTROL_ANSWERED, np.int64)
+    forbidden = np.array([any(each.ordered_at == at for each in controls) for controls in lists], np.bool_)
+    events = np.where(forbidden, np.int64(Event.DOCUMENTS_REQUESTED), np.int64(Event.CONTROL_ANSWERED))
+    return with_controls(states, lists), events
+
+
+def _answered(controls: Sequence[Control], answer: Answer, at: int, *, arrived: bool) -> Sequence[Control]:
+    """Return the controls of a consignment after an answer to one of them."""
+
+    def change(control: Control) -> Control:
+        return replace(
+            control,
+            answered_at=at,
+            answer=answer.text,
+            documents=answer.documents,
+            screening_result=answer.screening_result,
+        )
+
+    after = _replaced(controls, answer.number, change)
+    alarm = answer.screening_result == consignment_pb2.SCREENING_RESULT_ALARM and not arrived
+    return _forbidden(after, at, ALARM) if alarm else after
 
 
 def unfit_to_conclude(states: Table, conclusions: Mapping[str, Conclusion], agency: str) -> list[str]:
@@ -108,6 +148,9 @@ def unfit_to_conclude(states: Table, conclusions: Mapping[str, Conclusion], agen
             return UNKNOWN
         if not control.is_open:
             return CONCLUDED
+        lifts = conclusion.result is not ControlResult.NOT_CONFORM
+        if control.form == pb.CONTROL_FORM_DO_NOT_LOAD and not lifts:
+            return "DO_NOT_LOAD_STANDS"
         foreign = control.authority != agency
         return "CONTROL_OF_AGENCY" if foreign and conclusion.result is not ControlResult.WITHDRAWN else ""
 
@@ -140,19 +183,42 @@ def due(states: Table, at: int) -> tuple[Table, IntArray, BoolArray, BoolArray]:
     and which of these filers and carriers need not know of, because nobody is to answer.
     """
     before = controls_of(states)
-    lists = [[_due(each, at) for each in controls] for controls in before]
+    arrived = states.ints("arrived_at").valid.tolist()
+    lists = [_all_due(controls, at, arrived=there) for controls, there in zip(before, arrived, strict=True)]
     changed = np.array([old != new for old, new in zip(before, lists, strict=True)], np.bool_)
     unanswered = np.array([any(each.concluded_at == at for each in controls) for controls in lists], np.bool_)
     silent = np.array(
         [
-            not any(new.addressee for old, new in zip(olds, news, strict=True) if old != new)
+            not any(new.addressee for old, new in zip(olds, news, strict=False) if old != new)
             for olds, news in zip(before, lists, strict=True)
         ],
         np.bool_,
     )
-    table, events = _after(states, before, lists, unanswered & changed)
+    holds = np.array(
+        [
+            any(each.concluded_at == at and not _forbids(each, there) for each in controls)
+            for controls, there in zip(lists, arrived, strict=True)
+        ],
+        np.bool_,
+    )
+    table, events = _after(states, before, lists, holds & changed)
     events = np.where(unanswered, events, np.int64(Event.CONTROL_REMINDED))
+    forbidden = np.array([any(each.ordered_at == at for each in controls) for controls in lists], np.bool_)
+    forbidden &= changed & (events != Event.EXAMINATION_CONCLUDED)
+    events = np.where(forbidden, np.int64(Event.DOCUMENTS_REQUESTED), events)
     return table, events, changed, silent & ~unanswered
+
+
+def _all_due(controls: Sequence[Control], at: int, *, arrived: bool) -> Sequence[Control]:
+    """Return the controls of a consignment after what is due; a referral without an answer forbids the loading of goods that have not arrived."""
+    after = [_due(each, at) for each in controls]
+    late = [each for each in after if each.concluded_at == at and _forbids(each, arrived)]
+    return _forbidden(after, at, UNANSWERED) if late else after
+
+
+def _forbids(control: Control, arrived: bool) -> bool:
+    """Return whether the goods may not be loaded without an answer to a referral."""
+    return control.when_overdue == pb.CONTROL_OVERDUE_DO_NOT_LOAD and not arrived
 
 
 def _due(control: Control, at: int) -> Control:
@@ -162,7 +228,19 @@ def _due(control: Control, at: int) -> Control:
     if control.due_at is None or control.due_at > at:
         return replace(control, reminded_at=at)
     late = replace(control, overdue_at=at)
-    return late.concluded(ControlResult.UNANSWERED, at) if control.when_overdue == pb.CONTROL_OVERDUE_CONCLUDE else late
+    stays = control.when_overdue not in (pb.CONTROL_OVERDUE_CONCLUDE, pb.CONTROL_OVERDUE_DO_NOT_LOAD)
+    return late if stays else late.concluded(ControlResult.UNANSWERED, at)
+
+
+def _ordered(controls: Sequence[Control], order: Control, at: int, by: str) -> list[Control]:
+    return [*controls, replace(order, number=len(controls) + 1, ordered_at=at, ordered_by=by)]
+
+
+def _forbidden(controls: Sequence[Control], at: int, reason: str) -> Sequence[Control]:
+    """Return the controls of a consignment with a do-not-load that follows from a rule, unless one stands already."""
+    if any(each.forbids_loading for each in controls):
+        return controls
+    return _ordered(controls, Control(number=0, form=pb.CONTROL_FORM_DO_NOT_LOAD, reason=reason), at, AUTOMATIC)
 
 
 def _after(

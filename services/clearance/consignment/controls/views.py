@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import control_pb2
-from services.clearance.consignment.controls.control import has_controls
+from services.clearance.consignment.columns import values_in_rows
+from services.clearance.consignment.controls.control import REFERRALS, has_controls
 
 _OFFICERS_TEXTS: Final = ("ordered_by", "result_reason", "note", "concluded_by")
 _OFFICERS_NUMBERS: Final = ("when_overdue", "result")
@@ -29,12 +30,31 @@ def public_controls(table: Table) -> dict[str, Column]:
 
 
 def carried_controls(table: Table) -> dict[str, Column]:
-    """Return the column of controls as carriers read it: what is addressed to them, scans and examinations."""
+    """Return the column of controls as carriers read it: what is addressed to them, scans, examinations and referrals before loading."""
     if not has_controls(table):
         return {}
     lines = table.child("controls")
     own = lines.ints("addressee").filled(0) == control_pb2.CONTROL_ADDRESSEE_CARRIER
+    if np.isin(lines.ints("form").values, REFERRALS).any():
+        table = table.with_columns({"controls": _without_answers(table.ragged("controls"), ~own)})
     return _chosen(table, own | (lines.ints("form").filled(0) != control_pb2.CONTROL_FORM_DOCUMENTS))
+
+
+def _without_answers(controls: Ragged, rows: NDArray[np.bool_]) -> Ragged:
+    """Return controls without the answers and reminders of some of them, which are between customs and another addressee."""
+    lines = controls.values
+    assert isinstance(lines, Table)
+    documents = lines.ragged("documents")
+    assert isinstance(documents.values, Strings)
+    names = documents.values.take(np.flatnonzero(~rows[documents.owners()]))
+    columns: dict[str, Column] = {
+        "answer": values_in_rows(lines.strings("answer"), ~rows),
+        "documents": Ragged.of_lengths(np.where(rows, 0, documents.lengths), names),
+    }
+    for name in ("answered_at", "reminded_at", "screening_result"):
+        value = lines.ints(name)
+        columns[name] = Ints.of(value.values, value.valid & ~rows)
+    return Ragged(controls.offsets, lines.with_columns(columns))
 
 
 def agency_controls(table: Table, agency: str) -> dict[str, Column]:

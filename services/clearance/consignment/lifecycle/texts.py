@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from services.clearance.consignment.controls.pre_loading import PreLoading
 from services.clearance.consignment.transitions import Event, State
 
 EVENTS: Final = {
@@ -77,7 +78,8 @@ WAITING: Final = {
         "nobody has to act: the goods left customs; an officer audits, inspects or holds some of them, and they may be returned"
     ),
     State.DOCUMENTS_REQUESTED: Waiting(
-        "the filer or the carrier answers, and the authority concludes; a deadline is marked as overdue or concludes the control",
+        "the filer or the carrier answers, and the authority concludes; a deadline is marked as overdue or concludes the control; an officer lifts a "
+        "do-not-load",
         ("control",),
         (Event.CONTROLS_CONCLUDED,),
     ),
@@ -89,3 +91,20 @@ WAITING: Final = {
     State.SEIZED: Waiting("an officer confiscates, disposes of the goods or lifts the seizure", ("seized",)),
 }
 """Of each state that is reached and not final, who acts."""
+
+LOADING: Final = {
+    PreLoading.REFERRED: Waiting(
+        "the filer or the carrier answers, and an officer concludes; without an answer by the deadline the request stays open, ends with a hold, or "
+        "ends as a do-not-load",
+        ("control",),
+        (Event.CONTROL_REMINDED, Event.CONTROLS_CONCLUDED, Event.DOCUMENTS_REQUESTED),
+    ),
+    PreLoading.DO_NOT_LOAD: Waiting(
+        "an officer lifts it with a reason; the filer may withdraw the filing, and customs may invalidate it",
+        ("control",),
+    ),
+    PreLoading.COMPLETE: Waiting(
+        "nobody has to act; a further referral or do-not-load begins it again before the arrival"
+    ),
+}
+"""Of each stage of the assessment before loading, who acts."""

@@ -4,10 +4,11 @@
 """
 
 from libs.columns.arrays import Bools, Column, Ints, Ragged, Strings
-from libs.columns.digest import digests, table_digest
+from libs.columns.digest import digests, row_digests, table_digest
 from libs.columns.schema import Kind, Schema, schema_of
 from libs.columns.table import Table
 
 __all__ = [
-    "Bools", "Column", "Ints", "Kind", "Ragged", "Schema", "Strings", "Table", "digests", "schema_of", "table_digest",
+    "Bools", "Column", "Ints", "Kind", "Ragged", "Schema", "Strings", "Table", "digests", "row_digests", "schema_of",
+    "table_digest",
 ]  # fmt: skip

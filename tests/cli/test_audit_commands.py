@@ -18,7 +18,7 @@ from libs.cli.common import Context
 from libs.cli.main import luxor
 from libs.client.clearance.evidence import evidence_text
 from libs.columns import Ints, Strings, Table
-from libs.columns.digest import digests
+from libs.columns.digest import row_digests
 from luxor.clearance.v1 import audit_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 
@@ -72,7 +72,7 @@ def evidence() -> pb.Evidence:
         1,
         {"mrn": Strings.of([MRN]), "version": Ints.of([1]), "rulebook_version": Strings.of(["EU/2026.1"])},
     )
-    leaves, own = digests(table), text_digests([MRN])
+    leaves, own = row_digests(table), text_digests([MRN])
     records = [
         Record(1, 1, OPENING, AT, "clearance", "", "", "", 0, 0, 0, b"", b"", 0, root([])),
         Record(1, 2, DECISION, AT, "clearance", "", "", "DECIDED", 1, 7, 1, bytes(32), root(leaves), 0, root([])),

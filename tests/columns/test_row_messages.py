@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.columns import Ragged, Strings, Table, digests, table_digest
+from libs.columns import Ragged, Strings, Table, digests, row_digests, table_digest
 from libs.columns.rows import UNREPRESENTABLE
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -71,6 +71,27 @@ def text(row: dict[str, Any]) -> str:
     return "".join(parts)
 
 
+def sha(data: bytes) -> bytes:
+    return sha256(data).digest()
+
+
+def row_bytes(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Return what the digest of a record's row is of: the rows, and behind them what their lists hold, list by list."""
+    cells, lists = [], dict[str, list[Any]]()
+    for row in rows:
+        cells.append(sha(",".join(sorted(row)).encode()))
+        for name, value in sorted(row.items()):
+            if isinstance(value, str):
+                cells.append(sha(value.encode()))
+            else:
+                cells.append((len(value) if isinstance(value, list) else int(value)).to_bytes(8, "little", signed=True))
+            if isinstance(value, list):
+                lists[name] = lists.get(name, []) + value
+    for _, held in sorted(lists.items()):
+        cells.append(row_bytes(held) if isinstance(held[0], dict) else b"".join(sha(each.encode()) for each in held))
+    return b"".join(cells)
+
+
 def table_of(rows: Sequence[Message]) -> Table:
     return Table.from_messages(rows, ConsignmentColumns, Consignment)
 
@@ -80,6 +101,7 @@ def check(rows: Sequence[Consignment]) -> None:
     expected = [plain(row) for row in rows]
     assert of_table(table) == expected
     assert digests(table) == [sha256(text(row).encode()).digest() for row in expected]
+    assert row_digests(table) == [sha(row_bytes([row])) for row in expected]
     for column in table.columns.values():
         if isinstance(column, Strings):
             assert list(column.dictionary) == list(dict.fromkeys(column.tolist())), "each value once, by its first row"

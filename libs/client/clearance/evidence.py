@@ -13,7 +13,7 @@ from libs.chain.audit import ACCESS, DECISION, Record, is_under, text_digests
 from libs.chain.hashing import START, link, seal
 from libs.client.errors import LuxorError
 from libs.columns import Table
-from libs.columns.digest import digests
+from libs.columns.digest import row_digests
 from luxor.clearance.v1 import audit_pb2 as pb
 
 _HASH_BYTES: Final = 32
@@ -122,7 +122,7 @@ def _versions(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord,
             number = int(state.ints("version").values[0])
             before = [state.ints(name) for name in _PREVIOUS]
             is_one = state.rows == 1 and state.strings("mrn").tolist() == [evidence.mrn]
-            leaf = digests(state)[0]
+            leaf = row_digests(state)[0]
         except (ValueError, IndexError) as error:
             result.errors.append(f"version {place + 1} of the list cannot be read: {error}")
             return

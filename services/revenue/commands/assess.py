@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
-from libs.columns.digest import digests
+from libs.columns.digest import row_digests
 from libs.store.database import Database, Transaction
 from libs.store.tables.assessments import AssessmentLog, Settled, first_answers
 from libs.store.tables.secrets import deployment_secret
@@ -104,8 +104,8 @@ class Assessments:
         await self._log.lock(tx, mrns)
         stored: dict[int, bytes] = {}
         for places, table in await filings_assessed(tx, mrns, versions.tolist(), PURPOSE_ADJUSTMENT):
-            stored |= zip(places, digests(table), strict=True)
-        asked = digests(reassessed.table.take(before))
+            stored |= zip(places, row_digests(table), strict=True)
+        asked = row_digests(reassessed.table.take(before))
         same = np.array([stored.get(place) == digest for place, digest in enumerate(asked)], np.bool_)
         other = np.flatnonzero(~same)
         if len(other):

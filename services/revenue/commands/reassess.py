@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from libs.columns import Ragged, Table, digests
+from libs.columns import Ragged, Table, row_digests
 from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
 from libs.store.database import Database
@@ -177,7 +177,7 @@ def compared(part: StoredFilings, shareholders: Sequence[Shareholder], active: A
         now[row] = own
     others = given.aggregates.with_rows(now)
     answers = ReassessedBatch(active, given.table, given.register, others).answer()
-    before, after = digests(owed(part.answers)), digests(owed(answers))
+    before, after = row_digests(owed(part.answers)), row_digests(owed(answers))
     return [
         Reassessed(
             shareholders[number].mrn, shareholders[number].version, BUNDLED, now[row], answers.take(np.array([row]))

@@ -12,7 +12,7 @@ from libs.chain.audit import is_under
 from libs.client.clearance.evidence import evidence_text, read_evidence, verify_evidence
 from libs.client.errors import LuxorError
 from libs.columns import Table
-from libs.columns.digest import digests
+from libs.columns.digest import row_digests
 from luxor.clearance.v1 import audit_pb2 as pb
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
@@ -211,7 +211,7 @@ async def test_evidence_of_an_altered_store_does_not_verify(house: House) -> Non
     third = found.versions[1]
     assert third.path is not None
     record = next(each for part in found.parts for each in part.records if each.number == third.record)
-    (leaf,) = digests(third.state)
+    (leaf,) = row_digests(third.state)
     assert not is_under(record.row_digest, record.rows, leaf, third.row, third.path.group, third.path.groups)
 
 

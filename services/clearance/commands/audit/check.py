@@ -14,7 +14,7 @@ from libs.chain.audit import DECISION, DROPPED, OPENING, Record, root
 from libs.chain.hashing import START
 from libs.chain.seals import Seal
 from libs.columns import Table
-from libs.columns.digest import digests
+from libs.columns.digest import row_digests
 from libs.customs.time import MICROS_PER_DAY, day_text
 from libs.feed.publish.retention import Retention
 from libs.store.database import Transaction
@@ -226,7 +226,9 @@ def _batch_errors(
             errors[record.number] = [] if is_old else [f"{name} is missing"]
         elif digest_of(row) != record.digest or (row["created_at"], row["row_count"]) != (record.at, record.rows):
             errors[record.number] = [f"{name} was altered"]
-        elif record.row_digest and record.row_digest != root(digests(Table.parse(ClearanceColumns, row["payload"]))):
+        elif record.row_digest and record.row_digest != root(
+            row_digests(Table.parse(ClearanceColumns, row["payload"]))
+        ):
             errors[record.number] = [f"{name} has other versions than those under its root"]
     return errors
 

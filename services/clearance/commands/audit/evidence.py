@@ -10,7 +10,6 @@ import numpy as np
 from libs.chain.audit import Record, path_to, text_digests
 from libs.chain.hashing import START
 from libs.columns import Table
-from libs.columns.digest import digests
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.commands.audit.chain_records import ChainRecords
@@ -123,7 +122,7 @@ class CollectEvidence:
             if record is not None:
                 records.append(record)
                 if record.record.row_digest:
-                    path = _path(await asyncio.to_thread(digests, batch), number)
+                    path = _path(await asyncio.to_thread(row_digests, batch), number)
             evidence.versions.append(Version(record.record.number if record else 0, ref, number, path, state))
             before = [state.ints(f"previous_batch_{name}") for name in ("day", "id", "row")]
             place = None

@@ -10,7 +10,7 @@ import numpy as np
 from libs.chain.audit import ACCESS, DECISION, DROPPED, OPENING, Record, batch_digest, root, text_digests
 from libs.chain.hashing import START
 from libs.columns import Table
-from libs.columns.digest import digests
+from libs.columns.digest import row_digests
 from libs.store.database import Transaction
 from libs.store.tables.schema import day_partitions, drop_day, today
 from libs.store.transaction import NOW_MICROS
@@ -122,7 +122,7 @@ def note_of(table: Table, origin: Origin) -> str:
         "method": origin.method,
         "reason": origin.reason,
         "cause": ",".join(Change(each).name if each in tuple(Change) else str(each) for each in changes),
-        "row_digest": root(digests(table)).hex(),
+        "row_digest": root(row_digests(table)).hex(),
     }
     return json.dumps(note)
 

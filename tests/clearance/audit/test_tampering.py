@@ -5,6 +5,7 @@ What is expected is computed from all rows by the definition (trail.py), and com
 
 from __future__ import annotations
 
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.clearance.audit.trail import (
     defined_root,
     defined_rows,
     defined_seal,
+    each,
     errors_of,
     made,
     note,
@@ -57,83 +59,81 @@ async def altered(desk: Desk, *statements: tuple[Any, ...]) -> Wrong:
 
 
 # ---------------------------------------------------------------------------------------------- records
-@pytest.mark.parametrize("number", [*DECISIONS, *ACCESSES])
-@pytest.mark.parametrize("column", ALTERED)
-async def test_an_altered_record_is_found(desk: Desk, column: str, number: int) -> None:
+async def test_an_altered_record_is_found(desk: Desk) -> None:
     await made(desk)
-    name = f'"{column}"'
-    found = await altered(desk, (f"update audit_record set {name} = {ALTERED[column]} where number = $1", number))
-    inserted = {each[1] for each in found if each[0] == "record"} | {each[1] for each in found if each[0] == "missing"}
-    assert number in inserted or number + 1 in inserted
+    async for column, number in each(desk, product(ALTERED, (*DECISIONS, *ACCESSES))):
+        change = f'"{column}" = {ALTERED[column]}'
+        found = await altered(desk, (f"update audit_record set {change} where number = $1", number))
+        named = {place[1] for place in found if place[0] in ("record", "missing")}
+        assert number in named or number + 1 in named, (column, number)
 
 
-@pytest.mark.parametrize("number", [1, *DECISIONS, *ACCESSES])
-async def test_a_deleted_record_is_found_with_its_number(desk: Desk, number: int) -> None:
+async def test_a_deleted_record_is_found_with_its_number(desk: Desk) -> None:
     await made(desk)
-    found = await altered(desk, ("delete from audit_record where number = $1", number))
-    assert (("end",) if number == 11 else ("missing", number, number)) in found
+    async for number in each(desk, (1, *DECISIONS, *ACCESSES)):
+        found = await altered(desk, ("delete from audit_record where number = $1", number))
+        assert (("end",) if number == 11 else ("missing", number, number)) in found
 
 
-@pytest.mark.parametrize("number", [1, *DECISIONS, *ACCESSES])
-async def test_a_deleted_record_is_found_though_the_later_ones_are_renumbered(desk: Desk, number: int) -> None:
+async def test_a_deleted_record_is_found_though_the_later_ones_are_renumbered(desk: Desk) -> None:
     await made(desk)
-    found = await altered(
-        desk,
-        ("delete from audit_record where number = $1", number),
-        ("update audit_record set number = -number where number > $1", number),
-        ("update audit_record set number = -number - 1 where number < 0",),
-        ("update audit_head set number = number - 1",),
-    )
-    assert found & {("record", number), ("end",), ("beginning",)}
+    async for number in each(desk, (1, *DECISIONS, *ACCESSES)):
+        found = await altered(
+            desk,
+            ("delete from audit_record where number = $1", number),
+            ("update audit_record set number = -number where number > $1", number),
+            ("update audit_record set number = -number - 1 where number < 0",),
+            ("update audit_head set number = number - 1",),
+        )
+        assert found & {("record", number), ("end",), ("beginning",)}, number
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 10])
-async def test_a_tail_that_is_cut_off_is_found(desk: Desk, count: int) -> None:
+async def test_a_tail_that_is_cut_off_is_found(desk: Desk) -> None:
     await made(desk)
-    assert ("end",) in await altered(desk, ("delete from audit_record where number > $1", 11 - count))
+    async for count in each(desk, (1, 2, 3, 10)):
+        assert ("end",) in await altered(desk, ("delete from audit_record where number > $1", 11 - count)), count
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 10])
-async def test_a_tail_is_missed_though_the_head_is_set_back(desk: Desk, count: int) -> None:
+async def test_a_tail_is_missed_though_the_head_is_set_back(desk: Desk) -> None:
     """Decisions by their batches, sealed records by their seals. Accesses of the last minute that no seal covers are the exception."""
     await made(desk)
-    last = 11 - count
-    found = await altered(
-        desk,
-        ("delete from audit_record where number > $1", last),
-        ("update audit_head set number = $1, hash = (select hash from audit_record where number = $1)", last),
-    )
-    assert (found == set()) == (count == 1)
-    assert bool(found & {("seal", 1), ("seal", 2)}) == (last < 9)
+    async for count in each(desk, (1, 2, 3, 10)):
+        last = 11 - count
+        found = await altered(
+            desk,
+            ("delete from audit_record where number > $1", last),
+            ("update audit_head set number = $1, hash = (select hash from audit_record where number = $1)", last),
+        )
+        assert (found == set()) == (count == 1), count
+        assert bool(found & {("seal", 1), ("seal", 2)}) == (last < 9), count
 
 
-@pytest.mark.parametrize(("one", "other"), [(2, 3), (2, 4), (6, 8), (7, 9), (3, 11), (10, 11)])
-async def test_swapped_records_are_found(desk: Desk, one: int, other: int) -> None:
+async def test_swapped_records_are_found(desk: Desk) -> None:
     await made(desk)
-    found = await altered(
-        desk,
-        ("update audit_record set number = -1 where number = $1", one),
-        ("update audit_record set number = $1 where number = $2", one, other),
-        ("update audit_record set number = $1 where number = -1", other),
-    )
-    assert {("record", one), ("record", other)} <= found
+    async for one, other in each(desk, [(2, 3), (2, 4), (6, 8), (7, 9), (3, 11), (10, 11)]):
+        found = await altered(
+            desk,
+            ("update audit_record set number = -1 where number = $1", one),
+            ("update audit_record set number = $1 where number = $2", one, other),
+            ("update audit_record set number = $1 where number = -1", other),
+        )
+        assert {("record", one), ("record", other)} <= found
 
 
-@pytest.mark.parametrize("number", [1, 2, 7, 11])
-@pytest.mark.parametrize("ahead", [False, True])
-async def test_an_inserted_record_is_found(desk: Desk, number: int, *, ahead: bool) -> None:
+async def test_an_inserted_record_is_found(desk: Desk) -> None:
     """A copy under the same number in another day, or under a number behind the end."""
     await made(desk)
-    day, new = ("day + 1", number) if not ahead else ("day", 12)
-    found = await altered(
-        desk,
-        (
-            f"insert into audit_record select {day}, {new}, hash, kind, at, actor, method, reason, cause, batch_day, batch_id, "
-            f'"rows", digest, row_digest, subjects from audit_record where number = $1',
-            number,
-        ),
-    )
-    assert ("record", new) in found
+    async for number, ahead in each(desk, product((1, 2, 7, 11), (False, True))):
+        day, new = ("day + 1", number) if not ahead else ("day", 12)
+        found = await altered(
+            desk,
+            (
+                f"insert into audit_record select {day}, {new}, hash, kind, at, actor, method, reason, cause, batch_day, batch_id, "
+                f'"rows", digest, row_digest, subjects from audit_record where number = $1',
+                number,
+            ),
+        )
+        assert ("record", new) in found, (number, ahead)
 
 
 async def _rechained(desk: Desk, number: int) -> None:
@@ -176,75 +176,77 @@ async def test_a_trail_that_is_rewritten_as_a_whole_differs_from_a_seal_that_is_
 BATCHES = (1, 3, 5)
 
 
-@pytest.mark.parametrize("number", BATCHES)
-@pytest.mark.parametrize(
-    "change",
-    [
+CHANGES_OF_BATCHES = (
         "payload = payload || '\\x00'", "payload = set_byte(payload, length(payload) / 2, 255 - get_byte(payload, length(payload) / 2))",
         "payload = ''", "created_at = created_at + 1", "row_count = row_count - 1", "schema_version = 2", "schema = 'other'",
         "traceparent = ''",
-    ],
 )  # fmt: skip
-async def test_an_altered_batch_is_found(desk: Desk, change: str, number: int) -> None:
+
+
+async def test_an_altered_batch_is_found(desk: Desk) -> None:
     await made(desk)
-    assert await altered(desk, (f"update batch set {change} where id = $1", number)) == {("batch", number)}
+    async for change, number in each(desk, product(CHANGES_OF_BATCHES, BATCHES)):
+        assert await altered(desk, (f"update batch set {change} where id = $1", number)) == {("batch", number)}
 
 
-@pytest.mark.parametrize("number", BATCHES)
-async def test_a_changed_decision_is_found_though_its_record_has_the_new_digests(desk: Desk, number: int) -> None:
+async def test_a_changed_decision_is_found_though_its_record_has_the_new_digests(desk: Desk) -> None:
     """The goods were released, says somebody who alters the batch, its record, and everything behind that."""
     await made(desk)
-    database = desk.store.database
-    async with database.connection() as reader:
-        row = await reader.raw.fetchrow("select * from batch where id = $1", number)
-    table = Table.parse(ClearanceColumns, row["payload"])
-    payload = table.with_columns({"state": Ints.constant(1, table.rows)}).encode(ClearanceColumns).SerializeToString()
-    forged = {**dict(row), "payload": payload}
-    assert await altered(desk, ("update batch set payload = $1 where id = $2", payload, number)) == {("batch", number)}
-    found = await altered(
-        desk,
-        (
-            "update audit_record set digest = $1, row_digest = $2 where kind = 1 and batch_id = $3",
-            defined_batch(forged), defined_root(defined_rows(payload)), number,
-        ),
-    )  # fmt: skip
-    assert found == {("record", 2 * number)}
+    async for number in each(desk, BATCHES):
+        async with desk.store.database.connection() as reader:
+            row = await reader.raw.fetchrow("select * from batch where id = $1", number)
+        table = Table.parse(ClearanceColumns, row["payload"])
+        released = table.with_columns({"state": Ints.constant(1, table.rows)})
+        payload = released.encode(ClearanceColumns).SerializeToString()
+        forged = {**dict(row), "payload": payload}
+        found = await altered(desk, ("update batch set payload = $1 where id = $2", payload, number))
+        assert found == {("batch", number)}
+        found = await altered(
+            desk,
+            (
+                "update audit_record set digest = $1, row_digest = $2 where kind = 1 and batch_id = $3",
+                defined_batch(forged), defined_root(defined_rows(payload)), number,
+            ),
+        )  # fmt: skip
+        assert found == {("record", 2 * number)}
 
 
-@pytest.mark.parametrize("number", BATCHES)
-async def test_a_root_that_is_not_of_the_rows_of_the_batch_is_found(desk: Desk, number: int) -> None:
+async def test_a_root_that_is_not_of_the_rows_of_the_batch_is_found(desk: Desk) -> None:
     await made(desk)
-    await altered(desk, ("update audit_record set row_digest = sha256('x') where kind = 1 and batch_id = $1", number))
-    await _rechained(desk, 2 * number)
-    assert await altered(desk) == {("batch", number)}
+    forged = "update audit_record set row_digest = sha256('x') where kind = 1 and batch_id = $1"
+    async for number in each(desk, BATCHES):
+        await altered(desk, (forged, number))
+        await _rechained(desk, 2 * number)
+        assert await altered(desk) == {("batch", number)}
 
 
-@pytest.mark.parametrize("number", BATCHES)
-async def test_a_deleted_batch_is_found(desk: Desk, number: int) -> None:
+async def test_a_deleted_batch_is_found(desk: Desk) -> None:
     await made(desk)
-    assert await altered(desk, ("delete from batch where id = $1", number)) == {("batch", number)}
+    async for number in each(desk, BATCHES):
+        assert await altered(desk, ("delete from batch where id = $1", number)) == {("batch", number)}
 
 
-@pytest.mark.parametrize(("one", "other"), [(1, 2), (1, 5), (3, 4)])
-async def test_swapped_batches_are_found(desk: Desk, one: int, other: int) -> None:
+async def test_swapped_batches_are_found(desk: Desk) -> None:
     await made(desk)
-    found = await altered(
-        desk,
-        ("update batch set id = -1 where id = $1", one),
-        ("update batch set id = $1 where id = $2", one, other),
-        ("update batch set id = $1 where id = -1", other),
-    )
-    assert found == {("batch", one), ("batch", other)}
+    async for one, other in each(desk, [(1, 2), (1, 5), (3, 4)]):
+        found = await altered(
+            desk,
+            ("update batch set id = -1 where id = $1", one),
+            ("update batch set id = $1 where id = $2", one, other),
+            ("update batch set id = $1 where id = -1", other),
+        )
+        assert found == {("batch", one), ("batch", other)}
 
 
-@pytest.mark.parametrize("number", [-1, 0, 3, 6, 2**40])
-async def test_an_inserted_batch_is_found(desk: Desk, number: int) -> None:
+async def test_an_inserted_batch_is_found(desk: Desk) -> None:
     """Whatever its number, on this day or on another one; only of what was stored before the trail nothing is known."""
     await made(desk)
-    day = "day" if number not in (3,) else "day + 1"
-    copied = f"insert into batch select {day}, $1, created_at, row_count, schema_version, schema, traceparent, payload from batch where id = 2"
     since = await _since(desk)
-    assert await altered(desk, (copied, number)) == ({("batch", number)} if number > since else set())
+    columns = "created_at, row_count, schema_version, schema, traceparent, payload"
+    async for number in each(desk, (-1, 0, 3, 6, 2**40)):
+        day = "day" if number not in (3,) else "day + 1"
+        copied = f"insert into batch select {day}, $1, {columns} from batch where id = 2"
+        assert await altered(desk, (copied, number)) == ({("batch", number)} if number > since else set())
 
 
 async def _since(desk: Desk) -> int:
@@ -281,30 +283,24 @@ async def test_a_record_that_waits_and_is_deleted_leaves_a_batch_without_one(des
 
 
 # ---------------------------------------------------------------------------------------------- head, seals, days
-@pytest.mark.parametrize(
-    "change",
-    ["number = number - 1", "number = number + 1", "hash = sha256(hash)", "since = 3", "dropped_record = 5", "dropped_number = 3"],
-)  # fmt: skip
-async def test_an_altered_head_is_found(desk: Desk, change: str) -> None:
+async def test_an_altered_head_is_found(desk: Desk) -> None:
     await made(desk)
-    assert await altered(desk, (f"update audit_head set {change}",)) & {("end",), ("beginning",)}
+    changes = (
+        "number = number - 1", "number = number + 1", "hash = sha256(hash)", "since = 3", "dropped_record = 5", "dropped_number = 3",
+    )  # fmt: skip
+    async for change in each(desk, changes):
+        assert await altered(desk, (f"update audit_head set {change}",)) & {("end",), ("beginning",)}, change
 
 
-@pytest.mark.parametrize("number", [1, 2])
-@pytest.mark.parametrize(
-    "change",
-    ["hash = sha256(hash)", "sealed_at = sealed_at + 1", "hashes = sha256(hashes)", "numbers = array[numbers[1] - 1]", "numbers = array[99]"],
-)  # fmt: skip
-async def test_an_altered_seal_is_found(desk: Desk, change: str, number: int) -> None:
+async def test_an_altered_or_a_deleted_seal_is_found(desk: Desk) -> None:
     await made(desk)
-    found = await altered(desk, (f"update audit_seal set {change} where number = $1", number))
-    assert ("seal", number) in found
-
-
-@pytest.mark.parametrize("number", [1])
-async def test_a_deleted_seal_is_found(desk: Desk, number: int) -> None:
-    await made(desk)
-    assert ("seals",) in await altered(desk, ("delete from audit_seal where number = $1", number))
+    changes = (
+        "hash = sha256(hash)", "sealed_at = sealed_at + 1", "hashes = sha256(hashes)", "numbers = array[numbers[1] - 1]", "numbers = array[99]",
+    )  # fmt: skip
+    async for change, number in each(desk, product(changes, (1, 2))):
+        found = await altered(desk, (f"update audit_seal set {change} where number = $1", number))
+        assert ("seal", number) in found, (change, number)
+    assert ("seals",) in await altered(desk, ("delete from audit_seal where number = 1",))
 
 
 async def test_records_that_are_not_sealed_in_time_are_reported(desk: Desk) -> None:

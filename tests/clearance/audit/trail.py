@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, TypeVar
 
 from libs.store.database import Database, Transaction
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
@@ -15,7 +15,9 @@ from services.clearance.store.audit.trail import Origin
 from tests.clearance.desk import Desk, filings, mrns
 
 Wrong = set[tuple[Any, ...]]
+Case = TypeVar("Case")
 TIMES = 4
+STORED = ("batch", "audit_pending", "audit_record", "audit_head", "audit_seal")
 
 
 async def note(desk: Desk, numbers: Sequence[str], actor: str = "officer/otto", about: str = "") -> None:
@@ -97,34 +99,44 @@ def defined_batch(row: Any) -> bytes:
 def defined_rows(payload: bytes) -> list[bytes]:
     """The digests of the rows of a batch, value by value from the message."""
     message = ClearanceColumns.FromString(payload)
-    return [sha(_row(message, place).encode()) for place in range(message.rows)]
+    return [sha(_rows(message, [place])) for place in range(message.rows)]
 
 
-def _row(message: Any, place: int) -> str:
+def _rows(message: Any, places: Sequence[int]) -> bytes:
+    """Rows, each as its names and its values, and behind them what their lists hold, list by list."""
+    fields = [
+        each
+        for each in message.DESCRIPTOR.fields
+        if each.name not in ("rows", "offsets") and message.HasField(each.name)
+    ]
+    columns = {each.name: getattr(message, each.name) for each in sorted(fields, key=lambda each: each.name)}
     out = []
-    for field in sorted(message.DESCRIPTOR.fields, key=lambda each: each.name):
-        if field.name in ("rows", "offsets") or not message.HasField(field.name):
+    for place in places:
+        values = {name: found for name, column in columns.items() if (found := _value(column, place))}
+        out += [sha(",".join(values).encode()), *values.values()]
+    for column in columns.values():
+        kind = column.DESCRIPTOR.name
+        if kind in ("Strings", "Ints", "Bools"):
             continue
-        out.append(_value(field.name, getattr(message, field.name), place))
-    return "".join(out)
+        inner = [at for place in places for at in range(column.offsets[place], column.offsets[place + 1])]
+        if kind == "StringLists":
+            out += [sha(_string(column, at).encode()) for at in inner]
+        elif inner:
+            out.append(_rows(column, inner))
+    return b"".join(out)
 
 
-def _value(name: str, column: Any, place: int) -> str:
+def _value(column: Any, place: int) -> bytes:
+    """A number, the digest of a text, or the length of a list; nothing where it is absent."""
     kind = column.DESCRIPTOR.name
     if kind == "Strings":
         found = _string(column, place)
-        return f"{name}={len(found)}:{found};" if found else ""
+        return sha(found.encode()) if found else b""
     if kind in ("Ints", "Bools"):
         found_number = column.values[place] if kind == "Ints" else column.values[place // 8] >> (place % 8) & 1
-        return f"{name}={found_number};" if _valid(column, place) else ""
-    begin, end = column.offsets[place], column.offsets[place + 1]
-    if begin == end:
-        return ""
-    if kind == "StringLists":
-        inner = [f"{len(each)}:{each}," for each in (_string(column, at) for at in range(begin, end))]
-    else:
-        inner = [_row(column, at) for at in range(begin, end)]
-    return f"{name}=[{'|'.join(inner)}];"
+        return number(found_number, 8) if _valid(column, place) else b""
+    length = column.offsets[place + 1] - column.offsets[place]
+    return number(length, 8) if length else b""
 
 
 def _string(column: Any, place: int) -> str:
@@ -264,6 +276,24 @@ async def errors_of(
         errors += found.errors
         day, last, end = found.day, found.last, found.end
     return errors
+
+
+async def each(desk: Desk, cases: Iterable[Case]) -> AsyncIterator[Case]:
+    """Each case, with everything of the trail and its batches as it is now."""
+    for name in STORED:
+        await _run(desk, f"create table saved_{name} as select * from {name}")
+    for case in cases:
+        yield case
+        for name in STORED:
+            await _run(
+                desk, f"delete from {name}", f"insert into {name} overriding system value select * from saved_{name}"
+            )
+
+
+async def _run(desk: Desk, *statements: str) -> None:
+    async with desk.store.database.transaction() as tx:
+        for statement in statements:
+            await tamper(tx, statement)
 
 
 async def tamper(tx: Transaction, statement: str, *values: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from libs.chain.audit import Record, path_to, text_digests
 from libs.chain.hashing import START
-from libs.columns import Table
+from libs.columns import Table, row_digests
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.commands.audit.chain_records import ChainRecords

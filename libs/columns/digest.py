@@ -87,21 +87,21 @@ def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.in
             pieces.append(_cut(values.values, owned))
 
 
-def _of_names(names: Sequence[str], there: dict[int, npt.NDArray[np.bool_]], rows: int) -> npt.NDArray[np.int64]:
-    """Return for each row the digest of the names that it has; `there` has those that not all rows have, by their place among the names."""
-    if not there:
+def _of_names(names: Sequence[str], partial: dict[int, npt.NDArray[np.bool_]], rows: int) -> npt.NDArray[np.int64]:
+    """Return for each row the digest of the names that it has; `partial` has those that not all rows have, by their place among the names."""
+    if not partial:
         return _words([_text_digest(",".join(names))])
-    packed = np.packbits(np.stack(list(there.values()), axis=1), axis=1)
+    packed = np.packbits(np.stack(list(partial.values()), axis=1), axis=1)
     keys = np.zeros((rows, -(-packed.shape[1] // 8) * 8), np.uint8)
     keys[:, : packed.shape[1]] = packed
     # Numbers are sorted quicker than bytes.
     kinds = keys.view(np.int64 if keys.shape[1] == 8 else f"V{keys.shape[1]}").ravel()
     _, firsts, which = np.unique(kinds, return_index=True, return_inverse=True)
-    found = []
+    forms = []
     for row in firsts.tolist():
-        absent = {place for place, each in there.items() if not each[row]}
-        found.append(_text_digest(",".join(name for place, name in enumerate(names) if place not in absent)))
-    return _words(found).take(which, axis=0)
+        absent = {place for place, each in partial.items() if not each[row]}
+        forms.append(_text_digest(",".join(name for place, name in enumerate(names) if place not in absent)))
+    return _words(forms).take(which, axis=0)
 
 
 def _of_texts(column: Strings) -> npt.NDArray[np.int64]:
@@ -116,8 +116,8 @@ def _text_digest(text: str) -> bytes:
     return sha256(text.encode()).digest()
 
 
-def _words(found: list[bytes]) -> npt.NDArray[np.int64]:
-    return np.frombuffer(b"".join(found), "<i8").reshape(-1, _WORDS)
+def _words(hashes: list[bytes]) -> npt.NDArray[np.int64]:
+    return np.frombuffer(b"".join(hashes), "<i8").reshape(-1, _WORDS)
 
 
 def _cut(cells: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> list[bytes]:

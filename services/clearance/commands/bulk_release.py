@@ -15,8 +15,9 @@ from libs.columns import Column, Ints, Ragged, Strings, Table
 from libs.store.database import Transaction
 from services.clearance.commands.act import Commands, Request
 from services.clearance.commands.arrivals.transport import Position, Transport, consignments_after, travels
+from services.clearance.consignment.inspection import not_releasable
 from services.clearance.consignment.state.event import EventDetails
-from services.clearance.consignment.state.hold_causes import Selection, endable, hold_causes, liftable
+from services.clearance.consignment.state.hold_causes import HoldCause, Selection, endable, hold_causes, liftable
 from services.clearance.consignment.transitions import FINAL, STAYING, Event, State
 from services.clearance.store import Row, Store
 
@@ -122,11 +123,14 @@ class BulkRelease:
         # What a colleague works on stays the colleague's.
         claims = await self._store.claims.find(tx, [row.mrn for row in rows])
         own = np.array([row.mrn not in claims or claims[row.mrn].officer == order.officer for row in rows], np.bool_)
+        # A finder releases after an adjustment only with a note, as in a single release.
+        unexplained = np.array(not_releasable(states, order.officer, order.note), np.bool_)
+        causes = np.where(unexplained & (causes > 0), np.maximum(causes, HoldCause.VIOLATION), causes)
         for event, chosen in (
             (Event.OFFICER_RELEASED, liftable(states, order.selection) & own),
             (Event.WAIT_ENDED, endable(states, order.selection)),
         ):
-            places = np.flatnonzero(chosen)
+            places = np.flatnonzero(chosen & ~unexplained)
             if len(places):
                 part = states.take(places)
                 if event is Event.WAIT_ENDED:

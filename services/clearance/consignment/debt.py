@@ -16,6 +16,7 @@ from services.clearance.consignment.columns import choose, values_in_rows
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
 from services.clearance.consignment.state.times import ended_duties, owes_nothing
 from services.clearance.consignment.transitions import FINAL, Debt, State
+from services.clearance.release_category.determination import DOCUMENTS
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -76,7 +77,9 @@ def reassessed(states: Table, revenue: Table) -> Table:
     free = np.where(collected, np.int64(Debt.VENDOR_COLLECTED), np.int64(Debt.NONE))
     fresh = np.where(account.present, np.int64(Debt.DEFERRED), np.int64(Debt.OPEN))
     fresh = np.where(payable.filled(0) > 0, fresh, free)
-    fresh = np.where(payable.valid, fresh, np.int64(Debt.UNKNOWN))
+    # As in the decision, documents owe nothing without figures, unless an officer corrected what they are.
+    documents = (states.ints("release_category").filled(0) == DOCUMENTS) & ~states.ints("adjusted_at").valid
+    fresh = np.where(payable.valid | documents, fresh, np.int64(Debt.UNKNOWN))
     unknown = ~payable.valid & ~reasons.present
     reasons = choose(unknown, Strings.constant(UNVALUED, states.rows), reasons)
     return with_debt_evaluated(states, states.with_columns(columns), fresh, account, reasons)

@@ -41,7 +41,9 @@ class Unknown(IntEnum):
 
 COLUMNS: Final = ("release_category", "release_unknown_because", "release_law_version", "release_missing_elements")
 """Columns of the state that this module makes."""
-_DOCUMENTS, _LOW_VALUE, _SIMPLIFIED, _FULL = range(1, 5)
+DOCUMENTS, _LOW_VALUE, _SIMPLIFIED, _FULL = range(1, 5)
+_PRINTED: Final = "49"
+"""Chapter of the Harmonized System with printed matter, manuscripts, typescripts and plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Goods:
     """What categories depend on, of n consignments: one value each, all of shape (n,)."""
 
     worthless: BoolArray
-    """Whether no item has a price, or each has the price zero."""
+    """Whether each item has the price zero, or no item has a price or a code of other goods than documents."""
     restricted: BoolArray
     """Whether a finding that everybody may read states that a control of goods concerns them."""
     nothing_due: BoolArray
@@ -75,7 +77,7 @@ class Categories:
     @property
     def without_debt(self) -> BoolArray:
         """Which consignments owe nothing because they are correspondence and documents, whether revenue valued them or not."""
-        owes_nothing: BoolArray = self.category == _DOCUMENTS
+        owes_nothing: BoolArray = self.category == DOCUMENTS
         return owes_nothing
 
 
@@ -142,7 +144,7 @@ class _Part:
     def _may_be(self, number: int) -> BoolArray:
         """Return which consignments a category is about, whatever its threshold is, shape (n,)."""
         goods, places = self._goods, self._places
-        if number == _DOCUMENTS:
+        if number == DOCUMENTS:
             document = self._filings.ints("nature").values[places] == NATURES["document"]
             about: BoolArray = document & goods.worthless[places]
             return about
@@ -240,8 +242,14 @@ def _numbered(countries: Strings, numbers: Mapping[str, int]) -> IntArray:
 
 def _goods(filings: Table, states: Mapping[str, Column]) -> Goods:
     items, lines = filings.ragged("items"), filings.child("items")
-    worthless = np.ones(filings.rows, np.bool_)
-    worthless[items.owners()[lines.ints("price_minor").filled(0) > 0]] = False
+    owners, price = items.owners(), lines.ints("price_minor")
+    priced = np.bincount(owners[price.valid], minlength=filings.rows)
+    # Beside stated prices a missing one is not known to be zero, nor is that of an item whose code is one of goods.
+    known = priced == items.lengths
+    if not known.all():
+        goods = lines.strings("commodity_code").map(lambda code: code[:2] not in ("", _PRINTED), np.bool_)
+        known |= (priced == 0) & (np.bincount(owners[goods], minlength=filings.rows) == 0)
+    worthless = known & (np.bincount(owners[price.filled(0) > 0], minlength=filings.rows) == 0)
     findings = states["findings"]
     assert isinstance(findings, Ragged)
     found = findings.values

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import grpc
-import pytest
 
 from luxor.clearance.v1 import bulk_release_pb2 as bulk
 from luxor.clearance.v1 import carriers_pb2
@@ -14,9 +14,11 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.common.v1 import common_pb2
+from services.clearance.commands.adjust import Adjusting
 from services.clearance.consignment.state.hold_causes import HoldCause
+from tests.clearance.adjustments import Revenue, adjust, correcting
 from tests.clearance.bulk_releases import counted, holds, release_all
-from tests.clearance.desk import ACCEPTED_AT, MASTER, filings
+from tests.clearance.desk import ACCEPTED_AT, ASSESS_SECONDS, MASTER, filings
 from tests.clearance.disposals import SEIZED, disposal, dispose
 from tests.clearance.inspections import VIOLATION, inspection, record, status
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
@@ -105,6 +107,30 @@ async def test_the_officer_hold_of_goods_with_an_open_debt_or_a_violation_does_n
     assert await states(house, *mrns) == ["HELD"] * 3
 
 
+async def test_who_found_a_violation_and_adjusted_the_goods_releases_them_in_bulk_only_with_a_note(
+    house: House,
+) -> None:
+    found, other = await house.filed(["RED-1", "RED-2"])
+    await arrive(house)
+    await record(house, inspection(found, result=VIOLATION, violation=pb.VIOLATION_VALUE))
+    house.desk.neighbours.revenue = Revenue()
+    adjusting = Adjusting(house.desk.store, house.desk.channel, assess_seconds=ASSESS_SECONDS)
+    await adjust(adjusting, correcting(found), officer="olga")
+    for number, note in enumerate(("", "  ")):
+        answer = await release_all(house, by="olga", note=note, request_id=f"b{number}")
+        first = {"released": 1} if number == 0 else {"released_before": 1}
+        assert counted(answer) == {"consignments": 2, "VIOLATION": 1} | first
+        assert [(each.mrn, each.cause) for each in answer.held_consignments] == [(found, pb.HOLD_CAUSE_VIOLATION)]
+    assert await states(house, found, other) == ["HELD", "RELEASED"]
+    answer = await release_all(house, by="olga", note="price corrected by the invoice", request_id="b2")
+    assert counted(answer) == {"consignments": 2, "released": 1, "released_before": 1}
+    # A second officer needs no note.
+    (found,) = await house.filed(["RED-3"], master="160-2")
+    await record(house, inspection(found, result=VIOLATION, violation=pb.VIOLATION_VALUE), request_id="i2")
+    await adjust(adjusting, correcting(found), officer="olga", request_id="j2")
+    assert counted(await release_all(house, "160-2", by="otto")) == {"consignments": 1, "awaiting_arrival": 1}
+
+
 async def test_an_alarm_of_a_security_screening_is_not_released_in_bulk(house: House) -> None:
     house.desk.neighbours.risk = answering({"RED-1": ServiceSpan(cause=1, open=("SCREENING_ALARM",))})
     (mrn,) = await house.filed(["RED-1"])
@@ -164,17 +190,22 @@ async def test_a_flight_is_all_that_arrived_on_it_under_whatever_document(house:
     assert await states(house, *first, *second, *elsewhere) == ["RELEASED", "RELEASED", "HELD"]
 
 
-@pytest.mark.parametrize(("offset", "found"), [(-1, 0), (0, 1), (86_400 * 10**6 - 1, 1), (86_400 * 10**6, 0)])
-async def test_the_day_of_arrival_begins_and_ends_at_midnight_utc(house: House, offset: int, found: int) -> None:
-    await house.filed(["RED-1"])
+async def test_the_day_of_arrival_begins_and_ends_at_midnight_utc(house: House) -> None:
     day = ACCEPTED_AT // (86_400 * 10**6) - 3
-    request = arrivals(MASTER)
-    request.arrivals[0].arrived_at.FromMicroseconds(day * 86_400 * 10**6 + offset)
-    await (await house.stub("carrier", "wings")).RecordArrivals(request, timeout=SECONDS)
+    offsets = {"before": -1, "first": 0, "last": 86_400 * 10**6 - 1, "after": 86_400 * 10**6}
+    mrns = {}
+    for number, (name, offset) in enumerate(offsets.items()):
+        (mrns[name],) = await house.filed([f"RED-{number}"], master=f"160-{number}")
+        request = arrivals(f"160-{number}", request_id=f"a{number}")
+        request.arrivals[0].arrived_at.FromMicroseconds(day * 86_400 * 10**6 + offset)
+        await (await house.stub("carrier", "wings")).RecordArrivals(request, timeout=SECONDS)
     named = bulk.Conveyance(
         conveyance_reference="LX0188", arrived_on=time.strftime("%Y-%m-%d", time.gmtime(day * 86_400))
     )
-    assert (await release_all(house, conveyance=named)).released == found
+    assert counted(await release_all(house, conveyance=named)) == {"consignments": 2, "released": 2}
+    assert dict(zip(mrns, await states(house, *mrns.values()), strict=True)) == {
+        "before": "HELD", "first": "RELEASED", "last": "RELEASED", "after": "HELD",
+    }  # fmt: skip
 
 
 async def test_a_reversed_arrival_belongs_to_no_flight(house: House) -> None:
@@ -261,35 +292,31 @@ async def test_the_status_of_a_master_document_counts_what_became_of_its_consign
     assert not result.HasField("summary")
 
 
-@pytest.mark.parametrize("role", ["filer", "carrier", "agency", "analyst", "operator"])
-async def test_only_officers_release_in_bulk(house: House, role: str) -> None:
-    stub = BulkReleaseServiceStub(await house.service.channel(role, "somebody"))
-    assert await refused_with(stub.BulkRelease(bulk.BulkReleaseRequest(), timeout=SECONDS)) == (
-        grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        ({}, "TRANSPORT_MISSING"),
-        ({"master_document_number": ""}, "TRANSPORT_MISSING"),
-        ({"conveyance": bulk.Conveyance(arrived_on=ARRIVED_ON)}, "TRANSPORT_MISSING"),
-        ({"conveyance": bulk.Conveyance(conveyance_reference="LX0188")}, "DAY_MALFORMED"),
-        ({"conveyance": bulk.Conveyance(conveyance_reference="LX0188", arrived_on="30.11.2026")}, "DAY_MALFORMED"),
-        ({"conveyance": bulk.Conveyance(conveyance_reference="L" * 18, arrived_on=ARRIVED_ON)}, "CONVEYANCE_MALFORMED"),
-        ({"master_document_number": "1" * 71}, "MASTER_DOCUMENT_MALFORMED"),
-        ({"master_document_number": MASTER, "reason": "in order"}, "REASON_MALFORMED"),
-        ({"master_document_number": MASTER, "only_reasons": ["low value"]}, "REASON_MALFORMED"),
-        ({"master_document_number": MASTER, "page_size": -1}, "NUMBER_NEGATIVE"),
-        ({"master_document_number": MASTER, "note": "n" * 513}, "NOTE_TOO_LONG"),
-        ({"master_document_number": MASTER, "request_id": ""}, "REQUEST_ID_MISSING"),
-    ],
+MALFORMED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "TRANSPORT_MISSING"),
+    ({"master_document_number": ""}, "TRANSPORT_MISSING"),
+    ({"conveyance": bulk.Conveyance(arrived_on=ARRIVED_ON)}, "TRANSPORT_MISSING"),
+    ({"conveyance": bulk.Conveyance(conveyance_reference="LX0188")}, "DAY_MALFORMED"),
+    ({"conveyance": bulk.Conveyance(conveyance_reference="LX0188", arrived_on="30.11.2026")}, "DAY_MALFORMED"),
+    ({"conveyance": bulk.Conveyance(conveyance_reference="L" * 18, arrived_on=ARRIVED_ON)}, "CONVEYANCE_MALFORMED"),
+    ({"master_document_number": "1" * 71}, "MASTER_DOCUMENT_MALFORMED"),
+    ({"master_document_number": MASTER, "reason": "in order"}, "REASON_MALFORMED"),
+    ({"master_document_number": MASTER, "only_reasons": ["low value"]}, "REASON_MALFORMED"),
+    ({"master_document_number": MASTER, "page_size": -1}, "NUMBER_NEGATIVE"),
+    ({"master_document_number": MASTER, "note": "n" * 513}, "NOTE_TOO_LONG"),
+    ({"master_document_number": MASTER, "request_id": ""}, "REQUEST_ID_MISSING"),
 )
-async def test_a_request_that_cannot_be_read_is_refused(house: House, fields: dict[str, object], reason: str) -> None:
+
+
+async def test_only_officers_release_in_bulk_and_a_request_that_cannot_be_read_is_refused(house: House) -> None:
+    for role in ("filer", "carrier", "agency", "analyst", "operator"):
+        stub = BulkReleaseServiceStub(await house.service.channel(role, "somebody"))
+        refused = await refused_with(stub.BulkRelease(bulk.BulkReleaseRequest(), timeout=SECONDS))
+        assert (role, *refused) == (role, grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED")
     stub = BulkReleaseServiceStub(await house.service.channel("officer", "otto"))
-    request = bulk.BulkReleaseRequest(**{"request_id": "b1", "reason": "IN_ORDER"} | fields)  # type: ignore[arg-type]
-    assert (await refused_with(stub.BulkRelease(request, timeout=SECONDS)))[1] == reason
+    for fields, reason in MALFORMED:
+        request = bulk.BulkReleaseRequest(**{"request_id": "b1", "reason": "IN_ORDER"} | fields)
+        assert (fields, (await refused_with(stub.BulkRelease(request, timeout=SECONDS)))[1]) == (fields, reason)
 
 
 def test_the_causes_of_holds_are_those_of_the_contract() -> None:

@@ -131,6 +131,11 @@ async def test_correspondence_without_code_and_price_is_released_on_arrival(hous
         pb.STATE_AWAITING_ARRIVAL,
     )
     assert list(seen.decision.reasons) == []
+    # A reassessment that has no figures either changes nothing of it.
+    await debt_events.hear(house.desk, debt_events.anew([green, red], 1, 1, 0, reason="NO_EXCHANGE_RATE"))
+    seen = await status(house, green)
+    assert (Debt(seen.debt.status), seen.state) == (Debt.NONE, pb.STATE_AWAITING_ARRIVAL)
+    assert list(seen.decision.reasons) == []
     await arrive(house)
     assert (await status(house, green)).state == pb.STATE_RELEASED
     assert (await status(house, red)).state == pb.STATE_HELD
@@ -143,13 +148,15 @@ async def test_where_no_data_state_it_and_for_goods_a_missing_price_holds(house:
         document(number, row)
         if number == 0:
             row.destination_country = "JP"
-        else:
+        elif number == 1:
             row.nature = consignment_pb2.NATURE_SALE
+        else:
+            row.items[0].commodity_code = "85171300"
 
-    filed = filings(["GREEN-1", "GREEN-2"], change=elsewhere)
+    filed = filings(["GREEN-1", "GREEN-2", "GREEN-3"], change=elsewhere)
     await house.desk.consume(filed)
     await arrive(house)
-    for mrn, why in zip(mrns(filed), ("NO_LAW", "NOT_VALUED"), strict=True):
+    for mrn, why in zip(mrns(filed), ("NO_LAW", "NOT_VALUED", "NOT_VALUED"), strict=True):
         seen = await status(house, mrn)
         assert (seen.state, Debt(seen.debt.status), list(seen.decision.reasons)) == (
             pb.STATE_HELD,

@@ -137,6 +137,7 @@ def nowhere(text: str = LAW) -> ReleaseLaw:
         # 1: documents of no commercial value. With a value they are goods; without the nature they are goods of no value.
         (Case(None, price=None, nature="DOCUMENT", code=""), DOCUMENTS),
         (Case(0, price=0, nature="DOCUMENT"), DOCUMENTS),
+        (Case(None, price=None, nature="DOCUMENT", code="490199"), DOCUMENTS),
         (Case(1, price=1, nature="DOCUMENT"), LOW),
         (Case(0, price=0), LOW),
         # and not subject to restrictions.
@@ -172,11 +173,29 @@ def test_a_confidential_control_of_goods_does_not_show_in_the_category() -> None
         (Case(0, price=0, nature="DOCUMENT", country="JP"), "NO_LAW"),
         (Case(100, 1, on=date(2025, 12, 31)), "NO_LAW"),
         (Case(None), "NOT_VALUED"),
+        # A code of goods (chapter 85, telephones) contradicts the nature, and no price says that they are worth nothing.
+        (Case(None, price=None, nature="DOCUMENT", code="851713"), "NOT_VALUED"),
         (Case(100, 1, currency="USD"), "CURRENCY"),
     ],
 )
 def test_what_is_not_known_has_no_category_and_says_why(case: Case, reason: str) -> None:
     assert found(case, law=nowhere()) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("prices", "category"), [((0, 0), DOCUMENTS), ((None, None), DOCUMENTS), ((0, None), "NOT_VALUED"), ((0, 1), "NOT_VALUED")]
+)  # fmt: skip
+def test_a_missing_price_beside_a_stated_one_is_not_zero(prices: tuple[int | None, ...], category: int | str) -> None:
+    table, states = tables([Case(None, price=None, nature="DOCUMENT", code="")])
+    place = np.zeros(2, np.int64)
+    goods = table.child("items").take(place).with_columns(
+        {"price_minor": Ints.of([each or 0 for each in prices], [each is not None for each in prices])}
+    )  # fmt: skip
+    found = categories_of(table.with_columns({"items": Ragged.of_lengths([2], goods)}), states, nowhere())
+    assert [*found.category, *(Unknown(each).name for each in found.unknown if each)] == [
+        *([0] if isinstance(category, str) else []),
+        category,
+    ]
 
 
 def test_a_category_that_the_data_leave_out_is_unknown_for_what_it_may_concern_alone() -> None:
@@ -305,7 +324,8 @@ def plainly(case: Case) -> int | str:
     if case.country != "DE" or case.on < date(2026, 1, 1):
         return "NO_LAW"
     restricted = case.controlled and not case.confidential
-    if case.nature == "DOCUMENT" and not case.price and not restricted:
+    worthless = case.price == 0 or (case.price is None and case.code in ("", "490199"))
+    if case.nature == "DOCUMENT" and worthless and not restricted:
         return DOCUMENTS
     if case.value is None:
         return FULL if restricted else "NOT_VALUED"
@@ -323,7 +343,7 @@ _CASES = st.builds(
     st.sampled_from([None, 0, 1, 2_000, 2_001, 15_000, 15_001]),
     st.sampled_from([0, 1]),
     price=st.sampled_from([None, 0, 1]),
-    code=st.sampled_from(["", "240220", "620630"]),
+    code=st.sampled_from(["", "240220", "490199", "620630"]),
     nature=st.sampled_from(["DOCUMENT", "GIFT", "SALE"]),
     country=st.sampled_from(["DE", "JP"]),
     on=st.sampled_from([date(2025, 12, 31), date(2026, 1, 1)]),

@@ -147,7 +147,7 @@ class Driver:
         await self._step(
             mrn,
             lambda states, at: steps.ordering(states, at, orders, "otto"),
-            lambda states: steps.unfit_to_order(states, ""),
+            lambda states: steps.unfit_to_order(states, orders, ""),
         )
 
     async def answer(self, mrn: str) -> None:

@@ -90,8 +90,8 @@ async def measure(quick: bool, pairs: int) -> None:
     with receiving() as collector:
         told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_EXPORTER_OTLP_INSECURE": "true"}
         async with (
-            local_system(env=told) as one,
-            local_system(env={"PYTHONPATH": silent}) as other,
+            local_system(env=told, on_disk=True) as one,
+            local_system(env={"PYTHONPATH": silent}, on_disk=True) as other,
             Flow(one) as one_flow,
             Flow(other) as other_flow,
         ):

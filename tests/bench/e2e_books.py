@@ -44,7 +44,7 @@ def reconcile(system: LocalSystem, *more: str) -> tuple[float, dict[str, object]
 async def measure(quick: bool) -> None:
     """File, and print how long each comparison took."""
     count = 4_000 if quick else PARCELS
-    async with local_system() as system, Flow(system) as flow:
+    async with local_system(on_disk=True) as system, Flow(system) as flow:
         batches = prepared(count // BATCH)
         for begin in range(0, count, SLICE):
             await flow.run([next(batches) for _ in range(min(SLICE, count - begin) // BATCH)], name=f"books-{begin}")

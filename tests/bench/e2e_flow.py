@@ -49,7 +49,7 @@ async def measure_rates(quick: bool) -> float:
     """Measure the easy path, then the full one; return the rate of the full one."""
     easy_seconds, seconds, paced_seconds, single = (1.0, 1.5, 1.0, 5) if quick else (30.0, 60.0, 30.0, SINGLE)
     warm = 1_000 if quick else WARM
-    async with local_system() as system, full_path(system, quick) as (flow, watch, path):
+    async with local_system(on_disk=True) as system, full_path(system, quick) as (flow, watch, path):
         batches = prepared(int((warm + CPS_MAX * (easy_seconds + seconds) + TARGET_CPS * paced_seconds / 2) / BATCH))
         await flow.run((next(batches) for _ in range(warm // BATCH)), name="warm")
         await flow.settled(len(flow.filed.accepted))

@@ -91,7 +91,7 @@ async def measure(quick: bool) -> None:
         table.add_column(column, justify="right")
     kept, waits, recoveries, small = [], [], [], []
     memory: dict[str, float] = {}
-    async with local_system() as system, Flow(system) as flow, Load(system, FILERS) as load:
+    async with local_system(on_disk=True) as system, Flow(system) as flow, Load(system, FILERS) as load:
         alone = {GREEDY: pools[GREEDY]}
         await load.closed(alone, AT_ONCE, peak_seconds / 3)  # the first calls meet cold caches
 

@@ -20,6 +20,7 @@ from libs.simulator import Simulator
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
+from tests.support.databases import enterable_directory
 
 POLL_SECONDS = 0.2
 CARRIER = "flow-carrier"
@@ -27,10 +28,13 @@ CARRIER = "flow-carrier"
 
 @asynccontextmanager
 async def local_system(
-    *, replicas: Mapping[str, int] | None = None, env: Mapping[str, str] | None = None
+    *, replicas: Mapping[str, int] | None = None, env: Mapping[str, str] | None = None, on_disk: bool = False
 ) -> AsyncIterator[LocalSystem]:
-    """Run a whole system in a directory of its own that another account may enter; nothing of it stays."""
-    directory = enterable()
+    """Run a whole system in a directory of its own that another account may enter; nothing of it stays.
+
+    It is in memory where there is room, for a benchmark `on_disk`.
+    """
+    directory = enterable() if on_disk else enterable_directory()
     try:
         async with LocalSystem(directory, replicas=replicas, env=env) as system:
             yield system
@@ -39,7 +43,7 @@ async def local_system(
 
 
 def enterable() -> Path:
-    """Make a temporary directory that another account may enter, as PostgreSQL's does where root starts it."""
+    """Make a temporary directory on disk that another account may enter, as PostgreSQL's does where root starts it."""
     directory = Path(tempfile.mkdtemp(prefix="luxor-flow-"))
     directory.chmod(0o711)
     return directory

@@ -13,6 +13,7 @@ from services.clearance.commands.audit.chain_records import ChainRecords
 from services.clearance.commands.audit.check import CheckBatches, CheckRecords, Place
 from services.clearance.store.audit.trail import Origin
 from tests.clearance.desk import Desk, filings, mrns
+from tests.clearance.put_back import put_back
 
 Wrong = set[tuple[Any, ...]]
 Case = TypeVar("Case")
@@ -278,22 +279,9 @@ async def errors_of(
     return errors
 
 
-async def each(desk: Desk, cases: Iterable[Case]) -> AsyncIterator[Case]:
+def each(desk: Desk, cases: Iterable[Case]) -> AsyncIterator[Case]:
     """Each case, with everything of the trail and its batches as it is now."""
-    for name in STORED:
-        await _run(desk, f"create table saved_{name} as select * from {name}")
-    for case in cases:
-        yield case
-        for name in STORED:
-            await _run(
-                desk, f"delete from {name}", f"insert into {name} overriding system value select * from saved_{name}"
-            )
-
-
-async def _run(desk: Desk, *statements: str) -> None:
-    async with desk.store.database.transaction() as tx:
-        for statement in statements:
-            await tamper(tx, statement)
+    return put_back(desk.store.database, STORED, cases)
 
 
 async def tamper(tx: Transaction, statement: str, *values: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import fields
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -23,6 +24,7 @@ from luxor.consignment.v1 import consignment_pb2 as consignments
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as pb
+from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.ingestion.__main__ import assemble
 from services.ingestion.commands import submit as command
 from services.ingestion.config import IngestionConfig
@@ -33,8 +35,16 @@ from tests.support.cutting_proxy import ANSWER, Cut, CuttingProxy
 from tests.support.services import running
 
 ACCEPTED, REFUSED = pb.SUBMISSION_STATUS_ACCEPTED, pb.SUBMISSION_STATUS_REFUSED
-File = Callable[[Sequence[Consignment], str, bool], Any]
-"""Files consignments under a request id, by columns or by messages."""
+
+
+class File(Protocol):
+    """Files consignments under a request id, by columns or by messages."""
+
+    async def __call__(
+        self, rows: Sequence[Consignment], request_id: str, by_columns: bool, ident: str = "shop"
+    ) -> pb.SubmitConsignmentsResponse: ...
+
+
 WEEK_MICROS = 7 * 86_400_000_000
 
 
@@ -47,9 +57,14 @@ async def filer(url: str, *, stores_digests: bool = False) -> AsyncIterator[File
             WEEK_MICROS if stores_digests else -1,
         )
     async with running("ingestion", assemble, url) as service:
-        stub = await stub_of(service)
+        stubs: dict[str, IngestionServiceStub] = {}
 
-        async def file(rows: Sequence[Consignment], request_id: str, by_columns: bool) -> pb.SubmitConsignmentsResponse:
+        async def file(
+            rows: Sequence[Consignment], request_id: str, by_columns: bool, ident: str = "shop"
+        ) -> pb.SubmitConsignmentsResponse:
+            if ident not in stubs:
+                stubs[ident] = await stub_of(service, ident=ident)
+            stub = stubs[ident]
             if by_columns:
                 columns = pb.SubmitConsignmentColumnsRequest(request_id=request_id, consignments=pack(rows))
                 answer = await stub.SubmitConsignmentColumns(columns, timeout=SECONDS)
@@ -60,6 +75,13 @@ async def filer(url: str, *, stores_digests: bool = False) -> AsyncIterator[File
         # The first request reads until when digests are stored.
         await file([consignment(999_999)], "first", False)
         yield file
+
+
+@asynccontextmanager
+async def filers(url: str) -> AsyncIterator[tuple[File, File]]:
+    """Run ingestion twice over one store: one does not store digests, the other does."""
+    async with filer(url) as one, filer(url, stores_digests=True) as other:
+        yield one, other
 
 
 async def reason(call: Any) -> str:
@@ -161,62 +183,76 @@ def in_other_letters(row: Consignment) -> Consignment:
     return other
 
 
-@pytest.mark.parametrize(("before", "after"), [(False, False), (True, False), (False, True), (True, True)])
-@pytest.mark.parametrize(
-    ("first_by_columns", "by_columns"), [(False, False), (False, True), (True, False), (True, True)]
-)
-async def test_the_same_content_is_the_same_filing_and_one_changed_element_is_another(
-    database_url: str, before: bool, after: bool, first_by_columns: bool, by_columns: bool
-) -> None:
+async def test_the_same_content_is_the_same_filing_and_one_changed_element_is_another(database_url: str) -> None:
     rows = [rich(number) for number in range(len(CHANGES))]
+    same = [in_other_letters(row) for row in rows]
     others = [changed(row, change) for row, change in zip(rows, CHANGES, strict=True)]
-    async with filer(database_url, stores_digests=before) as file:
-        first = await file(rows, "r", first_by_columns)
-        assert {each.status for each in first.results} == {ACCEPTED}
-    async with filer(database_url, stores_digests=after) as file:
-        for content in (rows, [in_other_letters(row) for row in rows]):
-            assert await file(content, "r", by_columns) == first
-            assert await file(content, f"same {content is rows}", by_columns) == first
-        refused = await file(others, "changed", by_columns)
+    # What was changed is a good filing under another reference.
+    under_others = [Consignment.FromString(row.SerializeToString()) for row in others]
+    for number, row in enumerate(under_others):
+        row.local_reference = f"OTHER-{number}"
+
+    async def check(file: File, ident: str, first: pb.SubmitConsignmentsResponse, by_columns: bool) -> None:
+        for content in (rows, same):
+            assert await file(content, "r", by_columns, ident) == first
+            assert await file(content, f"same {content is rows}", by_columns, ident) == first
+        refused = await file(others, "changed", by_columns, ident)
         for number, (result, accepted) in enumerate(zip(refused.results, first.results, strict=True)):
             assert [(each.reason, each.path) for each in result.errors] == [
                 ("REFERENCE_REUSED", f"consignments[{number}].local_reference")
             ]
             assert accepted.receipt.mrn in result.errors[0].message
-        assert await file(others, "changed", not by_columns) == refused
+        assert await file(others, "changed", not by_columns, ident) == refused
         for number in range(0, len(rows), 1 if by_columns else 7):
             one = [*rows[:number], others[number], *rows[number + 1 :]]
-            assert await reason(file(one, "r", by_columns)) == "REQUEST_REUSED", list(CHANGES)[number]
+            assert await reason(file(one, "r", by_columns, ident)) == "REQUEST_REUSED", list(CHANGES)[number]
         for content in (rows[:-1], rows[::-1], [*rows, rows[0]]):
-            assert await reason(file(content, "r", by_columns)) == "REQUEST_REUSED"
-        # What was changed is a good filing under another reference.
-        for number, row in enumerate(others):
-            row.local_reference = f"OTHER-{number}"
-        assert {each.status for each in (await file(others, "others", by_columns)).results} == {ACCEPTED}
+            assert await reason(file(content, "r", by_columns, ident)) == "REQUEST_REUSED"
+        answer = await file(under_others, "others", by_columns, ident)
+        assert {each.status for each in answer.results} == {ACCEPTED}
+
+    # Each case has a filer of its own; digests are stored or not when he files, and when he files again.
+    cases = {f"shop-{number}": case for number, case in enumerate(itertools.product((False, True), repeat=4))}
+    firsts = {}
+    async with filers(database_url) as files:
+        for ident, (before, _, first_by_columns, _) in cases.items():
+            firsts[ident] = await files[before](rows, "r", first_by_columns, ident)
+            assert {each.status for each in firsts[ident].results} == {ACCEPTED}
+    async with filers(database_url) as files:
+        for ident, (_, after, _, by_columns) in cases.items():
+            await check(files[after], ident, firsts[ident], by_columns)
 
 
-@pytest.mark.parametrize(("before", "after"), [(False, False), (True, False), (False, True)])
-async def test_a_request_that_differs_in_a_refused_row_alone_is_another_request(
-    database_url: str, before: bool, after: bool
-) -> None:
+async def test_a_request_that_differs_in_a_refused_row_alone_is_another_request(database_url: str) -> None:
     bad = rich(1)
     bad.gross_mass_mg = 0
+    good = rich(1)
+    good.gross_mass_mg = 1
     rows = [rich(0), bad, rich(2)]
-    async with filer(database_url, stores_digests=before) as file:
-        first = await file(rows, "r", False)
-        assert [each.status for each in first.results] == [ACCEPTED, REFUSED, ACCEPTED]
-        only_bad = await file([bad], "bad", True)
-    async with filer(database_url, stores_digests=after) as file:
+
+    async def check(
+        file: File, ident: str, first: pb.SubmitConsignmentsResponse, only_bad: pb.SubmitConsignmentsResponse
+    ) -> None:
         for by_columns in (False, True):
             for change in CHANGES:
                 if change != "a number":
                     other = [rows[0], changed(bad, change), rows[2]]
-                    assert await reason(file(other, "r", by_columns)) == "REQUEST_REUSED", change
-            assert await reason(file([changed(bad, "a text")], "bad", by_columns)) == "REQUEST_REUSED"
-            assert await file(rows, "r", by_columns) == first
-            assert await file([bad], "bad", by_columns) == only_bad
-        bad.gross_mass_mg = 1
-        assert [each.status for each in (await file([bad], "good", True)).results] == [ACCEPTED]
+                    assert await reason(file(other, "r", by_columns, ident)) == "REQUEST_REUSED", change
+            assert await reason(file([changed(bad, "a text")], "bad", by_columns, ident)) == "REQUEST_REUSED"
+            assert await file(rows, "r", by_columns, ident) == first
+            assert await file([bad], "bad", by_columns, ident) == only_bad
+        assert [each.status for each in (await file([good], "good", True, ident)).results] == [ACCEPTED]
+
+    cases = {"shop-0": (False, False), "shop-1": (True, False), "shop-2": (False, True)}
+    firsts = {}
+    async with filers(database_url) as files:
+        for ident, (before, _) in cases.items():
+            first = await files[before](rows, "r", False, ident)
+            assert [each.status for each in first.results] == [ACCEPTED, REFUSED, ACCEPTED]
+            firsts[ident] = first, await files[before]([bad], "bad", True, ident)
+    async with filers(database_url) as files:
+        for ident, (_, after) in cases.items():
+            await check(files[after], ident, *firsts[ident])
 
 
 async def test_digests_are_stored_for_the_release_before_and_no_longer(database_url: str) -> None:
@@ -308,30 +344,36 @@ async def test_a_consignment_that_is_lost_from_the_store_is_equal_to_none(databa
 
 
 @pytest.mark.parametrize("stores_digests", [False, True])
-@pytest.mark.parametrize("cut", [Cut(sent=3), Cut(), Cut(answered=len(ANSWER) - 1), Cut(late_seconds=0.1)])
-async def test_a_filing_whose_commit_got_no_answer_is_filed_once(
-    database_url: str, cut: Cut, stores_digests: bool
-) -> None:
+async def test_a_filing_whose_commit_got_no_answer_is_filed_once(database_url: str, stores_digests: bool) -> None:
     bad = rich(1)
     bad.gross_mass_mg = 0
-    for number, rows in enumerate(([rich(0), rich(2), rich(3)], [rich(4), bad], [rich(0), changed(rich(2), "a time")])):
-        async with (
-            CuttingProxy(database_url, transaction_bytes_min=1_000, statement=b"insert into request_log") as proxy,
-            filer(proxy.url, stores_digests=stores_digests) as file,
-        ):
+    requests = [rich(0), rich(2), rich(3)], [rich(4), bad], [rich(0), changed(rich(2), "a time")]
+    cuts = [Cut(sent=3), Cut(), Cut(answered=len(ANSWER) - 1), Cut(late_seconds=0.1)]
+
+    async def check(proxy: CuttingProxy, file: File, ident: str, cut: Cut) -> None:
+        for number, rows in enumerate(requests):
+            done = proxy.done
             proxy.plan([cut])
             # The channel sends the call once more by itself.
-            first = await file(rows, f"r{number}", False)
-            assert proxy.done == 1
+            first = await file(rows, f"r{number}", False, ident)
+            assert proxy.done == done + 1
             for by_columns in (True, False):
-                assert await file(rows, f"r{number}", by_columns) == first
-            assert await file(rows, f"s{number}", True) == first
+                assert await file(rows, f"r{number}", by_columns, ident) == first
+            assert await file(rows, f"s{number}", True, ident) == first
             other = [changed(rows[0], "a time"), *rows[1:]]
-            assert await reason(file(other, f"r{number}", True)) == "REQUEST_REUSED"
+            assert await reason(file(other, f"r{number}", True, ident)) == "REQUEST_REUSED"
+
+    async with (
+        CuttingProxy(database_url, transaction_bytes_min=1_000, statement=b"insert into request_log") as proxy,
+        filer(proxy.url, stores_digests=stores_digests) as file,
+    ):
+        for number, cut in enumerate(cuts):
+            await check(proxy, file, f"shop-{number}", cut)
     found = await stored(
-        database_url, "select local_reference, count(*) from reference where filer = 'shop' group by 1 order by 1"
+        database_url, "select filer, local_reference, count(*) from reference group by 1, 2 order by 1, 2"
     )
-    assert [tuple(each) for each in found] == [(f"REF-{n}", 1) for n in (0, 2, 3, 4, 999_999)]
+    filed = [(f"shop-{number}", f"REF-{n}", 1) for number in range(len(cuts)) for n in (0, 2, 3, 4)]
+    assert [tuple(each) for each in found] == [("shop", "REF-999999", 1), *filed]
     rows_stored = await stored(database_url, "select sum(row_count) as rows from batch")
     assert rows_stored[0]["rows"] == len(found)
 
@@ -371,8 +413,13 @@ class Register:
                     assert receipt.mrn in result.errors[0].message
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_any_sequence_of_filings_is_answered_as_the_messages_say(database_url: str, seed: int) -> None:
+async def test_any_sequence_of_filings_is_answered_as_the_messages_say(database_url: str) -> None:
+    async with filers(database_url) as files:
+        for seed in range(4):
+            await check_any_sequence(files, seed)
+
+
+async def check_any_sequence(files: Sequence[File], seed: int) -> None:
     draw = random.Random(seed)
     register = Register()
     recent: list[tuple[str, list[Consignment]]] = []
@@ -389,24 +436,22 @@ async def test_any_sequence_of_filings_is_answered_as_the_messages_say(database_
             row.gross_mass_mg = 0
         return row
 
-    async with AsyncExitStack() as stack:
-        files = [await stack.enter_async_context(filer(database_url, stores_digests=each)) for each in (False, True)]
-        for turn in range(60):
-            rows = [one() for _ in range(draw.randrange(1, 6))]
-            request_id = f"r{turn}"
-            if recent and draw.random() < 0.5:
-                request_id, rows = draw.choice(recent[-8:])
-                if draw.random() < 0.4:
-                    rows = [Consignment.FromString(row.SerializeToString()) for row in rows]
-                    rows[draw.randrange(len(rows))] = one()
-                if draw.random() < 0.3:
-                    request_id = f"r{turn}"
-            call = draw.choice(files)(rows, request_id, draw.random() < 0.5)
-            if register.is_reused(request_id, rows):
-                assert await reason(call) == "REQUEST_REUSED"
-            else:
-                register.check(request_id, rows, await call)
-                recent.append((request_id, rows))
+    for turn in range(60):
+        rows = [one() for _ in range(draw.randrange(1, 6))]
+        request_id = f"r{turn}"
+        if recent and draw.random() < 0.5:
+            request_id, rows = draw.choice(recent[-8:])
+            if draw.random() < 0.4:
+                rows = [Consignment.FromString(row.SerializeToString()) for row in rows]
+                rows[draw.randrange(len(rows))] = one()
+            if draw.random() < 0.3:
+                request_id = f"r{turn}"
+        call = draw.choice(files)(rows, request_id, draw.random() < 0.5, f"shop-{seed}")
+        if register.is_reused(request_id, rows):
+            assert await reason(call) == "REQUEST_REUSED"
+        else:
+            register.check(request_id, rows, await call)
+            recent.append((request_id, rows))
     assert len(register.filed) == 12
 
 

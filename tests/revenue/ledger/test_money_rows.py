@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -11,10 +12,12 @@ from libs.store.tables.schema import ensure_day_partitions, today
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.ledger.entries import MICROS_A_DAY, PARTITIONED
 from services.revenue.store.payments import payouts as stored_payouts
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from services.revenue.store.proofs.day_balances import DIFFERENCES_MAX
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.payout_records import BUYER, DECLARANT, OWN, out, payment, payout
-from tests.revenue.ledger.states import mrn
+from tests.revenue.ledger.payout_records import BUYER, OWN, out, payment, payout
+from tests.revenue.ledger.states import State, mrn
 
 
 async def checked(books: Books) -> set[str]:
@@ -23,89 +26,170 @@ async def checked(books: Books) -> set[str]:
     return {fault for each in found for fault in each.discrepancies}
 
 
-async def all_that_money_does(books: Books) -> None:
+@dataclass(frozen=True)
+class Parties:
+    """The consignments, the declarant and the ids of payments of one case: nothing that another case has."""
+
+    case: int
+
+    @property
+    def declarant(self) -> str:
+        return f"declarant:DE{self.case:010}"
+
+    @property
+    def own(self) -> State:
+        return replace(OWN, mrn=mrn(2 * self.case + 1), declarant=self.declarant.removeprefix("declarant:"))
+
+    @property
+    def buyer(self) -> State:
+        return replace(BUYER, mrn=mrn(2 * self.case + 2, 3), declarant=self.own.declarant)
+
+    def payment(self, number: int, amount: int, reference: str, back: str = "") -> Payment:
+        return Payment(f"bank-{number}-{self.case}", reference, "EU", "EUR", amount, back and f"{back}-{self.case}")
+
+    def payout(self, number: int, amount: int, reference: str = "", **ids: str) -> Payout:
+        own = {name: f"{ident}-{self.case}" for name, ident in ids.items()}
+        return replace(payout(number, amount, reference, **own), id=f"out-{number}-{self.case}")
+
+
+async def all_that_money_does(books: Books, *cases: Parties) -> None:
     """Payments before and after their debts, taken back in parts, and payouts that are returned or send a payment back."""
-    late = replace(BUYER, mrn=OWN.mrn)
-    await books.pay(payment(1, 2_000, late.mrn), payment(2, 7, "nobody"), payment(3, 9, "nobody"))
-    await books.take(late, BUYER)
-    await books.pay(payment(4, 2_300, BUYER.mrn), payment(5, 500, DECLARANT), payment(6, 5, BUYER.mrn))
-    await books.pay(payment(7, 5, BUYER.mrn, "bank-6"), payment(8, 500, DECLARANT, "bank-5"))
-    asked = (
-        payout(1, 60, BUYER.mrn),
-        payout(2, 7, returns_payment_id="bank-2"),
-        payout(3, 9, returns_payment_id="bank-3"),
+    late = {each: replace(each.buyer, mrn=each.own.mrn) for each in cases}
+    await books.pay(
+        *(
+            paid
+            for each in cases
+            for paid in (
+                each.payment(1, 2_000, late[each].mrn),
+                each.payment(2, 7, "nobody"),
+                each.payment(3, 9, "nobody"),
+            )
+        )
     )
-    results = await out(books, *asked, payout(4, 60, reverses_id="out-1"), payout(5, 9, reverses_id="out-3"))
-    assert [each.reason for each in results] == [""] * 5
+    await books.take(*(state for each in cases for state in (late[each], each.buyer)))
+    await books.pay(
+        *(
+            paid
+            for each in cases
+            for paid in (
+                each.payment(4, 2_300, each.buyer.mrn),
+                each.payment(5, 500, each.declarant),
+                each.payment(6, 5, each.buyer.mrn),
+            )
+        )
+    )
+    await books.pay(
+        *(
+            paid
+            for each in cases
+            for paid in (each.payment(7, 5, each.buyer.mrn, "bank-6"), each.payment(8, 500, each.declarant, "bank-5"))
+        )
+    )
+    asked = [
+        asked
+        for each in cases
+        for asked in (
+            each.payout(1, 60, each.buyer.mrn),
+            each.payout(2, 7, returns_payment_id="bank-2"),
+            each.payout(3, 9, returns_payment_id="bank-3"),
+            each.payout(4, 60, reverses_id="out-1"),
+            each.payout(5, 9, reverses_id="out-3"),
+        )
+    ]
+    assert [result.reason for result in await out(books, *asked)] == [""] * len(asked)
     # Half of what is taken back is credit by now.
-    await books.take(replace(BUYER, version=2, currency="GBP"))
-    await books.pay(payment(9, 2_300, BUYER.mrn, "bank-4"))
+    await books.take(*(replace(each.buyer, version=2, currency="GBP") for each in cases))
+    await books.pay(*(each.payment(9, 2_300, each.buyer.mrn, "bank-4") for each in cases))
 
 
 async def test_money_that_moves_in_any_way_has_rows_that_agree_with_its_entries(books: Books) -> None:
-    await all_that_money_does(books)
+    await all_that_money_does(books, Parties(1))
     assert await checked(books) == set()
     assert len(await stored_payouts.page(books.database, rows_max=9)) == 5
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ("update ledger_payment set amount = 2301 where id = 'bank-4'", {"payment bank-4"}),
-        ("update ledger_payment set currency = 'GBP' where id = 'bank-1'", {"payment bank-1"}),
-        ("update ledger_payment set id = 'other' where id = 'bank-1'", {"payment bank-1", "payment other"}),
-        ("update ledger_payment set jurisdiction = 'UK' where id = 'bank-1'", {"payment bank-1"}),
-        ("delete from ledger_payment where id = 'bank-1'", {"payment bank-1"}),
-        ("delete from ledger_payment where id = 'bank-9'", {"payment bank-4", "payment bank-9"}),
-        ("update ledger_payment set reverses_id = '' where id = 'bank-9'", {"payment bank-4", "payment bank-9"}),
-        ("update ledger_payment set reversed_by = '' where id = 'bank-5'", {"payment bank-8"}),
-        ("update ledger_payment set returned_by = '' where id = 'bank-2'", {"payout out-2"}),
-        ("update ledger_payment set returned_by = 'out-3' where id = 'bank-3'", {"payment bank-3"}),
-        ("update ledger_payment set booked_at = booked_at + 86400000000 where id = 'bank-1'", {"payment bank-1"}),
-        ("update ledger_payment set booked_at = booked_at - 172800000000 where id = 'bank-1'", {"payment bank-1"}),
-        ("update ledger_payout set amount = 61 where id = 'out-1'", {"payout out-1"}),
-        ("update ledger_payout set reversed_by = '' where id = 'out-1'", {"payout out-4"}),
-        ("delete from ledger_payout where id = 'out-2'", {"payment bank-2", "payout out-2"}),
-        (
-            "insert into ledger_payout select jurisdiction, 'made-up', reference, currency, amount, paid_at, '', '', account, "
-            "outcome, credit, booked_at, booked_by, request, '' from ledger_payout where id = 'out-1'",
-            {"payout made-up"},
-        ),
-    ],
+CHANGES = (
+    ("update ledger_payment set amount = 2301 where id = 'bank-4-{0}'", {"payment bank-4-{0}"}),
+    ("update ledger_payment set currency = 'GBP' where id = 'bank-1-{0}'", {"payment bank-1-{0}"}),
+    ("update ledger_payment set id = 'other-{0}' where id = 'bank-1-{0}'", {"payment bank-1-{0}", "payment other-{0}"}),
+    ("update ledger_payment set jurisdiction = 'UK' where id = 'bank-1-{0}'", {"payment bank-1-{0}"}),
+    ("delete from ledger_payment where id = 'bank-1-{0}'", {"payment bank-1-{0}"}),
+    ("delete from ledger_payment where id = 'bank-9-{0}'", {"payment bank-4-{0}", "payment bank-9-{0}"}),
+    (
+        "update ledger_payment set reverses_id = '' where id = 'bank-9-{0}'",
+        {"payment bank-4-{0}", "payment bank-9-{0}"},
+    ),
+    ("update ledger_payment set reversed_by = '' where id = 'bank-5-{0}'", {"payment bank-8-{0}"}),
+    ("update ledger_payment set returned_by = '' where id = 'bank-2-{0}'", {"payout out-2-{0}"}),
+    ("update ledger_payment set returned_by = 'out-3-{0}' where id = 'bank-3-{0}'", {"payment bank-3-{0}"}),
+    ("update ledger_payment set booked_at = booked_at + 86400000000 where id = 'bank-1-{0}'", {"payment bank-1-{0}"}),
+    ("update ledger_payment set booked_at = booked_at - 172800000000 where id = 'bank-1-{0}'", {"payment bank-1-{0}"}),
+    ("update ledger_payout set amount = 61 where id = 'out-1-{0}'", {"payout out-1-{0}"}),
+    ("update ledger_payout set reversed_by = '' where id = 'out-1-{0}'", {"payout out-4-{0}"}),
+    ("delete from ledger_payout where id = 'out-2-{0}'", {"payment bank-2-{0}", "payout out-2-{0}"}),
+    (
+        "insert into ledger_payout select jurisdiction, 'made-up-{0}', reference, currency, amount, paid_at, '', '', account, "
+        "outcome, credit, booked_at, booked_by, request, '' from ledger_payout where id = 'out-1-{0}'",
+        {"payout made-up-{0}"},
+    ),
 )
-async def test_a_row_that_was_altered_lost_or_made_up_is_named(books: Books, change: str, told: set[str]) -> None:
-    await all_that_money_does(books)
-    async with books.database.transaction() as tx:
-        await tx.raw.execute(change)
-    assert {fault.partition(" of ")[0] for fault in await checked(books)} == told
+"""What is altered of a case's rows, and which rows are named."""
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "update ledger_credit set minor = minor + 1",
-        "delete from ledger_credit",
-        "insert into ledger_credit select account, 'NOK', 5 from ledger_holding where name like 'declarant:%'",
-        "update ledger_open set minor = minor - 1",
-        "delete from ledger_open",
-        "insert into ledger_open select account, 'SEK', day, mrn, minor, alone from ledger_open",
-    ],
-)
-async def test_what_is_open_and_stands_to_credit_is_what_a_declarants_account_stands_at(
-    books: Books, change: str
+@pytest.mark.parametrize("changes", [CHANGES[::2], CHANGES[1::2]])
+async def test_a_row_that_was_altered_lost_or_made_up_is_named(
+    books: Books, changes: Sequence[tuple[str, set[str]]]
 ) -> None:
-    await all_that_money_does(books)
-    other = [replace(OWN, mrn=mrn(40 + place, place), declarant="D1") for place in range(2)]
-    await books.take(*other)
-    await books.pay(payment(30, 2_500, "declarant:D1"), payment(31, 50, DECLARANT))
-    await books.take(*(replace(each, version=2, currency="SEK", charges=()) for each in other[:1]))
-    await books.pay(payment(32, 5, other[1].mrn))
+    # No more at once than are told of a day. One case is left as it is.
+    cases = [Parties(number) for number in range(len(changes) + 1)]
+    await all_that_money_does(books, *cases)
+    async with books.database.transaction() as tx:
+        for each, (change, _) in zip(cases, changes, strict=False):
+            assert (await tx.raw.execute(change.format(each.case))).endswith(" 1"), change
+    expected = {name.format(each.case) for each, (_, names) in zip(cases, changes, strict=False) for name in names}
+    assert {fault.partition(" of ")[0] for fault in await checked(books)} == expected
+
+
+ACCOUNTS = "(select account from ledger_holding where name = $1)"
+
+
+async def test_what_is_open_and_stands_to_credit_is_what_a_declarants_account_stands_at(books: Books) -> None:
+    changes = (
+        f"update ledger_credit set minor = minor + 1 where account in {ACCOUNTS}",
+        f"delete from ledger_credit where account in {ACCOUNTS}",
+        f"insert into ledger_credit select distinct account, 'NOK', 5 from ledger_holding where account in {ACCOUNTS}",
+        f"update ledger_open set minor = minor - 1 where account in {ACCOUNTS}",
+        f"delete from ledger_open where account in {ACCOUNTS}",
+        f"insert into ledger_open select account, 'SEK', day, mrn, minor, alone from ledger_open where account in {ACCOUNTS}",
+    )
+    # One case is left as it is.
+    cases = [Parties(number) for number in range(len(changes) + 1)]
+    await all_that_money_does(books, *cases)
+    others = {
+        each: [
+            replace(OWN, mrn=mrn(100 + 2 * each.case + place, place), declarant=f"D{each.case}") for place in range(2)
+        ]
+        for each in cases
+    }
+    await books.take(*(state for each in cases for state in others[each]))
+    await books.pay(
+        *(
+            paid
+            for each in cases
+            for paid in (
+                each.payment(30, 2_500, f"declarant:D{each.case}"),
+                each.payment(31, 50, each.declarant),
+            )
+        )
+    )
+    await books.take(*(replace(others[each][0], version=2, currency="SEK", charges=()) for each in cases))
+    await books.pay(*(each.payment(32, 5, others[each][1].mrn) for each in cases))
     assert await checked(books) == set()
     async with books.database.transaction() as tx:
-        await tx.raw.execute(change)
-    faults = await checked(books)
-    assert faults
-    assert all(fault.startswith("declarant:") for fault in faults)
+        for each, change in zip(cases, changes, strict=False):
+            assert not (await tx.raw.execute(change, f"declarant:D{each.case}")).endswith(" 0"), change
+    named = [fault.partition(" ")[0] for fault in await checked(books)]
+    assert sorted(named) == [f"declarant:D{each.case}" for each in cases[:-1]]
 
 
 async def test_a_payment_whose_partitions_stand_on_two_days_is_booked_at_one_time(books: Books) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import pytest
@@ -13,7 +14,7 @@ from libs.store.errors import StoreError
 from libs.store.tables.schema import ensure_day_partitions, today
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.proofs.seals import Seals
-from tests.revenue.ledger.books import Books, emptied, unguarded
+from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.chain_checks import PAGE, PARTITION, book_at, checked, one_entry
 from tests.revenue.ledger.former_rows import as_rows
 
@@ -183,17 +184,18 @@ async def proven(books: Books) -> list[str]:
     ]
 
 
-async def booked(books: Books) -> None:
-    """Three entries of partition 3 in two batches, one of partition 9; sealed."""
-    ids = await books.ledger.name_ids({"deferred:a", "treasury:EU:tax"})
-    pair = (ids["deferred:a"], ids["treasury:EU:tax"])
+async def booked(books: Books, *, accounts: Sequence[str] = ("deferred:a",), others: Sequence[int] = (9,)) -> None:
+    """Three entries of each account in partition 3 in two batches, one in each other partition; sealed."""
+    ids = await books.ledger.name_ids({*accounts, "treasury:EU:tax"})
+    pairs = [(ids[account], ids["treasury:EU:tax"]) for account in accounts]
     async with books.database.connection() as reader:
         moment = await reader.now()
-    for parts in ([(3, 100), (3, 50)], [(3, 7)], [(9, 11)]):
-        await book_at(books, moment, [one_entry(partition, *pair, amount) for partition, amount in parts])
+    for parts in ([(3, 100), (3, 50)], [(3, 7)], *([(other, 11)] for other in others)):
+        await book_at(
+            books, moment, [one_entry(partition, *pair, amount) for pair in pairs for partition, amount in parts]
+        )
     async with books.database.transaction() as tx:
         await Seals(books.database).make(tx)
-    assert await proven(books) == []
 
 
 async def change(books: Books, *statements: str) -> None:
@@ -204,39 +206,42 @@ async def change(books: Books, *statements: str) -> None:
 
 async def test_a_page_beside_another_is_found_though_balances_and_lists_agree_with_it(books: Books) -> None:
     await booked(books)
+    assert await proven(books) == []
     await change(books, PHANTOM, *WITH_BALANCES)
     (expected,) = [each for each in await proven(books) if "numbers" in each]
     assert expected.startswith("partition 3: 3 entries were booked on ")
     assert expected.endswith("and pages and rows have 4 numbers")
 
 
-@pytest.mark.parametrize(
-    ("statement", "batch"),
-    [
-        ("delete from ledger_account_page where {}", 3),
-        (
-            "insert into ledger_account_page select (jsonb_populate_record(l, jsonb_build_object('batch', 2))).* "
-            "from ledger_account_page l where {}",
-            2,
-        ),
-        ("update ledger_account_page set debit = debit + 1 where {}", 3),
-        ("update ledger_account_page set credit = credit + 1 where {}", 3),
-        ("update ledger_account_page set lines = lines - 1 where {}", 3),
-        ("update ledger_account_page set partitions = partitions | 1 << 9 where {}", 3),
-        ("update ledger_account_page set partitions = partitions & ~(1 << 3) where {}", 3),
-    ],
-)  # fmt: skip
-async def test_the_list_of_an_account_that_differs_is_named_with_day_and_batch(
-    books: Books, statement: str, batch: int
-) -> None:
-    await booked(books)
-    ids = await books.ledger.name_ids({"deferred:a"})
+async def test_the_list_of_an_account_that_differs_is_named_with_day_and_batch(books: Books) -> None:
+    statements = (
+        "delete from ledger_account_page where {}",
+        "insert into ledger_account_page select (jsonb_populate_record(l, jsonb_build_object('batch', 2))).* "
+        "from ledger_account_page l where {}",
+        "update ledger_account_page set debit = debit + 1 where {}",
+        "update ledger_account_page set credit = credit + 1 where {}",
+        "update ledger_account_page set lines = lines - 1 where {}",
+        "update ledger_account_page set partitions = partitions | 1 << 9 where {}",
+        "update ledger_account_page set partitions = partitions & ~(1 << 3) where {}",
+    )
+    # Each statement has an account of its own; one account is left as it is.
+    accounts = [f"deferred:{number}" for number in range(len(statements) + 1)]
+    await booked(books, accounts=accounts)
+    second = 2 * len(accounts) + 1
+    ids = await books.ledger.name_ids(set(accounts))
     async with books.database.connection() as reader:
         day = date.fromordinal(date(1970, 1, 1).toordinal() + await today(reader))
-    await change(books, statement.format(f"slot = 3 and batch = 3 and account = {ids['deferred:a']}"))
-    assert [each for each in await proven(books) if "list of pages" in each] == [
-        f"partition 3: the list of pages of deferred:a in EUR differs from the pages of 1 batches by the end of {day}; "
-        f"the first batch begins with entry {batch}"
+    await change(
+        books,
+        *(
+            statement.format(f"slot = 3 and batch = {second} and account = {ids[account]}")
+            for statement, account in zip(statements, accounts, strict=False)
+        ),
+    )
+    assert sorted(each for each in await proven(books) if "list of pages" in each) == [
+        f"partition 3: the list of pages of {account} in EUR differs from the pages of 1 batches by the end of {day}; "
+        f"the first batch begins with entry {2 if statement.startswith('insert') else second}"
+        for statement, account in zip(statements, accounts, strict=False)
     ]
 
 
@@ -270,17 +275,18 @@ async def test_a_former_posting_of_no_entry_is_found_on_a_day_of_pages(books: Bo
 
 
 async def test_a_page_whose_slot_booked_nothing_that_day_is_found(books: Books) -> None:
-    for slot, batch in ((50, 1), (3, 4), (3, 0)):
-        await emptied(books.database)
-        await unguarded(books.database)
-        await booked(Books(books.database))
+    places = {9: (50, 1), 10: (3, 4), 11: (3, 0)}
+    await booked(books, others=[*places, 12])
+    for partition, (slot, batch) in places.items():
         await change(
             books,
-            f"update ledger_page set slot = {slot}, batch = {batch} where partition = 9",
-            "delete from ledger_balance where slot = 9",
-            "delete from ledger_account_page where slot = 9",
+            f"update ledger_page set slot = {slot}, batch = {batch} where partition = {partition}",
+            f"delete from ledger_balance where slot = {partition}",
+            f"delete from ledger_account_page where slot = {partition}",
         )
-        assert any(each.startswith("partition 9: 1 pages of") for each in await proven(books)), (slot, batch)
+    assert [
+        each.partition(" of ")[0] for each in await proven(books) if " pages of " in each and "list" not in each
+    ] == [f"partition {partition}: 1 pages" for partition in places]
 
 
 async def test_partitions_that_do_not_exist_are_refused_by_the_store_and_found_without_its_checks(books: Books) -> None:
@@ -308,12 +314,12 @@ async def test_partitions_that_do_not_exist_are_refused_by_the_store_and_found_w
             ("ledger_account_page", "ledger_account_page_slot_check"),
         ):  # fmt: skip
             await tx.raw.execute(f"alter table {table} drop constraint {name}")
-    for statement, table in ((page.format(64, 9), "ledger_page"), (listed.format(0, -1), "ledger_account_page")):
-        await change(books, statement)
-        expected = "1 pages or rows of lists" if table == "ledger_page" else "2 pages or rows of lists"
-        assert any(each.startswith(expected) for each in await proven(books)), statement
-        await change(
-            books,
-            f"delete from {table} where slot not between 0 and 63 {'or partition = 64' if table == 'ledger_page' else ''}",
-        )
+    # One page and, of the two accounts, two rows of lists.
+    await change(books, page.format(64, 9), listed.format(0, -1))
+    assert any(each.startswith("3 pages or rows of lists") for each in await proven(books))
+    await change(
+        books,
+        "delete from ledger_page where partition = 64",
+        "delete from ledger_account_page where slot not between 0 and 63",
+    )
     assert await proven(books) == []

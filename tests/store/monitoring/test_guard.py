@@ -17,14 +17,24 @@ from tests.support.databases import enterable_directory
 from tests.support.set_back import copied, promote, put_back, standby_of
 
 
-@pytest.fixture
-def server() -> Iterator[EmbeddedPostgres]:
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[EmbeddedPostgres]:
     directory = enterable_directory()
     own = EmbeddedPostgres(directory, databases=("own",), settings={"shared_buffers": "16MB"})
     own.start()
     yield own
     own.destroy()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def server(own_server: EmbeddedPostgres) -> EmbeddedPostgres:
+    """A server that a test may kill and set back, with an empty database."""
+    if not own_server.running:
+        own_server.start()
+    own_server.drop_database("own")
+    own_server.create_database("own")
+    return own_server
 
 
 async def write(database: Database) -> None:
@@ -86,9 +96,9 @@ async def go_on_after_a_failure(database: Database) -> None:
     ],
 )
 async def test_a_commit_behind_which_the_log_is_not_known_may_have_happened(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, instead: str
+    database_url: str, monkeypatch: pytest.MonkeyPatch, instead: str
 ) -> None:
-    async with Database(server.url("own"), name="own", guarded=True) as database:
+    async with Database(database_url, name="own", guarded=True) as database:
         async with database.connection() as work:
             await work.raw.execute("create table number (n integer)")
         monkeypatch.setattr("libs.store.database.POSITION", instead)
@@ -132,9 +142,9 @@ async def test_a_standby_is_no_other_store_until_it_is_promoted(
 
 
 async def test_where_nothing_was_committed_the_log_is_not_asked(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Database(server.url("own"), name="own", guarded=True) as database:
+    async with Database(database_url, name="own", guarded=True) as database:
         monkeypatch.setattr("libs.store.database.POSITION", "select pg_terminate_backend(pg_backend_pid())")
         with pytest.raises(StoreMisuse, match="nothing was committed"):
             await go_on_after_a_failure(database)

@@ -77,10 +77,15 @@ def test_of_rooms_in_a_ring_the_longest_chain_has_one() -> None:
     assert only(found, "services.post").cycles == [], "rooms import one another, files do not"
 
 
-def check(monkeypatch: pytest.MonkeyPatch, built: grimp.ImportGraph, *packages: str) -> int:
+def without_text(monkeypatch: pytest.MonkeyPatch, built: grimp.ImportGraph) -> None:
+    """Have imports judged alone: what is read as text has tests of its own."""
     monkeypatch.setattr(structure.grimp, "build_graph", lambda *_, **__: built)
-    monkeypatch.setattr(structure, "SERVICES", Path("nowhere"))  # what is read as text has tests of its own
+    monkeypatch.setattr(structure, "SERVICES", Path("nowhere"))
     monkeypatch.setattr(structure, "ROOT", Path("nowhere"))
+
+
+def check(monkeypatch: pytest.MonkeyPatch, built: grimp.ImportGraph, *packages: str) -> int:
+    without_text(monkeypatch, built)
     return structure.main(["--check", *packages])
 
 
@@ -167,7 +172,7 @@ def test_without_the_check_the_rooms_of_services_are_printed_and_nothing_fails(
         ("services.post.store.letters", "services.post.store.stamps"),
         ("services.post.store.stamps", "services.post.store.letters"),
     )
-    monkeypatch.setattr(structure.grimp, "build_graph", lambda *_, **__: made)
+    without_text(monkeypatch, made)
     assert structure.main([]) == 0
     printed = capsys.readouterr().out
     assert "services.post: longest chain api > store" in printed
@@ -177,7 +182,8 @@ def test_without_the_check_the_rooms_of_services_are_printed_and_nothing_fails(
     assert "cycle of 2 files: services.post.store.letters, services.post.store.stamps" in printed
 
 
-def test_what_there_is_not_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    without_text(monkeypatch, grimp.build_graph("libs", cache_dir=None))
     with pytest.raises(SystemExit):
         structure.main(["services.moon"])
     assert "no such package: services.moon" in capsys.readouterr().err

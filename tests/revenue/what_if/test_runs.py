@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -86,6 +86,23 @@ class Revenue:
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch("select payload from assessment_batch order by day, batch")
         return [Table.parse(AssessmentColumns, row["payload"]) for row in rows]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plans_compiled_once() -> Iterator[None]:
+    """Compile the law of equal plans once: it takes longer than a run, and a program does not change."""
+    compiled: dict[tuple[object, ...], Program] = {}
+    compile_plan = WhatIfPlan.program
+
+    def program(plan: WhatIfPlan) -> Program:
+        key = frozenset(plan.files.items()), plan.law_of
+        if key not in compiled:
+            compiled[key] = compile_plan(plan)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhatIfPlan, "program", program)
+        yield
 
 
 @pytest_asyncio.fixture

@@ -85,7 +85,8 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
     if event not in (
         *DECISIONS, *MONEY, *CONTROLS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
     ):  # fmt: skip
-        result |= dict.fromkeys(WAITS)
+        # A match from before the decision ended no delay: once it is cleared, the time for a look continues.
+        result |= dict.fromkeys(WAITS[1:] if event == Event.SCREENING_MATCH_CLEARED else WAITS)
     if event == Event.REROUTED:
         result |= {"lane": BLUE, "audit": True}
     if event in MONEY and before.debt_hold and after.state != State.HELD and record["lane"] == BLUE:

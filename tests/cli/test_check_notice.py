@@ -17,6 +17,7 @@ GENUINE: dict[str, Any] = {
         {"kind": "CHARGE_KIND_TAX", "collector": "COLLECTOR_VENDOR", "debtor": "DEBTOR_PLATFORM", "scheme": "SCHEME_IOSS"},
     ],
     "payable_minor": 300,
+    "debt_status": "DEBT_STATUS_OPEN",
     "vendor_collected_minor": 0,
 }  # fmt: skip
 
@@ -37,6 +38,7 @@ def test_a_genuine_notice_shows_charges_and_payments() -> None:
         "3.00 EUR to be paid at the border",
         "not known paid at the border",
         "not known refunded",
+        "Debt at the border: open",
     ]
     paid = GENUINE | {
         "paid_minor": 300,
@@ -46,7 +48,7 @@ def test_a_genuine_notice_shows_charges_and_payments() -> None:
         "lower_bound": True,
     }
     assert printed(paid)[1] == "State released (released), since 2026-11-01"
-    assert printed(paid)[-3:] == [
+    assert printed(paid)[-4:-1] == [
         "at least 3.00 EUR to be paid at the border",
         "3.00 EUR paid at the border",
         "0.00 EUR refunded",

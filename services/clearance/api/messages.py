@@ -22,6 +22,7 @@ from services.clearance.consignment.controls.views import (
 )
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, STATED_BY_OFFICER, Lane
 from services.clearance.consignment.explanation import sentence
+from services.clearance.consignment.state.times import owes_nothing, payable_now
 from services.clearance.consignment.transitions import Change
 
 OFFICER = "officer"
@@ -327,7 +328,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         table, of_kind = table.take(chosen), of_kind[chosen]
     kinds = of_kind.tolist()
     loading = np.where(announced(table), pre_loading_of(table), 0).tolist()
-    table = public(table)
+    table = public(table).with_columns({"payable_minor": payable_now(table)})
     if carrier:
         table = table.with_columns(carried_controls(table))
     names = ["mrn", "house_document_number", "master_document_number"]
@@ -339,7 +340,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     numbers = {name: table.ints(name).values.tolist() for name in ("version", "state", "lane")}
     if not carrier:
         numbers["debt_status"] = table.ints("debt_status").values.tolist()
-    least = [False] * table.rows if carrier else lower_bounds(table).tolist()
+    least = [False] * table.rows if carrier else (lower_bounds(table) & ~owes_nothing(table)).tolist()
     amounts = {} if carrier else {name: table.ints(name).tolist() for name in _AMOUNTS}
     numbers["kind"], numbers["pre_loading"] = kinds, loading
     changed = table.ints("changed_at").values.tolist()

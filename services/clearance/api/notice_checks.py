@@ -24,6 +24,7 @@ from luxor.clearance.v1 import notice_checks_pb2 as pb
 from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceServicer
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import lower_bounds, public
+from services.clearance.consignment.state.times import owes_nothing, payable_now
 from services.clearance.notices import check_code
 from services.clearance.store import Store
 
@@ -110,7 +111,7 @@ class NoticeCheckService(NoticeCheckServiceServicer):
 
 def checked(state: Table) -> pb.CheckNoticeResponse:
     """Return what the holder of a genuine code reads of a state, a table of one row."""
-    state = public(state)
+    state = public(state).with_columns({"payable_minor": payable_now(state)})
     response = pb.CheckNoticeResponse(
         outcome=pb.CHECK_OUTCOME_GENUINE,
         state=state.ints("state").tolist()[0],  # type: ignore[arg-type]
@@ -119,7 +120,7 @@ def checked(state: Table) -> pb.CheckNoticeResponse:
         charges=_charges(state),
         currency=state.strings("revenue_currency").tolist()[0],
         debt_status=state.ints("debt_status").filled(0).tolist()[0],
-        lower_bound=bool(lower_bounds(state)[0]),
+        lower_bound=bool(lower_bounds(state)[0] and not owes_nothing(state)[0]),
     )
     for name in _AMOUNTS:
         amount = state.ints(name).tolist()[0]

@@ -12,6 +12,7 @@ from services.clearance.consignment.decision import DEBT_OPEN
 from services.clearance.notices.texts import CARRIER, FILER, Language, Texts, filled
 
 _KIND: Final = "NOTICE_KIND_"
+_ENDED: Final = (pb.STATE_EXPIRED, pb.STATE_INVALIDATED)
 _ON_ACCOUNT: Final = (common_pb2.DEBT_STATUS_DEFERRED, common_pb2.DEBT_STATUS_SECURED)
 
 
@@ -30,6 +31,8 @@ def key_of(notice: pb.Notice) -> str:
     if notice.kind == pb.NOTICE_KIND_RETURNED:
         endings = {pb.STATE_RE_EXPORTED: "_WHOLE", pb.STATE_DESTROYED: "_DESTROYED"}
         return kind + endings.get(notice.state, "")
+    if notice.kind == pb.NOTICE_KIND_ARRIVED and notice.state in _ENDED:
+        return f"{kind}_ENDED"
     if notice.kind == pb.NOTICE_KIND_HELD and DEBT_OPEN in notice.reasons:
         return "HELD_DEBT"
     if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:

@@ -32,6 +32,7 @@ _OF_GOODS: Final = (
 KEYS: Final = {
     FILER: (
         *_OF_GOODS, "HELD_DEBT", "RELEASED_ON_ACCOUNT", "AMENDMENT_REFUSED", "CHARGES_CHANGED", "DEBT_SETTLED", "DEBT_OPENED",
+        "ARRIVED_ENDED",
     ),
     CARRIER: _OF_GOODS,
 }  # fmt: skip

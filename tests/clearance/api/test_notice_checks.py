@@ -29,6 +29,7 @@ from services.clearance.store.rows import STATE_DAYS
 from tests.clearance import debt_events
 from tests.clearance.debt_events import REFUNDED, debt
 from tests.clearance.desk import MASTER, Desk, neighbours_at_work
+from tests.clearance.disposals import CONFISCATED, DESTROYED, INVALIDATED, SEIZED, disposal, dispose
 from tests.clearance.service_client import NOBODY, SECONDS, House, arrivals, ask, asking, refused_with
 from tests.support.services import running
 
@@ -109,6 +110,29 @@ async def test_what_was_paid_and_refunded_is_shown_once_revenue_announces_it(hou
     assert found.HasField("refunded_minor"), "revenue announced that nothing was refunded"
     await debt_events.hear(house.desk, debt([mrn], 2, kind=REFUNDED, paid=380, refunded=80))
     assert (await check(house, code, mrn)).refunded_minor == 80
+
+
+async def test_a_buyer_is_asked_for_nothing_that_nobody_owes_any_more(house: House) -> None:
+    """Goods that were never released owe nothing after their end, and after a confiscation all but the duty (decisions/disposals.md)."""
+    mrns = await house.filed(["BARE-1", "BARE-2", "BARE-3"])
+    codes = [await code_of(house, mrn) for mrn in mrns]
+    (known,) = (await ask(await house.stub(), asking(mrn=mrns[2])))[0].consignments
+    assert (known.debt.payable_minor, known.debt.duty_minor) == (380, 0), "all is tax"
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    ends = [disposal(mrns[0], INVALIDATED), disposal(mrns[1], DESTROYED), disposal(mrns[2], SEIZED)]
+    await dispose(house, *ends)
+    await dispose(house, disposal(mrns[2], CONFISCATED), request_id="d2")
+    found = [await check(house, code, mrn) for code, mrn in zip(codes, mrns, strict=True)]
+    assert [each.payable_minor for each in found] == [0, 0, 380]
+    assert all(each.HasField("payable_minor") for each in found)
+    none, owed = common_pb2.DEBT_STATUS_NONE, common_pb2.DEBT_STATUS_OPEN
+    assert [each.debt_status for each in found] == [none, none, owed]
+    assert not any(each.lower_bound for each in found[:2])
+    # The notices of refunds after the end ask for the same.
+    await debt_events.hear(house.desk, debt(mrns, 1, kind=REFUNDED, paid=380, refunded=380))
+    await house.desk.told()
+    page = await (await house.stub()).PullNotices(clearance.PullNoticesRequest(), timeout=SECONDS)
+    assert [page.notices[-3 + row].payable_minor for row in range(3)] == [0, 0, 380]
 
 
 async def test_goods_that_are_held_again_are_not_released_and_returned_ones_were(house: House) -> None:

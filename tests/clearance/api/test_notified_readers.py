@@ -200,18 +200,18 @@ LINES: Final[dict[str, tuple[str, list[tuple[Step, str, str]]]]] = {
     "arrival of goods whose declaration was invalidated before": (
         "BARE-1",
         [
-            (file, "HELD", NOBODY), (decide(INVALIDATED), "INVALIDATED", NOBODY), (arrive, NOBODY, "INVALIDATED"),
+            (file, "HELD", NOBODY), (decide(INVALIDATED), "INVALIDATED", NOBODY), (arrive, "ARRIVED", "INVALIDATED"),
             (arrive, NOBODY, NOBODY), (debt_event(1, paid=380, refunded=380), "DEBT_SETTLED", NOBODY),
         ],
     ),
     "arrival of goods whose declaration expired before": (
-        "BARE-1", [(file, "HELD", NOBODY), (expire, "EXPIRED", NOBODY), (arrive, NOBODY, "EXPIRED"), (arrive, NOBODY, NOBODY)],
+        "BARE-1", [(file, "HELD", NOBODY), (expire, "EXPIRED", NOBODY), (arrive, "ARRIVED", "EXPIRED"), (arrive, NOBODY, NOBODY)],
     ),
     "arrival of goods whose declaration was invalidated, after a refund": (
         "BARE-1",
         [
             (file, "HELD", NOBODY), (decide(INVALIDATED), "INVALIDATED", NOBODY),
-            (debt_event(1, paid=380, refunded=380), "DEBT_SETTLED", NOBODY), (arrive, NOBODY, "INVALIDATED"),
+            (debt_event(1, paid=380, refunded=380), "DEBT_SETTLED", NOBODY), (arrive, "ARRIVED", "INVALIDATED"),
         ],
     ),
 }  # fmt: skip
@@ -239,6 +239,9 @@ async def test_the_carrier_reads_what_the_notice_of_an_invalidated_declaration_m
     case = await invalidated(house)
     before = (await house.desk.states([case.mrn])).ints("version").tolist()
     await arrive(case)
+    (to_filer,) = await case.pulled("filer")
+    assert (to_filer.state, to_filer.title) == (pb.STATE_INVALIDATED, "Goods arrived without a valid declaration")
+    assert "File a new declaration under a new reference." in to_filer.text
     (notice,) = await case.pulled("carrier")
     assert (notice.mrn, notice.state, notice.title) == (case.mrn, pb.STATE_INVALIDATED, "Declaration invalidated")
     assert "the goods may not be delivered" in notice.text
@@ -249,7 +252,7 @@ async def test_a_notice_of_an_invalidated_declaration_is_written_once_by_racing_
     case = await invalidated(house)
     await asyncio.gather(*(arrive(case) for _ in range(3)))
     await asyncio.gather(*(Arrive(house.desk.store).run([MASTER], trace=TRACE) for _ in range(3)))
-    assert await case.news() == ("", "INVALIDATED")
+    assert await case.news() == ("ARRIVED", "INVALIDATED")
 
 
 async def test_a_notice_of_an_invalidated_declaration_follows_a_call_that_died(
@@ -267,7 +270,7 @@ async def test_a_notice_of_an_invalidated_declaration_follows_a_call_that_died(
     assert await case.news() == ("", "")
     monkeypatch.setattr(ArrivalTable, "done", done)
     assert await Arrive(house.desk.store).finish(2**62, 10) == 1
-    assert await case.news() == ("", "INVALIDATED")
+    assert await case.news() == ("ARRIVED", "INVALIDATED")
     assert await Arrive(house.desk.store).finish(2**62, 10) == 0
     assert await case.news() == ("", "")
 
@@ -275,14 +278,14 @@ async def test_a_notice_of_an_invalidated_declaration_follows_a_call_that_died(
 async def test_an_arrival_that_is_reversed_and_recorded_again_is_a_new_one(house: House) -> None:
     case = await invalidated(house)
     await arrive(case)
-    assert await case.news() == ("", "INVALIDATED")
+    assert await case.news() == ("ARRIVED", "INVALIDATED")
     stub = CarrierServiceStub(await house.service.channel("officer", "olga"))
     request = carriers_pb2.ReverseArrivalsRequest(request_id="v1")
     request.arrivals.add(master_document_number=MASTER, carrier="wings")
     await stub.ReverseArrivals(request, timeout=SECONDS)
     assert await case.news() == ("", "")
     await arrive(case)
-    assert await case.news() == ("", "INVALIDATED")
+    assert await case.news() == ("ARRIVED", "INVALIDATED")
 
 
 async def test_another_carrier_reads_nothing(house: House) -> None:

@@ -23,7 +23,8 @@ from tests.clearance.desk_commands import act, arrival, arrive
 from tests.clearance.disposals import SEIZED
 from tests.clearance.events import STEPS, Driver
 from tests.clearance.put_back import put_back
-from tests.clearance.risk_answers import ServiceSpan, answering
+from tests.clearance.risk_answers import ServiceSpan, answering, screening
+from tests.clearance.screening_matches import clearing, hear
 
 WORDS = ("GREEN", "GREEN", "BARE", "YELLOW", "RED", "NORATE", "VENDOR")
 """First words of the local references of a sequence: they tell the neighbours what to answer."""
@@ -196,6 +197,21 @@ async def test_numbers_of_a_later_release_are_not_explained(desk: Desk) -> None:
         assert unexplained(later, states.with_columns(numbers(change=Change.DEBT))).tolist() == [
             "change" not in columns
         ]
+
+
+async def test_goods_that_arrived_and_that_no_delay_leads_on_are_found(desk: Desk) -> None:
+    """As an earlier release left them, which ended the delay when a match from before the decision was cleared."""
+    (mrn,) = mrns(filed := filings(["GREEN-1"]))
+    desk.neighbours.risk = answering({"GREEN-1": ServiceSpan(delay_minutes=60)})
+    await hear(desk, screening(filed))
+    await desk.consume(filed)
+    await arrive(desk, arrival())
+    await hear(desk, clearing(filed))
+    assert await checked(desk) == []
+    version = int((await desk.states([mrn])).ints("version").values[0])
+    hidden = numbers(change=Change.INSPECTED, version=version + 1)
+    await written(desk, mrn, {**hidden, "release_not_before": Ints.absent(1)})
+    assert (LIST, mrn, version + 1) in await checked(desk)
 
 
 async def test_a_gap_a_repetition_and_a_chain_without_its_beginning_are_found(desk: Desk) -> None:

@@ -14,6 +14,7 @@ from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.clearance.consignment import debt as debts
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
 from services.clearance.consignment.disposal import Disposal, disposing
+from services.clearance.consignment.state.times import payable_now
 from services.clearance.consignment.transitions import FINAL, Debt, Event, State
 from tests.clearance import scalar
 from tests.clearance.debt_events import answer
@@ -331,6 +332,28 @@ def test_confiscated_goods_without_a_release_owe_all_but_duty(
     )
     after, new, _ = debts.with_debt_events(before, events)
     assert (new.tolist(), standing(after)) == ([True], [(expected, "")])
+
+
+@pytest.mark.parametrize(
+    ("state", "payable", "charges", "asked"),
+    [
+        (State.SEIZED, 380, ((DUTY, CARRIER, 300), (TAX, CARRIER, 80)), 380),
+        (State.CONFISCATED, 380, ((DUTY, CARRIER, 300), (TAX, CARRIER, 80)), 80),
+        (State.CONFISCATED, 80, ((DUTY, VENDOR, 300), (TAX, CARRIER, 80)), 80),
+        (State.CONFISCATED, 300, ((DUTY, CARRIER, 300), (TAX, VENDOR, 80)), 0),
+        (State.CONFISCATED, None, ((DUTY, CARRIER, 300),), None),
+        (State.EXPIRED, 380, ((DUTY, CARRIER, 300), (TAX, CARRIER, 80)), 0),
+        (State.ABANDONED, None, ((DUTY, CARRIER, 300),), 0),
+    ],
+)
+def test_what_is_to_be_paid_after_an_end_is_what_is_still_owed(
+    state: State, payable: int | None, charges: tuple[tuple[int, int, int], ...], asked: int | None
+) -> None:
+    states = with_charges(Owing(payable, 0, Debt.OPEN, ""), state, *charges)
+    assert payable_now(states).tolist() == [asked]
+    # Goods that were released once owe what they were assessed at.
+    released = states.with_columns({"former_released_at": Ints.of([5])})
+    assert payable_now(released).tolist() == [payable]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from services.clearance.store.work import due_times
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions, texts
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
-from tests.clearance.screening_matches import hear
+from tests.clearance.screening_matches import clearing, hear
 
 MINUTE = 60_000_000
 DAY = 86_400_000_000
@@ -190,3 +190,22 @@ async def test_a_time_that_stands_although_the_consignment_went_on_is_mended(des
         assert await reading.raw.fetchval("select count(*) from due") == 0
     _, due = due_times(await desk.states([gone, held]))
     assert due.tolist() == [False, False]
+
+
+async def test_a_match_from_before_the_decision_that_is_cleared_leaves_the_time_for_an_officer(desk: Desk) -> None:
+    """The match came before the delay began, so it ended none: cleared goods are released at their time, with nobody's help."""
+    desk.neighbours.risk = answering({"GREEN-1": ServiceSpan(delay_minutes=60)})
+    filed = filings(["GREEN-1"])
+    await hear(desk, screening(filed))
+    await desk.consume(filed)
+    (decided_at,) = (await desk.states(mrns(filed))).ints("decided_at").tolist()
+    assert decided_at is not None
+    await arrive(desk, arrival())
+    await hear(desk, clearing(filed))
+    states = await desk.states(mrns(filed))
+    assert lives(states) == [(State.AWAITING_ARRIVAL, Change.SCREENING_MATCH_CLEARED)]
+    waits = Waits(desk.store, "r")
+    assert await waits.step(at=decided_at + 60 * MINUTE - 1) == 0
+    assert await waits.step(at=decided_at + 60 * MINUTE) == 1
+    assert lives(await desk.states(mrns(filed))) == [(State.RELEASED, Change.WAIT_ENDED)]
+    await check_versions(desk)

@@ -79,6 +79,11 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "ARRIVED", "HELD", {"payable_minor": 0, "currency": "JPY"}, "Goods arrived, not released",
         f"The goods of consignment {MRN} arrived. They are not released yet. {REFERENCES} To be paid at the border: 0 JPY.",
     ),
+    "ARRIVED_ENDED": (
+        "ARRIVED", "EXPIRED", {}, "Goods arrived without a valid declaration",
+        f"The arrival of the goods of consignment {MRN} was reported on 2026-11-01. Its declaration expired or was invalidated before, so it does "
+        f"not release them. File a new declaration under a new reference. {REFERENCES}",
+    ),
     "RELEASED": (
         "RELEASED", "RELEASED", {"payable_minor": 12_345, "paid_minor": 12_345, "currency": "KWD"}, "Consignment released",
         f"Customs released consignment {MRN} on 2026-11-01. {REFERENCES} To be paid at the border: 12.345 KWD. Paid: 12.345 KWD. {CODE}",
@@ -95,12 +100,13 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "INVALIDATED": (
         "INVALIDATED", "INVALIDATED", PAID, "Declaration invalidated",
-        f"The declaration of consignment {MRN} is invalidated. {REFERENCES} Paid: 1000.00 EUR. Refunded: 0.05 EUR.",
+        f"The declaration of consignment {MRN} is invalidated. If the goods still need a declaration, file a new one under a new reference. "
+        f"{REFERENCES} Paid: 1000.00 EUR. Refunded: 0.05 EUR.",
     ),
     "EXPIRED": (
         "EXPIRED", "EXPIRED", PAID, "Declaration expired",
-        f"The goods of consignment {MRN} did not arrive in time, so its declaration expired on 2026-11-01. Nothing is owed. File it again if the "
-        f"goods still come. {REFERENCES} Paid: 1000.00 EUR. Refunded: 0.05 EUR.",
+        f"The goods of consignment {MRN} did not arrive in time, so its declaration expired on 2026-11-01. Nothing is owed. If the goods still "
+        f"come, file a new declaration under a new reference. {REFERENCES} Paid: 1000.00 EUR. Refunded: 0.05 EUR.",
     ),
     "CHARGES_CHANGED": (
         "CHARGES_CHANGED", "RELEASED", PAID, "Charges changed",

@@ -75,3 +75,4 @@ def show_check(terminal: "Console", result: dict[str, Any]) -> None:
     for name, meaning in _AMOUNTS.items():
         amount = money(result[name], currency) if name in result else "not known"
         terminal.print(f"{at_least(result) if name == 'payable_minor' else ''}{amount} {meaning}")
+    terminal.print(f"Debt at the border: {words(short(result.get('debt_status', ''), 'DEBT_STATUS_')) or 'not known'}")

@@ -118,7 +118,7 @@ class Arrive:
         revisions: Mapping[tuple[str, str], int],
         trace: str,
     ) -> None:
-        """Notify carriers, once for each arrival, of goods that arrive although their declaration was invalidated or expired (ICS2, IE3N07)."""
+        """Notify carriers and filers, once for each arrival, of goods that arrive although their declaration ended before (ICS2, IE3N07)."""
         unapplied = await self.store.arrivals.unapplied(tx, revisions)
         due = {
             mrn: carrier
@@ -143,6 +143,8 @@ class Arrive:
             )
             carriers = Strings.of([due[mrn] for mrn in table.strings("mrn").tolist()])
             await self.store.notify(tx, states, trace=trace, carriers=carriers)
+            arrived = {"change": Ints.constant(Change.ARRIVED, count)}
+            await self.store.notify(tx, states.with_columns(arrived), trace=trace)
 
     def _own(
         self, table: Table, arrivals: Mapping[str, Sequence[Arrival]], register: Register, carrier: str

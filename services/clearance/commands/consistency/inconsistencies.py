@@ -171,10 +171,14 @@ def work_lists(
     states, lanes = (newest.states.ints(name).values.tolist() for name in ("state", "lane"))
     due_at, due = due_times(newest.states)
     controls = [sum(1 << each.number for each in listed if each.is_open) for listed in controls_of(newest.states)]
+    arrived = newest.states.ints("arrived_at").valid.tolist()
     found = []
-    for mrn, state, lane, at, waits, numbers in zip(
-        newest.mrns, states, lanes, due_at.tolist(), due.tolist(), controls, strict=True
+    for mrn, state, lane, at, waits, numbers, there in zip(
+        newest.mrns, states, lanes, due_at.tolist(), due.tolist(), controls, arrived, strict=True
     ):
+        if state == State.AWAITING_ARRIVAL and there and not waits:
+            detail = "Its goods have arrived and nothing holds them, and no delay leads to their release."
+            found.append(Inconsistency(Kind.WORK_LIST, mrn, rows[mrn].version, detail))
         expected: dict[str, object] = {
             "held": lane if state == State.HELD else _ABSENT,
             "seized": None if state == State.SEIZED else _ABSENT,

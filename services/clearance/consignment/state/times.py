@@ -19,6 +19,8 @@ DELAYS: Final = ("release_not_before", "reroute_at")
 _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _DELAYS_CONTINUE: Final = (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED, *MONEY, *CONTROL)
 """Events that do not end a delay."""
+_LOOK_CONTINUES: Final = (*_DELAYS_CONTINUE, Event.SCREENING_MATCH_CLEARED)
+"""Events that do not end the time in which an officer may inspect green goods. A match from before the decision started no delay and ended none."""
 _ENDED: Final = tuple(FINAL)
 _EXTINGUISHED: Final = np.isin(np.arange(max(State) + 1), list(FINAL))
 
@@ -36,9 +38,9 @@ def started_delays(table: Table, events: IntArray, at: int) -> dict[str, Column]
 
 def ended_delays(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
     """Return the columns of ended delays: after an inspection, a hold or the end of the delay; and lane and audit after re-routing to blue."""
-    ends = done & ~np.isin(events, _DELAYS_CONTINUE)
     columns: dict[str, Column] = {}
-    for name in DELAYS:
+    for name, continuing in zip(DELAYS, (_LOOK_CONTINUES, _DELAYS_CONTINUE), strict=True):
+        ends = done & ~np.isin(events, continuing)
         delay = table.ints(name)
         if (delay.valid & ends).any():
             columns[name] = Ints.of(delay.values, delay.valid & ~ends)
@@ -82,6 +84,22 @@ def owes_nothing(table: Table) -> BoolArray:
     confiscated = states == State.CONFISCATED
     ended &= never_released(table)
     return ended & ~(confiscated & owes_beside_duty(table)) if confiscated.any() else ended
+
+
+def payable_now(table: Table) -> Ints:
+    """Return what is to be paid at the border after the end of goods, minor units: nothing where nothing is owed, the other charges where duty ended.
+
+    In all other states it is the amount as assessed; absent where it could not be computed.
+    """
+    payable = table.ints("payable_minor")
+    nothing = owes_nothing(table)
+    duties = np.zeros(table.rows, np.int64)
+    charges, lines = table.ragged("charges"), table.child("charges")
+    at_border = ended_duties(table) & (lines.ints("collector").filled(0) != COLLECTOR_VENDOR)
+    if not nothing.any() and not at_border.any():
+        return payable
+    np.add.at(duties, charges.owners(), np.where(at_border, lines.ints("amount").filled(0), 0))
+    return Ints.of(np.where(nothing, 0, payable.values - duties), payable.valid | nothing)
 
 
 def owes_beside_duty(table: Table) -> BoolArray:

@@ -22,6 +22,8 @@ FORM: Final = "LUXOR-RELEASE-LIST-1"
 CHECK_DIGITS: Final = 8
 KEY_BYTES: Final = 32
 LINE_MAX: Final = 2**31 - 1
+CLOCK_MICROS: Final = 5 * 60 * 1_000_000
+"""By how much the clock at the door may differ from that of clearance."""
 _DECISIONS: Final = {True: "RELEASE", False: "STAY"}
 _FORMULA: Final = ("=", "+", "-", "@", "'")
 """First characters that a spreadsheet program may execute, and the one that stops it."""
@@ -111,9 +113,10 @@ class Page:
         return True
 
     def _signed(self) -> bytes:
-        last_line = self.entries[-1].line if self.entries else 0
-        end = row_of(str(self.number), str(last_line), str(self.last))
-        return f"{FORM}\0{end}\0".encode() + self.header.digest + self.digest
+        first, last = (self.entries[0].line, self.entries[-1].line) if self.entries else (0, 0)
+        # Begin and end of the page, so that lines can be cut off at neither.
+        place = row_of(str(self.number), str(first), str(last), str(self.last))
+        return f"{FORM}\0{place}\0".encode() + self.header.digest + self.previous + self.digest
 
 
 def public_key_of(seed: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -65,7 +66,7 @@ async def ask(stub: ClearanceServiceStub, request: pb.GetStatusRequest) -> list[
     return list((await stub.GetStatus(request, timeout=SECONDS)).results)
 
 
-async def refused_with(call: grpc.aio.UnaryUnaryCall) -> tuple[grpc.StatusCode, str]:  # type: ignore[type-arg]
+async def refused_with(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return caught.value.code(), errors.reason_of(caught.value)

@@ -33,6 +33,7 @@ def test_goods_leave_by_a_list_and_the_import_reconciles_it(cli: Any, tmp_path: 
     house = out.read_text().splitlines()[1].split(",")[1]
     marked = cli.json("release-list", "mark", str(out), "--house", house, "--by", "dora")
     assert marked == {"line": 1, "house": house, "mrn": before["mrn"], "decision": "RELEASED"}
+    assert "unproven origin" in cli.run("release-list", "mark", str(out), "--line", "1", "--by", "dora").output
     cli.run("release-list", "mark", str(out), "--house", "H-NONE", "--by", "dora", code=1)
     marks = f"{out}.marks.csv"
     first = cli.json("release-list", "import", str(out), marks)
@@ -43,3 +44,9 @@ def test_goods_leave_by_a_list_and_the_import_reconciles_it(cli: Any, tmp_path: 
     assert again["counts"] == {"RELEASED": 1, "UNLISTED": 1}
     assert again["results"][0]["imported_before"]
     assert "H-NONE" in cli.run("release-list", "import", str(out), marks, code=1).output
+    torn = tmp_path / "torn.csv"
+    torn.write_bytes(Path(marks).read_bytes()[:-5])
+    cli.run("release-list", "import", str(out), str(torn), code=1)
+    part = cli.json("release-list", "import", str(out), str(torn), "--intact", code=1)
+    assert part["counts"] == {"RELEASED": 1}
+    assert "has no end" in part["not_imported"]

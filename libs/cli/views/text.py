@@ -12,6 +12,7 @@ STATES: Final = {
     "RELEASED": "green", "HELD": "red", "DOCUMENTS_REQUESTED": "red", "EXAMINATION": "red", "SEIZED": "red", "AWAITING_ARRIVAL": "cyan",
     "ACCEPTED": "dim",
 }  # fmt: skip
+_CONTROLS: Final = dict.fromkeys((each for each in (*range(32), *range(127, 160)) if chr(each) not in "\t\n"), "\ufffd")
 
 
 def money(minor: int | None, currency: str) -> str:
@@ -122,7 +123,16 @@ def paragraph(terminal: "Console", markup: str, indent: int) -> None:
 
 
 def safe(value: Any) -> str:
-    """Return text from a file or a service, escaped so that rich reads no markup in it."""
+    """Return text from a file or a service, escaped so that rich reads no markup in it and a terminal obeys none of it."""
     from rich.markup import escape
 
-    return escape(str(value))
+    return escape(visible(str(value)))
+
+
+def visible(text: str) -> str:
+    """Return a text with a sign in the place of each control character but tabulators and ends of lines.
+
+    >>> visible("H-1" + chr(27) + "[2J")
+    'H-1\ufffd[2J'
+    """
+    return text.translate(_CONTROLS)

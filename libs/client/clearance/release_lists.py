@@ -4,9 +4,11 @@ A list is a CSV file of the rows of libs.customs.release_list. Marks are a secon
 serial number and last signature, so that they belong to that list alone.
 """
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,18 +18,22 @@ from libs.client.client import Client
 from libs.client.errors import LuxorError
 from libs.client.pages import pages
 from libs.client.plain import plain
-from libs.customs.release_list import CHECK_DIGITS, FORM, Entry, Header, Page, cells_of, row_of
+from libs.customs.release_list import CHECK_DIGITS, CLOCK_MICROS, FORM, Entry, Header, Page, cells_of, row_of
 from libs.customs.time import instant_text, parse_instant
 from luxor.clearance.v1 import release_lists_pb2 as pb
 from luxor.clearance.v1.release_lists_pb2_grpc import ReleaseListServiceStub
 
 MARKS_FORM: Final = "LUXOR-RELEASE-MARKS-1"
 UNLISTED_A_CALL: Final = 500
-DISCREPANCIES: Final = ("CHANGED", "AGAINST_LIST", "OUT_OF_TIME", "MARKED_DIFFERENTLY", "UNLISTED", "UNKNOWN")
+DISCREPANCIES: Final = (
+    "CHANGED", "AGAINST_LIST", "OUT_OF_TIME", "MARKED_DIFFERENTLY", "UNLISTED", "UNKNOWN", "DECIDED_SINCE",
+)  # fmt: skip
 """Outcomes that an officer clears up."""
+_UNREADABLE: Final = "backslashreplace"
+"""What is no text differs from every row that a mark can have."""
 _DECISIONS: Final = {"RELEASE": True, "STAY": False}
 _MARKED: Final = {"RELEASED": pb.RELEASE_LIST_DECISION_RELEASED, "HELD": pb.RELEASE_LIST_DECISION_HELD}
-_TEXT_CHARACTERS_MAX: Final = {"house": 70, "by": 64}
+_TEXT_CHARACTERS_MAX: Final = {"house": 70, "mrn": 18, "by": 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,17 @@ class ReleaseList:
 
     def check_valid(self, at: int) -> None:
         """Raise LuxorError if the list is not valid at an instant."""
-        if not self.header.made_at <= at <= self.header.valid_until:
-            raise LuxorError.from_reason("RELEASE_LIST_EXPIRED", until=instant_text(self.header.valid_until))
+        made, until = self.header.made_at, self.header.valid_until
+        if not made - CLOCK_MICROS <= at <= until + CLOCK_MICROS:
+            raise LuxorError.from_reason("RELEASE_LIST_EXPIRED", since=instant_text(made), until=instant_text(until))
+
+    def check_leaves(self, entry: Entry, at: int) -> None:
+        """Raise LuxorError if the goods of a line may not leave at an instant. Their time for an inspection may last until the expected arrival."""
+        self.check_valid(at)
+        if not entry.release:
+            raise LuxorError.from_reason("RELEASE_LIST_STAYS")
+        if at < self.header.arrives_at - CLOCK_MICROS:
+            raise LuxorError.from_reason("RELEASE_LIST_EARLY", since=instant_text(self.header.arrives_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,11 @@ class Mark:
     at: int
     """Microseconds since 1970-01-01 UTC, in whole milliseconds."""
     by: str
+
+    @property
+    def goods(self) -> tuple[int, str, str]:
+        """The goods that it is about: a line, or a house document and an MRN that are not listed."""
+        return (self.line, "", "") if self.line else (0, self.house, self.mrn)
 
     def digest(self, previous: bytes) -> bytes:
         """Return the digest up to this row."""
@@ -141,10 +161,11 @@ async def import_marks(client: Client, signed: ReleaseList, marks: Sequence[Mark
 
 async def _import(client: Client, page: Page, marks: Sequence[Mark]) -> list[dict[str, Any]]:
     request = pb.ImportReleaseListRequest(request_id=str(uuid.uuid4()), page=_message(page))
-    for each in {(each.line, each.line or each.house, each.decision): each for each in reversed(marks)}.values():
+    for each in {(*each.goods, each.decision): each for each in reversed(marks)}.values():
         mark = request.marks.add(
             line=each.line, house_document_number=each.house, decision=_MARKED[each.decision], marked_by=each.by
         )
+        mark.mrn = "" if each.line else each.mrn
         mark.marked_at.FromMicroseconds(each.at)
     answer = await client.ask(
         "clearance", ReleaseListServiceStub, "ImportReleaseList", request, pb.ImportReleaseListResponse
@@ -198,15 +219,25 @@ def read_list(path: Path, key: bytes | None = None) -> ReleaseList:
 
 def read_marks(path: Path, signed: ReleaseList) -> list[Mark]:
     """Read the marks on a list. Raise LuxorError RELEASE_LIST_DAMAGED with the first row that is wrong."""
-    return _read_marks(path, signed)[0]
+    marks, _, error = _read_marks(path, signed)
+    if error is not None:
+        raise error
+    return marks
+
+
+def intact_marks(path: Path, signed: ReleaseList) -> tuple[list[Mark], LuxorError | None]:
+    """Read the marks on a list up to the first row that is wrong, and return the error about that one, None if there is none."""
+    marks, _, error = _read_marks(path, signed)
+    return marks, error
 
 
 def mark(
     signed: ReleaseList,
     path: Path,
     *,
-    house: str,
+    house: str = "",
     mrn: str = "",
+    line: int = 0,
     decision: str,
     at: int,
     by: str,
@@ -214,34 +245,71 @@ def mark(
 ) -> Mark:
     """Add a mark to a file of marks, which is made if there is none; `decision` is RELEASED or HELD.
 
-    Raise LuxorError unless exactly one line has the house document (and MRN) and, for a release, lets the goods leave at that time. `anyway` also
-    records goods that are not listed or that left although they must stay.
+    Raise LuxorError unless exactly one line has the house document, MRN and number that are given, for a release it lets the goods leave at that
+    time, and no earlier mark says otherwise. `anyway` also records goods that are not listed, that left although they must stay, or contradictions.
     """
-    for name, text in (("house", house), ("by", by)):
-        if not 0 < len(text) <= _TEXT_CHARACTERS_MAX[name] or not text.isprintable():
+    for name, text in (("house", house), ("mrn", mrn), ("by", by)):
+        if len(text) > _TEXT_CHARACTERS_MAX[name] or not text.isprintable():
             raise LuxorError.from_reason("RELEASE_LIST_MALFORMED", path=name)
-    found = [each for each in signed.entries if each.house_document == house and mrn in ("", each.mrn)]
-    if len(found) > 1 or (not found and not anyway):
+    if not by or not (house or mrn or line):
+        raise LuxorError.from_reason("RELEASE_LIST_MALFORMED", path="house" if by else "by")
+    found = [
+        each
+        for each in signed.entries
+        if house in ("", each.house_document) and mrn in ("", each.mrn) and line in (0, each.line)
+    ]
+    if len(found) > 1 or (not found and (line or not anyway)):
         raise LuxorError.from_reason("RELEASE_LIST_HOUSE_UNCLEAR", count=len(found))
     if decision == "RELEASED" and not anyway:
-        signed.check_valid(at)
-        if not found[0].release:
-            raise LuxorError.from_reason("RELEASE_LIST_STAYS")
-    line, known = (found[0].line, found[0].mrn) if found else (0, mrn)
-    made = Mark(line, house, known, decision, at // 1_000 * 1_000, by)
-    begun = path.exists()
-    digest = _read_marks(path, signed)[1] if begun else sha256(_marks_header(signed).encode()).digest()
-    text = "" if begun else f"{_marks_header(signed)}\n"
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(f"{text}{made.row(made.digest(digest))}\n")
-        file.flush()
-        os.fsync(file.fileno())
+        signed.check_leaves(found[0], at)
+    if found:
+        line, house, mrn = found[0].line, found[0].house_document, found[0].mrn
+    made = Mark(line, house, mrn, decision, at // 1_000 * 1_000, by)
+    with _locked(path):
+        _append(signed, path, made, anyway=anyway)
     return made
 
 
-def _read_marks(path: Path, signed: ReleaseList) -> tuple[list[Mark], bytes]:
-    rows = _rows_of(path)
-    if rows[0] != _marks_header(signed):
+def _append(signed: ReleaseList, path: Path, made: Mark, *, anyway: bool) -> None:
+    """Replace a file of marks by one that has a further mark, as a whole."""
+    text, digest = f"{_marks_header(signed)}\n", sha256(_marks_header(signed).encode()).digest()
+    if path.exists():
+        text = path.read_bytes().decode("utf-8", _UNREADABLE)
+        marks, digest, error = _read_marks(path, signed)
+        if error is not None:
+            raise error
+        for each in marks:
+            if each.goods == made.goods and each.decision != made.decision and not anyway:
+                raise LuxorError.from_reason(
+                    "RELEASE_LIST_MARKED", decision=each.decision, by=each.by, at=instant_text(each.at)
+                )
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        file.write(f"{text}{made.row(made.digest(digest))}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let nobody else on this machine add to a file meanwhile."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read_marks(path: Path, signed: ReleaseList) -> tuple[list[Mark], bytes, LuxorError | None]:
+    """Return the marks before the first row that is wrong, the digest up to there, and the error about that row.
+
+    Raise LuxorError if the file has no marks on this list.
+    """
+    *rows, torn = path.read_bytes().decode("utf-8", _UNREADABLE).split("\n")
+    rows = [row.removesuffix("\r") for row in rows]
+    if not rows or rows[0] != _marks_header(signed):
         raise _damaged(path, 1, "does not name this release list")
     digest = sha256(rows[0].encode()).digest()
     marks: list[Mark] = []
@@ -249,15 +317,16 @@ def _read_marks(path: Path, signed: ReleaseList) -> tuple[list[Mark], bytes]:
     for number, row in enumerate(rows[1:], 2):
         made = _mark(cells_of(row) or [])
         if made is None:
-            raise _damaged(path, number, "is no mark")
-        digest = made.digest(digest)
-        if made.row(digest) != row:
-            raise _damaged(path, number, "was changed, or a row before it")
+            return marks, digest, _damaged(path, number, "is no mark")
+        following = made.digest(digest)
+        if made.row(following) != row:
+            return marks, digest, _damaged(path, number, "was changed, or a row before it")
         entry = entries.get(made.line)
         if made.line and (entry is None or (entry.house_document, entry.mrn) != (made.house, made.mrn)):
-            raise _damaged(path, number, "names a line that the list does not have so")
+            return marks, digest, _damaged(path, number, "names a line that the list does not have so")
+        digest = following
         marks.append(made)
-    return marks, digest
+    return marks, digest, _damaged(path, len(rows) + 1, "has no end") if torn else None
 
 
 def _rows_of(path: Path) -> list[str]:

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
-from libs.customs.release_list import Entry, Header
+from libs.customs.release_list import CLOCK_MICROS, Entry, Header
+from services.clearance.consignment.decision import AUTOMATIC, SCREENING
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.state.times import was_released
-from services.clearance.consignment.transitions import FINAL, Debt, State
+from services.clearance.consignment.transitions import CONTROLLED, FINAL, Debt, State
+
+_NOT_KNOWN: Final = 2**62
+"""Stands for the time of a release that no state has: later than every mark."""
 
 
 class Decision(IntEnum):
@@ -34,6 +39,18 @@ class MarkOutcome(IntEnum):
     MARKED_DIFFERENTLY = 8
     UNLISTED = 9
     UNKNOWN = 10
+    DECIDED_SINCE = 11
+
+
+_HOLDING: Final = (
+    MarkOutcome.HELD,
+    MarkOutcome.CHANGED,
+    MarkOutcome.AGAINST_LIST,
+    MarkOutcome.OUT_OF_TIME,
+    MarkOutcome.MARKED_DIFFERENTLY,
+    MarkOutcome.UNLISTED,
+)
+"""Outcomes that may hold the goods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +64,18 @@ class Mark:
     at: int
     """Microseconds since 1970-01-01 UTC."""
     by: str
+    mrn: str = ""
+    """The MRN of goods that are not on the list, if it was marked."""
 
     @property
-    def key(self) -> tuple[int, str, int]:
-        """What is imported once for each list: a decision on a line, or on a house document that is not listed."""
-        return self.line, "" if self.line else self.house_document, self.decision
+    def goods(self) -> tuple[int, str, str]:
+        """The goods that it is about: a line, or a house document and an MRN that are not listed."""
+        return (self.line, "", "") if self.line else (0, self.house_document, self.mrn)
+
+    @property
+    def key(self) -> tuple[int, str, str, int]:
+        """What is imported once for each list: a decision on goods."""
+        return *self.goods, self.decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +86,16 @@ class Facts:
     version: int
     released: bool
     """Whether the goods are released, or were and ended since."""
+    released_at: int
+    """When they were first released, if they were."""
     releasable: bool
     """Whether nothing but the arrival and the time for an inspection keeps the goods."""
+    held: bool
+    """Whether an officer or a screening match holds the goods, or they are seized."""
     not_before: int
     """End of the time for an inspection, 0 without one."""
+    decided_at: int
+    """When an officer took the last decision, 0 if it was none of an officer."""
 
 
 def releasable(states: Table) -> NDArray[np.bool_]:
@@ -86,31 +116,70 @@ def facts_of(states: Table) -> list[Facts]:
     """Return what marks are compared with."""
     state = states.ints("state").values
     released = (state == State.RELEASED) | (was_released(states) & np.isin(state, list(FINAL)))
-    columns = (state, states.ints("version").values, released, releasable(states))
-    return [
-        Facts(*each)
-        for each in zip(
-            *(c.tolist() for c in columns), states.ints("release_not_before").filled(0).tolist(), strict=True
-        )
-    ]
+    first, last = states.ints("former_released_at"), states.ints("released_at")
+    released_at = np.where(first.valid, first.values, last.filled(_NOT_KNOWN))
+    held = states.bools("officer_hold").values | states.bools("screening_hold").values | (state == State.SEIZED)
+    by_officer = ~states.strings("decided_by").isin({AUTOMATIC, SCREENING, ""})
+    columns: tuple[NDArray[Any], ...] = (
+        state,
+        states.ints("version").values,
+        released,
+        released_at,
+        releasable(states),
+        held,
+        states.ints("release_not_before").filled(0),
+        np.where(by_officer, states.ints("decided_at").filled(0), 0),
+    )
+    return [Facts(*each) for each in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def compare(header: Header, entry: Entry, marks: Sequence[Mark], facts: Facts | None, now: int) -> MarkOutcome:
-    """Return the result of one line whose marks are given, all of them; RELEASED and HELD are still to be recorded."""
+def compare(header: Header, entry: Entry | None, marks: Sequence[Mark], facts: Facts | None, now: int) -> MarkOutcome:
+    """Return the result of goods whose marks are given, all of them; RELEASED and HELD are still to be recorded."""
+    if entry is None:
+        return MarkOutcome.UNLISTED
     if facts is None:
         return MarkOutcome.UNKNOWN
     if len({each.decision for each in marks}) > 1:
         return MarkOutcome.MARKED_DIFFERENTLY
     mark = marks[0]
     if mark.decision is Decision.HELD:
-        return MarkOutcome.CHANGED if facts.state in FINAL else MarkOutcome.HELD
-    if facts.released:
+        if facts.state in FINAL:
+            return MarkOutcome.CHANGED
+        if facts.held:
+            return MarkOutcome.AGREES
+        return MarkOutcome.DECIDED_SINCE if _decided_since(marks, facts) else MarkOutcome.HELD
+    if facts.released and facts.released_at <= mark.at:
         return MarkOutcome.AGREES
     if not entry.release:
         return MarkOutcome.AGAINST_LIST
-    if not header.made_at <= mark.at <= min(header.valid_until, now) or mark.at < facts.not_before:
+    if not _in_time(header, mark.at, facts, now):
         return MarkOutcome.OUT_OF_TIME
+    if facts.released:
+        return MarkOutcome.AGREES
     return MarkOutcome.RELEASED if facts.releasable and facts.version == entry.version else MarkOutcome.CHANGED
+
+
+def requires_hold(outcome: MarkOutcome, marks: Sequence[Mark], facts: Facts | None) -> bool:
+    """Return whether a result is a hold by an officer: of what was marked as held, and of discrepancies that nobody in the system decided since.
+
+    Goods that an officer, a match or a control holds already are before an officer, and released ones that only left too early have left.
+    """
+    if facts is None or outcome not in _HOLDING or facts.held or facts.state in FINAL or _decided_since(marks, facts):
+        return False
+    marked = any(each.decision is Decision.HELD for each in marks)
+    return marked or facts.state not in (State.RELEASED, *CONTROLLED)
+
+
+def _decided_since(marks: Sequence[Mark], facts: Facts) -> bool:
+    """Return whether an officer decided on the goods in the system after the last mark."""
+    return facts.decided_at > max(each.at for each in marks)
+
+
+def _in_time(header: Header, at: int, facts: Facts, now: int) -> bool:
+    """Return whether goods could leave by the list at an instant, of a clock that differs by CLOCK_MICROS at most."""
+    # The time for an inspection is over once goods are released; the list was made for the arrival.
+    begin = header.arrives_at if facts.released else max(header.made_at, facts.not_before)
+    return begin - CLOCK_MICROS <= at <= min(header.valid_until, now) + CLOCK_MICROS and facts.not_before <= now
 
 
 def _free(states: Table) -> NDArray[np.bool_]:

@@ -43,6 +43,7 @@ class StoredMark(NamedTuple):
     marked_at: int
     marked_by: str
     mrn: str
+    """Of the line; of goods that are not on the list as marked, perhaps empty."""
     outcome: int
     state: int
     version: int
@@ -51,17 +52,17 @@ class StoredMark(NamedTuple):
 class ReleaseLists:
     """The table of imported marks."""
 
-    async def marks(
-        self, tx: Transaction, serial: str, lines: Sequence[int], houses: Sequence[str]
-    ) -> list[StoredMark]:
-        """Return the imported marks of lines of a list, and of house documents that are not on it."""
+    async def marks(self, tx: Transaction, serial: str, goods: Sequence[tuple[int, str, str]]) -> list[StoredMark]:
+        """Return the imported marks of lines of a list, and of house documents and MRNs that are not on it (line 0)."""
+        if not goods:
+            return []
         records = await tx.raw.fetch(
             "select m.line, m.house_document, m.decision, m.marked_at, m.marked_by, m.mrn, m.outcome, m.state, m.version "
-            "from unnest((select $2::integer[]), (select $3::text[])) as w(line, house) cross join lateral (select * from release_list_mark r "
-            "where r.serial = $1 and r.line = w.line and r.house_document = w.house offset 0) m",
+            "from unnest((select $2::integer[]), (select $3::text[]), (select $4::text[])) as w(line, house, mrn) "
+            "cross join lateral (select * from release_list_mark r where r.serial = $1 and r.line = w.line and r.house_document = w.house "
+            "and (w.line > 0 or r.mrn = w.mrn) offset 0) m",
             serial,
-            [*lines, *(0 for _ in houses)],
-            [*("" for _ in lines), *houses],
+            *(list(each) for each in zip(*goods, strict=True)),
         )
         return [StoredMark(*record) for record in records]
 

@@ -15,30 +15,40 @@ from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.release_lists.export import ListProgress, header_of, new_serial, next_page
 from services.clearance.commands.release_lists.import_marks import ImportMarks, Reconciled
 from services.clearance.consignment.transitions import State
-from services.clearance.release_lists.reconciliation import Decision, Facts, Mark, MarkOutcome, compare
+from services.clearance.release_lists.reconciliation import Decision, Facts, Mark, MarkOutcome, compare, requires_hold
 from services.clearance.store import Store
 from tests.clearance.desk import MASTER, TRACE, Desk, filings
 from tests.clearance.desk_commands import arrival, arrive
 from tests.clearance.risk_answers import ServiceSpan, answering
 
 MINUTE = 60_000_000
-HEADER = Header("RL-1", "LX0188", 1_000, 2_000, 3_000, "olga", 1, bytes(32))
+HOUR = 60 * MINUTE
+MADE, ARRIVES, LEFT, UNTIL, NOW = (each * HOUR for each in (1, 3, 4, 8, 20))
+CLOCK = 5 * MINUTE
+"""By how much the clocks may differ."""
+HEADER = Header("RL-1", "LX0188", MADE, ARRIVES, UNTIL, "olga", 1, bytes(32))
 ENTRY = Entry(1, "H-1", "26DE07329000001XR8", 2, release=True)
-FACTS = Facts(State.AWAITING_ARRIVAL, 2, released=False, releasable=True, not_before=0)
-MARK = Mark(1, "H-1", Decision.RELEASED, 2_500, "dora")
+FACTS = Facts(
+    State.AWAITING_ARRIVAL, 2, released=False, released_at=2**62, releasable=True, held=False, not_before=0, decided_at=0
+)  # fmt: skip
+MARK = Mark(1, "H-1", Decision.RELEASED, LEFT, "dora")
+HELD = replace(MARK, decision=Decision.HELD)
 
 
 @pytest.mark.parametrize(
     ("at", "now", "not_before", "expected"),
     [
-        (1_000, 5_000, 0, MarkOutcome.RELEASED),
-        (999, 5_000, 0, MarkOutcome.OUT_OF_TIME),
-        (3_000, 5_000, 0, MarkOutcome.RELEASED),
-        (3_001, 5_000, 0, MarkOutcome.OUT_OF_TIME),
-        (2_500, 2_500, 0, MarkOutcome.RELEASED),
-        (2_500, 2_499, 0, MarkOutcome.OUT_OF_TIME),
-        (2_500, 5_000, 2_500, MarkOutcome.RELEASED),
-        (2_500, 5_000, 2_501, MarkOutcome.OUT_OF_TIME),
+        (MADE - CLOCK, NOW, 0, MarkOutcome.RELEASED),
+        (MADE - CLOCK - 1, NOW, 0, MarkOutcome.OUT_OF_TIME),
+        (UNTIL + CLOCK, NOW, 0, MarkOutcome.RELEASED),
+        (UNTIL + CLOCK + 1, NOW, 0, MarkOutcome.OUT_OF_TIME),
+        (LEFT, LEFT - CLOCK, 0, MarkOutcome.RELEASED),
+        (LEFT, LEFT - CLOCK - 1, 0, MarkOutcome.OUT_OF_TIME),
+        (LEFT, NOW, LEFT + CLOCK, MarkOutcome.RELEASED),
+        (LEFT, NOW, LEFT + CLOCK + 1, MarkOutcome.OUT_OF_TIME),
+        # The time for an inspection is over by clearance's own clock.
+        (LEFT, LEFT - 1, LEFT, MarkOutcome.OUT_OF_TIME),
+        (LEFT, LEFT, LEFT, MarkOutcome.RELEASED),
     ],
 )
 def test_goods_leave_by_a_list_only_in_its_time(at: int, now: int, not_before: int, expected: MarkOutcome) -> None:
@@ -46,22 +56,105 @@ def test_goods_leave_by_a_list_only_in_its_time(at: int, now: int, not_before: i
     assert compare(HEADER, ENTRY, [replace(MARK, at=at)], facts, now) is expected
 
 
+RELEASED_NOW = {"state": State.RELEASED, "released": True, "releasable": False, "version": 7}
+
+
 @pytest.mark.parametrize(
-    ("facts", "entry", "expected"),
+    ("facts", "entry", "at", "expected"),
     [
-        (None, {}, MarkOutcome.UNKNOWN),
-        ({"version": 1}, {}, MarkOutcome.CHANGED),
-        ({"version": 3}, {}, MarkOutcome.CHANGED),
-        ({"releasable": False}, {}, MarkOutcome.CHANGED),
-        ({}, {"release": False}, MarkOutcome.AGAINST_LIST),
-        ({"released": True, "version": 7}, {"release": False}, MarkOutcome.AGREES),
+        (None, {}, LEFT, MarkOutcome.UNKNOWN),
+        ({"version": 1}, {}, LEFT, MarkOutcome.CHANGED),
+        ({"version": 3}, {}, LEFT, MarkOutcome.CHANGED),
+        ({"releasable": False}, {}, LEFT, MarkOutcome.CHANGED),
+        ({}, {"release": False}, LEFT, MarkOutcome.AGAINST_LIST),
+        # The goods were released when they left, whatever the list says.
+        (RELEASED_NOW | {"released_at": LEFT}, {"release": False}, LEFT, MarkOutcome.AGREES),
+        # They left before they were released: that agrees only with a list that let them leave then.
+        (RELEASED_NOW | {"released_at": LEFT + 1}, {"release": False}, LEFT, MarkOutcome.AGAINST_LIST),
+        (RELEASED_NOW | {"released_at": LEFT + 1}, {}, LEFT, MarkOutcome.AGREES),
+        (RELEASED_NOW | {"released_at": NOW}, {}, ARRIVES - CLOCK, MarkOutcome.AGREES),
+        (RELEASED_NOW | {"released_at": NOW}, {}, ARRIVES - CLOCK - 1, MarkOutcome.OUT_OF_TIME),
+        (RELEASED_NOW | {"released_at": NOW}, {}, UNTIL + CLOCK + 1, MarkOutcome.OUT_OF_TIME),
+        # An unknown time of the release is not an early one.
+        (RELEASED_NOW, {"release": False}, LEFT, MarkOutcome.AGAINST_LIST),
     ],
 )
 def test_only_goods_that_are_as_listed_are_released(
-    facts: dict[str, Any] | None, entry: dict[str, Any], expected: MarkOutcome
+    facts: dict[str, Any] | None, entry: dict[str, Any], at: int, expected: MarkOutcome
 ) -> None:
     stored = None if facts is None else replace(FACTS, **facts)
-    assert compare(HEADER, replace(ENTRY, **entry), [MARK], stored, 5_000) is expected
+    mark = replace(MARK, at=at)
+    outcome = compare(HEADER, replace(ENTRY, **entry), [mark], stored, NOW)
+    assert outcome is expected
+    # What is released stays released, and so does what agrees.
+    released = facts is not None and "released" in facts
+    expects = stored is not None and not released and expected is not MarkOutcome.RELEASED
+    assert requires_hold(outcome, [mark], stored) is expects
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected", "held"),
+    [
+        ({}, MarkOutcome.HELD, True),
+        ({"state": State.HELD}, MarkOutcome.HELD, True),
+        ({"state": State.EXAMINATION}, MarkOutcome.HELD, True),
+        ({"state": State.EXPIRED}, MarkOutcome.CHANGED, False),
+        ({"state": State.HELD, "held": True}, MarkOutcome.AGREES, False),
+        ({"state": State.HELD, "held": True, "decided_at": NOW}, MarkOutcome.AGREES, False),
+        # Released by itself since: the mark is the officer's decision.
+        (RELEASED_NOW | {"released_at": LEFT + 1}, MarkOutcome.HELD, True),
+        (RELEASED_NOW | {"released_at": LEFT - 1}, MarkOutcome.HELD, True),
+        # Released by an officer: the later decision counts.
+        (RELEASED_NOW | {"released_at": LEFT, "decided_at": LEFT}, MarkOutcome.HELD, True),
+        (RELEASED_NOW | {"released_at": NOW, "decided_at": LEFT + 1}, MarkOutcome.DECIDED_SINCE, False),
+        ({"decided_at": LEFT + 1}, MarkOutcome.DECIDED_SINCE, False),
+    ],
+)
+def test_goods_marked_as_held_are_held_unless_an_officer_decided_since(
+    facts: dict[str, Any], expected: MarkOutcome, held: bool
+) -> None:
+    stored = replace(FACTS, **facts)
+    outcome = compare(HEADER, ENTRY, [HELD], stored, NOW)
+    assert (outcome, requires_hold(outcome, [HELD], stored)) == (expected, held)
+
+
+@pytest.mark.parametrize(
+    ("facts", "held"),
+    [
+        ({}, True),
+        ({"decided_at": LEFT}, True),
+        ({"decided_at": LEFT + 1}, False),
+        ({"held": True, "state": State.SEIZED}, False),
+        ({"state": State.DOCUMENTS_REQUESTED}, False),
+        ({"state": State.EXAMINATION}, False),
+        ({"state": State.INVALIDATED}, False),
+    ],
+)
+def test_a_discrepancy_holds_what_no_officer_or_control_has_before_it(facts: dict[str, Any], held: bool) -> None:
+    stored = replace(FACTS, **facts)
+    against = compare(HEADER, replace(ENTRY, release=False), [MARK], stored, NOW)
+    assert (against, requires_hold(against, [MARK], stored)) == (MarkOutcome.AGAINST_LIST, held)
+    unlisted = compare(HEADER, None, [MARK], stored, NOW)
+    assert (unlisted, requires_hold(unlisted, [MARK], stored)) == (MarkOutcome.UNLISTED, held)
+    assert requires_hold(MarkOutcome.UNLISTED, [MARK], None) is False
+
+
+@pytest.mark.parametrize(
+    ("facts", "held"),
+    [
+        ({}, True),
+        (RELEASED_NOW | {"released_at": LEFT}, True),
+        ({"state": State.EXAMINATION}, True),
+        # The later of both marks counts.
+        ({"decided_at": LEFT + 1}, True),
+        ({"decided_at": LEFT + 3}, False),
+        ({"held": True}, False),
+    ],
+)
+def test_marks_that_contradict_each_other_hold_what_no_officer_decided_since(facts: dict[str, Any], held: bool) -> None:
+    stored, marks = replace(FACTS, **facts), [MARK, replace(HELD, at=LEFT + 2)]
+    outcome = compare(HEADER, ENTRY, marks, stored, NOW)
+    assert (outcome, requires_hold(outcome, marks, stored)) == (MarkOutcome.MARKED_DIFFERENTLY, held)
 
 
 class Later(Store):
@@ -86,7 +179,7 @@ async def test_goods_that_arrived_and_waited_for_an_inspection_are_released_at_t
     assert [each.release for each in page.entries] == [True, True]
     marks = [
         Mark(1, "", Decision.RELEASED, at + 20 * MINUTE, "dora"),
-        Mark(2, "", Decision.RELEASED, at + 5 * MINUTE, "dora"),
+        Mark(2, "", Decision.RELEASED, at + 4 * MINUTE, "dora"),
     ]
     results: list[Reconciled] = []
 

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from libs.client.clearance.release_lists import ReleaseList
+    from libs.client.errors import LuxorError
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _KEY: Final = click.option(
     "--key", default="", metavar="HEX", help="The public key that must have signed the list (luxor release-list keys)."
 )
+
+_UNPROVEN: Final = "[yellow]Whole, but of unproven origin: give the --key that you received beforehand.[/]"
 
 
 @click.group("release-list", short_help="Make signed release lists, use them without the system, and import them.")
@@ -105,8 +108,9 @@ def verify(context: Context, file: Path, key: str) -> None:
 
 @command("mark", group=release_list, short_help="Record on a release list that goods left or were held.")
 @click.argument("file", type=_FILE)
-@click.option("--house", required=True, metavar="NUMBER", help="House document of the goods.")
-@click.option("--mrn", default="", help="The MRN, if several lines have this house document.")
+@click.option("--house", default="", metavar="NUMBER", help="House document of the goods.")
+@click.option("--mrn", default="", help="Their MRN, if several lines have the house document, or none.")
+@click.option("--line", default=0, metavar="NUMBER", help="Their line, for the same purpose.")
 @click.option("--held", "stopped", is_flag=True, help="The goods are held; otherwise they left.")
 @click.option("--at", "instant", default="", metavar="INSTANT", help="When (default: now).")
 @click.option("--by", required=True, metavar="ID", help="The officer who decided.")
@@ -114,7 +118,9 @@ def verify(context: Context, file: Path, key: str) -> None:
     "--marks", type=click.Path(dir_okay=False, path_type=Path), help="File of marks (default: FILE.marks.csv)."
 )
 @click.option(
-    "--anyway", is_flag=True, help="Record also goods that are not signed, or that left although they must stay."
+    "--anyway",
+    is_flag=True,
+    help="Record also goods that are not listed, that left although they must stay, or a second, other decision.",
 )
 @_KEY
 def mark(
@@ -122,6 +128,7 @@ def mark(
     file: Path,
     house: str,
     mrn: str,
+    line: int,
     stopped: bool,
     instant: str,
     by: str,
@@ -129,7 +136,7 @@ def mark(
     anyway: bool,
     key: str,
 ) -> None:
-    """Add a decision on the goods of a house document to the marks on FILE, which is verified first."""
+    """Add a decision on goods, by house document, MRN or line, to the marks on FILE, which is verified first."""
     from libs.client.clearance import release_lists
 
     at = _instant(instant, "--at")
@@ -138,30 +145,42 @@ def mark(
         marks or file.with_name(f"{file.name}.marks.csv"),
         house=house,
         mrn=mrn,
+        line=line,
         decision="HELD" if stopped else "RELEASED",
         at=_now() if at is None else at,
         by=by,
         anyway=anyway,
     )
     plain = {"line": made.line, "house": made.house, "mrn": made.mrn, "decision": made.decision}
-    context.emit(
-        plain, lambda terminal: terminal.print(f"{made.decision} line {made.line}", made.house, made.mrn, markup=False)
-    )
+
+    def show(terminal: "Console") -> None:
+        from libs.cli.views.text import visible
+
+        row = visible(f"{made.decision} line {made.line} {made.house} {made.mrn}")
+        terminal.print(row, markup=False, soft_wrap=True)
+        if not key:
+            terminal.print(_UNPROVEN, soft_wrap=True)
+
+    context.emit(plain, show)
 
 
 @command("import", group=release_list, short_help="Import the marks on a release list, as an officer.")
 @click.argument("file", type=_FILE)
 @click.argument("marks", type=_FILE)
+@click.option("--intact", is_flag=True, help="Of a damaged file, import the marks before the first wrong row.")
 @acting("officer")
-def import_(context: Context, file: Path, marks: Path, ident: str) -> None:
+def import_(context: Context, file: Path, marks: Path, intact: bool, ident: str) -> None:
     """Import MARKS on the list FILE, and reconcile the whole list. A repeated import changes nothing.
 
-    Exit code 1 if there are discrepancies, which are signed with both sides.
+    Exit code 1 if there are discrepancies, which are listed with both sides, or rows that --intact left out.
     """
     from libs.client.clearance import release_lists
 
     signed = _read(file, "")
-    made = release_lists.read_marks(marks, signed)
+    if intact:
+        made, error = release_lists.intact_marks(marks, signed)
+    else:
+        made, error = release_lists.read_marks(marks, signed), None
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
@@ -172,12 +191,15 @@ def import_(context: Context, file: Path, marks: Path, ident: str) -> None:
         each["outcome"] = each["outcome"].removeprefix("RELEASE_LIST_OUTCOME_")
     counts = dict(Counter(each["outcome"] for each in results))
     value = {"serial": signed.header.serial, "lines": len(signed.entries), "counts": counts, "results": results}
-    context.emit(value, lambda terminal: _show(terminal, counts, results))
-    if any(each in counts for each in release_lists.DISCREPANCIES):
+    value |= {} if error is None else {"not_imported": error.sentence}
+    context.emit(value, lambda terminal: _show(terminal, counts, results, error))
+    if error is not None or any(each in counts for each in release_lists.DISCREPANCIES):
         raise click.exceptions.Exit(REFUSED)
 
 
-def _show(terminal: "Console", counts: dict[str, int], results: list[dict[str, Any]]) -> None:
+def _show(
+    terminal: "Console", counts: dict[str, int], results: list[dict[str, Any]], error: "LuxorError | None"
+) -> None:
     from libs.cli.views.text import STATES, coloured, safe, short, table, words
     from libs.client.clearance.release_lists import DISCREPANCIES
 
@@ -191,7 +213,7 @@ def _show(terminal: "Console", counts: dict[str, int], results: list[dict[str, A
             shown.add_row(
                 str(entry.get("line", "–")),
                 safe(entry.get("house_document_number") or marked.get("house_document_number", "")),
-                entry.get("mrn", ""),
+                safe(entry.get("mrn") or marked.get("mrn", "")),
                 decision,
                 f"{words(short(marked.get('decision', ''), 'RELEASE_LIST_DECISION_'))} {marked.get('marked_at', '')}",
                 safe(marked.get("marked_by", "")),
@@ -200,9 +222,12 @@ def _show(terminal: "Console", counts: dict[str, int], results: list[dict[str, A
             )
     if shown.rows:
         terminal.print(shown)
+    if error is not None:
+        terminal.print(f"[yellow]Not imported: this row and those after it. {safe(error.sentence)}[/]", soft_wrap=True)
 
 
 def _emit_list(context: Context, signed: "ReleaseList", *, proven: bool) -> None:
+    from libs.cli.views.text import visible
     from libs.customs.time import instant_text
 
     header = signed.header
@@ -223,11 +248,9 @@ def _emit_list(context: Context, signed: "ReleaseList", *, proven: bool) -> None
 
     def show(terminal: "Console") -> None:
         for name, text in value.items():
-            terminal.print(f"{name.replace('_', ' '):<12} {text}", markup=False, soft_wrap=True)
+            terminal.print(visible(f"{name.replace('_', ' '):<12} {text}"), markup=False, soft_wrap=True)
         if not proven:
-            terminal.print(
-                "[yellow]Whole, but of unproven origin: give the --key that you received beforehand.[/]", soft_wrap=True
-            )
+            terminal.print(_UNPROVEN, soft_wrap=True)
 
     context.emit(value, show)
 

@@ -115,7 +115,7 @@ def marks_of(request: pb.ImportReleaseListRequest, page: Page) -> list[Mark]:
     for place, each in enumerate(request.marks):
         path = f"marks[{place}]"
         house = each.house_document_number
-        if each.line not in lines or (not each.line and not house):
+        if each.line not in lines or not (each.line or house or each.mrn):
             raise Refusal("RELEASE_LIST_MALFORMED", path=f"{path}.line")
         if not each.decision:
             raise Refusal("RELEASE_LIST_MALFORMED", path=f"{path}.decision")
@@ -123,7 +123,8 @@ def marks_of(request: pb.ImportReleaseListRequest, page: Page) -> list[Mark]:
             raise Refusal(
                 "RELEASE_LIST_MALFORMED", path=f"{path}.{'marked_by' if each.marked_by == '' else 'marked_at'}"
             )
-        marks.append(Mark(each.line, house, Decision(each.decision), _micros(each.marked_at), each.marked_by))
+        mrn = "" if each.line else each.mrn
+        marks.append(Mark(each.line, house, Decision(each.decision), _micros(each.marked_at), each.marked_by, mrn))
     return marks
 
 
@@ -152,6 +153,7 @@ def _result_message(result: Reconciled) -> pb.ReleaseListResult:
                 house_document_number=mark.house_document,
                 decision=int(mark.decision),  # type: ignore[arg-type]
                 marked_by=mark.by,
+                mrn=mark.mrn,
             )
         )
         message.mark.marked_at.FromMicroseconds(mark.at)

@@ -67,7 +67,9 @@ class ReleaseListService(ReleaseListServiceServicer):
         page = lists.page_of(request.page)
         number = page.header.key_number
         seed = (await self._pages.derived_keys(PURPOSE, number)).get(number)
-        if seed is None or not page.is_signed_by(public_key_of(seed)):
+        if seed is None or public_key_of(seed) != page.header.public_key:
+            raise Refusal("RELEASE_LIST_KEY_UNKNOWN", path="page.header.public_key", number=number)
+        if not page.is_signed_by(page.header.public_key):
             raise Refusal("RELEASE_LIST_NOT_AUTHENTIC", path="page.signature")
         marks = lists.marks_of(request, page)
         current = call.current()
@@ -83,7 +85,7 @@ class ReleaseListService(ReleaseListServiceServicer):
             ),
         )
         response = pb.ImportReleaseListResponse.FromString(payload)
-        await self._accesses.record([each.entry.mrn for each in response.results if each.state])
+        await self._accesses.record([each.entry.mrn or each.mark.mrn for each in response.results if each.state])
         return response
 
     async def ListReleaseListKeys(

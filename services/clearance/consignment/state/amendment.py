@@ -16,6 +16,7 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "arrival_conveyance_reference",
     "arrival_place",
     "arrival_carrier",
+    "arrived_by_list",
     "released_at",
     "state",
     "officer_hold",

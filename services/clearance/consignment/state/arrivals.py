@@ -36,7 +36,8 @@ class Arrivals:
 def arrived_by(table: Table, document: str, carrier: str) -> NDArray[np.bool_]:
     """Return which consignments arrived by a carrier's arrival of a master document, shape (n,).
 
-    Release 0.2 did not note the carrier, and recorded one arrival a document.
+    Release 0.2 did not note the carrier, and recorded one arrival a document. The arrival by a release list is that of no carrier.
     """
     arrived = table.ints("arrived_at").valid & table.strings("master_document_number").isin({document})
+    arrived &= ~table.bools("arrived_by_list").values
     return arrived & table.strings("arrival_carrier").isin({carrier, ""})

@@ -8,7 +8,7 @@ works_from = "0012"
 
 
 def upgrade() -> None:
-    """Create the table, which has a row for each decision on a line of a list."""
+    """Create the table, which has a row for each decision on a line of a list, or on goods that are not on it."""
     op.execute(
         """
         create table release_list_mark (
@@ -24,7 +24,7 @@ def upgrade() -> None:
             version integer not null,
             imported_by text not null,
             day integer not null,
-            primary key (serial, line, house_document, decision)
+            primary key (serial, line, house_document, mrn, decision)
         )
         """
     )

@@ -120,6 +120,9 @@ def test_an_officer_releases_all_that_is_held_under_a_master_document(cli: Any, 
     stays = cli.json("release", "--master", "020-BULK-1")
     assert stays["hold_counts"] == [{"cause": "HOLD_CAUSE_OFFICER", "consignments": 1}]
     assert stays["held_consignments"] == [{"mrn": mrn, "cause": "HOLD_CAUSE_OFFICER"}]
+    counted = cli.json("release", "--master", "020-BULK-1", "--count")
+    assert counted == {"consignments": 1, "hold_counts": stays["hold_counts"]}
+    assert "1 held: officer" in " ".join(cli.run("release", "--master", "020-BULK-1", "--count").output.split())
     shown = " ".join(cli.run("release", "--master", "020-BULK-1").output.split())
     assert "stay held: officer" in shown
     assert mrn in shown
@@ -137,6 +140,8 @@ def test_an_officer_releases_all_that_is_held_under_a_master_document(cli: Any, 
         ["release", "--master", "020-BULK-1", "--arrived", "2026-11-30"],
         ["release", "--master", "020-BULK-1", "--if-version", "1"],
         ["release", mrn, "--lane", "red"],
+        ["release", mrn, "--count"],
+        ["release", "--master", "020-BULK-1", "--count", "--lane", "red"],
         ["release", "--master", "020-BULK-1", "--lane", "pink"],
     ):
         assert cli.run(*wrong, code=2)

@@ -41,6 +41,7 @@ _BULK_NUMBERS = {
     "waiting_before": "decided for release before, and waiting",
     "final_before": "final before",
 }
+_SUMMARY_NUMBERS = {"released": "released", "awaiting_arrival": "decided for release, and waiting", "final": "final"}
 
 
 def render(each: dict[str, Any]) -> RenderableType:
@@ -319,16 +320,20 @@ def _history(each: dict[str, Any]) -> RenderableType:
     return shown
 
 
-def render_bulk_release(answer: dict[str, Any]) -> RenderableType:
-    """Draw the answer to a bulk release, as `plain` gives it."""
+def render_bulk_release(answer: dict[str, Any], *, summary: bool = False) -> RenderableType:
+    """Draw the answer to a bulk release, or the summary of a master document, as `plain` gives it."""
     shown = table("consignments", "", right=(0,))
     if not answer.get("consignments"):
         return "[dim]No consignment is known of this transport.[/]"
-    for name, text in _BULK_NUMBERS.items():
+    for name, text in (_SUMMARY_NUMBERS if summary else _BULK_NUMBERS).items():
         if answer.get(name):
             shown.add_row(str(answer[name]), text)
     for each in answer.get("hold_counts", ()):
-        shown.add_row(str(each.get("consignments", 0)), f"[yellow]stay held:[/] {_cause(each)}")
+        shown.add_row(
+            str(each.get("consignments", 0)), f"[yellow]{'held' if summary else 'stay held'}:[/] {_cause(each)}"
+        )
+    if answer.get("incomplete"):
+        shown.add_row("", "[yellow]and more that were not counted[/]")
     held = answer.get("held_consignments", ())
     if not held:
         return shown

@@ -19,6 +19,7 @@ from luxor.clearance.v1.clearance_pb2 import (
     Inspection,
     InspectionMethod,
     InspectionResult,
+    StatusQuery,
     Violation,
 )
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
@@ -88,6 +89,13 @@ async def bulk_release(client: Client, request: BulkReleaseRequest) -> dict[str,
             if error.code != "DEADLINE_EXCEEDED" or attempt == BULK_CALLS_MAX - 1:
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+async def transport_summary(client: Client, master: str) -> dict[str, Any]:
+    """Return what became of the goods under a master document, and what holds the others. Role: officer or analyst."""
+    query = StatusQuery(master_document_number=master, with_summary=True, page_size=1)
+    (result,) = (await client.status([query])).results
+    return plain(result.summary)
 
 
 BULK_CALLS_MAX = 20

@@ -225,51 +225,51 @@ async def test_an_arrival_that_nothing_marked_meanwhile_is_done(house: House) ->
 # ------------------------------------------------------------------------------------------ what a binding concerns
 NAMED = {"16012345675": "EORI1", "16099999999": "EORI2", "17012345675": "", "18000000000": "WINGS"}
 BOUND = "16055555555"
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "carrier", "days", "concerned"),
-    [
-        (DOCUMENT, "16012345675", "wings", {}, ["16012345675"]),
-        # A list decides before everything else, whoever stands on it.
-        (DOCUMENT, "17012345675", "heir", {}, ["17012345675"]),
-        (DOCUMENT, "16012345676", "wings", {}, []),
-        (DOCUMENT, BOUND, "heir", {}, []),
-        (PREFIX, "160", "wings", {}, ["16012345675", "16099999999"]),
-        (PREFIX, "17012345675", "wings", {}, ["17012345675"]),
-        (PREFIX, "170123456750", "wings", {}, []),
-        (PREFIX, "60", "wings", {}, []),
-        (IDENTIFIER, "EORI1", "wings", {}, ["16012345675"]),
-        (IDENTIFIER, "EORI1", "heir", {}, []),
-        (IDENTIFIER, "EORI3", "wings", {}, []),
-        # Where no carrier has the name any more, it is the id of the carrier itself.
-        (IDENTIFIER, "WINGS", "heir", {"to_day": "1970-01-02"}, ["18000000000"]),
-        # What is bound as before concerns nothing.
-        (IDENTIFIER, "WINGS", "heir", {}, []),
-    ],
+BINDINGS: tuple[tuple[Any, str, str, dict[str, Any], list[str]], ...] = (
+    (DOCUMENT, "16012345675", "wings", {}, ["16012345675"]),
+    # A list decides before everything else, whoever stands on it.
+    (DOCUMENT, "17012345675", "heir", {}, ["17012345675"]),
+    (DOCUMENT, "16012345676", "wings", {}, []),
+    (DOCUMENT, BOUND, "heir", {}, []),
+    (PREFIX, "160", "wings", {}, ["16012345675", "16099999999"]),
+    (PREFIX, "17012345675", "wings", {}, ["17012345675"]),
+    (PREFIX, "170123456750", "wings", {}, []),
+    (PREFIX, "60", "wings", {}, []),
+    (IDENTIFIER, "EORI1", "wings", {}, ["16012345675"]),
+    (IDENTIFIER, "EORI1", "heir", {}, []),
+    (IDENTIFIER, "EORI3", "wings", {}, []),
+    # Where no carrier has the name any more, it is the id of the carrier itself.
+    (IDENTIFIER, "WINGS", "heir", {"to_day": "1970-01-02"}, ["18000000000"]),
+    # What is bound as before concerns nothing.
+    (IDENTIFIER, "WINGS", "heir", {}, []),
 )
-async def test_a_binding_has_those_arrivals_alone_carried_out_again_that_it_concerns(
-    house: House, kind: Any, value: str, carrier: str, days: dict[str, int], concerned: Sequence[str]
-) -> None:
-    await bind(house, IDENTIFIER, "WINGS", "heir", "b0")
-    await bind(house, DOCUMENT, BOUND, "wings", "b1")
-    wings = await house.stub("carrier", "wings")
-    answer = await wings.RecordArrivals(arrivals(*NAMED, BOUND, request_id="w1"), timeout=SECONDS)
-    assert {each.outcome for each in answer.results} == {AWAITING, RECORDED}
-    for place, (document, named) in enumerate([*NAMED.items(), (BOUND, "EORI1")]):
-        await file_under(house, document, f"GREEN-{place}", named)
+
+
+async def test_a_binding_has_those_arrivals_alone_carried_out_again_that_it_concerns(house: House) -> None:
     store = house.desk.store
 
     async def due() -> list[str]:
         async with store.database.connection() as reading:
             return sorted(await store.arrivals.pending(reading, 0, 100))
 
-    assert await finish(house) == 0
-    assert await due() == []
-    await bind(house, kind, value, carrier, "b2", **days)
-    assert await due() == list(concerned)
-    await finish(house)
-    assert await due() == []
+    for case, (kind, value, carrier, days, concerned) in enumerate(BINDINGS):
+        # Each case has documents, names and carriers of its own.
+        own, name = f"{case + 20}".__add__, f"{{}}{case}".format
+        await bind(house, IDENTIFIER, name("WINGS"), name("heir"), f"{case}-b0")
+        await bind(house, DOCUMENT, own(BOUND), name("wings"), f"{case}-b1")
+        wings = await house.stub("carrier", name("wings"))
+        reported = arrivals(*map(own, (*NAMED, BOUND)), request_id="w1")
+        answer = await wings.RecordArrivals(reported, timeout=SECONDS)
+        assert {each.outcome for each in answer.results} == {AWAITING, RECORDED}
+        for place, (document, named) in enumerate([*NAMED.items(), (BOUND, "EORI1")]):
+            await file_under(house, own(document), f"GREEN-{case}-{place}", named and name(named))
+        assert await finish(house) == 0
+        assert await due() == []
+        bound = name(value) if kind == IDENTIFIER else own(value)
+        await bind(house, kind, bound, name(carrier), f"{case}-b2", **days)
+        assert (kind, value, await due()) == (kind, value, [own(each) for each in concerned])
+        await finish(house)
+        assert await due() == []
 
 
 async def test_bindings_arrivals_and_filings_of_the_same_documents_at_the_same_time_end(house: House) -> None:
@@ -312,28 +312,30 @@ async def test_an_arrival_without_effect_on_some_filings_is_reported_in_whatever
     assert await refusals(house) == [(other, "wings", True, 1)]
 
 
-@pytest.mark.parametrize(
-    ("first", "newer", "outcome"),
-    [
-        (["wings"], {0: "other"}, REFUSED),
-        (["other"], {0: "wings"}, RECORDED),
-        (["wings"], {0: ""}, REFUSED),
-        (["wings", "wings"], {0: "other"}, RECORDED),
-        (["wings", "other"], {0: "other"}, REFUSED),
-        (["other", "other"], {0: "third", 1: "wings"}, RECORDED),
-    ],
+NAMES: tuple[tuple[list[str], dict[int, str], Any], ...] = (
+    (["wings"], {0: "other"}, REFUSED),
+    (["other"], {0: "wings"}, RECORDED),
+    (["wings"], {0: ""}, REFUSED),
+    (["wings", "wings"], {0: "other"}, RECORDED),
+    (["wings", "other"], {0: "other"}, REFUSED),
+    (["other", "other"], {0: "third", 1: "wings"}, RECORDED),
 )
-async def test_the_names_in_force_bind_and_former_ones_do_not(
-    house: House, first: Sequence[str], newer: dict[int, str], outcome: Any
-) -> None:
-    def named(row: int, filing: Consignment) -> None:
-        filing.carrier_identifier = first[row]
 
-    told = filings([f"GREEN-{place}" for place in range(len(first))], master=MASTER, change=named)
-    await house.desk.consume(told)
-    for place, carrier in newer.items():
-        await file(house, [f"GREEN-{place}"], carrier, version=2)
-    assert (await arrive(house, "wings", "w1")).outcome == outcome
+
+async def test_the_names_in_force_bind_and_former_ones_do_not(house: House) -> None:
+    wings = await house.stub("carrier", "wings")
+    for case, (first, newer, outcome) in enumerate(NAMES):
+
+        def named(row: int, filing: Consignment, first: Sequence[str] = first) -> None:
+            filing.carrier_identifier = first[row]
+
+        document = f"160{case:08d}"
+        references = [f"GREEN-{case}-{place}" for place in range(len(first))]
+        await house.desk.consume(filings(references, master=document, change=named))
+        for place, carrier in newer.items():
+            await file_under(house, document, references[place], carrier, version=2)
+        (result,) = (await wings.RecordArrivals(arrivals(document, request_id=document), timeout=SECONDS)).results
+        assert (first, newer, result.outcome) == (first, newer, outcome)
 
 
 async def test_what_was_amended_to_travel_under_another_document_binds_there_alone(house: House) -> None:

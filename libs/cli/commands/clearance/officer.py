@@ -84,6 +84,7 @@ def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident:
     "--override-officers", is_flag=True, help="In bulk: lift holds by officers too, also those of your colleagues."
 )
 @click.option("--end-delays", is_flag=True, help="In bulk: end the time in which an officer may inspect green goods.")
+@click.option("--count", is_flag=True, help="With --master: release nothing, and count what is held, and why.")
 @click.option("--reason", default="CHECKED_AND_IN_ORDER", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
 @click.option("--note", default="", help="A note; filers do not see it.")
 @click.option(
@@ -102,6 +103,7 @@ def release(
     reason: str,
     note: str,
     if_version: int | None,
+    count: bool,
     ident: str,
     **selection: Any,
 ) -> None:
@@ -114,6 +116,8 @@ def release(
         raise click.UsageError("name MRNs, or --master, or --flight with --arrived")
     if if_version is not None and len(mrns) != 1:
         raise click.UsageError("--if-version is the version of one consignment: name one MRN")
+    if count and (not master or any(selection.values())):
+        raise click.UsageError("--count belongs to --master alone")
     if mrns:
         if any(selection.values()):
             raise click.UsageError(
@@ -121,7 +125,7 @@ def release(
             )
         _act(context, "release", mrns, reason, note, ident, if_version)
         return
-    from libs.client.clearance.officers import bulk_release, bulk_release_of
+    from libs.client.clearance.officers import bulk_release, bulk_release_of, transport_summary
     from libs.client.row_errors import ElementError
 
     try:
@@ -133,14 +137,14 @@ def release(
 
     async def work() -> dict[str, Any]:
         async with context.client("officer", ident) as client:
-            return await bulk_release(client, order)
+            return await (transport_summary(client, master) if count else bulk_release(client, order))
 
     answer = run(work())
 
     def show(terminal: Any) -> None:
         from libs.cli.views.consignment import render_bulk_release
 
-        terminal.print(render_bulk_release(answer))
+        terminal.print(render_bulk_release(answer, summary=count))
 
     context.emit(answer, show)
 

@@ -35,9 +35,9 @@ async def who_may(endpoints: Mapping[str, str], tls: Path) -> dict[str, tuple[se
     authority = LocalCA(tls)
     found: dict[str, tuple[set[str], set[str]]] = {}
     for service, target in endpoints.items():
+        asked = [method for each in services() for method in each.methods]
         for role in Role:
             open_channel = channel(target, authority.issue(role.value, f"{role.value}-of-the-table"))
-            asked = [method for each in services() for method in each.methods]
             answers = await asyncio.gather(*(_ask(open_channel, method) for method in asked))
             await open_channel.close()
             for method, reason in zip(asked, answers, strict=True):
@@ -47,6 +47,8 @@ async def who_may(endpoints: Mapping[str, str], tls: Path) -> dict[str, tuple[se
                 served.add(service)
                 if reason not in SHUT:
                     roles.add(role.value)
+            # What a service does not serve it serves to nobody.
+            asked = [method for method, reason in zip(asked, answers, strict=True) if reason is not None]
     return found
 
 
@@ -61,9 +63,9 @@ async def services_may(
     found: set[tuple[str, str, str]] = set()
     absent: set[tuple[str, str]] = set()
     for service, target in endpoints.items():
+        asked = [method for each in services() for method in each.methods]
         for ident in ids:
             open_channel = channel(target, authority.issue(Role.SERVICE.value, ident))
-            asked = [method for each in services() for method in each.methods]
             answers = await asyncio.gather(*(_ask(open_channel, method) for method in asked))
             await open_channel.close()
             for method, reason in zip(asked, answers, strict=True):
@@ -72,6 +74,7 @@ async def services_may(
                     absent.add((service, path))
                 elif reason not in {"CONNECTION_NOT_ALLOWED"} | SHUT:
                     found.add((ident, service, path))
+            asked = [method for method, reason in zip(asked, answers, strict=True) if reason is not None]
     return found, absent
 
 

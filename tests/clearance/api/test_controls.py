@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -303,7 +304,7 @@ async def test_open_controls_are_listed_by_authority_form_and_office_in_pages(ho
     assert (await refused_with(stub.ListControls(request, timeout=SECONDS)))[1] == "CONTROL_AUTHORITY_MALFORMED"
 
 
-BAD_ORDERS = {
+BAD_ORDERS: dict[str, Any] = {
     "CONTROL_FORM_MISSING": {"form": 0},
     "REASON_MALFORMED": {"reason": "lower case"},
     "CONTROL_ADDRESSEE_UNCLEAR": {"form": SCAN, "addressee": FILER},
@@ -313,29 +314,30 @@ BAD_ORDERS = {
 }
 
 
-@pytest.mark.parametrize("reason", list(BAD_ORDERS))
-async def test_malformed_orders_are_refused_and_their_neighbours_are_not(house: House, reason: str) -> None:
-    bad, good = await house.filed(["GREEN-1", "GREEN-2"])
-    results = await ordered(house, order(bad, **BAD_ORDERS[reason]), order(good))  # type: ignore[arg-type]
-    assert [each.error.reason for each in results] == [reason, ""]
-    assert await state(house, bad) == "AWAITING_ARRIVAL"
+async def test_malformed_orders_are_refused_and_their_neighbours_are_not(house: House) -> None:
+    bad, *good = await house.filed([f"GREEN-{number}" for number in range(len(BAD_ORDERS) + 1)])
+    for neighbour, (reason, fields) in zip(good, BAD_ORDERS.items(), strict=True):
+        results = await ordered(house, order(bad, **fields), order(neighbour), request_id=reason)
+        assert [each.error.reason for each in results] == [reason, ""]
+        assert await state(house, bad) == "AWAITING_ARRIVAL"
 
 
-@pytest.mark.parametrize(
-    ("remind", "due", "refused"),
-    [
+BOUNDS = [
         (None, 59, True), (None, 62, False), (None, 180 * 86_400 + 60, True), (None, 180 * 86_400 - 60, False),
         (-1, 3_600, True), (3_600, 3_600, True), (3_599, 3_600, False), (60, None, True),
-    ],
-)  # fmt: skip
-async def test_deadlines_and_reminders_have_bounds(
-    house: House, remind: int | None, due: int | None, refused: bool
-) -> None:
-    (mrn,) = await house.filed(["GREEN-1"])
+    ]  # fmt: skip
+
+
+async def test_deadlines_and_reminders_have_bounds(house: House) -> None:
+    filed = await house.filed([f"GREEN-{number}" for number in range(len(BOUNDS))])
     begin = await now(house)
-    times = {name: begin + at * 1_000_000 for name, at in (("remind_at", remind), ("due_at", due)) if at is not None}
-    results = await ordered(house, order(mrn, **times))
-    assert [each.error.reason for each in results] == ["CONTROL_DUE_OUT_OF_BOUNDS" if refused else ""]
+    for mrn, (remind, due, refused) in zip(filed, BOUNDS, strict=True):
+        times = {
+            name: begin + at * 1_000_000 for name, at in (("remind_at", remind), ("due_at", due)) if at is not None
+        }
+        results = await ordered(house, order(mrn, **times), request_id=mrn)
+        reason = "CONTROL_DUE_OUT_OF_BOUNDS" if refused else ""
+        assert [each.error.reason for each in results] == [reason], (remind, due)
 
 
 async def test_malformed_answers_and_conclusions_are_refused(house: House) -> None:

@@ -260,9 +260,7 @@ async def test_only_officers_dispose_of_goods(house: House, role: str) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("fields", "reason", "path"),
-    [
+WRONG: list[tuple[Any, ...]] = [
         ({"kind": 0}, "DISPOSAL_KIND_MISSING", "kind"),
         ({"kind": 99}, "DISPOSAL_KIND_MISSING", "kind"),
         ({"reason": ""}, "REASON_MALFORMED", "reason"),
@@ -274,18 +272,19 @@ async def test_only_officers_dispose_of_goods(house: House, role: str) -> None:
         ({"note": "n" * 513}, "NOTE_TOO_LONG", "note"),
         ({"note": "a\nb"}, "NOTE_TOO_LONG", "note"),
         ({"expected_version": 7}, "VERSION_CHANGED", "consignment.mrn"),
-    ],
-)  # fmt: skip
-async def test_what_is_wrong_with_a_disposal_is_told_and_fails_no_neighbour(
-    house: House, fields: dict[str, Any], reason: str, path: str
-) -> None:
-    bad, good = await house.filed(["RED-1", "RED-2"])
+    ]  # fmt: skip
+
+
+async def test_what_is_wrong_with_a_disposal_is_told_and_fails_no_neighbour(house: House) -> None:
+    bad, *good = await house.filed([f"RED-{number}" for number in range(len(WRONG) + 1)])
     await arrive(house)
-    kind = fields.pop("kind", SEIZED)
-    results = await dispose(house, disposal(bad, kind, **fields), disposal(good, SEIZED), disposal(good, SEIZED))
-    assert (results[0].error.reason, results[0].error.path) == (reason, f"disposals[0].{path}")
-    assert (results[1].error.reason, results[1].state) == ("", pb.STATE_SEIZED)
-    assert results[2].error.reason == "CONSIGNMENT_REPEATED"
+    for neighbour, (fields, reason, path) in zip(good, WRONG, strict=True):
+        wrong = disposal(bad, **({"kind": SEIZED} | fields))
+        once = disposal(neighbour, SEIZED)
+        results = await dispose(house, wrong, once, once, request_id=neighbour)
+        assert (results[0].error.reason, results[0].error.path) == (reason, f"disposals[0].{path}")
+        assert (results[1].error.reason, results[1].state) == ("", pb.STATE_SEIZED)
+        assert results[2].error.reason == "CONSIGNMENT_REPEATED"
     stub = await house.stub("officer", "otto")
     empty = pb.DisposeConsignmentsRequest(request_id="e1")
     assert (await refused_with(stub.DisposeConsignments(empty, timeout=SECONDS)))[1] == "BATCH_EMPTY"

@@ -63,11 +63,11 @@ async def test_notices_have_texts_and_codes_only_for_callers_that_name_a_languag
     assert (found.outcome, found.payable_minor) == (notice_checks_pb2.CHECK_OUTCOME_GENUINE, filer[0].payable_minor)
 
 
-@pytest.mark.parametrize("tag", ["d", "de_AT", "de-", "x" * 9, "de\n", "en-" + "-".join(["abcd"] * 6) + "-abc"])
-async def test_a_language_that_is_no_tag_is_refused(house: House, tag: str) -> None:
+async def test_a_language_that_is_no_tag_is_refused(house: House) -> None:
     stub = await house.stub()
-    found = await refused_with(stub.PullNotices(pb.PullNoticesRequest(language=tag), timeout=SECONDS))
-    assert found == (grpc.StatusCode.INVALID_ARGUMENT, "LANGUAGE_MALFORMED")
+    for tag in ("d", "de_AT", "de-", "x" * 9, "de\n", "en-" + "-".join(["abcd"] * 6) + "-abc"):
+        refused = await refused_with(stub.PullNotices(pb.PullNoticesRequest(language=tag), timeout=SECONDS))
+        assert refused == (grpc.StatusCode.INVALID_ARGUMENT, "LANGUAGE_MALFORMED"), tag
 
 
 async def test_the_longest_tag_is_accepted_and_an_unknown_language_is_english(house: House) -> None:

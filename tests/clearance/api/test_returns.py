@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.transitions import Debt
@@ -19,7 +18,7 @@ WITHDRAWN, DESTROYED = pb.RETURN_REASON_WITHDRAWN, pb.RETURN_REASON_DESTROYED
 
 def returned(mrn: str, *items: int, expected: int | None = None, **fields: Any) -> pb.Return:
     ref = pb.ConsignmentRef(mrn=mrn) if expected is None else pb.ConsignmentRef(mrn=mrn, expected_version=expected)
-    told = {"reason": WITHDRAWN, "transport_document_number": "RET-1"} | fields
+    told: dict[str, Any] = {"reason": WITHDRAWN, "transport_document_number": "RET-1"} | fields
     return pb.Return(consignment=ref, item_numbers=items, **told)
 
 
@@ -128,26 +127,24 @@ async def test_those_outside_know_the_versions_that_they_were_told(house: House)
     assert (await status(house, mrn)).version == 4
 
 
-@pytest.mark.parametrize(
-    ("fields", "items", "reason", "path"),
-    [
-        ({"reason": 0}, (), "RETURN_REASON_MISSING", "reason"),
-        ({"reason": 99}, (), "RETURN_REASON_MISSING", "reason"),
-        ({"transport_document_number": ""}, (), "RETURN_DOCUMENT_MALFORMED", "transport_document_number"),
-        ({"transport_document_number": "x" * 71}, (), "RETURN_DOCUMENT_MALFORMED", "transport_document_number"),
-        ({}, (1, 1), "ITEM_REPEATED", "item_numbers[1]"),
-        ({}, tuple(range(1, 1001)), "ITEMS_NAMED_TOO_MANY", "item_numbers"),
-        ({}, (3,), "RETURN_ITEM_UNKNOWN", "consignment.mrn"),
-    ],
-)
-async def test_what_is_wrong_with_a_return_is_told_and_fails_no_neighbour(
-    house: House, fields: dict[str, Any], items: tuple[int, ...], reason: str, path: str
-) -> None:
-    good = await released(house)
-    bad = await released(house, "GREEN-2")
-    results = await record(house, returned(bad, *items, **fields), returned(good))
-    assert (results[0].error.reason, results[0].error.path) == (reason, f"returns[0].{path}")
-    assert (results[1].error.reason, results[1].state) == ("", pb.STATE_RE_EXPORTED)
+WRONG: list[tuple[Any, ...]] = [
+    ({"reason": 0}, (), "RETURN_REASON_MISSING", "reason"),
+    ({"reason": 99}, (), "RETURN_REASON_MISSING", "reason"),
+    ({"transport_document_number": ""}, (), "RETURN_DOCUMENT_MALFORMED", "transport_document_number"),
+    ({"transport_document_number": "x" * 71}, (), "RETURN_DOCUMENT_MALFORMED", "transport_document_number"),
+    ({}, (1, 1), "ITEM_REPEATED", "item_numbers[1]"),
+    ({}, tuple(range(1, 1001)), "ITEMS_NAMED_TOO_MANY", "item_numbers"),
+    ({}, (3,), "RETURN_ITEM_UNKNOWN", "consignment.mrn"),
+]
+
+
+async def test_what_is_wrong_with_a_return_is_told_and_fails_no_neighbour(house: House) -> None:
+    bad = await released(house, "GREEN-100")
+    for place, (fields, items, reason, path) in enumerate(WRONG):
+        good = await released(house, f"GREEN-{place}")
+        results = await record(house, returned(bad, *items, **fields), returned(good), request_id=good)
+        assert (results[0].error.reason, results[0].error.path) == (reason, f"returns[0].{path}")
+        assert (results[1].error.reason, results[1].state) == ("", pb.STATE_RE_EXPORTED)
 
 
 async def test_a_return_is_a_notice_to_filer_and_carrier(house: House) -> None:

@@ -167,9 +167,7 @@ async def test_what_another_consignment_changes_of_adjusted_goods_is_assessed_as
     assert (await pending(desk), (await desk.states([mrn])).ints("version").tolist()) == (0, [3])
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason", "path"),
-    [
+WRONG: list[tuple[Any, ...]] = [
         (lambda each: each.items[0].ClearField("price"), "ADJUSTMENT_EMPTY", "items[0]"),
         (lambda each: each.ClearField("items"), "ADJUSTMENT_EMPTY", ""),
         (lambda each: each.items.add(number=1, origin_country="CN"), "ITEM_REPEATED", "items[1].number"),
@@ -182,19 +180,19 @@ async def test_what_another_consignment_changes_of_adjusted_goods_is_assessed_as
         (lambda each: setattr(each.items[0], "net_mass_mg", -5), "ADJUSTMENT_VALUE_MALFORMED", "items[0].net_mass_mg"),
         (lambda each: setattr(each, "note", "x" * 513), "NOTE_TOO_LONG", "note"),
         (lambda each: setattr(each.items[0], "number", 9), "ADJUSTMENT_ITEM_UNKNOWN", "consignment.mrn"),
-    ],
-)  # fmt: skip
-async def test_what_is_wrong_with_an_adjustment_is_told_before_anybody_is_asked(
-    house: House, spoil: Any, reason: str, path: str
-) -> None:
+    ]  # fmt: skip
+
+
+async def test_what_is_wrong_with_an_adjustment_is_told_before_anybody_is_asked(house: House) -> None:
     (mrn,) = await house.filed(["GREEN-1"])
-    correction = correcting(mrn)
-    spoil(correction)
     stub = await house.stub("officer", "olga")
-    request = pb.AdjustConsignmentsRequest(request_id="j1", adjustments=[correction])
-    (result,) = (await stub.AdjustConsignments(request, timeout=SECONDS)).results
-    assert (result.error.reason, result.error.path) == (reason, f"adjustments[0].{path}".rstrip("."))
-    assert (await status(house, mrn)).version == 1
+    for place, (spoil, reason, path) in enumerate(WRONG):
+        correction = correcting(mrn)
+        spoil(correction)
+        request = pb.AdjustConsignmentsRequest(request_id=f"j{place}", adjustments=[correction])
+        (result,) = (await stub.AdjustConsignments(request, timeout=SECONDS)).results
+        assert (result.error.reason, result.error.path) == (reason, f"adjustments[0].{path}".rstrip("."))
+        assert (await status(house, mrn)).version == 1
 
 
 async def test_only_officers_adjust_and_revenue_away_is_told(house: House) -> None:

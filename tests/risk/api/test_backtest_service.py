@@ -123,32 +123,30 @@ async def test_pages_of_backtests_and_one_that_is_cancelled(risk: Running) -> No
     assert second.next_page_token == ""
 
 
-@pytest.mark.parametrize(
-    ("more", "reason", "place"),
-    [
-        ({"rule_set_version": None}, "BACKTEST_MALFORMED", "plan.rule_set"),
-        ({"from_day": "2026-11-01T00:00Z"}, "DAY_MALFORMED", "plan.from_day"),
-        ({"from_day": "1999-12-31"}, "BACKTEST_MALFORMED", "plan.from_day"),
-        ({"to_day": "2100-01-01"}, "BACKTEST_MALFORMED", "plan.to_day"),
-        ({"from_day": ""}, "BACKTEST_MALFORMED", "plan.from_day"),
-        ({"to_day": day_text(TODAY - 3)}, "BACKTEST_MALFORMED", "plan.to_day"),
-        ({"to_day": day_text(TODAY + 400)}, "BACKTEST_MALFORMED", "plan.to_day"),
-        ({"examples": 51}, "BACKTEST_MALFORMED", "plan.examples"),
-        ({"office": "DE 1"}, "BACKTEST_MALFORMED", "plan.office"),
-        ({"rule_set_version": "gone/1+0"}, "RULE_SET_UNKNOWN", "plan.rule_set_version"),
-        ({"rule_set_version": None, "model_version": "gone"}, "MODEL_UNKNOWN", "plan.model_version"),
-        (
-            {"rule_set_version": None, "rule_set": RuleSetFiles(profile_path="p", files=[RuleSetFile(path="q")])},
-            "RULE_SET_FILES_MALFORMED",
-            "plan.rule_set.profile_path",
-        ),
-    ],
-)
-async def test_what_cannot_be_tried_is_refused_at_once(
-    risk: Running, more: dict[str, Any], reason: str, place: str
-) -> None:
-    told = await refusal((await stub(risk)).StartBacktest(asked(**more), timeout=20))
-    assert told[1:] == (reason, place)
+REFUSED: list[tuple[Any, ...]] = [
+    ({"rule_set_version": None}, "BACKTEST_MALFORMED", "plan.rule_set"),
+    ({"from_day": "2026-11-01T00:00Z"}, "DAY_MALFORMED", "plan.from_day"),
+    ({"from_day": "1999-12-31"}, "BACKTEST_MALFORMED", "plan.from_day"),
+    ({"to_day": "2100-01-01"}, "BACKTEST_MALFORMED", "plan.to_day"),
+    ({"from_day": ""}, "BACKTEST_MALFORMED", "plan.from_day"),
+    ({"to_day": day_text(TODAY - 3)}, "BACKTEST_MALFORMED", "plan.to_day"),
+    ({"to_day": day_text(TODAY + 400)}, "BACKTEST_MALFORMED", "plan.to_day"),
+    ({"examples": 51}, "BACKTEST_MALFORMED", "plan.examples"),
+    ({"office": "DE 1"}, "BACKTEST_MALFORMED", "plan.office"),
+    ({"rule_set_version": "gone/1+0"}, "RULE_SET_UNKNOWN", "plan.rule_set_version"),
+    ({"rule_set_version": None, "model_version": "gone"}, "MODEL_UNKNOWN", "plan.model_version"),
+    (
+        {"rule_set_version": None, "rule_set": RuleSetFiles(profile_path="p", files=[RuleSetFile(path="q")])},
+        "RULE_SET_FILES_MALFORMED",
+        "plan.rule_set.profile_path",
+    ),
+]
+
+
+async def test_what_cannot_be_tried_is_refused_at_once(risk: Running) -> None:
+    backtests = await stub(risk)
+    for more, reason, place in REFUSED:
+        assert (await refusal(backtests.StartBacktest(asked(**more), timeout=20)))[1:] == (reason, place), more
 
 
 async def test_a_set_with_a_mistake_and_other_misuse_are_refused(risk: Running) -> None:

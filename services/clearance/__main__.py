@@ -70,6 +70,8 @@ from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.waits import Waits
 from services.clearance.metrics import report_missing_texts
 from services.clearance.notices.texts import INCLUDED, TextsError, load_texts
+from services.clearance.pre_loading.parameters import INCLUDED as OFFICES
+from services.clearance.pre_loading.parameters import ParametersError, read
 from services.clearance.store import STATE_DAYS, Store, gauges
 from services.clearance.store.references import WEEK_DAYS, WEEKLY
 
@@ -87,7 +89,7 @@ ADJUSTING = "clearance/adjusting"
 
 
 def assemble(start: Start) -> Sequence[Background]:
-    """Build and run clearance. Raises ConfigError where the texts of notices are refused."""
+    """Build and run clearance. Raises ConfigError where the texts of notices or the parameters of the assessment before loading are refused."""
     config = ClearanceConfig.from_environ("clearance", start.environ)
     try:
         texts = load_texts(config.notice_texts)
@@ -96,6 +98,12 @@ def assemble(start: Start) -> Sequence[Background]:
             "LUXOR_CLEARANCE_NOTICE_TEXTS", f"names texts that are refused: {error}", str(INCLUDED)
         ) from None
     report_missing_texts(texts.missing)
+    try:
+        parameters = read(config.pre_loading)
+    except ParametersError as error:
+        raise ConfigError(
+            "LUXOR_CLEARANCE_PRE_LOADING", f"names parameters that are refused: {error}", str(OFFICES)
+        ) from None
     store = Store(start.database, origin)
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
     adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
@@ -107,7 +115,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
     start.server.add(add_WorkServiceServicer_to_server, WorkService(store), roles=WORK_ROLES)
-    start.server.add(add_ControlServiceServicer_to_server, ControlService(store), roles=CONTROL_ROLES)
+    start.server.add(add_ControlServiceServicer_to_server, ControlService(store, parameters), roles=CONTROL_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
@@ -129,7 +137,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.depend("risk", answers(start.neighbour("risk")), [INTAKE, SCREENING])
     start.server.depend("revenue", answers(start.neighbour("revenue")), [INTAKE, DEBTS, ADJUSTING])
     intake = Intake(
-        Decide(store),
+        Decide(store, parameters),
         risk,
         revenue,
         assess_seconds=config.assess_seconds,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from libs.server.config.checks import check_existing_directory
+from libs.server.config.checks import check_existing_directory, check_file
 from libs.server.config.server_config import Settings, setting
 from services.clearance.notices.texts import INCLUDED
+from services.clearance.pre_loading import parameters as pre_loading
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -31,6 +32,12 @@ class ClearanceConfig(Settings, service="clearance"):
         "NOTICE_TEXTS", default=INCLUDED, example="/etc/luxor/clearance/notices", check=check_existing_directory
     )
     """Directory of the texts of notices, a file for each language such as `de.yaml`. What a language lacks is in English, which is included."""
+
+    pre_loading: Path = setting(
+        "PRE_LOADING", default=pre_loading.INCLUDED, example="/etc/luxor/clearance/pre_loading.yaml", check=check_file
+    )
+    """File of the parameters of the assessment before loading: the destinations whose goods are assessed, and the deadlines of requests by office. As
+    included, no destination is assessed."""
 
     checks_per_second: float = setting("CHECKS_PER_SECOND", default=50.0, low=0.1, high=10_000, example="50")
     """Checks of notices that one caller may make per second on each replica; twice as many at once. A gateway is one caller for all its visitors."""

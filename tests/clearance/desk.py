@@ -194,6 +194,8 @@ class Neighbours(RiskServiceServicer, RevenueServiceServicer):
     def __init__(self) -> None:
         self.risk: Callable[[Table], Table] = risk_answer
         self.revenue: Callable[[Table], Table] = revenue_answer
+        self.loading: Callable[[Table], Table] = risk_answer
+        """The answer of risk before loading."""
         self.calls = 0
         self.refuse: grpc.StatusCode | None = None
         self.refuse_reference = ""
@@ -218,9 +220,9 @@ class _Risk(RiskServiceServicer):
 
     async def AssessConsignments(self, request: Any, context: Any) -> Any:
         table = await self._neighbours._before(request, context)
-        return risk_pb2.AssessConsignmentsResponse(
-            assessments=self._neighbours.risk(table).encode(risk_pb2.AssessmentColumns)
-        )
+        loading = request.purpose == risk_pb2.PURPOSE_PRE_LOADING
+        answer = self._neighbours.loading(table) if loading else self._neighbours.risk(table)
+        return risk_pb2.AssessConsignmentsResponse(assessments=answer.encode(risk_pb2.AssessmentColumns))
 
 
 class _Revenue(RevenueServiceServicer):

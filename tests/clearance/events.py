@@ -22,6 +22,7 @@ from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Debt, Event
 from services.clearance.jobs.expiry import Expiry
 from services.clearance.jobs.waits import Waits
+from services.clearance.pre_loading.parameters import included
 from tests.clearance import debt_events, screening_matches
 from tests.clearance.adjustments import Revenue, adjust, correcting
 from tests.clearance.desk import ASSESS_SECONDS, CARRIER, MASTER, TRACE, Desk, filings, mrns
@@ -146,7 +147,7 @@ class Driver:
         }  # fmt: skip
         await self._step(
             mrn,
-            lambda states, at: steps.ordering(states, at, orders, "otto"),
+            lambda states, at: steps.ordering(states, at, orders, "otto", included().with_terms),
             lambda states: steps.unfit_to_order(states, orders, ""),
         )
 

@@ -173,7 +173,8 @@ def test_clearance_takes_texts_of_notices_from_a_directory_of_the_operators() ->
     match = re.fullmatch(r"\$\{LUXOR_CLEARANCE_FILES:-(.+)\}", files["source"])
     assert match
     assert (HERE / match.group(1)).is_dir()
-    assert clearance["environment"]["LUXOR_CLEARANCE_NOTICE_TEXTS"] == "${LUXOR_CLEARANCE_NOTICE_TEXTS:-}"
+    for name in ("LUXOR_CLEARANCE_NOTICE_TEXTS", "LUXOR_CLEARANCE_PRE_LOADING"):
+        assert clearance["environment"][name] == f"${{{name}:-}}"
 
 
 def test_one_image_runs_all_of_ours_and_images_of_others_are_pinned_and_may_be_replaced() -> None:

@@ -13,7 +13,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment import notice_kinds as notices
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.controls.control import has_controls
-from services.clearance.consignment.controls.pre_loading import announced, pre_loading_of
+from services.clearance.consignment.controls.pre_loading import announced, concerns_loading, pre_loading_of
 from services.clearance.consignment.controls.views import (
     agency_controls,
     carried_controls,
@@ -108,11 +108,13 @@ _TEXTS: Final = (
     "adjusted_by",
     "violation_found_by",
     "violation_resolved_by",
+    "pre_loading_reason",
+    "pre_loading_pointer",
 )
 _NUMBERS: Final = (
     "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "inclusion_ppm", "model_score_ppm", "release_not_before", "reroute_at",
     "inspected_at", "inspection_method", "inspection_result", "public_version", "public_change", "public_changed_at", "public_lane",
-    "violation_resolved_at",
+    "violation_resolved_at", "pre_loading_referral",
 )  # fmt: skip
 """Columns of the state only for officers and analysts."""
 _CARRIED: Final = (
@@ -265,7 +267,7 @@ def readable(table: Table, role: Role, agency: str = "") -> Table:
 
 def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.ConsignmentStatus]:
     """Return the status of each state as a role may read it; `agency` is the id of an agency."""
-    loading = pre_loading_of(table) if has_controls(table) and role is not Role.AGENCY else None
+    loading = pre_loading_of(table) if concerns_loading(table) and role is not Role.AGENCY else None
     table = readable(table, role, agency)
     columns = dict(table.columns)
     if loading is not None:
@@ -327,7 +329,9 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         chosen = np.flatnonzero(~np.isin(of_kind, _OWED_KINDS))
         table, of_kind = table.take(chosen), of_kind[chosen]
     kinds = of_kind.tolist()
-    loading = np.where(announced(table), pre_loading_of(table), 0).tolist()
+    loading = [0] * table.rows
+    if concerns_loading(table):
+        loading = np.where(announced(table), pre_loading_of(table), 0).tolist()
     table = public(table).with_columns({"payable_minor": payable_now(table)})
     if carrier:
         table = table.with_columns(carried_controls(table))

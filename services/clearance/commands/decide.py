@@ -7,17 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Ints, Table
+from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
+from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.debt import settled, with_debt_evaluated
 from services.clearance.consignment.decision import SCREENING, Lane
-from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches
+from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
 from services.clearance.consignment.state.amendment import amended_states
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import FINAL, Change, Event
+from services.clearance.pre_loading import recommendation
+from services.clearance.pre_loading.parameters import Parameters, included
 from services.clearance.store import Row, Store
 
 
@@ -53,8 +57,10 @@ class Tally:
 class Decide:
     """Stores first decisions and those on amendments, with the arrivals, screening matches and debt events that came before them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, parameters: Parameters | None = None) -> None:
+        """Store in `store`; `parameters` of the assessment before loading are by default those of this release."""
         self.store = store
+        self.parameters = parameters or included()
 
     async def run(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Tally:
         """Store decisions in the caller's transaction, and return the results; of several versions of a filing the newest counts."""
@@ -113,10 +119,28 @@ class Decide:
             table = table.with_columns(found.columns().columns())
             tally.unbound |= found.unbound
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
+        if recommendation.is_assessed(table):
+            table, events = _loaded_though_forbidden(recommendation.assessed(table, tally.at), events)
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         assert bool(outcome.effective.all()), "a first decision is never refused"
-        await self.store.insert(tx, table, trace=part.trace)
+        ref = await self.store.insert(tx, table, trace=part.trace)
         tally.decided.append(table)
+        await self._refer(tx, table, ref, part.trace, tally.at)
+
+    async def _refer(self, tx: Transaction, table: Table, ref: BatchRef, trace: str, at: int) -> None:
+        """Store the referrals that risk recommends for states that this transaction stored in a batch."""
+        if not recommendation.is_assessed(table):
+            return
+        found = recommendation.refer(table, at, self.parameters)
+        if not len(found.places):
+            return
+        states, outcome = apply_event(found.states, EventDetails(event=found.events, at=at))
+        assert bool(outcome.effective.all()), (
+            "referrals have an effect on goods that have not arrived and are not final"
+        )
+        count = len(found.places)
+        states = with_previous(states, [ref.day] * count, [ref.id] * count, found.places.tolist())
+        await self.store.update(tx, states, trace=trace)
 
     async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
         """Mark the arrivals that have no effect on these filings, and mark for repetition those of documents whose filings changed.
@@ -151,7 +175,7 @@ class Decide:
         rows = [rows[place] for place in newer.tolist()]
         part = _take(part, newer)
         stored = await self.store.states(tx, rows)
-        table, release = amended_states(stored, part.table), part.release
+        table, release = recommendation.assessed(amended_states(stored, part.table), tally.at), part.release
         if stored.ints("debt_event_number").valid.any():
             # Debt events that revenue announced remain valid after the amendment.
             table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
@@ -179,6 +203,7 @@ class Decide:
                 await self.store.references.add_names(tx, *columns)
             tally.changed |= {masters[row] for row in np.flatnonzero(renamed | moved).tolist()} & arrivals.keys()
             tally.decided.append(table)
+            await self._refer(tx, table, ref, part.trace, tally.at)
         late = np.flatnonzero(~outcome.effective)
         if len(late):
             refused_states = stored.take(late).with_columns(
@@ -229,6 +254,17 @@ class Decide:
                     "an alarm has its effect in each state that is reached and not final"
                 )
                 await self.store.succeed(tx, after, [alarm_rows[place] for place in chosen.tolist()], trace=part.trace)
+
+
+def _loaded_though_forbidden(states: Table, events: NDArray[np.int64]) -> tuple[Table, NDArray[np.int64]]:
+    """Return the states and events of first decisions: goods that arrived before, and should not have been loaded, are held for an officer."""
+    forbidden = recommendation.forbidden_on_arrival(states)
+    if not forbidden.any():
+        return states, events
+    reasons = with_reason(states.ragged("reasons"), states.strings("pre_loading_reason"), forbidden)
+    held = Bools.of(states.bools("officer_hold").values | forbidden)
+    states = states.with_columns({"officer_hold": held, "reasons": reasons})
+    return states, np.where(forbidden, np.int64(Event.DECIDED_HOLD), events)
 
 
 def _take(part: DecidedFilings, rows: NDArray[np.int64]) -> DecidedFilings:

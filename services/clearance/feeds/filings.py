@@ -30,6 +30,8 @@ from services.clearance.consignment.decision import decide, lane_names
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import State
 from services.clearance.metrics import count_charges
+from services.clearance.pre_loading.recommendation import recommendations
+from services.clearance.pre_loading.scope import to_assess
 from services.clearance.release_category.determination import categories_of
 from services.clearance.release_category.law import ReleaseLaw, included
 from services.clearance.store import STATE_DAYS, days_of
@@ -156,24 +158,42 @@ class Intake:
                 filings = part.filings.message(ConsignmentColumns)
             except (MalformedColumns, ValueError) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
+            before_loading = to_assess(part.filings, self._decide_filings.parameters)
             with _assessing.track_inprogress():
-                risk_answer, revenue_answer = await ask_both(
-                    self._risk.AssessConsignments,
-                    risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                    self._revenue.AssessConsignments,
-                    revenue_pb2.AssessConsignmentsRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                    timeout=self._assess_seconds,
-                )
+                calls: list[Coroutine[Any, Any, Any]] = [
+                    ask_both(
+                        self._risk.AssessConsignments,
+                        risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                        self._revenue.AssessConsignments,
+                        revenue_pb2.AssessConsignmentsRequest(
+                            purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings
+                        ),
+                        timeout=self._assess_seconds,
+                    )
+                ]
+                if len(before_loading):
+                    calls.append(self._ask_before_loading(part.filings.take(before_loading)))
+                (risk_answer, revenue_answer), *loading = await wait_for_all(calls)
         risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
         try:
             check(part.filings, risk, revenue)
             columns = columns_of(part.filings, risk, revenue)
             categories = categories_of(part.filings, columns, self._release_law)
             verdict = decide(replace(assessment_of(risk, revenue), without_debt=categories.without_debt))
+            if loading:
+                columns |= recommendations(part.filings.rows, before_loading, loading[0])
             table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
         return table, verdict.release
+
+    async def _ask_before_loading(self, filings: Table) -> Table:
+        """Return what risk recommends for filings before their goods are loaded."""
+        request = risk_pb2.AssessConsignmentsRequest(
+            purpose=risk_pb2.PURPOSE_PRE_LOADING, consignments=filings.message(ConsignmentColumns)
+        )
+        answer = await _answer("risk", self._risk.AssessConsignments, request, self._assess_seconds)
+        return Table.decode(answer.assessments)
 
 
 async def ask_both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from libs.store.tables.schema import ensure_day_partitions
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.controls.control import has_controls
-from services.clearance.consignment.controls.pre_loading import announced
+from services.clearance.consignment.controls.pre_loading import announced, concerns_loading
 from services.clearance.consignment.notice_kinds import kinds
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
@@ -244,7 +244,7 @@ class Store:
         readers[~heard] = ""
         await self.notices.append(tx, ref, readers)
         carriers = table.strings("arrival_carrier")
-        loading = heard & announced(table) & ~table.ints("arrived_at").valid if has_controls(table) else None
+        loading = heard & announced(table) & ~table.ints("arrived_at").valid if concerns_loading(table) else None
         if loading is not None and loading.any():
             await self._notify_bound(tx, ref, table, np.where(heard, carriers.values(), ""), np.flatnonzero(loading))
         elif any(carriers.dictionary):

@@ -70,7 +70,8 @@ def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int)
         return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.due_at")
     if remind is not None and (due is None or not answered or not now < remind < due):
         return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.remind_at")
-    if message.when_overdue == control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD and not (answered and message.form in REFERRALS):
+    refers = answered and message.form in REFERRALS
+    if message.when_overdue == control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD and not refers:
         return item_error("CONTROL_OVERDUE_UNFIT", f"{path}.when_overdue")
     return Control(
         number=0,
@@ -82,7 +83,8 @@ def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int)
         addressee=message.addressee,
         due_at=due,
         remind_at=remind,
-        when_overdue=message.when_overdue or control_pb2.CONTROL_OVERDUE_ESCALATE,
+        # What follows without an answer to a referral, the office states if the order does not.
+        when_overdue=message.when_overdue or (0 if refers else control_pb2.CONTROL_OVERDUE_ESCALATE),
     )
 
 

@@ -25,6 +25,7 @@ from services.clearance.api.messages import statuses
 from services.clearance.commands.act import Commands, Unfit
 from services.clearance.consignment.controls import steps
 from services.clearance.consignment.state.event import EventDetails
+from services.clearance.pre_loading.parameters import Parameters
 from services.clearance.store import Store, day_of
 from services.clearance.store.work import EVERYBODY, ControlFilter
 
@@ -47,9 +48,10 @@ ROLES: Final = {
 class ControlService(ControlServiceServicer):
     """Orders controls, takes their answers and concludes them."""
 
-    def __init__(self, store: Store) -> None:
-        """Serve from a store."""
+    def __init__(self, store: Store, parameters: Parameters) -> None:
+        """Serve from a store; `parameters` has the terms of requests before loading."""
         self._store = store
+        self._parameters = parameters
         self._commands = Commands(store)
         self._accesses = AccessLog(store)
         self._pages = PageTokens(store.database)
@@ -66,7 +68,7 @@ class ControlService(ControlServiceServicer):
             request,
             request.orders,
             errors,
-            lambda states, at: steps.ordering(states, at, found, identity.id),
+            lambda states, at: steps.ordering(states, at, found, identity.id, self._parameters.with_terms),
             pb.OrderControlsResponse,
             "orders",
             unfit=lambda states: steps.unfit_to_order(states, found, agency),

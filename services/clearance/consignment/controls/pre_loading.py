@@ -41,15 +41,17 @@ def pre_loading(controls: Sequence[Control]) -> PreLoading:
 
 def pre_loading_of(states: Table) -> NDArray[np.int64]:
     """Return how far the assessment of each consignment has come, shape (n,)."""
-    found = np.zeros(states.rows, np.int64)
-    for row in np.unique(_owners_of_referrals(states)).tolist():
-        found[row] = pre_loading(controls_of(states.take(np.array([row])))[0])
+    found = np.where(states.ints("pre_loading_assessed_at").valid, np.int64(PreLoading.COMPLETE), 0)
+    rows = np.unique(_owners_of_referrals(states))
+    if len(rows):
+        found[rows] = [pre_loading(controls) for controls in controls_of(states.take(rows))]
     return found
 
 
 def announced(states: Table) -> NDArray[np.bool_]:
-    """Return of which states this version announces something about loading: a referral changed in it, shape (n,)."""
-    announced = np.zeros(states.rows, np.bool_)
+    """Return of which states this version announces something about loading, shape (n,): the goods were assessed, or a referral changed."""
+    assessed_at, changed_at = states.ints("pre_loading_assessed_at"), states.ints("changed_at").values
+    announced: NDArray[np.bool_] = assessed_at.valid & (assessed_at.values == changed_at)
     owners = _owners_of_referrals(states)
     if len(owners):
         lines = states.child("controls")
@@ -57,11 +59,14 @@ def announced(states: Table) -> NDArray[np.bool_]:
         changed = np.zeros(len(owners), np.bool_)
         for name in _TIMES:
             time = lines.ints(name)
-            changed |= (
-                time.valid & (time.values == states.ints("changed_at").values[states.ragged("controls").owners()])
-            )[chosen]
+            changed |= (time.valid & (time.values == changed_at[states.ragged("controls").owners()]))[chosen]
         announced[owners[changed]] = True
     return announced
+
+
+def concerns_loading(states: Table) -> bool:
+    """Return whether any of the states may have a stage of the assessment before loading."""
+    return has_controls(states) or "pre_loading_assessed_at" in states.names
 
 
 def _owners_of_referrals(states: Table) -> NDArray[np.int64]:

@@ -33,6 +33,8 @@ UNKNOWN = "CONTROL_UNKNOWN"
 CONCLUDED = "CONTROL_CONCLUDED"
 ALARM = "SCREENING_ALARM"
 """Reason of a do-not-load that follows from the alarm of a screening; risk recommends it by the same one."""
+CLEAR = "SCREENING_CLEAR"
+"""Reason of a request for a screening that ends because the screening found nothing."""
 UNANSWERED = "REFERRAL_UNANSWERED"
 """Reason of a do-not-load that follows from a referral without an answer."""
 
@@ -81,9 +83,15 @@ def unfit_to_order(states: Table, orders: Mapping[str, Control], agency: str) ->
     return [FOREIGN if foreign else reason(orders[mrn], controls, arrived) for mrn, foreign, controls, arrived in there]
 
 
-def ordering(states: Table, at: int, orders: Mapping[str, Control], by: str) -> tuple[Table, IntArray]:
-    """Return the states with a further control each, by MRN, before the event is applied, and the events."""
-    chosen = [orders[mrn] for mrn in states.strings("mrn").tolist()]
+def ordering(
+    states: Table, at: int, orders: Mapping[str, Control], by: str, terms: Callable[[Control, str, int], Control]
+) -> tuple[Table, IntArray]:
+    """Return the states with a further control each, by MRN, before the event is applied, and the events.
+
+    `terms` completes an order by the parameters of an office, given the instant.
+    """
+    named = zip(states.strings("mrn").tolist(), states.strings("office").tolist(), strict=True)
+    chosen = [terms(orders[mrn], office, at) for mrn, office in named]
     lists = [_ordered(controls, order, at, by) for controls, order in zip(controls_of(states), chosen, strict=True)]
     return with_controls(states, lists), np.array([event_of_order(each) for each in chosen], np.int64)
 
@@ -106,7 +114,7 @@ def unfit_to_answer(states: Table, answers: Mapping[str, Answer], addressee: int
 def answering(states: Table, at: int, answers: Mapping[str, Answer]) -> tuple[Table, IntArray]:
     """Return the states with the answers, before the event is applied, and the events.
 
-    The alarm of a screening forbids the loading at once; it is an event of its own, beside which the answer stands.
+    The alarm of a screening forbids the loading at once, and a clear result ends what risk requested: it answers each recommendation to screen.
     """
     given = [answers[mrn] for mrn in states.strings("mrn").tolist()]
     arrived = states.ints("arrived_at").valid.tolist()
@@ -114,22 +122,32 @@ def answering(states: Table, at: int, answers: Mapping[str, Answer]) -> tuple[Ta
         _answered(controls, each, at, arrived=there)
         for controls, each, there in zip(controls_of(states), given, arrived, strict=True)
     ]
-    forbidden = np.array([any(each.ordered_at == at for each in controls) for controls in lists], np.bool_)
-    events = np.where(forbidden, np.int64(Event.DOCUMENTS_REQUESTED), np.int64(Event.CONTROL_ANSWERED))
-    return with_controls(states, lists), events
+    events = [_event_of_answer(controls, at) for controls in lists]
+    return with_controls(states, lists), np.array(events, np.int64)
+
+
+def _event_of_answer(controls: Sequence[Control], at: int) -> Event:
+    if any(each.ordered_at == at for each in controls):
+        return Event.DOCUMENTS_REQUESTED
+    concluded = any(each.concluded_at == at for each in controls)
+    # A screening is no examination, so that none of these ended.
+    return event_of_conclusion(controls, examined=False) if concluded else Event.CONTROL_ANSWERED
 
 
 def _answered(controls: Sequence[Control], answer: Answer, at: int, *, arrived: bool) -> Sequence[Control]:
     """Return the controls of a consignment after an answer to one of them."""
 
     def change(control: Control) -> Control:
-        return replace(
+        after = replace(
             control,
             answered_at=at,
             answer=answer.text,
             documents=answer.documents,
             screening_result=answer.screening_result,
         )
+        clear = answer.screening_result == consignment_pb2.SCREENING_RESULT_CLEAR
+        ends = clear and control.ordered_by == AUTOMATIC
+        return after.concluded(ControlResult.CONFORM, at, reason=CLEAR) if ends else after
 
     after = _replaced(controls, answer.number, change)
     alarm = answer.screening_result == consignment_pb2.SCREENING_RESULT_ALARM and not arrived

@@ -45,7 +45,7 @@ def new_states(filings: Table, assessment: Mapping[str, Column], verdict: BatchD
         "filing_version": filings.ints("version"),
         "platform": filings.strings("order_platform"),
         "consignor_country": filings.strings("consignor_address_country"),
-        "destination_country": _destination(filings),
+        "destination_country": destinations(filings),
         "carrier_identifier": _carrier(filings),
         "state": Ints.constant(State.ACCEPTED, rows),
         "reasons": verdict.reasons,
@@ -70,7 +70,7 @@ def _carrier(filings: Table) -> Strings:
     return choose(present, ids, names) if present.any() else names
 
 
-def _destination(filings: Table) -> Strings:
+def destinations(filings: Table) -> Strings:
     """Return the country of destination; where it is absent, that of the consignee's address."""
     destination = filings.strings("destination_country")
     present = destination.present

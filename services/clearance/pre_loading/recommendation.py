@@ -1,0 +1,190 @@
+"""What risk recommends before loading, as columns of the state and as referrals. Pure.
+
+Risk answers each version of a filing once, so that the loop goes through the filing: a new version is assessed anew, and what is not recommended any
+more ends. Text and documents of an answer are for officers; of a screening, a clear result ends the request and an alarm forbids the loading
+(consignment/controls/steps.py).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ints, Strings, Table
+from luxor.clearance.v1 import control_pb2
+from luxor.consignment.v1 import consignment_pb2
+from luxor.risk.v1 import risk_pb2
+from services.clearance.consignment.assessment import Misaligned
+from services.clearance.consignment.controls.control import (
+    WITH_REFERRALS_MAX,
+    Control,
+    ControlResult,
+    controls_of,
+    event_of_conclusion,
+    event_of_order,
+    with_controls,
+)
+from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK
+from services.clearance.consignment.transitions import FINAL, State
+from services.clearance.pre_loading.parameters import Parameters
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+REASSESSED: Final = "REASSESSED"
+"""Reason of a request that ends because risk does not recommend it for a new version of the filing."""
+_UNDISCLOSED: Final = ("SCORE_HIGH",)
+"""Reasons of risk that filers may not read though no finding is confidential: they could avoid what scores high."""
+_FORMS: Final[dict[int, int]] = {
+    risk_pb2.REFERRAL_INFORMATION: control_pb2.CONTROL_FORM_INFORMATION,
+    risk_pb2.REFERRAL_SCREENING: control_pb2.CONTROL_FORM_SCREENING,
+    risk_pb2.REFERRAL_DO_NOT_LOAD: control_pb2.CONTROL_FORM_DO_NOT_LOAD,
+}
+_TEXTS: Final[dict[int, str]] = {
+    control_pb2.CONTROL_FORM_INFORMATION: "State the data of this consignment more exactly, by an answer or an amended filing.",
+    control_pb2.CONTROL_FORM_SCREENING: "Screen the goods and report the result.",
+    control_pb2.CONTROL_FORM_DO_NOT_LOAD: "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """The states of a batch that get referrals, or whose referrals end."""
+
+    places: IntArray
+    """Their rows in the batch."""
+    states: Table
+    events: IntArray
+
+
+def recommendations(rows: int, places: IntArray, risk: Table) -> dict[str, Column]:
+    """Return the columns of `rows` states with what risk recommends for those at `places`. Raise Misaligned if the answer has another number of rows.
+
+    Where the answer has no recommendation, because risk has no parameters of selection, the goods are not assessed.
+    """
+    if risk.rows != len(places):
+        raise Misaligned(f"risk answered {risk.rows} rows to {len(places)} consignments before loading")
+    referral = risk.ints("referral")
+    numbers, known = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
+    numbers[places], known[places] = referral.values, referral.valid
+    reasons, pointers = np.full((2, rows), "", object)
+    secret = risk.bools("referral_confidential").values
+    items = _items(risk)
+    for place, reason, hidden, item in zip(
+        places.tolist(), risk.strings("referral_reason").tolist(), secret.tolist(), items, strict=True
+    ):
+        reasons[place] = CUSTOMS_CHECK if hidden or reason in _UNDISCLOSED else reason
+        pointers[place] = "" if hidden or not item else f"items[{item - 1}]"
+    return {
+        "pre_loading_referral": Ints.of(numbers, known),
+        "pre_loading_reason": Strings.of(reasons.tolist()),
+        "pre_loading_pointer": Strings.of(pointers.tolist()),
+    }
+
+
+def _items(risk: Table) -> list[int]:
+    """Return for each consignment the number of the item of the finding that the recommendation names; 0 if it names none."""
+    findings, found = risk.ragged("findings"), risk.child("findings")
+    reasons, numbers = found.strings("reason").tolist(), found.ints("item_number").filled(0).tolist()
+    wanted = risk.strings("referral_reason").tolist()
+    places = [range(found.rows)[findings.span(row)] for row in range(risk.rows)]
+    return [
+        next((numbers[each] for each in span if reason and reasons[each] == reason), 0)
+        for span, reason in zip(places, wanted, strict=True)
+    ]
+
+
+def assessed(states: Table, at: int) -> Table:
+    """Return the states with the time of the assessment, where it found nothing to refer and the goods have not arrived."""
+    if not is_assessed(states):
+        return states
+    referral = states.ints("pre_loading_referral")
+    free = referral.valid & (referral.values == risk_pb2.REFERRAL_UNSPECIFIED) & ~states.ints("arrived_at").valid
+    return states.with_columns({"pre_loading_assessed_at": Ints.of(np.where(free, at, 0), free)})
+
+
+def is_assessed(states: Table) -> bool:
+    """Return whether any of the states may have been assessed before loading."""
+    return "pre_loading_referral" in states.names
+
+
+def forbidden_on_arrival(states: Table) -> BoolArray:
+    """Return which goods have arrived although they should not have been loaded, shape (n,)."""
+    forbidden = states.ints("pre_loading_referral").filled(0) == risk_pb2.REFERRAL_DO_NOT_LOAD
+    arrived: BoolArray = forbidden & states.ints("arrived_at").valid
+    return arrived
+
+
+def refer(states: Table, at: int, parameters: Parameters) -> Referred:
+    """Return which states get referrals or lose them by what risk recommends, with the events."""
+    reached = ~np.isin(states.ints("state").values, [*FINAL, State.SEIZED, State.RELEASED])
+    there = np.flatnonzero(states.ints("pre_loading_referral").valid & ~states.ints("arrived_at").valid & reached)
+    chosen = states.take(there)
+    columns = (chosen.strings(name).tolist() for name in ("pre_loading_reason", "pre_loading_pointer", "office"))
+    facts = zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, strict=True)
+    before = controls_of(chosen)
+    after = [
+        _referred(controls, _order(parameters, referral, reason, pointer, office, at), referral, at)
+        for controls, (referral, reason, pointer, office) in zip(before, facts, strict=True)
+    ]
+    changed = [place for place, (old, new) in enumerate(zip(before, after, strict=True)) if list(old) != list(new)]
+    events = [_event(before[place], after[place]) for place in changed]
+    rows = np.array(changed, np.int64)
+    states = with_controls(chosen.take(rows), [after[place] for place in changed])
+    return Referred(there[rows], states, np.array(events, np.int64))
+
+
+def _order(parameters: Parameters, referral: int, reason: str, pointer: str, office: str, at: int) -> Control | None:
+    form = _FORMS.get(referral)
+    if form is None:
+        return None
+    order = (
+        Control(number=0, form=form)
+        if form == control_pb2.CONTROL_FORM_DO_NOT_LOAD
+        else parameters.with_terms(parameters.request(form, office), office, at)
+    )
+    return replace(order, reason=reason, text=_TEXTS[form], pointer=pointer, ordered_at=at, ordered_by=AUTOMATIC)
+
+
+def _referred(controls: list[Control], order: Control | None, referral: int, at: int) -> list[Control]:
+    """Return the controls of a consignment after an assessment.
+
+    What risk requested itself ends if it recommends less now; a do-not-load and officers' requests stay. The highest recommendation hides a lower
+    one, so that a request for information stays beside one for a screening.
+    """
+    over = [
+        form for number, form in _FORMS.items() if number > referral and form != control_pb2.CONTROL_FORM_DO_NOT_LOAD
+    ]
+    after = [
+        each.concluded(ControlResult.CONFORM, at, reason=REASSESSED)
+        if each.is_open and each.form in over and each.ordered_by == AUTOMATIC
+        else each
+        for each in controls
+    ]
+    if order is None or any(each.form == order.form and (each.is_open or _answered(each)) for each in after):
+        return after
+    if len(after) >= WITH_REFERRALS_MAX and order.form != control_pb2.CONTROL_FORM_DO_NOT_LOAD:
+        # The goods are forbidden rather than requested of without end.
+        order = Control(
+            number=0,
+            form=control_pb2.CONTROL_FORM_DO_NOT_LOAD,
+            reason="REFERRALS_TOO_MANY",
+            ordered_at=at,
+            ordered_by=AUTOMATIC,
+        )
+        if any(each.forbids_loading for each in after):
+            return after
+    return [*after, replace(order, number=len(after) + 1)]
+
+
+def _answered(control: Control) -> bool:
+    """Return whether a screening found nothing: it answers further recommendations to screen the goods, as one that is filed does."""
+    clear = control.screening_result == consignment_pb2.SCREENING_RESULT_CLEAR
+    return clear and control.result == ControlResult.CONFORM
+
+
+def _event(before: list[Control], after: list[Control]) -> int:
+    if len(after) > len(before):
+        return event_of_order(after[-1])
+    return event_of_conclusion(after, examined=any(each.is_open and each.examines for each in before))

@@ -1,0 +1,69 @@
+"""Which filings are assessed before loading. Pure; whole batches.
+
+Source: the minimum set of pre-loading advance cargo information ("7+1"): name and address of consignor and consignee, number of packages, gross mass,
+description of the goods, and the house transport document.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Table
+from libs.customs.time import MICROS_PER_DAY
+from services.clearance.consignment.state.creation import destinations
+from services.clearance.pre_loading.parameters import Parameters
+
+BoolArray = NDArray[np.bool_]
+_PARTIES: Final = ("consignor", "consignee")
+
+
+def to_assess(filings: Table, parameters: Parameters) -> NDArray[np.int64]:
+    """Return the rows of the filings that are assessed before loading.
+
+    The destination asks for it, the minimum set is there, and the goods have not departed when the filing is accepted.
+    """
+    if not parameters.from_day:
+        return np.zeros(0, np.int64)
+    accepted = filings.ints("accepted_at").values
+    chosen = _of_destinations(filings, parameters, accepted // MICROS_PER_DAY)
+    if chosen.any():
+        departure = filings.ints("transport_departure_time")
+        chosen &= ~(departure.valid & (departure.values <= accepted)) & minimum_set(filings)
+    return np.flatnonzero(chosen)
+
+
+def minimum_set(filings: Table) -> BoolArray:
+    """Return which filings have the minimum set, shape (n,)."""
+    there = filings.strings("house_document_number").present & filings.ints("gross_mass_mg").valid
+    for party in _PARTIES:
+        street, city = (filings.strings(f"{party}_address_{part}").present for part in ("street", "city"))
+        country = filings.strings(f"{party}_address_country").present
+        there &= filings.strings(f"{party}_name").present & country & (street | city)
+    return there & _counted(filings) & _described(filings)
+
+
+def _of_destinations(filings: Table, parameters: Parameters, days: NDArray[np.int64]) -> BoolArray:
+    country, mode = destinations(filings), filings.ints("transport_mode").filled(0)
+    chosen = np.zeros(filings.rows, np.bool_)
+    for (name, number), first in parameters.from_day.items():
+        chosen |= country.isin({name}) & (mode == number) & (days >= first)
+    return chosen
+
+
+def _counted(filings: Table) -> BoolArray:
+    """Return which filings state the number of their packages: of the whole consignment, or of an item."""
+    counted = np.zeros(filings.rows, np.bool_)
+    counted[filings.ragged("packages").owners()[filings.child("packages").ints("count").valid]] = True
+    items = filings.child("items")
+    of_items = items.ragged("packages").owners()[items.child("packages").ints("count").valid]
+    counted[filings.ragged("items").owners()[of_items]] = True
+    return counted
+
+
+def _described(filings: Table) -> BoolArray:
+    """Return which filings describe each of their items."""
+    items = filings.ragged("items")
+    described: BoolArray = items.lengths > 0
+    described[items.owners()[~filings.child("items").strings("description").present]] = False
+    return described

@@ -1,0 +1,283 @@
+"""Filings that are assessed before loading: what risk recommends becomes referrals, answers and amendments loop until the assessment is complete.
+
+The definition is docs/preloading.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
+from libs.customs.time import day_of_date
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1 import control_pb2
+from luxor.consignment.v1 import consignment_pb2
+from luxor.risk.v1 import risk_pb2
+from services.clearance.jobs.waits import Waits
+from services.clearance.pre_loading.parameters import Office, Parameters, Terms
+from tests.clearance.controls import (
+    CARRIER,
+    CONFORM,
+    FILER,
+    WITHDRAWN,
+    answer,
+    answered,
+    arrive,
+    concluded,
+    conclusion,
+    notices,
+    now,
+    order,
+    ordered,
+    state,
+)
+from tests.clearance.desk import filings, mrns
+from tests.clearance.disposals import outcomes
+from tests.clearance.inspections import status
+from tests.clearance.risk_answers import answering
+from tests.clearance.service_client import House
+
+NONE, INFORMATION, SCREENING, FORBIDDEN = 0, 1, 2, 3
+"""What risk recommends: the numbers of luxor.risk.v1.Referral."""
+REFERRED = control_pb2.PRE_LOADING_REFERRED
+DO_NOT_LOAD = control_pb2.PRE_LOADING_DO_NOT_LOAD
+COMPLETE = control_pb2.PRE_LOADING_COMPLETE
+REASONS: Final = {
+    NONE: "",
+    INFORMATION: "DESCRIPTION_TOO_VAGUE",
+    SCREENING: "GOODS_DANGEROUS",
+    FORBIDDEN: "DO_NOT_LOAD_ORDER",
+}
+HOUR: Final = 3_600_000_000
+
+
+def terms(missing: Any, hours: int = 24, addressee: Any = "filer") -> Terms:
+    """Make the terms of a request, with a reminder at half of its time."""
+    return Terms(addressee=addressee, answer_minutes=hours * 60, reminder_minutes=hours * 30, missing=missing)
+
+
+def parameters() -> Parameters:
+    """Make parameters by which all air traffic to Germany is assessed; one office forbids what nobody answers for."""
+    from_day = {("DE", int(consignment_pb2.TRANSPORT_MODE_AIR)): day_of_date(datetime.date(2026, 1, 1))}
+    usual = Office(office="*", information=terms("escalate"), screening=terms("escalate", addressee="carrier"))
+    strict = Office(office="DE004851", information=terms("hold", 2), screening=terms("do_not_load", 4, "carrier"))
+    return Parameters(from_day, {each.office: each for each in (usual, strict)})
+
+
+def recommending(
+    by_reference: Mapping[str, int], asked: list[list[str]], *, secret: bool = False
+) -> Callable[[Table], Table]:
+    """Answer as risk does before loading: a recommendation by local reference, of a finding on item 1."""
+
+    def answer_to(table: Table) -> Table:
+        references = table.strings("local_reference").tolist()
+        asked.append(references)
+        numbers = [by_reference.get(each, NONE) for each in references]
+        reasons = [REASONS[each] for each in numbers]
+        found = [each for each in reasons if each]
+        findings = Table(
+            schema_of(risk_pb2.AssessmentColumns).children["findings"],
+            len(found),
+            {"reason": Strings.of(found), "item_number": Ints.constant(1, len(found))},
+        )
+        columns: dict[str, Any] = {
+            "lane": Ints.constant(1, table.rows),
+            "findings": Ragged.of_lengths([int(bool(each)) for each in reasons], findings),
+            "referral": Ints.of(numbers),
+            "referral_reason": Strings.of(reasons),
+            "referral_confidential": Bools.of([secret] * table.rows, [each > 0 for each in numbers]),
+        }
+        return Table.of(risk_pb2.AssessmentColumns, table.rows, columns)
+
+    return answer_to
+
+
+async def filed(
+    house: House, recommended: Mapping[str, int], version: int = 1, **fields: Any
+) -> tuple[list[str], list[list[str]]]:
+    """File consignments of which risk recommends this; return the MRNs, and what risk was asked before loading."""
+    asked: list[list[str]] = []
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending(recommended, asked, **fields)
+    table = filings(list(recommended), version=version)
+    await house.desk.consume(table)
+    return mrns(table), asked
+
+
+async def stage(house: House, mrn: str) -> int:
+    """Return how far the assessment before loading has come."""
+    return (await status(house, mrn)).pre_loading
+
+
+async def heard(house: House, role: str = "filer", ident: str = "shop") -> list[tuple[str, int]]:
+    """Return kind and stage of a reader's notices."""
+    found = await notices(house, role, ident)
+    return [(pb.NoticeKind.Name(each.kind).removeprefix("NOTICE_KIND_"), each.pre_loading) for each in found]
+
+
+async def test_only_filings_before_loading_are_assessed_and_what_is_not_referred_is_complete_at_once(
+    house: House,
+) -> None:
+    def change(number: int, row: consignment_pb2.Consignment) -> None:
+        departs = {1: -1, 2: 1}
+        if number in departs:
+            row.transport.departure_time.FromMicroseconds(row_accepted + departs[number] * HOUR)
+        if number == 3:
+            row.transport.mode = consignment_pb2.TRANSPORT_MODE_SEA
+        if number == 4:
+            row.consignor.name = ""
+        if number == 5:
+            row.destination_country = "FR"
+
+    references = [f"GREEN-{number}" for number in range(6)]
+    row_accepted = int(filings(["GREEN-0"]).ints("accepted_at").values[0])
+    asked: list[list[str]] = []
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending({}, asked)
+    table = filings(references, change=change)
+    await house.desk.consume(table)
+    assert asked == [["GREEN-0", "GREEN-2"]], "one call for those that are not loaded and have the minimum set"
+    assert [await stage(house, mrn) for mrn in mrns(table)] == [COMPLETE, 0, COMPLETE, 0, 0, 0]
+    assert (await status(house, mrns(table)[0])).version == 1
+    assert await heard(house) == [("DECIDED", COMPLETE if number in (0, 2) else 0) for number in range(6)]
+    assert await heard(house, "carrier", "wings") == [("DECIDED", COMPLETE)] * 2
+    await arrive(house)
+    assert [each for each in await heard(house) if each[0] == "RELEASED"] == [("RELEASED", 0)] * 6
+    # Without a destination in the parameters risk is not asked.
+    house.desk.decide.parameters = Parameters({}, parameters().offices)
+    await house.filed(["GREEN-9"])
+    assert len(asked) == 1
+
+
+async def test_a_request_for_information_loops_through_amended_filings_until_nothing_is_recommended(
+    house: House,
+) -> None:
+    (mrn,), _ = await filed(house, {"GREEN-1": INFORMATION})
+    seen = await status(house, mrn)
+    (request,) = seen.controls
+    assert (seen.version, seen.pre_loading) == (2, REFERRED)
+    assert (request.form, request.addressee) == (control_pb2.CONTROL_FORM_INFORMATION, FILER)
+    assert (request.reason, request.pointer, request.ordered_by) == ("DESCRIPTION_TOO_VAGUE", "items[0]", "automatic")
+    ordered_at = request.ordered_at.ToMicroseconds()
+    assert request.due_at.ToMicroseconds() == ordered_at + 24 * HOUR
+    assert request.remind_at.ToMicroseconds() == ordered_at + 12 * HOUR
+    # The first decision says nothing of loading, and nobody reads that the goods may be loaded before the request.
+    assert await heard(house) == [("DECIDED", 0), ("CONTROL_ORDERED", REFERRED)]
+    assert await heard(house, "carrier", "wings") == [("CONTROL_ORDERED", REFERRED)]
+    # Still vague: the same request stays. Then dangerous: a second one beside it. Then nothing.
+    await filed(house, {"GREEN-1": INFORMATION}, version=2)
+    assert [each.number for each in (await status(house, mrn)).controls] == [1]
+    await filed(house, {"GREEN-1": SCREENING}, version=3)
+    assert [(each.number, each.result) for each in (await status(house, mrn)).controls] == [(1, 0), (2, 0)]
+    await filed(house, {"GREEN-1": INFORMATION}, version=4)
+    assert [(each.number, each.result) for each in (await status(house, mrn)).controls] == [(1, 0), (2, CONFORM)]
+    assert (await stage(house, mrn), await state(house, mrn)) == (REFERRED, "DOCUMENTS_REQUESTED")
+    await filed(house, {"GREEN-1": NONE}, version=5)
+    first = (await status(house, mrn)).controls[0]
+    assert (first.result, first.result_reason, first.concluded_by) == (CONFORM, "REASSESSED", "automatic")
+    assert (await stage(house, mrn), await state(house, mrn)) == (COMPLETE, "AWAITING_ARRIVAL")
+    assert (await heard(house))[-1] == ("DECIDED", COMPLETE)
+    await filed(house, {"GREEN-1": INFORMATION}, version=6)
+    assert await stage(house, mrn) == REFERRED, "a later version may be referred again"
+    await concluded(house, conclusion(mrn, 3))
+    assert await stage(house, mrn) == COMPLETE
+
+
+async def test_a_clear_screening_answers_what_risk_requested_and_an_officers_request_waits_for_the_officer(
+    house: House,
+) -> None:
+    (mrn,), _ = await filed(house, {"GREEN-1": SCREENING})
+    await ordered(house, order(mrn, control_pb2.CONTROL_FORM_SCREENING, addressee=CARRIER, text="By hand."))
+    clear = consignment_pb2.SCREENING_RESULT_CLEAR
+    for number in (1, 2):
+        made = answer(mrn, number, text="", screening_result=clear)
+        await answered(house, made, role="carrier", by="wings", request_id=f"w{number}")
+    assert [each.result for each in (await status(house, mrn)).controls] == [CONFORM, 0]
+    assert outcomes(await concluded(house, conclusion(mrn, 2))) == [("AWAITING_ARRIVAL", "")]
+    assert await stage(house, mrn) == COMPLETE
+    await filed(house, {"GREEN-1": SCREENING}, version=2)
+    assert len((await status(house, mrn)).controls) == 2, (
+        "a screening that found nothing answers the next recommendation too"
+    )
+    assert await stage(house, mrn) == COMPLETE
+
+
+async def test_a_do_not_load_of_risk_stands_whatever_is_filed_and_its_secret_reason_is_not_told(house: House) -> None:
+    (mrn,), _ = await filed(house, {"GREEN-1": FORBIDDEN}, secret=True)
+    for role, ident in (("officer", "olga"), ("filer", "shop")):
+        (stands,) = (await status(house, mrn, role, ident)).controls
+        assert (stands.form, stands.reason, stands.pointer) == (
+            control_pb2.CONTROL_FORM_DO_NOT_LOAD,
+            "CUSTOMS_CHECK",
+            "",
+        )
+    await filed(house, {"GREEN-1": NONE}, version=2)
+    assert await stage(house, mrn) == DO_NOT_LOAD
+    await filed(house, {"GREEN-1": FORBIDDEN}, version=3)
+    assert len((await status(house, mrn)).controls) == 1
+    assert ("CONTROL_ORDERED", DO_NOT_LOAD) in await heard(house, "carrier", "wings")
+    await arrive(house)
+    assert await state(house, mrn) == "DOCUMENTS_REQUESTED"
+    assert outcomes(await concluded(house, conclusion(mrn, result=WITHDRAWN))) == [("RELEASED", "")]
+
+
+async def test_a_score_is_not_told_as_a_reason(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REASONS, SCREENING, "SCORE_HIGH")
+    (mrn,), _ = await filed(house, {"GREEN-1": SCREENING})
+    assert [each.reason for each in (await status(house, mrn, "filer", "shop")).controls] == ["CUSTOMS_CHECK"]
+
+
+async def test_goods_that_arrived_before_their_filing_although_forbidden_are_held_for_an_officer(house: House) -> None:
+    await arrive(house)
+    (forbidden, referred, free), _ = await filed(house, {"GREEN-1": FORBIDDEN, "GREEN-2": SCREENING, "GREEN-3": NONE})
+    held = await status(house, forbidden)
+    assert (pb.State.Name(held.state), held.decision.officer_hold) == ("STATE_HELD", True)
+    assert list(held.decision.reasons) == ["DO_NOT_LOAD_ORDER"]
+    assert [len((await status(house, mrn)).controls) for mrn in (forbidden, referred, free)] == [0, 0, 0]
+    assert [await stage(house, mrn) for mrn in (forbidden, referred, free)] == [0, 0, 0], "it was loaded before"
+
+
+async def test_requests_without_an_answer_end_as_the_parameters_of_their_office_say(house: House) -> None:
+    house.desk.neighbours.risk = answering({})
+    (informed, screened, asked), _ = await filed(house, {"GREEN-1": INFORMATION, "GREEN-2": SCREENING, "GREEN-3": NONE})
+    # The office completes what an officer leaves open, and changes nothing that the officer states.
+    free = {"addressee": FILER, "text": "Name the goods."}
+    own = {"due_at": await now(house) + 9 * HOUR, "when_overdue": control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD}
+    await ordered(house, order(asked, control_pb2.CONTROL_FORM_INFORMATION, **free))
+    await ordered(house, order(asked, control_pb2.CONTROL_FORM_INFORMATION, **free, **own), request_id="o2")
+    by_office, by_officer = (await status(house, asked)).controls
+    # The service runs with the included parameters.
+    assert by_office.due_at.ToMicroseconds() - by_office.ordered_at.ToMicroseconds() == 24 * HOUR
+    assert by_office.when_overdue == control_pb2.CONTROL_OVERDUE_ESCALATE
+    assert (by_officer.due_at.ToMicroseconds(), by_officer.when_overdue) == (own["due_at"], own["when_overdue"])
+    start = await now(house)
+    assert await Waits(house.desk.store, "r1").step(at=start + 5 * HOUR) == 2
+    assert (await state(house, informed), await stage(house, informed)) == ("HELD", COMPLETE)
+    assert (await state(house, screened), await stage(house, screened)) == ("DOCUMENTS_REQUESTED", DO_NOT_LOAD)
+    assert (await status(house, screened)).controls[1].reason == "REFERRAL_UNANSWERED"
+    (late,) = await answered(
+        house,
+        answer(screened, text="", screening_result=consignment_pb2.SCREENING_RESULT_CLEAR),
+        role="carrier",
+        by="wings",
+    )
+    assert late.error.reason == "CONTROL_CONCLUDED"
+    assert await stage(house, screened) == DO_NOT_LOAD
+
+
+async def test_a_page_that_is_applied_again_refers_once(house: House) -> None:
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending({"GREEN-1": INFORMATION}, [])
+    table = filings(["GREEN-1"])
+    prepared = [await house.desk.prepare(table) for _ in range(2)]
+    for page in (*prepared, prepared[0]):
+        async with house.desk.store.database.transaction() as tx:
+            await house.desk.intake.apply(tx, page)
+    seen = await status(house, mrns(table)[0])
+    assert (seen.version, len(seen.controls)) == (2, 1)
+    assert np.array_equal([each.version for each in seen.history], [2, 1])

@@ -28,7 +28,7 @@ WORK_LISTS: Final = {
     "held": "lane",
     "seized": "null::smallint",
     "due": "due_at",
-    "control": "(sum(1 << number) over ())::bigint",
+    "control": "(sum(1::bigint << number) over ())::bigint",
 }
 """The work lists, and what they state of a consignment beside day and MRN; of controls the numbers, as bits."""
 _ENTRIES: Final = """

@@ -304,13 +304,17 @@ async def test_an_agency_reads_no_referral_and_foreign_parties_read_nothing(hous
         assert await notices(house, role, ident) == []
 
 
-async def test_a_do_not_load_is_possible_beside_twenty_other_controls(house: House) -> None:
+async def test_twenty_referrals_are_possible_beside_twenty_other_controls(house: House) -> None:
     (mrn,) = await house.filed(["GREEN-1"])
     for number in range(20):
         await ordered(house, order(mrn), request_id=f"o{number}")
     (full,) = await ordered(house, order(mrn), request_id="o20")
     assert full.error.reason == "CONTROLS_TOO_MANY"
-    assert outcomes(await ordered(house, forbid(mrn), request_id="o21")) == [("DOCUMENTS_REQUESTED", "")]
+    for number in range(20):
+        made = information(mrn) if number else forbid(mrn)
+        assert outcomes(await ordered(house, made, request_id=f"r{number}")) == [("DOCUMENTS_REQUESTED", "")]
+    (full,) = await ordered(house, screening(mrn), request_id="r20")
+    assert full.error.reason == "CONTROLS_TOO_MANY"
     assert await loading(house, mrn) == FORBIDDEN
 
 

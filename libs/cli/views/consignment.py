@@ -194,6 +194,8 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
         "waits",
         f"not released before {when(decision['release_not_before'])}" if decision.get("release_not_before") else "",
     )
+    claim = each.get("claim", {})
+    row("claimed", f"by {safe(claim['officer'])}" if claim else "", safe(claim.get("note", "")))
     row("re-routed", f"to blue at {when(decision['reroute_at'])}" if decision.get("reroute_at") else "")
     row(
         "screening",

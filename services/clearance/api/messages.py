@@ -24,6 +24,7 @@ from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, ST
 from services.clearance.consignment.explanation import sentence
 from services.clearance.consignment.state.times import owes_nothing, payable_now
 from services.clearance.consignment.transitions import Change
+from services.clearance.store.work import Claim
 
 OFFICER = "officer"
 """Replaces an officer's id for callers that may not see it."""
@@ -34,9 +35,13 @@ _KINDS: Final = {
     "lower_bound": Kind.BOOLS,
     "check_code": Kind.STRINGS,
     "pre_loading": Kind.INTS,
+    "claim_officer": Kind.STRINGS,
+    "claim_claimed_at": Kind.INTS,
+    "claim_handed_by": Kind.STRINGS,
+    "claim_note": Kind.STRINGS,
 }
-"""Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, the code of its notices, and the
-stage of the assessment before loading."""
+"""Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, the code of its notices, the
+stage of the assessment before loading, and the claim."""
 _RENAMED: Final = {
     "filing_version": "filing_version",
     "decision_model_version": "model",
@@ -290,6 +295,12 @@ def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.Consignme
                 charge.forgone_minor if charge.HasField("forgone_minor") else None,
             )
     return messages
+
+
+def set_claim(message: pb.Claim, claim: Claim) -> None:
+    """Set which officer works on a consignment."""
+    message.officer, message.handed_by, message.note = claim.officer, claim.handed_by, claim.note
+    message.claimed_at.FromMicroseconds(claim.claimed_at)
 
 
 def _charges(table: Table) -> Ragged:

@@ -15,7 +15,7 @@ from libs.store.database import Transaction
 from services.clearance.commands.visibility import bound_to
 from services.clearance.consignment.lifecycle.machine import REFUSALS
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import State
+from services.clearance.consignment.transitions import STAYING, State
 from services.clearance.store import Row, Store
 
 UNKNOWN = "CONSIGNMENT_UNKNOWN"
@@ -26,6 +26,8 @@ Prepare = Callable[[Table, int], tuple[Table, EventDetails]]
 """Return the prepared states and the event, given states and an instant."""
 Unfit = Callable[[Table], Sequence[str]]
 """Return for each state the reason why the command is refused, or ""."""
+Guarded = Callable[[Table], NDArray[np.bool_]]
+"""Return which states only the officer who claims the goods may change so, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,14 @@ class Commands:
         outside: Identity | None = None,
         before_arrival: bool = False,
         claimant: str = "",
+        guarded: Guarded | None = None,
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
         `outside` is the filer, carrier or agency that calls, if one does: it names public versions. A filer reaches its own ones, a carrier those
         whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results, also when the request is
-        repeated. Goods that another officer than `claimant` claims are refused, if one is named. Raises RequestReused.
+        repeated. Goods that another officer than `claimant` claims are refused, if one is named: all, or those that are
+        `guarded`. Raises RequestReused.
         """
         mrns = [mrn for mrn, _ in consignments]
         async with self.store.database.connection() as reading:
@@ -89,7 +93,9 @@ class Commands:
             before = await self.store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
-            found = await self.fit(tx, consignments, unfit, outside, before_arrival=before_arrival, claimant=claimant)
+            found = await self.fit(
+                tx, consignments, unfit, outside, before_arrival=before_arrival, claimant=claimant, guarded=guarded
+            )
             if found.rows:
                 table, details = prepare(found.states, await self.store.now(tx))
                 found.results |= await self.put(tx, table, details, found.rows, request.trace, outside)
@@ -106,6 +112,7 @@ class Commands:
         *,
         before_arrival: bool = False,
         claimant: str = "",
+        guarded: Guarded | None = None,
     ) -> "Fit":
         """Lock consignments, and return those that the command fits and the results of those that are refused."""
         locked = await self.store.lock(tx, [mrn for mrn, _ in consignments])
@@ -124,8 +131,9 @@ class Commands:
         expected = dict(consignments)
         reasons = list(unfit(states)) if unfit is not None and rows else [""] * len(rows)
         claims = await self.store.claims.find(tx, [row.mrn for row in rows]) if claimant else {}
+        guards = guarded(states).tolist() if claims and guarded is not None else [True] * len(rows)
         for place, (row, version) in enumerate(zip(rows, known_versions, strict=True)):
-            if row.mrn in claims and claims[row.mrn].officer != claimant:
+            if row.mrn in claims and claims[row.mrn].officer != claimant and guards[place]:
                 reasons[place] = CLAIMED
             if reasons[place] != UNKNOWN and expected[row.mrn] not in (None, version):
                 reasons[place] = VERSION_CHANGED
@@ -157,6 +165,10 @@ class Commands:
                 [rows[place].mrn for place in np.flatnonzero(each).tolist()] for each in (now & ~was, was & ~now)
             )
             await self.store.work.note_seized(tx, seized, ended)
+            fresh = np.isin(outcome.state, STAYING) & ~np.isin(states, STAYING)
+            if fresh.any():
+                # A replica of a release before claims may have left one of an earlier hold.
+                await self.store.claims.end(tx, [rows[place].mrn for place in np.flatnonzero(fresh).tolist()])
         versions = np.where(outcome.effective, versions_of(table, outside), before).tolist()
         return {
             row.mrn: Acted(row.mrn, state, version, REFUSALS[refusal])

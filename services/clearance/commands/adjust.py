@@ -76,7 +76,15 @@ class Adjusting:
             before = await self._store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
-            found = await self._commands.fit(tx, consignments, lambda states: unfit(states, corrections), None)
+            found = await self._commands.fit(
+                tx,
+                consignments,
+                lambda states: unfit(states, corrections),
+                None,
+                claimant=officer,
+                # Another amount may free what only the debt holds.
+                guarded=lambda states: states.bools("debt_hold").values,
+            )
             payloads = {mrn: _payload(adjustments[mrn]) for mrn, _ in consignments}
             at = await self._store.now(tx)
             own = await self._store.adjustments.begin(tx, found.rows, payloads, officer, at) if found.rows else set()

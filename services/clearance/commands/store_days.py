@@ -20,7 +20,7 @@ async def ensure_days(store: Store, mrns: Iterable[str]) -> None:
 
 
 async def purge(store: Store, before_day: int) -> None:
-    """Forget references, arrivals, holds, waits and early events of days before `before_day`, a transaction for each chunk."""
+    """Forget references, arrivals, holds, waits and early events of days before `before_day`, a transaction for each chunk, and ended claims."""
     database: Database = store.database
     for table in WEEKLY:
         await drop_days_before(database, table, before_day, span=WEEK_DAYS)
@@ -31,5 +31,7 @@ async def purge(store: Store, before_day: int) -> None:
         while deleted == PURGED_MAX:
             async with database.transaction() as tx:
                 deleted = await store.purge(tx, table, before_day)
+    async with database.transaction() as tx:
+        await store.claims.purge(tx)
     async with database.transaction() as tx:
         await store.carriers.forget_refused(tx, before_day + STATE_DAYS - REFUSED_DAYS)

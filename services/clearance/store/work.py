@@ -25,8 +25,9 @@ _DELETE: Final = """
 """
 
 WORK_LISTS: Final = {
-    "held": "lane",
+    "held": "lane || ' ' || office",
     "seized": "null::smallint",
+    "claim": "null::smallint",
     "due": "due_at",
     "control": "(sum(1::bigint << number) over ())::bigint",
 }
@@ -144,14 +145,7 @@ class WorkTables:
         self, tx: Transaction, office: str, lane: int, after: tuple[int, int, str], limit: int
     ) -> list[tuple[int, int, str]]:
         """Return held consignments of an office after a place: lane, day and MRN of each, the highest lane first, then by day and MRN."""
-        records = await tx.raw.fetch(
-            "select lane, day, mrn from held where office = $1 and ($2 = 0 or lane = $2) and lane <= $3 "
-            "and (lane < $3 or (day, mrn) > ($4, $5)) order by lane desc, day, mrn limit $6",
-            office,
-            lane,
-            *after,
-            limit,
-        )
+        records = await tx.raw.fetch("select * from work_find($1, $2, $3, $4, $5, $6)", office, lane, *after, limit)
         return [(record["lane"], record["day"], record["mrn"]) for record in records]
 
     async def note_seized(self, tx: Transaction, seized: Sequence[str], ended: Sequence[str]) -> None:
@@ -196,7 +190,7 @@ class WorkTables:
         records = await tx.raw.fetch(_ENTRIES.format(name=name), *after, *last, limit)
         return [(record["day"], record["mrn"]) for record in records]
 
-    async def stated(self, tx: Transaction, name: str, mrns: Sequence[str]) -> dict[str, int | None]:
+    async def stated(self, tx: Transaction, name: str, mrns: Sequence[str]) -> dict[str, int | str | None]:
         """Return what a work list states of those of some consignments that it has."""
         query = _ENTRY.format(name=name, value=WORK_LISTS[name])
         records = await tx.raw.fetch(query, days_of(mrns), list(mrns))
@@ -327,6 +321,23 @@ class ClaimTable:
             list(mrns),
         )
         return {each["mrn"]: Claim(*(each[name] for name in Claim.__slots__)) for each in records}
+
+    async def of_officer(self, tx: Transaction, officer: str, after: Position, limit: int) -> list[str]:
+        """Return the MRNs that an officer claims, by day and MRN, after a position."""
+        records = await tx.raw.fetch(
+            "select mrn from claim where officer = $1 and (day, mrn) > ($2, $3) order by day, mrn limit $4",
+            officer,
+            *after,
+            limit,
+        )
+        return [record["mrn"] for record in records]
+
+    async def purge(self, tx: Transaction) -> None:
+        """Delete the claims of goods that are not held any more, which replicas of a release before claims leave behind."""
+        await tx.raw.execute(
+            "delete from claim c where not exists (select from consignment k where k.day = c.day and k.mrn = c.mrn and k.state = any($1))",
+            [int(state) for state in STAYING],
+        )
 
     async def put(self, tx: Transaction, mrns: Sequence[str], claim: Claim) -> None:
         """Store a claim of consignments in place of those before."""

@@ -12,12 +12,14 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import work_pb2
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from luxor.common.v1 import common_pb2
+from services.clearance.commands import store_days
 from services.clearance.consignment.transitions import Debt
-from tests.clearance import debt_events
+from tests.clearance import controls, debt_events
 from tests.clearance.bulk_releases import counted, release_all
 from tests.clearance.debt_events import debt
 from tests.clearance.desk import MASTER
 from tests.clearance.disposals import DESTROYED, SEIZED, disposal, dispose, outcomes
+from tests.clearance.inspections import status
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
 
 GREEN, YELLOW, RED = common_pb2.LANE_GREEN, common_pb2.LANE_YELLOW, common_pb2.LANE_RED
@@ -90,6 +92,27 @@ async def test_the_list_of_an_office_has_the_highest_lane_first_and_then_the_old
     assert len(await work(house, role="analyst", by="ana")) == 4
 
 
+async def test_a_page_of_an_office_reads_its_rows_and_no_others(house: House) -> None:
+    house.desk.consistent = False
+    async with house.desk.store.database.transaction(timeout_millis=60_000) as tx:
+        await tx.raw.execute(
+            "insert into held (day, mrn, lane, office) select 20000 + i / 2000, lpad(i::text, 18, '0'), 3 + i / 15000, 'FRA' "
+            "from generate_series(1, 20000) i"
+        )
+        places = {(4, 0, ""): 101, (4, 20009, f"{19_950:018}"): 101, (3, 20007, f"{14_950:018}"): 49, (2, 0, ""): 0}
+        for place, rows in places.items():
+            plan = await tx.raw.fetchval(
+                "explain (analyze, buffers, format json) select * from work_find('FRA', 0, $1, $2, $3, 101)", *place
+            )
+            (read,) = plan
+            assert read["Plan"]["Actual Rows"] == rows, place
+            buffers = read["Plan"]["Shared Hit Blocks"] + read["Plan"]["Shared Read Blocks"]
+            # A row, the way to it in the index, and the catalogue that the first plans read.
+            assert buffers < 2 * rows + 400, (place, buffers)
+        lane = await tx.raw.fetch("select distinct lane from work_find('FRA', 3, 3, 0, '', 20000)")
+        assert [each["lane"] for each in lane] == [3]
+
+
 async def test_goods_are_listed_under_their_office_and_move_with_it(house: House) -> None:
     mrn, other = await house.filed(["RED-1", "RED-2"])
     async with house.desk.store.database.transaction() as tx:
@@ -138,6 +161,87 @@ async def test_a_claim_ends_with_the_hold_whatever_ends_it(house: House) -> None
     (item,) = await work(house)
     assert item.claimed_by == "", "held again, it is claimed by nobody"
     assert item.cause == pb.HOLD_CAUSE_DEBT_OPEN
+
+
+async def test_own_claims_of_all_offices_are_listed_and_shown_whatever_holds_the_goods(house: House) -> None:
+    held, controlled, seized, moved = await house.filed(["RED-1", "GREEN-1", "RED-2", "RED-3"])
+    await controls.ordered(house, controls.order(controlled))
+    await arrive(house)
+    await claim(house, held, controlled, seized, moved, by="anna", note="mine")
+    assert outcomes(await dispose(house, disposal(seized, SEIZED), by="anna")) == [("SEIZED", "")]
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("update held set office = 'FRA' where mrn = $1", moved)
+    house.desk.consistent = False
+    own = work_pb2.CLAIM_FILTER_OWN
+    for size in (1, 3, 100):
+        items = await work(house, by="anna", claim=own, page_size=size)
+        assert [each.mrn for each in items] == sorted([held, controlled, seized, moved]), size
+    states = {each.mrn: (each.state, each.cause) for each in items}
+    assert states[controlled] == (pb.STATE_DOCUMENTS_REQUESTED, pb.HOLD_CAUSE_CONTROL)
+    assert states[seized] == (pb.STATE_SEIZED, pb.HOLD_CAUSE_SEIZURE)
+    assert await work(house, by="olga", claim=own) == []
+    assert [each.mrn for each in await work(house, by="anna", claim=own, lane=GREEN)] == [controlled]
+    for mrn in (held, controlled, seized):
+        shown = (await status(house, mrn)).claim
+        assert (shown.officer, shown.handed_by, shown.note) == ("anna", "anna", "mine")
+        assert shown.HasField("claimed_at")
+        assert not (await status(house, mrn, "filer", "shop")).HasField("claim")
+    assert [each.claimed_by for each in await controls.listed(house)] == ["anna"]
+
+
+async def test_no_colleague_concludes_the_last_control_or_adjusts_what_only_the_debt_holds(house: House) -> None:
+    free, held, owing = await house.filed(["GREEN-1", "RED-1", "BARE-1"])
+    for number, mrn in enumerate((free, free, held)):
+        await controls.ordered(house, controls.order(mrn), request_id=f"o{number}")
+    await arrive(house)
+    await claim(house, free, held, owing, by="anna")
+
+    async def conclude(mrn: str, number: int, by: str, **fields: Any) -> list[tuple[str, str]]:
+        request_id = f"{mrn} {number} {by} {len(fields)}"
+        return outcomes(
+            await controls.concluded(house, controls.conclusion(mrn, number, **fields), by=by, request_id=request_id)
+        )
+
+    assert await conclude(free, 1, "otto") == [("DOCUMENTS_REQUESTED", "")], "another one is open"
+    assert await conclude(free, 2, "otto") == [("DOCUMENTS_REQUESTED", "CLAIMED")]
+    # What stays held is not released by the conclusion.
+    assert await conclude(held, 1, "otto") == [("HELD", "")]
+    assert await conclude(free, 2, "anna") == [("RELEASED", "")]
+    request = pb.AdjustConsignmentsRequest(request_id="j1")
+    request.adjustments.add().consignment.mrn = owing
+    request.adjustments[0].items.add(number=1, origin_country="TR")
+    otto, anna = [await house.stub("officer", each) for each in ("otto", "anna")]
+    assert outcomes(list((await otto.AdjustConsignments(request, timeout=SECONDS)).results)) == [("HELD", "CLAIMED")]
+    code, _ = await refused_with(anna.AdjustConsignments(request, timeout=SECONDS))
+    assert code == grpc.StatusCode.UNAVAILABLE, "it is for revenue to assess"
+
+
+async def test_an_ended_claim_and_its_note_stay_in_the_audit_trail(house: House) -> None:
+    (mrn,) = await house.filed(["RED-1"])
+    await claim(house, mrn, by="otto")
+    assert await hand_over(house, mrn, by="olga", note="otto is ill") == [("HELD", "")]
+    async with house.desk.store.database.connection() as reading:
+        rows = await reading.raw.fetch(
+            "select at, actor, reason, cause, subjects from audit_record where method = 'HandOverConsignments' union all "
+            "select at, actor, reason, cause, subjects from audit_pending where method = 'HandOverConsignments' order by at"
+        )
+    assert [tuple(row)[1:] for row in rows] == [
+        ("officer/olga", "otto is ill", "claim of otto to nobody", [mrn]),
+        ("officer/olga", "otto is ill", "", [mrn]),
+    ]
+
+
+async def test_a_claim_that_an_earlier_hold_left_binds_nobody(house: House) -> None:
+    """A replica of a release before claims ends holds and leaves the claims."""
+    green, other = await house.filed(["GREEN-1", "GREEN-2"])
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("insert into claim select day, mrn, 'ghost', 1, 'ghost', '' from consignment")
+    request = pb.HoldConsignmentsRequest(request_id="x1", consignments=refs(green), reason="TIP")
+    await (await house.stub("officer", "otto")).HoldConsignments(request, timeout=SECONDS)
+    assert await release(house, green) == [("AWAITING_ARRIVAL", "")]
+    await store_days.purge(house.desk.store, 0)
+    async with house.desk.store.database.connection() as reading:
+        assert await house.desk.store.claims.find(reading, [green, other]) == {}
 
 
 async def test_a_claim_stays_while_the_goods_are_seized(house: House) -> None:

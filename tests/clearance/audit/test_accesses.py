@@ -43,6 +43,9 @@ NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings", "ListReleaseLis
 """What answers an officer without data about consignments: numbers of records and batches; public keys; errors of the request itself."""
 
 
+CLAIMS = {"ClaimConsignments": ["claim of nobody to otto"], "HandOverConsignments": ["claim of otto to nobody"]}
+
+
 async def accesses(house: House) -> list[tuple[str, str, str, str, list[str]]]:
     """All records of accesses: actor, method, reason, what was asked for, and consignments."""
     async with house.desk.store.database.connection() as reader:
@@ -152,8 +155,10 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     for call, request, reason, about, subjects in calls:
         before = len(await accesses(house))
         await call(request, timeout=SECONDS)
-        (found,) = (await accesses(house))[before:]
+        *changes, found = (await accesses(house))[before:]
         method = type(request).__name__.removesuffix("Request")
+        # Whose claim became whose is recorded beside the access: only the current claim is stored.
+        assert [each[3] for each in changes] == CLAIMS.get(method, []), method
         assert (found[:4], sorted(found[4])) == (("officer/otto", method, reason, about), sorted(subjects))
         called.add(method)
     house.desk.consistent = False

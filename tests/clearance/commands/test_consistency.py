@@ -30,7 +30,7 @@ WORDS = ("GREEN", "GREEN", "BARE", "YELLOW", "RED", "NORATE", "VENDOR")
 """First words of the local references of a sequence: they tell the neighbours what to answer."""
 TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE = Kind
 TABLES = (
-    "batch", "consignment", "held", "seized", "due", "control", "local_reference", "house_document", "master_document",
+    "batch", "consignment", "held", "seized", "due", "control", "claim", "local_reference", "house_document", "master_document",
 )  # fmt: skip
 
 
@@ -83,6 +83,10 @@ TAMPERED = {
     "a batch that is not there": ("update consignment set batch_id = 999999 where mrn = $1", "released", [CHAIN]),
     "a held one that is not listed": ("delete from held where mrn = $1", "held", [LIST]),
     "a listed one that is not held": ("insert into held select day, mrn, lane from consignment where mrn = $1", "released", [LIST]),
+    "an office of the list": ("update held set office = 'FRA' where mrn = $1", "held", [LIST]),
+    "a claim of goods that nothing holds": (
+        "insert into claim select day, mrn, 'ghost', 1, 'ghost', '' from consignment where mrn = $1", "released", [LIST],
+    ),
     "a lane of the list": ("update held set lane = 1 where mrn = $1", "held", [LIST]),
     "a seized one that is not listed": ("delete from seized where mrn = $1", "seized", [LIST]),
     "a listed one that is not seized": ("insert into seized select day, mrn from consignment where mrn = $1", "held", [LIST]),

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 def work() -> None:
     """List, claim and hand over held goods, as an officer.
 
-    A claim says which officer works on a consignment; nobody else releases it or decides on its goods. It ends with the hold. Every command has
-    --json, for programs.
+    A claim says which officer works on a consignment; no other officer releases it or decides on its goods. It stops nothing automatic, and ends with
+    the hold. Every command has --json, for programs.
     """
 
 
 @command("list", group=work, short_help="List the held goods of an office.")
-@click.option("--office", default="", help="The office (default: consignments that belong to no office).")
+@click.option("--office", default="", help="The office (default: none; with --claim own: all).")
 @click.option("--claim", default="", metavar="WHICH", help="Only unclaimed, own or claimed ones.")
 @click.option("--lane", default="", metavar="LANE", help="Only those of this lane.")
 @click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @acting("officer")
 def list_(context: Context, office: str, claim: str, lane: str, first: int, ident: str) -> None:
-    """List the held goods of an office: the highest lane first, then the oldest."""
+    """List the held goods of an office: the highest lane first, then the oldest; or your claims, also on controlled and seized goods."""
     from libs.client.clearance.work import work_list
     from libs.client.row_errors import ElementError
 

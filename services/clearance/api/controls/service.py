@@ -22,7 +22,7 @@ from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog, joined
 from services.clearance.api.controls import requests as checks
 from services.clearance.api.messages import statuses
-from services.clearance.commands.act import Commands, Unfit
+from services.clearance.commands.act import Commands, Guarded, Unfit
 from services.clearance.consignment.controls import steps
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.pre_loading.parameters import Parameters
@@ -110,6 +110,8 @@ class ControlService(ControlServiceServicer):
             "conclusions",
             unfit=lambda states: steps.unfit_to_conclude(states, found, identity.agency),
             outside=identity if identity.agency else None,
+            claimant="" if identity.agency else identity.id,
+            guarded=lambda states: steps.may_free(states, found),
         )
 
     async def _once(
@@ -123,6 +125,8 @@ class ControlService(ControlServiceServicer):
         *,
         unfit: Unfit,
         outside: Identity | None = None,
+        claimant: str = "",
+        guarded: Guarded | None = None,
     ) -> R:
         """Carry out a step on the consignments without errors, once per request_id."""
         requests.check_size(len(entries))
@@ -146,6 +150,8 @@ class ControlService(ControlServiceServicer):
                 unfit=unfit,
                 outside=outside,
                 before_arrival=True,
+                claimant=claimant,
+                guarded=guarded,
             ),
         )
         return await self._accesses.answered(answer.FromString(payload))
@@ -163,6 +169,7 @@ class ControlService(ControlServiceServicer):
             shown = found[:limit]
             rows = await self._store.find(reading, list(dict.fromkeys(each for each, _ in shown)))
             states = await self._store.states(reading, list(rows.values()))
+            claims = {} if identity.agency else await self._store.claims.find(reading, list(rows))
         by_mrn = {each.mrn: each for each in statuses(states, identity.role, agency=identity.agency)}
         response = pb.ListControlsResponse()
         for each, place in shown:
@@ -170,6 +177,8 @@ class ControlService(ControlServiceServicer):
             control = None if status is None else next((c for c in status.controls if c.number == place), None)
             if status is not None and control is not None and not control.HasField("concluded_at"):
                 response.controls.append(_open_control(status, control))
+                if each in claims:
+                    response.controls[-1].claimed_by = claims[each].officer
         if len(found) > limit:
             last, place = shown[-1]
             response.next_page_token = await self._pages.token(request, day_of(last), last, place)

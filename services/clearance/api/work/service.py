@@ -1,5 +1,6 @@
 """The gRPC edge of the officers' work: lists by office, claims and hand-overs."""
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import grpc.aio
@@ -19,8 +20,8 @@ from services.clearance.api.messages import statuses
 from services.clearance.commands.work.claim import Claims, HandOver
 from services.clearance.consignment.decision import Lane
 from services.clearance.consignment.state.hold_causes import hold_causes
-from services.clearance.consignment.transitions import State
-from services.clearance.store import Store
+from services.clearance.consignment.transitions import STAYING, State
+from services.clearance.store import Store, day_of
 from services.clearance.store.work import Claim
 
 PAGE_DEFAULT: Final = 100
@@ -59,6 +60,10 @@ class WorkService(WorkServiceServicer):
         limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
         lane, day, mrn = await self._pages.place(request, (int(max(Lane)), 0, ""))
         after: Place = (int(lane), int(day), str(mrn))
+        if request.claim == pb.CLAIM_FILTER_OWN:
+            return await self._own(request, limit, after)
+        if request.lane and not mrn:
+            after = (request.lane, 0, "")
         chosen: dict[str, Claim | None] = {}
         following: Place | None = after
         read = 0
@@ -72,7 +77,7 @@ class WorkService(WorkServiceServicer):
             following = part[-1] if len(entries) > look else None
             for place in part:
                 claim = claims.get(place[2])
-                if not _selected(request.claim, claim, call.current().identity.id):
+                if not _selected(request.claim, claim):
                     continue
                 chosen[place[2]] = claim
                 if len(chosen) == limit:
@@ -84,18 +89,36 @@ class WorkService(WorkServiceServicer):
             response.next_page_token = await self._pages.token(request, *following)
         return response
 
-    async def _items(self, chosen: dict[str, Claim | None]) -> list[pb.WorkItem]:
-        """Return the work of consignments that are still held, in their order."""
+    async def _own(self, request: pb.ListWorkRequest, limit: int, after: Place) -> pb.ListWorkResponse:
+        """Return a page of the caller's claims: held, controlled and seized goods of all offices or of one."""
+        async with self._store.database.connection() as reading:
+            mrns = await self._store.claims.of_officer(reading, call.current().identity.id, after[1:], limit + 1)
+            claims = await self._store.claims.find(reading, mrns[:limit])
+        items = await self._items(dict(claims), STAYING)
+        response = pb.ListWorkResponse(
+            items=[each for each in items if request.office in ("", each.office) and request.lane in (0, each.lane)]
+        )
+        await self._accesses.record([each.mrn for each in response.items])
+        if len(mrns) > limit:
+            last = mrns[limit - 1]
+            response.next_page_token = await self._pages.token(request, 0, day_of(last), last)
+        return response
+
+    async def _items(
+        self, chosen: dict[str, Claim | None], shown: Sequence[State] = (State.HELD,)
+    ) -> list[pb.WorkItem]:
+        """Return the work of consignments that are still in a state to be shown, in their order."""
         async with self._store.database.connection() as reading:
             rows = await self._store.find(reading, list(chosen))
             states = await self._store.states(reading, [rows[mrn] for mrn in chosen if mrn in rows])
-        held = states.take(np.flatnonzero(states.ints("state").values == State.HELD))
+        held = states.take(np.flatnonzero(np.isin(states.ints("state").values, shown)))
         causes = hold_causes(held).tolist()
         items = []
         for status, cause in zip(statuses(held, Role.OFFICER), causes, strict=True):
             item = pb.WorkItem(
                 mrn=status.mrn,
                 version=status.version,
+                state=status.state,
                 lane=status.decision.lane,
                 cause=cause,
                 reasons=status.decision.reasons,
@@ -138,6 +161,7 @@ class WorkService(WorkServiceServicer):
         check_request_id(request.request_id)
         if len(request.note) > requests.NOTE_CHARACTERS_MAX or not requests.is_plain(request.note):
             raise Refusal("NOTE_TOO_LONG", path="note")
+        call.current().reason = request.note
         _, errors = requests.refs(request.consignments)
         answering = requests.Answering(request.consignments, errors, answer, "consignments[{}].mrn")
         payload = await requests.unreused(
@@ -152,10 +176,8 @@ class WorkService(WorkServiceServicer):
         return await self._accesses.answered(answer.FromString(payload))
 
 
-def _selected(claim_filter: int, claim: Claim | None, caller: str) -> bool:
+def _selected(claim_filter: int, claim: Claim | None) -> bool:
     """Return whether a consignment is selected by its claim."""
     if claim_filter == pb.CLAIM_FILTER_UNCLAIMED:
         return claim is None
-    if claim_filter == pb.CLAIM_FILTER_OWN:
-        return claim is not None and claim.officer == caller
     return claim_filter != pb.CLAIM_FILTER_CLAIMED or claim is not None

@@ -13,7 +13,7 @@ from libs.columns import Table
 from libs.feed.types import BatchRef
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
-from services.clearance.consignment.transitions import Change, Debt, State
+from services.clearance.consignment.transitions import STAYING, Change, Debt, State
 from services.clearance.store import Row
 from services.clearance.store.work import due_times
 
@@ -165,29 +165,33 @@ def _name(numbers: type[IntEnum], value: int | None) -> str:
 
 
 def work_lists(
-    newest: Versions, rows: Mapping[str, Row], lists: Mapping[str, Mapping[str, int | None]]
+    newest: Versions, rows: Mapping[str, Row], lists: Mapping[str, Mapping[str, int | str | None]]
 ) -> list[Inconsistency]:
     """Return where the work lists disagree with the newest stored states."""
     states, lanes = (newest.states.ints(name).values.tolist() for name in ("state", "lane"))
+    offices = newest.states.strings("office").tolist()
     due_at, due = due_times(newest.states)
     controls = [sum(1 << each.number for each in listed if each.is_open) for listed in controls_of(newest.states)]
     arrived = newest.states.ints("arrived_at").valid.tolist()
     found = []
-    for mrn, state, lane, at, waits, numbers, there in zip(
-        newest.mrns, states, lanes, due_at.tolist(), due.tolist(), controls, arrived, strict=True
+    for mrn, state, lane, office, at, waits, numbers, there in zip(
+        newest.mrns, states, lanes, offices, due_at.tolist(), due.tolist(), controls, arrived, strict=True
     ):
         if state == State.AWAITING_ARRIVAL and there and not waits:
             detail = "Its goods have arrived and nothing holds them, and no delay leads to their release."
             found.append(Inconsistency(Kind.WORK_LIST, mrn, rows[mrn].version, detail))
         expected: dict[str, object] = {
-            "held": lane if state == State.HELD else _ABSENT,
+            "held": f"{lane} {office}" if state == State.HELD else _ABSENT,
             "seized": None if state == State.SEIZED else _ABSENT,
             "due": at if waits else _ABSENT,
             "control": numbers or _ABSENT,
         }
+        if mrn in lists["claim"] and state not in STAYING:
+            expected["claim"] = _ABSENT
         for name, value in expected.items():
             listed: object = lists[name].get(mrn) if mrn in lists[name] else _ABSENT
-            if listed == value:
+            # What was held before the list had offices is listed without one.
+            if listed == value or (name == "held" and state == State.HELD and listed == f"{lane} "):
                 continue
             if value is _ABSENT:
                 detail = f"The list `{name}` has it, and its state {_name(State, state)} does not belong there."

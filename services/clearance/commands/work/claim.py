@@ -57,6 +57,7 @@ class Claims:
             for mrn, row in locked.items()
         }
         done = [mrn for mrn, acted in results.items() if not acted.refusal]
+        await self._record(tx, order, {mrn: claims[mrn].officer if mrn in claims else "" for mrn in done})
         if done and order.officer:
             claim = Claim(order.officer, await self._store.now(tx), order.by, order.note)
             # A claim that is there already keeps its time.
@@ -65,6 +66,13 @@ class Claims:
         elif done:
             await self._store.claims.end(tx, done)
         return results
+
+    async def _record(self, tx: Transaction, order: HandOver, former: Mapping[str, str]) -> None:
+        """Record in the audit trail whose claims change to whose, with the note: only the current claim is stored."""
+        for officer in sorted(set(former.values()) - {order.officer}):
+            mrns = [mrn for mrn, each in former.items() if each == officer]
+            change = f"claim of {officer or 'nobody'} to {order.officer or 'nobody'}"
+            await self._store.audit.note_access(tx, self._store.origin(), change, mrns)
 
 
 def _refusal(row: Row, version: int | None, claim: Claim | None, order: HandOver) -> str:

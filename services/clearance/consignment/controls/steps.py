@@ -179,6 +179,17 @@ def unfit_to_conclude(states: Table, conclusions: Mapping[str, Conclusion], agen
     ]
 
 
+def may_free(states: Table, conclusions: Mapping[str, Conclusion]) -> BoolArray:
+    """Return of which states a conclusion is that of the last open control and no other hold is known, so that it may release the goods."""
+    named = [conclusions[mrn] for mrn in states.strings("mrn").tolist()]
+    last = [
+        each.result is not ControlResult.NOT_CONFORM
+        and all(control.number == each.number for control in controls if control.is_open)
+        for each, controls in zip(named, controls_of(states), strict=True)
+    ]
+    return states.bools("control_hold").values & np.array(last, np.bool_)
+
+
 def concluding(states: Table, at: int, conclusions: Mapping[str, Conclusion], by: str) -> tuple[Table, IntArray]:
     """Return the states with the results, before the event is applied, and the events. What is not in order is held by an officer from now on."""
     given = [conclusions[mrn] for mrn in states.strings("mrn").tolist()]

@@ -23,6 +23,8 @@ REFUSED: Final = 1
 """Exit code: something was refused or not found."""
 UNREACHABLE: Final = 3
 """Exit code: the system cannot be reached."""
+NOT_PROVEN: Final = 4
+"""Exit code: evidence has no error, and does not prove all that it contains."""
 INTERRUPTED: Final = 130
 """Exit code: stopped by ^C."""
 IDS: Final = {

@@ -60,7 +60,7 @@ def luxor() -> None:
     """Luxor clears cross-border parcels. Begin with `luxor demo`, or with `luxor up` and `luxor file`.
 
     Every command has --json, for programs. Exit codes: 0 done, 1 something was refused or not found, 2 incorrect
-    command line, 3 the system cannot be reached or is not ready, 130 interrupted.
+    command line, 3 the system cannot be reached or is not ready, 4 evidence that is not fully proven, 130 interrupted.
     """
 
 

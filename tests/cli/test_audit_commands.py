@@ -65,8 +65,8 @@ def run(tmp_path: Path) -> Any:
     return call
 
 
-def evidence() -> pb.Evidence:
-    """One version and its export: the records 1 to 3 of a trail with one seal."""
+def evidence(at: int = AT) -> pb.Evidence:
+    """One version and its export `at` a time: the records 1 to 3 of a trail with one seal."""
     table = Table.of(
         ClearanceColumns,
         1,
@@ -76,7 +76,7 @@ def evidence() -> pb.Evidence:
     records = [
         Record(1, 1, OPENING, AT, "clearance", "", "", "", 0, 0, 0, b"", b"", 0, root([])),
         Record(1, 2, DECISION, AT, "clearance", "", "", "DECIDED", 1, 7, 1, bytes(32), root(leaves), 0, root([])),
-        Record(1, 3, ACCESS, AT, "officer/otto", "ExportEvidence", "appeal", "", 0, 0, 0, b"", b"", 1, root(own)),
+        Record(1, 3, ACCESS, at, "officer/otto", "ExportEvidence", "appeal", "", 0, 0, 0, b"", b"", 1, root(own)),
     ]
     digest = START
     for each in records:
@@ -161,12 +161,16 @@ def test_evidence_is_written_verified_at_once_and_verified_again_without_the_sys
         [("officer", "")],
     )
     digest = whole.chain[0].seal.hash.hex()
-    for seals, note in (((), True), (("--seal", f"1:{digest}"), False)):
+    for seals, code, headline, compared in (
+        ((), 4, "The evidence has no error and is not fully proven: 1 version", "not compared"),
+        (("--seal", f"1:{digest}"), 0, "The evidence is proven: 1 version", "compared"),
+    ):
         again = run("verify", "--file", str(file), *seals)
-        assert again.exit_code == 0, again.output
-        assert "The evidence is sound" in again.output
-        assert f"Seal 1:{digest}" in again.output
-        assert ("The seals were not compared" in again.output) is note
+        assert again.exit_code == code, again.output
+        assert headline in again.output
+        assert f"Seal 1:{digest}, {compared}" in again.output
+        assert ("so nothing is proven that only it covers: seal 1." in again.output) is bool(code)
+        assert json.loads(run("verify", "--file", str(file), *seals, "--json").output)["proven"] is not bool(code)
         assert all(each in again.output for each in ("officer/otto", "ExportEvidence", "decided", "EU/2026.1"))
     assert len(clearance.asked) == 1
 
@@ -186,6 +190,16 @@ def test_altered_evidence_and_another_seal_exit_with_1(run: Any, tmp_path: Path)
     assert run("verify", "--file", str(file)).exit_code == 1
     file.write_text("{", encoding="utf-8")
     assert "EVIDENCE_UNREADABLE" in run("verify", "--file", str(file)).output
+
+
+@pytest.mark.parametrize("at", [2**63 - 1, -(2**63), 2**62])
+def test_a_time_that_no_calendar_has_is_shown_as_it_is(run: Any, tmp_path: Path, at: int) -> None:
+    whole = evidence(at)
+    file = tmp_path / "evidence.json"
+    file.write_text(evidence_text(whole), encoding="utf-8")
+    found = run("verify", "--file", str(file), "--seal", f"1:{whole.chain[0].seal.hash.hex()}")
+    assert found.exit_code == 0, found.output
+    assert f"{at} µs" in found.output
 
 
 def test_command_lines_that_contradict_themselves_are_refused(run: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 
-from libs.chain.audit import ACCESS, DECISION, Record, is_under, text_digests
+from libs.chain.audit import ACCESS, DECISION, OPENING, Record, is_under, text_digests
 from libs.chain.hashing import START, link, seal
 from libs.client.errors import LuxorError
 from libs.columns import Table
@@ -25,13 +25,20 @@ class Verified:
     """What the verification found."""
 
     errors: list[str] = field(default_factory=list)
-    """What contradicts the evidence; empty where it is sound."""
+    """What contradicts the evidence; empty where it agrees with itself and with the seals that were compared."""
     notes: list[str] = field(default_factory=list)
-    """What the evidence does not prove."""
+    """What the evidence does not prove; empty where it proves all that it contains."""
     versions: list[dict[str, Any]] = field(default_factory=list)
     accesses: list[dict[str, Any]] = field(default_factory=list)
     seals: dict[int, str] = field(default_factory=dict)
     """The seals that it leads to, by number."""
+    compared: set[int] = field(default_factory=set)
+    """Those that were compared with a copy that is stored elsewhere, or stand directly before one that was."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Return whether everything in the evidence is proven."""
+        return not self.errors and not self.notes
 
 
 def read_evidence(content: bytes) -> pb.Evidence:
@@ -51,10 +58,9 @@ def verify_evidence(evidence: pb.Evidence, outside: Mapping[int, bytes] | None =
     """Verify evidence; `outside` are hashes of seals, by number, that were stored elsewhere."""
     result = Verified()
     records = _records(evidence, outside or {}, result)
+    _seals(evidence, outside or {}, result)
     _versions(evidence, records, result)
     _accesses(evidence, records, result)
-    if not outside or not outside.keys() & result.seals.keys():
-        result.notes.append("The seals were not compared with copies that are stored elsewhere.")
     return result
 
 
@@ -84,13 +90,32 @@ def _records(
             result.errors.append(f"{name} does not lead to seal {end.number}")
         if not _is_sound(end):
             result.errors.append(f"seal {end.number} was altered: its hash does not follow from what it seals")
-        if outside.get(end.number, end.hash) != end.hash:
-            result.errors.append(f"seal {end.number} has another hash than the one stored outside")
         if end.number <= former[0] or part.first_number <= former[1]:
             result.errors.append(f"{name} is out of order")
         former = end.number, end.last_number
         result.seals[end.number] = end.hash.hex()
     return records
+
+
+def _seals(evidence: pb.Evidence, outside: Mapping[int, bytes], result: Verified) -> None:
+    """Compare the seals with each other and with the copies: one that was compared proves the seal before it, and none behind it."""
+    after = pb.AuditSeal()
+    for part in reversed(evidence.chain):
+        end = part.seal
+        if outside.get(end.number, end.hash) != end.hash:
+            result.errors.append(f"seal {end.number} has another hash than the one stored outside")
+        if outside.get(end.number - 1, end.before) != end.before:
+            result.errors.append(f"seal {end.number} does not follow seal {end.number - 1}, which is stored outside")
+        is_before = after.number == end.number + 1
+        if is_before and after.before != end.hash:
+            result.errors.append(f"seal {after.number} does not follow seal {end.number}")
+        if end.number in outside or (is_before and after.number in result.compared):
+            result.compared.add(end.number)
+        after = end
+    if left := sorted(result.seals.keys() - result.compared):
+        result.notes.append(
+            f"Not compared with a copy that is stored elsewhere, so nothing is proven that only it covers: seal {', '.join(map(str, left))}."
+        )
 
 
 def _is_sound(end: pb.AuditSeal) -> bool:
@@ -114,8 +139,6 @@ def _content(message: pb.AuditRecord) -> bytes:
 def _versions(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord, int]], result: Verified) -> None:
     expected: tuple[int, int, int] | None = None
     newer = 0
-    if not evidence.versions:
-        result.errors.append("the evidence has no version of the consignment")
     for place, version in enumerate(evidence.versions):
         try:
             state = Table.decode(version.state)
@@ -131,28 +154,18 @@ def _versions(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord,
         at = (version.batch_day, version.batch_id, version.row)
         if place and (expected != at or number != newer - 1):
             result.errors.append(f"version {number} is not the one before version {newer}")
+        if not version.record and any(each.record for each in evidence.versions[place:]):
+            result.errors.append(f"version {number} has no record, and an older one has")
         expected = tuple(int(each.values[0]) for each in before) if before[1].valid[0] else None  # type: ignore[assignment]
         newer = number
         record, sealed_by = records.get(version.record, (pb.AuditRecord(), 0))
-        path = version.path
-        is_own = (record.kind, record.batch_day, record.batch_id) == (DECISION, version.batch_day, version.batch_id)
-        if version.record == 0:
-            result.notes.append(f"Version {number} is not proven: it was stored before the trail began.")
-            if any(each.record for each in evidence.versions[place:]):
-                result.errors.append(f"version {number} has no record, and an older one has")
-        elif not is_own:
-            result.errors.append(f"version {number} has no record of its batch in the chain")
-        elif not record.row_digest:
-            result.notes.append(f"Version {number} is not proven: a replica of an earlier release stored it.")
-        elif path.place != version.row or not is_under(
-            record.row_digest, record.rows, leaf, path.place, path.group, path.groups
-        ):
-            result.errors.append(f"version {number} was altered: it is not under the root of record {record.number}")
+        is_recorded = _is_recorded(version, number, leaf, records, result)
         result.versions.append(
             {
                 "version": number,
                 "record": version.record,
                 "seal": sealed_by,
+                "proven": is_recorded and sealed_by in result.compared,
                 "actor": record.actor,
                 "method": record.method,
                 "reason": record.reason,
@@ -163,10 +176,47 @@ def _versions(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord,
                 "model": state.strings("model")[0],
             }
         )
-    if expected is not None and not evidence.versions_left_out:
-        result.errors.append(f"the versions before version {newer} are missing")
-    if evidence.versions_left_out:
-        result.notes.append(f"Versions before version {newer} are not part of the evidence.")
+    _oldest(evidence, newer, expected is None, result)
+
+
+def _is_recorded(
+    version: pb.EvidenceVersion,
+    number: int,
+    leaf: bytes,
+    records: Mapping[int, tuple[pb.AuditRecord, int]],
+    result: Verified,
+) -> bool:
+    """Return whether a version is under the root of its record; add what contradicts that, or why nothing says so."""
+    record, path = records.get(version.record, (pb.AuditRecord(), 0))[0], version.path
+    if version.record == 0:
+        opening = records.get(1, (pb.AuditRecord(), 0))[0]
+        if opening.kind == OPENING and version.batch_id <= opening.batch_id:
+            result.notes.append(f"Version {number} is not proven: it was stored before the trail began.")
+        else:
+            result.errors.append(f"version {number} has no record, and none states that it is from before the trail")
+    elif (record.kind, record.batch_day, record.batch_id) != (DECISION, version.batch_day, version.batch_id):
+        result.errors.append(f"version {number} has no record of its batch in the chain")
+    elif not record.row_digest:
+        result.notes.append(f"Version {number} is not proven: a replica of an earlier release stored it.")
+    elif path.place != version.row or not is_under(
+        record.row_digest, record.rows, leaf, path.place, path.group, path.groups
+    ):
+        result.errors.append(f"version {number} was altered: it is not under the root of record {record.number}")
+    else:
+        return True
+    return False
+
+
+def _oldest(evidence: pb.Evidence, number: int, is_first: bool, result: Verified) -> None:
+    """Compare the oldest version with what the evidence says of those before it: only version 1 has none."""
+    if not evidence.versions:
+        result.errors.append("the evidence has no version of the consignment")
+    elif number < 1 or (number == 1 and (evidence.versions_left_out or not is_first)):
+        result.errors.append(f"version {number} cannot have one before it")
+    elif number > 1 and not evidence.versions_left_out:
+        result.errors.append(f"the versions before version {number} are missing")
+    elif number > 1:
+        result.notes.append(f"Versions before version {number} are not part of the evidence.")
 
 
 def _accesses(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord, int]], result: Verified) -> None:
@@ -186,6 +236,7 @@ def _accesses(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord,
             {
                 "record": access.record,
                 "seal": sealed_by,
+                "proven": sealed_by in result.compared,
                 "actor": record.actor,
                 "method": record.method,
                 "reason": record.reason,

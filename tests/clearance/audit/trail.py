@@ -71,14 +71,18 @@ def defined_root(digests: Sequence[bytes]) -> bytes:
 
 
 def defined_content(row: Any) -> bytes:
-    """The content digest of a record as docs/clearance-audit.md defines it."""
+    """The content digest of a stored record as docs/clearance-audit.md defines it."""
     subjects = row["subjects"]
+    return stated_content(row, len(subjects), defined_root([sha(each.encode()) for each in subjects]))
+
+
+def stated_content(row: Any, subjects: int, subject_digest: bytes) -> bytes:
+    """The same of a record that states the number and the root of its consignments."""
     parts = [
         b"\x01", number(row["day"], 4), number(row["number"], 8), number(row["kind"], 1), number(row["at"], 8),
         number(row["batch_day"], 4), number(row["batch_id"], 8), number(row["rows"], 4),
         text(row["actor"]), text(row["method"]), text(row["reason"]), text(row["cause"]),
-        sized(row["digest"]), sized(row["row_digest"]), sized(defined_root([sha(each.encode()) for each in subjects])),
-        number(len(subjects), 4),
+        sized(row["digest"]), sized(row["row_digest"]), sized(subject_digest), number(subjects, 4),
     ]  # fmt: skip
     return sha(b"".join(parts))
 

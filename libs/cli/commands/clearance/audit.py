@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, caller_of, command, console, run
+from libs.cli.common import NOT_PROVEN, REFUSED, Context, caller_of, command, console, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,8 @@ def verify(context: Context, file: Path | None, seals: tuple[str, ...], caller: 
     """Recompute the chain of all records from their content, compare it with all stored batches and seals, and name each difference.
 
     It prints the newest seal. Give it to an auditor who cannot write to the store: a person who can write the whole store cannot change a
-    seal that is stored elsewhere. --seal compares with such a seal. Exits with 1 on a difference.
+    seal that is stored elsewhere. --seal compares with such a seal. Exits with 1 on a difference, and with 4 where a file has none and does
+    not prove all that it contains, also because not all of its seals were compared.
     """
     from libs.client.revenue.ledger import parse_seal
 
@@ -113,21 +114,25 @@ def _verify_file(context: Context, file: Path, outside: dict[int, bytes]) -> Non
     found = verify_evidence(evidence, outside)
     result = {
         "mrn": evidence.mrn,
+        "proven": found.is_proven,
         "errors": found.errors,
         "notes": found.notes,
         "versions": found.versions,
         "accesses": found.accesses,
-        "seals": [{"number": number, "hash": digest} for number, digest in found.seals.items()],
+        "seals": [
+            {"number": number, "hash": digest, "compared": number in found.compared}
+            for number, digest in found.seals.items()
+        ],
     }
     context.emit(result, lambda terminal: _show_evidence(terminal, result))
-    if found.errors:
-        raise click.exceptions.Exit(REFUSED)
+    if not found.is_proven:
+        raise click.exceptions.Exit(REFUSED if found.errors else NOT_PROVEN)
 
 
 def _show_evidence(terminal: "Console", result: dict[str, Any]) -> None:
     from libs.cli.views.text import counted, safe, table
 
-    shown = table("version", "at", "by", "change", "reason", "rule set", "rulebook", "record")
+    shown = table("version", "at", "by", "change", "reason", "rule set", "rulebook", "record", "proven")
     for each in result["versions"]:
         law = (safe(each["rule_set_version"]), safe(each["rulebook_version"]))
         change = safe(each["cause"].lower().replace("_", " "))
@@ -139,9 +144,10 @@ def _show_evidence(terminal: "Console", result: dict[str, Any]) -> None:
             safe(each["reason"]),
             *law,
             str(each["record"]),
+            _yes(each["proven"]),
         )
     terminal.print(shown)
-    shown = table("seen at", "by", "RPC", "reason", "record")
+    shown = table("seen at", "by", "RPC", "reason", "record", "proven")
     for each in result["accesses"]:
         shown.add_row(
             _moment(each["at_micros"]),
@@ -149,20 +155,34 @@ def _show_evidence(terminal: "Console", result: dict[str, Any]) -> None:
             safe(each["method"]),
             safe(each["reason"]),
             str(each["record"]),
+            _yes(each["proven"]),
         )
     terminal.print(shown)
     for each in result["seals"]:
-        terminal.print(f"Seal {each['number']}:{each['hash']}", soft_wrap=True)
+        text = "compared" if each["compared"] else "not compared"
+        terminal.print(f"Seal {each['number']}:{each['hash']}, {text}", soft_wrap=True)
     for note in result["notes"]:
         terminal.print(safe(note), soft_wrap=True)
     text = f"{counted(len(result['versions']), 'version')} and {len(result['accesses']):,} accesses of {safe(result['mrn'])}"
-    _show_errors(terminal, result["errors"], f"[green]The evidence is sound[/]: {text}.", text)
+    sound = (
+        "[green]The evidence is proven[/]"
+        if result["proven"]
+        else "[yellow]The evidence has no error and is not fully proven[/]"
+    )
+    _show_errors(terminal, result["errors"], f"{sound}: {text}.", text)
     for error in result["errors"][:SHOWN_MAX]:
         terminal.print(f"  {safe(error)}", soft_wrap=True)
 
 
+def _yes(proven: bool) -> str:
+    return "yes" if proven else "no"
+
+
 def _moment(micros: int) -> str:
-    return f"{datetime.fromtimestamp(micros // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    try:
+        return f"{datetime.fromtimestamp(micros // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (OverflowError, ValueError, OSError):  # whatever a file says
+        return f"{micros} µs"
 
 
 @command("export", group=audit, short_help="Export the evidence of a consignment to a file.")

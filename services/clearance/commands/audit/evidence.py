@@ -99,7 +99,9 @@ class CollectEvidence:
                     (each.record.number, _path(text_digests(each.subjects), each.subjects.index(mrn)))
                 )
                 records.append(each)
-            found.parts = await self._parts(reader, sorted({each.record.number for each in records}))
+            # The first record states up to which batch there are versions without one.
+            opening = {1} if any(not each.record for each in found.versions) else set()
+            found.parts = await self._parts(reader, sorted({each.record.number for each in records} | opening))
         return found
 
     async def _versions(self, reader: Transaction, row: Row, last_day: int, evidence: Evidence) -> list[StoredRecord]:
@@ -109,12 +111,10 @@ class CollectEvidence:
         while place is not None:
             ref, number = place
             if len(evidence.versions) == VERSIONS_MAX:
-                evidence.versions_left_out = True
                 break
             try:
                 batch = payloads.table((await payloads.fetch(reader.raw, [ref]))[ref])
             except LookupError:  # older than the stored batches
-                evidence.versions_left_out = True
                 break
             record = await self._store.audit.of_batch(reader, ref.day, ref.id, last_day)
             state = batch.take(np.array([number], np.int64))
@@ -126,6 +126,8 @@ class CollectEvidence:
             evidence.versions.append(Version(record.record.number if record else 0, ref, number, path, state))
             before = [state.ints(f"previous_batch_{name}") for name in ("day", "id", "row")]
             place = None
+            # Those before it follow, or are not stored, or are of version 0.2, whose states do not say where the one before them is.
+            evidence.versions_left_out = int(state.ints("version").values[0]) > 1
             if before[1].valid[0]:
                 day, batch_id, batch_row = (int(each.values[0]) for each in before)
                 place = BatchRef(day, batch_id), batch_row

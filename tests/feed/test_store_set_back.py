@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+import pytest_asyncio
 
 from libs.feed.consume.consumer import Consumer
 from libs.feed.publish.outbox import KeyedOutbox, Outbox
@@ -21,7 +22,21 @@ from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.errors import StoreUnavailable
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from tests.feed.conftest import ALL, PRODUCER, Effects, Follower, Producer, State, drain, events_of, prepare
+from tests.feed.conftest import (
+    ALL,
+    FOLLOWER,
+    PRODUCER,
+    Clock,
+    DirectPort,
+    Effects,
+    Follower,
+    Producer,
+    State,
+    drain,
+    events_of,
+    prepare,
+    reused,
+)
 from tests.support.databases import enterable_directory
 from tests.support.set_back import copied, promote, put_back, standby_of
 
@@ -77,34 +92,52 @@ async def epochs(producer: Producer) -> list[str]:
     return [row["reason"] for row in await producer.sql("select reason from feed_epoch order by epoch")]
 
 
-@pytest.mark.parametrize("continues_after_restore", [True, False])
+@pytest_asyncio.fixture
+async def followers(follower: Follower, postgres: EmbeddedPostgres) -> AsyncIterator[dict[bool, Follower]]:
+    """Two consumers with a database each, by whether they go on after a restore."""
+    with reused(postgres, "another", *FOLLOWER) as url:
+        async with Database(url, name="another") as database:
+            yield {True: follower, False: Follower(database, Effects(), Clock())}
+
+
+def ports_of(producer: Producer) -> dict[bool, DirectPort]:
+    return {True: producer.port("watcher"), False: producer.port("reporter")}
+
+
 async def test_what_is_announced_after_an_older_copy_was_put_back_reaches_a_consumer_that_was_ahead(
-    server: EmbeddedPostgres, follower: Follower, continues_after_restore: bool
+    server: EmbeddedPostgres, followers: dict[bool, Follower]
 ) -> None:
     async with producing(server, new=True) as producer:
-        port = producer.port()
-        consumer = follower.consumer(port, continues_after_restore=continues_after_restore)
-        labels = {"consumer": follower.database.name, "source": "producer"}
-        ended = REGISTRY.get_sample_value("luxor_feed_epochs_ended_total", labels)
-        assert ended is not None, "an alert on the rise would miss the first"
-        await follower.at_feed(consumer)
+        ports, consumers, ended = ports_of(producer), {}, {}
+        labels = {way: {"consumer": each.database.name, "source": "producer"} for way, each in followers.items()}
+        for way, follower in followers.items():
+            consumers[way] = follower.consumer(ports[way], continues_after_restore=way)
+            value = REGISTRY.get_sample_value("luxor_feed_epochs_ended_total", labels[way])
+            assert value is not None, "an alert on the rise would miss the first"
+            ended[way] = value
+            await follower.at_feed(consumers[way])
         expected = await announce(producer, "before", 5)
-        await follow(consumer)
+        for consumer in consumers.values():
+            await follow(consumer)
         copy = await copy_of(server, producer)
-        await announce(producer, "lost", LOST)
-        await follow(consumer)
+        lost = [await producer.announce((f"lost{number}", 1, number)) for number in range(LOST)]
+        for consumer in consumers.values():
+            await follow(consumer)
         await back_to(server, copy, producer)
-        snapshots = port.snapshots
+        snapshots = {way: port.snapshots for way, port in ports.items()}
         # The service goes on with its connections and its memory: nobody started it anew.
-        expected |= await announce(producer, "after", AFTER)
-        await follow(consumer)
-        kept = await follower.kept()
-        assert {mrn for mrn in kept if not mrn.startswith("lost")} == expected
-        assert (port.snapshots > snapshots) is not continues_after_restore
-        assert REGISTRY.get_sample_value("luxor_feed_epochs_ended_total", labels) == ended + 1
+        after = [await producer.announce((f"after{number}", 1, number)) for number in range(AFTER)]
+        assert min(after) > max(lost), "batches are never numbered again"
+        expected |= {f"after{number}" for number in range(AFTER)}
+        for way, follower in followers.items():
+            await follow(consumers[way])
+            kept = await follower.kept()
+            assert {mrn for mrn in kept if not mrn.startswith("lost")} == expected
+            assert (ports[way].snapshots > snapshots[way]) is not way
+            assert REGISTRY.get_sample_value("luxor_feed_epochs_ended_total", labels[way]) == ended[way] + 1
+            applied = [mrn for mrn, _, _ in await follower.effects() if mrn.startswith("after")]
+            assert sorted(applied) == sorted(set(applied)) or not way
         assert "restored" in (await epochs(producer))[-1]
-        applied = [mrn for mrn, _, _ in await follower.effects() if mrn.startswith("after")]
-        assert sorted(applied) == sorted(set(applied)) or not continues_after_restore
 
 
 class Gated(Effects):
@@ -126,37 +159,41 @@ class Gated(Effects):
         await super().apply(tx, prepared)
 
 
-@pytest.mark.parametrize("continues_after_restore", [True, False])
 async def test_a_store_that_is_set_back_while_a_page_is_begun_ahead_is_read_on_and_nothing_counts_twice(
-    server: EmbeddedPostgres, follower: Follower, continues_after_restore: bool
+    server: EmbeddedPostgres, followers: dict[bool, Follower]
 ) -> None:
     async with producing(server, new=True) as producer:
-        port, handler = producer.port(), Gated()
-        consumer = follower.consumer(
-            port, continues_after_restore=continues_after_restore, handler=handler, max_events=1
-        )
-        await follower.at_feed(consumer)
+        ports, consumers = ports_of(producer), {}
+        handlers = {way: Gated() for way in followers}
+        for way, follower in followers.items():
+            consumers[way] = follower.consumer(
+                ports[way], continues_after_restore=way, handler=handlers[way], max_events=1
+            )
+            await follower.at_feed(consumers[way])
         expected = await announce(producer, "before", 3)
-        await follow(consumer)
+        for consumer in consumers.values():
+            await follow(consumer)
         copy = await copy_of(server, producer)
         await announce(producer, "lost", 6, partitions=1)
-        after = {0: consumer.leases.by_partition[0].committed}
-        async with asyncio.timeout(30):
-            while (await port.pull(after, 100, 0)).events < 6:  # noqa: ASYNC110  # what holds the horizon is a session of the server
-                await asyncio.sleep(0.01)
-            while "lost0" not in await follower.kept():
-                await consumer.step()
-        assert "lost1" not in await follower.kept(), "it is begun, behind a page that is committed"
+        for way, follower in followers.items():
+            after = {0: consumers[way].leases.by_partition[0].committed}
+            async with asyncio.timeout(30):
+                while (await ports[way].pull(after, 100, 0)).events < 6:  # noqa: ASYNC110  # what holds the horizon is a session of the server
+                    await asyncio.sleep(0.01)
+                while "lost0" not in await follower.kept():
+                    await consumers[way].step()
+            assert "lost1" not in await follower.kept(), "it is begun, behind a page that is committed"
         await back_to(server, copy, producer)
         expected |= await announce(producer, "after", 12, partitions=1)
-        handler.goes_on.set()
-        await follow(consumer)
-        assert {mrn for mrn in await follower.kept() if not mrn.startswith("lost")} == expected
-        # From a snapshot, states may come a second time: that is what its reader is for.
-        names = [mrn for mrn, _, _ in await follower.effects() if continues_after_restore or mrn.startswith("lost")]
-        assert sorted(names) == sorted(set(names))
+        for way, follower in followers.items():
+            handlers[way].goes_on.set()
+            await follow(consumers[way])
+            assert {mrn for mrn in await follower.kept() if not mrn.startswith("lost")} == expected
+            # From a snapshot, states may come a second time: that is what its reader is for.
+            names = [mrn for mrn, _, _ in await follower.effects() if way or mrn.startswith("lost")]
+            assert sorted(names) == sorted(set(names))
+            await consumers[way].close()
         assert len(await epochs(producer)) == 2
-        await consumer.close()
 
 
 async def test_a_copy_put_back_twice_parts_three_histories(server: EmbeddedPostgres, follower: Follower) -> None:
@@ -326,16 +363,6 @@ async def test_a_horizon_is_recorded_only_where_something_was_rolled_back_below_
         for _ in range(3):
             assert await horizon() <= later + 1, "recording takes a number itself and is no reason to record"
         assert await recorded() == [later]
-
-
-async def test_batches_are_never_numbered_again(server: EmbeddedPostgres) -> None:
-    async with producing(server, new=True) as producer:
-        await announce(producer, "before", 3)
-        copy = await copy_of(server, producer)
-        lost = [await producer.announce((f"lost{number}", 1, 3)) for number in range(5)]
-        await back_to(server, copy, producer)
-        after = [await producer.announce((f"after{number}", 1, 3)) for number in range(5)]
-        assert min(after) > max(lost)
 
 
 async def test_an_account_that_may_not_tell_stores_apart_is_named_with_the_grant(server: EmbeddedPostgres) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -65,6 +65,8 @@ class Attack:
     """The calls to one service and what came of them."""
 
     service: Running
+    channels: Sequence[Any]
+    """Of each caller one, for all RPCs."""
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
@@ -87,8 +89,7 @@ class Attack:
     async def attack(self, name: str, method: MethodDescriptor) -> None:
         """Send all hostile requests to one RPC, as every role that may call it."""
         allowed = []
-        for role, ident in CALLERS:
-            channel = await self.service.channel(role, ident)
+        for channel in self.channels:
             reason, _ = await self.send(channel, name, hostile.orderly(method.input_type).SerializeToString())
             if reason not in SHUT:
                 allowed.append(channel)
@@ -167,7 +168,7 @@ async def attacked(request: pytest.FixtureRequest, postgres: EmbeddedPostgres) -
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("attacked", SERVICES, indirect=True)
 async def test_no_request_makes_a_service_fail(attacked: Running) -> None:
-    attack = Attack(attacked)
+    attack = Attack(attacked, [await attacked.channel(role, ident) for role, ident in CALLERS])
     served = {name: method for name, method in methods().items() if name in attacked.service.server.chain.names}
     assert served
     for name, method in served.items():

@@ -10,7 +10,8 @@ import grpc.aio
 from libs.store.embedded.binaries import account_for, can_enter
 
 CALLERS = 20
-PROGRAMS = 100
+PROGRAMS = 30
+"""A third of them crashed while gRPC had its handlers of forks: all of so many end well by chance once in 190,000 times."""
 
 
 async def _echo(request: bytes, context: object) -> bytes:

@@ -130,29 +130,46 @@ def newest(parcels: Sequence[Parcel]) -> list[Parcel]:
     return list(found.values())
 
 
-def cut(parcels: list[Parcel], seed: int) -> list[list[Parcel]]:
+def cut(parcels: list[Parcel], seed: int, size_max: int = 12) -> list[list[Parcel]]:
     draw = random.Random(seed)
     parts = []
     while parcels:
-        size = draw.randint(1, 12)
+        size = draw.randint(1, size_max)
         parts.append(parcels[:size])
         parcels = parcels[size:]
     return parts
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_stream_in_any_parts_at_any_replica_is_answered_as_one_after_another(
-    stores: list[Assessments], revenue: Database, seed: int
+def streams(seeds: Sequence[int], count: int) -> list[list[Parcel]]:
+    """Streams with no number, person or order in common, so that one store takes all of them and no sum is of two."""
+    return [
+        [
+            replace(
+                each,
+                number=each.number + 1_000 * seed,
+                person=each.person and f"{each.person}{seed}",
+                name=each.name and f"{each.name} {seed}",
+                order=each.order and f"{each.order}{seed}",
+            )
+            for each in stream(seed, count)
+        ]
+        for seed in seeds
+    ]
+
+
+async def test_streams_in_any_parts_at_any_replica_are_answered_as_one_after_another(
+    stores: list[Assessments], revenue: Database
 ) -> None:
-    parcels = stream(seed, 30)
-    one_by_one = [answer for each in parcels for answer in await duties(stores[0], [each])]
+    turns = list(zip(*streams((1, 2, 3), 30), strict=True))
+    parcels = [each for turn in turns for each in turn]
+    one_by_one = [answer for turn in turns for answer in await duties(stores[0], turn)]
     before = await shares(revenue)
     await again(revenue)
     settled = await last(revenue, newest(parcels))
     async with revenue.transaction() as tx:
         await tx.raw.execute("truncate share, share_sum, share_holder, assessment, reassessed, reassessment_due")
     in_parts = []
-    for place, part in enumerate(cut(parcels, seed)):
+    for place, part in enumerate(cut(parcels, 1, 36)):
         in_parts += await duties(stores[place % 2], part)
     assert in_parts == one_by_one
     assert [each[:2] for each in await shares(revenue)] == [each[:2] for each in before]

@@ -46,8 +46,8 @@ async def lines_of(
     return found
 
 
-async def answers(books: Books, starts: tuple[int, ...]) -> dict[str, Any]:
-    """All that the ledger tells, by question."""
+async def answers(books: Books, starts: tuple[int, ...], *, lines_a_page: tuple[int, ...] = (1, 3)) -> dict[str, Any]:
+    """All that the ledger tells, by question; statements are read in pages of these numbers of lines too."""
     async with books.database.connection() as reader:
         now = await today(reader)
         times = [
@@ -62,7 +62,7 @@ async def answers(books: Books, starts: tuple[int, ...]) -> dict[str, Any]:
         statement = await books.balances.statement(each.account, each.currency, *days, rows_max=1_000)
         assert isinstance(statement, Statement)
         known[f"statement of {each.name} {each.currency}"] = statement
-        for rows_max in (1, 3):
+        for rows_max in lines_a_page:
             assert await lines_of(books, each.account, each.currency, days, rows_max) == statement.lines
         entries, last = await books.chain.of_account(each.account, each.currency, *days, rows_max=1_000)
         known[f"entries of {each.name} {each.currency}"] = (entries, last)

@@ -109,7 +109,7 @@ async def test_a_page_has_consecutive_entries_of_one_time_and_ends_where_a_seal_
 async def test_a_kill_before_any_statement_loses_and_doubles_nothing(
     filled: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = await answers(filled, (100,))
+    before = await answers(filled, (100,), lines_a_page=(3,))
     monkeypatch.setattr(pack_rows, "ENTRIES_MAX", 20)
     statements = 0
     limit = 0
@@ -139,14 +139,14 @@ async def test_a_kill_before_any_statement_loses_and_doubles_nothing(
         killed += 1
         now, kept = await rows_left(filled), await stored(filled, *CHANGED)
         if now != left:
-            assert await answers(filled, (100,)) == before, limit
+            assert await answers(filled, (100,), lines_a_page=(3,)) == before, limit
         else:
             assert kept == content, limit
         content, left, packed_parts = kept, now, packed_parts + (now != left)
     assert killed > 20
     assert 0 < left < total
     await pack(filled)
-    assert await answers(filled, (100,)) == before
+    assert await answers(filled, (100,), lines_a_page=(3,)) == before
     async with filled.database.connection() as reader:
         assert await reader.raw.fetchval("select sum(last_number - first_number + 1) from ledger_page") == total
 

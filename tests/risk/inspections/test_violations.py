@@ -26,7 +26,7 @@ UNLIKE = {Lane.RED: 1.0, Lane.YELLOW: 0.5, Lane.BLUE: 0.1}
 def drawn(rule_lane: Lane, rule_share: float, seed: int) -> tuple[Chances, np.ndarray]:
     """The chances and lanes of one draw: they do not depend on what is inspected, so offices with one rule share them."""
     rows = np.flatnonzero(np.random.default_rng(7).random(ROWS) < rule_share)
-    found = [(row, "A", rule_lane) for row in rows.tolist()]
+    found = [(row, "A", int(rule_lane)) for row in rows.tolist()]
     answer = select(OFFICE, {TODAY: seed.to_bytes(32, "big")}, Tally(), assessed(ROWS, findings=found))
     assert answer.chances is not None
     return answer.chances, np.array(answer.lane)

@@ -67,6 +67,7 @@ from services.clearance.feeds.screening_matches import Rescreening
 from services.clearance.feeds.snapshot import Snapshot
 from services.clearance.jobs import audit, expiry, sweep
 from services.clearance.jobs.arrivals import ArrivalJob
+from services.clearance.jobs.storage import StoragePasses
 from services.clearance.jobs.waits import Waits
 from services.clearance.metrics import report_missing_texts
 from services.clearance.notices.texts import INCLUDED, TextsError, load_texts
@@ -228,6 +229,7 @@ def assemble(start: Start) -> Sequence[Background]:
         adjusting.run,
         ArrivalJob(store).run,
         Waits(store, start.replica).run,
+        StoragePasses(store, start.replica).run,
         audit.AuditJob(store, seal_seconds=config.seal_seconds).run,
         expiry.Expiry(store, start.replica, arrival_days=config.arrival_days).run,
         sweep.Sweep(store, filings, start.replica, interval_seconds=config.sweep_seconds).run,

@@ -231,6 +231,7 @@ STEPS: Final[dict[str, Step]] = {
     "expire": lambda driver, _: driver.expire(),
     "wait": lambda driver, _: driver.wait(1),
     "wait long": lambda driver, _: driver.wait(40),
+    "storage ends": lambda driver, _: driver.wait(120),
     "return one": _of(lambda driver, mrn: driver.give_back(mrn, frozenset({1}))),
     "return all": _of(lambda driver, mrn: driver.give_back(mrn, frozenset())),
     **{

@@ -8,12 +8,14 @@ _ADDED = (
     "alter table held add column office text not null default ''",
     "create table claim (day integer not null, mrn text not null, officer text not null, claimed_at bigint not null, handed_by text not null, "
     "note text not null)",
+    "create table storage (day integer not null, mrn text not null, office text not null, ends_at bigint not null, next_at bigint, "
+    "primary key (day, mrn))",
 )
-_REMOVED = ("drop table claim", "alter table held drop column office")
+_REMOVED = ("drop table storage", "drop table claim", "alter table held drop column office")
 
 
 async def add_later_tables(database: Database) -> None:
-    """Add what migration 0022 adds."""
+    """Add what migrations 0022 and 0027 add."""
     await _carry_out(database, _ADDED)
 
 

@@ -183,6 +183,8 @@ def refused(event: Event, now: Place) -> str:
             return "" if held and not now.held else "NOT_DUE"
         case Event.EXPIRED:
             return "" if (awaiting or held) and not now.arrived and not now.held else "NOT_DUE"
+        case Event.STORAGE_REMINDED | Event.STORAGE_ENDED:
+            return "" if (held or controlled) and now.arrived else "NOT_DUE"
         case Event.WAIT_ENDED:
             return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
         case Event.SCREENING_MATCH_CLEARED:

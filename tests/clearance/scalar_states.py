@@ -19,6 +19,7 @@ CONTROLS: Final = (
     Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED, Event.CONTROL_ANSWERED, Event.CONTROL_REMINDED, Event.CONTROL_CONCLUDED,
     Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED,
 )  # fmt: skip
+STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
 RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 WAITS: Final = ("release_not_before", "reroute_at")
 GREEN, BLUE, YELLOW, RED = common_pb2.LANE_GREEN, common_pb2.LANE_BLUE, common_pb2.LANE_YELLOW, common_pb2.LANE_RED
@@ -83,7 +84,7 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
             first = at
         result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
     if event not in (
-        *DECISIONS, *MONEY, *CONTROLS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
+        *DECISIONS, *MONEY, *CONTROLS, *STORAGE, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
     ):  # fmt: skip
         # A match from before the decision ended no delay: once it is cleared, the time for a look continues.
         result |= dict.fromkeys(WAITS[1:] if event == Event.SCREENING_MATCH_CLEARED else WAITS)

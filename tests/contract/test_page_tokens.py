@@ -43,6 +43,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
         ("RL-1", 10**15, 10**15, 10**15, 1, 1, 500, "00" * 32, "02012345675", 20_000, 1, 0),
     ),
     "WorkService.ListWork": ("officer", {}, (4, 20_000, MRN)),
+    "WorkService.ListStorage": ("officer", {}, (10**15, 20_000, MRN)),
     "ControlService.ListControls": ("officer", {}, (20_000, MRN, 1)),
     "AuditService.CheckRecords": ("officer", {}, (20_000, 1, 1, "00" * 32, 0)),
     "AuditService.CheckBatches": ("officer", {}, (20_000, 1)),

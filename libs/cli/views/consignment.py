@@ -119,6 +119,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         when(movement.get("arrived_at", "")),
         _later("released", movement.get("arrived_at"), movement.get("released_at")),
     )
+    row("storage", *_storage(movement))
     score = decision.get("risk_score")
     rules = safe(decision.get("rule_set_version", ""))
     row("risk", f"score {score}" if score is not None else "", f"[dim]{rules}[/]" if rules else "")
@@ -147,6 +148,16 @@ def _release(release: dict[str, Any]) -> tuple[str, ...]:
     lacks = ", ".join(release.get("missing_elements", ()))
     version = safe(release.get("law_version", ""))
     return category or unknown, f"[yellow]without {lacks}[/]" if lacks else "", f"[dim]{version}[/]" if version else ""
+
+
+def _storage(movement: dict[str, Any]) -> tuple[str, ...]:
+    """Return in words until when the goods may lie in temporary storage; nothing where they do not."""
+    if short(movement.get("storage_limit", ""), "STORAGE_LIMIT_") == "UNKNOWN":
+        return ("temporary storage; its time limit is not known",)
+    if not movement.get("storage_ends_at"):
+        return ("",)
+    state = "[yellow]ended: an officer decides[/]" if movement.get("storage_ended_at") else ""
+    return f"temporary storage ends {when(movement['storage_ends_at'])}", state
 
 
 def _decider(decided_by: str) -> str:

@@ -35,6 +35,19 @@ async def work_list(
     return items[:items_max]
 
 
+async def storage_list(
+    client: Client, office: str = "", *, within_days: int = 0, items_max: int = PAGE
+) -> list[dict[str, Any]]:
+    """Return the first goods of an office whose temporary storage has ended, or ends within some days. Roles: officer, analyst."""
+    request = pb.ListStorageRequest(office=office, within_days=within_days, page_size=min(items_max, PAGE))
+    items: list[dict[str, Any]] = []
+    async for page in pages(client, "clearance", WorkServiceStub, "ListStorage", request, pb.ListStorageResponse):
+        items += [plain(each) for each in page.items]
+        if len(items) >= items_max:
+            break
+    return items[:items_max]
+
+
 async def claim(
     client: Client, mrns: Sequence[str], *, note: str = "", request_id: str | None = None
 ) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from services.clearance.consignment.explanation import sentence
 from services.clearance.consignment.state.times import owes_nothing, payable_now
 from services.clearance.consignment.transitions import Change
 from services.clearance.store.work import Claim
+from services.clearance.temporary_storage.limits import ends
 
 OFFICER = "officer"
 """Replaces an officer's id for callers that may not see it."""
@@ -39,9 +40,11 @@ _KINDS: Final = {
     "claim_claimed_at": Kind.INTS,
     "claim_handed_by": Kind.STRINGS,
     "claim_note": Kind.STRINGS,
+    "storage_limit": Kind.INTS,
+    "storage_ends_at": Kind.INTS,
 }
 """Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, the code of its notices, the
-stage of the assessment before loading, and the claim."""
+stage of the assessment before loading, the claim, and the time limit of temporary storage."""
 _RENAMED: Final = {
     "filing_version": "filing_version",
     "decision_model_version": "model",
@@ -125,7 +128,8 @@ _NUMBERS: Final = (
 _CARRIED: Final = (
     "mrn", "version", "house_document_number", "house_document_type", "master_document_number", "master_document_type", "transport_mode",
     "transport_service", "gross_mass_mg", "arrived_at", "released_at", "changed_at", "arrival_conveyance_reference", "arrival_place", "state",
-    "lane", "change", "returned_at", "return_reason", "return_document_number",
+    "lane", "change", "returned_at", "return_reason", "return_document_number", "storage_reminded_at",
+    "storage_ended_at",
 )  # fmt: skip
 """Columns of the state for carriers."""
 _CONTROLLED: Final = (
@@ -147,6 +151,8 @@ _OWED_KINDS: Final = (
 """Notices of what is owed, which are no carrier's."""
 _OF_ADDRESSEES: Final = (notices.NoticeKind.CONTROL_ANSWERED, notices.NoticeKind.CONTROL_REMINDED)
 """Notices that carriers receive only of controls that are addressed to them."""
+_OF_STORAGE: Final = (notices.NoticeKind.STORAGE_REMINDED, notices.NoticeKind.STORAGE_ENDED)
+"""Notices about the time limit of temporary storage."""
 _AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
 """Amounts of a notice that carriers do not receive."""
 _FINDING: Final = ("lane", "reason", "sentence", "item_number")
@@ -272,9 +278,10 @@ def readable(table: Table, role: Role, agency: str = "") -> Table:
 
 def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.ConsignmentStatus]:
     """Return the status of each state as a role may read it; `agency` is the id of an agency."""
+    limits = _storage_limits(table)
     loading = pre_loading_of(table) if concerns_loading(table) and role is not Role.AGENCY else None
     table = readable(table, role, agency)
-    columns = dict(table.columns)
+    columns = dict(table.columns) | limits
     if loading is not None:
         columns["pre_loading"] = Ints.of(loading)
     if role not in (Role.CARRIER, Role.AGENCY):
@@ -301,6 +308,13 @@ def set_claim(message: pb.Claim, claim: Claim) -> None:
     """Set which officer works on a consignment."""
     message.officer, message.handed_by, message.note = claim.officer, claim.handed_by, claim.note
     message.claimed_at.FromMicroseconds(claim.claimed_at)
+
+
+def _storage_limits(table: Table) -> dict[str, Column]:
+    """Return whether states lie in temporary storage, and when their time limit ends."""
+    found = ends(table)
+    limit = np.where(found.at.valid, np.int64(pb.STORAGE_LIMIT_KNOWN), np.int64(pb.STORAGE_LIMIT_UNKNOWN))
+    return {"storage_limit": Ints.of(limit, found.stored), "storage_ends_at": found.at}
 
 
 def _charges(table: Table) -> Ragged:
@@ -343,6 +357,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     loading = [0] * table.rows
     if concerns_loading(table):
         loading = np.where(announced(table), pre_loading_of(table), 0).tolist()
+    limited = np.isin(of_kind, _OF_STORAGE)
+    storage_ends = ends(table).at.tolist() if limited.any() else ()
     table = public(table).with_columns({"payable_minor": payable_now(table)})
     if carrier:
         table = table.with_columns(carried_controls(table))
@@ -373,6 +389,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
             notice.controls.extend(changed_controls(table, row))
         if carrier and kinds[row] in _OF_ADDRESSEES and not notice.controls:
             continue  # an answer or a reminder of others
+        if limited[row] and (end := storage_ends[row]) is not None:
+            notice.storage_ends_at.FromMicroseconds(end)
         for name, values in amounts.items():
             if values[row] is not None:
                 setattr(notice, name, values[row])

@@ -31,6 +31,8 @@ class NoticeKind(IntEnum):
     CONTROL_REMINDED = 16
     CONTROL_CONCLUDED = 17
     EXPIRED = 18
+    STORAGE_REMINDED = 19
+    STORAGE_ENDED = 20
 
 
 NOTICE_OF_STATE: Final = {
@@ -49,13 +51,17 @@ NOTICE_OF_STATE: Final = {
 }
 """The notice of a change to each state, where the change has none of its own."""
 
-_OF_CONTROLS: Final = {
+_OF_HELD: Final = {
     Change.CONTROL_ORDERED: NoticeKind.CONTROL_ORDERED,
     Change.CONTROL_ANSWERED: NoticeKind.CONTROL_ANSWERED,
     Change.CONTROL_REMINDED: NoticeKind.CONTROL_REMINDED,
     Change.CONTROL_CONCLUDED: NoticeKind.CONTROL_CONCLUDED,
+    Change.STORAGE_REMINDED: NoticeKind.STORAGE_REMINDED,
+    Change.STORAGE_ENDED: NoticeKind.STORAGE_ENDED,
 }
-"""Kinds of notices about controls; the last conclusion is announced as the release or the decision to which it leads."""
+"""Kinds of notices about controls and temporary storage of held goods.
+
+The last conclusion of a control is announced as the release or the decision to which it leads."""
 _OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
 """Changes of the amounts owed or of the status of the debt."""
 
@@ -93,7 +99,7 @@ def kinds(table: Table) -> NDArray[np.int64]:
     changed = np.isin(change, _OWED) & ~hidden_versions(table)
     if changed.any():
         found = np.where(changed, _owed(table), found)
-    for cause, kind in _OF_CONTROLS.items():
+    for cause, kind in _OF_HELD.items():
         waits = np.isin(state, HELD) & ~hidden_versions(table)
         found = np.where((change == cause) & waits, np.int64(kind), found)
     found = np.where(change == Change.INVALIDATED, np.int64(NoticeKind.INVALIDATED), found)

@@ -67,6 +67,8 @@ class Change(IntEnum):
     CONTROL_REMINDED = 23
     CONTROL_CONCLUDED = 24
     EXPIRED = 25
+    STORAGE_REMINDED = 26
+    STORAGE_ENDED = 27
 
 
 class Event(IntEnum):
@@ -138,6 +140,10 @@ class Event(IntEnum):
     """The last control was concluded."""
     EXPIRED = 35
     """The goods did not arrive within the days that the office's settings allow."""
+    STORAGE_REMINDED = 36
+    """The time limit of temporary storage ends soon."""
+    STORAGE_ENDED = 37
+    """The time limit of temporary storage has ended: an officer decides on the goods."""
 
 
 CHANGE_OF: Final = np.array(
@@ -178,6 +184,8 @@ CHANGE_OF: Final = np.array(
         Change.CONTROL_CONCLUDED,
         Change.CONTROL_CONCLUDED,
         Change.EXPIRED,
+        Change.STORAGE_REMINDED,
+        Change.STORAGE_ENDED,
     ],
     np.int64,
 )
@@ -204,3 +212,5 @@ CONTROL: Final = (
     Event.CONTROLS_CONCLUDED,
 )
 """Events of controls."""
+STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
+"""Events of the time limit of temporary storage; they change no state."""

@@ -1,6 +1,6 @@
 """Notices in words: title and text of a notice, from the values that it has for its reader. Pure."""
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Final
 
 from libs.customs.currencies import is_currency
@@ -61,6 +61,13 @@ def _due(notice: pb.Notice) -> str:
     return f"{min(times):%Y-%m-%d %H:%M} UTC" if times else ""
 
 
+def _storage_until(notice: pb.Notice) -> str:
+    """Return the last day of temporary storage; "" in notices about other matters."""
+    if not notice.HasField("storage_ends_at"):
+        return ""
+    return (notice.storage_ends_at.ToDatetime(UTC) - timedelta(microseconds=1)).date().isoformat()
+
+
 def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, str]:
     none = filled(texts.phrase(language, "none"), {})
     values = {
@@ -74,6 +81,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "check_code": notice.check_code or none,
         "request": "; ".join(each.text.rstrip(".") or each.reason for each in notice.controls) or none,
         "due": _due(notice) or none,
+        "storage_until": _storage_until(notice) or none,
     }
     amounts = {
         "payable": notice.payable_minor if notice.HasField("payable_minor") else None,

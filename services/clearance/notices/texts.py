@@ -27,7 +27,7 @@ _OF_GOODS: Final = (
     "DECIDED", "HELD", "ARRIVED", "RELEASED", "INVALIDATED", "RETURNED", "RETURNED_WHOLE", "RETURNED_DESTROYED", "ARRIVAL_REVERSED", "SEIZED",
     "DISPOSED_CONFISCATED", "DISPOSED_DESTROYED", "DISPOSED_RE_EXPORTED", "DISPOSED_ABANDONED", "CONTROL_ORDERED", "CONTROL_ANSWERED",
     "CONTROL_REMINDED", "CONTROL_CONCLUDED", "EXPIRED", "REFERRED", "DO_NOT_LOAD", "DO_NOT_LOAD_LIFTED", "PRE_LOADING_COMPLETE",
-    "PRE_LOADING_COMPLETE_HELD",
+    "PRE_LOADING_COMPLETE_HELD", "STORAGE_REMINDED", "STORAGE_ENDED",
 )  # fmt: skip
 KEYS: Final = {
     FILER: (
@@ -37,7 +37,7 @@ KEYS: Final = {
     CARRIER: _OF_GOODS,
 }  # fmt: skip
 """By reader, what a notice may report: its kind, in some cases with the state or the debt."""
-_SHARED: Final = ("mrn", "house_document", "master_document", "date", "request", "due")
+_SHARED: Final = ("mrn", "house_document", "master_document", "date", "request", "due", "storage_until")
 PLACEHOLDERS: Final = {
     FILER: (*_SHARED, "local_reference", "reasons", "payable", "paid", "refunded", "account", "check_code"),
     CARRIER: _SHARED,

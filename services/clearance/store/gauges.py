@@ -1,4 +1,4 @@
-"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls."""
+"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls, ended storage."""
 
 from typing import Final
 
@@ -35,6 +35,14 @@ _controls_overdue = gauge(
     "luxor_clearance_controls_overdue_seconds",
     "Time since the deadline of the control that nobody answered or concluded for longest; 0 if there is none",
 )
+_storage_ended = gauge(
+    "luxor_clearance_storage_ended",
+    f"Consignments whose time limit of temporary storage has ended and on which an officer must decide; counting ends at {COUNTED_MAX:,}",
+)
+_storage_ended_age = gauge(
+    "luxor_clearance_storage_ended_seconds",
+    "Time since the end of temporary storage of the consignment whose limit ended first; 0 if there is none",
+)
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
 _SEIZED: Final = f"select count(*) from (select from seized limit {COUNTED_MAX}) as part"  # noqa: S608
@@ -45,7 +53,7 @@ _PENDING: Final = f"""
 """  # noqa: S608  # a number of our own
 _OVERDUE: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - "
-    "least((select min(due_at) from due), (select min(next_at) from control)) / 1000000.0)::float8"
+    "least((select min(due_at) from due), (select min(next_at) from control), (select min(next_at) from storage)) / 1000000.0)::float8"
 )
 
 
@@ -61,6 +69,12 @@ _CONTROLS_OVERDUE: Final = (
 )
 
 
+_STORAGE_ENDED: Final = f"""
+    select (select count(*) from (select from storage where next_at is null limit {COUNTED_MAX}) as part) as count,
+        (select greatest(0, extract(epoch from clock_timestamp()) - min(ends_at) / 1000000.0) from storage where next_at is null)::float8 as age
+"""  # noqa: S608  # a number of our own
+
+
 async def look(database: Database) -> None:
     """Read the gauges from the store."""
     async with database.connection(timeout_millis=5_000) as reading:
@@ -70,6 +84,7 @@ async def look(database: Database) -> None:
         overdue = await reading.raw.fetchval(_OVERDUE)
         controls = {row["form"]: row["count"] for row in await reading.raw.fetch(_CONTROLS)}
         controls_overdue = await reading.raw.fetchval(_CONTROLS_OVERDUE)
+        stored = await reading.raw.fetchrow(_STORAGE_ENDED)
     for lane, name in _LANES.items():
         _held.labels(name).set(held.get(lane, 0))
     _seized.set(seized)
@@ -79,3 +94,5 @@ async def look(database: Database) -> None:
     for form, name in _FORMS.items():
         _controls.labels(name).set(controls.get(form, 0))
     _controls_overdue.set(controls_overdue or 0.0)
+    _storage_ended.set(stored["count"])
+    _storage_ended_age.set(stored["age"] or 0.0)

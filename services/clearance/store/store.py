@@ -32,6 +32,7 @@ from services.clearance.store.references import ReferenceTables
 from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
+from services.clearance.store.timers.storage import StorageTable
 from services.clearance.store.work import ClaimTable, ControlTable, WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
@@ -41,6 +42,7 @@ PURGED: Final = (
     "seized",
     "due",
     "control",
+    "storage",
     "claim",
     "early_hit",
     "early_news",
@@ -78,6 +80,7 @@ class Store:
         self.early_debt_events = EarlyDebtEvents()
         self.references = ReferenceTables()
         self.release_lists = ReleaseLists()
+        self.storage = StorageTable()
         self.sweeps = SweepTables()
         self.work = WorkTables()
         self._days: set[int] = set()
@@ -173,7 +176,7 @@ class Store:
         )
         await self.references.add_local(tx, table, mrns, days)
         await self.references.add_documents(tx, table, ref, mrns, days)
-        await self.work.note(tx, table, mrns, days, in_lists=np.zeros(rows, np.bool_))
+        await self._list(tx, table, mrns, days, np.zeros(rows, np.bool_))
         return ref
 
     async def succeed(
@@ -215,12 +218,17 @@ class Store:
         )
         if done != table.rows:
             raise AssertionError(f"{done} of {table.rows} locked consignments were there to be updated")
-        await self.work.note(
-            tx, table, mrns, days, in_lists=np.ones(table.rows, np.bool_) if in_lists is None else in_lists
-        )
+        await self._list(tx, table, mrns, days, np.ones(table.rows, np.bool_) if in_lists is None else in_lists)
         if has_controls(table):
             await self.controls.note(tx, table, mrns, days)
         return ref
+
+    async def _list(
+        self, tx: Transaction, table: Table, mrns: list[str], days: list[int], in_lists: NDArray[np.bool_]
+    ) -> None:
+        """Store in which work lists these states are; `in_lists` may be in one by their former versions."""
+        await self.work.note(tx, table, mrns, days, in_lists=in_lists)
+        await self.storage.note(tx, table, mrns, days, in_lists=in_lists)
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str, carriers: Strings | None = None) -> None:
         """Write notices of a change that made no version, to the filers or to `carriers`."""

@@ -30,6 +30,7 @@ WORK_LISTS: Final = {
     "claim": "null::smallint",
     "due": "due_at",
     "control": "(sum(1::bigint << number) over ())::bigint",
+    "storage": "ends_at",
 }
 """The work lists, and what they state of a consignment beside day and MRN; of controls the numbers, as bits."""
 _ENTRIES: Final = """

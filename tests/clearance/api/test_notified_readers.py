@@ -16,6 +16,7 @@ from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.consignment.transitions import Debt
 from services.clearance.jobs.expiry import Expiry
+from services.clearance.jobs.waits import Waits
 from services.clearance.store.arrivals import ArrivalTable
 from tests.clearance import screening_matches
 from tests.clearance.debt_events import OPENED, REFUNDED, anew, debt, hear
@@ -88,6 +89,15 @@ async def arrive(case: Case) -> None:
 async def expire(case: Case) -> None:
     store = case.house.desk.store
     assert await Expiry(store, "r", arrival_days=200).step(at=await store.database.now() + 210 * MICROS_PER_DAY) == 1
+
+
+def store_until(days: int) -> Step:
+    async def step(case: Case) -> None:
+        # Waiting lanes would end as well: these goods are held by a decision on red, which no time ends.
+        store = case.house.desk.store
+        assert await Waits(store, "r").step(at=await store.database.now() + days * MICROS_PER_DAY) == 1
+
+    return step
 
 
 async def reverse(case: Case) -> None:
@@ -177,6 +187,9 @@ LINES: Final[dict[str, tuple[str, list[tuple[Step, str, str]]]]] = {
     "reversal of an arrival, and the true one": (
         "RED-1",
         [*BOTH_ARRIVED, (reverse, "ARRIVAL_REVERSED", "ARRIVAL_REVERSED"), (arrive, "ARRIVED", "ARRIVED")],
+    ),
+    "end of temporary storage": (
+        "RED-1", [*BOTH_ARRIVED, (store_until(80), "STORAGE_REMINDED", "STORAGE_REMINDED"), (store_until(95), "STORAGE_ENDED", "STORAGE_ENDED")],
     ),
     "debt settled before the arrival": (
         "BARE-1", [(file, "HELD", NOBODY), (PAID, "DEBT_SETTLED", NOBODY), (arrive, "RELEASED", "RELEASED")],

@@ -79,6 +79,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         (clearance.GetStatus, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]), "", "", [first, second]),
         (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
         (work.ListWork, work_pb2.ListWorkRequest(), "", "", [second]),
+        (work.ListStorage, work_pb2.ListStorageRequest(within_days=400), "", "", [second]),
         (work.ClaimConsignments, work_pb2.ClaimConsignmentsRequest(request_id="12", consignments=[two]), "", "", [second]),
         (work.HandOverConsignments, work_pb2.HandOverConsignmentsRequest(request_id="13", consignments=[two]), "", "", [second]),
         (

@@ -44,7 +44,7 @@ async def test_every_way_of_storing_versions_leaves_a_record(desk: Desk) -> None
             for row in await reader.raw.fetch("select cause from audit_record where kind = 1 order by number")
         ]
         assert len(causes) == await reader.raw.fetchval("select count(*) from batch")
-    assert causes == ["DECIDED", "AMENDED", "ARRIVED", "AMENDMENT_REFUSED"]
+    assert causes == ["DECIDED", "AMENDED", "ARRIVED", "AMENDMENT_REFUSED", "STORAGE_ENDED"]
     assert await wrong_by_definition(desk.store.database) == set()
     assert await errors_of(desk) == []
 

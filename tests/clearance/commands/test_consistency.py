@@ -30,7 +30,7 @@ WORDS = ("GREEN", "GREEN", "BARE", "YELLOW", "RED", "NORATE", "VENDOR")
 """First words of the local references of a sequence: they tell the neighbours what to answer."""
 TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE = Kind
 TABLES = (
-    "batch", "consignment", "held", "seized", "due", "control", "claim", "local_reference", "house_document", "master_document",
+    "batch", "consignment", "held", "seized", "due", "control", "claim", "storage", "local_reference", "house_document", "master_document",
 )  # fmt: skip
 
 
@@ -104,8 +104,11 @@ TAMPERED = {
     "a listed one under another day": (
         "insert into held select day + 1, mrn, lane from consignment where mrn = $1", "held", [LIST],
     ),
-    "a listed one that was deleted": ("delete from consignment where mrn = $1", "held", [LIST]),
-    "all lists of one that was deleted": ("delete from consignment where mrn = $1", "rerouting", [LIST, LIST]),
+    "stored goods that are not listed": ("delete from storage where mrn = $1", "held", [LIST]),
+    "another end of storage": ("update storage set ends_at = ends_at + 1 where mrn = $1", "held", [LIST]),
+    "a listed end of goods that are not stored": ("insert into storage select day, mrn, '', 5, 5 from consignment where mrn = $1", "seized", [LIST]),
+    "a listed one that was deleted": ("delete from consignment where mrn = $1", "seized", [LIST]),
+    "all lists of one that was deleted": ("delete from consignment where mrn = $1", "rerouting", [LIST, LIST, LIST]),
     "another MRN": ("update consignment set mrn = 'X' || mrn where mrn = $1", "", [CURRENT]),
     "a listed text that is no MRN": (
         "insert into seized select day, 'X' || mrn from consignment where mrn = $1", "", [LIST],
@@ -324,7 +327,7 @@ async def test_consignments_that_are_filed_or_deleted_while_the_page_is_read_are
 
     async def deleted() -> None:
         async with desk.store.database.transaction() as tx:
-            for table in ("consignment", "held"):
+            for table in ("consignment", "held", "storage"):
                 await tx.raw.execute(f"delete from {table} where mrn = $1", at["held"])
 
     store.meanwhile, store.times = deleted, 1

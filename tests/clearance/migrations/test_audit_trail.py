@@ -41,7 +41,15 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
             as_before(former)
             await desk.consume(filed)
             await remove_later_tables(database)
-            assert await migrate(database, "services.clearance") == ["0019", "0020", "0021", "0022", "0023", "0026"]
+            assert await migrate(database, "services.clearance") == [
+                "0019",
+                "0020",
+                "0021",
+                "0022",
+                "0023",
+                "0026",
+                "0027",
+            ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
         async with database.connection() as reader:
@@ -67,7 +75,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
         desk = Desk(database, neighbours, channel)
         async with database.transaction() as tx:
             number = await tx.raw.fetchval("select nextval('batch_id')")
-        assert await migrate(database, "services.clearance") == ["0019", "0020", "0021", "0022", "0023", "0026"]
+        assert await migrate(database, "services.clearance") == ["0019", "0020", "0021", "0022", "0023", "0026", "0027"]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)
         async with database.transaction() as tx:

@@ -56,6 +56,8 @@ LOADING: dict[str, dict[str, Any]] = {
     "PRE_LOADING_COMPLETE_HELD": {"pre_loading": control_pb2.PRE_LOADING_COMPLETE},
 }
 """By key, what a notice about loading has for both readers."""
+STORED: dict[str, Any] = {"reasons": ["A"], "storage_ends_at": timestamp_pb2.Timestamp(seconds=1_794_700_800)}
+"""The first moment of 2026-11-15."""
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
 # By key: kind, state, further values, title and text.
@@ -199,6 +201,16 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         f"The assessment of consignment {MRN} before loading is complete, and its goods may be loaded. Customs holds them: they are not released on "
         f"arrival. Reasons: A. Your reference: SHOP-1. {DOCUMENTS}",
     ),
+    "STORAGE_REMINDED": (
+        "STORAGE_REMINDED", "HELD", STORED, "Temporary storage ends soon",
+        f"The goods of consignment {MRN} are held and may lie in temporary storage until 2026-11-14. After that day customs decides on them. "
+        f"Settle what holds them. Reasons: A. {REFERENCES}",
+    ),
+    "STORAGE_ENDED": (
+        "STORAGE_ENDED", "HELD", STORED, "Temporary storage ended",
+        f"The time limit of temporary storage of consignment {MRN} ended on 2026-11-14. The goods stay held, and customs decides on them. "
+        f"Reasons: A. {REFERENCES}",
+    ),
 }  # fmt: skip
 # By key: kind, state, title and text.
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
@@ -243,6 +255,15 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "CONTROL_CONCLUDED": (
         "CONTROL_CONCLUDED", "HELD", "Control concluded",
         f"A control of consignment {MRN} was concluded on 2026-11-01. It is not released yet: do not deliver it. {DOCUMENTS}",
+    ),
+    "STORAGE_REMINDED": (
+        "STORAGE_REMINDED", "HELD", "Temporary storage ends soon",
+        f"The goods of consignment {MRN} are held and may lie in temporary storage until 2026-11-14. After that day customs decides on them. "
+        f"{DOCUMENTS}",
+    ),
+    "STORAGE_ENDED": (
+        "STORAGE_ENDED", "HELD", "Temporary storage ended",
+        f"The time limit of temporary storage of consignment {MRN} ended on 2026-11-14. The goods stay held: do not deliver them. {DOCUMENTS}",
     ),
     "DECIDED": (
         "DECIDED", "AWAITING_ARRIVAL", "Release decided",
@@ -335,7 +356,8 @@ def test_a_filers_notice_in_words(key: str) -> None:
 @pytest.mark.parametrize("key", CARRIERS)
 def test_a_carriers_notice_in_words(key: str) -> None:
     kind, state, title, text = CARRIERS[key]
-    made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else {}))
+    until = {"storage_ends_at": STORED["storage_ends_at"]} if kind.startswith("STORAGE") else {}
+    made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else until))
     assert key_of(made) == key
     render(made, TEXTS, TEXTS.choose("en"), carrier=True)
     assert (made.title, made.text, made.language) == (title, text, "en")

@@ -42,6 +42,29 @@ def list_(context: Context, office: str, claim: str, lane: str, first: int, iden
     context.emit(items, lambda terminal: _show(terminal, items))
 
 
+@command("storage", group=work, short_help="List goods whose temporary storage has ended or ends soon.")
+@click.option("--office", default="", help="The office (default: consignments that belong to no office).")
+@click.option(
+    "--within",
+    default=0,
+    metavar="DAYS",
+    type=click.IntRange(0, 400),
+    help="Also those whose limit ends within so many days.",
+)
+@click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@acting("officer")
+def storage(context: Context, office: str, within: int, first: int, ident: str) -> None:
+    """List the goods of an office whose time limit of temporary storage has ended, the earliest end first: decide on them (`luxor dispose`)."""
+    from libs.client.clearance.work import storage_list
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await storage_list(client, office, within_days=within, items_max=first)
+
+    items = run(ask())
+    context.emit(items, lambda terminal: _show(terminal, items))
+
+
 @command("claim", group=work, short_help="Claim held goods.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option("--note", default="", help="A note for colleagues.")
@@ -76,12 +99,14 @@ def hand_over(context: Context, mrns: tuple[str, ...], officer: str, note: str, 
 def _show(terminal: "Console", items: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import LANES, coloured, safe, short, table, when, words
 
-    shown = table("MRN", "lane", "held by", "reasons", "accepted", "arrived", "claimed by", "note", "house document")
+    shown = table(
+        "MRN", "lane", "held by", "reasons", "accepted", "arrived", "storage until", "claimed by", "note", "house document"
+    )  # fmt: skip
     for each in items:
         shown.add_row(
             each.get("mrn", ""), coloured(short(each.get("lane", ""), "LANE_"), LANES),
             words(short(each.get("cause", ""), "HOLD_CAUSE_")), ", ".join(each.get("reasons", ())), when(each.get("accepted_at", "")),
-            when(each.get("arrived_at", "")) or "–", safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", "")),
-            safe(each.get("house_document_number", "")),
+            when(each.get("arrived_at", "")) or "–", when(each.get("storage_ends_at", "")) or "–",
+            safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", "")), safe(each.get("house_document_number", "")),
         )  # fmt: skip
     terminal.print(shown)

@@ -1,12 +1,14 @@
 """The gRPC edge of the officers' work: lists by office, claims and hand-overs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc.aio
 import numpy as np
 from google.protobuf.message import Message
 
+from libs.columns import Table
+from libs.customs.time import MICROS_PER_DAY
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.identity import Role, is_id
@@ -23,6 +25,7 @@ from services.clearance.consignment.state.hold_causes import hold_causes
 from services.clearance.consignment.transitions import STAYING, State
 from services.clearance.store import Store, day_of
 from services.clearance.store.work import Claim
+from services.clearance.temporary_storage.limits import in_storage
 
 PAGE_DEFAULT: Final = 100
 OFFICE_CHARACTERS_MAX: Final = 8
@@ -35,6 +38,7 @@ Place = tuple[int, int, str]
 
 ROLES: Final = {
     "ListWork": {Role.OFFICER, Role.ANALYST},
+    "ListStorage": {Role.OFFICER, Role.ANALYST},
     "ClaimConsignments": {Role.OFFICER},
     "HandOverConsignments": {Role.OFFICER},
 }
@@ -55,8 +59,7 @@ class WorkService(WorkServiceServicer):
         self, request: pb.ListWorkRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListWorkResponse:
         """Return a page of an office's held goods."""
-        if len(request.office) > OFFICE_CHARACTERS_MAX or not requests.is_plain(request.office):
-            raise Refusal("OFFICE_MALFORMED", path="office", value=request.office)
+        _check_office(request.office)
         limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
         lane, day, mrn = await self._pages.place(request, (int(max(Lane)), 0, ""))
         after: Place = (int(lane), int(day), str(mrn))
@@ -111,31 +114,29 @@ class WorkService(WorkServiceServicer):
         async with self._store.database.connection() as reading:
             rows = await self._store.find(reading, list(chosen))
             states = await self._store.states(reading, [rows[mrn] for mrn in chosen if mrn in rows])
-        held = states.take(np.flatnonzero(np.isin(states.ints("state").values, shown)))
-        causes = hold_causes(held).tolist()
-        items = []
-        for status, cause in zip(statuses(held, Role.OFFICER), causes, strict=True):
-            item = pb.WorkItem(
-                mrn=status.mrn,
-                version=status.version,
-                state=status.state,
-                lane=status.decision.lane,
-                cause=cause,
-                reasons=status.decision.reasons,
-                office=status.decision.office,
-                house_document_number=status.filing.house_document.number,
-                accepted_at=status.filing.accepted_at,
-            )
-            if status.movement.HasField("arrived_at"):
-                item.arrived_at.CopyFrom(status.movement.arrived_at)
-            if status.decision.HasField("decided_at"):
-                item.decided_at.CopyFrom(status.decision.decided_at)
-            claim = chosen[status.mrn]
-            if claim is not None:
-                item.claimed_by, item.handed_by, item.claim_note = claim.officer, claim.handed_by, claim.note
-                item.claimed_at.FromMicroseconds(claim.claimed_at)
-            items.append(item)
-        return items
+        return _items(states.take(np.flatnonzero(np.isin(states.ints("state").values, shown))), chosen)
+
+    async def ListStorage(
+        self, request: pb.ListStorageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListStorageResponse:
+        """Return a page of an office's goods whose temporary storage has ended or ends soon."""
+        _check_office(request.office)
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
+        end, day, mrn = await self._pages.place(request, (0, 0, ""))
+        async with self._store.database.connection() as reading:
+            until = await self._store.now(reading) + request.within_days * MICROS_PER_DAY
+            after = int(end), int(day), str(mrn)
+            places = await self._store.storage.of_office(reading, request.office, until, after, limit + 1)
+            listed = [each for _, _, each in places[:limit]]
+            rows = await self._store.find(reading, listed)
+            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
+            claims = await self._store.claims.find(reading, listed)
+        items = _items(states.take(np.flatnonzero(in_storage(states))), {each: claims.get(each) for each in listed})
+        response = pb.ListStorageResponse(items=items)
+        await self._accesses.record([each.mrn for each in items])
+        if len(places) > limit:
+            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        return response
 
     async def ClaimConsignments(
         self, request: pb.ClaimConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -181,3 +182,39 @@ def _selected(claim_filter: int, claim: Claim | None) -> bool:
     if claim_filter == pb.CLAIM_FILTER_UNCLAIMED:
         return claim is None
     return claim_filter != pb.CLAIM_FILTER_CLAIMED or claim is not None
+
+
+def _items(held: Table, claims: Mapping[str, Claim | None]) -> list[pb.WorkItem]:
+    """Return goods as work, with the claims of them by MRN."""
+    causes = hold_causes(held).tolist()
+    items = []
+    for status, cause in zip(statuses(held, Role.OFFICER), causes, strict=True):
+        item = pb.WorkItem(
+            mrn=status.mrn,
+            state=status.state,
+            version=status.version,
+            lane=status.decision.lane,
+            cause=cause,
+            reasons=status.decision.reasons,
+            office=status.decision.office,
+            house_document_number=status.filing.house_document.number,
+            accepted_at=status.filing.accepted_at,
+        )
+        if status.movement.HasField("arrived_at"):
+            item.arrived_at.CopyFrom(status.movement.arrived_at)
+        if status.movement.HasField("storage_ends_at"):
+            item.storage_ends_at.CopyFrom(status.movement.storage_ends_at)
+        if status.decision.HasField("decided_at"):
+            item.decided_at.CopyFrom(status.decision.decided_at)
+        claim = claims[status.mrn]
+        if claim is not None:
+            item.claimed_by, item.handed_by, item.claim_note = claim.officer, claim.handed_by, claim.note
+            item.claimed_at.FromMicroseconds(claim.claimed_at)
+        items.append(item)
+    return items
+
+
+def _check_office(office: str) -> None:
+    """Raise Refusal where an office is malformed."""
+    if len(office) > OFFICE_CHARACTERS_MAX or not requests.is_plain(office):
+        raise Refusal("OFFICE_MALFORMED", path="office", value=office)

@@ -17,6 +17,7 @@ from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.times import was_released
 from services.clearance.consignment.transitions import HELD, Event, State
 from services.clearance.store import Store
+from services.clearance.temporary_storage.limits import without_times
 
 _AT_CUSTOMS = (State.SEIZED, State.CONFISCATED, State.DESTROYED, State.RE_EXPORTED, State.ABANDONED)
 
@@ -66,7 +67,7 @@ class Reversal:
                 details = EventDetails(
                     event=Event.ARRIVAL_REVERSED, at=await self._store.now(tx), arrivals=Arrivals.none(len(by))
                 )
-                after, outcome = apply_event(table.take(by), details)
+                after, outcome = apply_event(without_times(table.take(by)), details)
                 done = np.flatnonzero(outcome.effective)
                 if len(done):
                     known = [rows[place] for place in by[done].tolist()]

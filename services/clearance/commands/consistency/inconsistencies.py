@@ -16,6 +16,7 @@ from services.clearance.consignment.lifecycle.replay import beginnings, unexplai
 from services.clearance.consignment.transitions import STAYING, Change, Debt, State
 from services.clearance.store import Row
 from services.clearance.store.work import due_times
+from services.clearance.temporary_storage.limits import ends
 
 FOUND_MAX: Final = 8
 """Inconsistencies of one consignment that are reported."""
@@ -172,10 +173,10 @@ def work_lists(
     offices = newest.states.strings("office").tolist()
     due_at, due = due_times(newest.states)
     controls = [sum(1 << each.number for each in listed if each.is_open) for listed in controls_of(newest.states)]
-    arrived = newest.states.ints("arrived_at").valid.tolist()
+    arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
     found = []
-    for mrn, state, lane, office, at, waits, numbers, there in zip(
-        newest.mrns, states, lanes, offices, due_at.tolist(), due.tolist(), controls, arrived, strict=True
+    for mrn, state, lane, office, at, waits, numbers, there, limit in zip(
+        newest.mrns, states, lanes, offices, due_at.tolist(), due.tolist(), controls, arrived, limits, strict=True
     ):
         if state == State.AWAITING_ARRIVAL and there and not waits:
             detail = "Its goods have arrived and nothing holds them, and no delay leads to their release."
@@ -185,6 +186,7 @@ def work_lists(
             "seized": None if state == State.SEIZED else _ABSENT,
             "due": at if waits else _ABSENT,
             "control": numbers or _ABSENT,
+            "storage": _ABSENT if limit is None else limit,
         }
         if mrn in lists["claim"] and state not in STAYING:
             expected["claim"] = _ABSENT

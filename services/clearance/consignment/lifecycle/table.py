@@ -188,6 +188,9 @@ def _waits() -> Iterator[Transition]:
     ended = _towards_release(Event.WAIT_ENDED, _AWAITING, _C.ARRIVED, arrives=True, waits=False)
     # The rows above refuse both events while there is a hold.
     yield from (row for row in (*rerouted, *ended) if _C.HOLD not in row.when)
+    # The end of temporary storage takes nothing from anybody: an officer decides on the goods.
+    for event, notice in ((Event.STORAGE_REMINDED, _K.STORAGE_REMINDED), (Event.STORAGE_ENDED, _K.STORAGE_ENDED)):
+        yield from _rows(event, (_HELD, *CONTROLLED), None, _C.ARRIVED, notice=notice)
 
 
 def _officers() -> Iterator[Transition]:
@@ -342,6 +345,8 @@ _REFUSED: Final = {
     Event.EXAMINATION_CONCLUDED: "CONTROL_UNKNOWN",
     Event.CONTROLS_CONCLUDED: "CONTROL_UNKNOWN",
     Event.EXPIRED: "NOT_DUE",
+    Event.STORAGE_REMINDED: "NOT_DUE",
+    Event.STORAGE_ENDED: "NOT_DUE",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

@@ -43,6 +43,8 @@ EVENTS: Final = {
     Event.EXAMINATION_CONCLUDED: "last examination concluded, documents open",
     Event.CONTROLS_CONCLUDED: "last control concluded",
     Event.EXPIRED: "goods never arrived",
+    Event.STORAGE_REMINDED: "temporary storage ends soon",
+    Event.STORAGE_ENDED: "temporary storage ended",
 }
 """The name of each event."""
 
@@ -70,8 +72,8 @@ WAITING: Final = {
     ),
     State.HELD: Waiting(
         "an officer decides; a payment or a cleared match frees what nothing else holds; yellow becomes blue after its days; without an arrival the "
-        "declaration expires, unless an officer or a match holds the goods",
-        ("held", "due"),
+        "declaration expires, unless an officer or a match holds the goods; goods whose temporary storage ended are listed for a disposal",
+        ("held", "due", "storage"),
         (Event.REROUTED, Event.EXPIRED),
     ),
     State.RELEASED: Waiting(
@@ -80,12 +82,12 @@ WAITING: Final = {
     State.DOCUMENTS_REQUESTED: Waiting(
         "the filer or the carrier answers, and the authority concludes; a deadline is marked as overdue or concludes the control; an officer lifts a "
         "do-not-load",
-        ("control",),
+        ("control", "storage"),
         (Event.CONTROLS_CONCLUDED,),
     ),
     State.EXAMINATION: Waiting(
         "customs or the partner agency scans or examines the goods, and concludes; a deadline as above",
-        ("control",),
+        ("control", "storage"),
         (Event.CONTROLS_CONCLUDED,),
     ),
     State.SEIZED: Waiting("an officer confiscates, disposes of the goods or lifts the seizure", ("seized",)),

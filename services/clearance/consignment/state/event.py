@@ -22,7 +22,16 @@ from services.clearance.consignment.state.times import (
     started_delays,
 )
 from services.clearance.consignment.state.visibility import is_hidden, public_columns
-from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, CONTROLLED, HELD, MONEY, Event, State
+from services.clearance.consignment.transitions import (
+    CHANGE_OF,
+    CONTROL,
+    CONTROLLED,
+    HELD,
+    MONEY,
+    STORAGE,
+    Event,
+    State,
+)
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -38,6 +47,7 @@ _NO_DECISION: Final = (
     Event.RETURNED_WHOLE,
     Event.DESTROYED_WHOLE,
     *CONTROL,
+    *STORAGE,
     Event.EXPIRED,
 )
 """Events that are not decisions."""

@@ -9,7 +9,7 @@ from libs.columns import Bools, Column, Ints, Table
 from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import AUTOMATIC, Lane
-from services.clearance.consignment.transitions import CONTROL, FINAL, MONEY, Event, State
+from services.clearance.consignment.transitions import CONTROL, FINAL, MONEY, STORAGE, Event, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -17,7 +17,15 @@ BoolArray = NDArray[np.bool_]
 DELAYS: Final = ("release_not_before", "reroute_at")
 """Columns of the state: until when an officer may inspect the goods, and when a yellow consignment becomes blue."""
 _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
-_DELAYS_CONTINUE: Final = (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED, *MONEY, *CONTROL)
+_DELAYS_CONTINUE: Final = (
+    *_DECISIONS,
+    Event.ARRIVED,
+    Event.ARRIVAL_REVERSED,
+    Event.FINDINGS_CHANGED,
+    *MONEY,
+    *CONTROL,
+    *STORAGE,
+)
 """Events that do not end a delay."""
 _LOOK_CONTINUES: Final = (*_DELAYS_CONTINUE, Event.SCREENING_MATCH_CLEARED)
 """Events that do not end the time in which an officer may inspect green goods. A match from before the decision started no delay and ended none."""

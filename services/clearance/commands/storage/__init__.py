@@ -1,0 +1,1 @@
+"""What follows from the time limit of temporary storage."""

@@ -1,0 +1,1 @@
+"""Lists of what is due at a time, one table each."""

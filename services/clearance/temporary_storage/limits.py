@@ -1,0 +1,113 @@
+"""The time limits of temporary storage as data: what a jurist writes in limits.yaml, and the end that follows from it. Pure."""
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Ints, Table
+from libs.customs.time import MICROS_PER_DAY
+from libs.files.yaml_file import YamlFile
+from services.clearance.consignment.state.times import never_released
+from services.clearance.consignment.transitions import HELD, State
+
+INCLUDED: Final = Path(__file__).parent / "limits.yaml"
+_HELD: Final = np.isin(np.arange(max(State) + 1), HELD)
+_EPOCH: Final = date(1970, 1, 1)
+_MONDAY: Final = 3
+"""Days from a Monday to 1 January 1970."""
+
+
+class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The time limit of a jurisdiction from one day of arrival to another, both included."""
+
+    jurisdiction: str
+    areas: frozenset[str]
+    """Countries of destination, alpha-2."""
+    start: date = msgspec.field(name="from")
+    to: date | None = None
+    days: int
+    """Whole days after the day of arrival."""
+    ends_on_working_day: bool = False
+    """Whether a last day that is a Saturday or a Sunday is moved to the Monday after it."""
+    remind_days: int
+    """How many days before the end filer and carrier are reminded."""
+    law: str
+    article: str
+    address: str
+    verified: bool = False
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """When the time limits of n consignments end; absent where they do not lie in temporary storage, or their limit is not known."""
+
+    stored: NDArray[np.bool_]
+    """Which goods lie in temporary storage, shape (n,)."""
+    at: Ints
+    """The first microsecond after the last day."""
+    remind_at: Ints
+
+
+@cache
+def included() -> tuple[Limit, ...]:
+    """Return the limits that are included in this release. Raises YamlError."""
+    return YamlFile(INCLUDED).convert(_File).limits
+
+
+def in_storage(states: Table) -> NDArray[np.bool_]:
+    """Return which goods lie in temporary storage, shape (n,): they have arrived, are held, and were never released.
+
+    Seized goods are in the hands of customs, and released goods that are held again are in free circulation.
+    """
+    stored = _HELD[states.ints("state").values] & states.ints("arrived_at").valid
+    return stored & never_released(states) if stored.any() else stored
+
+
+def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
+    """Return when the time limits of states end, by the law of the day of arrival; without `limits`, by those that are included."""
+    stored = in_storage(states)
+    end, remind = np.zeros(states.rows, np.int64), np.zeros(states.rows, np.int64)
+    known = np.zeros(states.rows, np.bool_)
+    if stored.any():
+        arrived = states.ints("arrived_at").values // MICROS_PER_DAY
+        for limit in included() if limits is None else limits:
+            last = np.iinfo(np.int64).max if limit.to is None else (limit.to - _EPOCH).days
+            found = stored & states.strings("destination_country").isin(limit.areas)
+            found &= (arrived >= (limit.start - _EPOCH).days) & (arrived <= last)
+            day = _last_day(arrived, limit)
+            end = np.where(found, (day + 1) * MICROS_PER_DAY, end)
+            remind = np.where(found, (day + 1 - limit.remind_days) * MICROS_PER_DAY, remind)
+            known |= found
+    return Ends(stored, Ints.of(end, known), Ints.of(remind, known))
+
+
+def next_times(states: Table, limits: Ends) -> Ints:
+    """Return when the next reminder or end of states is due; absent where none is, because the end was recorded or no limit is known."""
+    reminded, ended = states.ints("storage_reminded_at").valid, states.ints("storage_ended_at").valid
+    return Ints.of(np.where(reminded, limits.at.values, limits.remind_at.values), limits.at.valid & ~ended)
+
+
+def without_times(states: Table) -> Table:
+    """Return states before the reversal of their arrival: the limit begins with the next arrival."""
+    absent = Ints.absent(states.rows)
+    return states.with_columns({"storage_reminded_at": absent, "storage_ended_at": absent})
+
+
+def _last_day(arrived: NDArray[np.int64], limit: Limit) -> NDArray[np.int64]:
+    """Return the last day of the limit, days since 1970-01-01."""
+    day = arrived + limit.days
+    if not limit.ends_on_working_day:
+        return day
+    weekday = (day + _MONDAY) % 7
+    return day + np.where(weekday == 5, 2, np.where(weekday == 6, 1, 0))

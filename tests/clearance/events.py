@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
+from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.act import Acted, Commands, Request
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
@@ -31,6 +32,12 @@ from tests.clearance.risk_answers import screening
 
 DAY_MICROS: Final = 86_400_000_000
 REASON: Final = "SEEN"
+REQUESTS: Final = (
+    control_pb2.CONTROL_FORM_DOCUMENTS,
+    control_pb2.CONTROL_FORM_INFORMATION,
+    control_pb2.CONTROL_FORM_SCREENING,
+)
+"""Forms of controls that the filer is to answer."""
 
 
 @dataclass(slots=True)
@@ -135,14 +142,13 @@ class Driver:
         at = await self.desk.store.database.now() + days * DAY_MICROS
         await Waits(self.desk.store, "r").step(at=at)
 
-    async def control(self, mrn: str, form: int, *, concludes: bool = False) -> None:
-        """Order a control with a deadline."""
+    async def control(self, mrn: str, form: int, *, ends: int = control_pb2.CONTROL_OVERDUE_ESCALATE) -> None:
+        """Order a control with a deadline, unless it is a do-not-load."""
         due_at = await self.desk.store.database.now() + 20 * DAY_MICROS
-        overdue = control_pb2.CONTROL_OVERDUE_CONCLUDE if concludes else control_pb2.CONTROL_OVERDUE_ESCALATE
         orders = {
             mrn: Control(
-                number=0, form=form, reason=REASON, addressee=int(form == control_pb2.CONTROL_FORM_DOCUMENTS), due_at=due_at,
-                when_overdue=overdue,
+                number=0, form=form, reason=REASON, addressee=int(form in REQUESTS),
+                due_at=None if form == control_pb2.CONTROL_FORM_DO_NOT_LOAD else due_at, when_overdue=ends,
             )
         }  # fmt: skip
         await self._step(
@@ -151,10 +157,12 @@ class Driver:
             lambda states: steps.unfit_to_order(states, orders, ""),
         )
 
-    async def answer(self, mrn: str) -> None:
-        """Answer the first open request of the filer."""
+    async def answer(self, mrn: str, result: int) -> None:
+        """Answer the first open request of the filer; `result` is that of a screening, if it is one."""
         number = await self._open(mrn, lambda each: bool(each.addressee))
-        answers = {mrn: steps.Answer(number, "Here.", ())}
+        (controls,) = controls_of(await self.desk.states([mrn]))
+        screens = [each.number for each in controls if each.form == control_pb2.CONTROL_FORM_SCREENING]
+        answers = {mrn: steps.Answer(number, "Here.", (), result if number in screens else 0)}
         await self._step(
             mrn,
             lambda states, at: steps.answering(states, at, answers),
@@ -222,10 +230,19 @@ STEPS: Final[dict[str, Step]] = {
     "adjust": _of(lambda driver, mrn: driver.adjust(mrn, 50_000)),
     "documents": _of(lambda driver, mrn: driver.control(mrn, control_pb2.CONTROL_FORM_DOCUMENTS)),
     "documents by a deadline": _of(
-        lambda driver, mrn: driver.control(mrn, control_pb2.CONTROL_FORM_DOCUMENTS, concludes=True)
+        lambda driver, mrn: driver.control(
+            mrn, control_pb2.CONTROL_FORM_DOCUMENTS, ends=control_pb2.CONTROL_OVERDUE_CONCLUDE
+        )
     ),
     "scan": _of(lambda driver, mrn: driver.control(mrn, control_pb2.CONTROL_FORM_SCAN)),
-    "answer": _of(lambda driver, mrn: driver.answer(mrn)),
+    "screening by a deadline": _of(
+        lambda driver, mrn: driver.control(
+            mrn, control_pb2.CONTROL_FORM_SCREENING, ends=control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD
+        )
+    ),
+    "do not load": _of(lambda driver, mrn: driver.control(mrn, control_pb2.CONTROL_FORM_DO_NOT_LOAD)),
+    "answer": _of(lambda driver, mrn: driver.answer(mrn, consignment_pb2.SCREENING_RESULT_CLEAR)),
+    "alarm": _of(lambda driver, mrn: driver.answer(mrn, consignment_pb2.SCREENING_RESULT_ALARM)),
     "in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.CONFORM)),
     "not in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.NOT_CONFORM)),
     "expire": lambda driver, _: driver.expire(),

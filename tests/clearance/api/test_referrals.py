@@ -39,7 +39,7 @@ from tests.clearance.controls import (
 from tests.clearance.desk import MASTER, filings
 from tests.clearance.disposals import INVALIDATED, disposal, dispose, outcomes
 from tests.clearance.inspections import status
-from tests.clearance.service_client import House, ask
+from tests.clearance.service_client import House, arrivals, ask
 
 INFORMATION = control_pb2.CONTROL_FORM_INFORMATION
 SCREENING = control_pb2.CONTROL_FORM_SCREENING
@@ -135,9 +135,8 @@ async def test_referrals_run_in_parallel_and_the_assessment_is_complete_with_the
     assert await state(house, mrn) == "RELEASED"
 
 
-@pytest.mark.parametrize("result", [CONFORM, WITHDRAWN])
 async def test_goods_that_may_not_be_loaded_are_held_if_they_arrive_and_only_an_officer_lifts_it(
-    house: House, result: int
+    house: House,
 ) -> None:
     early, late = await house.filed(["GREEN-1"], master="020-1"), await house.filed(["GREEN-2"])
     await ordered(house, forbid(early[0]), forbid(late[0]))
@@ -154,13 +153,16 @@ async def test_goods_that_may_not_be_loaded_are_held_if_they_arrive_and_only_an_
     await arrive(house)
     assert await state(house, late[0]) == "DOCUMENTS_REQUESTED"
     assert await loading(house, late[0]) == FORBIDDEN
-    lifted = await concluded(
-        house, *(conclusion(mrn, result=result, reason="ALERT_ENDED") for mrn in (*early, *late)), request_id="c2"
-    )
+    by_result = [
+        conclusion(early[0], result=CONFORM, reason="ALERT_ENDED"),
+        conclusion(late[0], result=WITHDRAWN, reason="ALERT_ENDED"),
+    ]
+    lifted = await concluded(house, *by_result, request_id="c2")
     assert outcomes(lifted) == [("AWAITING_ARRIVAL", ""), ("RELEASED", "")]
     assert await loading(house, early[0]) == COMPLETE
-    (control,) = (await status(house, early[0])).controls
-    assert (control.result, control.result_reason, control.concluded_by) == (result, "ALERT_ENDED", "olga")
+    for mrn, result in ((early[0], CONFORM), (late[0], WITHDRAWN)):
+        (control,) = (await status(house, mrn)).controls
+        assert (control.result, control.result_reason, control.concluded_by) == (result, "ALERT_ENDED", "olga")
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
         kinds = await heard(house, role, ident)
         assert kinds.count(("CONTROL_ORDERED", FORBIDDEN)) == 2
@@ -205,56 +207,59 @@ async def test_the_alarm_of_a_screening_forbids_the_loading_at_once_and_an_incon
     assert (request.result, order_made.form, order_made.reason) == (0, DO_NOT_LOAD, "SCREENING_ALARM")
     assert order_made.ordered_by == "automatic"
     assert ("CONTROL_ORDERED", FORBIDDEN) in await heard(house, "filer", "shop")
-
-
-async def test_a_screening_without_a_result_and_a_result_that_nobody_asked_for_are_refused(house: House) -> None:
-    (mrn,) = await house.filed(["GREEN-1"])
-    await ordered(house, information(mrn))
-    await ordered(house, screening(mrn, addressee=FILER), request_id="o2")
+    # A result is required of a screening, and of nothing else.
+    (mrn,) = await house.filed(["GREEN-2"])
+    await ordered(house, information(mrn), request_id="o1b")
+    await ordered(house, screening(mrn, addressee=FILER), request_id="o2b")
     cases = (answer(mrn, 1, screening_result=CLEAR), answer(mrn, 2), answer(mrn, 2, screening_result=9))
     for number, made in enumerate(cases):
-        (refused,) = await answered(house, made, request_id=f"w{number}")
+        (refused,) = await answered(house, made, request_id=f"x{number}")
         assert refused.error.reason == "SCREENING_RESULT_UNFIT"
     document = controls_pb2.ControlDocument(type="N380", number="INV-17", sha256="ABC")
-    (refused,) = await answered(house, answer(mrn, 1, documents=[document]), request_id="w9")
+    (refused,) = await answered(house, answer(mrn, 1, documents=[document]), request_id="x9")
     assert refused.error.reason == "CONTROL_DOCUMENTS_MALFORMED"
 
 
-@pytest.mark.parametrize(
-    ("ends", "arrives", "after", "stage"),
-    [
-        (control_pb2.CONTROL_OVERDUE_ESCALATE, False, "DOCUMENTS_REQUESTED", REFERRED),
-        (control_pb2.CONTROL_OVERDUE_CONCLUDE, False, "HELD", COMPLETE),
-        (control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD, False, "DOCUMENTS_REQUESTED", FORBIDDEN),
-        (control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD, True, "HELD", COMPLETE),
-    ],
-)
 async def test_a_request_without_an_answer_ends_as_it_says_and_a_late_answer_changes_only_what_is_open(
-    house: House, ends: int, arrives: bool, after: str, stage: int
+    house: House,
 ) -> None:
-    (mrn,) = await house.filed(["GREEN-1"])
+    escalate, concludes, forbids = (
+        control_pb2.CONTROL_OVERDUE_ESCALATE,
+        control_pb2.CONTROL_OVERDUE_CONCLUDE,
+        control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD,
+    )
+    (here,) = await house.filed(["GREEN-4"], master="16099999999")
+    cases = dict(zip(await house.filed(["GREEN-1", "GREEN-2", "GREEN-3"]), (escalate, concludes, forbids), strict=True))
+    cases[here] = forbids
     due = await now(house) + DAY_MICROS
-    await ordered(house, information(mrn, due_at=due, remind_at=due - 1_000, when_overdue=ends))
-    if arrives:
-        await arrive(house)
+    terms = {"due_at": due, "remind_at": due - 1_000}
+    await ordered(house, *(information(mrn, when_overdue=ends, **terms) for mrn, ends in cases.items()))
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals("16099999999"), timeout=30)
     waits = Waits(house.desk.store, "r1")
     assert await waits.step(at=due - 1_001) == 0
-    assert await waits.step(at=due - 1_000) == 1, "the reminder"
-    assert await loading(house, mrn) == REFERRED
-    assert await waits.step(at=due) == 1
+    assert await waits.step(at=due - 1_000) == 4, "the reminders"
+    assert [await loading(house, mrn) for mrn in cases] == [REFERRED] * 4
+    assert await waits.step(at=due) == 4
     assert await Waits(house.desk.store, "r2").step(at=due) == 0, "once, whichever replica"
-    assert (await state(house, mrn), await loading(house, mrn)) == (after, stage)
-    controls = (await status(house, mrn)).controls
-    assert controls[0].overdue_at.ToMicroseconds() == due
-    if stage == FORBIDDEN:
-        assert [(each.form, each.reason) for each in controls[1:]] == [(DO_NOT_LOAD, "REFERRAL_UNANSWERED")]
-        assert ("CONTROL_ORDERED", FORBIDDEN) in await heard(house, "carrier", "wings")
-    (late,) = await answered(house, answer(mrn))
-    assert late.error.reason == ("" if ends == control_pb2.CONTROL_OVERDUE_ESCALATE else "CONTROL_CONCLUDED")
-    assert await loading(house, mrn) == stage
-    if after == "HELD":
-        await arrive(house, "a2")
-        assert await state(house, mrn) == "HELD"
+    after = [
+        ("DOCUMENTS_REQUESTED", REFERRED),
+        ("HELD", COMPLETE),
+        ("DOCUMENTS_REQUESTED", FORBIDDEN),
+        ("HELD", COMPLETE),
+    ]
+    assert [(await state(house, mrn), await loading(house, mrn)) for mrn in cases] == after
+    for mrn in cases:
+        first, *others = (await status(house, mrn)).controls
+        assert first.overdue_at.ToMicroseconds() == due
+        rule = [(DO_NOT_LOAD, "REFERRAL_UNANSWERED")] if cases[mrn] == forbids and mrn != here else []
+        assert [(each.form, each.reason) for each in others] == rule
+    assert ("CONTROL_ORDERED", FORBIDDEN) in await heard(house, "carrier", "wings")
+    late = await answered(house, *(answer(mrn) for mrn in cases))
+    assert [each.error.reason for each in late] == ["", *["CONTROL_CONCLUDED"] * 3]
+    await arrive(house, "a2")
+    assert [(await state(house, mrn), await loading(house, mrn)) for mrn in cases] == after, (
+        "nothing is released on arrival"
+    )
 
 
 async def test_an_amendment_ends_no_referral_and_lifts_no_do_not_load_and_the_filer_may_withdraw(house: House) -> None:
@@ -270,7 +275,9 @@ async def test_an_amendment_ends_no_referral_and_lifts_no_do_not_load_and_the_fi
     assert [await loading(house, mrn) for mrn in (referred, forbidden)] == [0, 0]
 
 
-async def test_referrals_are_of_customs_and_of_goods_that_have_not_arrived(house: House) -> None:
+async def test_referrals_are_of_customs_and_of_goods_that_have_not_arrived_and_foreign_parties_read_nothing(
+    house: House,
+) -> None:
     (mrn,) = await house.filed(["RED-1"])
     await ordered(house, order(mrn, EXAMINATION, authority="food"))
     by_agency = await ordered(house, information(mrn), role="agency", by="food", request_id="o2")
@@ -286,22 +293,17 @@ async def test_referrals_are_of_customs_and_of_goods_that_have_not_arrived(house
     for number, (reason, made) in enumerate(faults.items()):
         (refused,) = await ordered(house, made, request_id=f"f{number}")
         assert refused.error.reason == reason
-    await arrive(house)
-    for number, made in enumerate((information(mrn), screening(mrn), forbid(mrn))):
-        (refused,) = await ordered(house, made, request_id=f"l{number}")
-        assert refused.error.reason == "REFERRAL_AFTER_ARRIVAL"
-
-
-async def test_an_agency_reads_no_referral_and_foreign_parties_read_nothing(house: House) -> None:
-    (mrn,) = await house.filed(["GREEN-1"])
-    await ordered(house, order(mrn, EXAMINATION, authority="food"))
-    await ordered(house, forbid(mrn), request_id="o2")
+    assert outcomes(await ordered(house, forbid(mrn), request_id="o4")) == [("EXAMINATION", "")]
     seen = await status(house, mrn, "agency", "food")
     assert ([each.form for each in seen.controls], seen.pre_loading) == ([EXAMINATION], 0)
     for role, ident in (("filer", "rival"), ("carrier", "rails")):
         said = await answered(house, answer(mrn, 2), role=role, by=ident, request_id=f"w-{ident}")
         assert [each.error.reason for each in said] == ["CONSIGNMENT_UNKNOWN"]
         assert await notices(house, role, ident) == []
+    await arrive(house)
+    for number, made in enumerate((information(mrn), screening(mrn), forbid(mrn))):
+        (refused,) = await ordered(house, made, request_id=f"l{number}")
+        assert refused.error.reason == "REFERRAL_AFTER_ARRIVAL"
 
 
 async def test_twenty_referrals_are_possible_beside_twenty_other_controls(house: House) -> None:

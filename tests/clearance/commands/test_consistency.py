@@ -15,6 +15,7 @@ from luxor.clearance.v1 import control_pb2
 from services.clearance.commands.consistency.check import Check
 from services.clearance.commands.consistency.inconsistencies import FOUND_MAX, Kind
 from services.clearance.consignment.columns import with_previous
+from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import unexplained
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 from services.clearance.store import Row, Store
@@ -22,6 +23,7 @@ from tests.clearance.desk import DAY, MASTER, TRACE, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive
 from tests.clearance.disposals import SEIZED
 from tests.clearance.events import STEPS, Driver
+from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.put_back import put_back
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
 from tests.clearance.screening_matches import clearing, hear
@@ -360,6 +362,11 @@ async def test_any_sequence_of_events_leaves_a_consistent_store(
     number = next(examples)
     references = [f"{word}-{number % 1_000:03d}{place}" for place, word in enumerate(WORDS)]
     desk.neighbours.risk = answering({references[1]: ServiceSpan(delay_minutes=60), references[3]: ServiceSpan(days=3)})
+    # Risk refers two of them before loading, in each version as it pleases.
+    desk.decide.parameters = parameters()
+    desk.neighbours.loading = recommending(
+        lambda reference, version: (version + number) % 4 if reference in references[::3] else NONE, []
+    )
     driver = Driver(desk, f"160{number:08d}", f"020{number:08d}", 1_000 * number)
     for name, place in early:
         await STEPS[name](driver, references[place])
@@ -367,6 +374,10 @@ async def test_any_sequence_of_events_leaves_a_consistent_store(
     for name, place in steps:
         await STEPS[name](driver, references[place])
     assert await desk.inconsistencies(5) == []
+    states = await desk.states(mrns(filings(references)))
+    waits = [any(each.is_open for each in controls) for controls in controls_of(states)]
+    stopped = [each in (State.DOCUMENTS_REQUESTED, State.EXAMINATION) for each in states.ints("state").tolist()]
+    assert waits == stopped, "nothing is released with an open control, and nothing waits without one"
 
 
 async def test_an_amendment_leaves_open_controls_in_the_state_and_in_their_list(desk: Desk) -> None:

@@ -5,21 +5,16 @@ The definition is docs/preloading.md.
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import pytest
 
-from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
-from libs.customs.time import day_of_date
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
 from luxor.consignment.v1 import consignment_pb2
-from luxor.risk.v1 import risk_pb2
 from services.clearance.jobs.waits import Waits
-from services.clearance.pre_loading.parameters import Office, Parameters, Terms
+from services.clearance.pre_loading.parameters import Parameters
 from tests.clearance.controls import (
     CARRIER,
     CONFORM,
@@ -39,62 +34,14 @@ from tests.clearance.controls import (
 from tests.clearance.desk import filings, mrns
 from tests.clearance.disposals import outcomes
 from tests.clearance.inspections import status
+from tests.clearance.loading import FORBIDDEN, INFORMATION, NONE, SCORED, SCREENING, parameters, recommending
 from tests.clearance.risk_answers import answering
 from tests.clearance.service_client import House
 
-NONE, INFORMATION, SCREENING, FORBIDDEN = 0, 1, 2, 3
-"""What risk recommends: the numbers of luxor.risk.v1.Referral."""
 REFERRED = control_pb2.PRE_LOADING_REFERRED
 DO_NOT_LOAD = control_pb2.PRE_LOADING_DO_NOT_LOAD
 COMPLETE = control_pb2.PRE_LOADING_COMPLETE
-REASONS: Final = {
-    NONE: "",
-    INFORMATION: "DESCRIPTION_TOO_VAGUE",
-    SCREENING: "GOODS_DANGEROUS",
-    FORBIDDEN: "DO_NOT_LOAD_ORDER",
-}
 HOUR: Final = 3_600_000_000
-
-
-def terms(missing: Any, hours: int = 24, addressee: Any = "filer") -> Terms:
-    """Make the terms of a request, with a reminder at half of its time."""
-    return Terms(addressee=addressee, answer_minutes=hours * 60, reminder_minutes=hours * 30, missing=missing)
-
-
-def parameters() -> Parameters:
-    """Make parameters by which all air traffic to Germany is assessed; one office forbids what nobody answers for."""
-    from_day = {("DE", int(consignment_pb2.TRANSPORT_MODE_AIR)): day_of_date(datetime.date(2026, 1, 1))}
-    usual = Office(office="*", information=terms("escalate"), screening=terms("escalate", addressee="carrier"))
-    strict = Office(office="DE004851", information=terms("hold", 2), screening=terms("do_not_load", 4, "carrier"))
-    return Parameters(from_day, {each.office: each for each in (usual, strict)})
-
-
-def recommending(
-    by_reference: Mapping[str, int], asked: list[list[str]], *, secret: bool = False
-) -> Callable[[Table], Table]:
-    """Answer as risk does before loading: a recommendation by local reference, of a finding on item 1."""
-
-    def answer_to(table: Table) -> Table:
-        references = table.strings("local_reference").tolist()
-        asked.append(references)
-        numbers = [by_reference.get(each, NONE) for each in references]
-        reasons = [REASONS[each] for each in numbers]
-        found = [each for each in reasons if each]
-        findings = Table(
-            schema_of(risk_pb2.AssessmentColumns).children["findings"],
-            len(found),
-            {"reason": Strings.of(found), "item_number": Ints.constant(1, len(found))},
-        )
-        columns: dict[str, Any] = {
-            "lane": Ints.constant(1, table.rows),
-            "findings": Ragged.of_lengths([int(bool(each)) for each in reasons], findings),
-            "referral": Ints.of(numbers),
-            "referral_reason": Strings.of(reasons),
-            "referral_confidential": Bools.of([secret] * table.rows, [each > 0 for each in numbers]),
-        }
-        return Table.of(risk_pb2.AssessmentColumns, table.rows, columns)
-
-    return answer_to
 
 
 async def filed(
@@ -103,7 +50,7 @@ async def filed(
     """File consignments of which risk recommends this; return the MRNs, and what risk was asked before loading."""
     asked: list[list[str]] = []
     house.desk.decide.parameters = parameters()
-    house.desk.neighbours.loading = recommending(recommended, asked, **fields)
+    house.desk.neighbours.loading = recommending(lambda reference, _: recommended[reference], asked, **fields)
     table = filings(list(recommended), version=version)
     await house.desk.consume(table)
     return mrns(table), asked
@@ -138,7 +85,7 @@ async def test_only_filings_before_loading_are_assessed_and_what_is_not_referred
     row_accepted = int(filings(["GREEN-0"]).ints("accepted_at").values[0])
     asked: list[list[str]] = []
     house.desk.decide.parameters = parameters()
-    house.desk.neighbours.loading = recommending({}, asked)
+    house.desk.neighbours.loading = recommending(lambda *_: NONE, asked)
     table = filings(references, change=change)
     await house.desk.consume(table)
     assert asked == [["GREEN-0", "GREEN-2"]], "one call for those that are not loaded and have the minimum set"
@@ -207,7 +154,9 @@ async def test_a_clear_screening_answers_what_risk_requested_and_an_officers_req
     assert await stage(house, mrn) == COMPLETE
 
 
-async def test_a_do_not_load_of_risk_stands_whatever_is_filed_and_its_secret_reason_is_not_told(house: House) -> None:
+async def test_a_do_not_load_of_risk_stands_whatever_is_filed_and_secret_reasons_are_not_told(house: House) -> None:
+    (scored,), _ = await filed(house, {"GREEN-2": SCORED})
+    assert [each.reason for each in (await status(house, scored, "filer", "shop")).controls] == ["CUSTOMS_CHECK"]
     (mrn,), _ = await filed(house, {"GREEN-1": FORBIDDEN}, secret=True)
     for role, ident in (("officer", "olga"), ("filer", "shop")):
         (stands,) = (await status(house, mrn, role, ident)).controls
@@ -224,12 +173,6 @@ async def test_a_do_not_load_of_risk_stands_whatever_is_filed_and_its_secret_rea
     await arrive(house)
     assert await state(house, mrn) == "DOCUMENTS_REQUESTED"
     assert outcomes(await concluded(house, conclusion(mrn, result=WITHDRAWN))) == [("RELEASED", "")]
-
-
-async def test_a_score_is_not_told_as_a_reason(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(REASONS, SCREENING, "SCORE_HIGH")
-    (mrn,), _ = await filed(house, {"GREEN-1": SCREENING})
-    assert [each.reason for each in (await status(house, mrn, "filer", "shop")).controls] == ["CUSTOMS_CHECK"]
 
 
 async def test_goods_that_arrived_before_their_filing_although_forbidden_are_held_for_an_officer(house: House) -> None:
@@ -272,7 +215,7 @@ async def test_requests_without_an_answer_end_as_the_parameters_of_their_office_
 
 async def test_a_page_that_is_applied_again_refers_once(house: House) -> None:
     house.desk.decide.parameters = parameters()
-    house.desk.neighbours.loading = recommending({"GREEN-1": INFORMATION}, [])
+    house.desk.neighbours.loading = recommending(lambda *_: INFORMATION, [])
     table = filings(["GREEN-1"])
     prepared = [await house.desk.prepare(table) for _ in range(2)]
     for page in (*prepared, prepared[0]):

@@ -51,6 +51,23 @@ def make(place: Path) -> Iterator[Make]:
         each.destroy()
 
 
+@pytest.fixture(scope="module")
+def made_once() -> Iterator[EmbeddedPostgres]:
+    """A server whose data are made once, for tests of what becomes of one that ran before."""
+    directory = enterable_directory()
+    one = EmbeddedPostgres(directory / "data", databases=(), settings=SMALL)
+    yield one
+    one.destroy()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def server(made_once: EmbeddedPostgres) -> EmbeddedPostgres:
+    """The server that is made once; it runs."""
+    made_once.start()
+    return made_once
+
+
 def _ask(server: EmbeddedPostgres, query: str, database: str = "postgres") -> object:
     async def ask() -> object:
         async with Database(server.url(database), name="asked") as opened, opened.connection() as reader:
@@ -139,19 +156,18 @@ def test_its_settings_keep_what_is_committed_and_keep_it_off_the_network(postgre
 
 
 def test_images_of_pages_in_the_log_are_compressed_by_lz4_where_the_server_has_it_unless_something_else_is_set(
-    make: Make, place: Path
+    make: Make, server: EmbeddedPostgres
 ) -> None:
     has_lz4 = "select 'lz4' = any(enumvals) from pg_settings where name = 'wal_compression'"
-    with make() as server:
-        assert _ask(server, "show wal_compression") == ("lz4" if _ask(server, has_lz4) else "pglz")
-    with make(place / "other", settings=SMALL | {"wal_compression": "off"}) as server:
-        assert _ask(server, "show wal_compression") == "off"
+    assert _ask(server, "show wal_compression") == ("lz4" if _ask(server, has_lz4) else "pglz")
+    with make(settings=SMALL | {"wal_compression": "off"}) as other:
+        assert _ask(other, "show wal_compression") == "off"
 
 
 @pytest.mark.fault
-def test_a_kill_and_an_end_leave_no_shared_memory(make: Make) -> None:
+def test_a_kill_and_an_end_leave_no_shared_memory(server: EmbeddedPostgres) -> None:
     # Other tests' servers come and go on the same machine, so only this server's own segments are compared.
-    server = make()
+    server.stop()
     before = _segments()
     server.start()
     postmaster = psutil.Process(server.pid)
@@ -164,9 +180,7 @@ def test_a_kill_and_an_end_leave_no_shared_memory(make: Make) -> None:
 
 
 @pytest.mark.fault
-def test_what_a_killed_postmaster_leaves_does_not_hinder_a_start(make: Make) -> None:
-    server = make()
-    server.start()
+def test_what_a_killed_postmaster_leaves_does_not_hinder_a_start(server: EmbeddedPostgres) -> None:
     postmaster = psutil.Process(server.pid)
     children = postmaster.children()
     for child in children:
@@ -181,9 +195,7 @@ def test_what_a_killed_postmaster_leaves_does_not_hinder_a_start(make: Make) -> 
     assert not [child for child in children if _lives(child)]
 
 
-def test_a_pid_file_that_names_another_program_is_not_believed(make: Make) -> None:
-    server = make()
-    server.start()
+def test_a_pid_file_that_names_another_program_is_not_believed(server: EmbeddedPostgres) -> None:
     file = server.cluster / "postmaster.pid"
     text = file.read_text()
     server.stop()
@@ -194,26 +206,28 @@ def test_a_pid_file_that_names_another_program_is_not_believed(make: Make) -> No
     assert _ask(server, "select 1") == 1
 
 
-def test_data_held_by_a_server_out_of_sight_are_left_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_held_by_a_server_out_of_sight_are_left_alone(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in two containers over one volume: the other's processes cannot be seen, but it holds the lock."""
-    server = make()
-    server.start()
     monkeypatch.setattr(embedded_module, "postmaster_of", lambda cluster: None)
     monkeypatch.setattr(embedded_module, "kill_orphans", lambda cluster, seconds: None)
     with pytest.raises(StoreUnavailable, match="perhaps in another container"):
-        make().start(seconds_max=0.1)
+        EmbeddedPostgres(server.data_dir, databases=(), settings=SMALL).start(seconds_max=0.1)
     monkeypatch.undo()
     assert _ask(server, "select 1") == 1
 
 
-def test_data_of_another_major_version_are_refused_with_a_way_out(make: Make) -> None:
-    server = make()
-    server.start()
+def test_data_of_another_major_version_are_refused_with_a_way_out(server: EmbeddedPostgres) -> None:
     server.stop()
     marker = server.cluster / "PG_VERSION"
+    version = marker.read_text()
     marker.write_text("12\n")
-    with pytest.raises(StoreIncompatible, match=r"made by PostgreSQL 12.*pg_upgrade.*another data directory"):
-        server.start()
+    try:
+        with pytest.raises(StoreIncompatible, match=r"made by PostgreSQL 12.*pg_upgrade.*another data directory"):
+            server.start()
+    finally:
+        marker.write_text(version)
 
 
 def test_with_several_versions_at_hand_the_one_that_made_the_data_is_taken() -> None:
@@ -334,9 +348,7 @@ def test_it_starts_as_an_ordinary_user_too(place: Path) -> None:
 
 
 @as_root
-def test_as_root_it_runs_under_an_account_that_exists(make: Make) -> None:
-    server = make()
-    server.start()
+def test_as_root_it_runs_under_an_account_that_exists(server: EmbeddedPostgres) -> None:
     uid = psutil.Process(server.pid).uids().real
     assert uid not in {0, os.geteuid()}
     assert server.home.stat().st_uid == uid

@@ -13,8 +13,6 @@ from services.clearance.store import Store
 from services.clearance.store.audit.trail import AuditTables
 
 CHAIN_SECONDS: Final = 2.0
-SEAL_RECORDS: Final = 1_000
-"""Records after which the chain is sealed before its time, so that a seal proves each of them by few others."""
 
 _unsealed = gauge(
     "luxor_clearance_audit_unsealed_seconds",
@@ -46,13 +44,13 @@ class AuditJob:
             await wait_for_stop(stop, self._interval_seconds)
 
     async def step(self) -> None:
-        """Chain what waits, and seal if it is time. An idle trail is only read."""
+        """Chain what waits, which seals full parts, and seal the rest if it is time. An idle trail is only read."""
         unsealed, waits = await self._left()
         if waits:
             await self._chain.chain_all()
             unsealed, _ = await self._left()
         now = time.monotonic()
-        if unsealed and (unsealed >= SEAL_RECORDS or now - self._sealed_at >= self._seal_seconds):
+        if unsealed and now - self._sealed_at >= self._seal_seconds:
             await self._chain.seal()
             self._sealed_at = now
 

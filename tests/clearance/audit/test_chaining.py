@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -11,9 +12,9 @@ from libs.store.errors import StoreUnavailable
 from libs.telemetry.metrics import REGISTRY
 from services.clearance.commands.audit import chain_records
 from services.clearance.commands.audit.chain_records import ChainRecords
-from services.clearance.jobs import audit
 from services.clearance.jobs.audit import AuditJob, look
 from services.clearance.store import Store
+from services.clearance.store.audit.trail import Origin
 from tests.clearance.audit.trail import errors_of, made, note, wrong_by_definition
 from tests.clearance.desk import Desk, filings
 from tests.support.cutting_proxy import Cut, CuttingProxy
@@ -98,11 +99,35 @@ async def test_the_job_chains_at_once_and_seals_in_time(desk: Desk, monkeypatch:
     await note(desk, ["M"])
     await job.step()
     assert (await count(desk, "audit_record"), await count(desk, "audit_seal")) == (3, 1), "not yet"
-    monkeypatch.setattr(audit, "SEAL_RECORDS", 2)
+    monkeypatch.setattr(chain_records, "SEAL_RECORDS", 2)
     await note(desk, ["M"])
     await job.step()
     assert (await count(desk, "audit_record"), await count(desk, "audit_seal")) == (4, 2), "enough records"
     assert await errors_of(desk) == []
+
+
+async def covered(desk: Desk) -> list[int]:
+    """How many records each seal covers."""
+    async with desk.store.database.connection() as reader:
+        last = [row["last"] for row in await reader.raw.fetch("select numbers[1] as last from audit_seal order by number")]
+    return [after - before for before, after in pairwise([0, *last])]
+
+
+@pytest.mark.parametrize("by", ["job", "export"])
+async def test_after_a_backlog_no_seal_covers_more_than_evidence_may_have(desk: Desk, by: str) -> None:
+    async with desk.store.database.transaction() as tx:
+        await desk.store.audit.note_access(tx, Origin("officer/otto", "GetStatus", ""), "", ["M"])
+        columns = "kind, at, actor, method, reason, cause, batch_day, batch_id, rows, digest, row_digest, subjects"
+        await tx.raw.execute(
+            f"insert into audit_pending ({columns}) select {columns} from audit_pending, generate_series(1, 2200)"  # names of ours
+        )
+    await (AuditJob(desk.store, seal_seconds=60).step() if by == "job" else ChainRecords(desk.store).finish())
+    assert await covered(desk) == [1_000, 1_000, 202]
+    await note(desk, ["M"])
+    await ChainRecords(desk.store).finish()
+    assert await covered(desk) == [1_000, 1_000, 202, 1]
+    assert await errors_of(desk) == []
+    assert await wrong_by_definition(desk.store.database) == set()
 
 
 def unsealed() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -341,6 +342,59 @@ async def test_versions_that_the_holder_of_the_file_leaves_out_are_named(house: 
     assert verified(say_so) == (["version 1 cannot have one before it"], [])
 
 
+@pytest.mark.parametrize("is_chained", [False, True], ids=["waits", "chained and not sealed"])
+async def test_what_is_done_while_evidence_is_collected_is_not_part_of_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, is_chained: bool
+) -> None:
+    """An access between the export and its seal, and behind it a decision and an access."""
+    (own,) = await house.filed(["GREEN-1"])
+    analyst = await house.stub("analyst", "anna")
+    finish = ChainRecords.finish
+
+    async def meanwhile(chain: ChainRecords) -> None:
+        await ask(analyst, asking(mrn=own))
+        await finish(chain)
+        await held(house, own)
+        if is_chained:
+            await chain.chain_all(wait=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ChainRecords, "finish", meanwhile)
+        whole = await exported(house, own)
+    found = verify_evidence(whole, copies(whole))
+    assert (found.errors, found.is_proven) == ([], True)
+    assert [each["version"] for each in found.versions] == [1]
+    assert [each["method"] for each in found.accesses] == ["ExportEvidence"]
+    later = await exported(house, own)
+    found = verify_evidence(later, copies(later))
+    assert (found.errors, [each["version"] for each in found.versions]) == ([], [2, 1])
+    assert [each["method"] for each in found.accesses] == ["ExportEvidence", "GetStatus", "HoldConsignments", "ExportEvidence"]
+
+
+async def test_exports_of_one_consignment_at_once_verify_each(house: House) -> None:
+    (own,) = await house.filed(["GREEN-1"])
+    for found in await asyncio.gather(*(exported(house, own, purpose=f"appeal {number % 2}") for number in range(6))):
+        assert verify_evidence(found, copies(found)).errors == []
+
+
+async def test_a_consignment_that_is_dropped_before_it_is_collected_is_unknown(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own,) = await house.filed(["GREEN-1"])
+    house.desk.consistent = False
+    finish = ChainRecords.finish
+
+    async def meanwhile(chain: ChainRecords) -> None:
+        await finish(chain)
+        async with house.desk.store.database.transaction() as tx:
+            await tamper(tx, "delete from consignment")
+
+    monkeypatch.setattr(ChainRecords, "finish", meanwhile)
+    request = pb.ExportEvidenceRequest(mrn=own, purpose="appeal")
+    refused = await refused_with((await audit(house)).ExportEvidence(request, timeout=SECONDS))
+    assert refused[1] == "CONSIGNMENT_UNKNOWN"
+
+
 async def test_a_version_that_a_replica_of_the_release_before_stored_is_named_as_not_proven(house: House) -> None:
     (own,) = await house.filed(["GREEN-1"])
     async with house.desk.store.database.transaction() as tx:
@@ -361,6 +415,7 @@ async def test_evidence_of_an_altered_store_does_not_verify(house: House) -> Non
     async with database.transaction() as tx:
         await tx.raw.execute("update batch set payload = $1 where id = 3", payload.SerializeToString())
     found = await collecting.CollectEvidence(Store(database)).run(own)
+    assert found is not None
     assert [each.ref.id for each in found.versions] == [4, 3, 2, 1]
     third = found.versions[1]
     assert third.path is not None

@@ -108,6 +108,30 @@ async def test_a_tail_is_missed_though_the_head_is_set_back(desk: Desk) -> None:
         assert bool(found & {("seal", 1), ("seal", 2)}) == (last < 9), count
 
 
+async def test_accesses_that_are_cut_off_with_their_seals_differ_from_the_newest_seal_that_is_stored_elsewhere(
+    desk: Desk,
+) -> None:
+    """Behind the last decision nothing else in the store says that they were there; a seal from before them says nothing either."""
+    await made(desk)
+    seals = CheckRecords(desk.store).seals
+    former = await seals.newest()
+    for mrn in ("x", "y"):
+        await note(desk, [mrn])
+        await ChainRecords(desk.store).finish()
+    newest = await seals.newest()
+    assert former is not None
+    assert newest is not None
+    head = ("update audit_head set number = 10, hash = (select hash from audit_record where number = 10)",)
+    cut = ("delete from audit_record where number > 10",)
+    assert await altered(desk, cut, head) == {("seal", 3)}, "the first seal behind the end"
+    assert await altered(desk, ("delete from audit_seal where numbers[1] > 10",)) == set()
+    for outside, errors in (
+        (former, []),
+        (newest, ["seal 4 was stored outside and is missing here: the records that it seals were cut off or rewritten"]),
+    ):
+        assert (await CheckRecords(desk.store).run(Place(), 1_000, outside)).errors == errors
+
+
 async def test_swapped_records_are_found(desk: Desk) -> None:
     await made(desk)
     async for one, other in each(desk, [(2, 3), (2, 4), (6, 8), (7, 9), (3, 11), (10, 11)]):
@@ -280,6 +304,11 @@ async def test_a_record_that_waits_and_is_deleted_leaves_a_batch_without_one(des
     await desk.consume(filings(["GREEN-9"]))
     assert await altered(desk) == set()
     assert await altered(desk, ("delete from audit_pending",)) == {("batch", 6)}
+
+
+async def test_the_first_batch_of_a_store_that_has_no_record_is_found(desk: Desk) -> None:
+    await desk.consume(filings(["GREEN-1"]))
+    assert await altered(desk, ("delete from audit_pending",)) == {("batch", 1)}
 
 
 # ---------------------------------------------------------------------------------------------- head, seals, days

@@ -20,6 +20,7 @@ async def test_the_stored_trail_is_the_defined_one(desk: Desk) -> None:
         rows = await reader.raw.fetch(
             "select kind, actor, method, cause, rows, subjects from audit_record order by number"
         )
+        assert await reader.raw.fetchval("select batch_id from audit_record where number = 1") == 0, "no batch is older"
         assert await reader.raw.fetchval("select count(*) from audit_pending") == 0
     told = [(row["kind"], row["actor"], row["method"], row["cause"], row["rows"], len(row["subjects"])) for row in rows]
     assert told == [

@@ -60,6 +60,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
         await ChainRecords(desk.store).finish()
         assert await errors_of(desk) == []
         found = await CollectEvidence(desk.store).run(mrns(filed)[0])
+        assert found is not None
         assert [(each.record, each.path is not None) for each in found.versions] == [(3, True), (2, False), (0, False)]
         async with database.transaction() as tx:
             await tamper(tx, "update audit_head set since = 3")

@@ -16,7 +16,7 @@ from libs.server.requests import page_size_of
 from luxor.clearance.v1 import audit_pb2 as pb
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceServicer
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.api.audit.access import AccessLog
+from services.clearance.api.audit.access import AccessLog, origin
 from services.clearance.commands.audit.check import CheckBatches, CheckRecords, Place
 from services.clearance.commands.audit.evidence import (
     RECORDS_MAX,
@@ -67,9 +67,11 @@ class AuditService(AuditServiceServicer):
         current.reason = request.purpose
         await self._accesses.record([request.mrn])
         try:
-            found = await self._evidence.run(request.mrn)
+            found = await self._evidence.run(request.mrn, origin())
         except EvidenceTooLarge:
             raise Refusal("EVIDENCE_TOO_LARGE", path="mrn", value=request.mrn, count_max=RECORDS_MAX) from None
+        if found is None:  # dropped meanwhile
+            raise Refusal("CONSIGNMENT_UNKNOWN", path="mrn", value=request.mrn)
         return pb.ExportEvidenceResponse(
             evidence=pb.Evidence(
                 mrn=request.mrn,

@@ -14,6 +14,8 @@ from services.clearance.store.audit.trail import Head
 RECORDS_MAX: Final = 200
 SUBJECTS_MAX: Final = 2_000
 """Consignments of accesses that are chained in one transaction; the records of an access with more are chained alone."""
+SEAL_RECORDS: Final = 1_000
+"""Records that one seal covers at most, so that evidence proves each of them by few others; a backlog has many seals."""
 _LOCK: Final = "for update"
 _TRY: Final = "for update skip locked"
 
@@ -27,12 +29,21 @@ class ChainRecords:
         self._seals = AuditSeals(store.database)
 
     async def chain(self, *, wait: bool = False) -> int:
-        """Chain what waits, in one transaction; return how many records there were. Without `wait`, 0 where another replica is at it."""
+        """Chain what waits, in one transaction that also seals once SEAL_RECORDS are not covered; return how many records there were.
+
+        Without `wait`, 0 where another replica is at it.
+        """
         async with self._store.database.transaction() as tx:
             head = await self._head(tx, wait=wait)
             if head is None:
                 return 0
-            return await self._store.audit.chain(tx, head, records_max=RECORDS_MAX, subjects_max=SUBJECTS_MAX)
+            # The record that begins the chain is one more.
+            unsealed = head.number - await self._store.audit.sealed(tx) if head.number else 1
+            room = max(1, min(RECORDS_MAX, SEAL_RECORDS - unsealed))
+            count = await self._store.audit.chain(tx, head, records_max=room, subjects_max=SUBJECTS_MAX)
+            if unsealed + count >= SEAL_RECORDS:
+                await self._seals.make(tx)
+            return count
 
     async def seal(self, *, wait: bool = False) -> int | None:
         """Seal the chain; return the number of the seal, None where there is nothing new or another replica is at it."""

@@ -15,7 +15,7 @@ from libs.store.database import Transaction
 from services.clearance.commands.audit.chain_records import ChainRecords
 from services.clearance.store import Row, Store, day_of
 from services.clearance.store.audit.seals import AuditSeals
-from services.clearance.store.audit.trail import StoredRecord
+from services.clearance.store.audit.trail import Origin, StoredRecord
 
 VERSIONS_MAX: Final = 1_000
 ACCESSES_MAX: Final = 1_000
@@ -84,16 +84,25 @@ class CollectEvidence:
         async with self._store.database.connection() as reading:
             return (await self._store.find(reading, [mrn])).get(mrn)
 
-    async def run(self, mrn: str) -> Evidence:
-        """Chain and seal what is committed by now, and return the evidence of a stored consignment. Raises EvidenceTooLarge."""
+    async def run(self, mrn: str, export: Origin | None = None) -> Evidence | None:
+        """Chain and seal what is committed by now, and return the evidence of a consignment; None where there is none.
+
+        What is stored or chained meanwhile is left out: versions behind the newest seal, and accesses behind the newest `export` before it,
+        which is an access that was noted before. Raises EvidenceTooLarge.
+        """
         await self._chain.finish()
         found = Evidence()
         async with self._store.database.connection(snapshot=True, timeout_millis=_MILLIS) as reader:
-            row = (await self._store.find(reader, [mrn]))[mrn]
+            row = (await self._store.find(reader, [mrn])).get(mrn)
+            if row is None:
+                return None
             last_day = (await self._store.audit.days(reader))[-1]
-            records = await self._versions(reader, row, last_day, found)
+            sealed = await self._store.audit.sealed(reader)
+            records = await self._versions(reader, row, last_day, sealed, found)
             accesses = await self._store.audit.of_subject(reader, mrn, day_of(mrn) - 1, ACCESSES_MAX + 1)
             found.accesses_left_out = len(accesses) > ACCESSES_MAX
+            while accesses and (accesses[-1].record.number > sealed or not _is_by(accesses[-1].record, export)):
+                accesses.pop()
             for each in accesses[-ACCESSES_MAX:]:
                 found.accesses.append(
                     (each.record.number, _path(text_digests(each.subjects), each.subjects.index(mrn)))
@@ -104,7 +113,9 @@ class CollectEvidence:
             found.parts = await self._parts(reader, sorted({each.record.number for each in records} | opening))
         return found
 
-    async def _versions(self, reader: Transaction, row: Row, last_day: int, evidence: Evidence) -> list[StoredRecord]:
+    async def _versions(
+        self, reader: Transaction, row: Row, last_day: int, sealed: int, evidence: Evidence
+    ) -> list[StoredRecord]:
         records: list[StoredRecord] = []
         place: tuple[BatchRef, int] | None = (row.ref, row.row)
         payloads = self._store.outbox.payloads
@@ -118,12 +129,16 @@ class CollectEvidence:
                 break
             record = await self._store.audit.of_batch(reader, ref.day, ref.id, last_day)
             state = batch.take(np.array([number], np.int64))
-            path = None
-            if record is not None:
-                records.append(record)
-                if record.record.row_digest:
-                    path = _path(await asyncio.to_thread(row_digests, batch), number)
-            evidence.versions.append(Version(record.record.number if record else 0, ref, number, path, state))
+            is_later = (
+                record.record.number > sealed if record else ref.id in await self._store.audit.waiting(reader, ref.day)
+            )
+            if not is_later:
+                path = None
+                if record is not None:
+                    records.append(record)
+                    if record.record.row_digest:
+                        path = _path(await asyncio.to_thread(row_digests, batch), number)
+                evidence.versions.append(Version(record.record.number if record else 0, ref, number, path, state))
             before = [state.ints(f"previous_batch_{name}") for name in ("day", "id", "row")]
             place = None
             # Those before it follow, or are not stored, or are of version 0.2, whose states do not say where the one before them is.
@@ -156,6 +171,10 @@ class CollectEvidence:
     async def _dropped(self, reader: Transaction) -> bytes:
         head = await self._store.audit.head(reader)
         return head.dropped_hash if head else START
+
+
+def _is_by(record: Record, export: Origin | None) -> bool:
+    return export is None or (record.actor, record.method, record.reason) == (export.actor, export.method, export.reason)
 
 
 def _path(leaves: Sequence[bytes], place: int) -> Path:

@@ -71,5 +71,6 @@ def upgrade() -> None:
     # Waits for the writers of the moment; those behind it are noted, so that every batch with a greater number than this has a record.
     op.execute("create trigger audit before insert on batch for each row execute function audit_batch()")
     op.execute(
-        "insert into audit_head select 0, 0, decode(repeat('00', 32), 'hex'), 0, last_value, 0, decode(repeat('00', 32), 'hex'), 0 from batch_id"
+        "insert into audit_head select 0, 0, decode(repeat('00', 32), 'hex'), 0, case when is_called then last_value else 0 end, 0, "
+        "decode(repeat('00', 32), 'hex'), 0 from batch_id"
     )

@@ -74,6 +74,7 @@ _RECORDED: Final = f"""
     where kind = {DECISION} and day >= $1 and day <= $2 and batch_day = $1 and batch_id > $3 and batch_id <= $4 group by batch_id
 """  # noqa: S608  # a number of our own
 _WAITING: Final = f"select batch_id from audit_pending where kind = {DECISION} and batch_day = $1"  # noqa: S608
+_SEALED: Final = "select numbers[1] from audit_seal order by number desc limit 1"
 _UNSEALED: Final = """
     select h.number, coalesce((select numbers[1] from audit_seal order by number desc limit 1), 0) as sealed,
         (select at from audit_pending order by number limit 1) as pending_at
@@ -266,6 +267,10 @@ class AuditTables:
     async def waiting(self, reader: Transaction, day: int) -> set[int]:
         """Return the batches of a day whose record is not chained yet."""
         return {row["batch_id"] for row in await reader.raw.fetch(_WAITING, day)}
+
+    async def sealed(self, reader: Transaction) -> int:
+        """Return the last record that a seal covers; 0 for none."""
+        return int(await reader.raw.fetchval(_SEALED) or 0)
 
     async def unsealed(self, reader: Transaction) -> tuple[int, int, int | None]:
         """Return how many chained records no seal covers, whether (1 or 0) or not records wait for the chain, and when the oldest of both

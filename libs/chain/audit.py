@@ -37,7 +37,6 @@ class Record:
     actor: str
     method: str
     reason: str
-    cause: str
     batch_day: int
     batch_id: int
     rows: int
@@ -49,7 +48,7 @@ class Record:
     def content_digest(self) -> bytes:
         """Return SHA-256 of the hashed bytes. Raises struct.error for a number that no record has."""
         head = _HEAD.pack(_FORM, self.day, self.number, self.kind, self.at, self.batch_day, self.batch_id, self.rows)
-        texts = map(text_bytes, (self.actor, self.method, self.reason, self.cause))
+        texts = map(text_bytes, (self.actor, self.method, self.reason))
         digests = (_LENGTH.pack(len(each)) + each for each in (self.digest, self.row_digest, self.subject_digest))
         return sha256(b"".join((head, *texts, *digests, _COUNT.pack(self.subjects)))).digest()
 
@@ -86,9 +85,26 @@ def is_under(top: bytes, count: int, digest: bytes, place: int, group: bytes, gr
     )
 
 
-def text_digests(texts: Sequence[str]) -> list[bytes]:
-    """Return SHA-256 of the UTF-8 of each text."""
-    return [sha256(text.encode()).digest() for text in texts]
+def subject_digests(secret: bytes, about: str, subjects: Sequence[str]) -> list[bytes]:
+    """Return the digest of what an access was about otherwise, and behind it those of its consignments, each with the salt of its place.
+
+    Numbers of consignments can be counted up, so nobody who knows one digest, or its salt, finds another one by trying.
+    """
+    return [salted(salt_of(secret, place), text) for place, text in enumerate((about, *subjects))]
+
+
+def salt_of(secret: bytes, place: int) -> bytes:
+    """Return the salt of a place, from the secret of its record."""
+    return sha256(secret + _COUNT.pack(place)).digest()
+
+
+def salted(salt: bytes, text: str) -> bytes:
+    """Return SHA-256 of a salt and the UTF-8 of a text."""
+    return sha256(salt + text.encode()).digest()
+
+
+NO_SUBJECTS: Final = root(subject_digests(b"", "", ()))
+"""The root in records that are not about an access."""
 
 
 def batch_digest(

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from google.protobuf.message import Message
 
-from libs.chain.audit import ACCESS, DECISION, OPENING, Record, path_to, root, text_digests
+from libs.chain.audit import ACCESS, DECISION, NO_SUBJECTS, OPENING, Record, path_to, root, salt_of, subject_digests
 from libs.chain.hashing import START, seal
 from libs.cli.common import Context
 from libs.cli.main import luxor
@@ -65,26 +65,34 @@ def run(tmp_path: Path) -> Any:
     return call
 
 
-def evidence(at: int = AT) -> pb.Evidence:
+def evidence(at: int = AT, about: str = "", subjects: tuple[str, ...] = (MRN,)) -> pb.Evidence:
     """One version and its export `at` a time: the records 1 to 3 of a trail with one seal."""
     table = Table.of(
         ClearanceColumns,
         1,
-        {"mrn": Strings.of([MRN]), "version": Ints.of([1]), "rulebook_version": Strings.of(["EU/2026.1"])},
+        {
+            "mrn": Strings.of([MRN]),
+            "version": Ints.of([1]),
+            "rulebook_version": Strings.of(["EU/2026.1"]),
+            "change": Ints.of([1]),
+        },
     )
-    leaves, own = row_digests(table), text_digests([MRN])
+    leaves, own = row_digests(table), subject_digests(bytes(32), about, subjects)
     records = [
-        Record(1, 1, OPENING, AT, "clearance", "", "", "", 0, 0, 0, b"", b"", 0, root([])),
-        Record(1, 2, DECISION, AT, "clearance", "", "", "DECIDED", 1, 7, 1, bytes(32), root(leaves), 0, root([])),
-        Record(1, 3, ACCESS, at, "officer/otto", "ExportEvidence", "appeal", "", 0, 0, 0, b"", b"", 1, root(own)),
+        Record(1, 1, OPENING, AT, "clearance", "", "", 0, 0, 0, b"", b"", 0, NO_SUBJECTS),
+        Record(1, 2, DECISION, AT, "clearance", "", "", 1, 7, 1, bytes(32), root(leaves), 0, NO_SUBJECTS),
+        Record(
+            1, 3, ACCESS, at, "officer/otto", "ExportEvidence", "appeal", 0, 0, 0, b"", b"", len(subjects), root(own)
+        ),
     ]
     digest = START
     for each in records:
         digest = each.hashed(digest)
     group, groups = path_to(leaves, 0)
-    own_group, own_groups = path_to(own, 0)
+    place = len(subjects)
+    own_group, own_groups = path_to(own, place)
     names = (
-        "number", "day", "kind", "actor", "method", "reason", "cause", "batch_day", "batch_id", "rows", "digest", "row_digest", "subjects",
+        "number", "day", "kind", "actor", "method", "reason", "batch_day", "batch_id", "rows", "digest", "row_digest", "subjects",
         "subject_digest",
     )  # fmt: skip
     shown = [pb.AuditRecord(at_micros=each.at, **{name: getattr(each, name) for name in names}) for each in records[1:]]
@@ -95,7 +103,11 @@ def evidence(at: int = AT) -> pb.Evidence:
                 record=2, batch_day=1, batch_id=7, path=pb.RootPath(group=group, groups=groups), state=table.encode(ClearanceColumns)
             )
         ],
-        accesses=[pb.EvidenceAccess(record=3, path=pb.RootPath(group=own_group, groups=own_groups))],
+        accesses=[
+            pb.EvidenceAccess(
+                record=3, path=pb.RootPath(place=place, group=own_group, groups=own_groups), salt=salt_of(bytes(32), place)
+            )
+        ],
         chain=[
             pb.ChainPart(
                 first_number=1, before=START,
@@ -190,6 +202,22 @@ def test_altered_evidence_and_another_seal_exit_with_1(run: Any, tmp_path: Path)
     assert run("verify", "--file", str(file)).exit_code == 1
     file.write_text("{", encoding="utf-8")
     assert "EVIDENCE_UNREADABLE" in run("verify", "--file", str(file)).output
+
+
+@pytest.mark.parametrize(
+    ("about", "subjects", "salt"),
+    [(MRN, (), salt_of(bytes(32), 0)), ("", (f"x{MRN}",), salt_of(bytes(32), 1) + b"x")],
+    ids=["the text that was asked for", "the end of another text"],
+)
+def test_only_a_whole_consignment_of_an_access_proves_it(
+    run: Any, tmp_path: Path, about: str, subjects: tuple[str, ...], salt: bytes
+) -> None:
+    whole = evidence(AT, about, subjects)
+    whole.accesses[0].salt = salt
+    file = tmp_path / "evidence.json"
+    file.write_text(evidence_text(whole), encoding="utf-8")
+    found = run("verify", "--file", str(file), "--json")
+    assert json.loads(found.output)["errors"] == ["the consignment is not among those of the access in record 3"]
 
 
 @pytest.mark.parametrize("at", [2**63 - 1, -(2**63), 2**62])

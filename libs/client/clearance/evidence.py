@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 
-from libs.chain.audit import ACCESS, DECISION, OPENING, Record, is_under, text_digests
+from libs.chain.audit import ACCESS, DECISION, OPENING, Record, is_under, salted
 from libs.chain.hashing import START, link, seal
 from libs.client.errors import LuxorError
-from libs.columns import Table
+from libs.columns import Strings, Table
 from libs.columns.digest import row_digests
 from luxor.clearance.v1 import audit_pb2 as pb
+from luxor.clearance.v1 import clearance_pb2
 
 _HASH_BYTES: Final = 32
 _PREVIOUS: Final = ("previous_batch_day", "previous_batch_id", "previous_batch_row")
@@ -127,7 +128,7 @@ def _is_sound(end: pb.AuditSeal) -> bool:
 
 def _content(message: pb.AuditRecord) -> bytes:
     record = Record(
-        message.day, message.number, message.kind, message.at_micros, message.actor, message.method, message.reason, message.cause,
+        message.day, message.number, message.kind, message.at_micros, message.actor, message.method, message.reason,
         message.batch_day, message.batch_id, message.rows, message.digest, message.row_digest, message.subjects, message.subject_digest,
     )  # fmt: skip
     try:
@@ -169,7 +170,8 @@ def _versions(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord,
                 "actor": record.actor,
                 "method": record.method,
                 "reason": record.reason,
-                "cause": record.cause,
+                "change": _change(int(state.ints("change").values[0])),
+                "reasons": _texts(state, "reasons"),
                 "at_micros": record.at_micros or int(state.ints("changed_at").values[0]),
                 "rule_set_version": state.strings("rule_set_version")[0],
                 "rulebook_version": state.strings("rulebook_version")[0],
@@ -219,8 +221,18 @@ def _oldest(evidence: pb.Evidence, number: int, is_first: bool, result: Verified
         result.notes.append(f"Versions before version {number} are not part of the evidence.")
 
 
+def _texts(state: Table, name: str) -> list[str]:
+    values = state.ragged(name).values
+    assert isinstance(values, Strings), name
+    return values.tolist()
+
+
+def _change(number: int) -> str:
+    known = clearance_pb2.Change.DESCRIPTOR.values_by_number
+    return known[number].name.removeprefix("CHANGE_") if number in known else str(number)
+
+
 def _accesses(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord, int]], result: Verified) -> None:
-    (own,) = text_digests([evidence.mrn])
     last = 0
     record = pb.AuditRecord()
     for access in evidence.accesses:
@@ -230,7 +242,10 @@ def _accesses(evidence: pb.Evidence, records: Mapping[int, tuple[pb.AuditRecord,
             result.errors.append(f"access {access.record} has no record in the chain, or is out of order")
             continue
         last = access.record
-        if not is_under(record.subject_digest, record.subjects, own, path.place, path.group, path.groups):
+        own, is_one = salted(access.salt, evidence.mrn), path.place > 0 and len(access.salt) == _HASH_BYTES
+        if not is_one or not is_under(
+            record.subject_digest, record.subjects + 1, own, path.place, path.group, path.groups
+        ):
             result.errors.append(f"the consignment is not among those of the access in record {access.record}")
         result.accesses.append(
             {

@@ -21,7 +21,7 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import ArrivalsRequest
-from services.clearance.api.audit.access import AccessLog, joined
+from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader, NoticeWriter, check_language
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
@@ -301,8 +301,6 @@ class ClearanceService(ClearanceServiceServicer):
         found, errors = corrections.disposals(request.disposals)
         refs = [each.consignment for each in request.disposals]
         viewed = _viewed(refs)
-        # The reason of each is in its state.
-        call.current().reason = joined(each.reason for each in found.values())
         return await self._once(
             request,
             "DisposeConsignments",

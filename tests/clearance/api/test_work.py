@@ -222,8 +222,8 @@ async def test_an_ended_claim_and_its_note_stay_in_the_audit_trail(house: House)
     assert await hand_over(house, mrn, by="olga", note="otto is ill") == [("HELD", "")]
     async with house.desk.store.database.connection() as reading:
         rows = await reading.raw.fetch(
-            "select at, actor, reason, cause, subjects from audit_record where method = 'HandOverConsignments' union all "
-            "select at, actor, reason, cause, subjects from audit_pending where method = 'HandOverConsignments' order by at"
+            "select at, actor, reason, about, subjects from audit_record where method = 'HandOverConsignments' union all "
+            "select at, actor, reason, about, subjects from audit_pending where method = 'HandOverConsignments' order by at"
         )
     assert [tuple(row)[1:] for row in rows] == [
         ("officer/olga", "otto is ill", "claim of otto to nobody", [mrn]),

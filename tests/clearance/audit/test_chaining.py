@@ -109,7 +109,9 @@ async def test_the_job_chains_at_once_and_seals_in_time(desk: Desk, monkeypatch:
 async def covered(desk: Desk) -> list[int]:
     """How many records each seal covers."""
     async with desk.store.database.connection() as reader:
-        last = [row["last"] for row in await reader.raw.fetch("select numbers[1] as last from audit_seal order by number")]
+        last = [
+            row["last"] for row in await reader.raw.fetch("select numbers[1] as last from audit_seal order by number")
+        ]
     return [after - before for before, after in pairwise([0, *last])]
 
 
@@ -117,7 +119,9 @@ async def covered(desk: Desk) -> list[int]:
 async def test_after_a_backlog_no_seal_covers_more_than_evidence_may_have(desk: Desk, by: str) -> None:
     async with desk.store.database.transaction() as tx:
         await desk.store.audit.note_access(tx, Origin("officer/otto", "GetStatus", ""), "", ["M"])
-        columns = "kind, at, actor, method, reason, cause, batch_day, batch_id, rows, digest, row_digest, subjects"
+        columns = (
+            "kind, at, actor, method, reason, about, batch_day, batch_id, rows, digest, row_digest, subjects, salt"
+        )
         await tx.raw.execute(
             f"insert into audit_pending ({columns}) select {columns} from audit_pending, generate_series(1, 2200)"  # names of ours
         )

@@ -21,9 +21,11 @@ from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.commands.audit import evidence as collecting
 from services.clearance.commands.audit.chain_records import ChainRecords
+from services.clearance.jobs.audit import AuditJob
 from services.clearance.store import Store
-from tests.clearance.audit.trail import defined_seal, sha, stated_content, tamper
+from tests.clearance.audit.trail import defined_seal, note, sha, stated_content, tamper
 from tests.clearance.desk import MASTER
+from tests.clearance.disposals import ABANDONED, SEIZED, disposal, dispose
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking, refused_with
 
 
@@ -45,6 +47,16 @@ def as_altered(evidence: pb.Evidence, *alterations: Callable[[pb.Evidence], obje
     for alter in alterations:
         alter(copy)
     return copy
+
+
+@pytest.fixture(autouse=True)
+def seals_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job of the service does nothing: on a busy machine it would seal in between."""
+
+    async def idle(_: AuditJob) -> None:
+        pass
+
+    monkeypatch.setattr(AuditJob, "step", idle)
 
 
 async def audit(house: House, role: str = "officer", ident: str = "otto") -> AuditServiceStub:
@@ -82,7 +94,7 @@ async def test_evidence_of_a_consignment_verifies_alone(house: House) -> None:
     own, _ = await cleared(house)
     found = verify_evidence(read_evidence(evidence_text(await exported(house, own)).encode()))
     assert (found.errors, found.notes, found.is_proven) == ([], [not_compared(1, 2)], False)
-    told = [(each["version"], each["actor"], each["method"], each["reason"], each["cause"]) for each in found.versions]
+    told = [(each["version"], each["actor"], each["method"], each["reason"], each["change"]) for each in found.versions]
     assert told == [
         (4, "officer/olga", "ReleaseConsignments", "DOCUMENTS_IN_ORDER", "OFFICER_RELEASED"),
         (3, "officer/olga", "HoldConsignments", "INTELLIGENCE_RECEIVED", "OFFICER_HELD"),
@@ -102,7 +114,9 @@ async def test_evidence_of_a_consignment_verifies_alone(house: House) -> None:
 
 
 async def test_evidence_contains_nothing_of_other_consignments(house: House) -> None:
+    """Neither their numbers, nor a digest by which somebody who counts numbers up could find them, nor what was decided on them and why."""
     own, others = await cleared(house)
+    await note(house.desk, [*others[:5], own], about="OTHER-DOCUMENT")
     stub = await house.stub("officer", "olga")
     await stub.ListConsignments(clearance.ListConsignmentsRequest(state=clearance.STATE_HELD), timeout=SECONDS)
     queries = [clearance.StatusQuery(mrn=each) for each in [own, *others[:5]]]
@@ -112,6 +126,39 @@ async def test_evidence_contains_nothing_of_other_consignments(house: House) -> 
     assert own in content
     assert not [each for each in others if each in content]
     assert "RED-" not in content
+    assert "OTHER-DOCUMENT" not in content
+    evidence = read_evidence(content.encode())
+    salts = [b"", *(each.salt for each in evidence.accesses)]
+    for access in evidence.accesses:
+        shown = {access.path.group[start : start + 32] for start in range(0, len(access.path.group), 32)}
+        assert sha(access.salt + own.encode()) in shown
+        assert not [each for each in others for salt in salts if sha(salt + each.encode()) in shown]
+    assert len({each.salt for each in evidence.accesses}) == len(evidence.accesses) == 6
+
+
+async def test_evidence_has_the_change_and_the_reasons_of_the_own_version_alone(house: House) -> None:
+    """One request seizes one consignment and records the abandonment of another, each for its own reason."""
+    seized, abandoned = await house.filed(["RED-1", "RED-2"])
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    await dispose(
+        house, disposal(seized, SEIZED, reason="COUNTERFEIT"), disposal(abandoned, ABANDONED, reason="DECLARANT_ASKED")
+    )
+    content = evidence_text(await exported(house, abandoned))
+    found = verify_evidence(read_evidence(content.encode()))
+    newest = found.versions[0]
+    assert (found.errors, newest["version"], newest["change"], newest["reasons"]) == (
+        [],
+        3,
+        "DISPOSED",
+        ["DECLARANT_ASKED"],
+    )
+    more = read_evidence(content.encode())
+    more.versions[0].state.reasons.values.dictionary.append("FORGED")
+    assert verify_evidence(more).versions[0]["reasons"] == ["DECLARANT_ASKED"], (
+        "only what a row refers to is under the root"
+    )
+    assert "COUNTERFEIT" not in content
+    assert "SEIZED" not in content
 
 
 Steps = tuple[tuple[str, int], ...]
@@ -368,7 +415,12 @@ async def test_what_is_done_while_evidence_is_collected_is_not_part_of_it(
     later = await exported(house, own)
     found = verify_evidence(later, copies(later))
     assert (found.errors, [each["version"] for each in found.versions]) == ([], [2, 1])
-    assert [each["method"] for each in found.accesses] == ["ExportEvidence", "GetStatus", "HoldConsignments", "ExportEvidence"]
+    assert [each["method"] for each in found.accesses] == [
+        "ExportEvidence",
+        "GetStatus",
+        "HoldConsignments",
+        "ExportEvidence",
+    ]
 
 
 async def test_exports_of_one_consignment_at_once_verify_each(house: House) -> None:
@@ -460,6 +512,24 @@ async def test_evidence_of_more_than_a_part_of_the_chain_may_have_is_refused(
     assert (await refused_with((await audit(house)).ExportEvidence(request, timeout=SECONDS)))[
         1
     ] == "EVIDENCE_TOO_LARGE"
+
+
+async def test_the_oldest_accesses_are_left_out_of_evidence_whose_parts_of_the_chain_would_be_too_large(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each access has a seal of its own, and the first version and its record three records to theirs."""
+    (own,) = await house.filed(["GREEN-1"])
+    for _ in range(9):
+        await note(house.desk, [own])
+        await ChainRecords(house.desk.store).finish()
+    monkeypatch.setattr(collecting, "RECORDS_MAX", 8)
+    whole = await exported(house, own)
+    assert 4 <= sum(len(part.items) for part in whole.chain) <= 8
+    found = verify_evidence(whole, copies(whole))
+    assert (found.errors, found.notes) == ([], ["Earlier accesses are not part of the evidence."])
+    assert [each["method"] for each in found.accesses][-2:] == ["GetStatus", "ExportEvidence"]
+    monkeypatch.setattr(collecting, "RECORDS_MAX", 100)
+    assert len((await exported(house, own)).accesses) == 11
 
 
 async def test_more_versions_and_accesses_than_evidence_has_room_for_are_named(

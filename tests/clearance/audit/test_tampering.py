@@ -40,8 +40,8 @@ from tests.clearance.desk import Desk, filings
 DECISIONS = (2, 6, 10)
 ACCESSES = (3, 7, 11)
 ALTERED: dict[str, str] = {
-    "at": "at + 1", "actor": "'officer/mallory'", "method": "'Other'", "reason": "'OTHER'", "cause": "'OTHER'", "rows": '"rows" + 1',
-    "digest": "sha256(digest)", "row_digest": "sha256(row_digest)", "batch_day": "batch_day - 1", "hash": "sha256(hash)",
+    "at": "at + 1", "actor": "'officer/mallory'", "method": "'Other'", "reason": "'OTHER'", "about": "'OTHER'", "rows": '"rows" + 1',
+    "salt": "sha256(salt)", "digest": "sha256(digest)", "row_digest": "sha256(row_digest)", "batch_day": "batch_day - 1", "hash": "sha256(hash)",
     "subjects": "array_append(subjects, '26DE32329000033OR6')", "day": "day + 1", "kind": "3 - kind",
 }  # fmt: skip
 
@@ -127,7 +127,10 @@ async def test_accesses_that_are_cut_off_with_their_seals_differ_from_the_newest
     assert await altered(desk, ("delete from audit_seal where numbers[1] > 10",)) == set()
     for outside, errors in (
         (former, []),
-        (newest, ["seal 4 was stored outside and is missing here: the records that it seals were cut off or rewritten"]),
+        (
+            newest,
+            ["seal 4 was stored outside and is missing here: the records that it seals were cut off or rewritten"],
+        ),
     ):
         assert (await CheckRecords(desk.store).run(Place(), 1_000, outside)).errors == errors
 
@@ -152,8 +155,8 @@ async def test_an_inserted_record_is_found(desk: Desk) -> None:
         found = await altered(
             desk,
             (
-                f"insert into audit_record select {day}, {new}, hash, kind, at, actor, method, reason, cause, batch_day, batch_id, "
-                f'"rows", digest, row_digest, subjects from audit_record where number = $1',
+                f"insert into audit_record select {day}, {new}, hash, kind, at, actor, method, reason, about, batch_day, batch_id, "
+                f'"rows", digest, row_digest, subjects, salt from audit_record where number = $1',
                 number,
             ),
         )
@@ -287,12 +290,11 @@ async def test_a_whole_day_of_batches_that_is_dropped_is_found(desk: Desk) -> No
 
 async def test_a_second_record_of_a_batch_is_found_though_the_chain_is_sound(desk: Desk) -> None:
     await made(desk)
+    columns = 'kind, at, actor, method, reason, about, batch_day, batch_id, "rows", digest, row_digest, subjects, salt'
     async with desk.store.database.transaction() as tx:
         await tamper(
             tx,
-            'insert into audit_pending (kind, at, actor, method, reason, cause, batch_day, batch_id, "rows", digest, row_digest, subjects) '
-            'select kind, at, actor, method, reason, cause, batch_day, batch_id, "rows", digest, row_digest, subjects '
-            "from audit_record where number = 4",
+            f"insert into audit_pending ({columns}) select {columns} from audit_record where number = 4",
         )
     assert await altered(desk) == {("batch", 2)}
     await ChainRecords(desk.store).finish()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from libs.chain.audit import is_under, path_to, root
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.commands.audit.chain_records import ChainRecords
+from services.clearance.consignment.transitions import Change
 from services.clearance.jobs.waits import Waits
 from tests.clearance.audit.trail import defined_root, errors_of, made, note, sha, wrong_by_definition
 from tests.clearance.desk import Desk, filings, mrns
@@ -18,14 +20,14 @@ async def test_the_stored_trail_is_the_defined_one(desk: Desk) -> None:
     assert await errors_of(desk) == []
     async with desk.store.database.connection() as reader:
         rows = await reader.raw.fetch(
-            "select kind, actor, method, cause, rows, subjects from audit_record order by number"
+            "select kind, actor, method, about, rows, subjects from audit_record order by number"
         )
         assert await reader.raw.fetchval("select batch_id from audit_record where number = 1") == 0, "no batch is older"
         assert await reader.raw.fetchval("select count(*) from audit_pending") == 0
-    told = [(row["kind"], row["actor"], row["method"], row["cause"], row["rows"], len(row["subjects"])) for row in rows]
+    told = [(row["kind"], row["actor"], row["method"], row["about"], row["rows"], len(row["subjects"])) for row in rows]
     assert told == [
         (4, "clearance", "", "", 0, 0),
-        *[(1, "clearance", "", "DECIDED", 3, 0), (2, "officer/otto", "GetStatus", "", 0, 2)] * 5,
+        *[(1, "clearance", "", "", 3, 0), (2, "officer/otto", "GetStatus", "", 0, 2)] * 5,
     ]
 
 
@@ -40,12 +42,12 @@ async def test_every_way_of_storing_versions_leaves_a_record(desk: Desk) -> None
     await Waits(desk.store, "one").step(at=2**60)
     await ChainRecords(desk.store).finish()
     async with desk.store.database.connection() as reader:
-        causes = [
-            row["cause"]
-            for row in await reader.raw.fetch("select cause from audit_record where kind = 1 order by number")
-        ]
-        assert len(causes) == await reader.raw.fetchval("select count(*) from batch")
-    assert causes == ["DECIDED", "AMENDED", "ARRIVED", "AMENDMENT_REFUSED", "STORAGE_ENDED"]
+        rows = await reader.raw.fetch(
+            "select payload from audit_record join batch on batch.day = batch_day and id = batch_id where kind = 1 order by number"
+        )
+        assert len(rows) == await reader.raw.fetchval("select count(*) from batch")
+    changes = [ClearanceColumns.FromString(row["payload"]).change.values[0] for row in rows]
+    assert changes == [Change.DECIDED, Change.AMENDED, Change.ARRIVED, Change.AMENDMENT_REFUSED, Change.STORAGE_ENDED]
     assert await wrong_by_definition(desk.store.database) == set()
     assert await errors_of(desk) == []
 
@@ -77,7 +79,7 @@ async def test_what_is_committed_later_is_chained_later_and_nothing_is_lost(desk
         await chain.chain_all()
     await chain.finish()
     async with desk.store.database.connection() as reader:
-        rows = await reader.raw.fetch("select number, cause from audit_record where kind = 2 order by number")
+        rows = await reader.raw.fetch("select number, about from audit_record where kind = 2 order by number")
     assert [tuple(row) for row in rows] == [(2, "second"), (3, "first")]
     assert await errors_of(desk) == []
 

@@ -72,8 +72,9 @@ def defined_root(digests: Sequence[bytes]) -> bytes:
 
 def defined_content(row: Any) -> bytes:
     """The content digest of a stored record as docs/clearance-audit.md defines it."""
-    subjects = row["subjects"]
-    return stated_content(row, len(subjects), defined_root([sha(each.encode()) for each in subjects]))
+    texts = [row["about"], *row["subjects"]]
+    salted = [sha(sha(row["salt"] + number(place, 4)) + each.encode()) for place, each in enumerate(texts)]
+    return stated_content(row, len(row["subjects"]), defined_root(salted))
 
 
 def stated_content(row: Any, subjects: int, subject_digest: bytes) -> bytes:
@@ -81,7 +82,7 @@ def stated_content(row: Any, subjects: int, subject_digest: bytes) -> bytes:
     parts = [
         b"\x01", number(row["day"], 4), number(row["number"], 8), number(row["kind"], 1), number(row["at"], 8),
         number(row["batch_day"], 4), number(row["batch_id"], 8), number(row["rows"], 4),
-        text(row["actor"]), text(row["method"]), text(row["reason"]), text(row["cause"]),
+        text(row["actor"]), text(row["method"]), text(row["reason"]),
         sized(row["digest"]), sized(row["row_digest"]), sized(subject_digest), number(subjects, 4),
     ]  # fmt: skip
     return sha(b"".join(parts))

@@ -132,16 +132,16 @@ def _verify_file(context: Context, file: Path, outside: dict[int, bytes]) -> Non
 def _show_evidence(terminal: "Console", result: dict[str, Any]) -> None:
     from libs.cli.views.text import counted, safe, table
 
-    shown = table("version", "at", "by", "change", "reason", "rule set", "rulebook", "record", "proven")
+    shown = table("version", "at", "by", "change", "reasons", "rule set", "rulebook", "record", "proven")
     for each in result["versions"]:
         law = (safe(each["rule_set_version"]), safe(each["rulebook_version"]))
-        change = safe(each["cause"].lower().replace("_", " "))
+        change = safe(each["change"].lower().replace("_", " "))
         shown.add_row(
             str(each["version"]),
             _moment(each["at_micros"]),
             safe(each["actor"]),
             change,
-            safe(each["reason"]),
+            safe(", ".join(each["reasons"])),
             *law,
             str(each["record"]),
             _yes(each["proven"]),

@@ -15,11 +15,14 @@ R = TypeVar("R", bound=Message)
 RECORDED: Final = frozenset({Role.OFFICER, Role.ANALYST, Role.AGENCY, Role.OPERATOR})
 """Roles that see consignments of others; filers and carriers see their own."""
 TEXT_CHARACTERS_MAX: Final = 1_000
-"""Of the reasons of one request, or of what it was about, in its record."""
+"""Of what one request was about, in its record."""
 
 
 def origin() -> Origin:
-    """Return the caller, RPC and reason of the call that is served; outside of one, clearance itself."""
+    """Return the caller, RPC and reason of the call that is served; outside of one, clearance itself.
+
+    Reasons that a request states of single consignments are in their versions: whose record this is shows it with each of them.
+    """
     current = call.current_or_none()
     if current is None:
         return Origin()
@@ -27,7 +30,7 @@ def origin() -> Origin:
 
 
 def joined(texts: Iterable[str]) -> str:
-    """Return distinct reasons, documents or carriers of one request as a record has them, as many as its text has room for."""
+    """Return distinct documents or carriers of one request as a record has them, as many as its text has room for."""
     return ",".join(sorted(set(texts)))[:TEXT_CHARACTERS_MAX]
 
 

@@ -80,7 +80,10 @@ class AuditService(AuditServiceServicer):
                 purpose=request.purpose,
                 versions=map(_version, found.versions),
                 versions_left_out=found.versions_left_out,
-                accesses=[pb.EvidenceAccess(record=number, path=_path(path)) for number, path in found.accesses],
+                accesses=[
+                    pb.EvidenceAccess(record=each.record, path=_path(each.path), salt=each.salt)
+                    for each in found.accesses
+                ],
                 accesses_left_out=found.accesses_left_out,
                 chain=map(_part, found.parts),
             )
@@ -151,7 +154,6 @@ def record_message(record: Record) -> pb.AuditRecord:
         actor=record.actor,
         method=record.method,
         reason=record.reason,
-        cause=record.cause,
         batch_day=record.batch_day,
         batch_id=record.batch_id,
         rows=record.rows,

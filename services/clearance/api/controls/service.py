@@ -19,7 +19,7 @@ from luxor.clearance.v1 import controls_pb2 as pb
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
-from services.clearance.api.audit.access import AccessLog, joined
+from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.controls import requests as checks
 from services.clearance.api.messages import statuses
 from services.clearance.commands.act import Commands, Guarded, Unfit
@@ -63,7 +63,6 @@ class ControlService(ControlServiceServicer):
         identity = call.current().identity
         agency = identity.agency
         found, errors = checks.orders(request.orders, agency, await self._store.database.now())
-        call.current().reason = joined(each.reason for each in found.values())
         return await self._once(
             request,
             request.orders,
@@ -100,7 +99,6 @@ class ControlService(ControlServiceServicer):
         """Record results of controls."""
         identity = call.current().identity
         found, errors = checks.conclusions(request.conclusions)
-        call.current().reason = joined(each.reason for each in found.values())
         return await self._once(
             request,
             request.conclusions,

@@ -1,13 +1,14 @@
 """The evidence of one consignment: its stored versions, who saw it, and the parts of the chain that lead from both to seals."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
 
-from libs.chain.audit import Record, path_to, text_digests
+from libs.chain.audit import Record, path_to, salt_of, subject_digests
 from libs.chain.hashing import START
 from libs.columns import Table, row_digests
 from libs.feed.types import BatchRef
@@ -19,13 +20,13 @@ from services.clearance.store.audit.trail import Origin, StoredRecord
 
 VERSIONS_MAX: Final = 1_000
 ACCESSES_MAX: Final = 1_000
-RECORDS_MAX: Final = 20_000
-"""Records from the first to the last of one part of the chain: seals come at least that often unless the sealing failed for hours."""
+RECORDS_MAX: Final = 100_000
+"""Records of all parts of the chain together: 3.6 MB of digests, which an answer has room for beside 1,000 versions."""
 _MILLIS: Final = 30_000
 
 
 class EvidenceTooLarge(Exception):
-    """A seal covers more records than one answer may contain."""
+    """The versions lead to their seals by more records than one answer may contain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """One access: its record, and where the consignment is under its root, with the salt of that place."""
+
+    record: int
+    path: Path
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Consecutive records up to the last one of a seal; `disclosed` are the numbers of those that are shown."""
 
@@ -65,7 +75,7 @@ class Evidence:
 
     versions: list[Version] = field(default_factory=list)
     versions_left_out: bool = False
-    accesses: list[tuple[int, Path]] = field(default_factory=list)
+    accesses: list[Access] = field(default_factory=list)
     accesses_left_out: bool = False
     parts: list[Part] = field(default_factory=list)
 
@@ -103,14 +113,18 @@ class CollectEvidence:
             found.accesses_left_out = len(accesses) > ACCESSES_MAX
             while accesses and (accesses[-1].record.number > sealed or not _is_by(accesses[-1].record, export)):
                 accesses.pop()
-            for each in accesses[-ACCESSES_MAX:]:
-                found.accesses.append(
-                    (each.record.number, _path(text_digests(each.subjects), each.subjects.index(mrn)))
-                )
-                records.append(each)
             # The first record states up to which batch there are versions without one.
             opening = {1} if any(not each.record for each in found.versions) else set()
-            found.parts = await self._parts(reader, sorted({each.record.number for each in records} | opening))
+            needed = _numbers(records) | opening
+            accesses = accesses[-ACCESSES_MAX:]
+            seals = await self._covering(reader, sorted(needed | _numbers(accesses)))
+            while _size(seals, needed | _numbers(accesses)) > RECORDS_MAX:
+                if len(accesses) <= 1:
+                    raise EvidenceTooLarge
+                del accesses[: max(1, (len(accesses) - 1) // 8)]
+                found.accesses_left_out = True
+            found.accesses = await asyncio.to_thread(lambda: [_access(each, mrn) for each in accesses])
+            found.parts = await self._parts(reader, seals, sorted(needed | _numbers(accesses)))
         return found
 
     async def _versions(
@@ -148,24 +162,28 @@ class CollectEvidence:
                 place = BatchRef(day, batch_id), batch_row
         return records
 
-    async def _parts(self, reader: Transaction, numbers: Sequence[int]) -> list[Part]:
+    async def _covering(self, reader: Transaction, numbers: Sequence[int]) -> dict[int, Any]:
+        """Return the seals that cover these records, which are in order, by number of the record."""
+        seals: dict[int, Any] = {}
+        seal = None
+        for number in numbers:
+            if seal is None or number > seal["numbers"][0]:
+                seal = await self._seals.covering(reader, 0, number)
+            seals[number] = seal
+        return seals
+
+    async def _parts(self, reader: Transaction, seals: Mapping[int, Any], numbers: Sequence[int]) -> list[Part]:
         """Return for each seal that covers some of these records, which are in order, the records from the first of them on."""
         parts: list[Part] = []
-        left = list(numbers)
-        while left:
-            seal = await self._seals.covering(reader, 0, left[0])
-            last = seal["numbers"][0]
-            disclosed = [number for number in left if number <= last]
-            left = left[len(disclosed) :]
-            if last - disclosed[0] >= RECORDS_MAX:
-                raise EvidenceTooLarge
+        for last, group in groupby(numbers, lambda number: int(seals[number]["numbers"][0])):
+            disclosed = list(group)
             begin = max(1, disclosed[0] - 1)
             records = await self._store.audit.between(reader, begin, last)
             before = START
             if begin < disclosed[0]:
                 is_there = bool(records) and records[0].record.number == begin
                 before = records.pop(0).hash if is_there else await self._dropped(reader)
-            parts.append(Part(before, [each.record for each in records], frozenset(disclosed), seal))
+            parts.append(Part(before, [each.record for each in records], frozenset(disclosed), seals[disclosed[0]]))
         return parts
 
     async def _dropped(self, reader: Transaction) -> bytes:
@@ -173,8 +191,28 @@ class CollectEvidence:
         return head.dropped_hash if head else START
 
 
+def _numbers(records: Sequence[StoredRecord]) -> set[int]:
+    return {each.record.number for each in records}
+
+
+def _size(seals: Mapping[int, Any], numbers: Iterable[int]) -> int:
+    """Return how many records lead from these to their seals."""
+    firsts = {seals[number]["numbers"][0]: number for number in sorted(numbers, reverse=True)}
+    return sum(last - first + 1 for last, first in firsts.items())
+
+
 def _is_by(record: Record, export: Origin | None) -> bool:
-    return export is None or (record.actor, record.method, record.reason) == (export.actor, export.method, export.reason)
+    return export is None or (record.actor, record.method, record.reason) == (
+        export.actor,
+        export.method,
+        export.reason,
+    )
+
+
+def _access(stored: StoredRecord, mrn: str) -> Access:
+    place = stored.subjects.index(mrn) + 1
+    path = _path(subject_digests(stored.salt, stored.about, stored.subjects), place)
+    return Access(stored.record.number, path, salt_of(stored.salt, place))
 
 
 def _path(leaves: Sequence[bytes], place: int) -> Path:

@@ -13,11 +13,11 @@ down_revision = "0018"
 works_from = "0012"
 
 _RECORD = """
-    kind smallint not null, at bigint not null, actor text not null, method text not null, reason text not null, cause text not null,
+    kind smallint not null, at bigint not null, actor text not null, method text not null, reason text not null, about text not null,
     batch_day integer not null, batch_id bigint not null, "rows" integer not null, digest bytea not null, row_digest bytea not null,
-    subjects text[] not null
+    subjects text[] not null, salt bytea not null
 """
-# `luxor.batch_note` is what the transaction says of the batch: {actor, method, reason, cause, row_digest}. Before the row is stored, since the
+# `luxor.batch_note` is what the transaction says of the batch: {actor, method, reason, row_digest}. Before the row is stored, since the
 # payload is at hand then. 1 is a decision. The digest is that of `libs.chain.audit.batch_digest`.
 _NOTE = """
     create function audit_batch() returns trigger language plpgsql as $body$
@@ -25,14 +25,14 @@ _NOTE = """
         note json := nullif(current_setting('luxor.batch_note', true), '')::json;
     begin
         insert into audit_pending
-            (kind, at, actor, method, reason, cause, batch_day, batch_id, "rows", digest, row_digest, subjects)
+            (kind, at, actor, method, reason, about, batch_day, batch_id, "rows", digest, row_digest, subjects, salt)
         values (
             1, new.created_at, coalesce(note ->> 'actor', 'clearance'), coalesce(note ->> 'method', ''), coalesce(note ->> 'reason', ''),
-            coalesce(note ->> 'cause', ''), new.day, new.id, new.row_count,
+            '', new.day, new.id, new.row_count,
             sha256(convert_to(concat_ws(
                 ' ', new.day, new.id, new.created_at, new.row_count, new.schema_version, new.schema, new.traceparent, ''
             ), 'UTF8') || new.payload),
-            decode(coalesce(note ->> 'row_digest', ''), 'hex'), '{}'
+            decode(coalesce(note ->> 'row_digest', ''), 'hex'), '{}', ''
         );
         return new;
     end

@@ -1,27 +1,39 @@
 """The audit trail: records that wait, the chain, its seals, and the days of both records and batches."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from secrets import token_bytes
 from typing import Any, Final
 
-import numpy as np
-
-from libs.chain.audit import ACCESS, DECISION, DROPPED, OPENING, Record, batch_digest, root, text_digests
+from libs.chain.audit import (
+    ACCESS,
+    DECISION,
+    DROPPED,
+    NO_SUBJECTS,
+    OPENING,
+    Record,
+    batch_digest,
+    root,
+    subject_digests,
+)
 from libs.chain.hashing import START
 from libs.columns import Table
 from libs.columns.digest import row_digests
 from libs.store.database import Transaction
 from libs.store.tables.schema import day_partitions, drop_day, today
 from libs.store.transaction import NOW_MICROS
-from services.clearance.consignment.transitions import Change
 
 AUTOMATIC: Final = "clearance"
 """The actor of what no call caused."""
-_CONTENT: Final = 'kind, at, actor, method, reason, cause, batch_day, batch_id, "rows", digest, row_digest, subjects'
+_CONTENT: Final = (
+    'kind, at, actor, method, reason, about, batch_day, batch_id, "rows", digest, row_digest, subjects, salt'
+)
+_SALT_BYTES: Final = 32
 _ACCESS: Final = f"""
     insert into audit_pending ({_CONTENT})
-    values ({ACCESS}, {NOW_MICROS}, $1, $2, $3, $4, 0, 0, 0, '', '', $5)
+    values ({ACCESS}, {NOW_MICROS}, $1, $2, $3, $4, 0, 0, 0, '', '', $5, $6)
 """  # noqa: S608  # our own names
 # As many as fit: one with more consignments than that is taken alone.
 _PENDING: Final = f"""
@@ -32,13 +44,13 @@ _PENDING: Final = f"""
 """  # noqa: S608  # our own names
 _CHAIN: Final = f"""
     insert into audit_record (day, number, hash, {_CONTENT})
-    select $1, given.number, given.hash, p.kind, p.at, p.actor, p.method, p.reason, p.cause, p.batch_day, p.batch_id, p."rows", p.digest,
-        p.row_digest, p.subjects
+    select $1, given.number, given.hash, p.kind, p.at, p.actor, p.method, p.reason, p.about, p.batch_day, p.batch_id, p."rows", p.digest,
+        p.row_digest, p.subjects, p.salt
     from unnest($2::bigint[], $3::bigint[], $4::bytea[]) as given(pending, number, hash)
     cross join lateral (select * from audit_pending where number = given.pending offset 0) p
 """  # noqa: S608  # our own names
 _INSERT: Final = f"""
-    insert into audit_record (day, number, hash, {_CONTENT}) values ($1, $2, $3, $4, $5, $6, '', '', '', $7, $8, $9, $10, '', '{{}}')
+    insert into audit_record (day, number, hash, {_CONTENT}) values ($1, $2, $3, $4, $5, $6, '', '', '', $7, $8, $9, $10, '', '{{}}', '')
 """  # noqa: S608  # our own names
 _OF_DAY: Final = f"""
     select day, number, hash, {_CONTENT} from audit_record where day = $1 and number > $2 order by number limit $3
@@ -108,21 +120,21 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record as it is stored, and the consignments of which an access returned data."""
+    """A record as it is stored, and of an access what was asked for, the consignments of which it returned data, and the secret of their salts."""
 
     record: Record
     hash: bytes
+    about: str
     subjects: list[str]
+    salt: bytes
 
 
 def note_of(table: Table, origin: Origin) -> str:
     """Return what a transaction says of a batch of states, for the trigger on batches: who, why, and the root over the digests of the rows."""
-    changes = np.unique(table.ints("change").values).tolist()
     note = {
         "actor": origin.actor,
         "method": origin.method,
         "reason": origin.reason,
-        "cause": ",".join(Change(each).name if each in tuple(Change) else str(each) for each in changes),
         "row_digest": root(row_digests(table)).hex(),
     }
     return json.dumps(note)
@@ -132,13 +144,15 @@ def read_record(row: Any, day: int, number: int) -> Record:
     """Return the record that a row of `audit_pending` or `audit_record` is at a place of the chain."""
     subjects = row["subjects"]
     return Record(
-        day, number, row["kind"], row["at"], row["actor"], row["method"], row["reason"], row["cause"], row["batch_day"],
-        row["batch_id"], row["rows"], bytes(row["digest"]), bytes(row["row_digest"]), len(subjects), root(text_digests(subjects)),
+        day, number, row["kind"], row["at"], row["actor"], row["method"], row["reason"], row["batch_day"],
+        row["batch_id"], row["rows"], bytes(row["digest"]), bytes(row["row_digest"]), len(subjects),
+        root(subject_digests(bytes(row["salt"]), row["about"], subjects)),
     )  # fmt: skip
 
 
 def _stored(row: Any) -> StoredRecord:
-    return StoredRecord(read_record(row, row["day"], row["number"]), bytes(row["hash"]), list(row["subjects"]))
+    record = read_record(row, row["day"], row["number"])
+    return StoredRecord(record, bytes(row["hash"]), row["about"], list(row["subjects"]), bytes(row["salt"]))
 
 
 class AuditTables:
@@ -147,7 +161,8 @@ class AuditTables:
     # ------------------------------------------------------------------------------------------ noting and chaining
     async def note_access(self, tx: Transaction, origin: Origin, about: str, subjects: Sequence[str]) -> None:
         """Note that a caller gets data about consignments."""
-        await tx.raw.execute(_ACCESS, origin.actor, origin.method, origin.reason, about, list(subjects))
+        salt = token_bytes(_SALT_BYTES)
+        await tx.raw.execute(_ACCESS, origin.actor, origin.method, origin.reason, about, list(subjects), salt)
 
     async def head(self, tx: Transaction, *, lock: str = "") -> Head | None:
         """Return the head of the chain; `lock` is a locking clause, with which None means that another transaction has it."""
@@ -164,7 +179,7 @@ class AuditTables:
         first, number, digest = head.number + 1, head.number, head.hash
         if not number:
             number, at = 1, await tx.now()
-            opening = Record(day, 1, OPENING, at, AUTOMATIC, "", "", "", 0, head.since, 0, b"", b"", 0, root([]))
+            opening = Record(day, 1, OPENING, at, AUTOMATIC, "", "", 0, head.since, 0, b"", b"", 0, NO_SUBJECTS)
             digest = opening.hashed(START)
             await tx.raw.execute(_INSERT, day, 1, digest, OPENING, at, AUTOMATIC, 0, head.since, 0, b"")
         numbers, hashes = [], []
@@ -198,7 +213,7 @@ class AuditTables:
         if last is not None:
             now, at, number = max(head.day, await today(tx)), await tx.now(), head.number + 1
             record = Record(
-                now, number, DROPPED, at, AUTOMATIC, "", "", "", day, last["number"], 0, bytes(last["hash"]), b"", 0, root([])
+                now, number, DROPPED, at, AUTOMATIC, "", "", day, last["number"], 0, bytes(last["hash"]), b"", 0, NO_SUBJECTS
             )  # fmt: skip
             digest = record.hashed(head.hash)
             await tx.raw.execute(
@@ -233,7 +248,9 @@ class AuditTables:
         found: list[StoredRecord] = []
         for row in await reader.raw.fetch(DAYS_OF_NUMBERS, first - 1, last):
             begin, end = max(first, row["first_number"]), min(last, row["last_number"])
-            found += await self.of_day(reader, row["day"], begin - 1, end - begin + 1)
+            # Where one is missing, there are further ones.
+            rows = await self.of_day(reader, row["day"], begin - 1, end - begin + 1)
+            found += [each for each in rows if each.record.number <= end]
         return found
 
     async def of_batch(self, reader: Transaction, day: int, number: int, last_day: int) -> StoredRecord | None:
@@ -246,7 +263,7 @@ class AuditTables:
     async def of_subject(self, reader: Transaction, mrn: str, from_day: int, rows_max: int) -> list[StoredRecord]:
         """Return the newest accesses to a consignment since a day, the oldest of them first."""
         rows = await reader.raw.fetch(_OF_SUBJECT, mrn, from_day, rows_max)
-        return [_stored(row) for row in reversed(rows)]
+        return await asyncio.to_thread(lambda: [_stored(row) for row in reversed(rows)])
 
     async def digests(self, reader: Transaction, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Any]:
         """Return what is stored of batches by day and number: its digest, when it was created, its number of rows, schema and payload."""

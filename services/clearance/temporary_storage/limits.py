@@ -14,10 +14,9 @@ from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.files.yaml_file import YamlFile
 from services.clearance.consignment.state.times import never_released
-from services.clearance.consignment.transitions import HELD, State
+from services.clearance.consignment.transitions import HELD
 
 INCLUDED: Final = Path(__file__).parent / "limits.yaml"
-_HELD: Final = np.isin(np.arange(max(State) + 1), HELD)
 _EPOCH: Final = date(1970, 1, 1)
 _MONDAY: Final = 3
 """Days from a Monday to 1 January 1970."""
@@ -70,7 +69,11 @@ def in_storage(states: Table) -> NDArray[np.bool_]:
 
     Seized goods are in the hands of customs, and released goods that are held again are in free circulation.
     """
-    stored = _HELD[states.ints("state").values] & states.ints("arrived_at").valid
+    arrived = states.ints("arrived_at").valid
+    if not arrived.any():
+        return arrived.copy()
+    state = states.ints("state").values
+    stored: NDArray[np.bool_] = arrived & np.logical_or.reduce([state == each for each in HELD])
     return stored & never_released(states) if stored.any() else stored
 
 

@@ -78,6 +78,10 @@ def test_goods_lie_in_temporary_storage_that_arrived_and_are_held_and_were_never
     assert in_storage(table).tolist() == [held and arrived and not released]
 
 
+def test_a_state_of_a_later_release_lies_in_no_storage_that_this_one_knows() -> None:
+    assert in_storage(stored(0, columns={"state": Ints.of([99])})).tolist() == [False]
+
+
 def test_after_the_reminder_the_end_is_due_and_after_the_end_nothing() -> None:
     day = (date(2026, 1, 1) - EPOCH).days * MICROS_PER_DAY
     (end,), at = ends(stored(day)).at.tolist(), Ints.of([5])

@@ -163,6 +163,9 @@ def refused(event: Event, now: Place) -> str:
                     # It lifts a hold by an officer or by a match, and never a control.
                     return "" if now.officer_hold or now.screening_hold else "CONTROL_OPEN"
                 return "GOODS_SEIZED" if seized else "NOT_HELD"
+            if now.debt == Debt.UNKNOWN and not now.arrived:
+                # The arrival would hold them again.
+                return "DEBT_UNKNOWN"
             return "DEBT_OPEN" if now.debt == Debt.OPEN else ""
         case Event.OFFICER_HELD:
             if (held or controlled) and (now.officer_hold or now.screening_hold):

@@ -110,10 +110,11 @@ def first_decided(record: Record) -> int | None:
     return None
 
 
-def is_hidden(event: Event, after: State) -> bool:
-    """Return whether an event is hidden from filers and carriers, by the state after it."""
+def is_hidden(event: Event, before: State, after: State) -> bool:
+    """Return whether an event is hidden from filers and carriers, by the states before and after it."""
     return (
-        event in (Event.INSPECTED, Event.FINDINGS_CHANGED)
+        event == Event.INSPECTED
+        or (event == Event.FINDINGS_CHANGED and before == after)
         or (event == Event.SCREENING_MATCHED and after == State.RELEASED)
         or (event == Event.SCREENING_MATCH_CLEARED and after == State.HELD)
     )
@@ -149,7 +150,7 @@ def _release(record: Record, before: scalar.Place, after: scalar.Place, at: int)
 def _public(record: Record, event: Event, after: scalar.Place, *, hidden: bool) -> Record:
     """Return the public version, change and time: hidden versions do not count, and keep those of the last public version."""
     version, change = record["public_version"], record["public_change"]
-    if hidden or is_hidden(event, after.state):
+    if hidden or is_hidden(event, State(record["state"]), after.state):
         return {
             "public_version": record["version"] if version is None else version,
             "public_change": record["change"] if change is None else change,

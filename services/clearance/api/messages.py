@@ -17,13 +17,14 @@ from services.clearance.consignment.controls.pre_loading import announced, conce
 from services.clearance.consignment.controls.views import (
     agency_controls,
     carried_controls,
+    carried_notices,
     changed_controls,
     public_controls,
 )
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, STATED_BY_OFFICER, Lane
 from services.clearance.consignment.explanation import sentence
 from services.clearance.consignment.state.times import owes_nothing, payable_now
-from services.clearance.consignment.transitions import Change
+from services.clearance.consignment.transitions import Change, State
 from services.clearance.store.work import Claim
 from services.clearance.temporary_storage.limits import ends
 
@@ -143,14 +144,6 @@ _CONTROLLED: Final = (
 """Columns of the state for partner agencies, beside their controls."""
 _GOODS: Final = ("number", "commodity_code", "origin_country", "net_mass_mg", "quantity_milli", "quantity_unit")
 """Columns of items for partner agencies."""
-_OWED_KINDS: Final = (
-    notices.NoticeKind.CHARGES_CHANGED,
-    notices.NoticeKind.DEBT_SETTLED,
-    notices.NoticeKind.DEBT_OPENED,
-)
-"""Notices of what is owed, which are no carrier's."""
-_OF_ADDRESSEES: Final = (notices.NoticeKind.CONTROL_ANSWERED, notices.NoticeKind.CONTROL_REMINDED)
-"""Notices that carriers receive only of controls that are addressed to them."""
 _OF_STORAGE: Final = (notices.NoticeKind.STORAGE_REMINDED, notices.NoticeKind.STORAGE_ENDED)
 """Notices about the time limit of temporary storage."""
 _AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
@@ -163,6 +156,14 @@ _PUBLIC_CHANGE: Final = np.arange(max(Change) + 1)
 """The change that filers and carriers see: a screening match and its clearing are shown as an officer's hold and release."""
 _PUBLIC_CHANGE[Change.SCREENING_MATCHED] = Change.OFFICER_HELD
 _PUBLIC_CHANGE[Change.SCREENING_MATCH_CLEARED] = Change.OFFICER_RELEASED
+_NOT_CARRIED: Final = (
+    Change.DEBT,
+    Change.REASSESSED,
+    Change.ADJUSTED,
+    Change.CONTROL_ANSWERED,
+    Change.CONTROL_REMINDED,
+)
+"""Changes of what carriers and agencies do not read: to them the change is UNSPECIFIED."""
 
 
 def public(table: Table) -> Table:
@@ -175,6 +176,8 @@ def public(table: Table) -> Table:
     early = table.bools("screening_early").values
     listed = table.bools("screening_hold").values & ~early
     change = _public(table, "change")
+    # A cleared match that leaves the goods held by something else holds them like an officer.
+    held_by_clearing = (change.values == Change.SCREENING_MATCH_CLEARED) & (table.ints("state").values == State.HELD)
     lane = _public(table, "lane")
     audit = table.bools("audit")
     columns: dict[str, Column] = {name: Strings.absent(rows) for name in _TEXTS}
@@ -185,7 +188,7 @@ def public(table: Table) -> Table:
         "screening_early": Bools.absent(rows),
         "version": _public(table, "version"),
         "lane": lane,
-        "change": Ints.of(_PUBLIC_CHANGE[change.values], change.valid),
+        "change": Ints.of(np.where(held_by_clearing, Change.OFFICER_HELD, _PUBLIC_CHANGE[change.values]), change.valid),
         "changed_at": _public(table, "changed_at"),
         # A new match of goods that are released is not shown.
         "audit": Bools.of(audit.values & (lane.values == Lane.BLUE), audit.valid),
@@ -206,7 +209,13 @@ def carried(table: Table) -> Table:
     """Return states as carriers may read them: the goods and where they are, without parties, values and reasons."""
     table = public(table)
     columns = {name: table.column(name) for name in _CARRIED if name in table.names}
-    return Table(table.schema, table.rows, columns | carried_controls(table))
+    return Table(table.schema, table.rows, columns | _neutral_change(table) | carried_controls(table))
+
+
+def _neutral_change(table: Table) -> dict[str, Column]:
+    """Return the column of changes without those of what carriers and agencies do not read."""
+    change = table.ints("change")
+    return {"change": Ints.of(change.values, change.valid & ~np.isin(change.values, _NOT_CARRIED))}
 
 
 def _public(table: Table, name: str) -> Ints:
@@ -260,6 +269,7 @@ def controlled(table: Table, agency: str) -> Table:
     items, goods = table.ragged("items"), table.child("items")
     plain = Table(goods.schema, goods.rows, {name: goods.column(name) for name in _GOODS if name in goods.names})
     columns["items"] = Ragged(items.offsets, plain)
+    columns |= _neutral_change(public_table)
     return Table(table.schema, table.rows, columns | agency_controls(table, agency))
 
 
@@ -351,7 +361,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     """Return the notices of states, in their order; those of carriers have neither the filer's reference nor reasons and debts."""
     of_kind = notices.kinds(table)
     if carrier:
-        chosen = np.flatnonzero(~np.isin(of_kind, _OWED_KINDS))
+        chosen = np.flatnonzero(carried_notices(table, of_kind))
         table, of_kind = table.take(chosen), of_kind[chosen]
     kinds = of_kind.tolist()
     loading = [0] * table.rows
@@ -387,8 +397,6 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         notice.time.FromMicroseconds(changed[row])
         if with_controls:
             notice.controls.extend(changed_controls(table, row))
-        if carrier and kinds[row] in _OF_ADDRESSEES and not notice.controls:
-            continue  # an answer or a reminder of others
         if limited[row] and (end := storage_ends[row]) is not None:
             notice.storage_ends_at.FromMicroseconds(end)
         for name, values in amounts.items():

@@ -33,7 +33,11 @@ _FIRST_MICROS: Final = 946_684_800_000_000  # 2000-01-01
 _AHEAD_MICROS_MAX: Final = 3_600_000_000
 _METHODS: Final = frozenset(pb.InspectionMethod.values()) - {0}
 _VIOLATIONS: Final = frozenset(pb.Violation.values()) - {0}
-_ASKED_BY_CARRIERS: Final = frozenset({"house_document_number", "master_document_number"})
+_ASKED_BY: Final = {
+    Role.CARRIER: frozenset({"house_document_number", "master_document_number"}),
+    Role.AGENCY: frozenset({"mrn", "house_document_number", "master_document_number"}),
+}
+"""The references by which carriers and agencies ask; by others they could confirm what they do not read, such as the filer."""
 
 
 def check_size(count: int) -> None:
@@ -93,7 +97,7 @@ def queries(
 
 def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> Query | ItemError:
     kind = query.WhichOneof("reference")
-    if kind is None or (identity.role is Role.CARRIER and kind not in _ASKED_BY_CARRIERS):
+    if kind is None or kind not in _ASKED_BY.get(identity.role, (kind,)):
         return item_error("QUERY_MALFORMED", path)
     value: str = getattr(query, kind)
     limit = _CHARACTERS_MAX[kind]

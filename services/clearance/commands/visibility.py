@@ -13,7 +13,7 @@ from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
-from services.clearance.carriage.binding import bound
+from services.clearance.carriage.binding import bound, effective
 from services.clearance.consignment.controls.control import asked_to_control
 from services.clearance.store import Store
 
@@ -21,10 +21,16 @@ _STATES_A_LOOK: Final = 250
 
 
 async def bound_to(store: Store, tx: Transaction, states: Table, carrier: str) -> NDArray[np.bool_]:
-    """Return which consignments are bound to a carrier today, shape (n,)."""
+    """Return which consignments are bound to a carrier, shape (n,): today, or on the day on which it recorded the arrival that took effect."""
     masters, named = states.strings("master_document_number"), states.strings("carrier_identifier")
     register = await store.carriers.register(tx, masters.dictionary, named.dictionary)
-    return bound(masters, named, register, carrier, await store.now(tx) // MICROS_PER_DAY)
+    found = bound(masters, named, register, carrier, await store.now(tx) // MICROS_PER_DAY)
+    arrived = states.strings("arrival_carrier").isin({carrier}) & ~found
+    if arrived.any():
+        arrivals = await store.arrivals.find(tx, masters.take(np.flatnonzero(arrived)).dictionary)
+        own = {number: [each for each in under if each.carrier == carrier] for number, under in arrivals.items()}
+        found |= arrived & effective(masters, named, own, register).present
+    return found
 
 
 class Sight(Protocol):
@@ -87,10 +93,14 @@ class Viewer:
         """Return the carriers, in capitals, that filings under a master document name where the caller may see them, "" for nobody; None for all."""
         if self._identity.role is not Role.CARRIER:
             return None
-        carrier, day = self._identity.id, await self._store.now(tx) // MICROS_PER_DAY
+        carrier, today = self._identity.id, await self._store.now(tx) // MICROS_PER_DAY
         register = await self._store.carriers.register(tx, [document], [])
-        document_carriers = register.document_carriers(document, day)
-        if document_carriers:
-            return None if carrier in document_carriers else []
-        unnamed = [""] if carrier in register.prefixed(document, day) else []
+        arrivals = (await self._store.arrivals.find(tx, [document])).get(document, [])
+        days = {today, *(each.day for each in arrivals if each.carrier == carrier)}
+        lists = [register.document_carriers(document, day) for day in days]
+        if any(carrier in listed for listed in lists):
+            return None
+        if all(lists):
+            return []
+        unnamed = [""] if any(carrier in register.prefixed(document, day) for day in days) else []
         return [carrier.upper(), *await self._store.carriers.identifiers_of(tx, carrier), *unnamed]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
-from services.clearance.consignment.transitions import HELD, Change, Debt, State
+from services.clearance.consignment.transitions import CONTROLLED, HELD, Change, Debt, State
 
 
 class NoticeKind(IntEnum):
@@ -33,6 +33,7 @@ class NoticeKind(IntEnum):
     EXPIRED = 18
     STORAGE_REMINDED = 19
     STORAGE_ENDED = 20
+    HOLD_LIFTED = 21
 
 
 NOTICE_OF_STATE: Final = {
@@ -62,7 +63,9 @@ _OF_HELD: Final = {
 """Kinds of notices about controls and temporary storage of held goods.
 
 The last conclusion of a control is announced as the release or the decision to which it leads."""
-_OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
+_LIFTED: Final = (Change.OFFICER_RELEASED, Change.SCREENING_MATCH_CLEARED)
+"""Changes that lift a hold beside open controls."""
+OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
 """Changes of the amounts owed or of the status of the debt."""
 
 
@@ -96,9 +99,11 @@ def kinds(table: Table) -> NDArray[np.int64]:
     found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(NoticeKind.ARRIVED), found)
     found = np.where((change == Change.RETURNED) & ~hidden_versions(table), np.int64(NoticeKind.RETURNED), found)
     found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(NoticeKind.ARRIVAL_REVERSED), found)
-    changed = np.isin(change, _OWED) & ~hidden_versions(table)
+    changed = np.isin(change, OWED) & ~hidden_versions(table)
     if changed.any():
         found = np.where(changed, _owed(table), found)
+    lifted = np.isin(state, CONTROLLED) & np.isin(change, _LIFTED) & ~hidden_versions(table)
+    found = np.where(lifted, np.int64(NoticeKind.HOLD_LIFTED), found)
     for cause, kind in _OF_HELD.items():
         waits = np.isin(state, HELD) & ~hidden_versions(table)
         found = np.where((change == cause) & waits, np.int64(kind), found)

@@ -20,7 +20,8 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.controls.control import has_controls
 from services.clearance.consignment.controls.pre_loading import announced, concerns_loading
-from services.clearance.consignment.notice_kinds import kinds
+from services.clearance.consignment.controls.views import carried_notices
+from services.clearance.consignment.notice_kinds import OWED, kinds
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
@@ -192,16 +193,24 @@ class Store:
         table = with_previous(
             table, [row.ref.day for row in rows], [row.ref.id for row in rows], [row.row for row in rows]
         )
-        return await self.update(tx, table, trace=trace, in_lists=in_lists)
+        stays = np.array([row.state for row in rows], np.int64) == table.ints("state").values
+        return await self.update(tx, table, trace=trace, in_lists=in_lists, stays=stays)
 
     async def update(
-        self, tx: Transaction, table: Table, *, trace: str, in_lists: NDArray[np.bool_] | None = None
+        self,
+        tx: Transaction,
+        table: Table,
+        *,
+        trace: str,
+        in_lists: NDArray[np.bool_] | None = None,
+        stays: NDArray[np.bool_] | None = None,
     ) -> BatchRef:
         """Store next versions of consignments that are locked, with notices, and announce them.
 
-        `in_lists` are those that may be held or have a delay in the versions in force; by default all.
+        `in_lists` are those that may be held or have a delay in the versions in force; by default all. `stays` are those whose state does not
+        change: a debt event on them is no notice to a carrier.
         """
-        ref = await self._append(tx, table, trace)
+        ref = await self._append(tx, table, trace, stays)
         mrns = table.strings("mrn").tolist()
         days = days_of(mrns)
         done = await tx.raw.fetchval(
@@ -242,17 +251,25 @@ class Store:
         """Write notices of the states of a batch of this transaction to one carrier each, to nobody where there is none."""
         await self.notices.append(tx, ref, carriers.map(carrier_key))
 
-    async def _append(self, tx: Transaction, table: Table, trace: str) -> BatchRef:
+    async def _append(
+        self, tx: Transaction, table: Table, trace: str, stays: NDArray[np.bool_] | None = None
+    ) -> BatchRef:
         note = note_of(table, self.origin())
         partitions = table.ints("partition").values
         ref = await self.outbox.append(tx, table, ClearanceColumns, partitions, trace=trace, note=note)
         tx.after_commit(lambda: count_states(table))
         readers = table.strings("filer").map(filer_key)
-        heard = kinds(table) != 0
-        readers[~heard] = ""
+        of_kind = kinds(table)
+        readers[of_kind == 0] = ""
         await self.notices.append(tx, ref, readers)
         carriers = table.strings("arrival_carrier")
-        loading = heard & announced(table) & ~table.ints("arrived_at").valid if concerns_loading(table) else None
+        concerned = concerns_loading(table)
+        if not concerned and not any(carriers.dictionary):
+            return ref
+        heard = carried_notices(table, of_kind)
+        if stays is not None:
+            heard &= ~(stays & np.isin(table.ints("change").values, OWED))
+        loading = heard & announced(table) & ~table.ints("arrived_at").valid if concerned else None
         if loading is not None and loading.any():
             await self._notify_bound(tx, ref, table, np.where(heard, carriers.values(), ""), np.flatnonzero(loading))
         elif any(carriers.dictionary):

@@ -16,6 +16,9 @@ from luxor.common.v1 import common_pb2
 from services.clearance.carriage.binding import FOREVER, Binding
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.consignment.transitions import Debt
+from services.clearance.store import carrier_key
+from tests.clearance import controls
 from tests.clearance.carriers import (
     AWAITING,
     DOCUMENT,
@@ -30,7 +33,9 @@ from tests.clearance.carriers import (
     refusals,
     states,
 )
+from tests.clearance.debt_events import OPENED, debt, hear
 from tests.clearance.desk import MASTER, TRACE, filings, mrns
+from tests.clearance.disposals import SEIZED, disposal, dispose
 from tests.clearance.service_client import SECONDS, House, ask, asking
 
 UNBOUND = "ARRIVAL_CARRIER_UNBOUND"
@@ -38,7 +43,7 @@ SEEN = {
     "": {"mrn", "version", "changed_at", "state", "change", "filing", "decision", "movement", "history"},
     "filing": {"house_document", "master_document", "transport_mode", "transport_service", "gross_mass_mg"},
     "decision": {"lane"},
-    "movement": {"arrived_at", "released_at", "conveyance_reference", "place"},
+    "movement": {"arrived_at", "released_at", "conveyance_reference", "place", "storage_limit", "storage_ends_at"},
 }
 """All that a carrier is told of a consignment."""
 
@@ -172,6 +177,51 @@ async def test_a_carrier_is_told_where_its_goods_stand_and_nothing_of_who_trades
         assert {field.name for field, _ in notice.ListFields()} <= {
             "mrn", "house_document_number", "master_document_number", "kind", "version", "state", "lane", "time",
         }  # fmt: skip
+
+
+async def test_a_carrier_reads_nothing_of_debts_and_of_what_others_answer(house: House) -> None:
+    (mrn,) = await file(house, ["BARE-1"], "wings")
+    await arrive(house, "wings", "w1")
+    wings = await house.stub("carrier", "wings")
+    key = carrier_key("wings")
+
+    async def entries() -> int:
+        async with house.desk.store.database.connection() as reading:
+            return int(await reading.raw.fetchval("select count(*) from notice where key = $1", key))
+
+    before = await entries()
+    await hear(house.desk, debt([mrn], 1, Debt.OPEN, kind=OPENED, paid=100))
+    await controls.ordered(house, controls.order(mrn))
+    await controls.answered(house, controls.answer(mrn))
+    await hear(house.desk, debt([mrn], 2, Debt.OPEN, kind=OPENED, paid=0))
+    # Nothing that it does not read ends its long poll: it is notified of the control alone.
+    assert await entries() == before + 1
+    request = pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)], with_history=True)
+    (result,) = await ask(wings, request)
+    (seen,) = result.consignments
+    neutral = columns.CHANGE_UNSPECIFIED
+    assert [each.change for each in seen.history] == [
+        neutral, neutral, columns.CHANGE_CONTROL_ORDERED, neutral, columns.CHANGE_ARRIVED, columns.CHANGE_DECIDED,
+    ]  # fmt: skip
+    assert seen.change == neutral
+
+
+async def test_a_binding_that_ends_later_takes_no_notices_of_goods_that_arrived_under_it(house: House) -> None:
+    """The day on which the arrival was recorded counts: whoever has the goods learns what customs decides on them."""
+    red, other = await file(house, ["RED-1", "RED-2"], "wings")
+    await arrive(house, "wings", "w1")
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute(f"update arrival set day = day - 1, recorded_at = recorded_at - {MICROS_PER_DAY}")
+        today = await house.desk.store.now(tx) // MICROS_PER_DAY
+    await bind(house, DOCUMENT, MASTER, "heir", "b1", from_day=day_text(today))
+    await dispose(house, disposal(red, SEIZED))
+    await house.desk.told()
+    wings = await house.stub("carrier", "wings")
+    assert (await notices(wings))[-1].kind == pb.NOTICE_KIND_SEIZED
+    (result,) = await ask(wings, asking(master_document_number=MASTER))
+    assert {each.mrn for each in result.consignments} == {red, other}
+    (result,) = (await wings.RecordReturns(returning(other, "r1"), timeout=SECONDS)).results
+    assert result.error.reason == "NOT_RELEASED", "it reaches the goods, which are held"
 
 
 async def test_an_arrival_by_mistake_is_reversed_until_it_has_released_something(house: House) -> None:

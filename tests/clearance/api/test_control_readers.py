@@ -120,6 +120,14 @@ async def test_an_agency_sees_and_concludes_what_it_was_asked_to_control_and_not
         )
         assert result.error.reason == "CONSIGNMENT_UNKNOWN"
     assert [each.mrn for each in await listed(house, "agency", "food")] == [first]
+    # By a reference it could find out whose goods they are.
+    for filer in ("shop", "rival"):
+        by_reference = pb.GetStatusRequest(queries=[pb.StatusQuery(local_reference="GREEN-1", filer=filer)])
+        (result,) = await ask(await house.stub("agency", "food"), by_reference)
+        assert result.error.reason == "QUERY_MALFORMED"
+    by_house = pb.GetStatusRequest(queries=[pb.StatusQuery(house_document_number="H-GREEN-1")])
+    (result,) = await ask(await house.stub("agency", "food"), by_house)
+    assert [each.mrn for each in result.consignments] == [first]
     assert await listed(house, "agency", "toys") == []
     foreign = await concluded(
         house, conclusion(first, 1), conclusion(second, 1), role="agency", by="toys", request_id="c1"
@@ -229,6 +237,8 @@ async def test_a_match_that_is_cleared_during_a_control_reads_as_an_officers_rel
     assert await release(house, held) == [("DOCUMENTS_REQUESTED", "")]
     first, second = [await status(house, mrn, "filer", "shop") for mrn in (matched, held)]
     assert (first.version, first.change) == (second.version, second.change)
+    lifted = [each for each in await notices(house) if each.kind == pb.NOTICE_KIND_HOLD_LIFTED]
+    assert sorted(each.mrn for each in lifted) == sorted([matched, held])
     assert first.decision.officer_hold == second.decision.officer_hold is False
     assert await release(house, held, request_id="r2") == [("DOCUMENTS_REQUESTED", "CONTROL_OPEN")]
     assert outcomes(await concluded(house, conclusion(matched), conclusion(held))) == [("AWAITING_ARRIVAL", "")] * 2

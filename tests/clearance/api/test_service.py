@@ -10,6 +10,7 @@ import pytest
 from libs.server import errors
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.commands.arrivals.arrive import Arrive
+from tests.clearance import controls
 from tests.clearance.desk import MASTER
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking, refused_with
@@ -154,3 +155,11 @@ async def test_a_role_that_may_not_call_is_refused(house: House) -> None:
         stub = await house.stub(role, "somebody")
         refused = await refused_with(getattr(stub, method)(request_class(), timeout=SECONDS))
         assert refused == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED"), (role, method)
+
+
+async def test_goods_of_which_nobody_knows_what_is_owed_are_released_once_they_arrived(house: House) -> None:
+    """Their arrival would hold them again, so that a release before it would be none."""
+    (mrn,) = await house.filed(["NORATE-1"])
+    assert await controls.release(house, mrn) == [("HELD", "DEBT_UNKNOWN")]
+    await controls.arrive(house)
+    assert await controls.release(house, mrn, request_id="r2") == [("RELEASED", "")]

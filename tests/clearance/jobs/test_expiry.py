@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.store.tables.leases import release_lease, try_lease
 from libs.telemetry.metrics import REGISTRY
 from services.clearance.commands.arrivals import expire
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.consignment.disposal import EVENTS
 from services.clearance.consignment.notice_kinds import NoticeKind, kinds
 from services.clearance.consignment.state.event import EventDetails
@@ -20,8 +22,8 @@ from services.clearance.jobs import expiry
 from services.clearance.jobs.expiry import LEASE, Expiry, look
 from services.clearance.store.work import Pass, passes
 from tests.clearance import debt_events, screening_matches
-from tests.clearance.desk import DAY, MASTER, Desk, filings, mrns
-from tests.clearance.desk_commands import check_versions, texts
+from tests.clearance.desk import ACCEPTED_AT, DAY, MASTER, TRACE, Desk, filings, mrns
+from tests.clearance.desk_commands import arrival, check_versions, texts
 from tests.clearance.events import STEPS, Driver
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
 
@@ -176,6 +178,29 @@ async def test_an_arrival_at_the_same_time_has_its_effect_before_or_after_and_ne
     assert arrived == [state == State.RELEASED for state in table.ints("state").tolist()]
     assert set(table.ints("version").tolist()) == {2}
     await check_versions(desk)
+
+
+async def test_what_was_reported_as_arrived_does_not_expire_though_the_arrival_has_no_effect_yet(desk: Desk) -> None:
+    """The call of one arrival died before it was carried out; another is by a carrier to which the filing is not bound."""
+    other = "16099999999"
+    await desk.consume(
+        filings(["GREEN-1"]), filings(["GREEN-2"], master=other), filings(["GREEN-3"], master="16088888888")
+    )
+    async with desk.store.database.transaction() as tx:
+        for each in (arrival(), replace(arrival(other), carrier="rails")):
+            await desk.store.arrivals.lock_documents(tx, [each.document_number])
+            await desk.store.arrivals.record(tx, [each], request_id=each.carrier, at=ACCEPTED_AT)
+    await desk.arrive.run([other], trace=TRACE)
+    assert await job(desk).step(at=DUE) == 1
+    awaiting = State.AWAITING_ARRIVAL
+    table = await desk.states(mrns(filings(["GREEN-1", "GREEN-2", "GREEN-3"])))
+    assert table.ints("state").tolist() == [awaiting, awaiting, State.EXPIRED]
+    assert await desk.arrive.finish(2**62, 10) == 1
+    assert await states(desk, "GREEN-1") == [State.RELEASED]
+    # Once an arrival that was a mistake is reversed, the declaration expires.
+    await Reversal(desk.store).begin(other, "rails", "otto")
+    await Reversal(desk.store).reverse(other, "rails", trace=TRACE)
+    assert await job(desk).step(at=DUE + 8 * MICROS_PER_DAY) == 1
 
 
 async def test_an_arrival_of_an_expired_declaration_is_recorded_and_has_no_effect(desk: Desk) -> None:

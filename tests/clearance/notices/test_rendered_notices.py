@@ -81,6 +81,11 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "ARRIVED", "HELD", {"payable_minor": 0, "currency": "JPY"}, "Goods arrived, not released",
         f"The goods of consignment {MRN} arrived. They are not released yet. {REFERENCES} To be paid at the border: 0 JPY.",
     ),
+    "HOLD_LIFTED": (
+        "HOLD_LIFTED", "EXAMINATION", {}, "Hold lifted, controls open",
+        f"Customs lifted a hold of consignment {MRN} on 2026-11-01. Only controls that are open hold it now: it is not released before they are "
+        f"concluded. {REFERENCES}",
+    ),
     "ARRIVED_ENDED": (
         "ARRIVED", "EXPIRED", {}, "Goods arrived without a valid declaration",
         f"The arrival of the goods of consignment {MRN} was reported on 2026-11-01. Its declaration expired or was invalidated before, so it does "
@@ -273,6 +278,10 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "ARRIVED": (
         "ARRIVED", "HELD", "Arrival recorded, not released",
         f"The arrival of consignment {MRN} is recorded. It is not released yet: do not deliver it. {DOCUMENTS}",
+    ),
+    "HOLD_LIFTED": (
+        "HOLD_LIFTED", "EXAMINATION", "Hold lifted, controls open",
+        f"Customs lifted a hold of consignment {MRN} on 2026-11-01. Only controls that are open hold it now: do not deliver it. {DOCUMENTS}",
     ),
     "RELEASED": (
         "RELEASED", "RELEASED", "Consignment released", f"Customs released consignment {MRN} on 2026-11-01. {DOCUMENTS}",

@@ -31,6 +31,10 @@ class Expire:
             states = await self._store.states(tx, rows)
             places = np.flatnonzero(expirable(states)) if rows else np.zeros(0, np.int64)
             if len(places):
+                # What was reported as arrived waits for the arrival's work or for a binding, not for the goods.
+                masters = states.strings("master_document_number").take(places)
+                places = places[~masters.isin(set(await self._store.arrivals.find(tx, masters.dictionary)))]
+            if len(places):
                 details = EventDetails(event=Event.EXPIRED, at=await self._store.now(tx))
                 after, outcome = apply_event(expiring(states.take(places)), details)
                 assert bool(outcome.effective.all()), "what expires has neither arrived nor a hold"

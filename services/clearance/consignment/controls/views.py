@@ -9,9 +9,14 @@ from libs.columns import Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import control_pb2
 from services.clearance.consignment.columns import values_in_rows
 from services.clearance.consignment.controls.control import REFERRALS, has_controls
+from services.clearance.consignment.notice_kinds import NoticeKind
 
 _OFFICERS_TEXTS: Final = ("ordered_by", "result_reason", "note", "concluded_by")
 _OFFICERS_NUMBERS: Final = ("when_overdue", "result")
+_OWED: Final = (NoticeKind.CHARGES_CHANGED, NoticeKind.DEBT_SETTLED, NoticeKind.DEBT_OPENED)
+"""Notices of what is owed, which are no carrier's."""
+_REPLIES: Final = (NoticeKind.CONTROL_ANSWERED, NoticeKind.CONTROL_REMINDED)
+"""Notices that carriers receive only of controls that are addressed to them."""
 
 
 def public_controls(table: Table) -> dict[str, Column]:
@@ -66,6 +71,19 @@ def _chosen(table: Table, lines: NDArray[np.bool_]) -> dict[str, Column]:
     controls = table.ragged("controls")
     lengths = np.bincount(controls.owners()[lines], minlength=table.rows)
     return {"controls": Ragged.of_lengths(lengths, table.child("controls").take(np.flatnonzero(lines)))}
+
+
+def carried_notices(table: Table, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which versions, of which the kinds of notices are given, are notices to carriers, shape (n,).
+
+    None is about what is owed alone, and answers and reminders are only those of controls that are addressed to carriers.
+    """
+    heard: NDArray[np.bool_] = (kinds != 0) & ~np.isin(kinds, _OWED)
+    replies = np.flatnonzero(heard & np.isin(kinds, _REPLIES)).tolist()
+    if replies:
+        own = table.with_columns(carried_controls(table))
+        heard[[row for row in replies if not changed_controls(own, row)]] = False
+    return heard
 
 
 def changed_controls(table: Table, row: int) -> list[control_pb2.Control]:

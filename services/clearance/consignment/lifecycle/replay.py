@@ -101,10 +101,15 @@ def _situation(event: Event, before: Table, after: Table) -> Situation:
     if event == Event.ADJUSTED:
         violation &= open_violations(after)
     delay = (after if filed else before).ints("release_not_before")
+    arrived = _flag(after if first else before, "arrived")
+    debt = (after if filed or event in MONEY else before).ints("debt_status").filled(0)
+    if event == Event.OFFICER_RELEASED:
+        # Earlier releases let goods go before their arrival although nobody knew what is owed.
+        debt = np.where((debt == Debt.UNKNOWN) & ~arrived, np.int64(Debt.NONE), debt)
     return Situation(
         state=before.ints("state").filled(0),
-        arrived=_flag(after if first else before, "arrived"),
-        debt=(after if filed or event in MONEY else before).ints("debt_status").filled(0),
+        arrived=arrived,
+        debt=debt,
         officer_hold=officer,
         screening_hold=match,
         waiting=delay.valid & (delay.values > after.ints("changed_at").filled(0)),

@@ -196,6 +196,8 @@ def _waits() -> Iterator[Transition]:
 def _officers() -> Iterator[Transition]:
     release, hold = Event.OFFICER_RELEASED, Event.OFFICER_HELD
     yield from _refused(release, _HELD, "DEBT_OPEN", _C.DEBT_OPEN)
+    # The arrival would hold the goods again: nobody knows what is owed.
+    yield from _refused(release, _HELD, "DEBT_UNKNOWN", _C.NOT_ARRIVED, _C.UNSETTLED)
     yield from _rows(release, _HELD, _RELEASED, _C.ARRIVED, effects=Effect.HOLD_ENDS)
     yield from _rows(release, _HELD, _AWAITING, effects=Effect.HOLD_ENDS)
     # The hold by a match is like an officer's: a second hold would add nothing, and would reveal that the first is of another kind.
@@ -204,7 +206,7 @@ def _officers() -> Iterator[Transition]:
     yield from _rows(hold, CONTROLLED, None, effects=Effect.HOLD_BY_OFFICER)
     # It lifts what holds the goods beside their controls.
     lifted = Effect.HOLD_ENDS | Effect.HOLD_BY_CONTROLS
-    yield from _rows(release, CONTROLLED, None, _C.HELD_ALREADY, effects=lifted)
+    yield from _rows(release, CONTROLLED, None, _C.HELD_ALREADY, effects=lifted, notice=_K.HOLD_LIFTED)
     yield from _refused(release, CONTROLLED, "CONTROL_OPEN")
     yield from _refused(release, _SEIZED, "GOODS_SEIZED")
     yield from _refused(hold, _SEIZED, "GOODS_SEIZED")
@@ -239,10 +241,13 @@ def _screening() -> Iterator[Transition]:
     yield from _rows(matched, _RELEASED, None, notice=None)
     yield from _towards_release(Event.SCREENING_MATCH_CLEARED, _HELD, held=None)
     yield from _refused(Event.SCREENING_MATCH_CLEARED, CONTROLLED, "NOT_HELD", _C.HOLD)
-    yield from _rows(Event.SCREENING_MATCH_CLEARED, CONTROLLED, None, effects=Effect.HOLD_BY_CONTROLS)
+    cleared = _rows(
+        Event.SCREENING_MATCH_CLEARED, CONTROLLED, None, effects=Effect.HOLD_BY_CONTROLS, notice=_K.HOLD_LIFTED
+    )
+    yield from cleared
     changed, by_debt = Event.FINDINGS_CHANGED, Effect.HOLD_BY_DEBT
-    yield from _rows(changed, _AWAITING, _HELD, _C.UNSETTLED, effects=by_debt, notice=None)
-    yield from _rows(changed, _AWAITING, _HELD, _C.HOLD, notice=None)
+    yield from _rows(changed, _AWAITING, _HELD, _C.UNSETTLED, effects=by_debt)
+    yield from _rows(changed, _AWAITING, _HELD, _C.HOLD)
     yield from _rows(changed, _DECIDED, None, notice=None)
 
 

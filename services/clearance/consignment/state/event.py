@@ -100,7 +100,7 @@ def apply_event(table: Table, details: EventDetails) -> tuple[Table, Outcome]:
     outcome = apply(details.event, before)
     done = outcome.effective
     held_already = (events == Event.SCREENING_MATCHED) & (before.officer_hold | before.screening_hold)
-    hidden = held_already | is_hidden(events, outcome.state)
+    hidden = held_already | is_hidden(events, before.state, outcome.state)
     columns = _versions(table, events, details.at, before, outcome) | _hold_columns(table, before, outcome)
     columns |= public_columns(table, done, hidden if details.hidden is None else hidden | details.hidden)
     if details.arrivals is not None:

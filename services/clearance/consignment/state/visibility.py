@@ -11,14 +11,13 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-def is_hidden(events: IntArray, state: IntArray) -> BoolArray:
-    """Return which events, with the state after them, are hidden from filers and carriers, shape (n,).
+def is_hidden(events: IntArray, before: IntArray, state: IntArray) -> BoolArray:
+    """Return which events, with the states before and after them, are hidden from filers and carriers, shape (n,).
 
-    Hidden are inspections, screening matches of released goods, and cleared matches that release nothing.
+    Hidden are inspections, screening matches of released goods, and cleared matches that release nothing. What changes the state is not hidden.
     """
-    hidden: BoolArray = np.isin(events, (Event.INSPECTED, Event.FINDINGS_CHANGED)) | (
-        (events == Event.SCREENING_MATCHED) & (state == State.RELEASED)
-    )
+    hidden: BoolArray = (events == Event.INSPECTED) | ((events == Event.SCREENING_MATCHED) & (state == State.RELEASED))
+    hidden |= (events == Event.FINDINGS_CHANGED) & (before == state)
     # A cleared match is hidden too if the goods remain held for their debt.
     hidden |= (events == Event.SCREENING_MATCH_CLEARED) & (state == State.HELD)
     return hidden

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -158,13 +159,12 @@ def test_events_in_one_batch_do_not_touch_each_other(events: tuple[Event, ...]) 
             compare([record(draw, number) for number in range(size)], draw.choices(events, k=size))
 
 
-@pytest.mark.parametrize("event", list(Event))
-@pytest.mark.parametrize("after", list(State))
-def test_inspections_and_matches_that_change_nothing_for_filers_and_carriers_are_hidden_from_them(
-    event: Event, after: State
-) -> None:
-    found = is_hidden(np.array([int(event)]), np.array([int(after)]))
-    assert found.tolist() == [scalar_states.is_hidden(event, after)]
+def test_inspections_and_matches_that_change_nothing_for_filers_and_carriers_are_hidden_from_them() -> None:
+    cases = list(product(Event, State, State))
+    events, before, after = (np.array([int(case[place]) for case in cases]) for place in range(3))
+    found = is_hidden(events, before, after).tolist()
+    for case, hidden in zip(cases, found, strict=True):
+        assert hidden == scalar_states.is_hidden(*case), case
 
 
 def test_each_event_makes_the_change_of_the_contract() -> None:

@@ -42,7 +42,7 @@ _PURPOSE: Final = b"luxor check code 1"
 _AMOUNTS: Final = ("vendor_collected_minor", "payable_minor", "paid_minor", "refunded_minor")
 
 _checks = counter("luxor_clearance_notice_checks_total", "Checks of notices by their codes, by outcome", ("outcome",))
-for _outcome in ("genuine", "not_genuine", "no_longer_stored", "malformed", "limited"):
+for _outcome in ("genuine", "not_genuine", "not_checkable", "no_longer_stored", "malformed", "limited"):
     _checks.labels(_outcome)
 
 
@@ -58,13 +58,13 @@ class CheckCodes:
         key_number, key = await self._pages.newest_key(_PURPOSE)
         return [check_code.code_text(key_number, key, mrn) for mrn in numbers]
 
-    async def is_genuine(self, code: check_code.Code, mrn: str) -> bool:
-        """Return whether this deployment made a code for an MRN, with a key that is still stored."""
+    async def is_genuine(self, code: check_code.Code, mrn: str) -> bool | None:
+        """Return whether this deployment made a code for an MRN; None if no key with the number in the code is stored."""
         keys = await self._pages.former_keys(_PURPOSE, code.key, check_code.KEYS)
         found = False
         for key in keys or [bytes(32)]:
             found |= hmac.compare_digest(check_code.mac_of(key, mrn), code.mac)
-        return found and bool(keys)
+        return found if keys else None
 
 
 class NoticeCheckService(NoticeCheckServiceServicer):
@@ -95,7 +95,11 @@ class NoticeCheckService(NoticeCheckServiceServicer):
         if wait:
             _checks.labels("limited").inc()
             raise Refusal("NOTICE_CHECKS_TOO_MANY", retry_after_seconds=wait, seconds=f"{wait:.2g}")
-        if not await self._codes.is_genuine(code, request.mrn):
+        genuine = await self._codes.is_genuine(code, request.mrn)
+        if genuine is None:
+            _checks.labels("not_checkable").inc()
+            return pb.CheckNoticeResponse(outcome=pb.CHECK_OUTCOME_NOT_CHECKABLE)
+        if not genuine:
             _checks.labels("not_genuine").inc()
             return pb.CheckNoticeResponse(outcome=pb.CHECK_OUTCOME_NOT_GENUINE)
         async with self._store.database.connection() as reading:

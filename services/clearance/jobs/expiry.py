@@ -38,9 +38,15 @@ _overdue = gauge(
 )
 _beyond = gauge(
     "luxor_clearance_expiry_held",
-    f"Consignments that are held although their goods should have arrived: an officer must decide; counting ends at {COUNTED_MAX:,}",
+    f"Consignments that are held or have open controls although their goods should have arrived long ago: an officer must decide; counting ends at "
+    f"{COUNTED_MAX:,}",
 )
-_HELD: Final = f"select count(*) from (select from held where day <= $1 limit {COUNTED_MAX}) as part"  # noqa: S608
+_HELD: Final = f"""
+    select count(*) from (
+        (select day, mrn from held where day <= $1 limit {COUNTED_MAX}) union (select day, mrn from control where day <= $1 limit {COUNTED_MAX})
+        limit {COUNTED_MAX}
+    ) as part
+"""  # noqa: S608
 
 
 class Expiry:

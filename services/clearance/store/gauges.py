@@ -43,6 +43,10 @@ _storage_ended_age = gauge(
     "luxor_clearance_storage_ended_seconds",
     "Time since the end of temporary storage of the consignment whose limit ended first; 0 if there is none",
 )
+_controls_waiting = gauge(
+    "luxor_clearance_controls_waiting_seconds",
+    "Time since the answer to, or without one the order of, the open control that has waited for longest without a timer; 0 if there is none",
+)
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
 _SEIZED: Final = f"select count(*) from (select from seized limit {COUNTED_MAX}) as part"  # noqa: S608
@@ -67,6 +71,10 @@ _CONTROLS_OVERDUE: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - min(overdue_at) / 1000000.0)::float8 "
     "from control where not answered"
 )
+_CONTROLS_WAITING: Final = (
+    "select greatest(0, extract(epoch from clock_timestamp()) - min(waits_since) / 1000000.0)::float8 "
+    "from control where waits_since is not null"
+)
 
 
 _STORAGE_ENDED: Final = f"""
@@ -85,6 +93,7 @@ async def look(database: Database) -> None:
         controls = {row["form"]: row["count"] for row in await reading.raw.fetch(_CONTROLS)}
         controls_overdue = await reading.raw.fetchval(_CONTROLS_OVERDUE)
         stored = await reading.raw.fetchrow(_STORAGE_ENDED)
+        controls_waiting = await reading.raw.fetchval(_CONTROLS_WAITING)
     for lane, name in _LANES.items():
         _held.labels(name).set(held.get(lane, 0))
     _seized.set(seized)
@@ -96,3 +105,4 @@ async def look(database: Database) -> None:
     _controls_overdue.set(controls_overdue or 0.0)
     _storage_ended.set(stored["count"])
     _storage_ended_age.set(stored["age"] or 0.0)
+    _controls_waiting.set(controls_waiting or 0.0)

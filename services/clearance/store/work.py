@@ -264,6 +264,7 @@ class ControlTable:
                 "answered": bulk.boolean([each.answered_at is not None for _, each in there]),
                 "overdue_at": bulk.int8([each.overdue_at for _, each in there]),
                 "next_at": bulk.int8([each.next_at for _, each in there]),
+                "waits_since": bulk.int8([each.waits_since for _, each in there]),
             },
         )
 

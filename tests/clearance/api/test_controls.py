@@ -8,12 +8,14 @@ from typing import Any
 import grpc
 import pytest
 
+from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2, controls_pb2
 from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.consignment.controls.control import CONTROLS_MAX
 from services.clearance.consignment.transitions import Debt
 from services.clearance.jobs.waits import Waits
+from services.clearance.store import gauges
 from tests.clearance import debt_events
 from tests.clearance.controls import (
     CONFORM,
@@ -404,3 +406,28 @@ async def test_a_clock_that_was_set_back_leaves_no_deadline_undone(house: House)
         mrns = await end.due(reading, deadline, 10)
     assert await end.run(mrns, deadline, None, "") == 1
     assert [each.mrn for each in await listed(house, overdue=True)] == [mrn]
+
+
+async def test_the_oldest_control_that_no_timer_ends_ages_visibly(house: House) -> None:
+    """It waits for its authority since the answer, and without a deadline since the order; a do-not-load waits for nobody."""
+    timed, untimed, forbidden = await house.filed(["GREEN-1", "GREEN-2", "GREEN-3"])
+    due_at = await now(house) + DAY_MICROS
+    forbids = order(forbidden, control_pb2.CONTROL_FORM_DO_NOT_LOAD)
+    await ordered(house, order(timed, due_at=due_at), order(untimed), forbids)
+
+    async def since() -> dict[str, int | None]:
+        async with house.desk.store.database.connection() as reading:
+            rows = await reading.raw.fetch("select mrn, waits_since from control")
+        return {row["mrn"]: row["waits_since"] for row in rows}
+
+    (control,) = (await status(house, untimed)).controls
+    assert await since() == {timed: None, untimed: control.ordered_at.ToMicroseconds(), forbidden: None}
+    await answered(house, answer(timed))
+    (control,) = (await status(house, timed)).controls
+    assert (await since())[timed] == control.answered_at.ToMicroseconds()
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("update control set waits_since = waits_since - $1 where mrn = $2", 20 * DAY_MICROS, timed)
+    await gauges.look(house.desk.store.database)
+    waiting = REGISTRY.get_sample_value("luxor_clearance_controls_waiting_seconds")
+    assert waiting is not None
+    assert 20 * 86_400 <= waiting < 20 * 86_400 + 60

@@ -12,6 +12,7 @@ from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.store.tables.leases import release_lease, try_lease
 from libs.telemetry.metrics import REGISTRY
+from luxor.clearance.v1 import control_pb2
 from services.clearance.commands.arrivals import expire
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.consignment.disposal import EVENTS
@@ -274,7 +275,8 @@ async def test_one_replica_at_a_time_works_and_thousands_go_in_chunks(desk: Desk
 async def test_gauges_show_the_oldest_day_that_nobody_looked_at_and_what_is_held_beyond_its_days(desk: Desk) -> None:
     old = DAY - DAYS - 3
     driver = Driver(desk)
-    await desk.consume(filings(["GREEN-1", "RED-1"], day=old), filings(["RED-2"]))
+    await desk.consume(filings(["GREEN-1", "RED-1", "GREEN-2"], day=old), filings(["RED-2"]))
+    await driver.control(mrns(filings(["GREEN-2"], day=old))[0], control_pb2.CONTROL_FORM_DOCUMENTS)
 
     async def gauges() -> tuple[float | None, float | None]:
         await look(DAYS)(desk.store.database)
@@ -287,10 +289,10 @@ async def test_gauges_show_the_oldest_day_that_nobody_looked_at_and_what_is_held
     assert overdue is not None
     late = (now - (old + DAYS + 1) * MICROS_PER_DAY) / 1_000_000
     assert late <= overdue < late + 60
-    assert held == 1
+    assert held == 2
     await driver.act(mrns(filings(["RED-1"], day=old))[0], _hold)
     assert await job(desk).step() == 1
-    assert await gauges() == (0, 1)
+    assert await gauges() == (0, 2)
 
 
 def _hold(table: Table, at: int) -> Any:

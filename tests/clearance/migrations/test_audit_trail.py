@@ -76,7 +76,16 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
         desk = Desk(database, neighbours, channel)
         async with database.transaction() as tx:
             number = await tx.raw.fetchval("select nextval('batch_id')")
-        assert await migrate(database, "services.clearance") == ["0019", "0020", "0021", "0022", "0023", "0026", "0027"]
+        assert await migrate(database, "services.clearance") == [
+            "0019",
+            "0020",
+            "0021",
+            "0022",
+            "0023",
+            "0026",
+            "0027",
+            "0028",
+        ]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)
         async with database.transaction() as tx:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _SENTENCES: Final = {
     "GENUINE": "[green]Genuine.[/] Compare the amounts with those on the notice.",
     "NOT_GENUINE": "[red]Not genuine.[/] Customs did not issue this code for this MRN.",
+    "NOT_CHECKABLE": "Cannot be checked: the key of this code is not stored. The code is invented, too old, or from before a restore.",
     "NO_LONGER_STORED": "Customs issued this code, but no longer stores the consignment.",
 }
 _AMOUNTS: Final = {
@@ -36,7 +37,7 @@ _AMOUNTS: Final = {
 def check_notice(context: Context, code: str, mrn: str, caller: str) -> None:
     """Check the code and the MRN on a notice, and show what was assessed, paid and refunded.
 
-    Exit code 1 if the notice is not genuine or no longer stored.
+    Exit code 1 if the notice is not genuine, cannot be checked or is no longer stored.
     """
     role, ident = caller_of(caller, ("officer", "gateway"))
 

@@ -96,6 +96,13 @@ class Control:
             return self.remind_at
         return self.due_at
 
+    @property
+    def waits_since(self) -> int | None:
+        """Since when it waits without a timer: for its authority since the answer, else since the order; a do-not-load waits for nobody."""
+        if not self.is_open or self.next_at is not None or self.forbids_loading:
+            return None
+        return self.ordered_at if self.answered_at is None else self.answered_at
+
     def touched_at(self, at: int) -> bool:
         """Return whether something happened to it at an instant."""
         return at in (self.ordered_at, self.answered_at, self.reminded_at, self.overdue_at, self.concluded_at)

@@ -47,6 +47,8 @@ EVENTS: Final = {
     Event.STORAGE_ENDED: "temporary storage ended",
 }
 """The name of each event."""
+NOT_PRODUCED: Final = {Event.INVALIDATED: "ingestion accepts no withdrawals yet"}
+"""Events that the table defines and that nothing produces, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ WAITING: Final = {
         (Event.CONTROLS_CONCLUDED,),
     ),
     State.EXAMINATION: Waiting(
-        "customs or the partner agency scans or examines the goods, and concludes; a deadline as above",
+        "customs or the partner agency scans or examines the goods, and concludes; a deadline, if there is one, as above",
         ("control", "storage"),
         (Event.CONTROLS_CONCLUDED,),
     ),

@@ -23,6 +23,7 @@ from services.clearance.consignment.controls.control import (
     controls_of,
     event_of_conclusion,
     event_of_order,
+    is_forbidden,
     with_controls,
 )
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK
@@ -162,9 +163,12 @@ def _referred(controls: list[Control], order: Control | None, referral: int, at:
         else each
         for each in controls
     ]
-    if order is None or any(each.form == order.form and (each.is_open or _answered(each)) for each in after):
+    if order is None:
         return after
-    if len(after) >= WITH_REFERRALS_MAX and order.form != control_pb2.CONTROL_FORM_DO_NOT_LOAD:
+    forbids = order.form == control_pb2.CONTROL_FORM_DO_NOT_LOAD
+    if not forbids and any(each.form == order.form and (each.is_open or _answered(each)) for each in after):
+        return after
+    if len(after) >= WITH_REFERRALS_MAX and not forbids:
         # The goods are forbidden rather than requested of without end.
         order = Control(
             number=0,
@@ -173,8 +177,9 @@ def _referred(controls: list[Control], order: Control | None, referral: int, at:
             ordered_at=at,
             ordered_by=AUTOMATIC,
         )
-        if any(each.forbids_loading for each in after):
-            return after
+        forbids = True
+    if forbids and is_forbidden(after, order.reason):
+        return after
     return [*after, replace(order, number=len(after) + 1)]
 
 

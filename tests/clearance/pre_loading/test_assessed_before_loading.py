@@ -41,6 +41,9 @@ from tests.clearance.service_client import House
 REFERRED = control_pb2.PRE_LOADING_REFERRED
 DO_NOT_LOAD = control_pb2.PRE_LOADING_DO_NOT_LOAD
 COMPLETE = control_pb2.PRE_LOADING_COMPLETE
+CLEAR = consignment_pb2.SCREENING_RESULT_CLEAR
+INCONCLUSIVE = consignment_pb2.SCREENING_RESULT_INCONCLUSIVE
+ALARM = consignment_pb2.SCREENING_RESULT_ALARM
 HOUR: Final = 3_600_000_000
 
 
@@ -140,9 +143,8 @@ async def test_a_clear_screening_answers_what_risk_requested_and_an_officers_req
 ) -> None:
     (mrn,), _ = await filed(house, {"GREEN-1": SCREENING})
     await ordered(house, order(mrn, control_pb2.CONTROL_FORM_SCREENING, addressee=CARRIER, text="By hand."))
-    clear = consignment_pb2.SCREENING_RESULT_CLEAR
     for number in (1, 2):
-        made = answer(mrn, number, text="", screening_result=clear)
+        made = answer(mrn, number, text="", screening_result=CLEAR)
         await answered(house, made, role="carrier", by="wings", request_id=f"w{number}")
     assert [each.result for each in (await status(house, mrn)).controls] == [CONFORM, 0]
     assert outcomes(await concluded(house, conclusion(mrn, 2))) == [("AWAITING_ARRIVAL", "")]
@@ -152,6 +154,69 @@ async def test_a_clear_screening_answers_what_risk_requested_and_an_officers_req
         "a screening that found nothing answers the next recommendation too"
     )
     assert await stage(house, mrn) == COMPLETE
+
+
+async def screened(house: House, mrn: str, *results: int) -> None:
+    """Answer the first control of a consignment as its carrier, once with each result."""
+    for count, result in enumerate(results):
+        made = answer(mrn, text="", screening_result=result)
+        (done,) = await answered(house, made, role="carrier", by="wings", request_id=f"s-{mrn}-{result}-{count}")
+        assert done.error.reason == ""
+
+
+async def test_no_answer_after_the_arrival_releases_goods_and_an_alarm_there_holds_them_for_an_officer(
+    house: House,
+) -> None:
+    (clear, alarm), _ = await filed(house, {"GREEN-1": SCREENING, "GREEN-2": SCREENING})
+    await arrive(house)
+    await screened(house, clear, CLEAR, CLEAR)
+    await screened(house, alarm, ALARM, CLEAR)
+    for mrn, held in ((clear, False), (alarm, True)):
+        seen = await status(house, mrn)
+        (request,) = seen.controls
+        assert (pb.State.Name(seen.state), request.result) == ("STATE_DOCUMENTS_REQUESTED", 0)
+        assert (seen.decision.officer_hold, "OFFICER_HOLD" in seen.decision.reasons) == (held, held)
+    ends = await concluded(house, conclusion(clear), conclusion(alarm))
+    assert outcomes(ends) == [("RELEASED", ""), ("HELD", "")], "the officer releases, not the addressee"
+
+
+async def test_a_clear_screening_after_another_result_waits_for_an_officer(house: House) -> None:
+    (alarm, unclear), _ = await filed(house, {"GREEN-1": SCREENING, "GREEN-2": SCREENING})
+    await screened(house, alarm, ALARM, CLEAR, CLEAR)
+    await screened(house, unclear, INCONCLUSIVE, CLEAR)
+    assert [await stage(house, mrn) for mrn in (alarm, unclear)] == [DO_NOT_LOAD, REFERRED]
+    assert [(await status(house, mrn)).controls[0].result for mrn in (alarm, unclear)] == [0, 0]
+    await concluded(house, conclusion(alarm, 2))
+    assert await stage(house, alarm) == REFERRED, "the contradicting results are still to be judged"
+
+
+async def test_each_reason_has_its_own_do_not_load_and_lifting_one_lifts_no_other(house: House) -> None:
+    (mrn,), _ = await filed(house, {"GREEN-1": SCREENING})
+    forbid = order(mrn, control_pb2.CONTROL_FORM_DO_NOT_LOAD, reason="BOMB_ALERT")
+    await ordered(house, forbid, request_id="o1")
+    due = await now(house) + HOUR
+    late = {
+        "due_at": due,
+        "when_overdue": control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD,
+        "addressee": FILER,
+        "text": "Name it.",
+    }
+    for number in (2, 3):
+        await ordered(house, order(mrn, control_pb2.CONTROL_FORM_INFORMATION, **late), request_id=f"o{number}")
+    assert await Waits(house.desk.store, "r1").step(at=due) == 1, "two deadlines pass"
+    await screened(house, mrn, ALARM, ALARM)
+    for version in (2, 3):
+        await filed(house, {"GREEN-1": FORBIDDEN}, version=version)
+    (refused,) = await ordered(house, forbid, request_id="o4")
+    assert refused.error.reason == "DO_NOT_LOAD_STANDS"
+    stand = [each for each in (await status(house, mrn)).controls if each.form == forbid.form and not each.result]
+    reasons = ["BOMB_ALERT", "REFERRAL_UNANSWERED", "SCREENING_ALARM", "DO_NOT_LOAD_ORDER"]
+    assert [each.reason for each in stand] == reasons, "one each, however often its reason came"
+    await concluded(house, conclusion(mrn, 1), request_id="c1")
+    for count, each in enumerate(stand):
+        assert await stage(house, mrn) == DO_NOT_LOAD
+        await concluded(house, conclusion(mrn, each.number), request_id=f"l{count}")
+    assert (await stage(house, mrn), await state(house, mrn)) == (COMPLETE, "AWAITING_ARRIVAL")
 
 
 async def test_a_do_not_load_of_risk_stands_whatever_is_filed_and_secret_reasons_are_not_told(house: House) -> None:
@@ -167,7 +232,7 @@ async def test_a_do_not_load_of_risk_stands_whatever_is_filed_and_secret_reasons
         )
     await filed(house, {"GREEN-1": NONE}, version=2)
     assert await stage(house, mrn) == DO_NOT_LOAD
-    await filed(house, {"GREEN-1": FORBIDDEN}, version=3)
+    await filed(house, {"GREEN-1": FORBIDDEN}, version=3, secret=True)
     assert len((await status(house, mrn)).controls) == 1
     assert ("CONTROL_ORDERED", DO_NOT_LOAD) in await heard(house, "carrier", "wings")
     await arrive(house)

@@ -136,6 +136,11 @@ def has_controls(states: Table) -> bool:
     return "controls" in states.names and states.child("controls").rows > 0
 
 
+def is_forbidden(controls: Iterable[Control], reason: str) -> bool:
+    """Return whether a do-not-load with this reason stands; each reason has its own, so that lifting one lifts no other."""
+    return any(each.forbids_loading and each.reason == reason for each in controls)
+
+
 def asked_to_control(states: Table, agency: str) -> BoolArray:
     """Return of which states an agency was asked to control the goods, shape (n,)."""
     asked = np.zeros(states.rows, np.bool_)

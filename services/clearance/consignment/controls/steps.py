@@ -19,6 +19,7 @@ from services.clearance.consignment.controls.control import (
     controls_of,
     event_of_conclusion,
     event_of_order,
+    is_forbidden,
     with_controls,
 )
 from services.clearance.consignment.decision import AUTOMATIC, OFFICER_HOLD, STATED_BY_OFFICER
@@ -69,7 +70,7 @@ def unfit_to_order(states: Table, orders: Mapping[str, Control], agency: str) ->
     def reason(order: Control, controls: Sequence[Control], arrived: bool) -> str:
         if order.refers and arrived:
             return "REFERRAL_AFTER_ARRIVAL"
-        if order.form == pb.CONTROL_FORM_DO_NOT_LOAD and any(each.forbids_loading for each in controls):
+        if order.form == pb.CONTROL_FORM_DO_NOT_LOAD and is_forbidden(controls, order.reason):
             return "DO_NOT_LOAD_STANDS"
         return "CONTROLS_TOO_MANY" if len(controls) >= (WITH_REFERRALS_MAX if order.refers else CONTROLS_MAX) else ""
 
@@ -114,16 +115,19 @@ def unfit_to_answer(states: Table, answers: Mapping[str, Answer], addressee: int
 def answering(states: Table, at: int, answers: Mapping[str, Answer]) -> tuple[Table, IntArray]:
     """Return the states with the answers, before the event is applied, and the events.
 
-    The alarm of a screening forbids the loading at once, and a clear result ends what risk requested: it answers each recommendation to screen.
+    Before the arrival, the alarm of a screening forbids the loading at once, and a first result that is clear ends what risk requested: it answers
+    each recommendation to screen. After the arrival no answer ends a request, and an alarm holds the goods for an officer.
     """
     given = [answers[mrn] for mrn in states.strings("mrn").tolist()]
+    before = controls_of(states)
     arrived = states.ints("arrived_at").valid.tolist()
     lists = [
         _answered(controls, each, at, arrived=there)
-        for controls, each, there in zip(controls_of(states), given, arrived, strict=True)
+        for controls, each, there in zip(before, given, arrived, strict=True)
     ]
-    events = [_event_of_answer(controls, at) for controls in lists]
-    return with_controls(states, lists), np.array(events, np.int64)
+    alarms = [_alarms(each) and there for each, there in zip(given, arrived, strict=True)]
+    table, _ = _after(states, before, lists, np.array(alarms, np.bool_))
+    return table, np.array([_event_of_answer(controls, at) for controls in lists], np.int64)
 
 
 def _event_of_answer(controls: Sequence[Control], at: int) -> Event:
@@ -145,13 +149,17 @@ def _answered(controls: Sequence[Control], answer: Answer, at: int, *, arrived: 
             documents=answer.documents,
             screening_result=answer.screening_result,
         )
-        clear = answer.screening_result == consignment_pb2.SCREENING_RESULT_CLEAR
-        ends = clear and control.ordered_by == AUTOMATIC
+        clear = answer.screening_result == consignment_pb2.SCREENING_RESULT_CLEAR and not arrived
+        # An officer judges a result that differs from an earlier one, which may have been an alarm.
+        ends = clear and control.ordered_by == AUTOMATIC and control.answered_at is None
         return after.concluded(ControlResult.CONFORM, at, reason=CLEAR) if ends else after
 
     after = _replaced(controls, answer.number, change)
-    alarm = answer.screening_result == consignment_pb2.SCREENING_RESULT_ALARM and not arrived
-    return _forbidden(after, at, ALARM) if alarm else after
+    return _forbidden(after, at, ALARM) if _alarms(answer) and not arrived else after
+
+
+def _alarms(answer: Answer) -> bool:
+    return answer.screening_result == consignment_pb2.SCREENING_RESULT_ALARM
 
 
 def unfit_to_conclude(states: Table, conclusions: Mapping[str, Conclusion], agency: str) -> list[str]:
@@ -266,8 +274,8 @@ def _ordered(controls: Sequence[Control], order: Control, at: int, by: str) -> l
 
 
 def _forbidden(controls: Sequence[Control], at: int, reason: str) -> Sequence[Control]:
-    """Return the controls of a consignment with a do-not-load that follows from a rule, unless one stands already."""
-    if any(each.forbids_loading for each in controls):
+    """Return the controls of a consignment with a do-not-load that follows from a rule, unless one with this reason stands already."""
+    if is_forbidden(controls, reason):
         return controls
     return _ordered(controls, Control(number=0, form=pb.CONTROL_FORM_DO_NOT_LOAD, reason=reason), at, AUTOMATIC)
 

@@ -160,28 +160,25 @@ class Intake:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
             before_loading = to_assess(part.filings, self._decide_filings.parameters)
             with _assessing.track_inprogress():
-                calls: list[Coroutine[Any, Any, Any]] = [
-                    ask_both(
-                        self._risk.AssessConsignments,
-                        risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                        self._revenue.AssessConsignments,
-                        revenue_pb2.AssessConsignmentsRequest(
-                            purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings
-                        ),
-                        timeout=self._assess_seconds,
-                    )
-                ]
+                risk_answer, revenue_answer = await ask_both(
+                    self._risk.AssessConsignments,
+                    risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    self._revenue.AssessConsignments,
+                    revenue_pb2.AssessConsignmentsRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    timeout=self._assess_seconds,
+                )
+                loading = None
                 if len(before_loading):
-                    calls.append(self._ask_before_loading(part.filings.take(before_loading)))
-                (risk_answer, revenue_answer), *loading = await wait_for_all(calls)
+                    # One after the other: risk counts a consignment in its history with its first assessment alone.
+                    loading = await self._ask_before_loading(part.filings.take(before_loading))
         risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
         try:
             check(part.filings, risk, revenue)
             columns = columns_of(part.filings, risk, revenue)
             categories = categories_of(part.filings, columns, self._release_law)
             verdict = decide(replace(assessment_of(risk, revenue), without_debt=categories.without_debt))
-            if loading:
-                columns |= recommendations(part.filings.rows, before_loading, loading[0])
+            if loading is not None:
+                columns |= recommendations(part.filings.rows, before_loading, loading)
             table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error

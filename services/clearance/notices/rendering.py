@@ -8,6 +8,7 @@ from libs.customs.money import decimal_text
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
+from services.clearance.consignment.controls.control import REFERRALS
 from services.clearance.consignment.decision import DEBT_OPEN
 from services.clearance.notices.texts import CARRIER, FILER, Language, Texts, filled
 
@@ -52,7 +53,8 @@ def _about_loading(notice: pb.Notice) -> str:
     if notice.pre_loading == control_pb2.PRE_LOADING_COMPLETE:
         endings = {pb.STATE_AWAITING_ARRIVAL: "PRE_LOADING_COMPLETE", pb.STATE_HELD: "PRE_LOADING_COMPLETE_HELD"}
         return "" if notice.kind == pb.NOTICE_KIND_ARRIVED else endings.get(notice.state, "")
-    return ""
+    referrals = any(each.form in REFERRALS and each.HasField("concluded_at") for each in notice.controls)
+    return "REFERRAL_ENDED" if referrals and notice.state in (pb.STATE_AWAITING_ARRIVAL, pb.STATE_HELD) else ""
 
 
 def _due(notice: pb.Notice) -> str:

@@ -43,7 +43,7 @@ _FORMS: Final[dict[int, int]] = {
     risk_pb2.REFERRAL_DO_NOT_LOAD: control_pb2.CONTROL_FORM_DO_NOT_LOAD,
 }
 _TEXTS: Final[dict[int, str]] = {
-    control_pb2.CONTROL_FORM_INFORMATION: "State the data of this consignment more exactly, by an answer or an amended filing.",
+    control_pb2.CONTROL_FORM_INFORMATION: "State the data of this consignment more exactly, by an answer.",
     control_pb2.CONTROL_FORM_SCREENING: "Screen the goods and report the result.",
     control_pb2.CONTROL_FORM_DO_NOT_LOAD: "",
 }
@@ -60,13 +60,17 @@ class Referred:
 
 
 def recommendations(rows: int, places: IntArray, risk: Table) -> dict[str, Column]:
-    """Return the columns of `rows` states with what risk recommends for those at `places`. Raise Misaligned if the answer has another number of rows.
+    """Return the columns of `rows` states with what risk recommends for those at `places`.
 
+    Raise Misaligned if the answer has another number of rows, or a recommendation that this release does not know.
     Where the answer has no recommendation, because risk has no parameters of selection, the goods are not assessed.
     """
     if risk.rows != len(places):
         raise Misaligned(f"risk answered {risk.rows} rows to {len(places)} consignments before loading")
     referral = risk.ints("referral")
+    unknown = np.setdiff1d(referral.values[referral.valid], [risk_pb2.REFERRAL_UNSPECIFIED, *_FORMS])
+    if len(unknown):
+        raise Misaligned(f"risk recommended {unknown.tolist()} before loading, which is unknown")
     numbers, known = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
     numbers[places], known[places] = referral.values, referral.valid
     reasons, pointers = np.full((2, rows), "", object)

@@ -46,7 +46,8 @@ SCREENING = control_pb2.CONTROL_FORM_SCREENING
 DO_NOT_LOAD = control_pb2.CONTROL_FORM_DO_NOT_LOAD
 REFERRED = control_pb2.PRE_LOADING_REFERRED
 FORBIDDEN = control_pb2.PRE_LOADING_DO_NOT_LOAD
-COMPLETE = control_pb2.PRE_LOADING_COMPLETE
+NOT_ASSESSED = control_pb2.PRE_LOADING_UNSPECIFIED
+"""The stage after the last referral: risk assesses none of these filings before loading."""
 CLEAR = consignment_pb2.SCREENING_RESULT_CLEAR
 INCONCLUSIVE = consignment_pb2.SCREENING_RESULT_INCONCLUSIVE
 ALARM = consignment_pb2.SCREENING_RESULT_ALARM
@@ -92,7 +93,7 @@ async def heard(house: House, role: str, ident: str) -> list[tuple[str, int]]:
     ]
 
 
-async def test_referrals_run_in_parallel_and_the_assessment_is_complete_with_the_last_one(house: House) -> None:
+async def test_referrals_run_in_parallel_and_without_an_assessment_the_last_one_completes_nothing(house: House) -> None:
     (mrn,) = await house.filed(["GREEN-1"])
     assert await loading(house, mrn) == 0
     due = await now(house) + DAY_MICROS
@@ -122,10 +123,13 @@ async def test_referrals_run_in_parallel_and_the_assessment_is_complete_with_the
     await concluded(house, conclusion(mrn, 1), request_id="c1")
     assert await loading(house, mrn) == REFERRED
     assert outcomes(await concluded(house, conclusion(mrn, 2), request_id="c2")) == [("AWAITING_ARRIVAL", "")]
-    assert await loading(house, mrn, "carrier", "wings") == COMPLETE
+    assert await loading(house, mrn, "carrier", "wings") == NOT_ASSESSED
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        title, text = (await house_texts(house, role, ident))[-1]
+        assert (title, "may be loaded" in text) == ("Request before loading ended", False)
     # The answers are the addressee's: the carrier hears of its own, the filer of all.
     ordered_twice = [("CONTROL_ORDERED", REFERRED)] * 2
-    ends = [("CONTROL_CONCLUDED", REFERRED), ("DECIDED", COMPLETE)]
+    ends = [("CONTROL_CONCLUDED", REFERRED)]
     of_answers = [("CONTROL_ANSWERED", REFERRED)]
     assert await heard(house, "filer", "shop") == [*ordered_twice, *of_answers * 2, *ends]
     assert await heard(house, "carrier", "wings") == [*ordered_twice, *of_answers, *ends]
@@ -159,15 +163,15 @@ async def test_goods_that_may_not_be_loaded_are_held_if_they_arrive_and_only_an_
     ]
     lifted = await concluded(house, *by_result, request_id="c2")
     assert outcomes(lifted) == [("AWAITING_ARRIVAL", ""), ("RELEASED", "")]
-    assert await loading(house, early[0]) == COMPLETE
+    assert await loading(house, early[0]) == NOT_ASSESSED
     for mrn, result in ((early[0], CONFORM), (late[0], WITHDRAWN)):
         (control,) = (await status(house, mrn)).controls
         assert (control.result, control.result_reason, control.concluded_by) == (result, "ALERT_ENDED", "olga")
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
-        kinds = await heard(house, role, ident)
-        assert kinds.count(("CONTROL_ORDERED", FORBIDDEN)) == 2
-        assert ("DECIDED", COMPLETE) in kinds
-        assert ("RELEASED", COMPLETE) in kinds
+        assert (await heard(house, role, ident)).count(("CONTROL_ORDERED", FORBIDDEN)) == 2
+        titles = [title for title, _ in await house_texts(house, role, ident)]
+        assert "Request before loading ended" in titles
+        assert any(title.startswith("Consignment released") for title in titles)
 
 
 async def test_a_do_not_load_beside_a_request_stands_until_it_is_lifted(house: House) -> None:
@@ -243,9 +247,9 @@ async def test_a_request_without_an_answer_ends_as_it_says_and_a_late_answer_cha
     assert await Waits(house.desk.store, "r2").step(at=due) == 0, "once, whichever replica"
     after = [
         ("DOCUMENTS_REQUESTED", REFERRED),
-        ("HELD", COMPLETE),
+        ("HELD", NOT_ASSESSED),
         ("DOCUMENTS_REQUESTED", FORBIDDEN),
-        ("HELD", COMPLETE),
+        ("HELD", NOT_ASSESSED),
     ]
     assert [(await state(house, mrn), await loading(house, mrn)) for mrn in cases] == after
     for mrn in cases:
@@ -328,7 +332,7 @@ async def test_repeats_have_one_effect_and_two_officers_lift_once(house: House) 
     calls = [concluded(house, conclusion(mrn), by=by, request_id=f"c-{by}") for by in ("olga", "oscar")]
     results = [each for (each,) in await asyncio.gather(*calls)]
     assert sorted(each.error.reason for each in results) == ["", "CONTROL_CONCLUDED"]
-    assert await loading(house, mrn) == COMPLETE
+    assert await loading(house, mrn) == NOT_ASSESSED
     with pytest.raises(grpc.aio.AioRpcError):
         await ordered(house, information(mrn), request_id="o1")
 

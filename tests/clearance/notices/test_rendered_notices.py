@@ -54,6 +54,9 @@ LOADING: dict[str, dict[str, Any]] = {
     },
     "PRE_LOADING_COMPLETE": {"pre_loading": control_pb2.PRE_LOADING_COMPLETE},
     "PRE_LOADING_COMPLETE_HELD": {"pre_loading": control_pb2.PRE_LOADING_COMPLETE},
+    "REFERRAL_ENDED": {
+        "controls": [control_pb2.Control(number=2, form=_FORBIDDEN, reason="BOMB_ALERT", concluded_at=_DUE)]
+    },
 }
 """By key, what a notice about loading has for both readers."""
 STORED: dict[str, Any] = {"reasons": ["A"], "storage_ends_at": timestamp_pb2.Timestamp(seconds=1_794_700_800)}
@@ -206,6 +209,11 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         f"The assessment of consignment {MRN} before loading is complete, and its goods may be loaded. Customs holds them: they are not released on "
         f"arrival. Reasons: A. Your reference: SHOP-1. {DOCUMENTS}",
     ),
+    "REFERRAL_ENDED": (
+        "DECIDED", "AWAITING_ARRIVAL", LOADING["REFERRAL_ENDED"], "Request before loading ended",
+        f"The last request or do-not-load of customs for consignment {MRN} before loading ended on 2026-11-01. The consignment was not assessed "
+        f"before loading, and its goods are not released yet. Your reference: SHOP-1. {DOCUMENTS}",
+    ),
     "STORAGE_REMINDED": (
         "STORAGE_REMINDED", "HELD", STORED, "Temporary storage ends soon",
         f"The goods of consignment {MRN} are held and may lie in temporary storage until 2026-11-14. After that day customs decides on them. "
@@ -242,6 +250,11 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
         "CONTROL_CONCLUDED", "HELD", "Assessment complete, goods may be loaded and are held",
         f"The assessment of consignment {MRN} before loading is complete, and its goods may be loaded. Customs holds them: they are not released on "
         f"arrival. {DOCUMENTS}",
+    ),
+    "REFERRAL_ENDED": (
+        "CONTROL_CONCLUDED", "HELD", "Request before loading ended",
+        f"The last request or do-not-load of customs for consignment {MRN} before loading ended on 2026-11-01. The consignment was not assessed "
+        f"before loading, and its goods are not released yet. {DOCUMENTS}",
     ),
     "CONTROL_ORDERED": (
         "CONTROL_ORDERED", "EXAMINATION", "Control of the goods ordered",

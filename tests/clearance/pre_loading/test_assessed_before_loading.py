@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import grpc
 import numpy as np
+import pytest
 
+from libs.columns import Ints, Table
+from libs.server.errors import Refusal
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
 from luxor.consignment.v1 import consignment_pb2
@@ -276,6 +280,63 @@ async def test_requests_without_an_answer_end_as_the_parameters_of_their_office_
     )
     assert late.error.reason == "CONTROL_CONCLUDED"
     assert await stage(house, screened) == DO_NOT_LOAD
+
+
+async def test_an_officers_request_about_a_filing_that_was_not_assessed_completes_nothing(house: House) -> None:
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending(lambda *_: NONE, [])
+
+    def without_set(_: int, row: consignment_pb2.Consignment) -> None:
+        row.consignor.name = ""
+
+    unassessed = filings(["GREEN-1"], change=without_set)
+    await house.desk.consume(unassessed)
+    (mrn,) = mrns(unassessed)
+    free = {"addressee": FILER, "text": "Name the goods."}
+    await ordered(house, order(mrn, control_pb2.CONTROL_FORM_INFORMATION, **free))
+    assert await stage(house, mrn) == REFERRED
+    await concluded(house, conclusion(mrn, result=WITHDRAWN))
+    assert (await stage(house, mrn), await state(house, mrn)) == (0, "AWAITING_ARRIVAL")
+    assert COMPLETE not in [each for _, each in await heard(house)]
+    # With the version that is assessed the stage is complete, and with one that is not it ends.
+    await house.desk.consume(filings(["GREEN-1"], version=2))
+    assert await stage(house, mrn) == COMPLETE
+    await house.desk.consume(filings(["GREEN-1"], version=3, change=without_set))
+    assert await stage(house, mrn) == 0
+
+
+async def test_risk_is_asked_for_clearance_first_and_nothing_is_decided_without_a_whole_second_answer(
+    house: House,
+) -> None:
+    table, asked = filings(["GREEN-1", "GREEN-2"]), list[list[str]]()
+    usual, neighbours = recommending(lambda *_: NONE, asked), house.desk.neighbours
+    house.desk.decide.parameters = parameters()
+    neighbours.loading = usual
+
+    def absent(_: Table) -> Table:
+        raise RuntimeError("asked to fail")
+
+    # Both at once would count a consignment twice in risk's history: neither would know of the other.
+    neighbours.risk = absent
+    with pytest.raises(grpc.aio.AioRpcError):
+        await house.desk.prepare(table)
+    assert asked == []
+    neighbours.risk, neighbours.loading = answering({}), absent
+    with pytest.raises(grpc.aio.AioRpcError):
+        await house.desk.prepare(table)
+    unfit = (
+        lambda rows: usual(rows).take(np.arange(1)),
+        lambda rows: usual(rows).with_columns({"referral": Ints.constant(4, rows.rows)}),
+    )
+    for each in unfit:
+        neighbours.loading = each
+        with pytest.raises(Refusal) as refused:
+            await house.desk.prepare(table)
+        assert refused.value.reason == "ASSESSMENT_MISALIGNED"
+    # Where risk has no parameters of selection it recommends nothing known: the goods count as not assessed.
+    neighbours.loading = lambda rows: usual(rows).with_columns({"referral": Ints.absent(rows.rows)})
+    await house.desk.consume(table)
+    assert [await stage(house, mrn) for mrn in mrns(table)] == [0, 0]
 
 
 async def test_a_page_that_is_applied_again_refers_once(house: House) -> None:

@@ -19,7 +19,7 @@ class PreLoading(IntEnum):
     """How far the assessment before loading has come; the numbers are those of luxor.clearance.v1.PreLoading."""
 
     NONE = 0
-    """Not assessed, or the consignment ended before the assessment was complete."""
+    """The current filing was not assessed and no referral is open, or the consignment ended before the assessment was complete."""
     REFERRED = 1
     DO_NOT_LOAD = 2
     COMPLETE = 3
@@ -29,7 +29,7 @@ _TIMES: Final = ("ordered_at", "answered_at", "reminded_at", "overdue_at", "conc
 
 
 def pre_loading(controls: Sequence[Control]) -> PreLoading:
-    """Return how far the assessment of one consignment has come."""
+    """Return how far the assessment of one consignment has come, provided that its current filing was assessed."""
     referrals = [each for each in controls if each.refers]
     if any(each.forbids_loading for each in referrals):
         return PreLoading.DO_NOT_LOAD
@@ -40,11 +40,12 @@ def pre_loading(controls: Sequence[Control]) -> PreLoading:
 
 
 def pre_loading_of(states: Table) -> NDArray[np.int64]:
-    """Return how far the assessment of each consignment has come, shape (n,)."""
+    """Return how far the assessment of each consignment has come, shape (n,). Referrals alone, without an assessment, complete nothing."""
     found = np.where(states.ints("pre_loading_assessed_at").valid, np.int64(PreLoading.COMPLETE), 0)
     rows = np.unique(_owners_of_referrals(states))
     if len(rows):
         found[rows] = [pre_loading(controls) for controls in controls_of(states.take(rows))]
+        found[(found == PreLoading.COMPLETE) & ~states.ints("pre_loading_referral").valid] = PreLoading.NONE
     return found
 
 

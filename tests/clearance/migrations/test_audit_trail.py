@@ -49,6 +49,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
                 "0023",
                 "0026",
                 "0027",
+                "0028",
             ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))

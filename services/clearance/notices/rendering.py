@@ -81,7 +81,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "reasons": ", ".join(notice.reasons) or none,
         "account": notice.debt_account or none,
         "check_code": notice.check_code or none,
-        "request": "; ".join(each.text.rstrip(".") or each.reason for each in notice.controls) or none,
+        "request": "; ".join(filter(None, (each.text.rstrip(".") or each.reason for each in notice.controls))) or none,
         "due": _due(notice) or none,
         "storage_until": _storage_until(notice) or none,
     }

@@ -39,6 +39,8 @@ from tests.clearance.controls import (
 from tests.clearance.desk import MASTER, filings
 from tests.clearance.disposals import INVALIDATED, disposal, dispose, outcomes
 from tests.clearance.inspections import status
+from tests.clearance.loading import SCREENING as RECOMMENDED_SCREENING
+from tests.clearance.loading import parameters, recommending
 from tests.clearance.service_client import House, arrivals, ask
 
 INFORMATION = control_pb2.CONTROL_FORM_INFORMATION
@@ -100,18 +102,23 @@ async def test_referrals_run_in_parallel_and_without_an_assessment_the_last_one_
     asked = information(mrn, pointer="items[0].description", due_at=due, remind_at=due - DAY_MICROS // 2)
     assert outcomes(await ordered(house, asked)) == [("DOCUMENTS_REQUESTED", "")]
     assert outcomes(await ordered(house, screening(mrn), request_id="o2")) == [("DOCUMENTS_REQUESTED", "")]
-    # Both parties read both requests, and each answers its own alone.
+    # Both parties read of both requests, the carrier without what customs writes to the filer, and each answers its own alone.
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
         seen = await read(house, mrn, role, ident)
         assert seen.pre_loading == REFERRED
         first, second = seen.controls
-        assert (first.pointer, first.due_at.ToMicroseconds()) == ("items[0].description", due)
+        written = ("DESCRIPTION_TOO_VAGUE", "Name the goods more exactly.", "items[0].description")
+        assert (first.reason, first.text, first.pointer) == (written if role == "filer" else ("", "", ""))
+        assert (first.form, first.due_at.ToMicroseconds()) == (INFORMATION, due)
         assert (second.text, second.reason) == ("Screen it.", "GOODS_DANGEROUS")
     document = controls_pb2.ControlDocument(type="N380", number="INV-17", sha256="0123456789abcdef" * 4)
     by_filer = await answered(house, answer(mrn, 1, documents=[document]))
     assert outcomes(by_filer) == [("DOCUMENTS_REQUESTED", "")]
     not_its_own = await answered(house, answer(mrn, 2, screening_result=CLEAR), request_id="w2")
     assert [each.error.reason for each in not_its_own] == ["CONTROL_UNKNOWN"]
+    texts = [text for title, text in await house_texts(house, "carrier", "wings") if title == "Request before loading"]
+    assert ["Name the goods" in text for text in texts] == [False, False]
+    assert ["Screen it" in text for text in texts] == [False, True]
     by_carrier = answer(mrn, 2, text="", screening_result=CLEAR)
     assert outcomes(await answered(house, by_carrier, role="carrier", by="wings", request_id="w3")) == [
         ("DOCUMENTS_REQUESTED", "")
@@ -321,6 +328,14 @@ async def test_twenty_referrals_are_possible_beside_twenty_other_controls(house:
         assert outcomes(await ordered(house, made, request_id=f"r{number}")) == [("DOCUMENTS_REQUESTED", "")]
     (full,) = await ordered(house, screening(mrn), request_id="r20")
     assert full.error.reason == "CONTROLS_TOO_MANY"
+    # What risk requests beyond that forbids the loading for a reason of its own, once, beside the do-not-load that stands.
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending(lambda *_: RECOMMENDED_SCREENING, [])
+    for version in (2, 3):
+        await house.desk.consume(filings(["GREEN-1"], version=version))
+    stand = [each for each in (await status(house, mrn)).controls if each.form == DO_NOT_LOAD]
+    assert [(each.number, each.reason) for each in stand] == [(21, "DO_NOT_LOAD_ORDER"), (41, "REFERRALS_TOO_MANY")]
+    await concluded(house, conclusion(mrn, 21))
     assert await loading(house, mrn) == FORBIDDEN
 
 

@@ -229,8 +229,8 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "REFERRED": (
         "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", "Request before loading",
-        f"Customs requests information or a screening of consignment {MRN} before it is loaded. The request: Name the goods. To be answered until: "
-        f"2026-11-01 12:00 UTC. {DOCUMENTS}",
+        f"Customs requests information or a screening of consignment {MRN} before it is loaded. The request to you: Name the goods. "
+        f"To be answered until: 2026-11-01 12:00 UTC. {DOCUMENTS}",
     ),
     "DO_NOT_LOAD": (
         "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", "Do not load",

@@ -35,13 +35,22 @@ def public_controls(table: Table) -> dict[str, Column]:
 
 
 def carried_controls(table: Table) -> dict[str, Column]:
-    """Return the column of controls as carriers read it: what is addressed to them, scans, examinations and referrals before loading."""
+    """Return the column of controls as carriers read it: what is addressed to them, scans, examinations and referrals before loading.
+
+    Of a referral that is addressed to the filer they read form and times, and not what customs writes to the filer.
+    """
     if not has_controls(table):
         return {}
     lines = table.child("controls")
-    own = lines.ints("addressee").filled(0) == control_pb2.CONTROL_ADDRESSEE_CARRIER
+    addressee = lines.ints("addressee").filled(0)
+    own = addressee == control_pb2.CONTROL_ADDRESSEE_CARRIER
     if np.isin(lines.ints("form").values, REFERRALS).any():
-        table = table.with_columns({"controls": _without_answers(table.ragged("controls"), ~own)})
+        texts = {
+            name: values_in_rows(lines.strings(name), addressee != control_pb2.CONTROL_ADDRESSEE_FILER)
+            for name in ("reason", "text", "pointer")
+        }
+        controls = Ragged(table.ragged("controls").offsets, lines.with_columns(texts))
+        table = table.with_columns({"controls": _without_answers(controls, ~own)})
     return _chosen(table, own | (lines.ints("form").filled(0) != control_pb2.CONTROL_FORM_DOCUMENTS))
 
 

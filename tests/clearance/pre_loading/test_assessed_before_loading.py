@@ -36,7 +36,7 @@ from tests.clearance.controls import (
     state,
 )
 from tests.clearance.desk import filings, mrns
-from tests.clearance.disposals import outcomes
+from tests.clearance.disposals import INVALIDATED, disposal, dispose, outcomes
 from tests.clearance.inspections import status
 from tests.clearance.loading import FORBIDDEN, INFORMATION, NONE, SCORED, SCREENING, parameters, recommending
 from tests.clearance.risk_answers import answering
@@ -337,6 +337,14 @@ async def test_risk_is_asked_for_clearance_first_and_nothing_is_decided_without_
     neighbours.loading = lambda rows: usual(rows).with_columns({"referral": Ints.absent(rows.rows)})
     await house.desk.consume(table)
     assert [await stage(house, mrn) for mrn in mrns(table)] == [0, 0]
+
+
+async def test_goods_without_a_declaration_are_not_shown_as_goods_that_may_be_loaded(house: House) -> None:
+    (mrn, other), _ = await filed(house, {"GREEN-1": NONE, "GREEN-2": NONE})
+    assert outcomes(await dispose(house, disposal(mrn, INVALIDATED))) == [("INVALIDATED", "")]
+    for role, ident in (("officer", "olga"), ("filer", "shop")):
+        stages = [(await status(house, each, role, ident)).pre_loading for each in (mrn, other)]
+        assert stages == [0, COMPLETE]
 
 
 async def test_a_page_that_is_applied_again_refers_once(house: House) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from services.clearance.consignment.controls.control import REFERRALS, Control, ControlResult, controls_of, has_controls
+from services.clearance.consignment.transitions import State
 
 
 class PreLoading(IntEnum):
@@ -25,6 +26,8 @@ class PreLoading(IntEnum):
     COMPLETE = 3
 
 
+_WITHOUT_DECLARATION: Final = (State.INVALIDATED, State.EXPIRED)
+"""States of consignments whose goods may not travel by their filing, whatever was assessed."""
 _TIMES: Final = ("ordered_at", "answered_at", "reminded_at", "overdue_at", "concluded_at")
 
 
@@ -46,6 +49,7 @@ def pre_loading_of(states: Table) -> NDArray[np.int64]:
     if len(rows):
         found[rows] = [pre_loading(controls) for controls in controls_of(states.take(rows))]
         found[(found == PreLoading.COMPLETE) & ~states.ints("pre_loading_referral").valid] = PreLoading.NONE
+    found[np.isin(states.ints("state").values, _WITHOUT_DECLARATION)] = PreLoading.NONE
     return found
 
 

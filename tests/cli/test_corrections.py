@@ -206,7 +206,10 @@ def test_goods_are_referred_and_forbidden_before_loading_and_an_officer_lifts_it
     for number in ("2", "1"):
         [lifted] = cli.json("control", "conclude", mrn, number, "--result", "withdrawn", "--reason", "FALSE_ALARM")
         assert lifted.get("error") is None
-    assert "the goods may be loaded" in " ".join(cli.run("show", mrn).output.split())
+    # Risk did not assess this filing before loading, so that nothing says that its goods may be loaded.
+    page = " ".join(cli.run("show", mrn).output.split())
+    assert ("awaiting arrival" in page, "may be loaded" in page) == (True, False)
+    assert cli.json("show", mrn)[0].get("pre_loading", "PRE_LOADING_UNSPECIFIED") == "PRE_LOADING_UNSPECIFIED"
     for wrong in (
         ("control", "order", mrn, *request, "--do-not-load", "--conclude"),
         ("control", "answer", mrn, "1", "--screening", "fine"),

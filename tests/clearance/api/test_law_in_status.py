@@ -13,6 +13,7 @@ from luxor.revenue.v1 import revenue_pb2
 from services.clearance.api.messages import notices_of, statuses
 from services.clearance.consignment.assessment import owed_columns
 from services.clearance.consignment.explanation import sentence
+from services.clearance.consignment.transitions import Change, State
 
 CHARGES = schema_of(revenue_pb2.AssessmentColumns).children["charges"]
 
@@ -84,8 +85,11 @@ def test_a_charge_on_goods_that_come_back_says_what_it_would_be() -> None:
 
 
 def test_a_notice_marks_what_is_payable_at_least_but_not_for_carriers() -> None:
-    state = Table(schema_of(ClearanceColumns), 1, owed_columns(revenue(["NOT_COVERED"]))).with_columns(
-        {"changed_at": Ints.of(np.array([1]))}
+    # Carriers receive notices of goods that arrived.
+    arrived = dict.fromkeys(("changed_at", "arrived_at"), Ints.of(np.array([1])))
+    owed = owed_columns(revenue(["NOT_COVERED"]))
+    state = Table(schema_of(ClearanceColumns), 1, owed).with_columns(
+        arrived | {"change": Ints.of([Change.ARRIVED]), "state": Ints.of([State.HELD])}
     )
     assert [each.lower_bound for each in notices_of(state, carrier=False)] == [True]
     assert [each.lower_bound for each in notices_of(state, carrier=True)] == [False]

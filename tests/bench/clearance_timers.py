@@ -73,7 +73,7 @@ async def measure(database: flight.Timed, how: figures.Options) -> None:
     async with database.transaction(timeout_millis=60_000) as tx:
         await tx.raw.execute(_PENDING, DAY, beyond, PENDING_QUICK if how.quick else PENDING)
     looks.append(await pages_of_a_look(store, DAY * MICROS_PER_DAY))
-    figures.figure("storage_look_pages", looks, "", meaning="with no further limits pending, and with a million")
+    figures.figure("storage_look_pages", looks, "pages", meaning="with no further limits pending, and with a million")
     for name, days in (("reminders", 80), ("ends", 95)):
         database.took_ms = []
         began = time.perf_counter()

@@ -44,11 +44,19 @@ class Record:
     row_digest: bytes
     subjects: int
     subject_digest: bytes
+    cause: str | None = None
+    """Only in the former form of records: the changes of a batch, or what an access was about otherwise."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Return whether single versions are proven by its root. That of the former form was over digests of another form."""
+        return bool(self.row_digest) and self.cause is None
 
     def content_digest(self) -> bytes:
         """Return SHA-256 of the hashed bytes. Raises struct.error for a number that no record has."""
         head = _HEAD.pack(_FORM, self.day, self.number, self.kind, self.at, self.batch_day, self.batch_id, self.rows)
-        texts = map(text_bytes, (self.actor, self.method, self.reason))
+        former = () if self.cause is None else (self.cause,)
+        texts = map(text_bytes, (self.actor, self.method, self.reason, *former))
         digests = (_LENGTH.pack(len(each)) + each for each in (self.digest, self.row_digest, self.subject_digest))
         return sha256(b"".join((head, *texts, *digests, _COUNT.pack(self.subjects)))).digest()
 

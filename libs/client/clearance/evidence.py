@@ -130,6 +130,7 @@ def _content(message: pb.AuditRecord) -> bytes:
     record = Record(
         message.day, message.number, message.kind, message.at_micros, message.actor, message.method, message.reason,
         message.batch_day, message.batch_id, message.rows, message.digest, message.row_digest, message.subjects, message.subject_digest,
+        message.cause if message.HasField("cause") else None,
     )  # fmt: skip
     try:
         return record.content_digest()
@@ -198,7 +199,7 @@ def _is_recorded(
             result.errors.append(f"version {number} has no record, and none states that it is from before the trail")
     elif (record.kind, record.batch_day, record.batch_id) != (DECISION, version.batch_day, version.batch_id):
         result.errors.append(f"version {number} has no record of its batch in the chain")
-    elif not record.row_digest:
+    elif not record.row_digest or record.HasField("cause"):
         result.notes.append(f"Version {number} is not proven: a replica of an earlier release stored it.")
     elif path.place != version.row or not is_under(
         record.row_digest, record.rows, leaf, path.place, path.group, path.groups

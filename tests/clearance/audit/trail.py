@@ -72,17 +72,20 @@ def defined_root(digests: Sequence[bytes]) -> bytes:
 
 def defined_content(row: Any) -> bytes:
     """The content digest of a stored record as docs/clearance-audit.md defines it."""
+    if row["salt"] is None:
+        former = defined_root([sha(each.encode()) for each in row["subjects"]])
+        return stated_content(row, len(row["subjects"]), former, row["about"])
     texts = [row["about"], *row["subjects"]]
     salted = [sha(sha(row["salt"] + number(place, 4)) + each.encode()) for place, each in enumerate(texts)]
     return stated_content(row, len(row["subjects"]), defined_root(salted))
 
 
-def stated_content(row: Any, subjects: int, subject_digest: bytes) -> bytes:
-    """The same of a record that states the number and the root of its consignments."""
+def stated_content(row: Any, subjects: int, subject_digest: bytes, *cause: str) -> bytes:
+    """The same of a record that states the number and the root of its consignments; one of the former form states a cause as well."""
     parts = [
         b"\x01", number(row["day"], 4), number(row["number"], 8), number(row["kind"], 1), number(row["at"], 8),
         number(row["batch_day"], 4), number(row["batch_id"], 8), number(row["rows"], 4),
-        text(row["actor"]), text(row["method"]), text(row["reason"]),
+        text(row["actor"]), text(row["method"]), text(row["reason"]), *map(text, cause),
         sized(row["digest"]), sized(row["row_digest"]), sized(subject_digest), number(subjects, 4),
     ]  # fmt: skip
     return sha(b"".join(parts))
@@ -208,7 +211,7 @@ def _is_of(batch: Any, record: Any) -> bool:
     if not same or defined_batch(batch) != record["digest"]:
         return False
     rows: bytes = record["row_digest"]
-    return defined_root(defined_rows(batch["payload"])) == rows
+    return record["salt"] is None or defined_root(defined_rows(batch["payload"])) == rows
 
 
 def _wrong_seals(seals: Sequence[Any], chained: dict[int, bytes], last: int) -> Wrong:

@@ -75,7 +75,21 @@ async def test_goods_that_a_former_release_held_have_every_exit(
         await arrive(desk, arrival())
         await as_written_by_02(desk, mrns(filed))
         await remove_later_tables(database)
-        migrated = ["0012", "0013", "0016", "0018", "0019", "0020", "0021", "0022", "0023", "0026", "0027", "0028"]
+        migrated = [
+            "0012",
+            "0013",
+            "0016",
+            "0018",
+            "0019",
+            "0020",
+            "0021",
+            "0022",
+            "0023",
+            "0026",
+            "0027",
+            "0028",
+            "0029",
+        ]
         assert await migrate(database, "services.clearance") == migrated
         assert await decide(desk, first, Event.CONFISCATED, "otto", "1") == (State.HELD, "NOT_SEIZED")
         assert await decide(desk, first, Event.DESTROYED, "olga", "2") == (State.HELD, "VIOLATION_OPEN")

@@ -161,6 +161,7 @@ def record_message(record: Record) -> pb.AuditRecord:
         row_digest=record.row_digest,
         subjects=record.subjects,
         subject_digest=record.subject_digest,
+        cause=record.cause,
     )
 
 

@@ -226,9 +226,7 @@ def _batch_errors(
             errors[record.number] = [] if is_old else [f"{name} is missing"]
         elif digest_of(row) != record.digest or (row["created_at"], row["row_count"]) != (record.at, record.rows):
             errors[record.number] = [f"{name} was altered"]
-        elif record.row_digest and record.row_digest != root(
-            row_digests(Table.parse(ClearanceColumns, row["payload"]))
-        ):
+        elif record.has_rows and record.row_digest != root(row_digests(Table.parse(ClearanceColumns, row["payload"]))):
             errors[record.number] = [f"{name} has other versions than those under its root"]
     return errors
 

@@ -113,10 +113,13 @@ class CollectEvidence:
             found.accesses_left_out = len(accesses) > ACCESSES_MAX
             while accesses and (accesses[-1].record.number > sealed or not _is_by(accesses[-1].record, export)):
                 accesses.pop()
+            # Without salts, digests of the other consignments could be found by counting up.
+            salted = [each for each in accesses if each.salt]
+            found.accesses_left_out |= len(salted) < len(accesses)
             # The first record states up to which batch there are versions without one.
             opening = {1} if any(not each.record for each in found.versions) else set()
             needed = _numbers(records) | opening
-            accesses = accesses[-ACCESSES_MAX:]
+            accesses = salted[-ACCESSES_MAX:]
             seals = await self._covering(reader, sorted(needed | _numbers(accesses)))
             while _size(seals, needed | _numbers(accesses)) > RECORDS_MAX:
                 if len(accesses) <= 1:
@@ -150,7 +153,7 @@ class CollectEvidence:
                 path = None
                 if record is not None:
                     records.append(record)
-                    if record.record.row_digest:
+                    if record.record.has_rows:
                         path = _path(await asyncio.to_thread(row_digests, batch), number)
                 evidence.versions.append(Version(record.record.number if record else 0, ref, number, path, state))
             before = [state.ints(f"previous_batch_{name}") for name in ("day", "id", "row")]

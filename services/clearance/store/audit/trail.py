@@ -16,6 +16,7 @@ from libs.chain.audit import (
     Record,
     batch_digest,
     root,
+    salted,
     subject_digests,
 )
 from libs.chain.hashing import START
@@ -142,17 +143,22 @@ def note_of(table: Table, origin: Origin) -> str:
 
 def read_record(row: Any, day: int, number: int) -> Record:
     """Return the record that a row of `audit_pending` or `audit_record` is at a place of the chain."""
-    subjects = row["subjects"]
+    subjects, salt = row["subjects"], row["salt"]
+    # Records of the former form have no secret, and nothing is hashed before their consignments.
+    if salt is None:
+        digests, cause = [salted(b"", each) for each in subjects], row["about"]
+    else:
+        digests, cause = subject_digests(bytes(salt), row["about"], subjects), None
     return Record(
         day, number, row["kind"], row["at"], row["actor"], row["method"], row["reason"], row["batch_day"],
         row["batch_id"], row["rows"], bytes(row["digest"]), bytes(row["row_digest"]), len(subjects),
-        root(subject_digests(bytes(row["salt"]), row["about"], subjects)),
+        root(digests), cause,
     )  # fmt: skip
 
 
 def _stored(row: Any) -> StoredRecord:
     record = read_record(row, row["day"], row["number"])
-    return StoredRecord(record, bytes(row["hash"]), row["about"], list(row["subjects"]), bytes(row["salt"]))
+    return StoredRecord(record, bytes(row["hash"]), row["about"], list(row["subjects"]), bytes(row["salt"] or b""))
 
 
 class AuditTables:

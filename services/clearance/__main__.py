@@ -30,6 +30,7 @@ from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServic
 from luxor.clearance.v1.controls_pb2_grpc import add_ControlServiceServicer_to_server
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.clearance.v1.release_lists_pb2_grpc import add_ReleaseListServiceServicer_to_server
+from luxor.clearance.v1.returns_pb2_grpc import add_ReturnServiceServicer_to_server
 from luxor.clearance.v1.work_pb2_grpc import add_WorkServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
@@ -53,6 +54,8 @@ from services.clearance.api.notice_checks import NoticeCheckService
 from services.clearance.api.queries import Inquiry
 from services.clearance.api.release_lists.service import ROLES as RELEASE_LIST_ROLES
 from services.clearance.api.release_lists.service import ReleaseListService
+from services.clearance.api.returns.service import ROLES as RETURN_ROLES
+from services.clearance.api.returns.service import ReturnService
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.api.work.service import ROLES as WORK_ROLES
 from services.clearance.api.work.service import WorkService
@@ -120,6 +123,7 @@ def assemble(start: Start) -> Sequence[Background]:
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
+    start.server.add(add_ReturnServiceServicer_to_server, ReturnService(store), roles=RETURN_ROLES)
     start.server.add(add_ReleaseListServiceServicer_to_server, ReleaseListService(store), roles=RELEASE_LIST_ROLES)
     start.server.add(add_ConsistencyServiceServicer_to_server, ConsistencyService(store), roles=CONSISTENCY_ROLES)
     start.server.add(add_AuditServiceServicer_to_server, AuditService(store), roles=AUDIT_ROLES)

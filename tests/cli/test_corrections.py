@@ -69,6 +69,17 @@ def test_goods_go_back_after_release_alone_and_that_is_the_end(cli: Any, tmp_pat
     assert again["error"]["reason"] == "ALREADY_RETURNED"
 
 
+def test_goods_are_returned_in_bulk_by_document_or_by_name(cli: Any, tmp_path: Path) -> None:
+    mrn = filed(cli, tmp_path, "RETURN-2")["mrn"]
+    leaving = ["returns", "bulk", "--document", "RET-8", "--reason", "undelivered"]
+    [early] = cli.json(*leaving, mrn, "--as", "filer/filer-1", code=1)
+    assert early["error"]["reason"] == "NOT_RELEASED"
+    counts = cli.json(*leaving, "--master", "020-RETURN-2")
+    assert {name: counts[name] for name in ("consignments", "invalidated")} == {"consignments": 1, "invalidated": 1}
+    assert "had ended before" in cli.run(*leaving, "--master", "020-RETURN-2").output
+    assert cli.json("show", mrn)[0]["state"] == "STATE_INVALIDATED"
+
+
 def test_seized_goods_are_released_after_the_seizure_is_lifted_or_come_to_an_end(cli: Any, tmp_path: Path) -> None:
     mrn = filed(cli, tmp_path, "SEIZE-1")["mrn"]
     seizing = ["dispose", mrn, "--kind", "seized", "--reason", "PROHIBITED_GOODS", "--note", "knife"]
@@ -110,6 +121,10 @@ def test_wrong_use_is_told_before_anybody_is_asked(cli: Any) -> None:
         ["dispose", mrn, mrn, "--kind", "seized", "--if-version", "1"],
         ["return", mrn, mrn, "--reason", "faulty", "--if-version", "1"],
         ["return", mrn, "--reason", "faulty", "--as", "analyst"],
+        ["returns", "bulk", "--document", "D", "--reason", "faulty"],
+        ["returns", "bulk", mrn, "--master", "M", "--document", "D", "--reason", "faulty"],
+        ["returns", "bulk", mrn, "--document", "D", "--reason", "bored"],
+        ["returns", "bulk", mrn, "--document", "D", "--reason", "faulty", "--override-officers"],
     ):
         cli.run(*wrong, code=2)
 

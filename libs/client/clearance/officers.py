@@ -1,8 +1,8 @@
 """Holds, releases, inspections and disposals by officers."""
 
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from libs.client.client import Client
 from libs.client.errors import LuxorError
@@ -24,6 +24,8 @@ from luxor.clearance.v1.clearance_pb2 import (
 )
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.common.v1.common_pb2 import Lane
+
+A = TypeVar("A")
 
 
 async def act(
@@ -81,10 +83,18 @@ async def bulk_release(client: Client, request: BulkReleaseRequest) -> dict[str,
     A call that reaches its deadline is repeated with the same request_id, which continues it, at most BULK_CALLS_MAX times.
     """
     request.request_id = request.request_id or str(uuid.uuid4())
+    return plain(
+        await repeated(
+            lambda: client.ask("clearance", BulkReleaseServiceStub, "BulkRelease", request, BulkReleaseResponse)
+        )
+    )
+
+
+async def repeated(call: Callable[[], Awaitable[A]]) -> A:
+    """Return the answer to a call that works in chunks: one that reaches its deadline is sent again, at most BULK_CALLS_MAX times in all."""
     for attempt in range(BULK_CALLS_MAX):
         try:
-            answer = await client.ask("clearance", BulkReleaseServiceStub, "BulkRelease", request, BulkReleaseResponse)
-            return plain(answer)
+            return await call()
         except LuxorError as error:
             if error.code != "DEADLINE_EXCEEDED" or attempt == BULK_CALLS_MAX - 1:
                 raise

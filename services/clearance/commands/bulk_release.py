@@ -1,11 +1,12 @@
-"""Releases the goods of one transport in chunks: each is a transaction that also stores how far the request has come.
+"""Releases the goods of one transport in chunks.
 
-So a request that ended early, or whose COMMIT was not answered, continues after the last committed chunk, and each consignment is released once.
+Each chunk is a transaction that also stores how far the request has come. So a request that ended early, or whose COMMIT was not answered, continues
+after the last committed chunk, and each consignment is released once. `run_in_chunks` serves bulk returns as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -38,7 +39,7 @@ class Order:
     """Largest number of held consignments that the answer names."""
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ChunkProgress(msgspec.Struct, frozen=True):
     """How far a request has come. The next consignment is in `row` of the batch, or in the one after it if `row` is 0."""
 
     document: str = ""
@@ -47,6 +48,16 @@ class Progress(msgspec.Struct, frozen=True):
     row: int = 0
     complete: bool = False
     consignments: int = 0
+
+
+P = TypeVar("P", bound=ChunkProgress)
+Chunk = Callable[[Transaction, Mapping[str, str], P], Awaitable[P]]
+"""Carry out a request on a chunk: the document under which each MRN was found, and the progress after it; return the progress with its counts."""
+
+
+class Progress(ChunkProgress, frozen=True):
+    """How far a bulk release has come."""
+
     released: int = 0
     awaiting_arrival: int = 0
     released_before: int = 0
@@ -58,13 +69,45 @@ class Progress(msgspec.Struct, frozen=True):
     """The first of them, with the cause of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """The next consignments of a request, and where those after them begin."""
+async def run_in_chunks(
+    store: Store,
+    transport: Transport,
+    carry_out: Chunk[P],
+    *,
+    first: P,
+    request: Request,
+    encode: Callable[[P], bytes],
+    chunk_rows: int = CHUNK_ROWS,
+    filer: str = "",
+) -> bytes:
+    """Carry out a request on the consignments of a transport, of a `filer` if one is named, once; return what `encode` made of the result.
 
-    documents: dict[str, str]
-    """The document under which each MRN was found."""
-    after: Progress
+    `first` is the progress before the first chunk. A call of the same request that runs at the same time, or ended early, continues this one: the
+    stored progress counts. Raises RequestReused.
+    """
+    known: P | None = None
+    while True:
+        if known is not None:
+            place = Position(known.document, known.day, known.batch, known.row)
+            documents, after = await consignments_after(store, transport, place, chunk_rows, filer)
+            following = msgspec.structs.replace(known, **after._asdict(), complete=not after.document)
+        async with store.database.transaction() as tx:
+            # It locks the request, so that its chunks follow each other.
+            before = await store.requests.recall(tx, *request.key)
+            if before is not None:
+                return before
+            stored = await store.bulk_releases.progress(tx, request.caller, request.request_id)
+            progress = msgspec.json.decode(stored, type=type(first)) if stored else first
+            if known is not None and progress == known:
+                progress = await carry_out(tx, documents, following)
+                if progress.complete:
+                    answer = encode(progress)
+                    await store.requests.remember(tx, *request.key, answer)
+                    await store.bulk_releases.delete(tx, request.caller, request.request_id)
+                    return answer
+                stored = msgspec.json.encode(progress)
+                await store.bulk_releases.store(tx, request.caller, request.request_id, stored)
+        known = progress
 
 
 class BulkRelease:
@@ -79,43 +122,27 @@ class BulkRelease:
     async def run(self, order: Order, *, request: Request, encode: Callable[[Progress], bytes]) -> bytes:
         """Release what an order selects, once per request; return what `encode` made of the result, also when the request is repeated.
 
-        A call of the same request that runs at the same time, or ended early, continues this one: the stored progress counts. Raises RequestReused.
+        Raises RequestReused.
         """
-        known: Progress | None = None
-        while True:
-            chunk = None if known is None else await self._next(order, known)
-            async with self._store.database.transaction() as tx:
-                # It locks the request, so that its chunks follow each other.
-                before = await self._store.requests.recall(tx, *request.key)
-                if before is not None:
-                    return before
-                stored = await self._store.bulk_releases.progress(tx, request.caller, request.request_id)
-                progress = msgspec.json.decode(stored, type=Progress) if stored else Progress()
-                if chunk is not None and progress == known:
-                    progress = await self._release(tx, order, chunk, request.trace)
-                    if progress.complete:
-                        answer = encode(progress)
-                        await self._store.requests.remember(tx, *request.key, answer)
-                        await self._store.bulk_releases.delete(tx, request.caller, request.request_id)
-                        return answer
-                    await self._store.bulk_releases.store(
-                        tx, request.caller, request.request_id, msgspec.json.encode(progress)
-                    )
-            known = progress
+        return await run_in_chunks(
+            self._store,
+            order.transport,
+            lambda tx, documents, progress: self._release(tx, order, documents, progress, request.trace),
+            first=Progress(),
+            request=request,
+            encode=encode,
+            chunk_rows=self._chunk_rows,
+        )
 
-    async def _next(self, order: Order, progress: Progress) -> _Chunk:
-        """Return the next chunk."""
-        place = Position(progress.document, progress.day, progress.batch, progress.row)
-        documents, after = await consignments_after(self._store, order.transport, place, self._chunk_rows)
-        return _Chunk(documents, msgspec.structs.replace(progress, **after._asdict(), complete=not after.document))
-
-    async def _release(self, tx: Transaction, order: Order, chunk: _Chunk, trace: str) -> Progress:
+    async def _release(
+        self, tx: Transaction, order: Order, documents: Mapping[str, str], progress: Progress, trace: str
+    ) -> Progress:
         """Release the selected consignments of a chunk, and return how far the request has come with it."""
-        locked = await self._store.lock(tx, list(chunk.documents))
+        locked = await self._store.lock(tx, list(documents))
         # In the order in which they are stored, so that whole batches are read as they are.
         rows = sorted(locked.values(), key=lambda row: (row.ref, row.row))
         states = await self._store.states(tx, rows)
-        under = np.flatnonzero(travels(states, order.transport, chunk.documents))
+        under = np.flatnonzero(travels(states, order.transport, documents))
         states, rows = states.take(under), [rows[place] for place in under.tolist()]
         before, causes = states.ints("state").values, hold_causes(states)
         after = before.copy()
@@ -136,7 +163,7 @@ class BulkRelease:
                 if event is Event.WAIT_ENDED:
                     part = _decided_by(part, order, at)
                 after[places] = await self._apply(tx, order, event, part, [rows[place] for place in places], at, trace)
-        return _counted(chunk.after, order, states, before, after, causes)
+        return _counted(progress, order, states, before, after, causes)
 
     async def _apply(
         self, tx: Transaction, order: Order, event: Event, states: Table, rows: Sequence[Row], at: int, trace: str

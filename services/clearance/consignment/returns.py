@@ -1,6 +1,6 @@
 """Goods that were returned or destroyed after release, the reason, and the resulting state of the consignment. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,8 +9,11 @@ import numpy as np
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import item_numbers
+from services.clearance.consignment.disposal import Disposal
+from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.state.event import EventDetails
-from services.clearance.consignment.transitions import Event, State
+from services.clearance.consignment.state.times import never_released
+from services.clearance.consignment.transitions import CONTROLLED, FINAL, Event, State
 
 _REMOVED: Final = (State.RE_EXPORTED, State.DESTROYED)
 
@@ -25,6 +28,67 @@ class Return:
     """Number of the transport document of the return, "" for destroyed goods."""
     items: frozenset[int]
     """Numbers of the items; none for all remaining ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOrder:
+    """What is ordered for whole consignments that leave under one transport document."""
+
+    reason: int
+    """luxor.clearance.v1.ReturnReason; not DESTROYED."""
+    document: str
+    """Number of the transport document under which the goods leave."""
+    officer: str
+    """The officer who decides on goods that are not released; "" for a filer or carrier, who decides on none."""
+    note: str = ""
+    named: bool = True
+    """Whether each consignment is named, and not only their master document."""
+    override_officers: bool = False
+    """Whether goods that are not named are returned although an officer holds them."""
+
+    @property
+    def returned(self) -> Return:
+        """The return of released goods."""
+        return Return(self.reason, self.document, frozenset())
+
+    def disposals(self, states: Table) -> dict[str, Disposal]:
+        """Return the decision on the goods of each state that is not released: re-export, or invalidation where they did not arrive."""
+        reason = f"RETURNED_{pb.ReturnReason.Name(self.reason).removeprefix('RETURN_REASON_')}"  # type: ignore[arg-type]
+        decisions = (
+            Disposal(Event.INVALIDATED_BY_CUSTOMS, reason, "", self.note),
+            Disposal(Event.RE_EXPORTED, reason, self.document, self.note),
+        )
+        arrived = states.ints("arrived_at").valid.tolist()
+        return {mrn: decisions[there] for mrn, there in zip(states.strings("mrn").tolist(), arrived, strict=True)}
+
+
+def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> list[str]:
+    """Return for each state why a bulk order does not return its goods, "" if nothing but the transitions may refuse it.
+
+    `viewed` are the MRNs named with a version. Of goods that are not named, controls and colleagues' holds stay, as in a bulk release.
+    """
+    mrns, values = states.strings("mrn").tolist(), states.ints("state").values.tolist()
+    of_return = unfit(states, dict.fromkeys(mrns, order.returned))
+    of_disposal = unfit_to_dispose(states, order.disposals(states), order.officer, viewed)
+    held, outside = states.bools("officer_hold").values.tolist(), never_released(states).tolist()
+    reasons = []
+    for row, state in enumerate(values):
+        if state == State.RELEASED or state in FINAL:
+            reasons.append(of_return[row] or ("STATE_FINAL" if state in FINAL else ""))
+        elif not order.officer:
+            reasons.append("NOT_RELEASED")
+        elif state == State.SEIZED:
+            reasons.append("GOODS_SEIZED")
+        elif not outside[row]:
+            # A re-export as a disposal would take the refunds that the rulebook gives for a return.
+            reasons.append("RETURN_AFTER_RELEASE")
+        elif not order.named and state in CONTROLLED:
+            reasons.append("CONTROL_OPEN")
+        elif not order.named and held[row] and not order.override_officers:
+            reasons.append("HELD_BY_OFFICER")
+        else:
+            reasons.append(of_disposal[row])
+    return reasons
 
 
 def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:

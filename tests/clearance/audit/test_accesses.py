@@ -16,7 +16,7 @@ from luxor.clearance.v1 import bulk_release_pb2 as bulk
 from luxor.clearance.v1 import carriers_pb2 as carriers
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import consistency_pb2 as consistency
-from luxor.clearance.v1 import controls_pb2, work_pb2
+from luxor.clearance.v1 import controls_pb2, returns_pb2, work_pb2
 from luxor.clearance.v1 import notice_checks_pb2 as checks
 from luxor.clearance.v1 import release_lists_pb2 as lists
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
@@ -27,6 +27,7 @@ from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceStub
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
 from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceStub
 from luxor.clearance.v1.release_lists_pb2_grpc import ReleaseListServiceStub
+from luxor.clearance.v1.returns_pb2_grpc import ReturnServiceStub
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from luxor.trace.v1 import trace_pb2 as trace
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
@@ -145,6 +146,13 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         (
             BulkReleaseServiceStub(channel).BulkRelease,
             bulk.BulkReleaseRequest(request_id="8", master_document_number=MASTER, reason="IN_ORDER"), "IN_ORDER", MASTER, [second],
+        ),
+        (
+            ReturnServiceStub(channel).BulkReturn,
+            returns_pb2.BulkReturnRequest(
+                request_id="14", master_document_number=MASTER, transport_document_number="R-2", reason=pb.RETURN_REASON_UNDELIVERED,
+            ),
+            "", MASTER, [second],
         ),
         (NoticeCheckServiceStub(channel).CheckNotice, checks.CheckNoticeRequest(mrn=first, code=code), "", "", [first]),
         (

@@ -36,11 +36,12 @@ class Position(NamedTuple):
 
 
 async def consignments_after(
-    store: Store, transport: Transport, place: Position, rows_max: int
+    store: Store, transport: Transport, place: Position, rows_max: int, filer: str = ""
 ) -> tuple[dict[str, str], Position]:
     """Return the MRNs from a place on, each with the document under which it was found, and the place after them.
 
-    Their states are read, so that inside a later transaction their batches come from memory.
+    Batches in which no consignment is a `filer`'s are left out, if one is named. The states are read, so that inside a later transaction their
+    batches come from memory.
     """
     documents: dict[str, str] = {}
     document, day, batch, row = place
@@ -51,7 +52,7 @@ async def consignments_after(
         while document and len(documents) < rows_max:
             # The batch in which the previous chunk ended is read again from its row on.
             after = BatchRef(day, batch - 1) if row else BatchRef(day, batch)
-            batches = await store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
+            batches = await store.references.under_master(reading, document, after, _BATCHES_A_LOOK, filer=filer)
             for ref, mrns in batches:
                 begin = row if (ref.day, ref.id) == (day, batch) else 0
                 end = min(len(mrns), begin + rows_max - len(documents))

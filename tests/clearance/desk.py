@@ -201,6 +201,8 @@ class Neighbours(RiskServiceServicer, RevenueServiceServicer):
         self.refuse_reference = ""
         self.gate = asyncio.Event()
         self.gate.set()
+        self.target = ""
+        """Where they serve."""
         self.asked = asyncio.Event()
         """Set with each call that comes in."""
 
@@ -244,7 +246,8 @@ async def neighbours_at_work() -> AsyncIterator[tuple[Neighbours, grpc.aio.Chann
     add_RevenueServiceServicer_to_server(_Revenue(neighbours), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    neighbours.target = f"127.0.0.1:{port}"
+    channel = grpc.aio.insecure_channel(neighbours.target)
     try:
         yield neighbours, channel
     finally:

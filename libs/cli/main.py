@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "release-list": ("clearance.release_lists", "Make signed release lists, and use them without the system."),
     "inspect": ("clearance.officer", "Record the result of an inspection, as an officer."),
     "work": ("clearance.work", "List, claim and hand over held goods, as an officer."),
+    "case": ("clearance.cases.group", "Open, change and close cases of related consignments."),
     "control": ("clearance.controls", "Order, answer, conclude and list controls of goods."),
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),
     "audit": ("clearance.audit", "Prove the audit trail; export evidence of a consignment."),

@@ -25,6 +25,7 @@ from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, p
 from luxor.clearance.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from luxor.clearance.v1.bulk_release_pb2_grpc import add_BulkReleaseServiceServicer_to_server
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
+from luxor.clearance.v1.cases_pb2_grpc import add_CaseServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
 from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServicer_to_server
 from luxor.clearance.v1.controls_pb2_grpc import add_ControlServiceServicer_to_server
@@ -45,6 +46,8 @@ from services.clearance.api.bulk_release_service import ROLES as BULK_RELEASE_RO
 from services.clearance.api.bulk_release_service import BulkReleaseService
 from services.clearance.api.carrier_service import ROLES as CARRIER_ROLES
 from services.clearance.api.carrier_service import CarrierService
+from services.clearance.api.cases.service import ROLES as CASE_ROLES
+from services.clearance.api.cases.service import CaseService
 from services.clearance.api.consistency_service import ROLES as CONSISTENCY_ROLES
 from services.clearance.api.consistency_service import ConsistencyService
 from services.clearance.api.controls.service import ROLES as CONTROL_ROLES
@@ -62,6 +65,7 @@ from services.clearance.api.work.service import WorkService
 from services.clearance.commands import store_days
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.audit.drop_record_days import drop_record_days
+from services.clearance.commands.cases.purge import purge_cases
 from services.clearance.commands.decide import Decide
 from services.clearance.config import ClearanceConfig
 from services.clearance.feeds.debt_events import DebtEventHandler
@@ -119,6 +123,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
     start.server.add(add_WorkServiceServicer_to_server, WorkService(store), roles=WORK_ROLES)
+    start.server.add(add_CaseServiceServicer_to_server, CaseService(store), roles=CASE_ROLES)
     start.server.add(add_ControlServiceServicer_to_server, ControlService(store, parameters), roles=CONTROL_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
@@ -205,6 +210,9 @@ def assemble(start: Start) -> Sequence[Background]:
     async def drop_records(_: Database) -> None:
         await drop_record_days(store)
 
+    async def drop_cases(_: Database) -> None:
+        await purge_cases(store, config.case_days)
+
     traces = Traces(start, trail)
     steps = (
         make_days("consignment", "audit_record"),
@@ -215,6 +223,7 @@ def assemble(start: Start) -> Sequence[Background]:
         rotate_page_keys,
         *traces.steps,
         drop_records,
+        drop_cases,
     )
     looks = (
         letters_waiting("clearance", "ingestion", "risk", "revenue"),

@@ -25,6 +25,9 @@ class ClearanceConfig(Settings, service="clearance"):
     arrival_days: int = setting("ARRIVAL_DAYS", default=200, low=1, high=380, example="200")
     """Days after the day of acceptance within which the goods have to arrive; after them the declaration expires."""
 
+    case_days: int = setting("CASE_DAYS", default=1_830, low=30, high=36_500, example="1830")
+    """Days after which a closed case is deleted with its history. Open cases are never deleted."""
+
     sweep_seconds: float = setting("SWEEP_SECONDS", default=300.0, low=1, high=1_800, example="300")
     """Time between two comparisons of accepted filings with decided ones; missing filings are requested again."""
 

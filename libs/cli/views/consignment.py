@@ -207,6 +207,7 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
     )
     claim = each.get("claim", {})
     row("claimed", f"by {safe(claim['officer'])}" if claim else "", safe(claim.get("note", "")))
+    row("cases", ", ".join(map(str, each.get("cases", ()))))
     row("re-routed", f"to blue at {when(decision['reroute_at'])}" if decision.get("reroute_at") else "")
     row(
         "screening",

@@ -41,11 +41,12 @@ _KINDS: Final = {
     "claim_claimed_at": Kind.INTS,
     "claim_handed_by": Kind.STRINGS,
     "claim_note": Kind.STRINGS,
+    "cases": Kind.INT_LISTS,
     "storage_limit": Kind.INTS,
     "storage_ends_at": Kind.INTS,
 }
 """Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, the code of its notices, the
-stage of the assessment before loading, the claim, and the time limit of temporary storage."""
+stage of the assessment before loading, the claim, the cases, and the time limit of temporary storage."""
 _RENAMED: Final = {
     "filing_version": "filing_version",
     "decision_model_version": "model",

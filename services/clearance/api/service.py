@@ -178,9 +178,9 @@ class ClearanceService(ClearanceServiceServicer):
                 table = await self._store.states(reading, rows[begin : begin + _ROWS_A_BREATH])
                 histories = await self._inquiry.histories(reading, table) if history else []
                 # None of them is claimed by a colleague of a filer, a carrier or an agency.
-                claims = await self._store.claims.find(
-                    reading, table.strings("mrn").tolist() if reader.role in _INSIGHT else []
-                )
+                insight = table.strings("mrn").tolist() if reader.role in _INSIGHT else []
+                claims = await self._store.claims.find(reading, insight)
+                cases = await self._store.cases.of_consignments(reading, insight) if insight else {}
             messages = answers.statuses(table, reader.role, agency=reader.agency)
             if reader.role not in (Role.CARRIER, Role.AGENCY):
                 codes = await self._codes.codes([message.mrn for message in messages])
@@ -189,6 +189,7 @@ class ClearanceService(ClearanceServiceServicer):
             for message in messages:
                 if message.mrn in claims:
                     answers.set_claim(message.claim, claims[message.mrn])
+                message.cases.extend(cases.get(message.mrn, ()))
             if history:
                 for message, versions in zip(messages, histories, strict=True):
                     for version in versions:

@@ -27,6 +27,7 @@ from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
 from services.clearance.store.audit.trail import AuditTables, Origin, note_of
 from services.clearance.store.carriers import CarrierTables
+from services.clearance.store.cases.files import CaseTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
 from services.clearance.store.early_matches import EarlyMatches
 from services.clearance.store.references import ReferenceTables
@@ -75,6 +76,7 @@ class Store:
         self.arrivals = ArrivalTable()
         self.bulk_releases = BulkReleases()
         self.carriers = CarrierTables()
+        self.cases = CaseTables()
         self.controls = ControlTable()
         self.claims = ClaimTable()
         self.early_matches = EarlyMatches()

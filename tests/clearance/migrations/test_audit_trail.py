@@ -51,6 +51,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
                 "0027",
                 "0028",
                 "0029",
+                "0030",
             ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
@@ -88,6 +89,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
             "0027",
             "0028",
             "0029",
+            "0030",
         ]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)

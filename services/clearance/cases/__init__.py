@@ -1,0 +1,1 @@
+"""Cases of officers: their events and states, and which consignments belong to their relation."""

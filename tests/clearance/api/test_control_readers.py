@@ -173,26 +173,6 @@ async def test_a_deadline_of_an_examination_is_for_the_authority_alone(house: Ho
     assert [each.mrn for each in await listed(house, overdue=True)] == [mrn]
 
 
-@pytest.mark.parametrize(
-    ("method", "roles"),
-    [
-        ("OrderControls", {"officer", "agency"}), ("AnswerControls", {"filer", "carrier"}),
-        ("ConcludeControls", {"officer", "agency"}), ("ListControls", {"officer", "analyst", "agency"}),
-    ],
-)  # fmt: skip
-async def test_each_call_is_for_its_roles_alone(house: House, method: str, roles: set[str]) -> None:
-    request = getattr(controls_pb2, f"{method}Request")()
-    for role in ("filer", "carrier", "officer", "analyst", "agency", "operator", "gateway"):
-        stub = await controls(house, role, "somebody")
-        if role in roles:
-            if method == "ListControls":
-                await stub.ListControls(request, timeout=SECONDS)
-            else:
-                assert (await refused_with(getattr(stub, method)(request, timeout=SECONDS)))[1] == "BATCH_EMPTY"
-        else:
-            assert (await refused_with(getattr(stub, method)(request, timeout=SECONDS)))[1] == "ROLE_NOT_ALLOWED"
-
-
 async def hold(house: House, mrn: str) -> None:
     request = pb.HoldConsignmentsRequest(
         request_id="h1", consignments=[pb.ConsignmentRef(mrn=mrn)], reason="OFFICER_DECISION"

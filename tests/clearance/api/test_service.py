@@ -140,23 +140,6 @@ async def test_an_arrival_tells_what_waits_for_an_officers_look(house: House) ->
     assert (told.consignments, told.released, told.held, told.waiting) == (4, 1, 1, 2)
 
 
-SHUT = [
-    ("filer", "RecordArrivals", pb.RecordArrivalsRequest),
-    ("filer", "ReleaseConsignments", pb.ReleaseConsignmentsRequest),
-    ("carrier", "HoldConsignments", pb.HoldConsignmentsRequest),
-    ("filer", "ListConsignments", pb.ListConsignmentsRequest),
-    ("officer", "PullNotices", pb.PullNoticesRequest),
-    ("operator", "GetStatus", pb.GetStatusRequest),
-]
-
-
-async def test_a_role_that_may_not_call_is_refused(house: House) -> None:
-    for role, method, request_class in SHUT:
-        stub = await house.stub(role, "somebody")
-        refused = await refused_with(getattr(stub, method)(request_class(), timeout=SECONDS))
-        assert refused == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED"), (role, method)
-
-
 async def test_goods_of_which_nobody_knows_what_is_owed_are_released_once_they_arrived(house: House) -> None:
     """Their arrival would hold them again, so that a release before it would be none."""
     (mrn,) = await house.filed(["NORATE-1"])

@@ -1,0 +1,421 @@
+"""Who sees and does what in clearance: each RPC in each role, with goods that concern the caller and with those of others, over one store.
+
+The expectations are those of docs/operating/secure.md, docs/clearance.md and docs/notices.md. Each RPC of the contract has a line; a new one fails
+here until it has one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import grpc.aio
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+import luxor.clearance.v1
+from libs.server import errors
+from luxor.clearance.v1 import (
+    audit_pb2,
+    bulk_release_pb2,
+    carriers_pb2,
+    controls_pb2,
+    notice_checks_pb2,
+    release_lists_pb2,
+    returns_pb2,
+    work_pb2,
+)
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from tests.clearance.controls import CARRIER, EXAMINATION, FILER, answer, conclusion, order, ordered
+from tests.clearance.desk import ACCEPTED_AT, filings, mrns
+from tests.clearance.disposals import SEIZED, disposal
+from tests.clearance.inspections import inspection
+from tests.clearance.service_client import SECONDS, House
+
+CALLERS: Final = {
+    "filer": "shop", "carrier": "wings", "agency": "food", "gateway": "web", "officer": "olga", "analyst": "anna", "operator": "otis",
+    "treasury": "DE", "service": "statistics",
+}  # fmt: skip
+SEEN, NOTHING, UNKNOWN, SHUT = "SEEN", "NOTHING", "CONSIGNMENT_UNKNOWN", "ROLE_NOT_ALLOWED"
+ALL: Final = (SEEN, SEEN)
+OWN: Final = (SEEN, UNKNOWN)
+LISTED: Final = (SEEN, NOTHING)
+OFFICER: Final = {"officer": ALL}
+INSIGHT: Final = {"officer": ALL, "analyst": ALL}
+PROOF: Final = {**INSIGHT, "operator": ALL}
+EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "AuditService/CheckBatches": PROOF,
+    "AuditService/CheckRecords": PROOF,
+    "AuditService/ExportEvidence": INSIGHT,
+    "BulkReleaseService/BulkRelease": OFFICER,
+    "CarrierService/ListArrivals": INSIGHT,
+    "CarrierService/ListBindings": PROOF,
+    "CarrierService/ListRefusedArrivals": PROOF,
+    "CarrierService/ListReleasedConsignments": INSIGHT,
+    "CarrierService/PutBindings": {"officer": ALL, "operator": ALL},
+    "CarrierService/ReverseArrivals": {"carrier": (SEEN, "ARRIVAL_UNKNOWN"), "officer": ALL},
+    # It corrects nothing: revenue, which would assess the goods again, is not there.
+    "ClearanceService/AdjustConsignments": {"officer": ("ADJUSTMENT_EMPTY", "ADJUSTMENT_EMPTY")},
+    "ClearanceService/DisposeConsignments": OFFICER,
+    "ClearanceService/GetStatus": {"filer": OWN, "carrier": OWN, "agency": OWN, **INSIGHT},
+    "ClearanceService/HoldConsignments": OFFICER,
+    "ClearanceService/ListConsignments": INSIGHT,
+    "ClearanceService/PullNotices": {"filer": LISTED, "carrier": LISTED},
+    "ClearanceService/RecordArrivals": {"carrier": (SEEN, "ARRIVAL_CARRIER_UNBOUND")},
+    "ClearanceService/RecordInspections": OFFICER,
+    "ClearanceService/RecordReturns": {"filer": OWN, "carrier": OWN, "officer": ALL},
+    "ClearanceService/ReleaseConsignments": OFFICER,
+    "ConsistencyService/CheckConsignments": PROOF,
+    "ControlService/AnswerControls": {"filer": OWN, "carrier": OWN},
+    "ControlService/ConcludeControls": {"officer": ALL, "agency": OWN},
+    "ControlService/ListControls": {**INSIGHT, "agency": LISTED},
+    "ControlService/OrderControls": {"officer": ALL, "agency": OWN},
+    "NoticeCheckService/CheckNotice": {"officer": (SEEN, "NOT_GENUINE"), "gateway": (SEEN, "NOT_GENUINE")},
+    "ReleaseListService/ExportReleaseList": OFFICER,
+    "ReleaseListService/ImportReleaseList": OFFICER,
+    "ReleaseListService/ListReleaseListKeys": OFFICER,
+    "ReturnService/BulkReturn": {"filer": OWN, "carrier": OWN, "officer": ALL},
+    "WorkService/ClaimConsignments": OFFICER,
+    "WorkService/HandOverConsignments": OFFICER,
+    "WorkService/ListStorage": INSIGHT,
+    "WorkService/ListWork": INSIGHT,
+}
+"""By RPC and role: with goods that concern the caller, and with those of others. Other roles are refused with ROLE_NOT_ALLOWED.
+
+Officers, analysts and operators have no goods of their own. A buyer, who has no certificate, asks through a gateway, with the code of
+the goods and with that of others.
+"""
+WHOLE: Final = {
+    "AuditService/CheckBatches", "AuditService/CheckRecords", "BulkReleaseService/BulkRelease", "CarrierService/ListBindings",
+    "CarrierService/PutBindings", "ConsistencyService/CheckConsignments", "ReleaseListService/ListReleaseListKeys",
+    "CarrierService/ListRefusedArrivals", "ClearanceService/RecordArrivals", "CarrierService/ReverseArrivals", "CarrierService/ListArrivals",
+}  # fmt: skip
+"""RPCs whose answer names no consignment: what they say is not empty."""
+ARRIVED: Final = {
+    "CarrierService/ReverseArrivals", "CarrierService/ListArrivals", "CarrierService/ListReleasedConsignments",
+    "ClearanceService/DisposeConsignments", "ClearanceService/PullNotices", "ClearanceService/RecordReturns", "ReturnService/BulkReturn",
+    "WorkService/ListStorage",
+}  # fmt: skip
+RELEASED: Final = {
+    "CarrierService/ListReleasedConsignments", "ClearanceService/RecordReturns", "ClearanceService/RecordArrivals", "ReturnService/BulkReturn",
+}  # fmt: skip
+"""RPCs about goods that arrived; about goods that nothing holds."""
+FOREIGN: Final = (
+    "SHOP-REF", "Ada Example", "Meadow Lane", "bazaar.example", "VALUE_IMPLAUSIBLY_LOW", "LANE_RED", "EU.vat", "shop", "zenith",
+)  # fmt: skip
+NOT_FOR: Final = {
+    "carrier": (*FOREIGN, "620630", "blouse", "Broker"),
+    "agency": FOREIGN,
+    "gateway": (*FOREIGN, "620630", "blouse", "Broker", "HAWB", "olga"),
+    "filer": ("PRICE_BELOW_FLOOR", "first-light", "olga", "zenith"),
+}  # fmt: skip
+"""What no answer to a role contains, even about goods that concern it. Agencies read which officer asked them."""
+
+
+@dataclass(frozen=True)
+class Goods:
+    """A consignment of one case."""
+
+    number: int
+    method: str
+    role: str
+    is_own: bool
+
+    @property
+    def reference(self) -> str:
+        return f"{'GREEN' if self.method in RELEASED else 'RED'}-SHOP-REF{self.number:03d}"
+
+    @property
+    def filer(self) -> str:
+        return "shop" if self.is_own else "zenith"
+
+    @property
+    def carrier(self) -> str:
+        return "wings" if self.is_own else "rails"
+
+    @property
+    def agency(self) -> str:
+        return "food" if self.is_own else "toys"
+
+    @property
+    def master(self) -> str:
+        return f"160{self.number:08d}"
+
+    @property
+    def house(self) -> str:
+        return f"HAWB{self.number:03d}"
+
+    @property
+    def mrn(self) -> str:
+        return mrns(filings([self.reference], filer=self.filer))[0]
+
+    @property
+    def ref(self) -> pb.ConsignmentRef:
+        return pb.ConsignmentRef(mrn=self.mrn)
+
+
+def methods() -> Iterator[MethodDescriptor]:
+    """Every RPC of the package."""
+    for module in pkgutil.iter_modules(luxor.clearance.v1.__path__):
+        if module.name.endswith("_pb2"):
+            file = importlib.import_module(f"luxor.clearance.v1.{module.name}").DESCRIPTOR
+            for service in file.services_by_name.values():
+                yield from service.methods
+
+
+def name_of(method: MethodDescriptor) -> str:
+    return f"{method.containing_service.name}/{method.name}"
+
+
+def _arrivals(goods: Goods) -> pb.RecordArrivalsRequest:
+    request = pb.RecordArrivalsRequest(request_id=f"a{goods.number}")
+    arrival = request.arrivals.add(master_document_number=goods.master, conveyance_reference="LX0188", place="DEFRA")
+    arrival.arrived_at.FromMicroseconds(ACCEPTED_AT)
+    return request
+
+
+def _status(goods: Goods) -> pb.GetStatusRequest:
+    """Ask by every reference that the role may use."""
+    queries = [pb.StatusQuery(house_document_number=goods.house), pb.StatusQuery(master_document_number=goods.master)]
+    if goods.role != "carrier":
+        queries.append(pb.StatusQuery(mrn=goods.mrn))
+    if goods.role == "filer":
+        queries.append(pb.StatusQuery(local_reference=goods.reference))
+    return pb.GetStatusRequest(queries=queries, with_history=True)
+
+
+def _conveyance(goods: Goods) -> dict[str, Any]:
+    return {"master_document_numbers": [goods.master], "conveyance_reference": "LX0188"}
+
+
+def _bindings(goods: Goods) -> carriers_pb2.PutBindingsRequest:
+    request = carriers_pb2.PutBindingsRequest(request_id=f"b{goods.number}")
+    request.bindings.add(kind=carriers_pb2.BINDING_KIND_DOCUMENT, value=f"BOUND{goods.number}", carrier="wings")
+    return request
+
+
+def _reversal(goods: Goods) -> carriers_pb2.ReverseArrivalsRequest:
+    request = carriers_pb2.ReverseArrivalsRequest(request_id=f"v{goods.number}")
+    carrier = "" if goods.role == "carrier" else goods.carrier
+    request.arrivals.add(master_document_number=goods.master, carrier=carrier)
+    return request
+
+
+def _return(goods: Goods) -> pb.RecordReturnsRequest:
+    request = pb.RecordReturnsRequest(request_id=f"r{goods.number}")
+    request.returns.add(consignment=goods.ref, reason=pb.RETURN_REASON_FAULTY, transport_document_number="AWB-8")
+    return request
+
+
+REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
+    "ExportEvidence": lambda goods: audit_pb2.ExportEvidenceRequest(mrn=goods.mrn, purpose="appeal"),
+    "BulkRelease": lambda goods: bulk_release_pb2.BulkReleaseRequest(
+        request_id=f"u{goods.number}", master_document_number=goods.master, reason="LOOKED_AT"
+    ),
+    "ListArrivals": lambda goods: carriers_pb2.ListArrivalsRequest(master_document_number=goods.master),
+    "ListReleasedConsignments": lambda goods: carriers_pb2.ListReleasedConsignmentsRequest(
+        master_document_number=goods.master, carrier=goods.carrier
+    ),
+    "PutBindings": _bindings,
+    "ReverseArrivals": _reversal,
+    "AdjustConsignments": lambda goods: pb.AdjustConsignmentsRequest(
+        request_id=f"j{goods.number}", adjustments=[pb.Adjustment(consignment=goods.ref)]
+    ),
+    "DisposeConsignments": lambda goods: pb.DisposeConsignmentsRequest(
+        request_id=f"d{goods.number}", disposals=[disposal(goods.mrn, SEIZED)]
+    ),
+    "GetStatus": _status,
+    "HoldConsignments": lambda goods: pb.HoldConsignmentsRequest(
+        request_id=f"h{goods.number}", reason="LOOKED_AT", consignments=[goods.ref]
+    ),
+    "RecordArrivals": _arrivals,
+    "RecordInspections": lambda goods: pb.RecordInspectionsRequest(
+        request_id=f"i{goods.number}", inspections=[inspection(goods.mrn)]
+    ),
+    "RecordReturns": _return,
+    "ReleaseConsignments": lambda goods: pb.ReleaseConsignmentsRequest(
+        request_id=f"l{goods.number}", reason="LOOKED_AT", consignments=[goods.ref]
+    ),
+    "AnswerControls": lambda goods: controls_pb2.AnswerControlsRequest(
+        request_id=f"w{goods.number}", answers=[answer(goods.mrn)]
+    ),
+    "ConcludeControls": lambda goods: controls_pb2.ConcludeControlsRequest(
+        request_id=f"c{goods.number}", conclusions=[conclusion(goods.mrn)]
+    ),
+    "OrderControls": lambda goods: controls_pb2.OrderControlsRequest(
+        request_id=f"o{goods.number}", orders=[order(goods.mrn, EXAMINATION)]
+    ),
+    "ExportReleaseList": lambda goods: release_lists_pb2.ExportReleaseListRequest(**_conveyance(goods)),
+    "BulkReturn": lambda goods: returns_pb2.BulkReturnRequest(
+        request_id=f"n{goods.number}", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)], transport_document_number="AWB-7",
+        reason=pb.RETURN_REASON_FAULTY,
+    ),
+    "ClaimConsignments": lambda goods: work_pb2.ClaimConsignmentsRequest(
+        request_id=f"k{goods.number}", consignments=[goods.ref]
+    ),
+    "HandOverConsignments": lambda goods: work_pb2.HandOverConsignmentsRequest(
+        request_id=f"m{goods.number}", consignments=[goods.ref], officer="otto", note="yours"
+    ),
+    "ListStorage": lambda goods: work_pb2.ListStorageRequest(within_days=400),
+}  # fmt: skip
+"""Requests about a consignment, or about all of them where there is none."""
+
+
+# ---------------------------------------------------------------------------------------------- calls
+class Callers:
+    """Calls any RPC in any role."""
+
+    def __init__(self, house: House, channels: dict[str, grpc.aio.Channel]) -> None:
+        self.house = house
+        self.channels = channels
+        self.lists: dict[Goods, Message] = {}
+
+    async def call(self, method: MethodDescriptor, role: str, request: Message) -> Message | str:
+        """Return all pages of the answer, or the reason of the refusal."""
+        call = self.channels[role].unary_unary(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        try:
+            return await call(request, timeout=SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return errors.reason_of(error) or str(error)
+
+
+def reasons(message: Message) -> Iterator[str]:
+    """Why items were refused, wherever in an answer."""
+    if message.DESCRIPTOR.full_name == "luxor.errors.v1.ItemError":
+        yield message.reason  # type: ignore[attr-defined]
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in value if field.is_repeated else [value]:
+                yield from reasons(each)
+
+
+def outcome(name: str, goods: Goods, answered: Message | str) -> str:
+    """What an answer says of goods."""
+    if isinstance(answered, str):
+        return answered
+    if refused := sorted(set(reasons(answered))):
+        return ", ".join(refused)
+    if isinstance(answered, notice_checks_pb2.CheckNoticeResponse):
+        genuine = answered.outcome == notice_checks_pb2.CHECK_OUTCOME_GENUINE
+        return SEEN if genuine else notice_checks_pb2.CheckOutcome.Name(answered.outcome).removeprefix("CHECK_OUTCOME_")
+    content = answered.SerializeToString()
+    is_there = bool(content) if name in WHOLE else goods.mrn.encode() in content
+    return SEEN if is_there else NOTHING
+
+
+async def prepared(house: House) -> tuple[Callers, list[Goods]]:
+    """File goods for each case, and bring them to where the calls find them."""
+    channels = {role: await house.service.channel(role, ident) for role, ident in CALLERS.items()}
+    channels["rails"] = await house.service.channel("carrier", "rails")
+    cases = [(name, role, is_own) for name, roles in EXPECTED.items() for role in roles for is_own in (True, False)]
+    goods = [Goods(number, *case) for number, case in enumerate(cases)]
+    for is_own in (True, False):
+        chosen = [each for each in goods if each.is_own == is_own]
+
+        def named(place: int, row: Consignment, chosen: list[Goods] = chosen) -> None:
+            row.house_document.number, row.master_document.number = chosen[place].house, chosen[place].master
+            row.carrier_identifier = chosen[place].carrier
+
+        await house.desk.consume(filings([each.reference for each in chosen], filer=chosen[0].filer, change=named))
+    controlled = [each for each in goods if each.role == "agency" or each.method.startswith("ControlService/")]
+    for place, each in enumerate(controlled):
+        request = order(each.mrn, EXAMINATION, authority="" if each.role == "officer" else each.agency)
+        if each.method.endswith("AnswerControls"):
+            request = order(each.mrn, addressee=FILER if each.role == "filer" else CARRIER, text="Send it.")
+        (result,) = await ordered(house, request, request_id=f"before-{place}")
+        assert not result.HasField("error"), result
+    callers = Callers(house, channels)
+    by_name = {name_of(each): each for each in methods()}
+    await callers.call(by_name["CarrierService/PutBindings"], "officer", _bindings(replace(goods[0], number=900)))
+    arriving = by_name["ClearanceService/RecordArrivals"]
+    await callers.call(arriving, "rails", _arrivals(goods[0]))
+    for each in goods:
+        if each.method in ARRIVED:
+            answered = await callers.call(arriving, "carrier" if each.is_own else "rails", _arrivals(each))
+            assert not isinstance(answered, str)
+            assert not list(reasons(answered)), answered
+        if each.method.endswith("HandOverConsignments"):
+            request_of_claim = REQUESTS["ClaimConsignments"](each)
+            await callers.call(by_name["WorkService/ClaimConsignments"], "officer", request_of_claim)
+        if each.method.endswith("ImportReleaseList"):
+            listing = REQUESTS["ExportReleaseList"](each)
+            listed = await callers.call(by_name["ReleaseListService/ExportReleaseList"], "officer", listing)
+            assert not isinstance(listed, str), listed
+            callers.lists[each] = release_lists_pb2.ImportReleaseListRequest(
+                request_id=f"p{each.number}",
+                page=listed.page,  # type: ignore[attr-defined]
+            )
+            mark = callers.lists[each].marks.add(line=1, decision=2, marked_by="dora")  # type: ignore[attr-defined]
+            mark.marked_at.FromMicroseconds(await house.desk.store.database.now())
+    await house.desk.told()
+    return callers, goods
+
+
+async def request_of(callers: Callers, goods: Goods, method: MethodDescriptor) -> Message:
+    if goods in callers.lists:
+        return callers.lists[goods]
+    if method.name == "CheckNotice":
+        # The code of the goods of the buyer, whichever are asked for.
+        own = Goods(goods.number - (not goods.is_own), goods.method, goods.role, is_own=True)
+        query = pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=own.mrn)])
+        by_name = {name_of(each): each for each in methods()}
+        status = await callers.call(by_name["ClearanceService/GetStatus"], "filer", query)
+        code = status.results[0].consignments[0].check_code  # type: ignore[union-attr]
+        return notice_checks_pb2.CheckNoticeRequest(mrn=goods.mrn, code=code)
+    made = REQUESTS.get(method.name)
+    return made(goods) if made is not None else GetMessageClass(method.input_type)()
+
+
+async def test_each_role_sees_and_does_what_concerns_it_and_nothing_else(house: House) -> None:
+    by_name = {name_of(each): each for each in methods()}
+    assert sorted(by_name) == sorted(EXPECTED), "each RPC has a line"
+    callers, goods = await prepared(house)
+    found: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in EXPECTED}
+    leaks = []
+    for each in goods:
+        request = await request_of(callers, each, by_name[each.method])
+        answered = await callers.call(by_name[each.method], each.role, request)
+        said = found[each.method]
+        said[each.role] = (*said.get(each.role, ()), outcome(each.method, each, answered))
+        if not isinstance(answered, str):
+            content = answered.SerializeToString()
+            leaks += [(each.method, each.role, text) for text in NOT_FOR.get(each.role, ()) if text.encode() in content]
+        if EXPECTED[each.method][each.role][not each.is_own] in (UNKNOWN, "ARRIVAL_UNKNOWN"):
+            # Goods of others read as goods that nobody filed.
+            ghost = replace(each, number=each.number + 500)
+            nothing = await callers.call(
+                by_name[each.method], each.role, await request_of(callers, ghost, by_name[each.method])
+            )
+            if as_of(nothing, ghost) != as_of(answered, each):
+                leaks.append((each.method, each.role, f"{answered} is not {nothing}"))
+    assert {name: roles for name, roles in found.items() if roles != EXPECTED[name]} == {}
+    assert leaks == [], leaks
+
+
+def as_of(answered: Message | str, goods: Goods) -> str:
+    """An answer without what names the goods."""
+    text = str(answered)
+    for each in (goods.mrn, goods.house, goods.master, goods.reference):
+        text = text.replace(each, "")
+    return text
+
+
+async def test_any_other_role_is_refused(house: House) -> None:
+    callers = Callers(house, {role: await house.service.channel(role, ident) for role, ident in CALLERS.items()})
+    open_to = []
+    for method in methods():
+        for role in CALLERS.keys() - EXPECTED[name_of(method)].keys():
+            reason = await callers.call(method, role, GetMessageClass(method.input_type)())
+            if reason != SHUT:
+                open_to.append((name_of(method), role, reason))
+    assert open_to == []

@@ -65,6 +65,7 @@ from services.clearance.api.work.service import WorkService
 from services.clearance.commands import store_days
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.audit.drop_record_days import drop_record_days
+from services.clearance.commands.cases.attach import drop_uploads
 from services.clearance.commands.cases.purge import purge_cases
 from services.clearance.commands.decide import Decide
 from services.clearance.config import ClearanceConfig
@@ -210,8 +211,9 @@ def assemble(start: Start) -> Sequence[Background]:
     async def drop_records(_: Database) -> None:
         await drop_record_days(store)
 
-    async def drop_cases(_: Database) -> None:
+    async def drop_cases(database: Database) -> None:
         await purge_cases(store, config.case_days)
+        await drop_uploads(store, await database.now() // MICROS_PER_DAY)
 
     traces = Traces(start, trail)
     steps = (

@@ -19,6 +19,7 @@ TRANSITIONS: Final[Mapping[tuple[int, int], int]] = {
     (_OPEN, pb.CASE_CHANGE_CONSIGNMENTS_ADDED): _OPEN,
     (_OPEN, pb.CASE_CHANGE_CONSIGNMENTS_REMOVED): _OPEN,
     (_OPEN, pb.CASE_CHANGE_NOTED): _OPEN,
+    (_OPEN, pb.CASE_CHANGE_ATTACHED): _OPEN,
     (_OPEN, pb.CASE_CHANGE_ASSIGNED): _OPEN,
     (_OPEN, pb.CASE_CHANGE_CLOSED): _CLOSED,
     (_CLOSED, pb.CASE_CHANGE_REOPENED): _OPEN,
@@ -102,13 +103,14 @@ def chained(before: bytes, number: int, event: pb.CaseEvent) -> bytes:
     return sha256(before + number.to_bytes(8, "big") + event.SerializeToString(deterministic=True)).digest()
 
 
-def replay(number: int, events: Iterable[pb.CaseEvent]) -> tuple[Case, set[str]]:
-    """Return the case that events make, and its consignments. Raises CaseError where they are no history."""
-    case, mrns = Case(number), set[str]()
+def replay(number: int, events: Iterable[pb.CaseEvent]) -> tuple[Case, set[str], set[str]]:
+    """Return the case that events make, its consignments, and the hashes of its attachments. Raises CaseError where they are no history."""
+    case, mrns, hashes = Case(number), set[str](), set[str]()
     for event in events:
         case = case.after(event)
+        hashes |= {event.attachment.sha256} - {""}
         if event.change == pb.CASE_CHANGE_CONSIGNMENTS_REMOVED:
             mrns -= set(event.mrns)
         else:
             mrns |= set(event.mrns)
-    return case, mrns
+    return case, mrns, hashes

@@ -27,6 +27,7 @@ from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
 from services.clearance.store.audit.trail import AuditTables, Origin, note_of
 from services.clearance.store.carriers import CarrierTables
+from services.clearance.store.cases.contents import ContentTables
 from services.clearance.store.cases.files import CaseTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
 from services.clearance.store.early_matches import EarlyMatches
@@ -77,6 +78,7 @@ class Store:
         self.bulk_releases = BulkReleases()
         self.carriers = CarrierTables()
         self.cases = CaseTables()
+        self.contents = ContentTables()
         self.controls = ControlTable()
         self.claims = ClaimTable()
         self.early_matches = EarlyMatches()

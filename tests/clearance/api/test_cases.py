@@ -448,7 +448,7 @@ async def test_random_changes_leave_what_a_plain_model_and_the_replay_of_the_eve
     assert {name: getattr(case, name) for name in model} == model
     assert [each.mrn for each in await consignments(house, number)] == sorted(inside)
     history = await events(house, number)
-    replayed, members = replay(number, history)
+    replayed, members, _ = replay(number, history)
     assert members == inside
     async with house.desk.store.database.connection() as reading:
         assert (await house.desk.store.cases.find(reading, [number]))[number] == replayed

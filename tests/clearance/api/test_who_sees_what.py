@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Final
 
 import grpc.aio
@@ -23,6 +24,7 @@ from luxor.clearance.v1 import (
     audit_pb2,
     bulk_release_pb2,
     carriers_pb2,
+    cases_pb2,
     controls_pb2,
     notice_checks_pb2,
     release_lists_pb2,
@@ -61,6 +63,20 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "CarrierService/ReverseArrivals": {"carrier": (SEEN, "ARRIVAL_UNKNOWN"), "officer": ALL},
     # It corrects nothing: revenue, which would assess the goods again, is not there.
     "ClearanceService/AdjustConsignments": {"officer": ("ADJUSTMENT_EMPTY", "ADJUSTMENT_EMPTY")},
+    "CaseService/AddCaseConsignments": OFFICER,
+    "CaseService/AssignCases": OFFICER,
+    "CaseService/AttachToCases": OFFICER,
+    "CaseService/CloseCases": OFFICER,
+    "CaseService/GetCase": INSIGHT,
+    "CaseService/ListCaseConsignments": INSIGHT,
+    "CaseService/ListCaseEvents": INSIGHT,
+    "CaseService/ListCases": INSIGHT,
+    "CaseService/NoteCases": OFFICER,
+    "CaseService/OpenCase": OFFICER,
+    "CaseService/ReadAttachment": INSIGHT,
+    "CaseService/RemoveCaseConsignments": OFFICER,
+    "CaseService/ReopenCases": OFFICER,
+    "CaseService/UploadContent": OFFICER,
     "ClearanceService/DisposeConsignments": OFFICER,
     "ClearanceService/GetStatus": {"filer": OWN, "carrier": OWN, "agency": OWN, **INSIGHT},
     "ClearanceService/HoldConsignments": OFFICER,
@@ -93,6 +109,8 @@ the goods and with that of others.
 WHOLE: Final = {
     "AuditService/CheckBatches", "AuditService/CheckRecords", "BulkReleaseService/BulkRelease", "CarrierService/ListBindings",
     "CarrierService/PutBindings", "ConsistencyService/CheckConsignments", "ReleaseListService/ListReleaseListKeys",
+    "CaseService/AssignCases", "CaseService/AttachToCases", "CaseService/CloseCases", "CaseService/GetCase", "CaseService/ListCases",
+    "CaseService/NoteCases", "CaseService/ReadAttachment", "CaseService/ReopenCases", "CaseService/UploadContent",
     "CarrierService/ListRefusedArrivals", "ClearanceService/RecordArrivals", "CarrierService/ReverseArrivals", "CarrierService/ListArrivals",
 }  # fmt: skip
 """RPCs whose answer names no consignment: what they say is not empty."""
@@ -233,6 +251,8 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     "HoldConsignments": lambda goods: pb.HoldConsignmentsRequest(
         request_id=f"h{goods.number}", reason="LOOKED_AT", consignments=[goods.ref]
     ),
+    "ListConsignments": lambda goods: pb.ListConsignmentsRequest(page_size=1_000),
+    "ListWork": lambda goods: work_pb2.ListWorkRequest(page_size=1_000),
     "RecordArrivals": _arrivals,
     "RecordInspections": lambda goods: pb.RecordInspectionsRequest(
         request_id=f"i{goods.number}", inspections=[inspection(goods.mrn)]
@@ -266,6 +286,56 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
 """Requests about a consignment, or about all of them where there is none."""
 
 
+CONTENT: Final = b"an invoice"
+
+
+def _upload() -> cases_pb2.UploadContentRequest:
+    return cases_pb2.UploadContentRequest(sha256=sha256(CONTENT).hexdigest(), bytes=len(CONTENT), data=CONTENT)
+
+
+def _opening(goods: Goods, request_id: str) -> cases_pb2.OpenCaseRequest:
+    relation = cases_pb2.CASE_RELATION_SELECTION
+    return cases_pb2.OpenCaseRequest(request_id=request_id, title="t", relation=relation, consignments=[goods.ref])
+
+
+def case_requests(goods: Goods, number: int) -> dict[str, Message]:
+    """Requests about a case that contains the goods and has as many events as it takes to ask."""
+    ident, case = f"e{goods.number}", cases_pb2.CaseRef(number=number, expected_version=1)
+    closed, digest = cases_pb2.CaseRef(number=number, expected_version=2), sha256(CONTENT).hexdigest()
+    return {
+        "AddCaseConsignments": cases_pb2.AddCaseConsignmentsRequest(
+            request_id=ident, case=case, consignments=[goods.ref]
+        ),
+        "AssignCases": cases_pb2.AssignCasesRequest(request_id=ident, cases=[case], officer="otto"),
+        "AttachToCases": cases_pb2.AttachToCasesRequest(
+            request_id=f"t{goods.number}",
+            cases=[case],
+            sha256=digest,
+            name="n",
+            content_type=cases_pb2.CONTENT_TYPE_TEXT,
+        ),
+        "CloseCases": cases_pb2.CloseCasesRequest(
+            request_id=f"f{goods.number}", cases=[case], outcome=cases_pb2.CASE_OUTCOME_CORRECTED, reason="PAID"
+        ),
+        "GetCase": cases_pb2.GetCaseRequest(number=number),
+        "ListCaseConsignments": cases_pb2.ListCaseConsignmentsRequest(number=number),
+        "ListCaseEvents": cases_pb2.ListCaseEventsRequest(number=number),
+        "ListCases": cases_pb2.ListCasesRequest(mrn=goods.mrn),
+        "NoteCases": cases_pb2.NoteCasesRequest(request_id=ident, cases=[case], note="n"),
+        "OpenCase": _opening(goods, ident),
+        "ReadAttachment": cases_pb2.ReadAttachmentRequest(number=number, sha256=digest),
+        "RemoveCaseConsignments": cases_pb2.RemoveCaseConsignmentsRequest(
+            request_id=ident, case=case, consignments=[goods.ref], reason="NOT_RELATED"
+        ),
+        "ReopenCases": cases_pb2.ReopenCasesRequest(request_id=ident, cases=[closed], reason="APPEAL"),
+        "UploadContent": _upload(),
+    }
+
+
+BEFORE: Final = {"ReopenCases": "CloseCases", "ReadAttachment": "AttachToCases", "UploadContent": "AttachToCases"}
+"""What is asked of a case before a request."""
+
+
 # ---------------------------------------------------------------------------------------------- calls
 class Callers:
     """Calls any RPC in any role."""
@@ -274,6 +344,7 @@ class Callers:
         self.house = house
         self.channels = channels
         self.lists: dict[Goods, Message] = {}
+        """Requests that need an answer of before: marks on a list, and those about a case."""
 
     async def call(self, method: MethodDescriptor, role: str, request: Message) -> Message | str:
         """Return all pages of the answer, or the reason of the refusal."""
@@ -357,6 +428,15 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
             )
             mark = callers.lists[each].marks.add(line=1, decision=2, marked_by="dora")  # type: ignore[attr-defined]
             mark.marked_at.FromMicroseconds(await house.desk.store.database.now())
+        if each.method.startswith("CaseService/"):
+            await callers.call(by_name["CaseService/UploadContent"], "officer", _upload())
+            opened = await callers.call(by_name["CaseService/OpenCase"], "officer", _opening(each, f"g{each.number}"))
+            requests = case_requests(each, opened.case.number)  # type: ignore[union-attr]
+            name = each.method.partition("/")[2]
+            if name in BEFORE:
+                answered = await callers.call(by_name[f"CaseService/{BEFORE[name]}"], "officer", requests[BEFORE[name]])
+                assert not isinstance(answered, str), answered
+            callers.lists[each] = requests[name]
     await house.desk.told()
     return callers, goods
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from hashlib import sha256
 from typing import Any
 
 import asyncpg
@@ -43,7 +44,7 @@ from tests.clearance.desk import MASTER
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
 
-NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings", "ListReleaseListKeys"}
+NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings", "ListReleaseListKeys", "UploadContent"}
 """What answers an officer without data about consignments: numbers of records and batches; public keys; errors of the request itself."""
 
 
@@ -57,6 +58,7 @@ CHANGES = {
     "AssignCases": "case 1 version 5 ASSIGNED",
     "CloseCases": "case 1 version 6 CLOSED",
     "ReopenCases": "case 1 version 7 REOPENED",
+    "AttachToCases": "case 1 version 8 ATTACHED",
 }
 
 
@@ -85,6 +87,8 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     def ref(number: int, version: int | None = None) -> cases.CaseRef:
         return cases.CaseRef(number=number, expected_version=version)
 
+    content = cases.UploadContentRequest(sha256=sha256(b"an invoice").hexdigest(), bytes=10, data=b"an invoice")
+    await case.UploadContent(content, timeout=SECONDS)
     release_lists = ReleaseListServiceStub(channel)
     wanted = lists.ExportReleaseListRequest(master_document_numbers=[MASTER])
     page = (await release_lists.ExportReleaseList(wanted, timeout=SECONDS)).page
@@ -177,6 +181,17 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             "", "case 1", [],
         ),
         (case.ReopenCases, cases.ReopenCasesRequest(request_id="c20", cases=[ref(1, 6)], reason="APPEAL"), "", "case 1", []),
+        (
+            case.AttachToCases,
+            cases.AttachToCasesRequest(
+                request_id="c21", cases=[ref(1)], sha256=content.sha256, name="n", content_type=cases.CONTENT_TYPE_TEXT
+            ),
+            "", "case 1", [],
+        ),
+        (
+            case.ReadAttachment, cases.ReadAttachmentRequest(number=1, sha256=content.sha256),
+            "", f"case 1 attachment {content.sha256}", [],
+        ),
         (case.GetCase, cases.GetCaseRequest(number=1), "", "case 1", []),
         (case.ListCases, cases.ListCasesRequest(mrn=first), "", "case 1", [first]),
         (case.ListCaseEvents, cases.ListCaseEventsRequest(number=1), "", "case 1", [first, second]),

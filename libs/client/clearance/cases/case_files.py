@@ -150,9 +150,10 @@ async def reopen(
 
 
 async def case_of(client: Client, number: int, *, consignments_max: int = 10_000) -> dict[str, Any]:
-    """Return a plain case with its first `consignments` and all its `events`. Roles: officer, analyst."""
+    """Return a plain case with its `attachments`, its first `members` and all its `events`. Roles: officer, analyst."""
     request = pb.GetCaseRequest(number=number)
-    case = plain((await client.ask("clearance", CaseServiceStub, "GetCase", request, pb.GetCaseResponse)).case)
+    answer = await client.ask("clearance", CaseServiceStub, "GetCase", request, pb.GetCaseResponse)
+    case = plain(answer.case) | {"attachments": [plain(each) for each in answer.attachments]}
     members: list[dict[str, Any]] = []
     wanted = pb.ListCaseConsignmentsRequest(number=number, page_size=min(consignments_max, BATCH))
     async for page in pages(
@@ -183,13 +184,16 @@ async def case_list(
     mrn: str = "",
     relation: str = "",
     key: str = "",
+    sha256: str = "",
     items_max: int = BATCH,
 ) -> list[dict[str, Any]]:
     """Return the first plain cases that fit all that is stated: open ones first, then the oldest first. Roles: officer, analyst.
 
     Raise ElementError for an unknown word.
     """
-    request = pb.ListCasesRequest(office=office, officer=officer, mrn=mrn, relation_key=key, page_size=items_max)
+    request = pb.ListCasesRequest(
+        office=office, officer=officer, mrn=mrn, relation_key=key, sha256=sha256, page_size=items_max
+    )
     if state:
         request.state = enum_number(pb.CaseState.DESCRIPTOR, state.upper(), "state")  # type: ignore[assignment]
     if relation:

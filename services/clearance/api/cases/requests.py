@@ -1,5 +1,6 @@
 """Cases as messages, and the checks of requests about them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,8 +13,10 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.requests import is_plain, is_reason
 from services.clearance.cases.case import REPLACING, Case
 from services.clearance.commands.cases.change import CaseChanged, Target
+from services.clearance.store.cases.contents import Attachment
 
 CASES_MAX: Final = 100
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _TIMES: Final = ("opened_at", "changed_at", "closed_at")
 
 
@@ -49,6 +52,37 @@ def event_of(change: pb.CaseChange.ValueType, request: Any) -> pb.CaseEvent:
     if change == pb.CASE_CHANGE_NOTED and not request.note.strip():
         raise Refusal("CASE_NOTE_MALFORMED", path="note")
     return event
+
+
+def attached(request: pb.AttachToCasesRequest) -> pb.CaseEvent:
+    """Return the event that attaches a content. Raises Refusal."""
+    name = request.name
+    if not name.strip() or not is_plain(name) or "/" in name or "\\" in name:
+        raise Refusal("CONTENT_NAME_MALFORMED", path="name")
+    if not request.content_type:
+        raise Refusal("CONTENT_TYPE_UNFIT", path="content_type")
+    event = event_of(pb.CASE_CHANGE_ATTACHED, request)
+    event.attachment.MergeFrom(
+        pb.CaseAttachment(sha256=hash_of(request.sha256).hex(), name=name, content_type=request.content_type)
+    )
+    return event
+
+
+def hash_of(text: str) -> bytes:
+    """Return a SHA-256 of a request. Raises Refusal."""
+    if _SHA256.fullmatch(text) is None:
+        raise Refusal("CONTENT_HASH_MALFORMED", path="sha256")
+    return bytes.fromhex(text)
+
+
+def attachment_message(attachment: Attachment) -> pb.CaseAttachment:
+    """Return an attachment as a message."""
+    message = pb.CaseAttachment(
+        sha256=attachment.sha256.hex(), name=attachment.name, content_type=attachment.content_type, bytes=attachment.bytes,  # type: ignore[arg-type]
+        attached_by=attachment.attached_by,
+    )  # fmt: skip
+    message.attached_at.FromMicroseconds(attachment.attached_at)
+    return message
 
 
 def check_assignment(officer: str, office: str) -> None:

@@ -1,24 +1,29 @@
 """The gRPC edge of cases: opened and changed by officers, read by officers and analysts."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
 
 from libs.customs.identifiers import mrn as mrns
+from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.identity import Role
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import check_request_id, page_size_of
+from libs.store.database import Transaction
 from luxor.clearance.v1 import cases_pb2 as pb
 from luxor.clearance.v1.cases_pb2_grpc import CaseServiceServicer
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog, joined
 from services.clearance.api.cases import requests as cases
 from services.clearance.cases.case import CASE_UNKNOWN, Case
+from services.clearance.cases.content import CONTENT_BYTES_MAX, parts_of
 from services.clearance.commands.act import Acted
-from services.clearance.commands.cases.change import CaseChanged, CaseRefused, ChangeCases
+from services.clearance.commands.cases.attach import Attachments, ContentRefused
+from services.clearance.commands.cases.change import CaseChanged, CaseRefused, ChangeCases, copy_of
 from services.clearance.store import Store
 from services.clearance.store.cases.files import CaseFilter
 
@@ -37,6 +42,9 @@ ROLES: Final = {
     "AssignCases": {Role.OFFICER},
     "CloseCases": {Role.OFFICER},
     "ReopenCases": {Role.OFFICER},
+    "UploadContent": {Role.OFFICER},
+    "AttachToCases": {Role.OFFICER},
+    "ReadAttachment": _READERS,
     "GetCase": _READERS,
     "ListCases": _READERS,
     "ListCaseConsignments": _READERS,
@@ -53,6 +61,7 @@ class CaseService(CaseServiceServicer):
         self._store = store
         self._accesses = AccessLog(store)
         self._changes = ChangeCases(store)
+        self._attachments = Attachments(store)
         self._pages = PageTokens(store.database)
 
     # ------------------------------------------------------------------------------------------ changes
@@ -117,13 +126,23 @@ class CaseService(CaseServiceServicer):
         check_request_id(request.request_id)
         answering = cases.case_answering(request.cases, change, answer)
         event = cases.event_of(change, request)
+
+        async def make(_: Transaction, case: Case) -> pb.CaseEvent:
+            own = copy_of(event)
+            if change == pb.CASE_CHANGE_ASSIGNED and not has_office:
+                own.office = case.office
+            return own
+
         work = self._changes.change(
             answering.targets,
-            event,
-            has_office=has_office,
+            change,
+            make,
             request=requests.command_request(request, type(request).__name__),
             encode=answering.encode,
         )
+        return await self._answered_each(request, work, answer)
+
+    async def _answered_each(self, request: Any, work: Awaitable[bytes], answer: type[R]) -> R:
         response = answer.FromString(await requests.unreused(request.request_id, work))
         await self._record([each.number for each in response.results if each.state])  # type: ignore[attr-defined]
         return response
@@ -153,14 +172,60 @@ class CaseService(CaseServiceServicer):
         await self._record([found.case.number], [each.mrn for each in found.results if each.state])
         return response
 
+    # ------------------------------------------------------------------------------------------ attachments
+    async def UploadContent(
+        self, request: pb.UploadContentRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.UploadContentResponse:
+        """Store a part of a content."""
+        digest = cases.hash_of(request.sha256)
+        if not request.bytes:
+            raise Refusal("CONTENT_SIZE_OUT_OF_BOUNDS", path="bytes", bytes_max=CONTENT_BYTES_MAX)
+        uploader = str(call.current().identity)
+        with _refusals():
+            stored = await self._attachments.upload(uploader, digest, request.bytes, request.part, request.data)
+        return pb.UploadContentResponse(stored=stored)
+
+    async def AttachToCases(
+        self, request: pb.AttachToCasesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AttachToCasesResponse:
+        """Attach a content to cases."""
+        check_request_id(request.request_id)
+        answering = cases.case_answering(request.cases, pb.CASE_CHANGE_ATTACHED, pb.AttachToCasesResponse)
+        work = self._attachments.attach(
+            answering.targets,
+            cases.attached(request),
+            uploader=str(call.current().identity),
+            request=requests.command_request(request, "AttachToCases"),
+            encode=answering.encode,
+        )
+        with _refusals():
+            return await self._answered_each(request, work, pb.AttachToCasesResponse)
+
+    async def ReadAttachment(
+        self, request: pb.ReadAttachmentRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReadAttachmentResponse:
+        """Return a part of an attachment."""
+        digest = cases.hash_of(request.sha256)
+        await self._case(request.number)
+        with _refusals():
+            attachment, data = await self._attachments.read(request.number, digest, request.part)
+        await self._accesses.record([], about=f"case {request.number} attachment {request.sha256}")
+        return pb.ReadAttachmentResponse(
+            attachment=cases.attachment_message(attachment), data=data, parts=parts_of(attachment.bytes)
+        )
+
     # ------------------------------------------------------------------------------------------ queries
     async def GetCase(
         self, request: pb.GetCaseRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetCaseResponse:
         """Return a case."""
         case = await self._case(request.number)
+        async with self._store.database.connection() as reading:
+            attachments = await self._store.contents.attachments(reading, case.number)
         await self._record([case.number])
-        return pb.GetCaseResponse(case=cases.case_message(case))
+        return pb.GetCaseResponse(
+            case=cases.case_message(case), attachments=[cases.attachment_message(each) for each in attachments]
+        )
 
     async def ListCases(
         self, request: pb.ListCasesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -180,6 +245,7 @@ class CaseService(CaseServiceServicer):
             relation=request.relation,
             relation_key=request.relation_key,
             mrn=request.mrn,
+            sha256=cases.hash_of(request.sha256) if request.sha256 else b"",
         )
         async with self._store.database.connection() as reading:
             found = await self._store.cases.page(reading, chosen, (int(state), int(number)), limit + 1)
@@ -240,6 +306,15 @@ class CaseService(CaseServiceServicer):
         """Record that the caller reads cases, and data about consignments."""
         about = joined(f"case {number}" for number in numbers)
         await self._accesses.record(concerned, about=about)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Refuse the call where a content is refused."""
+    try:
+        yield
+    except ContentRefused as error:
+        raise Refusal(error.reason, path="content") from None
 
 
 def _answering(request: Any, answer: Any) -> requests.Answering:

@@ -43,6 +43,9 @@ class CaseRefused(Exception):
 
 
 Encode = Callable[[Sequence[CaseChanged]], bytes]
+MakeEvent = Callable[[Transaction, Case], Awaitable[pb.CaseEvent | str | None]]
+"""Return the event of a locked case, the reason why it is refused, or None where nothing changes."""
+AfterEvent = Callable[[Transaction, Case, pb.CaseEvent], Awaitable[None]]
 EncodeConsignments = Callable[[CaseChanged, Sequence[Acted]], bytes]
 
 
@@ -56,13 +59,14 @@ class ChangeCases:
     async def change(
         self,
         targets: Sequence[Target],
-        event: pb.CaseEvent,
+        change: pb.CaseChange.ValueType,
+        make: MakeEvent,
         *,
-        has_office: bool = False,
         request: Request,
         encode: Encode,
+        after: AfterEvent | None = None,
     ) -> bytes:
-        """Apply an event to each case once per request, with the case's own office unless the event has one.
+        """Change each case by the event that `make` returns, and then do what is `after` it, once per request.
 
         Return what `encode` made of the results. Raises RequestReused.
         """
@@ -72,14 +76,14 @@ class ChangeCases:
             results, events = [], []
             for target in targets:
                 case = cases.get(target.number, Case(target.number))
-                refusal = case.refusal(event.change, target.expected_version)
-                if not refusal:
-                    own = _copy(event)
-                    if event.change == pb.CASE_CHANGE_ASSIGNED and not has_office:
-                        own.office = case.office
-                    events.append((case, own))
-                results.append(CaseChanged(case, refusal))
+                made = case.refusal(change, target.expected_version) or await make(tx, case)
+                if isinstance(made, pb.CaseEvent):
+                    events.append((case, made))
+                results.append(CaseChanged(case, made if isinstance(made, str) else ""))
             changed = {each.number: each for each in await self._write(tx, events)}
+            if after is not None:
+                for case, event in events:
+                    await after(tx, changed[case.number], event)
             return encode([replace(each, case=changed.get(each.case.number, each.case)) for each in results])
 
         return await self._once(request, work)
@@ -91,7 +95,7 @@ class ChangeCases:
         results = await self._fit(consignments, event.relation, event.relation_key)
 
         async def work(tx: Transaction) -> bytes:
-            own = _copy(event)
+            own = copy_of(event)
             own.mrns.extend(mrn for mrn, acted in results.items() if not acted.refusal)
             (case,) = await self._write(tx, [(Case(await self._store.cases.next_number(tx)), own)])
             await self._store.cases.add(tx, case, own.mrns, own.by)
@@ -137,7 +141,7 @@ class ChangeCases:
             if adds and case.consignments + len(changing) > CONSIGNMENTS_MAX:
                 raise CaseRefused(CaseChanged(case, "CASE_FULL"))
             if changing:
-                own = _copy(event)
+                own = copy_of(event)
                 own.mrns.extend(changing)
                 (case,) = await self._write(tx, [(case, own)])
                 if adds:
@@ -183,7 +187,8 @@ class ChangeCases:
         return cases
 
 
-def _copy(event: pb.CaseEvent) -> pb.CaseEvent:
+def copy_of(event: pb.CaseEvent) -> pb.CaseEvent:
+    """Return a copy of an event, for one case."""
     own = pb.CaseEvent()
     own.CopyFrom(event)
     return own

@@ -15,6 +15,7 @@ async def purge_cases(store: Store, days: int) -> int:
             number = await store.cases.closed_before(tx, await store.now(tx) - days * MICROS_PER_DAY)
             if number is None:
                 return deleted
+            await store.contents.detach(tx, number)
             await store.cases.delete(tx, number)
             await store.audit.note_access(tx, store.origin(), f"case {number} DELETED", [])
             deleted += 1

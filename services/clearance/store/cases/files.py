@@ -28,6 +28,8 @@ class CaseFilter:
     relation: int = 0
     relation_key: str = ""
     mrn: str = ""
+    sha256: bytes = b""
+    """Of a content that is attached."""
 
 
 class CaseTables:
@@ -67,6 +69,10 @@ class CaseTables:
             values.append(chosen.mrn)
             source = "case_consignment c join case_file f on f.number = c.number"
             parts.append(f"and c.mrn = ${len(values)} ")
+        if chosen.sha256:
+            values.append(chosen.sha256)
+            source += " join case_attachment a on a.number = f.number"
+            parts.append(f"and a.sha256 = ${len(values)} ")
         values.append(limit)
         rows = await tx.raw.fetch(
             f"select {_CASES} from {source} where (f.state, f.number) > ($1, $2) {''.join(parts)}"  # noqa: S608  # our own names

@@ -1,6 +1,7 @@
 """`luxor case`: officers open, change and close cases of related consignments."""
 
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import click
@@ -132,6 +133,61 @@ def note(context: Context, number: int, text: str, version: int | None, ident: s
     _emit_one(context, ask())
 
 
+@command("attach", group=case, short_help="Attach a file to a case.")
+@NUMBER
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", default="", help="Its name in the case (default: that of the file).")
+@click.option(
+    "--type",
+    "content_type",
+    default="",
+    metavar="TYPE",
+    help="pdf, jpeg, png, tiff, xml, json or text (default: by the end of the name).",
+)
+@NOTE
+@UNLESS_CHANGED
+@acting("officer")
+def attach(
+    context: Context,
+    number: int,
+    file: Path,
+    name: str,
+    content_type: str,
+    note: str,
+    version: int | None,
+    ident: str,
+) -> None:
+    """Attach a file of at most 32 MiB to an open case. It is never removed."""
+    from libs.client.clearance.cases.attachments import attach as attach_file
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await attach_file(client, {number: version}, file, name=name, content_type=content_type, note=note)
+
+    _emit_one(context, ask())
+
+
+@command("download", group=case, short_help="Write an attachment to a file.")
+@NUMBER
+@click.argument("sha256")
+@click.argument("file", type=click.Path(exists=False, path_type=Path))
+@click.option("--as", "caller", default="officer", metavar="ROLE[/ID]", help="The caller: officer or analyst.")
+def download(context: Context, number: int, sha256: str, file: Path, caller: str) -> None:
+    """Write an attachment to a new file, once it has its SHA-256. The content is not opened: consider where it came from before you do."""
+    from libs.client.clearance.cases.attachments import download as download_file
+
+    role, ident = caller_of(caller, ("officer", "analyst"))
+
+    async def ask() -> dict[str, Any]:
+        async with context.client(role, ident) as client:
+            return await download_file(client, number, sha256, file)
+
+    attachment = run(ask())
+    context.emit(
+        attachment, lambda terminal: terminal.print(f"{attachment['bytes']:,} bytes written to {file}", markup=False)
+    )
+
+
 @command("assign", group=case, short_help="Assign a case to an officer.")
 @NUMBER
 @click.option("--to", "officer", default="", metavar="ID", help="The officer (default: nobody).")
@@ -221,6 +277,12 @@ def show(context: Context, number: int, first: int, caller: str) -> None:
     "--relation", default="", metavar="RELATION", help="Only those of selection, party, transport or screening_match."
 )
 @click.option("--key", default="", help="Only those with this key of the relation.")
+@click.option(
+    "--sha256",
+    default="",
+    metavar="HASH",
+    help="Only those with this attachment, as the documents of a control name it.",
+)
 @click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @click.option("--as", "caller", default="officer", metavar="ROLE[/ID]", help="The caller: officer or analyst.")
 def list_(
@@ -231,6 +293,7 @@ def list_(
     mrn: str,
     relation: str,
     key: str,
+    sha256: str,
     first: int,
     caller: str,
 ) -> None:
@@ -249,6 +312,7 @@ def list_(
                 mrn=mrn,
                 relation=relation,
                 key=key,
+                sha256=sha256.removeprefix("sha256:"),
                 items_max=first,
             )
 

@@ -81,6 +81,16 @@ def show_case(terminal: "Console", case: dict[str, Any]) -> None:
                 coloured(short(each.get("lane", ""), "LANE_"), LANES), when(each.get("added_at", ""))[:10], safe(each.get("added_by", "")),
             )  # fmt: skip
         print_words(terminal, shown)
+    attachments = case.get("attachments", [])
+    if attachments:
+        terminal.print(f"\n{counted(len(attachments), 'attachment')}")
+    for each in attachments:
+        kind = short(each.get("content_type", ""), "CONTENT_TYPE_")
+        terminal.print(f"  {safe(each.get('name', ''))}")
+        terminal.print(
+            f"    {kind}, {each.get('bytes', 0):,} bytes, {when(each.get('attached_at', ''))} by {safe(each.get('attached_by', ''))}"
+        )
+        terminal.print(f"    {each.get('sha256', '')}")
     terminal.print("\nhistory")
     for each in case.get("events", []):
         change = words(short(each.get("change", ""), "CASE_CHANGE_"))
@@ -107,6 +117,7 @@ def _details(event: dict[str, Any]) -> str:
         safe(event.get("reason", "")),
         f"to {safe(event.get('officer', '')) or 'nobody'}" if event.get("change") == "CASE_CHANGE_ASSIGNED" else "",
         f"office {safe(event['office'])}" if event.get("office") else "",
+        safe(event.get("attachment", {}).get("name", "")),
         ", ".join(mrns[:_MRNS_SHOWN]) + (f" and {len(mrns) - _MRNS_SHOWN} others" if len(mrns) > _MRNS_SHOWN else ""),
     ]
     return "".join(f"  {part}" for part in parts if part)

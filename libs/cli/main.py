@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "work": ("clearance.work", "List, claim and hand over held goods, as an officer."),
     "case": ("clearance.cases.group", "Open, change and close cases of related consignments."),
     "control": ("clearance.controls", "Order, answer, conclude and list controls of goods."),
+    "licence": ("clearance.licences", "Register licences, list their uses, and write them off."),
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),
     "audit": ("clearance.audit", "Prove the audit trail; export evidence of a consignment."),
     "return": ("clearance.corrections", "Report that released goods were returned or destroyed."),

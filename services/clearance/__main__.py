@@ -29,6 +29,7 @@ from luxor.clearance.v1.cases_pb2_grpc import add_CaseServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
 from luxor.clearance.v1.consistency_pb2_grpc import add_ConsistencyServiceServicer_to_server
 from luxor.clearance.v1.controls_pb2_grpc import add_ControlServiceServicer_to_server
+from luxor.clearance.v1.licences_pb2_grpc import add_LicenceServiceServicer_to_server
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.clearance.v1.release_lists_pb2_grpc import add_ReleaseListServiceServicer_to_server
 from luxor.clearance.v1.returns_pb2_grpc import add_ReturnServiceServicer_to_server
@@ -52,6 +53,8 @@ from services.clearance.api.consistency_service import ROLES as CONSISTENCY_ROLE
 from services.clearance.api.consistency_service import ConsistencyService
 from services.clearance.api.controls.service import ROLES as CONTROL_ROLES
 from services.clearance.api.controls.service import ControlService
+from services.clearance.api.licences.service import ROLES as LICENCE_ROLES
+from services.clearance.api.licences.service import LicenceService
 from services.clearance.api.notice_checks import ROLES as CHECK_ROLES
 from services.clearance.api.notice_checks import NoticeCheckService
 from services.clearance.api.queries import Inquiry
@@ -73,6 +76,9 @@ from services.clearance.feeds.debt_events import DebtEventHandler
 from services.clearance.feeds.filings import Intake
 from services.clearance.feeds.screening_matches import Rescreening
 from services.clearance.feeds.snapshot import Snapshot
+from services.clearance.goods_controls.law import INCLUDED as GOODS_CONTROLS
+from services.clearance.goods_controls.law import GoodsLawError
+from services.clearance.goods_controls.law import read as read_goods_controls
 from services.clearance.jobs import audit, expiry, sweep
 from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.storage import StoragePasses
@@ -98,7 +104,7 @@ ADJUSTING = "clearance/adjusting"
 
 
 def assemble(start: Start) -> Sequence[Background]:
-    """Build and run clearance. Raises ConfigError where the texts of notices or the parameters of the assessment before loading are refused."""
+    """Build and run clearance. Raises ConfigError where the texts of notices, the parameters before loading or the controls of goods are refused."""
     config = ClearanceConfig.from_environ("clearance", start.environ)
     try:
         texts = load_texts(config.notice_texts)
@@ -113,6 +119,12 @@ def assemble(start: Start) -> Sequence[Background]:
         raise ConfigError(
             "LUXOR_CLEARANCE_PRE_LOADING", f"names parameters that are refused: {error}", str(OFFICES)
         ) from None
+    try:
+        goods = read_goods_controls(config.goods_controls)
+    except GoodsLawError as error:
+        raise ConfigError(
+            "LUXOR_CLEARANCE_GOODS_CONTROLS", f"names controls that are refused: {error}", str(GOODS_CONTROLS)
+        ) from None
     store = Store(start.database, origin)
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
     adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
@@ -126,6 +138,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(add_WorkServiceServicer_to_server, WorkService(store), roles=WORK_ROLES)
     start.server.add(add_CaseServiceServicer_to_server, CaseService(store), roles=CASE_ROLES)
     start.server.add(add_ControlServiceServicer_to_server, ControlService(store, parameters), roles=CONTROL_ROLES)
+    start.server.add(add_LicenceServiceServicer_to_server, LicenceService(store), roles=LICENCE_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
@@ -148,7 +161,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.depend("risk", answers(start.neighbour("risk")), [INTAKE, SCREENING])
     start.server.depend("revenue", answers(start.neighbour("revenue")), [INTAKE, DEBTS, ADJUSTING])
     intake = Intake(
-        Decide(store, parameters),
+        Decide(store, parameters, goods),
         risk,
         revenue,
         assess_seconds=config.assess_seconds,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from libs.server.config.checks import check_existing_directory, check_file
 from libs.server.config.server_config import Settings, setting
+from services.clearance.goods_controls import law as goods_law
 from services.clearance.notices.texts import INCLUDED
 from services.clearance.pre_loading import parameters as pre_loading
 
@@ -41,6 +42,15 @@ class ClearanceConfig(Settings, service="clearance"):
     )
     """File of the parameters of the assessment before loading: the destinations whose goods are assessed, and the deadlines of requests by office. As
     included, no destination is assessed."""
+
+    goods_controls: Path = setting(
+        "GOODS_CONTROLS",
+        default=goods_law.INCLUDED,
+        example="/etc/luxor/clearance/goods_controls.yaml",
+        check=check_file,
+    )
+    """File of the controls of goods: licences that goods need, and controls by partner agencies. As included, no goods are controlled. Name one once
+    all replicas are of a release that knows the setting."""
 
     checks_per_second: float = setting("CHECKS_PER_SECOND", default=50.0, low=0.1, high=10_000, example="50")
     """Checks of notices that one caller may make per second on each replica; twice as many at once. A gateway is one caller for all its visitors."""

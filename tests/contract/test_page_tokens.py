@@ -48,6 +48,12 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "WorkService.ListWork": ("officer", {}, (4, 20_000, MRN)),
     "WorkService.ListStorage": ("officer", {}, (10**15, 20_000, MRN)),
     "ControlService.ListControls": ("officer", {}, (20_000, MRN, 1)),
+    "LicenceService.ListLicences": ("officer", {}, ("toys", "C400", "L1")),
+    "LicenceService.ListLicenceUses": (
+        "officer",
+        {"licence": {"type": "C400", "number": "L1"}},
+        (10**15, 20_000, MRN, 1, 1),
+    ),
     "AuditService.CheckRecords": ("officer", {}, (20_000, 1, 1, "00" * 32, 0)),
     "AuditService.CheckBatches": ("officer", {}, (20_000, 1)),
     "CarrierService.ListBindings": ("officer", {}, (3, "160", "wings")),

@@ -173,7 +173,11 @@ def test_clearance_takes_texts_of_notices_from_a_directory_of_the_operators() ->
     match = re.fullmatch(r"\$\{LUXOR_CLEARANCE_FILES:-(.+)\}", files["source"])
     assert match
     assert (HERE / match.group(1)).is_dir()
-    for name in ("LUXOR_CLEARANCE_NOTICE_TEXTS", "LUXOR_CLEARANCE_PRE_LOADING"):
+    for name in (
+        "LUXOR_CLEARANCE_NOTICE_TEXTS",
+        "LUXOR_CLEARANCE_PRE_LOADING",
+        "LUXOR_CLEARANCE_GOODS_CONTROLS",
+    ):
         assert clearance["environment"][name] == f"${{{name}:-}}"
 
 

@@ -25,6 +25,7 @@ from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, ST
 from services.clearance.consignment.explanation import sentence
 from services.clearance.consignment.state.times import owes_nothing, payable_now
 from services.clearance.consignment.transitions import Change, State
+from services.clearance.licences.views import agency_needs, public_needs
 from services.clearance.store.work import Claim
 from services.clearance.temporary_storage.limits import ends
 
@@ -99,6 +100,7 @@ _STATUS: Final = Schema(
         "findings_risk": _STATE.children["findings"],
         "history": _HISTORY,
         "controls": _STATE.children["controls"],
+        "licences": _STATE.children["licences"],
     },
 )
 
@@ -197,6 +199,7 @@ def public(table: Table) -> Table:
         "items": _plain_items(table),
         "charges": _plain_charges(table),
         **public_controls(table),
+        **public_needs(table),
     }
     if listed.any():
         alone = listed & ~table.bools("officer_hold").values
@@ -271,7 +274,7 @@ def controlled(table: Table, agency: str) -> Table:
     plain = Table(goods.schema, goods.rows, {name: goods.column(name) for name in _GOODS if name in goods.names})
     columns["items"] = Ragged(items.offsets, plain)
     columns |= _neutral_change(public_table)
-    return Table(table.schema, table.rows, columns | agency_controls(table, agency))
+    return Table(table.schema, table.rows, columns | agency_controls(table, agency) | agency_needs(table, agency))
 
 
 def readable(table: Table, role: Role, agency: str = "") -> Table:

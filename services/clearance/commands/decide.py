@@ -1,7 +1,7 @@
 """Stores decisions on filings, with the arrivals, screening matches and debt events that came before them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from libs.columns import Bools, Ints, Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
-from services.clearance.carriage.binding import Arrival, effective
+from services.clearance.carriage.binding import Arrival, Effective, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
+from services.clearance.commands.goods.order_controls import order_controls
+from services.clearance.commands.goods.writing_off import WritingOff
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
 from services.clearance.consignment.columns import with_previous
@@ -18,8 +20,11 @@ from services.clearance.consignment.debt import settled, with_debt_evaluated
 from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
 from services.clearance.consignment.state.amendment import amended_states
+from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import FINAL, Change, Event
+from services.clearance.goods_controls import law as goods_law
+from services.clearance.goods_controls.requirements import rows_with_controls
 from services.clearance.pre_loading import recommendation
 from services.clearance.pre_loading.parameters import Parameters, included
 from services.clearance.store import Row, Store
@@ -57,10 +62,13 @@ class Tally:
 class Decide:
     """Stores first decisions and those on amendments, with the arrivals, screening matches and debt events that came before them."""
 
-    def __init__(self, store: Store, parameters: Parameters | None = None) -> None:
-        """Store in `store`; `parameters` of the assessment before loading are by default those of this release."""
+    def __init__(
+        self, store: Store, parameters: Parameters | None = None, goods: goods_law.GoodsLaw | None = None
+    ) -> None:
+        """Store in `store`; `parameters` of the assessment before loading and controls of `goods` are by default those of this release."""
         self.store = store
         self.parameters = parameters or included()
+        self.goods = goods or goods_law.included()
 
     async def run(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Tally:
         """Store decisions in the caller's transaction, and return the results; of several versions of a filing the newest counts."""
@@ -75,17 +83,35 @@ class Decide:
         if arrivals:
             tally.binding_revision = await self.store.carriers.binding_revision(tx)
         parts = await self._with_early(tx, parts)
+        writing = WritingOff(self.store, tx, tally.at)
+        await writing.lock([part.table for part in parts], await self._amended(tx, parts, locked))
         for part in parts:
             stored = part.table.strings("mrn").map(locked.__contains__, np.bool_)
-            if not stored.any():
-                await self._first(tx, part, arrivals, tally)
-                continue
-            if not stored.all():
-                await self._first(tx, _take(part, np.flatnonzero(~stored)), arrivals, tally)
-            await self._amend(tx, _take(part, np.flatnonzero(stored)), locked, arrivals, tally)
+            new = np.flatnonzero(~stored)
+            goods = np.intersect1d(new, rows_with_controls(part.table, self.goods))
+            if len(goods):
+                await self._first(tx, _take(part, goods), arrivals, tally, writing)
+                new = np.setdiff1d(new, goods)
+            if len(new):
+                await self._first(tx, _take(part, new), arrivals, tally)
+            if stored.any():
+                await self._amend(tx, _take(part, np.flatnonzero(stored)), locked, arrivals, tally, writing)
+        await writing.finish()
         if tally.unbound or tally.changed:
             await self._mark(tx, arrivals, tally)
         return tally
+
+    async def _amended(self, tx: Transaction, parts: Sequence[DecidedFilings], locked: Mapping[str, Row]) -> Table:
+        """Return the stored states of the filings that have newer versions among the parts."""
+        versions = [
+            (mrn, version)
+            for part in (parts if locked else ())
+            for mrn, version in zip(
+                part.table.strings("mrn").tolist(), part.table.ints("filing_version").values.tolist(), strict=True
+            )
+        ]
+        newer = [mrn for mrn, version in versions if mrn in locked and version > locked[mrn].filing_version]
+        return await self.store.states(tx, [locked[mrn] for mrn in newer])
 
     async def _with_early(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Sequence[DecidedFilings]:
         """Return the parts with the stored matches and debt events that came before these filings were decided."""
@@ -111,9 +137,18 @@ class Decide:
         return parts
 
     async def _first(
-        self, tx: Transaction, part: DecidedFilings, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally
+        self,
+        tx: Transaction,
+        part: DecidedFilings,
+        arrivals: Mapping[str, Sequence[Arrival]],
+        tally: Tally,
+        writing: WritingOff | None = None,
     ) -> None:
-        table = part.table
+        """Store first decisions.
+
+        `writing` is given for goods that controls list: their arrival takes effect behind the orders, so that no version is released before.
+        """
+        table, found = part.table, None
         if arrivals:
             found = effective(*carriage(table), arrivals, await bindings_of(self.store, tx, table))
             table = table.with_columns(found.columns().columns())
@@ -121,14 +156,43 @@ class Decide:
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
         if recommendation.is_assessed(table):
             table, events = _loaded_though_forbidden(recommendation.assessed(table, tally.at), events)
+        if writing is not None:
+            table = table.with_columns(Arrivals.none(table.rows).columns())
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         assert bool(outcome.effective.all()), "a first decision is never refused"
+        if writing is not None:
+            table = writing.written_off(table)
         ref = await self.store.insert(tx, table, trace=part.trace)
         tally.decided.append(table)
-        await self._refer(tx, table, ref, part.trace, tally.at)
+        if writing is None:
+            await self._refer(tx, table, ref, part.trace, tally.at)
+        else:
+            await self._order(tx, table.strings("mrn").tolist(), found, writing, part.trace, tally.at)
 
-    async def _refer(self, tx: Transaction, table: Table, ref: BatchRef, trace: str, at: int) -> None:
-        """Store the referrals that risk recommends for states that this transaction stored in a batch."""
+    async def _order(
+        self, tx: Transaction, mrns: Sequence[str], effect: Effective | None, writing: WritingOff, trace: str, at: int
+    ) -> None:
+        """Order the controls of goods that were decided for the first time, then let their arrivals take effect, and store their referrals."""
+        await order_controls(self.store, tx, mrns, self.goods, writing.register, at=at, trace=trace)
+        present = np.flatnonzero(effect.present) if effect is not None else np.zeros(0, np.int64)
+        if effect is not None and len(present):
+            arrived = replace(effect, places=effect.places[present]).columns()
+            rows = await self._rows(tx, [mrns[place] for place in present.tolist()])
+            details = EventDetails(event=Event.ARRIVED, at=at, arrivals=arrived)
+            states, outcome = apply_event(await self.store.states(tx, rows), details)
+            assert bool(outcome.effective.all()), "what was decided as not arrived arrives"
+            await self.store.succeed(tx, states, rows, trace=trace)
+        rows = await self._rows(tx, mrns)
+        await self._refer(tx, await self.store.states(tx, rows), rows, trace, at)
+
+    async def _rows(self, tx: Transaction, mrns: Sequence[str]) -> list[Row]:
+        found = await self.store.find(tx, mrns)
+        return [found[mrn] for mrn in mrns]
+
+    async def _refer(
+        self, tx: Transaction, table: Table, stored: BatchRef | Sequence[Row], trace: str, at: int
+    ) -> None:
+        """Store the referrals that risk recommends for states that this transaction stored: all in one batch, or as these rows."""
         if not recommendation.is_assessed(table):
             return
         found = recommendation.refer(table, at, self.parameters)
@@ -138,8 +202,12 @@ class Decide:
         assert bool(outcome.effective.all()), (
             "referrals have an effect on goods that have not arrived and are not final"
         )
-        count = len(found.places)
-        states = with_previous(states, [ref.day] * count, [ref.id] * count, found.places.tolist())
+        places = [
+            (stored, place) if isinstance(stored, BatchRef) else (stored[place].ref, stored[place].row)
+            for place in found.places.tolist()
+        ]
+        refs = [ref for ref, _ in places]
+        states = with_previous(states, [ref.day for ref in refs], [ref.id for ref in refs], [row for _, row in places])
         await self.store.update(tx, states, trace=trace)
 
     async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
@@ -164,6 +232,7 @@ class Decide:
         locked: Mapping[str, Row],
         arrivals: Mapping[str, Sequence[Arrival]],
         tally: Tally,
+        writing: WritingOff,
     ) -> None:
         rows = [locked[mrn] for mrn in part.table.strings("mrn").tolist()]
         newer = np.flatnonzero(
@@ -184,7 +253,7 @@ class Decide:
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         done = np.flatnonzero(outcome.effective)
         if len(done):
-            table = table.take(done)
+            table = writing.written_off(table.take(done))
             ref = await self.store.succeed(tx, table, [rows[place] for place in done.tolist()], trace=part.trace)
             mrns = table.strings("mrn").tolist()
             moved = _differs(stored.take(done), table, "master_document_number")
@@ -204,6 +273,14 @@ class Decide:
             tally.changed |= {masters[row] for row in np.flatnonzero(renamed | moved).tolist()} & arrivals.keys()
             tally.decided.append(table)
             await self._refer(tx, table, ref, part.trace, tally.at)
+            goods = np.union1d(
+                rows_with_controls(table, self.goods), np.flatnonzero(stored.take(done).ragged("licences").lengths)
+            )
+            if len(goods):
+                concerned = [mrns[place] for place in goods.tolist()]
+                await order_controls(
+                    self.store, tx, concerned, self.goods, writing.register, at=tally.at, trace=part.trace
+                )
         late = np.flatnonzero(~outcome.effective)
         if len(late):
             refused_states = stored.take(late).with_columns(

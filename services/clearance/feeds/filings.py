@@ -29,6 +29,7 @@ from services.clearance.consignment.assessment import Misaligned, assessment_of,
 from services.clearance.consignment.decision import decide, lane_names
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import State
+from services.clearance.goods_controls.requirements import cited_licences
 from services.clearance.metrics import count_charges
 from services.clearance.pre_loading.recommendation import recommendations
 from services.clearance.pre_loading.scope import to_assess
@@ -179,6 +180,7 @@ class Intake:
             verdict = decide(replace(assessment_of(risk, revenue), without_debt=categories.without_debt))
             if loading is not None:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
+            columns |= cited_licences(part.filings, self._decide_filings.goods)
             table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error

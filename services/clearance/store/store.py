@@ -22,6 +22,7 @@ from services.clearance.consignment.controls.control import has_controls
 from services.clearance.consignment.controls.pre_loading import announced, concerns_loading
 from services.clearance.consignment.controls.views import carried_notices
 from services.clearance.consignment.notice_kinds import OWED, kinds
+from services.clearance.licences.need import has_needs
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
@@ -31,6 +32,7 @@ from services.clearance.store.cases.contents import ContentTables
 from services.clearance.store.cases.files import CaseTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
 from services.clearance.store.early_matches import EarlyMatches
+from services.clearance.store.licences.register import LicenceTables
 from services.clearance.store.references import ReferenceTables
 from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
@@ -83,6 +85,7 @@ class Store:
         self.claims = ClaimTable()
         self.early_matches = EarlyMatches()
         self.early_debt_events = EarlyDebtEvents()
+        self.licences = LicenceTables()
         self.references = ReferenceTables()
         self.release_lists = ReleaseLists()
         self.storage = StorageTable()
@@ -212,8 +215,10 @@ class Store:
         """Store next versions of consignments that are locked, with notices, and announce them.
 
         `in_lists` are those that may be held or have a delay in the versions in force; by default all. `stays` are those whose state does not
-        change: a debt event on them is no notice to a carrier.
+        change: a debt event on them is no notice to a carrier. What the end of goods restores to licences is restored.
         """
+        if has_needs(table):
+            table = await self.licences.restored(tx, table)
         ref = await self._append(tx, table, trace, stays)
         mrns = table.strings("mrn").tolist()
         days = days_of(mrns)

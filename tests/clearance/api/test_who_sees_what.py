@@ -26,6 +26,7 @@ from luxor.clearance.v1 import (
     carriers_pb2,
     cases_pb2,
     controls_pb2,
+    licences_pb2,
     notice_checks_pb2,
     release_lists_pb2,
     returns_pb2,
@@ -36,6 +37,7 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.clearance.controls import CARRIER, EXAMINATION, FILER, answer, conclusion, order, ordered
 from tests.clearance.desk import ACCEPTED_AT, filings, mrns
 from tests.clearance.disposals import SEIZED, disposal
+from tests.clearance.goods import licence_message
 from tests.clearance.inspections import inspection
 from tests.clearance.service_client import SECONDS, House
 
@@ -91,6 +93,18 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "ControlService/ConcludeControls": {"officer": ALL, "agency": OWN},
     "ControlService/ListControls": {**INSIGHT, "agency": LISTED},
     "ControlService/OrderControls": {"officer": ALL, "agency": OWN},
+    "LicenceService/PutLicences": {"officer": ALL, "agency": ALL},
+    "LicenceService/ListLicences": {"officer": ALL, "agency": ALL},
+    "LicenceService/ListLicenceUses": {"officer": (NOTHING, NOTHING), "agency": (NOTHING, NOTHING)},
+    "LicenceService/RevokeLicences": {
+        "officer": ("LICENCE_VERSION_CHANGED", "LICENCE_UNKNOWN"),
+        "agency": ("LICENCE_VERSION_CHANGED", "LICENCE_UNKNOWN"),
+    },
+    # Its control is no request for licences, and to an agency goods that it was not asked to control are unknown.
+    "LicenceService/WriteOffLicences": {
+        "officer": ("LICENCE_NOT_NEEDED", "LICENCE_NOT_NEEDED"),
+        "agency": ("LICENCE_NOT_NEEDED", UNKNOWN),
+    },
     "NoticeCheckService/CheckNotice": {"officer": (SEEN, "NOT_GENUINE"), "gateway": (SEEN, "NOT_GENUINE")},
     "ReleaseListService/ExportReleaseList": OFFICER,
     "ReleaseListService/ImportReleaseList": OFFICER,
@@ -111,6 +125,7 @@ WHOLE: Final = {
     "CarrierService/PutBindings", "ConsistencyService/CheckConsignments", "ReleaseListService/ListReleaseListKeys",
     "CaseService/AssignCases", "CaseService/AttachToCases", "CaseService/CloseCases", "CaseService/GetCase", "CaseService/ListCases",
     "CaseService/NoteCases", "CaseService/ReadAttachment", "CaseService/ReopenCases", "CaseService/UploadContent",
+    "LicenceService/ListLicences", "LicenceService/PutLicences",
     "CarrierService/ListRefusedArrivals", "ClearanceService/RecordArrivals", "CarrierService/ReverseArrivals", "CarrierService/ListArrivals",
 }  # fmt: skip
 """RPCs whose answer names no consignment: what they say is not empty."""
@@ -230,6 +245,12 @@ def _return(goods: Goods) -> pb.RecordReturnsRequest:
     return request
 
 
+def _licence(goods: Goods) -> licences_pb2.LicenceRef:
+    """Name a licence of the caller, or one that only the other authority has registered."""
+    role = goods.role if goods.is_own else {"officer": "agency", "agency": "officer"}[goods.role]
+    return licences_pb2.LicenceRef(type="C400", number=f"True {role}")
+
+
 REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     "ExportEvidence": lambda goods: audit_pb2.ExportEvidenceRequest(mrn=goods.mrn, purpose="appeal"),
     "BulkRelease": lambda goods: bulk_release_pb2.BulkReleaseRequest(
@@ -269,6 +290,18 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     ),
     "OrderControls": lambda goods: controls_pb2.OrderControlsRequest(
         request_id=f"o{goods.number}", orders=[order(goods.mrn, EXAMINATION)]
+    ),
+    "PutLicences": lambda goods: licences_pb2.PutLicencesRequest(
+        request_id=f"q{goods.number}", licences=[licence_message(f"{goods.is_own} {goods.role}")]
+    ),
+    "ListLicenceUses": lambda goods: licences_pb2.ListLicenceUsesRequest(licence=_licence(goods)),
+    "RevokeLicences": lambda goods: licences_pb2.RevokeLicencesRequest(
+        request_id=f"v{goods.number}",
+        revocations=[licences_pb2.LicenceRevocation(licence=_licence(goods), version=9, reason="FRAUD")],
+    ),
+    "WriteOffLicences": lambda goods: licences_pb2.WriteOffLicencesRequest(
+        request_id=f"x{goods.number}",
+        items=[licences_pb2.LicenceWriteOff(consignment=goods.ref, item_number=1, type="C400", number="L1")],
     ),
     "ExportReleaseList": lambda goods: release_lists_pb2.ExportReleaseListRequest(**_conveyance(goods)),
     "BulkReturn": lambda goods: returns_pb2.BulkReturnRequest(

@@ -19,7 +19,7 @@ from luxor.clearance.v1 import carriers_pb2 as carriers
 from luxor.clearance.v1 import cases_pb2 as cases
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import consistency_pb2 as consistency
-from luxor.clearance.v1 import controls_pb2, returns_pb2, work_pb2
+from luxor.clearance.v1 import controls_pb2, licences_pb2, returns_pb2, work_pb2
 from luxor.clearance.v1 import notice_checks_pb2 as checks
 from luxor.clearance.v1 import release_lists_pb2 as lists
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
@@ -29,6 +29,7 @@ from luxor.clearance.v1.cases_pb2_grpc import CaseServiceStub
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.clearance.v1.consistency_pb2_grpc import ConsistencyServiceStub
 from luxor.clearance.v1.controls_pb2_grpc import ControlServiceStub
+from luxor.clearance.v1.licences_pb2_grpc import LicenceServiceStub
 from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceStub
 from luxor.clearance.v1.release_lists_pb2_grpc import ReleaseListServiceStub
 from luxor.clearance.v1.returns_pb2_grpc import ReturnServiceStub
@@ -42,6 +43,7 @@ from tests.clearance.carriers import DOCUMENT, bind
 from tests.clearance.controls import SCAN, conclusion, order
 from tests.clearance.desk import MASTER
 from tests.clearance.disposals import SEIZED, disposal
+from tests.clearance.goods import HOLDER, licence_message
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
 
 NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings", "ListReleaseListKeys", "UploadContent"}
@@ -80,6 +82,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     code = (await ask(await house.stub("filer", "shop"), asking(mrn=first)))[0].consignments[0].check_code
     channel = await house.service.channel("officer", "otto")
     clearance, carrier = ClearanceServiceStub(channel), CarrierServiceStub(channel)
+    licence, named = LicenceServiceStub(channel), licences_pb2.LicenceRef(type="C400", number="L1")
     one, two = pb.ConsignmentRef(mrn=first), pb.ConsignmentRef(mrn=second)
     arrival = carriers.ArrivalRef(master_document_number=MASTER, carrier="wings")
     control, work, case = ControlServiceStub(channel), WorkServiceStub(channel), CaseServiceStub(channel)
@@ -195,6 +198,28 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         (case.GetCase, cases.GetCaseRequest(number=1), "", "case 1", []),
         (case.ListCases, cases.ListCasesRequest(mrn=first), "", "case 1", [first]),
         (case.ListCaseEvents, cases.ListCaseEventsRequest(number=1), "", "case 1", [first, second]),
+        (
+            licence.PutLicences, licences_pb2.PutLicencesRequest(request_id="l1", licences=[licence_message()]),
+            "", "licence C400 L1", [],
+        ),
+        (licence.ListLicences, licences_pb2.ListLicencesRequest(), "", HOLDER, []),
+        (
+            licence.ListLicenceUses, licences_pb2.ListLicenceUsesRequest(licence=named), "", "licence C400 L1", [],
+        ),
+        (
+            licence.WriteOffLicences,
+            licences_pb2.WriteOffLicencesRequest(
+                request_id="l2", items=[licences_pb2.LicenceWriteOff(consignment=two, item_number=1, type="C400", number="L1")]
+            ),
+            "", "", [second],
+        ),
+        (
+            licence.RevokeLicences,
+            licences_pb2.RevokeLicencesRequest(
+                request_id="l3", revocations=[licences_pb2.LicenceRevocation(licence=named, version=1, reason="FRAUD")]
+            ),
+            "", "licence C400 L1", [],
+        ),
         (carrier.ListBindings, carriers.ListBindingsRequest(), "", "jets", []),
         (carrier.ListRefusedArrivals, carriers.ListRefusedArrivalsRequest(), "", "boats", []),
         (carrier.ListArrivals, carriers.ListArrivalsRequest(master_document_number=MASTER), "", MASTER, []),

@@ -30,7 +30,7 @@ from tests.clearance.screening_matches import clearing, hear
 
 WORDS = ("GREEN", "GREEN", "BARE", "YELLOW", "RED", "NORATE", "VENDOR")
 """First words of the local references of a sequence: they tell the neighbours what to answer."""
-TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE = Kind
+TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE, _ = Kind
 TABLES = (
     "batch", "consignment", "held", "seized", "due", "control", "claim", "storage", "local_reference", "house_document", "master_document",
 )  # fmt: skip

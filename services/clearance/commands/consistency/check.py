@@ -26,6 +26,7 @@ from services.clearance.commands.consistency.inconsistencies import (
     current_state,
     first_of_each,
     foreign,
+    licences,
     misplaced,
     reference,
     transitions,
@@ -42,6 +43,8 @@ _BATCHES_A_READ: Final = 8
 _ROUNDS: Final = 5
 _LAST: Final[Position] = (2**31 - 1, "")
 _NAMED_BATCHES: Final = 64
+_USES: Final = "licence_use"
+"""The list of the uses of licences."""
 
 
 @dataclass(slots=True)
@@ -98,7 +101,7 @@ class Check:
                 end = rows[max(0, int(np.searchsorted(total, VERSIONS_MAX, "right")) - 1)]
                 last = (end.day, end.mrn)
             entries: dict[str, list[Position]] = {}
-            for name in WORK_LISTS:
+            for name in (*WORK_LISTS, _USES):
                 entries[name] = await self._store.work.entries(reading, name, after, last, limit + 1)
                 if len(entries[name]) > limit:
                     last = min(last, entries[name][limit - 1])
@@ -123,6 +126,9 @@ class Check:
         async with self._store.database.connection() as reading:
             before = await self._store.find(reading, mrns)
             lists = {name: await self._store.work.stated(reading, name, mrns) for name in WORK_LISTS}
+            uses = await self._store.licences.used_by(reading, mrns)
+            lists[_USES] = dict.fromkeys(uses)
+            totals = await self._store.licences.totals(reading, {use.need.key for own in uses.values() for use in own})
         found: list[Inconsistency] = []
         newest = await self._read({mrn: (row.ref, row.row) for mrn, row in before.items()})
         found += [
@@ -130,7 +136,7 @@ class Check:
             for mrn in sorted(before.keys() - set(newest.mrns))
         ]
         found += current_state(newest, before)
-        found += work_lists(newest, before, lists)
+        found += work_lists(newest, before, lists) + licences(newest, before, uses, totals)
         chains = await self._chains(newest, before, found, result)
         found += await self._references(chains)
         async with self._store.database.connection() as reading:

@@ -14,7 +14,9 @@ from libs.feed.types import BatchRef
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
 from services.clearance.consignment.transitions import STAYING, Change, Debt, State
+from services.clearance.licences.need import Key, Need, needs_of
 from services.clearance.store import Row
+from services.clearance.store.licences.register import Use
 from services.clearance.store.work import due_times
 from services.clearance.temporary_storage.limits import ends
 
@@ -31,6 +33,7 @@ class Kind(IntEnum):
     CURRENT_STATE = 4
     WORK_LIST = 5
     REFERENCE = 6
+    LICENCE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,30 @@ def _words(state: Table) -> str:
 
 def _name(numbers: type[IntEnum], value: int | None) -> str:
     return numbers(value).name if value in tuple(numbers) else str(value)
+
+
+def licences(
+    newest: Versions, rows: Mapping[str, Row], uses: Mapping[str, Sequence[Use]], totals: Mapping[Key, tuple[int, int]]
+) -> list[Inconsistency]:
+    """Return where the uses of licences disagree with the newest stored states, and the register with the uses."""
+    found = []
+    for mrn, needs in zip(newest.mrns, needs_of(newest.states), strict=True):
+        own = uses.get(mrn, ())
+        listed = sorted(_used(use.need) for use in own if use.restored_at is None)
+        stated = sorted(_used(need) for need in needs if need.is_used)
+        details = [] if listed == stated else [f"The uses of licences have {listed}, and its state has {stated}."]
+        details += [
+            f"The licence {'/'.join(key)} has {totals[key][0]} written off, and its uses add up to {totals[key][1]}."
+            for key in sorted({use.need.key for use in own})
+            if key in totals and totals[key][0] != totals[key][1]
+        ]
+        found += [Inconsistency(Kind.LICENCE, mrn, rows[mrn].version, detail) for detail in details]
+    return found
+
+
+def _used(need: Need) -> tuple[str, int]:
+    """Return what both sides have of a use: item and licence, and the quantity, 0 where it is not limited."""
+    return f"item {need.item_number} {'/'.join(need.key)}", need.quantity_millionths or 0
 
 
 def work_lists(

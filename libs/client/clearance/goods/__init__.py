@@ -1,0 +1,1 @@
+"""Licences for goods that are controlled."""

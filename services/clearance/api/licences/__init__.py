@@ -1,0 +1,1 @@
+"""The edge of licences: their service and the checks of requests."""

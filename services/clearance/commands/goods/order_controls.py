@@ -1,0 +1,35 @@
+"""Orders what controls of goods require of consignments, and requests for licences that they lack, in the transaction that decides on them."""
+
+from collections.abc import Mapping, Sequence
+
+from libs.store.database import Transaction
+from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.goods_controls.law import GoodsLaw
+from services.clearance.goods_controls.requirements import ordered
+from services.clearance.licences.licence import Licence
+from services.clearance.licences.need import Key
+from services.clearance.store import Store
+
+
+async def order_controls(
+    store: Store,
+    tx: Transaction,
+    mrns: Sequence[str],
+    law: GoodsLaw,
+    register: Mapping[Key, Licence],
+    *,
+    at: int,
+    trace: str,
+) -> None:
+    """Order the controls of consignments that this transaction has locked or inserted, before their arrival takes effect, as further versions."""
+    found = await store.find(tx, mrns)
+    rows = [found[mrn] for mrn in mrns]
+    states = await store.states(tx, rows)
+    orders = ordered(states, law, register, at)
+    if not len(orders.places):
+        return
+    after, outcome = apply_event(orders.states, EventDetails(event=orders.events, at=at))
+    assert bool(outcome.effective.all()), (
+        "controls have an effect on goods that are decided, not released and not final"
+    )
+    await store.succeed(tx, after, [rows[place] for place in orders.places.tolist()], trace=trace)

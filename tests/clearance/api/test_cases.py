@@ -18,6 +18,7 @@ from luxor.clearance.v1.cases_pb2_grpc import CaseServiceStub
 from services.clearance.cases.case import CaseError, replay
 from services.clearance.commands import store_days
 from services.clearance.commands.cases.purge import purge_cases
+from services.clearance.store.cases.files import CaseFilter
 from tests.clearance import screening_matches
 from tests.clearance.desk import MASTER, filings, mrns
 from tests.clearance.risk_answers import LIST, screening
@@ -33,6 +34,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "CloseCases": {"outcome": pb.CASE_OUTCOME_CORRECTED, "reason": "PAID"},
     "ReopenCases": {"reason": "NEW_EVIDENCE"},
 }
+READ = (
+    "select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint from pg_stat_xact_user_tables "
+    "where relname like 'case_%'"
+)
+"""Rows that the current transaction has read of the tables of cases."""
 READS = ("GetCase", "ListCases", "ListCaseConsignments", "ListCaseEvents")
 
 
@@ -335,6 +341,72 @@ async def test_a_transport_and_a_screening_match_take_what_belongs_to_them(house
     assert await unfit("o4", relation=match, relation_key=f"{name}/6908555") == ["", "", "CASE_UNRELATED"]
     assert await unfit("o5", relation=match, relation_key=f"{name}/69") == ["CASE_UNRELATED"] * 3
     assert await unfit("o6", relation=pb.CASE_RELATION_PARTY, relation_key="Any Ltd") == [""] * 3
+
+
+async def test_a_full_case_takes_nothing_but_its_end(house: House) -> None:
+    first, second, third = await house.filed(["RED-1", "RED-2", "RED-3"])
+    goods, history = await opened(house), await opened(house, [], "o2")
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("update case_file set consignments = 9999 where number = $1", goods)
+        await tx.raw.execute("update case_file set version = 9999 where number = $1", history)
+    two = call(house, "AddCaseConsignments", request_id="a1", case=ref(goods), consignments=refs([first, second]))
+    assert await refused_with(two) == (grpc.StatusCode.FAILED_PRECONDITION, "CASE_FULL")
+    added = await call(house, "AddCaseConsignments", request_id="a2", case=ref(goods), consignments=refs([third]))
+    assert results(added) == [(1, "")]
+    same = await call(house, "AddCaseConsignments", request_id="a3", case=ref(goods), consignments=refs([third]))
+    assert results(same) == [(1, "")], "it is in the case"
+    one = call(house, "AddCaseConsignments", request_id="a4", case=ref(goods), consignments=refs([first]))
+    assert (await refused_with(one))[1] == "CASE_FULL"
+    notes = [await call(house, "NoteCases", request_id=f"n{each}", cases=[ref(history)]) for each in range(2)]
+    assert [results(each) for each in notes] == [[(10_000, "")], [(10_000, "CASE_FULL")]]
+    assert results(await call(house, "CloseCases", request_id="c1", cases=[ref(history, 10_000)])) == [(10_001, "")]
+    again = await call(house, "ReopenCases", request_id="r1", cases=[ref(history, 10_001)])
+    assert results(again) == [(10_001, "CASE_FULL")]
+
+
+async def test_pages_of_a_history_and_of_many_cases_read_little(house: House) -> None:
+    """A page of events names at most 1,000 consignments; pages of lists read their rows, also before statistics are there."""
+    house.desk.consistent = False
+    filed = filings([f"GREEN-{each}" for each in range(600)])
+    await house.desk.consume(filed)
+    number = await opened(house, mrns(filed))
+    for each in range(2):
+        await call(
+            house,
+            "RemoveCaseConsignments",
+            request_id=f"d{each}",
+            case=ref(number),
+            consignments=refs(mrns(filed)[each * 300 :][:300]),
+        )
+    pages = []
+    token = ""
+    while True:
+        page = await call(house, "ListCaseEvents", number=number, page_token=token)
+        pages.append([len(event.mrns) for event in page.events])
+        token = page.next_page_token
+        if not token:
+            break
+    assert pages == [[600, 300], [300]]
+    store = house.desk.store
+    async with store.database.transaction(timeout_millis=60_000) as tx:
+        await tx.raw.execute(
+            "insert into case_file select 1000 + i, 1, 1 + (i % 10 > 0)::int, 't', 'FRA', 'otto', 2, 'k' || i % 1000, "
+            "1, 'x', 1, 1, 0, '', null, '', '' from generate_series(1, 20000) i"
+        )
+        await tx.raw.execute(
+            "insert into case_consignment select 1000 + i, 'M' || i % 2000, 1, 'x' from generate_series(1, 20000) i"
+        )
+        for chosen, count in (
+            (CaseFilter(mrn="M7"), 10),
+            (CaseFilter(office="FRA"), 101),
+            (CaseFilter(officer="otto", state=OPEN), 101),
+            (CaseFilter(relation=2, relation_key="k7"), 20),
+        ):
+            before = await tx.raw.fetchval(READ)
+            found = await store.cases.page(tx, chosen, (0, 0), 101)
+            assert len(found) == count, chosen
+            read = await tx.raw.fetchval(READ) - before
+            assert read <= 3 * count, (chosen, read)
 
 
 async def test_nobody_but_officers_and_analysts_learns_of_cases(house: House) -> None:

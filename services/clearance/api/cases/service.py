@@ -247,7 +247,7 @@ class CaseService(CaseServiceServicer):
             mrn=request.mrn,
             sha256=cases.hash_of(request.sha256) if request.sha256 else b"",
         )
-        async with self._store.database.connection() as reading:
+        async with self._store.database.connection(snapshot=True) as reading:
             found = await self._store.cases.page(reading, chosen, (int(state), int(number)), limit + 1)
         response = pb.ListCasesResponse(cases=[cases.case_message(each) for each in found[:limit]])
         if len(found) > limit:
@@ -287,8 +287,14 @@ class CaseService(CaseServiceServicer):
         await self._case(request.number)
         async with self._store.database.connection() as reading:
             found = await self._store.cases.events(reading, request.number, int(after), limit + 1)
-        response = pb.ListCaseEventsResponse(events=[pb.CaseEvent.FromString(each) for each in found[:limit]])
-        if len(found) > limit:
+        response, named = pb.ListCaseEventsResponse(), 0
+        for payload in found[:limit]:
+            event = pb.CaseEvent.FromString(payload)
+            named += len(event.mrns)
+            if named > requests.PAGE_MAX and response.events:
+                break
+            response.events.append(event)
+        if len(found) > len(response.events):
             response.next_page_token = await self._pages.token(request, response.events[-1].version)
         concerned = dict.fromkeys(mrn for each in response.events for mrn in each.mrns)
         await self._record([request.number], list(concerned))

@@ -8,6 +8,8 @@ from libs.store.database import Transaction
 from libs.store.tables import bulk
 from services.clearance.cases.case import Case
 
+CASES_SHOWN_MAX: Final = 100
+"""Cases that the status of a consignment names."""
 _NAMES: Final = tuple(field.name for field in fields(Case))
 _COLUMNS: Final = ", ".join(_NAMES)
 _TYPES: Final[Mapping[str, Any]] = {
@@ -16,6 +18,10 @@ _TYPES: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 """Types of the columns that are no text."""
 _CASES: Final = ", ".join(f"f.{name}" for name in _NAMES)
+_IN_ORDER: Final = (
+    "select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
+    "set_config('enable_sort', 'off', true)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +61,9 @@ class CaseTables:
         return found
 
     async def page(self, tx: Transaction, chosen: CaseFilter, after: tuple[int, int], limit: int) -> list[Case]:
-        """Return cases after a state and a number, in this order."""
+        """Return cases after a state and a number, in this order. `tx` is a transaction or has a snapshot."""
+        # The indexes have this order behind each filter: without statistics the planner would read all and sort.
+        await tx.raw.execute(_IN_ORDER)
         # Each filter has its statement, in the order of an index, so that a page reads its rows alone.
         values: list[Any] = [*after]
         parts = []
@@ -65,14 +73,18 @@ class CaseTables:
                 values.append(value)
                 parts.append(f"and f.{name} = ${len(values)} ")
         source = "case_file f"
-        if chosen.mrn:
-            values.append(chosen.mrn)
-            source = "case_consignment c join case_file f on f.number = c.number"
-            parts.append(f"and c.mrn = ${len(values)} ")
-        if chosen.sha256:
-            values.append(chosen.sha256)
-            source += " join case_attachment a on a.number = f.number"
-            parts.append(f"and a.sha256 = ${len(values)} ")
+        of_content = (chosen.mrn, "case_consignment where mrn"), (chosen.sha256, "case_attachment where sha256")
+        for value, table in of_content:
+            if not value:
+                continue
+            values.append(value)
+            numbers = f"select number from {table} = ${len(values)}"  # noqa: S608  # our own names
+            if source == "case_file f":
+                # From its few rows to their cases, whatever the planner knows of the tables.
+                cases = "select * from case_file where number = c.number offset 0"
+                source = f"({numbers} offset 0) c cross join lateral ({cases}) f"
+            else:
+                parts.append(f"and f.number in ({numbers}) ")
         values.append(limit)
         rows = await tx.raw.fetch(
             f"select {_CASES} from {source} where (f.state, f.number) > ($1, $2) {''.join(parts)}"  # noqa: S608  # our own names
@@ -84,8 +96,6 @@ class CaseTables:
     async def write(self, tx: Transaction, cases: Sequence[Case], payloads: Sequence[bytes]) -> None:
         """Store new cases, or what events leave of locked ones, each with its event."""
         columns = {name: [getattr(case, name) for case in cases] for name in _NAMES}
-        valid = [case.closed_at is not None for case in cases]
-        columns["closed_at"] = [case.closed_at if fits else None for case, fits in zip(cases, valid, strict=True)]
         changes = ", ".join(f"{name} = excluded.{name}" for name in _NAMES if name != "number")
         await bulk.insert(
             tx,
@@ -133,15 +143,15 @@ class CaseTables:
 
     async def of_consignments(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, list[int]]:
         """Return the numbers of the cases that contain each consignment, those without any missing."""
+        # In an order that the primary key does not have, so that no plan reads all cases.
         rows = await tx.raw.fetch(
-            "select w.mrn, c.number from unnest((select $1::text[])) as w(mrn) "
-            "cross join lateral (select number from case_consignment k where k.mrn = w.mrn order by k.number limit 100) c",
+            "select mrn, number from case_consignment where mrn = any((select $1::text[])::text[]) order by mrn, number",
             list(mrns),
         )
         found: dict[str, list[int]] = {}
         for row in rows:
             found.setdefault(row["mrn"], []).append(row["number"])
-        return found
+        return {mrn: numbers[:CASES_SHOWN_MAX] for mrn, numbers in found.items()}
 
     async def add(self, tx: Transaction, case: Case, mrns: Sequence[str], by: str) -> None:
         """Store that consignments are in a case since its last change."""

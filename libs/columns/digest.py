@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from itertools import pairwise, repeat
+from itertools import compress, pairwise, repeat
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,11 @@ from libs.columns.arrays import Ints, Ragged, Strings
 from libs.columns.table import Table
 
 _WORDS: Final = 4
-"""Numbers of 64 bits that a digest is."""
+"""Numbers of 64 bits that a digest is, and a text at most."""
+_SHORT: Final = 31
+"""Bytes of a text that is written itself."""
+_LONGER: Final = 255
+"""Written in place of the number of bytes of a longer text."""
 
 
 def digests(table: Table, exclude: Collection[str] = ()) -> list[bytes]:
@@ -30,10 +34,11 @@ def digests(table: Table, exclude: Collection[str] = ()) -> list[bytes]:
 def row_digests(table: Table) -> list[bytes]:
     """Return for each row 32 bytes of SHA-256 over its present values and the names of their columns.
 
-    Rows of equal content have equal digests, whatever the other rows of the table. A row is hashed as the digest of its names (joined by
-    commas, in their order), and for each name its number (8 bytes, little endian), the digest of its text, or the number of elements of its
-    list; then the elements of each list in the order of names, rows in the same form, and what their own lists hold behind them. Digests
-    are stored, so every later release must compute the same.
+    Rows of equal content have equal digests, whatever the other rows of the table. A row is hashed as the digest of its names (of numbers and
+    lists, then of texts, each in their order, joined by commas); its numbers, and of its lists the number of elements (8 bytes, little
+    endian); and its texts: up to 31 bytes as their number (one byte), these bytes, and zeros up to whole words of 8 bytes; more as 255 and
+    the last 31 bytes of their digest. Then follow the elements of each list in the order of names, rows in the same form, and what their own
+    lists hold behind them. Digests are stored, so every later release must compute the same.
     """
     pieces: list[list[bytes]] = []
     _add_rows(pieces, table, np.arange(table.rows + 1))
@@ -41,74 +46,82 @@ def row_digests(table: Table) -> list[bytes]:
 
 
 def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.int64]) -> None:
-    """Add a piece for each owner of rows, of which `bounds` says where they begin and end, and further pieces for lists of these rows."""
-    names: list[str] = []
-    absent: list[tuple[int, slice, npt.NDArray[np.bool_]]] = []
+    """Add a piece for each owner of rows, of which `bounds` says where they begin and end, and further pieces for lists of these rows.
+
+    A word is a number of 64 bits. All columns are looked at together: a batch has few rows for its many columns.
+    """
+    numbers: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = {}
+    texts: dict[str, Strings] = {}
     lists: list[Ragged] = []
-    cells = np.empty((table.rows, _WORDS * (1 + len(table.columns))), np.int64)
-    width = _WORDS
     for name, column in sorted(table.columns.items()):
-        there: Any
         if isinstance(column, Strings):
-            words, there = _WORDS, column.present
+            if column.present.any():
+                texts[name] = column
         elif isinstance(column, Ragged):
-            words, there = 1, column.lengths > 0
-        else:
-            words, there = 1, column.valid
-        every = there.all()
-        if not every and not there.any():
-            continue
-        place = slice(width, width + words)
-        if isinstance(column, Strings):
-            cells[:, place] = _of_texts(column)
-        elif isinstance(column, Ragged):
-            cells[:, width] = column.lengths
-            lists.append(column)
-        else:
-            cells[:, width] = column.values
-        if not every:
-            absent.append((len(names), place, there))
-        names.append(name)
-        width += words
-    present = np.ones((table.rows, width), np.bool_)
-    for _, place, there in absent:
-        present[:, place] = there[:, None]
-    cells = cells[:, :width]
-    cells[:, :_WORDS] = _of_names(names, {each: there for each, _, there in absent}, table.rows)
-    pieces.append(_cut(cells[present], np.cumsum(np.append(0, present.sum(1)))[bounds]))
+            lengths = column.lengths
+            if lengths.any():
+                numbers[name] = lengths, lengths > 0
+                lists.append(column)
+        elif column.valid.any():
+            numbers[name] = column.values, column.valid
+    last_number = _WORDS + len(numbers)
+    width = last_number + _WORDS * len(texts)
+    words, counted = np.empty((table.rows, width), np.int64), np.ones((table.rows, width), np.bool_)
+    for place, (values, valid) in enumerate(numbers.values(), _WORDS):
+        words[:, place], counted[:, place] = values, valid
+    words[:, last_number:], counted[:, last_number:] = _text_words(list(texts.values()), table.rows)
+    there = np.concatenate([counted[:, _WORDS:last_number], counted[:, last_number::_WORDS]], axis=1)
+    words[:, :_WORDS] = _of_names([*numbers, *texts], there)
+    pieces.append(_cut(words, counted, bounds))
     for column in lists:
         values, owned = column.values, column.offsets[bounds]
         if isinstance(values, Table):
             _add_rows(pieces, values, owned)
         elif isinstance(values, Strings):
-            pieces.append(_cut(_of_texts(values), owned * _WORDS))
+            pieces.append(_cut(*_text_words([values], len(values), empty=1), owned))
         else:
             assert isinstance(values, Ints)
-            pieces.append(_cut(values.values, owned))
+            pieces.append(_cut(values.values[:, None], np.ones((len(values), 1), np.bool_), owned))
 
 
-def _of_names(names: Sequence[str], partial: dict[int, npt.NDArray[np.bool_]], rows: int) -> npt.NDArray[np.int64]:
-    """Return for each row the digest of the names that it has; `partial` has those that not all rows have, by their place among the names."""
-    if not partial:
-        return _words([_text_digest(",".join(names))])
-    packed = np.packbits(np.stack(list(partial.values()), axis=1), axis=1)
-    keys = np.zeros((rows, -(-packed.shape[1] // 8) * 8), np.uint8)
+def _of_names(names: Sequence[str], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return for each row the digest of the names that it has, as `there` says, shape (rows, names)."""
+    partial = np.flatnonzero(~there.all(axis=0))
+    if not len(partial):
+        return _joined([_text_digest(",".join(names))])
+    packed = np.packbits(there[:, partial], axis=1)
+    keys = np.zeros((len(there), -(-packed.shape[1] // 8) * 8), np.uint8)
     keys[:, : packed.shape[1]] = packed
     # Numbers are sorted quicker than bytes.
     kinds = keys.view(np.int64 if keys.shape[1] == 8 else f"V{keys.shape[1]}").ravel()
     _, firsts, which = np.unique(kinds, return_index=True, return_inverse=True)
-    forms = []
-    for row in firsts.tolist():
-        absent = {place for place, each in partial.items() if not each[row]}
-        forms.append(_text_digest(",".join(name for place, name in enumerate(names) if place not in absent)))
-    return _words(forms).take(which, axis=0)
+    forms = [_text_digest(",".join(compress(names, there[row].tolist()))) for row in firsts.tolist()]
+    return _joined(forms).take(which, axis=0)
 
 
-def _of_texts(column: Strings) -> npt.NDArray[np.int64]:
-    # Texts that nearly each row has its own of are not met again.
-    are_own = 2 * len(column.dictionary) > len(column)
-    digest = _text_digest.__wrapped__ if are_own else _text_digest
-    return _words(list(map(digest, column.dictionary))).take(column.indices, axis=0)
+def _text_words(
+    columns: Sequence[Strings], rows: int, *, empty: int = 0
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return for each row _WORDS words of each column, and which of them count, both of shape (rows, _WORDS * columns).
+
+    Of an empty text `empty` words count: none in a column, where it is no text, and one in a list, where it is an element.
+    """
+    places = np.empty((rows, len(columns)), np.int64)
+    texts: list[str] = []
+    for place, column in enumerate(columns):
+        np.add(column.indices, len(texts), out=places[:, place])
+        texts += column.dictionary
+    data = [text.encode() for text in texts]
+    lengths = np.fromiter(map(len, data), np.int64, len(data))
+    counts = np.where(lengths > 0, lengths // 8 + 1, empty)
+    for place in np.flatnonzero(lengths > _SHORT).tolist():
+        data[place], lengths[place], counts[place] = _text_digest(texts[place])[-_SHORT:], _LONGER, _WORDS
+    cells = np.empty((len(data), 1 + _SHORT), np.uint8)
+    cells[:, 0] = lengths
+    cells[:, 1:] = np.array(data, f"S{_SHORT}").view(np.uint8).reshape(-1, _SHORT)
+    words, counted = cells.view("<i8"), np.arange(_WORDS) < counts[:, None]
+    shape = (rows, _WORDS * len(columns))
+    return words.take(places, axis=0).reshape(shape), counted.take(places, axis=0).reshape(shape)
 
 
 @lru_cache(16_384)
@@ -116,14 +129,15 @@ def _text_digest(text: str) -> bytes:
     return sha256(text.encode()).digest()
 
 
-def _words(hashes: list[bytes]) -> npt.NDArray[np.int64]:
+def _joined(hashes: list[bytes]) -> npt.NDArray[np.int64]:
     return np.frombuffer(b"".join(hashes), "<i8").reshape(-1, _WORDS)
 
 
-def _cut(cells: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> list[bytes]:
-    """Return the bytes of cells between each two bounds."""
-    data = cells.astype("<i8", copy=False).tobytes()
-    return [data[start:stop] for start, stop in pairwise((8 * bounds).tolist())]
+def _cut(words: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_], bounds: npt.NDArray[np.int64]) -> list[bytes]:
+    """Return the bytes of the words that count, of the rows between each two bounds."""
+    starts = np.append(0, np.cumsum(counted.sum(axis=1)))[bounds]
+    data = words[counted].astype("<i8", copy=False).tobytes()
+    return [data[start:stop] for start, stop in pairwise((8 * starts).tolist())]
 
 
 def table_digest(table: Table, exclude: Collection[str] = ()) -> bytes:

@@ -75,20 +75,31 @@ def sha(data: bytes) -> bytes:
     return sha256(data).digest()
 
 
+def text_bytes(text: str) -> bytes:
+    """Return a text as the digest of a row has it: its number of bytes and these bytes in whole words, or 255 and the end of its digest."""
+    data = text.encode()
+    if len(data) > 31:
+        return b"\xff" + sha(data)[1:]
+    written = bytes([len(data)]) + data
+    return written + bytes(-len(written) % 8)
+
+
 def row_bytes(rows: Sequence[dict[str, Any]]) -> bytes:
     """Return what the digest of a record's row is of: the rows, and behind them what their lists hold, list by list."""
     cells, lists = [], dict[str, list[Any]]()
     for row in rows:
-        cells.append(sha(",".join(sorted(row)).encode()))
-        for name, value in sorted(row.items()):
-            if isinstance(value, str):
-                cells.append(sha(value.encode()))
-            else:
-                cells.append((len(value) if isinstance(value, list) else int(value)).to_bytes(8, "little", signed=True))
+        texts = {name: value for name, value in sorted(row.items()) if isinstance(value, str)}
+        others = {name: value for name, value in sorted(row.items()) if name not in texts}
+        cells.append(sha(",".join([*others, *texts]).encode()))
+        for value in others.values():
+            number = len(value) if isinstance(value, list) else int(value)
+            cells.append(number.to_bytes(8, "little", signed=True))
+        cells += map(text_bytes, texts.values())
+        for name, value in others.items():
             if isinstance(value, list):
                 lists[name] = lists.get(name, []) + value
     for _, held in sorted(lists.items()):
-        cells.append(row_bytes(held) if isinstance(held[0], dict) else b"".join(sha(each.encode()) for each in held))
+        cells.append(row_bytes(held) if isinstance(held[0], dict) else b"".join(map(text_bytes, held)))
     return b"".join(cells)
 
 

@@ -55,7 +55,7 @@ def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.in
     lists: list[Ragged] = []
     for name, column in sorted(table.columns.items()):
         if isinstance(column, Strings):
-            if column.present.any():
+            if any(column.dictionary):
                 texts[name] = column
         elif isinstance(column, Ragged):
             lengths = column.lengths

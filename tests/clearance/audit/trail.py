@@ -118,7 +118,9 @@ def _rows(message: Any, places: Sequence[int]) -> bytes:
         for each in message.DESCRIPTOR.fields
         if each.name not in ("rows", "offsets") and message.HasField(each.name)
     ]
-    columns = {each.name: getattr(message, each.name) for each in sorted(fields, key=lambda each: each.name)}
+    # Texts come last.
+    in_order = sorted(fields, key=lambda each: (each.message_type.name == "Strings", each.name))
+    columns = {each.name: getattr(message, each.name) for each in in_order}
     out = []
     for place in places:
         values = {name: found for name, column in columns.items() if (found := _value(column, place))}
@@ -129,23 +131,31 @@ def _rows(message: Any, places: Sequence[int]) -> bytes:
             continue
         inner = [at for place in places for at in range(column.offsets[place], column.offsets[place + 1])]
         if kind == "StringLists":
-            out += [sha(_string(column, at).encode()) for at in inner]
+            out += [_text(_string(column, at)) for at in inner]
         elif inner:
             out.append(_rows(column, inner))
     return b"".join(out)
 
 
 def _value(column: Any, place: int) -> bytes:
-    """A number, the digest of a text, or the length of a list; nothing where it is absent."""
+    """A number, a text, or the length of a list; nothing where it is absent."""
     kind = column.DESCRIPTOR.name
     if kind == "Strings":
         found = _string(column, place)
-        return sha(found.encode()) if found else b""
+        return _text(found) if found else b""
     if kind in ("Ints", "Bools"):
         found_number = column.values[place] if kind == "Ints" else column.values[place // 8] >> (place % 8) & 1
         return number(found_number, 8) if _valid(column, place) else b""
     length = column.offsets[place + 1] - column.offsets[place]
     return number(length, 8) if length else b""
+
+
+def _text(found: str) -> bytes:
+    """A text behind its number of bytes, up to a multiple of 8 bytes; a longer one as the end of its digest."""
+    data = found.encode()
+    if len(data) > 31:
+        return number(255, 1) + sha(data)[-31:]
+    return (number(len(data), 1) + data).ljust((len(data) + 8) // 8 * 8, b"\0")
 
 
 def _string(column: Any, place: int) -> str:

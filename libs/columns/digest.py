@@ -50,7 +50,7 @@ def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.in
 
     A word is a number of 64 bits. All columns are looked at together: a batch has few rows for its many columns.
     """
-    numbers: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = {}
+    numbers: dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]] = {}
     texts: dict[str, Strings] = {}
     lists: list[Ragged] = []
     for name, column in sorted(table.columns.items()):
@@ -67,11 +67,11 @@ def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.in
     last_number = _WORDS + len(numbers)
     width = last_number + _WORDS * len(texts)
     words, counted = np.empty((table.rows, width), np.int64), np.ones((table.rows, width), np.bool_)
-    for place, (values, valid) in enumerate(numbers.values(), _WORDS):
-        words[:, place], counted[:, place] = values, valid
+    for place, (number, valid) in enumerate(numbers.values(), _WORDS):
+        words[:, place], counted[:, place] = number, valid
     words[:, last_number:], counted[:, last_number:] = _text_words(list(texts.values()), table.rows)
-    there = np.concatenate([counted[:, _WORDS:last_number], counted[:, last_number::_WORDS]], axis=1)
-    words[:, :_WORDS] = _of_names([*numbers, *texts], there)
+    present = np.concatenate([counted[:, _WORDS:last_number], counted[:, last_number::_WORDS]], axis=1)
+    words[:, :_WORDS] = _of_names([*numbers, *texts], present)
     pieces.append(_cut(words, counted, bounds))
     for column in lists:
         values, owned = column.values, column.offsets[bounds]
@@ -84,18 +84,18 @@ def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.in
             pieces.append(_cut(values.values[:, None], np.ones((len(values), 1), np.bool_), owned))
 
 
-def _of_names(names: Sequence[str], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return for each row the digest of the names that it has, as `there` says, shape (rows, names)."""
-    partial = np.flatnonzero(~there.all(axis=0))
+def _of_names(names: Sequence[str], present: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return for each row the digest of the names that it has, which `present` says, shape (rows, names)."""
+    partial = np.flatnonzero(~present.all(axis=0))
     if not len(partial):
         return _joined([_text_digest(",".join(names))])
-    packed = np.packbits(there[:, partial], axis=1)
-    keys = np.zeros((len(there), -(-packed.shape[1] // 8) * 8), np.uint8)
+    packed = np.packbits(present[:, partial], axis=1)
+    keys = np.zeros((len(present), -(-packed.shape[1] // 8) * 8), np.uint8)
     keys[:, : packed.shape[1]] = packed
     # Numbers are sorted quicker than bytes.
     kinds = keys.view(np.int64 if keys.shape[1] == 8 else f"V{keys.shape[1]}").ravel()
     _, firsts, which = np.unique(kinds, return_index=True, return_inverse=True)
-    forms = [_text_digest(",".join(compress(names, there[row].tolist()))) for row in firsts.tolist()]
+    forms = [_text_digest(",".join(compress(names, present[row].tolist()))) for row in firsts.tolist()]
     return _joined(forms).take(which, axis=0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import cast
 
@@ -32,6 +32,8 @@ class Schema:
     """Full name of the message type."""
     columns: dict[str, Kind]
     children: dict[str, Schema]
+    numbers: dict[str, int] = field(default_factory=dict)
+    """The numbers of its fields, also of `rows` or `offsets`; none where rows are only read as messages."""
 
 
 def schema_of(message_class: type[Message]) -> Schema:
@@ -52,16 +54,16 @@ def _schema(descriptor: Descriptor) -> Schema:
 def _build(descriptor: Descriptor) -> Schema:
     columns: dict[str, Kind] = {}
     children: dict[str, Schema] = {}
-    for field in descriptor.fields:
-        if field.message_type is None:
-            if field.name not in ("rows", "offsets"):
-                raise TypeError(f"{descriptor.full_name}.{field.name} is no column: use a type of {_WIRE[:-1]}")
-        elif field.message_type.full_name.startswith(_WIRE):
-            columns[field.name] = Kind(field.message_type.name)
+    for each in descriptor.fields:
+        if each.message_type is None:
+            if each.name not in ("rows", "offsets"):
+                raise TypeError(f"{descriptor.full_name}.{each.name} is no column: use a type of {_WIRE[:-1]}")
+        elif each.message_type.full_name.startswith(_WIRE):
+            columns[each.name] = Kind(each.message_type.name)
         else:
-            columns[field.name] = Kind.CHILD
-            children[field.name] = _schema(field.message_type)
-    return Schema(descriptor.full_name, columns, children)
+            columns[each.name] = Kind.CHILD
+            children[each.name] = _schema(each.message_type)
+    return Schema(descriptor.full_name, columns, children, {each.name: each.number for each in descriptor.fields})
 
 
 def expected_columns(row: Descriptor, prefix: str = "") -> dict[str, Kind]:

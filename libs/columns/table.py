@@ -12,7 +12,7 @@ from libs.columns import wire
 from libs.columns.arrays import Bools, Column, IndexArray, Ints, Ragged, Strings
 from libs.columns.rows import fill_rows, read_rows
 from libs.columns.schema import Kind, Schema, schema_of
-from libs.columns.varints import extend
+from libs.columns.varints import UINT32, field, varint, varints
 
 M = TypeVar("M", bound=Message)
 
@@ -170,11 +170,35 @@ class Table:
             columns[name] = type(parts[0]).concat(parts)
         return Table(schema, sum(t.rows for t in tables), columns)
 
+    def serialize(self, message_class: type[Message]) -> bytes:
+        """Write the table as the bytes of a message of columns.
+
+        Raises TypeError for the class of another schema.
+        """
+        if schema_of(message_class) != self.schema:
+            raise TypeError(f"a table of {self.schema.name} cannot be written as {message_class.DESCRIPTOR.full_name}")
+        parts = [varint(self.schema.numbers["rows"] << 3), varint(self.rows)] if self.rows else []
+        self._add(parts)
+        return b"".join(parts)
+
+    def _add(self, parts: list[bytes]) -> None:
+        """Add the bytes of the columns that have a value."""
+        for name, column in self.columns.items():
+            if isinstance(column, Ragged) and isinstance(column.values, Table):
+                if not column.values.rows:
+                    continue
+                below = [field(column.values.schema.numbers["offsets"], varints(column.offsets, UINT32))]
+                column.values._add(below)
+                content = b"".join(below)
+            else:
+                content = _BYTES[self.schema.columns[name]](column)
+                if not content:
+                    continue
+            parts.append(field(self.schema.numbers[name], content))
+
     def encode(self, message_class: type[M]) -> M:
         """Write the table as a message of columns."""
-        message = message_class()
-        self.write(message)
-        return message
+        return message_class.FromString(self.serialize(message_class))
 
     def message(self, message_class: type[M]) -> M:
         """Return the message that the table was read from, which must not change, or write one if it is another table.
@@ -193,22 +217,9 @@ class Table:
 
     def write(self, message: Message) -> None:
         """Write the table into an empty message of columns; where that is a part of another, nothing needs to be copied there."""
-        if schema_of(type(message)) != self.schema:
-            raise TypeError(f"a table of {self.schema.name} cannot be written as {message.DESCRIPTOR.full_name}")
         # What is there already would stay before what is written.
         assert not message.ByteSize(), f"{message.DESCRIPTOR.full_name} is written into twice"
-        message.rows = self.rows  # type: ignore[attr-defined]
-        self._write(message)
-
-    def _write(self, message: Any) -> None:
-        for name, column in self.columns.items():
-            if isinstance(column, Ragged) and isinstance(column.values, Table):
-                if column.values.rows:
-                    child = getattr(message, name)
-                    extend(child, "offsets", column.offsets)
-                    column.values._write(child)
-            else:
-                _WRITE[self.schema.columns[name]](column, getattr(message, name))
+        message.MergeFromString(self.serialize(type(message)))
 
     @classmethod
     def from_messages(
@@ -233,12 +244,12 @@ _READ: dict[Kind, Any] = {
     Kind.STRING_LISTS: wire.read_string_lists,
     Kind.INT_LISTS: wire.read_int_lists,
 }
-_WRITE: dict[Kind, Any] = {
-    Kind.STRINGS: wire.write_strings,
-    Kind.INTS: wire.write_ints,
-    Kind.BOOLS: wire.write_bools,
-    Kind.STRING_LISTS: wire.write_lists,
-    Kind.INT_LISTS: wire.write_lists,
+_BYTES: dict[Kind, Any] = {
+    Kind.STRINGS: wire.strings_bytes,
+    Kind.INTS: wire.ints_bytes,
+    Kind.BOOLS: wire.bools_bytes,
+    Kind.STRING_LISTS: wire.lists_bytes,
+    Kind.INT_LISTS: wire.lists_bytes,
 }
 _ABSENT: dict[Kind, Any] = {
     Kind.STRINGS: Strings.absent,

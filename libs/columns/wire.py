@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns.arrays import Bools, Ints, Ragged, Strings
-from libs.columns.varints import extend
+from libs.columns.varints import INT64, UINT32, field, varints
+from luxor.columns.v1 import columns_pb2
 
 
 class MalformedColumns(ValueError):
@@ -84,42 +85,41 @@ def read_int_lists(message: Any, rows: int, name: str) -> Ragged:
     return Ragged(offsets, read_ints(message.values, int(offsets[-1]), name))
 
 
-def write_strings(column: Strings, message: Any) -> None:
-    """Write a column into an empty Strings message; writes nothing when every row is absent."""
+def strings_bytes(column: Strings) -> bytes:
+    """Return a column as the bytes of a Strings message: none when every row is absent."""
     column = column.compact()
     if not any(column.dictionary):
-        return
-    message.dictionary.extend(column.dictionary)
-    extend(message, "indices", column.indices)
+        return b""
+    dictionary = columns_pb2.Strings(dictionary=column.dictionary).SerializeToString()
+    return dictionary + field(2, varints(column.indices, UINT32))
 
 
-def write_ints(column: Ints, message: Any) -> None:
-    """Write a column into an empty Ints message; writes nothing when every row is absent."""
+def ints_bytes(column: Ints) -> bytes:
+    """Return a column as the bytes of an Ints message: none when every row is absent."""
     known = np.count_nonzero(column.valid)
     if not known:
-        return
-    extend(message, "values", column.values)
-    if known < len(column):
-        message.validity = _packed(column.valid)
+        return b""
+    values = field(1, varints(column.values, INT64))
+    return values if known == len(column) else values + field(2, _packed(column.valid))
 
 
-def write_bools(column: Bools, message: Any) -> None:
-    """Write a column into an empty Bools message; writes nothing when every row is absent."""
+def bools_bytes(column: Bools) -> bytes:
+    """Return a column as the bytes of a Bools message: none when every row is absent."""
     known = np.count_nonzero(column.valid)
     if not known:
-        return
-    message.values = _packed(column.values)
-    if known < len(column):
-        message.validity = _packed(column.valid)
+        return b""
+    values = field(1, _packed(column.values))
+    return values if known == len(column) else values + field(2, _packed(column.valid))
 
 
-def write_lists(column: Ragged, message: Any) -> None:
-    """Write a column of lists into an empty StringLists or IntLists message; nothing when every list is empty."""
+def lists_bytes(column: Ragged) -> bytes:
+    """Return a column of lists as the bytes of a StringLists or IntLists message: none when every list is empty."""
     if not int(column.offsets[-1]):
-        return
-    extend(message, "offsets", column.offsets)
+        return b""
     if isinstance(column.values, Strings):
-        write_strings(column.values, message.values)
+        values = strings_bytes(column.values)
     else:
         assert isinstance(column.values, Ints)
-        write_ints(column.values, message.values)
+        values = ints_bytes(column.values)
+    offsets = field(1, varints(column.offsets, UINT32))
+    return offsets + field(2, values) if values else offsets

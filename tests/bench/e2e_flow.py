@@ -198,11 +198,11 @@ async def measure_bound(quick: bool, rate: float) -> None:
 async def _bare(connection: asyncpg.Connection, number: int, raw: bytes) -> None:
     request = SubmitConsignmentsRequest.FromString(raw)
     table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
-    payload = table.encode(ConsignmentColumns).SerializeToString()
+    payload = table.serialize(ConsignmentColumns)
     for service in range(len(SERVICES)):
         if service:
             table = Table.parse(ConsignmentColumns, payload)
-            payload = table.encode(ConsignmentColumns).SerializeToString()
+            payload = table.serialize(ConsignmentColumns)
         page = number * len(SERVICES) + service
         async with connection.transaction():
             await connection.execute("insert into page values ($1, $2)", page, payload)

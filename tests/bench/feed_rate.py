@@ -109,7 +109,7 @@ async def run(server: EmbeddedPostgres, how: figures.Options) -> None:
     server.create_database("feed_consumer")
     batches = 20 if how.quick else 400
     table, partitions = filings(BATCH)
-    size = len(table.encode(ConsignmentColumns).SerializeToString())
+    size = len(table.serialize(ConsignmentColumns))
     async with (
         Database(server.url("feed_producer"), name="producer") as producing,
         Database(server.url("feed_consumer"), name="consumer") as consuming,

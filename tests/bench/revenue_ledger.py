@@ -135,7 +135,7 @@ def pages(first: int, count: int, day: int) -> list[FeedBatch]:
             "rulebook_version": Strings.constant("EU/2026.1/00000000", rows),
             "charges": Ragged.of_lengths(np.full(rows, 2), charges),
         }
-        table = Table.parse(ClearanceColumns, Table(schema, rows, columns).encode(ClearanceColumns).SerializeToString())
+        table = Table.parse(ClearanceColumns, Table(schema, rows, columns).serialize(ClearanceColumns))
         found.append(
             FeedBatch(table, partitions, BEGINNING, np.arange(rows), 0, "", ClearanceColumns.DESCRIPTOR.full_name)
         )

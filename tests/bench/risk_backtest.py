@@ -74,7 +74,7 @@ async def fill(database: Database, tables: list[Table], copies: int, directory: 
     past.history.whole_since = 0  # as of a deployment that has run for a month, or columns of history were unknown
     for number, table in enumerate(tables):
         known = await store.prior_state(table)
-        content = table.encode(ConsignmentColumns).SerializeToString()
+        content = table.serialize(ConsignmentColumns)
         assessed = assess_batch(in_force, table, PURPOSE_CLEARANCE, known, past, content=content)
         _, _, place = await settle(store, table, PURPOSE_CLEARANCE, assessed.table, assessed)
         memory.committed(place, assessed.log_records)

@@ -43,7 +43,7 @@ class Cost:
 def states(mrns: Sequence[str], day: int) -> Table:
     """Return states as they arrive from the feed."""
     table = states_table([State(mrn, day=day, lane=1 + place % 4) for place, mrn in enumerate(mrns)])
-    return only_counted(Table.parse(ClearanceColumns, table.encode(ClearanceColumns).SerializeToString()))
+    return only_counted(Table.parse(ClearanceColumns, table.serialize(ClearanceColumns)))
 
 
 async def cost(store: Store, pages: Sequence[Table], version: int) -> Cost:

@@ -61,10 +61,10 @@ def table_of(rows: list[Consignment]) -> Table:
 def test_rows_come_back_from_columns_and_from_the_wire_as_they_were(rows: list[Consignment]) -> None:
     table = table_of(rows)
     assert table.to_messages(Consignment) == rows
-    payload = table.encode(ConsignmentColumns).SerializeToString()
+    payload = table.serialize(ConsignmentColumns)
     again = Table.parse(ConsignmentColumns, payload)
     assert again.to_messages(Consignment) == rows
-    assert again.encode(ConsignmentColumns).SerializeToString() == payload
+    assert again.serialize(ConsignmentColumns) == payload
 
 
 @settings(max_examples=20, deadline=None)
@@ -119,7 +119,7 @@ def test_slices_and_joins_are_slices_and_joins_of_the_rows(
 @given(st.lists(consignments(), min_size=1, max_size=5))
 def test_a_digest_depends_on_its_row_alone(rows: list[Consignment]) -> None:
     table = table_of(rows)
-    read = Table.parse(ConsignmentColumns, table.encode(ConsignmentColumns).SerializeToString())
+    read = Table.parse(ConsignmentColumns, table.serialize(ConsignmentColumns))
     for each in (digests, row_digests):
         assert each(table) == [each(table_of([row]))[0] for row in rows]
         assert each(read) == each(table)
@@ -157,7 +157,7 @@ def test_unknown_is_never_zero() -> None:
     column = Ints.of([0, 5], [False, True])
     assert column.tolist() == [None, 5]
     table = Table.of(ConsignmentColumns, 2, {"gross_mass_mg": column})
-    again = Table.parse(ConsignmentColumns, table.encode(ConsignmentColumns).SerializeToString())
+    again = Table.parse(ConsignmentColumns, table.serialize(ConsignmentColumns))
     assert again.ints("gross_mass_mg").tolist() == [None, 5]
     assert again.bools("split").valid.tolist() == [False, False]
 

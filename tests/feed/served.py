@@ -26,7 +26,7 @@ SELF = Identity(Role.SERVICE, "watcher")
 
 def stored_batch(number: int, rows: int) -> StoredBatch:
     table = table_of([(f"m{row}", row, 1) for row in range(rows)])
-    payload = table.encode(ConsignmentColumns).SerializeToString()
+    payload = table.serialize(ConsignmentColumns)
     return StoredBatch(BatchRef(TODAY, number), 1_000 + number, rows, 2, SCHEMA, f"trace{number}", payload)
 
 

@@ -126,7 +126,7 @@ def test_by_default_days_live_as_documented() -> None:
 
 
 def pulled(**batch: Any) -> feed_pb2.PullEventsResponse:
-    payload = table_of(EVENTS).encode(ConsignmentColumns).SerializeToString()
+    payload = table_of(EVENTS).serialize(ConsignmentColumns)
     facts: dict[str, Any] = {
         "payload": payload, "schema": SCHEMA, "schema_version": 3, "committed_at_micros": 55, "traceparent": "trace",
         "cursor": feed_pb2.Cursor(epoch=1, day=2, xid=3, seq=4), "rows": [7, 8, 9], "partitions": [3, 4, 5],
@@ -175,7 +175,7 @@ def test_a_batch_of_another_schema_is_refused_for_pages_and_snapshots() -> None:
 
 @pytest.mark.parametrize("read_at", [0, 77])
 def test_a_page_of_a_snapshot_is_what_the_answer_says(read_at: int) -> None:
-    payload = table_of(EVENTS).encode(ConsignmentColumns).SerializeToString()
+    payload = table_of(EVENTS).serialize(ConsignmentColumns)
     answer = feed_pb2.ReadSnapshotResponse(
         start=feed_pb2.Cursor(epoch=1, day=2, xid=3, seq=4), payload=payload, schema=SCHEMA, schema_version=2,
         partitions=[3, 4, 5], read_at_micros=read_at, next_token=b"on",

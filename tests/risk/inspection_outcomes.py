@@ -91,7 +91,7 @@ class Risk:
 
     async def assess(self, rows: Table) -> None:
         past = await self.memory.replica_state()
-        content = rows.encode(ConsignmentColumns).SerializeToString()
+        content = rows.serialize(ConsignmentColumns)
         assessed = assess_batch(
             in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.prior_state(rows), past, content=content
         )

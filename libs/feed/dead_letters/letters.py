@@ -114,7 +114,7 @@ class Letters:
             [batch.trace for batch in batches],
             [letter.reason for letter in letters],
             [letter.message[:MESSAGE_CHARACTERS_MAX] for letter in letters],
-            [batch.table.encode(self._message_class).SerializeToString() for batch in batches],
+            [batch.table.serialize(self._message_class) for batch in batches],
         )
 
     def remember(self, letters: Iterable[Letter]) -> None:

@@ -75,7 +75,7 @@ class Outbox:
         if not 0 < table.rows <= ROWS_MAX:
             raise ValueError(f"a batch has 1 to {ROWS_MAX} rows, not {table.rows}")
         schema = message_class.DESCRIPTOR.full_name
-        payload = table.encode(message_class).SerializeToString()
+        payload = table.serialize(message_class)
         values = (payload, schema, self.schema_version, table.rows, trace, *groups)
         day, number, created_at = await (
             tx.raw.fetchrow(_APPEND_NOTED, *values, note) if note else tx.raw.fetchrow(_APPEND, *values)

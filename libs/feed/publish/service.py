@@ -184,7 +184,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         rows, partitions = rows[order], partitions[order]
         payload = batch.payload
         if 2 * len(rows) < batch.row_count:
-            payload = self.outbox.payloads.table(batch).take(rows).encode(batch.message_class()).SerializeToString()
+            payload = self.outbox.payloads.table(batch).take(rows).serialize(batch.message_class())
             rows = np.arange(len(rows))
         return feed_pb2.Batch(
             id=batch.ref.id,
@@ -229,7 +229,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
                 except TokenMalformed as error:
                     raise Refusal("FEED_TOKEN_MALFORMED", path="token") from error
                 read_at = await reading.now()
-            payload = page.table.encode(message_class).SerializeToString() if page.table.rows else b""
+            payload = page.table.serialize(message_class) if page.table.rows else b""
             if len(payload) <= 2 * self.page_bytes_max or rows_max == 1:
                 break
             rows_max = max(1, rows_max // 4)  # rows heavier than thought: fewer of them fit

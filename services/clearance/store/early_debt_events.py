@@ -37,9 +37,7 @@ class EarlyDebtEvents:
                 "number": bulk.int8(numbers["number"]),
                 "filing_version": bulk.int8(numbers["filing_version"]),
                 "day": bulk.int4([day_of(each.mrn) for each in events]),
-                "payload": bulk.Column(
-                    "bytea[]", [each.event.encode(RevenueColumns).SerializeToString() for each in events]
-                ),
+                "payload": bulk.Column("bytea[]", [each.event.serialize(RevenueColumns) for each in events]),
                 "traceparent": bulk.text([each.trace for each in events]),
             },
             on_conflict="do nothing",

@@ -37,9 +37,7 @@ class EarlyMatches:
                 "mrn": bulk.text([each.mrn for each in matches]),
                 "screened_at": bulk.int8([each.screened_at for each in matches]),
                 "day": bulk.int4([day_of(each.mrn) for each in matches]),
-                "payload": bulk.Column(
-                    "bytea[]", [each.matches.encode(ScreeningColumns).SerializeToString() for each in matches]
-                ),
+                "payload": bulk.Column("bytea[]", [each.matches.serialize(ScreeningColumns) for each in matches]),
                 "traceparent": bulk.text([each.trace for each in matches]),
             },
             on_conflict="do nothing",

@@ -163,7 +163,7 @@ class DebtEvents:
         for row, (mrn, kind) in enumerate(
             zip(numbered.strings("mrn").tolist(), numbered.ints("event").values.tolist(), strict=True)
         ):
-            payload = numbered.take(np.array([row])).encode(RevenueColumns).SerializeToString()
+            payload = numbered.take(np.array([row])).serialize(RevenueColumns)
             kept.setdefault(mrn, {})[_SLOT_OF[kind]] = payload
         columns = [[slots.get(slot) for slots in kept.values()] for slot in SLOTS]
         await tx.raw.execute(_STORE, list(kept), *columns)

@@ -44,7 +44,7 @@ def pack_input(
     if len(fresh) != table.rows:
         owners = table.ragged("items").owners()
         kept_items = np.flatnonzero(np.isin(owners, fresh))
-        content = table.take(fresh).encode(ConsignmentColumns).SerializeToString()
+        content = table.take(fresh).serialize(ConsignmentColumns)
     else:
         kept_items = None
     arrays: dict[str, npt.NDArray[np.generic]] = {_ROWS: fresh.astype(np.int32)}

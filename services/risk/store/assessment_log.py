@@ -191,7 +191,7 @@ class AssessedBatch:
         """Pack assessments; `consignments` has the columns mrn and version, and `assessments` is aligned with it."""
         mrns = consignments.strings("mrn").tolist()
         left = None if entry is None else _Left.from_entry(entry, np.arange(len(mrns)))
-        payload = assessments.encode(AssessmentColumns).SerializeToString()
+        payload = assessments.serialize(AssessmentColumns)
         return cls(mrns, consignments.ints("version").values, purpose, payload, entry, left)
 
 

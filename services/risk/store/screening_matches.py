@@ -232,7 +232,7 @@ class Announcement:
         return cls(
             event,
             np.array([partition_of_mrn(mrn) for mrn in event.strings("mrn").tolist()], np.int64),
-            [event.take(np.array([row])).encode(ScreeningColumns).SerializeToString() for row in range(event.rows)],
+            [event.take(np.array([row])).serialize(ScreeningColumns) for row in range(event.rows)],
         )
 
 

@@ -149,7 +149,7 @@ class Store:
 
     async def store_counted(self, tx: Transaction, states: Table, consignments: Consignments, epoch: int) -> None:
         """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments."""
-        payload = states.encode(ClearanceColumns).SerializeToString()
+        payload = states.serialize(ClearanceColumns)
         await counted.store(tx, consignments, states.ints("version").values, epoch, payload, formula=_FORMULA)
 
     async def states(self, tx: Transaction, places: Counted) -> tuple[Table | None, npt.NDArray[np.bool_]]:

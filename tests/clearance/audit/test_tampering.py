@@ -224,7 +224,7 @@ async def test_a_changed_decision_is_found_though_its_record_has_the_new_digests
             row = await reader.raw.fetchrow("select * from batch where id = $1", number)
         table = Table.parse(ClearanceColumns, row["payload"])
         released = table.with_columns({"state": Ints.constant(1, table.rows)})
-        payload = released.encode(ClearanceColumns).SerializeToString()
+        payload = released.serialize(ClearanceColumns)
         forged = {**dict(row), "payload": payload}
         found = await altered(desk, ("update batch set payload = $1 where id = $2", payload, number))
         assert found == {("batch", number)}

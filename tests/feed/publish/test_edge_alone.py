@@ -32,7 +32,7 @@ def test_an_outbox_writes_the_first_version_of_its_schema_where_nothing_is_said(
 @pytest.mark.parametrize(("spare", "asked"), [(0, [16]), (-1, [16, 4])])
 async def test_a_page_of_a_snapshot_weighs_twice_a_page_at_most(spare: int, asked: list[int]) -> None:
     events = [(f"m{row}", row, 1) for row in range(16)]
-    size = len(table_of(events).encode(ConsignmentColumns).SerializeToString())
+    size = len(table_of(events).serialize(ConsignmentColumns))
     assert size % 2 == 0
     served = Served(page_bytes_max=size // 2 + spare)
     served.days.rows = 1_000

@@ -192,7 +192,7 @@ async def test_a_day_is_read_as_a_snapshot_where_the_producer_has_days() -> None
 
 async def test_a_page_of_a_snapshot_that_is_too_heavy_is_read_again_with_a_quarter_of_its_rows() -> None:
     def size(rows: int) -> int:
-        return len(table_of([(f"m{row}", row, 1) for row in range(rows)]).encode(ConsignmentColumns).SerializeToString())  # fmt: skip
+        return len(table_of([(f"m{row}", row, 1) for row in range(rows)]).serialize(ConsignmentColumns))  # fmt: skip
 
     served = Served(page_bytes_max=-(-size(16) // 2))
     served.days.rows = 1_000

@@ -69,7 +69,7 @@ async def store(database: Database, tables: Sequence[Table], *, known: bool = Tr
         today = await database.now() // snapshot.MICROS_A_DAY
         await ensure_day_partitions(writing, "submission", [DAY])
         for block, table in enumerate(tables, first):
-            payload = table.encode(ConsignmentColumns).SerializeToString()
+            payload = table.serialize(ConsignmentColumns)
             await writing.raw.execute(
                 "insert into batch (day, id, created_at, row_count, schema_version, schema, traceparent, payload) "
                 "values ($1, $2, 1, $3, 1, 'luxor.consignment.v1.ConsignmentColumns', '', $4)",

@@ -440,7 +440,7 @@ async def test_an_answer_is_computed_again_exactly_from_what_is_stored(
         assert part.answers is not None
         given = part.input
         answer = ReassessedBatch(IN_FORCE, given.table, given.register, given.aggregates).answer()
-        payload = answer.encode(AssessmentColumns).SerializeToString()
-        assert payload == part.answers.encode(AssessmentColumns).SerializeToString() or (
+        payload = answer.serialize(AssessmentColumns)
+        assert payload == part.answers.serialize(AssessmentColumns) or (
             answer.ints("duty").tolist() == whole.take(np.array(part.places)).ints("duty").tolist()
         )

@@ -21,7 +21,7 @@ FILED = (Charge(300), Charge(1_900, TAX, "EU.vat_low_value"))
 
 def answer(duty: int, tax: int, currency: str = "EUR") -> bytes:
     columns = {"duty": Ints.of([duty]), "tax": Ints.of([tax]), "fee": Ints.of([0]), "currency": Strings.of([currency])}
-    return Table.of(AssessmentColumns, 1, columns).encode(AssessmentColumns).SerializeToString()
+    return Table.of(AssessmentColumns, 1, columns).serialize(AssessmentColumns)
 
 
 async def assess(

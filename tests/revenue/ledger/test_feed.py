@@ -101,8 +101,8 @@ async def test_a_reader_who_begins_later_gets_the_last_news_of_each_kind_in_thei
 async def test_assessments_in_news_keep_to_their_rows(books: Books) -> None:
     assessments = Table.of(AssessmentColumns, 2, {"generation": Ints.of([4, 7])})
     news = reassessment_columns([ONE.mrn, TWO.mrn], [1, 2], ["BUNDLED", "BUNDLED"], assessments)
-    both = Table.parse(RevenueColumns, news.encode(RevenueColumns).SerializeToString())
-    second = Table.parse(RevenueColumns, both.take(np.array([1])).encode(RevenueColumns).SerializeToString())
+    both = Table.parse(RevenueColumns, news.serialize(RevenueColumns))
+    second = Table.parse(RevenueColumns, both.take(np.array([1])).serialize(RevenueColumns))
     assert second.child("assessments").ints("generation").values.tolist() == [7]
     assert second.ints("filing_version").values.tolist() == [2]
 

@@ -56,7 +56,7 @@ def answers_of(program: Program, filed: Filings) -> Table:
     """The answers as they would be stored."""
     table = filed.table
     told = answer_of(assess(program, filed), table.strings("declarant_identifier"), table.strings("filer"))
-    return Table.parse(AssessmentColumns, told.encode(AssessmentColumns).SerializeToString())
+    return Table.parse(AssessmentColumns, told.serialize(AssessmentColumns))
 
 
 def counted(

@@ -216,7 +216,7 @@ async def test_what_was_assessed_again_counts_by_its_newest_answer(revenue: Reve
     async with revenue.database.transaction() as tx:
         for mrn, table in answers.items():
             owed += sum(int(table.ints(name).values.sum()) for name in ("duty", "tax", "fee"))
-            first = table.encode(AssessmentColumns).SerializeToString()
+            first = table.serialize(AssessmentColumns)
             newest = AssessmentColumns.FromString(first)
             newest.charges.ClearField("amount")
             newest.charges.amount.values.extend([0] * table.child("charges").rows)

@@ -44,7 +44,7 @@ def told(rows: Table) -> HistoryColumns:
 def test_what_is_packed_reads_the_same_and_holds_the_fresh_rows_alone(fresh: np.ndarray) -> None:  # type: ignore[type-arg]
     rows = people(40)
     history = told(rows)
-    read = unpack_input(*pack_input(rows.encode(ConsignmentColumns).SerializeToString(), rows, history, fresh))
+    read = unpack_input(*pack_input(rows.serialize(ConsignmentColumns), rows, history, fresh))
     assert read.rows.tolist() == fresh.tolist()
     assert read.table.strings("mrn").tolist() == rows.take(fresh).strings("mrn").tolist()
     assert (
@@ -64,7 +64,7 @@ def test_what_is_packed_reads_the_same_and_holds_the_fresh_rows_alone(fresh: np.
 
 def test_without_a_past_nothing_is_said_of_history() -> None:
     rows = people(4)
-    content = rows.encode(ConsignmentColumns).SerializeToString()
+    content = rows.serialize(ConsignmentColumns)
     without = unpack_input(*pack_input(content, rows, None, np.arange(4)))
     assert without.history is None
 
@@ -72,7 +72,7 @@ def test_without_a_past_nothing_is_said_of_history() -> None:
 @pytest.mark.parametrize("broken", [b"", b"\x28\xb5\x2f\xfd", b"nothing that was packed"])
 def test_a_batch_that_is_broken_says_so(broken: bytes) -> None:
     rows = people(2)
-    columns, history = pack_input(rows.encode(ConsignmentColumns).SerializeToString(), rows, told(rows), np.arange(2))
+    columns, history = pack_input(rows.serialize(ConsignmentColumns), rows, told(rows), np.arange(2))
     with pytest.raises(InputError, match="stored batch cannot be read"):
         unpack_input(broken, history)
     with pytest.raises(InputError, match="stored batch cannot be read"):

@@ -53,7 +53,7 @@ class Desk:
     ) -> Table:
         """Assess a batch as a replica with these lists does."""
         means = ActiveVersions(in_force().rules, lists.index, in_force().controls, match=levels)
-        content = rows.encode(ConsignmentColumns).SerializeToString()
+        content = rows.serialize(ConsignmentColumns)
         known = await self.store.prior_state(rows)
         assessed = assess_batch(means, rows, purpose, known, self.past, content=content)
         answer, _, _ = await settle(self.store, rows, purpose, assessed.table, assessed)

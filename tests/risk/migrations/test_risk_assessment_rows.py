@@ -40,7 +40,7 @@ async def fill(database: Database) -> int:
             ((1, PURPOSE_CLEARANCE, [0, 1]), (2, PURPOSE_CLEARANCE, [1]), (1, PURPOSE_PRE_LOADING, [0])), 1
         ):
             assert await tx.raw.fetchval("select nextval('assessment_batch_number')") == batch
-            payload = scores(*(100 * batch + row for row in rows)).encode(AssessmentColumns).SerializeToString()
+            payload = scores(*(100 * batch + row for row in rows)).serialize(AssessmentColumns)
             await tx.raw.execute(
                 "insert into assessment_batch (day, batch, payload, traceparent) values ($1, $2, $3, 'trace')",
                 day, batch, payload,

@@ -69,7 +69,7 @@ def test_a_rule_in_shadow_is_told_and_has_no_effect() -> None:
 def test_rules_in_shadow_survive_the_wire_and_a_choice_of_rows() -> None:
     rules = read(rule("TRIED", more="life: shadow"), rule("OTHER", FROM_FIRM, more="life: shadow"))
     assessments = assess(rules, table([PRESENT, {}, FIRM]))
-    again = Table.parse(AssessmentColumns, assessments.encode(AssessmentColumns).SerializeToString())
+    again = Table.parse(AssessmentColumns, assessments.serialize(AssessmentColumns))
     assert shadows(again) == shadows(assessments)
     assert shadows(again.take(np.array([2, 0]))) == [shadows(assessments)[2], shadows(assessments)[0]]
     assert "TRIED" in shadows(assessments)[2]

@@ -164,7 +164,7 @@ def test_an_assessment_of_many_is_that_of_each_alone() -> None:
 
 def test_assessments_survive_the_wire(tmp_path: Path) -> None:
     assessments = assess(first_light(), table([{"nature": "NATURE_GIFT"}, {}]))
-    again = Table.parse(AssessmentColumns, assessments.encode(AssessmentColumns).SerializeToString())
+    again = Table.parse(AssessmentColumns, assessments.serialize(AssessmentColumns))
     assert again.ints("score").tolist() == assessments.ints("score").tolist()
     assert again.child("findings").strings("rule").tolist() == assessments.child("findings").strings("rule").tolist()
     assert again.strings("rule_set").tolist() == [first_light().version] * 2

@@ -33,7 +33,7 @@ def migrations_of() -> str:
 
 async def fill(database: Database, states: list[State], day: int, epochs: list[int]) -> None:
     """Store states of a day as counted, as the release with revision 0008 did."""
-    payload = only_counted(states_table(states)).encode(ClearanceColumns).SerializeToString()
+    payload = only_counted(states_table(states)).serialize(ClearanceColumns)
     async with database.transaction() as tx:
         for table in ("counted", "count_cell"):
             await schema.ensure_day_partitions(tx, table, [day])

@@ -121,9 +121,7 @@ async def add(tx: Transaction, changes: Sequence[Reassessed]) -> Table:
     before = {row["mrn"]: row["generation"] for row in await tx.raw.fetch(_GENERATIONS, mrns, versions)}
     generations = [before.get(mrn, 0) + 1 for mrn in mrns]
     answers = Table.concat([each.answer for each in changes]).with_columns({"generation": Ints.of(generations)})
-    payloads = [
-        answers.take(np.array([row])).encode(AssessmentColumns).SerializeToString() for row in range(len(changes))
-    ]
+    payloads = [answers.take(np.array([row])).serialize(AssessmentColumns) for row in range(len(changes))]
     reasons = [each.reason for each in changes]
     sums = [pack_aggregates(each.aggregates) for each in changes]
     await tx.raw.execute(_ADD, mrns, versions, generations, reasons, sums, payloads)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
@@ -32,7 +33,7 @@ class Schema:
     """Full name of the message type."""
     columns: dict[str, Kind]
     children: dict[str, Schema]
-    numbers: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, int] = dataclasses.field(default_factory=dict)
     """The numbers of its fields, also of `rows` or `offsets`; none where rows are only read as messages."""
 
 

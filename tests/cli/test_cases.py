@@ -67,7 +67,7 @@ def test_an_officer_opens_fills_assigns_and_closes_a_case(cli: Any, tmp_path: Pa
     assert unknown.split(", ")[0] in cli.run("case", "close", "--help").output
     cli.run("case", "close", number, "--outcome", "fine", "--reason", "PAID", "--if-version", "6", code=2)
     cli.run("case", "close", number, "--outcome", "corrected", "--reason", "PAID", "--if-version", "6", "--as", "olga")
-    shown = narrow(cli, "case", "show", number)
+    shown = narrow(cli, "case", "show", number, "--verified")
     for text in (
         "Boxes of one flight",
         "closed: corrected (PAID)",

@@ -1,7 +1,7 @@
 """A case, its events and the table of its transitions. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final
 
@@ -103,14 +103,34 @@ def chained(before: bytes, number: int, event: pb.CaseEvent) -> bytes:
     return sha256(before + number.to_bytes(8, "big") + event.SerializeToString(deterministic=True)).digest()
 
 
-def replay(number: int, events: Iterable[pb.CaseEvent]) -> tuple[Case, set[str], set[str]]:
-    """Return the case that events make, its consignments, and the hashes of its attachments. Raises CaseError where they are no history."""
-    case, mrns, hashes = Case(number), set[str](), set[str]()
-    for event in events:
-        case = case.after(event)
-        hashes |= {event.attachment.sha256} - {""}
+@dataclass(slots=True)
+class Replay:
+    """What the events of a case leave, one after the other."""
+
+    number: int
+    case: Case = field(init=False)
+    mrns: set[str] = field(default_factory=set)
+    """The consignments in it."""
+    hashes: set[str] = field(default_factory=set)
+    """The SHA-256 of its attachments, hexadecimal."""
+
+    def __post_init__(self) -> None:
+        """Begin before the first event."""
+        self.case = Case(self.number)
+
+    def apply(self, event: pb.CaseEvent) -> None:
+        """Apply the next event. Raises CaseError where it cannot be the next one."""
+        self.case = self.case.after(event)
         if event.change == pb.CASE_CHANGE_CONSIGNMENTS_REMOVED:
-            mrns -= set(event.mrns)
+            self.mrns -= set(event.mrns)
         else:
-            mrns |= set(event.mrns)
-    return case, mrns, hashes
+            self.mrns |= set(event.mrns)
+        self.hashes |= {event.attachment.sha256} - {""}
+
+
+def replay(number: int, events: Iterable[pb.CaseEvent]) -> Replay:
+    """Return what the events of a case leave. Raises CaseError where they are no history."""
+    replayed = Replay(number)
+    for event in events:
+        replayed.apply(event)
+    return replayed

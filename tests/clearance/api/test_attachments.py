@@ -120,10 +120,11 @@ async def test_a_content_is_stored_once_and_read_in_parts_that_have_its_hash(hou
     assert list(case.attachments) == [attachment]
     events = (await caller.ListCaseEvents(pb.ListCaseEventsRequest(number=first), timeout=SECONDS)).events
     assert (events[1].note, events[1].attachment.sha256, events[1].by) == ("from the seller", digest(INVOICE), "olga")
-    replayed, _, hashes = replay(first, events)
-    assert hashes == {digest(INVOICE)}
+    replayed = replay(first, events)
+    assert replayed.hashes == {digest(INVOICE)}
     async with house.desk.store.database.connection() as reading:
-        assert (await house.desk.store.cases.find(reading, [first]))[first] == replayed
+        assert (await house.desk.store.cases.find(reading, [first]))[first] == replayed.case
+    assert await caller.GetCase(pb.GetCaseRequest(number=second, verified=True), timeout=SECONDS) == case
     unknown = pb.ReadAttachmentRequest(number=second, sha256=digest(b"other"), part=0)
     assert (await refused_with(caller.ReadAttachment(unknown, timeout=SECONDS)))[1] == "CONTENT_UNKNOWN"
     for number, part, reason in ((second, 3, "CONTENT_PART_MALFORMED"), (999, 0, "CASE_UNKNOWN")):

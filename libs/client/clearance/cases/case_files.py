@@ -149,9 +149,14 @@ async def reopen(
     return await _change(client, "ReopenCases", request, pb.ReopenCasesResponse, request_id)
 
 
-async def case_of(client: Client, number: int, *, consignments_max: int = 10_000) -> dict[str, Any]:
-    """Return a plain case with its `attachments`, its first `members` and all its `events`. Roles: officer, analyst."""
-    request = pb.GetCaseRequest(number=number)
+async def case_of(
+    client: Client, number: int, *, consignments_max: int = 10_000, verified: bool = False
+) -> dict[str, Any]:
+    """Return a plain case with its `attachments`, its first `members` and all its `events`. Roles: officer, analyst.
+
+    With `verified`, raise LuxorError CASE_INCONSISTENT if its events do not lead to what is stored.
+    """
+    request = pb.GetCaseRequest(number=number, verified=verified)
     answer = await client.ask("clearance", CaseServiceStub, "GetCase", request, pb.GetCaseResponse)
     case = plain(answer.case) | {"attachments": [plain(each) for each in answer.attachments]}
     members: list[dict[str, Any]] = []

@@ -24,6 +24,7 @@ from services.clearance.cases.content import CONTENT_BYTES_MAX, parts_of
 from services.clearance.commands.act import Acted
 from services.clearance.commands.cases.attach import Attachments, ContentRefused
 from services.clearance.commands.cases.change import CaseChanged, CaseRefused, ChangeCases, copy_of
+from services.clearance.commands.cases.verify import is_consistent
 from services.clearance.store import Store
 from services.clearance.store.cases.files import CaseFilter
 
@@ -220,6 +221,8 @@ class CaseService(CaseServiceServicer):
     ) -> pb.GetCaseResponse:
         """Return a case."""
         case = await self._case(request.number)
+        if request.verified and not await is_consistent(self._store, request.number):
+            raise Refusal("CASE_INCONSISTENT", path="number", value=request.number)
         async with self._store.database.connection() as reading:
             attachments = await self._store.contents.attachments(reading, case.number)
         await self._record([case.number])

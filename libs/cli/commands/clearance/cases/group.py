@@ -253,8 +253,9 @@ def reopen(context: Context, number: int, reason: str, note: str, version: int, 
 @click.option(
     "--first", default=100, show_default=True, type=click.IntRange(0, 10_000), help="At most so many consignments."
 )
+@click.option("--verified", is_flag=True, help="Only if its events lead to what is stored of it.")
 @click.option("--as", "caller", default="officer", metavar="ROLE[/ID]", help="The caller: officer or analyst.")
-def show(context: Context, number: int, first: int, caller: str) -> None:
+def show(context: Context, number: int, first: int, verified: bool, caller: str) -> None:
     """Show a case with its consignments and its history."""
     from libs.client.clearance.cases.case_files import case_of
 
@@ -262,7 +263,7 @@ def show(context: Context, number: int, first: int, caller: str) -> None:
 
     async def ask() -> dict[str, Any]:
         async with context.client(role, ident) as client:
-            return await case_of(client, number, consignments_max=first)
+            return await case_of(client, number, consignments_max=first, verified=verified)
 
     answer = run(ask())
     context.emit(answer, lambda terminal: show_case(terminal, answer))

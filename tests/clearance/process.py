@@ -23,6 +23,7 @@ from libs.store.database import Database
 from luxor.clearance.v1 import bulk_release_pb2, controls_pb2, release_lists_pb2, work_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Money
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.api.audit.access import origin
@@ -166,6 +167,13 @@ async def seize(process: Process) -> None:
     await process.officer(process.clearance, "DisposeConsignments", request)
 
 
+async def adjust(process: Process) -> None:
+    item = pb.ItemAdjustment(number=1, price=Money(minor=50_000, currency="EUR"))
+    adjustment = pb.Adjustment(consignment=ref("RED-adjust"), items=[item])
+    request = pb.AdjustConsignmentsRequest(request_id="adjust", adjustments=[adjustment])
+    await process.officer(process.clearance, "AdjustConsignments", request)
+
+
 async def give_back(process: Process) -> None:
     request = pb.RecordReturnsRequest(request_id="back")
     request.returns.add(
@@ -231,7 +239,7 @@ async def chain(process: Process) -> None:
 WORK: Final[Mapping[str, Callable[[Process], Awaitable[None]]]] = {
     each.__name__: each
     for each in (
-        decide, hear_debts, hear_matches, arrive, hold, release, seize, give_back, order, answer, conclude, claim, hand_over, release_bulk,
+        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, order, answer, conclude, claim, hand_over, release_bulk,
         import_list, end_timers, expire, chain,
     )
 }  # fmt: skip

@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(170)]
 
 BULK: Final = "16099999994"
 GOODS: Final = {
-    MASTER: ("BARE-debt", "RED-release", "RED-seize", "RED-claim", "RED-hand", "GREEN-late", "YELLOW-look", "GREEN-back"),
+    MASTER: ("BARE-debt", "RED-release", "RED-seize", "RED-adjust", "RED-claim", "RED-hand", "GREEN-late", "YELLOW-look", "GREEN-back"),
     BULK: ("RED-bulk", "RED-bulk2"),
     AMENDED: ("GREEN-match", "GREEN-hold", "GREEN-order", "GREEN-answer", "GREEN-conclude", "GREEN-overdue", "GREEN-amend"),
     ARRIVING: ("GREEN-in", "RED-in"),
@@ -74,6 +74,7 @@ ACCESSES: Final = {
     "hold": "HoldConsignments",
     "release": "ReleaseConsignments",
     "seize": "DisposeConsignments",
+    "adjust": "AdjustConsignments",
     "order": "OrderControls",
     "conclude": "ConcludeControls",
     "claim": "ClaimConsignments",
@@ -129,6 +130,9 @@ def expected(name: str, before: Once) -> Once:
             return before.after(*decided)
         case "hear_debts":
             return before.after(("BARE-debt", Event.DEBT), debt=Debt.PAID)
+        case "adjust":
+            # Customs has looked at the goods.
+            return before.after(("RED-adjust", Event.ADJUSTED), inspected=True)
         case "arrive":
             return before.after(*((each, Event.ARRIVED) for each in GOODS[ARRIVING]))
         case "release_bulk":

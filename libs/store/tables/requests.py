@@ -75,6 +75,14 @@ class RequestLog:
             f"database {tx.database}: the request's row is being purged", reason="lock", database=tx.database
         )
 
+    async def is_begun(self, tx: Transaction, caller: str, request_id: str) -> bool:
+        """Return whether an earlier transaction took the work on and stored no answer; ask before `recall`.
+
+        For work of several transactions, of which others may complete the later ones.
+        """
+        begun = "select true from request_log where caller = $1 and request_id = $2 and answer is null"
+        return bool(await tx.raw.fetchval(begun, caller, request_id))
+
     async def look(self, reader: Transaction, caller: str, request_id: str, digest: bytes) -> bytes | None:
         """The answer given before, without waiting for anybody and without taking the work on; None where there is none yet.
 

@@ -11,9 +11,10 @@ from typing import Any, Final
 import grpc
 import numpy as np
 
-from libs.columns import Table
+from libs.columns import Table, row_digests
 from libs.columns.wire import MalformedColumns
 from libs.server.errors import Refusal, reason_of
+from libs.store.database import Transaction
 from libs.store.errors import StoreError
 from libs.tasks.stop import wait_for_stop
 from libs.telemetry import counter, get_logger, span
@@ -39,6 +40,8 @@ UNFINISHED_SECONDS: Final = 30
 INTERVAL_SECONDS: Final = 5.0
 UNFINISHED_MAX: Final = 500
 
+Assessed = tuple[Table, Table]
+"""Corrected states, and what revenue assessed of each."""
 PENDING: Final = "ADJUSTMENT_PENDING"
 UNASSESSED: Final = "ADJUSTMENT_UNASSESSED"
 
@@ -73,12 +76,14 @@ class Adjusting:
         """
         corrections = {mrn: correction(each) for mrn, each in adjustments.items()}
         async with self._store.database.transaction() as tx:
+            is_begun = await self._store.requests.is_begun(tx, request.caller, request.request_id)
             before = await self._store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
+            results = await self._completed(tx, [mrn for mrn, _ in consignments], corrections) if is_begun else {}
             found = await self._commands.fit(
                 tx,
-                consignments,
+                [each for each in consignments if each[0] not in results],
                 lambda states: unfit(states, corrections),
                 None,
                 claimant=officer,
@@ -88,64 +93,85 @@ class Adjusting:
             payloads = {mrn: _payload(adjustments[mrn]) for mrn, _ in consignments}
             at = await self._store.now(tx)
             own = await self._store.adjustments.begin(tx, found.rows, payloads, officer, at) if found.rows else set()
-        results = found.results | {
+        results |= found.results | {
             row.mrn: Acted(row.mrn, row.state, row.version, PENDING) for row in found.rows if row.mrn not in own
         }
         rows = [row for row in found.rows if row.mrn in own]
+        chosen, assessed = found.states, None
         if rows:
-            chosen = found.states.take(np.flatnonzero([row.mrn in own for row in found.rows]))
-            results |= await self._carry_out(rows, chosen, corrections, [officer] * len(rows), request.trace)
-        answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in consignments])
+            chosen = chosen.take(np.flatnonzero([row.mrn in own for row in found.rows]))
+            assessed = await self._assess(chosen, corrections)
+        # The answer is stored with the effect: a repeated request finds both or neither.
         async with self._store.database.transaction() as tx:
             before = await self._store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
+            if assessed is not None:
+                results |= await self._apply(tx, rows, chosen, assessed, [officer] * len(rows), request.trace)
+            answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in consignments])
             await self._store.requests.remember(tx, *request.key, answer)
         return answer
 
-    async def _carry_out(
+    async def _completed(
+        self, tx: Transaction, mrns: Sequence[str], corrections: Mapping[str, Correction]
+    ) -> dict[str, Acted]:
+        """Return the results of consignments that a request corrected whose call ended early: its adjustment was completed by `finish`."""
+        locked = list((await self._store.lock(tx, mrns)).values())
+        waiting = await self._store.adjustments.waiting(tx, locked)
+        rows = [row for row in locked if row.mrn not in waiting]
+        if not rows:
+            return {}
+        states = await self._store.states(tx, rows)
+        are = zip(row_digests(states), row_digests(corrected(states, corrections)), strict=True)
+        return {
+            row.mrn: Acted(row.mrn, row.state, row.version, "")
+            for row, (now, then) in zip(rows, are, strict=True)
+            if now == then
+        }
+
+    async def _apply(
         self,
+        tx: Transaction,
         rows: Sequence[Row],
         states: Table,
-        corrections: Mapping[str, Correction],
+        assessed: Assessed,
         officers: Sequence[str],
         trace: str,
         generations: Sequence[int] | None = None,
     ) -> dict[str, Acted]:
-        """Get assessments of corrected states, and apply them to the states that did not change meanwhile.
+        """Apply assessments of corrected states to the states that did not change meanwhile.
 
         `generations` are the numbers of the assessments that revenue announced, 0 for none: the answers contain their changes. An
         officer is "" if an assessment is only repeated.
         """
         current = np.array(generations or [0] * len(rows), np.int64)
-        goods = corrected(states, corrections)
-        answers = await self._assess(goods)
+        goods, answers = assessed
         known = ~answers.strings("reason").present
-        async with self._store.database.transaction() as tx:
-            locked = await self._store.lock(tx, [row.mrn for row in rows])
-            stands = np.array([locked.get(row.mrn) == row for row in rows], np.bool_)
-            # A state that changed meanwhile and needs another assessment is completed later, in its new form.
-            ended = np.flatnonzero(stands | (current == 0)).tolist()
-            await self._store.adjustments.end(
-                tx, [rows[place] for place in ended], generations=[int(current[place]) for place in ended]
-            )
-            results = {
-                row.mrn: Acted(row.mrn, now.state, now.version, UNASSESSED if stood else VERSION_CHANGED)
-                for row, now, stood in zip(rows, (locked[row.mrn] for row in rows), stands.tolist(), strict=True)
-            }
-            places = np.flatnonzero(stands & known)
-            if len(places):
-                at = await self._store.now(tx)
-                by = [officers[place] for place in places.tolist()]
-                before, after = states.take(places), goods.take(places)
-                table, details = adjusting(before, after, answers.take(places), by, current[places], at)
-                chosen = [rows[place] for place in places.tolist()]
-                results |= await self._commands.put(tx, table, details, chosen, trace)
-            tx.after_commit(lambda: _count(len(places), int((~stands).sum()), int((stands & ~known).sum())))
+        locked = await self._store.lock(tx, [row.mrn for row in rows])
+        stands = np.array([locked.get(row.mrn) == row for row in rows], np.bool_)
+        # A state that changed meanwhile and needs another assessment is completed later, in its new form.
+        ended = np.flatnonzero(stands | (current == 0)).tolist()
+        await self._store.adjustments.end(
+            tx, [rows[place] for place in ended], generations=[int(current[place]) for place in ended]
+        )
+        results = {
+            row.mrn: Acted(row.mrn, now.state, now.version, UNASSESSED if stood else VERSION_CHANGED)
+            for row, now, stood in zip(rows, (locked[row.mrn] for row in rows), stands.tolist(), strict=True)
+        }
+        places = np.flatnonzero(stands & known)
+        if len(places):
+            at = await self._store.now(tx)
+            by = [officers[place] for place in places.tolist()]
+            before, after = states.take(places), goods.take(places)
+            table, details = adjusting(before, after, answers.take(places), by, current[places], at)
+            chosen = [rows[place] for place in places.tolist()]
+            results |= await self._commands.put(tx, table, details, chosen, trace)
+        tx.after_commit(lambda: _count(len(places), int((~stands).sum()), int((stands & ~known).sum())))
         return results
 
-    async def _assess(self, states: Table) -> Table:
-        """Return revenue's assessment of corrected states; raise Refusal if it refuses the request as a whole."""
+    async def _assess(self, before: Table, corrections: Mapping[str, Correction]) -> Assessed:
+        """Return corrected states and revenue's assessment of them; raise Refusal if it refuses the request as a whole."""
+        states = corrected(before, corrections)
         parts = []
         offsets = states.ragged("items").offsets
         begin = 0
@@ -154,7 +180,7 @@ class Adjusting:
             end = max(begin + 1, fit)
             parts.append(await self._ask(states.take(np.arange(begin, end))))
             begin = end
-        return Table.concat(parts)
+        return states, Table.concat(parts)
 
     async def _ask(self, states: Table) -> Table:
         question, versions = reassessment_request(states)
@@ -226,9 +252,10 @@ class Adjusting:
                 each.officer if row.version == each.version else "" for each, row in zip(live, rows, strict=True)
             ]
             with span("clearance.adjustments", attributes={"luxor.rows": len(live)}) as current:
-                await self._carry_out(
-                    rows, states, corrections, officers, current.traceparent, [each.generation for each in live]
-                )
+                assessed = await self._assess(states, corrections)
+                generations = [each.generation for each in live]
+                async with self._store.database.transaction() as tx:
+                    await self._apply(tx, rows, states, assessed, officers, current.traceparent, generations)
         return len(live)
 
 

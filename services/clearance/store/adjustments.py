@@ -48,6 +48,16 @@ class AdjustmentTable:
         )
         return {record["mrn"] for record in records}
 
+    async def waiting(self, tx: Transaction, rows: Sequence[Row]) -> set[str]:
+        """Return the MRNs of consignments with an adjustment by an officer that is not finished."""
+        records = await tx.raw.fetch(
+            "select a.mrn from unnest((select $1::integer[]), (select $2::text[])) as w(day, mrn) "
+            "cross join lateral (select mrn from adjustment where day = w.day and mrn = w.mrn and payload <> '' offset 0) a",
+            [row.day for row in rows],
+            [row.mrn for row in rows],
+        )
+        return {record["mrn"] for record in records}
+
     async def reassess(self, tx: Transaction, rows: Sequence[Row], generations: Sequence[int], at: int) -> None:
         """Request that adjusted states, which are locked, are assessed again, now or after an adjustment that is not finished."""
         await tx.raw.execute(

@@ -136,6 +136,31 @@ async def test_what_a_crash_left_undone_is_taken_up_once_and_bars_another_meanwh
     assert len(revenue.asked) == 1
 
 
+async def test_a_request_that_is_repeated_after_its_adjustment_was_completed_has_no_second_effect(
+    desk: Desk, adjusting: Adjusting
+) -> None:
+    """Its call ended early, and the job did the rest; what the job has not done yet is done by the repeated request."""
+    (mrn, other), revenue = await filed(desk, "GREEN-1", "GREEN-2")
+    desk.neighbours.refuse = grpc.StatusCode.UNAVAILABLE
+    for number, each in enumerate((mrn, other)):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await adjust(adjusting, correcting(each), request_id=f"j{number}")
+        if each == mrn:
+            desk.neighbours.refuse = None
+            assert await adjusting.finish(2**62) == 1
+            desk.neighbours.refuse = grpc.StatusCode.UNAVAILABLE
+    desk.neighbours.refuse = None
+    for number, each in enumerate((mrn, other)):
+        (acted,) = await adjust(adjusting, correcting(each), request_id=f"j{number}")
+        assert (acted.mrn, acted.version, acted.refusal) == (each, 2, "")
+        assert await adjust(adjusting, correcting(each), request_id=f"j{number}") == [], "answered from memory"
+    assert (await desk.states([mrn, other])).ints("version").tolist() == [2, 2]
+    assert len(revenue.asked) == 2
+    # Another request for the same correction is another event.
+    (acted,) = await adjust(adjusting, correcting(mrn), request_id="j3")
+    assert (acted.version, acted.refusal) == (3, "")
+
+
 async def test_what_revenue_cannot_compute_changes_nothing_and_is_told(desk: Desk, adjusting: Adjusting) -> None:
     (mrn,), revenue = await filed(desk, "GREEN-1")
     revenue.reason = "MASS_MISSING"

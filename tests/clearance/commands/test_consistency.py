@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from libs.columns import Bools, Column, Ints, Table
 from libs.store.database import Database
@@ -15,7 +12,6 @@ from luxor.clearance.v1 import control_pb2
 from services.clearance.commands.consistency.check import Check
 from services.clearance.commands.consistency.inconsistencies import FOUND_MAX, Kind
 from services.clearance.consignment.columns import with_previous
-from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import unexplained
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 from services.clearance.store import Row, Store
@@ -23,13 +19,10 @@ from tests.clearance.desk import DAY, MASTER, TRACE, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive
 from tests.clearance.disposals import SEIZED
 from tests.clearance.events import STEPS, Driver
-from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.put_back import put_back
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
 from tests.clearance.screening_matches import clearing, hear
 
-WORDS = ("GREEN", "GREEN", "BARE", "YELLOW", "RED", "NORATE", "VENDOR")
-"""First words of the local references of a sequence: they tell the neighbours what to answer."""
 TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE, _ = Kind
 TABLES = (
     "batch", "consignment", "held", "seized", "due", "control", "claim", "storage", "local_reference", "house_document", "master_document",
@@ -343,41 +336,6 @@ async def test_days_that_are_about_to_be_deleted_are_not_checked(desk: Desk) -> 
         await tx.raw.execute("delete from held")
     found = await checked(desk)
     assert [mrn for _, mrn, _ in found] == mrns(filings(["RED-1"], day=DAY - 388))
-
-
-# ------------------------------------------------------------------------------------------ any sequence
-STEP = st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, len(WORDS) - 1))
-EARLY = st.tuples(
-    st.sampled_from(["match", "clear", "paid", "open", "reassess", "arrive"]), st.integers(0, len(WORDS) - 1)
-)
-examples = itertools.count()
-
-
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEP, min_size=10, max_size=40), early=st.lists(EARLY, max_size=2))
-async def test_any_sequence_of_events_leaves_a_consistent_store(
-    desk: Desk, steps: list[tuple[str, int]], early: list[tuple[str, int]]
-) -> None:
-    # Each example has goods of its own in the same store.
-    number = next(examples)
-    references = [f"{word}-{number % 1_000:03d}{place}" for place, word in enumerate(WORDS)]
-    desk.neighbours.risk = answering({references[1]: ServiceSpan(delay_minutes=60), references[3]: ServiceSpan(days=3)})
-    # Risk refers two of them before loading, in each version as it pleases.
-    desk.decide.parameters = parameters()
-    desk.neighbours.loading = recommending(
-        lambda reference, version: (version + number) % 4 if reference in references[::3] else NONE, []
-    )
-    driver = Driver(desk, f"160{number:08d}", f"020{number:08d}", 1_000 * number)
-    for name, place in early:
-        await STEPS[name](driver, references[place])
-    await desk.consume(filings(references, master=driver.master))
-    for name, place in steps:
-        await STEPS[name](driver, references[place])
-    assert await desk.inconsistencies(5) == []
-    states = await desk.states(mrns(filings(references)))
-    waits = [any(each.is_open for each in controls) for controls in controls_of(states)]
-    stopped = [each in (State.DOCUMENTS_REQUESTED, State.EXAMINATION) for each in states.ints("state").tolist()]
-    assert waits == stopped, "nothing is released with an open control, and nothing waits without one"
 
 
 async def test_an_amendment_leaves_open_controls_in_the_state_and_in_their_list(desk: Desk) -> None:

@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),
     "audit": ("clearance.audit", "Prove the audit trail; export evidence of a consignment."),
     "return": ("clearance.corrections", "Report that released goods were returned or destroyed."),
-    "returns": ("clearance.returns", "Return the goods of many consignments."),
+    "returns": ("clearance.returns", "Return the goods of many consignments, or order it beforehand."),
     "adjust": ("clearance.corrections", "Correct value or goods, as an officer; they are assessed again."),
     "clearance": ("clearance.group", "For operators: check the stored consignments."),
     "stats": ("operations.stats", "Show goods, revenue, times and inspections."),

@@ -1,4 +1,4 @@
-"""Clearance: a flight of 50,000 consignments arrives, and is released in bulk or by a list. `make bench-clearance`."""
+"""Clearance: a flight of 50,000 consignments arrives, is released in bulk or by a list, and is sent back. `make bench-clearance`."""
 
 import shutil
 import sys
@@ -18,6 +18,7 @@ import msgspec
 
 from libs.columns import Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.server.identity import Identity, Role
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
@@ -30,9 +31,11 @@ from services.clearance.commands.bulk_release import BulkRelease, Order
 from services.clearance.commands.decide import Decide, DecidedFilings
 from services.clearance.commands.release_lists.export import ListProgress, header_of, new_serial, next_page
 from services.clearance.commands.release_lists.import_marks import ImportMarks
+from services.clearance.commands.returns.bulk_return import BulkReturn, ReturnProgress
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import assessment_of, columns_of
 from services.clearance.consignment.decision import decide
+from services.clearance.consignment.returns import BulkOrder
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.state.hold_causes import Selection
 from services.clearance.release_category.determination import categories_of
@@ -136,6 +139,24 @@ async def release(store: Store) -> tuple[float, int]:
     return time.perf_counter() - began, msgspec.json.decode(answer)["released"]
 
 
+async def send_back(store: Store, flight: int) -> tuple[float, int]:
+    """Return all goods under the documents of a flight; return the seconds and the number of consignments that left."""
+    order = BulkOrder(pb.RETURN_REASON_UNDELIVERED, "020-BACK", "olga", named=False)
+    left, began = 0, time.perf_counter()
+    for number in range(DOCUMENTS):
+        answer = await BulkReturn(store).under(
+            document(flight, number),
+            order,
+            caller=Identity(Role.OFFICER, "olga"),
+            refusals_max=100,
+            request=request(f"r{flight}-{number}"),
+            encode=msgspec.json.encode,
+        )
+        progress = msgspec.json.decode(answer, type=ReturnProgress)
+        left += progress.returned
+    return time.perf_counter() - began, left
+
+
 async def by_list(store: Store, flight: int) -> tuple[float, float, int]:
     """Make the release list of a flight, and import it with all that it lets leave; return the seconds of both and how many were released."""
     seed, at = bytes(32), await store.database.now() // 1_000 * 1_000
@@ -213,6 +234,13 @@ async def measure(database: Timed, server: EmbeddedPostgres, how: figures.Option
     figures.figure("bulk_release_50k_s", [took], "s", released=released, looked_at=(how.runs + 1) * rows)
     figures.figure("bulk_release_50k_cpu_s", [used], "s", meaning="CPU of clearance's process and PostgreSQL")
     figures.figure("bulk_release_longest_ms", [max(database.took_ms)], "ms", meaning="the longest write transaction")
+    # A released flight that is sent back.
+    database.took_ms = []
+    took, returned = await send_back(store, 0)
+    if returned != rows:
+        raise RuntimeError(f"{returned} of {rows} were returned")
+    figures.figure("bulk_return_50k_s", [took], "s", consignments=rows)
+    figures.figure("bulk_return_longest_ms", [max(database.took_ms)], "ms", meaning="the longest write transaction")
 
 
 async def main() -> None:

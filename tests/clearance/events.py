@@ -6,18 +6,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from libs.server import call
+from libs.server.identity import Identity, Role
 from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.clearance.v1 import control_pb2
+from luxor.clearance.v1 import control_pb2, returns_pb2
 from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.act import Acted, Commands, Request
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.commands.returns.bulk_return import BulkReturn
+from services.clearance.commands.returns.order_returns import Left, OrderReturns, OrderTerms
 from services.clearance.consignment.controls import steps
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.disposal import EVENTS, Disposal, disposing
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.inspection import Inspection, Result
-from services.clearance.consignment.returns import Return, returning
+from services.clearance.consignment.returns import BulkOrder, Return, returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Debt, Event
@@ -91,6 +95,41 @@ class Driver:
             lambda states, at: returning(states, at, returns, "otto"),
             lambda states: unfit_to_return(states, returns),
         )
+
+    async def return_in_bulk(self, mrn: str) -> None:
+        """Return it as its state asks, as an officer who saw all."""
+        self.calls += 1
+        order = BulkOrder(pb.RETURN_REASON_UNDELIVERED, "AWB-7", "otto")
+        version = int((await self.desk.states([mrn])).ints("version").values[0])
+        await BulkReturn(self.desk.store).named(
+            [(mrn, version)],
+            order,
+            caller=Identity(Role.OFFICER, "otto"),
+            request=Request("officer/otto", str(self.calls), b"d", TRACE),
+            encode=lambda progress, results: b"-",
+        )
+
+    async def order_return(self, mrn: str, caller: Identity) -> None:
+        """Order its return within 30 days, beforehand."""
+        self.calls += 1
+        call.enter(call.Call(caller, "OrderReturns", "r", TRACE, float("inf")))
+        until = await self.desk.store.database.now() + 30 * DAY_MICROS
+        await OrderReturns(self.desk.store).order(
+            [(mrn, None)],
+            {mrn: OrderTerms(pb.RETURN_REASON_UNDELIVERED, "", until, "")},
+            caller,
+            request=returns_pb2.OrderReturnsRequest(request_id=str(self.calls)),
+            answer=lambda _: returns_pb2.OrderReturnsResponse(),
+        )
+
+    async def depart(self, mrn: str) -> None:
+        """Report that it left."""
+        self.calls += 1
+        left = Left("AWB-6", await self.desk.store.database.now(), frozenset({mrn}))
+        key = str(self.calls)
+        request = Request("officer/otto", key, key.encode(), TRACE)
+        officer = Identity(Role.OFFICER, "otto")
+        await OrderReturns(self.desk.store).depart([left], officer, request=request, answer=b"-")
 
     async def amend(self, reference: str, master: str) -> None:
         """File the next version."""
@@ -251,6 +290,10 @@ STEPS: Final[dict[str, Step]] = {
     "storage ends": lambda driver, _: driver.wait(120),
     "return one": _of(lambda driver, mrn: driver.give_back(mrn, frozenset({1}))),
     "return all": _of(lambda driver, mrn: driver.give_back(mrn, frozenset())),
+    "return in bulk": _of(lambda driver, mrn: driver.return_in_bulk(mrn)),
+    "return ordered": _of(lambda driver, mrn: driver.order_return(mrn, Identity(Role.FILER, "shop"))),
+    "return ordered by an officer": _of(lambda driver, mrn: driver.order_return(mrn, Identity(Role.OFFICER, "otto"))),
+    "depart": _of(lambda driver, mrn: driver.depart(mrn)),
     **{
         pb.DisposalKind.Name(kind).removeprefix("DISPOSAL_KIND_").lower(): _of(
             lambda driver, mrn, kind=kind: driver.dispose(mrn, kind)  # type: ignore[misc]

@@ -40,3 +40,60 @@ def counted(answer: returns.BulkReturnResponse) -> dict[str, int]:
 def refusals(answer: returns.BulkReturnResponse) -> list[str]:
     """Return the refusal of each result, "" for none."""
     return [each.error.reason for each in answer.results]
+
+
+async def order(
+    house: House,
+    *mrns: str,
+    role: str = "filer",
+    ident: str = "shop",
+    days: float = 30,
+    request_id: str = "o1",
+    **fields: Any,
+) -> list[returns.ReturnOrderResult]:
+    """Order the return of consignments, valid for some days."""
+    told: dict[str, Any] = {"reason": pb.RETURN_REASON_UNDELIVERED, "transport_document_number": NEW_DOCUMENT}
+    request = returns.OrderReturnsRequest(request_id=request_id)
+    until = await house.desk.store.database.now() + int(days * 86_400_000_000)
+    for mrn in mrns:
+        new = request.orders.add(consignment=pb.ConsignmentRef(mrn=mrn), **told | fields)
+        if "valid_until" not in fields:
+            new.valid_until.FromMicroseconds(until)
+    return list((await (await caller(house, role, ident)).OrderReturns(request, timeout=SECONDS)).results)
+
+
+async def cancel(
+    house: House, *ids: str, role: str = "filer", ident: str = "shop", request_id: str = "c1"
+) -> list[returns.ReturnOrderResult]:
+    """Cancel orders."""
+    request = returns.CancelReturnOrdersRequest(request_id=request_id, order_ids=ids)
+    return list((await (await caller(house, role, ident)).CancelReturnOrders(request, timeout=SECONDS)).results)
+
+
+async def depart(
+    house: House,
+    document: str = NEW_DOCUMENT,
+    *mrns: str,
+    role: str = "carrier",
+    ident: str = "wings",
+    at: int = 0,
+    request_id: str = "d1",
+) -> str:
+    """Report that a document left, now or at an instant, with consignments that are named; return the reason of the refusal."""
+    request = returns.RecordDeparturesRequest(request_id=request_id)
+    left = request.departures.add(transport_document_number=document, mrns=mrns)
+    left.departed_at.FromMicroseconds(at or await house.desk.store.database.now())
+    (result,) = (await (await caller(house, role, ident)).RecordDepartures(request, timeout=SECONDS)).results
+    return result.error.reason
+
+
+async def listed(house: House, role: str = "officer", ident: str = "otto", **fields: Any) -> list[returns.ReturnOrder]:
+    """Return all orders that somebody sees, page by page."""
+    stub, request = await caller(house, role, ident), returns.ListReturnOrdersRequest(**fields)
+    found: list[returns.ReturnOrder] = []
+    while True:
+        page = await stub.ListReturnOrders(request, timeout=SECONDS)
+        found += page.orders
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token

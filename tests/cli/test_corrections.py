@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ def filed(cli: Any, tmp_path: Path, reference: str) -> dict[str, Any]:
     path.write_text(text, encoding="utf-8")
     cli.run("file", str(path), "--as", "filer-1")
     return await_decided(cli, reference)
+
+
+def ledger_of(cli: Any, mrn: str) -> list[dict[str, Any]]:
+    return list(cli.json("revenue", "entries", mrn)["entries"])
 
 
 def test_an_officer_corrects_a_price_and_revenue_assesses_it_again(cli: Any, tmp_path: Path) -> None:
@@ -80,6 +85,36 @@ def test_goods_are_returned_in_bulk_by_document_or_by_name(cli: Any, tmp_path: P
     assert cli.json("show", mrn)[0]["state"] == "STATE_INVALIDATED"
 
 
+def test_a_return_that_was_ordered_follows_from_the_departure_with_its_refund(cli: Any, tmp_path: Path) -> None:
+    mrn = filed(cli, tmp_path, "RETURN-3")["mrn"]
+    if cli.json("show", mrn)[0]["state"] == "STATE_HELD":
+        cli.run("release", mrn)
+    cli.run("arrive", "020-RETURN-3")
+    owed = await_decided(cli, "RETURN-3", state="STATE_RELEASED")["debt"]
+    ordering = ["returns", "order", mrn, "--reason", "undelivered", "--document", "RET-9", "--as", "filer/filer-1"]
+    [ordered] = cli.json(*ordering)
+    assert ordered == {"order_id": f"RO-{mrn}-1", "mrn": mrn, "order_status": "RETURN_ORDER_STATUS_ORDERED"}
+    [again] = cli.json(*ordering, code=1)
+    assert again["error"]["reason"] == "RETURN_ORDERED"
+    assert "RET-9" in cli.run("returns", "list", "--status", "ordered").output
+    assert cli.json("returns", "depart", "RET-9") == {}
+    await_decided(cli, "RETURN-3", state="STATE_RE_EXPORTED")
+    assert cli.json("returns", "list", "--document", "RET-9") == []
+    # Revenue gives back by its rules of returns, without anybody asking for it, to the cent.
+    deadline, found = time.monotonic() + 10, ledger_of(cli, mrn)
+    while not any(each["kind"].endswith(("REFUNDED", "REMITTED")) for each in found):
+        assert time.monotonic() < deadline, (found, owed)
+        found = ledger_of(cli, mrn)
+    sums: dict[str, int] = {}
+    for posting in (posting for each in found for posting in each["postings"]):
+        sums[posting["account"]] = sums.get(posting["account"], 0) + posting["amount_minor"]
+    assert owed["payable_minor"] > 0
+    assert sums[owed["account"]] == 0, "what its account secured is free"
+    assert not any(sums.values()), sums
+    [late] = cli.json("returns", "cancel", f"RO-{mrn}-1", code=1)
+    assert late["error"]["reason"] == "RETURN_ORDER_ENDED"
+
+
 def test_seized_goods_are_released_after_the_seizure_is_lifted_or_come_to_an_end(cli: Any, tmp_path: Path) -> None:
     mrn = filed(cli, tmp_path, "SEIZE-1")["mrn"]
     seizing = ["dispose", mrn, "--kind", "seized", "--reason", "PROHIBITED_GOODS", "--note", "knife"]
@@ -124,6 +159,11 @@ def test_wrong_use_is_told_before_anybody_is_asked(cli: Any) -> None:
         ["returns", "bulk", "--document", "D", "--reason", "faulty"],
         ["returns", "bulk", mrn, "--master", "M", "--document", "D", "--reason", "faulty"],
         ["returns", "bulk", mrn, "--document", "D", "--reason", "bored"],
+        ["returns", "order", mrn, "--reason", "bored"],
+        ["returns", "order", mrn, "--reason", "faulty", "--days", "0"],
+        ["returns", "order", mrn, "--reason", "faulty", "--as", "carrier"],
+        ["returns", "list", "--status", "lost"],
+        ["returns", "depart", "D", "--at", "noon"],
         ["returns", "bulk", mrn, "--document", "D", "--reason", "faulty", "--override-officers"],
     ):
         cli.run(*wrong, code=2)

@@ -34,6 +34,7 @@ class NoticeKind(IntEnum):
     STORAGE_REMINDED = 19
     STORAGE_ENDED = 20
     HOLD_LIFTED = 21
+    RETURN_ORDER_ENDED = 22
 
 
 NOTICE_OF_STATE: Final = {
@@ -107,5 +108,6 @@ def kinds(table: Table) -> NDArray[np.int64]:
     for cause, kind in _OF_HELD.items():
         waits = np.isin(state, HELD) & ~hidden_versions(table)
         found = np.where((change == cause) & waits, np.int64(kind), found)
+    found = np.where(change == Change.RETURN_ORDER_ENDED, np.int64(NoticeKind.RETURN_ORDER_ENDED), found)
     found = np.where(change == Change.INVALIDATED, np.int64(NoticeKind.INVALIDATED), found)
     return np.where(change == Change.AMENDMENT_REFUSED, np.int64(NoticeKind.AMENDMENT_REFUSED), found)

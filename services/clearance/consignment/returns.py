@@ -45,6 +45,8 @@ class BulkOrder:
     """Whether each consignment is named, and not only their master document."""
     override_officers: bool = False
     """Whether goods that are not named are returned although an officer holds them."""
+    departed: bool = False
+    """Whether the goods left, so that a declaration of goods that did not arrive is not invalidated."""
 
     @property
     def returned(self) -> Return:
@@ -70,6 +72,7 @@ def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> li
     mrns, values = states.strings("mrn").tolist(), states.ints("state").values.tolist()
     of_return = unfit(states, dict.fromkeys(mrns, order.returned))
     of_disposal = unfit_to_dispose(states, order.disposals(states), order.officer, viewed)
+    arrived = states.ints("arrived_at").valid.tolist()
     held, outside = states.bools("officer_hold").values.tolist(), never_released(states).tolist()
     reasons = []
     for row, state in enumerate(values):
@@ -82,6 +85,8 @@ def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> li
         elif not outside[row]:
             # A re-export as a disposal would take the refunds that the rulebook gives for a return.
             reasons.append("RETURN_AFTER_RELEASE")
+        elif order.departed and not arrived[row]:
+            reasons.append("NOT_ARRIVED")
         elif not order.named and state in CONTROLLED:
             reasons.append("CONTROL_OPEN")
         elif not order.named and held[row] and not order.override_officers:

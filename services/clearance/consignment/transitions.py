@@ -69,6 +69,8 @@ class Change(IntEnum):
     EXPIRED = 25
     STORAGE_REMINDED = 26
     STORAGE_ENDED = 27
+    RETURN_ORDER_ENDED = 28
+    """Of a notice alone: it makes no version."""
 
 
 class Event(IntEnum):

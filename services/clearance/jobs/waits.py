@@ -1,5 +1,5 @@
 """Ends what waits at its time: green consignments that no officer held are released, yellow ones become blue, controls are reminded of
-or overdue, and temporary storage ends."""
+or overdue, temporary storage ends, and return orders are fulfilled or expire."""
 
 import asyncio
 from typing import Final
@@ -10,6 +10,7 @@ from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger, span
 from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.commands.end_waits import EndWaits
+from services.clearance.commands.returns.end_orders import EndReturnOrders
 from services.clearance.commands.storage.end_storage import EndStorage
 from services.clearance.store import Store
 
@@ -25,7 +26,7 @@ class Waits:
         """Work in a store as `replica`."""
         self._store = store
         self._replica = replica
-        self._timers = (EndWaits(store), EndDeadlines(store), EndStorage(store))
+        self._timers = (EndWaits(store), EndDeadlines(store), EndStorage(store), EndReturnOrders(store))
         self._interval_seconds = interval_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -57,7 +58,7 @@ class Waits:
                 await release_lease(tx, LEASE, token)
         return done
 
-    async def _due(self, timer: EndWaits | EndDeadlines | EndStorage, until: int) -> list[str]:
+    async def _due(self, timer: EndWaits | EndDeadlines | EndStorage | EndReturnOrders, until: int) -> list[str]:
         async with self._store.database.connection() as reading:
             mrns = await timer.due(reading, until, timer.chunk_rows)
             # Read outside of the transaction, so that inside it the batches come from memory.

@@ -1,4 +1,5 @@
-"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls, ended storage."""
+"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls, ended storage, blocked
+returns."""
 
 from typing import Final
 
@@ -47,6 +48,10 @@ _controls_waiting = gauge(
     "luxor_clearance_controls_waiting_seconds",
     "Time since the answer to, or without one the order of, the open control that has waited for longest without a timer; 0 if there is none",
 )
+_returns_blocked = gauge(
+    "luxor_clearance_returns_blocked_seconds",
+    "Time since the first departure of goods of an open return order that could not be returned because of an obstacle; 0 if there is none",
+)
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
 _SEIZED: Final = f"select count(*) from (select from seized limit {COUNTED_MAX}) as part"  # noqa: S608
@@ -57,7 +62,8 @@ _PENDING: Final = f"""
 """  # noqa: S608  # a number of our own
 _OVERDUE: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - "
-    "least((select min(due_at) from due), (select min(next_at) from control), (select min(next_at) from storage)) / 1000000.0)::float8"
+    "least((select min(due_at) from due), (select min(next_at) from control), (select min(next_at) from storage), "
+    "(select min(next_at) from return_order)) / 1000000.0)::float8"
 )
 
 
@@ -74,6 +80,12 @@ _CONTROLS_OVERDUE: Final = (
 _CONTROLS_WAITING: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - min(waits_since) / 1000000.0)::float8 "
     "from control where waits_since is not null"
+)
+
+
+_RETURNS_BLOCKED: Final = (
+    "select greatest(0, extract(epoch from clock_timestamp()) - min(departed_at) / 1000000.0)::float8 "
+    "from return_order where status = 1 and departed_at is not null"
 )
 
 
@@ -94,6 +106,7 @@ async def look(database: Database) -> None:
         controls_overdue = await reading.raw.fetchval(_CONTROLS_OVERDUE)
         stored = await reading.raw.fetchrow(_STORAGE_ENDED)
         controls_waiting = await reading.raw.fetchval(_CONTROLS_WAITING)
+        returns_blocked = await reading.raw.fetchval(_RETURNS_BLOCKED)
     for lane, name in _LANES.items():
         _held.labels(name).set(held.get(lane, 0))
     _seized.set(seized)
@@ -106,3 +119,4 @@ async def look(database: Database) -> None:
     _storage_ended.set(stored["count"])
     _storage_ended_age.set(stored["age"] or 0.0)
     _controls_waiting.set(controls_waiting or 0.0)
+    _returns_blocked.set(returns_blocked or 0.0)

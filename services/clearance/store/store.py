@@ -37,6 +37,7 @@ from services.clearance.store.references import ReferenceTables
 from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
+from services.clearance.store.timers.return_orders import ReturnOrderTable
 from services.clearance.store.timers.storage import StorageTable
 from services.clearance.store.work import ClaimTable, ControlTable, WorkTables
 
@@ -57,6 +58,8 @@ PURGED: Final = (
     "filing_unknown",
     "bulk_release",
     "release_list_mark",
+    "return_order",
+    "departure",
 )
 """Tables of which old days are deleted."""
 PURGED_BY_HASH: Final = ("former_local_reference", "former_house_document", "master_document", "arrival")
@@ -88,6 +91,7 @@ class Store:
         self.licences = LicenceTables()
         self.references = ReferenceTables()
         self.release_lists = ReleaseLists()
+        self.return_orders = ReturnOrderTable()
         self.storage = StorageTable()
         self.sweeps = SweepTables()
         self.work = WorkTables()
@@ -239,6 +243,7 @@ class Store:
         await self._list(tx, table, mrns, days, np.ones(table.rows, np.bool_) if in_lists is None else in_lists)
         if has_controls(table):
             await self.controls.note(tx, table, mrns, days)
+        await self.return_orders.end_with(tx, table, mrns)
         return ref
 
     async def _list(

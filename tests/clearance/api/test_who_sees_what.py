@@ -110,6 +110,11 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "ReleaseListService/ImportReleaseList": OFFICER,
     "ReleaseListService/ListReleaseListKeys": OFFICER,
     "ReturnService/BulkReturn": {"filer": OWN, "carrier": OWN, "officer": ALL},
+    "ReturnService/CancelReturnOrders": {"filer": (SEEN, "RETURN_ORDER_UNKNOWN"), "officer": ALL},
+    "ReturnService/ListReturnOrders": {"filer": LISTED, "carrier": LISTED, **INSIGHT},
+    "ReturnService/OrderReturns": {"filer": OWN, "officer": ALL},
+    # Whose orders a report fulfils is decided later: the answer says nothing of them.
+    "ReturnService/RecordDepartures": {"carrier": ALL, "officer": ALL},
     "WorkService/ClaimConsignments": OFFICER,
     "WorkService/HandOverConsignments": OFFICER,
     "WorkService/ListStorage": INSIGHT,
@@ -127,6 +132,7 @@ WHOLE: Final = {
     "CaseService/NoteCases", "CaseService/ReadAttachment", "CaseService/ReopenCases", "CaseService/UploadContent",
     "LicenceService/ListLicences", "LicenceService/PutLicences",
     "CarrierService/ListRefusedArrivals", "ClearanceService/RecordArrivals", "CarrierService/ReverseArrivals", "CarrierService/ListArrivals",
+    "ReturnService/RecordDepartures",
 }  # fmt: skip
 """RPCs whose answer names no consignment: what they say is not empty."""
 ARRIVED: Final = {
@@ -251,6 +257,22 @@ def _licence(goods: Goods) -> licences_pb2.LicenceRef:
     return licences_pb2.LicenceRef(type="C400", number=f"True {role}")
 
 
+def _return_order(goods: Goods) -> returns_pb2.OrderReturnsRequest:
+    request = returns_pb2.OrderReturnsRequest(request_id=f"q{goods.number}")
+    ordered = request.orders.add(
+        consignment=goods.ref, reason=pb.RETURN_REASON_FAULTY, transport_document_number=f"OUT{goods.number}", note="Meadow Lane"
+    )  # fmt: skip
+    ordered.valid_until.FromMicroseconds(ACCEPTED_AT + 30 * 86_400_000_000)
+    return request
+
+
+def _departure(goods: Goods) -> returns_pb2.RecordDeparturesRequest:
+    request = returns_pb2.RecordDeparturesRequest(request_id=f"s{goods.number}")
+    left = request.departures.add(transport_document_number=f"OUT{goods.number}", mrns=[goods.mrn])
+    left.departed_at.FromMicroseconds(ACCEPTED_AT)
+    return request
+
+
 REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     "ExportEvidence": lambda goods: audit_pb2.ExportEvidenceRequest(mrn=goods.mrn, purpose="appeal"),
     "BulkRelease": lambda goods: bulk_release_pb2.BulkReleaseRequest(
@@ -308,6 +330,12 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
         request_id=f"n{goods.number}", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)], transport_document_number="AWB-7",
         reason=pb.RETURN_REASON_FAULTY,
     ),
+    "CancelReturnOrders": lambda goods: returns_pb2.CancelReturnOrdersRequest(
+        request_id=f"t{goods.number}", order_ids=[f"RO-{goods.mrn}-1"]
+    ),
+    "ListReturnOrders": lambda goods: returns_pb2.ListReturnOrdersRequest(transport_document_number=f"OUT{goods.number}"),
+    "OrderReturns": _return_order,
+    "RecordDepartures": _departure,
     "ClaimConsignments": lambda goods: work_pb2.ClaimConsignmentsRequest(
         request_id=f"k{goods.number}", consignments=[goods.ref]
     ),
@@ -421,6 +449,7 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
     """File goods for each case, and bring them to where the calls find them."""
     channels = {role: await house.service.channel(role, ident) for role, ident in CALLERS.items()}
     channels["rails"] = await house.service.channel("carrier", "rails")
+    channels["zenith"] = await house.service.channel("filer", "zenith")
     cases = [(name, role, is_own) for name, roles in EXPECTED.items() for role in roles for is_own in (True, False)]
     goods = [Goods(number, *case) for number, case in enumerate(cases)]
     for is_own in (True, False):
@@ -446,6 +475,11 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
     for each in goods:
         if each.method in ARRIVED:
             answered = await callers.call(arriving, "carrier" if each.is_own else "rails", _arrivals(each))
+            assert not isinstance(answered, str)
+            assert not list(reasons(answered)), answered
+        if each.method.endswith("ReturnOrders"):
+            ordering = by_name["ReturnService/OrderReturns"]
+            answered = await callers.call(ordering, "filer" if each.is_own else "zenith", _return_order(each))
             assert not isinstance(answered, str)
             assert not list(reasons(answered)), answered
         if each.method.endswith("HandOverConsignments"):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import time
 from hashlib import sha256
 from typing import Any
 
 import asyncpg
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.server.identity import Role
 from luxor.clearance.v1 import audit_pb2 as audit
@@ -46,7 +48,14 @@ from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import HOLDER, licence_message
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
 
-NO_CONSIGNMENT = {"CheckRecords", "CheckBatches", "PutBindings", "ListReleaseListKeys", "UploadContent"}
+NO_CONSIGNMENT = {
+    "CheckRecords",
+    "CheckBatches",
+    "PutBindings",
+    "ListReleaseListKeys",
+    "UploadContent",
+    "RecordDepartures",
+}
 """What answers an officer without data about consignments: numbers of records and batches; public keys; errors of the request itself."""
 
 
@@ -92,7 +101,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
 
     content = cases.UploadContentRequest(sha256=sha256(b"an invoice").hexdigest(), bytes=10, data=b"an invoice")
     await case.UploadContent(content, timeout=SECONDS)
-    release_lists = ReleaseListServiceStub(channel)
+    release_lists, returning = ReleaseListServiceStub(channel), ReturnServiceStub(channel)
     wanted = lists.ExportReleaseListRequest(master_document_numbers=[MASTER])
     page = (await release_lists.ExportReleaseList(wanted, timeout=SECONDS)).page
     calls: list[tuple[Any, Any, str, str, list[str]]] = [
@@ -233,7 +242,24 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             bulk.BulkReleaseRequest(request_id="8", master_document_number=MASTER, reason="IN_ORDER"), "IN_ORDER", MASTER, [second],
         ),
         (
-            ReturnServiceStub(channel).BulkReturn,
+            returning.OrderReturns,
+            returns_pb2.OrderReturnsRequest(
+                request_id="15",
+                orders=[
+                    returns_pb2.NewReturnOrder(
+                        consignment=two, reason=pb.RETURN_REASON_UNDELIVERED, valid_until=Timestamp(seconds=int(time.time()) + 9_999)
+                    )
+                ],
+            ),
+            "", "", [second],
+        ),
+        (returning.ListReturnOrders, returns_pb2.ListReturnOrdersRequest(), "", "", [second]),
+        (
+            returning.CancelReturnOrders, returns_pb2.CancelReturnOrdersRequest(request_id="16", order_ids=[f"RO-{second}-1"]),
+            "", "", [second],
+        ),
+        (
+            returning.BulkReturn,
             returns_pb2.BulkReturnRequest(
                 request_id="14", master_document_number=MASTER, transport_document_number="R-2", reason=pb.RETURN_REASON_UNDELIVERED,
             ),

@@ -54,6 +54,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
                 "0030",
                 "0033",
                 "0034",
+                "0035",
             ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
@@ -94,6 +95,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
             "0030",
             "0033",
             "0034",
+            "0035",
         ]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)

@@ -89,6 +89,11 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         f"Customs lifted a hold of consignment {MRN} on 2026-11-01. Only controls that are open hold it now: it is not released before they are "
         f"concluded. {REFERENCES}",
     ),
+    "RETURN_ORDER_ENDED": (
+        "RETURN_ORDER_ENDED", "RELEASED", {}, "Return order ended",
+        f"The order to return the goods of consignment {MRN} ended on 2026-11-01 without a return: it expired, or customs cancelled it. If the "
+        f"goods still leave, order the return once more or report it. {REFERENCES}",
+    ),
     "ARRIVED_ENDED": (
         "ARRIVED", "EXPIRED", {}, "Goods arrived without a valid declaration",
         f"The arrival of the goods of consignment {MRN} was reported on 2026-11-01. Its declaration expired or was invalidated before, so it does "

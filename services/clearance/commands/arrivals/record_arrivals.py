@@ -11,6 +11,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.carriage.binding import Arrival, ArrivalVerdict
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
+from services.clearance.commands.arrivals.departures import touch_orders
 from services.clearance.metrics import count_unbound
 from services.clearance.store import Store
 
@@ -67,10 +68,14 @@ class RecordArrivals:
                 if accepted
                 else []
             )
+            bound = [each for each in accepted if verdicts[each.document_number] is ArrivalVerdict.BOUND]
+            # What arrives under the document of a return has left before.
+            left = await self._store.return_orders.record_arrivals(tx, bound, at)
             if refused:
                 # After the arrivals, as everywhere where both are locked.
                 await self._store.carriers.note_refused(tx, refused, at, recorded=False)
                 tx.after_commit(lambda: count_unbound("refused", len(refused)))
+        await touch_orders(self._store, left, at)
         known = [next(own) if each is not None else None for each in arrivals]
         for place, (arrival, counts) in enumerate(zip(arrivals, known, strict=True)):
             if arrival is not None and counts is None:

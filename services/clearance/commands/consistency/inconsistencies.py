@@ -13,7 +13,7 @@ from libs.columns import Table
 from libs.feed.types import BatchRef
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
-from services.clearance.consignment.transitions import STAYING, Change, Debt, State
+from services.clearance.consignment.transitions import FINAL, STAYING, Change, Debt, State
 from services.clearance.licences.need import Key, Need, needs_of
 from services.clearance.store import Row
 from services.clearance.store.licences.register import Use
@@ -217,6 +217,8 @@ def work_lists(
         }
         if mrn in lists["claim"] and state not in STAYING:
             expected["claim"] = _ABSENT
+        if mrn in lists["open_return_order"] and state in FINAL:
+            expected["open_return_order"] = _ABSENT
         for name, value in expected.items():
             listed: object = lists[name].get(mrn) if mrn in lists[name] else _ABSENT
             # What was held before the list had offices is listed without one.

@@ -13,6 +13,7 @@ from libs.store.database import Transaction
 from services.clearance.commands.act import UNKNOWN, Acted, Commands, ExpectedVersions, Request
 from services.clearance.commands.arrivals.transport import Transport, travels
 from services.clearance.commands.bulk_release import CHUNK_ROWS, ChunkProgress, run_in_chunks
+from services.clearance.commands.visibility import Viewer
 from services.clearance.consignment.disposal import disposing
 from services.clearance.consignment.returns import BulkOrder, returning, unfit_in_bulk
 from services.clearance.consignment.transitions import State
@@ -62,7 +63,7 @@ class BulkReturn:
             before = await self._store.requests.recall(tx, *request.key)
             if before is not None:
                 return before
-            was, acted = await self._carry_out(tx, order, goods, caller, request.trace)
+            was, acted = await self.carry_out(tx, order, goods, caller, request.trace)
             results = [acted.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in goods]
             answer = encode(_counted(ReturnProgress(), was, results, 0), results)
             await self._store.requests.remember(tx, *request.key, answer)
@@ -82,14 +83,14 @@ class BulkReturn:
 
         Raises RequestReused.
         """
-        transport = Transport((master,))
+        transport, viewer = Transport((master,)), Viewer(self._store, caller)
         own = caller.id if caller.role is Role.FILER else ""
 
         async def chunk(tx: Transaction, documents: Mapping[str, str], progress: ReturnProgress) -> ReturnProgress:
-            rows = await self._store.find(tx, list(documents))
-            # Consignments of other filers are not even locked.
-            goods = [(mrn, None) for mrn, row in rows.items() if own in ("", row.filer)]
-            was, acted = await self._carry_out(tx, order, goods, caller, request.trace, transport, documents)
+            # Consignments of others are not even locked.
+            visible = set(await viewer.visible(tx, list(documents)))
+            goods = [(mrn, None) for mrn in documents if mrn in visible]
+            was, acted = await self.carry_out(tx, order, goods, caller, request.trace, transport, documents)
             return _counted(progress, was, [each for each in acted.values() if each.state], refusals_max)
 
         return await run_in_chunks(
@@ -103,7 +104,7 @@ class BulkReturn:
             filer=own,
         )
 
-    async def _carry_out(
+    async def carry_out(
         self,
         tx: Transaction,
         order: BulkOrder,

@@ -32,6 +32,8 @@ _LOADING = {
     "REFERRED": "referred before loading: an answer is awaited",
     "DO_NOT_LOAD": "do not load",
     "COMPLETE": "assessment complete: the goods may be loaded",
+    "INCOMPLETE": "not assessed: the filing lacks an element of the minimum set",
+    "DEPARTED": "not assessed: the goods had departed when the filing was accepted",
 }
 """What each stage of the assessment before loading means."""
 _BULK_NUMBERS = {
@@ -381,7 +383,7 @@ def _controls(each: dict[str, Any]) -> RenderableType:
     for control in each.get("controls", ()):
         texts = [
             control.get("pointer", ""), control.get("text", ""), control.get("answer", ""), ", ".join(control.get("documents", ())),
-            _screening(control), control.get("note", ""),
+            f"answered by {control['answered_by']}" if control.get("answered_by") else "", _screening(control), control.get("note", ""),
         ]  # fmt: skip
         shown.add_row(
             *_control(control),

@@ -32,7 +32,7 @@ from services.clearance.consignment.transitions import State
 from services.clearance.goods_controls.requirements import cited_licences
 from services.clearance.metrics import count_charges
 from services.clearance.pre_loading.recommendation import recommendations
-from services.clearance.pre_loading.scope import to_assess
+from services.clearance.pre_loading.scope import omitted, to_assess
 from services.clearance.release_category.determination import categories_of
 from services.clearance.release_category.law import ReleaseLaw, included
 from services.clearance.store import STATE_DAYS, days_of
@@ -181,6 +181,7 @@ class Intake:
             if loading is not None:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
             columns |= cited_licences(part.filings, self._decide_filings.goods)
+            columns |= omitted(part.filings, self._decide_filings.parameters)
             table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error

@@ -53,8 +53,10 @@ def _about_loading(notice: pb.Notice) -> str:
     if notice.pre_loading == control_pb2.PRE_LOADING_COMPLETE:
         endings = {pb.STATE_AWAITING_ARRIVAL: "PRE_LOADING_COMPLETE", pb.STATE_HELD: "PRE_LOADING_COMPLETE_HELD"}
         return "" if notice.kind == pb.NOTICE_KIND_ARRIVED else endings.get(notice.state, "")
-    referrals = any(each.form in REFERRALS and each.HasField("concluded_at") for each in notice.controls)
-    return "REFERRAL_ENDED" if referrals and notice.state in (pb.STATE_AWAITING_ARRIVAL, pb.STATE_HELD) else ""
+    if any(each.form in REFERRALS and each.HasField("concluded_at") for each in notice.controls):
+        return "REFERRAL_ENDED" if notice.state in (pb.STATE_AWAITING_ARRIVAL, pb.STATE_HELD) else ""
+    decided = notice.kind in (pb.NOTICE_KIND_DECIDED, pb.NOTICE_KIND_HELD)
+    return "PRE_LOADING_INCOMPLETE" if decided and notice.pre_loading == control_pb2.PRE_LOADING_INCOMPLETE else ""
 
 
 def _due(notice: pb.Notice) -> str:

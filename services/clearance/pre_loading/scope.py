@@ -9,12 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Column, Ints, Table
 from libs.customs.time import MICROS_PER_DAY
+from services.clearance.consignment.controls.pre_loading import PreLoading
 from services.clearance.consignment.state.creation import destinations
 from services.clearance.pre_loading.parameters import Parameters
 
 BoolArray = NDArray[np.bool_]
+_ASSESSED: Final = -1
 _PARTIES: Final = ("consignor", "consignee")
 
 
@@ -23,14 +25,28 @@ def to_assess(filings: Table, parameters: Parameters) -> NDArray[np.int64]:
 
     The destination asks for it, the minimum set is there, and the goods have not departed when the filing is accepted.
     """
+    return np.flatnonzero(_scope(filings, parameters) == _ASSESSED)
+
+
+def omitted(filings: Table, parameters: Parameters) -> dict[str, Column]:
+    """Return the column of the state with why filings are not assessed before loading although the destination asks for it; none if no one is."""
+    scope = _scope(filings, parameters)
+    chosen = scope > PreLoading.NONE
+    return {"pre_loading_omitted": Ints.of(np.where(chosen, scope, 0), chosen)} if chosen.any() else {}
+
+
+def _scope(filings: Table, parameters: Parameters) -> NDArray[np.int64]:
+    """Return for each filing _ASSESSED, why it is not, or NONE where the destination does not ask for it."""
+    found = np.full(filings.rows, np.int64(PreLoading.NONE))
     if not parameters.from_day:
-        return np.zeros(0, np.int64)
+        return found
     accepted = filings.ints("accepted_at").values
     chosen = _of_destinations(filings, parameters, accepted // MICROS_PER_DAY)
     if chosen.any():
         departure = filings.ints("transport_departure_time")
-        chosen &= ~(departure.valid & (departure.values <= accepted)) & minimum_set(filings)
-    return np.flatnonzero(chosen)
+        found[chosen] = np.where(minimum_set(filings), _ASSESSED, np.int64(PreLoading.INCOMPLETE))[chosen]
+        found[chosen & departure.valid & (departure.values <= accepted)] = PreLoading.DEPARTED
+    return found
 
 
 def minimum_set(filings: Table) -> BoolArray:

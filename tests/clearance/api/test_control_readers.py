@@ -86,6 +86,28 @@ async def test_only_the_addressee_answers(house: House) -> None:
     assert [each.error.reason for each in missing] == ["CONTROL_UNKNOWN"]
 
 
+async def test_officers_read_who_answered_and_agencies_filers_and_carriers_do_not(house: House) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    await ordered(house, order(mrn, authority="food"), request_id="o1")
+    await ordered(house, order(mrn, addressee=CARRIER, text="Screen it."), request_id="o2")
+    for role, by, number in (("filer", "shop", 1), ("carrier", "wings", 2)):
+        results = await answered(house, answer(mrn, number), role=role, by=by, request_id=f"w{number}")
+        assert outcomes(results) == [("DOCUMENTS_REQUESTED", "")]
+    readers = {
+        ("officer", "olga"): {1: "shop", 2: "wings"}, ("filer", "shop"): {1: "", 2: ""}, ("agency", "food"): {1: ""},
+    }  # fmt: skip
+    for (role, by), expected in readers.items():
+        seen = await status(house, mrn, role, by)
+        assert {each.number: each.answered_by for each in seen.controls} == expected, role
+    stub = await house.stub("carrier", "wings")
+    (result,) = await ask(stub, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]))
+    assert [each.answered_by for each in result.consignments[0].controls] == [""]
+    assert [each.control.answered_by for each in await listed(house)] == ["shop", "wings"]
+    assert [each.control.answered_by for each in await listed(house, "agency", "food")] == [""]
+    for role, by in (("filer", "shop"), ("carrier", "wings")):
+        assert {control.answered_by for each in await notices(house, role, by) for control in each.controls} <= {""}
+
+
 async def test_a_carrier_reads_examinations_and_what_is_addressed_to_it_and_no_request_to_the_filer(
     house: House,
 ) -> None:

@@ -45,6 +45,8 @@ from tests.clearance.service_client import House
 REFERRED = control_pb2.PRE_LOADING_REFERRED
 DO_NOT_LOAD = control_pb2.PRE_LOADING_DO_NOT_LOAD
 COMPLETE = control_pb2.PRE_LOADING_COMPLETE
+INCOMPLETE = control_pb2.PRE_LOADING_INCOMPLETE
+DEPARTED = control_pb2.PRE_LOADING_DEPARTED
 CLEAR = consignment_pb2.SCREENING_RESULT_CLEAR
 INCONCLUSIVE = consignment_pb2.SCREENING_RESULT_INCONCLUSIVE
 ALARM = consignment_pb2.SCREENING_RESULT_ALARM
@@ -96,16 +98,46 @@ async def test_only_filings_before_loading_are_assessed_and_what_is_not_referred
     table = filings(references, change=change)
     await house.desk.consume(table)
     assert asked == [["GREEN-0", "GREEN-2"]], "one call for those that are not loaded and have the minimum set"
-    assert [await stage(house, mrn) for mrn in mrns(table)] == [COMPLETE, 0, COMPLETE, 0, 0, 0]
+    stages = [COMPLETE, DEPARTED, COMPLETE, 0, INCOMPLETE, 0]
+    assert [await stage(house, mrn) for mrn in mrns(table)] == stages
     assert (await status(house, mrns(table)[0])).version == 1
-    assert await heard(house) == [("DECIDED", COMPLETE if number in (0, 2) else 0) for number in range(6)]
-    assert await heard(house, "carrier", "wings") == [("DECIDED", COMPLETE)] * 2
+    assert await heard(house) == [("DECIDED", each) for each in stages]
+    assert await heard(house, "carrier", "wings") == [("DECIDED", each) for each in stages if each]
     await arrive(house)
+    assert [await stage(house, mrn) for mrn in mrns(table)] == [COMPLETE, 0, COMPLETE, 0, 0, 0], (
+        "they came all the same"
+    )
     assert [each for each in await heard(house) if each[0] == "RELEASED"] == [("RELEASED", 0)] * 6
     # Without a destination in the parameters risk is not asked.
     house.desk.decide.parameters = Parameters({}, parameters().offices)
     await house.filed(["GREEN-9"])
     assert len(asked) == 1
+
+
+async def test_an_incomplete_filing_is_assessed_once_a_version_has_the_minimum_set_and_an_officers_referral_comes_first(
+    house: House,
+) -> None:
+    def incomplete(_: int, row: consignment_pb2.Consignment) -> None:
+        row.ClearField("gross_mass_mg")
+
+    house.desk.decide.parameters = parameters()
+    asked: list[list[str]] = []
+    house.desk.neighbours.loading = recommending(lambda *_: NONE, asked)
+    await house.desk.consume(table := filings(["GREEN-1", "RED-1"], change=incomplete))
+    first, held = mrns(table)
+    await ordered(house, order(first, control_pb2.CONTROL_FORM_DO_NOT_LOAD))
+    assert [await stage(house, mrn) for mrn in (first, held)] == [DO_NOT_LOAD, INCOMPLETE]
+    await concluded(house, conclusion(first, result=WITHDRAWN))
+    assert await stage(house, first) == INCOMPLETE
+    assert outcomes(await dispose(house, disposal(held, INVALIDATED))) == [("INVALIDATED", "")]
+    assert await stage(house, held) == 0, "no goods may travel by it"
+    await house.desk.consume(filings(["GREEN-1"], version=2))
+    assert (await stage(house, first), asked) == (COMPLETE, [["GREEN-1"]])
+    told = [(kind, found) for kind, found in await heard(house) if found]
+    assert told == [
+        ("DECIDED", INCOMPLETE), ("HELD", INCOMPLETE), ("CONTROL_ORDERED", DO_NOT_LOAD), ("DECIDED", INCOMPLETE), ("DECIDED", COMPLETE),
+    ]  # fmt: skip
+    assert await house.desk.inconsistencies() == []
 
 
 async def test_a_request_for_information_loops_through_amended_filings_until_nothing_is_recommended(
@@ -296,13 +328,13 @@ async def test_an_officers_request_about_a_filing_that_was_not_assessed_complete
     await ordered(house, order(mrn, control_pb2.CONTROL_FORM_INFORMATION, **free))
     assert await stage(house, mrn) == REFERRED
     await concluded(house, conclusion(mrn, result=WITHDRAWN))
-    assert (await stage(house, mrn), await state(house, mrn)) == (0, "AWAITING_ARRIVAL")
+    assert (await stage(house, mrn), await state(house, mrn)) == (INCOMPLETE, "AWAITING_ARRIVAL")
     assert COMPLETE not in [each for _, each in await heard(house)]
     # With the version that is assessed the stage is complete, and with one that is not it ends.
     await house.desk.consume(filings(["GREEN-1"], version=2))
     assert await stage(house, mrn) == COMPLETE
     await house.desk.consume(filings(["GREEN-1"], version=3, change=without_set))
-    assert await stage(house, mrn) == 0
+    assert await stage(house, mrn) == INCOMPLETE
 
 
 async def test_risk_is_asked_for_clearance_first_and_nothing_is_decided_without_a_whole_second_answer(

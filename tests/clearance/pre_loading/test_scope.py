@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from libs.columns import Ints
+from libs.columns import Ints, Table
+from luxor.clearance.v1 import control_pb2
 from luxor.consignment.v1 import consignment_pb2 as pb
 from services.clearance.pre_loading.parameters import Parameters, included
-from services.clearance.pre_loading.scope import minimum_set, to_assess
+from services.clearance.pre_loading.scope import minimum_set, omitted, to_assess
 from tests.clearance.desk import DAY, filings
 
+INCOMPLETE, DEPARTED = control_pb2.PRE_LOADING_INCOMPLETE, control_pb2.PRE_LOADING_DEPARTED
 ACCEPTED = int(filings(["GREEN-1"]).ints("accepted_at").values[0])
+
+
+def reasons(table: Table, parameters: Parameters) -> list[Any]:
+    """Why filings are not assessed; nothing where the destination asks for no one or all are assessed."""
+    return [each for column in omitted(table, parameters).values() for each in column.tolist()]  # type: ignore[union-attr]
 
 
 def asked(from_day: int = DAY, mode: int = pb.TRANSPORT_MODE_AIR, country: str = "DE") -> Parameters:
@@ -43,6 +51,8 @@ def test_a_filing_without_one_element_of_the_minimum_set_is_not_assessed(
     table = filings(["GREEN-1", "GREEN-2"], change=change)
     assert minimum_set(table).tolist() == [True, False]
     assert to_assess(table, asked()).tolist() == [0]
+    assert reasons(table, asked()) == [None, INCOMPLETE]
+    assert reasons(table, asked(country="FR")) == []
 
 
 def test_packages_of_items_and_either_part_of_an_address_are_enough() -> None:
@@ -58,7 +68,9 @@ def test_goods_that_departed_when_the_filing_was_accepted_are_not_assessed() -> 
     def change(number: int, row: pb.Consignment) -> None:
         row.transport.departure_time.FromMicroseconds(ACCEPTED + number)
 
-    assert to_assess(filings(["GREEN-1", "GREEN-2"], change=change), asked()).tolist() == [1]
+    table = filings(["GREEN-1", "GREEN-2"], change=change)
+    assert to_assess(table, asked()).tolist() == [1]
+    assert reasons(table, asked()) == [DEPARTED, None]
 
 
 def test_only_listed_destinations_and_modes_are_assessed_from_their_first_day_on() -> None:

@@ -1,6 +1,7 @@
 """The gRPC edge of controls: orders, answers, conclusions and the list of open controls."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import grpc.aio
@@ -82,6 +83,7 @@ class ControlService(ControlServiceServicer):
         carrier = identity.role is Role.CARRIER
         addressee = control_pb2.CONTROL_ADDRESSEE_CARRIER if carrier else control_pb2.CONTROL_ADDRESSEE_FILER
         found, errors = checks.answers(request.answers)
+        found = {mrn: replace(each, by=identity.id) for mrn, each in found.items()}
         return await self._once(
             request,
             request.answers,

@@ -66,6 +66,7 @@ class Control:
     concluded_at: int | None = None
     concluded_by: str = ""
     screening_result: int = 0
+    answered_by: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -122,6 +123,7 @@ _TEXTS: Final = (
     "pointer",
     "ordered_by",
     "answer",
+    "answered_by",
     "result_reason",
     "note",
     "concluded_by",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from services.clearance.consignment.controls.control import REFERRALS, Control, ControlResult, controls_of, has_controls
-from services.clearance.consignment.transitions import State
+from services.clearance.consignment.transitions import Change, State
 
 
 class PreLoading(IntEnum):
@@ -24,10 +24,15 @@ class PreLoading(IntEnum):
     REFERRED = 1
     DO_NOT_LOAD = 2
     COMPLETE = 3
+    INCOMPLETE = 4
+    """The destination asks for the assessment, and the current filing lacks an element of the minimum set."""
+    DEPARTED = 5
+    """The destination asks for it, and the goods had departed when the filing was accepted."""
 
 
 _WITHOUT_DECLARATION: Final = (State.INVALIDATED, State.EXPIRED)
 """States of consignments whose goods may not travel by their filing, whatever was assessed."""
+_OF_FILINGS: Final = (Change.DECIDED, Change.AMENDED)
 _TIMES: Final = ("ordered_at", "answered_at", "reminded_at", "overdue_at", "concluded_at")
 
 
@@ -49,6 +54,9 @@ def pre_loading_of(states: Table) -> NDArray[np.int64]:
     if len(rows):
         found[rows] = [pre_loading(controls) for controls in controls_of(states.take(rows))]
         found[(found == PreLoading.COMPLETE) & ~states.ints("pre_loading_referral").valid] = PreLoading.NONE
+    omitted = states.ints("pre_loading_omitted")
+    untold = (found == PreLoading.NONE) & omitted.valid & ~states.ints("arrived_at").valid
+    found[untold] = omitted.values[untold]
     found[np.isin(states.ints("state").values, _WITHOUT_DECLARATION)] = PreLoading.NONE
     return found
 
@@ -57,6 +65,7 @@ def announced(states: Table) -> NDArray[np.bool_]:
     """Return of which states this version announces something about loading, shape (n,): the goods were assessed, or a referral changed."""
     assessed_at, changed_at = states.ints("pre_loading_assessed_at"), states.ints("changed_at").values
     announced: NDArray[np.bool_] = assessed_at.valid & (assessed_at.values == changed_at)
+    announced |= states.ints("pre_loading_omitted").valid & np.isin(states.ints("change").values, _OF_FILINGS)
     owners = _owners_of_referrals(states)
     if len(owners):
         lines = states.child("controls")
@@ -71,7 +80,9 @@ def announced(states: Table) -> NDArray[np.bool_]:
 
 def concerns_loading(states: Table) -> bool:
     """Return whether any of the states may have a stage of the assessment before loading."""
-    return has_controls(states) or "pre_loading_assessed_at" in states.names
+    return has_controls(states) or any(
+        name in states.names for name in ("pre_loading_assessed_at", "pre_loading_omitted")
+    )
 
 
 def _owners_of_referrals(states: Table) -> NDArray[np.int64]:

@@ -48,6 +48,8 @@ class Answer:
     text: str
     documents: tuple[str, ...]
     screening_result: int = 0
+    by: str = ""
+    """Id of the caller."""
     """luxor.consignment.v1.ScreeningResult; 0 for other forms than SCREENING."""
 
 
@@ -148,6 +150,7 @@ def _answered(controls: Sequence[Control], answer: Answer, at: int, *, arrived: 
             answer=answer.text,
             documents=answer.documents,
             screening_result=answer.screening_result,
+            answered_by=answer.by,
         )
         clear = answer.screening_result == consignment_pb2.SCREENING_RESULT_CLEAR and not arrived
         # An officer judges a result that differs from an earlier one, which may have been an alarm.

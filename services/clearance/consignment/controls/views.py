@@ -11,7 +11,7 @@ from services.clearance.consignment.columns import values_in_rows
 from services.clearance.consignment.controls.control import REFERRALS, has_controls
 from services.clearance.consignment.notice_kinds import NoticeKind
 
-_OFFICERS_TEXTS: Final = ("ordered_by", "result_reason", "note", "concluded_by")
+_OFFICERS_TEXTS: Final = ("answered_by", "ordered_by", "result_reason", "note", "concluded_by")
 _OFFICERS_NUMBERS: Final = ("when_overdue", "result")
 _OWED: Final = (NoticeKind.CHARGES_CHANGED, NoticeKind.DEBT_SETTLED, NoticeKind.DEBT_OPENED)
 """Notices of what is owed, which are no carrier's."""
@@ -73,7 +73,13 @@ def _without_answers(controls: Ragged, rows: NDArray[np.bool_]) -> Ragged:
 
 def agency_controls(table: Table, agency: str) -> dict[str, Column]:
     """Return the column of controls as an agency reads it: its own."""
-    return _chosen(table, table.child("controls").strings("authority").isin({agency})) if has_controls(table) else {}
+    if not has_controls(table):
+        return {}
+    lines = table.child("controls")
+    # An agency does not read who filed or carries the goods.
+    hidden = lines.with_columns({"answered_by": Strings.absent(lines.rows)})
+    table = table.with_columns({"controls": Ragged(table.ragged("controls").offsets, hidden)})
+    return _chosen(table, lines.strings("authority").isin({agency}))
 
 
 def _chosen(table: Table, lines: NDArray[np.bool_]) -> dict[str, Column]:

@@ -33,6 +33,7 @@ from luxor.clearance.v1.licences_pb2_grpc import add_LicenceServiceServicer_to_s
 from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServicer_to_server
 from luxor.clearance.v1.release_lists_pb2_grpc import add_ReleaseListServiceServicer_to_server
 from luxor.clearance.v1.returns_pb2_grpc import add_ReturnServiceServicer_to_server
+from luxor.clearance.v1.rights_pb2_grpc import add_RightsServiceServicer_to_server
 from luxor.clearance.v1.work_pb2_grpc import add_WorkServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
@@ -62,6 +63,8 @@ from services.clearance.api.release_lists.service import ROLES as RELEASE_LIST_R
 from services.clearance.api.release_lists.service import ReleaseListService
 from services.clearance.api.returns.service import ROLES as RETURN_ROLES
 from services.clearance.api.returns.service import ReturnService
+from services.clearance.api.rights.service import ROLES as RIGHTS_ROLES
+from services.clearance.api.rights.service import RightsService
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.api.work.service import ROLES as WORK_ROLES
 from services.clearance.api.work.service import WorkService
@@ -139,6 +142,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(add_CaseServiceServicer_to_server, CaseService(store), roles=CASE_ROLES)
     start.server.add(add_ControlServiceServicer_to_server, ControlService(store, parameters), roles=CONTROL_ROLES)
     start.server.add(add_LicenceServiceServicer_to_server, LicenceService(store), roles=LICENCE_ROLES)
+    start.server.add(add_RightsServiceServicer_to_server, RightsService(store), roles=RIGHTS_ROLES)
     checks = NoticeCheckService(store, checks_per_second=config.checks_per_second)
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)

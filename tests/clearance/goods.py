@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from libs.columns import Table
 from luxor.clearance.v1 import licences_pb2 as pb
+from luxor.clearance.v1 import rights_pb2
 from luxor.consignment.v1 import consignment_pb2
 from services.clearance.goods_controls.law import GoodsLaw, read
 from services.clearance.licences.licence import Licence
@@ -119,3 +120,12 @@ def licence_message(number: str = "L1", **fields: Any) -> pb.Licence:
         "quantity_millionths": 10_000_000, "unit": "KGM",
     }  # fmt: skip
     return pb.Licence(number=number, **{name: value for name, value in (usual | fields).items() if value is not None})  # type: ignore[arg-type]
+
+
+def application_message(number: str = "EU-17", **fields: Any) -> rights_pb2.RightsApplication:
+    """Make an application of a rights holder for clothes of a brand."""
+    usual = {
+        "holder": "Hare Clothing", "rights": "Trade mark 1", "countries": ["DE"], "from_day": "2026-01-01", "to_day": "2099-12-31",
+        "goods": ["62"], "words": ["Swift Hare"],
+    }  # fmt: skip
+    return rights_pb2.RightsApplication(number=number, **usual | fields)

@@ -12,16 +12,28 @@ _ADDED = (
     "primary key (day, mrn))",
 )
 _REMOVED = ("drop table storage", "drop table claim", "alter table held drop column office")
+_APPLICATIONS = "create table rights_revision (revision bigint not null)", "insert into rights_revision values (0)"
 
 
 async def add_later_tables(database: Database) -> None:
-    """Add what migrations 0022 and 0027 add."""
-    await _carry_out(database, _ADDED)
+    """Add what migrations 0022, 0027 and 0036 add."""
+    await _carry_out(database, (*_ADDED, *_APPLICATIONS))
 
 
 async def remove_later_tables(database: Database) -> None:
     """Remove it again, so that the migration finds the store as an earlier release left it."""
     await _carry_out(database, _REMOVED)
+    await remove_applications(database)
+
+
+async def add_applications(database: Database) -> None:
+    """Add what migration 0036 adds and each decision reads."""
+    await _carry_out(database, _APPLICATIONS)
+
+
+async def remove_applications(database: Database) -> None:
+    """Remove it again."""
+    await _carry_out(database, ("drop table rights_revision",))
 
 
 async def _carry_out(database: Database, statements: tuple[str, ...]) -> None:

@@ -49,6 +49,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "WorkService.ListStorage": ("officer", {}, (10**15, 20_000, MRN)),
     "ReturnService.ListReturnOrders": ("officer", {}, (20_000, MRN, 1)),
     "ControlService.ListControls": ("officer", {}, (20_000, MRN, 1)),
+    "RightsService.ListApplications": ("officer", {}, ("EU-17",)),
     "LicenceService.ListLicences": ("officer", {}, ("toys", "C400", "L1")),
     "LicenceService.ListLicenceUses": (
         "officer",

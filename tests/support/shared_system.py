@@ -20,6 +20,7 @@ SHARING: Final = frozenset(
     for each in (
         "cli/test_commands.py",
         "cli/test_corrections.py",
+        "cli/test_licences.py",
         "cli/test_load.py",
         "cli/test_risk_rules.py",
         "cli/test_trace.py",

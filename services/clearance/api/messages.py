@@ -101,6 +101,7 @@ _STATUS: Final = Schema(
         "history": _HISTORY,
         "controls": _STATE.children["controls"],
         "licences": _STATE.children["licences"],
+        "rights_matches": _STATE.children["rights_matches"],
     },
 )
 
@@ -200,6 +201,7 @@ def public(table: Table) -> Table:
         "charges": _plain_charges(table),
         **public_controls(table),
         **public_needs(table),
+        **_without_matches(table),
     }
     if listed.any():
         alone = listed & ~table.bools("officer_hold").values
@@ -207,6 +209,14 @@ def public(table: Table) -> Table:
         columns["reasons"] = choose(alone, notices_of, table.ragged("reasons"))
     table = table.with_columns(columns)
     return table.with_columns({"findings": _open_findings(table)})
+
+
+def _without_matches(table: Table) -> dict[str, Column]:
+    """Return the column of matches of applications of rights holders without any, if there is one: only officers and analysts read them."""
+    if "rights_matches" not in table.names:
+        return {}
+    lines = table.child("rights_matches").take(np.zeros(0, np.int64))
+    return {"rights_matches": Ragged.of_lengths(np.zeros(table.rows, np.int64), lines)}
 
 
 def carried(table: Table) -> Table:

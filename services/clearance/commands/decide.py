@@ -24,7 +24,7 @@ from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import FINAL, Change, Event
 from services.clearance.goods_controls import law as goods_law
-from services.clearance.goods_controls.requirements import rows_with_controls
+from services.clearance.goods_controls.requirements import concerned
 from services.clearance.pre_loading import recommendation
 from services.clearance.pre_loading.parameters import Parameters, included
 from services.clearance.store import Row, Store
@@ -88,7 +88,7 @@ class Decide:
         for part in parts:
             stored = part.table.strings("mrn").map(locked.__contains__, np.bool_)
             new = np.flatnonzero(~stored)
-            goods = np.intersect1d(new, rows_with_controls(part.table, self.goods))
+            goods = np.intersect1d(new, concerned(part.table, self.goods))
             if len(goods):
                 await self._first(tx, _take(part, goods), arrivals, tally, writing)
                 new = np.setdiff1d(new, goods)
@@ -274,12 +274,12 @@ class Decide:
             tally.decided.append(table)
             await self._refer(tx, table, ref, part.trace, tally.at)
             goods = np.union1d(
-                rows_with_controls(table, self.goods), np.flatnonzero(stored.take(done).ragged("licences").lengths)
+                concerned(table, self.goods), np.flatnonzero(stored.take(done).ragged("licences").lengths)
             )
             if len(goods):
-                concerned = [mrns[place] for place in goods.tolist()]
+                controlled = [mrns[place] for place in goods.tolist()]
                 await order_controls(
-                    self.store, tx, concerned, self.goods, writing.register, at=tally.at, trace=part.trace
+                    self.store, tx, controlled, self.goods, writing.register, at=tally.at, trace=part.trace
                 )
         late = np.flatnonzero(~outcome.effective)
         if len(late):

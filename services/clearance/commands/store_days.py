@@ -31,6 +31,11 @@ async def purge(store: Store, before_day: int) -> None:
         while deleted == PURGED_MAX:
             async with database.transaction() as tx:
                 deleted = await store.purge(tx, table, before_day)
+    deleted = PURGED_MAX
+    while deleted:
+        async with database.transaction() as tx:
+            # Whatever used these licences was accepted before, and is deleted.
+            deleted = await store.licences.purge(tx, before_day, PURGED_MAX)
     async with database.transaction() as tx:
         await store.claims.purge(tx)
     async with database.transaction() as tx:

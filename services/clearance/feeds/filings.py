@@ -24,6 +24,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.clearance.commands.decide import Decide, DecidedFilings, Tally
+from services.clearance.commands.rights.current import CurrentApplications
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of
 from services.clearance.consignment.decision import decide, lane_names
@@ -97,6 +98,8 @@ class Intake:
         Filings accepted more than `state_days` ago are ignored. `release_law` is by default that of this release. Raises ReleaseLawError.
         """
         self._release_law = release_law or included()
+        self.applications = CurrentApplications(decide.store)
+        """The applications of rights holders that filings are matched with."""
         self._state_days = state_days
         self._decide_filings = decide
         self._risk: Any = RiskServiceStub(risk)
@@ -182,6 +185,7 @@ class Intake:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
             columns |= cited_licences(part.filings, self._decide_filings.goods)
             columns |= omitted(part.filings, self._decide_filings.parameters)
+            columns |= (await self.applications.matcher()).matches(part.filings)
             table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error

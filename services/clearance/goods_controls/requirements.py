@@ -26,7 +26,10 @@ from services.clearance.consignment.state.creation import destinations
 from services.clearance.goods_controls.law import GoodsControl, GoodsJurisdiction, GoodsLaw
 from services.clearance.licences.licence import ItemGoods, Licence
 from services.clearance.licences.need import Key, Need, NeedOutcome, column_of, needs_of, unmet
+from services.clearance.rights.matching import matched_items
 
+RIGHTS: Final = "RIGHTS_APPLICATION"
+"""Reason of an examination of goods that match an application of a rights holder; it states nothing about the goods."""
 MET: Final = "LICENCE_MET"
 """Reason of the result of a request for licences that ends because no item lacks one."""
 _TEXT_CHARACTERS_MAX: Final = 512
@@ -45,6 +48,14 @@ class Ordered:
     """Their rows in the batch."""
     states: Table
     events: NDArray[np.int64]
+
+
+def concerned(states: Table, law: GoodsLaw) -> NDArray[np.int64]:
+    """Return the rows of states for which controls may be ordered: by their goods, or because they match an application of a rights holder."""
+    rows = rows_with_controls(states, law)
+    if "rights_matches" not in states.names:
+        return rows
+    return np.union1d(rows, np.flatnonzero(states.ragged("rights_matches").lengths))
 
 
 def rows_with_controls(table: Table, law: GoodsLaw) -> NDArray[np.int64]:
@@ -96,8 +107,10 @@ def ordered(states: Table, law: GoodsLaw, register: Mapping[Key, Licence], at: i
     """
     before, needs = controls_of(states), needs_of(states)
     after = [
-        _with_orders(controls, own, _orders(found, own, register, at), at)
-        for controls, own, found in zip(before, needs, _applicable(states, law), strict=True)
+        _with_orders(controls, own, [*_orders(found, own, register, at), *_examinations(items, at)], at)
+        for controls, own, found, items in zip(
+            before, needs, _applicable(states, law), matched_items(states), strict=True
+        )
     ]
     changed = [row for row, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     events = [_event(before[row], after[row], at) for row in changed]
@@ -208,6 +221,14 @@ def _orders(
         days = [each.days for each in terms if each.authority == authority]
         orders.append(_order(authority, _REQUEST, reason, text, days, at))
     return orders
+
+
+def _examinations(items: Sequence[int], at: int) -> list[Control]:
+    """Return the examination by customs of the items of one consignment that match an application of a rights holder."""
+    if not items:
+        return []
+    text = f"Customs examines item {', '.join(map(str, items))} because of an application of a rights holder."
+    return [_order("", control_pb2.CONTROL_FORM_EXAMINATION, RIGHTS, text, [], at)]
 
 
 def _order(authority: str, form: int, reason: str, text: str, days: Sequence[int | None], at: int) -> Control:

@@ -35,6 +35,7 @@ from services.clearance.store.early_matches import EarlyMatches
 from services.clearance.store.licences.register import LicenceTables
 from services.clearance.store.references import ReferenceTables
 from services.clearance.store.releases import BulkReleases, ReleaseLists
+from services.clearance.store.rights.applications import ApplicationTable
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
 from services.clearance.store.timers.return_orders import ReturnOrderTable
@@ -92,6 +93,7 @@ class Store:
         self.references = ReferenceTables()
         self.release_lists = ReleaseLists()
         self.return_orders = ReturnOrderTable()
+        self.rights = ApplicationTable()
         self.storage = StorageTable()
         self.sweeps = SweepTables()
         self.work = WorkTables()

@@ -30,6 +30,7 @@ from luxor.clearance.v1 import (
     notice_checks_pb2,
     release_lists_pb2,
     returns_pb2,
+    rights_pb2,
     work_pb2,
 )
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -37,7 +38,7 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.clearance.controls import CARRIER, EXAMINATION, FILER, answer, conclusion, order, ordered
 from tests.clearance.desk import ACCEPTED_AT, filings, mrns
 from tests.clearance.disposals import SEIZED, disposal
-from tests.clearance.goods import licence_message
+from tests.clearance.goods import application_message, licence_message
 from tests.clearance.inspections import inspection
 from tests.clearance.service_client import SECONDS, House
 
@@ -115,6 +116,8 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "ReturnService/OrderReturns": {"filer": OWN, "officer": ALL},
     # Whose orders a report fulfils is decided later: the answer says nothing of them.
     "ReturnService/RecordDepartures": {"carrier": ALL, "officer": ALL},
+    "RightsService/PutApplications": OFFICER,
+    "RightsService/ListApplications": OFFICER,
     "WorkService/ClaimConsignments": OFFICER,
     "WorkService/HandOverConsignments": OFFICER,
     "WorkService/ListStorage": INSIGHT,
@@ -130,7 +133,7 @@ WHOLE: Final = {
     "CarrierService/PutBindings", "ConsistencyService/CheckConsignments", "ReleaseListService/ListReleaseListKeys",
     "CaseService/AssignCases", "CaseService/AttachToCases", "CaseService/CloseCases", "CaseService/GetCase", "CaseService/ListCases",
     "CaseService/NoteCases", "CaseService/ReadAttachment", "CaseService/ReopenCases", "CaseService/UploadContent",
-    "LicenceService/ListLicences", "LicenceService/PutLicences",
+    "LicenceService/ListLicences", "LicenceService/PutLicences", "RightsService/ListApplications", "RightsService/PutApplications",
     "CarrierService/ListRefusedArrivals", "ClearanceService/RecordArrivals", "CarrierService/ReverseArrivals", "CarrierService/ListArrivals",
     "ReturnService/RecordDepartures",
 }  # fmt: skip
@@ -312,6 +315,9 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     ),
     "OrderControls": lambda goods: controls_pb2.OrderControlsRequest(
         request_id=f"o{goods.number}", orders=[order(goods.mrn, EXAMINATION)]
+    ),
+    "PutApplications": lambda goods: rights_pb2.PutApplicationsRequest(
+        request_id=f"z{goods.number}", applications=[application_message(f"EU-{goods.number}")]
     ),
     "PutLicences": lambda goods: licences_pb2.PutLicencesRequest(
         request_id=f"q{goods.number}", licences=[licence_message(f"{goods.is_own} {goods.role}")]

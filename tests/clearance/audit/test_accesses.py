@@ -21,7 +21,7 @@ from luxor.clearance.v1 import carriers_pb2 as carriers
 from luxor.clearance.v1 import cases_pb2 as cases
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import consistency_pb2 as consistency
-from luxor.clearance.v1 import controls_pb2, licences_pb2, returns_pb2, work_pb2
+from luxor.clearance.v1 import controls_pb2, licences_pb2, returns_pb2, rights_pb2, work_pb2
 from luxor.clearance.v1 import notice_checks_pb2 as checks
 from luxor.clearance.v1 import release_lists_pb2 as lists
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
@@ -35,6 +35,7 @@ from luxor.clearance.v1.licences_pb2_grpc import LicenceServiceStub
 from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceStub
 from luxor.clearance.v1.release_lists_pb2_grpc import ReleaseListServiceStub
 from luxor.clearance.v1.returns_pb2_grpc import ReturnServiceStub
+from luxor.clearance.v1.rights_pb2_grpc import RightsServiceStub
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from luxor.trace.v1 import trace_pb2 as trace
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
@@ -45,7 +46,7 @@ from tests.clearance.carriers import DOCUMENT, bind
 from tests.clearance.controls import SCAN, conclusion, order
 from tests.clearance.desk import MASTER
 from tests.clearance.disposals import SEIZED, disposal
-from tests.clearance.goods import HOLDER, licence_message
+from tests.clearance.goods import HOLDER, application_message, licence_message
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
 
 NO_CONSIGNMENT = {
@@ -91,6 +92,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     code = (await ask(await house.stub("filer", "shop"), asking(mrn=first)))[0].consignments[0].check_code
     channel = await house.service.channel("officer", "otto")
     clearance, carrier = ClearanceServiceStub(channel), CarrierServiceStub(channel)
+    rights = RightsServiceStub(channel)
     licence, named = LicenceServiceStub(channel), licences_pb2.LicenceRef(type="C400", number="L1")
     one, two = pb.ConsignmentRef(mrn=first), pb.ConsignmentRef(mrn=second)
     arrival = carriers.ArrivalRef(master_document_number=MASTER, carrier="wings")
@@ -229,6 +231,11 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             ),
             "", "licence C400 L1", [],
         ),
+        (
+            rights.PutApplications, rights_pb2.PutApplicationsRequest(request_id="l4", applications=[application_message()]),
+            "", "application EU-17", [],
+        ),
+        (rights.ListApplications, rights_pb2.ListApplicationsRequest(), "", "application EU-17", []),
         (carrier.ListBindings, carriers.ListBindingsRequest(), "", "jets", []),
         (carrier.ListRefusedArrivals, carriers.ListRefusedArrivalsRequest(), "", "boats", []),
         (carrier.ListArrivals, carriers.ListArrivalsRequest(master_document_number=MASTER), "", MASTER, []),

@@ -18,6 +18,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
 from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.consistency.inconsistencies import Kind
+from services.clearance.commands.store_days import purge
 from services.clearance.consignment.controls.control import ControlResult, controls_of
 from services.clearance.consignment.transitions import FINAL, Debt, Event, State
 from services.clearance.licences.need import NeedOutcome
@@ -365,6 +366,18 @@ async def check(replicas: Sequence[Desk], tables: Sequence[Table], run: str, lim
         assert (await used(replicas[0].store, number))[:2] == (total, total)
         assert total <= limit
     assert await replicas[0].inconsistencies() == []
+
+
+async def test_licences_are_deleted_with_their_uses_once_no_consignment_of_theirs_is_stored(desk: Desk) -> None:
+    await register(at_work(desk).store, licence(to_day=DAY), licence("L2"))
+    await desk.consume(goods(["GREEN-1"]), goods(["GREEN-2"], cites=[("C400", "L2")]))
+    await purge(desk.store, DAY)
+    assert (await used(desk.store), await used(desk.store, "L2")) == ((1_000, 1_000, 1), (1_000, 1_000, 1))
+    desk.consistent = False
+    await purge(desk.store, DAY + 1)
+    async with desk.store.database.connection() as reading:
+        left = await reading.raw.fetch("select number from licence union all select number from licence_use")
+    assert [each["number"] for each in left] == ["L2", "L2"]
 
 
 TAMPERED: Final = {

@@ -20,6 +20,7 @@ from services.clearance.store.audit.seals import AuditSeals
 from services.clearance.store.releases import StoredMark
 from tests.clearance.audit.trail import defined_content, each, errors_of, places, sha, tamper, wrong_by_definition
 from tests.clearance.desk import Desk, filings, mrns, neighbours_at_work
+from tests.clearance.later_tables import add_applications, remove_applications
 from tests.clearance.service_client import NOBODY, SECONDS, House, ask, asking
 from tests.support.earlier_schema import migrate_to
 from tests.support.services import running
@@ -101,6 +102,7 @@ async def test_records_of_the_former_form_stay_and_verify(
     database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_chained: bool
 ) -> None:
     await migrate_to(database, "services.clearance", "0028", tmp_path, monkeypatch)
+    await add_applications(database)
     async with neighbours_at_work() as (neighbours, channel):
         desk = Desk(database, neighbours, channel)
         own, other = mrns(filed := filings(["GREEN-1", "RED-1"]))
@@ -123,6 +125,7 @@ async def test_records_of_the_former_form_stay_and_verify(
         await desk.consume(filings(["GREEN-1"], version=2))
         async with database.transaction() as tx:
             await look_as_before(tx, [other])
+    await remove_applications(database)
     # The service migrates. What waits is chained in the former form as well.
     environ = {f"LUXOR_{name}_TARGET": NOBODY for name in ("INGESTION", "RISK", "REVENUE")}
     async with (
@@ -205,7 +208,7 @@ async def test_a_store_of_the_present_forms_is_not_changed(
             await reader.raw.fetch(SCHEMA),
             await reader.raw.fetchval("select xmin from pg_proc where proname = 'audit_batch'"),
         )
-    assert await migrate(database, "services.clearance") == ["0029", "0030", "0033", "0034", "0035"]
+    assert await migrate(database, "services.clearance") == ["0029", "0030", "0033", "0034", "0035", "0036"]
     async with database.connection() as reader:
         after = (
             await reader.raw.fetch(SCHEMA),

@@ -1,1 +1,1 @@
-"""Licences for goods that are controlled."""
+"""Licences of controlled goods, and applications of rights holders."""

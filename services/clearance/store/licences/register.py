@@ -175,6 +175,22 @@ class LicenceTables:
         ]
         return with_needs(states, lists)
 
+    async def purge(self, tx: Transaction, before_day: int, limit: int) -> int:
+        """Delete licences that ended before a day, once their uses are deleted; return how many rows there were, `limit` at most."""
+        deleted = await tx.raw.execute(
+            "delete from licence_use where ctid = any(array(select u.ctid from licence l join licence_use u using (authority, type, number) "
+            "where l.to_day < $1 limit $2))",
+            before_day,
+            limit,
+        )
+        if deleted == "DELETE 0":
+            deleted = await tx.raw.execute(
+                "delete from licence where ctid = any(array(select ctid from licence where to_day < $1 limit $2))",
+                before_day,
+                limit,
+            )
+        return int(deleted.rpartition(" ")[2])
+
     async def page(self, tx: Transaction, authority: str, holder: str, after: Key, limit: int) -> list[Licence]:
         """Return licences of an authority and a holder, or of EVERYBODY, by authority, type and number after a key."""
         records = await tx.raw.fetch(

@@ -1,0 +1,1 @@
+"""Commands on controlled goods: licences, and applications of rights holders."""

@@ -84,7 +84,9 @@ def table(*columns: str, title: str = "", right: Iterable[int] = ()) -> "Table":
     made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
     aligned = set(right)
     for place, name in enumerate(columns):
-        made.add_column(name, justify="right" if place in aligned else "left", overflow="fold")
+        # No word of a heading is broken.
+        least = max(map(len, name.split()), default=0)
+        made.add_column(name, justify="right" if place in aligned else "left", overflow="fold", min_width=least)
     return made
 
 

@@ -174,21 +174,19 @@ def _show(terminal: "Console", entries: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import safe, table
     from libs.client.clearance.goods.licences import decimals
 
-    shown = table(
-        "authority", "type", "number", "holder", "goods", "days", "quantity", "written off", "version", right=(6, 7, 8)
-    )
+    shown = table("licence", "holder", "goods", "valid", "written off", "version", right=(4, 5))
     for each in entries:
-        limited = not each.get("unlimited")
-        quantity = f"{decimals(each['quantity_millionths'])} {each['unit']}" if limited else "not limited"
+        if each.get("unlimited"):
+            used = "not limited"
+        else:
+            written_off, quantity = decimals(each.get("written_off_millionths", 0)), decimals(each["quantity_millionths"])
+            used = f"{written_off} of {quantity} {each['unit']}"
         shown.add_row(
-            safe(each.get("authority", "") or "customs"),
-            safe(each["type"]),
-            safe(each["number"]),
+            f"{safe(each['type'])} {safe(each['number'])}\n[dim]{safe(each.get('authority', '') or 'customs')}[/]",
             safe(each["holder"]),
             " ".join(each["goods"]),
-            f"{each['from_day']} to {each['to_day']}{' (revoked)' if each.get('revoked_at') else ''}",
-            quantity,
-            decimals(each.get("written_off_millionths", 0)) if limited else "–",
+            f"{each['from_day']}\nto {each['to_day']}" + ("\nrevoked" if each.get("revoked_at") else ""),
+            used,
             str(each["version"]),
         )
     terminal.print(shown)

@@ -179,13 +179,16 @@ def _show(terminal: "Console", entries: list[dict[str, Any]]) -> None:
         if each.get("unlimited"):
             used = "not limited"
         else:
-            written_off, quantity = decimals(each.get("written_off_millionths", 0)), decimals(each["quantity_millionths"])
+            written_off, quantity = (
+                decimals(each.get("written_off_millionths", 0)),
+                decimals(each["quantity_millionths"]),
+            )
             used = f"{written_off} of {quantity} {each['unit']}"
         shown.add_row(
             f"{safe(each['type'])} {safe(each['number'])}\n[dim]{safe(each.get('authority', '') or 'customs')}[/]",
             safe(each["holder"]),
             " ".join(each["goods"]),
-            f"{each['from_day']}\nto {each['to_day']}" + ("\nrevoked" if each.get("revoked_at") else ""),
+            f"{each['from_day']} –\n{each['to_day']}" + ("\nrevoked" if each.get("revoked_at") else ""),
             used,
             str(each["version"]),
         )

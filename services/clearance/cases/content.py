@@ -18,8 +18,23 @@ UPLOADS_MAX: Final = 8
 
 _NO_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _XML: Final = re.compile(r"\ufeff?\s*<[?!A-Za-z_]")
-_HTML: Final = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|script|svg)", re.IGNORECASE)
-_JSON: Final = re.compile(r"\s*[\[{]")
+_JSON: Final = re.compile(r"""\s*(\[\s*([\[{"\]\-0-9]|true|false|null)|\{\s*["}])""")
+_COMMENTS: Final = r"|<!--(?:-?>|.*?--!?>)|<!doctype\s++(?!(?:html|svg)\b)[^>\[]*(?:\[.*?\]\s*)?>)*+"
+_LEADS: Final = tuple(
+    re.compile(rf"(?:[\ufeff\s]++|{instruction}{_COMMENTS}", re.IGNORECASE | re.DOTALL)
+    for instruction in (r"<\?.*?\?>", r"<\?[^>]*>")
+)
+"""What may stand before the first element: byte order marks, instructions as XML and as HTML end them, comments, other document types."""
+_ACTIVE: Final = re.compile(
+    r"<!doctype\s+(html|svg)\b|<([\w.-]+:)?(html|head|body|script|style|svg|math|iframe|frame|frameset|img|div|h1|br|font|meta|embed|audio|video|input)"
+    r"(?![\w.:-])|<[a-z][^>]*[\s/]on[a-z]+\s*=",
+    re.IGNORECASE,
+)
+"""The first element of HTML and SVG, and any with a handler of events."""
+_RENDERED: Final = re.compile(
+    r"http://www\.w3\.org/(1999/xhtml|2000/svg|1999/xsl/transform)|<\?xml-stylesheet\b", re.IGNORECASE
+)
+"""What makes a program show XML as HTML or SVG."""
 
 
 def parts_of(length: int) -> int:
@@ -41,7 +56,11 @@ def part_length(length: int, part: int) -> int:
 
 
 def fits(content_type: int, first_part: bytes) -> bool:
-    """Return whether the first part of a content fits its type. A content may hide another one behind its first bytes."""
+    """Return whether the first part of a content fits its type.
+
+    XML and text do not begin as HTML or SVG, nor has the first part of XML their namespaces. What is behind that is not checked: a content may
+    hide another one behind its first bytes.
+    """
     check = _CHECKS.get(content_type)
     return check is not None and check(first_part)
 
@@ -50,7 +69,12 @@ def _starts(*heads: bytes) -> Callable[[bytes], bool]:
     return lambda data: data.startswith(heads)
 
 
-def _reads(pattern: re.Pattern[str], unless: re.Pattern[str] | None = None) -> Callable[[bytes], bool]:
+def _is_active(text: str) -> bool:
+    """Return whether the first element of a text is one of HTML or SVG."""
+    return any((found := lead.match(text)) is not None and _ACTIVE.match(text, found.end()) for lead in _LEADS)
+
+
+def _reads(pattern: re.Pattern[str], unless: Callable[[str], bool] | None = None) -> Callable[[bytes], bool]:
     """Return a check that the data are text in UTF-8, perhaps cut within a character, that begins in a form."""
 
     def check(data: bytes) -> bool:
@@ -58,7 +82,7 @@ def _reads(pattern: re.Pattern[str], unless: re.Pattern[str] | None = None) -> C
             text = codecs.getincrementaldecoder("utf-8")().decode(data, final=len(data) < PART_BYTES)
         except UnicodeDecodeError:
             return False
-        begins = pattern.match(text) is not None and (unless is None or unless.match(text) is None)
+        begins = pattern.match(text) is not None and (unless is None or not unless(text))
         return begins and _NO_TEXT.search(text) is None
 
     return check
@@ -69,7 +93,7 @@ _CHECKS: Final[Mapping[int, Callable[[bytes], bool]]] = {
     pb.CONTENT_TYPE_JPEG: _starts(b"\xff\xd8\xff"),
     pb.CONTENT_TYPE_PNG: _starts(b"\x89PNG\r\n\x1a\n"),
     pb.CONTENT_TYPE_TIFF: _starts(b"II*\x00", b"MM\x00*"),
-    pb.CONTENT_TYPE_XML: _reads(_XML, _HTML),
+    pb.CONTENT_TYPE_XML: _reads(_XML, lambda text: _is_active(text) or _RENDERED.search(text) is not None),
     pb.CONTENT_TYPE_JSON: _reads(_JSON),
-    pb.CONTENT_TYPE_TEXT: _reads(re.compile(""), _HTML),
+    pb.CONTENT_TYPE_TEXT: _reads(re.compile(""), _is_active),
 }

@@ -91,6 +91,14 @@ async def drop(house: House, today: int) -> None:
         left = await rows(house, f"content_upload where not stored and day < {today - 2}")
 
 
+async def waiting(house: House, table: str) -> None:
+    """Return as soon as a statement about a table waits for a lock."""
+    query = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like $1"
+    async with house.desk.store.database.connection() as reading:
+        while not await reading.raw.fetchval(query, f"%{table}%"):
+            pass
+
+
 async def test_a_content_is_stored_once_and_read_in_parts_that_have_its_hash(house: House) -> None:
     first, second = await opened(house), await opened(house, "o2")
     # In any order, and each as often as its answer is lost.
@@ -102,6 +110,8 @@ async def test_a_content_is_stored_once_and_read_in_parts_that_have_its_hash(hou
         (2, ""),
         (2, ""),
     ]
+    # A note of what is attached already is an event of its own.
+    assert await attach(house, INVOICE, first, by="otto", request_id="t3", note="see page 2") == [(3, "")]
     assert await upload_part(house, INVOICE, 0, by="otto"), "no part is needed"
     assert (await rows(house, "content"), await rows(house, "content_part"), await rows(house, "content_upload")) == (
         1,
@@ -120,6 +130,8 @@ async def test_a_content_is_stored_once_and_read_in_parts_that_have_its_hash(hou
     assert list(case.attachments) == [attachment]
     events = (await caller.ListCaseEvents(pb.ListCaseEventsRequest(number=first), timeout=SECONDS)).events
     assert (events[1].note, events[1].attachment.sha256, events[1].by) == ("from the seller", digest(INVOICE), "olga")
+    noted = pb.CaseEvent(change=pb.CASE_CHANGE_NOTED, by="otto", note="see page 2", version=3, at=events[2].at)
+    assert list(events[2:]) == [noted]
     replayed = replay(first, events)
     assert replayed.hashes == {digest(INVOICE)}
     async with house.desk.store.database.connection() as reading:
@@ -248,6 +260,76 @@ async def test_officers_who_attach_one_content_at_once_store_it_once(house: Hous
     await drop(house, 10**6)
     assert (await rows(house, "content_upload"), await rows(house, "content_part")) == (1, 3)
     assert [(await read(house, number, INVOICE, 2)).data for number in numbers] == [INVOICE[2 * PART :]] * 4
+
+
+async def test_an_upload_that_is_being_deleted_is_neither_attached_nor_continued(house: House) -> None:
+    number, store, large = await opened(house), house.desk.store, b"%PDF-" + b"a" * (9 * PART)
+    await upload(house, large)
+    async with store.database.transaction() as tx:
+        kept = await tx.raw.fetchval("select id from content_upload")
+        await tx.raw.execute("update content_upload set day = day - 3")
+    # The first parts are deleted, behind the verification of the attaching call.
+    async with store.database.transaction() as tx:
+        assert await tx.raw.fetchval("select id from content_upload for update") == kept
+        attaching = asyncio.create_task(attach(house, large, number))
+        await waiting(house, "content_upload")
+        assert not await store.contents.drop(tx, kept)
+    assert (await refused_with(attaching))[1] == "CONTENT_UNKNOWN"
+    assert not await rows(house, "content")
+    # A replica of the release before leaves it to its uploader: what lacks a part is not stored.
+    await upload(house, large)
+    async with store.database.transaction() as tx:
+        await tx.raw.fetch("select from content_upload for update")
+        attaching = asyncio.create_task(attach(house, large, number))
+        await waiting(house, "content_upload")
+        await tx.raw.execute("delete from content_part where part = 3")
+    assert (await refused_with(attaching))[1] == "CONTENT_INCOMPLETE"
+    await upload(house, large)
+    assert await attach(house, large, number) == [(2, "")]
+
+
+async def test_one_officer_attaches_a_content_by_parallel_calls_and_uploads_it_meanwhile(house: House) -> None:
+    numbers = [await opened(house, f"o{each}") for each in range(6)]
+    for turn in range(4):
+        content = INVOICE + b"%d" % turn
+        await upload(house, content)
+        calls = [attach(house, content, number, request_id=f"p{turn}-{place}") for place, number in enumerate(numbers)]
+        uploads = [upload_part(house, content, 0) for _ in range(6)]
+        answers = await asyncio.gather(*calls, *uploads)
+        assert answers[:6] == [[(turn + 2, "")]] * 6
+    assert not await rows(house, "content_upload where not stored"), "nothing is left of what is attached"
+
+
+async def test_the_limit_of_uploads_counts_what_waits_and_nothing_else(house: House) -> None:
+    number = await opened(house)
+
+    async def begun(content: bytes) -> str:
+        try:
+            return str(await upload_part(house, content, 0))
+        except grpc.aio.AioRpcError as error:
+            return str(error.code())
+
+    answers = await asyncio.gather(*(begun(b"%%PDF-%d" % each) for each in range(20)))
+    assert answers.count("False") == await rows(house, "content_upload") == 8, answers
+    # Otto's are stored by a colleague: attached to one of his cases, uploaded once more, or in the case already.
+    for place in range(3):
+        content = b"%PDF-otto" + b"%d" % place
+        await upload(house, content, "otto")
+        await upload(house, content, "anna")
+        await attach(house, content, number, by="anna", request_id=f"a{place}")
+    other = await opened(house, "o2")
+    await attach(house, b"%PDF-otto0", other, by="otto", request_id="b0")
+    assert await upload_part(house, b"%PDF-otto1", 0, by="otto")
+    await attach(house, b"%PDF-otto2", number, by="otto", request_id="b2")
+    assert not await rows(house, "content_upload where not stored and uploader like '%otto'")
+    # What is abandoned is deleted at once.
+    for place in range(3):
+        content = b"x" * PART + b"%d" % place
+        await upload_part(house, content, 0, by="dora")
+        shorter = upload_part(house, content[:-1], 0, by="dora", sha256=digest(content))
+        assert (await refused_with(shorter))[1] == "CONTENT_PART_DIFFERS"
+    assert not await rows(house, "content_upload where uploader like '%dora'")
+    assert await rows(house, "content_part") == 8 + 3
 
 
 async def test_contents_are_deleted_with_the_last_case_that_has_them(house: House) -> None:

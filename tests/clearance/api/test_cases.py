@@ -391,11 +391,11 @@ async def test_pages_of_a_history_and_of_many_cases_read_little(house: House) ->
     store = house.desk.store
     async with store.database.transaction(timeout_millis=60_000) as tx:
         await tx.raw.execute(
-            "insert into case_file select 1000 + i, 1, 1 + (i % 10 > 0)::int, 't', 'FRA', 'otto', 2, 'k' || i % 1000, "
+            "insert into case_file select 100000 + i, 1, 1 + (i % 10 > 0)::int, 't', 'FRA', 'otto', 2, 'k' || i % 1000, "
             "1, 'x', 1, 1, 0, '', null, '', '' from generate_series(1, 20000) i"
         )
         await tx.raw.execute(
-            "insert into case_consignment select 1000 + i, 'M' || i % 2000, 1, 'x' from generate_series(1, 20000) i"
+            "insert into case_consignment select 100000 + i, 'M' || i % 2000, 1, 'x' from generate_series(1, 20000) i"
         )
         for chosen, count in (
             (CaseFilter(mrn="M7"), 10),
@@ -408,6 +408,11 @@ async def test_pages_of_a_history_and_of_many_cases_read_little(house: House) ->
             assert len(found) == count, chosen
             read = await tx.raw.fetchval(READ) - before
             assert read <= 3 * count, (chosen, read)
+    # The records of one page name each case in full.
+    page = await call(house, "ListCases", office="FRA")
+    texts = [about for about in await trail(house) if "case 10" in about]
+    assert all(len(about) <= 1_000 for about in texts)
+    assert sorted(",".join(texts).split(",")) == sorted(f"case {each.number}" for each in page.cases)
 
 
 async def test_nobody_but_officers_and_analysts_learns_of_cases(house: House) -> None:
@@ -451,6 +456,11 @@ async def test_a_case_keeps_the_numbers_of_goods_that_are_not_stored_any_more(ho
     assert await listed(house, mrn=first) == [number]
     answer = await call(house, "AddCaseConsignments", request_id="a1", case=ref(number), consignments=refs([first]))
     assert results(answer) == [(0, "")], "it is in the case"
+    assert answer.case.version == 1
+    again: dict[str, Any] = {"case": ref(number), "consignments": refs([first])}
+    answer = await call(house, "AddCaseConsignments", request_id="a3", note="urgent", **again)
+    noted = [(each.change, each.note, list(each.mrns), each.reason) for each in await events(house, number)][1:]
+    assert (answer.case.version, noted) == (2, [(pb.CASE_CHANGE_NOTED, "urgent", [], "")])
     removal = await call(house, "RemoveCaseConsignments", request_id="d1", case=ref(number), consignments=refs([first]))
     assert results(removal) == [(0, "")]
     answer = await call(house, "AddCaseConsignments", request_id="a2", case=ref(number), consignments=refs([first]))

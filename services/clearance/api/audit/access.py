@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Message)
 RECORDED: Final = frozenset({Role.OFFICER, Role.ANALYST, Role.AGENCY, Role.OPERATOR})
 """Roles that see consignments of others; filers and carriers see their own."""
 TEXT_CHARACTERS_MAX: Final = 1_000
-"""Of what one request was about, in its record."""
+"""Of what one request was about, in one record."""
 
 
 def origin() -> Origin:
@@ -29,9 +29,19 @@ def origin() -> Origin:
     return Origin(str(current.identity), current.method.rpartition("/")[2], current.reason)
 
 
-def joined(texts: Iterable[str]) -> str:
-    """Return distinct documents or carriers of one request as a record has them, as many as its text has room for."""
-    return ",".join(sorted(set(texts)))[:TEXT_CHARACTERS_MAX]
+def joined(texts: Iterable[str]) -> list[str]:
+    """Return distinct cases, documents or carriers of one request as the texts of its records: each whole, as many in one text as it has room for.
+
+    >>> joined(["b", "a", "b"])
+    ['a,b']
+    """
+    found: list[str] = []
+    for text in sorted(set(texts)):
+        if found and len(found[-1]) + 1 + len(text) <= TEXT_CHARACTERS_MAX:
+            found[-1] += f",{text}"
+        else:
+            found.append(text)
+    return found
 
 
 class AccessLog:
@@ -47,8 +57,11 @@ class AccessLog:
         await self.record([each.mrn for each in results if each.state])
         return response
 
-    async def record(self, mrns: Sequence[str], *, about: str = "") -> None:
-        """Record that the caller gets data about consignments, and `about` which document or carrier; nothing for an empty answer."""
+    async def record(self, mrns: Sequence[str], *, about: str | Sequence[str] = "") -> None:
+        """Record that the caller gets data about consignments, and `about` which document or carrier; nothing for an empty answer.
+
+        Several texts are as many records, the first of which names the consignments.
+        """
         if call.current().identity.role not in RECORDED or not (mrns or about):
             return
-        await note_access(self._store, origin(), about, mrns)
+        await note_access(self._store, origin(), [about] if isinstance(about, str) else about, mrns)

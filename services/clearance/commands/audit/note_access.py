@@ -6,7 +6,12 @@ from services.clearance.store import Store
 from services.clearance.store.audit.trail import Origin
 
 
-async def note_access(store: Store, origin: Origin, about: str, mrns: Sequence[str]) -> None:
-    """Note that a caller gets data about consignments, each once, and `about` which document or carrier, in a transaction of its own."""
+async def note_access(store: Store, origin: Origin, about: Sequence[str], mrns: Sequence[str]) -> None:
+    """Note that a caller gets data about consignments, each once, and `about` which documents or carriers, in a transaction of its own.
+
+    Each text is a record, and the first one names the consignments.
+    """
+    subjects = list(dict.fromkeys(mrns))
     async with store.database.transaction() as tx:
-        await store.audit.note_access(tx, origin, about, list(dict.fromkeys(mrns)))
+        for place, text in enumerate(about or [""]):
+            await store.audit.note_access(tx, origin, text, [] if place else subjects)

@@ -20,7 +20,7 @@ from services.clearance.cases.content import (
     parts_of,
 )
 from services.clearance.commands.act import Request
-from services.clearance.commands.cases.change import ChangeCases, Encode, Target, copy_of
+from services.clearance.commands.cases.change import ChangeCases, Encode, Target, copy_of, note_of
 from services.clearance.store import Store
 from services.clearance.store.cases.contents import Attachment, ContentPart, Upload
 
@@ -51,16 +51,19 @@ class Attachments:
             raise ContentRefused("CONTENT_PART_MALFORMED")
         content = ContentPart(data, await asyncio.to_thread(_sha256, data))
         async with self._store.database.transaction() as tx:
-            if await self._store.contents.stored(tx, digest) is not None:
-                return True
-            if not await self._store.contents.begin(tx, uploader, digest, length, UPLOADS_MAX):
-                raise ContentRefused("CONTENT_UPLOADS_TOO_MANY")
-            upload = await self._store.contents.upload(tx, uploader, digest, lock=True)
-            assert upload is not None, "it was begun"
+            upload = None
+            while upload is None:
+                # A parallel call may have attached or abandoned it since the statement before.
+                if await self._store.contents.stored(tx, digest) is not None:
+                    await self._store.contents.abandon(tx, uploader, digest)
+                    return True
+                upload = await self._store.contents.upload(tx, uploader, digest, lock=True)
+                if upload is None and not await self._store.contents.begin(tx, uploader, digest, length, UPLOADS_MAX):
+                    raise ContentRefused("CONTENT_UPLOADS_TOO_MANY")
             await self._store.contents.put(tx, upload.id, part, content)
             same = upload.bytes == length and await self._store.contents.digest(tx, upload.id, part) == content.digest
             if not same:
-                await self._store.contents.abandon(tx, upload)
+                await self._store.contents.abandon(tx, uploader, digest)
         if not same:
             raise ContentRefused("CONTENT_PART_DIFFERS")
         return False
@@ -74,12 +77,15 @@ class Attachments:
         """
         digest = bytes.fromhex(event.attachment.sha256)
         verified = await self._verified(uploader, digest, event.attachment.content_type)
+        content: Upload | None = None
 
         async def make(tx: Transaction, case: Case) -> pb.CaseEvent | str | None:
+            nonlocal content
             attachments = await self._store.contents.attachments(tx, case.number)
             if any(each.sha256 == digest for each in attachments):
-                return None
-            content = await self._content(tx, digest, uploader, verified)
+                await self._store.contents.abandon(tx, uploader, digest)
+                return note_of(event)
+            content = content or await self._content(tx, digest, uploader, verified)
             if (
                 len(attachments) >= ATTACHMENTS_MAX
                 or sum(each.bytes for each in attachments) + content.bytes > CASE_BYTES_MAX
@@ -90,8 +96,10 @@ class Attachments:
             return own
 
         async def after(tx: Transaction, case: Case, own: pb.CaseEvent) -> None:
-            content = own.attachment
-            attachment = Attachment(digest, content.name, content.content_type, content.bytes, case.changed_at, own.by)
+            if own.change != pb.CASE_CHANGE_ATTACHED:
+                return
+            new = own.attachment
+            attachment = Attachment(digest, new.name, new.content_type, new.bytes, case.changed_at, own.by)
             await self._store.contents.attach(tx, case, attachment)
 
         return await self._changes.change(
@@ -100,12 +108,21 @@ class Attachments:
 
     async def _content(self, tx: Transaction, digest: bytes, uploader: str, verified: Upload | None) -> Upload:
         """Lock the content with a hash, which the verified upload stores unless it is stored. Raises ContentRefused."""
-        stored = await self._store.contents.stored(tx, digest, lock=True)
+        if verified is None:
+            raise ContentRefused("CONTENT_UNKNOWN")
+        contents = self._store.contents
+        stored = await contents.stored(tx, digest, lock=True)
+        own = await contents.upload(tx, uploader, digest, lock=True)
+        # A parallel call may have stored it while this one waited for the lock of the upload, or of the content.
+        stored = stored or await contents.stored(tx, digest, lock=True)
+        if stored is None and own is not None and own.id == verified.id:
+            if not await contents.complete(tx, own.id, parts_of(own.bytes)):
+                raise ContentRefused("CONTENT_INCOMPLETE")
+            await contents.store(tx, digest, own)
+            stored = await contents.stored(tx, digest, lock=True)
         if stored is None:
-            stored = await self._store.contents.upload(tx, uploader, digest, lock=True)
-            if verified is None or stored is None or stored.id != verified.id:
-                raise ContentRefused("CONTENT_UNKNOWN")
-            await self._store.contents.store(tx, digest, stored)
+            raise ContentRefused("CONTENT_UNKNOWN")
+        await contents.abandon(tx, uploader, digest)
         return stored
 
     async def read(self, number: int, digest: bytes, part: int) -> tuple[Attachment, bytes]:
@@ -123,6 +140,22 @@ class Attachments:
         return attachment, content.data
 
     async def _verified(self, uploader: str, digest: bytes, content_type: int) -> Upload | None:
+        """Return the upload of a content as `_checked` does, also where a parallel call stores the content meanwhile."""
+        refused = None
+        try:
+            if found := await self._checked(uploader, digest, content_type):
+                return found
+        except ContentRefused as error:
+            refused = error
+        async with self._store.database.connection() as reading:
+            stored = await self._store.contents.stored(reading, digest)
+        if stored is not None:
+            return await self._checked(uploader, digest, content_type)
+        if refused is not None:
+            raise refused
+        return None
+
+    async def _checked(self, uploader: str, digest: bytes, content_type: int) -> Upload | None:
         """Return the upload of a content whose parts have its hash, or the one that stored it; None where there is none.
 
         Raises ContentRefused where a part is missing, where they are another content, or where the first does not fit the type.
@@ -145,7 +178,7 @@ class Attachments:
                 await asyncio.to_thread(hashed.update, content.data)
             if hashed.digest() != digest:
                 async with self._store.database.transaction() as tx:
-                    await self._store.contents.abandon(tx, upload)
+                    await self._store.contents.abandon(tx, uploader, digest)
                 raise ContentRefused("CONTENT_ALTERED")
         if not await asyncio.to_thread(fits, content_type, first.data):
             raise ContentRefused("CONTENT_TYPE_UNFIT")

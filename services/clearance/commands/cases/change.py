@@ -116,6 +116,7 @@ class ChangeCases:
 
         Return what `encode` made of the results. Raises RequestReused, and CaseRefused where the case does not change for any of them.
         """
+        note = note_of(event)
         adds = event.change == pb.CASE_CHANGE_CONSIGNMENTS_ADDED
         async with self._store.database.connection() as reading:
             # The relation of a case never changes.
@@ -148,6 +149,8 @@ class ChangeCases:
                     await self._store.cases.add(tx, case, changing, own.by)
                 else:
                     await self._store.cases.remove(tx, case, changing)
+            elif note is not None and any(not acted.refusal for acted in results.values()):
+                (case,) = await self._write(tx, [(case, note)])
             return encode(CaseChanged(case), list(results.values()))
 
         return await self._once(request, work)
@@ -192,6 +195,11 @@ def copy_of(event: pb.CaseEvent) -> pb.CaseEvent:
     own = pb.CaseEvent()
     own.CopyFrom(event)
     return own
+
+
+def note_of(event: pb.CaseEvent) -> pb.CaseEvent | None:
+    """Return the event that adds the note of a change without effect; None where it has none."""
+    return pb.CaseEvent(change=pb.CASE_CHANGE_NOTED, by=event.by, note=event.note) if event.note.strip() else None
 
 
 def _acted(mrn: str, row: Row | None, version: int | None, belongs: bool) -> Acted:

@@ -67,7 +67,8 @@ class ContentTables:
         return None if row is None else Upload(row["id"], row["bytes"])
 
     async def begin(self, tx: Transaction, uploader: str, sha256: bytes, length: int, uploads_max: int) -> bool:
-        """Begin an upload, unless there is one; False where the caller has so many others."""
+        """Begin an upload, unless there is one; False where the caller has so many others. Calls of one caller begin one after the other."""
+        await tx.raw.execute("select pg_advisory_xact_lock(hashtextextended('content_upload ' || $1, 0))", uploader)
         count = await tx.raw.fetchval(
             "select count(*) from content_upload where uploader = $1 and not stored and sha256 <> $2", uploader, sha256
         )
@@ -106,9 +107,18 @@ class ContentTables:
         )
         return found
 
-    async def abandon(self, tx: Transaction, upload: Upload) -> None:
-        """Leave an upload to be deleted, unless it stored a content meanwhile: its caller may begin another one of the same content."""
-        await tx.raw.execute(f"update content_upload set {_ABANDONED} where id = $1 and not stored", upload.id)  # noqa: S608
+    async def complete(self, tx: Transaction, upload: int, parts: int) -> bool:
+        """Return whether all parts of an upload are there."""
+        return bool(await tx.raw.fetchval("select count(*) = $2 from content_part where upload = $1", upload, parts))
+
+    async def abandon(self, tx: Transaction, uploader: str, sha256: bytes) -> None:
+        """Delete what a caller uploaded of a content, unless it stored the content meanwhile: the caller may begin again."""
+        await tx.raw.execute(
+            "with abandoned as (delete from content_upload where uploader = $1 and sha256 = $2 and not stored returning id) "
+            "delete from content_part p using abandoned where p.upload = abandoned.id",
+            uploader,
+            sha256,
+        )
 
     async def store(self, tx: Transaction, sha256: bytes, upload: Upload) -> None:
         """Store a content with the parts of an upload, which is locked; the one that is stored already stays."""
@@ -176,7 +186,11 @@ class ContentTables:
         return found
 
     async def drop(self, tx: Transaction, upload: int) -> bool:
-        """Delete some parts of an upload that is locked, and the upload with the last of them; return whether it was deleted."""
+        """Delete some parts of an upload that is locked, and the upload with the last of them; return whether it was deleted.
+
+        Its caller has it no more: what lacks parts is neither attached nor continued.
+        """
+        await tx.raw.execute(f"update content_upload set {_ABANDONED} where id = $1 and day > 0", upload)  # noqa: S608  # our own expression
         done = await tx.raw.execute(
             "delete from content_part where upload = $1 and part = any(array(select part from content_part where upload = $1 limit $2))",
             upload,

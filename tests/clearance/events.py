@@ -208,13 +208,14 @@ class Driver:
             lambda states: steps.unfit_to_answer(states, answers, 1),
         )
 
-    async def conclude(self, mrn: str, result: ControlResult) -> None:
-        """Conclude the first open control."""
-        conclusions = {mrn: steps.Conclusion(await self._open(mrn, lambda _: True), result, REASON, "n")}
+    async def conclude(self, mrn: str, result: ControlResult, agency: str = "") -> None:
+        """Conclude the first open control, as an agency the first of its own."""
+        number = await self._open(mrn, lambda each: each.authority == agency or not agency)
+        conclusions = {mrn: steps.Conclusion(number, result, REASON, "n")}
         await self._step(
             mrn,
             lambda states, at: steps.concluding(states, at, conclusions, "otto"),
-            lambda states: steps.unfit_to_conclude(states, conclusions, ""),
+            lambda states: steps.unfit_to_conclude(states, conclusions, agency),
         )
 
     async def _open(self, mrn: str, chosen: Callable[[Control], bool]) -> int:

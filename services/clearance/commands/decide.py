@@ -173,7 +173,7 @@ class Decide:
         self, tx: Transaction, mrns: Sequence[str], effect: Effective | None, writing: WritingOff, trace: str, at: int
     ) -> None:
         """Order the controls of goods that were decided for the first time, then let their arrivals take effect, and store their referrals."""
-        await order_controls(self.store, tx, mrns, self.goods, writing.register, at=at, trace=trace)
+        await order_controls(self.store, tx, mrns, self.goods, at=at, trace=trace)
         present = np.flatnonzero(effect.present) if effect is not None else np.zeros(0, np.int64)
         if effect is not None and len(present):
             arrived = replace(effect, places=effect.places[present]).columns()
@@ -278,9 +278,7 @@ class Decide:
             )
             if len(goods):
                 controlled = [mrns[place] for place in goods.tolist()]
-                await order_controls(
-                    self.store, tx, controlled, self.goods, writing.register, at=tally.at, trace=part.trace
-                )
+                await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)
         late = np.flatnonzero(~outcome.effective)
         if len(late):
             refused_states = stored.take(late).with_columns(

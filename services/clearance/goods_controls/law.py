@@ -21,6 +21,8 @@ AUTHORITIES_MAX: Final = 8
 FORMS: Final = {"documents": control_pb2.CONTROL_FORM_DOCUMENTS, "examination": control_pb2.CONTROL_FORM_EXAMINATION}
 _RESERVED: Final = "customs"
 """How lists name the authority that has no id; no agency has it as its id."""
+LICENCE: Final = "LICENCE_"
+"""How the reasons of requests for licences begin; no control has such a reason."""
 Country = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$")]
 Goods = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{2,10}$")]
 Days = Annotated[int, msgspec.Meta(ge=1, le=180)]
@@ -107,11 +109,16 @@ class GoodsLaw:
     prefixes: tuple[str, ...]
     """Beginnings of the commodity codes of all controls; goods with none of them need nothing."""
     lists: Callable[[str], bool] = field(init=False, compare=False)
-    """Whether a commodity code begins as one of them. Few codes occur in many filings: each is compared once."""
+    """Whether a commodity code begins as one of them, or may. Few codes occur in many filings: each is compared once."""
 
     def __post_init__(self) -> None:
         """Begin without compared codes."""
-        object.__setattr__(self, "lists", lru_cache(CODES_MAX)(lambda code: code.startswith(self.prefixes)))
+        object.__setattr__(self, "lists", lru_cache(CODES_MAX)(lambda code: may_begin(code, self.prefixes)))
+
+
+def may_begin(code: str, prefixes: tuple[str, ...]) -> bool:
+    """Return whether a commodity code begins as one of these, or is too short to tell: its digits are the first ones of one of these."""
+    return code.startswith(prefixes) or any(each.startswith(code) for each in prefixes)
 
 
 @cache
@@ -150,6 +157,8 @@ def _control_errors(control: GoodsControl) -> Iterator[str]:
         yield f"to: {control.to} is before {control.start}"
     if (control.licence is None) == (control.control is None):
         yield "it requires either a licence or a control"
+    if control.reason.startswith(LICENCE):
+        yield f"reason: those that begin with {LICENCE} are of requests for licences"
     if control.authority.lower() == _RESERVED:
         yield "authority: that of customs has no name"
     if control.control is not None and (control.form == FORMS["documents"]) != bool(control.control.text):

@@ -58,18 +58,19 @@ class ItemGoods:
     quantity_unit: str
 
     def millionths(self, unit: str) -> int | None:
-        """Return the quantity in millionths of a unit; None if the filing does not state it in this unit."""
-        if unit == MASS and self.net_mass_mg is not None:
-            return self.net_mass_mg
+        """Return the quantity in millionths of a unit; None if the filing does not state it in this unit, or states two that differ."""
+        stated: set[int | None] = {self.net_mass_mg} if unit == MASS else set()
         if self.quantity_milli is not None and self.quantity_unit == unit:
-            return self.quantity_milli * _MILLIONTHS_PER_MILLI
-        return None
+            stated.add(self.quantity_milli * _MILLIONTHS_PER_MILLI)
+        stated.discard(None)
+        return stated.pop() if len(stated) == 1 else None
 
 
 def judged(need: Need, licence: Licence | None, goods: ItemGoods, day: int) -> Need:
     """Return a need with its outcome by one licence, None if it is not registered, on the day of acceptance.
 
-    A licence of another holder is as unknown as one that is not registered: nobody learns of other holders' licences by citing numbers.
+    A licence of another holder is as unknown as one that is not registered. The holder is what the filing states: it is not bound to the certificate
+    of the filer.
     """
     if not need.number:
         return replace(need, outcome=NeedOutcome.NOT_CITED)

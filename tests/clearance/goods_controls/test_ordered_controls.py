@@ -54,6 +54,14 @@ async def test_what_the_file_lists_is_ordered_with_the_decision_by_goods_directi
     examined = ("food", EXAMINATION, "FOOD_EXAMINED", f"Item 1 ({MEAT}).")
     requested = ("food", DOCUMENTS, "MEDICINE", f"Send the authorisation. Item 1 ({MEDICINE}).")
     uncited = ("", DOCUMENTS, "LICENCE_NOT_CITED", "Item 1: licence C402 is not cited.")
+
+    def plants(code: str) -> list[tuple[str, int, str, str]]:
+        unknown = "Item 1: licence N851 P1 is not registered for the importer."
+        return [
+            ("food", EXAMINATION, "FOOD_EXAMINED", f"Item 1 ({code})."),
+            ("plants", DOCUMENTS, "LICENCE_UNKNOWN", unknown),
+        ]
+
     cases: list[tuple[Table, str, list[tuple[str, int, str, str]]]] = [
         (goods(["GREEN-1"], MEAT), "EXAMINATION", [examined]),
         (goods(["BLUE-1"], MEAT), "EXAMINATION", [examined]),
@@ -69,6 +77,9 @@ async def test_what_the_file_lists_is_ordered_with_the_decision_by_goods_directi
         (goods(["GREEN-7"], "970121", change=elsewhere("CH", "DE")), "DOCUMENTS_REQUESTED", [uncited]),
         (goods(["GREEN-8"], "970121", change=elsewhere("FR", "DE")), "AWAITING_ARRIVAL", []),
         (goods(["GREEN-9"], "970121"), "AWAITING_ARRIVAL", []),
+        # A code that is shorter than what the control lists may be of these goods.
+        (goods(["GREEN-11"], "06", cites=[("N851", "P1")]), "EXAMINATION", plants("06")),
+        (goods(["GREEN-12"], "0603", cites=[("N851", "P1")]), "AWAITING_ARRIVAL", []),
     ]
     for table, expected_state, controls in cases:
         assert await decided(desk, table) == [(expected_state, controls)], table.strings("local_reference").tolist()
@@ -211,6 +222,11 @@ REFUSED: Final = {
     "a code of one digit": ('"95"', '"9"', "Expected `str` matching regex"),
     "no source": ("law: &law an example for tests", "address: &law an example", "missing required field `law`"),
     "a word that is not known": ("days: 5", "weeks: 5", "weeks"),
+    "the reason of a request for licences": (
+        "reason: MEDICINE",
+        "reason: LICENCE_USED_UP",
+        "are of requests for licences",
+    ),
     "a deadline of none": ("days: 5", "days: 0", "Expected `int` >= 1"),
 }
 

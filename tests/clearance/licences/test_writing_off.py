@@ -105,7 +105,7 @@ FAILURES: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
     "revoked": ({"revoked_at": 5}, "LICENCE_NOT_VALID", INVALID),
     "other goods": ({"goods": ("9504", "95030041")}, "LICENCE_OTHER_GOODS", "is for other goods."),
     "another unit": ({"unit": "LTR"}, "LICENCE_QUANTITY_UNKNOWN", "needs the quantity in LTR."),
-    "a gram less": ({"grams": 999}, "LICENCE_USED_UP", "1 KGM needed, 0.999 KGM left."),
+    "a gram less": ({"grams": 999}, "LICENCE_USED_UP", "1 KGM needed, less is left."),
 }
 """How the register differs from what an item of 1 kg needs; reason and end of the text of the request that holds the goods."""
 SUFFICIENT: Final[dict[str, tuple[dict[str, Any], int]]] = {

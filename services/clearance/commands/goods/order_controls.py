@@ -1,13 +1,11 @@
 """Orders what controls of goods require of consignments, and requests for licences that they lack, in the transaction that decides on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from libs.store.database import Transaction
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.goods_controls.law import GoodsLaw
 from services.clearance.goods_controls.requirements import ordered
-from services.clearance.licences.licence import Licence
-from services.clearance.licences.need import Key
 from services.clearance.store import Store
 
 
@@ -16,7 +14,6 @@ async def order_controls(
     tx: Transaction,
     mrns: Sequence[str],
     law: GoodsLaw,
-    register: Mapping[Key, Licence],
     *,
     at: int,
     trace: str,
@@ -25,7 +22,7 @@ async def order_controls(
     found = await store.find(tx, mrns)
     rows = [found[mrn] for mrn in mrns]
     states = await store.states(tx, rows)
-    orders = ordered(states, law, register, at)
+    orders = ordered(states, law, at)
     if not len(orders.places):
         return
     after, outcome = apply_event(orders.states, EventDetails(event=orders.events, at=at))

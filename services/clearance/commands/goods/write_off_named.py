@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from libs.columns import Table
-from libs.customs.time import MICROS_PER_DAY
 from libs.server.identity import Identity
 from services.clearance.commands.act import Acted, Commands, ExpectedVersions, Request
 from services.clearance.consignment.controls.control import asked_to_control, controls_of
@@ -19,6 +18,7 @@ from services.clearance.licences.licence import allocated
 from services.clearance.licences.need import Need, NeedOutcome, needs_of, with_needs
 from services.clearance.store import Store
 from services.clearance.store.licences.register import Use
+from services.clearance.store.rows import days_of
 
 NOT_NEEDED = "LICENCE_NOT_NEEDED"
 _NO_CONTROLS = GoodsLaw((), ())
@@ -70,7 +70,7 @@ class WriteOffNamed:
                 register = await self._store.licences.find(
                     tx, ((authority, each.type, each.number) for each in chosen), lock=True
                 )
-                days = (found.states.ints("accepted_at").values // MICROS_PER_DAY).tolist()
+                days = days_of([row.mrn for row in rows])
                 lists, goods, uses, done = needs_of(found.states), goods_of(found.states), [], []
                 for place, (row, each) in enumerate(zip(rows, chosen, strict=True)):
                     need = _need(lists[place], each, authority)
@@ -86,7 +86,7 @@ class WriteOffNamed:
                     done.append(place)
                 if done:
                     states = with_needs(found.states, lists).take(np.array(done, np.int64))
-                    orders = ordered(states, _NO_CONTROLS, register, at)
+                    orders = ordered(states, _NO_CONTROLS, at, authority=authority)
                     # Where the request changes in nothing that it has room for, it stays as it is.
                     events = np.full(len(done), np.int64(Event.CONTROL_CONCLUDED))
                     events[orders.places] = orders.events

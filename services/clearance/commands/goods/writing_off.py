@@ -7,13 +7,13 @@ page, and consignments of other pages and replicas come before or after all of t
 from collections.abc import Sequence
 
 from libs.columns import Table
-from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Transaction
 from services.clearance.goods_controls.requirements import goods_of
 from services.clearance.licences.licence import Licence, allocated
 from services.clearance.licences.need import Key, Need, column_of, has_needs, needs_of
 from services.clearance.store import Store
 from services.clearance.store.licences.register import Use
+from services.clearance.store.rows import days_of
 
 
 class WritingOff:
@@ -47,13 +47,14 @@ class WritingOff:
             return states
         needs, goods = needs_of(states), goods_of(states)
         accepted = states.ints("accepted_at").values.tolist()
+        days = days_of(mrns)
         versions = states.ints("version").values.tolist()
         for row in sorted(range(states.rows), key=lambda row: (accepted[row], mrns[row])):
             for need in self._before.pop(mrns[row], ()):
                 self._restored.append((mrns[row], need))
                 self._change(need, -1)
             if needs[row]:
-                needs[row] = allocated(needs[row], goods[row], accepted[row] // MICROS_PER_DAY, self.register)
+                needs[row] = allocated(needs[row], goods[row], days[row], self.register)
                 self._added += [Use(mrns[row], each, versions[row], self._at) for each in needs[row] if each.is_used]
         return states.with_columns({"licences": column_of(needs)})
 

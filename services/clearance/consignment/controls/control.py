@@ -67,6 +67,8 @@ class Control:
     concluded_by: str = ""
     screening_result: int = 0
     answered_by: str = ""
+    facts: str = ""
+    """Digest of what an order of goods controls is about; stored, and in no message."""
 
     @property
     def is_open(self) -> bool:
@@ -127,6 +129,7 @@ _TEXTS: Final = (
     "result_reason",
     "note",
     "concluded_by",
+    "facts",
 )
 _TIMES: Final = ("due_at", "remind_at", "reminded_at", "overdue_at", "answered_at", "concluded_at")
 _NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result", "screening_result")

@@ -11,7 +11,7 @@ from services.clearance.consignment.columns import values_in_rows
 from services.clearance.consignment.controls.control import REFERRALS, has_controls
 from services.clearance.consignment.notice_kinds import NoticeKind
 
-_OFFICERS_TEXTS: Final = ("answered_by", "ordered_by", "result_reason", "note", "concluded_by")
+_OFFICERS_TEXTS: Final = ("answered_by", "ordered_by", "result_reason", "note", "concluded_by", "facts")
 _OFFICERS_NUMBERS: Final = ("when_overdue", "result")
 _OWED: Final = (NoticeKind.CHARGES_CHANGED, NoticeKind.DEBT_SETTLED, NoticeKind.DEBT_OPENED)
 """Notices of what is owed, which are no carrier's."""

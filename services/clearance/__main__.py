@@ -228,9 +228,11 @@ def assemble(start: Start) -> Sequence[Background]:
     async def drop_records(_: Database) -> None:
         await drop_record_days(store)
 
-    async def drop_cases(database: Database) -> None:
-        await purge_cases(store, config.case_days)
+    async def drop_contents(database: Database) -> None:
         await drop_uploads(store, await database.now() // MICROS_PER_DAY)
+
+    async def drop_cases(_: Database) -> None:
+        await purge_cases(store, config.case_days)
 
     traces = Traces(start, trail)
     steps = (
@@ -242,6 +244,7 @@ def assemble(start: Start) -> Sequence[Background]:
         rotate_page_keys,
         *traces.steps,
         drop_records,
+        drop_contents,
         drop_cases,
     )
     looks = (

@@ -109,10 +109,10 @@ class Replay:
 
     number: int
     case: Case = field(init=False)
-    mrns: set[str] = field(default_factory=set)
-    """The consignments in it."""
-    hashes: set[str] = field(default_factory=set)
-    """The SHA-256 of its attachments, hexadecimal."""
+    members: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """The consignments in it by MRN: when each was added (microseconds since 1970-01-01 UTC), and by whom."""
+    attachments: dict[str, pb.CaseAttachment] = field(default_factory=dict)
+    """Its attachments by their SHA-256, hexadecimal."""
 
     def __post_init__(self) -> None:
         """Begin before the first event."""
@@ -121,11 +121,14 @@ class Replay:
     def apply(self, event: pb.CaseEvent) -> None:
         """Apply the next event. Raises CaseError where it cannot be the next one."""
         self.case = self.case.after(event)
-        if event.change == pb.CASE_CHANGE_CONSIGNMENTS_REMOVED:
-            self.mrns -= set(event.mrns)
-        else:
-            self.mrns |= set(event.mrns)
-        self.hashes |= {event.attachment.sha256} - {""}
+        for mrn in event.mrns:
+            self.members.pop(mrn, None)
+            if event.change != pb.CASE_CHANGE_CONSIGNMENTS_REMOVED:
+                self.members[mrn] = (self.case.changed_at, event.by)
+        if event.HasField("attachment"):
+            attachment = pb.CaseAttachment(attached_at=event.at, attached_by=event.by)
+            attachment.MergeFrom(event.attachment)
+            self.attachments[attachment.sha256] = attachment
 
 
 def replay(number: int, events: Iterable[pb.CaseEvent]) -> Replay:

@@ -133,7 +133,7 @@ async def test_a_content_is_stored_once_and_read_in_parts_that_have_its_hash(hou
     noted = pb.CaseEvent(change=pb.CASE_CHANGE_NOTED, by="otto", note="see page 2", version=3, at=events[2].at)
     assert list(events[2:]) == [noted]
     replayed = replay(first, events)
-    assert replayed.hashes == {digest(INVOICE)}
+    assert set(replayed.attachments) == {digest(INVOICE)}
     async with house.desk.store.database.connection() as reading:
         assert (await house.desk.store.cases.find(reading, [first]))[first] == replayed.case
     assert await caller.GetCase(pb.GetCaseRequest(number=second, verified=True), timeout=SECONDS) == case
@@ -330,6 +330,27 @@ async def test_the_limit_of_uploads_counts_what_waits_and_nothing_else(house: Ho
         assert (await refused_with(shorter))[1] == "CONTENT_PART_DIFFERS"
     assert not await rows(house, "content_upload where uploader like '%dora'")
     assert await rows(house, "content_part") == 8 + 3
+
+
+async def test_what_is_changed_of_an_attachment_or_its_content_is_found_when_the_case_is_verified(house: House) -> None:
+    number = await opened(house)
+    await upload(house, INVOICE)
+    await attach(house, INVOICE, number)
+    caller, verified = await stub(house), pb.GetCaseRequest(number=number, verified=True)
+    for column, forged in (
+        ("name", "'a.pdf'"), ("content_type", "7"), ("bytes", "bytes + 1"), ("attached_at", "attached_at - 1"), ("attached_by", "'eve'"),
+    ):  # fmt: skip
+        await caller.GetCase(verified, timeout=SECONDS)
+        async with house.desk.store.database.transaction() as tx:
+            before = await tx.raw.fetchval(f"select {column} from case_attachment")
+            await tx.raw.execute(f"update case_attachment set {column} = {forged}")
+        assert (await refused_with(caller.GetCase(verified, timeout=SECONDS)))[1] == "CASE_INCONSISTENT", column
+        async with house.desk.store.database.transaction() as tx:
+            await tx.raw.execute(f"update case_attachment set {column} = $1", before)
+    await caller.GetCase(verified, timeout=SECONDS)
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("delete from content_part where part = 1")
+    assert (await refused_with(caller.GetCase(verified, timeout=SECONDS)))[1] == "CASE_INCONSISTENT"
 
 
 async def test_contents_are_deleted_with_the_last_case_that_has_them(house: House) -> None:

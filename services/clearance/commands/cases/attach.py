@@ -22,7 +22,7 @@ from services.clearance.cases.content import (
 from services.clearance.commands.act import Request
 from services.clearance.commands.cases.change import ChangeCases, Encode, Target, copy_of, note_of
 from services.clearance.store import Store
-from services.clearance.store.cases.contents import Attachment, ContentPart, Upload
+from services.clearance.store.cases.contents import Attachment, AttachmentTotals, ContentPart, Upload
 
 UPLOAD_DAYS: Final = 2
 """Days after which what was uploaded and not attached is deleted."""
@@ -78,29 +78,32 @@ class Attachments:
         digest = bytes.fromhex(event.attachment.sha256)
         verified = await self._verified(uploader, digest, event.attachment.content_type)
         content: Upload | None = None
+        totals: dict[int, AttachmentTotals] | None = None
 
         async def make(tx: Transaction, case: Case) -> pb.CaseEvent | str | None:
-            nonlocal content
-            attachments = await self._store.contents.attachments(tx, case.number)
-            if any(each.sha256 == digest for each in attachments):
+            nonlocal content, totals
+            if totals is None:
+                # All cases are locked by now.
+                totals = await self._store.contents.totals(tx, [each.number for each in targets], digest)
+            attached = totals.get(case.number, AttachmentTotals())
+            if attached.has:
                 await self._store.contents.abandon(tx, uploader, digest)
                 return note_of(event)
             content = content or await self._content(tx, digest, uploader, verified)
-            if (
-                len(attachments) >= ATTACHMENTS_MAX
-                or sum(each.bytes for each in attachments) + content.bytes > CASE_BYTES_MAX
-            ):
+            if attached.count >= ATTACHMENTS_MAX or attached.bytes + content.bytes > CASE_BYTES_MAX:
                 return FULL
             own = copy_of(event)
             own.attachment.bytes = content.bytes
             return own
 
-        async def after(tx: Transaction, case: Case, own: pb.CaseEvent) -> None:
-            if own.change != pb.CASE_CHANGE_ATTACHED:
-                return
-            new = own.attachment
-            attachment = Attachment(digest, new.name, new.content_type, new.bytes, case.changed_at, own.by)
-            await self._store.contents.attach(tx, case, attachment)
+        async def after(tx: Transaction, events: Sequence[tuple[Case, pb.CaseEvent]]) -> None:
+            attaching = [case for case, own in events if own.change == pb.CASE_CHANGE_ATTACHED]
+            if attaching and content is not None:
+                new = event.attachment
+                at = attaching[0].changed_at
+                await self._store.contents.attach(
+                    tx, attaching, Attachment(digest, new.name, new.content_type, content.bytes, at, event.by)
+                )
 
         return await self._changes.change(
             targets, pb.CASE_CHANGE_ATTACHED, make, request=request, encode=encode, after=after

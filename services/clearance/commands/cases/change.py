@@ -45,7 +45,8 @@ class CaseRefused(Exception):
 Encode = Callable[[Sequence[CaseChanged]], bytes]
 MakeEvent = Callable[[Transaction, Case], Awaitable[pb.CaseEvent | str | None]]
 """Return the event of a locked case, the reason why it is refused, or None where nothing changes."""
-AfterEvent = Callable[[Transaction, Case, pb.CaseEvent], Awaitable[None]]
+AfterEvents = Callable[[Transaction, Sequence[tuple[Case, pb.CaseEvent]]], Awaitable[None]]
+"""Do what belongs to the events; each case is as its event left it."""
 EncodeConsignments = Callable[[CaseChanged, Sequence[Acted]], bytes]
 
 
@@ -64,9 +65,9 @@ class ChangeCases:
         *,
         request: Request,
         encode: Encode,
-        after: AfterEvent | None = None,
+        after: AfterEvents | None = None,
     ) -> bytes:
-        """Change each case by the event that `make` returns, and then do what is `after` it, once per request.
+        """Change each case by the event that `make` returns, and then do what is `after` them, once per request.
 
         Return what `encode` made of the results. Raises RequestReused.
         """
@@ -82,8 +83,7 @@ class ChangeCases:
                 results.append(CaseChanged(case, made if isinstance(made, str) else ""))
             changed = {each.number: each for each in await self._write(tx, events)}
             if after is not None:
-                for case, event in events:
-                    await after(tx, changed[case.number], event)
+                await after(tx, [(changed[case.number], event) for case, event in events])
             return encode([replace(each, case=changed.get(each.case.number, each.case)) for each in results])
 
         return await self._once(request, work)

@@ -1,5 +1,6 @@
 """The content of attachments, stored once by its hash, and to which cases it is attached."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,16 @@ class Attachment:
     attached_at: int
     """Microseconds since 1970-01-01 UTC."""
     attached_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentTotals:
+    """How much is attached to a case."""
+
+    count: int = 0
+    bytes: int = 0
+    has: bool = False
+    """Whether the content that was asked for is among it."""
 
 
 _ATTACHMENT: Final = ", ".join(f"a.{name}" for name in Attachment.__slots__)
@@ -150,17 +161,36 @@ class ContentTables:
         )
         return None if row is None else (Attachment(*row[:-1]), Upload(row["upload"], row["bytes"]))
 
-    async def attach(self, tx: Transaction, case: Case, attachment: Attachment) -> None:
-        """Store that a content is attached to a case."""
+    async def parts(self, tx: Transaction, number: int) -> dict[str, tuple[int, int]]:
+        """Return of each content of a case, by its hexadecimal hash, how many bytes it has, and how many of its parts are there."""
+        rows = await tx.raw.fetch(
+            "select encode(c.sha256, 'hex'), c.bytes, (select count(*) from content_part p where p.upload = c.upload) "
+            "from case_attachment a join content c on c.sha256 = a.sha256 where a.number = $1",
+            number,
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def totals(self, tx: Transaction, numbers: Sequence[int], sha256: bytes) -> dict[int, AttachmentTotals]:
+        """Return how much is attached to each of some cases, those without any missing, and whether a content is among it."""
+        rows = await tx.raw.fetch(
+            "select w.number, count(*), sum(a.bytes)::bigint, bool_or(a.sha256 = $2) from unnest((select $1::bigint[])) as w(number) "
+            "cross join lateral (select bytes, sha256 from case_attachment where number = w.number offset 0) a group by w.number",
+            list(numbers),
+            sha256,
+        )
+        return {row[0]: AttachmentTotals(*tuple(row)[1:]) for row in rows}
+
+    async def attach(self, tx: Transaction, cases: Sequence[Case], attachment: Attachment) -> None:
+        """Store that a content is attached to cases, each since its last change."""
         await tx.raw.execute(
             "insert into case_attachment (number, sha256, name, content_type, bytes, attached_at, attached_by) "
-            "values ($1, $2, $3, $4, $5, $6, $7)",
-            case.number,
+            "select number, $3, $4, $5, $6, at, $7 from unnest($1::bigint[], $2::bigint[]) as w(number, at)",
+            [case.number for case in cases],
+            [case.changed_at for case in cases],
             attachment.sha256,
             attachment.name,
             attachment.content_type,
             attachment.bytes,
-            attachment.attached_at,
             attachment.attached_by,
         )
 

@@ -1,6 +1,6 @@
 """Cases as their events leave them, their events, and their consignments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from services.clearance.cases.case import Case
 
 CASES_SHOWN_MAX: Final = 100
 """Cases that the status of a consignment names."""
+ROWS_A_DELETION: Final = 500
+"""Events or consignments of a case that one transaction deletes."""
 _NAMES: Final = tuple(field.name for field in fields(Case))
 _COLUMNS: Final = ", ".join(_NAMES)
 _TYPES: Final[Mapping[str, Any]] = {
@@ -47,25 +49,26 @@ class CaseTables:
 
     async def find(self, tx: Transaction, numbers: Sequence[int], *, lock: bool = False) -> dict[int, Case]:
         """Return the existing cases by number; if they are locked, in the order of their numbers, so that no deadlock can occur."""
-        found: dict[int, Case] = {}
-        for number in sorted(set(numbers)) if lock else ():
-            row = await tx.raw.fetchrow(f"select {_COLUMNS} from case_file where number = $1 for update", number)  # noqa: S608
-            found |= {} if row is None else {number: _case(row)}
-        if not lock:
+        if lock:
             rows = await tx.raw.fetch(
-                f"select {_CASES} from unnest((select $1::bigint[])) as w(number) "  # noqa: S608  # our own names
-                "cross join lateral (select * from case_file where number = w.number offset 0) f",
+                f"select {_COLUMNS} from case_file where number = any((select $1::bigint[])::bigint[]) and state <> 0 order by number for update",  # noqa: S608
                 sorted(set(numbers)),
             )
-            found = {row["number"]: _case(row) for row in rows}
-        return found
+        else:
+            rows = await tx.raw.fetch(
+                f"select {_CASES} from unnest((select $1::bigint[])) as w(number) "  # noqa: S608  # our own names
+                "cross join lateral (select * from case_file where number = w.number and state <> 0 offset 0) f",
+                sorted(set(numbers)),
+            )
+        return {row["number"]: _case(row) for row in rows}
 
     async def page(self, tx: Transaction, chosen: CaseFilter, after: tuple[int, int], limit: int) -> list[Case]:
         """Return cases after a state and a number, in this order. `tx` is a transaction or has a snapshot."""
         # The indexes have this order behind each filter: without statistics the planner would read all and sort.
         await tx.raw.execute(_IN_ORDER)
         # Each filter has its statement, in the order of an index, so that a page reads its rows alone.
-        values: list[Any] = [*after]
+        # A case without state is being deleted.
+        values: list[Any] = [*max(after, (1, 0))]
         parts = []
         for name in ("state", "office", "officer", "relation", "relation_key"):
             value = getattr(chosen, name)
@@ -142,16 +145,18 @@ class CaseTables:
         return [(row["mrn"], row["added_at"], row["added_by"]) for row in rows]
 
     async def of_consignments(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, list[int]]:
-        """Return the numbers of the cases that contain each consignment, those without any missing."""
-        # In an order that the primary key does not have, so that no plan reads all cases.
+        """Return the first CASES_SHOWN_MAX numbers of the cases that contain each consignment, those without any missing."""
+        # By consignment first, and in order behind that: the primary key has the order, too, and would read all cases.
         rows = await tx.raw.fetch(
-            "select mrn, number from case_consignment where mrn = any((select $1::text[])::text[]) order by mrn, number",
-            list(mrns),
+            "select w.mrn, c.number from unnest((select $1::text[])) as w(mrn) cross join lateral (select number from "
+            "(select number from case_consignment where mrn = w.mrn offset 0) f order by number limit $2) c order by w.mrn, c.number",
+            list(dict.fromkeys(mrns)),
+            CASES_SHOWN_MAX,
         )
         found: dict[str, list[int]] = {}
         for row in rows:
             found.setdefault(row["mrn"], []).append(row["number"])
-        return {mrn: numbers[:CASES_SHOWN_MAX] for mrn, numbers in found.items()}
+        return found
 
     async def add(self, tx: Transaction, case: Case, mrns: Sequence[str], by: str) -> None:
         """Store that consignments are in a case since its last change."""
@@ -174,17 +179,31 @@ class CaseTables:
         )
 
     # ------------------------------------------------------------------------------------------ retention
-    async def closed_before(self, tx: Transaction, at: int) -> int | None:
-        """Lock the case that was closed first, before an instant, and return its number; None where there is none or others lock it."""
+    async def closed_before(self, tx: Transaction, at: int, without: Collection[int]) -> int | None:
+        """Lock the case that was closed first, before an instant, and return its number; None where there is no other one or others lock it."""
         number: int | None = await tx.raw.fetchval(
-            "select number from case_file where closed_at < $1 order by closed_at limit 1 for update skip locked", at
+            "select number from case_file where closed_at < $1 and number <> all($2) order by closed_at limit 1 for update skip locked",
+            at,
+            list(without),
         )
         return number
 
-    async def delete(self, tx: Transaction, number: int) -> None:
-        """Delete a case that is locked, with all that belongs to it."""
-        for table in ("case_consignment", "case_event", "case_file"):
-            await tx.raw.execute(f"delete from {table} where number = $1", number)  # noqa: S608  # our own names
+    async def delete(self, tx: Transaction, number: int) -> bool:
+        """Delete some events or consignments of a case that is locked, and the case with the last of them; return whether it was deleted.
+
+        From the first call on, nobody finds the case, and it is the next one to be deleted.
+        """
+        await tx.raw.execute("update case_file set state = 0, closed_at = 0 where number = $1 and state <> 0", number)
+        for table, key in (("case_event", "version"), ("case_consignment", "mrn")):
+            done = await tx.raw.execute(
+                f"delete from {table} where number = $1 and {key} = any(array(select {key} from {table} where number = $1 limit $2))",  # noqa: S608
+                number,
+                ROWS_A_DELETION,
+            )
+            if int(done.rpartition(" ")[2]) == ROWS_A_DELETION:
+                return False
+        await tx.raw.execute("delete from case_file where number = $1", number)
+        return True
 
 
 def _case(row: Any) -> Case:

@@ -1,6 +1,6 @@
 """Goods that were returned or destroyed after release, the reason, and the resulting state of the consignment. Pure."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +62,19 @@ class BulkOrder:
         )
         arrived = states.ints("arrived_at").valid.tolist()
         return {mrn: decisions[there] for mrn, there in zip(states.strings("mrn").tolist(), arrived, strict=True)}
+
+
+def earliest_departures(states: Table, ordered_at: Sequence[int]) -> list[int]:
+    """Return for each ordered return the first instant at which its goods can have left, 0 where any counts.
+
+    It is the arrival, and the first release where the return was ordered after it. Goods that left between their arrival and a release that followed
+    the order wait for that release: the officer decided on them.
+    """
+    former, released, arrived = (states.ints(name) for name in ("former_released_at", "released_at", "arrived_at"))
+    first = np.where(former.valid, former.values, released.filled(0))
+    came = np.where(arrived.valid, arrived.values, first)
+    found: list[int] = np.where(first <= np.array(ordered_at, np.int64), np.maximum(first, came), came).tolist()
+    return found
 
 
 def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> list[str]:

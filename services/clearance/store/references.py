@@ -142,6 +142,15 @@ class ReferenceTables:
         )
         return [(BatchRef(record["batch_day"], record["batch_id"]), record["mrns"]) for record in records]
 
+    async def filed_under(self, tx: Transaction, documents: Iterable[str]) -> set[str]:
+        """Return those of the master documents under which consignments are filed, or were before an amendment moved them."""
+        records = await tx.raw.fetch(
+            "select w.number from unnest((select $1::text[])) as w(number) "
+            "cross join lateral (select from master_document_seek(w.number, 0, 0, 1, '', null)) m",
+            sorted(set(documents)),
+        )
+        return {record["number"] for record in records}
+
     async def masters(
         self, tx: Transaction, places: Collection[tuple[str, BatchRef]]
     ) -> dict[tuple[str, BatchRef], frozenset[str]]:

@@ -147,6 +147,29 @@ async def test_declarations_of_goods_that_did_not_arrive_are_invalidated_unless_
     assert await states(house, elsewhere) == ["AWAITING_ARRIVAL"]
 
 
+@pytest.mark.parametrize("named", [True, False])
+async def test_no_declaration_is_invalidated_while_the_arrival_of_its_goods_is_recorded(
+    house: House, named: bool
+) -> None:
+    """The return waits for the arrival that is being recorded, or would see it."""
+    (mrn,) = await house.filed(["GREEN-1"])
+    database = house.desk.store.database
+    async with database.transaction() as tx:
+        await house.desk.store.arrivals.lock_documents(tx, [MASTER])
+        await house.desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=1)
+        goods, fields = ((mrn,), {}) if named else ((), {"master_document_number": MASTER})
+        returning = asyncio.create_task(bulk_return(house, *goods, **fields))
+        waits = False
+        while not (waits or returning.done()):
+            async with database.connection() as reading:
+                waits = await reading.raw.fetchval(
+                    "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+                )
+    answer = await returning
+    assert (counted(answer), refusals(answer)) == ({"consignments": 1, "refused": 1}, ["ARRIVAL_WITHOUT_EFFECT"])
+    assert await states(house, mrn) == ["AWAITING_ARRIVAL"]
+
+
 async def test_filers_and_carriers_return_released_goods_of_theirs_alone(house: House) -> None:
     released, held = await house.filed(["GREEN-1", "RED-1"])
     (foreign,) = await house.filed(["GREEN-2"], filer="other")

@@ -23,6 +23,7 @@ from services.clearance.consignment.transitions import State
 from services.clearance.jobs.waits import Waits
 from services.clearance.store import Store, gauges
 from services.clearance.store.timers.return_orders import ReturnOrder
+from tests.clearance import controls
 from tests.clearance.carriers import DOCUMENT, PREFIX, bind
 from tests.clearance.desk import MASTER, TRACE, Desk, filings, mrns
 from tests.clearance.desk_commands import arrival, arrive, check_versions
@@ -37,8 +38,10 @@ EXPIRED, CANCELLED = returns.RETURN_ORDER_STATUS_EXPIRED, returns.RETURN_ORDER_S
 DAY = 86_400_000_000
 
 
-async def land(house: House, *masters: str, request_id: str = "a1", carrier: str = "wings") -> None:
+async def land(house: House, *masters: str, request_id: str = "a1", carrier: str = "wings", at: int = 0) -> None:
     request = arrivals(*masters or (MASTER,), request_id=request_id)
+    for each in request.arrivals if at else ():
+        each.arrived_at.FromMicroseconds(at)
     await (await house.stub("carrier", carrier)).RecordArrivals(request, timeout=SECONDS)
 
 
@@ -293,17 +296,93 @@ async def test_who_orders_cancels_reports_and_sees_orders(house: House) -> None:
 
 
 async def test_the_arrival_of_the_document_by_a_bound_carrier_fulfils_orders_too(house: House) -> None:
-    (mrn,) = await filed(house, "GREEN-1")
-    # A return parcel is filed as an import elsewhere, under the document of the return.
-    home = filings(["GREEN-9"], master=NEW_DOCUMENT, filer="other")
-    await house.desk.consume(home)
+    (mrn, other) = await filed(house, "GREEN-1", "GREEN-2")
+    await bind(house, DOCUMENT, NEW_DOCUMENT, "wings", "b1")
     await order(house, mrn)
-    await land(house, NEW_DOCUMENT, request_id="a8", carrier="boats")
+    await order(house, other, request_id="o2", transport_document_number="INBOUND")
+    now = await house.desk.store.database.now()
+    await land(house, NEW_DOCUMENT, request_id="a8", carrier="boats", at=now)
     await later(house)
     assert await states(house, mrn) == ["RELEASED"], "the document is not bound to this carrier"
-    await land(house, NEW_DOCUMENT, request_id="a9")
+    await land(house, NEW_DOCUMENT, request_id="a9", at=now)
     await later(house)
-    assert await states(house, mrn, *mrns(home)) == ["RE_EXPORTED", "RELEASED"]
+    assert await states(house, mrn) == ["RE_EXPORTED"]
+    # Goods that somebody files under the document come with it: its arrival does not show that others left.
+    home = filings(["GREEN-9"], master="INBOUND", filer="other")
+    await house.desk.consume(home)
+    await land(house, "INBOUND", request_id="a10", at=now)
+    await later(house)
+    assert await states(house, other, *mrns(home)) == ["RELEASED", "RELEASED"]
+    assert not (await listed(house, transport_document_number="INBOUND"))[0].HasField("departed_at")
+    # Who knows that the others left with it says so.
+    assert await depart(house, "INBOUND") == ""
+    await later(house)
+    assert await states(house, other, *mrns(home)) == ["RE_EXPORTED", "RELEASED"]
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+async def test_a_departure_before_the_goods_were_released_or_came_fulfils_no_order(house: House, by_name: bool) -> None:
+    """Goods that are released are ordered back: they left at their release at the earliest. Held ones, by an officer's order: at their arrival."""
+    early, exact, held, held_exact = await filed(house, "GREEN-1", "GREEN-2", "RED-1", "RED-2")
+    (coming,) = await house.filed(["RED-3"], master="16000000009")
+    table = await house.desk.states([early, exact, held, held_exact])
+    released, arrived = table.ints("released_at").values.tolist(), table.ints("arrived_at").values.tolist()
+    assert arrived[0] < released[0]
+    first = {
+        early: released[0] - 1,
+        exact: released[1],
+        held: arrived[2] - 1,
+        held_exact: arrived[3],
+        coming: arrived[0] - 1,
+    }
+    for place, mrn in enumerate(first):
+        document = "" if by_name else f"D{place}"
+        (made,) = await order(
+            house, mrn, role="officer", ident="otto", request_id=f"o{place}", transport_document_number=document
+        )
+        assert made.error.reason == ""
+    for place, (mrn, at) in enumerate(first.items()):
+        assert (
+            await depart(
+                house, f"D{place}", *[mrn][: int(by_name)], role="officer", ident="otto", at=at, request_id=f"d{place}"
+            )
+            == ""
+        )
+    await later(house)
+    assert await states(house, *first) == ["RELEASED", "RE_EXPORTED", "HELD", "RE_EXPORTED", "HELD"]
+    orders = {each.mrn: each for each in await listed(house)}
+    assert {mrn: each.obstacle for mrn, each in orders.items() if each.status == ORDERED} == {
+        early: "",
+        held: "",
+        coming: "NOT_ARRIVED",
+    }
+    assert not orders[early].HasField("departed_at")
+    # Goods that come after the departure did not leave with it.
+    await land(house, "16000000009", request_id="a2", at=first[coming] + 1)
+    await later(house, 2 * RETRY_MICROS)
+    assert await states(house, coming) == ["HELD"]
+    assert await listed(house, departed=True) == []
+    # A true departure counts in spite of the one before.
+    for place, mrn in enumerate(first):
+        await depart(house, f"D{place}", *[mrn][: int(by_name)], ident="wings", request_id=f"e{place}")
+    await later(house)
+    assert await states(house, early, held, coming) == ["RE_EXPORTED"] * 3
+    await check_versions(house.desk)
+
+
+async def test_the_order_of_an_officer_lifts_no_later_hold_and_ends_no_later_control(house: House) -> None:
+    free, held, controlled = await filed(house, "RED-1", "RED-2", "RED-3")
+    await order(house, free, held, controlled, role="officer", ident="otto")
+    hold = pb.HoldConsignmentsRequest(request_id="h1", consignments=[pb.ConsignmentRef(mrn=held)], reason="SEEN")
+    (result,) = (await (await house.stub("officer", "olga")).HoldConsignments(hold, timeout=SECONDS)).results
+    assert not result.HasField("error")
+    await controls.ordered(house, controls.order(controlled, controls.EXAMINATION, authority="vet"))
+    assert await depart(house) == ""
+    await later(house)
+    assert await states(house, free, held, controlled) == ["RE_EXPORTED", "HELD", "EXAMINATION"]
+    obstacles = {each.mrn: each.obstacle for each in await listed(house, departed=True)}
+    assert obstacles == {held: "HELD_BY_OFFICER", controlled: "CONTROL_OPEN"}
+    assert not any(each.result for each in (await status(house, controlled)).controls)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -312,6 +391,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"transport_document_number": "x" * 71}, "RETURN_DOCUMENT_MALFORMED"),
     ({"transport_document_number": MASTER}, "RETURN_DOCUMENT_OWN"),
     ({"transport_document_number": "H-GREEN-1"}, "RETURN_DOCUMENT_OWN"),
+    ({"transport_document_number": "INBOUND"}, "RETURN_DOCUMENT_OWN"),
     ({"valid_until": None}, "RETURN_VALIDITY_OUT_OF_BOUNDS"),
     ({"days": 0}, "RETURN_VALIDITY_OUT_OF_BOUNDS"),
     ({"days": 366.001}, "RETURN_VALIDITY_OUT_OF_BOUNDS"),
@@ -321,6 +401,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 async def test_what_cannot_be_ordered_or_reported_is_refused_by_itself(house: House) -> None:
     mrn, good = await filed(house, "GREEN-1", "GREEN-2")
+    await house.filed(["GREEN-3"], master="INBOUND", filer="other")
     for place, (fields, reason) in enumerate(WRONG):
         (result,) = await order(house, mrn, request_id=f"w{place}", **fields)
         assert (fields, result.error.reason, bool(result.error.hint)) == (fields, reason, True)

@@ -10,7 +10,7 @@ import numpy as np
 from libs.columns import Table
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
-from services.clearance.commands.act import UNKNOWN, Acted, Commands, ExpectedVersions, Request
+from services.clearance.commands.act import UNKNOWN, VERSION_CHANGED, Acted, Commands, ExpectedVersions, Request
 from services.clearance.commands.arrivals.transport import Transport, travels
 from services.clearance.commands.bulk_release import CHUNK_ROWS, ChunkProgress, run_in_chunks
 from services.clearance.commands.visibility import Viewer
@@ -125,6 +125,11 @@ class BulkReturn:
             return [reason if under else UNKNOWN for reason, under in zip(reasons, there, strict=True)]
 
         outside = None if order.officer else caller
+        blocked: set[str] = set()
+        if order.officer and not order.departed:
+            # Declarations may be invalidated: an arrival is recorded before, and seen here, or after. Its documents are locked before consignments.
+            blocked = set(transport.masters) if transport else await self._masters(tx, goods)
+            await self._store.arrivals.block_recording(tx, blocked)
         # In the order in which they are stored, so that whole batches are read as they are.
         found = await self._commands.fit(tx, goods, unfit, outside, claimant=order.officer)
         states, rows = found.states, found.rows
@@ -135,10 +140,14 @@ class BulkReturn:
             masters = states.strings("master_document_number")
             reported = set(await self._store.arrivals.find(tx, masters.take(np.flatnonzero(waiting)).dictionary))
             came = waiting & masters.isin(reported)
-            for place in np.flatnonzero(came).tolist():
-                row = rows[place]
-                found.results[row.mrn] = Acted(row.mrn, row.state, row.version, "ARRIVAL_WITHOUT_EFFECT")
-            states, rows, values = states.take(np.flatnonzero(~came)), _chosen(rows, ~came), values[~came]
+            # An amendment that moved the declaration to another document in between changed its version.
+            moved = waiting & ~masters.isin(blocked | {""})
+            for chosen, refusal in ((came, "ARRIVAL_WITHOUT_EFFECT"), (moved, VERSION_CHANGED)):
+                for place in np.flatnonzero(chosen).tolist():
+                    row = rows[place]
+                    found.results[row.mrn] = Acted(row.mrn, row.state, row.version, refusal)
+            stays = ~(came | moved)
+            states, rows, values = states.take(np.flatnonzero(stays)), _chosen(rows, stays), values[stays]
         at = await self._store.now(tx) if rows else 0
         released = values == State.RELEASED
         for chosen in (released, ~released):
@@ -152,6 +161,12 @@ class BulkReturn:
                 part, details = disposing(part, at, order.disposals(part), caller.id)
             found.results |= await self._commands.put(tx, part, details, _chosen(rows, chosen), trace, outside)
         return {row.mrn: row.state for row in rows}, found.results
+
+    async def _masters(self, tx: Transaction, goods: ExpectedVersions) -> set[str]:
+        """Return the master documents of consignments as they are now; nothing is locked."""
+        rows = list((await self._store.find(tx, [mrn for mrn, _ in goods])).values())
+        states = await self._store.states(tx, rows)
+        return set(states.strings("master_document_number").tolist()) - {""} if rows else set()
 
 
 def _chosen(rows: Sequence[Row], chosen: np.ndarray) -> list[Row]:

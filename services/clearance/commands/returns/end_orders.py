@@ -11,7 +11,7 @@ from libs.telemetry import counter
 from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.returns.notify_ended import notify_ended
 from services.clearance.commands.visibility import bound_to
-from services.clearance.consignment.returns import BulkOrder
+from services.clearance.consignment.returns import BulkOrder, earliest_departures
 from services.clearance.consignment.transitions import FINAL, State
 from services.clearance.store import Row, Store
 from services.clearance.store.timers.return_orders import OrderStatus, ReturnOrder
@@ -92,11 +92,15 @@ class EndReturnOrders:
     async def _departed(
         self, tx: Transaction, rows: Sequence[Row], orders: Mapping[str, ReturnOrder]
     ) -> dict[str, ReturnOrder]:
-        """Return the orders of locked consignments, each with the first recorded departure of its document that concerns it."""
+        """Return the orders of locked consignments, each with the first recorded departure of its document that concerns it.
+
+        A departure that was recorded before the goods came is dropped when they came after it.
+        """
         found = {row.mrn: orders[row.mrn] for row in rows}
-        asking = [row for row in rows if found[row.mrn].departed_at is None and found[row.mrn].document_number]
-        reports = await self._store.return_orders.departures(tx, {found[row.mrn].document_number for row in asking})
-        asking = [row for row in asking if found[row.mrn].document_number in reports]
+        reports = await self._store.return_orders.departures(tx, {each.document_number for each in found.values()})
+        asking = [
+            row for row in rows if found[row.mrn].departed_at is not None or found[row.mrn].document_number in reports
+        ]
         if not asking:
             return found
         states = await self._store.states(tx, asking)
@@ -105,10 +109,15 @@ class EndReturnOrders:
             name: (await bound_to(self._store, tx, states, name.partition("/")[2])).tolist()
             for name in sorted(reporters)
         }
-        for place, row in enumerate(asking):
+        earliest = earliest_departures(states, [found[row.mrn].ordered_at for row in asking])
+        for place, (row, first) in enumerate(zip(asking, earliest, strict=True)):
             order = found[row.mrn]
-            for each in reports[order.document_number]:
-                if each.departed_at <= order.valid_until and (each.bound or known[each.reporter][place]):
+            if order.departed_at is not None:
+                if order.departed_at >= first:
+                    continue
+                order = found[row.mrn] = replace(order, departed_at=None, departure_document="", obstacle="")
+            for each in reports.get(order.document_number, ()):
+                if first <= each.departed_at <= order.valid_until and (each.bound or known[each.reporter][place]):
                     found[row.mrn] = replace(
                         order, departed_at=each.departed_at, departure_document=each.document_number
                     )
@@ -117,13 +126,17 @@ class EndReturnOrders:
 
 
 def _bulk_order(order: ReturnOrder) -> BulkOrder:
-    """Return what an order whose goods left asks for: an officer's order decides on goods that are not released, too."""
+    """Return what an order whose goods left asks for: an officer's order decides on goods that are not released, too.
+
+    It lifts no hold of an officer and ends no control: they may be later than the order, and whoever set them decides.
+    """
     role, _, ident = order.ordered_by.partition("/")
     return BulkOrder(
         reason=order.reason,
         document=order.departure_document,
         officer=ident if role == Role.OFFICER else "",
         note=order.note if role == Role.OFFICER else "",
+        named=False,
         departed=True,
     )
 

@@ -1,6 +1,6 @@
 """Orders returns beforehand, cancels the orders, and records the departures that fulfil them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +14,7 @@ from services.clearance.commands.act import Commands, ExpectedVersions, Request
 from services.clearance.commands.arrivals.departures import touch_orders
 from services.clearance.commands.returns.notify_ended import notify_ended
 from services.clearance.commands.visibility import bound_to
+from services.clearance.consignment.returns import earliest_departures
 from services.clearance.consignment.transitions import FINAL
 from services.clearance.store import Row, Store
 from services.clearance.store.timers.return_orders import Departure, OrderStatus, ReturnOrder
@@ -122,7 +123,8 @@ class OrderReturns:
         # An order either sees the departure of its document, or the departure sees the order.
         await self._store.arrivals.block_recording(tx, documents)
         outside = caller if caller.role is Role.FILER else None
-        found = await self._commands.fit(tx, goods, lambda states: _unfit(states, terms), outside)
+        inbound = await self._store.references.filed_under(tx, documents)
+        found = await self._commands.fit(tx, goods, lambda states: _unfit(states, terms, inbound), outside)
         mrns = [row.mrn for row in found.rows]
         before = await self._store.return_orders.of_consignments(tx, mrns)
         numbers: dict[str, int] = {}
@@ -209,8 +211,18 @@ class OrderReturns:
             own = await bound_to(self._store, tx, await self._store.states(tx, rows), reporter.id)
             rows = [row for row, known in zip(rows, own.tolist(), strict=True) if known]
         orders = await self._store.return_orders.open_of(tx, [row.mrn for row in rows])
+        rows = [row for row in rows if row.mrn in orders]
+        if not rows:
+            return
+        states = await self._store.states(tx, rows)
+        earliest = earliest_departures(states, [orders[row.mrn].ordered_at for row in rows])
         await self._store.return_orders.note(
-            tx, [each for order in orders.values() for each in _departed(order, named[order.mrn], now)]
+            tx,
+            [
+                each
+                for row, first in zip(rows, earliest, strict=True)
+                for each in _departed(orders[row.mrn], named[row.mrn], first, now)
+            ],
         )
 
     async def concern(self, reading: Transaction, orders: Sequence[ReturnOrder], carrier: str) -> list[ReturnOrder]:
@@ -228,24 +240,23 @@ class OrderReturns:
         ]
 
 
-def _departed(order: ReturnOrder, left: Left, now: int) -> list[ReturnOrder]:
-    """Return the order with a departure that names its consignment, if it concerns the order."""
+def _departed(order: ReturnOrder, left: Left, first: int, now: int) -> list[ReturnOrder]:
+    """Return the order with a departure that names its consignment, if it concerns the order: its goods cannot have left before `first`."""
     if (
-        order.departed_at is not None
-        or left.departed_at > order.valid_until
+        (order.departed_at is not None and order.departed_at >= first)
+        or not first <= left.departed_at <= order.valid_until
         or order.document_number not in ("", left.document)
     ):
         return []
     return [replace(order, departed_at=left.departed_at, departure_document=left.document, next_at=now)]
 
 
-def _unfit(states: Table, terms: Mapping[str, OrderTerms]) -> list[str]:
-    """Return for each state why no return of its goods is ordered, "" where it may be."""
+def _unfit(states: Table, terms: Mapping[str, OrderTerms], inbound: Container[str]) -> list[str]:
+    """Return for each state why no return of its goods is ordered, "" where it may be; goods are filed under the documents that are `inbound`."""
     reasons = []
     columns = [states.strings(name).tolist() for name in ("mrn", "master_document_number", "house_document_number")]
     for state, mrn, *own in zip(states.ints("state").values.tolist(), *columns, strict=True):
         document = terms[mrn].document if mrn in terms else ""
-        reasons.append(
-            "STATE_FINAL" if state in FINAL else "RETURN_DOCUMENT_OWN" if document and document in own else ""
-        )
+        opposite = document and (document in own or document in inbound)
+        reasons.append("STATE_FINAL" if state in FINAL else "RETURN_DOCUMENT_OWN" if opposite else "")
     return reasons

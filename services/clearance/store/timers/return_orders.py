@@ -214,12 +214,16 @@ class ReturnOrderTable:
         return found
 
     async def record_arrivals(self, tx: Transaction, arrivals: Sequence[Arrival], at: int) -> list[str]:
-        """Store the arrivals of documents that open orders name as departures of them; return these documents, which are locked."""
+        """Store the arrivals of documents that open orders name as departures of them; return these documents, which are locked.
+
+        The arrival of a document under which consignments are filed here does not count: it shows that their goods came, and not that others left.
+        """
         if not arrivals:
             return []
         records = await tx.raw.fetch(
-            "select w.number from unnest((select $1::text[])) as w(number) cross join lateral "
-            "(select from return_order r where r.document_number = w.number and r.status = 1 limit 1) o",
+            "select n.number from (select w.number from unnest((select $1::text[])) as w(number) cross join lateral "
+            "(select from return_order r where r.document_number = w.number and r.status = 1 limit 1) o offset 0) n "
+            "where not exists (select from master_document_seek(n.number, 0, 0, 1, '', null))",
             [each.document_number for each in arrivals],
         )
         named = {record["number"] for record in records}

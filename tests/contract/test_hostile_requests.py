@@ -121,7 +121,7 @@ class Attack:
 def requests(method: MethodDescriptor) -> Iterator[bytes]:
     """Yield the hostile requests of an RPC; the entries of a batch that are beyond their bounds share requests."""
     kind, batch = method.input_type, hostile.batch_of(method.input_type)
-    if batch is None:
+    if batch is None or batch.message_type is None:
         yield from (each.SerializeToString() for each in hostile.variants(kind))
     else:
         entries = hostile.variants(batch.message_type)

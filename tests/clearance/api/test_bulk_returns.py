@@ -141,7 +141,8 @@ async def test_declarations_of_goods_that_did_not_arrive_are_invalidated_unless_
     assert await states(house, awaiting, held) == ["INVALIDATED", "INVALIDATED"]
     # The goods came with a carrier that the document is not bound to: the arrival has no effect yet.
     async with house.desk.store.database.transaction() as tx:
-        await house.desk.store.arrivals.record(tx, [arrival(ELSEWHERE)], request_id="a1", at=1)
+        now = await house.desk.store.now(tx)
+        await house.desk.store.arrivals.record(tx, [arrival(ELSEWHERE)], request_id="a1", at=now)
     answer = await bulk_return(house, master_document_number=ELSEWHERE, request_id="r2")
     assert (counted(answer), refusals(answer)) == ({"consignments": 1, "refused": 1}, ["ARRIVAL_WITHOUT_EFFECT"])
     assert await states(house, elsewhere) == ["AWAITING_ARRIVAL"]
@@ -156,7 +157,8 @@ async def test_no_declaration_is_invalidated_while_the_arrival_of_its_goods_is_r
     database = house.desk.store.database
     async with database.transaction() as tx:
         await house.desk.store.arrivals.lock_documents(tx, [MASTER])
-        await house.desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=1)
+        now = await house.desk.store.now(tx)
+        await house.desk.store.arrivals.record(tx, [arrival()], request_id="a1", at=now)
         goods, fields = ((mrn,), {}) if named else ((), {"master_document_number": MASTER})
         returning = asyncio.create_task(bulk_return(house, *goods, **fields))
         waits = False

@@ -44,7 +44,11 @@ def refuse(request: Message, bounds: MessageBounds) -> Refused:
         first = whole[0]
         raise Refusal(first.reason, path=first.path, value=first.value, violations=violations, **first.facts)
     for name, place in entries:
-        getattr(request, name)[place].Clear()
+        values = getattr(request, name)
+        if isinstance(values[place], Message):
+            values[place].Clear()
+        else:
+            values[place] = ""
     return {place: errors for (_, place), errors in entries.items()}
 
 

@@ -48,5 +48,5 @@ class ConsistencyService(ConsistencyServiceServicer):
             )
         if page.following is not None:
             response.next_page_token = await self._pages.token(request, *page.following)
-        await self._accesses.record([each.mrn for each in page.inconsistencies])
+        await self._accesses.record([each.mrn for each in page.inconsistencies if each.mrn])
         return response

@@ -60,6 +60,7 @@ NO_CONSIGNMENT = {
 """What answers an officer without data about consignments: numbers of records and batches; public keys; errors of the request itself."""
 
 
+_TERMS = f"10000000 millionths KGM 2026-01-01/2099-12-31 {HOLDER} EU 9503"
 CHANGES = {
     "ClaimConsignments": "claim of nobody to otto",
     "HandOverConsignments": "claim of otto to nobody",
@@ -71,6 +72,8 @@ CHANGES = {
     "CloseCases": "case 1 version 6 CLOSED",
     "ReopenCases": "case 1 version 7 REOPENED",
     "AttachToCases": "case 1 version 8 ATTACHED",
+    "PutLicences": f"licence C400 L1 version 1: none to ({_TERMS})",
+    "RevokeLicences": f"licence C400 L1 version 2: ({_TERMS}) to ({_TERMS} FRAUD)",
 }
 
 

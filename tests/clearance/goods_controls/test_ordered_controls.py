@@ -227,6 +227,15 @@ REFUSED: Final = {
         "reason: LICENCE_USED_UP",
         "are of requests for licences",
     ),
+    "too many authorities": (
+        "    controls:\n",
+        "    controls:\n"
+        + "".join(
+            f'      - {{goods: ["01"], authority: a{number}, reason: X, control: {{form: examination}}, from: 2026-01-01, law: a very long text}}\n'
+            for number in range(9)
+        ),
+        "more than 8 authorities",
+    ),
     "a deadline of none": ("days: 5", "days: 0", "Expected `int` >= 1"),
 }
 

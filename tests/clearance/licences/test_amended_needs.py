@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from libs.columns import Ints, Table
+from libs.columns import Ints, Ragged, Table
 from libs.server.identity import Identity, Role
 from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.act import Request
@@ -23,6 +23,7 @@ from services.clearance.consignment.transitions import State
 from services.clearance.goods_controls.law import may_begin
 from services.clearance.licences.licence import ItemGoods
 from services.clearance.licences.need import NeedOutcome
+from services.clearance.licences.views import agency_needs
 from tests.clearance.desk import DAY, MASTER, Desk, mrns
 from tests.clearance.events import Driver
 from tests.clearance.goods import MEAT, TEXT, TOYS, goods, law, licence, needs, register, used
@@ -127,6 +128,7 @@ async def test_what_other_goods_use_of_a_licence_reopens_no_request_that_was_con
     table = goods(["GREEN-1"], grams=6_000)
     await desk.consume(table)
     await conclude(desk, table, "toys", 100)
+    assert await write_off(desk, table, "toys", Named(1, "C400", "L1"), "k1") == b"LICENCE_NOT_NEEDED"
     await desk.consume(goods(["GREEN-2"], grams=1_000))
     found, controls = await decided(desk, goods(["GREEN-1"], grams=6_000, version=2))
     assert (found, len(controls)) == ("AWAITING_ARRIVAL", 1)
@@ -163,6 +165,10 @@ async def test_an_agency_that_names_a_licence_changes_no_request_of_another_and_
     _, after = await state(desk, table)
     assert [each.authority for each in before] == ["toys", "food"]
     assert after[1] == before[1]
+    read = agency_needs(await desk.states(mrns(table)), "food")["licences"]
+    assert isinstance(read, Ragged)
+    assert isinstance(read.values, Table)
+    assert read.values.strings("authority").tolist() == ["food", "food"]
     assert after[0] == replace(before[0], text="Item 2: licence C400 is not cited.", facts=after[0].facts)
     # What the other one concluded by its own decision stays concluded.
     await conclude(desk, table, "food", 100)

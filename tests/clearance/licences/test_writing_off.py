@@ -381,7 +381,8 @@ async def test_licences_are_deleted_with_their_uses_once_no_consignment_of_their
 
 
 TAMPERED: Final = {
-    "what the register states": ("update licence set written_off = written_off - 1", 2),
+    "what the register states": ("update licence set written_off = written_off - 1 where number = 'L1'", 2),
+    "what the register states of a licence without uses": ("update licence set written_off = 7 where number = 'L9'", 1),
     "a quantity": ("update licence_use set quantity = quantity + 1 where mrn = $1", 3),
     "a use that is missing": ("delete from licence_use where mrn = $1", 2),
     "a use that was restored": ("update licence_use set restored_at = 5 where mrn = $1", 3),
@@ -401,6 +402,7 @@ async def test_the_check_of_the_store_finds_each_use_that_no_state_explains_and_
     desk: Desk,
 ) -> None:
     await register(at_work(desk).store, licence())
+    await register(desk.store, licence("L9"), *(licence(f"M{number}") for number in range(3)))
     table = goods(["GREEN-1", "GREEN-2"])
     await desk.consume(table, goods(["GREEN-3"], OTHERS))
     async for name in put_back(desk.store.database, ("licence", "licence_use"), TAMPERED):
@@ -409,6 +411,7 @@ async def test_the_check_of_the_store_finds_each_use_that_no_state_explains_and_
         async with desk.store.database.transaction() as tx:
             await tx.raw.execute(statement, *([mrn] if "$1" in statement else []))
         found = await desk.inconsistencies()
+        assert len(await desk.inconsistencies(2)) == len(found), "in pages of two"
         assert {each.kind for each in found} <= {Kind.LICENCE, Kind.WORK_LIST}, name
         assert len(found) == count, (name, found)
     assert await desk.inconsistencies() == []

@@ -1,6 +1,7 @@
-"""Checks consignments: their versions against the table of transitions, and all that refers to them. It reads without locks and changes nothing.
+"""Checks consignments: their versions against the table of transitions, and all that refers to them; then the register of licences.
 
-A consignment that changes while it is read is read again. So nothing that is reported was caused by work in progress.
+It reads without locks and changes nothing. A consignment that changes while it is read is read again. So nothing that is reported was caused by work
+in progress.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from services.clearance.commands.consistency.inconsistencies import (
     reference,
     transitions,
     work_lists,
+    written_off,
 )
 from services.clearance.consignment.columns import previous
 from services.clearance.consignment.lifecycle.replay import unexplained
@@ -42,6 +44,8 @@ VERSIONS_MAX: Final = 10_000
 _BATCHES_A_READ: Final = 8
 _ROUNDS: Final = 5
 _LAST: Final[Position] = (2**31 - 1, "")
+_BETWEEN: Final = "\n"
+"""Between the parts of the key of a licence in a position."""
 _NAMED_BATCHES: Final = 64
 _USES: Final = "licence_use"
 """The list of the uses of licences."""
@@ -93,6 +97,9 @@ class Check:
         result = Checked()
         async with self._store.database.connection() as reading:
             first = await self._store.now(reading) // MICROS_PER_DAY - STATE_DAYS + 1
+            if after[0] == _LAST[0]:
+                result.following = await self._register(reading, after, limit, first, result)
+                return result
             after = max(after, (first, ""))
             rows = await self._store.work.scan(reading, after, limit)
             last = (rows[-1].day, rows[-1].mrn) if len(rows) == limit else _LAST
@@ -119,7 +126,19 @@ class Check:
                 break
         result.unsettled = len(mrns)
         result.inconsistencies = first_of_each(result.inconsistencies)
+        if result.following is None:
+            async with self._store.database.connection() as reading:
+                result.following = await self._register(reading, _LAST, limit, first, result)
         return result
+
+    async def _register(
+        self, reading: Transaction, after: Position, limit: int, first_day: int, result: Checked
+    ) -> Position | None:
+        """Check the licences behind all consignments, by key, and return the position after which the next page of them begins."""
+        key = tuple(after[1].split(_BETWEEN)) if after[1] else ("", "", "")
+        found, following = await self._store.licences.unexplained(reading, (key[0], key[1], key[2]), limit, first_day)
+        result.inconsistencies += [written_off(*each) for each in found]
+        return None if following is None else (_LAST[0], _BETWEEN.join(following))
 
     async def _round(self, mrns: Sequence[str], result: Checked) -> list[str]:
         """Check consignments, and return those that changed meanwhile."""

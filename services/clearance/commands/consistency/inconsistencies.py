@@ -179,12 +179,18 @@ def licences(
         stated = sorted(_used(need) for need in needs if need.is_used)
         details = [] if listed == stated else [f"The uses of licences have {listed}, and its state has {stated}."]
         details += [
-            f"The licence {'/'.join(key)} has {totals[key][0]} written off, and its uses add up to {totals[key][1]}."
+            written_off(key, *totals[key]).detail
             for key in sorted({use.need.key for use in own})
             if key in totals and totals[key][0] != totals[key][1]
         ]
         found += [Inconsistency(Kind.LICENCE, mrn, rows[mrn].version, detail) for detail in details]
     return found
+
+
+def written_off(key: Key, stated: int, used: int) -> Inconsistency:
+    """Return what is wrong with a licence whose uses add up to something else; it concerns no consignment."""
+    detail = f"The licence {'/'.join(key)} has {stated} written off, and its uses add up to {used}."
+    return Inconsistency(Kind.LICENCE, "", 0, detail)
 
 
 def _used(need: Need) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from libs.customs.time import day_text
 from libs.server.requests import once
 from libs.store.database import Transaction
 from services.clearance.licences.licence import Licence
@@ -64,6 +65,8 @@ async def put_licences(store: Store, tx: Transaction, licences: Sequence[Licence
         # Another transaction has registered it meanwhile: what it has is not known here.
         lost = each.key not in stored and each.key not in added
         results[each.key] = Put(1, "LICENCE_VERSION_CHANGED") if lost else Put(each.version)
+        if not lost:
+            await _record(store, tx, stored.get(each.key), each)
     return results
 
 
@@ -91,7 +94,26 @@ async def revoke_licences(
             )
             results[key] = Put(version)
     await store.licences.put(tx, changed)
+    for after in changed:
+        await _record(store, tx, stored[after.key], after)
     return results
+
+
+async def _record(store: Store, tx: Transaction, before: Licence | None, after: Licence) -> None:
+    """Record in the audit trail what a licence was before a change and what it is after it."""
+    name = " ".join(filter(None, after.key))
+    about = f"licence {name} version {after.version}: {_terms(before)} to {_terms(after)}"
+    await store.audit.note_access(tx, store.origin(), about, [])
+
+
+def _terms(licence: Licence | None) -> str:
+    if licence is None:
+        return "none"
+    amount = "unlimited" if licence.quantity_millionths is None else f"{licence.quantity_millionths} millionths"
+    days = f"{day_text(licence.from_day)}/{day_text(licence.to_day)}"
+    goods = ",".join(licence.goods)
+    words = (amount, licence.unit, days, licence.holder, licence.jurisdiction, goods, licence.revoked_reason)
+    return f"({' '.join(filter(None, words))})"
 
 
 def _fit(licence: Licence, stored: Licence | None) -> Put:

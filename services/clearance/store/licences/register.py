@@ -232,6 +232,32 @@ class LicenceTables:
             (each["authority"], each["type"], each["number"]): (each["written_off"], each["used"]) for each in records
         }
 
+    async def unexplained(
+        self, tx: Transaction, after: Key, limit: int, first_day: int
+    ) -> tuple[list[tuple[Key, int, int]], Key | None]:
+        """Return of the licences after a key what differs: key, what the register states as written off, and the sum of the uses not restored.
+
+        Licences that are being deleted are left out, and those with uses of consignments since the first day, which lead to them. The second value
+        is the key after which the next part begins; None after the last one.
+        """
+        records = await tx.raw.fetch(
+            "select k.authority, k.type, k.number, k.written_off, s.used, k.to_day < $5 or s.day >= $5 as elsewhere "
+            "from (select * from licence where (authority, type, number) > ($1, $2, $3) order by authority, type, number limit $4) k "
+            "cross join lateral (select coalesce(sum(u.quantity) filter (where u.restored_at is null), 0)::bigint as used, "
+            "coalesce(max(u.day), 0) as day from licence_use u "
+            "where u.authority = k.authority and u.type = k.type and u.number = k.number) s order by k.authority, k.type, k.number",
+            *after,
+            limit,
+            first_day,
+        )
+        keys = [(each["authority"], each["type"], each["number"]) for each in records]
+        found = [
+            (key, each["written_off"], each["used"])
+            for key, each in zip(keys, records, strict=True)
+            if each["written_off"] != each["used"] and not each["elsewhere"]
+        ]
+        return found, keys[-1] if len(keys) == limit else None
+
     async def _write_off(self, tx: Transaction, amounts: Mapping[Key, int]) -> None:
         """Change what is written off of licences that are locked."""
         changed = [(key, amount) for key, amount in sorted(amounts.items()) if amount]

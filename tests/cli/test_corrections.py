@@ -79,7 +79,15 @@ def test_goods_are_returned_in_bulk_by_document_or_by_name(cli: Any, tmp_path: P
     leaving = ["returns", "bulk", "--document", "RET-8", "--reason", "undelivered"]
     [early] = cli.json(*leaving, mrn, "--as", "filer/filer-1", code=1)
     assert early["error"]["reason"] == "NOT_RELEASED"
+    partly = cli.json(*leaving, "--master", "020-RETURN-2", "--as", "filer/filer-1", code=1)
+    assert partly["refused"] == 1
+    # What failed is continued under its id, which is printed.
+    failed = cli.run(*leaving, "--master", "x" * 71, code=1).output
+    key = failed.partition("--request-id ")[2].split()[0]
+    leaving += ["--request-id", key]
     counts = cli.json(*leaving, "--master", "020-RETURN-2")
+    assert cli.json(*leaving, "--master", "020-RETURN-2") == counts, "the answer to the same request"
+    leaving[-1] = "another"
     assert {name: counts[name] for name in ("consignments", "invalidated")} == {"consignments": 1, "invalidated": 1}
     assert "had ended before" in cli.run(*leaving, "--master", "020-RETURN-2").output
     assert cli.json("show", mrn)[0]["state"] == "STATE_INVALIDATED"

@@ -10,7 +10,14 @@ from libs.server.errors import item_error
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Money
 from luxor.errors.v1.errors_pb2 import ItemError
-from services.clearance.api.requests import ITEMS_MAX, NOTE_CHARACTERS_MAX, is_plain, is_reason, valid_by_mrn
+from services.clearance.api.requests import (
+    ITEMS_MAX,
+    NOTE_CHARACTERS_MAX,
+    is_document,
+    is_plain,
+    is_reason,
+    valid_by_mrn,
+)
 from services.clearance.consignment.adjustment import COSTS, values_of
 from services.clearance.consignment.disposal import EVENTS, Disposal
 from services.clearance.consignment.returns import Return
@@ -18,7 +25,6 @@ from services.clearance.consignment.transitions import Event
 
 MASS_MAX_MG: Final = 10**14
 QUANTITY_MAX_MILLI: Final = 10**12
-_DOCUMENT_CHARACTERS_MAX: Final = 70
 _REASONS: Final = frozenset(pb.ReturnReason.values()) - {0}
 
 
@@ -32,7 +38,7 @@ def _return(message: pb.Return, path: str) -> Return | ItemError:
         return item_error("RETURN_REASON_MISSING", f"{path}.reason", message.reason)
     document = message.transport_document_number
     needed = message.reason != pb.RETURN_REASON_DESTROYED
-    if len(document) > _DOCUMENT_CHARACTERS_MAX or not is_plain(document) or (needed and not document):
+    if (needed or document) and not is_document(document):
         return item_error("RETURN_DOCUMENT_MALFORMED", f"{path}.transport_document_number", document)
     error = _numbers_error(list(message.item_numbers), f"{path}.item_numbers")
     return error or Return(message.reason, document, frozenset(message.item_numbers))
@@ -51,7 +57,7 @@ def _disposal(message: pb.Disposal, path: str) -> Disposal | ItemError:
         return item_error("REASON_MALFORMED", f"{path}.reason", message.reason)
     document = message.transport_document_number
     needed = event is Event.RE_EXPORTED
-    if len(document) > _DOCUMENT_CHARACTERS_MAX or not is_plain(document) or bool(document) != needed:
+    if bool(document) != needed or (needed and not is_document(document)):
         return item_error("DISPOSAL_DOCUMENT_MALFORMED", f"{path}.transport_document_number", document)
     if len(message.note) > NOTE_CHARACTERS_MAX or not is_plain(message.note):
         return item_error("NOTE_TOO_LONG", f"{path}.note")

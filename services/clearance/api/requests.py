@@ -23,6 +23,7 @@ Valid = TypeVar("Valid")
 
 BATCH_MAX: Final = 1_000
 PAGE_MAX: Final = 1_000
+DOCUMENT_CHARACTERS_MAX: Final = 70
 NOTE_CHARACTERS_MAX: Final = 512
 ITEMS_MAX: Final = 999
 _CHARACTERS_MAX: Final = {"mrn": 18, "local_reference": 22, "house_document_number": 70, "master_document_number": 70}
@@ -303,6 +304,11 @@ def _is_own_mrn(number: str) -> bool:
 def is_reason(text: str) -> bool:
     """Return whether a text is a stable reason, UPPER_SNAKE_CASE."""
     return _REASON.fullmatch(text) is not None
+
+
+def is_document(number: str) -> bool:
+    """Whether a text can be the number of a transport document: not blank, at most 70 characters, and none of them a control character."""
+    return 0 < len(number) <= DOCUMENT_CHARACTERS_MAX and is_plain(number) and not number.isspace()
 
 
 def is_plain(text: str) -> bool:

@@ -106,12 +106,22 @@ def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> li
             reasons.append("HELD_BY_OFFICER")
         else:
             reasons.append(of_disposal[row])
-    return reasons
+    own = came_under(states, dict.fromkeys(mrns, order.document))
+    return [reason or ("RETURN_DOCUMENT_OWN" if inbound else "") for reason, inbound in zip(reasons, own, strict=True)]
+
+
+def came_under(states: Table, documents: Mapping[str, str]) -> list[bool]:
+    """Return for each state whether its goods came under the document, by MRN, under which they are to leave; "" is none."""
+    mrns = states.strings("mrn").tolist()
+    masters, houses = (states.strings(f"{name}_document_number").tolist() for name in ("master", "house"))
+    own = zip((documents.get(mrn, "") for mrn in mrns), masters, houses, strict=True)
+    return [document != "" and document in inbound for document, *inbound in own]
 
 
 def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
     """Return for each state why these goods cannot be returned, "" if they can. The transitions check that they are released."""
     reasons = []
+    own = came_under(states, {mrn: each.document for mrn, each in returns.items()})
     items = states.ragged("items")
     numbers = item_numbers(states).tolist()
     back = states.child("items").bools("returned").values.tolist()
@@ -128,7 +138,7 @@ def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
         elif not asked <= returned.keys():
             reasons.append("RETURN_ITEM_UNKNOWN")
         else:
-            reasons.append("")
+            reasons.append("RETURN_DOCUMENT_OWN" if own[row] and state == State.RELEASED else "")
     return reasons
 
 

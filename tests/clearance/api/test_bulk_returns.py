@@ -243,6 +243,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"master_document_number": "x" * 71}, "MASTER_DOCUMENT_MALFORMED"),
     ({"master_document_number": MASTER, "transport_document_number": ""}, "RETURN_DOCUMENT_MALFORMED"),
     ({"master_document_number": MASTER, "transport_document_number": "x" * 71}, "RETURN_DOCUMENT_MALFORMED"),
+    ({"master_document_number": MASTER, "transport_document_number": " \u00a0"}, "RETURN_DOCUMENT_MALFORMED"),
+    ({"master_document_number": MASTER, "note": "x", "role": "filer", "ident": "shop"}, "RETURN_FIELD_UNUSED"),
+    ({"consignments": [GoodsRef(mrn="x")], "override_officers": True}, "RETURN_FIELD_UNUSED"),
     ({"master_document_number": MASTER, "reason": 0}, "RETURN_REASON_MISSING"),
     ({"master_document_number": MASTER, "reason": pb.RETURN_REASON_DESTROYED}, "RETURN_REASON_MISSING"),
     ({"master_document_number": MASTER, "note": "x" * 513}, "NOTE_TOO_LONG"),
@@ -266,6 +269,51 @@ async def test_a_request_is_carried_out_once_and_its_id_belongs_to_its_content(h
     racing = await asyncio.gather(*(bulk_return(house, mrn, request_id=f"s{n}") for n in range(3)))
     assert [refusals(each) for each in racing] == [["ALREADY_RETURNED"]] * 3
     await check_versions(house.desk)
+
+
+async def test_goods_do_not_leave_under_a_document_under_which_they_came(house: House) -> None:
+    released, held, other = await house.filed(["GREEN-1", "RED-1", "GREEN-2"])
+    await land(house)
+    for place, document in enumerate((MASTER, "H-GREEN-1")):
+        answer = await bulk_return(house, released, held, transport_document_number=document, request_id=f"r{place}")
+        assert refusals(answer) == ["RETURN_DOCUMENT_OWN", ["RETURN_DOCUMENT_OWN", ""][place]]
+    shop = await house.stub("filer", "shop")
+    for place, (document, reason) in enumerate(
+        (
+            (MASTER, "RETURN_DOCUMENT_OWN"),
+            ("H-GREEN-2", "RETURN_DOCUMENT_OWN"),
+            (" ", "RETURN_DOCUMENT_MALFORMED"),
+            ("H-GREEN-1", ""),
+        )
+    ):
+        back = pb.Return(
+            consignment=pb.ConsignmentRef(mrn=other), reason=pb.RETURN_REASON_FAULTY, transport_document_number=document
+        )
+        request = pb.RecordReturnsRequest(request_id=f"s{place}", returns=[back])
+        (result,) = (await shop.RecordReturns(request, timeout=SECONDS)).results
+        assert (document, result.error.reason) == (document, reason)
+    assert await states(house, released, held, other) == ["RELEASED", "RE_EXPORTED", "RE_EXPORTED"]
+
+
+async def test_an_officers_note_is_stored_with_released_goods_too(house: House) -> None:
+    released, held = await house.filed(["GREEN-1", "RED-1"])
+    await land(house)
+    await bulk_return(house, released, held, note="The addressee moved.")
+    for mrn in (released, held):
+        assert (await status(house, mrn)).note == "The addressee moved."
+        assert (await status(house, mrn, "filer", "shop")).note == ""
+    await check_versions(house.desk)
+
+
+async def test_a_house_document_of_many_ended_consignments_leads_to_the_open_one(house: House) -> None:
+    *ended, last, newest = [(await house.filed(["GREEN-1"], filer=f"l{number}"))[0] for number in range(14)]
+    await land(house)
+    await bulk_return(house, *ended)
+    ambiguous = await bulk_return(house, GoodsRef(house_document_number="H-GREEN-1"), request_id="r2")
+    assert refusals(ambiguous) == ["REFERENCE_AMBIGUOUS"]
+    await bulk_return(house, newest, request_id="r3")
+    (found,) = (await bulk_return(house, GoodsRef(house_document_number="H-GREEN-1"), request_id="r4")).results
+    assert (found.mrn, found.error.reason) == (last, "")
 
 
 @pytest_asyncio.fixture

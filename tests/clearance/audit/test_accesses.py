@@ -273,7 +273,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             returns_pb2.BulkReturnRequest(
                 request_id="14", master_document_number=MASTER, transport_document_number="R-2", reason=pb.RETURN_REASON_UNDELIVERED,
             ),
-            "", MASTER, [second],
+            "UNDELIVERED", MASTER, [second],
         ),
         (NoticeCheckServiceStub(channel).CheckNotice, checks.CheckNoticeRequest(mrn=first, code=code), "", "", [first]),
         (

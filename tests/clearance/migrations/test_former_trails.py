@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,24 @@ def _is_proven_as_far_as_it_can_be(evidence: pb.Evidence, numbers: list[str]) ->
             if item.record.HasField("cause"):
                 item.record.cause = "AMENDED"
     assert verify_evidence(cause, copies).errors
+
+
+async def test_the_first_chaining_at_the_same_time_ends_before_the_tables_change(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate_to(database, "services.clearance", "0028", tmp_path, monkeypatch)
+    async with database.transaction() as tx:
+        for statement in FORMER:
+            await tx.raw.execute(statement)
+    async with database.transaction() as tx:
+        await tx.raw.execute("select from audit_head for update")
+        migrating = asyncio.create_task(migrate(database, "services.clearance"))
+        waits = False
+        while not (waits or migrating.done()):
+            async with database.connection() as reader:
+                waits = await reader.raw.fetchval("select exists (select from pg_locks where not granted)")
+        await tx.raw.execute("delete from audit_pending")
+    assert (await migrating)[0] == "0029"
 
 
 async def test_a_store_of_the_present_forms_is_not_changed(

@@ -1,6 +1,7 @@
 """`luxor returns`: goods of many consignments that are undelivered or sent back, and returns that are ordered beforehand."""
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +54,12 @@ def returns() -> None:
     show_default=True,
     help="The caller: an officer; the filer or the carrier, of released goods.",
 )
+@click.option(
+    "--request-id",
+    default="",
+    metavar="ID",
+    help="Continue a request that failed; its id is printed then (default: a new one).",
+)
 def bulk(
     context: Context,
     mrns: tuple[str, ...],
@@ -64,6 +71,7 @@ def bulk(
     override_officers: bool,
     if_version: int | None,
     caller: str,
+    request_id: str,
 ) -> None:
     """Return consignments by MRN or house document, or all goods under a master document.
 
@@ -93,12 +101,17 @@ def bulk(
         )
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    order.request_id = request_id or str(uuid.uuid4())
 
     async def work() -> dict[str, Any]:
         async with context.client(role, ident) as client:
             return await bulk_return(client, order)
 
-    answer = run(work())
+    try:
+        answer = run(work())
+    except BaseException:
+        click.echo(f"To continue this request, repeat the command with --request-id {order.request_id}", err=True)
+        raise
     if named:
         show_results(context, answer.get("results", []))
         return
@@ -117,6 +130,8 @@ def bulk(
             terminal.print(f"{each.get('mrn', '')} [red]{error['reason']}[/] {safe(error.get('message', ''))}")
 
     context.emit(answer, show)
+    if int(answer.get("refused", 0)):
+        raise click.exceptions.Exit(REFUSED)
 
 
 def _as(roles: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,10 +12,9 @@ from libs.server.errors import item_error
 from luxor.clearance.v1 import clearance_pb2
 from luxor.clearance.v1 import returns_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
-from services.clearance.api.requests import BATCH_MAX, NOTE_CHARACTERS_MAX, is_plain, refs, valid_by_mrn
+from services.clearance.api.requests import BATCH_MAX, NOTE_CHARACTERS_MAX, is_document, is_plain, refs, valid_by_mrn
 from services.clearance.commands.returns.order_returns import NUMBER_MAX, Left, OrderTerms
 
-DOCUMENT_CHARACTERS_MAX: Final = 70
 REASONS: Final = frozenset(clearance_pb2.ReturnReason.values()) - {0, clearance_pb2.RETURN_REASON_DESTROYED}
 """Why goods leave; destroyed ones do not."""
 VALIDITY_MICROS_MAX: Final = 366 * MICROS_PER_DAY
@@ -33,7 +32,7 @@ def _order(message: pb.NewReturnOrder, path: str, now: int) -> OrderTerms | Item
     if message.reason not in REASONS:
         return item_error("RETURN_REASON_MISSING", f"{path}.reason", message.reason)
     document = message.transport_document_number
-    if len(document) > DOCUMENT_CHARACTERS_MAX or not is_plain(document):
+    if document and not is_document(document):
         return item_error("RETURN_DOCUMENT_MALFORMED", f"{path}.transport_document_number", document)
     until = _micros(message.valid_until) if message.HasField("valid_until") else 0
     if not now < until <= now + VALIDITY_MICROS_MAX:
@@ -68,7 +67,7 @@ def departures(messages: Sequence[pb.Departure], now: int) -> list[Left | ItemEr
 
 def _departure(message: pb.Departure, path: str, now: int) -> Left | ItemError:
     document = message.transport_document_number
-    if not 0 < len(document) <= DOCUMENT_CHARACTERS_MAX or not is_plain(document):
+    if not is_document(document):
         return item_error("RETURN_DOCUMENT_MALFORMED", f"{path}.transport_document_number", document)
     at = _micros(message.departed_at) if message.HasField("departed_at") else 0
     if not _FIRST_MICROS <= at <= now + _AHEAD_MICROS_MAX:

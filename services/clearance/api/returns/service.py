@@ -1,6 +1,7 @@
 """The gRPC edge of returns in bulk and of return orders."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc.aio
@@ -19,7 +20,8 @@ from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import OFFICER
 from services.clearance.api.queries import Inquiry, Query
-from services.clearance.api.returns.requests import DOCUMENT_CHARACTERS_MAX, REASONS, departures, key_of, orders
+from services.clearance.api.requests import DOCUMENT_CHARACTERS_MAX
+from services.clearance.api.returns.requests import REASONS, departures, key_of, orders
 from services.clearance.commands.act import UNKNOWN, Acted
 from services.clearance.commands.returns.bulk_return import BulkReturn, ReturnProgress
 from services.clearance.commands.returns.order_returns import Left, OrderOutcome, OrderReturns
@@ -31,8 +33,10 @@ from services.clearance.store.timers.return_orders import ReturnOrder
 
 PAGE_DEFAULT: Final = 100
 DEPARTURES_MAX: Final = 100
-_HOUSES_LOOKED_AT: Final = 10
-"""Consignments of one house document that are read: all but one have ended if it was used again."""
+_HOUSE_PAGES: Final = (10, 100)
+"""Consignments of one house document that are read first, and in each look after it: all but one have ended if it was used again."""
+_HOUSE_ROWS_MAX: Final = 20_000
+"""Consignments of all house documents of a request that are read at most, beyond its last look."""
 
 ROLES: Final = {
     "BulkReturn": {Role.FILER, Role.CARRIER, Role.OFFICER},
@@ -63,6 +67,7 @@ class ReturnService(ReturnServiceServicer):
         check_request_id(request.request_id)
         identity = call.current().identity
         order, master = _order(request, identity), request.master_document_number
+        call.current().reason = clearance_pb2.ReturnReason.Name(request.reason).removeprefix("RETURN_REASON_")
         command = requests.command_request(request, "BulkReturn")
         if master:
             limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
@@ -96,11 +101,8 @@ class ReturnService(ReturnServiceServicer):
     ) -> list[clearance_pb2.ConsignmentRef | ItemError]:
         """Return each consignment by its MRN, or why it is not known by its reference."""
         houses = {each.house_document_number for each in goods if each.WhichOneof("reference") != "mrn"} - {""}
-        readable = sorted(each for each in houses if len(each) <= DOCUMENT_CHARACTERS_MAX and requests.is_plain(each))
-        queries = [Query("house_document_number", each, limit=_HOUSES_LOOKED_AT) for each in readable]
-        matches = dict(zip(readable, await self._inquiry.find(queries, Viewer(self._store, identity)), strict=True))
-        async with self._store.database.connection() as reading:
-            rows = await self._inquiry.rows(reading, list(matches.values()))
+        readable = sorted(each for each in houses if requests.is_document(each))
+        matches = await self._under_houses(readable, Viewer(self._store, identity))
         found: list[clearance_pb2.ConsignmentRef | ItemError] = []
         seen: set[str] = set()
         for place, each in enumerate(goods):
@@ -112,14 +114,11 @@ class ReturnService(ReturnServiceServicer):
                     limit = DOCUMENT_CHARACTERS_MAX
                     found.append(item_error("REFERENCE_MALFORMED", path, house, characters_max=limit))
                     continue
-                under = [mrn for mrn in matches[house].mrns if mrn in rows]
-                # A house document whose declaration ended is often filed again.
-                open_ones = [mrn for mrn in under if rows[mrn].state not in FINAL] or under[-1:]
-                if not open_ones or len(open_ones) > 1 or matches[house].following:
-                    reason = "REFERENCE_AMBIGUOUS" if open_ones else "CONSIGNMENT_UNKNOWN"
+                if len(matches[house]) != 1:
+                    reason = "REFERENCE_AMBIGUOUS" if matches[house] else "CONSIGNMENT_UNKNOWN"
                     found.append(item_error(reason, path, house))
                     continue
-                (number,) = open_ones
+                (number,) = matches[house]
             elif each.WhichOneof("reference") is None:
                 found.append(item_error("QUERY_MALFORMED", path))
                 continue
@@ -131,6 +130,29 @@ class ReturnService(ReturnServiceServicer):
             seen.add(number)
             found.append(errors.get(0) or ref)
         return found
+
+    async def _under_houses(self, houses: Sequence[str], viewer: Viewer) -> dict[str, list[str]]:
+        """Return under each house document the open consignments, or else the last one that ended; several where not all could be read."""
+        found: dict[str, list[str]] = {each: [] for each in houses}
+        ended: dict[str, list[str]] = {each: [] for each in houses}
+        queries, rows_read = [Query("house_document_number", each, limit=_HOUSE_PAGES[0]) for each in houses], 0
+        while queries and rows_read <= _HOUSE_ROWS_MAX:
+            matches = await self._inquiry.find(queries, viewer)
+            async with self._store.database.connection() as reading:
+                rows = await self._inquiry.rows(reading, matches)
+            rows_read += sum(query.limit for query in queries)
+            following = []
+            for query, match in zip(queries, matches, strict=True):
+                under = [mrn for mrn in match.mrns if mrn in rows]
+                # A house document whose declaration ended is often filed again.
+                found[query.value] += [mrn for mrn in under if rows[mrn].state not in FINAL]
+                ended[query.value] = under[-1:] or ended[query.value]
+                if match.following and len(found[query.value]) < 2:
+                    following.append(replace(query, limit=_HOUSE_PAGES[1], after=match.following))
+            queries = following
+        for query in queries:
+            found[query.value] = ["", ""]
+        return {each: open_ones or ended[each] for each, open_ones in found.items()}
 
     # ------------------------------------------------------------------------------------------ orders
     async def OrderReturns(
@@ -248,8 +270,15 @@ def _order(request: pb.BulkReturnRequest, identity: Identity) -> BulkOrder:
     if request.reason not in REASONS:
         raise Refusal("RETURN_REASON_MISSING", path="reason", value=request.reason)
     document = request.transport_document_number
-    if not 0 < len(document) <= DOCUMENT_CHARACTERS_MAX or not requests.is_plain(document):
+    if not requests.is_document(document):
         raise Refusal("RETURN_DOCUMENT_MALFORMED", path="transport_document_number", value=document)
+    unused = {
+        "note": request.note and identity.role is not Role.OFFICER,
+        "override_officers": request.override_officers and not master,
+    }
+    for name, is_unused in unused.items():
+        if is_unused:
+            raise Refusal("RETURN_FIELD_UNUSED", path=name)
     if len(request.note) > requests.NOTE_CHARACTERS_MAX or not requests.is_plain(request.note):
         raise Refusal("NOTE_TOO_LONG", path="note")
     return BulkOrder(

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from libs.columns import Table
+from libs.columns import Strings, Table
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.commands.act import UNKNOWN, VERSION_CHANGED, Acted, Commands, ExpectedVersions, Request
@@ -157,6 +157,8 @@ class BulkReturn:
             if chosen is released:
                 returns = dict.fromkeys(part.strings("mrn").tolist(), order.returned)
                 part, details = returning(part, at, returns, caller.id)
+                if order.note:
+                    part = part.with_columns({"note": Strings.constant(order.note, part.rows)})
             else:
                 part, details = disposing(part, at, order.disposals(part), caller.id)
             found.results |= await self._commands.put(tx, part, details, _chosen(rows, chosen), trace, outside)

@@ -14,7 +14,7 @@ from services.clearance.commands.act import Commands, ExpectedVersions, Request
 from services.clearance.commands.arrivals.departures import touch_orders
 from services.clearance.commands.returns.notify_ended import notify_ended
 from services.clearance.commands.visibility import bound_to
-from services.clearance.consignment.returns import earliest_departures
+from services.clearance.consignment.returns import came_under, earliest_departures
 from services.clearance.consignment.transitions import FINAL
 from services.clearance.store import Row, Store
 from services.clearance.store.timers.return_orders import Departure, OrderStatus, ReturnOrder
@@ -253,10 +253,13 @@ def _departed(order: ReturnOrder, left: Left, first: int, now: int) -> list[Retu
 
 def _unfit(states: Table, terms: Mapping[str, OrderTerms], inbound: Container[str]) -> list[str]:
     """Return for each state why no return of its goods is ordered, "" where it may be; goods are filed under the documents that are `inbound`."""
-    reasons = []
-    columns = [states.strings(name).tolist() for name in ("mrn", "master_document_number", "house_document_number")]
-    for state, mrn, *own in zip(states.ints("state").values.tolist(), *columns, strict=True):
-        document = terms[mrn].document if mrn in terms else ""
-        opposite = document and (document in own or document in inbound)
-        reasons.append("STATE_FINAL" if state in FINAL else "RETURN_DOCUMENT_OWN" if opposite else "")
-    return reasons
+    documents = {mrn: each.document for mrn, each in terms.items()}
+    return [
+        "STATE_FINAL" if state in FINAL else "RETURN_DOCUMENT_OWN" if own or documents.get(mrn) in inbound else ""
+        for state, mrn, own in zip(
+            states.ints("state").values.tolist(),
+            states.strings("mrn").tolist(),
+            came_under(states, documents),
+            strict=True,
+        )
+    ]

@@ -46,6 +46,8 @@ def upgrade() -> None:
     """Bring former tables to the present form; their rows stay."""
     connection = op.get_bind()
     if connection.execute(text(_HAS_CAUSES)).scalar():
+        # As the chaining does, before the tables: a replica that chains at this moment ends its work first.
+        op.execute("select from audit_head for update")
         # Waits for the writers of the moment: none runs the former function behind this.
         op.execute("lock table batch in share row exclusive mode")
         for table in ("audit_pending", "audit_record"):

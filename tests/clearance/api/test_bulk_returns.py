@@ -295,6 +295,35 @@ async def test_goods_do_not_leave_under_a_document_under_which_they_came(house: 
     assert await states(house, released, held, other) == ["RELEASED", "RE_EXPORTED", "RE_EXPORTED"]
 
 
+async def test_what_is_within_its_bounds_counts_and_the_list_of_refusals_is_cut(house: House) -> None:
+    matched, first, second, moved = await house.filed(["GREEN-1", "RED-1", "RED-2", "GREEN-2"])
+    await hear(house.desk, screening(filings(["GREEN-1"])))
+    await house.desk.consume(filings(["GREEN-2"], version=2, master=ELSEWHERE))
+    await land(house)
+    await land(house, ELSEWHERE, request_id="a2")
+    for mrn in (first, second):
+        await hold(house, mrn)
+    longest = {"transport_document_number": "d" * 70, "note": "n" * 512}
+    # What an amendment moved to another document does not travel under the first one.
+    answer = await bulk_return(house, master_document_number=MASTER, page_size=1, **longest)
+    assert (counted(answer), len(answer.results)) == ({"consignments": 3, "refused": 3}, 1)
+    assert await states(house, moved) == ["RELEASED"]
+    # Who names the version has viewed the match.
+    version = (await status(house, matched)).version
+    answer = await bulk_return(
+        house, GoodsRef(mrn=matched, expected_version=version), first, request_id="r2", **longest
+    )
+    assert refusals(answer) == ["", ""]
+    for mrn in (matched, first):
+        shown = await status(house, mrn)
+        assert (shown.note, shown.movement.return_document_number) == ("n" * 512, "d" * 70)
+    for place, text in enumerate(("a\x1f", "a\x7f", "a\n")):
+        for name, reason in (("transport_document_number", "RETURN_DOCUMENT_MALFORMED"), ("note", "NOTE_TOO_LONG")):
+            fields: dict[str, Any] = {"request_id": f"{name[0]}{place}", name: text}
+            assert (await refused_with(bulk_return(house, second, **fields)))[1] == reason, (name, text)
+    await check_versions(house.desk)
+
+
 async def test_an_officers_note_is_stored_with_released_goods_too(house: House) -> None:
     released, held = await house.filed(["GREEN-1", "RED-1"])
     await land(house)

@@ -10,12 +10,12 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 PROTO_DIRS := $(shell find protos -mindepth 1 -type d 2>/dev/null)
 # The whole suite is told to end after this many seconds, so that a stuck test is seen and not waited for.
-TEST_SECONDS ?= 1145
+TEST_SECONDS ?= 1415
 # Tests wait more than they compute; those of faults run whole systems, each for itself as long as it can.
 TEST_WORKERS ?= 3
 FAULT_WORKERS ?= 2
 # The tests in containers are told to end a good while before .ci/run would kill them, so that they remove what they have made.
-COMPOSE_TEST_SECONDS ?= 640
+COMPOSE_TEST_SECONDS ?= 600
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore

@@ -18,7 +18,12 @@ pytestmark = pytest.mark.long
 
 def filed(cli: Any, tmp_path: Path, reference: str) -> str:
     path = tmp_path / f"{reference}.csv"
-    text = files.template().replace("SHOP-2026-0000123", reference).replace("020-12345675", "020-CASES")
+    text = (
+        files.template()
+        .replace("SHOP-2026-0000123", reference)
+        .replace("020-12345675", "020-CASES")
+        .replace("HAWB-0000123", "HAWB-CASES")
+    )
     path.write_text(text, encoding="utf-8")
     cli.run("file", str(path), "--as", "filer-1")
     return str(await_decided(cli, reference)["mrn"])

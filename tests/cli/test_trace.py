@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
 from libs.client import traces
+from libs.customs.identifiers.mrn import check_digit
 
 pytestmark = pytest.mark.long
 
@@ -124,8 +125,9 @@ def test_a_trace_id_may_stand_in_place_of_the_mrn(cli: Any, filed: list[str]) ->
 def test_what_nobody_knows_is_refused_with_a_hint(cli: Any, filed: list[str]) -> None:
     assert cli.error("trace", "0" * 31 + "1", code=1)["reason"] == "TRACE_NOT_FOUND"
     assert cli.error("trace", "26DE", code=1)["reason"] == "MRN_MALFORMED"
-    digit = "1" if filed[0][10] != "1" else "2"
-    changed = filed[0][:10] + digit + filed[0][11:]
+    # The remainders 0 and 10 have one check digit, so not each other digit is found out.
+    others = (filed[0][:10] + digit + filed[0][11:] for digit in "0123456789" if digit != filed[0][10])
+    changed = next(each for each in others if str(check_digit(each[:17])) != each[17])
     assert cli.error("trace", changed, code=1)["reason"] == "MRN_MALFORMED"
 
 

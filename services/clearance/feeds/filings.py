@@ -36,6 +36,7 @@ from services.clearance.pre_loading.recommendation import recommendations
 from services.clearance.pre_loading.scope import omitted, to_assess
 from services.clearance.release_category.determination import categories_of
 from services.clearance.release_category.law import ReleaseLaw, included
+from services.clearance.rights.matching import Matcher
 from services.clearance.store import STATE_DAYS, days_of
 
 ROWS_A_CALL: Final = 2_000
@@ -120,7 +121,8 @@ class Intake:
                 await ensure_days(self._decide_filings.store, part.filings.strings("mrn").tolist())
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-        return Prepared(await wait_for_all([self._decide(part) for part in parts]), expired, ahead_micros)
+        matcher = await self.applications.matcher()
+        return Prepared(await wait_for_all([self._decide(part, matcher) for part in parts]), expired, ahead_micros)
 
     def _without_expired(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
         """Return the batches without the filings whose states are deleted, and the number of these.
@@ -150,12 +152,12 @@ class Intake:
         # Only after the commit: a transaction may be rolled back, and the page then comes again.
         tx.after_commit(lambda: _count(tally, page))
 
-    async def _decide(self, part: _Part) -> DecidedFilings:
+    async def _decide(self, part: _Part, matcher: Matcher) -> DecidedFilings:
         with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as span:
-            table, release = await self._assessed(part)
+            table, release = await self._assessed(part, matcher)
             return DecidedFilings(table, release, span.traceparent)
 
-    async def _assessed(self, part: _Part) -> tuple[Table, NDArray[np.bool_]]:
+    async def _assessed(self, part: _Part, matcher: Matcher) -> tuple[Table, NDArray[np.bool_]]:
         async with self._slots:
             try:
                 # A batch that is assessed alone passes on as ingestion announced it.
@@ -185,7 +187,7 @@ class Intake:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
             columns |= cited_licences(part.filings, self._decide_filings.goods)
             columns |= omitted(part.filings, self._decide_filings.parameters)
-            columns |= (await self.applications.matcher()).matches(part.filings)
+            columns |= matcher.matches(part.filings)
             table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error

@@ -21,12 +21,12 @@ async def bulk_return(
     house: House, *goods: str | returns.GoodsRef, role: str = "officer", ident: str = "otto", **fields: Any
 ) -> returns.BulkReturnResponse:
     """Return goods that are named by MRN or otherwise, or all under the master document that is given."""
-    told: dict[str, Any] = {
+    usual: dict[str, Any] = {
         "request_id": "r1",
         "transport_document_number": NEW_DOCUMENT,
         "reason": pb.RETURN_REASON_UNDELIVERED,
     }
-    request = returns.BulkReturnRequest(**told | fields)
+    request = returns.BulkReturnRequest(**usual | fields)
     request.consignments.extend(returns.GoodsRef(mrn=each) if isinstance(each, str) else each for each in goods)
     return await (await caller(house, role, ident)).BulkReturn(request, timeout=SECONDS)
 
@@ -52,11 +52,11 @@ async def order(
     **fields: Any,
 ) -> list[returns.ReturnOrderResult]:
     """Order the return of consignments, valid for some days."""
-    told: dict[str, Any] = {"reason": pb.RETURN_REASON_UNDELIVERED, "transport_document_number": NEW_DOCUMENT}
+    usual: dict[str, Any] = {"reason": pb.RETURN_REASON_UNDELIVERED, "transport_document_number": NEW_DOCUMENT}
     request = returns.OrderReturnsRequest(request_id=request_id)
     until = await house.desk.store.database.now() + int(days * 86_400_000_000)
     for mrn in mrns:
-        new = request.orders.add(consignment=pb.ConsignmentRef(mrn=mrn), **told | fields)
+        new = request.orders.add(consignment=pb.ConsignmentRef(mrn=mrn), **usual | fields)
         if "valid_until" not in fields:
             new.valid_until.FromMicroseconds(until)
     return list((await (await caller(house, role, ident)).OrderReturns(request, timeout=SECONDS)).results)

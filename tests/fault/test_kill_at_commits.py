@@ -200,7 +200,7 @@ class Stage:
         child.start()
         await asyncio.to_thread(child.join, SECONDS)
         assert child.exitcode == -signal.SIGKILL, f"{name}: exit code {child.exitcode} at COMMIT {commit}"
-        # The leases of the process that is gone end, as if their time had passed.
+        # The leases of the ended process end, as if their time had passed.
         async with self.database.transaction() as tx:
             await tx.raw.execute("update feed_cursor set lease_until = clock_timestamp() - interval '1 second'")
             await tx.raw.execute("delete from feed_member")

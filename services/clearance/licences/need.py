@@ -121,13 +121,13 @@ def restorable(states: Table) -> list[list[Need]]:
     ended = np.isin(states.ints("state").values, list(FINAL)) & never_released(states)
     items = states.ragged("items")
     returned, numbers = states.child("items").bools("returned").values, item_numbers(states).tolist()
-    gone = [
+    returned_items = [
         {numbers[place] for place in range(*items.span(row).indices(len(numbers))) if returned[place]}
         for row in range(states.rows)
     ]
     return [
         [each for each in own if each.is_used and (over or (each.restored_on_return and each.item_number in back))]
-        for own, over, back in zip(needs, ended.tolist(), gone, strict=True)
+        for own, over, back in zip(needs, ended.tolist(), returned_items, strict=True)
     ]
 
 

@@ -266,14 +266,14 @@ async def test_an_upload_that_is_being_deleted_is_neither_attached_nor_continued
     number, store, large = await opened(house), house.desk.store, b"%PDF-" + b"a" * (9 * PART)
     await upload(house, large)
     async with store.database.transaction() as tx:
-        kept = await tx.raw.fetchval("select id from content_upload")
+        ident = await tx.raw.fetchval("select id from content_upload")
         await tx.raw.execute("update content_upload set day = day - 3")
     # The first parts are deleted, behind the verification of the attaching call.
     async with store.database.transaction() as tx:
-        assert await tx.raw.fetchval("select id from content_upload for update") == kept
+        assert await tx.raw.fetchval("select id from content_upload for update") == ident
         attaching = asyncio.create_task(attach(house, large, number))
         await waiting(house, "content_upload")
-        assert not await store.contents.drop(tx, kept)
+        assert not await store.contents.drop(tx, ident)
     assert (await refused_with(attaching))[1] == "CONTENT_UNKNOWN"
     assert not await rows(house, "content")
     # A replica of the release before leaves it to its uploader: what lacks a part is not stored.

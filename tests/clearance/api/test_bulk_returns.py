@@ -101,9 +101,9 @@ async def test_each_consignment_is_returned_as_its_state_asks_or_refused_by_itse
         if named
         else await bulk_return(house, master_document_number=MASTER)
     )
-    gone = [case for case, refusal in expected.items() if not refusal]
+    done = [case for case, refusal in expected.items() if not refusal]
     assert counted(answer) == {
-        "consignments": len(CASES), "returned": 1, "re_exported": len(gone) - 1, "refused": len(CASES) - len(gone),
+        "consignments": len(CASES), "returned": 1, "re_exported": len(done) - 1, "refused": len(CASES) - len(done),
     }  # fmt: skip
     by_mrn = {each.mrn: each.error.reason for each in answer.results}
     assert by_mrn == {numbers[case]: refusal for case, refusal in expected.items() if named or refusal}, (
@@ -127,7 +127,7 @@ async def test_each_consignment_is_returned_as_its_state_asks_or_refused_by_itse
     assert not disposed.movement.HasField("returned_at"), "revenue takes goods with this time for released ones"
     # An officer's hold is lifted in bulk only if the request says so.
     again = await bulk_return(house, request_id="r2", master_document_number=MASTER, override_officers=True)
-    assert again.final_before == len(gone)
+    assert again.final_before == len(done)
     assert again.re_exported == (0 if named else 1)
 
 
@@ -186,7 +186,7 @@ async def test_filers_and_carriers_return_released_goods_of_theirs_alone(house: 
             == {}
         )
     (early,) = (await bulk_return(house, later, role="carrier", ident="wings", request_id="r3")).results
-    assert early.error.reason == "CONSIGNMENT_UNKNOWN", "a carrier returns what it brought"
+    assert early.error.reason == "CONSIGNMENT_UNKNOWN", "a carrier returns goods whose arrival it recorded"
     by_name = await bulk_return(house, foreign, held, role="filer", ident="shop")
     assert refusals(by_name) == ["CONSIGNMENT_UNKNOWN", "NOT_RELEASED"]
     answer = await bulk_return(house, role="filer", ident="shop", master_document_number=MASTER, request_id="r4")

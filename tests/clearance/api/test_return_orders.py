@@ -453,9 +453,9 @@ async def test_a_race_ends_an_order_once(house: House, at_once: str) -> None:
     )
     await later(house)
     found = {each.mrn: each.status for each in await listed(house)}
-    gone = (await house.desk.states(numbers)).ints("state").values.tolist()
+    states = (await house.desk.states(numbers)).ints("state").values.tolist()
     versions = (await house.desk.states(numbers)).ints("version").values.tolist()
-    for mrn, state, version in zip(numbers, gone, versions, strict=True):
+    for mrn, state, version in zip(numbers, states, versions, strict=True):
         assert found[mrn] in (FULFILLED, {"cancel": CANCELLED, "expiry": EXPIRED, "return": FULFILLED}[at_once])
         assert (found[mrn] == FULFILLED) == (state == State.RE_EXPORTED)
         assert version == (3 if state == State.RE_EXPORTED else 2)
@@ -501,9 +501,9 @@ async def test_a_lost_commit_of_a_report_or_of_its_effect_loses_and_repeats_noth
     """The transactions of a report are its record, the due orders twice, and the answer; those of a look the lease and the returns."""
     async with CuttingProxy(database_url) as proxy:
         for number in range(4 + 3):
-            document, told = f"D-{number}", filings([f"GREEN-{number}"], master=f"160-{number}")
-            await desk.consume(told)
-            (mrn,) = mrns(told)
+            document, filed = f"D-{number}", filings([f"GREEN-{number}"], master=f"160-{number}")
+            await desk.consume(filed)
+            (mrn,) = mrns(filed)
             await arrive(desk, arrival(f"160-{number}"), request_id=f"a{number}")
             now = await desk.store.database.now()
             async with desk.store.database.transaction() as tx:
@@ -539,8 +539,8 @@ async def test_a_lost_commit_of_a_report_or_of_its_effect_loses_and_repeats_noth
 
 async def test_an_order_and_the_departure_of_its_document_at_the_same_time_meet(desk: Desk) -> None:
     """Whichever is first: the order sees the departure, or the departure sees the order."""
-    told = filings([f"GREEN-{number}" for number in range(20)])
-    await desk.consume(told)
+    filed = filings([f"GREEN-{number}" for number in range(20)])
+    await desk.consume(filed)
     await arrive(desk, arrival())
     until = await desk.store.database.now() + DAY
     filer, orders = Identity(Role.FILER, "shop"), OrderReturns(desk.store)
@@ -556,8 +556,8 @@ async def test_an_order_and_the_departure_of_its_document_at_the_same_time_meet(
         )
 
     work = [
-        each for number, mrn in enumerate(mrns(told)) for each in (order_one(number, mrn), report(desk.store, f"D-{number}", f"d{number}"))
+        each for number, mrn in enumerate(mrns(filed)) for each in (order_one(number, mrn), report(desk.store, f"D-{number}", f"d{number}"))
     ]  # fmt: skip
     await asyncio.gather(*work)
     await Waits(desk.store, "r").step()
-    assert set((await desk.states(mrns(told))).ints("state").values.tolist()) == {State.RE_EXPORTED}
+    assert set((await desk.states(mrns(filed))).ints("state").values.tolist()) == {State.RE_EXPORTED}

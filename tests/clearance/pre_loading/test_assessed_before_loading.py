@@ -133,8 +133,8 @@ async def test_an_incomplete_filing_is_assessed_once_a_version_has_the_minimum_s
     assert await stage(house, held) == 0, "no goods may travel by it"
     await house.desk.consume(filings(["GREEN-1"], version=2))
     assert (await stage(house, first), asked) == (COMPLETE, [["GREEN-1"]])
-    told = [(kind, found) for kind, found in await heard(house) if found]
-    assert told == [
+    notices = [(kind, found) for kind, found in await heard(house) if found]
+    assert notices == [
         ("DECIDED", INCOMPLETE), ("HELD", INCOMPLETE), ("CONTROL_ORDERED", DO_NOT_LOAD), ("DECIDED", INCOMPLETE), ("DECIDED", COMPLETE),
     ]  # fmt: skip
     assert await house.desk.inconsistencies() == []

@@ -157,7 +157,7 @@ class ReturnOrderTable:
         ends = dict(zip([mrns[row] for row in rows.tolist()], statuses, strict=True))
         at = int(table.ints("changed_at").values[rows].max())
         await self.end(
-            tx, ends, at, documents=[each if gone else "" for each, gone in zip(documents, left, strict=True)]
+            tx, ends, at, documents=[each if has_left else "" for each, has_left in zip(documents, left, strict=True)]
         )
 
     async def note(self, tx: Transaction, orders: Sequence[ReturnOrder]) -> None:

@@ -19,6 +19,7 @@ from services.clearance.commands.cases.attach import drop_uploads
 from services.clearance.commands.cases.purge import purge_cases
 from tests.clearance import controls
 from tests.clearance.controls import answer, answered, order, ordered
+from tests.clearance.desk_commands import waiting_for_a_lock
 from tests.clearance.service_client import SECONDS, House, refused_with
 
 PART = 1_048_576
@@ -89,14 +90,6 @@ async def drop(house: House, today: int) -> None:
     while left:
         await drop_uploads(house.desk.store, today)
         left = await rows(house, f"content_upload where not stored and day < {today - 2}")
-
-
-async def waiting(house: House, table: str) -> None:
-    """Return as soon as a statement about a table waits for a lock."""
-    query = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like $1"
-    async with house.desk.store.database.connection() as reading:
-        while not await reading.raw.fetchval(query, f"%{table}%"):
-            pass
 
 
 async def test_a_content_is_stored_once_and_read_in_parts_that_have_its_hash(house: House) -> None:
@@ -272,7 +265,7 @@ async def test_an_upload_that_is_being_deleted_is_neither_attached_nor_continued
     async with store.database.transaction() as tx:
         assert await tx.raw.fetchval("select id from content_upload for update") == ident
         attaching = asyncio.create_task(attach(house, large, number))
-        await waiting(house, "content_upload")
+        await waiting_for_a_lock(house.desk, tx)
         assert not await store.contents.drop(tx, ident)
     assert (await refused_with(attaching))[1] == "CONTENT_UNKNOWN"
     assert not await rows(house, "content")
@@ -281,7 +274,7 @@ async def test_an_upload_that_is_being_deleted_is_neither_attached_nor_continued
     async with store.database.transaction() as tx:
         await tx.raw.fetch("select from content_upload for update")
         attaching = asyncio.create_task(attach(house, large, number))
-        await waiting(house, "content_upload")
+        await waiting_for_a_lock(house.desk, tx)
         await tx.raw.execute("delete from content_part where part = 3")
     assert (await refused_with(attaching))[1] == "CONTENT_INCOMPLETE"
     await upload(house, large)

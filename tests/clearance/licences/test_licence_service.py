@@ -155,6 +155,26 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+async def test_of_changes_of_one_version_at_once_one_counts_and_the_others_know_it(house: House) -> None:
+    await put(house, licence())
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.fetch("select from licence for update")
+        puts = [
+            asyncio.create_task(put(house, licence(goods=[code], version=1), request_id=code))
+            for code in ("9504", "9505")
+        ]
+        revoking = asyncio.create_task(revoke(house, "L1", 1))
+        while await tx.raw.fetchval("select count(*) from pg_locks where not granted") < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    results = [result for each in await asyncio.gather(*puts) for result in each] + [await revoking]
+    (counted,) = (place for place, (_, refusal) in enumerate(results) if not refusal)
+    other = "LICENCE_REVOKED" if counted == 2 else "LICENCE_VERSION_CHANGED"
+    assert results == [(2, "" if place == counted else other) for place in range(3)]
+    (stored,) = await registered(house)
+    assert stored.version == 2
+    assert list(stored.goods) == [["9504"], ["9505"], list(licence().goods)][counted]
+
+
 async def test_each_malformed_licence_is_refused_in_its_own_result_and_the_others_are_registered(house: House) -> None:
     entries = [licence(**{"number": f"M{place}"} | fields) for place, (fields, _) in enumerate(MALFORMED)]
     results = await put(house, licence(), *entries, licence())

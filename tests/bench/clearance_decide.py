@@ -12,6 +12,7 @@ import usage
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from libs.release_law.law import included
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
@@ -28,7 +29,6 @@ from services.clearance.consignment.assessment import assessment_of, check, colu
 from services.clearance.consignment.decision import decide
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.release_category.determination import categories_of
-from services.clearance.release_category.law import included
 from services.clearance.store import Store
 from services.clearance.store.audit.trail import Origin, note_of
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer

@@ -18,6 +18,7 @@ import msgspec
 
 from libs.columns import Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.release_law.law import included
 from libs.server.identity import Identity, Role
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
@@ -39,7 +40,6 @@ from services.clearance.consignment.returns import BulkOrder
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.state.hold_causes import Selection
 from services.clearance.release_category.determination import categories_of
-from services.clearance.release_category.law import included
 from services.clearance.release_lists.reconciliation import Decision, Mark, MarkOutcome
 from services.clearance.store import Store
 from tests.clearance.desk import CARRIER, DAY, TRACE, filings, revenue_answer, risk_answer

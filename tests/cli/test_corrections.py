@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 from pathlib import Path
@@ -292,3 +294,53 @@ def test_an_officer_lists_claims_and_hands_over_work(cli: Any, tmp_path: Path) -
     assert refused["error"]["reason"] == "CLAIMED"
     cli.json("work", "hand-over", mrn, "--to", "officer-2")
     assert "officer-2" in cli.run("work", "list", "--claim", "claimed").output
+
+
+def test_letters_go_from_their_filing_to_their_release_without_code_and_price(cli: Any, tmp_path: Path) -> None:
+    def letter(reference: str, country: str = "DE") -> Path:
+        [row, *_] = csv.DictReader(io.StringIO(files.template()))
+        row |= {name: "" for name in row if name.startswith(("item_", "order_", "fiscal_", "freight"))}
+        row |= {
+            "local_reference": reference, "master_document_number": f"020-{reference}", "nature": "DOCUMENT",
+            "house_document_number": reference, "destination_country": country, "consignee_address_country": country,
+            "gross_mass_kg": "0.05", "item_description": "Signed contracts",
+        }  # fmt: skip
+        path = tmp_path / f"{reference}.csv"
+        with path.open("w", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerow(row)
+        return path
+
+    refused = cli.run("file", str(letter("LETTER-US", "US")), "--as", "filer-1", code=1).output
+    assert "DOCUMENTS_WITHOUT_DATA_SET" in (tmp_path / "LETTER-US.csv.refused.csv").read_text()
+    assert "no data set for such documents" in " ".join(refused.split())
+
+    def counted() -> list[dict[str, Any]]:
+        return list(cli.json("stats", "--by", "destination", "--where", "destination=DE").get("counts", ()))
+
+    before = counted()
+    cli.run("file", str(letter("LETTER-1")), "--as", "filer-1")
+    found = await_decided(cli, "LETTER-1")
+    assert (found["state"], found["debt"]["status"], found["release"]["category"]) == (
+        "STATE_AWAITING_ARRIVAL",
+        "DEBT_STATUS_NONE",
+        "RELEASE_CATEGORY_DOCUMENTS",
+    )
+    assert not found["debt"].get("customs_value_minor")
+    assert "1): nothing is owed" in " ".join(cli.run("show", found["mrn"]).output.split())
+    cli.run("arrive", "020-LETTER-1")
+    await_decided(cli, "LETTER-1", state="STATE_RELEASED")
+    [incomplete] = cli.json("adjust", found["mrn"], "--price", "1=90.00 EUR", code=1)
+    assert incomplete["error"]["reason"] == "ADJUSTMENT_INCOMPLETE"
+    deadline = time.monotonic() + 30
+    while (after := counted()) == before:
+        assert time.monotonic() < deadline
+    assert sum(each["consignments"] for each in after) == sum(each["consignments"] for each in before) + 1
+    assert sum(each.get("customs_value_minor", 0) for each in after) == sum(
+        each.get("customs_value_minor", 0) for each in before
+    )
+    cli.run("adjust", found["mrn"], "--price", "1=90.00 EUR", "--code", "1=85171300", "--origin", "1=CN")
+    owed = cli.json("show", found["mrn"])[0]["debt"]
+    assert owed["customs_value_minor"] == 9_000
+    assert owed["tax_minor"] > 0

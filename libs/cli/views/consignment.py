@@ -286,6 +286,9 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     debt, decision = each.get("debt", {}), each.get("decision", {})
     currency = debt.get("currency", "")
     if not currency:
+        documents = each.get("release", {}).get("category") == "RELEASE_CATEGORY_DOCUMENTS"
+        if documents and debt.get("status") == "DEBT_STATUS_NONE":
+            return [Text("Documents without a value (release category 1): nothing is owed.", style="dim")]
         return [Text("The amount owed is unknown: no rulebook covers it.", style="dim")]
     parts: list[RenderableType] = []
     if debt.get("charges"):

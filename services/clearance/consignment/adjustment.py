@@ -62,8 +62,12 @@ def values_of(item: pb.ItemAdjustment) -> dict[str, int | str]:
 
 def unfit(states: Table, corrections: Mapping[str, Correction]) -> list[str]:
     """Return for each state the reason why it cannot be adjusted, or ""."""
-    items = states.ragged("items")
+    items, goods = states.ragged("items"), states.child("items")
     numbers = item_numbers(states).tolist()
+    lacking = [
+        ("price_minor", ~goods.ints("price_minor").valid),
+        ("commodity_code", ~goods.strings("commodity_code").present),
+    ]
     reasons = []
     for row, (mrn, state) in enumerate(
         zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
@@ -72,6 +76,13 @@ def unfit(states: Table, corrections: Mapping[str, Correction]) -> list[str]:
             reasons.append("STATE_FINAL")
         elif not corrections[mrn].items.keys() <= set(numbers[items.span(row)]):
             reasons.append("ADJUSTMENT_ITEM_UNKNOWN")
+        elif any(
+            name not in corrections[mrn].items.get(numbers[place], {})
+            for name, lacks in lacking
+            for place in (np.flatnonzero(lacks[items.span(row)]) + items.span(row).start).tolist()
+        ):
+            # Documents are filed without both: what was found among them is assessed with all goods or not at all.
+            reasons.append("ADJUSTMENT_INCOMPLETE")
         else:
             reasons.append("")
     return reasons

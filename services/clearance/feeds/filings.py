@@ -15,6 +15,7 @@ from libs.customs.identifiers.mrn import MrnError
 from libs.customs.time import MICROS_PER_DAY
 from libs.feed.metrics import SKEW
 from libs.feed.types import EventError, FeedBatch
+from libs.release_law.law import ReleaseLaw, included
 from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction
 from libs.telemetry import batch_span, client_span, counter, gauge, loop_histogram
@@ -35,7 +36,6 @@ from services.clearance.metrics import count_charges
 from services.clearance.pre_loading.recommendation import recommendations
 from services.clearance.pre_loading.scope import omitted, to_assess
 from services.clearance.release_category.determination import categories_of
-from services.clearance.release_category.law import ReleaseLaw, included
 from services.clearance.rights.matching import Matcher
 from services.clearance.store import STATE_DAYS, days_of
 

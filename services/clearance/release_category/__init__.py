@@ -1,4 +1,1 @@
-"""The four categories of the WCO's Immediate Release Guidelines: their law as data, and the category of each consignment. Pure.
-
-The data of each jurisdiction is a file of `jurisdictions/`; README.md there explains the elements.
-"""
+"""The category of each consignment by the WCO's Immediate Release Guidelines. Pure. Its law: libs/release_law."""

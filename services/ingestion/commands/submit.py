@@ -16,6 +16,7 @@ from libs.columns import Table, digests, table_digest
 from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
+from libs.release_law.law import included
 from services.ingestion.filing import validation
 from services.ingestion.filing.validation import ENVELOPE
 from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
@@ -90,16 +91,20 @@ class Submit:
     """Submits batches."""
 
     def __init__(self, store: Store, *, shift_micros: int = 0, backlog: Backlog | None = None) -> None:
-        """Write to `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts accepted filings."""
+        """Write to `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts accepted filings.
+
+        Documents are accepted by the law of release categories of this release. Raises ReleaseLawError.
+        """
+        self._release_law = included()
         self._store = store
         self._shift_micros = shift_micros
         self._backlog = backlog
         self._digests_until: float | None = None
 
-    def _latest_year(self) -> int:
-        """Return the year that it is somewhere on earth: it may begin a day before it does in UTC."""
-        now = time.time_ns() // 1000 + self._shift_micros
-        return date_of_day(day_of(now) + 1).year
+    def _check(self, table: Table) -> validation.Checked:
+        day = day_of(time.time_ns() // 1000 + self._shift_micros)
+        # The year that it is somewhere on earth: it may begin a day before it does in UTC.
+        return validation.check(table, date_of_day(day + 1).year, law=self._release_law, day=day)
 
     async def run(
         self,
@@ -115,7 +120,7 @@ class Submit:
 
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
-        checked = validation.check(table, self._latest_year())
+        checked = self._check(table)
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored)

@@ -263,7 +263,7 @@ REQUIRED: tuple[str, ...] = (
 """What every consignment has, whatever its procedure (data elements marked m from pre-arrival on)."""
 
 ITEMS_REQUIRED: tuple[str, ...] = ("description", "commodity_code", "price_minor")
-"""What every item has."""
+"""What every item has; those of documents may omit code and price where their destination's law says so (documents.py)."""
 
 MONEY: tuple[str, ...] = ("payment_amount", "freight", "insurance", "clearance_fee", "invoice_total")
 """Amounts of a consignment; each that is there has a currency."""

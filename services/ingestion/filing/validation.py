@@ -19,10 +19,13 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn
+from libs.release_law.application import present
+from libs.release_law.law import ITEMS, ReleaseLaw
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.ingestion.filing import elements
+from services.ingestion.filing.documents import documents_of
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
 from services.ingestion.filing.paths import Place, consignment_place, element_path, entry_place
 
@@ -90,13 +93,16 @@ class _Level:
         return _Level(self.table.child(name), owners, entry_place(self.place, name, ragged.offsets), False)
 
 
-def check(table: Table, latest_year: int = 9999) -> Checked:
-    """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`."""
+def check(table: Table, latest_year: int = 9999, *, law: ReleaseLaw | None = None, day: int = 0) -> Checked:
+    """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`.
+
+    Documents may omit what `law` says for `day`; None: nothing.
+    """
     cleaned = _clean(table, elements.CONSIGNMENT)
     findings = _Findings(table.rows)
     root = _Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
-    _check_required(root, findings)
+    _check_required(root, law, day, findings)
     _check_fiscal_references(root, findings)
     _check_return(root, latest_year, findings)
     return Checked(
@@ -278,18 +284,10 @@ def _check_several(level: _Level, name: str, column: Ragged, element: Several, f
                 findings.add(owner, ElementError(reason, path, column.values[at], warns, facts))
 
 
-def _present(table: Table, name: str) -> BoolArray:
-    column = table.column(name)
-    if isinstance(column, Strings):
-        return column.present
-    assert isinstance(column, Ints)
-    return column.valid
-
-
-def _check_required(root: _Level, findings: _Findings) -> None:
+def _check_required(root: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
     table = root.table
     for name in elements.REQUIRED:
-        findings.mark(root, name, np.flatnonzero(~_present(table, name)), "ELEMENT_MISSING")
+        findings.mark(root, name, np.flatnonzero(~present(table.column(name))), "ELEMENT_MISSING")
     function = table.ints("function")
     later = function.valid & (function.values != consignment.MESSAGE_FUNCTION_NEW)
     findings.mark(root, "function", np.flatnonzero(later), "FUNCTION_NOT_TAKEN")
@@ -300,11 +298,22 @@ def _check_required(root: _Level, findings: _Findings) -> None:
     if not lengths.any():
         return
     items = root.below("items")
-    for name in elements.ITEMS_REQUIRED:
-        findings.mark(items, name, np.flatnonzero(~_present(items.table, name)), "ELEMENT_MISSING")
+    _check_goods(root, items, law, day, findings)
     for name in elements.ITEMS_MONEY:
         _check_money(items, name, findings)
     _check_item_numbers(items, table.ragged("items"), findings)
+
+
+def _check_goods(root: _Level, items: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
+    absent = {name: np.flatnonzero(~present(items.table.column(name))) for name in elements.ITEMS_REQUIRED}
+    documents = documents_of(root.table, items.owners[np.concatenate(list(absent.values()))], law, day)
+    for name, places in absent.items():
+        for reason, rows in documents.missing(name, places, items.owners[places]):
+            findings.mark(items, name, rows, reason)
+    for name, filings in documents.required():
+        level, column = (items, name.removeprefix(ITEMS)) if name.startswith(ITEMS) else (root, name)
+        lacks = ~present(level.table.column(column)) & filings[level.owners]
+        findings.mark(level, column, np.flatnonzero(lacks), "ELEMENT_MISSING")
 
 
 def _check_money(level: _Level, name: str, findings: _Findings) -> None:

@@ -93,8 +93,8 @@ def document(_: int, row: consignment_pb2.Consignment) -> None:
     row.nature = consignment_pb2.NATURE_DOCUMENT
     del row.items[1:]
     row.items[0].description = "Letters"
-    row.items[0].commodity_code = ""
-    row.items[0].ClearField("price")
+    for name in ("commodity_code", "price", "gtin"):
+        row.items[0].ClearField(name)
 
 
 def without_figures(table: Table) -> Table:

@@ -11,12 +11,12 @@ import pytest_asyncio
 
 from libs.server.errors import Refusal
 from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.consignment.v1.consignment_pb2 import Money
+from luxor.consignment.v1.consignment_pb2 import NATURE_DOCUMENT, Consignment, Money
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.consignment.transitions import Change, Debt, Event, State
-from tests.clearance.adjustments import adjust, correcting, filed
+from tests.clearance.adjustments import Revenue, adjust, correcting, filed
 from tests.clearance.debt_events import amounts, anew, hear, told_of
-from tests.clearance.desk import ASSESS_SECONDS, Desk, filings
+from tests.clearance.desk import ASSESS_SECONDS, Desk, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive, check_versions
 from tests.clearance.inspections import status
 from tests.clearance.service_client import SECONDS, House, refused_with
@@ -171,6 +171,44 @@ async def test_what_revenue_cannot_compute_changes_nothing_and_is_told(desk: Des
         await adjust(adjusting, correcting(mrn), request_id="j2")
     assert await pending(desk) == 0
     assert (await desk.states([mrn])).ints("version").tolist() == [1]
+
+
+async def test_goods_found_among_documents_are_assessed_with_code_and_price_of_every_item(
+    desk: Desk, adjusting: Adjusting
+) -> None:
+    def letters(_: int, row: Consignment) -> None:
+        row.nature = NATURE_DOCUMENT
+        del row.items[:]
+        row.items.add(description="Letters")
+        row.items.add(description="Papers", commodity_code="490199")
+
+    revenue = Revenue()
+    revenue.reason = "UNVALUED"
+    desk.neighbours.revenue = revenue
+    table = filings(["GREEN-1"], change=letters)
+    await desk.consume(table)
+    (mrn,) = mrns(table)
+    revenue.reason, revenue.account = "", ""
+
+    async def debt() -> Debt:
+        return Debt((await desk.states([mrn])).ints("debt_status").values[0])
+
+    assert await debt() is Debt.NONE
+    first, second = (pb.ItemAdjustment(number=each, price=Money(minor=9_000, currency="EUR")) for each in (1, 2))
+    coded = pb.ItemAdjustment(commodity_code="85171300")
+    coded.MergeFrom(first)
+    freight = Money(minor=1, currency="EUR")
+    for place, items in enumerate(([], [first], [first, second], [coded], [second])):
+        lacking = pb.Adjustment(consignment=pb.ConsignmentRef(mrn=mrn), items=items, freight=freight)
+        (acted,) = await adjust(adjusting, lacking, request_id=f"j{place}")
+        assert (acted.refusal, acted.version) == ("ADJUSTMENT_INCOMPLETE", 1)
+    whole = pb.Adjustment(consignment=pb.ConsignmentRef(mrn=mrn), items=[coded, second])
+    (acted,) = await adjust(adjusting, whole, request_id="j9")
+    assert (acted.refusal, await debt()) == ("", Debt.OPEN)
+    # Now that they are known to be goods, figures that are missing are not zero.
+    await hear(desk, anew([mrn], 1, 1, 0, reason="NO_EXCHANGE_RATE"))
+    assert await debt() is not Debt.NONE
+    await check_versions(desk)
 
 
 async def test_what_another_consignment_changes_of_adjusted_goods_is_assessed_as_they_were_corrected(

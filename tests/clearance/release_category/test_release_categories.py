@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
+from libs.release_law.law import Entry, ReleaseLaw, ReleaseLawError, included, read, read_all
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2
 from services.clearance.release_category.determination import Unknown, categories_of
-from services.clearance.release_category.law import Entry, ReleaseLaw, ReleaseLawError, included, read, read_all
 from tests.clearance.desk import filings
 
 LAW = """
@@ -93,6 +93,8 @@ def tables(cases: list[Case]) -> tuple[Table, dict[str, Any]]:
         del row.items[1:]
         row.items[0].commodity_code = case.code
         row.items[0].ClearField("price")
+        if case.nature == "DOCUMENT":
+            row.items[0].ClearField("gtin")  # an identifier of goods
         if case.price is not None:
             row.items[0].price.minor, row.items[0].price.currency = case.price, "EUR"
 
@@ -180,6 +182,41 @@ def test_a_confidential_control_of_goods_does_not_show_in_the_category() -> None
 )
 def test_what_is_not_known_has_no_category_and_says_why(case: Case, reason: str) -> None:
     assert found(case, law=nowhere()) == [reason]
+
+
+@pytest.mark.parametrize("price", [None, 0])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("gtin", "4006381333931"), ("imeis", ["490154203237518"]), ("cas_number", "50-00-0"), ("un_number", "1266")],
+)
+def test_what_has_an_identifier_of_goods_is_no_document_without_value_unless_it_is_priced(
+    price: int | None, name: str, value: str | list[str]
+) -> None:
+    table, states = tables([Case(None, price=price, nature="DOCUMENT", code="")])
+    column = Strings.of([value]) if isinstance(value, str) else Ragged.of_lengths([1], Strings.of(value))
+    goods = Ragged.of_lengths([1], table.child("items").with_columns({name: column}))
+    found = categories_of(table.with_columns({"items": goods}), states, nowhere())
+    assert found.category.tolist() == [0 if price is None else DOCUMENTS]
+
+
+@pytest.mark.parametrize("name", ["invoice_total", "payment_amount", "tax_charged"])
+@pytest.mark.parametrize("amount", [0, 1])
+def test_documents_for_which_an_amount_is_stated_have_a_value(name: str, amount: int) -> None:
+    table, states = tables([Case(0, price=0, nature="DOCUMENT", code="")])
+    stated = {f"{name}_minor": Ints.of([amount])}
+    if name == "tax_charged":
+        stated = {"items": Ragged.of_lengths([1], table.child("items").with_columns(stated))}
+    assert categories_of(table.with_columns(stated), states, nowhere()).category.tolist() == [
+        DOCUMENTS if not amount else LOW
+    ]
+
+
+def test_documents_above_the_largest_mass_of_an_entry_are_not_in_it() -> None:
+    law = nowhere(LAW.replace("only: {nature: [document]}", "only: {nature: [document], gross_mass_max_kg: 2}"))
+    table, states = tables([Case(None, price=None, nature="DOCUMENT", code="") for _ in range(3)])
+    masses = Ints.of([2_000_000, 2_000_001, 0], [True, True, False])
+    found = categories_of(table.with_columns({"gross_mass_mg": masses}), states, law)
+    assert found.category.tolist() == [DOCUMENTS, 0, 0]
 
 
 @pytest.mark.parametrize(

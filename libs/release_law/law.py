@@ -73,6 +73,8 @@ class EntryCondition(_Strict, frozen=True, kw_only=True):
     nature: tuple[Literal["document", "gift"], ...] = ()
     scheme: tuple[Literal["ioss", "special_arrangements"], ...] = ()
     """A number of one of these schemes is filed."""
+    gross_mass_max_kg: int = 0
+    """Largest gross mass; 0 where the law states none. A filing without a gross mass does not match."""
 
 
 class Entry(_Strict, frozen=True, kw_only=True):

@@ -1,0 +1,138 @@
+"""To which filings the law of release categories applies, and which elements of a data set they lack. Tables of ConsignmentColumns. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ragged, Strings, Table
+from libs.customs.time import day_of_date
+from libs.release_law.law import ITEMS, NATURES, SCHEMES, SERVICES, DataSet, Entry, Jurisdiction, ReleaseLaw
+from luxor.consignment.v1 import consignment_pb2
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+_PRINTED: Final = "49"
+"""Chapter of the Harmonized System with printed matter, manuscripts, typescripts and plans."""
+_OF_GOODS: Final = ("gtin", "cas_number", "un_number", "imeis")
+"""Identifiers that goods have and documents without a price have not."""
+_MG_PER_KG: Final = 1_000_000
+
+
+def by_jurisdiction(filings: Table, law: ReleaseLaw) -> list[tuple[Jurisdiction, IntArray]]:
+    """Return the jurisdictions whose law is known, each with the rows of its consignments."""
+    known = list({each.law.jurisdiction: each for each in law.by_country.values()}.values())
+    numbers = {country: known.index(each) for country, each in law.by_country.items()}
+    destination = filings.strings("destination_country")
+    found = _numbered(destination, numbers)
+    absent = ~destination.present
+    if absent.any():
+        found = np.where(absent, _numbered(filings.strings("consignee_address_country"), numbers), found)
+    return [(known[number], np.flatnonzero(found == number)) for number in np.unique(found[found >= 0]).tolist()]
+
+
+def applies(entry: Entry, filings: Table, places: IntArray, days: IntArray) -> BoolArray:
+    """Return to which of the rows `places`, accepted on `days`, an entry applies by its days and conditions; of their shape."""
+    result: BoolArray = days >= day_of_date(entry.start)
+    if entry.to is not None:
+        result &= days <= day_of_date(entry.to)
+    only = entry.condition
+    if only is None:
+        return result
+    if only.nature:
+        result &= np.isin(filings.ints("nature").values[places], [NATURES[each] for each in only.nature])
+    if only.service:
+        services = [SERVICES[each] for each in only.service]
+        result &= np.isin(filings.ints("transport_service").values[places], services)
+    if only.scheme:
+        schemes = np.isin(
+            filings.child("fiscal_references").ints("scheme").filled(0), [SCHEMES[each] for each in only.scheme]
+        )
+        filed = np.zeros(filings.rows, np.bool_)
+        filed[filings.ragged("fiscal_references").owners()[schemes]] = True
+        result &= filed[places]
+    if only.dispatch:
+        direct, dispatch = filings.strings("direct_shipment_place"), filings.strings("dispatch_country")
+        countries = frozenset(only.dispatch)
+        named = direct.map(lambda place: place[:2] in countries, np.bool_)[places]
+        result &= np.where(direct.present[places], named, dispatch.isin(countries)[places])
+    if only.gross_mass_max_kg:
+        mass = filings.ints("gross_mass_mg")
+        result &= (mass.valid & (mass.filled(0) <= only.gross_mass_max_kg * _MG_PER_KG))[places]
+    return result
+
+
+def excluded(entry: Entry, filings: Table) -> BoolArray:
+    """Return which filings have an item that an entry excludes by its commodity code, shape (n,)."""
+    result = np.zeros(filings.rows, np.bool_)
+    if entry.excluded:
+        codes = filings.child("items").strings("commodity_code")
+        named = codes.map(lambda code: code.startswith(entry.excluded), np.bool_)
+        if named.any():
+            result[filings.ragged("items").owners()[named]] = True
+    return result
+
+
+def worthless(filings: Table) -> BoolArray:
+    """Return which filings state goods without any value, shape (n,): nothing is a price, a payment or a total above zero, and each item has the
+    price zero, or no item has a price, the code of other goods than documents or an identifier of goods.
+    """
+    items, lines = filings.ragged("items"), filings.child("items")
+    owners, price = items.owners(), lines.ints("price_minor")
+    priced = np.bincount(owners[price.valid], minlength=filings.rows)
+    # Beside stated prices a missing one is not known to be zero, nor is that of an item that names goods.
+    known = priced == items.lengths
+    if not known.all():
+        goods = lines.strings("commodity_code").map(lambda code: code[:2] not in ("", _PRINTED), np.bool_)
+        for name in _OF_GOODS:
+            if name in lines.names:
+                goods = goods | present(lines.column(name))
+        known |= (priced == 0) & (np.bincount(owners[goods], minlength=filings.rows) == 0)
+    valued = price.filled(0) > 0
+    if "tax_charged_minor" in lines.names:
+        valued = valued | (lines.ints("tax_charged_minor").filled(0) > 0)
+    nothing: BoolArray = known & (np.bincount(owners[valued], minlength=filings.rows) == 0)
+    for name in ("invoice_total_minor", "payment_amount_minor"):
+        if name in filings.names:
+            nothing = nothing & (filings.ints(name).filled(0) <= 0)
+    return nothing
+
+
+def documents(filings: Table) -> BoolArray:
+    """Return which filings are declared as documents and state no value, shape (n,)."""
+    declared: BoolArray = filings.ints("nature").values == consignment_pb2.NATURE_DOCUMENT
+    return declared & worthless(filings) if declared.any() else declared
+
+
+def lacking(filings: Table, data_set: DataSet) -> list[tuple[str, BoolArray]]:
+    """Return the elements of a data set that some filings lack, each with these filings, shape (n,)."""
+    found: list[tuple[str, BoolArray]] = []
+    items = filings.ragged("items")
+    for name in data_set.elements:
+        of_items = name.startswith(ITEMS)
+        there = present((filings.child("items") if of_items else filings).column(name.removeprefix(ITEMS)))
+        if there.all():
+            continue
+        lacks = ~there
+        if of_items:
+            lacks = np.zeros(filings.rows, np.bool_)
+            lacks[items.owners()[~there]] = True
+        found.append((name, lacks))
+    return found
+
+
+def present(column: Column) -> BoolArray:
+    """Return which rows of a column have a value, shape (n,)."""
+    if isinstance(column, Strings):
+        return column.present
+    if isinstance(column, Ragged):
+        filled: BoolArray = column.lengths > 0
+        return filled
+    return column.valid
+
+
+def _numbered(countries: Strings, numbers: Mapping[str, int]) -> IntArray:
+    of_dictionary = np.array([numbers.get(country, -1) for country in countries.dictionary], np.int64)
+    return of_dictionary[countries.indices] if len(countries.indices) else np.empty(0, np.int64)

@@ -61,6 +61,8 @@ class Documents:
 
 def documents_of(filings: Table, lacking: IntArray, law: ReleaseLaw | None, day: int) -> Documents:
     """Return what the law of a day states of the filings that lack an element of all goods; `lacking` are their rows."""
+    if not len(lacking):
+        return Documents()
     open_ = np.zeros(filings.rows, np.bool_)
     open_[lacking] = True
     open_ &= filings.ints("nature").values == consignment.NATURE_DOCUMENT

@@ -263,12 +263,14 @@ class TableLike(Protocol):
 class Ragged:
     """A column of lists: row i owns `values[offsets[i]:offsets[i + 1]]`, which may be a column or a whole table."""
 
-    __slots__ = ("offsets", "values")
+    __slots__ = ("offsets", "values", "written")
 
     def __init__(self, offsets: npt.NDArray[Any], values: Strings | Ints | TableLike) -> None:
         """Take `offsets` (one more than rows, first 0, rising) and the values of all rows in order as they are."""
         self.offsets = offsets
         self.values = values
+        self.written: list[bytes] | None = None
+        """The bytes of each list by which `libs.columns.digest` hashes it, once they were needed; taken along with the rows."""
 
     @classmethod
     def of_lengths(cls, lengths: Sequence[int] | npt.NDArray[Any], values: Strings | Ints | TableLike) -> Ragged:
@@ -299,7 +301,10 @@ class Ragged:
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         places = np.arange(int(offsets[-1]), dtype=np.int64) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        return Ragged(offsets, self.values.take(places))
+        taken = Ragged(offsets, self.values.take(places))
+        if self.written is not None:
+            taken.written = list(map(self.written.__getitem__, rows.tolist()))
+        return taken
 
     @staticmethod
     def concat(parts: Sequence[Ragged]) -> Ragged:
@@ -307,7 +312,11 @@ class Ragged:
         ends = np.cumsum([0] + [int(p.offsets[-1]) for p in parts])
         offsets = np.concatenate([np.zeros(1, np.int64), *(p.offsets[1:] + ends[i] for i, p in enumerate(parts))])
         values: list[Any] = [p.values for p in parts]
-        return Ragged(offsets, type(values[0]).concat(values))
+        joined = Ragged(offsets, type(values[0]).concat(values))
+        written = [part.written for part in parts if part.written is not None]
+        if len(written) == len(parts):
+            joined.written = list(chain.from_iterable(written))
+        return joined
 
 
 Column: TypeAlias = Strings | Ints | Bools | Ragged

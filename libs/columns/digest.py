@@ -40,13 +40,37 @@ def row_digests(table: Table) -> list[bytes]:
     the last 31 bytes of their digest. Then follow the elements of each list in the order of names, rows in the same form, and what their own
     lists hold behind them. Digests are stored, so every later release must compute the same.
     """
-    pieces: list[list[bytes]] = []
-    _add_rows(pieces, table, np.arange(table.rows + 1))
+    words, counted, lists = _words_of(table)
+    pieces = [_cut(words, counted, np.arange(table.rows + 1)), *map(_of_lists, lists)]
     return [sha256(b"".join(each)).digest() for each in zip(*pieces, strict=True)]
 
 
-def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.int64]) -> None:
-    """Add a piece for each owner of rows, of which `bounds` says where they begin and end, and further pieces for lists of these rows.
+def _of_lists(column: Ragged) -> list[bytes]:
+    """Return the bytes of the list of each row. The column remembers them: the next version of a consignment has most lists of the former."""
+    if column.written is None:
+        pieces: list[list[bytes]] = []
+        _add_lists_of(pieces, column, column.offsets)
+        column.written = pieces[0] if len(pieces) == 1 else list(map(b"".join, zip(*pieces, strict=True)))
+    return column.written
+
+
+def _add_lists_of(pieces: list[list[bytes]], column: Ragged, bounds: npt.NDArray[np.int64]) -> None:
+    """Add a piece for each owner of elements, of which `bounds` says where they begin and end, and further pieces for lists of the elements."""
+    values = column.values
+    if isinstance(values, Table):
+        words, counted, lists = _words_of(values)
+        pieces.append(_cut(words, counted, bounds))
+        for below in lists:
+            _add_lists_of(pieces, below, below.offsets[bounds])
+    elif isinstance(values, Strings):
+        pieces.append(_cut(*_text_words([values], len(values), empty=1), bounds))
+    else:
+        assert isinstance(values, Ints)
+        pieces.append(_cut(values.values[:, None], np.ones((len(values), 1), np.bool_), bounds))
+
+
+def _words_of(table: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], list[Ragged]]:
+    """Return the words of each row and which of them count, both of shape (rows, words), and the columns of lists with elements.
 
     A word is a number of 64 bits. All columns are looked at together: a batch has few rows for its many columns.
     """
@@ -72,16 +96,7 @@ def _add_rows(pieces: list[list[bytes]], table: Table, bounds: npt.NDArray[np.in
     words[:, last_number:], counted[:, last_number:] = _text_words(list(texts.values()), table.rows)
     present = np.concatenate([counted[:, _WORDS:last_number], counted[:, last_number::_WORDS]], axis=1)
     words[:, :_WORDS] = _of_names([*numbers, *texts], present)
-    pieces.append(_cut(words, counted, bounds))
-    for column in lists:
-        values, owned = column.values, column.offsets[bounds]
-        if isinstance(values, Table):
-            _add_rows(pieces, values, owned)
-        elif isinstance(values, Strings):
-            pieces.append(_cut(*_text_words([values], len(values), empty=1), owned))
-        else:
-            assert isinstance(values, Ints)
-            pieces.append(_cut(values.values[:, None], np.ones((len(values), 1), np.bool_), owned))
+    return words, counted, lists
 
 
 def _of_names(names: Sequence[str], present: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

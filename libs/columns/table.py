@@ -200,15 +200,15 @@ class Table:
         """Write the table as a message of columns."""
         return message_class.FromString(self.serialize(message_class))
 
-    def message(self, message_class: type[M]) -> M:
-        """Return the message that the table was read from, which must not change, or write one if it is another table.
+    def payload(self, message_class: type[Message]) -> bytes:
+        """Return the bytes of the message that the table was read from, or of another table what `serialize` writes.
 
-        Raises MalformedColumns if a column contradicts itself.
+        Raises MalformedColumns if a column contradicts itself, TypeError as `serialize`.
         """
         if not self._is_as_read or schema_of(message_class) != self.schema:
-            return self.encode(message_class)
+            return self.serialize(message_class)
         self._read_all()
-        return cast(M, self._source)
+        return cast(bytes, self._source.SerializeToString())
 
     def _read_all(self) -> None:
         for column in self.columns.values():

@@ -245,6 +245,28 @@ def test_two_tables_have_one_digest_if_and_only_if_their_rows_are_equal(draw: ra
     assert (table_digest(one) == table_digest(two)) == ([plain(row) for row in rows] == [plain(row) for row in others])
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_rows_whose_lists_were_hashed_before_have_the_digests_of_their_content(draw: random.Random) -> None:
+    table = table_of(draw.sample(variants(), 8))
+    digests_before = row_digests(table)
+    rows = np.array(draw.choices(range(8), k=draw.randrange(1, 12)))
+    taken = table.take(rows)
+    assert row_digests(taken) == [digests_before[row] for row in rows.tolist()]
+    other = table_of(draw.sample(variants(), 3))
+    if draw.random() < 0.5:
+        row_digests(other)
+    joined = Table.concat([taken, other, table])
+    changed = joined.with_columns(
+        {
+            "procedure": Strings.constant("4000", joined.rows),
+            "items": joined.column("items").take(np.arange(joined.rows)[::-1]),
+        }
+    )
+    for each in (joined, changed):
+        assert row_digests(each) == row_digests(Table.parse(ConsignmentColumns, each.serialize(ConsignmentColumns)))
+
+
 def test_each_consignment_has_a_digest_of_its_own_and_its_columns_add_up_to_it() -> None:
     rows = variants()
     distinct = {repr(sorted(plain(row).items())) for row in rows}

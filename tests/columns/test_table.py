@@ -215,20 +215,15 @@ def test_a_joined_table_of_all_rows_has_all_its_columns_also_beside_a_replaced_o
     assert whole.strings("filer").tolist() == ["f"] * 4
 
 
-def test_a_table_is_passed_on_as_the_message_that_it_was_read_from_until_a_column_is_replaced() -> None:
+def test_a_table_is_passed_on_as_the_bytes_of_the_message_that_it_was_read_from_until_a_column_is_replaced() -> None:
     goods = Table(
         schema_of(ConsignmentColumns).children["items"], 3, {"commodity_code": Strings.of(["62", "95", "62"])}
     )
     columns: dict[str, Column] = {"mrn": Strings.of(["a", "b"]), "items": Ragged.of_lengths([1, 2], goods)}
     written = Table.of(ConsignmentColumns, 2, columns).encode(ConsignmentColumns)
     table = Table.parse(ConsignmentColumns, written.SerializeToString())
-    passed = table.message(ConsignmentColumns)
-    assert (
-        passed
-        is table.take(np.arange(2)).message(ConsignmentColumns)
-        is Table.concat([table]).message(ConsignmentColumns)
-    )
-    assert passed == written
+    for same in (table, table.take(np.arange(2)), Table.concat([table])):
+        assert ConsignmentColumns.FromString(same.payload(ConsignmentColumns)) == written
     others = (
         (table.with_columns({"version": Ints.of([7, 8])}), ["a", "b"], [7, 8]),
         (table.take(np.array([1])), ["b"], [None]),
@@ -236,11 +231,11 @@ def test_a_table_is_passed_on_as_the_message_that_it_was_read_from_until_a_colum
         (Table.of(ConsignmentColumns, 2, columns), ["a", "b"], [None, None]),
     )
     for other, mrns, versions in others:
-        read = Table.decode(other.message(ConsignmentColumns))
+        read = Table.parse(ConsignmentColumns, other.payload(ConsignmentColumns))
         assert (read.strings("mrn").tolist(), read.ints("version").tolist()) == (mrns, versions)
-    assert passed == written
+    assert ConsignmentColumns.FromString(table.payload(ConsignmentColumns)) == written
     with pytest.raises(TypeError, match="cannot be written as"):
-        table.message(AssessmentColumns)
+        table.payload(AssessmentColumns)
 
 
 @pytest.mark.parametrize("inner", [False, True])
@@ -251,4 +246,4 @@ def test_a_message_with_a_column_that_contradicts_itself_is_not_passed_on(inner:
     column.dictionary.append("62")
     column.indices.extend([0, 1])
     with pytest.raises(MalformedColumns, match="indices into 1 values"):
-        Table.decode(message).message(ConsignmentColumns)
+        Table.decode(message).payload(ConsignmentColumns)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from libs.columns import Strings
+from libs.columns import Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.partitions import PARTITIONS
 from libs.customs.time import MICROS_PER_DAY
@@ -29,6 +29,7 @@ from libs.store.tables.assessment_pages import Reference
 from libs.store.tables.inputs import BatchPlace, InputReader, InputTable
 from libs.store.tables.migrate import migrate
 from libs.store.tables.requests import RequestLog
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.clearance.store.audit.trail import AuditTables
 from services.clearance.store.references import WEEK_DAYS, WEEKLY
 from services.clearance.store.store import SCHEMA
@@ -136,7 +137,7 @@ def payloads(_: Database, today: int) -> Iterator[LookUp]:
     async def written(tx: Transaction, _: int) -> None:
         cache = Payloads()
         for each in (await cache.fetch(tx.raw, refs)).values():
-            cache.add_written(each)
+            cache.add_written(each, Table.of(ConsignmentColumns, 0, {}))
         await cache.fetch(tx.raw, refs)
 
     yield LookUp("payloads", written, {today - 2, today})

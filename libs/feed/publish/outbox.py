@@ -82,11 +82,11 @@ class Outbox:
         )
         ref = BatchRef(day, number)
         batch = StoredBatch(ref, created_at, table.rows, self.schema_version, schema, trace, payload)
-        tx.after_commit(lambda: self._announced(batch))
+        tx.after_commit(lambda: self._announced(batch, table))
         return ref
 
-    def _announced(self, batch: StoredBatch) -> None:
-        self.payloads.add_written(batch)
+    def _announced(self, batch: StoredBatch, table: Table) -> None:
+        self.payloads.add_written(batch, table)
         for listener in self.listeners:
             listener()
 

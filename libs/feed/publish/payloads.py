@@ -63,14 +63,15 @@ class Payloads:
         self._written: set[BatchRef] = set()
         """Batches of this process that are not compared with their rows yet."""
 
-    def add_written(self, batch: StoredBatch) -> None:
-        """Cache a batch of this process after its commit; before its first use it is compared with its row.
+    def add_written(self, batch: StoredBatch, table: Table) -> None:
+        """Cache a batch of this process after its commit, with the table that it was written from; before its first use it is compared with its row.
 
         A server that lost the transaction may assign its number again; the row then has another time.
         """
         self._drop(batch.ref)
         self.add(batch)
         self._written.add(batch.ref)
+        self._add_table(batch.ref, table)
 
     def add(self, batch: StoredBatch) -> None:
         """Cache a batch that was read; not earlier, because the number of a lost transaction may be assigned again."""
@@ -85,6 +86,7 @@ class Payloads:
         if old is not None:
             self._bytes -= len(old.payload) + _OVERHEAD_BYTES
         self._written.discard(ref)
+        self._tables.pop(ref, None)
 
     async def _compare(self, raw: Any, refs: Sequence[BatchRef]) -> None:
         """Drop cached batches whose rows were written at another time, or are not stored."""
@@ -94,7 +96,6 @@ class Payloads:
             cached = self._cache.get(ref)
             if cached is not None and stamps.get(ref) != cached.created_at:
                 self._drop(ref)
-                self._tables.pop(ref, None)
             self._written.discard(ref)
 
     async def fetch(self, raw: Any, refs: Iterable[BatchRef]) -> dict[BatchRef, StoredBatch]:
@@ -129,10 +130,14 @@ class Payloads:
         """Return the payload as a table; the last few are cached, because several readers slice the same batch."""
         table = self._tables.get(batch.ref)
         if table is None:
-            table = self._tables[batch.ref] = Table.parse(batch.message_class(), batch.payload)
-            while len(self._tables) > _TABLES_MAX:
-                self._tables.popitem(last=False)
+            table = Table.parse(batch.message_class(), batch.payload)
+            self._add_table(batch.ref, table)
         return table
+
+    def _add_table(self, ref: BatchRef, table: Table) -> None:
+        self._tables[ref] = table
+        while len(self._tables) > _TABLES_MAX:
+            self._tables.popitem(last=False)
 
 
 def _keys(refs: Sequence[BatchRef]) -> tuple[list[int], list[int], list[int]]:

@@ -161,16 +161,21 @@ class Intake:
         async with self._slots:
             try:
                 # A batch that is assessed alone passes on as ingestion announced it.
-                filings = part.filings.message(ConsignmentColumns)
+                filings = part.filings.payload(ConsignmentColumns)
             except (MalformedColumns, ValueError) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
             before_loading = to_assess(part.filings, self._decide_filings.parameters)
+            filed = risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE)
+            owed = revenue_pb2.AssessConsignmentsRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE)
+            for request in (filed, owed):
+                # Read into its place: a message that is given to another is copied.
+                request.consignments.MergeFromString(filings)
             with _assessing.track_inprogress():
                 risk_answer, revenue_answer = await ask_both(
                     self._risk.AssessConsignments,
-                    risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    filed,
                     self._revenue.AssessConsignments,
-                    revenue_pb2.AssessConsignmentsRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    owed,
                     timeout=self._assess_seconds,
                 )
                 loading = None
@@ -195,9 +200,8 @@ class Intake:
 
     async def _ask_before_loading(self, filings: Table) -> Table:
         """Return what risk recommends for filings before their goods are loaded."""
-        request = risk_pb2.AssessConsignmentsRequest(
-            purpose=risk_pb2.PURPOSE_PRE_LOADING, consignments=filings.message(ConsignmentColumns)
-        )
+        request = risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_PRE_LOADING)
+        filings.write(request.consignments)
         answer = await _answer("risk", self._risk.AssessConsignments, request, self._assess_seconds)
         return Table.decode(answer.assessments)
 

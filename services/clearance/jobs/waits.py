@@ -42,10 +42,12 @@ class Waits:
 
     async def step(self, *, at: int | None = None) -> int:
         """End the delays and deadlines that are over now (`at` replaces the database's clock); return the number of consignments."""
-        until = at if at is not None else await self._store.database.now()
+        async with self._store.database.connection() as reading:
+            until = at if at is not None else await reading.now()
+            timers = [timer for timer in self._timers if await timer.due(reading, until, 1)]
         done = 0
         token: int | None = None
-        for timer in self._timers:
+        for timer in timers:
             while mrns := await self._due(timer, until):
                 with span("clearance.waits", attributes={"luxor.rows": len(mrns)}) as work:
                     async with self._store.database.transaction() as tx:

@@ -20,11 +20,11 @@ def recorded(desk: Desk) -> dict[str, list[ConsignmentColumns]]:
     seen: dict[str, list[ConsignmentColumns]] = {"risk": [], "revenue": []}
 
     def risk(table: Table) -> Table:
-        seen["risk"].append(table.message(ConsignmentColumns))
+        seen["risk"].append(ConsignmentColumns.FromString(table.payload(ConsignmentColumns)))
         return risk_answer(table)
 
     def revenue(table: Table) -> Table:
-        seen["revenue"].append(table.message(ConsignmentColumns))
+        seen["revenue"].append(ConsignmentColumns.FromString(table.payload(ConsignmentColumns)))
         return revenue_answer(table)
 
     desk.neighbours.risk, desk.neighbours.revenue = risk, revenue
@@ -36,7 +36,7 @@ async def test_a_batch_that_is_assessed_alone_is_passed_on_unchanged(desk: Desk)
     seen = recorded(desk)
     await desk.consume(table)
     assert seen == {"risk": [message], "revenue": [message]}
-    assert table.message(ConsignmentColumns) == message
+    assert ConsignmentColumns.FromString(table.payload(ConsignmentColumns)) == message
 
 
 async def test_some_rows_of_a_batch_and_several_batches_have_the_answers_of_each_alone(desk: Desk) -> None:

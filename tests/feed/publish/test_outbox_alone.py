@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf.message import Message
 
+from libs.columns import Table
 from libs.feed.publish.outbox import KeyedOutbox, Outbox
 from libs.feed.publish.payloads import Payloads, StoredBatch
 from libs.feed.types import BatchRef
@@ -110,12 +112,25 @@ async def test_payloads_are_read_once_and_the_least_used_one_is_forgotten_beyond
 async def test_a_batch_of_this_process_is_compared_with_its_row_once_and_then_not_read() -> None:
     first, second = stored_batch(1, 3), stored_batch(2, 3)
     heard, payloads = Heard(), Payloads()
-    for batch in (first, second):
-        payloads.add_written(batch)
+    tables = {batch: Table.parse(ConsignmentColumns, batch.payload) for batch in (first, second)}
+    for batch, table in tables.items():
+        payloads.add_written(batch, table)
     heard.rows = [(*batch.ref, batch.created_at) for batch in (second, first)]
     for _ in range(2):
         assert await payloads.fetch(heard, [first.ref, second.ref]) == {first.ref: first, second.ref: second}
     assert heard.asked == [([TODAY], [TODAY, TODAY], [1, 2])]
+    assert payloads.table(first) is tables[first]
+
+
+async def test_a_batch_that_is_forgotten_before_it_is_compared_leaves_no_table_to_one_of_its_number() -> None:
+    lost, other, again = stored_batch(1, 3), stored_batch(2, 3), replace(stored_batch(1, 2), created_at=7)
+    heard, payloads = Heard(), Payloads(bytes_max=1)
+    for batch in (lost, other):
+        payloads.add_written(batch, Table.parse(ConsignmentColumns, batch.payload))
+    heard.rows = [_row(again)]
+    (found,) = (await payloads.fetch(heard, [lost.ref])).values()
+    assert found == again
+    assert payloads.table(found).rows == again.row_count
 
 
 async def test_a_batch_whose_number_was_assigned_again_is_read_from_its_row(database: Database) -> None:

@@ -33,33 +33,33 @@ _PERSONS = {name.removeprefix("PERSON_TYPE_").lower(): number for name, number i
 class Prefixes:
     """A set of beginnings of codes; what was asked of a code is remembered."""
 
-    __slots__ = ("_heads", "_known", "_matching", "_widths")
+    __slots__ = ("_compared", "_heads", "_matching", "_widths")
 
     def __init__(self, heads: Iterable[str]) -> None:
         """Take the beginnings."""
         self._heads = frozenset(heads)
         self._widths = sorted({len(head) for head in self._heads})
-        self._known: set[str] = set()
+        self._compared: set[str] = set()
         self._matching: set[str] = set()
 
     def match(self, code: str) -> bool:
         """Return whether the code begins with one of them; an absent code does not."""
-        if code not in self._known:
+        if code not in self._compared:
             self._learn((code,))
         return code in self._matching
 
     def _learn(self, codes: Collection[str]) -> None:
         """Remember of these codes which match."""
-        if len(self._known) + len(codes) > _KNOWN_MAX:
-            self._known.clear()
+        if len(self._compared) + len(codes) > _KNOWN_MAX:
+            self._compared.clear()
             self._matching.clear()
-        self._known.update(codes)
+        self._compared.update(codes)
         self._matching.update(code for code in codes if any(code[:width] in self._heads for width in self._widths))
 
     def match_column(self, codes: Strings) -> Flags:
         """Return the same for a column, computed once for each distinct code."""
-        # Most codes are known and match none of them: sets find that without a call for each code.
-        if not self._known.issuperset(codes.dictionary):
+        # Most codes match none of them, and that is remembered: sets find that without a call for each code.
+        if not self._compared.issuperset(codes.dictionary):
             self._learn(codes.dictionary)
         if self._matching.isdisjoint(codes.dictionary):
             return np.zeros(len(codes), dtype=np.bool_)

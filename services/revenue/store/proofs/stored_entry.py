@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from libs.chain.hashing import link, text_bytes
 from services.revenue.ledger.hash_chain import canonical
@@ -56,33 +56,67 @@ class StoredEntry:
         entries: list[StoredEntry] = []
         digest = page.hash_before
         for place in range(min(len(page), last - page.first_number + 1)):
-            entry = StoredEntry(
-                stored.day,
-                page.partition,
-                page.first_number + place,
-                page.kind[place],
-                page.reverses[place],
-                stored.booked_at,
+            number, kind, reverses, version = (
+                page.first_number + place, page.kind[place], page.reverses[place], page.version[place]
+            )  # fmt: skip
+            texts = (
                 page.mrn[place],
-                page.version[place],
                 page.reference[place],
                 page.currencies[page.currency[place] - 1],
                 page.destinations[page.destination[place] - 1],
-                b"",
-                postings[bounds[place] : bounds[place + 1]],
             )
+            own = postings[bounds[place] : bounds[place + 1]]
             try:
-                digest = entry.hashed(digest)
+                digest = _hashed(digest, page.partition, number, kind, reverses, stored.booked_at, version, texts, own)
             except struct.error as error:
-                raise PageError(f"entry {entry.number} has a number that no entry has: {error}") from error
-            entries.append(replace(entry, hash=digest))
+                raise PageError(f"entry {number} has a number that no entry has: {error}") from error
+            mrn, reference, currency, destination = texts
+            entries.append(
+                StoredEntry(
+                    stored.day,
+                    page.partition,
+                    number,
+                    kind,
+                    reverses,
+                    stored.booked_at,
+                    mrn,
+                    version,
+                    reference,
+                    currency,
+                    destination,
+                    digest,
+                    own,
+                )
+            )
         return entries
 
     def hashed(self, before: bytes) -> bytes:
         """Compute its hash behind the hash before it."""
-        texts = b"".join(map(text_bytes, (self.mrn, self.reference, self.currency, self.destination)))
-        postings = [(text_bytes(each.account), each.kind, each.amount) for each in self.postings]
-        content = canonical(
-            self.partition, self.number, self.kind, self.reverses, self.booked_at, self.version, texts, postings
+        return _hashed(
+            before,
+            self.partition,
+            self.number,
+            self.kind,
+            self.reverses,
+            self.booked_at,
+            self.version,
+            (self.mrn, self.reference, self.currency, self.destination),
+            self.postings,
         )
-        return link(before, content)
+
+
+def _hashed(
+    before: bytes,
+    partition: int,
+    number: int,
+    kind: int,
+    reverses: int,
+    booked_at: int,
+    version: int,
+    texts: tuple[str, str, str, str],
+    postings: Sequence[StoredPosting],
+) -> bytes:
+    """Compute the hash of an entry; `texts` are MRN, reference, currency and destination."""
+    lines = [(text_bytes(each.account), each.kind, each.amount) for each in postings]
+    content = canonical(partition, number, kind, reverses, booked_at, version, b"".join(map(text_bytes, texts)), lines)
+    return link(before, content)

@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "dispose": ("clearance.officer", "Seize goods, or decide what becomes of them, as an officer."),
     "audit": ("clearance.audit", "Prove the audit trail; export evidence of a consignment."),
     "return": ("clearance.corrections", "Report that released goods were returned or destroyed."),
+    "transit": ("clearance.goods.transit", "Move goods to another office under customs control."),
     "returns": ("clearance.returns", "Return the goods of many consignments, or order it beforehand."),
     "adjust": ("clearance.corrections", "Correct value or goods, as an officer; they are assessed again."),
     "clearance": ("clearance.group", "For operators: check the stored consignments."),

@@ -34,6 +34,7 @@ from luxor.clearance.v1.notice_checks_pb2_grpc import add_NoticeCheckServiceServ
 from luxor.clearance.v1.release_lists_pb2_grpc import add_ReleaseListServiceServicer_to_server
 from luxor.clearance.v1.returns_pb2_grpc import add_ReturnServiceServicer_to_server
 from luxor.clearance.v1.rights_pb2_grpc import add_RightsServiceServicer_to_server
+from luxor.clearance.v1.transit_pb2_grpc import add_TransitServiceServicer_to_server
 from luxor.clearance.v1.work_pb2_grpc import add_WorkServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
@@ -66,6 +67,8 @@ from services.clearance.api.returns.service import ReturnService
 from services.clearance.api.rights.service import ROLES as RIGHTS_ROLES
 from services.clearance.api.rights.service import RightsService
 from services.clearance.api.service import LONG_POLLS, ROLES, ClearanceService
+from services.clearance.api.transit.service import ROLES as TRANSIT_ROLES
+from services.clearance.api.transit.service import TransitService
 from services.clearance.api.work.service import ROLES as WORK_ROLES
 from services.clearance.api.work.service import WorkService
 from services.clearance.commands import store_days
@@ -147,6 +150,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
     start.server.add(add_ReturnServiceServicer_to_server, ReturnService(store), roles=RETURN_ROLES)
+    start.server.add(add_TransitServiceServicer_to_server, TransitService(store), roles=TRANSIT_ROLES)
     start.server.add(add_ReleaseListServiceServicer_to_server, ReleaseListService(store), roles=RELEASE_LIST_ROLES)
     start.server.add(add_ConsistencyServiceServicer_to_server, ConsistencyService(store), roles=CONSISTENCY_ROLES)
     start.server.add(add_AuditServiceServicer_to_server, AuditService(store), roles=AUDIT_ROLES)

@@ -16,6 +16,7 @@ from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.returns.order_returns import Left, OrderReturns, OrderTerms
+from services.clearance.commands.transit.move import Move
 from services.clearance.consignment.controls import steps
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.disposal import EVENTS, Disposal, disposing
@@ -28,6 +29,7 @@ from services.clearance.consignment.transitions import Debt, Event
 from services.clearance.jobs.expiry import Expiry
 from services.clearance.jobs.waits import Waits
 from services.clearance.pre_loading.parameters import included
+from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitStart, TransitStep
 from tests.clearance import debt_events, screening_matches
 from tests.clearance.adjustments import Revenue, adjust, correcting
 from tests.clearance.desk import ASSESS_SECONDS, CARRIER, MASTER, TRACE, Desk, filings, mrns
@@ -106,6 +108,18 @@ class Driver:
             order,
             caller=Identity(Role.OFFICER, "otto"),
             request=Request("officer/otto", str(self.calls), b"d", TRACE),
+            encode=lambda progress, results: b"-",
+        )
+
+    async def move(self, mrn: str, step: TransitStep) -> None:
+        """Take a step of its movement to another office, as an officer."""
+        self.calls += 1
+        key = str(self.calls)
+        await Move(self.desk.store).named(
+            [(mrn, None)],
+            step,
+            caller=Identity(Role.OFFICER, "otto"),
+            request=Request("officer/otto", key, key.encode(), TRACE),
             encode=lambda progress, results: b"-",
         )
 
@@ -294,6 +308,19 @@ STEPS: Final[dict[str, Step]] = {
     "return in bulk": _of(lambda driver, mrn: driver.return_in_bulk(mrn)),
     "return ordered": _of(lambda driver, mrn: driver.order_return(mrn, Identity(Role.FILER, "shop"))),
     "return ordered by an officer": _of(lambda driver, mrn: driver.order_return(mrn, Identity(Role.OFFICER, "otto"))),
+    "transit": _of(
+        lambda driver, mrn: driver.move(
+            mrn,
+            TransitStart(
+                officer="otto", destination="DE004600", limit_days=0, seal="", document="", guarantee="", note=""
+            ),
+        )
+    ),
+    "transit arrives": _of(lambda driver, mrn: driver.move(mrn, TransitArrival(officer="otto"))),
+    "transit arrives with a difference": _of(
+        lambda driver, mrn: driver.move(mrn, TransitArrival(officer="otto", difference=pb.TRANSIT_DIFFERENCE_SEAL))
+    ),
+    "transit ends": _of(lambda driver, mrn: driver.move(mrn, TransitEnd(officer="otto", reason=REASON))),
     "depart": _of(lambda driver, mrn: driver.depart(mrn)),
     **{
         pb.DisposalKind.Name(kind).removeprefix("DISPOSAL_KIND_").lower(): _of(

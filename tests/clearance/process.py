@@ -20,7 +20,7 @@ from libs.feed.types import Cursor, FeedBatch, Page, SnapshotPage
 from libs.server.call import Call, enter
 from libs.server.identity import Identity, Role
 from libs.store.database import Database
-from luxor.clearance.v1 import bulk_release_pb2, controls_pb2, release_lists_pb2, work_pb2
+from luxor.clearance.v1 import bulk_release_pb2, controls_pb2, release_lists_pb2, transit_pb2, work_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Money
@@ -31,6 +31,7 @@ from services.clearance.api.bulk_release_service import BulkReleaseService
 from services.clearance.api.controls.service import ControlService
 from services.clearance.api.release_lists.service import ReleaseListService
 from services.clearance.api.service import ClearanceService
+from services.clearance.api.transit.service import TransitService
 from services.clearance.api.work.service import WorkService
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.audit.chain_records import ChainRecords
@@ -49,8 +50,8 @@ from tests.clearance.risk_answers import screening
 
 TEXTS: Final = load_texts(INCLUDED)
 DAY_MICROS: Final = 86_400_000_000
-AMENDED, ARRIVING, LISTED = "16099999991", "16099999992", "16099999993"
-"""Master documents: of goods that did not arrive, of those that do, and of those on a release list."""
+AMENDED, ARRIVING, LISTED, MOVED = "16099999991", "16099999992", "16099999993", "16099999995"
+"""Master documents: of goods that did not arrive, of those that do, of those on a release list, of those in transit."""
 
 
 @dataclass
@@ -95,6 +96,7 @@ class Process:
         self.work = WorkService(store)
         self.lists = ReleaseListService(store)
         self.bulk = BulkReleaseService(store)
+        self.transit = TransitService(store)
 
     async def follow(self, source: str, handler: Any, message_class: type[Message], *batches: FeedBatch) -> None:
         """Follow a feed until it has no event left."""
@@ -182,6 +184,11 @@ async def give_back(process: Process) -> None:
     await process.ask(Role.FILER, "shop", process.clearance, "RecordReturns", request)
 
 
+async def discharge(process: Process) -> None:
+    request = transit_pb2.RecordTransitArrivalsRequest(request_id="there", master_document_number=MOVED)
+    await process.ask(Role.CARRIER, "wings", process.transit, "RecordTransitArrivals", request)
+
+
 async def order(process: Process) -> None:
     request = controls_pb2.OrderControlsRequest(request_id="order")
     request.orders.add(consignment=ref("GREEN-order"), form=3, reason="LOOKED_AT")
@@ -239,8 +246,8 @@ async def chain(process: Process) -> None:
 WORK: Final[Mapping[str, Callable[[Process], Awaitable[None]]]] = {
     each.__name__: each
     for each in (
-        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, order, answer, conclude, claim, hand_over, release_bulk,
-        import_list, end_timers, expire, chain,
+        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, order, answer, conclude, claim, hand_over,
+        release_bulk, import_list, end_timers, expire, chain,
     )
 }  # fmt: skip
 """One batch of each kind."""

@@ -23,6 +23,9 @@ DISPOSED = {
     Event.INVALIDATED_BY_CUSTOMS: State.INVALIDATED,
 }
 """The end that each final decision of customs leads to."""
+TRANSIT = (
+    Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_ARRIVED_HELD, Event.TRANSIT_OVERDUE, Event.TRANSIT_ENDED,
+)  # fmt: skip
 NAMED = (Debt.DEFERRED, Debt.SECURED)
 
 
@@ -125,6 +128,8 @@ class Place:
     violation: bool
     control_hold: bool = False
     """Whether controls, and perhaps the debt, alone hold it."""
+    in_transit: bool = False
+    """Whether it moves to another office."""
 
     @property
     def held(self) -> bool:
@@ -163,6 +168,8 @@ def refused(event: Event, now: Place) -> str:
                     # It lifts a hold by an officer or by a match, and never a control.
                     return "" if now.officer_hold or now.screening_hold else "CONTROL_OPEN"
                 return "GOODS_SEIZED" if seized else "NOT_HELD"
+            if now.in_transit:
+                return "IN_TRANSIT"
             if now.debt == Debt.UNKNOWN and not now.arrived:
                 # The arrival would hold them again.
                 return "DEBT_UNKNOWN"
@@ -187,14 +194,22 @@ def refused(event: Event, now: Place) -> str:
         case Event.EXPIRED:
             return "" if (awaiting or held) and not now.arrived and not now.held else "NOT_DUE"
         case Event.STORAGE_REMINDED | Event.STORAGE_ENDED:
-            return "" if (held or controlled) and now.arrived else "NOT_DUE"
+            return "" if (held or controlled) and now.arrived and not now.in_transit else "NOT_DUE"
         case Event.WAIT_ENDED:
             return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
         case Event.SCREENING_MATCH_CLEARED:
             return "" if held or (controlled and not now.held) else "NOT_HELD"
         case Event.ARRIVAL_REVERSED:
             # An arrival that released something cannot be reversed any more, and one that never was neither.
-            return "" if (awaiting or held or controlled) and now.arrived else "ARRIVAL_NOT_REVERSIBLE"
+            there = now.arrived and not now.in_transit
+            return "" if (awaiting or held or controlled) and there else "ARRIVAL_NOT_REVERSIBLE"
+        case Event.TRANSIT_STARTED:
+            if not (awaiting or held or controlled):
+                return "TRANSIT_NOT_POSSIBLE"
+            return ("IN_TRANSIT" if now.in_transit else "") if now.arrived else "NOT_ARRIVED"
+        case Event.TRANSIT_ARRIVED | Event.TRANSIT_ARRIVED_HELD | Event.TRANSIT_ENDED | Event.TRANSIT_OVERDUE:
+            otherwise = "NOT_DUE" if event == Event.TRANSIT_OVERDUE else "NOT_IN_TRANSIT"
+            return "" if (awaiting or held or controlled) and now.in_transit else otherwise
         case Event.RETURNED | Event.RETURNED_WHOLE | Event.DESTROYED_WHOLE:
             return "" if released else "NOT_RELEASED"
         case Event.SEIZURE_LIFTED | Event.CONFISCATED:
@@ -217,11 +232,16 @@ def _undisposable(event: Event, now: Place) -> str:
         return "GOODS_SEIZED" if event in (Event.SEIZED, Event.INVALIDATED_BY_CUSTOMS) else ""
     if now.state not in (State.AWAITING_ARRIVAL, State.HELD, *CONTROLS):
         return "NOT_HELD"
-    return "" if now.arrived or event == Event.INVALIDATED_BY_CUSTOMS else "NOT_ARRIVED"
+    if not (now.arrived or event == Event.INVALIDATED_BY_CUSTOMS):
+        return "NOT_ARRIVED"
+    # Another office will have them.
+    return "IN_TRANSIT" if now.in_transit else ""
 
 
 def _moved(event: Event, now: Place) -> Place:
     there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
+    if event in TRANSIT:
+        return _transit(event, now)
     if now.state in CONTROLS or event in (Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED):
         moved = _controlled(event, now)
         if moved is not None:
@@ -310,8 +330,22 @@ def _controlled(event: Event, now: Place) -> Place | None:
             return None
 
 
+def _transit(event: Event, now: Place) -> Place:
+    """Return what a movement to another office changes: the office of destination has the goods with their arrival, or an officer holds them."""
+    if event == Event.TRANSIT_STARTED:
+        return replace(now, in_transit=True)
+    if event == Event.TRANSIT_OVERDUE:
+        return now
+    after = replace(now, in_transit=False)
+    if event == Event.TRANSIT_ARRIVED:
+        goes_on = now.state == State.AWAITING_ARRIVAL
+        return _by_itself(after, State.RELEASED, now.waiting) if goes_on else after
+    return replace(after, officer_hold=True, state=now.state if now.state in CONTROLS else State.HELD)
+
+
 def _by_itself(now: Place, to: State, waits: bool) -> Place:
     """Let it go on without an officer: never past a hold or an unsettled debt, and not before the time for a look is over."""
     if now.held or now.unsettled:
         return replace(now, state=State.HELD, debt_hold=now.debt_hold or now.unsettled)
+    waits |= now.in_transit
     return replace(now, state=State.AWAITING_ARRIVAL if waits and to == State.RELEASED else to, debt_hold=False)

@@ -20,6 +20,7 @@ CONTROLS: Final = (
     Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED,
 )  # fmt: skip
 STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
+MOVING: Final = (Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_OVERDUE)
 RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 WAITS: Final = ("release_not_before", "reroute_at")
 GREEN, BLUE, YELLOW, RED = common_pb2.LANE_GREEN, common_pb2.LANE_BLUE, common_pb2.LANE_YELLOW, common_pb2.LANE_RED
@@ -32,6 +33,7 @@ CHANGES: Final = {
     **dict.fromkeys(RETURNS, pb.CHANGE_RETURNED),
     **dict.fromkeys(scalar.DISPOSED, pb.CHANGE_DISPOSED),
     **dict.fromkeys((Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED), pb.CHANGE_CONTROL_ORDERED),
+    Event.TRANSIT_ARRIVED_HELD: pb.CHANGE_TRANSIT_ARRIVED,
     **dict.fromkeys((Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED), pb.CHANGE_CONTROL_CONCLUDED),
 }
 """Per event the change that it makes; the change of the others has the name of the event."""
@@ -51,6 +53,7 @@ def place(record: Record, at: int) -> scalar.Place:
         debt_hold=record["debt_hold"],
         violation=bool(record["violation_found_by"]) and not record["violation_resolved_by"],
         control_hold=record["control_hold"],
+        in_transit=record["transit_started_at"] is not None and record["transit_ended_at"] is None,
     )
 
 
@@ -84,7 +87,7 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
             first = at
         result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
     if event not in (
-        *DECISIONS, *MONEY, *CONTROLS, *STORAGE, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
+        *DECISIONS, *MONEY, *CONTROLS, *STORAGE, *MOVING, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
     ):  # fmt: skip
         # A match from before the decision ended no delay: once it is cleared, the time for a look continues.
         result |= dict.fromkeys(WAITS[1:] if event == Event.SCREENING_MATCH_CLEARED else WAITS)
@@ -131,6 +134,7 @@ def _decides(event: Event, after: scalar.Place) -> bool:
         Event.SCREENING_MATCH_CLEARED,
         Event.SEIZED,
         Event.SEIZURE_LIFTED,
+        Event.TRANSIT_ENDED,
         *scalar.DISPOSED,
     )
 
@@ -171,7 +175,8 @@ def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.P
     if event == Event.REROUTED:
         return {"reasons": ["LANE_BLUE" if each == "LANE_YELLOW" else each for each in reasons]}
     added = ""
-    arrived = event in (Event.ARRIVED, Event.WAIT_ENDED) and before.state != State.HELD and after.state == State.HELD
+    arrives = (Event.ARRIVED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)
+    arrived = event in arrives and before.state != State.HELD and after.state == State.HELD
     # What was held before the controls has its reasons already.
     concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold)
     if arrived or concluded:

@@ -125,6 +125,30 @@ def test_a_return_that_was_ordered_follows_from_the_departure_with_its_refund(cl
     assert late["error"]["reason"] == "RETURN_ORDER_ENDED"
 
 
+def test_held_goods_move_to_another_office_and_arrive_there(cli: Any, tmp_path: Path) -> None:
+    found = filed(cli, tmp_path, "MOVE-1")
+    mrn, office = found["mrn"], ["--office", "DE004600"]
+    if found["state"] != "STATE_HELD":
+        cli.run("hold", mrn)
+    cli.run("arrive", "020-MOVE-1")
+    cli.run("transit", "start", mrn, "--master", "020-MOVE-1", "--to", "DE004600", code=2)
+    starting = ["transit", "start", "--to", "DE004600", "--days", "3", "--seal", "S-1"]
+    [refused] = cli.json(*starting, mrn, "--if-version", "99", code=1)
+    assert refused["error"]["reason"] == "VERSION_CHANGED"
+    counts = cli.json(*starting, "--master", "020-MOVE-1")
+    assert (counts["consignments"], counts["done"]) == (1, 1)
+    (listed,) = [each for each in cli.json("transit", "list", *office) if each["mrn"] == mrn]
+    assert (listed["transit"]["seal"], listed["transit"]["destination_office"]) == ("S-1", "DE004600")
+    assert mrn in cli.run("transit", "list", *office).output
+    assert "in transit to DE004600" in cli.run("show", mrn).output
+    assert "luxor transit arrive" in cli.run("release", mrn, code=1).output
+    cli.run("transit", "arrive", mrn, "--difference", "bored", code=2)
+    [there] = cli.json("transit", "arrive", mrn, "--difference", "seal")
+    assert there["state"] == "STATE_HELD"
+    assert "arrived at DE004600" in cli.run("show", mrn).output
+    assert "1 refused" in cli.run("transit", "end", "--master", "020-MOVE-1", "--reason", "LOST", code=1).output
+
+
 def test_seized_goods_are_released_after_the_seizure_is_lifted_or_come_to_an_end(cli: Any, tmp_path: Path) -> None:
     mrn = filed(cli, tmp_path, "SEIZE-1")["mrn"]
     seizing = ["dispose", mrn, "--kind", "seized", "--reason", "PROHIBITED_GOODS", "--note", "knife"]

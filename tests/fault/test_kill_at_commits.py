@@ -32,8 +32,8 @@ from tests.clearance import scalar, scalar_states
 from tests.clearance.audit.trail import errors_of, wrong_by_definition
 from tests.clearance.desk import MASTER, Desk, Neighbours, filings, mrns, neighbours_at_work
 from tests.clearance.desk_commands import check_versions
-from tests.clearance.events import Driver
-from tests.clearance.process import AMENDED, ARRIVING, LISTED, WORK, Process, run
+from tests.clearance.events import STEPS, Driver
+from tests.clearance.process import AMENDED, ARRIVING, LISTED, MOVED, WORK, Process, run
 from tests.clearance.put_back import restore, save
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.support.cutting_proxy import Cut, CuttingProxy
@@ -47,11 +47,12 @@ GOODS: Final = {
     AMENDED: ("GREEN-match", "GREEN-hold", "GREEN-order", "GREEN-answer", "GREEN-conclude", "GREEN-overdue", "GREEN-amend"),
     ARRIVING: ("GREEN-in", "RED-in"),
     LISTED: ("GREEN-listed", "RED-listed"),
+    MOVED: ("BARE-moves", "RED-moves"),
 }  # fmt: skip
-"""What is filed beforehand, by master document; the goods of the first two have arrived."""
+"""What is filed beforehand, by master document; the goods of the first two and of the last have arrived."""
 RECORD: Final = (
     "version", "state", "arrived_at", "debt_status", "officer_hold", "screening_hold", "release_not_before", "inspected_at", "adjusted_at",
-    "debt_hold", "violation_found_by", "violation_resolved_by", "control_hold",
+    "debt_hold", "violation_found_by", "violation_resolved_by", "control_hold", "transit_started_at", "transit_ended_at",
 )  # fmt: skip
 COMMITS_MAX: Final = 1_000
 SECONDS: Final = 60.0
@@ -68,6 +69,7 @@ LISTS: Final = {
     "due": "mrn",
     "control": "mrn, number, form, answered",
     "storage": "mrn, office, next_at is null",
+    "transit": "mrn, departure_office, destination_office, next_at is null",
 }
 """What an officer's lists and the timers have, without times."""
 ACCESSES: Final = {
@@ -144,7 +146,10 @@ def expected(name: str, before: Once) -> Once:
             # What nobody answered leaves a hold by an officer.
             overdue = [(each, Event.CONTROLS_CONCLUDED) for each in ("GREEN-answer", "GREEN-conclude", "GREEN-overdue")]
             ended = ended.after(*overdue, officer_hold=True)
+            ended = ended.after(*((each, Event.TRANSIT_OVERDUE) for each in GOODS[MOVED]))
             return ended.after(*((each, Event.STORAGE_REMINDED) for each in ALL))
+        case "discharge":
+            return before.after(*((each, Event.TRANSIT_ARRIVED) for each in GOODS[MOVED]))
         case "expire":
             # Nothing is owed of goods that never came.
             return before.after(*((each, Event.EXPIRED) for each in ALL), owed_after=Debt.NONE)
@@ -289,6 +294,10 @@ async def _fill(stage: Stage) -> None:
     driver = Driver(desk)
     await driver.arrive(MASTER)
     await driver.arrive(BULK)
+    await driver.arrive(MOVED)
+    for reference in GOODS[MOVED]:
+        await STEPS["transit"](driver, reference)
+    await driver.debt(mrns(filings(["BARE-moves"]))[0], Debt.PAID, 380)
     for reference in ("GREEN-answer", "GREEN-conclude", "GREEN-overdue"):
         (mrn,) = mrns(filings([reference]))
         await driver.control(mrn, control_pb2.CONTROL_FORM_DOCUMENTS, ends=control_pb2.CONTROL_OVERDUE_CONCLUDE)

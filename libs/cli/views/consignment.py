@@ -122,6 +122,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         _later("released", movement.get("arrived_at"), movement.get("released_at")),
     )
     row("storage", *_storage(movement))
+    row("transit", *_transit(each.get("transit", {})))
     score = decision.get("risk_score")
     rules = safe(decision.get("rule_set_version", ""))
     row("risk", f"score {score}" if score is not None else "", f"[dim]{rules}[/]" if rules else "")
@@ -160,6 +161,20 @@ def _storage(movement: dict[str, Any]) -> tuple[str, ...]:
         return ("",)
     state = "[yellow]ended: an officer decides[/]" if movement.get("storage_ended_at") else ""
     return f"temporary storage ends {when(movement['storage_ends_at'])}", state
+
+
+def _transit(transit: dict[str, Any]) -> tuple[str, ...]:
+    """Return in words where the last movement to another office leads, and how it ended; nothing without one."""
+    if not transit:
+        return ("",)
+    to, outcome = safe(transit.get("destination_office", "")), short(transit.get("outcome", ""), "TRANSIT_OUTCOME_")
+    if not transit.get("ended_at"):
+        state = "[yellow]overdue[/]" if transit.get("overdue_at") else ""
+        return f"in transit to {to} until {when(transit.get('due_at', ''))}", state
+    if outcome == "ENDED":
+        return f"movement to {to} ended by an officer {when(transit['ended_at'])}", ""
+    difference = words(short(transit.get("difference", ""), "TRANSIT_DIFFERENCE_")) if transit.get("difference") else ""
+    return f"arrived at {to} {when(transit['ended_at'])}", f"[yellow]{difference}[/]" if difference else ""
 
 
 def _decider(decided_by: str) -> str:

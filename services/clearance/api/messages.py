@@ -123,6 +123,8 @@ _TEXTS: Final = (
     "violation_resolved_by",
     "pre_loading_reason",
     "pre_loading_pointer",
+    "transit_departure_office",
+    "transit_guarantee_reference",
 )
 _NUMBERS: Final = (
     "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "inclusion_ppm", "model_score_ppm", "release_not_before", "reroute_at",
@@ -134,7 +136,8 @@ _CARRIED: Final = (
     "mrn", "version", "house_document_number", "house_document_type", "master_document_number", "master_document_type", "transport_mode",
     "transport_service", "gross_mass_mg", "arrived_at", "released_at", "changed_at", "arrival_conveyance_reference", "arrival_place", "state",
     "lane", "change", "returned_at", "return_reason", "return_document_number", "storage_reminded_at",
-    "storage_ended_at",
+    "storage_ended_at", "transit_destination_office", "transit_started_at", "transit_due_at", "transit_overdue_at", "transit_ended_at",
+    "transit_outcome", "transit_difference", "transit_seal", "transit_document_number",
 )  # fmt: skip
 """Columns of the state for carriers."""
 _CONTROLLED: Final = (
@@ -150,6 +153,8 @@ _GOODS: Final = ("number", "commodity_code", "origin_country", "net_mass_mg", "q
 """Columns of items for partner agencies."""
 _OF_STORAGE: Final = (notices.NoticeKind.STORAGE_REMINDED, notices.NoticeKind.STORAGE_ENDED)
 """Notices about the time limit of temporary storage."""
+_OF_TRANSIT: Final = tuple(notices.OF_TRANSIT.values())
+"""Notices about movements to another office."""
 _AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
 """Amounts of a notice that carriers do not receive."""
 _FINDING: Final = ("lane", "reason", "sentence", "item_number")
@@ -383,6 +388,9 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         loading = np.where(announced(table), pre_loading_of(table), 0).tolist()
     limited = np.isin(of_kind, _OF_STORAGE)
     storage_ends = ends(table).at.tolist() if limited.any() else ()
+    moved = np.isin(of_kind, _OF_TRANSIT)
+    reader = Role.CARRIER if carrier else Role.FILER
+    transits = iter(statuses(table.take(np.flatnonzero(moved)), reader) if moved.any() else ())
     table = public(table).with_columns({"payable_minor": payable_now(table)})
     if carrier:
         table = table.with_columns(carried_controls(table))
@@ -413,6 +421,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
             notice.controls.extend(changed_controls(table, row))
         if limited[row] and (end := storage_ends[row]) is not None:
             notice.storage_ends_at.FromMicroseconds(end)
+        if moved[row]:
+            notice.transit.CopyFrom(next(transits).transit)
         for name, values in amounts.items():
             if values[row] is not None:
                 setattr(notice, name, values[row])

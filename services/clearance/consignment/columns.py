@@ -1,7 +1,7 @@
-"""Columns of states: choosing between two columns by row, the numbers of items, and the reference to the previous version. Pure."""
+"""Columns of states: choosing between two columns by row, the numbers of items, the last movement, and the place of the previous version. Pure."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,21 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 _Values = TypeVar("_Values", Ints, Strings, Ragged, Table)
+
+TRANSIT_COLUMNS: Final = (
+    "transit_departure_office",
+    "transit_destination_office",
+    "transit_started_at",
+    "transit_due_at",
+    "transit_overdue_at",
+    "transit_ended_at",
+    "transit_outcome",
+    "transit_difference",
+    "transit_seal",
+    "transit_document_number",
+    "transit_guarantee_reference",
+)
+"""Columns of the state about the last movement; absent in consignments that were never moved."""
 
 
 def choose(rows: BoolArray, new: _Values, old: _Values) -> _Values:
@@ -59,3 +74,14 @@ def previous(table: Table) -> list[tuple[int, int, int] | None]:
         strict=True,
     )
     return [place if there else None for place, there in zip(places, days.valid.tolist(), strict=True)]
+
+
+def was_moved(table: Table) -> BoolArray:
+    """Return of which goods a movement began, shape (n,)."""
+    return table.ints("transit_started_at").valid
+
+
+def in_transit(table: Table) -> BoolArray:
+    """Return which goods are in transit, shape (n,): their movement has begun and not ended."""
+    moved = was_moved(table)
+    return moved & ~table.ints("transit_ended_at").valid if moved.any() else moved

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
+from services.clearance.consignment.columns import was_moved
 from services.clearance.consignment.transitions import CONTROLLED, HELD, Change, Debt, State
 
 
@@ -35,6 +36,10 @@ class NoticeKind(IntEnum):
     STORAGE_ENDED = 20
     HOLD_LIFTED = 21
     RETURN_ORDER_ENDED = 22
+    TRANSIT_STARTED = 24
+    TRANSIT_ARRIVED = 25
+    TRANSIT_OVERDUE = 26
+    TRANSIT_ENDED = 27
 
 
 NOTICE_OF_STATE: Final = {
@@ -64,6 +69,13 @@ _OF_HELD: Final = {
 """Kinds of notices about controls and temporary storage of held goods.
 
 The last conclusion of a control is announced as the release or the decision to which it leads."""
+OF_TRANSIT: Final = {
+    Change.TRANSIT_STARTED: NoticeKind.TRANSIT_STARTED,
+    Change.TRANSIT_ARRIVED: NoticeKind.TRANSIT_ARRIVED,
+    Change.TRANSIT_OVERDUE: NoticeKind.TRANSIT_OVERDUE,
+    Change.TRANSIT_ENDED: NoticeKind.TRANSIT_ENDED,
+}
+"""Kinds of notices about movements to another office."""
 _LIFTED: Final = (Change.OFFICER_RELEASED, Change.SCREENING_MATCH_CLEARED)
 """Changes that lift a hold beside open controls."""
 OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
@@ -108,6 +120,10 @@ def kinds(table: Table) -> NDArray[np.int64]:
     for cause, kind in _OF_HELD.items():
         waits = np.isin(state, HELD) & ~hidden_versions(table)
         found = np.where((change == cause) & waits, np.int64(kind), found)
+    if was_moved(table).any():
+        for cause, kind in OF_TRANSIT.items():
+            # Goods that are released with their arrival are announced as released.
+            found = np.where((change == cause) & (state != State.RELEASED), np.int64(kind), found)
     found = np.where(change == Change.RETURN_ORDER_ENDED, np.int64(NoticeKind.RETURN_ORDER_ENDED), found)
     found = np.where(change == Change.INVALIDATED, np.int64(NoticeKind.INVALIDATED), found)
     return np.where(change == Change.AMENDMENT_REFUSED, np.int64(NoticeKind.AMENDMENT_REFUSED), found)

@@ -71,6 +71,10 @@ class Change(IntEnum):
     STORAGE_ENDED = 27
     RETURN_ORDER_ENDED = 28
     """Of a notice alone: it makes no version."""
+    TRANSIT_STARTED = 30
+    TRANSIT_ARRIVED = 31
+    TRANSIT_OVERDUE = 32
+    TRANSIT_ENDED = 33
 
 
 class Event(IntEnum):
@@ -146,6 +150,16 @@ class Event(IntEnum):
     """The time limit of temporary storage ends soon."""
     STORAGE_ENDED = 37
     """The time limit of temporary storage has ended: an officer decides on the goods."""
+    TRANSIT_STARTED = 38
+    """The goods left for another office under customs control."""
+    TRANSIT_ARRIVED = 39
+    """The goods arrived at the office of destination."""
+    TRANSIT_ARRIVED_HELD = 40
+    """The goods arrived at the office of destination, with differences, or where an officer releases: an officer decides on them."""
+    TRANSIT_OVERDUE = 41
+    """The goods did not arrive at the office of destination within the time limit."""
+    TRANSIT_ENDED = 42
+    """An officer ended a movement without an arrival."""
 
 
 CHANGE_OF: Final = np.array(
@@ -188,6 +202,11 @@ CHANGE_OF: Final = np.array(
         Change.EXPIRED,
         Change.STORAGE_REMINDED,
         Change.STORAGE_ENDED,
+        Change.TRANSIT_STARTED,
+        Change.TRANSIT_ARRIVED,
+        Change.TRANSIT_ARRIVED,
+        Change.TRANSIT_OVERDUE,
+        Change.TRANSIT_ENDED,
     ],
     np.int64,
 )
@@ -216,3 +235,5 @@ CONTROL: Final = (
 """Events of controls."""
 STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
 """Events of the time limit of temporary storage; they change no state."""
+TRANSIT: Final = (Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_OVERDUE)
+"""Events of a movement to another office that are no decisions and end no delay."""

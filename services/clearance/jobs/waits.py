@@ -1,5 +1,5 @@
 """Ends what waits at its time: green consignments that no officer held are released, yellow ones become blue, controls are reminded of
-or overdue, temporary storage ends, and return orders are fulfilled or expire."""
+or overdue, temporary storage ends, goods in transit become overdue, and return orders are fulfilled or expire."""
 
 import asyncio
 from typing import Final
@@ -12,11 +12,13 @@ from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.commands.end_waits import EndWaits
 from services.clearance.commands.returns.end_orders import EndReturnOrders
 from services.clearance.commands.storage.end_storage import EndStorage
+from services.clearance.commands.transit.end_limits import EndTransitLimits
 from services.clearance.store import Store
 
 LEASE: Final = "waits"
 LEASE_SECONDS: Final = 30.0
 INTERVAL_SECONDS: Final = 1.0
+Timer = EndWaits | EndDeadlines | EndStorage | EndTransitLimits | EndReturnOrders
 
 
 class Waits:
@@ -26,7 +28,13 @@ class Waits:
         """Work in a store as `replica`."""
         self._store = store
         self._replica = replica
-        self._timers = (EndWaits(store), EndDeadlines(store), EndStorage(store), EndReturnOrders(store))
+        self._timers = (
+            EndWaits(store),
+            EndDeadlines(store),
+            EndStorage(store),
+            EndTransitLimits(store),
+            EndReturnOrders(store),
+        )
         self._interval_seconds = interval_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -60,7 +68,7 @@ class Waits:
                 await release_lease(tx, LEASE, token)
         return done
 
-    async def _due(self, timer: EndWaits | EndDeadlines | EndStorage | EndReturnOrders, until: int) -> list[str]:
+    async def _due(self, timer: Timer, until: int) -> list[str]:
         async with self._store.database.connection() as reading:
             mrns = await timer.due(reading, until, timer.chunk_rows)
             # Read outside of the transaction, so that inside it the batches come from memory.

@@ -1,6 +1,6 @@
 """Notices in words: title and text of a notice, from the values that it has for its reader. Pure."""
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from libs.customs.currencies import is_currency
@@ -65,11 +65,12 @@ def _due(notice: pb.Notice) -> str:
     return f"{min(times):%Y-%m-%d %H:%M} UTC" if times else ""
 
 
-def _storage_until(notice: pb.Notice) -> str:
-    """Return the last day of temporary storage; "" in notices about other matters."""
-    if not notice.HasField("storage_ends_at"):
+def _last_day(message: pb.Notice | pb.TransitStatus, name: str) -> str:
+    """Return the last day of a limit by the field with its end; "" in notices about other matters."""
+    if not message.HasField(name):  # type: ignore[arg-type]  # a name of both messages
         return ""
-    return (notice.storage_ends_at.ToDatetime(UTC) - timedelta(microseconds=1)).date().isoformat()
+    end: datetime = getattr(message, name).ToDatetime(UTC)
+    return (end - timedelta(microseconds=1)).date().isoformat()
 
 
 def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, str]:
@@ -85,7 +86,9 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "check_code": notice.check_code or none,
         "request": "; ".join(filter(None, (each.text.rstrip(".") or each.reason for each in notice.controls))) or none,
         "due": _due(notice) or none,
-        "storage_until": _storage_until(notice) or none,
+        "storage_until": _last_day(notice, "storage_ends_at") or none,
+        "office": notice.transit.destination_office or none,
+        "transit_until": _last_day(notice.transit, "due_at") or none,
     }
     amounts = {
         "payable": notice.payable_minor if notice.HasField("payable_minor") else None,

@@ -28,6 +28,7 @@ _OF_GOODS: Final = (
     "DISPOSED_CONFISCATED", "DISPOSED_DESTROYED", "DISPOSED_RE_EXPORTED", "DISPOSED_ABANDONED", "CONTROL_ORDERED", "CONTROL_ANSWERED",
     "CONTROL_REMINDED", "CONTROL_CONCLUDED", "EXPIRED", "HOLD_LIFTED", "REFERRED", "DO_NOT_LOAD", "DO_NOT_LOAD_LIFTED", "PRE_LOADING_COMPLETE",
     "PRE_LOADING_COMPLETE_HELD", "PRE_LOADING_INCOMPLETE", "REFERRAL_ENDED", "STORAGE_REMINDED", "STORAGE_ENDED",
+    "TRANSIT_STARTED", "TRANSIT_ARRIVED", "TRANSIT_OVERDUE", "TRANSIT_ENDED",
 )  # fmt: skip
 KEYS: Final = {
     FILER: (
@@ -37,7 +38,17 @@ KEYS: Final = {
     CARRIER: _OF_GOODS,
 }  # fmt: skip
 """By reader, what a notice may report: its kind, in some cases with the state or the debt."""
-_SHARED: Final = ("mrn", "house_document", "master_document", "date", "request", "due", "storage_until")
+_SHARED: Final = (
+    "mrn",
+    "house_document",
+    "master_document",
+    "date",
+    "request",
+    "due",
+    "storage_until",
+    "office",
+    "transit_until",
+)
 PLACEHOLDERS: Final = {
     FILER: (*_SHARED, "local_reference", "reasons", "payable", "paid", "refunded", "account", "check_code"),
     CARRIER: _SHARED,

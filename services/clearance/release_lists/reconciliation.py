@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.customs.release_list import CLOCK_MICROS, Entry, Header
+from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.decision import AUTOMATIC, SCREENING
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.state.times import was_released
@@ -102,7 +103,7 @@ def releasable(states: Table) -> NDArray[np.bool_]:
     """Return which goods only await their arrival, or the end of the time for an inspection, shape (n,)."""
     settled = ~np.isin(states.ints("debt_status").filled(Debt.UNKNOWN), (Debt.UNKNOWN, Debt.OPEN))
     awaiting: NDArray[np.bool_] = (states.ints("state").values == State.AWAITING_ARRIVAL) & settled
-    return awaiting & _free(states)
+    return awaiting & ~in_transit(states) & _free(states)
 
 
 def may_leave(states: Table, arrives_at: int) -> NDArray[np.bool_]:

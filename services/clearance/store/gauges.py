@@ -1,5 +1,5 @@
-"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls, ended storage, blocked
-returns."""
+"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls, ended storage, overdue
+movements, blocked returns."""
 
 from typing import Final
 
@@ -44,6 +44,14 @@ _storage_ended_age = gauge(
     "luxor_clearance_storage_ended_seconds",
     "Time since the end of temporary storage of the consignment whose limit ended first; 0 if there is none",
 )
+_transit_overdue = gauge(
+    "luxor_clearance_transit_overdue",
+    f"Consignments in transit that did not arrive within their time limit; counting ends at {COUNTED_MAX:,}",
+)
+_transit_overdue_age = gauge(
+    "luxor_clearance_transit_overdue_seconds",
+    "Time since the end of the time limit of the consignment in transit that is overdue for longest; 0 if there is none",
+)
 _controls_waiting = gauge(
     "luxor_clearance_controls_waiting_seconds",
     "Time since the answer to, or without one the order of, the open control that has waited for longest without a timer; 0 if there is none",
@@ -63,7 +71,7 @@ _PENDING: Final = f"""
 _OVERDUE: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - "
     "least((select min(due_at) from due), (select min(next_at) from control), (select min(next_at) from storage), "
-    "(select min(next_at) from return_order)) / 1000000.0)::float8"
+    "(select min(next_at) from transit), (select min(next_at) from return_order)) / 1000000.0)::float8"
 )
 
 
@@ -93,6 +101,10 @@ _STORAGE_ENDED: Final = f"""
     select (select count(*) from (select from storage where next_at is null limit {COUNTED_MAX}) as part) as count,
         (select greatest(0, extract(epoch from clock_timestamp()) - min(ends_at) / 1000000.0) from storage where next_at is null)::float8 as age
 """  # noqa: S608  # a number of our own
+_TRANSIT_OVERDUE: Final = f"""
+    select (select count(*) from (select from transit where next_at is null limit {COUNTED_MAX}) as part) as count,
+        (select greatest(0, extract(epoch from clock_timestamp()) - min(due_at) / 1000000.0) from transit where next_at is null)::float8 as age
+"""  # noqa: S608  # a number of our own
 
 
 async def look(database: Database) -> None:
@@ -105,6 +117,7 @@ async def look(database: Database) -> None:
         controls = {row["form"]: row["count"] for row in await reading.raw.fetch(_CONTROLS)}
         controls_overdue = await reading.raw.fetchval(_CONTROLS_OVERDUE)
         stored = await reading.raw.fetchrow(_STORAGE_ENDED)
+        transit = await reading.raw.fetchrow(_TRANSIT_OVERDUE)
         controls_waiting = await reading.raw.fetchval(_CONTROLS_WAITING)
         returns_blocked = await reading.raw.fetchval(_RETURNS_BLOCKED)
     for lane, name in _LANES.items():
@@ -118,5 +131,7 @@ async def look(database: Database) -> None:
     _controls_overdue.set(controls_overdue or 0.0)
     _storage_ended.set(stored["count"])
     _storage_ended_age.set(stored["age"] or 0.0)
+    _transit_overdue.set(transit["count"])
+    _transit_overdue_age.set(transit["age"] or 0.0)
     _controls_waiting.set(controls_waiting or 0.0)
     _returns_blocked.set(returns_blocked or 0.0)

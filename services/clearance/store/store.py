@@ -40,6 +40,7 @@ from services.clearance.store.rows import Row, carrier_key, day_of, days_of, fil
 from services.clearance.store.sweeps import SweepTables
 from services.clearance.store.timers.return_orders import ReturnOrderTable
 from services.clearance.store.timers.storage import StorageTable
+from services.clearance.store.timers.transit import TransitTable
 from services.clearance.store.work import ClaimTable, ControlTable, WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
@@ -50,6 +51,7 @@ PURGED: Final = (
     "due",
     "control",
     "storage",
+    "transit",
     "claim",
     "early_hit",
     "early_news",
@@ -95,6 +97,7 @@ class Store:
         self.return_orders = ReturnOrderTable()
         self.rights = ApplicationTable()
         self.storage = StorageTable()
+        self.transits = TransitTable()
         self.sweeps = SweepTables()
         self.work = WorkTables()
         self._days: set[int] = set()
@@ -254,6 +257,7 @@ class Store:
         """Store in which work lists these states are; `in_lists` may be in one by their former versions."""
         await self.work.note(tx, table, mrns, days, in_lists=in_lists)
         await self.storage.note(tx, table, mrns, days, in_lists=in_lists)
+        await self.transits.note(tx, table, mrns, days)
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str, carriers: Strings | None = None) -> None:
         """Write notices of a change that made no version, to the filers or to `carriers`."""

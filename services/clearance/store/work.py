@@ -31,6 +31,7 @@ WORK_LISTS: Final = {
     "due": "due_at",
     "control": "(sum(1::bigint << number) over ())::bigint",
     "storage": "ends_at",
+    "transit": "due_at",
     "open_return_order": "null::smallint",
 }
 """The work lists, and what they state of a consignment beside day and MRN; of controls the numbers, as bits."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.files.yaml_file import YamlFile
+from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.state.times import never_released
 from services.clearance.consignment.transitions import HELD
 
@@ -65,7 +66,7 @@ def included() -> tuple[Limit, ...]:
 
 
 def in_storage(states: Table) -> NDArray[np.bool_]:
-    """Return which goods lie in temporary storage, shape (n,): they have arrived, are held, and were never released.
+    """Return which goods lie in temporary storage, shape (n,): they have arrived, are held and not in transit, and were never released.
 
     Seized goods are in the hands of customs, and released goods that are held again are in free circulation.
     """
@@ -74,21 +75,25 @@ def in_storage(states: Table) -> NDArray[np.bool_]:
         return arrived.copy()
     state = states.ints("state").values
     stored: NDArray[np.bool_] = arrived & np.logical_or.reduce([state == each for each in HELD])
-    return stored & never_released(states) if stored.any() else stored
+    return stored & never_released(states) & ~in_transit(states) if stored.any() else stored
 
 
 def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
-    """Return when the time limits of states end, by the law of the day of arrival; without `limits`, by those that are included."""
+    """Return when the time limits of states end, by the law of the day of arrival; without `limits`, by those that are included.
+
+    After a movement to another office the limit counts from its end: UCC, articles 145(11) and 149.
+    """
     stored = in_storage(states)
     end, remind = np.zeros(states.rows, np.int64), np.zeros(states.rows, np.int64)
     known = np.zeros(states.rows, np.bool_)
     if stored.any():
-        arrived = states.ints("arrived_at").values // MICROS_PER_DAY
+        moved = states.ints("transit_ended_at")
+        arrived = np.where(moved.valid, moved.values, states.ints("arrived_at").values) // MICROS_PER_DAY
         for limit in included() if limits is None else limits:
             last = np.iinfo(np.int64).max if limit.to is None else (limit.to - _EPOCH).days
             found = stored & states.strings("destination_country").isin(limit.areas)
             found &= (arrived >= (limit.start - _EPOCH).days) & (arrived <= last)
-            day = _last_day(arrived, limit)
+            day = last_day(arrived, limit.days, moves_to_working_day=limit.ends_on_working_day)
             end = np.where(found, (day + 1) * MICROS_PER_DAY, end)
             remind = np.where(found, (day + 1 - limit.remind_days) * MICROS_PER_DAY, remind)
             known |= found
@@ -107,10 +112,12 @@ def without_times(states: Table) -> Table:
     return states.with_columns({"storage_reminded_at": absent, "storage_ended_at": absent})
 
 
-def _last_day(arrived: NDArray[np.int64], limit: Limit) -> NDArray[np.int64]:
-    """Return the last day of the limit, days since 1970-01-01."""
-    day = arrived + limit.days
-    if not limit.ends_on_working_day:
+def last_day(
+    first: NDArray[np.int64], days: NDArray[np.int64] | int, *, moves_to_working_day: bool
+) -> NDArray[np.int64]:
+    """Return the last day of a limit of whole days after a day, days since 1970-01-01."""
+    day: NDArray[np.int64] = first + days
+    if not moves_to_working_day:
         return day
     weekday = (day + _MONDAY) % 7
     return day + np.where(weekday == 5, 2, np.where(weekday == 6, 1, 0))

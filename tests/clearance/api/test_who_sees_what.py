@@ -31,6 +31,7 @@ from luxor.clearance.v1 import (
     release_lists_pb2,
     returns_pb2,
     rights_pb2,
+    transit_pb2,
     work_pb2,
 )
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -118,6 +119,10 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "ReturnService/RecordDepartures": {"carrier": ALL, "officer": ALL},
     "RightsService/PutApplications": OFFICER,
     "RightsService/ListApplications": OFFICER,
+    "TransitService/EndTransit": OFFICER,
+    "TransitService/ListTransit": INSIGHT,
+    "TransitService/RecordTransitArrivals": {"carrier": OWN, "officer": ALL},
+    "TransitService/StartTransit": {"carrier": OWN, "officer": ALL},
     "WorkService/ClaimConsignments": OFFICER,
     "WorkService/HandOverConsignments": OFFICER,
     "WorkService/ListStorage": INSIGHT,
@@ -141,6 +146,7 @@ WHOLE: Final = {
 ARRIVED: Final = {
     "CarrierService/ReverseArrivals", "CarrierService/ListArrivals", "CarrierService/ListReleasedConsignments",
     "ClearanceService/DisposeConsignments", "ClearanceService/PullNotices", "ClearanceService/RecordReturns", "ReturnService/BulkReturn",
+    "TransitService/EndTransit", "TransitService/ListTransit", "TransitService/RecordTransitArrivals", "TransitService/StartTransit",
     "WorkService/ListStorage",
 }  # fmt: skip
 RELEASED: Final = {
@@ -170,7 +176,9 @@ class Goods:
 
     @property
     def reference(self) -> str:
-        return f"{'GREEN' if self.method in RELEASED else 'RED'}-SHOP-REF{self.number:03d}"
+        # A carrier moves goods that their debt alone holds.
+        held = "BARE" if self.method.startswith("TransitService/") else "RED"
+        return f"{'GREEN' if self.method in RELEASED else held}-SHOP-REF{self.number:03d}"
 
     @property
     def filer(self) -> str:
@@ -246,6 +254,13 @@ def _reversal(goods: Goods) -> carriers_pb2.ReverseArrivalsRequest:
     carrier = "" if goods.role == "carrier" else goods.carrier
     request.arrivals.add(master_document_number=goods.master, carrier=carrier)
     return request
+
+
+def _movement(goods: Goods) -> transit_pb2.StartTransitRequest:
+    named = [returns_pb2.GoodsRef(mrn=goods.mrn)]
+    return transit_pb2.StartTransitRequest(
+        request_id=f"u{goods.number}", destination_office="DE004600", consignments=named
+    )
 
 
 def _return(goods: Goods) -> pb.RecordReturnsRequest:
@@ -348,6 +363,14 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     "HandOverConsignments": lambda goods: work_pb2.HandOverConsignmentsRequest(
         request_id=f"m{goods.number}", consignments=[goods.ref], officer="otto", note="yours"
     ),
+    "StartTransit": _movement,
+    "RecordTransitArrivals": lambda goods: transit_pb2.RecordTransitArrivalsRequest(
+        request_id=f"w{goods.number}", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)]
+    ),
+    "EndTransit": lambda goods: transit_pb2.EndTransitRequest(
+        request_id=f"x{goods.number}", reason="GOODS_NOT_FOUND", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)]
+    ),
+    "ListTransit": lambda goods: transit_pb2.ListTransitRequest(office="DE004600"),
     "ListStorage": lambda goods: work_pb2.ListStorageRequest(within_days=400),
 }  # fmt: skip
 """Requests about a consignment, or about all of them where there is none."""
@@ -488,6 +511,10 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
             answered = await callers.call(ordering, "filer" if each.is_own else "zenith", _return_order(each))
             assert not isinstance(answered, str)
             assert not list(reasons(answered)), answered
+        if each.method.startswith("TransitService/") and not each.method.endswith("/StartTransit"):
+            started = await callers.call(by_name["TransitService/StartTransit"], "officer", _movement(each))
+            assert not isinstance(started, str), started
+            assert not list(reasons(started)), started
         if each.method.endswith("HandOverConsignments"):
             request_of_claim = REQUESTS["ClaimConsignments"](each)
             await callers.call(by_name["WorkService/ClaimConsignments"], "officer", request_of_claim)

@@ -21,7 +21,7 @@ from luxor.clearance.v1 import carriers_pb2 as carriers
 from luxor.clearance.v1 import cases_pb2 as cases
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import consistency_pb2 as consistency
-from luxor.clearance.v1 import controls_pb2, licences_pb2, returns_pb2, rights_pb2, work_pb2
+from luxor.clearance.v1 import controls_pb2, licences_pb2, returns_pb2, rights_pb2, transit_pb2, work_pb2
 from luxor.clearance.v1 import notice_checks_pb2 as checks
 from luxor.clearance.v1 import release_lists_pb2 as lists
 from luxor.clearance.v1.audit_pb2_grpc import AuditServiceStub
@@ -36,6 +36,7 @@ from luxor.clearance.v1.notice_checks_pb2_grpc import NoticeCheckServiceStub
 from luxor.clearance.v1.release_lists_pb2_grpc import ReleaseListServiceStub
 from luxor.clearance.v1.returns_pb2_grpc import ReturnServiceStub
 from luxor.clearance.v1.rights_pb2_grpc import RightsServiceStub
+from luxor.clearance.v1.transit_pb2_grpc import TransitServiceStub
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from luxor.trace.v1 import trace_pb2 as trace
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
@@ -104,6 +105,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     def ref(number: int, version: int | None = None) -> cases.CaseRef:
         return cases.CaseRef(number=number, expected_version=version)
 
+    moving, goods = TransitServiceStub(channel), [returns_pb2.GoodsRef(mrn=second)]
     content = cases.UploadContentRequest(sha256=sha256(b"an invoice").hexdigest(), bytes=10, data=b"an invoice")
     await case.UploadContent(content, timeout=SECONDS)
     release_lists, returning = ReleaseListServiceStub(channel), ReturnServiceStub(channel)
@@ -119,6 +121,13 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
         (work.ListWork, work_pb2.ListWorkRequest(), "", "", [second]),
         (work.ListStorage, work_pb2.ListStorageRequest(within_days=400), "", "", [second]),
+        (moving.StartTransit, transit_pb2.StartTransitRequest(request_id="17", destination_office="DE004600", consignments=goods), "", "", [second]),
+        (moving.ListTransit, transit_pb2.ListTransitRequest(office="DE004600"), "", "", [second]),
+        (moving.RecordTransitArrivals, transit_pb2.RecordTransitArrivalsRequest(request_id="18", consignments=goods), "", "", [second]),
+        (
+            moving.EndTransit, transit_pb2.EndTransitRequest(request_id="19", master_document_number=MASTER, reason="LOST"),
+            "LOST", MASTER, [first, second],
+        ),
         (work.ClaimConsignments, work_pb2.ClaimConsignmentsRequest(request_id="12", consignments=[two]), "", "", [second]),
         (work.HandOverConsignments, work_pb2.HandOverConsignmentsRequest(request_id="13", consignments=[two]), "", "", [second]),
         (

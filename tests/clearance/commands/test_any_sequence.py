@@ -51,6 +51,8 @@ class Stand:
     is_held: bool
     """Whether a hold, an open control or an open violation stops it."""
     debt: int
+    moves: bool
+    """Whether it is in transit to another office."""
 
 
 def stands(states: Table) -> list[Stand]:
@@ -71,7 +73,9 @@ def stands(states: Table) -> list[Stand]:
         values("filing_version"),
         states.strings("master_document_number").tolist(),
     )
-    return [Stand(*each) for each in zip(*columns, arrived, held, values("debt_status"), strict=True)]
+    began, ended = values("transit_started_at"), values("transit_ended_at")
+    moves = [start is not None and end is None for start, end in zip(began, ended, strict=True)]
+    return [Stand(*each) for each in zip(*columns, arrived, held, values("debt_status"), moves, strict=True)]
 
 
 class Sequence:
@@ -123,7 +127,9 @@ class Sequence:
 
     async def listed(self) -> set[str]:
         """Return the goods that are on a work list of somebody or have a timer."""
-        lists = " union all ".join(f"select mrn from {name}" for name in ("held", "seized", "control", "due"))
+        lists = " union all ".join(
+            f"select mrn from {name}" for name in ("held", "seized", "control", "due", "transit")
+        )
         async with self.base.store.database.connection() as reading:
             return {row["mrn"] for row in await reading.raw.fetch(lists)}
 
@@ -134,6 +140,8 @@ def broken(name: str, before: Stand, after: Stand) -> list[str]:
     owing = after.debt == Debt.OPEN or (after.debt == Debt.UNKNOWN and name != "release")
     if after.state == State.RELEASED and before.state != State.RELEASED and (after.is_held or owing):
         found.append("released with an open referral, control, hold, violation or debt")
+    if after.moves and after.state != before.state and after.state in (State.RELEASED, State.SEIZED, *ENDS):
+        found.append("released, seized or ended in transit")
     if before.has_arrived and (after.filing, after.master) != (before.filing, before.master):
         found.append("amended after the presentation")
     # Customs invalidates a declaration that was lodged twice, also then.

@@ -25,7 +25,7 @@ from tests.clearance.screening_matches import clearing, hear
 
 TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE, _ = Kind
 TABLES = (
-    "batch", "consignment", "held", "seized", "due", "control", "claim", "storage", "local_reference", "house_document", "master_document",
+    "batch", "consignment", "held", "seized", "due", "control", "claim", "storage", "transit", "local_reference", "house_document", "master_document",
 )  # fmt: skip
 
 
@@ -102,6 +102,7 @@ TAMPERED = {
     "stored goods that are not listed": ("delete from storage where mrn = $1", "held", [LIST]),
     "another end of storage": ("update storage set ends_at = ends_at + 1 where mrn = $1", "held", [LIST]),
     "a listed end of goods that are not stored": ("insert into storage select day, mrn, '', 5, 5 from consignment where mrn = $1", "seized", [LIST]),
+    "goods in transit that are not": ("insert into transit select day, mrn, '', 'X', 5, 5 from consignment where mrn = $1", "held", [LIST]),
     "a listed one that was deleted": ("delete from consignment where mrn = $1", "seized", [LIST]),
     "all lists of one that was deleted": ("delete from consignment where mrn = $1", "rerouting", [LIST, LIST, LIST]),
     "another MRN": ("update consignment set mrn = 'X' || mrn where mrn = $1", "", [CURRENT]),

@@ -30,19 +30,22 @@ FLAGS: Final = (
     "debt_hold",
     "violation",
     "control_hold",
+    "in_transit",
 )
 Situation = dict[str, bool | Debt]
 SITUATIONS: Final[list[Situation]] = [
     {"debt": debt, **dict(zip(FLAGS, flags, strict=True))}
     for debt in (Debt.UNKNOWN, Debt.NONE, Debt.OPEN)
     for flags in product((False, True), repeat=len(FLAGS))
+    # Goods in transit have arrived.
+    if flags[0] or not flags[-1]
 ]
 
 
-def met(condition: Condition, now: Situation) -> bool:
-    """Whether a situation meets a condition, by the sentence of the condition."""
+def met(now: Situation) -> frozenset[Condition]:
+    """Return the conditions that a situation meets, by their sentences."""
     held = bool(now["officer_hold"] or now["screening_hold"])
-    return {
+    by_sentence = {
         Condition.ARRIVED: bool(now["arrived"]),
         Condition.NOT_ARRIVED: not now["arrived"],
         Condition.HOLD: held or bool(now["violation"]),
@@ -54,7 +57,9 @@ def met(condition: Condition, now: Situation) -> bool:
         Condition.ONLY_CONTROLS: bool(now["control_hold"]),
         Condition.WAITING: bool(now["waiting"]),
         Condition.CONTROLLED: bool(now["inspected"]),
-    }[condition]
+        Condition.IN_TRANSIT: bool(now["in_transit"]),
+    }
+    return frozenset(condition for condition, is_met in by_sentence.items() if is_met)
 
 
 def states_in(state: State) -> Table:
@@ -82,6 +87,8 @@ def states_in(state: State) -> Table:
             "screening_hold": Bools.of(flags("screening_hold")),
             "debt_hold": Bools.of(flags("debt_hold")),
             "control_hold": Bools.of(flags("control_hold")),
+            "transit_started_at": Ints.of([13] * rows),
+            "transit_ended_at": Ints.of([14] * rows, ~flags("in_transit")),
             "violation_found_by": Strings.of(["vera" if each else "" for each in flags("violation")]),
         },
     )
@@ -92,13 +99,14 @@ def test_each_row_is_reached_and_states_the_notice_that_its_state_makes() -> Non
     for row in TABLE:
         rows.setdefault((row.event, row.state), []).append(row)
     reached: set[int] = set()
+    conditions = [met(now) for now in SITUATIONS]
     for event, state in product(Event, State):
         before = states_in(state)
         after, outcome = apply_event(before, EventDetails(event=np.full(before.rows, event), at=AT))
         found = kinds(after).tolist()
         for place, now in enumerate(SITUATIONS):
             applies = next(
-                (each for each in rows.get((event, state), ()) if all(met(condition, now) for condition in each.when)),
+                (each for each in rows.get((event, state), ()) if conditions[place].issuperset(each.when)),
                 None,
             )
             case = (event.name, state.name, now, applies)
@@ -139,7 +147,7 @@ def test_goods_expire_only_without_an_arrival_and_without_a_hold() -> None:
             (
                 each
                 for each in TABLE
-                if (each.event, each.state) == (Event.EXPIRED, state) and all(met(c, now) for c in each.when)
+                if (each.event, each.state) == (Event.EXPIRED, state) and met(now).issuperset(each.when)
             ),
             None,
         )

@@ -27,6 +27,11 @@ PLACES = [
     Place(State(state), arrived, Debt(debt), *flags)
     for state, arrived, debt in itertools.product(State, BOOLS, Debt)
     for flags in itertools.product(BOOLS, repeat=7)
+] + [
+    # In transit are goods that arrived and are not released.
+    Place(State(state), True, Debt(debt), *flags, in_transit=True)
+    for state, debt in itertools.product((State.AWAITING_ARRIVAL, State.HELD, *scalar.CONTROLS), Debt)
+    for flags in itertools.product(BOOLS, repeat=7)
 ]
 
 
@@ -34,7 +39,16 @@ def situation(places: list[Place]) -> Situation:
     def numbers(name: str) -> Any:
         return np.array([int(getattr(place, name)) for place in places], np.int64)
 
-    flags = ("officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation", "control_hold")
+    flags = (
+        "officer_hold",
+        "screening_hold",
+        "waiting",
+        "inspected",
+        "debt_hold",
+        "violation",
+        "control_hold",
+        "in_transit",
+    )
     return Situation(
         numbers("state"), numbers("arrived") > 0, numbers("debt"), **{name: numbers(name) > 0 for name in flags}
     )
@@ -45,6 +59,7 @@ def test_every_event_at_every_place_does_what_the_definition_says(event: Event) 
     outcome = apply(event, situation(PLACES))
     columns = (
         outcome.state, outcome.arrived, outcome.officer_hold, outcome.screening_hold, outcome.debt_hold, outcome.control_hold,
+        outcome.in_transit,
     )  # fmt: skip
     found = list(zip(*(column.tolist() for column in columns), outcome.refusal.tolist(), strict=True))
     for place, told in zip(PLACES, found, strict=True):
@@ -58,6 +73,7 @@ def test_every_event_at_every_place_does_what_the_definition_says(event: Event) 
             after.screening_hold,
             debt_hold,
             after.control_hold and after.state in scalar.CONTROLS,
+            after.in_transit,
             REFUSALS.index(refusal),
         )
         assert told == expected, (event, place)

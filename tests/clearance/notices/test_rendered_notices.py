@@ -62,6 +62,11 @@ LOADING: dict[str, dict[str, Any]] = {
 """By key, what a notice about loading has for both readers."""
 STORED: dict[str, Any] = {"reasons": ["A"], "storage_ends_at": timestamp_pb2.Timestamp(seconds=1_794_700_800)}
 """The first moment of 2026-11-15."""
+MOVED: dict[str, Any] = {
+    "reasons": ["A"],
+    "transit": pb.TransitStatus(destination_office="DE004600", due_at=timestamp_pb2.Timestamp(seconds=1_794_700_800)),
+}
+"""A movement whose limit ends with 2026-11-14."""
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
 # By key: kind, state, further values, title and text.
@@ -236,6 +241,26 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         f"The time limit of temporary storage of consignment {MRN} ended on 2026-11-14. The goods stay held, and customs decides on them. "
         f"Reasons: A. {REFERENCES}",
     ),
+    "TRANSIT_STARTED": (
+        "TRANSIT_STARTED", "AWAITING_ARRIVAL", MOVED, "Goods in transit to another office",
+        f"On 2026-11-01 a movement of the goods of consignment {MRN} to the customs office DE004600 began. They have to arrive "
+        f"there by 2026-11-14, with their seals and documents, and are not released before. Reasons: A. {REFERENCES}",
+    ),
+    "TRANSIT_ARRIVED": (
+        "TRANSIT_ARRIVED", "HELD", MOVED, "Arrived at the office of destination",
+        f"The goods of consignment {MRN} arrived at the customs office DE004600 on 2026-11-01, which handles them from now on. "
+        f"They are not released yet. Reasons: A. {REFERENCES}",
+    ),
+    "TRANSIT_OVERDUE": (
+        "TRANSIT_OVERDUE", "HELD", MOVED, "Goods in transit are overdue",
+        f"The goods of consignment {MRN} did not arrive at the customs office DE004600 by 2026-11-14. Present them there without "
+        f"delay, or inform customs where they are: a debt may be incurred. Reasons: A. {REFERENCES}",
+    ),
+    "TRANSIT_ENDED": (
+        "TRANSIT_ENDED", "HELD", MOVED, "Movement ended by customs",
+        f"Customs ended the movement of the goods of consignment {MRN} to the customs office DE004600 on 2026-11-01. The goods did "
+        f"not arrive there, and customs holds them. Reasons: A. {REFERENCES}",
+    ),
 }  # fmt: skip
 # By key: kind, state, title and text.
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
@@ -300,6 +325,26 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "STORAGE_ENDED": (
         "STORAGE_ENDED", "HELD", "Temporary storage ended",
         f"The time limit of temporary storage of consignment {MRN} ended on 2026-11-14. The goods stay held: do not deliver them. {DOCUMENTS}",
+    ),
+    "TRANSIT_STARTED": (
+        "TRANSIT_STARTED", "AWAITING_ARRIVAL", "Goods in transit to another office",
+        f"On 2026-11-01 a movement of the goods of consignment {MRN} to the customs office DE004600 began. They have to arrive "
+        f"there by 2026-11-14, with their seals and documents, and are not released before. {DOCUMENTS}",
+    ),
+    "TRANSIT_ARRIVED": (
+        "TRANSIT_ARRIVED", "HELD", "Arrived at the office of destination",
+        f"The goods of consignment {MRN} arrived at the customs office DE004600 on 2026-11-01, which handles them from now on. "
+        f"They are not released yet. {DOCUMENTS}",
+    ),
+    "TRANSIT_OVERDUE": (
+        "TRANSIT_OVERDUE", "HELD", "Goods in transit are overdue",
+        f"The goods of consignment {MRN} did not arrive at the customs office DE004600 by 2026-11-14. Present them there without "
+        f"delay, or inform customs where they are: a debt may be incurred. {DOCUMENTS}",
+    ),
+    "TRANSIT_ENDED": (
+        "TRANSIT_ENDED", "HELD", "Movement ended by customs",
+        f"Customs ended the movement of the goods of consignment {MRN} to the customs office DE004600 on 2026-11-01. The goods did "
+        f"not arrive there, and customs holds them. {DOCUMENTS}",
     ),
     "DECIDED": (
         "DECIDED", "AWAITING_ARRIVAL", "Release decided",
@@ -397,6 +442,7 @@ def test_a_filers_notice_in_words(key: str) -> None:
 def test_a_carriers_notice_in_words(key: str) -> None:
     kind, state, title, text = CARRIERS[key]
     until = {"storage_ends_at": STORED["storage_ends_at"]} if kind.startswith("STORAGE") else {}
+    until = {"transit": MOVED["transit"]} if kind.startswith("TRANSIT") else until
     made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else until))
     assert key_of(made) == key
     render(made, TEXTS, TEXTS.choose("en"), carrier=True)
@@ -412,7 +458,7 @@ def test_references_that_a_filing_does_not_have_are_none() -> None:
 
 _SECRET = st.text("qwzjkvx", min_size=12, max_size=12)
 _MINOR = st.integers(7_000_001, 7_999_999)
-_READABLE = ("mrn", "house_document_number", "master_document_number")
+_READABLE = ("mrn", "house_document_number", "master_document_number", "transit_destination_office")
 
 
 @given(data=st.data(), state=st.sampled_from(State), change=st.sampled_from(Change), debt=st.sampled_from(Debt))
@@ -428,6 +474,8 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
         "mrn": Strings.of([MRN]),
         "house_document_number": Strings.of(["H-1"]),
         "master_document_number": Strings.of(["020-12345675"]),
+        "transit_destination_office": Strings.of(["DE004600"]),
+        "transit_started_at": Ints.of([AT]),
         "revenue_currency": Strings.of(["EUR"]),
         "version": Ints.of([3]),
         "state": Ints.of([state]),
@@ -475,6 +523,7 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
         bare = pb.Notice(kind=made.kind, state=made.state, mrn=MRN, house_document_number="H-1")
         bare.master_document_number = "020-12345675"
         bare.time.CopyFrom(made.time)
+        bare.transit.CopyFrom(made.transit)
         render(bare, TEXTS, TEXTS.choose("en"), carrier=True)
         assert (bare.title, bare.text) == (made.title, made.text)
 

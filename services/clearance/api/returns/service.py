@@ -1,12 +1,10 @@
 """The gRPC edge of returns in bulk and of return orders."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import grpc.aio
 
-from libs.customs.identifiers import mrn as mrns
 from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role
@@ -19,24 +17,18 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import OFFICER
-from services.clearance.api.queries import Inquiry, Query
 from services.clearance.api.requests import DOCUMENT_CHARACTERS_MAX
+from services.clearance.api.returns.goods import NamedGoods
 from services.clearance.api.returns.requests import REASONS, departures, key_of, orders
 from services.clearance.commands.act import UNKNOWN, Acted
 from services.clearance.commands.returns.bulk_return import BulkReturn, ReturnProgress
 from services.clearance.commands.returns.order_returns import Left, OrderOutcome, OrderReturns
-from services.clearance.commands.visibility import Viewer
 from services.clearance.consignment.returns import BulkOrder
-from services.clearance.consignment.transitions import FINAL
 from services.clearance.store import Store, day_of
 from services.clearance.store.timers.return_orders import ReturnOrder
 
 PAGE_DEFAULT: Final = 100
 DEPARTURES_MAX: Final = 100
-_HOUSE_PAGES: Final = (10, 100)
-"""Consignments of one house document that are read first, and in each look after it: all but one have ended if it was used again."""
-_HOUSE_ROWS_MAX: Final = 20_000
-"""Consignments of all house documents of a request that are read at most, beyond its last look."""
 
 ROLES: Final = {
     "BulkReturn": {Role.FILER, Role.CARRIER, Role.OFFICER},
@@ -58,7 +50,7 @@ class ReturnService(ReturnServiceServicer):
         self._bulk_return = BulkReturn(store)
         self._order_returns = OrderReturns(store)
         self._pages = PageTokens(store.database)
-        self._inquiry = Inquiry(store)
+        self._goods = NamedGoods(store)
 
     async def BulkReturn(
         self, request: pb.BulkReturnRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -75,7 +67,7 @@ class ReturnService(ReturnServiceServicer):
                 master, order, caller=identity, refusals_max=limit, request=command, encode=_under_master
             )
         else:
-            goods = await self._named(request.consignments, identity)
+            goods = await self._goods.named(request.consignments, identity)
             refs = [each for each in goods if isinstance(each, clearance_pb2.ConsignmentRef)]
 
             def encode(progress: ReturnProgress, results: Sequence[Acted]) -> bytes:
@@ -95,64 +87,6 @@ class ReturnService(ReturnServiceServicer):
         seen = [each.mrn for each in response.results if each.state]
         await self._accesses.record(seen, about=master if response.consignments else "")
         return response
-
-    async def _named(
-        self, goods: Sequence[pb.GoodsRef], identity: Identity
-    ) -> list[clearance_pb2.ConsignmentRef | ItemError]:
-        """Return each consignment by its MRN, or why it is not known by its reference."""
-        houses = {each.house_document_number for each in goods if each.WhichOneof("reference") != "mrn"} - {""}
-        readable = sorted(each for each in houses if requests.is_document(each))
-        matches = await self._under_houses(readable, Viewer(self._store, identity))
-        found: list[clearance_pb2.ConsignmentRef | ItemError] = []
-        seen: set[str] = set()
-        for place, each in enumerate(goods):
-            path = f"consignments[{place}]"
-            number = each.mrn
-            if each.WhichOneof("reference") == "house_document_number":
-                house, path = each.house_document_number, f"{path}.house_document_number"
-                if house not in matches:
-                    limit = DOCUMENT_CHARACTERS_MAX
-                    found.append(item_error("REFERENCE_MALFORMED", path, house, characters_max=limit))
-                    continue
-                if len(matches[house]) != 1:
-                    reason = "REFERENCE_AMBIGUOUS" if matches[house] else "CONSIGNMENT_UNKNOWN"
-                    found.append(item_error(reason, path, house))
-                    continue
-                (number,) = matches[house]
-            elif each.WhichOneof("reference") is None:
-                found.append(item_error("QUERY_MALFORMED", path))
-                continue
-            version = each.expected_version if each.HasField("expected_version") else None
-            ref = clearance_pb2.ConsignmentRef(mrn=number, expected_version=version)
-            _, errors = requests.refs([ref], f"{path}.mrn" if number == each.mrn else path)
-            if number in seen and mrns.is_valid(number):
-                errors[0] = item_error("CONSIGNMENT_REPEATED", path, number)
-            seen.add(number)
-            found.append(errors.get(0) or ref)
-        return found
-
-    async def _under_houses(self, houses: Sequence[str], viewer: Viewer) -> dict[str, list[str]]:
-        """Return under each house document the open consignments, or else the last one that ended; several where not all could be read."""
-        found: dict[str, list[str]] = {each: [] for each in houses}
-        ended: dict[str, list[str]] = {each: [] for each in houses}
-        queries, rows_read = [Query("house_document_number", each, limit=_HOUSE_PAGES[0]) for each in houses], 0
-        while queries and rows_read <= _HOUSE_ROWS_MAX:
-            matches = await self._inquiry.find(queries, viewer)
-            async with self._store.database.connection() as reading:
-                rows = await self._inquiry.rows(reading, matches)
-            rows_read += sum(query.limit for query in queries)
-            following = []
-            for query, match in zip(queries, matches, strict=True):
-                under = [mrn for mrn in match.mrns if mrn in rows]
-                # A house document whose declaration ended is often filed again.
-                found[query.value] += [mrn for mrn in under if rows[mrn].state not in FINAL]
-                ended[query.value] = under[-1:] or ended[query.value]
-                if match.following and len(found[query.value]) < 2:
-                    following.append(replace(query, limit=_HOUSE_PAGES[1], after=match.following))
-            queries = following
-        for query in queries:
-            found[query.value] = ["", ""]
-        return {each: open_ones or ended[each] for each, open_ones in found.items()}
 
     # ------------------------------------------------------------------------------------------ orders
     async def OrderReturns(

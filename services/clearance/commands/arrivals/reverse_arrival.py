@@ -12,6 +12,7 @@ from libs.telemetry import span
 from luxor.clearance.v1 import carriers_pb2 as pb
 from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
 from services.clearance.commands.summarize import under_document
+from services.clearance.consignment.columns import was_moved
 from services.clearance.consignment.state.arrivals import Arrivals, arrived_by
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.times import was_released
@@ -29,7 +30,7 @@ class Reversed:
     consignments: int = 0
     """Consignments whose arrival was reversed."""
     released: int = 0
-    """Those that were released, seized or disposed of meanwhile; these stay so."""
+    """Those that were released, seized, disposed of or moved to another office meanwhile; these stay so."""
 
 
 class Reversal:
@@ -63,7 +64,10 @@ class Reversal:
                 locked = await self._store.lock(tx, mrns)
                 rows = [locked[mrn] for mrn in mrns if mrn in locked]
                 table = await self._store.states(tx, rows)
-                by = np.flatnonzero(arrived_by(table, document, carrier))
+                own = arrived_by(table, document, carrier)
+                # Goods that were moved to another office have arrived.
+                moved = own & was_moved(table)
+                by = np.flatnonzero(own & ~moved)
                 details = EventDetails(
                     event=Event.ARRIVAL_REVERSED, at=await self._store.now(tx), arrivals=Arrivals.none(len(by))
                 )
@@ -75,7 +79,9 @@ class Reversal:
                     # The states after it name no carrier.
                     await self._store.notify_carriers(tx, ref, table.take(by[done]).strings("arrival_carrier"))
             result.consignments += len(done)
-            result.released += int((~outcome.effective & (was_released(after) | _at_customs(after))).sum())
+            result.released += int(moved.sum()) + int(
+                (~outcome.effective & (was_released(after) | _at_customs(after))).sum()
+            )
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
             await self._store.arrivals.mark(tx, repeat=[document])

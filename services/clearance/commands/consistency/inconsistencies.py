@@ -19,6 +19,7 @@ from services.clearance.store import Row
 from services.clearance.store.licences.register import Use
 from services.clearance.store.work import due_times
 from services.clearance.temporary_storage.limits import ends
+from services.clearance.transit.movement import due_times as due_times_of_transit
 
 FOUND_MAX: Final = 8
 """Inconsistencies of one consignment that are reported."""
@@ -206,12 +207,23 @@ def work_lists(
     offices = newest.states.strings("office").tolist()
     due_at, due = due_times(newest.states)
     controls = [sum(1 << each.number for each in listed if each.is_open) for listed in controls_of(newest.states)]
+    moving = due_times_of_transit(newest.states)[0].tolist()
     arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
     found = []
-    for mrn, state, lane, office, at, waits, numbers, there, limit in zip(
-        newest.mrns, states, lanes, offices, due_at.tolist(), due.tolist(), controls, arrived, limits, strict=True
+    for mrn, state, lane, office, at, waits, numbers, there, limit, moves in zip(
+        newest.mrns,
+        states,
+        lanes,
+        offices,
+        due_at.tolist(),
+        due.tolist(),
+        controls,
+        arrived,
+        limits,
+        moving,
+        strict=True,
     ):
-        if state == State.AWAITING_ARRIVAL and there and not waits:
+        if state == State.AWAITING_ARRIVAL and there and not waits and moves is None:
             detail = "Its goods have arrived and nothing holds them, and no delay leads to their release."
             found.append(Inconsistency(Kind.WORK_LIST, mrn, rows[mrn].version, detail))
         expected: dict[str, object] = {
@@ -220,6 +232,7 @@ def work_lists(
             "due": at if waits else _ABSENT,
             "control": numbers or _ABSENT,
             "storage": _ABSENT if limit is None else limit,
+            "transit": _ABSENT if moves is None else moves,
         }
         if mrn in lists["claim"] and state not in STAYING:
             expected["claim"] = _ABSENT

@@ -33,6 +33,8 @@ class Situation:
     """Whether an inspection found a violation that no officer has resolved; by default there is none."""
     control_hold: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
     """Whether controls, and perhaps the debt, alone hold it; by default nothing is held by controls."""
+    in_transit: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether it moves to another office; by default nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Outcome:
     debt_hold: BoolArray
     control_hold: BoolArray
     arrived: BoolArray
+    in_transit: BoolArray
     refusal: IntArray
     """0 where the event had its effect, else the place of the reason in REFUSALS."""
 
@@ -65,6 +68,7 @@ _FLAGS: Final = (
     "debt_hold",
     "violation",
     "control_hold",
+    "in_transit",
 )
 """The flags of a situation; a condition depends on them and on the debt alone."""
 _DEBTS: Final = np.array([2 if debt == Debt.UNKNOWN else int(debt == Debt.OPEN) for debt in range(max(Debt) + 1)])
@@ -93,6 +97,7 @@ def _conditions() -> dict[Condition, BoolArray]:
         Condition.ONLY_CONTROLS: flags["control_hold"],
         Condition.WAITING: flags["waiting"],
         Condition.CONTROLLED: flags["inspected"],
+        Condition.IN_TRANSIT: flags["in_transit"],
     }
 
 
@@ -152,5 +157,6 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
         control_hold=np.isin(after, (State.DOCUMENTS_REQUESTED, State.EXAMINATION))
         & (has(Effect.HOLD_BY_CONTROLS) | (now.control_hold & ~has(Effect.CONTROL_HOLD_ENDS))),
         arrived=has(Effect.ARRIVES) | (now.arrived & ~has(Effect.ARRIVAL_ENDS)),
+        in_transit=has(Effect.TRANSIT_BEGINS) | (now.in_transit & ~has(Effect.TRANSIT_ENDS)),
         refusal=found >> _REASON_BIT & 0xFF,
     )

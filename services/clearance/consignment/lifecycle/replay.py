@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Ints, Table
+from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.machine import Situation, apply
 from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Debt, Event, State
@@ -30,7 +31,7 @@ BoolArray = NDArray[np.bool_]
 _DECIDED: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
 _AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
-_COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold")
+_COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold", "in_transit")
 
 
 def unexplained(before: Table, after: Table) -> BoolArray:
@@ -117,8 +118,11 @@ def _situation(event: Event, before: Table, after: Table) -> Situation:
         debt_hold=_flag(before, "debt_hold"),
         violation=violation,
         control_hold=_flag(before, "control_hold"),
+        in_transit=_flag(before, "in_transit"),
     )
 
 
 def _flag(table: Table, name: str) -> BoolArray:
+    if name == "in_transit":
+        return in_transit(table)
     return table.ints("arrived_at").valid if name == "arrived" else table.bools(name).values

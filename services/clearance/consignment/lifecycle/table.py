@@ -5,7 +5,8 @@
 Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers, debts, returns,
 withdrawals and disposals go;
 for the two waits, ASYCUDA's selectivity: green can be delayed for manual review, yellow re-routes to blue by itself;
-for disposals the Union Customs Code, articles 171, 174, 197 to 199 and 270; for goods that were controlled, article 173(2)(a) and (b).
+for disposals the Union Customs Code, articles 171, 174, 197 to 199 and 270; for goods that were controlled, article 173(2)(a) and (b);
+for movements to another office, articles 226 and 233.
 """
 
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ class Condition(Enum):
     WAITING = "the time in which an officer may inspect green goods has not ended"
     ONLY_CONTROLS = "only controls held the goods"
     CONTROLLED = "the goods were inspected, or an officer adjusted value or goods"
+    IN_TRANSIT = "the goods are in transit to another office"
 
 
 class Effect(IntFlag):
@@ -45,6 +47,8 @@ class Effect(IntFlag):
     DEBT_HOLD_ENDS = 64
     HOLD_BY_CONTROLS = 128
     CONTROL_HOLD_ENDS = 256
+    TRANSIT_BEGINS = 512
+    TRANSIT_ENDS = 1024
 
 
 EFFECTS: Final = {
@@ -57,6 +61,8 @@ EFFECTS: Final = {
     Effect.DEBT_HOLD_ENDS: "the hold by the debt ends",
     Effect.HOLD_BY_CONTROLS: "from now on only controls, and perhaps the debt, hold the goods",
     Effect.CONTROL_HOLD_ENDS: "something else holds the goods beside the controls",
+    Effect.TRANSIT_BEGINS: "the goods are in transit",
+    Effect.TRANSIT_ENDS: "the goods are not in transit any more",
 }
 """What the documentation says of each effect. A hold by the debt also ends in every state but HELD; what is noted of controls, once none is open."""
 NONE: Final = Effect(0)
@@ -128,26 +134,29 @@ def _towards_release(
     *when: Condition,
     arrives: bool = False,
     waits: bool = True,
+    moves: bool = True,
     effects: Effect = NONE,
     held: object = _OF_STATE,
     awaiting: object = _OF_STATE,
 ) -> Iterator[Transition]:
     """Yield the rows of an automatic event that lets goods continue to their release, unless there is a hold.
 
-    `arrives`: the event is the arrival; `waits`: green goods wait for the end of the time in which an officer may inspect them; `held` and
-    `awaiting` are the notices of goods that are not released.
+    `arrives`: the event is the arrival; `waits`: green goods wait for the end of the time in which an officer may inspect them; `moves`: goods in
+    transit wait for their arrival at the office of destination; `held` and `awaiting` are the notices of goods that are not released.
     """
     yield from _rows(event, state, _HELD, *when, _C.UNSETTLED, effects=effects | Effect.HOLD_BY_DEBT, notice=held)
     yield from _rows(event, state, _HELD, *when, _C.HOLD, effects=effects, notice=held)
     if not arrives:
         yield from _rows(event, state, _AWAITING, *when, _C.NOT_ARRIVED, effects=effects, notice=awaiting)
+    if moves:
+        yield from _rows(event, state, _AWAITING, *when, _C.IN_TRANSIT, effects=effects, notice=awaiting)
     if waits:
         yield from _rows(event, state, _AWAITING, *when, _C.WAITING, effects=effects, notice=awaiting)
     yield from _rows(event, state, _RELEASED, *when, effects=effects)
 
 
 def _decisions() -> Iterator[Transition]:
-    yield from _towards_release(Event.DECIDED_RELEASE, _ACCEPTED)
+    yield from _towards_release(Event.DECIDED_RELEASE, _ACCEPTED, moves=False)
     yield from _rows(Event.DECIDED_HOLD, _ACCEPTED, _HELD)
     for event in (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED):
         yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.ARRIVED)
@@ -169,10 +178,17 @@ def _decisions() -> Iterator[Transition]:
 def _arrivals() -> Iterator[Transition]:
     yield from _refused(Event.ARRIVED, _NOT_RELEASED, "ALREADY_ARRIVED", _C.ARRIVED)
     yield from _towards_release(
-        Event.ARRIVED, _AWAITING, arrives=True, effects=Effect.ARRIVES, held=_K.ARRIVED, awaiting=_K.ARRIVED
+        Event.ARRIVED,
+        _AWAITING,
+        arrives=True,
+        moves=False,
+        effects=Effect.ARRIVES,
+        held=_K.ARRIVED,
+        awaiting=_K.ARRIVED,
     )
     yield from _rows(Event.ARRIVED, (_HELD, *CONTROLLED), None, effects=Effect.ARRIVES, notice=_K.ARRIVED)
     yield from _refused(Event.ARRIVAL_REVERSED, _NOT_RELEASED, "ARRIVAL_NOT_REVERSIBLE", _C.NOT_ARRIVED)
+    yield from _refused(Event.ARRIVAL_REVERSED, _NOT_RELEASED, "ARRIVAL_NOT_REVERSIBLE", _C.IN_TRANSIT)
     ends, notice = Effect.ARRIVAL_ENDS, _K.ARRIVAL_REVERSED
     by_debt = ends | Effect.HOLD_BY_DEBT
     yield from _rows(Event.ARRIVAL_REVERSED, _AWAITING, _HELD, _C.UNSETTLED, effects=by_debt, notice=notice)
@@ -190,11 +206,31 @@ def _waits() -> Iterator[Transition]:
     yield from (row for row in (*rerouted, *ended) if _C.HOLD not in row.when)
     # The end of temporary storage takes nothing from anybody: an officer decides on the goods.
     for event, notice in ((Event.STORAGE_REMINDED, _K.STORAGE_REMINDED), (Event.STORAGE_ENDED, _K.STORAGE_ENDED)):
+        yield from _refused(event, (_HELD, *CONTROLLED), "NOT_DUE", _C.IN_TRANSIT)
         yield from _rows(event, (_HELD, *CONTROLLED), None, _C.ARRIVED, notice=notice)
+
+
+def _transit() -> Iterator[Transition]:
+    """Yield the rows of movements to another office: they begin after the arrival, and no office decides on the goods before they end."""
+    start, arrived, ends = Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Effect.TRANSIT_ENDS
+    yield from _refused(start, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
+    yield from _refused(start, _NOT_RELEASED, "IN_TRANSIT", _C.IN_TRANSIT)
+    yield from _rows(start, _NOT_RELEASED, None, effects=Effect.TRANSIT_BEGINS, notice=_K.TRANSIT_STARTED)
+    there, moving = _K.TRANSIT_ARRIVED, _C.IN_TRANSIT
+    yield from _towards_release(
+        arrived, _AWAITING, moving, arrives=True, moves=False, effects=ends, held=there, awaiting=there
+    )
+    yield from _rows(arrived, (_HELD, *CONTROLLED), None, moving, effects=ends, notice=there)
+    for event, notice in ((Event.TRANSIT_ARRIVED_HELD, there), (Event.TRANSIT_ENDED, _K.TRANSIT_ENDED)):
+        held = ends | Effect.HOLD_BY_OFFICER
+        yield from _rows(event, (_AWAITING, _HELD), _HELD, moving, effects=held, notice=notice)
+        yield from _rows(event, CONTROLLED, None, moving, effects=held, notice=notice)
+    yield from _rows(Event.TRANSIT_OVERDUE, _NOT_RELEASED, None, moving, notice=_K.TRANSIT_OVERDUE)
 
 
 def _officers() -> Iterator[Transition]:
     release, hold = Event.OFFICER_RELEASED, Event.OFFICER_HELD
+    yield from _refused(release, _HELD, "IN_TRANSIT", _C.IN_TRANSIT)
     yield from _refused(release, _HELD, "DEBT_OPEN", _C.DEBT_OPEN)
     # The arrival would hold the goods again: nobody knows what is owed.
     yield from _refused(release, _HELD, "DEBT_UNKNOWN", _C.NOT_ARRIVED, _C.UNSETTLED)
@@ -285,6 +321,7 @@ def _ends() -> Iterator[Transition]:
     yield from _rows(Event.DESTROYED_WHOLE, _RELEASED, State.DESTROYED, notice=_K.RETURNED)
     # Goods that never arrived can be neither seized nor destroyed; their declaration can be invalidated.
     yield from _refused(Event.SEIZED, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
+    yield from _refused(Event.SEIZED, _NOT_RELEASED, "IN_TRANSIT", _C.IN_TRANSIT)
     yield from _rows(Event.SEIZED, _NOT_RELEASED, _SEIZED, effects=Effect.HOLD_BY_OFFICER)
     yield from _refused(Event.SEIZED, _SEIZED, "GOODS_SEIZED")
     yield from _rows(Event.SEIZURE_LIFTED, _SEIZED, _HELD)
@@ -296,7 +333,9 @@ def _ends() -> Iterator[Transition]:
     }
     for event, end in disposals.items():
         yield from _refused(event, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
+        yield from _refused(event, _NOT_RELEASED, "IN_TRANSIT", _C.IN_TRANSIT)
         yield from _rows(event, (*_NOT_RELEASED, _SEIZED), end, effects=Effect.HOLD_ENDS)
+    yield from _refused(Event.INVALIDATED_BY_CUSTOMS, _NOT_RELEASED, "IN_TRANSIT", _C.IN_TRANSIT)
     yield from _rows(Event.INVALIDATED_BY_CUSTOMS, _NOT_RELEASED, _INVALIDATED, effects=Effect.HOLD_ENDS)
     yield from _refused(Event.INVALIDATED_BY_CUSTOMS, _SEIZED, "GOODS_SEIZED")
     # What an officer or a match holds, or a control waits for, stays as evidence until an officer decides.
@@ -309,6 +348,7 @@ TABLE: Final = (
     *_decisions(),
     *_arrivals(),
     *_waits(),
+    *_transit(),
     *_officers(),
     *_controls(),
     *_screening(),
@@ -352,6 +392,11 @@ _REFUSED: Final = {
     Event.EXPIRED: "NOT_DUE",
     Event.STORAGE_REMINDED: "NOT_DUE",
     Event.STORAGE_ENDED: "NOT_DUE",
+    Event.TRANSIT_STARTED: "TRANSIT_NOT_POSSIBLE",
+    Event.TRANSIT_ARRIVED: "NOT_IN_TRANSIT",
+    Event.TRANSIT_ARRIVED_HELD: "NOT_IN_TRANSIT",
+    Event.TRANSIT_OVERDUE: "NOT_DUE",
+    Event.TRANSIT_ENDED: "NOT_IN_TRANSIT",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

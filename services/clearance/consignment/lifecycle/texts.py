@@ -45,6 +45,11 @@ EVENTS: Final = {
     Event.EXPIRED: "goods never arrived",
     Event.STORAGE_REMINDED: "temporary storage ends soon",
     Event.STORAGE_ENDED: "temporary storage ended",
+    Event.TRANSIT_STARTED: "movement to another office begins",
+    Event.TRANSIT_ARRIVED: "arrival at the office of destination",
+    Event.TRANSIT_ARRIVED_HELD: "arrival at the office of destination, an officer decides",
+    Event.TRANSIT_OVERDUE: "movement overdue",
+    Event.TRANSIT_ENDED: "movement ended by an officer",
 }
 """The name of each event."""
 NOT_PRODUCED: Final = {Event.INVALIDATED: "ingestion accepts no withdrawals yet"}
@@ -68,14 +73,16 @@ WAITING: Final = {
         "clearance decides in the transaction that stores the consignment, so no version has this state", (), ()
     ),
     State.AWAITING_ARRIVAL: Waiting(
-        "the carrier reports the arrival, or the declaration expires; goods that arrived wait for the end of the delay of green",
-        ("due",),
+        "the carrier reports the arrival, or the declaration expires; goods that arrived wait for the end of the delay of green, or "
+        "for their arrival at the office of destination, or an officer ends their movement",
+        ("due", "transit"),
         (Event.EXPIRED, Event.WAIT_ENDED),
     ),
     State.HELD: Waiting(
         "an officer decides; a payment or a cleared match frees what nothing else holds; yellow becomes blue after its days; without an arrival the "
-        "declaration expires, unless an officer or a match holds the goods; goods whose temporary storage ended are listed for a disposal",
-        ("held", "due", "storage"),
+        "declaration expires, unless an officer or a match holds the goods; goods whose temporary storage ended are listed for a disposal; goods in "
+        "transit arrive at the office of destination before anybody releases them, or an officer ends their movement",
+        ("held", "due", "storage", "transit"),
         (Event.REROUTED, Event.EXPIRED),
     ),
     State.RELEASED: Waiting(
@@ -84,12 +91,12 @@ WAITING: Final = {
     State.DOCUMENTS_REQUESTED: Waiting(
         "the filer or the carrier answers, and the authority concludes; a deadline is marked as overdue or concludes the control; an officer lifts a "
         "do-not-load",
-        ("control", "storage"),
+        ("control", "storage", "transit"),
         (Event.CONTROLS_CONCLUDED,),
     ),
     State.EXAMINATION: Waiting(
         "customs or the partner agency scans or examines the goods, and concludes; a deadline, if there is one, as above",
-        ("control", "storage"),
+        ("control", "storage", "transit"),
         (Event.CONTROLS_CONCLUDED,),
     ),
     State.SEIZED: Waiting("an officer confiscates, disposes of the goods or lifts the seizure", ("seized",)),

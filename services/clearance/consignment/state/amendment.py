@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Bools, Column, Ints, Table
-from services.clearance.consignment.columns import choose
+from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches
 from services.clearance.consignment.state.times import DELAYS, first_decision_times
@@ -36,6 +36,7 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "former_released_at",
     *INSPECTED,
     *RESOLUTION,
+    *TRANSIT_COLUMNS,
 )
 
 

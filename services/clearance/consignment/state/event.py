@@ -1,14 +1,14 @@
 """The state after an event, and the details of an event. Pure: each step returns a new table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Strings, Table
-from services.clearance.consignment.columns import choose, values_in_rows
+from services.clearance.consignment.columns import choose, in_transit, values_in_rows
 from services.clearance.consignment.controls.control import ended, has_controls
 from services.clearance.consignment.decision import AUTOMATIC, Lane
 from services.clearance.consignment.inspection import Inspection, inspected, open_violations, resolved, violations_of
@@ -29,6 +29,7 @@ from services.clearance.consignment.transitions import (
     HELD,
     MONEY,
     STORAGE,
+    TRANSIT,
     Event,
     State,
 )
@@ -48,6 +49,8 @@ _NO_DECISION: Final = (
     Event.DESTROYED_WHOLE,
     *CONTROL,
     *STORAGE,
+    *TRANSIT,
+    Event.TRANSIT_ARRIVED_HELD,
     Event.EXPIRED,
 )
 """Events that are not decisions."""
@@ -69,6 +72,8 @@ class EventDetails:
     """The officer's note."""
     arrivals: Arrivals | None = None
     """With ARRIVED, what was reported; with ARRIVAL_REVERSED, none."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """With events of a movement, columns of numbers and texts that change where the event takes effect."""
     inspections: Mapping[str, Inspection] | None = None
     """With INSPECTED, what was found, by MRN."""
     hidden: BoolArray | None = None
@@ -89,6 +94,7 @@ def situation(table: Table, at: int) -> Situation:
         debt_hold=table.bools("debt_hold").values,
         violation=open_violations(table),
         control_hold=table.bools("control_hold").values,
+        in_transit=in_transit(table),
     )
 
 
@@ -105,6 +111,7 @@ def apply_event(table: Table, details: EventDetails) -> tuple[Table, Outcome]:
     columns |= public_columns(table, done, hidden if details.hidden is None else hidden | details.hidden)
     if details.arrivals is not None:
         columns |= {name: _choose(done, new, table.column(name)) for name, new in details.arrivals.columns().items()}
+    columns |= {name: _choose(done, new, table.column(name)) for name, new in details.columns.items()}
     columns |= _decisions(table, details, events, outcome, held_already)
     if isinstance(details.event, Event) and details.event in OFFICER_EVENTS:
         columns |= officer_columns(table, details.event, details.reason, details.note, outcome)

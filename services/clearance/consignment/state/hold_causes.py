@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Strings, Table
+from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.transitions import CONTROLLED, STAYING, Debt, State
@@ -27,6 +28,7 @@ class HoldCause(IntEnum):
     VIOLATION = 6
     SEIZURE = 7
     CONTROL = 8
+    TRANSIT = 9
 
 
 _UNSETTLED: Final = {Debt.OPEN: HoldCause.DEBT_OPEN, Debt.UNKNOWN: HoldCause.DEBT_UNKNOWN}
@@ -61,6 +63,7 @@ def hold_causes(states: Table, *, officers: bool = True) -> IntArray:
     causes[open_violations(states)] = HoldCause.VIOLATION
     causes[state == State.SEIZED] = HoldCause.SEIZURE
     causes[np.isin(state, CONTROLLED)] = HoldCause.CONTROL
+    causes[in_transit(states)] = HoldCause.TRANSIT
     return np.where(np.isin(state, STAYING), causes, 0)
 
 
@@ -84,7 +87,8 @@ def endable(states: Table, selection: Selection) -> BoolArray:
     waits = (states.ints("state").values == State.AWAITING_ARRIVAL) & states.ints("release_not_before").valid
     settled = ~np.isin(states.ints("debt_status").filled(Debt.UNKNOWN), list(_UNSETTLED))
     held = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
-    endable: BoolArray = waits & states.ints("arrived_at").valid & settled & ~held & _in_lanes(states, selection)
+    endable: BoolArray = waits & states.ints("arrived_at").valid & settled & ~held & ~in_transit(states)
+    endable &= _in_lanes(states, selection)
     return endable
 
 

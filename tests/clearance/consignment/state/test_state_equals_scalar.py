@@ -24,7 +24,7 @@ AT = 5_000
 INTS = (
     "version", "filing_version", "state", "lane", "debt_status", "arrived_at", "decided_at", "first_decided_at", "released_at",
     "former_released_at", "change", "changed_at", "release_not_before", "reroute_at", "inspected_at", "adjusted_at", "public_version",
-    "public_change", "public_changed_at", "violation_resolved_at",
+    "public_change", "public_changed_at", "violation_resolved_at", "transit_started_at", "transit_ended_at",
 )  # fmt: skip
 BOOLS = ("officer_hold", "screening_hold", "screening_early", "debt_hold", "control_hold", "audit")
 STRINGS = ("mrn", "decided_by", "note", "violation_found_by", "violation_resolved_by")
@@ -45,6 +45,7 @@ def record(draw: random.Random, number: int) -> Record:
     heard = told is not None and draw.random() < 0.5
     # What awaits its arrival has no open violation: it was held when it was inspected.
     violation = "vera" if flag() and state != State.AWAITING_ARRIVAL else ""
+    moved = state != State.ACCEPTED and draw.random() < 0.4
     resolved = bool(violation) and draw.random() < 0.5
     return {
         "mrn": f"M{number}",
@@ -53,7 +54,9 @@ def record(draw: random.Random, number: int) -> Record:
         "state": int(state),
         "lane": maybe(GREEN, BLUE, BLUE, YELLOW, RED),
         "debt_status": int(draw.choice([*Debt, Debt.NONE, Debt.PAID, Debt.NONE])),
-        "arrived_at": maybe(11),
+        "arrived_at": 11 if moved else maybe(11),
+        "transit_started_at": 12 if moved else None,
+        "transit_ended_at": maybe(13) if moved else None,
         "decided_at": maybe(12),
         "first_decided_at": maybe(10),
         "released_at": 14 if state == State.RELEASED or (state in scalar_states.scalar.ENDS and flag()) else None,

@@ -1,1 +1,1 @@
-"""Commands on controlled goods: licences, and applications of rights holders."""
+"""Commands on controlled goods: licences, applications of rights holders, and movements to another office."""

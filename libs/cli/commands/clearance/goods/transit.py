@@ -1,0 +1,182 @@
+"""`luxor transit`: goods that move to another office under customs control."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from libs.cli.commands.clearance.officer import show_results
+from libs.cli.common import REFUSED, Context, acting, caller_of, command, run
+
+_ROLES = ("officer", "carrier")
+
+
+@click.group("transit", short_help="Move goods to another office under customs control.")
+def transit() -> None:
+    """Move goods that arrived and are not released to another office of the administration, under customs control.
+
+    Nothing releases, seizes or disposes of goods in transit. Every command has --json, for programs.
+    """
+
+
+def _goods(step: Callable[..., None]) -> Callable[..., None]:
+    """Add what names the goods of a step."""
+    for option in (
+        click.option("--request-id", default="", metavar="ID", help="Continue a request that failed; its id is printed then (default: a new one)."),
+        click.option("--if-version", type=click.IntRange(1), metavar="VERSION", help="Only if VERSION is the current version of the consignment."),
+        click.option("--master", default="", metavar="NUMBER", help="All goods under this master document or receptacle."),
+        click.option("--house", "houses", multiple=True, metavar="NUMBER", help="House document; may be repeated."),
+        click.argument("mrns", metavar="[MRN...]", nargs=-1),
+    ):  # fmt: skip
+        step = option(step)
+    return step
+
+
+def _as(roles: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=roles
+    )
+
+
+@command("start", group=transit, short_help="Begin the movement of goods to another office.")
+@_goods
+@click.option("--to", "office", required=True, metavar="OFFICE", help="Office of destination.")
+@click.option(
+    "--days",
+    default=0,
+    type=click.IntRange(0, 366),
+    help="Time limit in whole days (default: the usual one of the jurisdiction).",
+)
+@click.option("--seal", default="", help="Seal.")
+@click.option("--document", default="", metavar="NUMBER", help="Transport document of the movement.")
+@click.option("--guarantee", default="", metavar="REFERENCE", help="Reference of the guarantee.")
+@click.option("--note", default="", help="An officer's note; filers do not see it.")
+@_as("The caller: an officer; a carrier, of its own goods that nothing but their debt holds.")
+def start(
+    context: Context, office: str, days: int, seal: str, document: str, guarantee: str, note: str, **goods: Any
+) -> None:
+    """Begin the movement of goods to another office, where they have to arrive within the time limit."""
+    from libs.client.clearance.goods.transit import start_of
+
+    request = start_of(office, limit_days=days, seal=seal, document=document, guarantee=guarantee, note=note)
+    _take(context, request, "moving", **goods)
+
+
+@command("arrive", group=transit, short_help="Report that goods arrived at the office of destination.")
+@_goods
+@click.option(
+    "--at", "office", default="", metavar="OFFICE", help="Another office than that of destination, as an officer."
+)
+@click.option(
+    "--difference", default="", metavar="WHAT", help="seal, missing, seal_and_missing or other: an officer decides."
+)
+@click.option("--note", default="", help="An officer's note; filers do not see it.")
+@_as("The caller: an officer; a carrier, of its own goods.")
+def arrive(context: Context, office: str, difference: str, note: str, **goods: Any) -> None:
+    """Report that goods arrived at the office of destination, which handles them from then on."""
+    from libs.client.clearance.goods.transit import arrival_of
+    from libs.client.row_errors import ElementError
+
+    try:
+        request = arrival_of(office=office, difference=difference, note=note)
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    _take(context, request, "arrived", **goods)
+
+
+@command("end", group=transit, short_help="End a movement without an arrival, as an officer.")
+@_goods
+@click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE, such as GOODS_NOT_FOUND.")
+@click.option("--note", default="", help="A note; filers do not see it.")
+@acting("officer")
+def end(context: Context, reason: str, note: str, ident: str, **goods: Any) -> None:
+    """End a movement without an arrival: the goods are lost, or stay at the office of departure.
+
+    An officer holds them, and what is owed stays owed.
+    """
+    from libs.client.clearance.goods.transit import end_of
+
+    _take(context, end_of(reason, note=note), "ended", caller=f"officer/{ident}" if ident else "officer", **goods)
+
+
+@command("list", group=transit, short_help="List goods in transit.")
+@click.option("--office", default="", help="The office (default: consignments that belong to no office).")
+@click.option("--departing", is_flag=True, help="Those that left the office, in place of those that move to it.")
+@click.option("--overdue", is_flag=True, help="Only those that are overdue.")
+@click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@acting("officer")
+def list_(context: Context, office: str, departing: bool, overdue: bool, first: int, ident: str) -> None:
+    """List goods that move to an office, the earliest end of the time limit first."""
+    from libs.client.clearance.goods.transit import transit_list
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await transit_list(client, office, departing=departing, overdue=overdue, items_max=first)
+
+    items = run(ask())
+
+    def show(terminal: Any) -> None:
+        from libs.cli.views.text import STATES, coloured, safe, short, table, when
+
+        shown = table("MRN", "state now", "from", "to", "began", "until", "overdue since", "seal", "master document")
+        for each in items:
+            moves = each.get("transit", {})
+            shown.add_row(
+                each.get("mrn", ""), coloured(short(each.get("state", ""), "STATE_"), STATES), safe(moves.get("departure_office", "")) or "–",
+                safe(moves.get("destination_office", "")), when(moves.get("started_at", "")), when(moves.get("due_at", "")),
+                when(moves.get("overdue_at", "")) or "–", safe(moves.get("seal", "")) or "–", safe(each.get("master_document_number", "")),
+            )  # fmt: skip
+        terminal.print(shown)
+
+    context.emit(items, show)
+
+
+def _take(
+    context: Context,
+    request: Any,
+    done: str,
+    *,
+    mrns: tuple[str, ...],
+    houses: tuple[str, ...],
+    master: str,
+    if_version: int | None,
+    request_id: str,
+    caller: str,
+) -> None:
+    """Take a step of the goods that are named, and print what was done."""
+    from libs.client.clearance.goods.transit import named, take_transit_step
+
+    role, ident = caller_of(caller, _ROLES)
+    if bool(mrns or houses) == bool(master):
+        raise click.UsageError("name MRNs or --house, or --master")
+    if if_version is not None and len(mrns) + len(houses) != 1:
+        raise click.UsageError("--if-version is the version of one consignment: name one MRN")
+    named(request, mrns, house_documents=houses, master=master, expected_version=if_version, request_id=request_id)
+
+    async def work() -> dict[str, Any]:
+        async with context.client(role, ident) as client:
+            return await take_transit_step(client, request)
+
+    try:
+        answer = run(work())
+    except BaseException:
+        click.echo(f"To continue this request, repeat the command with --request-id {request.request_id}", err=True)
+        raise
+    if not master:
+        show_results(context, answer.get("results", []))
+        return
+
+    def show(terminal: Any) -> None:
+        from libs.cli.views.text import safe
+
+        terminal.print(
+            f"{answer.get('consignments', 0)} consignments under the document: {answer.get('done', 0)} {done}, "
+            f"{answer.get('refused', 0)} refused"
+        )
+        for each in answer.get("results", ()):
+            error = each["error"]
+            terminal.print(f"{each.get('mrn', '')} [red]{error['reason']}[/] {safe(error.get('message', ''))}")
+
+    context.emit(answer, show)
+    if int(answer.get("refused", 0)):
+        raise click.exceptions.Exit(REFUSED)

@@ -1,0 +1,1 @@
+"""The gRPC edge of movements to another office."""

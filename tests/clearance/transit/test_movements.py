@@ -1,0 +1,401 @@
+"""Goods that move to another office: who moves them, what nobody decides meanwhile, their arrival, and what is overdue."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import grpc
+
+from libs.customs.time import MICROS_PER_DAY
+from libs.telemetry.metrics import REGISTRY
+from luxor.clearance.v1 import bulk_release_pb2, carriers_pb2, returns_pb2, work_pb2
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
+from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
+from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
+from services.clearance.consignment.transitions import State
+from services.clearance.jobs.waits import Waits
+from services.clearance.store import gauges
+from tests.clearance import debt_events
+from tests.clearance.controls import SCAN, order, ordered
+from tests.clearance.desk import MASTER, filings, mrns
+from tests.clearance.desk_commands import check_versions
+from tests.clearance.disposals import ABANDONED, DESTROYED, INVALIDATED, RE_EXPORTED, SEIZED, disposal, dispose
+from tests.clearance.disposals import outcomes as disposed
+from tests.clearance.inspections import status
+from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
+from tests.clearance.transits import OFFICE, listed, outcomes, take
+
+
+async def land(house: House, *masters: str, request_id: str = "a1") -> None:
+    request = arrivals(*masters or (MASTER,), request_id=request_id)
+    await (await house.stub("carrier", "wings")).RecordArrivals(request, timeout=SECONDS)
+
+
+async def landed(house: House, *references: str, filer: str = "shop", master: str = MASTER) -> list[str]:
+    numbers = await house.filed(list(references), filer=filer, master=master)
+    await land(house, master, request_id=f"a-{references[0]}-{filer}")
+    return numbers
+
+
+async def states(house: House, *numbers: str) -> list[str]:
+    return [State(each).name for each in (await house.desk.states(numbers)).ints("state").values.tolist()]
+
+
+async def pay(house: House, *numbers: str, number: int = 1) -> None:
+    await debt_events.hear(house.desk, debt_events.debt(numbers, number))
+
+
+async def released(house: House, mrn: str, request_id: str = "release") -> tuple[str, str]:
+    stub = await house.stub("officer", "olga")
+    ref = pb.ConsignmentRef(mrn=mrn)
+    request = pb.ReleaseConsignmentsRequest(request_id=request_id, reason="LOOKED_AT", consignments=[ref])
+    (result,) = (await stub.ReleaseConsignments(request, timeout=SECONDS)).results
+    return pb.State.Name(result.state).removeprefix("STATE_"), result.error.reason
+
+
+async def work(house: House, office: str) -> list[work_pb2.WorkItem]:
+    stub = WorkServiceStub(await house.service.channel("officer", "olga"))
+    return list((await stub.ListWork(work_pb2.ListWorkRequest(office=office), timeout=SECONDS)).items)
+
+
+async def notices(house: House, role: str, ident: str) -> list[pb.Notice]:
+    await house.desk.told()
+    stub = await house.stub(role, ident)
+    pulled = await stub.PullNotices(pb.PullNoticesRequest(page_size=1_000, language="en"), timeout=SECONDS)
+    return list(pulled.notices)
+
+
+def end_of(day: int, days: int) -> int:
+    """Return the first microsecond after a limit of whole days after a day, by the calendar of the Union."""
+    last = datetime.fromtimestamp(day * 86_400, UTC) + timedelta(days=days)
+    while last.isoweekday() > 5:
+        last += timedelta(days=1)
+    return int((last + timedelta(days=1)).timestamp()) * 1_000_000
+
+
+async def test_goods_that_are_paid_on_their_way_are_released_with_their_arrival_at_the_destination(
+    house: House,
+) -> None:
+    first, held = await landed(house, "BARE-1", "RED-1")
+    day = await house.desk.store.database.now() // MICROS_PER_DAY
+    answer = await take(
+        house,
+        "start",
+        first,
+        held,
+        seal="S-1",
+        document_number="T1-9",
+        guarantee_reference="26DE000000000000G1",
+        note="by road",
+    )
+    assert (outcomes(answer), answer.consignments, answer.done) == ([("HELD", "")] * 2, 2, 2)
+    shown = (await status(house, first)).transit
+    assert (shown.destination_office, shown.departure_office, shown.seal, shown.document_number) == (
+        OFFICE,
+        "",
+        "S-1",
+        "T1-9",
+    )
+    assert shown.guarantee_reference == "26DE000000000000G1"
+    assert shown.due_at.ToMicroseconds() in (end_of(day, 8), end_of(day + 1, 8)), "the day may have ended meanwhile"
+    assert not shown.HasField("ended_at")
+    assert sorted(await listed(house)) == sorted(await listed(house, "", departing=True)) == sorted([first, held])
+    assert {each.cause for each in await work(house, "")} == {pb.HOLD_CAUSE_TRANSIT}
+    await pay(house, first)
+    # It awaits its arrival at the other office, and nobody releases it before.
+    assert await states(house, first) == ["AWAITING_ARRIVAL"]
+    answer = await take(house, "arrive", first, held, role="carrier", ident="wings")
+    assert outcomes(answer) == [("RELEASED", ""), ("HELD", "")]
+    shown = (await status(house, first, "filer", "shop")).transit
+    assert (shown.outcome, shown.destination_office) == (pb.TRANSIT_OUTCOME_ARRIVED, OFFICE)
+    assert (shown.departure_office, shown.guarantee_reference) == ("", ""), "officers and analysts only"
+    assert shown.HasField("ended_at")
+    # What is still held is the work of the office of destination.
+    assert ([each.mrn for each in await work(house, OFFICE)], await work(house, "")) == ([held], [])
+    assert await listed(house) == await listed(house, "", departing=True) == []
+    assert await released(house, held) == ("RELEASED", "")
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        told = await notices(house, role, ident)
+        started = [each for each in told if each.kind == pb.NOTICE_KIND_TRANSIT_STARTED]
+        assert {each.mrn for each in started} == {first, held}
+        assert all(each.transit.destination_office == OFFICE and each.transit.HasField("due_at") for each in started)
+        assert all(OFFICE in each.text and not each.transit.guarantee_reference for each in started)
+        (arrived,) = [each for each in told if each.kind == pb.NOTICE_KIND_TRANSIT_ARRIVED]
+        assert arrived.mrn == held, "the other one was released with its arrival"
+    await check_versions(house.desk)
+
+
+async def test_nothing_is_decided_on_goods_in_transit_and_controls_hold_them_at_the_destination(house: House) -> None:
+    numbers = await landed(house, *(f"RED-{number}" for number in range(1, 6)))
+    assert {each for each, _ in outcomes(await take(house, "start", *numbers))} == {"HELD"}
+    assert await released(house, numbers[0]) == ("HELD", "IN_TRANSIT")
+    kinds = (SEIZED, DESTROYED, RE_EXPORTED, ABANDONED, INVALIDATED)
+    decisions = [disposal(mrn, kind) for mrn, kind in zip(numbers, kinds, strict=True)]
+    assert disposed(await dispose(house, *decisions)) == [("HELD", "IN_TRANSIT")] * 5
+    bulk = BulkReleaseServiceStub(await house.service.channel("officer", "olga"))
+    request = bulk_release_pb2.BulkReleaseRequest(
+        request_id="b", master_document_number=MASTER, reason="X", override_officers=True, end_delays=True
+    )
+    summary = await bulk.BulkRelease(request, timeout=SECONDS)
+    assert summary.released == 0
+    assert [(each.cause, each.consignments) for each in summary.hold_counts] == [(pb.HOLD_CAUSE_TRANSIT, 5)]
+    # A second movement begins only after the first.
+    again = await take(house, "start", numbers[0], request_id="again", destination_office="FR000001")
+    assert outcomes(again) == [("HELD", "IN_TRANSIT")]
+    # An officer of the destination orders an examination beforehand; goods that only their controls hold wait for the arrival.
+    assert disposed(await ordered(house, order(numbers[1], SCAN))) == [("EXAMINATION", "")]
+    assert outcomes(await take(house, "arrive", *numbers)) == [
+        ("EXAMINATION" if number == 1 else "HELD", "") for number in range(5)
+    ]
+    assert (await status(house, numbers[1])).decision.office == OFFICE
+    assert disposed(await dispose(house, *decisions, request_id="d2"))[0] == ("SEIZED", "")
+    seized = await take(house, "start", numbers[0], request_id="s2", destination_office="FR000001")
+    assert outcomes(seized) == [("SEIZED", "TRANSIT_NOT_POSSIBLE")]
+    assert outcomes(await take(house, "arrive", numbers[0], request_id="a2")) == [("SEIZED", "NOT_IN_TRANSIT")]
+    await check_versions(house.desk)
+
+
+async def test_goods_that_did_not_arrive_were_released_or_are_elsewhere_do_not_move(house: House) -> None:
+    (coming,) = await house.filed(["RED-1"], master="160-1")
+    green, again = await landed(house, "GREEN-2", "GREEN-3")
+    hold = pb.HoldConsignmentsRequest(request_id="h", reason="TIP", consignments=[pb.ConsignmentRef(mrn=again)])
+    await (await house.stub("officer", "olga")).HoldConsignments(hold, timeout=SECONDS)
+    abroad = filings(["RED-4"], master="160-2", change=lambda _, row: setattr(row, "destination_country", "US"))
+    await house.desk.consume(abroad)
+    await land(house, "160-2", request_id="a2")
+    answer = await take(house, "start", coming, green, again, *mrns(abroad))
+    assert outcomes(answer) == [
+        ("HELD", "NOT_ARRIVED"), ("RELEASED", "TRANSIT_NOT_POSSIBLE"), ("HELD", "TRANSIT_NOT_POSSIBLE"), ("HELD", "TRANSIT_NOT_PROVIDED"),
+    ]  # fmt: skip
+    assert (answer.consignments, answer.done, answer.refused) == (4, 0, 4)
+    assert await listed(house) == []
+
+
+async def test_the_limit_is_at_most_the_longest_and_ends_once_at_its_microsecond_until_the_late_arrival(
+    house: House,
+) -> None:
+    usual, longest, beyond = await landed(house, "RED-1", "RED-2", "RED-3")
+    assert outcomes(await take(house, "start", usual)) == [("HELD", "")]
+    assert outcomes(await take(house, "start", longest, request_id="s2", limit_days=30)) == [("HELD", "")]
+    refused = await take(house, "start", beyond, request_id="s3", limit_days=31)
+    assert outcomes(refused) == [("HELD", "TRANSIT_LIMIT_OUT_OF_BOUNDS")]
+    before = {mrn: (await status(house, mrn)).transit for mrn in (usual, longest)}
+    started = before[longest].started_at.ToMicroseconds() // MICROS_PER_DAY
+    assert before[longest].due_at.ToMicroseconds() == end_of(started, 30)
+    due, waits = before[usual].due_at.ToMicroseconds(), Waits(house.desk.store, "r")
+    assert await waits.step(at=due - 1) == 0
+    assert await listed(house, overdue=True) == []
+    assert await waits.step(at=due) == 1
+    for at in (due, due - MICROS_PER_DAY, due + MICROS_PER_DAY):
+        assert await waits.step(at=at) == 0, "repeated, and with a clock that was set back"
+    assert await listed(house, overdue=True) == [usual]
+    assert await listed(house, page_size=1) == [usual, longest], "the earliest end first"
+    assert (await status(house, usual)).transit.overdue_at.ToMicroseconds() == due
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        (notice,) = [each for each in await notices(house, role, ident) if each.kind == pb.NOTICE_KIND_TRANSIT_OVERDUE]
+        last = datetime.fromtimestamp((due - 1) // 1_000_000, UTC).date().isoformat()
+        assert (notice.mrn, last in notice.text) == (usual, True), role
+    # Late is better than never.
+    assert outcomes(await take(house, "arrive", usual)) == [("HELD", "")]
+    assert await listed(house, overdue=True) == []
+    # The limit of temporary storage begins with the arrival at the destination.
+    ends = (await status(house, usual)).movement
+    assert ends.storage_ends_at.ToMicroseconds() in (end_of(started, 90), end_of(started + 1, 90))
+    assert (await status(house, longest)).movement.storage_limit == pb.STORAGE_LIMIT_UNSPECIFIED
+    await check_versions(house.desk)
+
+
+async def test_an_officer_of_the_destination_decides_on_goods_that_arrived_with_differences(house: House) -> None:
+    differences = [each for each in pb.TransitDifference.values() if each]
+    numbers = await landed(house, *(f"BARE-{each}" for each in differences))
+    await take(house, "start", *numbers)
+    await pay(house, *numbers)
+    for mrn, difference in zip(numbers, differences, strict=True):
+        answer = await take(house, "arrive", mrn, role="carrier", ident="wings", request_id=mrn, difference=difference)
+        assert outcomes(answer) == [("HELD", "")]
+        shown = await status(house, mrn)
+        assert (shown.transit.outcome, shown.transit.difference) == (pb.TRANSIT_OUTCOME_ARRIVED_FOR_OFFICER, difference)
+        assert list(shown.decision.reasons)[-2:] == ["TRANSIT_DIFFERENCES", "OFFICER_HOLD"]
+    assert {(each.mrn, each.cause) for each in await work(house, OFFICE)} == {
+        (mrn, pb.HOLD_CAUSE_OFFICER) for mrn in numbers
+    }
+    assert await released(house, numbers[0]) == ("RELEASED", "")
+
+
+async def test_an_officer_ends_a_movement_and_holds_the_goods_which_stay_owed(house: House) -> None:
+    lost, waiting = await landed(house, "BARE-1", "BARE-2")
+    await take(house, "start", lost, waiting)
+    await pay(house, waiting)
+    due = (await status(house, lost)).transit.due_at.ToMicroseconds()
+    await Waits(house.desk.store, "r").step(at=due)
+    answer = await take(house, "end", lost, waiting, note="searched")
+    assert outcomes(answer) == [("HELD", "")] * 2
+    for mrn in (lost, waiting):
+        shown = await status(house, mrn)
+        assert (shown.transit.outcome, shown.decision.officer_hold, shown.note) == (
+            pb.TRANSIT_OUTCOME_ENDED,
+            True,
+            "searched",
+        )
+        assert list(shown.decision.reasons)[-2:] == ["GOODS_NOT_FOUND", "OFFICER_HOLD"]
+    # A payment does not let lost goods go.
+    await pay(house, lost, number=2)
+    assert await states(house, lost, waiting) == ["HELD"] * 2
+    assert outcomes(await take(house, "end", lost, request_id="e2")) == [("HELD", "NOT_IN_TRANSIT")]
+    (told, _) = [each for each in await notices(house, "carrier", "wings") if each.kind == pb.NOTICE_KIND_TRANSIT_ENDED]
+    assert told.title == "Movement ended by customs"
+    # They turn up, and move once more.
+    assert outcomes(await take(house, "start", lost, request_id="s2")) == [("HELD", "")]
+    await check_versions(house.desk)
+
+
+async def test_a_carrier_moves_its_own_goods_that_nothing_but_their_debt_holds(house: House) -> None:
+    by_debt, by_lane, other = await landed(house, "BARE-1", "RED-1", "BARE-2")
+    foreign = filings(["BARE-9"], master="160-9", change=lambda _, row: setattr(row, "carrier_identifier", "rails"))
+    await house.desk.consume(foreign)
+    request = arrivals("160-9", request_id="rails")
+    await (await house.stub("carrier", "rails")).RecordArrivals(request, timeout=SECONDS)
+    (theirs,) = mrns(foreign)
+    stub = await house.stub("officer", "olga")
+    hold = pb.HoldConsignmentsRequest(request_id="h", reason="TIP", consignments=[pb.ConsignmentRef(mrn=other)])
+    await stub.HoldConsignments(hold, timeout=SECONDS)
+    carrier = {"role": "carrier", "ident": "wings"}
+    answer = await take(house, "start", by_debt, by_lane, other, theirs, **carrier)
+    assert outcomes(answer) == [
+        ("HELD", ""), ("HELD", "TRANSIT_NOT_PROVIDED"), ("HELD", "TRANSIT_NOT_PROVIDED"), ("UNSPECIFIED", "CONSIGNMENT_UNKNOWN"),
+    ]  # fmt: skip
+    await take(house, "start", theirs, request_id="s2")
+    # Of others it finds nothing, by whatever reference.
+    house_ref = returns_pb2.GoodsRef(house_document_number="H-BARE-9")
+    found = await take(house, "arrive", theirs, house_ref, **carrier)
+    assert outcomes(found) == [("UNSPECIFIED", "CONSIGNMENT_UNKNOWN")] * 2
+    under = await take(house, "arrive", master_document_number="160-9", request_id="a2", **carrier)
+    assert (under.consignments, under.refused, len(under.results)) == (0, 0, 0)
+    assert not (await status(house, theirs)).transit.HasField("ended_at")
+    for step, fields, reason in (
+        ("start", {"note": "n"}, "TRANSIT_FIELD_UNUSED"),
+        ("arrive", {"note": "n"}, "TRANSIT_FIELD_UNUSED"),
+        ("arrive", {"office": "FR000001"}, "TRANSIT_FIELD_UNUSED"),
+        ("end", {}, "ROLE_NOT_ALLOWED"),
+    ):
+        _, why = await refused_with(take(house, step, by_debt, request_id="x", **carrier, **fields))
+        assert why == reason, step
+    own = returns_pb2.GoodsRef(house_document_number="H-BARE-1")
+    assert outcomes(await take(house, "arrive", own, request_id="a3", **carrier)) == [("HELD", "")]
+
+
+async def test_requests_are_refused_beyond_their_bounds(house: House) -> None:
+    (mrn,) = await landed(house, "RED-1")
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    for fields, reason in (
+        ({"destination_office": ""}, "TRANSIT_OFFICE_MALFORMED"),
+        ({"destination_office": "D" * 9}, "TRANSIT_OFFICE_MALFORMED"),
+        ({"limit_days": -1}, "TRANSIT_LIMIT_OUT_OF_BOUNDS"),
+        ({"limit_days": 367}, "TRANSIT_LIMIT_OUT_OF_BOUNDS"),
+        ({"seal": "S" * 21}, "TRANSIT_TEXT_MALFORMED"),
+        ({"document_number": "T" * 71}, "TRANSIT_TEXT_MALFORMED"),
+        ({"guarantee_reference": "G" * 25}, "TRANSIT_TEXT_MALFORMED"),
+        ({"note": "n" * 513}, "NOTE_TOO_LONG"),
+        ({"master_document_number": MASTER}, "GOODS_NOT_NAMED"),
+        ({"request_id": ""}, "REQUEST_ID_MISSING"),
+    ):
+        assert await refused_with(take(house, "start", mrn, **fields)) == (invalid, reason)
+    assert await refused_with(take(house, "start")) == (invalid, "GOODS_NOT_NAMED")
+    assert await refused_with(take(house, "arrive", mrn, difference=9)) == (invalid, "TRANSIT_DIFFERENCE_UNKNOWN")
+    assert await refused_with(take(house, "end", mrn, reason="no reason")) == (invalid, "REASON_MALFORMED")
+    ended = await take(
+        house,
+        "start",
+        mrn,
+        destination_office="D" * 8,
+        seal="S" * 20,
+        document_number="T" * 70,
+        guarantee_reference="G" * 24,
+        note="n" * 512,
+    )
+    assert outcomes(ended) == [("HELD", "")]
+
+
+async def test_another_office_receives_diverted_goods_and_its_own_are_not_moved_to_it(house: House) -> None:
+    (mrn,) = await landed(house, "RED-1")
+    await take(house, "start", mrn)
+    assert outcomes(await take(house, "arrive", mrn, office="FR000001")) == [("HELD", "")]
+    shown = await status(house, mrn)
+    assert (shown.decision.office, shown.transit.destination_office) == ("FR000001", "FR000001")
+    own = await take(house, "start", mrn, request_id="s2", destination_office="FR000001")
+    assert outcomes(own) == [("HELD", "TRANSIT_OFFICE_OWN")]
+
+
+async def test_a_repeat_answers_the_same_a_seen_version_counts_and_two_officers_move_goods_once(house: House) -> None:
+    first, second = await landed(house, "RED-1", "RED-2")
+    ref = returns_pb2.GoodsRef(mrn=first, expected_version=1)
+    stale = await take(house, "start", ref)
+    assert outcomes(stale) == [("HELD", "VERSION_CHANGED")]
+    assert await take(house, "start", ref) == stale
+    assert (await refused_with(take(house, "start", second)))[1] == "REQUEST_REUSED"
+    racing = await asyncio.gather(
+        *(
+            take(house, "start", first, second, request_id=f"r{number}", ident=ident, destination_office=office)
+            for number, (ident, office) in enumerate((("otto", OFFICE), ("olga", "FR000001")))
+        )
+    )
+    results = [outcomes(each) for each in racing]
+    assert sorted(results) == [[("HELD", "")] * 2, [("HELD", "IN_TRANSIT")] * 2]
+    arriving = await asyncio.gather(
+        take(house, "arrive", first, second, request_id="x"),
+        take(house, "end", first, second, request_id="y", ident="olga"),
+    )
+    assert sorted(outcomes(each)[0][1] for each in arriving) == ["", "NOT_IN_TRANSIT"]
+    assert (await house.desk.states([first, second])).ints("version").values.tolist() == [4, 4]
+    await check_versions(house.desk)
+
+
+async def test_a_master_document_moves_in_chunks_and_goods_that_a_colleague_claims_stay(house: House) -> None:
+    numbers = await landed(house, *(f"RED-{number}" for number in range(7)))
+    work_stub = WorkServiceStub(await house.service.channel("officer", "olga"))
+    claim = work_pb2.ClaimConsignmentsRequest(request_id="c", consignments=[pb.ConsignmentRef(mrn=numbers[0])])
+    await work_stub.ClaimConsignments(claim, timeout=SECONDS)
+    answer = await take(house, "start", master_document_number=MASTER)
+    assert (answer.consignments, answer.done, answer.refused) == (7, 6, 1)
+    assert [(each.mrn, each.error.reason) for each in answer.results] == [(numbers[0], "CLAIMED")]
+    assert await take(house, "start", master_document_number=MASTER) == answer
+    own = await take(house, "start", numbers[0], request_id="s2", ident="olga")
+    assert outcomes(own) == [("HELD", "")]
+    # The claim of the office of departure ends with the arrival at the other one.
+    done = await take(house, "arrive", master_document_number=MASTER)
+    assert (done.consignments, done.done) == (7, 7)
+    assert not (await status(house, numbers[0])).claim.officer
+    assert sorted(await listed(house, role="analyst", ident="ana")) == []
+
+
+async def test_an_arrival_is_not_reversed_once_its_goods_moved_and_a_delay_that_ends_releases_nothing(
+    house: House,
+) -> None:
+    moved, stays = await landed(house, "RED-1", "RED-2")
+    await take(house, "start", moved)
+    carriers = await house.service.channel("carrier", "wings")
+    request = carriers_pb2.ReverseArrivalsRequest(request_id="rev")
+    request.arrivals.add(master_document_number=MASTER)
+    await CarrierServiceStub(carriers).ReverseArrivals(request, timeout=SECONDS)
+    arrived = (await house.desk.states([moved, stays])).ints("arrived_at").valid.tolist()
+    assert arrived == [True, False]
+
+
+async def test_gauges_report_what_is_overdue(house: House) -> None:
+    (mrn,) = await landed(house, "RED-1")
+    await take(house, "start", mrn)
+
+    async def values() -> list[float]:
+        await gauges.look(house.desk.store.database)
+        names = ("luxor_clearance_transit_overdue", "luxor_clearance_transit_overdue_seconds")
+        return [REGISTRY.get_sample_value(name) or 0.0 for name in names]
+
+    assert await values() == [0, 0]
+    now = await house.desk.store.database.now()
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("update transit set due_at = $1, next_at = null", now - 3_600_000_000)
+    house.desk.consistent = False
+    count, age = await values()
+    assert (count, 3_590 < age < 3_700) == (1, True)

@@ -80,7 +80,9 @@ class TransitStart:
         movable &= ~in_transit(states)
         provided = rules.provided.copy()
         if not self.officer:
-            provided &= rules.carrier_starts & ((state == State.AWAITING_ARRIVAL) | _held_by_debt(states))
+            # Goods that wait so that an officer may inspect them are not taken away from that officer.
+            free = (state == State.AWAITING_ARRIVAL) & ~states.ints("release_not_before").valid
+            provided &= rules.carrier_starts & (free | _held_by_debt(states))
         own = states.strings("office").isin({self.destination})
         causes = (
             ("TRANSIT_NOT_POSSIBLE", ~never_released(states)),

@@ -48,15 +48,25 @@ class Outcome:
     debt_hold: BoolArray
     control_hold: BoolArray
     arrived: BoolArray
-    in_transit: BoolArray
     refusal: IntArray
     """0 where the event had its effect, else the place of the reason in REFUSALS."""
+    effects: IntArray
+    """What the event changes beside the state, as Effect."""
+    moved: BoolArray
+    """Whether the goods were in transit before."""
 
     @property
     def effective(self) -> BoolArray:
         """Where the event took effect: only there the version rises by one."""
         effective: BoolArray = self.refusal == 0
         return effective
+
+    @property
+    def in_transit(self) -> BoolArray:
+        """Where the goods are in transit after the event."""
+        begins, ends = (self.effects & int(each) != 0 for each in (Effect.TRANSIT_BEGINS, Effect.TRANSIT_ENDS))
+        moving: BoolArray = begins | (self.moved & ~ends)
+        return moving
 
 
 _FLAGS: Final = (
@@ -157,6 +167,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
         control_hold=np.isin(after, (State.DOCUMENTS_REQUESTED, State.EXAMINATION))
         & (has(Effect.HOLD_BY_CONTROLS) | (now.control_hold & ~has(Effect.CONTROL_HOLD_ENDS))),
         arrived=has(Effect.ARRIVES) | (now.arrived & ~has(Effect.ARRIVAL_ENDS)),
-        in_transit=has(Effect.TRANSIT_BEGINS) | (now.in_transit & ~has(Effect.TRANSIT_ENDS)),
         refusal=found >> _REASON_BIT & 0xFF,
+        effects=effects,
+        moved=now.in_transit,
     )

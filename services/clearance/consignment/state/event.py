@@ -83,6 +83,7 @@ class EventDetails:
 def situation(table: Table, at: int) -> Situation:
     """Return the columns of states that transitions depend on, at an instant."""
     delay = table.ints("release_not_before")
+    moving = in_transit(table)
     return Situation(
         state=table.ints("state").values,
         arrived=table.ints("arrived_at").valid,
@@ -94,7 +95,8 @@ def situation(table: Table, at: int) -> Situation:
         debt_hold=table.bools("debt_hold").values,
         violation=open_violations(table),
         control_hold=table.bools("control_hold").values,
-        in_transit=in_transit(table),
+        # One value for all where none is: the usual batch pays for no further flag.
+        in_transit=moving if moving.any() else np.zeros((), np.bool_),
     )
 
 

@@ -1,0 +1,131 @@
+"""The rules of movements as data: what they provide on which day, when limits end, and what an arrival leads to."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from libs.columns import Bools, Ints, Ragged, Strings, Table
+from libs.customs.time import MICROS_PER_DAY
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment.state.event import apply_event
+from services.clearance.consignment.transitions import Debt, State
+from services.clearance.temporary_storage.limits import ends
+from services.clearance.transit.limits import TransitRule, included, rules_of
+from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitOutcome, TransitStart, due_times
+
+COUNTRIES = ("DE", "US", "CH")
+
+
+def micros(day: str, time: str = "00:00:00") -> int:
+    return int(datetime.fromisoformat(f"{day}T{time}+00:00").timestamp()) * 1_000_000
+
+
+def rule(**fields: Any) -> TransitRule:
+    usual: dict[str, Any] = {
+        "jurisdiction": "X", "areas": frozenset({"CH"}), "start": date(2026, 3, 1), "to": date(2026, 3, 31), "usual_days": 2, "longest_days": 5,
+        "ends_on_working_day": False, "carrier_starts": False, "releases_on_arrival": False, "law": "L", "article": "1", "address": "A",
+    }  # fmt: skip
+    return TransitRule(**usual | fields)
+
+
+def states(*countries: str, **columns: Any) -> Table:
+    rows = len(countries)
+    usual: dict[str, Any] = {
+        "mrn": Strings.of([f"M{row}" for row in range(rows)]),
+        "version": Ints.constant(2, rows),
+        "state": Ints.constant(State.AWAITING_ARRIVAL, rows),
+        "arrived_at": Ints.constant(1, rows),
+        "changed_at": Ints.constant(1, rows),
+        "debt_status": Ints.constant(Debt.PAID, rows),
+        "destination_country": Strings.of(list(countries)),
+        "office": Strings.constant("FR000001", rows),
+        "reasons": Ragged.of_lengths([1] * rows, Strings.constant("LANE_GREEN", rows)),
+    }
+    return Table.of(ClearanceColumns, rows, usual | columns)
+
+
+def start(**fields: Any) -> TransitStart:
+    usual: dict[str, Any] = {
+        "officer": "otto", "destination": "DE004600", "limit_days": 0, "seal": "", "document": "", "guarantee": "", "note": "",
+    }  # fmt: skip
+    return TransitStart(**usual | fields)
+
+
+@pytest.mark.parametrize(
+    ("day", "provided"),
+    [("2026-02-28", False), ("2026-03-01", True), ("2026-03-31", True), ("2026-04-01", False)],
+)
+def test_rules_count_on_their_days_alone(day: str, provided: bool) -> None:
+    for time in ("00:00:00", "23:59:59"):
+        found = rules_of(states(*COUNTRIES), micros(day, time), (rule(),))
+        assert found.provided.tolist() == [False, False, provided]
+    assert rules_of(states(*COUNTRIES), micros(day)).provided.tolist() == [True, False, False]
+    assert {each.jurisdiction for each in included()} == {"EU"}
+    assert not any(each.verified for each in included())
+
+
+@pytest.mark.parametrize(
+    ("began", "days", "working", "end"),
+    [
+        # 2026-03-02 is a Monday.
+        ("2026-03-02", 0, False, "2026-03-05"),
+        ("2026-03-02", 4, True, "2026-03-07"),
+        ("2026-03-02", 5, True, "2026-03-10"),
+        ("2026-03-02", 5, False, "2026-03-08"),
+        ("2026-03-03", 5, True, "2026-03-10"),
+        ("2026-03-04", 5, True, "2026-03-10"),
+    ],
+)
+def test_a_limit_ends_with_the_last_of_its_whole_days(began: str, days: int, working: bool, end: str) -> None:
+    for time in ("00:00:00", "23:59:59"):
+        rules = rules_of(states("CH"), micros(began, time), (rule(ends_on_working_day=working),))
+        assert rules.due_at(micros(began, time), days).tolist() == [micros(end)]
+
+
+def test_a_limit_beyond_the_longest_and_what_a_carrier_may_not_move_are_refused() -> None:
+    at, rules = micros("2026-03-02"), (rule(), rule(areas=frozenset({"DE"}), carrier_starts=True))
+    assert start(limit_days=5, rules=rules).unfit(states("CH"), at) == [""]
+    assert start(limit_days=6, rules=rules).unfit(states("CH"), at) == ["TRANSIT_LIMIT_OUT_OF_BOUNDS"]
+    assert start(destination="FR000001", rules=rules).unfit(states("CH"), at) == ["TRANSIT_OFFICE_OWN"]
+    carrier, one = start(officer="", rules=rules), {"state": Ints.of([State.HELD]), "debt_hold": Bools.of([True])}
+    refused, allowed = ["TRANSIT_NOT_PROVIDED"], [""]
+    assert carrier.unfit(states(*COUNTRIES), at) == ["", *refused, *refused]
+    assert carrier.unfit(states("DE", **one), at) == allowed
+    for name in ("officer_hold", "screening_hold"):
+        assert carrier.unfit(states("DE", **one | {name: Bools.of([True])}), at) == refused
+    assert carrier.unfit(states("DE", **one | {"violation_found_by": Strings.of(["olga"])}), at) == refused
+    assert carrier.unfit(states("DE", **one | {"debt_hold": Bools.of([False])}), at) == refused, "held by its lane"
+    # An officer may inspect them until then.
+    assert carrier.unfit(states("DE", release_not_before=Ints.of([at + 1])), at) == refused
+    assert carrier.unfit(states("DE", state=Ints.of([State.EXAMINATION])), at) == refused
+
+
+@pytest.mark.parametrize("releases", [True, False])
+def test_an_arrival_releases_what_is_free_where_the_data_say_so_and_is_the_officers_elsewhere(releases: bool) -> None:
+    at, rules = micros("2026-03-02"), (rule(releases_on_arrival=releases),)
+    table, began = apply_event(*start(rules=rules).apply(states("CH", "CH"), at))
+    assert began.effective.tolist() == [True, True]
+    assert [each.tolist() for each in due_times(table)] == [[micros("2026-03-05")] * 2] * 2
+    assert not ends(table).stored.any()
+    there, outcome = apply_event(*TransitArrival(officer="olga", rules=rules).apply(table, at + MICROS_PER_DAY))
+    expected = State.RELEASED if releases else State.HELD
+    assert outcome.state.tolist() == [expected] * 2
+    assert there.strings("office").tolist() == ["DE004600"] * 2
+    ended = TransitOutcome.ARRIVED if releases else TransitOutcome.ARRIVED_FOR_OFFICER
+    assert there.ints("transit_outcome").tolist() == [ended] * 2
+    flat = there.ragged("reasons").values.tolist()  # type: ignore[union-attr]
+    assert flat == (["LANE_GREEN"] if releases else ["LANE_GREEN", "TRANSIT_ARRIVED", "OFFICER_HOLD"]) * 2
+    assert due_times(there)[0].tolist() == [None, None]
+    again, refused = apply_event(*TransitEnd(officer="olga", reason="LOST").apply(there, at))
+    assert not refused.effective.any()
+    assert again.ints("transit_outcome").tolist() == [ended] * 2
+
+
+def test_the_outcomes_are_those_of_the_contract() -> None:
+    names = {name.removeprefix("TRANSIT_OUTCOME_"): number for name, number in pb.TransitOutcome.items() if number}
+    assert {each.name: each.value for each in TransitOutcome} == names
+    assert datetime.fromtimestamp(micros("2026-03-02") / 1_000_000, UTC).isoweekday() == 1

@@ -80,7 +80,11 @@ class Table:
     @property
     def names(self) -> list[str]:
         """Return the names of the columns that may have a value, without reading them."""
-        return [name for name in self.schema.columns if name in self._columns or self._has(name)]
+        return [name for name in self.schema.columns if self.may_have(name)]
+
+    def may_have(self, name: str) -> bool:
+        """Return whether a column may have a value, without reading it."""
+        return name in self._columns or self._has(name)
 
     @property
     def columns(self) -> dict[str, Column]:

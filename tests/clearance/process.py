@@ -219,6 +219,13 @@ async def hand_over(process: Process) -> None:
     await process.officer(process.work, "HandOverConsignments", request)
 
 
+async def confirm(process: Process) -> None:
+    request = work_pb2.DecideProposalsRequest(
+        request_id="confirm", consignments=[ref("RED-confirm-two", 3)], verdict=work_pb2.PROPOSAL_VERDICT_CONFIRM, reason="SEEN"
+    )  # fmt: skip
+    await process.officer(process.work, "DecideProposals", request)
+
+
 async def release_bulk(process: Process) -> None:
     request = bulk_release_pb2.BulkReleaseRequest(
         request_id="bulk", master_document_number=process.given["bulk"], reason="LOOKED_AT"
@@ -247,7 +254,7 @@ WORK: Final[Mapping[str, Callable[[Process], Awaitable[None]]]] = {
     each.__name__: each
     for each in (
         decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, order, answer, conclude, claim, hand_over,
-        release_bulk, import_list, end_timers, expire, chain,
+        confirm, release_bulk, import_list, end_timers, expire, chain,
     )
 }  # fmt: skip
 """One batch of each kind."""

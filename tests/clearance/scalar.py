@@ -195,6 +195,10 @@ def refused(event: Event, now: Place) -> str:
             return "" if (awaiting or held) and not now.arrived and not now.held else "NOT_DUE"
         case Event.STORAGE_REMINDED | Event.STORAGE_ENDED:
             return "" if (held or controlled) and now.arrived and not now.in_transit else "NOT_DUE"
+        case Event.DECISION_PROPOSED:
+            return "" if awaiting or held or controlled or seized else "NOT_HELD"
+        case Event.PROPOSAL_ENDED:
+            return "" if awaiting or held or controlled or seized else "PROPOSAL_UNKNOWN"
         case Event.WAIT_ENDED:
             return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
         case Event.SCREENING_MATCH_CLEARED:
@@ -242,6 +246,8 @@ def _moved(event: Event, now: Place) -> Place:
     there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
     if event in TRANSIT:
         return _transit(event, now)
+    if event in (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED):
+        return now
     if now.state in CONTROLS or event in (Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED):
         moved = _controlled(event, now)
         if moved is not None:

@@ -36,13 +36,15 @@ from tests.clearance.events import STEPS, Driver
 from tests.clearance.process import AMENDED, ARRIVING, LISTED, MOVED, WORK, Process, run
 from tests.clearance.put_back import restore, save
 from tests.clearance.risk_answers import ServiceSpan, answering
+from tests.clearance.second_person import of_two
 from tests.support.cutting_proxy import Cut, CuttingProxy
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(170)]
 
 BULK: Final = "16099999994"
 GOODS: Final = {
-    MASTER: ("BARE-debt", "RED-release", "RED-seize", "RED-adjust", "RED-claim", "RED-hand", "GREEN-late", "YELLOW-look", "GREEN-back"),
+    MASTER: ("BARE-debt", "RED-release", "RED-seize", "RED-adjust", "RED-claim", "RED-hand", "GREEN-late", "YELLOW-look", "GREEN-back",
+        "RED-confirm-two"),
     BULK: ("RED-bulk", "RED-bulk2"),
     AMENDED: ("GREEN-match", "GREEN-hold", "GREEN-order", "GREEN-answer", "GREEN-conclude", "GREEN-overdue", "GREEN-amend"),
     ARRIVING: ("GREEN-in", "RED-in"),
@@ -70,6 +72,7 @@ LISTS: Final = {
     "control": "mrn, number, form, answered",
     "storage": "mrn, office, next_at is null",
     "transit": "mrn, departure_office, destination_office, next_at is null",
+    "proposal": "mrn, office, proposed_by",
 }
 """What an officer's lists and the timers have, without times."""
 ACCESSES: Final = {
@@ -81,6 +84,7 @@ ACCESSES: Final = {
     "conclude": "ConcludeControls",
     "claim": "ClaimConsignments",
     "hand_over": "HandOverConsignments",
+    "confirm": "DecideProposals",
     "release_bulk": "BulkRelease",
     "import_list": "ImportReleaseList",
 }
@@ -157,6 +161,7 @@ def expected(name: str, before: Once) -> Once:
         "hear_matches": ("GREEN-match", Event.SCREENING_MATCHED),
         "hold": ("GREEN-hold", Event.OFFICER_HELD),
         "release": ("RED-release", Event.OFFICER_RELEASED),
+        "confirm": ("RED-confirm-two", Event.OFFICER_RELEASED),
         "seize": ("RED-seize", Event.SEIZED),
         "give_back": ("GREEN-back", Event.RETURNED_WHOLE),
         "order": ("GREEN-order", Event.EXAMINATION_ORDERED),
@@ -274,7 +279,9 @@ async def stage(postgres: EmbeddedPostgres) -> AsyncIterator[Stage]:
     ):
         await migrate(database, "services.clearance")
         made = Stage(database, proxy, neighbours, channel)
-        neighbours.risk = answering({"GREEN-late": ServiceSpan(delay_minutes=60), "YELLOW-look": ServiceSpan(days=3)})
+        spans = {"GREEN-late": ServiceSpan(delay_minutes=60), "YELLOW-look": ServiceSpan(days=3)}
+        spans["RED-confirm-two"] = ServiceSpan(open=("VALUE_DOUBTED",))
+        neighbours.risk = lambda table: of_two(table, answering(spans))
         await _fill(made)
         async with database.connection() as reading:
             made.tables = [row["relname"] for row in await reading.raw.fetch(_TABLES)]
@@ -301,6 +308,10 @@ async def _fill(stage: Stage) -> None:
     for reference in ("GREEN-answer", "GREEN-conclude", "GREEN-overdue"):
         (mrn,) = mrns(filings([reference]))
         await driver.control(mrn, control_pb2.CONTROL_FORM_DOCUMENTS, ends=control_pb2.CONTROL_OVERDUE_CONCLUDE)
+    proposed = pb.ReleaseConsignmentsRequest(
+        request_id="before", consignments=[clearance.ref("RED-confirm-two")], reason="IN_ORDER"
+    )
+    await process.ask(Role.OFFICER, "otto", process.clearance, "ReleaseConsignments", proposed)
     claim = work_pb2.ClaimConsignmentsRequest(request_id="before", consignments=[clearance.ref("RED-hand")])
     await process.officer(process.work, "ClaimConsignments", claim)
     stage.given["now"] = now = await stage.database.now()

@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from libs.cli.views.clearance.proposals import second_person
 from libs.cli.views.law_review import at_least, not_covered_text, review_text
 from libs.cli.views.revenue_notes import note_texts
 from libs.cli.views.text import (
@@ -224,6 +225,7 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
     )
     claim = each.get("claim", {})
     row("claimed", f"by {safe(claim['officer'])}" if claim else "", safe(claim.get("note", "")))
+    row("second person", *second_person(each))
     row("cases", ", ".join(map(str, each.get("cases", ()))))
     row("re-routed", f"to blue at {when(decision['reroute_at'])}" if decision.get("reroute_at") else "")
     row(

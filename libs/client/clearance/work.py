@@ -70,3 +70,46 @@ async def hand_over(
         "clearance", WorkServiceStub, "HandOverConsignments", request, pb.HandOverConsignmentsResponse
     )
     return [plain(each) for each in answer.results]
+
+
+async def proposals(
+    client: Client, office: str = "", *, own: bool = False, items_max: int = PAGE
+) -> list[dict[str, Any]]:
+    """Return the first decisions that wait for a second person: those that the caller may confirm, or the caller's own. Roles: officer, analyst.
+
+    An `office` of "" stands for all offices.
+    """
+    request = pb.ListProposalsRequest(office=office, own=own, page_size=min(items_max, PAGE))
+    items: list[dict[str, Any]] = []
+    async for page in pages(client, "clearance", WorkServiceStub, "ListProposals", request, pb.ListProposalsResponse):
+        items += [plain(each) for each in page.items]
+        if len(items) >= items_max:
+            break
+    return items[:items_max]
+
+
+async def decide_proposals(
+    client: Client,
+    verdict: str,
+    mrns: Sequence[str],
+    *,
+    reason: str,
+    note: str = "",
+    expected_version: int | None = None,
+    request_id: str | None = None,
+) -> list[dict[str, Any]]:
+    """Confirm, refuse or withdraw proposed decisions, and return a plain result for each. Role: officer.
+
+    To confirm, name one MRN and the version that the officer saw. Raise ElementError for an unknown verdict.
+    """
+    number = enum_number(pb.ProposalVerdict.DESCRIPTOR, verdict.upper(), "verdict")
+    refs = [clearance_pb2.ConsignmentRef(mrn=each, expected_version=expected_version) for each in mrns]
+    request = pb.DecideProposalsRequest(
+        request_id=request_id or str(uuid.uuid4()),
+        consignments=refs,
+        verdict=number,  # type: ignore[arg-type]
+        reason=reason,
+        note=note,
+    )
+    answer = await client.ask("clearance", WorkServiceStub, "DecideProposals", request, pb.DecideProposalsResponse)
+    return [plain(each) for each in answer.results]

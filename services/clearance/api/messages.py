@@ -23,6 +23,7 @@ from services.clearance.consignment.controls.views import (
 )
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, STATED_BY_OFFICER, Lane
 from services.clearance.consignment.explanation import sentence
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.state.times import owes_nothing, payable_now
 from services.clearance.consignment.transitions import Change, State
 from services.clearance.licences.views import agency_needs, public_needs
@@ -45,9 +46,10 @@ _KINDS: Final = {
     "cases": Kind.INT_LISTS,
     "storage_limit": Kind.INTS,
     "storage_ends_at": Kind.INTS,
+    "second_person": Kind.BOOLS,
 }
 """Columns of states, and those that no state stores: the versions before it, whether the amounts are a lower bound, the code of its notices, the
-stage of the assessment before loading, the claim, the cases, and the time limit of temporary storage."""
+stage of the assessment before loading, the claim, the cases, the time limit of temporary storage, and whether a second person is required."""
 _RENAMED: Final = {
     "filing_version": "filing_version",
     "decision_model_version": "model",
@@ -102,6 +104,7 @@ _STATUS: Final = Schema(
         "controls": _STATE.children["controls"],
         "licences": _STATE.children["licences"],
         "rights_matches": _STATE.children["rights_matches"],
+        "proposals": _STATE.children["proposals"],
     },
 )
 
@@ -195,6 +198,7 @@ def public(table: Table) -> Table:
         "screening_hold": Bools.absent(rows),
         "officer_hold": Bools.of(table.bools("officer_hold").values | listed),
         "screening_early": Bools.absent(rows),
+        "pre_loading_second_person": Bools.absent(rows),
         "version": _public(table, "version"),
         "lane": lane,
         "change": Ints.of(np.where(held_by_clearing, Change.OFFICER_HELD, _PUBLIC_CHANGE[change.values]), change.valid),
@@ -206,7 +210,8 @@ def public(table: Table) -> Table:
         "charges": _plain_charges(table),
         **public_controls(table),
         **public_needs(table),
-        **_without_matches(table),
+        **_without(table, "rights_matches"),
+        **_without(table, "proposals"),
     }
     if listed.any():
         alone = listed & ~table.bools("officer_hold").values
@@ -216,12 +221,12 @@ def public(table: Table) -> Table:
     return table.with_columns({"findings": _open_findings(table)})
 
 
-def _without_matches(table: Table) -> dict[str, Column]:
-    """Return the column of matches of applications of rights holders without any, if there is one: only officers and analysts read them."""
-    if "rights_matches" not in table.names:
+def _without(table: Table, name: str) -> dict[str, Column]:
+    """Return a column of matches or proposals without any, if there is one: only officers and analysts read them."""
+    if name not in table.names:
         return {}
-    lines = table.child("rights_matches").take(np.zeros(0, np.int64))
-    return {"rights_matches": Ragged.of_lengths(np.zeros(table.rows, np.int64), lines)}
+    lines = table.child(name).take(np.zeros(0, np.int64))
+    return {name: Ragged.of_lengths(np.zeros(table.rows, np.int64), lines)}
 
 
 def carried(table: Table) -> Table:
@@ -308,9 +313,12 @@ def readable(table: Table, role: Role, agency: str = "") -> Table:
 def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.ConsignmentStatus]:
     """Return the status of each state as a role may read it; `agency` is the id of an agency."""
     limits = _storage_limits(table)
+    required = requires_second(table) if role not in (Role.FILER, Role.CARRIER, Role.AGENCY) else None
     loading = pre_loading_of(table) if concerns_loading(table) and role is not Role.AGENCY else None
     table = readable(table, role, agency)
     columns = dict(table.columns) | limits
+    if required is not None and required.any():
+        columns["second_person"] = Bools.of(required)
     if loading is not None:
         columns["pre_loading"] = Ints.of(loading)
     if role not in (Role.CARRIER, Role.AGENCY):

@@ -215,7 +215,9 @@ def _acted(path: str, acted: Acted | None, ref_error: ItemError | None, mrn: str
     if acted is None:
         return pb.OfficerResult(mrn=mrn, error=ref_error)
     error = act_error(path, acted) if acted.refusal else None
-    return pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
+    result = pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
+    result.awaits_second_person = acted.proposed
+    return result
 
 
 @dataclass(frozen=True, slots=True)

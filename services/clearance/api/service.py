@@ -26,19 +26,20 @@ from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader, NoticeWriter, check_language
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
 from services.clearance.api.summaries import summaries
-from services.clearance.commands.act import Commands, Prepare, Unfit
+from services.clearance.commands.act import Commands, Prepare, Propose, Unfit
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
 from services.clearance.commands.visibility import Viewer, bound_to
 from services.clearance.consignment.disposal import disposing
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
-from services.clearance.consignment.inspection import missing_item, not_releasable
+from services.clearance.consignment.inspection import missing_item
+from services.clearance.consignment.proposals.proposal import Proposal
 from services.clearance.consignment.returns import returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
-from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.notices.texts import Texts
+from services.clearance.second_person.steps import proposed_disposals, proposed_release, unfit_to_release
 from services.clearance.store import Row, Store, carrier_key, filer_key
 
 NOTICES_DEFAULT: Final = 500
@@ -226,11 +227,10 @@ class ClearanceService(ClearanceServiceServicer):
         viewed = _viewed(request.consignments)
 
         def unreleasable(states: Table) -> list[str]:
-            own = not_releasable(states, by, request.note)
-            return [
-                "VIOLATION_OPEN" if found else "SCREENING_MATCH_UNSEEN" if hit else ""
-                for found, hit in zip(own, held_unseen(states, viewed), strict=True)
-            ]
+            return unfit_to_release(states, by, request.note, viewed)
+
+        def proposed(states: Table) -> list[Proposal | None]:
+            return proposed_release(states, by, request.reason, request.note)
 
         def prepare(states: Table, at: int) -> tuple[Table, EventDetails]:
             return states, EventDetails(event=event, at=at, by=by, reason=request.reason, note=request.note)
@@ -245,6 +245,7 @@ class ClearanceService(ClearanceServiceServicer):
             answer,
             unfit=unreleasable if releases else None,
             claimant=by if releases else "",
+            propose=proposed if releases else None,
         )
 
     async def RecordInspections(
@@ -312,6 +313,7 @@ class ClearanceService(ClearanceServiceServicer):
             where="disposals[{}].consignment.mrn",
             unfit=lambda states: unfit_to_dispose(states, found, by, viewed),
             claimant=by,
+            propose=lambda states: proposed_disposals(states, found, by),
         )
 
     # ------------------------------------------------------------------------------------------ returns
@@ -352,6 +354,7 @@ class ClearanceService(ClearanceServiceServicer):
         unfit: Unfit | None = None,
         outside: Identity | None = None,
         claimant: str = "",
+        propose: Propose | None = None,
     ) -> R:
         """Carry out a command on the consignments without errors, once per request_id; `where` is the path of an MRN by its place."""
         answering = requests.Answering(refs, errors, answer, where)
@@ -365,6 +368,7 @@ class ClearanceService(ClearanceServiceServicer):
                 unfit=unfit,
                 outside=outside,
                 claimant=claimant,
+                propose=propose,
             ),
         )
         return await self._accesses.answered(answer.FromString(payload))

@@ -4,7 +4,7 @@ Locks are taken in the order that arrivals/carriage.py states.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +14,22 @@ from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.commands.visibility import bound_to
 from services.clearance.consignment.lifecycle.machine import REFUSALS
+from services.clearance.consignment.proposals.proposal import Proposal, open_proposals, with_proposals
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import STAYING, State
+from services.clearance.consignment.transitions import STAYING, Event, State
 from services.clearance.store import Row, Store
 
 UNKNOWN = "CONSIGNMENT_UNKNOWN"
 VERSION_CHANGED = "VERSION_CHANGED"
 CLAIMED = "CLAIMED"
+PROPOSAL_OPEN = "PROPOSAL_OPEN"
 
 Prepare = Callable[[Table, int], tuple[Table, EventDetails]]
 """Return the prepared states and the event, given states and an instant."""
 Unfit = Callable[[Table], Sequence[str]]
 """Return for each state the reason why the command is refused, or ""."""
+Propose = Callable[[Table], Sequence[Proposal | None]]
+"""Return for each state the decision that a second person must confirm before the command takes effect, None where none must."""
 Guarded = Callable[[Table], NDArray[np.bool_]]
 """Return which states only the officer who claims the goods may change so, shape (n,)."""
 
@@ -38,6 +42,8 @@ class Acted:
     state: int
     version: int
     refusal: str
+    proposed: bool = False
+    """Whether a second person is to confirm the command, so that it had no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +83,14 @@ class Commands:
         before_arrival: bool = False,
         claimant: str = "",
         guarded: Guarded | None = None,
+        propose: Propose | None = None,
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
         `outside` is the filer, carrier or agency that calls, if one does: it names public versions. A filer reaches its own ones, a carrier those
         whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results, also when the request is
         repeated. Goods that another officer than `claimant` claims are refused, if one is named: all, or those that are
-        `guarded`. Raises RequestReused.
+        `guarded`. What `propose` returns is proposed, and has no effect. Raises RequestReused.
         """
         mrns = [mrn for mrn, _ in consignments]
         async with self.store.database.connection() as reading:
@@ -96,8 +103,11 @@ class Commands:
             found = await self.fit(
                 tx, consignments, unfit, outside, before_arrival=before_arrival, claimant=claimant, guarded=guarded
             )
+            at = await self.store.now(tx) if found.rows else 0
+            if found.rows and propose is not None:
+                await self._propose(tx, found, propose(found.states), prepare, at, request.trace)
             if found.rows:
-                table, details = prepare(found.states, await self.store.now(tx))
+                table, details = prepare(found.states, at)
                 found.results |= await self.put(tx, table, details, found.rows, request.trace, outside)
             answer = encode([found.results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns])
             await self.store.requests.remember(tx, *request.key, answer)
@@ -144,6 +154,42 @@ class Commands:
         }
         rows, states = _filtered(rows, states, np.array([not reason for reason in reasons], np.bool_))
         return Fit(rows, states, results)
+
+    async def _propose(
+        self,
+        tx: Transaction,
+        fit: "Fit",
+        proposals: Sequence[Proposal | None],
+        prepare: Prepare,
+        at: int,
+        trace: str,
+    ) -> None:
+        """Store proposals, and leave in `fit` the consignments that the command changes at once. What the transitions refuse is not proposed."""
+        required = np.array([each is not None for each in proposals], np.bool_)
+        if not required.any():
+            return
+        made = [each.made(at) for each in proposals if each is not None]
+        rows, states = _filtered(fit.rows, fit.states, required)
+        fit.rows, fit.states = _filtered(fit.rows, fit.states, ~required)
+        _, outcome = apply_event(*prepare(states, at))
+        versions = states.ints("version").values.tolist()
+        refusals = [
+            PROPOSAL_OPEN if there is not None else REFUSALS[refusal]
+            for there, refusal in zip(open_proposals(states), outcome.refusal.tolist(), strict=True)
+        ]
+        fit.results |= {
+            row.mrn: Acted(row.mrn, row.state, version, reason)
+            for row, version, reason in zip(rows, versions, refusals, strict=True)
+            if reason
+        }
+        fits = np.array([not reason for reason in refusals], np.bool_)
+        rows, states = _filtered(rows, states, fits)
+        if rows:
+            states = with_proposals(
+                states, [each for each, proposed in zip(made, fits.tolist(), strict=True) if proposed]
+            )
+            acted = await self.put(tx, states, EventDetails(event=Event.DECISION_PROPOSED, at=at), rows, trace)
+            fit.results |= {mrn: replace(each, proposed=True) for mrn, each in acted.items()}
 
     async def put(
         self,

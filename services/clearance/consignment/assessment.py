@@ -20,7 +20,7 @@ from services.clearance.consignment.decision import Assessment, Lane
 _SCHEMA: Final = schema_of(ClearanceColumns)
 _FINDINGS: Final = (
     "rule", "rule_version", "lane", "reason", "sentence", "item_number", "points", "confidential", "kind", "party", "list", "list_entry",
-    "match_score", "explanation",
+    "match_score", "explanation", "second_person",
 )  # fmt: skip
 _UNDISCLOSED: Final = (
     common_pb2.SELECTION_CAUSE_SCORE,
@@ -192,9 +192,11 @@ def _selection(risk: Table) -> dict[str, Column]:
 
 
 def _binding(risk: Table) -> NDArray[np.bool_]:
-    """Return where a screening match or a control of goods requires an officer: no delay releases these consignments."""
+    """Return where a screening match, a control of goods or a rule with a second person requires an officer: no delay releases these consignments."""
     found = risk.child("findings")
     binds = np.isin(found.ints("kind").filled(0), _BINDING) & (found.ints("lane").filled(0) >= Lane.YELLOW)
+    if found.may_have("second_person"):
+        binds |= found.bools("second_person").values
     bound = np.zeros(risk.rows, np.bool_)
     bound[risk.ragged("findings").owners()[binds]] = True
     return bound

@@ -11,6 +11,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import item_numbers
 from services.clearance.consignment.disposal import Disposal
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.times import never_released
 from services.clearance.consignment.transitions import CONTROLLED, FINAL, Event, State
@@ -87,6 +88,7 @@ def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> li
     of_disposal = unfit_to_dispose(states, order.disposals(states), order.officer, viewed)
     arrived = states.ints("arrived_at").valid.tolist()
     held, outside = states.bools("officer_hold").values.tolist(), never_released(states).tolist()
+    second = requires_second(states).tolist()
     reasons = []
     for row, state in enumerate(values):
         if state == State.RELEASED or state in FINAL:
@@ -104,6 +106,9 @@ def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> li
             reasons.append("CONTROL_OPEN")
         elif not order.named and held[row] and not order.override_officers:
             reasons.append("HELD_BY_OFFICER")
+        elif second[row]:
+            # A disposal of each is proposed, and confirmed by a second officer.
+            reasons.append("SECOND_PERSON_REQUIRED")
         else:
             reasons.append(of_disposal[row])
     own = came_under(states, dict.fromkeys(mrns, order.document))

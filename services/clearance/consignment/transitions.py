@@ -75,6 +75,8 @@ class Change(IntEnum):
     TRANSIT_ARRIVED = 31
     TRANSIT_OVERDUE = 32
     TRANSIT_ENDED = 33
+    DECISION_PROPOSED = 34
+    PROPOSAL_ENDED = 35
 
 
 class Event(IntEnum):
@@ -160,6 +162,10 @@ class Event(IntEnum):
     """The goods did not arrive at the office of destination within the time limit."""
     TRANSIT_ENDED = 42
     """An officer ended a movement without an arrival."""
+    DECISION_PROPOSED = 43
+    """An officer proposed a decision that a second one is to confirm."""
+    PROPOSAL_ENDED = 44
+    """A proposed decision was refused, withdrawn or lapsed."""
 
 
 CHANGE_OF: Final = np.array(
@@ -207,6 +213,8 @@ CHANGE_OF: Final = np.array(
         Change.TRANSIT_ARRIVED,
         Change.TRANSIT_OVERDUE,
         Change.TRANSIT_ENDED,
+        Change.DECISION_PROPOSED,
+        Change.PROPOSAL_ENDED,
     ],
     np.int64,
 )
@@ -237,3 +245,5 @@ STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
 """Events of the time limit of temporary storage; they change no state."""
 TRANSIT: Final = (Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_OVERDUE)
 """Events of a movement to another office that are no decisions and end no delay."""
+PROPOSALS: Final = (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED)
+"""Events of decisions that wait for a second person; they change no state."""

@@ -1,5 +1,5 @@
 """Ends what waits at its time: green consignments that no officer held are released, yellow ones become blue, controls are reminded of
-or overdue, temporary storage ends, goods in transit become overdue, and return orders are fulfilled or expire."""
+or overdue, proposals lapse, temporary storage ends, goods in transit become overdue, and return orders are fulfilled or expire."""
 
 import asyncio
 from typing import Final
@@ -13,12 +13,13 @@ from services.clearance.commands.end_waits import EndWaits
 from services.clearance.commands.returns.end_orders import EndReturnOrders
 from services.clearance.commands.storage.end_storage import EndStorage
 from services.clearance.commands.transit.end_limits import EndTransitLimits
+from services.clearance.commands.work.proposals import EndProposals
 from services.clearance.store import Store
 
 LEASE: Final = "waits"
 LEASE_SECONDS: Final = 30.0
 INTERVAL_SECONDS: Final = 1.0
-Timer = EndWaits | EndDeadlines | EndStorage | EndTransitLimits | EndReturnOrders
+Timer = EndWaits | EndDeadlines | EndProposals | EndStorage | EndTransitLimits | EndReturnOrders
 
 
 class Waits:
@@ -31,6 +32,7 @@ class Waits:
         self._timers = (
             EndWaits(store),
             EndDeadlines(store),
+            EndProposals(store),
             EndStorage(store),
             EndTransitLimits(store),
             EndReturnOrders(store),

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Column, Ints, Strings, Table
+from libs.columns import Bools, Column, Ints, Strings, Table
 from luxor.clearance.v1 import control_pb2
 from luxor.consignment.v1 import consignment_pb2
 from luxor.risk.v1 import risk_pb2
@@ -27,6 +27,7 @@ from services.clearance.consignment.controls.control import (
     with_controls,
 )
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.transitions import FINAL, State
 from services.clearance.pre_loading.parameters import Parameters
 
@@ -81,11 +82,14 @@ def recommendations(rows: int, places: IntArray, risk: Table) -> dict[str, Colum
     ):
         reasons[place] = CUSTOMS_CHECK if hidden or reason in _UNDISCLOSED else reason
         pointers[place] = "" if hidden or not item else f"items[{item - 1}]"
-    return {
+    columns: dict[str, Column] = {
         "pre_loading_referral": Ints.of(numbers, known),
         "pre_loading_reason": Strings.of(reasons.tolist()),
         "pre_loading_pointer": Strings.of(pointers.tolist()),
     }
+    required = np.zeros(rows, np.bool_)
+    required[places[requires_second(risk)]] = True
+    return columns | ({"pre_loading_second_person": Bools.of(required, required)} if required.any() else {})
 
 
 def _items(risk: Table) -> list[int]:

@@ -13,6 +13,7 @@ from libs.customs.release_list import CLOCK_MICROS, Entry, Header
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.decision import AUTOMATIC, SCREENING
 from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.state.times import was_released
 from services.clearance.consignment.transitions import CONTROLLED, FINAL, Debt, State
 
@@ -100,10 +101,10 @@ class Facts:
 
 
 def releasable(states: Table) -> NDArray[np.bool_]:
-    """Return which goods only await their arrival, or the end of the time for an inspection, shape (n,)."""
+    """Return which goods only await their arrival, or the end of the time for an inspection, shape (n,); none of which a second person decides."""
     settled = ~np.isin(states.ints("debt_status").filled(Debt.UNKNOWN), (Debt.UNKNOWN, Debt.OPEN))
     awaiting: NDArray[np.bool_] = (states.ints("state").values == State.AWAITING_ARRIVAL) & settled
-    return awaiting & ~in_transit(states) & _free(states)
+    return awaiting & ~in_transit(states) & _free(states) & ~requires_second(states)
 
 
 def may_leave(states: Table, arrives_at: int) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ _pending_age = gauge(
 
 _overdue = gauge(
     "luxor_clearance_waits_overdue_seconds",
-    "Delay of the oldest automatic release, re-routing, reminder or deadline that is due; 0 if none is",
+    "Delay of the oldest automatic release, re-routing, reminder, deadline or lapse of a proposal that is due; 0 if none is",
 )
 
 
@@ -71,7 +71,7 @@ _PENDING: Final = f"""
 _OVERDUE: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - "
     "least((select min(due_at) from due), (select min(next_at) from control), (select min(next_at) from storage), "
-    "(select min(next_at) from transit), (select min(next_at) from return_order)) / 1000000.0)::float8"
+    "(select min(next_at) from transit), (select min(next_at) from return_order), (select min(due_at) from proposal)) / 1000000.0)::float8"
 )
 
 

@@ -22,6 +22,7 @@ from services.clearance.consignment.controls.control import has_controls
 from services.clearance.consignment.controls.pre_loading import announced, concerns_loading
 from services.clearance.consignment.controls.views import carried_notices
 from services.clearance.consignment.notice_kinds import OWED, kinds
+from services.clearance.consignment.proposals.proposal import has_proposals
 from services.clearance.licences.need import has_needs
 from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import AdjustmentTable
@@ -38,6 +39,7 @@ from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rights.applications import ApplicationTable
 from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
+from services.clearance.store.timers.proposals import ProposalTable
 from services.clearance.store.timers.return_orders import ReturnOrderTable
 from services.clearance.store.timers.storage import StorageTable
 from services.clearance.store.timers.transit import TransitTable
@@ -50,6 +52,7 @@ PURGED: Final = (
     "seized",
     "due",
     "control",
+    "proposal",
     "storage",
     "transit",
     "claim",
@@ -92,6 +95,7 @@ class Store:
         self.early_matches = EarlyMatches()
         self.early_debt_events = EarlyDebtEvents()
         self.licences = LicenceTables()
+        self.proposals = ProposalTable()
         self.references = ReferenceTables()
         self.release_lists = ReleaseLists()
         self.return_orders = ReturnOrderTable()
@@ -248,6 +252,8 @@ class Store:
         await self._list(tx, table, mrns, days, np.ones(table.rows, np.bool_) if in_lists is None else in_lists)
         if has_controls(table):
             await self.controls.note(tx, table, mrns, days)
+        if has_proposals(table):
+            await self.proposals.note(tx, table, mrns, days)
         await self.return_orders.end_with(tx, table, mrns)
         return ref
 

@@ -32,6 +32,7 @@ WORK_LISTS: Final = {
     "control": "(sum(1::bigint << number) over ())::bigint",
     "storage": "ends_at",
     "transit": "due_at",
+    "proposal": "due_at",
     "open_return_order": "null::smallint",
 }
 """The work lists, and what they state of a consignment beside day and MRN; of controls the numbers, as bits."""

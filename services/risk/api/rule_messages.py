@@ -51,6 +51,7 @@ def _typology(typology: Typology) -> pb.Typology:
         owner=text.owner,
         life=LIVES[text.life],
         confidential=text.confidential,
+        second_person=text.second_person,
     )
 
 
@@ -73,6 +74,7 @@ def _rule(rule: Rule) -> pb.Rule:
         life=LIVES[text.life],
         stages=sorted(PURPOSES[stage] for stage in text.stages),
         confidential=text.confidential,
+        second_person=text.second_person,
     )
     if rule.last_day != OPEN_END:
         message.to_day = day_text(rule.last_day)

@@ -46,6 +46,8 @@ class FindingText:
     """Whether it is for officers and analysts alone."""
     kind: int = FINDING_KIND_RULE
     """What found it, a number of luxor.risk.v1.FindingKind."""
+    second_person: bool = False
+    """Whether what an officer decides on the goods takes effect only when a second officer confirms it."""
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ class RuleSet:
                 text.reason,
                 text.sentence,
                 confidential=text.confidential,
+                second_person=text.second_person,
             )
             for text in (rule.text for rule in self.rules)
         )
@@ -147,6 +148,7 @@ class RuleSet:
                 text.sentence,
                 confidential=text.confidential,
                 kind=FINDING_KIND_TYPOLOGY,
+                second_person=text.second_person,
             )
             for text in (typology.text for typology in self.typologies)
         )
@@ -266,6 +268,7 @@ def _rule(placed: Placed[RuleText], conditions: Conditions) -> Rule | None:
     if text.valid_until is not None and text.valid_until < text.valid_from:
         told = f"it ends on {text.valid_until}, before it begins on {text.valid_from}"
         reading.add_error(f"{where}.valid_until", rule, told)
+    _check_second_person(placed, rule)
     try:
         condition = conditions.compile(text.condition, text.subject == "item")
     except ConditionError as error:
@@ -274,6 +277,12 @@ def _rule(placed: Placed[RuleText], conditions: Conditions) -> Rule | None:
     last_day = OPEN_END if text.valid_until is None else day_of_date(text.valid_until)
     first_day = day_of_date(text.valid_from)
     return Rule(text, condition, first_day, last_day, frozenset(countries), _place(placed))
+
+
+def _check_second_person(placed: Placed[RuleText] | Placed[TypologyText], name: str) -> None:
+    if placed.text.second_person and placed.text.lane not in ("yellow", "red"):
+        told = "second_person needs lane yellow or red; no officer decides on goods of the other lanes"
+        placed.reading.add_error(f"{placed.where}.second_person", name, told)
 
 
 def _place(placed: Placed[Any]) -> tuple[str, int, int]:
@@ -303,6 +312,7 @@ def _typology(placed: Placed[TypologyText], written: WrittenProfile) -> Typology
     name = f"typology {text.id}"
     if text.id in written.rules:
         reading.add_error(where, name, "the id is taken by a rule; ids are unique over rules and typologies")
+    _check_second_person(placed, name)
     lives = ("active", "shadow") if text.life == "shadow" else ("active",)
     places = {rule: place for place, rule in enumerate(written.rules)}
     members = []

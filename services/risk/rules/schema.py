@@ -64,6 +64,8 @@ class RuleText(
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)] = STAGES
     confidential: bool = False
     """Whether its findings are for officers and analysts alone."""
+    second_person: bool = False
+    """Whether what an officer decides on the goods takes effect only when a second officer confirms it."""
 
 
 class TypologyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -83,6 +85,8 @@ class TypologyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """Points that the finding adds to the consignment's score."""
     life: Life = "active"
     confidential: bool = False
+    second_person: bool = False
+    """As for rules."""
 
 
 class DataText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -255,6 +255,9 @@ def findings_table(
         "confidential": Bools.of(numbers([each.confidential for each in texts]).astype(np.bool_)),
         "kind": Ints.of(numbers([each.kind for each in texts])),
     }
+    if any(each.second_person for each in texts):
+        second_person = numbers([each.second_person for each in texts]).astype(np.bool_)
+        columns["second_person"] = Bools.of(second_person, second_person)
     if any(each.documents for each in texts):
         documents = [each.documents for each in texts]
         lengths = numbers([len(each) for each in documents])

@@ -41,6 +41,7 @@ from tests.clearance.desk import ACCEPTED_AT, filings, mrns
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import application_message, licence_message
 from tests.clearance.inspections import inspection
+from tests.clearance.second_person import REFUSE, of_two
 from tests.clearance.service_client import SECONDS, House
 
 CALLERS: Final = {
@@ -124,7 +125,9 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "TransitService/RecordTransitArrivals": {"carrier": OWN, "officer": ALL},
     "TransitService/StartTransit": {"carrier": OWN, "officer": ALL},
     "WorkService/ClaimConsignments": OFFICER,
+    "WorkService/DecideProposals": OFFICER,
     "WorkService/HandOverConsignments": OFFICER,
+    "WorkService/ListProposals": INSIGHT,
     "WorkService/ListStorage": INSIGHT,
     "WorkService/ListWork": INSIGHT,
 }
@@ -178,7 +181,8 @@ class Goods:
     def reference(self) -> str:
         # A carrier moves goods that their debt alone holds.
         held = "BARE" if self.method.startswith("TransitService/") else "RED"
-        return f"{'GREEN' if self.method in RELEASED else held}-SHOP-REF{self.number:03d}"
+        of_two = "-two" if self.method.endswith("Proposals") else ""
+        return f"{'GREEN' if self.method in RELEASED else held}-SHOP-REF{self.number:03d}{of_two}"
 
     @property
     def filer(self) -> str:
@@ -372,6 +376,10 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     ),
     "ListTransit": lambda goods: transit_pb2.ListTransitRequest(office="DE004600"),
     "ListStorage": lambda goods: work_pb2.ListStorageRequest(within_days=400),
+    "ListProposals": lambda goods: work_pb2.ListProposalsRequest(page_size=1_000),
+    "DecideProposals": lambda goods: work_pb2.DecideProposalsRequest(
+        request_id=f"u{goods.number}", consignments=[goods.ref], verdict=REFUSE, reason="DOUBTED"
+    ),
 }  # fmt: skip
 """Requests about a consignment, or about all of them where there is none."""
 
@@ -478,6 +486,8 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
     """File goods for each case, and bring them to where the calls find them."""
     channels = {role: await house.service.channel(role, ident) for role, ident in CALLERS.items()}
     channels["rails"] = await house.service.channel("carrier", "rails")
+    channels["dora"] = await house.service.channel("officer", "dora")
+    house.desk.neighbours.risk = of_two
     channels["zenith"] = await house.service.channel("filer", "zenith")
     cases = [(name, role, is_own) for name, roles in EXPECTED.items() for role in roles for is_own in (True, False)]
     goods = [Goods(number, *case) for number, case in enumerate(cases)]
@@ -518,6 +528,9 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
         if each.method.endswith("HandOverConsignments"):
             request_of_claim = REQUESTS["ClaimConsignments"](each)
             await callers.call(by_name["WorkService/ClaimConsignments"], "officer", request_of_claim)
+        if each.method.endswith("Proposals"):
+            releasing = REQUESTS["ReleaseConsignments"](each)
+            await callers.call(by_name["ClearanceService/ReleaseConsignments"], "dora", releasing)
         if each.method.endswith("ImportReleaseList"):
             listing = REQUESTS["ExportReleaseList"](each)
             listed = await callers.call(by_name["ReleaseListService/ExportReleaseList"], "officer", listing)

@@ -48,6 +48,7 @@ from tests.clearance.controls import SCAN, conclusion, order
 from tests.clearance.desk import MASTER
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import HOLDER, application_message, licence_message
+from tests.clearance.second_person import OFFICE, REFUSE, of_two, release
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
 
 NO_CONSIGNMENT = {
@@ -89,8 +90,10 @@ async def accesses(house: House) -> list[tuple[str, str, str, str, list[str]]]:
 
 
 async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(house: House) -> None:
-    first, second = await house.filed(["GREEN-1", "RED-1"])
+    house.desk.neighbours.risk = of_two
+    first, second = await house.filed(["GREEN-1", "RED-two"])
     await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    assert await release(house, second, by="dora") == ["waits"]
     await bind(house, DOCUMENT, "99999999999", "jets", "b1")
     await (await house.stub("carrier", "boats")).RecordArrivals(arrivals(MASTER, request_id="a2"), timeout=SECONDS)
     code = (await ask(await house.stub("filer", "shop"), asking(mrn=first)))[0].consignments[0].check_code
@@ -119,8 +122,8 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         ),
         (clearance.GetStatus, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]), "", "", [first, second]),
         (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
-        (work.ListWork, work_pb2.ListWorkRequest(), "", "", [second]),
-        (work.ListStorage, work_pb2.ListStorageRequest(within_days=400), "", "", [second]),
+        (work.ListWork, work_pb2.ListWorkRequest(office=OFFICE), "", "", [second]),
+        (work.ListStorage, work_pb2.ListStorageRequest(office=OFFICE, within_days=400), "", "", [second]),
         (moving.StartTransit, transit_pb2.StartTransitRequest(request_id="17", destination_office="DE004600", consignments=goods), "", "", [second]),
         (moving.ListTransit, transit_pb2.ListTransitRequest(office="DE004600"), "", "", [second]),
         (moving.RecordTransitArrivals, transit_pb2.RecordTransitArrivalsRequest(request_id="18", consignments=goods), "", "", [second]),
@@ -130,6 +133,11 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         ),
         (work.ClaimConsignments, work_pb2.ClaimConsignmentsRequest(request_id="12", consignments=[two]), "", "", [second]),
         (work.HandOverConsignments, work_pb2.HandOverConsignmentsRequest(request_id="13", consignments=[two]), "", "", [second]),
+        (work.ListProposals, work_pb2.ListProposalsRequest(), "", "", [second]),
+        (
+            work.DecideProposals, work_pb2.DecideProposalsRequest(request_id="p14", consignments=[two], verdict=REFUSE, reason="DOUBTED"),
+            "DOUBTED", "", [second],
+        ),
         (
             control.OrderControls, controls_pb2.OrderControlsRequest(request_id="9", orders=[order(second, SCAN)]),
             "", "", [second],

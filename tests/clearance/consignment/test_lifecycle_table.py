@@ -174,6 +174,8 @@ def test_each_kind_of_notice_is_that_of_some_row_and_only_hidden_changes_have_no
         Event.FINDINGS_CHANGED,
         Event.SCREENING_MATCHED,
         Event.SCREENING_MATCH_CLEARED,
+        Event.DECISION_PROPOSED,
+        Event.PROPOSAL_ENDED,
     }
     assert len(CHANGE_OF) == len(Event)
 

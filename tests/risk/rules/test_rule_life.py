@@ -90,6 +90,34 @@ def test_findings_of_a_confidential_rule_say_so() -> None:
     assert findings.ints("kind").tolist() == [FINDING_KIND_RULE] * 2
 
 
+def test_findings_say_where_a_second_person_is_required_and_a_set_without_such_rules_sends_no_column() -> None:
+    open_rules = read(rule("OPEN"), typologies=typology("SIGNS", "{OPEN: 10}", 10, lane="red"))
+    assert "second_person" not in assess(open_rules, table([PRESENT])).child("findings").names
+    rules = read(
+        rule("OPEN"),
+        rule("TWO", lane="yellow", more="second_person: true"),
+        rule("TRIED", GIFT + " && true", lane="red", more="second_person: true\nlife: shadow"),
+        typologies=typology("SIGNS", "{OPEN: 10}", 10, lane="red", more="second_person: true"),
+    )
+    findings = assess(rules, table([PRESENT])).child("findings")
+    assert findings.strings("rule").tolist() == ["OPEN", "TWO", "SIGNS"]
+    assert findings.bools("second_person").values.tolist() == [False, True, True]
+    # Rules without a match send none.
+    assert "second_person" not in assess(rules, table([{}])).child("findings").names
+
+
+@pytest.mark.parametrize("lane", ["none", "blue", "yellow", "red"])
+def test_a_second_person_needs_a_lane_in_which_an_officer_decides(lane: str) -> None:
+    required = rule("TWO", lane=lane, more="second_person: true")
+    signs = typology("SIGNS", "{ONE: 10}", 10, lane=lane, more="second_person: true")
+    if lane in ("yellow", "red"):
+        read(required, rule("ONE"), typologies=signs)
+        return
+    with pytest.raises(RuleSetError, match="second_person needs lane yellow or red") as caught:
+        read(required, rule("ONE"), typologies=signs)
+    assert [each.rule for each in caught.value.errors] == ["rule TWO", "typology SIGNS"]
+
+
 def test_a_typology_is_found_where_its_rules_weigh_enough() -> None:
     rules = read(
         rule("PRESENT", weight=0),

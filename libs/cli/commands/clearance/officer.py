@@ -42,6 +42,8 @@ def show_results(context: Context, results: list[dict[str, Any]]) -> None:
                 f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n"
                 f"[dim]→ {safe(command_hint(error['reason'], error.get('hint', '')))}[/]"
                 if error
+                else "waits for a second person: another officer confirms it (luxor work confirm)"
+                if each.get("awaits_second_person")
                 else ""
             )
             shown.add_row(

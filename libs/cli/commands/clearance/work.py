@@ -96,8 +96,95 @@ def hand_over(context: Context, mrns: tuple[str, ...], officer: str, note: str, 
     show_results(context, run(ask()))
 
 
+@command("proposals", group=work, short_help="List decisions that wait for a second person.")
+@click.option("--office", default="", help="Only those of this office (default: all).")
+@click.option("--own", is_flag=True, help="Those that you proposed, in place of those that you may confirm.")
+@click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@acting("officer")
+def proposals(context: Context, office: str, own: bool, first: int, ident: str) -> None:
+    """List decisions of other officers that wait for a second person, by acceptance, with reason, officer and the time at which each lapses."""
+    from libs.client.clearance.work import proposals as list_proposals
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await list_proposals(client, office, own=own, items_max=first)
+
+    items = run(ask())
+    context.emit(items, lambda terminal: _show_proposals(terminal, items))
+
+
+@command("confirm", group=work, short_help="Confirm what another officer decided, so that it takes effect.")
+@click.argument("mrn", metavar="MRN")
+@click.option(
+    "--if-version",
+    type=click.IntRange(1),
+    required=True,
+    metavar="VERSION",
+    help="The version that you saw (luxor show and luxor work proposals print it).",
+)
+@click.option("--reason", default="CHECKED_AND_IN_ORDER", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
+@click.option("--note", default="", help="A note for colleagues.")
+@acting("officer")
+def confirm(context: Context, mrn: str, if_version: int, reason: str, note: str, ident: str) -> None:
+    """Confirm a decision that another officer proposed: it takes effect now."""
+    _decide(context, "confirm", (mrn,), reason, note, ident, if_version)
+
+
+@command("refuse", group=work, short_help="Refuse what another officer decided.")
+@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE.")
+@click.option("--note", default="", help="A note for colleagues.")
+@acting("officer")
+def refuse(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident: str) -> None:
+    """Refuse decisions that other officers proposed: the goods stay held."""
+    _decide(context, "refuse", mrns, reason, note, ident)
+
+
+@command("withdraw", group=work, short_help="Withdraw what you proposed.")
+@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.option("--reason", default="OFFICER_DECISION", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
+@click.option("--note", default="", help="A note for colleagues.")
+@acting("officer")
+def withdraw(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident: str) -> None:
+    """Withdraw decisions that you proposed and that nobody confirmed: the goods stay held."""
+    _decide(context, "withdraw", mrns, reason, note, ident)
+
+
+def _decide(
+    context: Context,
+    verdict: str,
+    mrns: tuple[str, ...],
+    reason: str,
+    note: str,
+    ident: str,
+    if_version: int | None = None,
+) -> None:
+    from libs.client.clearance.work import decide_proposals
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await decide_proposals(client, verdict, mrns, reason=reason, note=note, expected_version=if_version)
+
+    show_results(context, run(ask()))
+
+
+def _show_proposals(terminal: "Console", items: list[dict[str, Any]]) -> None:
+    from libs.cli.views.clearance.proposals import proposal_words
+    from libs.cli.views.text import LANES, coloured, safe, short, table, when
+
+    shown = table("MRN", "version", "lane", "decision", "by", "since", "lapses", "note", right=(1,))
+    for each in items:
+        proposal = each.get("proposal", {})
+        shown.add_row(
+            each.get("mrn", ""), str(each.get("version", "")), coloured(short(each.get("lane", ""), "LANE_"), LANES), proposal_words(proposal),
+            safe(proposal.get("proposed_by", "")), when(proposal.get("proposed_at", "")), when(proposal.get("due_at", "")),
+            safe(proposal.get("note", "")),
+        )  # fmt: skip
+    terminal.print(shown)
+
+
 def _show(terminal: "Console", items: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import LANES, coloured, safe, short, table, when, words
+    from libs.cli.views.text import LANES, coloured, safe, short, table, when
 
     shown = table(
         "MRN", "lane", "held by", "reasons", "accepted", "arrived", "storage until", "claimed by", "note", "house document"
@@ -105,8 +192,17 @@ def _show(terminal: "Console", items: list[dict[str, Any]]) -> None:
     for each in items:
         shown.add_row(
             each.get("mrn", ""), coloured(short(each.get("lane", ""), "LANE_"), LANES),
-            words(short(each.get("cause", ""), "HOLD_CAUSE_")), ", ".join(each.get("reasons", ())), when(each.get("accepted_at", "")),
+            _cause(each), ", ".join(each.get("reasons", ())), when(each.get("accepted_at", "")),
             when(each.get("arrived_at", "")) or "–", when(each.get("storage_ends_at", "")) or "–",
             safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", "")), safe(each.get("house_document_number", "")),
         )  # fmt: skip
     terminal.print(shown)
+
+
+def _cause(item: dict[str, Any]) -> str:
+    """Return what holds goods, in words, and who decided what a second person is to confirm."""
+    from libs.cli.views.text import safe, short, words
+
+    cause = words(short(item.get("cause", ""), "HOLD_CAUSE_"))
+    proposer = item.get("proposal", {}).get("proposed_by", "")
+    return f"{cause}; {safe(proposer)} waits for a second person" if proposer else cause

@@ -23,10 +23,11 @@ from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.controls import requests as checks
 from services.clearance.api.messages import statuses
-from services.clearance.commands.act import Commands, Guarded, Unfit
+from services.clearance.commands.act import Commands, Guarded, Propose, Unfit
 from services.clearance.consignment.controls import steps
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.pre_loading.parameters import Parameters
+from services.clearance.second_person.steps import proposed_conclusions
 from services.clearance.store import Store, day_of
 from services.clearance.store.work import EVERYBODY, ControlFilter
 
@@ -112,6 +113,8 @@ class ControlService(ControlServiceServicer):
             outside=identity if identity.agency else None,
             claimant="" if identity.agency else identity.id,
             guarded=lambda states: steps.may_free(states, found),
+            # What a partner agency concludes of its own controls is the agency's decision.
+            propose=None if identity.agency else lambda states: proposed_conclusions(states, found, identity.id),
         )
 
     async def _once(
@@ -127,6 +130,7 @@ class ControlService(ControlServiceServicer):
         outside: Identity | None = None,
         claimant: str = "",
         guarded: Guarded | None = None,
+        propose: Propose | None = None,
     ) -> R:
         """Carry out a step on the consignments without errors, once per request_id."""
         requests.check_size(len(entries))
@@ -152,6 +156,7 @@ class ControlService(ControlServiceServicer):
                 before_arrival=True,
                 claimant=claimant,
                 guarded=guarded,
+                propose=propose,
             ),
         )
         return await self._accesses.answered(answer.FromString(payload))

@@ -20,9 +20,12 @@ from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import statuses
 from services.clearance.commands.work.claim import Claims, HandOver
+from services.clearance.commands.work.proposals import DecideProposals
 from services.clearance.consignment.decision import Lane
+from services.clearance.consignment.proposals.proposal import open_proposals
 from services.clearance.consignment.state.hold_causes import hold_causes
 from services.clearance.consignment.transitions import STAYING, State
+from services.clearance.second_person.steps import ProposalDecision, Verdict
 from services.clearance.store import Store, day_of
 from services.clearance.store.work import Claim
 from services.clearance.temporary_storage.limits import in_storage
@@ -41,18 +44,21 @@ ROLES: Final = {
     "ListStorage": {Role.OFFICER, Role.ANALYST},
     "ClaimConsignments": {Role.OFFICER},
     "HandOverConsignments": {Role.OFFICER},
+    "ListProposals": {Role.OFFICER, Role.ANALYST},
+    "DecideProposals": {Role.OFFICER},
 }
 """Who may call what."""
 
 
 class WorkService(WorkServiceServicer):
-    """Lists held goods by office, and records which officer works on them."""
+    """Lists held goods by office, and records which officer works on them and which decisions a second one confirms."""
 
     def __init__(self, store: Store) -> None:
         """Serve from a store."""
         self._store = store
         self._accesses = AccessLog(store)
         self._claims = Claims(store)
+        self._proposals = DecideProposals(store)
         self._pages = PageTokens(store.database)
 
     async def ListWork(
@@ -138,6 +144,54 @@ class WorkService(WorkServiceServicer):
             response.next_page_token = await self._pages.token(request, *places[limit - 1])
         return response
 
+    async def ListProposals(
+        self, request: pb.ListProposalsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListProposalsResponse:
+        """Return a page of decisions that wait for a second person: those that the caller may confirm, or the caller's own."""
+        _check_office(request.office)
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
+        day, mrn = await self._pages.place(request, (0, ""))
+        caller, after = call.current().identity.id, (int(day), str(mrn))
+        async with self._store.database.connection() as reading:
+            places = await self._store.proposals.page(
+                reading, request.office, caller, own=request.own, after=after, limit=limit + 1
+            )
+            listed = [each for _, each in places[:limit]]
+            rows = await self._store.find(reading, listed)
+            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
+            claims = await self._store.claims.find(reading, listed)
+        waiting = np.array([each is not None for each in open_proposals(states)], np.bool_)
+        items = _items(states.take(np.flatnonzero(waiting)), {each: claims.get(each) for each in listed})
+        response = pb.ListProposalsResponse(items=items)
+        await self._accesses.record([each.mrn for each in items])
+        if len(places) > limit:
+            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        return response
+
+    async def DecideProposals(
+        self, request: pb.DecideProposalsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DecideProposalsResponse:
+        """Confirm, refuse or withdraw decisions that wait for a second person."""
+        requests.check_size(len(request.consignments))
+        check_request_id(request.request_id)
+        requests.check_act(request.reason, request.note)
+        if request.verdict not in [int(each) for each in Verdict]:
+            raise Refusal("PROPOSAL_VERDICT_MISSING", path="verdict", value=request.verdict)
+        call.current().reason = request.reason
+        _, errors = requests.refs(request.consignments)
+        answering = requests.Answering(request.consignments, errors, pb.DecideProposalsResponse, "consignments[{}].mrn")
+        decision = ProposalDecision(Verdict(request.verdict), call.current().identity.id, request.reason, request.note)
+        payload = await requests.unreused(
+            request.request_id,
+            self._proposals.run(
+                answering.expected_versions,
+                decision,
+                request=requests.command_request(request, type(request).__name__),
+                encode=answering.encode,
+            ),
+        )
+        return await self._accesses.answered(pb.DecideProposalsResponse.FromString(payload))
+
     async def ClaimConsignments(
         self, request: pb.ClaimConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ClaimConsignmentsResponse:
@@ -206,6 +260,9 @@ def _items(held: Table, claims: Mapping[str, Claim | None]) -> list[pb.WorkItem]
             item.storage_ends_at.CopyFrom(status.movement.storage_ends_at)
         if status.decision.HasField("decided_at"):
             item.decided_at.CopyFrom(status.decision.decided_at)
+        for proposal in status.proposals:
+            if not proposal.outcome:
+                item.proposal.CopyFrom(proposal)
         claim = claims[status.mrn]
         if claim is not None:
             item.claimed_by, item.handed_by, item.claim_note = claim.officer, claim.handed_by, claim.note

@@ -13,6 +13,7 @@ from libs.columns import Table
 from libs.feed.types import BatchRef
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
+from services.clearance.consignment.proposals.proposal import open_proposals
 from services.clearance.consignment.transitions import FINAL, STAYING, Change, Debt, State
 from services.clearance.licences.need import Key, Need, needs_of
 from services.clearance.store import Row
@@ -208,9 +209,10 @@ def work_lists(
     due_at, due = due_times(newest.states)
     controls = [sum(1 << each.number for each in listed if each.is_open) for listed in controls_of(newest.states)]
     moving = due_times_of_transit(newest.states)[0].tolist()
+    proposed = [None if each is None else each.due_at for each in open_proposals(newest.states)]
     arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
     found = []
-    for mrn, state, lane, office, at, waits, numbers, there, limit, moves in zip(
+    for mrn, state, lane, office, at, waits, numbers, there, limit, moves, lapses in zip(
         newest.mrns,
         states,
         lanes,
@@ -221,6 +223,7 @@ def work_lists(
         arrived,
         limits,
         moving,
+        proposed,
         strict=True,
     ):
         if state == State.AWAITING_ARRIVAL and there and not waits and moves is None:
@@ -233,6 +236,7 @@ def work_lists(
             "control": numbers or _ABSENT,
             "storage": _ABSENT if limit is None else limit,
             "transit": _ABSENT if moves is None else moves,
+            "proposal": _ABSENT if lapses is None else lapses,
         }
         if mrn in lists["claim"] and state not in STAYING:
             expected["claim"] = _ABSENT

@@ -138,7 +138,7 @@ _NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", 
 
 def has_controls(states: Table) -> bool:
     """Return whether any of the states has a control."""
-    return "controls" in states.names and states.child("controls").rows > 0
+    return states.may_have("controls") and states.child("controls").rows > 0
 
 
 def is_forbidden(controls: Iterable[Control], reason: str) -> bool:

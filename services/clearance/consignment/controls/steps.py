@@ -23,6 +23,7 @@ from services.clearance.consignment.controls.control import (
     with_controls,
 )
 from services.clearance.consignment.decision import AUTOMATIC, OFFICER_HOLD, STATED_BY_OFFICER
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.transitions import Event
 
@@ -118,14 +119,16 @@ def answering(states: Table, at: int, answers: Mapping[str, Answer]) -> tuple[Ta
     """Return the states with the answers, before the event is applied, and the events.
 
     Before the arrival, the alarm of a screening forbids the loading at once, and a first result that is clear ends what risk requested: it answers
-    each recommendation to screen. After the arrival no answer ends a request, and an alarm holds the goods for an officer.
+    each recommendation to screen, unless a rule requires that officers end it. After the arrival no answer ends a request, and an alarm holds the
+    goods for an officer.
     """
     given = [answers[mrn] for mrn in states.strings("mrn").tolist()]
     before = controls_of(states)
     arrived = states.ints("arrived_at").valid.tolist()
+    judged = (states.ints("arrived_at").valid | requires_second(states)).tolist()
     lists = [
-        _answered(controls, each, at, arrived=there)
-        for controls, each, there in zip(before, given, arrived, strict=True)
+        _answered(controls, each, at, arrived=there, judged=by_officers)
+        for controls, each, there, by_officers in zip(before, given, arrived, judged, strict=True)
     ]
     alarms = [_alarms(each) and there for each, there in zip(given, arrived, strict=True)]
     table, _ = _after(states, before, lists, np.array(alarms, np.bool_))
@@ -140,8 +143,10 @@ def _event_of_answer(controls: Sequence[Control], at: int) -> Event:
     return event_of_conclusion(controls, examined=False) if concluded else Event.CONTROL_ANSWERED
 
 
-def _answered(controls: Sequence[Control], answer: Answer, at: int, *, arrived: bool) -> Sequence[Control]:
-    """Return the controls of a consignment after an answer to one of them."""
+def _answered(
+    controls: Sequence[Control], answer: Answer, at: int, *, arrived: bool, judged: bool
+) -> Sequence[Control]:
+    """Return the controls of a consignment after an answer to one of them; `judged`: only officers end what it answers."""
 
     def change(control: Control) -> Control:
         after = replace(
@@ -152,7 +157,7 @@ def _answered(controls: Sequence[Control], answer: Answer, at: int, *, arrived: 
             screening_result=answer.screening_result,
             answered_by=answer.by,
         )
-        clear = answer.screening_result == consignment_pb2.SCREENING_RESULT_CLEAR and not arrived
+        clear = answer.screening_result == consignment_pb2.SCREENING_RESULT_CLEAR and not judged
         # An officer judges a result that differs from an earlier one, which may have been an alarm.
         ends = clear and control.ordered_by == AUTOMATIC and control.answered_at is None
         return after.concluded(ControlResult.CONFORM, at, reason=CLEAR) if ends else after

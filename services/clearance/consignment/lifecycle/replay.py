@@ -11,6 +11,8 @@ event, so that they are read from the version after it:
 - the delay of green goods, in decisions and amendments: it counts from the decision;
 - the violation, in adjustments: an adjustment that changes something resolves it.
 
+Beside the table, a release or disposal of goods that require a second person must have a proposal that was confirmed at that moment.
+
 No version stores whether the debt alone held the goods at the moment of a decision: both are tried. They are also tried in versions of release 0.2,
 which did not store it at all; those versions have no time of their first decision.
 """
@@ -24,13 +26,16 @@ from libs.columns import Bools, Ints, Table
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.machine import Situation, apply
-from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Debt, Event, State
+from services.clearance.consignment.proposals.proposal import ProposalOutcome, proposals_of, requires_second
+from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Change, Debt, Event, State
 
 BoolArray = NDArray[np.bool_]
 
 _DECIDED: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
 _AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
+_OF_TWO: Final = (Change.OFFICER_RELEASED, Change.DISPOSED)
+"""Changes by officers that a second person confirms where a rule requires one."""
 _COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold", "in_transit")
 
 
@@ -47,7 +52,20 @@ def unexplained(before: Table, after: Table) -> BoolArray:
         rows = np.flatnonzero((changes == CHANGE_OF[event]) & known & ~explained)
         if len(rows):
             explained[rows] = _produced(event, before.take(rows), after.take(rows))
-    return ~explained
+    return ~(explained & (_confirmed(before, after) | ~requires_second(before)))
+
+
+def _confirmed(before: Table, after: Table) -> BoolArray:
+    """Return which versions no officer made who decided alone on goods that require a second person, shape (n,).
+
+    Whoever concludes a control of an agency is the agency, so that conclusions are left out.
+    """
+    events = np.isin(after.ints("change").filled(0), _OF_TWO)
+    confirmed = [
+        each is not None and each.outcome == ProposalOutcome.CONFIRMED and each.ended_at == at
+        for each, at in zip(proposals_of(after), after.ints("changed_at").tolist(), strict=True)
+    ]
+    return ~events | np.array(confirmed, np.bool_)
 
 
 def beginnings(first: Table) -> Table:

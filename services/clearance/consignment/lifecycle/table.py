@@ -15,7 +15,7 @@ from enum import Enum, IntFlag
 from typing import Final
 
 from services.clearance.consignment.notice_kinds import NOTICE_OF_STATE, NoticeKind
-from services.clearance.consignment.transitions import CONTROLLED, FINAL, MONEY, Event, State
+from services.clearance.consignment.transitions import CONTROLLED, FINAL, MONEY, PROPOSALS, Event, State
 
 
 class Condition(Enum):
@@ -266,6 +266,12 @@ def _controls() -> Iterator[Transition]:
         yield from _rows(Event.CONTROLS_CONCLUDED, state, _HELD, notice=concluded)
 
 
+def _proposals() -> Iterator[Transition]:
+    # What is confirmed is the event that was proposed.
+    for event in PROPOSALS:
+        yield from _rows(event, (*_NOT_RELEASED, _SEIZED), None, notice=None)
+
+
 def _screening() -> Iterator[Transition]:
     matched, by_match = Event.SCREENING_MATCHED, Effect.HOLD_BY_MATCH
     undecided = (_ACCEPTED, _AWAITING, _HELD)
@@ -351,6 +357,7 @@ TABLE: Final = (
     *_transit(),
     *_officers(),
     *_controls(),
+    *_proposals(),
     *_screening(),
     *_debts(),
     *_ends(),
@@ -397,6 +404,8 @@ _REFUSED: Final = {
     Event.TRANSIT_ARRIVED_HELD: "NOT_IN_TRANSIT",
     Event.TRANSIT_OVERDUE: "NOT_DUE",
     Event.TRANSIT_ENDED: "NOT_IN_TRANSIT",
+    Event.DECISION_PROPOSED: "NOT_HELD",
+    Event.PROPOSAL_ENDED: "PROPOSAL_UNKNOWN",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

@@ -50,6 +50,8 @@ EVENTS: Final = {
     Event.TRANSIT_ARRIVED_HELD: "arrival at the office of destination, an officer decides",
     Event.TRANSIT_OVERDUE: "movement overdue",
     Event.TRANSIT_ENDED: "movement ended by an officer",
+    Event.DECISION_PROPOSED: "decision proposed to a second person",
+    Event.PROPOSAL_ENDED: "proposal refused, withdrawn or lapsed",
 }
 """The name of each event."""
 NOT_PRODUCED: Final = {Event.INVALIDATED: "ingestion accepts no withdrawals yet"}

@@ -9,6 +9,7 @@ from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches
 from services.clearance.consignment.state.times import DELAYS, first_decision_times
+from services.clearance.consignment.transitions import CONTROLLED
 
 _UNCHANGED_BY_AMENDMENT: Final = (
     "version",
@@ -24,6 +25,7 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "screening_early",
     "control_hold",
     "controls",
+    "proposals",
     "screened_lists",
     "public_version",
     "public_change",
@@ -46,6 +48,11 @@ def amended_states(stored: Table, new: Table) -> Table:
     Arrivals, inspections, payments and holds stay. A hold by an officer or by a screening match keeps its reasons and ends the delays.
     """
     columns: dict[str, Column] = {name: stored.column(name) for name in _UNCHANGED_BY_AMENDMENT}
+    if "pre_loading_second_person" in stored.names:
+        # An open referral or do-not-load stays, and so does what its rule requires.
+        stays = stored.bools("pre_loading_second_person").values & np.isin(stored.ints("state").values, CONTROLLED)
+        required = stays | new.bools("pre_loading_second_person").values
+        columns["pre_loading_second_person"] = Bools.of(required, required)
     no_rows = np.zeros(stored.rows, np.bool_)
     columns["first_decided_at"] = first_decision_times(stored, no_rows, Ints.absent(stored.rows))
     by_alarm = new.bools("officer_hold").values

@@ -13,6 +13,7 @@ from services.clearance.consignment.controls.control import ended, has_controls
 from services.clearance.consignment.decision import AUTOMATIC, Lane
 from services.clearance.consignment.inspection import Inspection, inspected, open_violations, resolved, violations_of
 from services.clearance.consignment.lifecycle.machine import Outcome, Situation, apply
+from services.clearance.consignment.proposals.proposal import superseded
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.reasons import OFFICER_EVENTS, automatic_reasons, officer_columns
 from services.clearance.consignment.state.times import (
@@ -28,6 +29,7 @@ from services.clearance.consignment.transitions import (
     CONTROLLED,
     HELD,
     MONEY,
+    PROPOSALS,
     STORAGE,
     TRANSIT,
     Event,
@@ -51,6 +53,7 @@ _NO_DECISION: Final = (
     *STORAGE,
     *TRANSIT,
     Event.TRANSIT_ARRIVED_HELD,
+    *PROPOSALS,
     Event.EXPIRED,
 )
 """Events that are not decisions."""
@@ -121,6 +124,7 @@ def apply_event(table: Table, details: EventDetails) -> tuple[Table, Outcome]:
         columns |= automatic_reasons(table, events, before, outcome)
     columns |= ended_delays(table, events, done) | _released_blue(table, events, before, outcome)
     columns |= _ended_controls(table, details.at, before, outcome)
+    columns |= superseded(table, events, done, outcome.state, details.at)
     if (done & (events == Event.OFFICER_RELEASED)).any():
         # An officer who may release the goods has resolved the violation.
         lifted = done & (events == Event.OFFICER_RELEASED)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from libs.columns import Strings, Table
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.transitions import CONTROLLED, STAYING, Debt, State
 
@@ -18,7 +19,7 @@ BoolArray = NDArray[np.bool_]
 
 
 class HoldCause(IntEnum):
-    """What holds goods; of several causes the gravest counts, which is the highest number."""
+    """What holds goods; of several causes the gravest counts, which is the highest number. SECOND_PERSON stands for DECISION and OFFICER alone."""
 
     DECISION = 1
     DEBT_OPEN = 2
@@ -29,6 +30,7 @@ class HoldCause(IntEnum):
     SEIZURE = 7
     CONTROL = 8
     TRANSIT = 9
+    SECOND_PERSON = 10
 
 
 _UNSETTLED: Final = {Debt.OPEN: HoldCause.DEBT_OPEN, Debt.UNKNOWN: HoldCause.DEBT_UNKNOWN}
@@ -59,6 +61,8 @@ def hold_causes(states: Table, *, officers: bool = True) -> IntArray:
         causes[debt == status] = cause
     if officers:
         causes[states.bools("officer_hold").values] = HoldCause.OFFICER
+    alone = np.isin(causes, (HoldCause.DECISION, HoldCause.OFFICER))
+    causes[alone & requires_second(states)] = HoldCause.SECOND_PERSON
     causes[np.array(held_unseen(states, ()), np.bool_)] = HoldCause.SCREENING
     causes[open_violations(states)] = HoldCause.VIOLATION
     causes[state == State.SEIZED] = HoldCause.SEIZURE
@@ -87,6 +91,7 @@ def endable(states: Table, selection: Selection) -> BoolArray:
     waits = (states.ints("state").values == State.AWAITING_ARRIVAL) & states.ints("release_not_before").valid
     settled = ~np.isin(states.ints("debt_status").filled(Debt.UNKNOWN), list(_UNSETTLED))
     held = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
+    held |= requires_second(states)
     endable: BoolArray = waits & states.ints("arrived_at").valid & settled & ~held & ~in_transit(states)
     endable &= _in_lanes(states, selection)
     return endable

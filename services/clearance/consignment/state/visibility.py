@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Table
 from services.clearance.consignment.columns import choose
-from services.clearance.consignment.transitions import Event, State
+from services.clearance.consignment.transitions import PROPOSALS, Event, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -14,9 +14,11 @@ BoolArray = NDArray[np.bool_]
 def is_hidden(events: IntArray, before: IntArray, state: IntArray) -> BoolArray:
     """Return which events, with the states before and after them, are hidden from filers and carriers, shape (n,).
 
-    Hidden are inspections, screening matches of released goods, and cleared matches that release nothing. What changes the state is not hidden.
+    Hidden are inspections, proposals, screening matches of released goods, and cleared matches that release nothing. What changes the
+    state is not hidden.
     """
-    hidden: BoolArray = (events == Event.INSPECTED) | ((events == Event.SCREENING_MATCHED) & (state == State.RELEASED))
+    hidden: BoolArray = (events == Event.INSPECTED) | np.isin(events, PROPOSALS)
+    hidden |= (events == Event.SCREENING_MATCHED) & (state == State.RELEASED)
     hidden |= (events == Event.FINDINGS_CHANGED) & (before == state)
     # A cleared match is hidden too if the goods remain held for their debt.
     hidden |= (events == Event.SCREENING_MATCH_CLEARED) & (state == State.HELD)

@@ -1,0 +1,1 @@
+"""Parts of a consignment's view that officers alone read."""

@@ -1,0 +1,159 @@
+"""Decisions that wait for a second person: confirmed, refused or withdrawn by officers once per request, and lapsed at their time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.store.database import Transaction
+from libs.telemetry import counter
+from services.clearance.commands.act import CLAIMED, UNKNOWN, Acted, Commands, ExpectedVersions, Request
+from services.clearance.consignment.proposals.proposal import ProposalOutcome, open_proposals
+from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.transitions import Event
+from services.clearance.second_person import steps
+from services.clearance.second_person.steps import ProposalDecision, Verdict
+from services.clearance.store import Row, Store
+
+_ended = counter(
+    "luxor_clearance_proposals_total",
+    "Decisions that a second person confirmed, refused or left to lapse, or that were withdrawn",
+    ("outcome",),
+)
+_OUTCOMES: Final = {
+    Verdict.CONFIRM: ProposalOutcome.CONFIRMED,
+    Verdict.REFUSE: ProposalOutcome.REFUSED,
+    Verdict.WITHDRAW: ProposalOutcome.WITHDRAWN,
+}
+
+
+class DecideProposals:
+    """Decides on proposals."""
+
+    def __init__(self, store: Store) -> None:
+        """Work in a store."""
+        self._store = store
+        self._commands = Commands(store)
+
+    async def run(
+        self,
+        consignments: ExpectedVersions,
+        decision: ProposalDecision,
+        *,
+        request: Request,
+        encode: Callable[[Sequence[Acted]], bytes],
+    ) -> bytes:
+        """Decide on the open proposals of consignments, once per request.
+
+        Return what `encode` made of the results, also when the request is repeated. Raises RequestReused.
+        """
+        mrns = [mrn for mrn, _ in consignments]
+        viewed = {mrn for mrn, version in consignments if version is not None}
+        async with self._store.database.connection() as reading:
+            # Read outside of the transaction, so that inside it the batches come from memory.
+            await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
+        async with self._store.database.transaction() as tx:
+            before = await self._store.requests.recall(tx, *request.key)
+            if before is not None:
+                return before
+            # The lock of a consignment is that of its proposal: of two decisions on it the second one finds none.
+            found = await self._commands.fit(
+                tx, consignments, lambda states: steps.unfit_to_decide(states, decision, viewed), None
+            )
+            results = found.results
+            rows, states = await self._unclaimed(tx, found.rows, found.states, decision, results)
+            if rows:
+                results |= await self._decide(tx, rows, states, decision, request.trace)
+            done = sum(not each.refusal for each in results.values())
+            tx.after_commit(lambda: _count(_OUTCOMES[decision.verdict], done))
+            answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns])
+            await self._store.requests.remember(tx, *request.key, answer)
+        return answer
+
+    async def _unclaimed(
+        self, tx: Transaction, rows: Sequence[Row], states: Table, decision: ProposalDecision, results: dict[str, Acted]
+    ) -> tuple[list[Row], Table]:
+        """Return those that no third officer claims; a claim of the one who proposed does not keep the second one off."""
+        claims: Mapping[str, str] = {}
+        if rows and decision.verdict is Verdict.CONFIRM:
+            found = await self._store.claims.find(tx, [row.mrn for row in rows])
+            claims = {mrn: claim.officer for mrn, claim in found.items() if claim.officer != decision.officer}
+        kept = []
+        for place, (row, proposal) in enumerate(zip(rows, open_proposals(states), strict=True)):
+            if proposal is not None and row.mrn in claims and not proposal.is_by(claims[row.mrn]):
+                results[row.mrn] = Acted(row.mrn, row.state, row.version, CLAIMED)
+            else:
+                kept.append(place)
+        return [rows[place] for place in kept], states.take(np.array(kept, np.int64))
+
+    async def _decide(
+        self, tx: Transaction, rows: Sequence[Row], states: Table, decision: ProposalDecision, trace: str
+    ) -> dict[str, Acted]:
+        at = await self._store.now(tx)
+        if decision.verdict is not Verdict.CONFIRM:
+            return await self._commands.put(tx, *steps.ending(states, at, decision), rows, trace)
+        results: dict[str, Acted] = {}
+        for group in steps.confirming(states, at, decision):
+            own = [rows[place] for place in group.places]
+            fits = [place for place, reason in enumerate(group.unfit) if not reason]
+            results |= {
+                row.mrn: Acted(row.mrn, row.state, row.version, reason)
+                for row, reason in zip(own, group.unfit, strict=True)
+                if reason
+            }
+            if fits:
+                chosen = np.array(fits, np.int64)
+                details = group.details
+                if isinstance(details.event, np.ndarray):
+                    details = EventDetails(event=details.event[chosen], at=at, by=details.by)
+                part = group.states.take(chosen)
+                results |= await self._commands.put(tx, part, details, [own[place] for place in fits], trace)
+        return results
+
+
+class EndProposals:
+    """Lapses proposals that nobody confirmed in time; all times are the database's."""
+
+    chunk_rows: Final = 200
+    """Consignments of one transaction, as of controls."""
+
+    def __init__(self, store: Store) -> None:
+        """Work in a store."""
+        self._store = store
+
+    async def due(self, reading: Transaction, until: int, limit: int) -> list[str]:
+        """Return the MRNs of consignments whose proposals lapse before an instant, the longest due first."""
+        return await self._store.proposals.due(reading, until, limit)
+
+    async def run(self, mrns: Sequence[str], until: int, at: int | None, trace: str) -> int:
+        """Lapse what is due of these consignments, each as it stands now; return how many changed. `at` stands in for the database's clock.
+
+        One transaction: a second replica at the same rows would wait for the locks and find nothing due."""
+        async with self._store.database.transaction() as tx:
+            locked = await self._store.lock(tx, sorted(mrns))
+            await self._store.proposals.forget(tx, [mrn for mrn in mrns if mrn not in locked])
+            rows = list(locked.values())
+            states = await self._store.states(tx, rows)
+            # A clock that was set back since the look-up must not leave what is due undone.
+            now = at if at is not None else max(until, await self._store.now(tx))
+            table, due = steps.lapsing(states, now)
+            others = np.flatnonzero(~due)
+            if len(others):
+                # An earlier release, which does not know proposals, may have lost them.
+                chosen = [rows[place] for place in others.tolist()]
+                mrns, days = [row.mrn for row in chosen], [row.day for row in chosen]
+                await self._store.proposals.note(tx, states.take(others), mrns, days)
+            places = np.flatnonzero(due)
+            if not len(places):
+                return 0
+            details = EventDetails(event=Event.PROPOSAL_ENDED, at=now)
+            table, outcome = apply_event(table.take(places), details)
+            assert bool(outcome.effective.all()), "an open proposal is superseded in every state that ends goods"
+            await self._store.succeed(tx, table, [rows[place] for place in places.tolist()], trace=trace)
+            tx.after_commit(lambda: _count(ProposalOutcome.LAPSED, len(places)))
+        return len(places)
+
+
+def _count(outcome: ProposalOutcome, count: int) -> None:
+    _ended.labels(outcome.name.lower()).inc(count)

@@ -1,0 +1,1 @@
+"""Decisions of officers that take effect only when a second officer confirms them."""

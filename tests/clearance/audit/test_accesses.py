@@ -124,6 +124,11 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
         (work.ListWork, work_pb2.ListWorkRequest(office=OFFICE), "", "", [second]),
         (work.ListStorage, work_pb2.ListStorageRequest(office=OFFICE, within_days=400), "", "", [second]),
+        (work.ListProposals, work_pb2.ListProposalsRequest(), "", "", [second]),
+        (
+            work.DecideProposals, work_pb2.DecideProposalsRequest(request_id="p14", consignments=[two], verdict=REFUSE, reason="DOUBTED"),
+            "DOUBTED", "", [second],
+        ),
         (moving.StartTransit, transit_pb2.StartTransitRequest(request_id="17", destination_office="DE004600", consignments=goods), "", "", [second]),
         (moving.ListTransit, transit_pb2.ListTransitRequest(office="DE004600"), "", "", [second]),
         (moving.RecordTransitArrivals, transit_pb2.RecordTransitArrivalsRequest(request_id="18", consignments=goods), "", "", [second]),
@@ -133,11 +138,6 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         ),
         (work.ClaimConsignments, work_pb2.ClaimConsignmentsRequest(request_id="12", consignments=[two]), "", "", [second]),
         (work.HandOverConsignments, work_pb2.HandOverConsignmentsRequest(request_id="13", consignments=[two]), "", "", [second]),
-        (work.ListProposals, work_pb2.ListProposalsRequest(), "", "", [second]),
-        (
-            work.DecideProposals, work_pb2.DecideProposalsRequest(request_id="p14", consignments=[two], verdict=REFUSE, reason="DOUBTED"),
-            "DOUBTED", "", [second],
-        ),
         (
             control.OrderControls, controls_pb2.OrderControlsRequest(request_id="9", orders=[order(second, SCAN)]),
             "", "", [second],

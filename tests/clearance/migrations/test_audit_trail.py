@@ -57,6 +57,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
                 "0035",
                 "0036",
                 "0038",
+                "0039",
             ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
@@ -100,6 +101,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
             "0035",
             "0036",
             "0038",
+            "0039",
         ]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)

@@ -227,7 +227,16 @@ async def test_a_store_of_the_present_forms_is_not_changed(
             await reader.raw.fetch(SCHEMA),
             await reader.raw.fetchval("select xmin from pg_proc where proname = 'audit_batch'"),
         )
-    assert await migrate(database, "services.clearance") == ["0029", "0030", "0033", "0034", "0035", "0036", "0038"]
+    assert await migrate(database, "services.clearance") == [
+        "0029",
+        "0030",
+        "0033",
+        "0034",
+        "0035",
+        "0036",
+        "0038",
+        "0039",
+    ]
     async with database.connection() as reader:
         after = (
             await reader.raw.fetch(SCHEMA),

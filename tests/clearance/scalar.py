@@ -222,6 +222,8 @@ def refused(event: Event, now: Place) -> str:
             return _undisposable(event, now)
         case Event.DOCUMENTS_REQUESTED | Event.EXAMINATION_ORDERED:
             return "" if awaiting or held or controlled else "NOT_CONTROLLABLE"
+        case Event.SCAN_RECORDED:
+            return "" if controlled else "CONTROL_UNKNOWN"
         case Event.CONTROL_ANSWERED | Event.CONTROL_REMINDED | Event.CONTROL_CONCLUDED | Event.CONTROLS_CONCLUDED:
             return "" if controlled else "CONTROL_UNKNOWN"
         case Event.EXAMINATION_CONCLUDED:
@@ -246,7 +248,7 @@ def _moved(event: Event, now: Place) -> Place:
     there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
     if event in TRANSIT:
         return _transit(event, now)
-    if event in (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED):
+    if event in (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED):
         return now
     if now.state in CONTROLS or event in (Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED):
         moved = _controlled(event, now)

@@ -21,7 +21,7 @@ CONTROLS: Final = (
 )  # fmt: skip
 STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
 MOVING: Final = (Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_OVERDUE)
-PROPOSALS: Final = (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED)
+INTERNAL: Final = (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED)
 RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 WAITS: Final = ("release_not_before", "reroute_at")
 GREEN, BLUE, YELLOW, RED = common_pb2.LANE_GREEN, common_pb2.LANE_BLUE, common_pb2.LANE_YELLOW, common_pb2.LANE_RED
@@ -88,7 +88,7 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
             first = at
         result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
     if event not in (
-        *DECISIONS, *MONEY, *CONTROLS, *STORAGE, *MOVING, *PROPOSALS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
+        *DECISIONS, *MONEY, *CONTROLS, *STORAGE, *MOVING, *INTERNAL, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
     ):  # fmt: skip
         # A match from before the decision ended no delay: once it is cleared, the time for a look continues.
         result |= dict.fromkeys(WAITS[1:] if event == Event.SCREENING_MATCH_CLEARED else WAITS)
@@ -118,7 +118,7 @@ def is_hidden(event: Event, before: State, after: State) -> bool:
     """Return whether an event is hidden from filers and carriers, by the states before and after it."""
     return (
         event == Event.INSPECTED
-        or event in PROPOSALS
+        or event in INTERNAL
         or (event == Event.FINDINGS_CHANGED and before == after)
         or (event == Event.SCREENING_MATCHED and after == State.RELEASED)
         or (event == Event.SCREENING_MATCH_CLEARED and after == State.HELD)

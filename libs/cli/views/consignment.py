@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.cli.views.clearance.proposals import second_person
+from libs.cli.views.clearance.scans import scan_words
 from libs.cli.views.law_review import at_least, not_covered_text, review_text
 from libs.cli.views.revenue_notes import note_texts
 from libs.cli.views.text import (
@@ -404,6 +405,7 @@ def _controls(each: dict[str, Any]) -> RenderableType:
         texts = [
             control.get("pointer", ""), control.get("text", ""), control.get("answer", ""), ", ".join(control.get("documents", ())),
             f"answered by {control['answered_by']}" if control.get("answered_by") else "", _screening(control), control.get("note", ""),
+            *scan_words(control.get("scan", {}), each.get("items", ())),
         ]  # fmt: skip
         shown.add_row(
             *_control(control),

@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
+from google.protobuf import json_format
+
 from libs.client.client import Client
 from libs.client.pages import pages
 from libs.client.plain import enum_number, plain
@@ -16,6 +18,7 @@ PAGE: Final = 1_000
 _CALLS: Final[dict[str, tuple[str, Any, Any]]] = {
     "orders": ("OrderControls", pb.OrderControlsRequest, pb.OrderControlsResponse),
     "answers": ("AnswerControls", pb.AnswerControlsRequest, pb.AnswerControlsResponse),
+    "scans": ("RecordScans", pb.RecordScansRequest, pb.RecordScansResponse),
     "conclusions": ("ConcludeControls", pb.ConcludeControlsRequest, pb.ConcludeControlsResponse),
 }
 """Call, request and answer by the field of the request."""
@@ -79,12 +82,53 @@ def conclusion_of(mrn: str, number: int, *, result: str, reason: str, note: str 
     return pb.ControlConclusion(consignment=ref, number=number, result=code, reason=reason, note=note)
 
 
+def scan_of(
+    mrn: str,
+    number: int,
+    *,
+    result: str,
+    taken_at_micros: int,
+    device: str,
+    place: str = "",
+    image: str = "",
+    case_number: int = 0,
+    sha256: str = "",
+    media_type: str = "",
+) -> pb.ScanRecord:
+    """Make a scan from words: `result` is conform, suspicious or unreadable. Raise ElementError for an unknown word."""
+    made = pb.ScanRecord(
+        consignment=clearance_pb2.ConsignmentRef(mrn=mrn),
+        number=number,
+        result=_number(control_pb2.ScanResult, result, "result"),
+        place=place,
+        image=image,
+        case_number=case_number,
+        sha256=sha256,
+        media_type=media_type,
+        device=device,
+    )
+    made.taken_at.FromMicroseconds(taken_at_micros)
+    return made
+
+
+def scans_of(text: str) -> list[pb.ScanRecord]:
+    """Read scans, each a line of JSON with the fields of luxor.clearance.v1.ScanRecord. Raise ValueError with the number of the line."""
+    scans = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                scans.append(json_format.Parse(line, pb.ScanRecord()))
+            except json_format.ParseError as error:
+                raise ValueError(f"line {number}: {error}") from None
+    return scans
+
+
 async def carry_out(
     client: Client, field: str, entries: Sequence[Any], *, request_id: str | None = None
 ) -> list[dict[str, Any]]:
-    """Order, answer or conclude controls (`field` orders, answers or conclusions), and return a plain result for each.
+    """Order, answer or conclude controls, or record scans (`field` orders, answers, conclusions or scans), and return a plain result for each.
 
-    Roles: orders and conclusions officer and agency, answers filer and carrier.
+    Roles: orders, conclusions and scans officer and agency, answers filer and carrier.
     """
     method, request_class, answer_class = _CALLS[field]
     key = request_id or str(uuid.uuid4())

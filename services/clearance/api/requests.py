@@ -30,8 +30,8 @@ _CHARACTERS_MAX: Final = {"mrn": 18, "local_reference": 22, "house_document_numb
 _CONVEYANCE_CHARACTERS_MAX: Final = 17
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 _PLACE: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
-_FIRST_MICROS: Final = 946_684_800_000_000  # 2000-01-01
-_AHEAD_MICROS_MAX: Final = 3_600_000_000
+FIRST_MICROS: Final = 946_684_800_000_000  # 2000-01-01
+AHEAD_MICROS_MAX: Final = 3_600_000_000
 _METHODS: Final = frozenset(pb.InspectionMethod.values()) - {0}
 _VIOLATIONS: Final = frozenset(pb.Violation.values()) - {0}
 _ASKED_BY: Final = {
@@ -165,7 +165,7 @@ def _arrival_errors(arrival: pb.Arrival, path: str, now: int) -> list[ItemError]
         errors.append(item_error("ARRIVAL_TIME_MISSING", f"{path}.arrived_at"))
     else:
         micros = arrival.arrived_at.seconds * 1_000_000 + arrival.arrived_at.nanos // 1_000
-        if not _FIRST_MICROS <= micros <= now + _AHEAD_MICROS_MAX:
+        if not FIRST_MICROS <= micros <= now + AHEAD_MICROS_MAX:
             errors.append(item_error("ARRIVAL_TIME_OUT_OF_BOUNDS", f"{path}.arrived_at"))
     return errors
 

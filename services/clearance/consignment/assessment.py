@@ -66,6 +66,8 @@ _ITEMS: Final = {
     "quantity_unit": "quantity_unit",
     "price_minor": "price_minor",
     "price_currency": "price_currency",
+    "picture_url": "picture_url",
+    "picture_sha256": "picture_sha256",
 }
 _COLLECTS: Final = "carrier:"
 _BORDER: Final = ("collected_by_customs", "collected_by_carrier", "collected_by_postal_operator")

@@ -77,6 +77,7 @@ class Change(IntEnum):
     TRANSIT_ENDED = 33
     DECISION_PROPOSED = 34
     PROPOSAL_ENDED = 35
+    SCAN_RECORDED = 36
 
 
 class Event(IntEnum):
@@ -166,6 +167,8 @@ class Event(IntEnum):
     """An officer proposed a decision that a second one is to confirm."""
     PROPOSAL_ENDED = 44
     """A proposed decision was refused, withdrawn or lapsed."""
+    SCAN_RECORDED = 45
+    """The image of a scan and its result were recorded for an open control."""
 
 
 CHANGE_OF: Final = np.array(
@@ -215,6 +218,7 @@ CHANGE_OF: Final = np.array(
         Change.TRANSIT_ENDED,
         Change.DECISION_PROPOSED,
         Change.PROPOSAL_ENDED,
+        Change.SCAN_RECORDED,
     ],
     np.int64,
 )
@@ -245,5 +249,5 @@ STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
 """Events of the time limit of temporary storage; they change no state."""
 TRANSIT: Final = (Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_OVERDUE)
 """Events of a movement to another office that are no decisions and end no delay."""
-PROPOSALS: Final = (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED)
-"""Events of decisions that wait for a second person; they change no state."""
+INTERNAL: Final = (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED)
+"""Events of decisions that wait for a second person, and of scans: they change no state, and filers and carriers do not see them."""

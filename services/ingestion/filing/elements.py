@@ -6,6 +6,7 @@ UCC-DA annex B, ISO 3166-1 and 4217, UN/ECE recommendations 20 and 21, UPU S10, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,6 +18,8 @@ from libs.columns.schema import TIMESTAMP
 from libs.customs import codes, units
 from libs.customs.identifiers import ioss, mrn, s10
 from luxor.consignment.v1 import consignment_pb2 as consignment
+
+_HTTPS = re.compile(r"https://[^\s/?#@\\]+([/?#]\S*)?", re.IGNORECASE)
 
 CheckError: TypeAlias = tuple[str, dict[str, Any]] | None
 """A reason of the catalogue with its facts, or None where the value is valid."""
@@ -145,6 +148,12 @@ def _hexadecimal(value: str) -> CheckError:
     return None if good else ("CODE_MALFORMED", {"form": "64 hexadecimal digits"})
 
 
+def _picture(value: str) -> CheckError:
+    """An address that officers may open: https with a host, without a user, blanks and control characters."""
+    good = _HTTPS.fullmatch(value) is not None
+    return None if good else ("URL_MALFORMED", {"form": "https:// with a host, without a user and blanks"})
+
+
 def _postal_or_any(value: str) -> CheckError:
     """A document number that looks like an S10 identifier has to be one."""
     looks = len(value) == 13 and value[:2].isalpha() and value[2:11].isdigit() and value[11:].isalpha()
@@ -186,6 +195,7 @@ FORMS: dict[str, Form] = {
     "Item.gtin": Form(code=True, check=_gtin),
     "Item.imeis": Form(code=True, check=_imei, warns=True),
     "Item.origin_country": Form(code=True, check=_code(codes.origin_error)),
+    "Item.picture_url": Form(check=_picture),
     "Item.picture_sha256": Form(code=True, check=_hexadecimal),
     "Item.preference": Form(code=True, check=_digits(3)),
     "Item.quantity_unit": Form(code=True, check=_in(units.UNIT_CODES, "UNIT_UNKNOWN"), warns=True),

@@ -41,6 +41,7 @@ from tests.clearance.desk import ACCEPTED_AT, filings, mrns
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import application_message, licence_message
 from tests.clearance.inspections import inspection
+from tests.clearance.scans import scan
 from tests.clearance.second_person import REFUSE, of_two
 from tests.clearance.service_client import SECONDS, House
 
@@ -95,6 +96,7 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "ControlService/AnswerControls": {"filer": OWN, "carrier": OWN},
     "ControlService/ConcludeControls": {"officer": ALL, "agency": OWN},
     "ControlService/ListControls": {**INSIGHT, "agency": LISTED},
+    "ControlService/RecordScans": {"officer": ALL, "agency": OWN},
     "ControlService/OrderControls": {"officer": ALL, "agency": OWN},
     "LicenceService/PutLicences": {"officer": ALL, "agency": ALL},
     "LicenceService/ListLicences": {"officer": ALL, "agency": ALL},
@@ -332,6 +334,7 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     "ConcludeControls": lambda goods: controls_pb2.ConcludeControlsRequest(
         request_id=f"c{goods.number}", conclusions=[conclusion(goods.mrn)]
     ),
+    "RecordScans": lambda goods: controls_pb2.RecordScansRequest(request_id=f"y{goods.number}", scans=[scan(goods.mrn)]),
     "OrderControls": lambda goods: controls_pb2.OrderControlsRequest(
         request_id=f"o{goods.number}", orders=[order(goods.mrn, EXAMINATION)]
     ),

@@ -48,6 +48,7 @@ from tests.clearance.controls import SCAN, conclusion, order
 from tests.clearance.desk import MASTER
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import HOLDER, application_message, licence_message
+from tests.clearance.scans import scan
 from tests.clearance.second_person import OFFICE, REFUSE, of_two, release
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
 
@@ -142,6 +143,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             control.OrderControls, controls_pb2.OrderControlsRequest(request_id="9", orders=[order(second, SCAN)]),
             "", "", [second],
         ),
+        (control.RecordScans, controls_pb2.RecordScansRequest(request_id="s1", scans=[scan(second)]), "", "", [second]),
         (control.ListControls, controls_pb2.ListControlsRequest(), "", "", [second]),
         (
             control.ConcludeControls, controls_pb2.ConcludeControlsRequest(request_id="10", conclusions=[conclusion(second)]),

@@ -176,6 +176,7 @@ def test_each_kind_of_notice_is_that_of_some_row_and_only_hidden_changes_have_no
         Event.SCREENING_MATCH_CLEARED,
         Event.DECISION_PROPOSED,
         Event.PROPOSAL_ENDED,
+        Event.SCAN_RECORDED,
     }
     assert len(CHANGE_OF) == len(Event)
 

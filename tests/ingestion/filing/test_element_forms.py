@@ -114,10 +114,12 @@ def test_a_code_loses_its_blanks_and_is_written_in_capitals(path: str) -> None:
 
 @pytest.mark.parametrize("path", TEXTS)
 def test_a_text_loses_the_blanks_around_it_alone(path: str) -> None:
-    checked = check(put(good(), path, "  Ab c "))
+    # An address has no blanks within it.
+    text = "https://a.example/Ab" if path.endswith("picture_url") else "Ab c"
+    checked = check(put(good(), path, f"  {text} "))
     assert checked.errors == {}
     (row,) = checked.table.to_messages(Consignment)
-    assert get(row, path) == "Ab c"
+    assert get(row, path) == text
 
 
 LETTERS_AND_DIGITS = {

@@ -1,6 +1,7 @@
 """`luxor control`: document requests, scans, examinations and referrals before loading, of officers and partner agencies, and their answers."""
 
 import re
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -159,6 +160,56 @@ def conclude(context: Context, mrn: str, number: int, result: str, reason: str, 
     _carry_out(context, "conclusions", [made], caller, AUTHORITIES)
 
 
+@command("scan", group=control, short_help="Record the image of a scan and what was seen on it.")
+@click.argument("mrn")
+@click.argument("number", type=click.IntRange(1, 99))
+@click.option("--result", required=True, metavar="RESULT", help="conform, suspicious or unreadable.")
+@click.option("--device", required=True, metavar="ID", help="The device, as the scanner's system names it.")
+@click.option("--place", default="", help="Where something is suspicious, in plain words.")
+@click.option(
+    "--image", default="", metavar="ADDRESS", help="Address or identifier of the image in the scanner's system."
+)
+@click.option(
+    "--case", "case_number", default=0, type=click.IntRange(0), help="The case to which the image is attached."
+)
+@click.option("--sha256", default="", metavar="HEX", help="SHA-256 of the image.")
+@click.option("--media-type", default="", metavar="TYPE", help="Media type of the image, such as image/jpeg.")
+@click.option(
+    "--taken-at", default="", metavar="TIME", help="When it was taken, ISO 8601 with its zone (default: now)."
+)
+@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+def scan(context: Context, mrn: str, number: int, taken_at: str, caller: str, **fields: Any) -> None:
+    """Record a scan for control NUMBER of MRN; it concludes nothing. A later scan replaces the one before, which stays in the history."""
+    from libs.client.clearance import controls
+    from libs.client.row_errors import ElementError
+    from libs.customs.time import parse_instant
+
+    try:
+        at = parse_instant(taken_at) if taken_at else time.time_ns() // 1_000
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--taken-at") from None
+    try:
+        made = controls.scan_of(mrn, number, taken_at_micros=at, **fields)
+    except ElementError as error:
+        raise click.UsageError(f"{error.sentence} {error.hint}") from None
+    _carry_out(context, "scans", [made], caller, AUTHORITIES)
+
+
+@command("scans", group=control, short_help="Record scans from a file of a scanner's system.")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--request-id", default=None, metavar="ID", help="Makes a repetition idempotent (default: a new one).")
+@click.option("--as", "caller", default="agency", metavar="ROLE/ID", help="agency/ID or officer/ID.")
+def scans(context: Context, file: Any, request_id: str | None, caller: str) -> None:
+    """Record the scans in FILE (- for standard input): a line of JSON each, with the fields of luxor.clearance.v1.ScanRecord."""
+    from libs.client.clearance import controls
+
+    try:
+        made = controls.scans_of(file.read())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    _carry_out(context, "scans", made, caller, AUTHORITIES, request_id)
+
+
 @command("list", group=control, short_help="List open controls.")
 @click.option("--authority", default="", metavar="ID", help="Only of this agency; customs for those of customs.")
 @click.option("--form", default="", metavar="FORM", help="Only of this form, such as documents or do_not_load.")
@@ -186,14 +237,21 @@ def list_(context: Context, authority: str, form: str, office: str, overdue: boo
     context.emit(listed, lambda terminal: _show(terminal, listed))
 
 
-def _carry_out(context: Context, field: str, entries: list[Any], caller: str, roles: tuple[str, ...]) -> None:
+def _carry_out(
+    context: Context,
+    field: str,
+    entries: list[Any],
+    caller: str,
+    roles: tuple[str, ...],
+    request_id: str | None = None,
+) -> None:
     from libs.client.clearance import controls
 
     role, ident = caller_of(caller, roles)
 
     async def work() -> list[dict[str, Any]]:
         async with context.client(role, ident) as client:
-            return await controls.carry_out(client, field, entries)
+            return await controls.carry_out(client, field, entries, request_id=request_id)
 
     show_results(context, run(work()))
 

@@ -22,10 +22,13 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.controls import requests as checks
+from services.clearance.api.controls import scans as scan_checks
 from services.clearance.api.messages import statuses
 from services.clearance.commands.act import Commands, Guarded, Propose, Unfit
 from services.clearance.consignment.controls import steps
+from services.clearance.consignment.controls.scans import scanned, unfit_to_scan
 from services.clearance.consignment.state.event import EventDetails
+from services.clearance.consignment.transitions import Event
 from services.clearance.pre_loading.parameters import Parameters
 from services.clearance.second_person.steps import proposed_conclusions
 from services.clearance.store import Store, day_of
@@ -42,6 +45,7 @@ ROLES: Final = {
     "OrderControls": {Role.OFFICER, Role.AGENCY},
     "AnswerControls": {Role.FILER, Role.CARRIER},
     "ConcludeControls": {Role.OFFICER, Role.AGENCY},
+    "RecordScans": {Role.OFFICER, Role.AGENCY},
     "ListControls": {Role.OFFICER, Role.ANALYST, Role.AGENCY},
 }
 """Who may call what."""
@@ -115,6 +119,30 @@ class ControlService(ControlServiceServicer):
             guarded=lambda states: steps.may_free(states, found),
             # What a partner agency concludes of its own controls is the agency's decision.
             propose=None if identity.agency else lambda states: proposed_conclusions(states, found, identity.id),
+        )
+
+    async def RecordScans(
+        self, request: pb.RecordScansRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordScansResponse:
+        """Record scans for controls."""
+        identity = call.current().identity
+        requests.check_size(len(request.scans))
+        found, errors = scan_checks.scans(request.scans, identity.agency, await self._store.database.now())
+        await scan_checks.without_unattached(self._store, request.scans, found, errors)
+
+        def step(states: Table, at: int) -> tuple[Table, NDArray[np.int64]]:
+            events = np.full(states.rows, np.int64(Event.SCAN_RECORDED))
+            return scanned(states, at, found, identity.id), events
+
+        return await self._once(
+            request,
+            request.scans,
+            errors,
+            step,
+            pb.RecordScansResponse,
+            "scans",
+            unfit=lambda states: unfit_to_scan(states, found, identity.agency),
+            outside=identity if identity.agency else None,
         )
 
     async def _once(

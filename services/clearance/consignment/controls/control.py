@@ -40,6 +40,22 @@ class ControlResult(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """A scan for a control; its fields are those of luxor.clearance.v1.Scan."""
+
+    result: int
+    taken_at: int
+    device: str
+    place: str = ""
+    image: str = ""
+    case_number: int = 0
+    sha256: str = ""
+    media_type: str = ""
+    recorded_at: int = 0
+    recorded_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """One control; its fields are those of luxor.clearance.v1.Control. Times are microseconds since 1970-01-01 UTC, None and 0 stand for absent."""
 
@@ -69,6 +85,8 @@ class Control:
     answered_by: str = ""
     facts: str = ""
     """Digest of what an order of goods controls is about; stored, and in no message."""
+    scan: Scan | None = None
+    """The last scan that was recorded for it."""
 
     @property
     def is_open(self) -> bool:
@@ -134,6 +152,9 @@ _TEXTS: Final = (
 _TIMES: Final = ("due_at", "remind_at", "reminded_at", "overdue_at", "answered_at", "concluded_at")
 _NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result", "screening_result")
 """Numbers of which 0 stands for absent."""
+SCAN_TEXTS: Final = ("place", "image", "sha256", "media_type", "device", "recorded_by")
+SCAN_NUMBERS: Final = ("result", "case_number", "taken_at", "recorded_at")
+"""Columns of scans, without the prefix `scan_`."""
 
 
 def has_controls(states: Table) -> bool:
@@ -166,6 +187,7 @@ def controls_of(states: Table) -> list[list[Control]]:
     documents = table.ragged("documents")
     assert isinstance(documents.values, Strings)
     numbers = documents.values.tolist()
+    columns["scan"] = _scans_of(table)
     found = [
         Control(
             **{name: values[row] for name, values in columns.items()}, documents=tuple(numbers[documents.span(row)])
@@ -173,6 +195,17 @@ def controls_of(states: Table) -> list[list[Control]]:
         for row in range(table.rows)
     ]
     return [found[lists.span(row)] for row in range(states.rows)]
+
+
+def _scans_of(table: Table) -> list[Scan | None]:
+    if not table.may_have("scan_result"):
+        return [None] * table.rows
+    columns: dict[str, list[Any]] = {name: table.strings(f"scan_{name}").tolist() for name in SCAN_TEXTS}
+    columns |= {name: table.ints(f"scan_{name}").filled(0).tolist() for name in SCAN_NUMBERS}
+    return [
+        Scan(**{name: values[row] for name, values in columns.items()}) if columns["result"][row] else None
+        for row in range(table.rows)
+    ]
 
 
 def column_of(lists: Sequence[Sequence[Control]]) -> Ragged:
@@ -184,6 +217,12 @@ def column_of(lists: Sequence[Sequence[Control]]) -> Ragged:
     columns["documents"] = Ragged.of_lengths(
         [len(each.documents) for each in flat], Strings.of([text for each in flat for text in each.documents])
     )
+    if any(each.scan for each in flat):
+        scans = [each.scan for each in flat]
+        for name in SCAN_TEXTS:
+            columns[f"scan_{name}"] = Strings.of([getattr(each, name) if each else "" for each in scans])
+        for name in SCAN_NUMBERS:
+            columns[f"scan_{name}"] = _ints([getattr(each, name) or None if each else None for each in scans])
     return Ragged.of_lengths([len(each) for each in lists], Table(_SCHEMA, len(flat), columns))
 
 

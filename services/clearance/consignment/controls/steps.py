@@ -111,7 +111,7 @@ def unfit_to_answer(states: Table, answers: Mapping[str, Answer], addressee: int
         screens = control.form == pb.CONTROL_FORM_SCREENING
         return "" if screens == bool(answer.screening_result) else "SCREENING_RESULT_UNFIT"
 
-    named = _named(states, {mrn: each.number for mrn, each in answers.items()})
+    named = named_controls(states, {mrn: each.number for mrn, each in answers.items()})
     return [reason(each, answers[mrn]) for mrn, each in zip(states.strings("mrn").tolist(), named, strict=True)]
 
 
@@ -175,7 +175,7 @@ def unfit_to_conclude(states: Table, conclusions: Mapping[str, Conclusion], agen
 
     An agency concludes its own controls. An officer concludes those of customs, and may withdraw those of agencies, never find them in order.
     """
-    named = _named(states, {mrn: each.number for mrn, each in conclusions.items()})
+    named = named_controls(states, {mrn: each.number for mrn, each in conclusions.items()})
 
     def reason(control: Control | None, conclusion: Conclusion) -> str:
         if control is None or (agency and control.authority != agency):
@@ -312,7 +312,7 @@ def _foreign(states: Table, agency: str) -> list[bool]:
     return [not each for each in asked]
 
 
-def _named(states: Table, numbers: Mapping[str, int]) -> list[Control | None]:
+def named_controls(states: Table, numbers: Mapping[str, int]) -> list[Control | None]:
     """Return for each state the control that is named by its number, None if there is none."""
     return [
         next((each for each in controls if each.number == numbers[mrn]), None)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import control_pb2
 from services.clearance.consignment.columns import values_in_rows
-from services.clearance.consignment.controls.control import REFERRALS, has_controls
+from services.clearance.consignment.controls.control import REFERRALS, SCAN_NUMBERS, SCAN_TEXTS, has_controls
 from services.clearance.consignment.notice_kinds import NoticeKind
 
 _OFFICERS_TEXTS: Final = ("answered_by", "ordered_by", "result_reason", "note", "concluded_by", "facts")
@@ -26,6 +26,8 @@ def public_controls(table: Table) -> dict[str, Column]:
     controls, lines = table.ragged("controls"), table.child("controls")
     hidden: dict[str, Column] = {name: Strings.absent(lines.rows) for name in _OFFICERS_TEXTS}
     hidden |= {name: Ints.absent(lines.rows) for name in _OFFICERS_NUMBERS}
+    hidden |= {f"scan_{name}": Strings.absent(lines.rows) for name in SCAN_TEXTS}
+    hidden |= {f"scan_{name}": Ints.absent(lines.rows) for name in SCAN_NUMBERS}
     # The deadline of a scan or an examination is the authority's own.
     addressed = lines.ints("addressee").valid
     for name in ("due_at", "overdue_at"):

@@ -15,7 +15,7 @@ from enum import Enum, IntFlag
 from typing import Final
 
 from services.clearance.consignment.notice_kinds import NOTICE_OF_STATE, NoticeKind
-from services.clearance.consignment.transitions import CONTROLLED, FINAL, MONEY, PROPOSALS, Event, State
+from services.clearance.consignment.transitions import CONTROLLED, FINAL, MONEY, Event, State
 
 
 class Condition(Enum):
@@ -258,6 +258,7 @@ def _controls() -> Iterator[Transition]:
         yield from _rows(event, (_HELD, _DOCUMENTS), to, notice=ordered)
         yield from _rows(event, _EXAMINATION, None, notice=ordered)
     yield from _rows(Event.CONTROL_ANSWERED, CONTROLLED, None, notice=_K.CONTROL_ANSWERED)
+    yield from _rows(Event.SCAN_RECORDED, CONTROLLED, None, notice=None)
     yield from _rows(Event.CONTROL_REMINDED, CONTROLLED, None, notice=_K.CONTROL_REMINDED)
     yield from _rows(Event.CONTROL_CONCLUDED, CONTROLLED, None, notice=concluded)
     yield from _rows(Event.EXAMINATION_CONCLUDED, _EXAMINATION, _DOCUMENTS, notice=concluded)
@@ -268,7 +269,7 @@ def _controls() -> Iterator[Transition]:
 
 def _proposals() -> Iterator[Transition]:
     # What is confirmed is the event that was proposed.
-    for event in PROPOSALS:
+    for event in (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED):
         yield from _rows(event, (*_NOT_RELEASED, _SEIZED), None, notice=None)
 
 
@@ -406,6 +407,7 @@ _REFUSED: Final = {
     Event.TRANSIT_ENDED: "NOT_IN_TRANSIT",
     Event.DECISION_PROPOSED: "NOT_HELD",
     Event.PROPOSAL_ENDED: "PROPOSAL_UNKNOWN",
+    Event.SCAN_RECORDED: "CONTROL_UNKNOWN",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

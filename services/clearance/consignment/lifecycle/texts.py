@@ -52,6 +52,7 @@ EVENTS: Final = {
     Event.TRANSIT_ENDED: "movement ended by an officer",
     Event.DECISION_PROPOSED: "decision proposed to a second person",
     Event.PROPOSAL_ENDED: "proposal refused, withdrawn or lapsed",
+    Event.SCAN_RECORDED: "scan recorded",
 }
 """The name of each event."""
 NOT_PRODUCED: Final = {Event.INVALIDATED: "ingestion accepts no withdrawals yet"}

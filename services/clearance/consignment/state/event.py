@@ -28,8 +28,8 @@ from services.clearance.consignment.transitions import (
     CONTROL,
     CONTROLLED,
     HELD,
+    INTERNAL,
     MONEY,
-    PROPOSALS,
     STORAGE,
     TRANSIT,
     Event,
@@ -53,7 +53,7 @@ _NO_DECISION: Final = (
     *STORAGE,
     *TRANSIT,
     Event.TRANSIT_ARRIVED_HELD,
-    *PROPOSALS,
+    *INTERNAL,
     Event.EXPIRED,
 )
 """Events that are not decisions."""

@@ -9,7 +9,7 @@ from libs.columns import Bools, Column, Ints, Table
 from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import AUTOMATIC, Lane
-from services.clearance.consignment.transitions import CONTROL, FINAL, MONEY, PROPOSALS, STORAGE, TRANSIT, Event, State
+from services.clearance.consignment.transitions import CONTROL, FINAL, INTERNAL, MONEY, STORAGE, TRANSIT, Event, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -26,7 +26,7 @@ _DELAYS_CONTINUE: Final = (
     *CONTROL,
     *STORAGE,
     *TRANSIT,
-    *PROPOSALS,
+    *INTERNAL,
 )
 """Events that do not end a delay."""
 _LOOK_CONTINUES: Final = (*_DELAYS_CONTINUE, Event.SCREENING_MATCH_CLEARED)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Table
 from services.clearance.consignment.columns import choose
-from services.clearance.consignment.transitions import PROPOSALS, Event, State
+from services.clearance.consignment.transitions import INTERNAL, Event, State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -14,10 +14,10 @@ BoolArray = NDArray[np.bool_]
 def is_hidden(events: IntArray, before: IntArray, state: IntArray) -> BoolArray:
     """Return which events, with the states before and after them, are hidden from filers and carriers, shape (n,).
 
-    Hidden are inspections, proposals, screening matches of released goods, and cleared matches that release nothing. What changes the
+    Hidden are inspections, proposals, scans, screening matches of released goods, and cleared matches that release nothing. What changes the
     state is not hidden.
     """
-    hidden: BoolArray = (events == Event.INSPECTED) | np.isin(events, PROPOSALS)
+    hidden: BoolArray = (events == Event.INSPECTED) | np.isin(events, INTERNAL)
     hidden |= (events == Event.SCREENING_MATCHED) & (state == State.RELEASED)
     hidden |= (events == Event.FINDINGS_CHANGED) & (before == state)
     # A cleared match is hidden too if the goods remain held for their debt.

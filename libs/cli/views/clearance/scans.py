@@ -1,0 +1,24 @@
+"""Scans in words, with the pictures of the listing beside them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from libs.cli.views.text import short, when, words
+
+
+def scan_words(scan: dict[str, Any], items: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what was seen on a scan, where its image is, and the pictures of the products as filed; nothing without a scan."""
+    if not scan:
+        return []
+    result = words(short(scan.get("result", ""), "SCAN_RESULT_"))
+    place = f", {scan['place']}" if scan.get("place") else ""
+    lines = [
+        f"scan {result}{place}, by {scan.get('recorded_by', '')} at {when(scan.get('taken_at', ''))} on {scan.get('device', '')}"
+    ]
+    where = scan.get("image") or (f"case {scan['case_number']}" if scan.get("case_number") else "")
+    if where:
+        lines.append(f"image {where} ({scan.get('media_type', '')}, sha256:{scan.get('sha256', '')})")
+    lines += [
+        f"picture of item {item.get('number', '')}: {item['picture_url']}" for item in items if item.get("picture_url")
+    ]
+    return lines

@@ -1,4 +1,4 @@
-"""Clearance: 10,000 time limits of temporary storage are due at once, with a million others pending. `make bench-clearance`."""
+"""Clearance: 10,000 time limits of temporary storage, then of movements, are due at once, with a million others pending. `make bench-clearance`."""
 
 import shutil
 import sys
@@ -8,19 +8,23 @@ from typing import Final
 
 import clearance_flight as flight
 import figures
+import msgspec
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from libs.columns import Ints
 from libs.customs.time import MICROS_PER_DAY
+from libs.server.identity import Identity, Role
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
+from services.clearance.commands.transit.move import Move, TransitProgress
 from services.clearance.consignment.transitions import State
 from services.clearance.jobs.storage import StoragePasses
 from services.clearance.jobs.waits import Waits
 from services.clearance.store import Store
 from services.clearance.store.rows import days_of
+from services.clearance.transit.movement import TransitArrival, TransitStart
 from tests.clearance.desk import DAY
 from tests.support.databases import enterable_directory
 
@@ -85,6 +89,40 @@ async def measure(database: flight.Timed, how: figures.Options) -> None:
         figures.figure(
             f"storage_{name}_longest_ms", [max(database.took_ms)], "ms", meaning="the longest write transaction"
         )
+    await measure_movements(database, store, due)
+
+
+async def measure_movements(database: flight.Timed, store: Store, due: int) -> None:
+    """Move all goods to another office, let their limits end, and report their arrival."""
+    officer, at = Identity(Role.OFFICER, "olga"), await store.database.now()
+    start = TransitStart(
+        officer="olga", destination="DE004600", limit_days=0, seal="", document="", guarantee="", note=""
+    )
+    for name, step in (("start", start), ("arrival", TransitArrival(officer="olga"))):
+        database.took_ms, done = [], 0
+        began = time.perf_counter()
+        for number in range(flight.DOCUMENTS):
+            answer = await Move(store).under(
+                flight.document(0, number),
+                step,
+                caller=officer,
+                request=flight.request(f"{name}-{number}"),
+                encode=msgspec.json.encode,
+            )
+            done += msgspec.json.decode(answer, type=TransitProgress).done
+        took = time.perf_counter() - began
+        if done != due:
+            raise RuntimeError(f"{done} of {due} took the step")
+        figures.figure(f"transit_{name}_10k_s", [took], "s", consignments=due)
+        figures.figure(
+            f"transit_{name}_longest_ms", [max(database.took_ms)], "ms", meaning="the longest write transaction"
+        )
+        if name == "start":
+            began = time.perf_counter()
+            done = await Waits(store, "r").step(at=at + 40 * MICROS_PER_DAY)
+            if done != due:
+                raise RuntimeError(f"{done} of {due} were overdue")
+            figures.figure("transit_overdue_10k_s", [time.perf_counter() - began], "s", target=2, consignments=due)
 
 
 async def main() -> None:

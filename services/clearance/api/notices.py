@@ -1,4 +1,4 @@
-"""Reading notices: the entries of a filer's or carrier's key after a cursor, with a long poll."""
+"""Reading notices: the entries of a filer's, carrier's or agency's key after a cursor, with a long poll."""
 
 import asyncio
 from base64 import urlsafe_b64decode
@@ -18,7 +18,7 @@ from luxor.clearance.v1 import clearance_pb2
 from luxor.feed.v1 import feed_pb2
 from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.notices.rendering import render
-from services.clearance.notices.texts import Texts, is_language_tag
+from services.clearance.notices.texts import FILER, Texts, is_language_tag
 from services.clearance.store import Store
 
 CURSOR_CHARACTERS_MAX: Final = 512
@@ -107,15 +107,15 @@ class NoticeWriter:
         self._texts = texts
         self._codes = codes
 
-    async def write(self, notices: Sequence[clearance_pb2.Notice], language_tag: str, *, carrier: bool) -> None:
+    async def write(self, notices: Sequence[clearance_pb2.Notice], language_tag: str, *, reader: str) -> None:
         """Set title, text and language and, for filers, the check code."""
         language = self._texts.choose(language_tag)
         for begin in range(0, len(notices), _NOTICES_A_BREATH):
             part = notices[begin : begin + _NOTICES_A_BREATH]
-            codes = [""] * len(part) if carrier else await self._codes.codes([notice.mrn for notice in part])
+            codes = await self._codes.codes([notice.mrn for notice in part]) if reader == FILER else [""] * len(part)
             for notice, code in zip(part, codes, strict=True):
                 notice.check_code = code
-                render(notice, self._texts, language, carrier=carrier)
+                render(notice, self._texts, language, reader=reader)
             await asyncio.sleep(0)
 
 

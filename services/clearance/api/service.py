@@ -22,6 +22,7 @@ from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import ArrivalsRequest
 from services.clearance.api.audit.access import AccessLog
+from services.clearance.api.controls.notices import agency_notices
 from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader, NoticeWriter, check_language
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
@@ -38,9 +39,11 @@ from services.clearance.consignment.returns import returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
-from services.clearance.notices.texts import Texts
+from services.clearance.licences.need import has_needs
+from services.clearance.notices.texts import AGENCY, CARRIER, FILER, Texts
 from services.clearance.second_person.steps import proposed_disposals, proposed_release, unfit_to_release
-from services.clearance.store import Row, Store, carrier_key, filer_key
+from services.clearance.store import Row, Store, agency_key, carrier_key, filer_key
+from services.clearance.store.licences.register import Use
 
 NOTICES_DEFAULT: Final = 500
 NOTICES_MAX: Final = 1_000
@@ -61,11 +64,13 @@ ROLES: Final = {
     "DisposeConsignments": {Role.OFFICER},
     "RecordReturns": {Role.FILER, Role.CARRIER, Role.OFFICER},
     "AdjustConsignments": {Role.OFFICER},
-    "PullNotices": {Role.FILER, Role.CARRIER},
+    "PullNotices": {Role.FILER, Role.CARRIER, Role.AGENCY},
 }
 """Who may call what."""
 
 LONG_POLLS: Final = frozenset({"PullNotices"})
+_NOTICE_KEYS: Final = {Role.FILER: filer_key, Role.CARRIER: carrier_key, Role.AGENCY: agency_key}
+_READERS: Final = {Role.FILER: FILER, Role.CARRIER: CARRIER, Role.AGENCY: AGENCY}
 
 
 class ClearanceService(ClearanceServiceServicer):
@@ -385,17 +390,31 @@ class ClearanceService(ClearanceServiceServicer):
             check_language(request.language)
         identity = call.current().identity
         carrier = identity.role is Role.CARRIER
-        key = carrier_key(identity.id) if carrier else filer_key(identity.id)
+        key = _NOTICE_KEYS[identity.role](identity.id)
         post = await self._notices.pull(key, request.cursor, size, request.wait_millis / 1000)
         tables = post.tables
         if carrier:
             async with self._store.database.connection() as reading:
                 own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
             tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
-        notices = [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
+        if identity.agency:
+            notices = await self._agency_notices(tables, identity.agency)
+        else:
+            notices = [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
         if request.language:
-            await self._writer.write(notices, request.language, carrier=carrier)
+            await self._writer.write(notices, request.language, reader=_READERS[identity.role])
         return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
+
+    async def _agency_notices(self, tables: Sequence[Table], agency: str) -> list[pb.Notice]:
+        """Return an agency's notices of versions, and record that it reads them."""
+        needing = [mrn for table in tables if has_needs(table) for mrn in table.strings("mrn").tolist()]
+        uses: Mapping[str, Sequence[Use]] = {}
+        if needing:
+            async with self._store.database.connection() as reading:
+                uses = await self._store.licences.used_by(reading, list(dict.fromkeys(needing)))
+        notices = [notice for table in tables for notice in agency_notices(table, agency, uses)]
+        await self._accesses.record(list(dict.fromkeys(notice.mrn for notice in notices)))
+        return notices
 
 
 def _viewed(refs: Sequence[pb.ConsignmentRef]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The kind of notice that filers and carriers receive about a change, from the state after it. Pure."""
+"""The kind of notice that filers, carriers and partner agencies receive about a change, from the state after it. Pure."""
 
 from enum import IntEnum
 from typing import Final
@@ -40,6 +40,9 @@ class NoticeKind(IntEnum):
     TRANSIT_ARRIVED = 25
     TRANSIT_OVERDUE = 26
     TRANSIT_ENDED = 27
+    LICENCE_USED = 28
+    LICENCE_RESTORED = 29
+    LICENCE_USED_UP = 30
 
 
 NOTICE_OF_STATE: Final = {

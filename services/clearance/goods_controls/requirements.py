@@ -280,7 +280,7 @@ def _order(
         ordered_by=AUTOMATIC,
         due_at=None if shortest is None else at + shortest * MICROS_PER_DAY,
         when_overdue=control_pb2.CONTROL_OVERDUE_ESCALATE,
-    )
+    ).reminding()
 
 
 def _sentence(need: Need) -> str:

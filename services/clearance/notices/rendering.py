@@ -1,6 +1,7 @@
 """Notices in words: title and text of a notice, from the values that it has for its reader. Pure."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from libs.customs.currencies import is_currency
@@ -10,16 +11,18 @@ from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment.controls.control import REFERRALS
 from services.clearance.consignment.decision import DEBT_OPEN
-from services.clearance.notices.texts import CARRIER, FILER, Language, Texts, filled
+from services.clearance.notices.texts import AGENCY, Language, Texts, filled
 
 _KIND: Final = "NOTICE_KIND_"
+_MILLIONTHS: Final = 1_000_000
 _ENDED: Final = (pb.STATE_EXPIRED, pb.STATE_INVALIDATED)
 _ON_ACCOUNT: Final = (common_pb2.DEBT_STATUS_DEFERRED, common_pb2.DEBT_STATUS_SECURED)
 
 
-def render(notice: pb.Notice, texts: Texts, language: Language, *, carrier: bool) -> None:
+def render(notice: pb.Notice, texts: Texts, language: Language, *, reader: str) -> None:
     """Set title, text and language of a notice. All values come from the notice, which has only what its reader may see."""
-    used, title, text = texts.text(language, CARRIER if carrier else FILER, key_of(notice))
+    key = _agency_key_of(notice) if reader == AGENCY else key_of(notice)
+    used, title, text = texts.text(language, reader, key)
     values = _values(notice, texts, used)
     notice.title, notice.text, notice.language = filled(title, values), filled(text, values), used.tag
 
@@ -39,6 +42,35 @@ def key_of(notice: pb.Notice) -> str:
     if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:
         return "RELEASED_ON_ACCOUNT"
     return _about_loading(notice) or kind
+
+
+def _agency_key_of(notice: pb.Notice) -> str:
+    """Return the key of the text of an agency's notice: its kind, in some cases with what happened to the control."""
+    kind = pb.NoticeKind.Name(notice.kind).removeprefix(_KIND)
+    if notice.kind == pb.NOTICE_KIND_CONTROL_REMINDED:
+        return "CONTROL_OVERDUE" if any(each.HasField("overdue_at") for each in notice.controls) else kind
+    if notice.kind == pb.NOTICE_KIND_CONTROL_CONCLUDED:
+        results = {each.result for each in notice.controls if each.HasField("concluded_at")}
+        endings = {
+            control_pb2.CONTROL_RESULT_ENDED: "CONTROL_ENDED",
+            control_pb2.CONTROL_RESULT_WITHDRAWN: "CONTROL_WITHDRAWN",
+        }
+        return endings.get(results.pop(), kind) if len(results) == 1 else kind
+    return kind
+
+
+def _licences(notice: pb.Notice) -> str:
+    """Return the licences of a notice: type, number, item and quantity of each."""
+    amounts = [
+        f": {(Decimal(each.quantity_millionths) / _MILLIONTHS).normalize():f} {each.unit}".rstrip()
+        if each.HasField("quantity_millionths")
+        else ""
+        for each in notice.licences
+    ]
+    return "; ".join(
+        f"{each.type} {each.number} (item {each.item_number}){amount}"
+        for each, amount in zip(notice.licences, amounts, strict=True)
+    )
 
 
 def _about_loading(notice: pb.Notice) -> str:
@@ -86,6 +118,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "check_code": notice.check_code or none,
         "request": "; ".join(filter(None, (each.text.rstrip(".") or each.reason for each in notice.controls))) or none,
         "due": _due(notice) or none,
+        "licences": _licences(notice) or none,
         "storage_until": _last_day(notice, "storage_ends_at") or none,
         "office": notice.transit.destination_office or none,
         "transit_until": _last_day(notice.transit, "due_at") or none,

@@ -23,6 +23,7 @@ TITLE_CHARACTERS_MAX: Final = 120
 TEXT_CHARACTERS_MAX: Final = 2_000
 FILER: Final = "filer"
 CARRIER: Final = "carrier"
+AGENCY: Final = "agency"
 _OF_GOODS: Final = (
     "DECIDED", "HELD", "ARRIVED", "RELEASED", "INVALIDATED", "RETURNED", "RETURNED_WHOLE", "RETURNED_DESTROYED", "ARRIVAL_REVERSED", "SEIZED",
     "DISPOSED_CONFISCATED", "DISPOSED_DESTROYED", "DISPOSED_RE_EXPORTED", "DISPOSED_ABANDONED", "CONTROL_ORDERED", "CONTROL_ANSWERED",
@@ -36,6 +37,10 @@ KEYS: Final = {
         "ARRIVED_ENDED", "RETURN_ORDER_ENDED",
     ),
     CARRIER: _OF_GOODS,
+    AGENCY: (
+        "CONTROL_ORDERED", "CONTROL_ANSWERED", "CONTROL_REMINDED", "CONTROL_OVERDUE", "CONTROL_CONCLUDED", "CONTROL_ENDED", "CONTROL_WITHDRAWN",
+        "ARRIVED", "ARRIVAL_REVERSED", "LICENCE_USED", "LICENCE_RESTORED", "LICENCE_USED_UP",
+    ),
 }  # fmt: skip
 """By reader, what a notice may report: its kind, in some cases with the state or the debt."""
 _SHARED: Final = (
@@ -52,6 +57,7 @@ _SHARED: Final = (
 PLACEHOLDERS: Final = {
     FILER: (*_SHARED, "local_reference", "reasons", "payable", "paid", "refunded", "account", "check_code"),
     CARRIER: _SHARED,
+    AGENCY: ("mrn", "house_document", "master_document", "date", "request", "due", "licences"),
 }
 """By reader, what may stand in braces."""
 PHRASES: Final = {"at_least": ("amount",), "unknown": (), "none": ()}
@@ -77,6 +83,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     phrases: dict[str, str] = {}
     filer: dict[str, Any] = {}
     carrier: dict[str, Any] = {}
+    agency: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +199,14 @@ def _read(path: Path) -> Language:
         if phrases[name] and {placeholder for _, placeholder in phrases[name]} - {""} != set(PHRASES[name]):
             refuse(place, "it lacks {amount}; write it where the amount stands")
     texts: dict[tuple[str, str], tuple[Pieces, Pieces]] = {}
-    for reader, entries in ((FILER, content.filer), (CARRIER, content.carrier)):
+    for reader, entries in ((FILER, content.filer), (CARRIER, content.carrier), (AGENCY, content.agency)):
         for key, data in entries.items():
             place = f"{reader}.{key}"
             if key not in KEYS[reader]:
-                refuse(place, f"a {reader} has no such notice; use one of {', '.join(KEYS[reader])}")
+                refuse(
+                    place,
+                    f"{'an' if reader == AGENCY else 'a'} {reader} has no such notice; use one of {', '.join(KEYS[reader])}",
+                )
                 continue
             try:
                 entry = msgspec.convert(data, _Entry)

@@ -3,7 +3,7 @@
 from services.clearance.store.adjustments import PendingAdjustment
 from services.clearance.store.early_debt_events import EarlyDebtEvent
 from services.clearance.store.early_matches import EarlyMatch
-from services.clearance.store.rows import STATE_DAYS, Row, carrier_key, day_of, days_of, filer_key
+from services.clearance.store.rows import STATE_DAYS, Row, agency_key, carrier_key, day_of, days_of, filer_key
 from services.clearance.store.store import Store
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PendingAdjustment",
     "Row",
     "Store",
+    "agency_key",
     "carrier_key",
     "day_of",
     "days_of",

@@ -12,7 +12,7 @@ from libs.feed.types import BatchRef
 STATE_DAYS: Final = 390
 """Days after acceptance for which a consignment is stored; the batches of its states are stored somewhat longer."""
 
-_FILER, _CARRIER = "filer:", "carrier:"
+_FILER, _CARRIER, _AGENCY = "filer:", "carrier:", "agency:"
 # Many rows refer to one batch: they share its object.
 _batch = lru_cache(maxsize=1024)(BatchRef)
 
@@ -60,6 +60,11 @@ def filer_key(filer: str) -> str:
 def carrier_key(carrier: str) -> str:
     """The key of a carrier's notices; of no one if there is no carrier."""
     return _CARRIER + carrier if carrier else ""
+
+
+def agency_key(agency: str) -> str:
+    """The key of a partner agency's notices."""
+    return _AGENCY + agency
 
 
 def row_of(record: asyncpg.Record, mrn: str, day: int) -> Row:

@@ -25,6 +25,7 @@ from services.clearance.consignment.notice_kinds import OWED, kinds
 from services.clearance.consignment.proposals.proposal import has_proposals
 from services.clearance.licences.need import has_needs
 from services.clearance.metrics import count_states
+from services.clearance.notices.agencies import notified
 from services.clearance.store.adjustments import AdjustmentTable
 from services.clearance.store.arrivals import ArrivalTable
 from services.clearance.store.audit.trail import AuditTables, Origin, note_of
@@ -37,7 +38,7 @@ from services.clearance.store.licences.register import LicenceTables
 from services.clearance.store.references import ReferenceTables
 from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rights.applications import ApplicationTable
-from services.clearance.store.rows import Row, carrier_key, day_of, days_of, filer_key, row_of
+from services.clearance.store.rows import Row, agency_key, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
 from services.clearance.store.timers.proposals import ProposalTable
 from services.clearance.store.timers.return_orders import ReturnOrderTable
@@ -288,6 +289,10 @@ class Store:
         of_kind = kinds(table)
         readers[of_kind == 0] = ""
         await self.notices.append(tx, ref, readers)
+        agencies = notified(table)
+        if agencies:
+            groups = {agency_key(agency): rows for agency, rows in agencies.items()}
+            await self.notices.append_groups(tx, ref, groups)
         carriers = table.strings("arrival_carrier")
         concerned = concerns_loading(table)
         if not concerned and not any(carriers.dictionary):

@@ -87,7 +87,7 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "ClearanceService/GetStatus": {"filer": OWN, "carrier": OWN, "agency": OWN, **INSIGHT},
     "ClearanceService/HoldConsignments": OFFICER,
     "ClearanceService/ListConsignments": INSIGHT,
-    "ClearanceService/PullNotices": {"filer": LISTED, "carrier": LISTED},
+    "ClearanceService/PullNotices": {"filer": LISTED, "carrier": LISTED, "agency": LISTED},
     "ClearanceService/RecordArrivals": {"carrier": (SEEN, "ARRIVAL_CARRIER_UNBOUND")},
     "ClearanceService/RecordInspections": OFFICER,
     "ClearanceService/RecordReturns": {"filer": OWN, "carrier": OWN, "officer": ALL},

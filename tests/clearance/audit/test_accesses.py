@@ -317,7 +317,16 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     before = len(await accesses(house))
     await ConsistencyServiceStub(channel).CheckConsignments(consistency.CheckConsignmentsRequest(), timeout=SECONDS)
     assert (await accesses(house))[before:] == [("officer/otto", "CheckConsignments", "", "", [first])]
-    called.add("CheckConsignments")
+    # An agency pulls notices of goods of others; what it has read already is no further access.
+    (third,) = await house.filed(["RED-3"])
+    orders = controls_pb2.OrderControlsRequest(request_id="17", orders=[order(third, SCAN, authority="food")])
+    await control.OrderControls(orders, timeout=SECONDS)
+    await house.desk.told()
+    before, agency = len(await accesses(house)), await house.stub("agency", "food")
+    page = await agency.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)
+    await agency.PullNotices(pb.PullNoticesRequest(cursor=page.next_cursor), timeout=SECONDS)
+    assert (await accesses(house))[before:] == [("agency/food", "PullNotices", "", "", [third])]
+    called |= {"CheckConsignments", "PullNotices"}
     modules = [importlib.import_module(each.name) for each in pkgutil.walk_packages(api.__path__, f"{api.__name__}.")]
     reachable = {
         name for module in modules for name, allowed in getattr(module, "ROLES", {}).items() if allowed & RECORDED

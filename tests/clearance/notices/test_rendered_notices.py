@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.clearance.v1 import control_pb2
+from luxor.clearance.v1 import control_pb2, licence_pb2
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
 from services.clearance.api.messages import notices_of
 from services.clearance.consignment.controls.control import Control, column_of
 from services.clearance.consignment.transitions import FINAL, Change, Debt, State
 from services.clearance.notices.rendering import key_of, render
-from services.clearance.notices.texts import KEYS, load_texts
+from services.clearance.notices.texts import AGENCY, CARRIER, FILER, KEYS, load_texts
 
 TEXTS = load_texts()
 MRN = "26DE07329000001XR8"
@@ -409,6 +409,74 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
 }  # fmt: skip
 
 
+_CONTROL: dict[str, Any] = {
+    "number": 1,
+    "form": control_pb2.CONTROL_FORM_EXAMINATION,
+    "reason": "FOOD_EXAMINED",
+    "due_at": _DUE,
+}
+_LICENCES = [
+    licence_pb2.LicenceNeed(item_number=2, type="C400", number="L1", quantity_millionths=1_250_000, unit="KGM"),
+    licence_pb2.LicenceNeed(item_number=3, type="N851", number="P7"),
+]
+_LISTED = "C400 L1 (item 2): 1.25 KGM; N851 P7 (item 3)"
+HOUSE = "House document: H-1."
+
+# By key: kind, fields of the control, title and text; what is about licences alone has neither state nor documents.
+AGENCIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "CONTROL_ORDERED": (
+        "CONTROL_ORDERED", {}, "Control ordered for your agency",
+        f"Your agency is to control the goods of consignment {MRN}, or an answer to its request is awaited: FOOD_EXAMINED. Deadline: 2026-11-01 "
+        f"12:00 UTC. {DOCUMENTS}",
+    ),
+    "CONTROL_ANSWERED": (
+        "CONTROL_ANSWERED", {"answered_at": _DUE}, "Request answered",
+        f"The request of your agency about consignment {MRN} was answered on 2026-11-01: FOOD_EXAMINED. Conclude the control. {HOUSE}",
+    ),
+    "CONTROL_REMINDED": (
+        "CONTROL_REMINDED", {"reminded_at": _DUE}, "Control due soon",
+        f"The deadline of a control by your agency is 2026-11-01 12:00 UTC. Consignment: {MRN}. Control: FOOD_EXAMINED. {HOUSE}",
+    ),
+    "CONTROL_OVERDUE": (
+        "CONTROL_REMINDED", {"overdue_at": _DUE}, "Control overdue",
+        f"The deadline of a control by your agency has passed: 2026-11-01 12:00 UTC. Consignment: {MRN}. Control: FOOD_EXAMINED. {HOUSE}",
+    ),
+    "CONTROL_CONCLUDED": (
+        "CONTROL_CONCLUDED", {"concluded_at": _DUE, "result": control_pb2.CONTROL_RESULT_CONFORM}, "Control concluded",
+        f"A control by your agency of consignment {MRN} was concluded on 2026-11-01: FOOD_EXAMINED. {HOUSE}",
+    ),
+    "CONTROL_ENDED": (
+        "CONTROL_CONCLUDED", {"concluded_at": _DUE, "result": control_pb2.CONTROL_RESULT_ENDED}, "Control ended, nothing left to do",
+        f"A control by your agency of consignment {MRN} ended on 2026-11-01, because the goods were seized or their declaration or the goods ended: "
+        f"FOOD_EXAMINED. {HOUSE}",
+    ),
+    "CONTROL_WITHDRAWN": (
+        "CONTROL_CONCLUDED", {"concluded_at": _DUE, "result": control_pb2.CONTROL_RESULT_WITHDRAWN}, "Control withdrawn",
+        f"A control by your agency of consignment {MRN} was withdrawn on 2026-11-01: FOOD_EXAMINED. {HOUSE}",
+    ),
+    "ARRIVED": (
+        "ARRIVED", {}, "Goods arrived for your control",
+        f"The goods of consignment {MRN} arrived. A control by your agency is open. {DOCUMENTS}",
+    ),
+    "ARRIVAL_REVERSED": (
+        "ARRIVAL_REVERSED", {}, "Arrival reversed",
+        f"The arrival of the goods of consignment {MRN} was recorded in error: they have not arrived. A control by your agency stays open. {HOUSE}",
+    ),
+    "LICENCE_USED": (
+        "LICENCE_USED", {}, "Licence used",
+        f"For consignment {MRN} licences of your register were written off or checked on 2026-11-01: {_LISTED}.",
+    ),
+    "LICENCE_RESTORED": (
+        "LICENCE_RESTORED", {}, "Licence restored", f"Of consignment {MRN} licences of your register were restored on 2026-11-01: {_LISTED}.",
+    ),
+    "LICENCE_USED_UP": (
+        "LICENCE_USED_UP", {}, "Less left of a licence than needed",
+        f"Consignment {MRN} needs more than is left of licences of your register: {_LISTED}. The goods are held until another licence fits or your "
+        f"agency concludes the control.",
+    ),
+}  # fmt: skip
+
+
 def notice(kind: str, state: str, **values: Any) -> pb.Notice:
     made = pb.Notice(
         mrn=MRN,
@@ -426,7 +494,8 @@ def test_every_notice_of_every_reader_has_a_case() -> None:
     assert set(FILERS) == set(KEYS["filer"])
     assert set(CARRIERS) == set(KEYS["carrier"])
     kinds = {name.removeprefix("NOTICE_KIND_") for name in pb.NoticeKind.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
-    assert {case[0] for case in FILERS.values()} == kinds
+    assert {case[0] for case in (*FILERS.values(), *AGENCIES.values())} == kinds
+    assert set(AGENCIES) == set(KEYS["agency"])
 
 
 @pytest.mark.parametrize("key", FILERS)
@@ -434,7 +503,7 @@ def test_a_filers_notice_in_words(key: str) -> None:
     kind, state, values, title, text = FILERS[key]
     made = notice(kind, state, local_reference="SHOP-1", check_code="35VWC-4HD7R-RGW0P", **values)
     assert key_of(made) == key
-    render(made, TEXTS, TEXTS.choose("en-GB"), carrier=False)
+    render(made, TEXTS, TEXTS.choose("en-GB"), reader=FILER)
     assert (made.title, made.text, made.language) == (title, text, "en")
 
 
@@ -445,14 +514,27 @@ def test_a_carriers_notice_in_words(key: str) -> None:
     until = {"transit": MOVED["transit"]} if kind.startswith("TRANSIT") else until
     made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else until))
     assert key_of(made) == key
-    render(made, TEXTS, TEXTS.choose("en"), carrier=True)
+    render(made, TEXTS, TEXTS.choose("en"), reader=CARRIER)
+    assert (made.title, made.text, made.language) == (title, text, "en")
+
+
+@pytest.mark.parametrize("key", AGENCIES)
+def test_an_agencys_notice_in_words(key: str) -> None:
+    kind, fields, title, text = AGENCIES[key]
+    about = (
+        {"licences": _LICENCES}
+        if kind.startswith("LICENCE")
+        else {"controls": [control_pb2.Control(**_CONTROL | fields)]}
+    )
+    made = notice(kind, "EXAMINATION", **about)
+    render(made, TEXTS, TEXTS.choose("en"), reader=AGENCY)
     assert (made.title, made.text, made.language) == (title, text, "en")
 
 
 def test_references_that_a_filing_does_not_have_are_none() -> None:
     made = notice("ARRIVED", "HELD")
     made.ClearField("house_document_number")
-    render(made, TEXTS, TEXTS.choose("en"), carrier=False)
+    render(made, TEXTS, TEXTS.choose("en"), reader=FILER)
     assert "Your reference: none. House document: none. To be paid at the border: not known." in made.text
 
 
@@ -499,9 +581,9 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
     columns["revenue_notes"] = Ragged.of_lengths([len(notes)], Strings.of(notes))
     table = Table.of(ClearanceColumns, 1, columns)
     for made in notices_of(table, carrier=True):
-        if made.kind in (0, pb.NOTICE_KIND_AMENDMENT_REFUSED):
-            continue  # neither is ever a carrier's: no notice at all, and one that is written for filers alone
-        render(made, TEXTS, TEXTS.choose("en"), carrier=True)
+        if made.kind in (0, pb.NOTICE_KIND_AMENDMENT_REFUSED, pb.NOTICE_KIND_RETURN_ORDER_ENDED):
+            continue  # none is ever a carrier's: no notice at all, and those that are written for filers alone
+        render(made, TEXTS, TEXTS.choose("en"), reader=CARRIER)
         shown = f"{made.title} {made.text}"
         assert MRN in shown
         forbidden = [
@@ -524,7 +606,7 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
         bare.master_document_number = "020-12345675"
         bare.time.CopyFrom(made.time)
         bare.transit.CopyFrom(made.transit)
-        render(bare, TEXTS, TEXTS.choose("en"), carrier=True)
+        render(bare, TEXTS, TEXTS.choose("en"), reader=CARRIER)
         assert (bare.title, bare.text) == (made.title, made.text)
 
 

@@ -1,4 +1,4 @@
-"""`luxor notices`: the notices of a filer or carrier."""
+"""`luxor notices`: the notices of a filer, a carrier or a partner agency."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ _KIND_WIDTH = len("amendment refused")
 """Width of the column of kinds: the longest kind of notice."""
 
 
-@command("notices", short_help="Read a filer's or carrier's notices.")
+@command("notices", short_help="Read the notices of a filer, carrier or agency.")
 @click.option(
     "--as",
     "caller",
     default="filer",
     metavar="ROLE, ROLE/ID or ID",
     show_default=True,
-    help="The filer or carrier whose notices are read.",
+    help="The filer, carrier or partner agency whose notices are read.",
 )
 @click.option(
     "--after",
@@ -30,7 +30,7 @@ _KIND_WIDTH = len("amendment refused")
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of notices.")
 def notices(context: Context, caller: str, after: str, follow: bool, language: str, limit: int | None) -> None:
     """Print notices, oldest first; they can be read again from any cursor. --json prints a line for each."""
-    role, ident = caller_of(caller, ("filer", "carrier"))
+    role, ident = caller_of(caller, ("filer", "carrier", "agency"))
     cursor, count = after, 0
 
     async def work() -> None:

@@ -68,7 +68,8 @@ def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int)
     forbids = message.form == control_pb2.CONTROL_FORM_DO_NOT_LOAD
     if due is not None and (forbids or not now + _SOON_MICROS <= due <= now + _AHEAD_MICROS_MAX):
         return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.due_at")
-    if remind is not None and (due is None or not answered or not now < remind < due):
+    # Somebody is reminded: the addressee of a request, or the agency whose control it is.
+    if remind is not None and (due is None or not (answered or agency or named) or not now < remind < due):
         return item_error("CONTROL_DUE_OUT_OF_BOUNDS", f"{path}.remind_at")
     refers = answered and message.form in REFERRALS
     if message.when_overdue == control_pb2.CONTROL_OVERDUE_DO_NOT_LOAD and not refers:

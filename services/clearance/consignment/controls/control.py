@@ -124,6 +124,12 @@ class Control:
             return None
         return self.ordered_at if self.answered_at is None else self.answered_at
 
+    def reminding(self) -> "Control":
+        """Return the control with a reminder to the agency that carries it out, when a quarter of its time is left, unless it has one."""
+        if not self.authority or self.addressee or self.due_at is None or self.remind_at is not None:
+            return self
+        return replace(self, remind_at=self.due_at - (self.due_at - self.ordered_at) // 4)
+
     def touched_at(self, at: int) -> bool:
         """Return whether something happened to it at an instant."""
         return at in (self.ordered_at, self.answered_at, self.reminded_at, self.overdue_at, self.concluded_at)

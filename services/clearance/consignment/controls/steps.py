@@ -278,7 +278,7 @@ def _due(control: Control, at: int) -> Control:
 
 
 def _ordered(controls: Sequence[Control], order: Control, at: int, by: str) -> list[Control]:
-    return [*controls, replace(order, number=len(controls) + 1, ordered_at=at, ordered_by=by)]
+    return [*controls, replace(order, number=len(controls) + 1, ordered_at=at, ordered_by=by).reminding()]
 
 
 def _forbidden(controls: Sequence[Control], at: int, reason: str) -> Sequence[Control]:

@@ -28,9 +28,9 @@ def public_controls(table: Table) -> dict[str, Column]:
     hidden |= {name: Ints.absent(lines.rows) for name in _OFFICERS_NUMBERS}
     hidden |= {f"scan_{name}": Strings.absent(lines.rows) for name in SCAN_TEXTS}
     hidden |= {f"scan_{name}": Ints.absent(lines.rows) for name in SCAN_NUMBERS}
-    # The deadline of a scan or an examination is the authority's own.
+    # The deadline of a scan or an examination, and its reminder, are the authority's own.
     addressed = lines.ints("addressee").valid
-    for name in ("due_at", "overdue_at"):
+    for name in ("due_at", "overdue_at", "remind_at", "reminded_at"):
         time = lines.ints(name)
         hidden[name] = Ints.of(time.values, time.valid & addressed)
     return {"controls": Ragged(controls.offsets, lines.with_columns(hidden))}

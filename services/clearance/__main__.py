@@ -140,7 +140,7 @@ def assemble(start: Start) -> Sequence[Background]:
         roles=ROLES,
         long_polls=LONG_POLLS,
     )
-    start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
+    start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store, parameters), roles=CARRIER_ROLES)
     start.server.add(add_WorkServiceServicer_to_server, WorkService(store), roles=WORK_ROLES)
     start.server.add(add_CaseServiceServicer_to_server, CaseService(store), roles=CASE_ROLES)
     start.server.add(add_ControlServiceServicer_to_server, ControlService(store, parameters), roles=CONTROL_ROLES)
@@ -198,7 +198,7 @@ def assemble(start: Start) -> Sequence[Background]:
             message_class=ScreeningColumns,
             replica=start.replica,
         ),
-        handler=Rescreening(store),
+        handler=Rescreening(store, parameters),
         key=_mrns,
         message_class=ScreeningColumns,
         replica=start.replica,
@@ -266,7 +266,7 @@ def assemble(start: Start) -> Sequence[Background]:
         screening.run,
         debts.run,
         adjusting.run,
-        ArrivalJob(store).run,
+        ArrivalJob(store, parameters).run,
         Waits(store, start.replica).run,
         StoragePasses(store, start.replica).run,
         audit.AuditJob(store, seal_seconds=config.seal_seconds).run,

@@ -37,7 +37,7 @@ def parameters() -> Parameters:
 
 
 def recommending(
-    number: Callable[[str, int], int], asked: list[list[str]], *, secret: bool = False
+    number: Callable[[str, int], int], asked: list[list[str]], *, secret: bool = False, unjudged: int = 0
 ) -> Callable[[Table], Table]:
     """Answer as risk does before loading: a recommendation by local reference and version, of a finding on item 1; note what is `asked`."""
 
@@ -58,6 +58,7 @@ def recommending(
             "lane": Ints.constant(1, table.rows),
             "findings": Ragged.of_lengths([int(bool(each)) for each in reasons], findings),
             "referral": Ints.of(numbers),
+            "unjudged": Ints.constant(unjudged, table.rows),
             "referral_reason": Strings.of(reasons),
             "referral_confidential": Bools.of([secret] * table.rows, [each > 0 for each in numbers]),
         }

@@ -35,6 +35,7 @@ _LOADING = {
     "DO_NOT_LOAD": "do not load",
     "COMPLETE": "assessment complete: the goods may be loaded",
     "INCOMPLETE": "not assessed: the filing lacks an element of the minimum set",
+    "UNJUDGED": "not complete: risk could not judge all of its rules by the filing",
     "DEPARTED": "not assessed: the goods had departed when the filing was accepted",
 }
 """What each stage of the assessment before loading means."""

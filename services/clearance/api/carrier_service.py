@@ -30,6 +30,7 @@ from services.clearance.commands.arrivals.put_bindings import put_bindings
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.consignment.state.arrivals import arrived_by
 from services.clearance.consignment.state.times import was_released
+from services.clearance.pre_loading.parameters import Parameters
 from services.clearance.store import Store
 
 PAGE_DEFAULT: Final = 100
@@ -60,10 +61,10 @@ _log = get_logger()
 class CarrierService(CarrierServiceServicer):
     """Binds master documents to carriers, and looks after arrivals."""
 
-    def __init__(self, store: Store) -> None:
-        """Serve from a store."""
+    def __init__(self, store: Store, parameters: Parameters | None = None) -> None:
+        """Serve from a store; reversals have `parameters` of the assessment before loading, by default those of this release."""
         self._store = store
-        self._reversal = Reversal(store)
+        self._reversal = Reversal(store, parameters)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
         self._accesses = AccessLog(store)

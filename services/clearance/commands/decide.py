@@ -12,10 +12,10 @@ from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival, Effective, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.commands.goods.order_controls import order_controls
+from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.commands.goods.writing_off import WritingOff
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
-from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.debt import settled, with_debt_evaluated
 from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
@@ -196,19 +196,7 @@ class Decide:
         if not recommendation.is_assessed(table):
             return
         found = recommendation.refer(table, at, self.parameters)
-        if not len(found.places):
-            return
-        states, outcome = apply_event(found.states, EventDetails(event=found.events, at=at))
-        assert bool(outcome.effective.all()), (
-            "referrals have an effect on goods that have not arrived and are not final"
-        )
-        places = [
-            (stored, place) if isinstance(stored, BatchRef) else (stored[place].ref, stored[place].row)
-            for place in found.places.tolist()
-        ]
-        refs = [ref for ref, _ in places]
-        states = with_previous(states, [ref.day for ref in refs], [ref.id for ref in refs], [row for _, row in places])
-        await self.store.update(tx, states, trace=trace)
+        await store_referrals(self.store, tx, found, stored, trace, at)
 
     async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
         """Mark the arrivals that have no effect on these filings, and mark for repetition those of documents whose filings changed.

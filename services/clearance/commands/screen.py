@@ -14,6 +14,7 @@ from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Transaction
 from libs.telemetry import counter
+from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.consignment.assessment import findings_of
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import SCREENING
@@ -21,6 +22,8 @@ from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import Cleared, cleared, held_by_matches, screened, with_matches
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import CONTROLLED, FINAL, HELD, Event, State
+from services.clearance.pre_loading import recommendation
+from services.clearance.pre_loading.parameters import Parameters, included
 from services.clearance.store import STATE_DAYS, EarlyMatch, Row, Store, day_of
 
 _outcomes = counter(
@@ -38,9 +41,13 @@ _OUTCOMES = {**dict.fromkeys((*HELD, State.SEIZED), "added"), State.RELEASED: "r
 class Screen:
     """Applies screening matches that come after the assessment, and clearings of them."""
 
-    def __init__(self, store: Store, *, state_days: int = STATE_DAYS) -> None:
-        """Work on a store; matches of consignments accepted more than `state_days` ago are ignored."""
+    def __init__(self, store: Store, parameters: Parameters | None = None, *, state_days: int = STATE_DAYS) -> None:
+        """Work on a store; matches of consignments accepted more than `state_days` ago are ignored.
+
+        `parameters` of the assessment before loading are by default those of this release.
+        """
         self._store = store
+        self._parameters = parameters or included()
         self._state_days = state_days
 
     async def run(self, tx: Transaction, matches: Sequence[EarlyMatch]) -> None:
@@ -93,14 +100,17 @@ class Screen:
         if not len(new):
             return
         before = states.ints("state").values[new]
-        details = EventDetails(event=Event.SCREENING_MATCHED, at=await self._store.now(tx), by=SCREENING)
+        at = await self._store.now(tx)
+        details = EventDetails(event=Event.SCREENING_MATCHED, at=at, by=SCREENING)
         after, outcome = apply_event(screened(states, findings, screenings).take(new), details)
         assert bool(outcome.effective.all()), (
             "a screening match is effective in each state that can be reached and is not final"
         )
         # The trace of the work that found the match; of several, that of the first.
         trace = matches[rows[int(new[0])].mrn].trace
-        await self._store.succeed(tx, after, [rows[place] for place in new.tolist()], trace=trace)
+        ref = await self._store.succeed(tx, after, [rows[place] for place in new.tolist()], trace=trace)
+        if recommendation.is_assessed(after):
+            await store_referrals(self._store, tx, recommendation.reopen(after, at, self._parameters), ref, trace, at)
         for state in before.tolist():
             outcomes[_OUTCOMES.get(state, "held")] += 1
 

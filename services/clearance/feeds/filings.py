@@ -188,10 +188,12 @@ class Intake:
             columns = columns_of(part.filings, risk, revenue)
             categories = categories_of(part.filings, columns, self._release_law)
             verdict = decide(replace(assessment_of(risk, revenue), without_debt=categories.without_debt))
+            unjudged = None
             if loading is not None:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
+                unjudged = before_loading[loading.ints("unjudged").filled(0) > 0]
             columns |= cited_licences(part.filings, self._decide_filings.goods)
-            columns |= omitted(part.filings, self._decide_filings.parameters)
+            columns |= omitted(part.filings, self._decide_filings.parameters, unjudged)
             columns |= matcher.matches(part.filings)
             table = new_states(part.filings, {**columns, **categories.columns}, verdict)
         except (Misaligned, MalformedColumns) as error:

@@ -9,15 +9,19 @@ from libs.customs.identifiers.mrn import MrnError
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from services.clearance.commands.screen import Screen
+from services.clearance.pre_loading.parameters import Parameters
 from services.clearance.store import STATE_DAYS, EarlyMatch, Store, day_of
 
 
 class Rescreening:
     """The handler of risk's feed."""
 
-    def __init__(self, store: Store, *, state_days: int = STATE_DAYS) -> None:
-        """Work on a store; matches of consignments accepted more than `state_days` ago are ignored."""
-        self._screen = Screen(store, state_days=state_days)
+    def __init__(self, store: Store, parameters: Parameters | None = None, *, state_days: int = STATE_DAYS) -> None:
+        """Work on a store; matches of consignments accepted more than `state_days` ago are ignored.
+
+        `parameters` of the assessment before loading are by default those of this release.
+        """
+        self._screen = Screen(store, parameters, state_days=state_days)
 
     async def prepare(self, batches: list[FeedBatch]) -> list[EarlyMatch]:
         """Read the screenings, one consignment each. Raises EventError where an event cannot be read."""

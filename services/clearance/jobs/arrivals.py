@@ -8,6 +8,7 @@ from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.pre_loading.parameters import Parameters
 from services.clearance.store import Store
 
 PENDING_SECONDS: Final = 10
@@ -17,10 +18,18 @@ PENDING_SECONDS: Final = 10
 class ArrivalJob:
     """Resumes arrivals and reversals whose call ended early, and arrivals that later bindings affect."""
 
-    def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:
+    def __init__(
+        self,
+        store: Store,
+        parameters: Parameters | None = None,
+        *,
+        interval_seconds: float = 2.0,
+        documents_max: int = 100,
+    ) -> None:
+        """Work in a store; reversals have `parameters` of the assessment before loading, by default those of this release."""
         self._store = store
         self._arrive = Arrive(store)
-        self._reversal = Reversal(store)
+        self._reversal = Reversal(store, parameters)
         self._interval_seconds = interval_seconds
         self._documents_max = documents_max
 

@@ -15,7 +15,11 @@ from services.clearance.consignment.notice_kinds import NoticeKind
 from services.clearance.consignment.transitions import FINAL, Change
 from services.clearance.licences.need import NeedOutcome, has_needs, needs_of
 
-_OF_GOODS: Final = {Change.ARRIVED: NoticeKind.ARRIVED, Change.ARRIVAL_REVERSED: NoticeKind.ARRIVAL_REVERSED}
+_OF_GOODS: Final = {
+    Change.ARRIVED: NoticeKind.ARRIVED,
+    Change.TRANSIT_ARRIVED: NoticeKind.ARRIVED,
+    Change.ARRIVAL_REVERSED: NoticeKind.ARRIVAL_REVERSED,
+}
 """Changes of the goods that concern an agency while a control of it is open."""
 _OF_LICENCES: Final = (
     Change.DECIDED,

@@ -15,6 +15,10 @@ from services.clearance.notices.texts import AGENCY, Language, Texts, filled
 
 _KIND: Final = "NOTICE_KIND_"
 _MILLIONTHS: Final = 1_000_000
+_NOT_COMPLETE: Final[dict[int, str]] = {
+    control_pb2.PRE_LOADING_INCOMPLETE: "PRE_LOADING_INCOMPLETE",
+    control_pb2.PRE_LOADING_UNJUDGED: "PRE_LOADING_UNJUDGED",
+}
 _ENDED: Final = (pb.STATE_EXPIRED, pb.STATE_INVALIDATED)
 _ON_ACCOUNT: Final = (common_pb2.DEBT_STATUS_DEFERRED, common_pb2.DEBT_STATUS_SECURED)
 
@@ -88,7 +92,7 @@ def _about_loading(notice: pb.Notice) -> str:
     if any(each.form in REFERRALS and each.HasField("concluded_at") for each in notice.controls):
         return "REFERRAL_ENDED" if notice.state in (pb.STATE_AWAITING_ARRIVAL, pb.STATE_HELD) else ""
     decided = notice.kind in (pb.NOTICE_KIND_DECIDED, pb.NOTICE_KIND_HELD)
-    return "PRE_LOADING_INCOMPLETE" if decided and notice.pre_loading == control_pb2.PRE_LOADING_INCOMPLETE else ""
+    return _NOT_COMPLETE.get(notice.pre_loading, "") if decided else ""
 
 
 def _due(notice: pb.Notice) -> str:

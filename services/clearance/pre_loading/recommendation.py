@@ -5,6 +5,7 @@ more ends. Text and documents of an answer are for officers; of a screening, a c
 (consignment/controls/steps.py).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,6 +27,7 @@ from services.clearance.consignment.controls.control import (
     is_forbidden,
     with_controls,
 )
+from services.clearance.consignment.controls.pre_loading import PreLoading
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK
 from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.transitions import FINAL, State
@@ -108,9 +110,29 @@ def assessed(states: Table, at: int) -> Table:
     """Return the states with the time of the assessment, where it found nothing to refer and the goods have not arrived."""
     if not is_assessed(states):
         return states
-    referral = states.ints("pre_loading_referral")
-    free = referral.valid & (referral.values == risk_pb2.REFERRAL_UNSPECIFIED) & ~states.ints("arrived_at").valid
+    free = _nothing_recommended(states)
     return states.with_columns({"pre_loading_assessed_at": Ints.of(np.where(free, at, 0), free)})
+
+
+def assessed_on_reversal(states: Table) -> Table:
+    """Return states whose arrival is reversed with the time of the assessment, their first decision, where it came after the arrival and found
+    nothing to refer. It is stated in the status: the notice is that of the reversal.
+    """
+    if not is_assessed(states):
+        return states
+    before = states.ints("pre_loading_assessed_at")
+    free = _nothing_recommended(states) & ~before.valid
+    decided = states.ints("first_decided_at").filled(0)
+    times = Ints.of(np.where(free, decided, before.filled(0)), before.valid | free)
+    return states.with_columns({"pre_loading_assessed_at": times})
+
+
+def _nothing_recommended(states: Table) -> BoolArray:
+    """Return of which goods that have not arrived risk judged all and recommends nothing, and no list matches their parties, shape (n,)."""
+    referral = states.ints("pre_loading_referral")
+    free: BoolArray = referral.valid & (referral.values == risk_pb2.REFERRAL_UNSPECIFIED)
+    free &= states.ints("pre_loading_omitted").filled(0) != PreLoading.UNJUDGED
+    return free & ~states.bools("screening_hold").values & ~states.ints("arrived_at").valid
 
 
 def is_assessed(states: Table) -> bool:
@@ -126,15 +148,63 @@ def forbidden_on_arrival(states: Table) -> BoolArray:
 
 
 def refer(states: Table, at: int, parameters: Parameters) -> Referred:
-    """Return which states get referrals or lose them by what risk recommends, with the events."""
+    """Return which states get referrals or lose them by what risk recommends, with the events. Where risk recommends nothing and a list matches a
+    party meanwhile, information is requested.
+    """
+    nothing = states.ints("pre_loading_referral").filled(0) == risk_pb2.REFERRAL_UNSPECIFIED
+    return _changed(states, at, parameters, _referred, states.bools("screening_hold").values & nothing)
+
+
+def refer_on_reversal(states: Table, at: int, parameters: Parameters) -> Referred:
+    """Return which states, whose arrival is reversed, get the referrals that risk recommended and that were not ordered while they counted as
+    arrived; what was ordered before, and answered or judged, is not ordered again.
+    """
+
+    def missed(controls: list[Control], order: Control | None, referral: int, at: int) -> list[Control]:
+        if order is None or any(_settles(each, order) for each in controls):
+            return controls
+        return _referred(controls, order, referral, at)
+
+    return _changed(states, at, parameters, missed)
+
+
+def reopen(states: Table, at: int, parameters: Parameters) -> Referred:
+    """Return which states get a request for information because a list matches a party after their assessment before loading, with the events.
+
+    An officer ends it: no answer and no screening judges a match. The reason that others read is CUSTOMS_CHECK.
+    """
+
+    def added(controls: list[Control], order: Control | None, referral: int, at: int) -> list[Control]:
+        # Whatever risk requested stays: the match is a further matter.
+        return _referred(controls, order, risk_pb2.REFERRAL_DO_NOT_LOAD, at)
+
+    matched = states.bools("screening_hold").values
+    rows = np.flatnonzero(matched)
+    found = _changed(states.take(rows), at, parameters, added, matched[rows])
+    return replace(found, places=rows[found.places])
+
+
+_Change = Callable[[list[Control], Control | None, int, int], list[Control]]
+"""Return the controls of a consignment after an order, given the recommendation and the instant."""
+
+
+def _changed(
+    states: Table, at: int, parameters: Parameters, change: _Change, matched: BoolArray | None = None
+) -> Referred:
+    """Return the states of goods that are to be loaded whose controls a change alters; of those that are `matched`, information is requested."""
     reached = ~np.isin(states.ints("state").values, [*FINAL, State.SEIZED, State.RELEASED])
     there = np.flatnonzero(states.ints("pre_loading_referral").valid & ~states.ints("arrived_at").valid & reached)
     chosen = states.take(there)
     columns = (chosen.strings(name).tolist() for name in ("pre_loading_reason", "pre_loading_pointer", "office"))
-    facts = zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, strict=True)
+    facts = list(zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, strict=True))
+    if matched is not None:
+        facts = [
+            (risk_pb2.REFERRAL_INFORMATION, CUSTOMS_CHECK, "", each[3]) if match else each
+            for each, match in zip(facts, matched[there].tolist(), strict=True)
+        ]
     before = controls_of(chosen)
     after = [
-        _referred(controls, _order(parameters, referral, reason, pointer, office, at), referral, at)
+        change(controls, _order(parameters, referral, reason, pointer, office, at), referral, at)
         for controls, (referral, reason, pointer, office) in zip(before, facts, strict=True)
     ]
     changed = [place for place, (old, new) in enumerate(zip(before, after, strict=True)) if list(old) != list(new)]
@@ -189,6 +259,12 @@ def _referred(controls: list[Control], order: Control | None, referral: int, at:
     if forbids and is_forbidden(after, order.reason):
         return after
     return [*after, replace(order, number=len(after) + 1)]
+
+
+def _settles(control: Control, order: Control) -> bool:
+    """Return whether a control of risk makes an order unnecessary: the same is open, or ended otherwise than with the goods."""
+    same = control.ordered_by == AUTOMATIC and (control.form, control.reason) == (order.form, order.reason)
+    return same and control.result != ControlResult.ENDED
 
 
 def _answered(control: Control) -> bool:

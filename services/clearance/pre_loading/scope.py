@@ -28,9 +28,14 @@ def to_assess(filings: Table, parameters: Parameters) -> NDArray[np.int64]:
     return np.flatnonzero(_scope(filings, parameters) == _ASSESSED)
 
 
-def omitted(filings: Table, parameters: Parameters) -> dict[str, Column]:
-    """Return the column of the state with why filings are not assessed before loading although the destination asks for it; none if no one is."""
+def omitted(filings: Table, parameters: Parameters, unjudged: NDArray[np.int64] | None = None) -> dict[str, Column]:
+    """Return the column of the state with why filings are not assessed before loading although the destination asks for it; none if no one is.
+
+    `unjudged` are the rows of those that risk assessed, without being able to judge all of its rules: what is unknown is not taken for nothing.
+    """
     scope = _scope(filings, parameters)
+    if unjudged is not None:
+        scope[unjudged] = PreLoading.UNJUDGED
     chosen = scope > PreLoading.NONE
     return {"pre_loading_omitted": Ints.of(np.where(chosen, scope, 0), chosen)} if chosen.any() else {}
 

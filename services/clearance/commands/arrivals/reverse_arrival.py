@@ -11,12 +11,15 @@ from libs.server.requests import store_answer
 from libs.telemetry import span
 from luxor.clearance.v1 import carriers_pb2 as pb
 from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
+from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.commands.summarize import under_document
 from services.clearance.consignment.columns import was_moved
 from services.clearance.consignment.state.arrivals import Arrivals, arrived_by
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.times import was_released
 from services.clearance.consignment.transitions import HELD, Event, State
+from services.clearance.pre_loading import recommendation
+from services.clearance.pre_loading.parameters import Parameters, included
 from services.clearance.store import Store
 from services.clearance.temporary_storage.limits import without_times
 
@@ -36,8 +39,10 @@ class Reversed:
 class Reversal:
     """Returns the consignments of arrivals, and reverses arrivals."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, parameters: Parameters | None = None) -> None:
+        """Work in a store; `parameters` of the assessment before loading are by default those of this release."""
         self._store = store
+        self._parameters = parameters or included()
         self._arrive = Arrive(store)
 
     async def finish(self, before: int, limit: int) -> int:
@@ -68,16 +73,19 @@ class Reversal:
                 # Goods that were moved to another office have arrived.
                 moved = own & was_moved(table)
                 by = np.flatnonzero(own & ~moved)
-                details = EventDetails(
-                    event=Event.ARRIVAL_REVERSED, at=await self._store.now(tx), arrivals=Arrivals.none(len(by))
-                )
+                at = await self._store.now(tx)
+                details = EventDetails(event=Event.ARRIVAL_REVERSED, at=at, arrivals=Arrivals.none(len(by)))
                 after, outcome = apply_event(without_times(table.take(by)), details)
+                after = recommendation.assessed_on_reversal(after)
                 done = np.flatnonzero(outcome.effective)
                 if len(done):
                     known = [rows[place] for place in by[done].tolist()]
                     ref = await self._store.succeed(tx, after.take(done), known, trace=trace)
                     # The states after it name no carrier.
                     await self._store.notify_carriers(tx, ref, table.take(by[done]).strings("arrival_carrier"))
+                    if recommendation.is_assessed(after):
+                        found = recommendation.refer_on_reversal(after.take(done), at, self._parameters)
+                        await store_referrals(self._store, tx, found, ref, trace, at)
             result.consignments += len(done)
             result.released += int(moved.sum()) + int(
                 (~outcome.effective & (was_released(after) | _at_customs(after))).sum()

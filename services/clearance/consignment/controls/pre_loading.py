@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from services.clearance.consignment.controls.control import REFERRALS, Control, ControlResult, controls_of, has_controls
+from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.transitions import Change, State
 
 
@@ -28,6 +29,8 @@ class PreLoading(IntEnum):
     """The destination asks for the assessment, and the current filing lacks an element of the minimum set."""
     DEPARTED = 5
     """The destination asks for it, and the goods had departed when the filing was accepted."""
+    UNJUDGED = 6
+    """Risk could not judge all of its rules by the current filing, and no officer judged it instead."""
 
 
 _WITHOUT_DECLARATION: Final = (State.INVALIDATED, State.EXPIRED)
@@ -55,10 +58,25 @@ def pre_loading_of(states: Table) -> NDArray[np.int64]:
         found[rows] = [pre_loading(controls) for controls in controls_of(states.take(rows))]
         found[(found == PreLoading.COMPLETE) & ~states.ints("pre_loading_referral").valid] = PreLoading.NONE
     omitted = states.ints("pre_loading_omitted")
+    for row in np.flatnonzero((found == PreLoading.COMPLETE) & (omitted.filled(0) == PreLoading.UNJUDGED)).tolist():
+        one = states.take(np.array([row]))
+        if not _is_judged(controls_of(one)[0], int(one.ints("accepted_at").filled(0)[0])):
+            found[row] = PreLoading.NONE
     untold = (found == PreLoading.NONE) & omitted.valid & ~states.ints("arrived_at").valid
     found[untold] = omitted.values[untold]
     found[np.isin(states.ints("state").values, _WITHOUT_DECLARATION)] = PreLoading.NONE
     return found
+
+
+def _is_judged(controls: Sequence[Control], accepted_at: int) -> bool:
+    """Return whether an officer found a request about the current filing in order: a screening that is clear judges no data."""
+    return any(
+        each.refers
+        and each.result == ControlResult.CONFORM
+        and each.concluded_by != AUTOMATIC
+        and (each.concluded_at or 0) >= accepted_at
+        for each in controls
+    )
 
 
 def announced(states: Table) -> NDArray[np.bool_]:

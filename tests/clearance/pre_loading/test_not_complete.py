@@ -1,0 +1,169 @@
+"""The assessment before loading is not complete where something is unknown: rules without a result, a list that changed, an arrival that was none.
+
+The definition is docs/preloading.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from libs.columns import Table
+from luxor.clearance.v1 import carriers_pb2, control_pb2
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
+from luxor.consignment.v1 import consignment_pb2
+from tests.clearance.controls import (
+    CONFORM,
+    NOT_CONFORM,
+    WITHDRAWN,
+    answer,
+    answered,
+    arrive,
+    concluded,
+    conclusion,
+    notices,
+    order,
+    ordered,
+    state,
+)
+from tests.clearance.desk import MASTER, filings, mrns
+from tests.clearance.inspections import status
+from tests.clearance.loading import FORBIDDEN, INFORMATION, NONE, SCREENING, parameters, recommending
+from tests.clearance.risk_answers import screening
+from tests.clearance.screening_matches import clearing, hear
+from tests.clearance.service_client import SECONDS, House
+
+REFERRED: Final = control_pb2.PRE_LOADING_REFERRED
+DO_NOT_LOAD: Final = control_pb2.PRE_LOADING_DO_NOT_LOAD
+COMPLETE: Final = control_pb2.PRE_LOADING_COMPLETE
+UNJUDGED: Final = control_pb2.PRE_LOADING_UNJUDGED
+ABOUT: Final = control_pb2.CONTROL_FORM_INFORMATION
+CLEAR: Final = consignment_pb2.SCREENING_RESULT_CLEAR
+
+
+async def file(house: House, recommended: Mapping[str, int], **fields: Any) -> Table:
+    """File consignments of which risk recommends this."""
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending(lambda reference, _: recommended[reference], [], **fields)
+    table = filings(list(recommended))
+    await house.desk.consume(table)
+    return table
+
+
+async def stage(house: House, mrn: str) -> int:
+    return (await status(house, mrn)).pre_loading
+
+
+async def stages(house: House, role: str, ident: str) -> list[int]:
+    return [each.pre_loading for each in await notices(house, role, ident) if each.pre_loading]
+
+
+async def reverse(house: House) -> None:
+    request = carriers_pb2.ReverseArrivalsRequest(request_id="v1")
+    request.arrivals.add(master_document_number=MASTER)
+    await CarrierServiceStub(await house.service.channel("carrier", "wings")).ReverseArrivals(request, timeout=SECONDS)
+
+
+async def test_what_risk_cannot_judge_is_not_taken_for_nothing_until_an_officer_judged_it(house: House) -> None:
+    (mrn,) = mrns(await file(house, {"GREEN-1": NONE}, unjudged=1))
+    assert await stage(house, mrn) == UNJUDGED
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        assert await stages(house, role, ident) == [UNJUDGED]
+    for number, (result, expected) in enumerate([(WITHDRAWN, UNJUDGED), (CONFORM, COMPLETE)], 1):
+        await ordered(house, order(mrn, ABOUT, addressee=1, text="Which fabric?"), request_id=f"o{number}")
+        assert await stage(house, mrn) == REFERRED
+        await concluded(house, conclusion(mrn, number, result), request_id=f"c{number}")
+        assert await stage(house, mrn) == expected
+    assert COMPLETE in await stages(house, "filer", "shop")
+
+
+async def test_a_clear_screening_judges_no_data(house: House) -> None:
+    unknown, known = [
+        (await file(house, {name: SCREENING}, unjudged=count)) for name, count in (("GREEN-1", 2), ("GREEN-2", 0))
+    ]
+    for number, table in enumerate((unknown, known)):
+        (mrn,) = mrns(table)
+        await answered(house, answer(mrn, screening_result=CLEAR), role="carrier", by="wings", request_id=f"w{number}")
+    assert [await stage(house, mrns(table)[0]) for table in (unknown, known)] == [UNJUDGED, COMPLETE]
+
+
+async def test_goods_that_were_not_judged_are_released_on_arrival_as_others(house: House) -> None:
+    (mrn,) = mrns(await file(house, {"GREEN-1": NONE}, unjudged=1))
+    await arrive(house)
+    assert (await stage(house, mrn), await state(house, mrn)) == (0, "RELEASED")
+
+
+async def test_a_match_after_the_assessment_was_complete_reopens_it(house: House) -> None:
+    filed = await file(house, {"GREEN-1": NONE, "GREEN-2": INFORMATION})
+    complete, referred = mrns(filed)
+    assert await stage(house, complete) == COMPLETE
+    await hear(house.desk, screening(filed))
+    await hear(house.desk, screening(filed))
+    for mrn in (complete, referred):
+        seen = await status(house, mrn)
+        assert (seen.pre_loading, [(each.form, each.ordered_by) for each in seen.controls]) == (
+            REFERRED,
+            [(ABOUT, "automatic")],
+        )
+    # Nobody outside learns of the list.
+    (request,) = (await status(house, complete, "filer", "shop")).controls
+    assert (request.reason, request.pointer) == ("CUSTOMS_CHECK", "")
+    assert REFERRED in await stages(house, "carrier", "wings")
+    # Neither an answer nor the end of the match completes it, but an officer.
+    await answered(house, answer(complete))
+    await hear(house.desk, clearing(filed))
+    assert await stage(house, complete) == REFERRED
+    await concluded(house, conclusion(complete))
+    assert await stage(house, complete) == COMPLETE
+
+
+async def test_a_match_before_the_decision_is_no_complete_assessment(house: House) -> None:
+    await hear(house.desk, screening(filings(["GREEN-1"])))
+    (mrn,) = mrns(await file(house, {"GREEN-1": NONE}))
+    seen = await status(house, mrn)
+    assert (seen.pre_loading, [each.form for each in seen.controls]) == (REFERRED, [ABOUT])
+    assert COMPLETE not in await stages(house, "filer", "shop")
+
+
+async def test_a_match_refers_no_goods_that_arrived_or_were_not_assessed(house: House) -> None:
+    filed = await file(house, {"GREEN-1": NONE})
+    await arrive(house)
+    await hear(house.desk, screening(filed))
+    house.desk.neighbours.loading = None
+    house.desk.decide.parameters = type(parameters())({}, parameters().offices)
+    other = filings(["GREEN-2"], master="020-9")
+    await house.desk.consume(other)
+    await hear(house.desk, screening(other))
+    for table in (filed, other):
+        assert not (await status(house, mrns(table)[0])).controls
+    assert await state(house, mrns(other)[0]) == "HELD"
+
+
+async def test_goods_whose_arrival_is_reversed_are_referred_as_they_would_have_been(house: House) -> None:
+    await arrive(house)
+    table = await file(house, {"RED-1": FORBIDDEN, "RED-2": SCREENING, "RED-3": NONE})
+    assert [await stage(house, mrn) for mrn in mrns(table)] == [0, 0, 0]
+    await reverse(house)
+    forbidden, screened, free = mrns(table)
+    assert [await stage(house, mrn) for mrn in mrns(table)] == [DO_NOT_LOAD, REFERRED, COMPLETE]
+    assert [len((await status(house, mrn)).controls) for mrn in (forbidden, screened, free)] == [1, 1, 0]
+    assert {DO_NOT_LOAD, REFERRED} <= set(await stages(house, "carrier", "wings"))
+    # Reported again and reversed again, nothing is ordered twice.
+    await arrive(house, "a2")
+    request = carriers_pb2.ReverseArrivalsRequest(request_id="v2")
+    request.arrivals.add(master_document_number=MASTER)
+    await CarrierServiceStub(await house.service.channel("carrier", "wings")).ReverseArrivals(request, timeout=SECONDS)
+    assert [len((await status(house, mrn)).controls) for mrn in (forbidden, screened, free)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("result", [CONFORM, NOT_CONFORM, WITHDRAWN])
+async def test_what_an_officer_judged_before_is_not_asked_again(house: House, result: int) -> None:
+    (mrn,) = mrns(await file(house, {"RED-1": INFORMATION}))
+    await concluded(house, conclusion(mrn, 1, result))
+    await arrive(house)
+    await reverse(house)
+    assert len((await status(house, mrn)).controls) == 1
+    assert await state(house, mrn) == pb.State.Name(pb.STATE_HELD).removeprefix("STATE_")

@@ -350,7 +350,7 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "TRANSIT_OVERDUE": (
         "TRANSIT_OVERDUE", "HELD", "Goods in transit are overdue",
         f"The goods of consignment {MRN} did not arrive at the customs office DE004600 by 2026-11-14. Present them there without "
-        f"delay, or inform customs where they are: a debt may be incurred. {DOCUMENTS}",
+        f"delay, or inform customs where they are: otherwise duty may become due. {DOCUMENTS}",
     ),
     "TRANSIT_ENDED": (
         "TRANSIT_ENDED", "HELD", "Movement ended by customs",

@@ -319,7 +319,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     assert (await accesses(house))[before:] == [("officer/otto", "CheckConsignments", "", "", [first])]
     # An agency pulls notices of goods of others; what it has read already is no further access.
     (third,) = await house.filed(["RED-3"])
-    orders = controls_pb2.OrderControlsRequest(request_id="17", orders=[order(third, SCAN, authority="food")])
+    orders = controls_pb2.OrderControlsRequest(request_id="of-food", orders=[order(third, SCAN, authority="food")])
     await control.OrderControls(orders, timeout=SECONDS)
     await house.desk.told()
     before, agency = len(await accesses(house)), await house.stub("agency", "food")

@@ -17,6 +17,7 @@ from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.returns.order_returns import Left, OrderReturns, OrderTerms
 from services.clearance.commands.transit.move import Move
+from services.clearance.commands.work.proposals import DecideProposals
 from services.clearance.consignment.controls import steps
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.disposal import EVENTS, Disposal, disposing
@@ -29,6 +30,7 @@ from services.clearance.consignment.transitions import Debt, Event
 from services.clearance.jobs.expiry import Expiry
 from services.clearance.jobs.waits import Waits
 from services.clearance.pre_loading.parameters import included
+from services.clearance.second_person import steps as second
 from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitStart, TransitStep
 from tests.clearance import debt_events, screening_matches
 from tests.clearance.adjustments import Revenue, adjust, correcting
@@ -55,23 +57,32 @@ class Driver:
     other_master: str = "16099999999"
     calls: int = 0
 
-    async def act(self, mrn: str, prepare: Any, unfit: Any = None) -> None:
+    async def act(self, mrn: str, prepare: Any, unfit: Any = None, propose: Any = None) -> None:
         """Carry out a command on one consignment."""
+        await Commands(self.desk.store).act(
+            [(mrn, None)], prepare, request=self._request(), encode=_encoded, unfit=unfit, propose=propose
+        )
+
+    def _request(self) -> Request:
         self.calls += 1
-
-        def encode(results: Any) -> bytes:
-            acted: Acted = results[0]
-            return acted.mrn.encode()
-
         key = str(self.calls)
-        request = Request("officer/otto", key, key.encode(), TRACE)
-        await Commands(self.desk.store).act([(mrn, None)], prepare, request=request, encode=encode, unfit=unfit)
+        return Request("officer/otto", key, key.encode(), TRACE)
 
     async def officer(self, mrn: str, event: Event) -> None:
-        """Hold or release."""
+        """Hold, or release: where a rule requires a second person, that is proposed."""
+        releases = event is Event.OFFICER_RELEASED
         await self.act(
-            mrn, lambda states, at: (states, EventDetails(event=event, at=at, by="otto", reason=REASON, note="n"))
+            mrn,
+            lambda states, at: (states, EventDetails(event=event, at=at, by="otto", reason=REASON, note="n")),
+            propose=(lambda states: second.proposed_release(states, "otto", REASON, "n")) if releases else None,
         )
+
+    async def decide_proposal(self, mrn: str, verdict: second.Verdict, officer: str) -> None:
+        """Decide on what waits for a second person, having seen it."""
+        (version,) = (await self.desk.states([mrn])).ints("version").tolist()
+        decision = second.ProposalDecision(verdict, officer, REASON, "n")
+        deciding = DecideProposals(self.desk.store)
+        await deciding.run([(mrn, version)], decision, request=self._request(), encode=_encoded)
 
     async def inspect(self, mrn: str, result: Result) -> None:
         """Record an inspection."""
@@ -87,6 +98,7 @@ class Driver:
             mrn,
             lambda states, at: disposing(states, at, decisions, "otto"),
             lambda states: unfit_to_dispose(states, decisions, "otto", {mrn}),
+            lambda states: second.proposed_disposals(states, decisions, "otto"),
         )
 
     async def give_back(self, mrn: str, items: frozenset[int]) -> None:
@@ -230,6 +242,7 @@ class Driver:
             mrn,
             lambda states, at: steps.concluding(states, at, conclusions, "otto"),
             lambda states: steps.unfit_to_conclude(states, conclusions, agency),
+            None if agency else lambda states: second.proposed_conclusions(states, conclusions, "otto"),
         )
 
     async def _open(self, mrn: str, chosen: Callable[[Control], bool]) -> int:
@@ -237,12 +250,17 @@ class Driver:
         (controls,) = controls_of(await self.desk.states([mrn]))
         return next((each.number for each in controls if each.is_open and chosen(each)), 1)
 
-    async def _step(self, mrn: str, step: Any, unfit: Any) -> None:
+    async def _step(self, mrn: str, step: Any, unfit: Any, propose: Any = None) -> None:
         def prepare(states: Any, at: int) -> Any:
             table, events = step(states, at)
             return table, EventDetails(event=events, at=at, by="otto")
 
-        await self.act(mrn, prepare, unfit)
+        await self.act(mrn, prepare, unfit, propose)
+
+
+def _encoded(results: Any) -> bytes:
+    acted: Acted = results[0]
+    return acted.mrn.encode()
 
 
 Step = Callable[[Driver, str], Awaitable[None]]
@@ -273,6 +291,10 @@ STEPS: Final[dict[str, Step]] = {
     "match": _match,
     "clear": _clear,
     "release": _of(lambda driver, mrn: driver.officer(mrn, Event.OFFICER_RELEASED)),
+    "confirm": _of(lambda driver, mrn: driver.decide_proposal(mrn, second.Verdict.CONFIRM, "olga")),
+    "confirm alone": _of(lambda driver, mrn: driver.decide_proposal(mrn, second.Verdict.CONFIRM, "otto")),
+    "refuse": _of(lambda driver, mrn: driver.decide_proposal(mrn, second.Verdict.REFUSE, "olga")),
+    "withdraw": _of(lambda driver, mrn: driver.decide_proposal(mrn, second.Verdict.WITHDRAW, "otto")),
     "hold": _of(lambda driver, mrn: driver.officer(mrn, Event.OFFICER_HELD)),
     "conform": _of(lambda driver, mrn: driver.inspect(mrn, Result.CONFORM)),
     "violation": _of(lambda driver, mrn: driver.inspect(mrn, Result.VIOLATION)),

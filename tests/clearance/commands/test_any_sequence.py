@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from libs.columns import Table
 from services.clearance.consignment.controls.control import controls_of
-from services.clearance.consignment.transitions import Debt, State
+from services.clearance.consignment.proposals.proposal import requires_second
+from services.clearance.consignment.transitions import HELD, Debt, State
 from tests.clearance.desk import Desk, filings, mrns
 from tests.clearance.dying import Died, DyingDatabase
 from tests.clearance.events import STEPS, Driver
 from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.scalar import ENDS
+from tests.clearance.second_person import of_two
 
 WORDS: Final = ("GREEN", "GREEN", "BARE", "YELLOW", "RED", "NORATE", "VENDOR")
 """First words of the local references of a sequence: they tell the neighbours what to answer."""
@@ -53,6 +55,8 @@ class Stand:
     debt: int
     moves: bool
     """Whether it is in transit to another office."""
+    of_two: bool
+    """Whether a second officer confirms what one decides."""
 
 
 def stands(states: Table) -> list[Stand]:
@@ -75,7 +79,8 @@ def stands(states: Table) -> list[Stand]:
     )
     began, ended = values("transit_started_at"), values("transit_ended_at")
     moves = [start is not None and end is None for start, end in zip(began, ended, strict=True)]
-    return [Stand(*each) for each in zip(*columns, arrived, held, values("debt_status"), moves, strict=True)]
+    of_two = requires_second(states).tolist()
+    return [Stand(*each) for each in zip(*columns, arrived, held, values("debt_status"), moves, of_two, strict=True)]
 
 
 class Sequence:
@@ -85,10 +90,16 @@ class Sequence:
         self.base = desk
         self.number = number
         self.references = [f"{word}-{number % 1_000:03d}{place}" for place, word in enumerate(WORDS)]
+        # What officers decide on two of them, a second one confirms.
+        self.references[3] += "-two"
+        self.references[4] += "-two"
         self.database = DyingDatabase(desk.store.database)
-        desk.neighbours.risk = answering(
-            {self.references[1]: ServiceSpan(delay_minutes=60), self.references[3]: ServiceSpan(days=3)}
-        )
+        spans = {
+            self.references[1]: ServiceSpan(delay_minutes=60),
+            self.references[3]: ServiceSpan(days=3, open=("VALUE_DOUBTED",)),
+            self.references[4]: ServiceSpan(confidential=("VALUE_DOUBTED",)),
+        }
+        desk.neighbours.risk = lambda table: of_two(table, answering(spans))
         # Risk refers two of them before loading, in each version as it pleases.
         desk.neighbours.loading = recommending(
             lambda reference, version: (version + number) % 4 if reference in self.references[::3] else NONE, []
@@ -140,6 +151,14 @@ def broken(name: str, before: Stand, after: Stand) -> list[str]:
     owing = after.debt == Debt.OPEN or (after.debt == Debt.UNKNOWN and name != "release")
     if after.state == State.RELEASED and before.state != State.RELEASED and (after.is_held or owing):
         found.append("released with an open referral, control, hold, violation or debt")
+    customs_decides = after.state in ENDS and after.state != State.EXPIRED
+    if (
+        before.of_two
+        and name != "confirm"
+        and before.state in HELD
+        and (after.state == State.RELEASED or customs_decides)
+    ):
+        found.append("one officer decided alone")
     if after.moves and after.state != before.state and after.state in (State.RELEASED, State.SEIZED, *ENDS):
         found.append("released, seized or ended in transit")
     if before.has_arrived and (after.filing, after.master) != (before.filing, before.master):

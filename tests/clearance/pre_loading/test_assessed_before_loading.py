@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from libs.columns import Ints, Table
+from libs.columns import Bools, Ints, Ragged, Table
 from libs.server.errors import Refusal
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
@@ -40,6 +40,8 @@ from tests.clearance.disposals import INVALIDATED, disposal, dispose, outcomes
 from tests.clearance.inspections import status
 from tests.clearance.loading import FORBIDDEN, INFORMATION, NONE, SCORED, SCREENING, parameters, recommending
 from tests.clearance.risk_answers import answering
+from tests.clearance.second_person import CONFIRM, decided
+from tests.clearance.second_person import outcomes as waits
 from tests.clearance.service_client import House
 
 REFERRED = control_pb2.PRE_LOADING_REFERRED
@@ -390,3 +392,38 @@ async def test_a_page_that_is_applied_again_refers_once(house: House) -> None:
     seen = await status(house, mrns(table)[0])
     assert (seen.version, len(seen.controls)) == (2, 1)
     assert np.array_equal([each.version for each in seen.history], [2, 1])
+
+
+async def test_a_do_not_load_of_a_rule_with_a_second_person_is_lifted_by_two_officers(house: House) -> None:
+    recommended = {"GREEN-a": FORBIDDEN, "GREEN-b": SCREENING}
+    house.desk.decide.parameters = parameters()
+    base = recommending(lambda reference, version: recommended[reference] if version == 1 else NONE, [])
+
+    def of_two(table: Table) -> Table:
+        answer = base(table)
+        findings, found = answer.ragged("findings"), answer.child("findings")
+        marked = Bools.of(np.ones(found.rows, np.bool_))
+        return answer.with_columns(
+            {"findings": Ragged(findings.offsets, found.with_columns({"second_person": marked}))}
+        )
+
+    house.desk.neighbours.loading = of_two
+    table = filings(list(recommended))
+    await house.desk.consume(table)
+    forbidden, screened = mrns(table)
+    assert (await status(house, forbidden)).decision.second_person
+    # A clear result of the carrier ends no request that officers are to end.
+    clear = answer(screened, screening_result=CLEAR)
+    assert [each.error.reason for each in await answered(house, clear, role="carrier", by="wings")] == [""]
+    assert await stage(house, screened) == REFERRED
+    assert waits(await concluded(house, conclusion(forbidden), conclusion(screened))) == ["waits", "waits"]
+    # A version of the filing of which risk recommends nothing ends the proposal; the do-not-load stays, and two officers lift it.
+    await house.desk.consume(filings(["GREEN-a"], version=2))
+    assert (await status(house, forbidden)).proposals[0].outcome == pb.PROPOSAL_OUTCOME_SUPERSEDED
+    assert await stage(house, forbidden) == DO_NOT_LOAD
+    assert waits(await concluded(house, conclusion(forbidden), request_id="c2")) == ["waits"]
+    assert await stage(house, forbidden) == DO_NOT_LOAD
+    for mrn in (forbidden, screened):
+        version = (await status(house, mrn)).version
+        assert await decided(house, CONFIRM, mrn, version=version, request_id=mrn) == ["AWAITING_ARRIVAL"]
+        assert await stage(house, mrn) == COMPLETE

@@ -150,6 +150,8 @@ def expected(name: str, before: Once) -> Once:
             # What nobody answered leaves a hold by an officer.
             overdue = [(each, Event.CONTROLS_CONCLUDED) for each in ("GREEN-answer", "GREEN-conclude", "GREEN-overdue")]
             ended = ended.after(*overdue, officer_hold=True)
+            # Nobody confirmed the proposal.
+            ended = ended.after(("RED-confirm-two", Event.PROPOSAL_ENDED))
             ended = ended.after(*((each, Event.TRANSIT_OVERDUE) for each in GOODS[MOVED]))
             return ended.after(*((each, Event.STORAGE_REMINDED) for each in ALL))
         case "discharge":

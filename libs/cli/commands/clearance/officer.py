@@ -112,7 +112,8 @@ def release(
     """Lift holds: goods that have arrived are released now, the others when they arrive.
 
     Name consignments by MRN, or all goods of a transport by --master, or by --flight and --arrived. In bulk only holds by the decision on a lane are
-    lifted; screening matches, violations, seizures and open debts are never released in bulk.
+    lifted; screening matches, violations, seizures, open debts and goods that need a second person are never released in bulk. Goods of which a rule
+    requires a second person wait until another officer confirms the release (`luxor work confirm`).
     """
     if sum((bool(mrns), bool(master), bool(flight))) != 1 or bool(flight) != bool(arrived):
         raise click.UsageError("name MRNs, or --master, or --flight with --arrived")

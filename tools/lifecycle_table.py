@@ -104,8 +104,9 @@ def _event(event: Event) -> list[str]:
 
 def _in_each_case(rows: Sequence[Transition]) -> set[State]:
     """Return the states in which either of two opposite conditions leads to a row."""
-    arrived, absent = ({row.state for row in rows if row.when == (each,)} for each in (_C.ARRIVED, _C.NOT_ARRIVED))
-    return arrived & absent
+    opposite = ((_C.ARRIVED, _C.NOT_ARRIVED), (_C.PRESENTED, _C.NOT_PRESENTED))
+    pairs = [[{row.state for row in rows if row.when == (each,)} for each in pair] for pair in opposite]
+    return set().union(*(first & second for first, second in pairs))
 
 
 def _merged(rows: Sequence[Transition]) -> Iterable[tuple[list[State], Transition]]:

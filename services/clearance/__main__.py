@@ -93,6 +93,9 @@ from services.clearance.metrics import report_missing_texts
 from services.clearance.notices.texts import INCLUDED, TextsError, load_texts
 from services.clearance.pre_loading.parameters import INCLUDED as OFFICES
 from services.clearance.pre_loading.parameters import ParametersError, read
+from services.clearance.presentation.law import INCLUDED as PRESENTATION
+from services.clearance.presentation.law import PresentationLawError
+from services.clearance.presentation.law import read as read_presentation
 from services.clearance.store import STATE_DAYS, Store, gauges
 from services.clearance.store.references import WEEK_DAYS, WEEKLY
 
@@ -110,7 +113,7 @@ ADJUSTING = "clearance/adjusting"
 
 
 def assemble(start: Start) -> Sequence[Background]:
-    """Build and run clearance. Raises ConfigError where the texts of notices, the parameters before loading or the controls of goods are refused."""
+    """Build and run clearance. Raises ConfigError where a file is refused that a setting names."""
     config = ClearanceConfig.from_environ("clearance", start.environ)
     try:
         texts = load_texts(config.notice_texts)
@@ -131,16 +134,23 @@ def assemble(start: Start) -> Sequence[Background]:
         raise ConfigError(
             "LUXOR_CLEARANCE_GOODS_CONTROLS", f"names controls that are refused: {error}", str(GOODS_CONTROLS)
         ) from None
+    try:
+        presentation = read_presentation(config.presentation)
+    except PresentationLawError as error:
+        raise ConfigError(
+            "LUXOR_CLEARANCE_PRESENTATION", f"names rules that are refused: {error}", str(PRESENTATION)
+        ) from None
     store = Store(start.database, origin)
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
     adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
     start.server.add(
         add_ClearanceServiceServicer_to_server,
-        ClearanceService(store, adjusting, texts),
+        ClearanceService(store, adjusting, texts, presentation),
         roles=ROLES,
         long_polls=LONG_POLLS,
     )
-    start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store, parameters), roles=CARRIER_ROLES)
+    carriers = CarrierService(store, parameters, presentation)
+    start.server.add(add_CarrierServiceServicer_to_server, carriers, roles=CARRIER_ROLES)
     start.server.add(add_WorkServiceServicer_to_server, WorkService(store), roles=WORK_ROLES)
     start.server.add(add_CaseServiceServicer_to_server, CaseService(store), roles=CASE_ROLES)
     start.server.add(add_ControlServiceServicer_to_server, ControlService(store, parameters), roles=CONTROL_ROLES)
@@ -169,7 +179,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.depend("risk", answers(start.neighbour("risk")), [INTAKE, SCREENING])
     start.server.depend("revenue", answers(start.neighbour("revenue")), [INTAKE, DEBTS, ADJUSTING])
     intake = Intake(
-        Decide(store, parameters, goods),
+        Decide(store, parameters, goods, presentation),
         risk,
         revenue,
         assess_seconds=config.assess_seconds,
@@ -266,7 +276,7 @@ def assemble(start: Start) -> Sequence[Background]:
         screening.run,
         debts.run,
         adjusting.run,
-        ArrivalJob(store, parameters).run,
+        ArrivalJob(store, parameters, presentation).run,
         Waits(store, start.replica).run,
         StoragePasses(store, start.replica).run,
         audit.AuditJob(store, seal_seconds=config.seal_seconds).run,

@@ -8,6 +8,7 @@ from libs.server.config.server_config import Settings, setting
 from services.clearance.goods_controls import law as goods_law
 from services.clearance.notices.texts import INCLUDED
 from services.clearance.pre_loading import parameters as pre_loading
+from services.clearance.presentation import law as presentation_law
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -51,6 +52,15 @@ class ClearanceConfig(Settings, service="clearance"):
     )
     """File of the controls of goods: licences that goods need, and controls by partner agencies. As included, no goods are controlled. Name one once
     all replicas are of a release that knows the setting."""
+
+    presentation: Path = setting(
+        "PRESENTATION",
+        default=presentation_law.INCLUDED,
+        example="/etc/luxor/clearance/presentation.yaml",
+        check=check_file,
+    )
+    """File of the rules of presentation: where it is an act of its own, and within which time after the arrival it is due. As included, the arrival
+    is the presentation everywhere. Name one once all replicas are of a release that knows the setting."""
 
     checks_per_second: float = setting("CHECKS_PER_SECOND", default=50.0, low=0.1, high=10_000, example="50")
     """Checks of notices that one caller may make per second on each replica; twice as many at once. A gateway is one caller for all its visitors."""

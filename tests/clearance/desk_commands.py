@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date
 
 from libs.columns import Table
 from libs.store.database import Transaction
@@ -10,10 +11,26 @@ from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.act import Acted, Commands, Request
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
+from services.clearance.presentation.law import PresentationLaw, Rule
 from tests.clearance.desk import ACCEPTED_AT, MASTER, TRACE, Desk, mrns
 
 HELD_MILLIS = 60_000
 """How long a transaction may be held until another waits for it: the usual limit may end it on a busy machine."""
+
+PRESENTATION = PresentationLaw(
+    rules=(
+        Rule(
+            jurisdiction="EU",
+            areas=frozenset({"DE"}),
+            start=date(2020, 1, 1),
+            due_minutes=60,
+            law="",
+            article="",
+            address="",
+        ),
+    )
+)
+"""The law under which the goods of a desk are to be presented within an hour."""
 
 
 def texts(table: Table, name: str) -> list[list[str]]:

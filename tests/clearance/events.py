@@ -14,6 +14,7 @@ from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.act import Acted, Commands, Request
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.commands.presentation.present import Present
 from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.returns.order_returns import Left, OrderReturns, OrderTerms
 from services.clearance.commands.transit.move import Move
@@ -192,9 +193,20 @@ class Driver:
 
     async def reverse(self, master: str) -> None:
         """Reverse an arrival, though it may have released goods."""
-        reversal = Reversal(self.desk.store)
+        reversal = Reversal(self.desk.store, law=self.desk.arrive.law)
         await reversal.begin(master, CARRIER, "otto")
         await reversal.reverse(master, CARRIER, trace=TRACE)
+
+    async def present(self, goods: list[str], master: str = "") -> None:
+        """Present goods by their MRNs, or all under a master document."""
+        self.calls += 1
+        request = Request(f"carrier/{CARRIER}", str(self.calls), b"p", TRACE)
+        caller, present = Identity(Role.CARRIER, CARRIER), Present(self.desk.store, chunk_rows=3)
+        if master:
+            await present.under(master, caller=caller, refusals_max=0, request=request, encode=lambda progress: b"-")
+        else:
+            named = [(mrn, None) for mrn in goods]
+            await present.named(named, caller=caller, request=request, encode=lambda progress, results: b"-")
 
     async def expire(self) -> None:
         """Let the days pass within which goods have to arrive."""
@@ -287,6 +299,8 @@ STEPS: Final[dict[str, Step]] = {
     "move": lambda driver, reference: driver.amend(reference, driver.other_master),
     "arrive": lambda driver, _: driver.arrive(driver.master),
     "arrive elsewhere": lambda driver, _: driver.arrive(driver.other_master),
+    "present": _of(lambda driver, mrn: driver.present([mrn])),
+    "present all": lambda driver, _: driver.present([], driver.master),
     "reverse": lambda driver, _: driver.reverse(driver.master),
     "match": _match,
     "clear": _clear,

@@ -130,11 +130,18 @@ class Place:
     """Whether controls, and perhaps the debt, alone hold it."""
     in_transit: bool = False
     """Whether it moves to another office."""
+    to_present: bool = False
+    """Whether the goods are to be presented by an act of its own, and were not."""
 
     @property
     def held(self) -> bool:
         """Whether something holds that only a person lifts."""
         return self.officer_hold or self.screening_hold or self.violation
+
+    @property
+    def presented(self) -> bool:
+        """Whether customs has the goods before it: they arrived, and were presented where the arrival is not enough."""
+        return self.arrived and not self.to_present
 
     @property
     def unsettled(self) -> bool:
@@ -170,8 +177,8 @@ def refused(event: Event, now: Place) -> str:
                 return "GOODS_SEIZED" if seized else "NOT_HELD"
             if now.in_transit:
                 return "IN_TRANSIT"
-            if now.debt == Debt.UNKNOWN and not now.arrived:
-                # The arrival would hold them again.
+            if now.debt == Debt.UNKNOWN and not now.presented:
+                # The arrival or the presentation would hold them again.
                 return "DEBT_UNKNOWN"
             return "DEBT_OPEN" if now.debt == Debt.OPEN else ""
         case Event.OFFICER_HELD:
@@ -183,7 +190,7 @@ def refused(event: Event, now: Place) -> str:
         case Event.AMENDED_RELEASE | Event.AMENDED_HOLD | Event.INVALIDATED:
             # Once an examination is ordered, the declarant was informed of it.
             open_to_change = awaiting or held or state == State.DOCUMENTS_REQUESTED
-            fits = open_to_change and not now.arrived and not now.inspected
+            fits = open_to_change and not now.presented and not now.inspected
             return "" if fits else "AMENDMENT_TOO_LATE"
         case Event.INSPECTED:
             return "" if held or controlled or released or seized else "NOT_INSPECTABLE"
@@ -194,13 +201,21 @@ def refused(event: Event, now: Place) -> str:
         case Event.EXPIRED:
             return "" if (awaiting or held) and not now.arrived and not now.held else "NOT_DUE"
         case Event.STORAGE_REMINDED | Event.STORAGE_ENDED:
-            return "" if (held or controlled) and now.arrived and not now.in_transit else "NOT_DUE"
+            return "" if (held or controlled) and now.presented and not now.in_transit else "NOT_DUE"
+        case Event.PRESENTED:
+            if seized:
+                return "GOODS_SEIZED"
+            if (awaiting or held or controlled) and not now.arrived:
+                return "NOT_ARRIVED"
+            return "" if (awaiting or held or controlled) and now.to_present else "ALREADY_PRESENTED"
+        case Event.PRESENTATION_OVERDUE:
+            return "" if (awaiting or held or controlled) and now.arrived and now.to_present else "NOT_DUE"
         case Event.DECISION_PROPOSED:
             return "" if awaiting or held or controlled or seized else "NOT_HELD"
         case Event.PROPOSAL_ENDED:
             return "" if awaiting or held or controlled or seized else "PROPOSAL_UNKNOWN"
         case Event.WAIT_ENDED:
-            return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
+            return "" if awaiting and now.presented and not now.held else "NOT_DUE"
         case Event.SCREENING_MATCH_CLEARED:
             return "" if held or (controlled and not now.held) else "NOT_HELD"
         case Event.ARRIVAL_REVERSED:
@@ -210,7 +225,9 @@ def refused(event: Event, now: Place) -> str:
         case Event.TRANSIT_STARTED:
             if not (awaiting or held or controlled):
                 return "TRANSIT_NOT_POSSIBLE"
-            return ("IN_TRANSIT" if now.in_transit else "") if now.arrived else "NOT_ARRIVED"
+            if not now.presented:
+                return "NOT_PRESENTED" if now.arrived else "NOT_ARRIVED"
+            return "IN_TRANSIT" if now.in_transit else ""
         case Event.TRANSIT_ARRIVED | Event.TRANSIT_ARRIVED_HELD | Event.TRANSIT_ENDED | Event.TRANSIT_OVERDUE:
             otherwise = "NOT_DUE" if event == Event.TRANSIT_OVERDUE else "NOT_IN_TRANSIT"
             return "" if (awaiting or held or controlled) and now.in_transit else otherwise
@@ -245,7 +262,7 @@ def _undisposable(event: Event, now: Place) -> str:
 
 
 def _moved(event: Event, now: Place) -> Place:
-    there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
+    there = State.RELEASED if now.presented else State.AWAITING_ARRIVAL
     if event in TRANSIT:
         return _transit(event, now)
     if event in (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED):
@@ -282,7 +299,13 @@ def _moved(event: Event, now: Place) -> Place:
             return replace(now, state=State.DESTROYED, debt_hold=False)
         case Event.ARRIVED:
             arrived = replace(now, arrived=True)
-            return arrived if now.state == State.HELD else _by_itself(arrived, State.RELEASED, now.waiting)
+            to = State.RELEASED if arrived.presented else State.AWAITING_ARRIVAL
+            return arrived if now.state == State.HELD else _by_itself(arrived, to, now.waiting)
+        case Event.PRESENTED:
+            presented = replace(now, to_present=False)
+            return presented if now.state == State.HELD else _by_itself(presented, State.RELEASED, now.waiting)
+        case Event.PRESENTATION_OVERDUE:
+            return now
         case Event.AMENDED_RELEASE:
             return replace(now, state=State.HELD) if now.held else _by_itself(now, there, now.waiting)
         case Event.DECIDED_RELEASE | Event.SCREENING_MATCH_CLEARED:
@@ -292,7 +315,7 @@ def _moved(event: Event, now: Place) -> Place:
         case Event.WAIT_ENDED:
             return _by_itself(now, State.RELEASED, waits=False)
         case Event.ARRIVAL_REVERSED:
-            back = replace(now, arrived=False)
+            back = replace(now, arrived=False, to_present=False)
             return back if now.state == State.HELD else _by_itself(back, State.AWAITING_ARRIVAL, waits=False)
     alone = now.state == State.HELD and now.debt_hold and not now.held
     if event in (Event.DEBT, Event.REASSESSED, Event.ADJUSTED) and not now.unsettled:
@@ -315,13 +338,17 @@ def _controlled(event: Event, now: Place) -> Place | None:
             to = State.EXAMINATION if examines else State.DOCUMENTS_REQUESTED
             return replace(now, state=to, control_hold=now.control_hold or alone)
         case Event.CONTROLS_CONCLUDED:
-            there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
+            there = State.RELEASED if now.presented else State.AWAITING_ARRIVAL
             after = replace(now, control_hold=False)
             return _by_itself(after, there, now.waiting) if now.control_hold else replace(after, state=State.HELD)
         case Event.EXAMINATION_CONCLUDED:
             return replace(now, state=State.DOCUMENTS_REQUESTED)
-        case Event.ARRIVED | Event.ARRIVAL_REVERSED:
-            return replace(now, arrived=event == Event.ARRIVED)
+        case Event.ARRIVED:
+            return replace(now, arrived=True)
+        case Event.ARRIVAL_REVERSED:
+            return replace(now, arrived=False, to_present=False)
+        case Event.PRESENTED:
+            return replace(now, to_present=False)
         case Event.OFFICER_HELD:
             return replace(now, officer_hold=True)
         case Event.OFFICER_RELEASED:
@@ -347,7 +374,8 @@ def _transit(event: Event, now: Place) -> Place:
     after = replace(now, in_transit=False)
     if event == Event.TRANSIT_ARRIVED:
         goes_on = now.state == State.AWAITING_ARRIVAL
-        return _by_itself(after, State.RELEASED, now.waiting) if goes_on else after
+        to = State.RELEASED if now.presented else State.AWAITING_ARRIVAL
+        return _by_itself(after, to, now.waiting) if goes_on else after
     return replace(after, officer_hold=True, state=now.state if now.state in CONTROLS else State.HELD)
 
 

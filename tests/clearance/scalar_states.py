@@ -19,7 +19,7 @@ CONTROLS: Final = (
     Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED, Event.CONTROL_ANSWERED, Event.CONTROL_REMINDED, Event.CONTROL_CONCLUDED,
     Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED,
 )  # fmt: skip
-STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
+STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED, Event.PRESENTATION_OVERDUE)
 MOVING: Final = (Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_OVERDUE)
 INTERNAL: Final = (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED)
 RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
@@ -55,6 +55,7 @@ def place(record: Record, at: int) -> scalar.Place:
         violation=bool(record["violation_found_by"]) and not record["violation_resolved_by"],
         control_hold=record["control_hold"],
         in_transit=record["transit_started_at"] is not None and record["transit_ended_at"] is None,
+        to_present=record["presentation_due_at"] is not None and record["presented_at"] is None,
     )
 
 
@@ -80,6 +81,8 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
         "debt_hold": after.debt_hold and after.state == State.HELD,
         "control_hold": after.control_hold and after.state in scalar.CONTROLS,
     }
+    if event == Event.PRESENTED:
+        result["presented_at"] = at
     result |= _release(record, before, after, at)
     result |= _public(record, event, after, hidden=hidden or held_already)
     if _decides(event, after) and not held_already:
@@ -88,7 +91,8 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
             first = at
         result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
     if event not in (
-        *DECISIONS, *MONEY, *CONTROLS, *STORAGE, *MOVING, *INTERNAL, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FINDINGS_CHANGED,
+        *DECISIONS, *MONEY, *CONTROLS, *STORAGE, *MOVING, *INTERNAL, Event.ARRIVED, Event.PRESENTED, Event.ARRIVAL_REVERSED,
+        Event.FINDINGS_CHANGED,
     ):  # fmt: skip
         # A match from before the decision ended no delay: once it is cleared, the time for a look continues.
         result |= dict.fromkeys(WAITS[1:] if event == Event.SCREENING_MATCH_CLEARED else WAITS)
@@ -177,7 +181,7 @@ def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.P
     if event == Event.REROUTED:
         return {"reasons": ["LANE_BLUE" if each == "LANE_YELLOW" else each for each in reasons]}
     added = ""
-    arrives = (Event.ARRIVED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)
+    arrives = (Event.ARRIVED, Event.PRESENTED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)
     arrived = event in arrives and before.state != State.HELD and after.state == State.HELD
     # What was held before the controls has its reasons already.
     concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold)

@@ -157,7 +157,10 @@ def _release(release: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _storage(movement: dict[str, Any]) -> tuple[str, ...]:
-    """Return in words until when the goods may lie in temporary storage; nothing where they do not."""
+    """Return in words until when the goods are to be presented, or may lie in temporary storage; nothing where neither is so."""
+    if movement.get("presentation_due_at") and not movement.get("presented_at"):
+        late = "[yellow]overdue[/]" if movement.get("presentation_overdue_at") else ""
+        return f"to be presented by {when(movement['presentation_due_at'])}", late
     if short(movement.get("storage_limit", ""), "STORAGE_LIMIT_") == "UNKNOWN":
         return ("temporary storage; its time limit is not known",)
     if not movement.get("storage_ends_at"):

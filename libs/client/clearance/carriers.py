@@ -1,9 +1,10 @@
-"""Carriers: which master documents they are bound to, what was refused, what an arrival released, and its reversal."""
+"""Carriers: which master documents they are bound to, what was refused, what an arrival released, its reversal, and presentations."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from libs.client.clearance.officers import repeated
 from libs.client.client import Client
 from libs.client.pages import pages
 from libs.client.plain import plain
@@ -83,6 +84,35 @@ async def reverse(client: Client, masters: Sequence[str], carrier: str = "") -> 
             for ref, result in zip(refs, answer.results, strict=True)
         ]
     return told
+
+
+async def present(
+    client: Client,
+    *,
+    mrns: Sequence[str] = (),
+    house_documents: Sequence[str] = (),
+    master: str = "",
+    request_id: str = "",
+    page_size: int = 0,
+) -> dict[str, Any]:
+    """Present goods to customs, or all under a `master` document, and return what was done. Roles: carrier, officer.
+
+    A call that reaches its deadline is repeated with the same request_id, which continues it.
+    """
+    request = pb.PresentConsignmentsRequest(
+        request_id=request_id or str(uuid.uuid4()), master_document_number=master, page_size=page_size
+    )
+    for each in mrns:
+        request.consignments.add(mrn=each)
+    for each in house_documents:
+        request.consignments.add(house_document_number=each)
+
+    async def call() -> pb.PresentConsignmentsResponse:
+        return await client.ask(
+            "clearance", CarrierServiceStub, "PresentConsignments", request, pb.PresentConsignmentsResponse
+        )
+
+    return plain(await repeated(call))
 
 
 async def _pages(client: Client, method: str, request: Any, answer: Any, name: str) -> list[dict[str, Any]]:

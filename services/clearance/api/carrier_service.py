@@ -1,4 +1,4 @@
-"""The gRPC edge of carriers: bindings, refused arrivals, what an arrival released, and its reversal."""
+"""The gRPC edge of carriers: bindings, refused arrivals, what an arrival released, its reversal, and presentations."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,10 +15,13 @@ from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from luxor.clearance.v1 import carriers_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceServicer
+from luxor.clearance.v1.clearance_pb2 import ConsignmentRef, OfficerResult
 from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog, joined
 from services.clearance.api.queries import FORMS, Inquiry, Query
 from services.clearance.api.requests import is_plain
+from services.clearance.api.returns.goods import NamedGoods
 from services.clearance.carriage.binding import (
     FOREVER,
     PREFIX_CHARACTERS_MAX,
@@ -26,11 +29,14 @@ from services.clearance.carriage.binding import (
     Binding,
     BindingKind,
 )
+from services.clearance.commands.act import Acted
 from services.clearance.commands.arrivals.put_bindings import put_bindings
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.commands.presentation.present import PRESENTED_BEFORE, Present, PresentProgress
 from services.clearance.consignment.state.arrivals import arrived_by
 from services.clearance.consignment.state.times import was_released
 from services.clearance.pre_loading.parameters import Parameters
+from services.clearance.presentation.law import PresentationLaw
 from services.clearance.store import Store
 
 PAGE_DEFAULT: Final = 100
@@ -52,6 +58,7 @@ ROLES: Final = {
     "ListArrivals": {Role.OFFICER, Role.ANALYST},
     "ListReleasedConsignments": {Role.OFFICER, Role.ANALYST},
     "ReverseArrivals": {Role.CARRIER, Role.OFFICER},
+    "PresentConsignments": {Role.CARRIER, Role.OFFICER},
 }
 """Who may call what."""
 
@@ -61,10 +68,14 @@ _log = get_logger()
 class CarrierService(CarrierServiceServicer):
     """Binds master documents to carriers, and looks after arrivals."""
 
-    def __init__(self, store: Store, parameters: Parameters | None = None) -> None:
-        """Serve from a store; reversals have `parameters` of the assessment before loading, by default those of this release."""
+    def __init__(
+        self, store: Store, parameters: Parameters | None = None, presentation: PresentationLaw | None = None
+    ) -> None:
+        """Serve from a store; reversals have `parameters` and `presentation` as of `Reversal`."""
         self._store = store
-        self._reversal = Reversal(store, parameters)
+        self._reversal = Reversal(store, parameters, presentation)
+        self._present = Present(store)
+        self._goods = NamedGoods(store)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
         self._accesses = AccessLog(store)
@@ -206,10 +217,79 @@ class CarrierService(CarrierServiceServicer):
             if under.released:
                 error = item_error("ARRIVAL_HAS_RELEASED", where, document, released=under.released)
                 return pb.ReversalResult(error=error)
+            if under.presented and current.identity.role is Role.CARRIER:
+                error = item_error("ARRIVAL_PRESENTED", where, document, presented=under.presented)
+                return pb.ReversalResult(error=error)
             await self._reversal.begin(document, carrier, str(current.identity))
-        done = await self._reversal.reverse(document, carrier, trace=current.trace)
+        done = await self._reversal.reverse(document, carrier, trace=current.trace, by=str(current.identity))
         _log.info("ARRIVAL_REVERSED", consignments=done.consignments)
         return pb.ReversalResult(consignments=done.consignments, released=done.released)
+
+    # ------------------------------------------------------------------------------------------ presentations
+    async def PresentConsignments(
+        self, request: pb.PresentConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.PresentConsignmentsResponse:
+        """Present the goods that the request names, once per request."""
+        check_request_id(request.request_id)
+        identity, master = call.current().identity, request.master_document_number
+        if bool(master) == bool(request.consignments):
+            raise Refusal("GOODS_NOT_NAMED", path="master_document_number")
+        command = requests.command_request(request, "PresentConsignments")
+        if master:
+            _check_document(master)
+            limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+            work = self._present.under(
+                master, caller=identity, refusals_max=limit, request=command, encode=_presented_under
+            )
+        else:
+            _check_size(len(request.consignments), requests.BATCH_MAX)
+            goods = await self._goods.named(request.consignments, identity)
+            refs = [each for each in goods if isinstance(each, ConsignmentRef)]
+
+            def encode(progress: PresentProgress, acted: Sequence[Acted]) -> bytes:
+                outcomes = iter(acted)
+                results = [
+                    _presented(f"consignments[{place}]", next(outcomes))
+                    if isinstance(each, ConsignmentRef)
+                    else OfficerResult(error=each)
+                    for place, each in enumerate(goods)
+                ]
+                return _presentation(progress, results, len(goods) - len(refs)).SerializeToString()
+
+            work = self._present.named(
+                requests.Answering(refs, {}, None, "").expected_versions,
+                caller=identity,
+                request=command,
+                encode=encode,
+            )
+        response = pb.PresentConsignmentsResponse.FromString(await requests.unreused(request.request_id, work))
+        seen = [each.mrn for each in response.results if each.state]
+        await self._accesses.record(seen, about=master if response.consignments else "")
+        return response
+
+
+def _presented(path: str, acted: Acted) -> OfficerResult:
+    refused = acted.refusal and acted.refusal not in PRESENTED_BEFORE
+    error = requests.act_error(path, acted) if refused else None
+    return OfficerResult(mrn=acted.mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
+
+
+def _presented_under(progress: PresentProgress) -> bytes:
+    results = [_presented("master_document_number", Acted(*each)) for each in progress.refusals]
+    return _presentation(progress, results).SerializeToString()
+
+
+def _presentation(
+    progress: PresentProgress, results: Sequence[OfficerResult], unread: int = 0
+) -> pb.PresentConsignmentsResponse:
+    return pb.PresentConsignmentsResponse(
+        consignments=progress.consignments,
+        presented=progress.presented,
+        released=progress.released,
+        presented_before=progress.presented_before,
+        refused=progress.refused + unread,
+        results=results,
+    )
 
 
 class _Released:

@@ -23,6 +23,7 @@ from services.clearance.consignment.controls.views import (
 )
 from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, STATED_BY_OFFICER, Lane
 from services.clearance.consignment.explanation import sentence
+from services.clearance.consignment.presentation.times import PRESENTATION, presentation_due
 from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.state.times import owes_nothing, payable_now
 from services.clearance.consignment.transitions import Change, State
@@ -140,7 +141,7 @@ _CARRIED: Final = (
     "transport_service", "gross_mass_mg", "arrived_at", "released_at", "changed_at", "arrival_conveyance_reference", "arrival_place", "state",
     "lane", "change", "returned_at", "return_reason", "return_document_number", "storage_reminded_at",
     "storage_ended_at", "transit_destination_office", "transit_started_at", "transit_due_at", "transit_overdue_at", "transit_ended_at",
-    "transit_outcome", "transit_difference", "transit_seal", "transit_document_number",
+    "transit_outcome", "transit_difference", "transit_seal", "transit_document_number", *PRESENTATION,
 )  # fmt: skip
 """Columns of the state for carriers."""
 _CONTROLLED: Final = (
@@ -351,7 +352,10 @@ def _storage_limits(table: Table) -> dict[str, Column]:
     """Return whether states lie in temporary storage, and when their time limit ends."""
     found = ends(table)
     limit = np.where(found.at.valid, np.int64(pb.STORAGE_LIMIT_KNOWN), np.int64(pb.STORAGE_LIMIT_UNKNOWN))
-    return {"storage_limit": Ints.of(limit, found.stored), "storage_ends_at": found.at}
+    return {
+        "storage_limit": Ints.of(limit, found.stored),
+        "storage_ends_at": Ints.of(found.at.values, found.at.valid & found.stored),
+    }
 
 
 def _charges(table: Table) -> Ragged:
@@ -399,6 +403,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     moved = np.isin(of_kind, _OF_TRANSIT)
     reader = Role.CARRIER if carrier else Role.FILER
     transits = iter(statuses(table.take(np.flatnonzero(moved)), reader) if moved.any() else ())
+    due = presentation_due(table)
+    presentations = due.tolist() if due.valid.any() else None
     table = public(table).with_columns({"payable_minor": payable_now(table)})
     if carrier:
         table = table.with_columns(carried_controls(table))
@@ -431,6 +437,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
             notice.storage_ends_at.FromMicroseconds(end)
         if moved[row]:
             notice.transit.CopyFrom(next(transits).transit)
+        if presentations is not None and (end := presentations[row]) is not None:
+            notice.presentation_due_at.FromMicroseconds(end)
         for name, values in amounts.items():
             if values[row] is not None:
                 setattr(notice, name, values[row])

@@ -41,6 +41,7 @@ from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.licences.need import has_needs
 from services.clearance.notices.texts import AGENCY, CARRIER, FILER, Texts
+from services.clearance.presentation.law import PresentationLaw
 from services.clearance.second_person.steps import proposed_disposals, proposed_release, unfit_to_release
 from services.clearance.store import Row, Store, agency_key, carrier_key, filer_key
 from services.clearance.store.licences.register import Use
@@ -76,12 +77,14 @@ _READERS: Final = {Role.FILER: FILER, Role.CARRIER: CARRIER, Role.AGENCY: AGENCY
 class ClearanceService(ClearanceServiceServicer):
     """Carries out arrivals and commands of officers, answers status and notices."""
 
-    def __init__(self, store: Store, adjusting: Adjusting, texts: Texts) -> None:
-        """Serve from a store; what officers correct is carried out by `adjusting`, and notices have `texts`."""
+    def __init__(
+        self, store: Store, adjusting: Adjusting, texts: Texts, presentation: PresentationLaw | None = None
+    ) -> None:
+        """Serve from a store; what officers correct is carried out by `adjusting`, and notices have `texts`; `presentation` as of `Arrive`."""
         self._store = store
         self._adjusting = adjusting
         self._commands = Commands(store)
-        self._record_arrivals = RecordArrivals(store)
+        self._record_arrivals = RecordArrivals(store, presentation)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
         self._codes = CheckCodes(self._pages)

@@ -121,21 +121,26 @@ class Commands:
         outside: Identity | None,
         *,
         before_arrival: bool = False,
+        bound_alone: bool = False,
         claimant: str = "",
         guarded: Guarded | None = None,
     ) -> "Fit":
-        """Lock consignments, and return those that the command fits and the results of those that are refused."""
+        """Lock consignments, and return those that the command fits and the results of those that are refused.
+
+        With `bound_alone` a carrier reaches all that are bound to it, also those whose arrival another carrier recorded.
+        """
         locked = await self.store.lock(tx, [mrn for mrn, _ in consignments])
         if outside is not None and outside.role is Role.FILER:
             locked = {mrn: row for mrn, row in locked.items() if row.filer == outside.id}
         rows = [locked[mrn] for mrn, _ in consignments if mrn in locked]
         states = await self.store.states(tx, rows)
         if outside is not None and outside.role is Role.CARRIER and rows:
+            own = await bound_to(self.store, tx, states, outside.id)
             # Those whose arrival it recorded (release 0.2 did not note by whom) and that it is still bound to.
-            own = states.strings("arrival_carrier").isin({outside.id, ""})
-            if not before_arrival:
+            if not bound_alone:
+                own &= states.strings("arrival_carrier").isin({outside.id, ""})
+            if not (before_arrival or bound_alone):
                 own &= states.ints("arrived_at").valid
-            own &= await bound_to(self.store, tx, states, outside.id)
             rows, states = _filtered(rows, states, own)
         known_versions = versions_of(states, outside).tolist()
         expected = dict(consignments)

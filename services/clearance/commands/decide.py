@@ -18,6 +18,7 @@ from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
 from services.clearance.consignment.debt import settled, with_debt_evaluated
 from services.clearance.consignment.decision import SCREENING, Lane
+from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
 from services.clearance.consignment.state.amendment import amended_states
 from services.clearance.consignment.state.arrivals import Arrivals
@@ -27,6 +28,8 @@ from services.clearance.goods_controls import law as goods_law
 from services.clearance.goods_controls.requirements import concerned
 from services.clearance.pre_loading import recommendation
 from services.clearance.pre_loading.parameters import Parameters, included
+from services.clearance.presentation.law import PresentationLaw
+from services.clearance.presentation.law import included as presentation_law
 from services.clearance.store import Row, Store
 
 
@@ -63,12 +66,17 @@ class Decide:
     """Stores first decisions and those on amendments, with the arrivals, screening matches and debt events that came before them."""
 
     def __init__(
-        self, store: Store, parameters: Parameters | None = None, goods: goods_law.GoodsLaw | None = None
+        self,
+        store: Store,
+        parameters: Parameters | None = None,
+        goods: goods_law.GoodsLaw | None = None,
+        presentation: PresentationLaw | None = None,
     ) -> None:
-        """Store in `store`; `parameters` of the assessment before loading and controls of `goods` are by default those of this release."""
+        """Store in `store`; the `parameters` of the assessment before loading and both laws are by default those of this release."""
         self.store = store
         self.parameters = parameters or included()
         self.goods = goods or goods_law.included()
+        self.presentation = presentation or presentation_law()
 
     async def run(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Tally:
         """Store decisions in the caller's transaction, and return the results; of several versions of a filing the newest counts."""
@@ -151,13 +159,15 @@ class Decide:
         table, found = part.table, None
         if arrivals:
             found = effective(*carriage(table), arrivals, await bindings_of(self.store, tx, table))
-            table = table.with_columns(found.columns().columns())
+            reported = found.columns()
+            table = self.presentation.arriving(table.with_columns(reported.columns()), reported.arrived_at)
             tally.unbound |= found.unbound
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
         if recommendation.is_assessed(table):
             table, events = _loaded_though_forbidden(recommendation.assessed(table, tally.at), events)
         if writing is not None:
-            table = table.with_columns(Arrivals.none(table.rows).columns())
+            absent = dict.fromkeys(PRESENTATION, Ints.absent(table.rows))
+            table = table.with_columns({**Arrivals.none(table.rows).columns(), **absent})
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         assert bool(outcome.effective.all()), "a first decision is never refused"
         if writing is not None:
@@ -179,7 +189,8 @@ class Decide:
             arrived = replace(effect, places=effect.places[present]).columns()
             rows = await self._rows(tx, [mrns[place] for place in present.tolist()])
             details = EventDetails(event=Event.ARRIVED, at=at, arrivals=arrived)
-            states, outcome = apply_event(await self.store.states(tx, rows), details)
+            states = self.presentation.arriving(await self.store.states(tx, rows), arrived.arrived_at)
+            states, outcome = apply_event(states, details)
             assert bool(outcome.effective.all()), "what was decided as not arrived arrives"
             await self.store.succeed(tx, states, rows, trace=trace)
         rows = await self._rows(tx, mrns)
@@ -238,8 +249,12 @@ class Decide:
             table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
             release = release | settled(table)
         events = np.where(release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
+        effective = ~_moved_after_arrival(stored, table)
+        if recommendation.is_assessed(table):
+            table, events = _loaded_though_forbidden(table, events)
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
-        done = np.flatnonzero(outcome.effective)
+        effective &= outcome.effective
+        done = np.flatnonzero(effective)
         if len(done):
             table = writing.written_off(table.take(done))
             ref = await self.store.succeed(tx, table, [rows[place] for place in done.tolist()], trace=part.trace)
@@ -267,7 +282,7 @@ class Decide:
             if len(goods):
                 controlled = [mrns[place] for place in goods.tolist()]
                 await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)
-        late = np.flatnonzero(~outcome.effective)
+        late = np.flatnonzero(~effective)
         if len(late):
             refused_states = stored.take(late).with_columns(
                 {
@@ -328,6 +343,16 @@ def _loaded_though_forbidden(states: Table, events: NDArray[np.int64]) -> tuple[
     held = Bools.of(states.bools("officer_hold").values | forbidden)
     states = states.with_columns({"officer_hold": held, "reasons": reasons})
     return states, np.where(forbidden, np.int64(Event.DECIDED_HOLD), events)
+
+
+def _moved_after_arrival(stored: Table, new: Table) -> NDArray[np.bool_]:
+    """Return which amendments name another master document or carrier for goods that have arrived: the arrival is that of the former ones."""
+    moved = stored.ints("arrived_at").valid
+    if moved.any():
+        moved = moved & np.logical_or(
+            *(_differs(stored, new, name) for name in ("master_document_number", "carrier_identifier"))
+        )
+    return moved
 
 
 def _take(part: DecidedFilings, rows: NDArray[np.int64]) -> DecidedFilings:

@@ -43,6 +43,8 @@ class NoticeKind(IntEnum):
     LICENCE_USED = 28
     LICENCE_RESTORED = 29
     LICENCE_USED_UP = 30
+    PRESENTED = 23
+    PRESENTATION_OVERDUE = 31
 
 
 NOTICE_OF_STATE: Final = {
@@ -79,6 +81,12 @@ OF_TRANSIT: Final = {
     Change.TRANSIT_ENDED: NoticeKind.TRANSIT_ENDED,
 }
 """Kinds of notices about movements to another office."""
+_UNRELEASED: Final = {
+    Change.ARRIVED: NoticeKind.ARRIVED,
+    Change.PRESENTED: NoticeKind.PRESENTED,
+    Change.PRESENTATION_OVERDUE: NoticeKind.PRESENTATION_OVERDUE,
+}
+"""Kinds of notices about goods on their way to their release; if they are released, the notice is the release."""
 _LIFTED: Final = (Change.OFFICER_RELEASED, Change.SCREENING_MATCH_CLEARED)
 """Changes that lift a hold beside open controls."""
 OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
@@ -112,7 +120,8 @@ def kinds(table: Table) -> NDArray[np.int64]:
     for each, kind in NOTICE_OF_STATE.items():
         by_state[each] = kind
     found = np.where(hidden_versions(table), 0, by_state[state])
-    found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(NoticeKind.ARRIVED), found)
+    for cause, kind in _UNRELEASED.items():
+        found = np.where((change == cause) & (state != State.RELEASED), np.int64(kind), found)
     found = np.where((change == Change.RETURNED) & ~hidden_versions(table), np.int64(NoticeKind.RETURNED), found)
     found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(NoticeKind.ARRIVAL_REVERSED), found)
     changed = np.isin(change, OWED) & ~hidden_versions(table)

@@ -75,9 +75,11 @@ class Change(IntEnum):
     TRANSIT_ARRIVED = 31
     TRANSIT_OVERDUE = 32
     TRANSIT_ENDED = 33
+    PRESENTED = 29
     DECISION_PROPOSED = 34
     PROPOSAL_ENDED = 35
     SCAN_RECORDED = 36
+    PRESENTATION_OVERDUE = 37
 
 
 class Event(IntEnum):
@@ -169,6 +171,10 @@ class Event(IntEnum):
     """A proposed decision was refused, withdrawn or lapsed."""
     SCAN_RECORDED = 45
     """The image of a scan and its result were recorded for an open control."""
+    PRESENTED = 46
+    """The goods were presented to customs, where presentation is an act of its own."""
+    PRESENTATION_OVERDUE = 47
+    """The goods arrived, and were not presented in time."""
 
 
 CHANGE_OF: Final = np.array(
@@ -219,6 +225,8 @@ CHANGE_OF: Final = np.array(
         Change.DECISION_PROPOSED,
         Change.PROPOSAL_ENDED,
         Change.SCAN_RECORDED,
+        Change.PRESENTED,
+        Change.PRESENTATION_OVERDUE,
     ],
     np.int64,
 )
@@ -245,9 +253,9 @@ CONTROL: Final = (
     Event.CONTROLS_CONCLUDED,
 )
 """Events of controls."""
-STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED)
-"""Events of the time limit of temporary storage; they change no state."""
 TRANSIT: Final = (Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Event.TRANSIT_OVERDUE)
 """Events of a movement to another office that are no decisions and end no delay."""
 INTERNAL: Final = (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED)
 """Events of decisions that wait for a second person, and of scans: they change no state, and filers and carriers do not see them."""
+STORAGE: Final = (Event.STORAGE_REMINDED, Event.STORAGE_ENDED, Event.PRESENTATION_OVERDUE)
+"""Events of the time limits of temporary storage and of the presentation before it; they change no state."""

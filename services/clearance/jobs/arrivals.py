@@ -9,6 +9,7 @@ from libs.telemetry import get_logger
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.pre_loading.parameters import Parameters
+from services.clearance.presentation.law import PresentationLaw
 from services.clearance.store import Store
 
 PENDING_SECONDS: Final = 10
@@ -22,14 +23,15 @@ class ArrivalJob:
         self,
         store: Store,
         parameters: Parameters | None = None,
+        law: PresentationLaw | None = None,
         *,
         interval_seconds: float = 2.0,
         documents_max: int = 100,
     ) -> None:
-        """Work in a store; reversals have `parameters` of the assessment before loading, by default those of this release."""
+        """Work in a store; reversals have `parameters`, and both `law`, as of `Reversal`."""
         self._store = store
-        self._arrive = Arrive(store)
-        self._reversal = Reversal(store, parameters)
+        self._arrive = Arrive(store, law)
+        self._reversal = Reversal(store, parameters, law)
         self._interval_seconds = interval_seconds
         self._documents_max = documents_max
 

@@ -20,6 +20,7 @@ _NOT_COMPLETE: Final[dict[int, str]] = {
     control_pb2.PRE_LOADING_UNJUDGED: "PRE_LOADING_UNJUDGED",
 }
 _ENDED: Final = (pb.STATE_EXPIRED, pb.STATE_INVALIDATED)
+_UNPRESENTED: Final = (pb.NOTICE_KIND_ARRIVED, pb.NOTICE_KIND_DECIDED)
 _ON_ACCOUNT: Final = (common_pb2.DEBT_STATUS_DEFERRED, common_pb2.DEBT_STATUS_SECURED)
 
 
@@ -41,6 +42,8 @@ def key_of(notice: pb.Notice) -> str:
         return kind + endings.get(notice.state, "")
     if notice.kind == pb.NOTICE_KIND_ARRIVED and notice.state in _ENDED:
         return f"{kind}_ENDED"
+    if notice.kind in _UNPRESENTED and notice.HasField("presentation_due_at"):
+        return "ARRIVED_UNPRESENTED"
     if notice.kind == pb.NOTICE_KIND_HELD and DEBT_OPEN in notice.reasons:
         return "HELD_DEBT"
     if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:
@@ -98,7 +101,16 @@ def _about_loading(notice: pb.Notice) -> str:
 def _due(notice: pb.Notice) -> str:
     """Return until when the first of a notice's controls is to be answered, to the minute; "" without a deadline."""
     times = [each.due_at.ToDatetime(UTC) for each in notice.controls if each.HasField("due_at")]
-    return f"{min(times):%Y-%m-%d %H:%M} UTC" if times else ""
+    return _minute(min(times)) if times else ""
+
+
+def _present_until(notice: pb.Notice) -> str:
+    """Return until when the goods are to be presented, to the minute; "" where they are not."""
+    return _minute(notice.presentation_due_at.ToDatetime(UTC)) if notice.HasField("presentation_due_at") else ""
+
+
+def _minute(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _last_day(message: pb.Notice | pb.TransitStatus, name: str) -> str:
@@ -126,6 +138,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "storage_until": _last_day(notice, "storage_ends_at") or none,
         "office": notice.transit.destination_office or none,
         "transit_until": _last_day(notice.transit, "due_at") or none,
+        "present_until": _present_until(notice) or none,
     }
     amounts = {
         "payable": notice.payable_minor if notice.HasField("payable_minor") else None,

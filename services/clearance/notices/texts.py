@@ -30,6 +30,7 @@ _OF_GOODS: Final = (
     "CONTROL_REMINDED", "CONTROL_CONCLUDED", "EXPIRED", "HOLD_LIFTED", "REFERRED", "DO_NOT_LOAD", "DO_NOT_LOAD_LIFTED", "PRE_LOADING_COMPLETE",
     "PRE_LOADING_COMPLETE_HELD", "PRE_LOADING_INCOMPLETE", "PRE_LOADING_UNJUDGED", "REFERRAL_ENDED", "STORAGE_REMINDED", "STORAGE_ENDED",
     "TRANSIT_STARTED", "TRANSIT_ARRIVED", "TRANSIT_OVERDUE", "TRANSIT_ENDED",
+    "ARRIVED_UNPRESENTED", "PRESENTED", "PRESENTATION_OVERDUE",
 )  # fmt: skip
 KEYS: Final = {
     FILER: (
@@ -53,6 +54,7 @@ _SHARED: Final = (
     "storage_until",
     "office",
     "transit_until",
+    "present_until",
 )
 PLACEHOLDERS: Final = {
     FILER: (*_SHARED, "local_reference", "reasons", "payable", "paid", "refunded", "account", "check_code"),

@@ -149,12 +149,14 @@ class ArrivalTable:
         )
         return [record["document_number"] for record in records]
 
-    async def pending_reversals(self, tx: Transaction, before: int, limit: int) -> list[tuple[str, str]]:
-        """Return documents and carriers whose arrivals were to be reversed before an instant."""
+    async def pending_reversals(self, tx: Transaction, before: int, limit: int) -> list[tuple[str, str, str]]:
+        """Return documents and carriers whose arrivals were to be reversed before an instant, and who reverses each."""
         records = await tx.raw.fetch(
-            "select document_number, carrier from arrival where pending and reversed_at < $1 limit $2", before, limit
+            "select document_number, carrier, reversed_by from arrival where pending and reversed_at < $1 limit $2",
+            before,
+            limit,
         )
-        return [(record["document_number"], record["carrier"]) for record in records]
+        return [(record["document_number"], record["carrier"], record["reversed_by"]) for record in records]
 
     async def revisions(self, tx: Transaction, documents: Iterable[str]) -> dict[tuple[str, str], int]:
         """Return the revision of each arrival of these documents, by document and carrier."""

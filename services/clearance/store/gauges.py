@@ -38,11 +38,11 @@ _controls_overdue = gauge(
 )
 _storage_ended = gauge(
     "luxor_clearance_storage_ended",
-    f"Consignments whose time limit of temporary storage has ended and on which an officer must decide; counting ends at {COUNTED_MAX:,}",
+    f"Consignments whose time limit of temporary storage has ended, or that were not presented in time; counting ends at {COUNTED_MAX:,}",
 )
 _storage_ended_age = gauge(
     "luxor_clearance_storage_ended_seconds",
-    "Time since the end of temporary storage of the consignment whose limit ended first; 0 if there is none",
+    "Time since the end of temporary storage, or of the time of presentation, of the consignment whose limit ended first; 0 if there is none",
 )
 _transit_overdue = gauge(
     "luxor_clearance_transit_overdue",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.files.yaml_file import YamlFile
-from services.clearance.consignment.columns import in_transit
+from services.clearance.consignment.columns import choose, in_transit
+from services.clearance.consignment.presentation.times import PRESENTATION, presentation_due, unpresented
 from services.clearance.consignment.state.times import never_released
 from services.clearance.consignment.transitions import HELD
 
@@ -50,7 +51,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """When the time limits of n consignments end; absent where they do not lie in temporary storage, or their limit is not known."""
+    """When the time limits of n consignments end; absent where they do not lie in temporary storage, or their limit is not known.
+
+    Of goods that arrived and are to be presented, it is the time limit of their presentation.
+    """
 
     stored: NDArray[np.bool_]
     """Which goods lie in temporary storage, shape (n,)."""
@@ -66,7 +70,8 @@ def included() -> tuple[Limit, ...]:
 
 
 def in_storage(states: Table) -> NDArray[np.bool_]:
-    """Return which goods lie in temporary storage, shape (n,): they have arrived, are held and not in transit, and were never released.
+    """Return which goods lie in temporary storage, shape (n,): they have arrived and were presented, are held and not in transit, and were never
+    released.
 
     Seized goods are in the hands of customs, and released goods that are held again are in free circulation.
     """
@@ -75,41 +80,47 @@ def in_storage(states: Table) -> NDArray[np.bool_]:
         return arrived.copy()
     state = states.ints("state").values
     stored: NDArray[np.bool_] = arrived & np.logical_or.reduce([state == each for each in HELD])
-    return stored & never_released(states) & ~in_transit(states) if stored.any() else stored
+    return stored & never_released(states) & ~in_transit(states) & ~unpresented(states) if stored.any() else stored
 
 
 def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
-    """Return when the time limits of states end, by the law of the day of arrival; without `limits`, by those that are included.
+    """Return when the time limits of states end, by the law of the day of their presentation; without `limits`, by those that are included.
 
-    After a movement to another office the limit counts from its end: UCC, articles 145(11) and 149.
+    The arrival is the presentation where that is no act of its own. After a movement to another office the limit counts from its end: UCC, articles
+    145(11) and 149.
     """
-    stored = in_storage(states)
+    stored, due = in_storage(states), presentation_due(states)
     end, remind = np.zeros(states.rows, np.int64), np.zeros(states.rows, np.int64)
     known = np.zeros(states.rows, np.bool_)
     if stored.any():
-        moved = states.ints("transit_ended_at")
-        arrived = np.where(moved.valid, moved.values, states.ints("arrived_at").values) // MICROS_PER_DAY
+        moved, presented = states.ints("transit_ended_at"), states.ints("presented_at")
+        began = choose(presented.valid, presented, states.ints("arrived_at")).values
+        began = np.where(moved.valid, moved.values, began) // MICROS_PER_DAY
         for limit in included() if limits is None else limits:
             last = np.iinfo(np.int64).max if limit.to is None else (limit.to - _EPOCH).days
             found = stored & states.strings("destination_country").isin(limit.areas)
-            found &= (arrived >= (limit.start - _EPOCH).days) & (arrived <= last)
-            day = last_day(arrived, limit.days, moves_to_working_day=limit.ends_on_working_day)
+            found &= (began >= (limit.start - _EPOCH).days) & (began <= last)
+            day = last_day(began, limit.days, moves_to_working_day=limit.ends_on_working_day)
             end = np.where(found, (day + 1) * MICROS_PER_DAY, end)
             remind = np.where(found, (day + 1 - limit.remind_days) * MICROS_PER_DAY, remind)
             known |= found
+    if due.valid.any():
+        end, remind = (np.where(due.valid, due.values, times) for times in (end, remind))
+        known |= due.valid
     return Ends(stored, Ints.of(end, known), Ints.of(remind, known))
 
 
 def next_times(states: Table, limits: Ends) -> Ints:
     """Return when the next reminder or end of states is due; absent where none is, because the end was recorded or no limit is known."""
     reminded, ended = states.ints("storage_reminded_at").valid, states.ints("storage_ended_at").valid
+    ended = np.where(unpresented(states), states.ints("presentation_overdue_at").valid, ended)
     return Ints.of(np.where(reminded, limits.at.values, limits.remind_at.values), limits.at.valid & ~ended)
 
 
 def without_times(states: Table) -> Table:
-    """Return states before the reversal of their arrival: the limit begins with the next arrival."""
+    """Return states before the reversal of their arrival: the limits begin with the next arrival, which is to be presented again."""
     absent = Ints.absent(states.rows)
-    return states.with_columns({"storage_reminded_at": absent, "storage_ended_at": absent})
+    return states.with_columns(dict.fromkeys(("storage_reminded_at", "storage_ended_at", *PRESENTATION), absent))
 
 
 def last_day(

@@ -65,6 +65,8 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "CarrierService/ListBindings": PROOF,
     "CarrierService/ListRefusedArrivals": PROOF,
     "CarrierService/ListReleasedConsignments": INSIGHT,
+    # The arrival was the presentation: nothing changes, and goods of others are unknown.
+    "CarrierService/PresentConsignments": {"carrier": OWN, "officer": ALL},
     "CarrierService/PutBindings": {"officer": ALL, "operator": ALL},
     "CarrierService/ReverseArrivals": {"carrier": (SEEN, "ARRIVAL_UNKNOWN"), "officer": ALL},
     # It corrects nothing: revenue, which would assess the goods again, is not there.
@@ -149,7 +151,7 @@ WHOLE: Final = {
 }  # fmt: skip
 """RPCs whose answer names no consignment: what they say is not empty."""
 ARRIVED: Final = {
-    "CarrierService/ReverseArrivals", "CarrierService/ListArrivals", "CarrierService/ListReleasedConsignments",
+    "CarrierService/PresentConsignments", "CarrierService/ReverseArrivals", "CarrierService/ListArrivals", "CarrierService/ListReleasedConsignments",
     "ClearanceService/DisposeConsignments", "ClearanceService/PullNotices", "ClearanceService/RecordReturns", "ReturnService/BulkReturn",
     "TransitService/EndTransit", "TransitService/ListTransit", "TransitService/RecordTransitArrivals", "TransitService/StartTransit",
     "WorkService/ListStorage",
@@ -305,6 +307,9 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     "ListArrivals": lambda goods: carriers_pb2.ListArrivalsRequest(master_document_number=goods.master),
     "ListReleasedConsignments": lambda goods: carriers_pb2.ListReleasedConsignmentsRequest(
         master_document_number=goods.master, carrier=goods.carrier
+    ),
+    "PresentConsignments": lambda goods: carriers_pb2.PresentConsignmentsRequest(
+        request_id=f"g{goods.number}", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)]
     ),
     "PutBindings": _bindings,
     "ReverseArrivals": _reversal,

@@ -265,6 +265,13 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             carrier.ListReleasedConsignments, carriers.ListReleasedConsignmentsRequest(master_document_number=MASTER, carrier="wings"),
             "", MASTER, [first],
         ),
+        (
+            carrier.PresentConsignments,
+            carriers.PresentConsignmentsRequest(request_id="p1", consignments=[returns_pb2.GoodsRef(mrn=first)]), "", "", [first],
+        ),
+        (
+            carrier.PresentConsignments, carriers.PresentConsignmentsRequest(request_id="p2", master_document_number=MASTER), "", MASTER, [second],
+        ),
         (carrier.ReverseArrivals, carriers.ReverseArrivalsRequest(request_id="7", arrivals=[arrival]), "", MASTER, []),
         (
             BulkReleaseServiceStub(channel).BulkRelease,

@@ -14,6 +14,7 @@ from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.transitions import HELD, Debt, State
 from tests.clearance.desk import Desk, filings, mrns
+from tests.clearance.desk_commands import PRESENTATION
 from tests.clearance.dying import Died, DyingDatabase
 from tests.clearance.events import STEPS, Driver
 from tests.clearance.loading import NONE, parameters, recommending
@@ -50,6 +51,8 @@ class Stand:
     filing: int
     master: str
     has_arrived: bool
+    is_presented: bool
+    """Whether the goods arrived and, where presentation is an act of its own, were presented."""
     is_held: bool
     """Whether a hold, an open control or an open violation stops it."""
     debt: int
@@ -71,6 +74,10 @@ def stands(states: Table) -> list[Stand]:
     holds = [states.bools(name).values.tolist() for name in ("officer_hold", "screening_hold")]
     held = [any(each) for each in zip(*holds, violation, controls, strict=True)]
     arrived = [each is not None for each in values("arrived_at")]
+    presented = [
+        has_arrived and (due is None or at is not None)
+        for has_arrived, due, at in zip(arrived, values("presentation_due_at"), values("presented_at"), strict=True)
+    ]
     columns = (
         values("version"),
         values("state"),
@@ -80,7 +87,8 @@ def stands(states: Table) -> list[Stand]:
     began, ended = values("transit_started_at"), values("transit_ended_at")
     moves = [start is not None and end is None for start, end in zip(began, ended, strict=True)]
     of_two = requires_second(states).tolist()
-    return [Stand(*each) for each in zip(*columns, arrived, held, values("debt_status"), moves, of_two, strict=True)]
+    further = (arrived, presented, held, values("debt_status"), moves, of_two)
+    return [Stand(*each) for each in zip(*columns, *further, strict=True)]
 
 
 class Sequence:
@@ -112,6 +120,8 @@ class Sequence:
         self.dies(None)
         self.driver.desk = Desk(self.database.as_database, self.base.neighbours, self.base.channel)
         self.driver.desk.decide.parameters = parameters()
+        if self.number % 2:
+            self.driver.desk.decide.presentation = self.driver.desk.arrive.law = PRESENTATION
 
     def dies(self, death: Death) -> None:
         """Let the process end after so many statements or COMMITs."""
@@ -138,9 +148,8 @@ class Sequence:
 
     async def listed(self) -> set[str]:
         """Return the goods that are on a work list of somebody or have a timer."""
-        lists = " union all ".join(
-            f"select mrn from {name}" for name in ("held", "seized", "control", "due", "transit")
-        )
+        names = ("held", "seized", "control", "due", "storage", "transit")
+        lists = " union all ".join(f"select mrn from {name}" for name in names)
         async with self.base.store.database.connection() as reading:
             return {row["mrn"] for row in await reading.raw.fetch(lists)}
 
@@ -161,10 +170,12 @@ def broken(name: str, before: Stand, after: Stand) -> list[str]:
         found.append("one officer decided alone")
     if after.moves and after.state != before.state and after.state in (State.RELEASED, State.SEIZED, *ENDS):
         found.append("released, seized or ended in transit")
-    if before.has_arrived and (after.filing, after.master) != (before.filing, before.master):
+    if after.state == State.RELEASED != before.state and not after.is_presented:
+        found.append("released before the presentation")
+    if before.is_presented and (after.filing, after.master) != (before.filing, before.master):
         found.append("amended after the presentation")
     # Customs invalidates a declaration that was lodged twice, also then.
-    if name != "invalidated" and before.has_arrived and after.state == State.INVALIDATED != before.state:
+    if name != "invalidated" and before.is_presented and after.state == State.INVALIDATED != before.state:
         found.append("invalidated after the presentation")
     if name not in SEVERAL and after.version > before.version + 1:
         found.append("one event had two effects")

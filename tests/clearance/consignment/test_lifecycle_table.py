@@ -31,6 +31,7 @@ FLAGS: Final = (
     "violation",
     "control_hold",
     "in_transit",
+    "unpresented",
 )
 Situation = dict[str, bool | Debt]
 SITUATIONS: Final[list[Situation]] = [
@@ -38,7 +39,7 @@ SITUATIONS: Final[list[Situation]] = [
     for debt in (Debt.UNKNOWN, Debt.NONE, Debt.OPEN)
     for flags in product((False, True), repeat=len(FLAGS))
     # Goods in transit have arrived.
-    if flags[0] or not flags[-1]
+    if flags[0] or not flags[FLAGS.index("in_transit")]
 ]
 
 
@@ -48,6 +49,9 @@ def met(now: Situation) -> frozenset[Condition]:
     by_sentence = {
         Condition.ARRIVED: bool(now["arrived"]),
         Condition.NOT_ARRIVED: not now["arrived"],
+        Condition.PRESENTED: bool(now["arrived"] and not now["unpresented"]),
+        Condition.NOT_PRESENTED: bool(not now["arrived"] or now["unpresented"]),
+        Condition.PRESENTATION_MISSING: bool(now["unpresented"]),
         Condition.HOLD: held or bool(now["violation"]),
         Condition.HELD_ALREADY: held,
         Condition.DEBT_OPEN: now["debt"] == Debt.OPEN,
@@ -60,6 +64,21 @@ def met(now: Situation) -> frozenset[Condition]:
         Condition.IN_TRANSIT: bool(now["in_transit"]),
     }
     return frozenset(condition for condition, is_met in by_sentence.items() if is_met)
+
+
+_CONDITIONS: Final = [met(now) for now in SITUATIONS]
+MET: Final = {each: np.array([each in conditions for conditions in _CONDITIONS]) for each in Condition}
+"""Of each condition, which situations meet it."""
+
+
+def first_rows(rows: list[Transition]) -> list[Transition | None]:
+    """The row that applies in each situation: the first of which all conditions are met."""
+    found: list[Transition | None] = [None] * len(SITUATIONS)
+    for row in reversed(rows):
+        every = np.ones(len(SITUATIONS), np.bool_)
+        for place in np.flatnonzero(np.logical_and.reduce([every, *(MET[each] for each in row.when)])).tolist():
+            found[place] = row
+    return found
 
 
 def states_in(state: State) -> Table:
@@ -80,6 +99,7 @@ def states_in(state: State) -> Table:
             "changed_at": Ints.constant(20, rows),
             "released_at": released,
             "arrived_at": Ints.of([11] * rows, flags("arrived")),
+            "presentation_due_at": Ints.of([13] * rows, flags("unpresented")),
             "inspected_at": Ints.of([12] * rows, flags("inspected")),
             "release_not_before": Ints.of([AT + 1] * rows, flags("waiting")),
             "debt_status": Ints.of([int(each["debt"]) for each in SITUATIONS]),
@@ -99,23 +119,19 @@ def test_each_row_is_reached_and_states_the_notice_that_its_state_makes() -> Non
     for row in TABLE:
         rows.setdefault((row.event, row.state), []).append(row)
     reached: set[int] = set()
-    conditions = [met(now) for now in SITUATIONS]
     for event, state in product(Event, State):
         before = states_in(state)
         after, outcome = apply_event(before, EventDetails(event=np.full(before.rows, event), at=AT))
         found = kinds(after).tolist()
-        for place, now in enumerate(SITUATIONS):
-            applies = next(
-                (each for each in rows.get((event, state), ()) if conditions[place].issuperset(each.when)),
-                None,
-            )
-            case = (event.name, state.name, now, applies)
+        refusals = [REFUSALS[each] for each in outcome.refusal.tolist()]
+        following = outcome.state.tolist()
+        for place, applies in enumerate(first_rows(rows.get((event, state), []))):
+            case = (event.name, state.name, SITUATIONS[place], applies)
             if applies is not None:
                 reached.add(id(applies))
-                assert outcome.state[place] == applies.next, case
-                assert REFUSALS[outcome.refusal[place]] == applies.refusal, case
+                assert (following[place], refusals[place]) == (applies.next, applies.refusal), case
             if applies is None or applies.refusal:
-                assert not outcome.effective[place], case
+                assert refusals[place], case
                 assert applies is None or applies.notice == REFUSAL_NOTICES.get(event), case
             else:
                 assert found[place] == (applies.notice or 0), case
@@ -142,15 +158,16 @@ def test_each_state_that_is_not_final_has_an_exit_and_somebody_or_a_timer_that_a
 
 
 def test_goods_expire_only_without_an_arrival_and_without_a_hold() -> None:
-    for state, now in product(State, SITUATIONS):
-        row = next(
-            (
-                each
-                for each in TABLE
-                if (each.event, each.state) == (Event.EXPIRED, state) and met(now).issuperset(each.when)
-            ),
-            None,
+    cases = [
+        (state, now, row)
+        for state in State
+        for now, row in zip(
+            SITUATIONS,
+            first_rows([each for each in TABLE if (each.event, each.state) == (Event.EXPIRED, state)]),
+            strict=True,
         )
+    ]
+    for state, now, row in cases:
         expires = row is not None and not row.refusal
         free = not (now["arrived"] or now["officer_hold"] or now["screening_hold"] or now["violation"])
         assert expires == (state in (State.AWAITING_ARRIVAL, State.HELD) and free)

@@ -144,6 +144,27 @@ def test_nothing_is_released_before_it_arrived(values: list[Case], event: Event)
     assert after.arrived[fresh].all()
 
 
+@given(rows, st.sampled_from(Event), st.lists(st.booleans(), min_size=30, max_size=30))
+def test_where_presentation_is_required_nothing_is_released_before_it_and_nothing_amended_after_it(
+    values: list[Case], event: Event, missing: list[bool]
+) -> None:
+    now = situation(values)
+    now = replace(now, unpresented=np.array(missing[: len(values)]))
+    after = apply(event, now)
+    fresh = after.effective & (after.state == State.RELEASED) & (now.state != State.RELEASED)
+    assert not after.unpresented[fresh].any()
+    assert not (fresh & now.unpresented).any() or event == Event.PRESENTED
+    presented = now.arrived & ~now.unpresented
+    if event in (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED):
+        assert not (after.effective & presented).any()
+    if event == Event.PRESENTED:
+        # Goods are presented once, and after their arrival.
+        assert not (after.effective & (presented | ~now.arrived)).any()
+    # Nothing but the presentation and the reversal of the arrival ends what is missing.
+    ended = now.unpresented & ~after.unpresented
+    assert not ended.any() or event in (Event.PRESENTED, Event.ARRIVAL_REVERSED)
+
+
 @given(rows, st.sampled_from([event for event in Event if event not in (Event.OFFICER_HELD, *RETURNS)]))
 def test_only_an_officers_hold_and_a_return_leave_released(values: list[Case], event: Event) -> None:
     # Goods are only ever released once they have arrived.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,12 @@ PLACES = [
     for state, debt in itertools.product((State.AWAITING_ARRIVAL, State.HELD, *scalar.CONTROLS), Debt)
     for flags in itertools.product(BOOLS, repeat=7)
 ]
+#: Those at which goods are to be presented, or would be once they arrive: of the debts, one each that is settled, open and not computed.
+PLACES += [
+    replace(each, to_present=True)
+    for each in PLACES
+    if each.debt in (Debt.NONE, Debt.OPEN, Debt.UNKNOWN) and not each.in_transit
+]
 
 
 def situation(places: list[Place]) -> Situation:
@@ -50,7 +57,11 @@ def situation(places: list[Place]) -> Situation:
         "in_transit",
     )
     return Situation(
-        numbers("state"), numbers("arrived") > 0, numbers("debt"), **{name: numbers(name) > 0 for name in flags}
+        numbers("state"),
+        numbers("arrived") > 0,
+        numbers("debt"),
+        **{name: numbers(name) > 0 for name in flags},
+        unpresented=numbers("to_present") > 0,
     )
 
 
@@ -60,6 +71,7 @@ def test_every_event_at_every_place_does_what_the_definition_says(event: Event) 
     columns = (
         outcome.state, outcome.arrived, outcome.officer_hold, outcome.screening_hold, outcome.debt_hold, outcome.control_hold,
         outcome.in_transit,
+        outcome.unpresented,
     )  # fmt: skip
     found = list(zip(*(column.tolist() for column in columns), outcome.refusal.tolist(), strict=True))
     for place, told in zip(PLACES, found, strict=True):
@@ -74,6 +86,7 @@ def test_every_event_at_every_place_does_what_the_definition_says(event: Event) 
             debt_hold,
             after.control_hold and after.state in scalar.CONTROLS,
             after.in_transit,
+            after.to_present,
             REFUSALS.index(refusal),
         )
         assert told == expected, (event, place)

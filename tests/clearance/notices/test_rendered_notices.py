@@ -68,6 +68,7 @@ MOVED: dict[str, Any] = {
     "transit": pb.TransitStatus(destination_office="DE004600", due_at=timestamp_pb2.Timestamp(seconds=1_794_700_800)),
 }
 """A movement whose limit ends with 2026-11-14."""
+DUE = {"presentation_due_at": _DUE}
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
 # By key: kind, state, further values, title and text.
@@ -90,6 +91,21 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     "ARRIVED": (
         "ARRIVED", "HELD", {"payable_minor": 0, "currency": "JPY"}, "Goods arrived, not released",
         f"The goods of consignment {MRN} arrived. They are not released yet. {REFERENCES} To be paid at the border: 0 JPY.",
+    ),
+    "ARRIVED_UNPRESENTED": (
+        "ARRIVED", "AWAITING_ARRIVAL", OWED | DUE, "Goods arrived, to be presented",
+        f"The goods of consignment {MRN} arrived. They are to be presented to customs by 2026-11-01 12:00 UTC, and are not released before. Until "
+        f"they are presented you may amend the declaration. {REFERENCES} To be paid at the border: 1234.56 EUR.",
+    ),
+    "PRESENTED": (
+        "PRESENTED", "HELD", {"reasons": ["A"]}, "Goods presented, not released",
+        f"The goods of consignment {MRN} were presented to customs on 2026-11-01. They are not released yet. The declaration can no longer be "
+        f"amended or withdrawn. Reasons: A. {REFERENCES}",
+    ),
+    "PRESENTATION_OVERDUE": (
+        "PRESENTATION_OVERDUE", "AWAITING_ARRIVAL", DUE, "Goods not presented in time",
+        f"The goods of consignment {MRN} were to be presented to customs by 2026-11-01 12:00 UTC, and were not. They are not released before. "
+        f"Ask the carrier. {REFERENCES}",
     ),
     "HOLD_LIFTED": (
         "HOLD_LIFTED", "EXAMINATION", {}, "Hold lifted, controls open",
@@ -118,7 +134,8 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "AMENDMENT_REFUSED": (
         "AMENDMENT_REFUSED", "HELD", {}, "Amendment came too late",
-        f"The amendment or withdrawal of consignment {MRN} came too late and has no effect. {REFERENCES}",
+        f"The amendment or withdrawal of consignment {MRN} came too late and has no effect. Ask an officer, who can correct the data or "
+        f"invalidate the declaration. {REFERENCES}",
     ),
     "INVALIDATED": (
         "INVALIDATED", "INVALIDATED", PAID, "Declaration invalidated",
@@ -366,6 +383,20 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
         "ARRIVED", "HELD", "Arrival recorded, not released",
         f"The arrival of consignment {MRN} is recorded. It is not released yet: do not deliver it. {DOCUMENTS}",
     ),
+    "ARRIVED_UNPRESENTED": (
+        "DECIDED", "AWAITING_ARRIVAL", "Arrival recorded, present the goods",
+        f"The arrival of consignment {MRN} is recorded. Present its goods to customs by 2026-11-01 12:00 UTC. It is not released before: do not "
+        f"deliver it. {DOCUMENTS}",
+    ),
+    "PRESENTED": (
+        "PRESENTED", "HELD", "Presentation recorded, not released",
+        f"The presentation of consignment {MRN} is recorded. It is not released yet: do not deliver it. {DOCUMENTS}",
+    ),
+    "PRESENTATION_OVERDUE": (
+        "PRESENTATION_OVERDUE", "AWAITING_ARRIVAL", "Goods not presented in time",
+        f"The goods of consignment {MRN} were to be presented to customs by 2026-11-01 12:00 UTC, and were not. Present them at once: they are not "
+        f"released before. {DOCUMENTS}",
+    ),
     "HOLD_LIFTED": (
         "HOLD_LIFTED", "EXAMINATION", "Hold lifted, controls open",
         f"Customs lifted a hold of consignment {MRN} on 2026-11-01. Only controls that are open hold it now: do not deliver it. {DOCUMENTS}",
@@ -523,6 +554,7 @@ def test_a_carriers_notice_in_words(key: str) -> None:
     kind, state, title, text = CARRIERS[key]
     until = {"storage_ends_at": STORED["storage_ends_at"]} if kind.startswith("STORAGE") else {}
     until = {"transit": MOVED["transit"]} if kind.startswith("TRANSIT") else until
+    until |= DUE if key in ("ARRIVED_UNPRESENTED", "PRESENTATION_OVERDUE") else {}
     made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else until))
     assert key_of(made) == key
     render(made, TEXTS, TEXTS.choose("en"), reader=CARRIER)
@@ -594,6 +626,8 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
     for made in notices_of(table, carrier=True):
         if made.kind in (0, pb.NOTICE_KIND_AMENDMENT_REFUSED, pb.NOTICE_KIND_RETURN_ORDER_ENDED):
             continue  # none is ever a carrier's: no notice at all, and those that are written for filers alone
+        if key_of(made) == "ARRIVED_ENDED":
+            continue  # nor is the arrival of goods whose declaration ended: the carrier's notice is about that
         render(made, TEXTS, TEXTS.choose("en"), reader=CARRIER)
         shown = f"{made.title} {made.text}"
         assert MRN in shown

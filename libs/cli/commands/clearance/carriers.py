@@ -1,18 +1,18 @@
-"""`luxor carriers`: bindings of master documents to carriers, refused arrivals, what an arrival released, and its reversal."""
+"""`luxor carriers`: bindings of master documents to carriers, refused arrivals, what an arrival released, its reversal, and presentations."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, acting, command, run
+from libs.cli.common import REFUSED, Context, acting, caller_of, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.group("carriers", short_help="Bind master documents to carriers; list and reverse arrivals.")
+@click.group("carriers", short_help="Bind master documents to carriers; list and reverse arrivals; present goods.")
 def carriers() -> None:
-    """Bind master documents to carriers; list and reverse arrivals.
+    """Bind master documents to carriers; list and reverse arrivals; present goods.
 
     A carrier may report the arrival of a master document, and see the consignments under it, if the document is bound to it: by an entry that
     customs made (luxor carriers bind), by the carrier that the filing names, or by a registered prefix. The first of these that applies decides.
@@ -207,6 +207,59 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
 
     context.emit(results, show)
     _exit(results)
+
+
+@command("present", group=carriers, short_help="Present goods that have arrived to customs.")
+@click.argument("mrns", metavar="[MRN...]", nargs=-1)
+@click.option("--house", "houses", multiple=True, metavar="NUMBER", help="House document; may be repeated.")
+@click.option("--master", default="", metavar="NUMBER", help="All goods under this master document or receptacle.")
+@click.option(
+    "--as",
+    "caller",
+    default="carrier",
+    metavar="ROLE[/ID]",
+    show_default=True,
+    help="The caller: the carrier or the holder of the storage, or an officer.",
+)
+def present(context: Context, mrns: tuple[str, ...], houses: tuple[str, ...], master: str, caller: str) -> None:
+    """Present goods that have arrived to customs, where that is an act of its own: by MRN or house document, or all under a master document.
+
+    From then on the filer can no longer amend or withdraw the declaration. What waits for nothing else is released. A repetition changes nothing.
+    """
+    from libs.cli.commands.clearance.officer import PAGE_MAX, show_results
+    from libs.client.clearance import carriers as client_carriers
+
+    role, ident = caller_of(caller, ("carrier", "officer"))
+    named = bool(mrns or houses)
+    if named == bool(master):
+        raise click.UsageError("name MRNs or --house, or --master")
+
+    async def work() -> dict[str, Any]:
+        async with context.client(role, ident) as client:
+            return await client_carriers.present(
+                client, mrns=mrns, house_documents=houses, master=master, page_size=PAGE_MAX
+            )
+
+    answer = run(work())
+    if named:
+        show_results(context, answer.get("results", []))
+        return
+
+    def show(terminal: "Console") -> None:
+        from libs.cli.views.text import safe, table
+
+        names = ("consignments", "presented", "released", "presented_before", "refused")
+        shown = table(*(name.replace("_", " ") for name in names), right=range(len(names)))
+        shown.add_row(*(str(answer.get(name, 0)) for name in names))
+        terminal.print(shown)
+        for each in answer.get("results", ()):
+            terminal.print(
+                f"{each.get('mrn', '')} [red]{each['error']['reason']}[/] {safe(each['error'].get('message', ''))}"
+            )
+
+    context.emit(answer, show)
+    if int(answer.get("refused", 0)):
+        raise click.exceptions.Exit(REFUSED)
 
 
 def _bindings(terminal: "Console", results: list[dict[str, Any]]) -> None:

@@ -187,13 +187,13 @@ def _show(terminal: "Console", items: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import LANES, coloured, safe, short, table, when
 
     shown = table(
-        "MRN", "lane", "held by", "reasons", "accepted", "arrived", "storage until", "claimed by", "note", "house document"
+        "MRN", "lane", "held by", "reasons", "accepted", "arrived", "until", "claimed by", "note", "house document"
     )  # fmt: skip
     for each in items:
         shown.add_row(
             each.get("mrn", ""), coloured(short(each.get("lane", ""), "LANE_"), LANES),
             _cause(each), ", ".join(each.get("reasons", ())), when(each.get("accepted_at", "")),
-            when(each.get("arrived_at", "")) or "–", when(each.get("storage_ends_at", "")) or "–",
+            when(each.get("arrived_at", "")) or "–", when(each.get("presentation_due_at", each.get("storage_ends_at", ""))) or "–",
             safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", "")), safe(each.get("house_document_number", "")),
         )  # fmt: skip
     terminal.print(shown)

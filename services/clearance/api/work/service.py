@@ -22,6 +22,7 @@ from services.clearance.api.messages import statuses
 from services.clearance.commands.work.claim import Claims, HandOver
 from services.clearance.commands.work.proposals import DecideProposals
 from services.clearance.consignment.decision import Lane
+from services.clearance.consignment.presentation.times import presentation_due
 from services.clearance.consignment.proposals.proposal import open_proposals
 from services.clearance.consignment.state.hold_causes import hold_causes
 from services.clearance.consignment.transitions import STAYING, State
@@ -137,7 +138,10 @@ class WorkService(WorkServiceServicer):
             rows = await self._store.find(reading, listed)
             states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
             claims = await self._store.claims.find(reading, listed)
-        items = _items(states.take(np.flatnonzero(in_storage(states))), {each: claims.get(each) for each in listed})
+        items = _items(
+            states.take(np.flatnonzero(in_storage(states) | presentation_due(states).valid)),
+            {each: claims.get(each) for each in listed},
+        )
         response = pb.ListStorageResponse(items=items)
         await self._accesses.record([each.mrn for each in items])
         if len(places) > limit:
@@ -258,6 +262,8 @@ def _items(held: Table, claims: Mapping[str, Claim | None]) -> list[pb.WorkItem]
             item.arrived_at.CopyFrom(status.movement.arrived_at)
         if status.movement.HasField("storage_ends_at"):
             item.storage_ends_at.CopyFrom(status.movement.storage_ends_at)
+        if not status.movement.HasField("presented_at") and status.movement.HasField("presentation_due_at"):
+            item.presentation_due_at.CopyFrom(status.movement.presentation_due_at)
         if status.decision.HasField("decided_at"):
             item.decided_at.CopyFrom(status.decision.decided_at)
         for proposal in status.proposals:

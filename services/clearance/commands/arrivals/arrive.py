@@ -16,6 +16,7 @@ from services.clearance.commands.arrivals.carriage import bindings_of, carriage,
 from services.clearance.consignment.lifecycle.machine import apply
 from services.clearance.consignment.state.event import EventDetails, apply_event, situation
 from services.clearance.consignment.transitions import HELD, Change, Event, State
+from services.clearance.presentation.law import PresentationLaw, included
 from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 1_000
@@ -34,7 +35,9 @@ class ArrivalCounts:
     released: int = 0
     held: int = 0
     waiting: int = 0
-    """Arrived, and not released yet: the time in which an officer may inspect them."""
+    """Arrived, and not released yet: to be presented, or in the time in which an officer may inspect them."""
+    presented: int = 0
+    """Presented by an act of its own and not released; not counted by an arrival."""
     invalidated: list[tuple[str, str]] = field(default_factory=list)
     """MRN and carrier of goods that arrive although their declaration was invalidated or expired."""
 
@@ -42,8 +45,10 @@ class ArrivalCounts:
 class Arrive:
     """Changes the states of consignments whose goods have arrived."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, law: PresentationLaw | None = None) -> None:
+        """Work in a store; `law` says where presentation is an act of its own, by default as this release includes it."""
         self.store = store
+        self.law = law or included()
 
     async def run(self, documents: Iterable[str], *, trace: str, carrier: str = "") -> dict[str, ArrivalCounts]:
         """Apply recorded arrivals to all consignments under these master documents; a repetition changes nothing.
@@ -169,7 +174,10 @@ class Arrive:
             arrivals = await self.store.arrivals.find(tx, masters.dictionary, lock=True)
             chosen = effective(masters, named, arrivals, register)
             present = np.flatnonzero(chosen.present)
-            after, outcome = apply_event(table.take(present), _arriving(chosen, present, await self.store.now(tx)))
+            details = _arriving(chosen, present, await self.store.now(tx))
+            assert details.arrivals is not None
+            arriving = self.law.arriving(table.take(present), details.arrivals.arrived_at)
+            after, outcome = apply_event(arriving, details)
             done = np.flatnonzero(outcome.effective)
             if len(done):
                 previous_rows = [rows[place] for place in present[done].tolist()]

@@ -13,6 +13,7 @@ from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
 from services.clearance.commands.arrivals.departures import touch_orders
 from services.clearance.metrics import count_unbound
+from services.clearance.presentation.law import PresentationLaw
 from services.clearance.store import Store
 
 _STATES_A_LOOK: Final = 250
@@ -32,10 +33,10 @@ class Recorded:
 class RecordArrivals:
     """Records arrivals."""
 
-    def __init__(self, store: Store) -> None:
-        """Work in a store."""
+    def __init__(self, store: Store, law: PresentationLaw | None = None) -> None:
+        """Work in a store; `law` as of `Arrive`."""
         self._store = store
-        self._arrive = Arrive(store)
+        self._arrive = Arrive(store, law)
 
     async def run(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
+from libs.server.identity import Role
 from libs.server.requests import store_answer
 from libs.telemetry import span
 from luxor.clearance.v1 import carriers_pb2 as pb
@@ -20,6 +21,7 @@ from services.clearance.consignment.state.times import was_released
 from services.clearance.consignment.transitions import HELD, Event, State
 from services.clearance.pre_loading import recommendation
 from services.clearance.pre_loading.parameters import Parameters, included
+from services.clearance.presentation.law import PresentationLaw
 from services.clearance.store import Store
 from services.clearance.temporary_storage.limits import without_times
 
@@ -33,25 +35,25 @@ class Reversed:
     consignments: int = 0
     """Consignments whose arrival was reversed."""
     released: int = 0
-    """Those that were released, seized, disposed of or moved to another office meanwhile; these stay so."""
+    """Those that were released, seized, disposed of, moved to another office or, where a carrier reverses, presented meanwhile; these stay so."""
 
 
 class Reversal:
     """Returns the consignments of arrivals, and reverses arrivals."""
 
-    def __init__(self, store: Store, parameters: Parameters | None = None) -> None:
-        """Work in a store; `parameters` of the assessment before loading are by default those of this release."""
+    def __init__(self, store: Store, parameters: Parameters | None = None, law: PresentationLaw | None = None) -> None:
+        """Work in a store; `parameters` of the assessment before loading are by default those of this release, `law` as of `Arrive`."""
         self._store = store
         self._parameters = parameters or included()
-        self._arrive = Arrive(store)
+        self._arrive = Arrive(store, law)
 
     async def finish(self, before: int, limit: int) -> int:
         """Complete reversals that were recorded before an instant and whose call ended early; return their number."""
         async with self._store.database.connection() as reading:
             due = await self._store.arrivals.pending_reversals(reading, before, limit)
-        for document, carrier in due:
+        for document, carrier, by in due:
             with span("clearance.reversal") as told:
-                await self.reverse(document, carrier, trace=told.traceparent)
+                await self.reverse(document, carrier, trace=told.traceparent, by=by)
         return len(due)
 
     async def begin(self, document: str, carrier: str, by: str) -> None:
@@ -60,9 +62,12 @@ class Reversal:
             await self._store.arrivals.lock_documents(tx, [document])
             await self._store.arrivals.reverse(tx, document, carrier, by, await self._store.now(tx))
 
-    async def reverse(self, document: str, carrier: str, *, trace: str) -> Reversed:
-        """Reverse an arrival that is recorded as being reversed, and then apply the arrivals of other carriers."""
-        result = Reversed()
+    async def reverse(self, document: str, carrier: str, *, trace: str, by: str = "") -> Reversed:
+        """Reverse an arrival that is recorded as being reversed, and then apply the arrivals of other carriers.
+
+        `by` is who reverses it, by default an officer: a carrier does not undo a presentation.
+        """
+        result, by_carrier = Reversed(), by.startswith(f"{Role.CARRIER.value}/")
         async for mrns in under_document(self._store, document):
             await self._states(mrns)
             async with self._store.database.transaction() as tx:
@@ -71,25 +76,24 @@ class Reversal:
                 table = await self._store.states(tx, rows)
                 own = arrived_by(table, document, carrier)
                 # Goods that were moved to another office have arrived.
-                moved = own & was_moved(table)
-                by = np.flatnonzero(own & ~moved)
+                stays = own & (was_moved(table) | (table.ints("presented_at").valid & by_carrier))
+                chosen = np.flatnonzero(own & ~stays)
                 at = await self._store.now(tx)
-                details = EventDetails(event=Event.ARRIVAL_REVERSED, at=at, arrivals=Arrivals.none(len(by)))
-                after, outcome = apply_event(without_times(table.take(by)), details)
+                details = EventDetails(event=Event.ARRIVAL_REVERSED, at=at, arrivals=Arrivals.none(len(chosen)))
+                after, outcome = apply_event(without_times(table.take(chosen)), details)
                 after = recommendation.assessed_on_reversal(after)
                 done = np.flatnonzero(outcome.effective)
                 if len(done):
-                    known = [rows[place] for place in by[done].tolist()]
+                    known = [rows[place] for place in chosen[done].tolist()]
                     ref = await self._store.succeed(tx, after.take(done), known, trace=trace)
                     # The states after it name no carrier.
-                    await self._store.notify_carriers(tx, ref, table.take(by[done]).strings("arrival_carrier"))
+                    await self._store.notify_carriers(tx, ref, table.take(chosen[done]).strings("arrival_carrier"))
                     if recommendation.is_assessed(after):
                         found = recommendation.refer_on_reversal(after.take(done), at, self._parameters)
                         await store_referrals(self._store, tx, found, ref, trace, at)
             result.consignments += len(done)
-            result.released += int(moved.sum()) + int(
-                (~outcome.effective & (was_released(after) | _at_customs(after))).sum()
-            )
+            refused = ~outcome.effective & (was_released(after) | _at_customs(after))
+            result.released += int(stays.sum() + refused.sum())
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
             await self._store.arrivals.mark(tx, repeat=[document])
@@ -112,6 +116,7 @@ class Reversal:
             under.consignments += table.rows
             under.released += int(was_released(table).sum())
             under.held += int(np.isin(state, HELD).sum())
+            under.presented += int((table.ints("presented_at").valid & ~was_released(table)).sum())
             under.waiting += int((state == State.AWAITING_ARRIVAL).sum())
         return under
 

@@ -13,6 +13,7 @@ from libs.columns import Table
 from libs.feed.types import BatchRef
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import open_proposals
 from services.clearance.consignment.transitions import FINAL, STAYING, Change, Debt, State
 from services.clearance.licences.need import Key, Need, needs_of
@@ -211,8 +212,9 @@ def work_lists(
     moving = due_times_of_transit(newest.states)[0].tolist()
     proposed = [None if each is None else each.due_at for each in open_proposals(newest.states)]
     arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
+    presented = (~unpresented(newest.states)).tolist()
     found = []
-    for mrn, state, lane, office, at, waits, numbers, there, limit, moves, lapses in zip(
+    for mrn, state, lane, office, at, waits, numbers, there, limit, moves, lapses, is_presented in zip(
         newest.mrns,
         states,
         lanes,
@@ -224,9 +226,10 @@ def work_lists(
         limits,
         moving,
         proposed,
+        presented,
         strict=True,
     ):
-        if state == State.AWAITING_ARRIVAL and there and not waits and moves is None:
+        if state == State.AWAITING_ARRIVAL and there and is_presented and not waits and moves is None:
             detail = "Its goods have arrived and nothing holds them, and no delay leads to their release."
             found.append(Inconsistency(Kind.WORK_LIST, mrn, rows[mrn].version, detail))
         expected: dict[str, object] = {

@@ -10,6 +10,7 @@ from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from libs.customs.release_list import Entry, Page
 from libs.store.database import Transaction
 from services.clearance.commands.act import Acted, Commands, Request
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
@@ -161,8 +162,13 @@ class ImportMarks:
         releases = {each.mrn: each for each in compared if each.outcome is MarkOutcome.RELEASED}
         if releases:
             states = await self._store.states(tx, [rows[mrn] for mrn in releases])
-            arrived = states.ints("arrived_at").valid
-            for event, chosen in ((Event.ARRIVED, ~arrived), (Event.WAIT_ENDED, arrived)):
+            arrived, missing = states.ints("arrived_at").valid, unpresented(states)
+            # The officer who marked the goods had them: the mark is their arrival and their presentation.
+            for event, chosen in (
+                (Event.ARRIVED, ~arrived),
+                (Event.PRESENTED, missing),
+                (Event.WAIT_ENDED, arrived & ~missing),
+            ):
                 places = np.flatnonzero(chosen)
                 if len(places):
                     part = states.take(places)
@@ -172,7 +178,7 @@ class ImportMarks:
                     if event is Event.ARRIVED:
                         arrivals = _arrivals(marked, conveyance, at)
                         part = part.with_columns({"arrived_by_list": Bools.of(np.ones(part.rows, np.bool_))})
-                    details = EventDetails(event=event, at=at, arrivals=arrivals)
+                    details = EventDetails(event=event, at=at, arrivals=arrivals, presented_at=_times(marked, at))
                     notes = [f"Release list {serial}, line {each.line}, marked by {each.by}" for each in marked]
                     part = _released_by(part, officer, _times(marked, at), notes)
                     acted = await self._commands.put(tx, part, details, [rows[each.mrn] for each in own], trace)

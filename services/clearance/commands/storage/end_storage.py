@@ -1,4 +1,4 @@
-"""Reminds of the time limit of temporary storage, and records its end."""
+"""Reminds of the time limit of temporary storage, and records its end and that of the time in which goods are to be presented."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,6 +9,7 @@ from libs.columns import Ints
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from services.clearance.consignment.columns import choose
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Event
 from services.clearance.store import Store
@@ -16,7 +17,7 @@ from services.clearance.temporary_storage.limits import ends, next_times
 
 _timed = counter(
     "luxor_clearance_storage_total",
-    "Consignments of which filer and carrier were reminded that temporary storage ends, or whose time limit ended",
+    "Consignments of which filer and carrier were reminded that temporary storage ends, whose time limit ended, or that were not presented in time",
     ("kind",),
 )
 
@@ -64,22 +65,26 @@ class EndStorage:
             if not len(places):
                 return 0
             over = found.at.values[places] <= now
-            events = np.where(over, np.int64(Event.STORAGE_ENDED), np.int64(Event.STORAGE_REMINDED))
             times = Ints.constant(now, len(places))
             table = states.take(places)
+            late = unpresented(table)
+            ended = np.where(late, np.int64(Event.PRESENTATION_OVERDUE), np.int64(Event.STORAGE_ENDED))
+            events = np.where(over, ended, np.int64(Event.STORAGE_REMINDED))
             table = table.with_columns(
                 {
                     "storage_reminded_at": choose(~over, times, table.ints("storage_reminded_at")),
-                    "storage_ended_at": choose(over, times, table.ints("storage_ended_at")),
+                    "storage_ended_at": choose(over & ~late, times, table.ints("storage_ended_at")),
+                    "presentation_overdue_at": choose(late, times, table.ints("presentation_overdue_at")),
                 }
             )
             table, outcome = apply_event(table, EventDetails(event=events, at=now))
-            assert bool(outcome.effective.all()), "goods in temporary storage are held and have arrived"
+            assert bool(outcome.effective.all()), "goods in temporary storage are held and were presented"
             await self._store.succeed(tx, table, [rows[place] for place in places.tolist()], trace=trace)
-            tx.after_commit(lambda: _count(int(over.sum()), len(over)))
+            tx.after_commit(lambda: _count(int((over & ~late).sum()), int(late.sum()), len(over)))
         return len(places)
 
 
-def _count(ended: int, consignments: int) -> None:
+def _count(ended: int, overdue: int, consignments: int) -> None:
     _timed.labels("ended").inc(ended)
-    _timed.labels("reminded").inc(consignments - ended)
+    _timed.labels("presentation_overdue").inc(overdue)
+    _timed.labels("reminded").inc(consignments - ended - overdue)

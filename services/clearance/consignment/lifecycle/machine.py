@@ -35,6 +35,8 @@ class Situation:
     """Whether controls, and perhaps the debt, alone hold it; by default nothing is held by controls."""
     in_transit: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
     """Whether it moves to another office; by default nothing does."""
+    unpresented: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether a presentation is required and missing, at the arrival or since; by default the arrival is the presentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Outcome:
     """What the event changes beside the state, as Effect."""
     moved: BoolArray
     """Whether the goods were in transit before."""
+    missing: BoolArray
+    """Whether a presentation was required and missing before, or at an arrival."""
 
     @property
     def effective(self) -> BoolArray:
@@ -68,6 +72,12 @@ class Outcome:
         moving: BoolArray = begins | (self.moved & ~ends)
         return moving
 
+    @property
+    def unpresented(self) -> BoolArray:
+        """Where a presentation is required and missing after the event."""
+        unpresented: BoolArray = self.missing & (self.effects & int(Effect.PRESENTS | Effect.ARRIVAL_ENDS) == 0)
+        return unpresented
+
 
 _FLAGS: Final = (
     "arrived",
@@ -79,6 +89,7 @@ _FLAGS: Final = (
     "violation",
     "control_hold",
     "in_transit",
+    "unpresented",
 )
 """The flags of a situation; a condition depends on them and on the debt alone."""
 _DEBTS: Final = np.array([2 if debt == Debt.UNKNOWN else int(debt == Debt.OPEN) for debt in range(max(Debt) + 1)])
@@ -98,6 +109,9 @@ def _conditions() -> dict[Condition, BoolArray]:
     return {
         Condition.ARRIVED: flags["arrived"],
         Condition.NOT_ARRIVED: ~flags["arrived"],
+        Condition.PRESENTED: flags["arrived"] & ~flags["unpresented"],
+        Condition.NOT_PRESENTED: ~flags["arrived"] | flags["unpresented"],
+        Condition.PRESENTATION_MISSING: flags["unpresented"],
         Condition.HOLD: held | flags["violation"],
         Condition.HELD_ALREADY: held,
         Condition.DEBT_OPEN: debt == 1,
@@ -145,6 +159,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
 
     No event releases while a hold or a violation is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release
     is refused while a debt is open. (Which officer may release an open violation, the caller checks.)
+    Nor does any event release goods before their arrival, or before their presentation where it is required.
     What waits for an officer's look is not released by a decision or an arrival, but by the end of the wait. What the debt alone holds goes on once
     the debt is settled; a debt that opens holds what is not released, and takes no release back.
     """
@@ -170,4 +185,5 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
         refusal=found >> _REASON_BIT & 0xFF,
         effects=effects,
         moved=now.in_transit,
+        missing=now.unpresented,
     )

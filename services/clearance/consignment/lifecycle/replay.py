@@ -4,7 +4,7 @@ The change of a version names its possible events, and the version before it the
 event, so that they are read from the version after it:
 
 - the debt, in decisions, amendments, debt events, reassessments and adjustments: what revenue announced or answered;
-- the arrival, in a first decision: reported before the filing was decided;
+- the arrival, in a first decision: reported before the filing was decided; whether a presentation is required, in it and in an arrival;
 - the hold by an officer, in decisions: an alarm of a security screening; an alarm of an amendment, also of one that came too late, adds it, as does
   a control that is not in order or that nobody answered;
 - the hold by a screening match, in a first decision: a match that came before it; a cleared match lifts it, and no event but a match adds it;
@@ -26,6 +26,7 @@ from libs.columns import Bools, Ints, Table
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.machine import Situation, apply
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import ProposalOutcome, proposals_of, requires_second
 from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Change, Debt, Event, State
 
@@ -36,13 +37,13 @@ _AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
 _OF_TWO: Final = (Change.OFFICER_RELEASED, Change.DISPOSED)
 """Changes by officers that a second person confirms where a rule requires one."""
-_COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold", "in_transit")
+_COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold", "in_transit", "unpresented")
 
 
 def unexplained(before: Table, after: Table) -> BoolArray:
     """Return which versions no transition produces from the versions before them, aligned with these, shape (n,).
 
-    Compared are state, arrival and holds. For a first version `before` is `beginnings`.
+    Compared are state, arrival, presentation and holds. For a first version `before` is `beginnings`.
     """
     explained = np.zeros(after.rows, np.bool_)
     # The tables of transitions have no place for numbers of a later release.
@@ -137,10 +138,13 @@ def _situation(event: Event, before: Table, after: Table) -> Situation:
         violation=violation,
         control_hold=_flag(before, "control_hold"),
         in_transit=_flag(before, "in_transit"),
+        unpresented=unpresented(after if first or event == Event.ARRIVED else before),
     )
 
 
 def _flag(table: Table, name: str) -> BoolArray:
     if name == "in_transit":
         return in_transit(table)
+    if name == "unpresented":
+        return unpresented(table)
     return table.ints("arrived_at").valid if name == "arrived" else table.bools(name).values

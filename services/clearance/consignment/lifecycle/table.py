@@ -23,6 +23,9 @@ class Condition(Enum):
 
     ARRIVED = "the goods have arrived"
     NOT_ARRIVED = "the goods have not arrived"
+    PRESENTED = "the goods have arrived and were presented"
+    NOT_PRESENTED = "the goods have not arrived or were not presented"
+    PRESENTATION_MISSING = "a presentation is required and missing"
     HOLD = "a hold by an officer or by a screening match, or a violation, is open"
     HELD_ALREADY = "a hold by an officer or by a screening match is open"
     DEBT_OPEN = "the debt at the border is open"
@@ -49,6 +52,7 @@ class Effect(IntFlag):
     CONTROL_HOLD_ENDS = 256
     TRANSIT_BEGINS = 512
     TRANSIT_ENDS = 1024
+    PRESENTS = 2048
 
 
 EFFECTS: Final = {
@@ -60,6 +64,7 @@ EFFECTS: Final = {
     Effect.HOLD_BY_DEBT: "a hold by the debt begins",
     Effect.DEBT_HOLD_ENDS: "the hold by the debt ends",
     Effect.HOLD_BY_CONTROLS: "from now on only controls, and perhaps the debt, hold the goods",
+    Effect.PRESENTS: "the goods are presented",
     Effect.CONTROL_HOLD_ENDS: "something else holds the goods beside the controls",
     Effect.TRANSIT_BEGINS: "the goods are in transit",
     Effect.TRANSIT_ENDS: "the goods are not in transit any more",
@@ -133,6 +138,7 @@ def _towards_release(
     state: State,
     *when: Condition,
     arrives: bool = False,
+    presents: bool = False,
     waits: bool = True,
     moves: bool = True,
     effects: Effect = NONE,
@@ -141,13 +147,15 @@ def _towards_release(
 ) -> Iterator[Transition]:
     """Yield the rows of an automatic event that lets goods continue to their release, unless there is a hold.
 
-    `arrives`: the event is the arrival; `waits`: green goods wait for the end of the time in which an officer may inspect them; `moves`: goods in
-    transit wait for their arrival at the office of destination; `held` and `awaiting` are the notices of goods that are not released.
+    `arrives`: the event is an arrival; `presents`: goods are presented before the event or by it; `waits`: green goods wait for the end of the time
+    in which an officer may inspect them; `moves`: goods in transit wait for their arrival at the office of destination; `held` and `awaiting` are
+    the notices of goods that are not released.
     """
     yield from _rows(event, state, _HELD, *when, _C.UNSETTLED, effects=effects | Effect.HOLD_BY_DEBT, notice=held)
     yield from _rows(event, state, _HELD, *when, _C.HOLD, effects=effects, notice=held)
-    if not arrives:
-        yield from _rows(event, state, _AWAITING, *when, _C.NOT_ARRIVED, effects=effects, notice=awaiting)
+    missing = _C.PRESENTATION_MISSING if arrives else _C.NOT_PRESENTED
+    if not presents:
+        yield from _rows(event, state, _AWAITING, *when, missing, effects=effects, notice=awaiting)
     if moves:
         yield from _rows(event, state, _AWAITING, *when, _C.IN_TRANSIT, effects=effects, notice=awaiting)
     if waits:
@@ -159,7 +167,7 @@ def _decisions() -> Iterator[Transition]:
     yield from _towards_release(Event.DECIDED_RELEASE, _ACCEPTED, moves=False)
     yield from _rows(Event.DECIDED_HOLD, _ACCEPTED, _HELD)
     for event in (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED):
-        yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.ARRIVED)
+        yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.PRESENTED)
         yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.CONTROLLED)
         # Once customs has informed the declarant of an examination: UCC, articles 173(2)(a) and 174(1).
         yield from _refused(event, _EXAMINATION, "AMENDMENT_TOO_LATE")
@@ -187,6 +195,14 @@ def _arrivals() -> Iterator[Transition]:
         awaiting=_K.ARRIVED,
     )
     yield from _rows(Event.ARRIVED, (_HELD, *CONTROLLED), None, effects=Effect.ARRIVES, notice=_K.ARRIVED)
+    presented, effect, notice = Event.PRESENTED, Effect.PRESENTS, _K.PRESENTED
+    yield from _refused(presented, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
+    yield from _refused(presented, _NOT_RELEASED, "ALREADY_PRESENTED", _C.PRESENTED)
+    yield from _towards_release(presented, _AWAITING, presents=True, effects=effect, held=notice, awaiting=notice)
+    yield from _rows(presented, (_HELD, *CONTROLLED), None, effects=effect, notice=notice)
+    yield from _refused(presented, _SEIZED, "GOODS_SEIZED")
+    overdue, notice = Event.PRESENTATION_OVERDUE, _K.PRESENTATION_OVERDUE
+    yield from _rows(overdue, _NOT_RELEASED, None, _C.ARRIVED, _C.PRESENTATION_MISSING, notice=notice)
     yield from _refused(Event.ARRIVAL_REVERSED, _NOT_RELEASED, "ARRIVAL_NOT_REVERSIBLE", _C.NOT_ARRIVED)
     yield from _refused(Event.ARRIVAL_REVERSED, _NOT_RELEASED, "ARRIVAL_NOT_REVERSIBLE", _C.IN_TRANSIT)
     ends, notice = Effect.ARRIVAL_ENDS, _K.ARRIVAL_REVERSED
@@ -199,21 +215,22 @@ def _arrivals() -> Iterator[Transition]:
 def _waits() -> Iterator[Transition]:
     yield from _refused(Event.REROUTED, _HELD, "NOT_DUE", _C.HOLD)
     rerouted = _towards_release(Event.REROUTED, _HELD, waits=False)
-    yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.NOT_ARRIVED)
+    yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.NOT_PRESENTED)
     yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.HOLD)
-    ended = _towards_release(Event.WAIT_ENDED, _AWAITING, _C.ARRIVED, arrives=True, waits=False)
+    ended = _towards_release(Event.WAIT_ENDED, _AWAITING, _C.PRESENTED, presents=True, waits=False)
     # The rows above refuse both events while there is a hold.
     yield from (row for row in (*rerouted, *ended) if _C.HOLD not in row.when)
     # The end of temporary storage takes nothing from anybody: an officer decides on the goods.
     for event, notice in ((Event.STORAGE_REMINDED, _K.STORAGE_REMINDED), (Event.STORAGE_ENDED, _K.STORAGE_ENDED)):
         yield from _refused(event, (_HELD, *CONTROLLED), "NOT_DUE", _C.IN_TRANSIT)
-        yield from _rows(event, (_HELD, *CONTROLLED), None, _C.ARRIVED, notice=notice)
+        yield from _rows(event, (_HELD, *CONTROLLED), None, _C.PRESENTED, notice=notice)
 
 
 def _transit() -> Iterator[Transition]:
     """Yield the rows of movements to another office: they begin after the arrival, and no office decides on the goods before they end."""
     start, arrived, ends = Event.TRANSIT_STARTED, Event.TRANSIT_ARRIVED, Effect.TRANSIT_ENDS
     yield from _refused(start, _NOT_RELEASED, "NOT_ARRIVED", _C.NOT_ARRIVED)
+    yield from _refused(start, _NOT_RELEASED, "NOT_PRESENTED", _C.PRESENTATION_MISSING)
     yield from _refused(start, _NOT_RELEASED, "IN_TRANSIT", _C.IN_TRANSIT)
     yield from _rows(start, _NOT_RELEASED, None, effects=Effect.TRANSIT_BEGINS, notice=_K.TRANSIT_STARTED)
     there, moving = _K.TRANSIT_ARRIVED, _C.IN_TRANSIT
@@ -232,9 +249,9 @@ def _officers() -> Iterator[Transition]:
     release, hold = Event.OFFICER_RELEASED, Event.OFFICER_HELD
     yield from _refused(release, _HELD, "IN_TRANSIT", _C.IN_TRANSIT)
     yield from _refused(release, _HELD, "DEBT_OPEN", _C.DEBT_OPEN)
-    # The arrival would hold the goods again: nobody knows what is owed.
-    yield from _refused(release, _HELD, "DEBT_UNKNOWN", _C.NOT_ARRIVED, _C.UNSETTLED)
-    yield from _rows(release, _HELD, _RELEASED, _C.ARRIVED, effects=Effect.HOLD_ENDS)
+    # The arrival or the presentation would hold the goods again: nobody knows what is owed.
+    yield from _refused(release, _HELD, "DEBT_UNKNOWN", _C.NOT_PRESENTED, _C.UNSETTLED)
+    yield from _rows(release, _HELD, _RELEASED, _C.PRESENTED, effects=Effect.HOLD_ENDS)
     yield from _rows(release, _HELD, _AWAITING, effects=Effect.HOLD_ENDS)
     # The hold by a match is like an officer's: a second hold would add nothing, and would reveal that the first is of another kind.
     yield from _refused(hold, (_HELD, *CONTROLLED), "ALREADY_HELD", _C.HELD_ALREADY)
@@ -408,6 +425,8 @@ _REFUSED: Final = {
     Event.DECISION_PROPOSED: "NOT_HELD",
     Event.PROPOSAL_ENDED: "PROPOSAL_UNKNOWN",
     Event.SCAN_RECORDED: "CONTROL_UNKNOWN",
+    Event.PRESENTED: "ALREADY_PRESENTED",
+    Event.PRESENTATION_OVERDUE: "NOT_DUE",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

@@ -53,6 +53,8 @@ EVENTS: Final = {
     Event.DECISION_PROPOSED: "decision proposed to a second person",
     Event.PROPOSAL_ENDED: "proposal refused, withdrawn or lapsed",
     Event.SCAN_RECORDED: "scan recorded",
+    Event.PRESENTED: "presentation",
+    Event.PRESENTATION_OVERDUE: "presentation overdue",
 }
 """The name of each event."""
 NOT_PRODUCED: Final = {Event.INVALIDATED: "ingestion accepts no withdrawals yet"}
@@ -76,15 +78,16 @@ WAITING: Final = {
         "clearance decides in the transaction that stores the consignment, so no version has this state", (), ()
     ),
     State.AWAITING_ARRIVAL: Waiting(
-        "the carrier reports the arrival, or the declaration expires; goods that arrived wait for the end of the delay of green, or "
-        "for their arrival at the office of destination, or an officer ends their movement",
-        ("due", "transit"),
+        "the carrier reports the arrival, or the declaration expires; goods that arrived wait for their presentation by the carrier, for the end of "
+        "the delay of green, or for their arrival at the office of destination, or an officer ends their movement",
+        ("due", "storage", "transit"),
         (Event.EXPIRED, Event.WAIT_ENDED),
     ),
     State.HELD: Waiting(
         "an officer decides; a payment or a cleared match frees what nothing else holds; yellow becomes blue after its days; without an arrival the "
-        "declaration expires, unless an officer or a match holds the goods; goods whose temporary storage ended are listed for a disposal; goods in "
-        "transit arrive at the office of destination before anybody releases them, or an officer ends their movement",
+        "declaration expires, unless an officer or a match holds the goods; goods that were not presented in time, or whose temporary storage ended, "
+        "are listed for an officer; goods in transit arrive at the office of destination before anybody releases them, or an officer ends their "
+        "movement",
         ("held", "due", "storage", "transit"),
         (Event.REROUTED, Event.EXPIRED),
     ),

@@ -7,6 +7,7 @@ import numpy as np
 from libs.columns import Bools, Column, Ints, Table
 from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
+from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches
 from services.clearance.consignment.state.times import DELAYS, first_decision_times
 from services.clearance.consignment.transitions import CONTROLLED
@@ -18,6 +19,7 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "arrival_place",
     "arrival_carrier",
     "arrived_by_list",
+    *PRESENTATION,
     "released_at",
     "state",
     "officer_hold",

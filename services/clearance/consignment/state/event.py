@@ -13,6 +13,7 @@ from services.clearance.consignment.controls.control import ended, has_controls
 from services.clearance.consignment.decision import AUTOMATIC, Lane
 from services.clearance.consignment.inspection import Inspection, inspected, open_violations, resolved, violations_of
 from services.clearance.consignment.lifecycle.machine import Outcome, Situation, apply
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import superseded
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.reasons import OFFICER_EVENTS, automatic_reasons, officer_columns
@@ -42,6 +43,7 @@ BoolArray = NDArray[np.bool_]
 _NO_DECISION: Final = (
     Event.ARRIVED,
     Event.ARRIVAL_REVERSED,
+    Event.PRESENTED,
     Event.INSPECTED,
     Event.WAIT_ENDED,
     Event.FINDINGS_CHANGED,
@@ -77,6 +79,8 @@ class EventDetails:
     """With ARRIVED, what was reported; with ARRIVAL_REVERSED, none."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     """With events of a movement, columns of numbers and texts that change where the event takes effect."""
+    presented_at: Ints | None = None
+    """With PRESENTED, when, if not at the time of the event."""
     inspections: Mapping[str, Inspection] | None = None
     """With INSPECTED, what was found, by MRN."""
     hidden: BoolArray | None = None
@@ -86,7 +90,7 @@ class EventDetails:
 def situation(table: Table, at: int) -> Situation:
     """Return the columns of states that transitions depend on, at an instant."""
     delay = table.ints("release_not_before")
-    moving = in_transit(table)
+    moving, missing = in_transit(table), unpresented(table)
     return Situation(
         state=table.ints("state").values,
         arrived=table.ints("arrived_at").valid,
@@ -100,6 +104,7 @@ def situation(table: Table, at: int) -> Situation:
         control_hold=table.bools("control_hold").values,
         # One value for all where none is: the usual batch pays for no further flag.
         in_transit=moving if moving.any() else np.zeros((), np.bool_),
+        unpresented=missing if missing.any() else np.zeros((), np.bool_),
     )
 
 
@@ -117,6 +122,10 @@ def apply_event(table: Table, details: EventDetails) -> tuple[Table, Outcome]:
     if details.arrivals is not None:
         columns |= {name: _choose(done, new, table.column(name)) for name, new in details.arrivals.columns().items()}
     columns |= {name: _choose(done, new, table.column(name)) for name, new in details.columns.items()}
+    presented = done & (events == Event.PRESENTED)
+    if presented.any():
+        times = details.presented_at or Ints.constant(details.at, table.rows)
+        columns["presented_at"] = choose(presented, times, table.ints("presented_at"))
     columns |= _decisions(table, details, events, outcome, held_already)
     if isinstance(details.event, Event) and details.event in OFFICER_EVENTS:
         columns |= officer_columns(table, details.event, details.reason, details.note, outcome)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from libs.columns import Strings, Table
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.transitions import CONTROLLED, STAYING, Debt, State
@@ -85,7 +86,7 @@ def liftable(states: Table, selection: Selection) -> BoolArray:
 
 
 def endable(states: Table, selection: Selection) -> BoolArray:
-    """Return which goods a bulk release no longer lets wait for an officer's inspection, shape (n,): arrived, not held, and nothing owed."""
+    """Return which goods a bulk release no longer lets wait for an officer's inspection, shape (n,): presented, not held, and nothing owed."""
     if not selection.end_delays:
         return np.zeros(states.rows, np.bool_)
     waits = (states.ints("state").values == State.AWAITING_ARRIVAL) & states.ints("release_not_before").valid
@@ -93,7 +94,7 @@ def endable(states: Table, selection: Selection) -> BoolArray:
     held = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
     held |= requires_second(states)
     endable: BoolArray = waits & states.ints("arrived_at").valid & settled & ~held & ~in_transit(states)
-    endable &= _in_lanes(states, selection)
+    endable &= ~unpresented(states) & _in_lanes(states, selection)
     return endable
 
 

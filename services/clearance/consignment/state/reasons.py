@@ -41,9 +41,8 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
     """
     done, reasons = outcome.effective, table.ragged("reasons")
     changed = reasons
-    stopped = (
-        done & np.isin(events, (Event.ARRIVED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)) & (before.state != State.HELD)
-    )
+    stops = (Event.ARRIVED, Event.PRESENTED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)
+    stopped = done & np.isin(events, stops) & (before.state != State.HELD)
     stopped &= outcome.state == State.HELD
     # What was held before the controls has its reasons already.
     stopped |= done & (events == Event.CONTROLS_CONCLUDED) & (before.officer_hold | before.screening_hold)

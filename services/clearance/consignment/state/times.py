@@ -21,6 +21,7 @@ _DELAYS_CONTINUE: Final = (
     *_DECISIONS,
     Event.ARRIVED,
     Event.ARRIVAL_REVERSED,
+    Event.PRESENTED,
     Event.FINDINGS_CHANGED,
     *MONEY,
     *CONTROL,

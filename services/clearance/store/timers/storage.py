@@ -1,4 +1,4 @@
-"""The list of goods in temporary storage with a known time limit, and how far the pass over the work lists has come."""
+"""The list of goods that are to be presented, or lie in temporary storage with a known time limit, and how far the pass over the lists has come."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.store.database import Transaction
 from libs.store.tables import bulk
+from services.clearance.consignment.presentation.times import presentation_due
 from services.clearance.consignment.transitions import Change
 from services.clearance.store.rows import days_of
 from services.clearance.temporary_storage.limits import ends, in_storage, next_times
@@ -37,7 +38,7 @@ class StorageTable:
         """Store the time limits of these states. `in_lists` marks states with a former version that may be in the list."""
         may_be = in_lists & table.ints("arrived_at").valid
         may_be |= in_lists & (table.ints("change").values == Change.ARRIVAL_REVERSED)
-        if not (may_be.any() or in_storage(table).any()):
+        if not (may_be.any() or in_storage(table).any() or presentation_due(table).valid.any()):
             return
         found = ends(table)
         left = [mrns[row] for row in np.flatnonzero(may_be & ~found.at.valid).tolist()]

@@ -143,6 +143,7 @@ LIFE = {
     "version": (4, 0), "state": (State.HELD, State.ACCEPTED), "arrived_at": (5, None), "released_at": (6, None), "public_version": (3, None),
     "public_change": (2, None), "public_changed_at": (7, None), "paid_minor": (8, None), "refunded_minor": (9, None), "debt_event_number": (10, None),
     "adjusted_at": (11, None), "inspected_at": (12, None), "inspection_method": (1, None), "violation_resolved_at": (13, None),
+    "presentation_due_at": (14, None), "presented_at": (15, None), "presentation_overdue_at": (16, None),
 }  # fmt: skip
 """What a new version leaves as it was: stored, and as a fresh state has it."""
 

@@ -24,7 +24,7 @@ AT = 5_000
 INTS = (
     "version", "filing_version", "state", "lane", "debt_status", "arrived_at", "decided_at", "first_decided_at", "released_at",
     "former_released_at", "change", "changed_at", "release_not_before", "reroute_at", "inspected_at", "adjusted_at", "public_version",
-    "public_change", "public_changed_at", "violation_resolved_at", "transit_started_at", "transit_ended_at",
+    "public_change", "public_changed_at", "violation_resolved_at", "transit_started_at", "transit_ended_at", "presentation_due_at", "presented_at",
 )  # fmt: skip
 BOOLS = ("officer_hold", "screening_hold", "screening_early", "debt_hold", "control_hold", "audit")
 STRINGS = ("mrn", "decided_by", "note", "violation_found_by", "violation_resolved_by")
@@ -81,6 +81,8 @@ def record(draw: random.Random, number: int) -> Record:
         "violation_found_by": violation,
         "violation_resolved_by": "otto" if resolved else "",
         "violation_resolved_at": 18 if resolved else None,
+        "presentation_due_at": maybe(19),
+        "presented_at": maybe(20),
         "reasons": draw.choice([[], ["X"], ["LANE_YELLOW", "DEBT_OPEN"], ["CUSTOMS_CHECK"], ["OFFICER_HOLD", "X"]]),
     }
 

@@ -1,0 +1,1 @@
+"""The presentation of a consignment to customs, as its states have it."""

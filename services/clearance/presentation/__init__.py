@@ -1,0 +1,1 @@
+"""Where the presentation of goods to customs is an act of its own, by law as dated data."""

@@ -16,8 +16,10 @@ BoolArray = NDArray[np.bool_]
 
 _PRINTED: Final = "49"
 """Chapter of the Harmonized System with printed matter, manuscripts, typescripts and plans."""
-_OF_GOODS: Final = ("gtin", "cas_number", "un_number", "imeis")
-"""Identifiers that goods have and documents without a price have not."""
+_OF_GOODS: Final = ("gtin", "cas_number", "un_number", "imeis", "merchant_product_id", "manufacturer_product_id")
+"""Identifiers of an item that goods have and documents without a value have not."""
+_OF_ORDERS: Final = ("order_platform", "order_number", "payment_reference")
+"""Elements of a filing that a sale has and documents without a value have not."""
 _MG_PER_KG: Final = 1_000_000
 
 
@@ -76,27 +78,33 @@ def excluded(entry: Entry, filings: Table) -> BoolArray:
 
 
 def worthless(filings: Table) -> BoolArray:
-    """Return which filings state goods without any value, shape (n,): nothing is a price, a payment or a total above zero, and each item has the
-    price zero, or no item has a price, the code of other goods than documents or an identifier of goods.
+    """Return which filings state nothing of value, shape (n,): each item has the price zero, or no item has a price; nothing is a payment, a total,
+    charged tax or an insured amount above zero; and nothing names goods or a sale: no code of other goods than documents, no identifier of goods,
+    no order and no number of the import scheme.
     """
     items, lines = filings.ragged("items"), filings.child("items")
     owners, price = items.owners(), lines.ints("price_minor")
     priced = np.bincount(owners[price.valid], minlength=filings.rows)
-    # Beside stated prices a missing one is not known to be zero, nor is that of an item that names goods.
-    known = priced == items.lengths
-    if not known.all():
-        goods = lines.strings("commodity_code").map(lambda code: code[:2] not in ("", _PRINTED), np.bool_)
-        for name in _OF_GOODS:
-            if name in lines.names:
-                goods = goods | present(lines.column(name))
-        known |= (priced == 0) & (np.bincount(owners[goods], minlength=filings.rows) == 0)
-    valued = price.filled(0) > 0
+    # Beside stated prices a missing one is not known to be zero.
+    known = (priced == items.lengths) | (priced == 0)
+    goods = lines.strings("commodity_code").map(lambda code: code[:2] not in ("", _PRINTED), np.bool_)
+    for name in _OF_GOODS:
+        if name in lines.names:
+            goods = goods | present(lines.column(name))
+    goods = goods | (price.filled(0) > 0)
     if "tax_charged_minor" in lines.names:
-        valued = valued | (lines.ints("tax_charged_minor").filled(0) > 0)
-    nothing: BoolArray = known & (np.bincount(owners[valued], minlength=filings.rows) == 0)
-    for name in ("invoice_total_minor", "payment_amount_minor"):
+        goods = goods | (lines.ints("tax_charged_minor").filled(0) > 0)
+    nothing: BoolArray = known & (np.bincount(owners[goods], minlength=filings.rows) == 0)
+    for name in ("invoice_total_minor", "payment_amount_minor", "insurance_minor"):
         if name in filings.names:
             nothing = nothing & (filings.ints(name).filled(0) <= 0)
+    for name in _OF_ORDERS:
+        if name in filings.names:
+            nothing = nothing & ~present(filings.column(name))
+    if "fiscal_references" in filings.names:
+        references = filings.ragged("fiscal_references")
+        ioss = filings.child("fiscal_references").ints("scheme").filled(0) == consignment_pb2.SCHEME_IOSS
+        nothing[references.owners()[ioss]] = False
     return nothing
 
 

@@ -91,10 +91,10 @@ async def test_goods_are_released_on_arrival_if_risk_is_green_and_the_debt_settl
 
 def document(_: int, row: consignment_pb2.Consignment) -> None:
     row.nature = consignment_pb2.NATURE_DOCUMENT
-    del row.items[1:]
-    row.items[0].description = "Letters"
-    for name in ("commodity_code", "price", "gtin"):
-        row.items[0].ClearField(name)
+    for name in ("order", "payment", "insurance", "invoice_total", "fiscal_references"):
+        row.ClearField(name)
+    del row.items[:]
+    row.items.add(description="Letters")
 
 
 def without_figures(table: Table) -> Table:

@@ -178,9 +178,11 @@ async def test_goods_found_among_documents_are_assessed_with_code_and_price_of_e
 ) -> None:
     def letters(_: int, row: Consignment) -> None:
         row.nature = NATURE_DOCUMENT
+        for name in ("order", "payment", "fiscal_references"):
+            row.ClearField(name)
         del row.items[:]
         row.items.add(description="Letters")
-        row.items.add(description="Papers", commodity_code="490199")
+        row.items.add(description="Papers", commodity_code="491199")
 
     revenue = Revenue()
     revenue.reason = "UNVALUED"

@@ -93,8 +93,11 @@ def tables(cases: list[Case]) -> tuple[Table, dict[str, Any]]:
         del row.items[1:]
         row.items[0].commodity_code = case.code
         row.items[0].ClearField("price")
-        if case.nature == "DOCUMENT":
-            row.items[0].ClearField("gtin")  # an identifier of goods
+        if case.nature == "DOCUMENT":  # without what goods and sales have
+            for name in ("gtin", "merchant_product_id", "manufacturer_product_id"):
+                row.items[0].ClearField(name)
+            row.ClearField("order")
+            row.ClearField("payment")
         if case.price is not None:
             row.items[0].price.minor, row.items[0].price.currency = case.price, "EUR"
 
@@ -138,12 +141,16 @@ def nowhere(text: str = LAW) -> ReleaseLaw:
     [
         # 1: documents of no commercial value. With a value they are goods; without the nature they are goods of no value.
         (Case(None, price=None, nature="DOCUMENT", code=""), DOCUMENTS),
-        (Case(0, price=0, nature="DOCUMENT"), DOCUMENTS),
+        (Case(0, price=0, nature="DOCUMENT", code=""), DOCUMENTS),
+        (Case(0, price=0, nature="DOCUMENT", code="490199"), DOCUMENTS),
         (Case(None, price=None, nature="DOCUMENT", code="490199"), DOCUMENTS),
+        # The code of other goods says that they are goods, whatever price is stated.
+        (Case(0, price=0, nature="DOCUMENT"), LOW),
+        (Case(0, price=0, nature="DOCUMENT", ioss=True, code=""), LOW),
         (Case(1, price=1, nature="DOCUMENT"), LOW),
         (Case(0, price=0), LOW),
         # and not subject to restrictions.
-        (Case(0, price=0, nature="DOCUMENT", controlled=True), FULL),
+        (Case(0, price=0, nature="DOCUMENT", code="490199", controlled=True), FULL),
         # 2: duty and tax are waived, below a value.
         (Case(2_000, 0), LOW),
         (Case(2_001, 0), SIMPLIFIED),
@@ -187,19 +194,30 @@ def test_what_is_not_known_has_no_category_and_says_why(case: Case, reason: str)
 @pytest.mark.parametrize("price", [None, 0])
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("gtin", "4006381333931"), ("imeis", ["490154203237518"]), ("cas_number", "50-00-0"), ("un_number", "1266")],
-)
-def test_what_has_an_identifier_of_goods_is_no_document_without_value_unless_it_is_priced(
+    [
+        ("gtin", "4006381333931"), ("imeis", ["490154203237518"]), ("cas_number", "50-00-0"), ("un_number", "1266"),
+        ("merchant_product_id", "M-1"), ("manufacturer_product_id", "F-1"),
+    ],
+)  # fmt: skip
+def test_what_has_an_identifier_of_goods_is_no_document_without_value_whatever_its_price(
     price: int | None, name: str, value: str | list[str]
 ) -> None:
     table, states = tables([Case(None, price=price, nature="DOCUMENT", code="")])
     column = Strings.of([value]) if isinstance(value, str) else Ragged.of_lengths([1], Strings.of(value))
     goods = Ragged.of_lengths([1], table.child("items").with_columns({name: column}))
+    assert categories_of(table, states, nowhere()).category.tolist() == [DOCUMENTS]
     found = categories_of(table.with_columns({"items": goods}), states, nowhere())
-    assert found.category.tolist() == [0 if price is None else DOCUMENTS]
+    assert [Unknown(each).name for each in found.unknown] == ["NOT_VALUED"]
 
 
-@pytest.mark.parametrize("name", ["invoice_total", "payment_amount", "tax_charged"])
+@pytest.mark.parametrize("name", ["order_platform", "order_number", "payment_reference"])
+def test_documents_that_were_ordered_are_goods(name: str) -> None:
+    table, states = tables([Case(None, price=None, nature="DOCUMENT", code="")])
+    found = categories_of(table.with_columns({name: Strings.of(["X-1"])}), states, nowhere())
+    assert [Unknown(each).name for each in found.unknown] == ["NOT_VALUED"]
+
+
+@pytest.mark.parametrize("name", ["invoice_total", "payment_amount", "insurance", "tax_charged"])
 @pytest.mark.parametrize("amount", [0, 1])
 def test_documents_for_which_an_amount_is_stated_have_a_value(name: str, amount: int) -> None:
     table, states = tables([Case(0, price=0, nature="DOCUMENT", code="")])
@@ -265,7 +283,7 @@ def test_the_basis_is_the_intrinsic_or_the_customs_value() -> None:
 
 
 def test_elements_that_a_filing_lacks_are_named() -> None:
-    table, states = tables([Case(0, price=0, nature="DOCUMENT"), Case(100, 1), Case(15_001, 1)])
+    table, states = tables([Case(0, price=0, nature="DOCUMENT", code=""), Case(100, 1), Case(15_001, 1)])
     goods = table.child("items").with_columns({"origin_country": Strings.of(["", "", "CN"])})
     table = table.with_columns(
         {"items": Ragged(table.ragged("items").offsets, goods), "incoterm": Strings.of(["", "", ""])}
@@ -299,6 +317,12 @@ BEFORE, AFTER, REFORM = date(2026, 6, 30), date(2026, 7, 1), date(2028, 7, 1)
         (Case(100, 1, code="330300", on=BEFORE), FULL),
         (Case(100, 1, code="330300", on=AFTER, ioss=True), SIMPLIFIED),
         (Case(None, price=None, nature="DOCUMENT", code=""), DOCUMENTS),
+        # Manuscripts and printed papers may be documents; books, banknotes and pictures are goods.
+        (Case(None, price=None, nature="DOCUMENT", code="490600"), DOCUMENTS),
+        (Case(None, price=None, nature="DOCUMENT", code="491199"), DOCUMENTS),
+        (Case(None, price=None, nature="DOCUMENT", code="491191"), "NOT_VALUED"),
+        (Case(None, price=None, nature="DOCUMENT", code="490199"), "NOT_VALUED"),
+        (Case(None, price=None, nature="DOCUMENT", code="490700"), "NOT_VALUED"),
         (Case(100, 1, on=date(2021, 6, 30)), "NO_LAW"),
         (Case(13_500, 1, country="GB", currency="GBP"), SIMPLIFIED),
         (Case(13_501, 1, country="GB", currency="GBP"), FULL),
@@ -361,7 +385,7 @@ def plainly(case: Case) -> int | str:
     if case.country != "DE" or case.on < date(2026, 1, 1):
         return "NO_LAW"
     restricted = case.controlled and not case.confidential
-    worthless = case.price == 0 or (case.price is None and case.code in ("", "490199"))
+    worthless = not case.price and case.code in ("", "490199")
     if case.nature == "DOCUMENT" and worthless and not restricted:
         return DOCUMENTS
     if case.value is None:

@@ -124,6 +124,15 @@ MIXED: dict[str, Callable[[Consignment], object]] = {
     "a currency without an amount": lambda row: setattr(row.items[0].price, "currency", "EUR"),
     "a payment": lambda row: row.payment.amount.MergeFrom(pb.Money(minor=1, currency="EUR")),
     "a total": lambda row: row.invoice_total.MergeFrom(pb.Money(minor=1, currency="EUR")),
+    "insurance": lambda row: row.insurance.MergeFrom(pb.Money(minor=1, currency="EUR")),
+    "an order at a platform": lambda row: setattr(row.order, "platform", "shop.example"),
+    "the number of an order": lambda row: setattr(row.order, "number", "O-1"),
+    "the reference of a payment": lambda row: setattr(row.payment, "reference", "P-1"),
+    "a number of the import scheme": lambda row: row.fiscal_references.add(
+        scheme=pb.SCHEME_IOSS, number="IM2760000017"
+    ),
+    "a merchant's identifier": lambda row: setattr(row.items[1], "merchant_product_id", "M-1"),
+    "a manufacturer's identifier": lambda row: setattr(row.items[1], "manufacturer_product_id", "F-1"),
     "tax was charged": lambda row: row.items[1].tax_charged.MergeFrom(pb.Money(minor=1, currency="EUR")),
 }
 
@@ -149,9 +158,53 @@ def test_goods_among_documents_need_code_and_price_of_every_item(case: str) -> N
     assert only(row, law=included()) == []
 
 
-def test_printed_matter_may_have_its_code_and_no_price() -> None:
+@pytest.mark.parametrize("code", ["490600", "491110", "491199"])
+def test_manuscripts_plans_and_printed_papers_may_have_their_code_and_no_price(code: str) -> None:
     row = letter(items=2)
-    row.items[1].commodity_code = "490199"
+    row.items[1].commodity_code = code
+    assert only(row, law=included()) == []
+
+
+@pytest.mark.parametrize("code", ["490199", "490300", "490700", "490900", "491000", "491191"])
+def test_what_is_sold_of_chapter_49_needs_code_and_price(code: str) -> None:
+    row = letter(items=2)
+    row.items[1].commodity_code = code
+    assert only(row, law=included()) == [
+        (GOODS, CODE), (GOODS, PRICE), (GOODS, "items[1].price.minor"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: setattr(row.items[0], "commodity_code", "851713"),
+        lambda row: setattr(row.items[1], "gtin", "4006381333931"),
+        lambda row: setattr(row.order, "platform", "shop.example"),
+    ],
+)
+def test_the_price_zero_does_not_make_documents_of_goods(change: Callable[[Consignment], object]) -> None:
+    row = letter(items=2)
+    for place in (0, 1):
+        priced(row, 0, place)
+    assert only(row, law=included()) == []
+    change(row)
+    lacking = [place for place in (0, 1) if not row.items[place].commodity_code]
+    assert only(row, law=included()) == [(GOODS, f"items[{place}].commodity_code") for place in lacking]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row.insurance.MergeFrom(pb.Money(minor=0, currency="EUR")),
+        lambda row: row.freight.MergeFrom(pb.Money(minor=900, currency="EUR")),
+        lambda row: row.fiscal_references.add(scheme=pb.SCHEME_SPECIAL_ARRANGEMENTS, number="DE123456789"),
+    ],
+)
+def test_what_carriers_state_of_all_consignments_makes_no_goods_of_letters(
+    change: Callable[[Consignment], object],
+) -> None:
+    row = letter()
+    change(row)
     assert only(row, law=included()) == []
 
 

@@ -1,5 +1,6 @@
 """The rules of the first profile, one sentence a case."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -55,3 +56,40 @@ def test_an_honest_parcel_is_green_without_any_finding() -> None:
     assert assessments.ints("score").tolist() == [0]
     assert assessments.ints("unjudged").tolist() == [0]
     assert assessments.strings("rule_set").tolist() == [first_light().version]
+
+
+def document(**item: Any) -> dict[str, Any]:
+    """A letter: no code, no price, no order."""
+    return {
+        "nature": "NATURE_DOCUMENT", "order": None, "payment": None, "fiscal_references": [], "additional_procedures": [],
+        "items": [{
+            "description": "Signed contracts", "commodity_code": "", "merchant_product_id": "", "manufacturer_product_id": "", "price": None, **item,
+        }],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "lane"),
+    [
+        (document(), "GREEN"),
+        (document() | {"gross_mass_mg": 2_000_001}, "BLUE"),
+        (document() | {"gross_mass_mg": 5_000_001}, "YELLOW"),
+        (document(description="Smartphones"), "YELLOW"),
+        (document(quantity_milli=10_000), "YELLOW"),
+        (document(commodity_code="851713", price={"minor": 0}), "YELLOW"),
+        (document(merchant_product_id="M-1"), "YELLOW"),
+        (document() | {"order": {"platform": "velumart.example"}}, "YELLOW"),
+    ],
+)
+def test_letters_are_green_and_what_may_be_goods_among_them_waits_for_an_officer(
+    change: dict[str, Any], lane: str
+) -> None:
+    assert assess(first_light(), table([change])).ints("lane").tolist() == [common_pb2.Lane.Value(f"LANE_{lane}")]
+
+
+def test_words_beside_documents_are_words_of_documents_and_no_word_of_goods_is_one() -> None:
+    data = first_light().data
+    words, goods = set(data["document_words"]), data["contradicting_words"]
+    assert set(data["document_qualifiers"]) < words
+    assert isinstance(goods, Mapping)
+    assert not words & {each for chapter in goods.values() for each in chapter}

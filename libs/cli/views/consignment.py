@@ -431,7 +431,7 @@ def _control(control: dict[str, Any]) -> tuple[str, str, str, str]:
         str(control.get("number", "")),
         form,
         safe(control.get("authority", "") or "customs"),
-        control.get("reason", ""),
+        "\n".join(filter(None, (control.get("reason", ""), control.get("confidential_reason", "")))),
     )
 
 

@@ -127,6 +127,7 @@ _TEXTS: Final = (
     "violation_resolved_by",
     "pre_loading_reason",
     "pre_loading_pointer",
+    "pre_loading_confidential_reason",
     "transit_departure_office",
     "transit_guarantee_reference",
 )

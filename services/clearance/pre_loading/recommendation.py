@@ -38,6 +38,8 @@ BoolArray = NDArray[np.bool_]
 
 REASSESSED: Final = "REASSESSED"
 """Reason of a request that ends because risk does not recommend it for a new version of the filing."""
+MATCHED: Final = "LIST_MATCH"
+"""Confidential reason of a request that follows from a match of a list."""
 _UNDISCLOSED: Final = ("SCORE_HIGH",)
 """Reasons of risk that filers may not read though no finding is confidential: they could avoid what scores high."""
 _FORMS: Final[dict[int, int]] = {
@@ -76,19 +78,23 @@ def recommendations(rows: int, places: IntArray, risk: Table) -> dict[str, Colum
         raise Misaligned(f"risk recommended {unknown.tolist()} before loading, which is unknown")
     numbers, known = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
     numbers[places], known[places] = referral.values, referral.valid
-    reasons, pointers = np.full((2, rows), "", object)
+    reasons, pointers, confidential = np.full((3, rows), "", object)
     secret = risk.bools("referral_confidential").values
     items = _items(risk)
     for place, reason, hidden, item in zip(
         places.tolist(), risk.strings("referral_reason").tolist(), secret.tolist(), items, strict=True
     ):
-        reasons[place] = CUSTOMS_CHECK if hidden or reason in _UNDISCLOSED else reason
+        masked = bool(reason) and (hidden or reason in _UNDISCLOSED)
+        reasons[place] = CUSTOMS_CHECK if hidden or masked else reason
+        confidential[place] = reason if masked else ""
         pointers[place] = "" if hidden or not item else f"items[{item - 1}]"
     columns: dict[str, Column] = {
         "pre_loading_referral": Ints.of(numbers, known),
         "pre_loading_reason": Strings.of(reasons.tolist()),
         "pre_loading_pointer": Strings.of(pointers.tolist()),
     }
+    if any(confidential):
+        columns["pre_loading_confidential_reason"] = Strings.of(confidential.tolist())
     required = np.zeros(rows, np.bool_)
     required[places[requires_second(risk)]] = True
     return columns | ({"pre_loading_second_person": Bools.of(required, required)} if required.any() else {})
@@ -195,17 +201,18 @@ def _changed(
     reached = ~np.isin(states.ints("state").values, [*FINAL, State.SEIZED, State.RELEASED])
     there = np.flatnonzero(states.ints("pre_loading_referral").valid & ~states.ints("arrived_at").valid & reached)
     chosen = states.take(there)
-    columns = (chosen.strings(name).tolist() for name in ("pre_loading_reason", "pre_loading_pointer", "office"))
+    names = ("pre_loading_reason", "pre_loading_pointer", "office", "pre_loading_confidential_reason")
+    columns = (chosen.strings(name).tolist() for name in names)
     facts = list(zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, strict=True))
     if matched is not None:
         facts = [
-            (risk_pb2.REFERRAL_INFORMATION, CUSTOMS_CHECK, "", each[3]) if match else each
+            (risk_pb2.REFERRAL_INFORMATION, CUSTOMS_CHECK, "", each[3], MATCHED) if match else each
             for each, match in zip(facts, matched[there].tolist(), strict=True)
         ]
     before = controls_of(chosen)
     after = [
-        change(controls, _order(parameters, referral, reason, pointer, office, at), referral, at)
-        for controls, (referral, reason, pointer, office) in zip(before, facts, strict=True)
+        change(controls, _order(parameters, referral, reason, pointer, office, confidential, at), referral, at)
+        for controls, (referral, reason, pointer, office, confidential) in zip(before, facts, strict=True)
     ]
     changed = [place for place, (old, new) in enumerate(zip(before, after, strict=True)) if list(old) != list(new)]
     events = [_event(before[place], after[place]) for place in changed]
@@ -214,7 +221,9 @@ def _changed(
     return Referred(there[rows], states, np.array(events, np.int64))
 
 
-def _order(parameters: Parameters, referral: int, reason: str, pointer: str, office: str, at: int) -> Control | None:
+def _order(
+    parameters: Parameters, referral: int, reason: str, pointer: str, office: str, confidential: str, at: int
+) -> Control | None:
     form = _FORMS.get(referral)
     if form is None:
         return None
@@ -223,7 +232,8 @@ def _order(parameters: Parameters, referral: int, reason: str, pointer: str, off
         if form == control_pb2.CONTROL_FORM_DO_NOT_LOAD
         else parameters.with_terms(parameters.request(form, office), office, at)
     )
-    return replace(order, reason=reason, text=_TEXTS[form], pointer=pointer, ordered_at=at, ordered_by=AUTOMATIC)
+    order = replace(order, reason=reason, text=_TEXTS[form], pointer=pointer, confidential_reason=confidential)
+    return replace(order, ordered_at=at, ordered_by=AUTOMATIC)
 
 
 def _referred(controls: list[Control], order: Control | None, referral: int, at: int) -> list[Control]:
@@ -256,7 +266,7 @@ def _referred(controls: list[Control], order: Control | None, referral: int, at:
             ordered_by=AUTOMATIC,
         )
         forbids = True
-    if forbids and is_forbidden(after, order.reason):
+    if forbids and is_forbidden(after, order.reason, order.confidential_reason):
         return after
     return [*after, replace(order, number=len(after) + 1)]
 
@@ -264,6 +274,7 @@ def _referred(controls: list[Control], order: Control | None, referral: int, at:
 def _settles(control: Control, order: Control) -> bool:
     """Return whether a control of risk makes an order unnecessary: the same is open, or ended otherwise than with the goods."""
     same = control.ordered_by == AUTOMATIC and (control.form, control.reason) == (order.form, order.reason)
+    same &= control.confidential_reason in ("", order.confidential_reason)
     return same and control.result != ControlResult.ENDED
 
 

@@ -15,6 +15,7 @@ from luxor.clearance.v1 import carriers_pb2, control_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.consignment.v1 import consignment_pb2
+from tests.clearance import loading
 from tests.clearance.controls import (
     CONFORM,
     NOT_CONFORM,
@@ -167,3 +168,38 @@ async def test_what_an_officer_judged_before_is_not_asked_again(house: House, re
     await reverse(house)
     assert len((await status(house, mrn)).controls) == 1
     assert await state(house, mrn) == pb.State.Name(pb.STATE_HELD).removeprefix("STATE_")
+
+
+async def test_officers_read_a_confidential_reason_and_nobody_else_does(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mrn,) = mrns(await file(house, {"GREEN-1": FORBIDDEN}, secret=True))
+    # Another confidential reason has a do-not-load of its own, the same one has not.
+    for version, reason in ((2, "PARTY_ON_LIST"), (3, "PARTY_ON_LIST")):
+        monkeypatch.setitem(loading.REASONS, FORBIDDEN, reason)
+        house.desk.neighbours.loading = recommending(lambda *_: FORBIDDEN, [], secret=True)
+        await house.desk.consume(filings(["GREEN-1"], version=version))
+    reasons = ["DO_NOT_LOAD_ORDER", "PARTY_ON_LIST"]
+    for role, ident in (("officer", "olga"), ("analyst", "anna")):
+        found = (await status(house, mrn, role, ident)).controls
+        assert [(each.reason, each.confidential_reason) for each in found] == [
+            ("CUSTOMS_CHECK", each) for each in reasons
+        ]
+    shown = str(await status(house, mrn, "filer", "shop"))
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        shown += "".join(map(str, await notices(house, role, ident)))
+    assert "CUSTOMS_CHECK" in shown
+    assert not [each for each in (*reasons, "confidential") if each in shown]
+    # Both are to be lifted.
+    await concluded(house, conclusion(mrn, 1, WITHDRAWN), request_id="c1")
+    assert await stage(house, mrn) == DO_NOT_LOAD
+    await concluded(house, conclusion(mrn, 2, WITHDRAWN), request_id="c2")
+    assert await stage(house, mrn) == COMPLETE
+
+
+async def test_a_request_that_follows_from_a_list_says_so_to_officers(house: House) -> None:
+    filed = await file(house, {"GREEN-1": NONE})
+    await hear(house.desk, screening(filed))
+    (mrn,) = mrns(filed)
+    assert [each.confidential_reason for each in (await status(house, mrn)).controls] == ["LIST_MATCH"]
+    assert "LIST_MATCH" not in str(await status(house, mrn, "filer", "shop"))

@@ -83,6 +83,8 @@ class Control:
     concluded_by: str = ""
     screening_result: int = 0
     answered_by: str = ""
+    confidential_reason: str = ""
+    """The reason of which others than officers and analysts read CUSTOMS_CHECK."""
     facts: str = ""
     """Digest of what an order of goods controls is about; stored, and in no message."""
     scan: Scan | None = None
@@ -154,6 +156,7 @@ _TEXTS: Final = (
     "note",
     "concluded_by",
     "facts",
+    "confidential_reason",
 )
 _TIMES: Final = ("due_at", "remind_at", "reminded_at", "overdue_at", "answered_at", "concluded_at")
 _NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result", "screening_result")
@@ -168,9 +171,15 @@ def has_controls(states: Table) -> bool:
     return states.may_have("controls") and states.child("controls").rows > 0
 
 
-def is_forbidden(controls: Iterable[Control], reason: str) -> bool:
-    """Return whether a do-not-load with this reason stands; each reason has its own, so that lifting one lifts no other."""
-    return any(each.forbids_loading and each.reason == reason for each in controls)
+def is_forbidden(controls: Iterable[Control], reason: str, confidential: str = "") -> bool:
+    """Return whether a do-not-load with this reason stands; each reason has its own, so that lifting one lifts no other.
+
+    What an earlier release ordered for a confidential reason states none, and stands for all of them.
+    """
+    return any(
+        each.forbids_loading and each.reason == reason and each.confidential_reason in ("", confidential)
+        for each in controls
+    )
 
 
 def asked_to_control(states: Table, agency: str) -> BoolArray:

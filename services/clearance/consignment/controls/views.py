@@ -11,7 +11,15 @@ from services.clearance.consignment.columns import values_in_rows
 from services.clearance.consignment.controls.control import REFERRALS, SCAN_NUMBERS, SCAN_TEXTS, has_controls
 from services.clearance.consignment.notice_kinds import NoticeKind
 
-_OFFICERS_TEXTS: Final = ("answered_by", "ordered_by", "result_reason", "note", "concluded_by", "facts")
+_OFFICERS_TEXTS: Final = (
+    "answered_by",
+    "ordered_by",
+    "result_reason",
+    "note",
+    "concluded_by",
+    "facts",
+    "confidential_reason",
+)
 _OFFICERS_NUMBERS: Final = ("when_overdue", "result")
 _OWED: Final = (NoticeKind.CHARGES_CHANGED, NoticeKind.DEBT_SETTLED, NoticeKind.DEBT_OPENED)
 """Notices of what is owed, which are no carrier's."""
@@ -79,7 +87,8 @@ def agency_controls(table: Table, agency: str) -> dict[str, Column]:
         return {}
     lines = table.child("controls")
     # An agency does not read who filed or carries the goods.
-    hidden = lines.with_columns({"answered_by": Strings.absent(lines.rows)})
+    names = ("answered_by", "confidential_reason")
+    hidden = lines.with_columns({name: Strings.absent(lines.rows) for name in names})
     table = table.with_columns({"controls": Ragged(table.ragged("controls").offsets, hidden)})
     return _chosen(table, lines.strings("authority").isin({agency}))
 

@@ -152,8 +152,8 @@ replica-test: setup  ## replicas that are killed and stopped under load, with 1,
 mutation-test: setup  ## nightly: plant faults in what money, holds and exactly-once rest on, and count those that tests notice (55 minutes)
 	@$(BIN)/python tools/mutation.py $(MUTATION_ARGS)
 
-# `make bench BENCH_ARGS=--quick` is the smoke run. The area `history` takes long and runs when it is named, and in the smoke run.
-BENCH_AREAS := $(sort history $(foreach file,$(notdir $(wildcard tests/bench/[a-z]*_*.py)),$(firstword $(subst _, ,$(file)))))
+# `make bench BENCH_ARGS=--quick` is the smoke run. The areas `history` and `stored` take long and run when they are named, and in the smoke run.
+BENCH_AREAS := $(sort history stored $(foreach file,$(notdir $(wildcard tests/bench/[a-z]*_*.py)),$(firstword $(subst _, ,$(file)))))
 
 bench: setup  ## every benchmark; BENCH_ARGS=--quick for a smoke run
 	@$(BIN)/python tests/bench/run.py $(BENCH_ARGS)

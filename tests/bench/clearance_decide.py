@@ -1,4 +1,4 @@
-"""Clearance: deciding, given the answers of risk and revenue, and status by any reference. `make bench-clearance`."""
+"""Clearance: deciding, given the answers of risk and revenue. `make bench-clearance`."""
 
 import shutil
 import sys
@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import figures
-import numpy as np
 import usage
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -16,9 +15,6 @@ from libs.release_law.law import included
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
-from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
-from services.clearance.__main__ import assemble
 from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.arrivals.arrive import Arrive
 from services.clearance.commands.audit.chain_records import ChainRecords
@@ -33,11 +29,9 @@ from services.clearance.store import Store
 from services.clearance.store.audit.trail import Origin, note_of
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
 from tests.support.databases import enterable_directory
-from tests.support.services import running
 
 BATCH = 500
 BATCHES_A_PAGE = 4
-NOBODY = "dns:///127.0.0.1:1"
 
 
 async def decided(command: Decide, batches: list[tuple], pages_ms: list[float]) -> float:  # type: ignore[type-arg]
@@ -98,7 +92,6 @@ async def measure(database: Database, server: EmbeddedPostgres, how: figures.Opt
     figures.figure("decide_cpu_us", cpu, "us", meaning="CPU of clearance's process, a consignment")
     await audit(store, how)
     figures.figure("decide_page_ms", pages, "ms", meaning=f"a page of {BATCH * BATCHES_A_PAGE}, committed")
-    await status(server.url("clearance"), [mrns(told) for told, _, _ in made], how)
     documents = [f"160{number:08d}" for number in range(4)]
     began = time.perf_counter()
     async with database.transaction() as tx:
@@ -131,34 +124,6 @@ async def audit(store: Store, how: figures.Options) -> None:
     )
     rate = (time.perf_counter() - began) / checked.versions * 1e6
     figures.figure("audit_check_us", [rate], "us", meaning="verification, a version", versions=checked.versions)
-
-
-async def status(url: str, numbers: list[list[str]], how: figures.Options) -> None:
-    """Ask for single consignments by each of the four references over gRPC with mutual TLS."""
-    environ = {f"LUXOR_{name}_TARGET": NOBODY for name in ("INGESTION", "RISK", "REVENUE")}
-    random = np.random.default_rng(1)
-    async with running("clearance", assemble, url, environ=environ) as service:
-        stub = ClearanceServiceStub(await service.channel("officer", "olga"))
-        took: list[float] = []
-        for _ in range(50 if how.quick else 1_000):
-            batch = int(random.integers(len(numbers)))
-            row = int(random.integers(BATCH))
-            place = batch * BATCH + row
-            name = f"{'RED' if place % 20 == 0 else 'GREEN'}-{place:08d}"
-            for query in (
-                pb.StatusQuery(mrn=numbers[batch][row]),
-                pb.StatusQuery(local_reference=name, filer="shop"),
-                pb.StatusQuery(house_document_number=f"H-{name}"),
-                pb.StatusQuery(master_document_number=f"160{batch:08d}", page_size=1),
-            ):
-                began = time.perf_counter()
-                answer = await stub.GetStatus(pb.GetStatusRequest(queries=[query]), timeout=10)
-                took.append((time.perf_counter() - began) * 1_000)
-                if len(answer.results[0].consignments) != 1:
-                    raise RuntimeError(f"no status for {query}")
-    stored = len(numbers) * BATCH
-    figures.figure("status_p99_ms", [float(np.percentile(took, 99))], "ms", target=10, stored=stored)
-    figures.figure("status_p50_ms", [float(np.percentile(took, 50))], "ms", stored=stored)
 
 
 async def main() -> None:

@@ -220,20 +220,29 @@ PARTS = {
 class History:
     """The stored consignments of past days in the stores of one server, whose services do not run meanwhile."""
 
-    def __init__(self, server: EmbeddedPostgres, filer: str, *, days: int, generation: int) -> None:
-        """Fill for a filer, over so many days; `generation` of references is the present one."""
+    def __init__(
+        self,
+        server: EmbeddedPostgres,
+        filer: str,
+        *,
+        days: int,
+        generation: int,
+        services: Sequence[str] = SERVICES,
+    ) -> None:
+        """Fill for a filer, over so many days; `generation` of references is the present one. `services` are those whose stores are filled."""
+        self._services = services
         self._server = server
         self._filer = filer
         self._days = days
         self._generation = generation
-        self._first_day = 0
+        self.first_day = 0
         self._shift = 0
         """Days by which references of clearance are later than their consignments: the week of the traffic is as full as those before."""
         self.stored = 0
 
     async def begin(self) -> None:
         """Make the partitions of the past days, and copy to each what the first day has."""
-        await asyncio.gather(*map(self._begin, SERVICES))
+        await asyncio.gather(*map(self._begin, self._services))
 
     async def _begin(self, service: str) -> None:
         part = PARTS[service]
@@ -242,7 +251,7 @@ class History:
             async with database.connection() as reader:
                 now = await today(reader)
             first, last = now - BESIDE_DAYS - self._days, now - BESIDE_DAYS - 1
-            self._first_day = first
+            self.first_day = first
             self._shift = (now // WEEK_DAYS - (last + 1) // WEEK_DAYS + 1) * WEEK_DAYS
             for table in part.days:
                 async with database.transaction(timeout_millis=60_000) as tx:
@@ -275,7 +284,7 @@ class History:
     async def fill(self, consignments: int) -> None:
         """Fill until so many consignments are stored, all services at once; print how far it has come."""
         first, last = self.stored // FILING, consignments // FILING
-        await asyncio.gather(*(self._fill(service, first, last) for service in SERVICES))
+        await asyncio.gather(*(self._fill(service, first, last) for service in self._services))
         self.stored = consignments
 
     async def _fill(self, service: str, first: int, last: int) -> None:
@@ -297,7 +306,7 @@ class History:
         self, connection: asyncpg.Connection, service: str, chunks: Iterator[int], first: int, last: int, began: float
     ) -> None:
         part = PARTS[service]
-        arguments: list[object] = [first, last, self._first_day, self._days, self._filer]
+        arguments: list[object] = [first, last, self.first_day, self._days, self._filer]
         if service == "ingestion":
             arguments.append(self._generation)
         if service == "clearance":
@@ -318,7 +327,7 @@ class History:
 
     async def forget_changes(self) -> None:
         """Have PostgreSQL forget the number of new rows, so that no vacuum of what was filled runs beside the measurement."""
-        for service in SERVICES:
+        for service in self._services:
             connection = await asyncpg.connect(self._server.url(f"luxor_{service}"))
             try:
                 await connection.execute("select pg_stat_reset()")

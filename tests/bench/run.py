@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # A smoke run that takes longer is no smoke run.
 QUICK_SECONDS = 120
-LONG = {"e2e_history": "history"}
+LONG = {"e2e_history": "history", "clearance_stored": "stored"}
 REST_SECONDS = 5
 """So long is waited for the rest of what a benchmark printed."""
 

@@ -18,7 +18,7 @@ from services.clearance.consignment.transitions import State
 from services.clearance.release_lists.reconciliation import Decision, Facts, Mark, MarkOutcome, compare, requires_hold
 from services.clearance.store import Store
 from tests.clearance.desk import MASTER, TRACE, Desk, filings
-from tests.clearance.desk_commands import arrival, arrive
+from tests.clearance.desk_commands import PRESENTATION, arrival, arrive
 from tests.clearance.risk_answers import ServiceSpan, answering
 
 MINUTE = 60_000_000
@@ -164,7 +164,13 @@ class Later(Store):
         return await super().now(tx) + 30 * MINUTE
 
 
-async def test_goods_that_arrived_and_waited_for_an_inspection_are_released_at_the_end_of_that_time(desk: Desk) -> None:
+@pytest.mark.parametrize("presents", [False, True])
+async def test_goods_that_arrived_and_waited_for_an_inspection_are_released_at_the_end_of_that_time(
+    desk: Desk, presents: bool
+) -> None:
+    if presents:
+        # The officer who marks the goods has them: the mark is their presentation.
+        desk.arrive.law = PRESENTATION
     desk.neighbours.risk = answering(
         {"GREEN-1": ServiceSpan(delay_minutes=10), "GREEN-2": ServiceSpan(delay_minutes=10)}
     )
@@ -193,4 +199,6 @@ async def test_goods_that_arrived_and_waited_for_an_inspection_are_released_at_t
         (MarkOutcome.RELEASED, State.RELEASED),
         (MarkOutcome.OUT_OF_TIME, State.HELD),
     ]
+    states = await desk.states([each.mrn for each in page.entries])
+    assert states.ints("presented_at").tolist() == [at + 20 * MINUTE if presents else None, None]
     assert await desk.inconsistencies() == []

@@ -160,7 +160,11 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(add_NoticeCheckServiceServicer_to_server, checks, roles=CHECK_ROLES)
     start.server.add(add_BulkReleaseServiceServicer_to_server, BulkReleaseService(store), roles=BULK_RELEASE_ROLES)
     start.server.add(add_ReturnServiceServicer_to_server, ReturnService(store), roles=RETURN_ROLES)
-    start.server.add(add_TransitServiceServicer_to_server, TransitService(store), roles=TRANSIT_ROLES)
+    start.server.add(
+        add_TransitServiceServicer_to_server,
+        TransitService(store, carriers_start=config.carriers_start_transit),
+        roles=TRANSIT_ROLES,
+    )
     start.server.add(add_ReleaseListServiceServicer_to_server, ReleaseListService(store), roles=RELEASE_LIST_ROLES)
     start.server.add(add_ConsistencyServiceServicer_to_server, ConsistencyService(store), roles=CONSISTENCY_ROLES)
     start.server.add(add_AuditServiceServicer_to_server, AuditService(store), roles=AUDIT_ROLES)

@@ -62,6 +62,10 @@ class ClearanceConfig(Settings, service="clearance"):
     """File of the rules of presentation: where it is an act of its own, and within which time after the arrival it is due. As included, the arrival
     is the presentation everywhere. Name one once all replicas are of a release that knows the setting."""
 
+    carriers_start_transit: bool = setting("CARRIERS_START_TRANSIT", default=False, example="true")
+    """Whether carriers begin movements to other offices where the data of the jurisdiction allow it. Set it once all replicas are of a release that
+    knows the setting."""
+
     checks_per_second: float = setting("CHECKS_PER_SECOND", default=50.0, low=0.1, high=10_000, example="50")
     """Checks of notices that one caller may make per second on each replica; twice as many at once. A gateway is one caller for all its visitors."""
 

@@ -185,7 +185,9 @@ async def give_back(process: Process) -> None:
 
 
 async def discharge(process: Process) -> None:
-    request = transit_pb2.RecordTransitArrivalsRequest(request_id="there", master_document_number=MOVED)
+    request = transit_pb2.RecordTransitArrivalsRequest(
+        request_id="there", master_document_number=MOVED, office="DE004600"
+    )
     await process.ask(Role.CARRIER, "wings", process.transit, "RecordTransitArrivals", request)
 
 

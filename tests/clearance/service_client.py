@@ -40,6 +40,7 @@ class House:
 @pytest_asyncio.fixture
 async def house(database_url: str) -> AsyncIterator[House]:
     environ = {f"LUXOR_{name}_TARGET": NOBODY for name in ("INGESTION", "RISK", "REVENUE")}
+    environ["LUXOR_CLEARANCE_CARRIERS_START_TRANSIT"] = "true"
     async with (
         running("clearance", assemble, database_url, environ=environ) as service,
         neighbours_at_work() as (neighbours, channel),

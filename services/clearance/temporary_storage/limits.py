@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.files.yaml_file import YamlFile
+from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import choose, in_transit
 from services.clearance.consignment.presentation.times import PRESENTATION, presentation_due, unpresented
 from services.clearance.consignment.state.times import never_released
@@ -86,8 +87,8 @@ def in_storage(states: Table) -> NDArray[np.bool_]:
 def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
     """Return when the time limits of states end, by the law of the day of their presentation; without `limits`, by those that are included.
 
-    The arrival is the presentation where that is no act of its own. After a movement to another office the limit counts from its end: UCC, articles
-    145(11) and 149.
+    The arrival is the presentation where that is no act of its own. After the arrival at another office the limit counts from there: UCC, articles
+    145(11) and 149. A movement that ended without one changes nothing.
     """
     stored, due = in_storage(states), presentation_due(states)
     end, remind = np.zeros(states.rows, np.int64), np.zeros(states.rows, np.int64)
@@ -95,7 +96,8 @@ def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
     if stored.any():
         moved, presented = states.ints("transit_ended_at"), states.ints("presented_at")
         began = choose(presented.valid, presented, states.ints("arrived_at")).values
-        began = np.where(moved.valid, moved.values, began) // MICROS_PER_DAY
+        there = moved.valid & (states.ints("transit_outcome").filled(0) != pb.TRANSIT_OUTCOME_ENDED)
+        began = np.where(there, moved.values, began) // MICROS_PER_DAY
         for limit in included() if limits is None else limits:
             last = np.iinfo(np.int64).max if limit.to is None else (limit.to - _EPOCH).days
             found = stored & states.strings("destination_country").isin(limit.areas)

@@ -4,6 +4,7 @@ Law: UCC, articles 226 (external transit), 233(1) and (2) (obligations; the proc
 destination), 215(2) (discharge by comparison of both offices), 79 (a debt is incurred where the obligations are not met).
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from libs.columns import Column, Ints, Strings, Table
-from services.clearance.consignment.columns import in_transit
+from services.clearance.consignment.columns import in_transit, was_moved
 from services.clearance.consignment.decision import AUTOMATIC, OFFICER_HOLD
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import with_reason
@@ -68,26 +69,33 @@ class TransitStart:
     document: str
     guarantee: str
     note: str
+    carriers_start: bool = True
+    """Whether carriers begin movements where the rules let them."""
+    claimed: Container[str] = ()
+    """MRNs of goods on which an officer works, so that no carrier moves them."""
     rules: tuple[TransitRule, ...] | None = None
     """Other rules than those that are included."""
     ends_claims: bool = False
 
     def unfit(self, states: Table, at: int) -> list[str]:
-        """Return why goods may not be moved so: the rules, the carrier's role, and what holds them."""
+        """Return why goods may not be moved so: the rules, the carrier's role, and what holds them.
+
+        What a carrier may not know has one refusal, which no other one precedes or follows.
+        """
         rules = rules_of(states, at, self.rules)
         state = states.ints("state").values
         movable = np.isin(state, (State.AWAITING_ARRIVAL, *HELD)) & states.ints("arrived_at").valid
         movable &= ~in_transit(states)
-        provided = rules.provided.copy()
+        provided, own = rules.provided, states.strings("office").isin({self.destination})
+        withheld = np.zeros(states.rows, np.bool_)
         if not self.officer:
-            # Goods that wait so that an officer may inspect them are not taken away from that officer.
-            free = (state == State.AWAITING_ARRIVAL) & ~states.ints("release_not_before").valid
-            provided &= rules.carrier_starts & (free | _held_by_debt(states))
-        own = states.strings("office").isin({self.destination})
+            provided = provided & rules.carrier_starts & self.carriers_start
+            withheld = own | self._withheld(states, at)
         causes = (
             ("TRANSIT_NOT_POSSIBLE", ~never_released(states)),
             ("TRANSIT_NOT_PROVIDED", ~provided),
             ("TRANSIT_LIMIT_OUT_OF_BOUNDS", rules.longest_days < self.limit_days),
+            ("TRANSIT_NOT_PROVIDED", withheld),
             ("TRANSIT_OFFICE_OWN", own),
         )
         found = np.zeros(states.rows, np.int64)
@@ -95,8 +103,21 @@ class TransitStart:
             found[movable & where] = number
         return [causes[number - 1][0] if number else "" for number in found.tolist()]
 
+    def _withheld(self, states: Table, at: int) -> np.ndarray:
+        """Return which goods no carrier moves, shape (n,).
+
+        Something beside their debt holds them, an officer works on them or has time to inspect them, or they would escape the limit of temporary
+        storage.
+        """
+        delay = states.ints("release_not_before")
+        found = ~_held_by_debt(states) | (delay.valid & (delay.values > at))
+        found |= was_moved(states) | states.ints("storage_ended_at").valid
+        if self.claimed:
+            found |= states.strings("mrn").map(self.claimed.__contains__, np.bool_)
+        return found
+
     def apply(self, states: Table, at: int) -> tuple[Table, EventDetails]:
-        """Return the states, and the event with the movement; a limit of temporary storage begins anew with its end."""
+        """Return the states, and the event with the movement."""
         rows = states.rows
         due = rules_of(states, at, self.rules).due_at(at, self.limit_days)
         absent = Ints.absent(rows)
@@ -112,8 +133,6 @@ class TransitStart:
             "transit_seal": Strings.constant(self.seal, rows),
             "transit_document_number": Strings.constant(self.document, rows),
             "transit_guarantee_reference": Strings.constant(self.guarantee, rows),
-            "storage_reminded_at": absent,
-            "storage_ended_at": absent,
         }
         details = EventDetails(event=Event.TRANSIT_STARTED, at=at, by=self.officer or AUTOMATIC, columns=columns)
         return _noted(states, self.note), details
@@ -125,7 +144,11 @@ class TransitArrival:
 
     officer: str
     office: str = ""
-    """Where they arrived, if it is not the office of destination."""
+    """Where they arrived; "" for the office of destination."""
+    diverts: bool = False
+    """Whether goods that moved to another office arrived there too; otherwise they are refused."""
+    document: str = ""
+    """Number of the transport document of the movement; "" for any."""
     difference: int = 0
     """luxor.clearance.v1.TransitDifference; 0 for none."""
     note: str = ""
@@ -133,12 +156,20 @@ class TransitArrival:
     ends_claims: bool = True
 
     def unfit(self, states: Table, at: int) -> list[str]:
-        """Return that nothing but the transitions refuses it."""
-        return [""] * states.rows
+        """Return which goods are on another movement than the one that is reported."""
+        other = np.zeros(states.rows, np.bool_)
+        if self.office and not self.diverts:
+            other |= ~states.strings("transit_destination_office").isin({self.office})
+        if self.document:
+            other |= ~states.strings("transit_document_number").isin({self.document})
+        return ["TRANSIT_MOVEMENT_OTHER" if each else "" for each in (other & in_transit(states)).tolist()]
 
     def apply(self, states: Table, at: int) -> tuple[Table, EventDetails]:
-        """Return the states with the reasons of those on which an officer decides, and the event that discharges the movement of each."""
-        rows = states.rows
+        """Return the states with the reasons of those on which an officer decides, and the event that discharges the movement of each.
+
+        A limit of temporary storage begins anew.
+        """
+        rows, absent = states.rows, Ints.absent(states.rows)
         decides = ~rules_of(states, at, self.rules).releases_on_arrival | bool(self.difference)
         offices = states.strings("transit_destination_office")
         if self.office:
@@ -151,6 +182,8 @@ class TransitArrival:
             "transit_ended_at": Ints.constant(at, rows),
             "transit_outcome": Ints.of(outcome),
             "transit_difference": Ints.of(difference, difference > 0),
+            "storage_reminded_at": absent,
+            "storage_ended_at": absent,
         }
         events = np.where(decides, Event.TRANSIT_ARRIVED_HELD, Event.TRANSIT_ARRIVED).astype(np.int64)
         reason = DIFFERENCES if self.difference else OFFICER_RELEASES

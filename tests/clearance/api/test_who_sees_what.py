@@ -377,7 +377,7 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     ),
     "StartTransit": _movement,
     "RecordTransitArrivals": lambda goods: transit_pb2.RecordTransitArrivalsRequest(
-        request_id=f"w{goods.number}", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)]
+        request_id=f"w{goods.number}", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)], office="DE004600"
     ),
     "EndTransit": lambda goods: transit_pb2.EndTransitRequest(
         request_id=f"x{goods.number}", reason="GOODS_NOT_FOUND", consignments=[returns_pb2.GoodsRef(mrn=goods.mrn)]

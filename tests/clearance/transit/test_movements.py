@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 import grpc
 
 from libs.customs.time import MICROS_PER_DAY
+from libs.server.call import Call, enter
 from libs.server.identity import Identity, Role
 from libs.telemetry.metrics import REGISTRY
-from luxor.clearance.v1 import bulk_release_pb2, carriers_pb2, returns_pb2, work_pb2
+from luxor.clearance.v1 import bulk_release_pb2, carriers_pb2, returns_pb2, transit_pb2, work_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
+from services.clearance.api.transit.service import TransitService
 from services.clearance.commands.act import Request
 from services.clearance.commands.transit.move import Move, TransitProgress
 from services.clearance.consignment.transitions import State
@@ -110,7 +112,7 @@ async def test_goods_that_are_paid_on_their_way_are_released_with_their_arrival_
     await pay(house, first)
     # It awaits its arrival at the other office, and nobody releases it before.
     assert await states(house, first) == ["AWAITING_ARRIVAL"]
-    answer = await take(house, "arrive", first, held, role="carrier", ident="wings")
+    answer = await take(house, "arrive", first, held, role="carrier", ident="wings", office=OFFICE)
     assert outcomes(answer) == [("RELEASED", ""), ("HELD", "")]
     shown = (await status(house, first, "filer", "shop")).transit
     assert (shown.outcome, shown.destination_office) == (pb.TRANSIT_OUTCOME_ARRIVED, OFFICE)
@@ -217,7 +219,8 @@ async def test_an_officer_of_the_destination_decides_on_goods_that_arrived_with_
     await take(house, "start", *numbers)
     await pay(house, *numbers)
     for mrn, difference in zip(numbers, differences, strict=True):
-        answer = await take(house, "arrive", mrn, role="carrier", ident="wings", request_id=mrn, difference=difference)
+        fields = {"request_id": mrn, "difference": difference, "office": OFFICE}
+        answer = await take(house, "arrive", mrn, role="carrier", ident="wings", **fields)
         assert outcomes(answer) == [("HELD", "")]
         shown = await status(house, mrn)
         assert (shown.transit.outcome, shown.transit.difference) == (pb.TRANSIT_OUTCOME_ARRIVED_FOR_OFFICER, difference)
@@ -273,21 +276,79 @@ async def test_a_carrier_moves_its_own_goods_that_nothing_but_their_debt_holds(h
     await take(house, "start", theirs, request_id="s2")
     # Of others it finds nothing, by whatever reference.
     house_ref = returns_pb2.GoodsRef(house_document_number="H-BARE-9")
-    found = await take(house, "arrive", theirs, house_ref, **carrier)
+    found = await take(house, "arrive", theirs, house_ref, office=OFFICE, **carrier)
     assert outcomes(found) == [("UNSPECIFIED", "CONSIGNMENT_UNKNOWN")] * 2
-    under = await take(house, "arrive", master_document_number="160-9", request_id="a2", **carrier)
+    under = await take(house, "arrive", master_document_number="160-9", request_id="a2", office=OFFICE, **carrier)
     assert (under.consignments, under.refused, len(under.results)) == (0, 0, 0)
     assert not (await status(house, theirs)).transit.HasField("ended_at")
     for step, fields, reason in (
         ("start", {"note": "n"}, "TRANSIT_FIELD_UNUSED"),
         ("arrive", {"note": "n"}, "TRANSIT_FIELD_UNUSED"),
-        ("arrive", {"office": "FR000001"}, "TRANSIT_FIELD_UNUSED"),
+        ("arrive", {}, "TRANSIT_OFFICE_MALFORMED"),
         ("end", {}, "ROLE_NOT_ALLOWED"),
     ):
         _, why = await refused_with(take(house, step, by_debt, request_id="x", **carrier, **fields))
         assert why == reason, step
     own = returns_pb2.GoodsRef(house_document_number="H-BARE-1")
-    assert outcomes(await take(house, "arrive", own, request_id="a3", **carrier)) == [("HELD", "")]
+    assert outcomes(await take(house, "arrive", own, request_id="a3", office=OFFICE, **carrier)) == [("HELD", "")]
+
+
+async def test_an_arrival_discharges_the_movement_that_it_reports_alone(house: House) -> None:
+    north, south, on_road = await landed(house, "RED-1", "RED-2", "BARE-3")
+    await take(house, "start", north, on_road, document_number="T1-1")
+    await take(house, "start", south, request_id="s2", destination_office="FR000001")
+    other = ("HELD", "TRANSIT_MOVEMENT_OTHER")
+    # Goods of one document move to several offices: nobody discharges those that are still on the road.
+    for role, ident in (("carrier", "wings"), ("officer", "otto")):
+        fields = {"role": role, "ident": ident, "request_id": f"m-{role}", "office": "FR000001"}
+        under = await take(house, "arrive", master_document_number=MASTER, **fields)
+        assert (under.consignments, under.refused) == (3, 2 if role == "carrier" else 3)
+        assert {each.mrn for each in under.results if each.error.reason == other[1]} == {north, on_road}
+    carrier = {"role": "carrier", "ident": "wings"}
+    assert outcomes(await take(house, "arrive", north, request_id="c1", office="FR000001", **carrier)) == [other]
+    stated = {"office": OFFICE, "document_number": "T1-2"}
+    assert outcomes(await take(house, "arrive", north, request_id="c2", **stated, **carrier)) == [other]
+    stated["document_number"] = "T1-1"
+    assert outcomes(await take(house, "arrive", north, request_id="c3", **stated, **carrier)) == [("HELD", "")]
+    # A late report of the first movement discharges no second one.
+    await take(house, "start", north, request_id="s3", destination_office="FR000001")
+    assert outcomes(await take(house, "arrive", north, request_id="c4", **stated, **carrier)) == [other]
+    assert outcomes(await take(house, "arrive", south, request_id="c5", office=OFFICE)) == [("HELD", "NOT_IN_TRANSIT")]
+    await check_versions(house.desk)
+
+
+async def test_a_carrier_learns_nothing_of_goods_that_it_cannot_move_and_moves_them_once(house: House) -> None:
+    by_debt, by_lane, claimed = await landed(house, "BARE-1", "RED-2", "BARE-3")
+    work_stub = WorkServiceStub(await house.service.channel("officer", "olga"))
+    claim = work_pb2.ClaimConsignmentsRequest(request_id="c", consignments=[pb.ConsignmentRef(mrn=claimed)])
+    await work_stub.ClaimConsignments(claim, timeout=SECONDS)
+    goods, carrier = (by_debt, by_lane, claimed), {"role": "carrier", "ident": "wings"}
+    # What starts no movement tells them apart in nothing.
+    beyond = await take(house, "start", *goods, request_id="s1", limit_days=31, **carrier)
+    assert outcomes(beyond) == [("HELD", "TRANSIT_LIMIT_OUT_OF_BOUNDS")] * 3
+    started = await take(house, "start", *goods, request_id="s2", limit_days=30, **carrier)
+    refused = ("HELD", "TRANSIT_NOT_PROVIDED")
+    assert outcomes(started) == [("HELD", ""), refused, refused]
+    await take(house, "start", claimed, request_id="s3", ident="olga")
+    again = await take(house, "start", by_debt, claimed, request_id="s4", **carrier)
+    assert outcomes(again) == [("HELD", "IN_TRANSIT")] * 2
+    assert outcomes(await take(house, "arrive", by_debt, office=OFFICE, **carrier)) == [("HELD", "")]
+    # The time of temporary storage began anew, and no further movement of the carrier lets it begin once more.
+    for office in (OFFICE, "FR000001"):
+        further = await take(house, "start", by_debt, request_id=office, destination_office=office, **carrier)
+        assert outcomes(further) == [refused]
+    officers = await take(house, "start", by_debt, request_id="s5", destination_office="FR000001")
+    assert outcomes(officers) == [("HELD", "")]
+
+
+async def test_carriers_begin_no_movements_before_their_operator_lets_them(house: House) -> None:
+    (mrn,) = await landed(house, "BARE-1")
+    service, request = TransitService(house.desk.store), transit_pb2.StartTransitRequest(request_id="s")
+    request.destination_office = OFFICE
+    request.consignments.add(mrn=mrn)
+    enter(Call(Identity(Role.CARRIER, "wings"), "/luxor/StartTransit", "", "", float("inf")))
+    answer = await service.StartTransit(request, None)  # type: ignore[arg-type]
+    assert outcomes(answer) == [("HELD", "TRANSIT_NOT_PROVIDED")]
 
 
 async def test_requests_are_refused_beyond_their_bounds(house: House) -> None:
@@ -308,6 +369,10 @@ async def test_requests_are_refused_beyond_their_bounds(house: House) -> None:
         assert await refused_with(take(house, "start", mrn, **fields)) == (invalid, reason)
     assert await refused_with(take(house, "start")) == (invalid, "GOODS_NOT_NAMED")
     assert await refused_with(take(house, "arrive", mrn, difference=9)) == (invalid, "TRANSIT_DIFFERENCE_UNKNOWN")
+    under = {"master_document_number": MASTER}
+    assert await refused_with(take(house, "arrive", **under)) == (invalid, "TRANSIT_OFFICE_MALFORMED")
+    too_long = take(house, "arrive", mrn, document_number="T" * 71)
+    assert await refused_with(too_long) == (invalid, "TRANSIT_TEXT_MALFORMED")
     assert await refused_with(take(house, "end", mrn, reason="no reason")) == (invalid, "REASON_MALFORMED")
     ended = await take(
         house,
@@ -375,7 +440,7 @@ async def test_a_master_document_moves_in_chunks_and_goods_that_a_colleague_clai
         return b"-"
 
     otto, request = Identity(Role.OFFICER, "otto"), Request("officer/otto", "m", b"d", TRACE)
-    arrival = TransitArrival(officer="otto")
+    arrival = TransitArrival(officer="otto", office=OFFICE)
     for _ in range(2):
         await Move(house.desk.store, chunk_rows=2).under(MASTER, arrival, caller=otto, request=request, encode=encode)
     assert [(each.consignments, each.done, each.refused) for each in done] == [(7, 7, 0)]

@@ -91,16 +91,33 @@ def test_a_limit_beyond_the_longest_and_what_a_carrier_may_not_move_are_refused(
     assert start(limit_days=5, rules=rules).unfit(states("CH"), at) == [""]
     assert start(limit_days=6, rules=rules).unfit(states("CH"), at) == ["TRANSIT_LIMIT_OUT_OF_BOUNDS"]
     assert start(destination="FR000001", rules=rules).unfit(states("CH"), at) == ["TRANSIT_OFFICE_OWN"]
-    carrier, one = start(officer="", rules=rules), {"state": Ints.of([State.HELD]), "debt_hold": Bools.of([True])}
+    carrier = start(officer="", rules=rules)
+    one: dict[str, Any] = {"state": Ints.of([State.HELD]), "debt_hold": Bools.of([True])}
     refused, allowed = ["TRANSIT_NOT_PROVIDED"], [""]
-    assert carrier.unfit(states(*COUNTRIES), at) == ["", *refused, *refused]
+    three = {"state": Ints.constant(State.HELD, 3), "debt_hold": Bools.of([True] * 3)}
+    assert carrier.unfit(states(*COUNTRIES, **three), at) == ["", *refused, *refused]
     assert carrier.unfit(states("DE", **one), at) == allowed
+    assert start(officer="", rules=rules, carriers_start=False).unfit(states("DE", **one), at) == refused
+    assert start(rules=rules, carriers_start=False).unfit(states("DE", **one), at) == allowed
+    # The office of the goods, and whether an officer works on them, are not the carrier's to know.
+    assert start(officer="", destination="FR000001", rules=rules).unfit(states("DE", **one), at) == refused
+    assert start(officer="", claimed={"M0"}, rules=rules).unfit(states("DE", **one), at) == refused
+    assert start(officer="", claimed={"M1"}, rules=rules).unfit(states("DE", **one), at) == allowed
+    moved = {"transit_started_at": Ints.of([2]), "transit_ended_at": Ints.of([3])}
+    for columns in (moved, {"storage_ended_at": Ints.of([2])}):
+        assert carrier.unfit(states("DE", **one | columns), at) == refused
+        assert start(rules=rules).unfit(states("DE", **one | columns), at) == allowed
     for name in ("officer_hold", "screening_hold"):
         assert carrier.unfit(states("DE", **one | {name: Bools.of([True])}), at) == refused
     assert carrier.unfit(states("DE", **one | {"violation_found_by": Strings.of(["olga"])}), at) == refused
     assert carrier.unfit(states("DE", **one | {"debt_hold": Bools.of([False])}), at) == refused, "held by its lane"
-    # An officer may inspect them until then.
-    assert carrier.unfit(states("DE", release_not_before=Ints.of([at + 1])), at) == refused
+    # An officer may inspect them until then, also while their debt is open.
+    for delay, found in ((at + 1, refused), (at, allowed)):
+        assert carrier.unfit(states("DE", **one, release_not_before=Ints.of([delay])), at) == found
+    assert carrier.unfit(states("DE"), at) == refused, "what nothing holds is released, or waits"
+    for other in ({}, {"officer_hold": Bools.of([True])}, {"release_not_before": Ints.of([at + 1])}):
+        beyond = start(officer="", limit_days=6, rules=rules).unfit(states("DE", **one | other), at)
+        assert beyond == ["TRANSIT_LIMIT_OUT_OF_BOUNDS"], "before what holds the goods"
     assert carrier.unfit(states("DE", state=Ints.of([State.EXAMINATION])), at) == refused
 
 
@@ -123,6 +140,23 @@ def test_an_arrival_releases_what_is_free_where_the_data_say_so_and_is_the_offic
     again, refused = apply_event(*TransitEnd(officer="olga", reason="LOST").apply(there, at))
     assert not refused.effective.any()
     assert again.ints("transit_outcome").tolist() == [ended] * 2
+
+
+def test_the_limit_of_temporary_storage_counts_from_the_last_arrival() -> None:
+    at, rules = micros("2026-03-02"), (rule(),)
+    recorded: dict[str, Any] = {"arrived_at": Ints.of([at]), "state": Ints.of([State.HELD])}
+    recorded |= {"storage_reminded_at": Ints.of([at + 1]), "storage_ended_at": Ints.of([at + 2])}
+    stored = states("DE", officer_hold=Bools.of([True]), debt_status=Ints.of([Debt.PAID]), **recorded)
+    counted = ends(stored).at.tolist()
+    moving, _ = apply_event(*start(rules=rules).apply(stored, at + 5 * MICROS_PER_DAY))
+    columns = ("storage_reminded_at", "storage_ended_at")
+    late = at + 100 * MICROS_PER_DAY
+    lost, _ = apply_event(*TransitEnd(officer="olga", reason="LOST").apply(moving, late))
+    assert ends(lost).at.tolist() == counted, "they arrived nowhere"
+    assert [lost.ints(name).tolist() for name in columns] == [[at + 1], [at + 2]]
+    there, _ = apply_event(*TransitArrival(officer="olga", rules=rules).apply(moving, late))
+    assert ends(there).at.tolist() == ends(states("DE", **recorded | {"arrived_at": Ints.of([late])})).at.tolist()
+    assert [there.ints(name).tolist() for name in columns] == [[None], [None]]
 
 
 def test_the_outcomes_are_those_of_the_contract() -> None:

@@ -34,12 +34,15 @@ def start_of(
     )
 
 
-def arrival_of(*, office: str = "", difference: str = "", note: str = "") -> pb.RecordTransitArrivalsRequest:
-    """Make the report that goods arrived at the office of destination, or at another `office`; `named` adds the goods.
+def arrival_of(
+    *, office: str = "", difference: str = "", document: str = "", note: str = ""
+) -> pb.RecordTransitArrivalsRequest:
+    """Make the report that goods arrived at an office, "" for their office of destination; `named` adds the goods.
 
+    Carriers, and whoever names a master document, give the office, which selects the goods, as does `document`, that of their movement.
     `difference` is seal, missing, seal_and_missing, other or "". Raise ElementError for an unknown word.
     """
-    request = pb.RecordTransitArrivalsRequest(office=office, note=note)
+    request = pb.RecordTransitArrivalsRequest(office=office, document_number=document, note=note)
     if difference:
         request.difference = enum_number(TransitDifference.DESCRIPTOR, difference.upper(), "difference")  # type: ignore[assignment]
     return request

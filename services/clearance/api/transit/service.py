@@ -45,9 +45,9 @@ A = TypeVar("A", pb.StartTransitResponse, pb.RecordTransitArrivalsResponse, pb.E
 class TransitService(TransitServiceServicer):
     """Moves goods to other offices."""
 
-    def __init__(self, store: Store) -> None:
-        """Serve from a store."""
-        self._store = store
+    def __init__(self, store: Store, *, carriers_start: bool = False) -> None:
+        """Serve from a store; carriers begin movements only if `carriers_start`."""
+        self._store, self._carriers_start = store, carriers_start
         self._accesses = AccessLog(store)
         self._move = Move(store)
         self._goods = NamedGoods(store)
@@ -61,10 +61,8 @@ class TransitService(TransitServiceServicer):
         _check_office(request.destination_office, "destination_office")
         if not 0 <= request.limit_days <= LIMIT_DAYS_MAX:
             raise Refusal("TRANSIT_LIMIT_OUT_OF_BOUNDS", path="limit_days", value=request.limit_days)
-        for name, limit in _CHARACTERS_MAX.items():
-            text: str = getattr(request, name)
-            if len(text) > limit or not requests.is_plain(text) or text.isspace():
-                raise Refusal("TRANSIT_TEXT_MALFORMED", path=name, value=text, characters_max=limit)
+        for name in _CHARACTERS_MAX:
+            _check_text(name, getattr(request, name))
         step = TransitStart(
             officer=_officer(identity, request.note),
             destination=request.destination_office,
@@ -73,6 +71,7 @@ class TransitService(TransitServiceServicer):
             document=request.document_number,
             guarantee=request.guarantee_reference,
             note=request.note,
+            carriers_start=self._carriers_start,
         )
         return await self._take(request, step, pb.StartTransitResponse)
 
@@ -81,13 +80,21 @@ class TransitService(TransitServiceServicer):
     ) -> pb.RecordTransitArrivalsResponse:
         """Discharge movements, once per request."""
         officer = _officer(call.current().identity, request.note)
-        if request.office and not officer:
-            raise Refusal("TRANSIT_FIELD_UNUSED", path="office")
-        if request.office:
+        # Goods under one document may move to several offices.
+        diverts = bool(officer) and not request.master_document_number
+        if request.office or not diverts:
             _check_office(request.office, "office")
+        _check_text("document_number", request.document_number)
         if request.difference not in clearance_pb2.TransitDifference.values():
             raise Refusal("TRANSIT_DIFFERENCE_UNKNOWN", path="difference", value=request.difference)
-        step = TransitArrival(officer=officer, office=request.office, difference=request.difference, note=request.note)
+        step = TransitArrival(
+            officer=officer,
+            office=request.office,
+            diverts=diverts,
+            document=request.document_number,
+            difference=request.difference,
+            note=request.note,
+        )
         return await self._take(request, step, pb.RecordTransitArrivalsResponse)
 
     async def EndTransit(
@@ -183,6 +190,13 @@ def _check_office(office: str, path: str) -> None:
     """Raise Refusal where an office is missing or malformed."""
     if not 0 < len(office) <= OFFICE_CHARACTERS_MAX or not requests.is_plain(office) or office.isspace():
         raise Refusal("TRANSIT_OFFICE_MALFORMED", path=path, value=office)
+
+
+def _check_text(name: str, text: str) -> None:
+    """Raise Refusal where a text of a movement is malformed."""
+    limit = _CHARACTERS_MAX[name]
+    if len(text) > limit or not requests.is_plain(text) or text.isspace():
+        raise Refusal("TRANSIT_TEXT_MALFORMED", path=name, value=text, characters_max=limit)
 
 
 def _result(

@@ -1,6 +1,7 @@
 """Begins and ends movements to another office: of goods that are named, or in chunks of all under a master document."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -12,7 +13,7 @@ from services.clearance.commands.arrivals.transport import Transport, travels
 from services.clearance.commands.bulk_release import CHUNK_ROWS, ChunkProgress, run_in_chunks
 from services.clearance.commands.visibility import Viewer
 from services.clearance.store import Store
-from services.clearance.transit.movement import TransitStep
+from services.clearance.transit.movement import TransitStart, TransitStep
 
 REFUSALS_MAX = 100
 """Refused consignments under a master document that an answer names."""
@@ -107,6 +108,10 @@ class Move:
         """Take the step of consignments; return the result of each that the caller reaches."""
         at = await self._store.now(tx)
         outside = caller if caller.role is Role.CARRIER else None
+        if outside is not None and isinstance(step, TransitStart):
+            mrns = [mrn for mrn, _ in goods]
+            await self._store.lock(tx, mrns)
+            step = replace(step, claimed=await self._store.claims.find(tx, mrns))
         # An officer works on what no colleague claims; where goods arrived, the claims of the office of departure end.
         claimant = "" if step.ends_claims else step.officer
 

@@ -65,20 +65,22 @@ def start(
 @command("arrive", group=transit, short_help="Report that goods arrived at the office of destination.")
 @_goods
 @click.option(
-    "--at", "office", default="", metavar="OFFICE", help="Another office than that of destination, as an officer."
-)
+    "--at", "office", default="", metavar="OFFICE",
+    help="Where the goods arrived; required with --master and of carriers. Another office than that of destination: an officer names the goods.",
+)  # fmt: skip
+@click.option("--document", default="", metavar="NUMBER", help="Only goods that move under this transport document.")
 @click.option(
     "--difference", default="", metavar="WHAT", help="seal, missing, seal_and_missing or other: an officer decides."
 )
 @click.option("--note", default="", help="An officer's note; filers do not see it.")
 @_as("The caller: an officer; a carrier, of its own goods.")
-def arrive(context: Context, office: str, difference: str, note: str, **goods: Any) -> None:
+def arrive(context: Context, office: str, document: str, difference: str, note: str, **goods: Any) -> None:
     """Report that goods arrived at the office of destination, which handles them from then on."""
     from libs.client.clearance.goods.transit import arrival_of
     from libs.client.row_errors import ElementError
 
     try:
-        request = arrival_of(office=office, difference=difference, note=note)
+        request = arrival_of(office=office, difference=difference, document=document, note=note)
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
     _take(context, request, "arrived", **goods)

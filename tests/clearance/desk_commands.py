@@ -94,8 +94,12 @@ async def check_lists(desk: Desk, numbers: list[str]) -> None:
     delays: dict[str, int | None] = {}
     for row, mrn in enumerate(numbers):
         state, release, reroute = (states.ints(name)[row] for name in ("state", "release_not_before", "reroute_at"))
+        began, ended = (states.ints(f"transit_{name}_at")[row] for name in ("started", "ended"))
         if state == State.HELD:
             held.add(mrn)
+        if began is not None and ended is None:
+            continue
+        if state == State.HELD:
             if (
                 reroute is not None
                 and not states.bools("officer_hold")[row]

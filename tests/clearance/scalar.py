@@ -197,7 +197,7 @@ def refused(event: Event, now: Place) -> str:
         case Event.SCREENING_MATCHED:
             return ""
         case Event.REROUTED:
-            return "" if held and not now.held else "NOT_DUE"
+            return "" if held and not now.held and not now.in_transit else "NOT_DUE"
         case Event.EXPIRED:
             return "" if (awaiting or held) and not now.arrived and not now.held else "NOT_DUE"
         case Event.STORAGE_REMINDED | Event.STORAGE_ENDED:
@@ -215,7 +215,7 @@ def refused(event: Event, now: Place) -> str:
         case Event.PROPOSAL_ENDED:
             return "" if awaiting or held or controlled or seized else "PROPOSAL_UNKNOWN"
         case Event.WAIT_ENDED:
-            return "" if awaiting and now.presented and not now.held else "NOT_DUE"
+            return "" if awaiting and now.presented and not now.held and not now.in_transit else "NOT_DUE"
         case Event.SCREENING_MATCH_CLEARED:
             return "" if held or (controlled and not now.held) else "NOT_HELD"
         case Event.ARRIVAL_REVERSED:

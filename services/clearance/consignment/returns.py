@@ -68,12 +68,14 @@ class BulkOrder:
 def earliest_departures(states: Table, ordered_at: Sequence[int]) -> list[int]:
     """Return for each ordered return the first instant at which its goods can have left, 0 where any counts.
 
-    It is the arrival, and the first release where the return was ordered after it. Goods that left between their arrival and a release that followed
-    the order wait for that release: the officer decided on them.
+    It is the arrival, at the office of destination where the goods moved to another one, and the first release where the return was ordered after it.
+    Goods that left between their arrival and a release that followed the order wait for that release: the officer decided on them.
     """
     former, released, arrived = (states.ints(name) for name in ("former_released_at", "released_at", "arrived_at"))
     first = np.where(former.valid, former.values, released.filled(0))
     came = np.where(arrived.valid, arrived.values, first)
+    moved = states.ints("transit_ended_at")
+    came = np.where(moved.valid, np.maximum(came, moved.values), came)
     found: list[int] = np.where(first <= np.array(ordered_at, np.int64), np.maximum(first, came), came).tolist()
     return found
 

@@ -11,6 +11,7 @@ from libs.columns import Table
 from libs.store.database import Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import day_partitions
+from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.transitions import STAYING, State
@@ -32,7 +33,7 @@ WORK_LISTS: Final = {
     "due": "due_at",
     "control": "(sum(1::bigint << number) over ())::bigint",
     "storage": "ends_at",
-    "transit": "due_at",
+    "transit": "due_at || ' ' || departure_office || ' ' || destination_office || case when next_at is null then ' overdue' else '' end",
     "proposal": "due_at",
     "open_return_order": "null::smallint",
 }
@@ -225,14 +226,15 @@ class WorkTables:
 def due_times(table: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return when the delays of states end, microseconds since 1970-01-01 UTC, and which have a delay: both of shape (n,).
 
-    Green ones that arrived and were presented, once the time for an officer's look is over; yellow ones that nobody holds, once their days are.
+    Green ones that arrived and were presented, once the time for an officer's look is over; yellow ones that nobody holds, once their days are. Those
+    in transit wait for their arrival.
     """
     state = table.ints("state").values
     wait, reroute = table.ints("release_not_before"), table.ints("reroute_at")
     waits = (state == State.AWAITING_ARRIVAL) & wait.valid & table.ints("arrived_at").valid & ~unpresented(table)
     free = ~table.bools("officer_hold").values & ~table.bools("screening_hold").values
     reroutes = (state == State.HELD) & reroute.valid & free
-    return np.where(waits, wait.values, reroute.values), waits | reroutes
+    return np.where(waits, wait.values, reroute.values), (waits | reroutes) & ~in_transit(table)
 
 
 @dataclass(frozen=True, slots=True)

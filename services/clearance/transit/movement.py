@@ -13,8 +13,9 @@ import numpy as np
 
 from libs.columns import Column, Ints, Strings, Table
 from services.clearance.consignment.columns import in_transit, was_moved
-from services.clearance.consignment.decision import AUTOMATIC, OFFICER_HOLD
+from services.clearance.consignment.decision import OFFICER_HOLD
 from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.times import never_released
@@ -45,7 +46,7 @@ class TransitStep(Protocol):
 
     @property
     def ends_claims(self) -> bool:
-        """Whether the goods are handled by another office from then on."""
+        """Whether the goods are handled by another office from then on, so that claims from before the movement end."""
         ...
 
     def unfit(self, states: Table, at: int) -> list[str]:
@@ -85,7 +86,7 @@ class TransitStart:
         rules = rules_of(states, at, self.rules)
         state = states.ints("state").values
         movable = np.isin(state, (State.AWAITING_ARRIVAL, *HELD)) & states.ints("arrived_at").valid
-        movable &= ~in_transit(states)
+        movable &= ~in_transit(states) & ~unpresented(states)
         provided, own = rules.provided, states.strings("office").isin({self.destination})
         withheld = np.zeros(states.rows, np.bool_)
         if not self.officer:
@@ -134,8 +135,7 @@ class TransitStart:
             "transit_document_number": Strings.constant(self.document, rows),
             "transit_guarantee_reference": Strings.constant(self.guarantee, rows),
         }
-        details = EventDetails(event=Event.TRANSIT_STARTED, at=at, by=self.officer or AUTOMATIC, columns=columns)
-        return _noted(states, self.note), details
+        return _noted(states, self.note), EventDetails(event=Event.TRANSIT_STARTED, at=at, columns=columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ class TransitArrival:
         events = np.where(decides, Event.TRANSIT_ARRIVED_HELD, Event.TRANSIT_ARRIVED).astype(np.int64)
         reason = DIFFERENCES if self.difference else OFFICER_RELEASES
         table = _held_for(_noted(states, self.note), reason, decides)
-        return table, EventDetails(event=events, at=at, by=self.officer or AUTOMATIC, columns=columns)
+        return table, EventDetails(event=events, at=at, columns=columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +220,16 @@ def due_times(states: Table) -> tuple[Ints, Ints]:
     """Return when the limits of goods in transit end, and when that is to be recorded; absent where it was, and for all other goods."""
     moving, due = in_transit(states), states.ints("transit_due_at")
     return Ints.of(due.values, moving), Ints.of(due.values, moving & ~states.ints("transit_overdue_at").valid)
+
+
+def movements(states: Table) -> list[str | None]:
+    """Return what the list of goods in transit states of each: end of the limit, offices, whether it is overdue; None for all other goods."""
+    due, following = (each.tolist() for each in due_times(states))
+    offices = (states.strings(f"transit_{name}_office").tolist() for name in ("departure", "destination"))
+    return [
+        None if at is None else f"{at} {departure} {destination}{' overdue' if after is None else ''}"
+        for at, after, departure, destination in zip(due, following, *offices, strict=True)
+    ]
 
 
 def _held_by_debt(states: Table) -> np.ndarray:

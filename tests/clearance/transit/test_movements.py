@@ -30,6 +30,7 @@ from tests.clearance.desk_commands import check_versions
 from tests.clearance.disposals import ABANDONED, DESTROYED, INVALIDATED, RE_EXPORTED, SEIZED, disposal, dispose
 from tests.clearance.disposals import outcomes as disposed
 from tests.clearance.inspections import status
+from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
 from tests.clearance.transits import OFFICE, listed, outcomes, take
 
@@ -297,6 +298,9 @@ async def test_an_arrival_discharges_the_movement_that_it_reports_alone(house: H
     north, south, on_road = await landed(house, "RED-1", "RED-2", "BARE-3")
     await take(house, "start", north, on_road, document_number="T1-1")
     await take(house, "start", south, request_id="s2", destination_office="FR000001")
+    for size in (1, 3):
+        assert sorted(await listed(house, "", page_size=size)) == sorted([north, south, on_road]), "of all offices"
+    assert await listed(house, "FR000001") == [south]
     other = ("HELD", "TRANSIT_MOVEMENT_OTHER")
     # Goods of one document move to several offices: nobody discharges those that are still on the road.
     for role, ident in (("carrier", "wings"), ("officer", "otto")):
@@ -432,7 +436,9 @@ async def test_a_master_document_moves_in_chunks_and_goods_that_a_colleague_clai
     assert await take(house, "start", master_document_number=MASTER) == answer
     own = await take(house, "start", numbers[0], request_id="s2", ident="olga")
     assert outcomes(own) == [("HELD", "")]
-    # The claim of the office of departure ends with the arrival at the other one.
+    # The claim of the office of departure ends with the arrival at the other one, whose officers may work on the goods before.
+    claim = work_pb2.ClaimConsignmentsRequest(request_id="c2", consignments=[pb.ConsignmentRef(mrn=numbers[1])])
+    await work_stub.ClaimConsignments(claim, timeout=SECONDS)
     done: list[TransitProgress] = []
 
     def encode(progress: TransitProgress) -> bytes:
@@ -444,13 +450,24 @@ async def test_a_master_document_moves_in_chunks_and_goods_that_a_colleague_clai
     for _ in range(2):
         await Move(house.desk.store, chunk_rows=2).under(MASTER, arrival, caller=otto, request=request, encode=encode)
     assert [(each.consignments, each.done, each.refused) for each in done] == [(7, 7, 0)]
-    assert not (await status(house, numbers[0])).claim.officer
+    assert [(await status(house, mrn)).claim.officer for mrn in numbers[:2]] == ["", "olga"]
     assert sorted(await listed(house, role="analyst", ident="ana")) == []
 
 
-async def test_an_arrival_is_not_reversed_once_its_goods_moved_and_a_delay_that_ends_releases_nothing(
-    house: House,
-) -> None:
+async def test_no_delay_ends_on_the_way_and_each_ends_at_the_destination(house: House) -> None:
+    spans = {"GREEN-1": ServiceSpan(delay_minutes=60), "YELLOW-1": ServiceSpan(days=3), "GREEN-2": ServiceSpan(days=30)}
+    house.desk.neighbours.risk = answering(spans)
+    green, yellow, _ = numbers = await landed(house, *spans)
+    await take(house, "start", *numbers)
+    later, waits = await house.desk.store.database.now() + 4 * MICROS_PER_DAY, Waits(house.desk.store, "r")
+    assert await waits.step(at=later) == 0
+    assert outcomes(await take(house, "arrive", green, yellow)) == [("AWAITING_ARRIVAL", ""), ("HELD", "")]
+    await check_versions(house.desk)
+    assert await waits.step(at=later) == 2
+    assert await states(house, green, yellow) == ["RELEASED"] * 2
+
+
+async def test_an_arrival_is_not_reversed_once_its_goods_moved(house: House) -> None:
     moved, stays = await landed(house, "RED-1", "RED-2")
     await take(house, "start", moved)
     carriers = await house.service.channel("carrier", "wings")

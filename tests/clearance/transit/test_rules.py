@@ -11,8 +11,11 @@ from libs.columns import Bools, Ints, Ragged, Strings, Table
 from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.consignment.state.event import apply_event
-from services.clearance.consignment.transitions import Debt, State
+from services.clearance.consignment.lifecycle.machine import REFUSALS
+from services.clearance.consignment.returns import earliest_departures
+from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.transitions import Debt, Event, State
+from services.clearance.store.work import due_times as due_times_of_delays
 from services.clearance.temporary_storage.limits import ends
 from services.clearance.transit.limits import TransitRule, included, rules_of
 from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitOutcome, TransitStart, due_times
@@ -118,6 +121,10 @@ def test_a_limit_beyond_the_longest_and_what_a_carrier_may_not_move_are_refused(
     for other in ({}, {"officer_hold": Bools.of([True])}, {"release_not_before": Ints.of([at + 1])}):
         beyond = start(officer="", limit_days=6, rules=rules).unfit(states("DE", **one | other), at)
         assert beyond == ["TRANSIT_LIMIT_OUT_OF_BOUNDS"], "before what holds the goods"
+        unpresented = {"presentation_due_at": Ints.of([at])} | other
+        assert carrier.unfit(states("DE", **one | unpresented), at) == allowed, (
+            "the transitions refuse all of them alike"
+        )
     assert carrier.unfit(states("DE", state=Ints.of([State.EXAMINATION])), at) == refused
 
 
@@ -157,6 +164,25 @@ def test_the_limit_of_temporary_storage_counts_from_the_last_arrival() -> None:
     there, _ = apply_event(*TransitArrival(officer="olga", rules=rules).apply(moving, late))
     assert ends(there).at.tolist() == ends(states("DE", **recorded | {"arrived_at": Ints.of([late])})).at.tolist()
     assert [there.ints(name).tolist() for name in columns] == [[None], [None]]
+
+
+def test_delays_wait_for_the_arrival_and_departures_on_the_way_are_none_of_the_returned_goods() -> None:
+    at, rules = micros("2026-03-02"), (rule(areas=frozenset({"DE"})),)
+    times = [at + 1] * 2
+    delays = {"release_not_before": Ints.of(times, [True, False]), "reroute_at": Ints.of(times, [False, True])}
+    delays["state"] = Ints.of([State.AWAITING_ARRIVAL, State.HELD])
+    waiting = states("DE", "DE", **delays)
+    assert due_times_of_delays(waiting)[1].all()
+    moving, _ = apply_event(*start(rules=rules).apply(waiting, at))
+    assert not due_times_of_delays(moving)[1].any()
+    for event in (Event.WAIT_ENDED, Event.REROUTED):
+        _, outcome = apply_event(moving, EventDetails(event=event, at=at + 2))
+        assert {REFUSALS[each] for each in outcome.refusal.tolist()} == {"NOT_DUE"}
+    there, _ = apply_event(*TransitEnd(officer="olga", reason="X").apply(moving, at + 10))
+    assert earliest_departures(moving, [at, at]) == [1, 1]
+    assert earliest_departures(there, [at, at]) == [at + 10] * 2
+    released = there.with_columns({"state": Ints.constant(State.RELEASED, 2), "released_at": Ints.of([at + 11] * 2)})
+    assert earliest_departures(released, [at + 10, at + 11]) == [at + 10, at + 11]
 
 
 def test_the_outcomes_are_those_of_the_contract() -> None:

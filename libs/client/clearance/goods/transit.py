@@ -83,7 +83,7 @@ async def take_transit_step(client: Client, request: Step) -> dict[str, Any]:
 async def transit_list(
     client: Client, office: str = "", *, departing: bool = False, overdue: bool = False, items_max: int = 1_000
 ) -> list[dict[str, Any]]:
-    """Return the first goods that move to an office, or that left it. Roles: officer, analyst."""
+    """Return the first goods in transit: that move to an office, or that left it, or all. Roles: officer, analyst."""
     request = pb.ListTransitRequest(
         office=office, departing=departing, overdue=overdue, page_size=min(items_max, 1_000)
     )

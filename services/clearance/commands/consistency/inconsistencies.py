@@ -21,7 +21,7 @@ from services.clearance.store import Row
 from services.clearance.store.licences.register import Use
 from services.clearance.store.work import due_times
 from services.clearance.temporary_storage.limits import ends
-from services.clearance.transit.movement import due_times as due_times_of_transit
+from services.clearance.transit.movement import movements
 
 FOUND_MAX: Final = 8
 """Inconsistencies of one consignment that are reported."""
@@ -209,7 +209,7 @@ def work_lists(
     offices = newest.states.strings("office").tolist()
     due_at, due = due_times(newest.states)
     controls = [sum(1 << each.number for each in listed if each.is_open) for listed in controls_of(newest.states)]
-    moving = due_times_of_transit(newest.states)[0].tolist()
+    moving = movements(newest.states)
     proposed = [None if each is None else each.due_at for each in open_proposals(newest.states)]
     arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
     presented = (~unpresented(newest.states)).tolist()

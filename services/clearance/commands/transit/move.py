@@ -128,7 +128,10 @@ class Move:
             done = await self._commands.put(tx, table, details, found.rows, trace, outside)
             found.results |= done
             if step.ends_claims:
-                await self._store.claims.end(tx, [mrn for mrn, each in done.items() if not each.refusal])
+                began = dict(zip(done, found.states.ints("transit_started_at").tolist(), strict=True))
+                claims = await self._store.claims.find(tx, [mrn for mrn, each in done.items() if not each.refusal])
+                former = [mrn for mrn, each in claims.items() if each.claimed_at < (began[mrn] or 0)]
+                await self._store.claims.end(tx, former)
         return found.results
 
 

@@ -214,10 +214,13 @@ def _arrivals() -> Iterator[Transition]:
 
 def _waits() -> Iterator[Transition]:
     yield from _refused(Event.REROUTED, _HELD, "NOT_DUE", _C.HOLD)
-    rerouted = _towards_release(Event.REROUTED, _HELD, waits=False)
+    # No wait ends on the way: nobody could look at the goods.
+    yield from _refused(Event.REROUTED, _HELD, "NOT_DUE", _C.IN_TRANSIT)
+    rerouted = _towards_release(Event.REROUTED, _HELD, waits=False, moves=False)
     yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.NOT_PRESENTED)
     yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.HOLD)
-    ended = _towards_release(Event.WAIT_ENDED, _AWAITING, _C.PRESENTED, presents=True, waits=False)
+    yield from _refused(Event.WAIT_ENDED, _AWAITING, "NOT_DUE", _C.IN_TRANSIT)
+    ended = _towards_release(Event.WAIT_ENDED, _AWAITING, _C.PRESENTED, presents=True, waits=False, moves=False)
     # The rows above refuse both events while there is a hold.
     yield from (row for row in (*rerouted, *ended) if _C.HOLD not in row.when)
     # The end of temporary storage takes nothing from anybody: an officer decides on the goods.

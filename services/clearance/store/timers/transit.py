@@ -15,7 +15,7 @@ from services.clearance.transit.movement import due_times
 
 _OF_OFFICE: Final = """
     select due_at, day, mrn from transit
-    where {column} = $1 and (due_at, day, mrn) > ($2, $3, $4) and (not $5 or next_at is null) order by due_at, day, mrn limit $6
+    where {office} = $1 and (due_at, day, mrn) > ($2, $3, $4) and (not $5 or next_at is null) order by due_at, day, mrn limit $6
 """
 
 
@@ -69,7 +69,7 @@ class TransitTable:
     async def of_office(
         self, tx: Transaction, office: str, after: Place, limit: int, *, departing: bool, overdue: bool
     ) -> list[Place]:
-        """Return goods that move to an office, or left it, after a place, the earliest end of the limit first."""
-        column = "departure_office" if departing else "destination_office"
-        records = await tx.raw.fetch(_OF_OFFICE.format(column=column), office, *after, overdue, limit)
+        """Return goods that move to an office, or left it, after a place, the earliest end of the limit first; "" stands for every office."""
+        column = ("departure_office" if departing else "destination_office") if office else "''"
+        records = await tx.raw.fetch(_OF_OFFICE.format(office=column), office, *after, overdue, limit)
         return [(record["due_at"], record["day"], record["mrn"]) for record in records]

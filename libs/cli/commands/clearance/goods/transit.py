@@ -94,7 +94,7 @@ def arrive(context: Context, office: str, document: str, difference: str, note: 
 def end(context: Context, reason: str, note: str, ident: str, **goods: Any) -> None:
     """End a movement without an arrival: the goods are lost, or stay at the office of departure.
 
-    An officer holds them, and what is owed stays owed.
+    An officer holds them, and what is owed stays owed until an officer disposes of them.
     """
     from libs.client.clearance.goods.transit import end_of
 
@@ -102,13 +102,13 @@ def end(context: Context, reason: str, note: str, ident: str, **goods: Any) -> N
 
 
 @command("list", group=transit, short_help="List goods in transit.")
-@click.option("--office", default="", help="The office (default: consignments that belong to no office).")
+@click.option("--office", default="", help="The office (default: all).")
 @click.option("--departing", is_flag=True, help="Those that left the office, in place of those that move to it.")
 @click.option("--overdue", is_flag=True, help="Only those that are overdue.")
 @click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @acting("officer")
 def list_(context: Context, office: str, departing: bool, overdue: bool, first: int, ident: str) -> None:
-    """List goods that move to an office, the earliest end of the time limit first."""
+    """List goods in transit, the earliest end of the time limit first."""
     from libs.client.clearance.goods.transit import transit_list
 
     async def ask() -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.commands.goods.writing_off import WritingOff
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
-from services.clearance.consignment.debt import settled, with_debt_evaluated
+from services.clearance.consignment.debt import settled, with_debt_evaluated, with_documents_not_valued
 from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
@@ -244,6 +244,7 @@ class Decide:
         part = _take(part, newer)
         stored = await self.store.states(tx, rows)
         table, release = recommendation.assessed(amended_states(stored, part.table), tally.at), part.release
+        table = with_documents_not_valued(stored, table)
         if stored.ints("debt_event_number").valid.any():
             # Debt events that revenue announced remain valid after the amendment.
             table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))

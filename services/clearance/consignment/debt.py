@@ -16,7 +16,7 @@ from services.clearance.consignment.columns import choose, values_in_rows
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
 from services.clearance.consignment.state.times import ended_duties, owes_nothing
 from services.clearance.consignment.transitions import FINAL, Debt, State
-from services.clearance.release_category.determination import DOCUMENTS
+from services.clearance.release_category.determination import DOCUMENTS, Unknown
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -109,6 +109,28 @@ def with_debt_evaluated(
     debt = np.where(owes_nothing(after), np.int64(Debt.NONE), debt)
     account = values_in_rows(choose(stands, stood, account), np.isin(debt, _STANDS))
     return with_debt(after, debt, account, no_figures)
+
+
+def with_documents_not_valued(before: Table, after: Table) -> Table:
+    """Return amended states of which those that became documents owe what is not known: an officer decides what the goods are.
+
+    Only what was of the category of documents before owes nothing as documents. What an officer corrected is not amended.
+    """
+    category = after.ints("release_category").filled(0)
+    became = (category == DOCUMENTS) & (before.ints("release_category").filled(0) != DOCUMENTS)
+    if not became.any():
+        return after
+    unknown = Ints.constant(int(Unknown.NOT_VALUED), after.rows)
+    columns: dict[str, Column] = {
+        "release_category": Ints.of(category, (category > 0) & ~became),
+        "release_unknown_because": choose(became, unknown, after.ints("release_unknown_because")),
+    }
+    return with_debt(
+        after.with_columns(columns),
+        np.where(became, np.int64(Debt.UNKNOWN), after.ints("debt_status").values),
+        values_in_rows(after.strings("debt_account"), ~became),
+        values_in_rows(Strings.constant(UNVALUED, after.rows), became),
+    )
 
 
 def with_debt(states: Table, debt: IntArray, account: Strings, no_figures: Strings | None = None) -> Table:

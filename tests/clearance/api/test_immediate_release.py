@@ -207,6 +207,32 @@ async def test_an_amendment_has_the_category_of_its_own_content(desk: Desk) -> N
     assert (await desk.states(mrns(first))).ints("release_category").tolist() == [SIMPLIFIED]
 
 
+@pytest.mark.parametrize("paid", [False, True])
+async def test_an_amendment_to_documents_does_not_shed_a_debt(house: House, paid: bool) -> None:
+    await file(house, FULL, ["BARE-1"])
+    house.desk.neighbours.revenue = without_figures
+    filed = filings(["BARE-1", "GREEN-2"], change=document)
+    (goods, letter), first = mrns(filed), filings(["GREEN-2"], change=document)
+    await house.desk.consume(first)
+    if paid:
+        await debt_events.hear(house.desk, debt([goods], 1, Debt.PAID))
+
+    async def found() -> list[tuple[int, Debt, int, list[str]]]:
+        seen = [await status(house, mrn) for mrn in (goods, letter)]
+        return [(s.release.category, Debt(s.debt.status), s.state, list(s.decision.reasons)) for s in seen]
+
+    held = (UNKNOWN, Debt.UNKNOWN, pb.STATE_HELD, ["UNVALUED"])
+    free: tuple[int, Debt, int, list[str]] = (DOCUMENTS, Debt.NONE, pb.STATE_AWAITING_ARRIVAL, [])
+    await house.desk.consume(filings(["BARE-1", "GREEN-2"], change=document, version=2))
+    assert await found() == [held, free]
+    # Neither another amendment nor a reassessment without figures nor the arrival releases it.
+    await house.desk.consume(filings(["BARE-1", "GREEN-2"], change=document, version=3))
+    await debt_events.hear(house.desk, debt_events.anew([goods, letter], 3, 1, 0, reason="NO_EXCHANGE_RATE"))
+    assert [each[:3] for each in await found()] == [held[:3], free[:3]]
+    await arrive(house)
+    assert [each[2] for each in await found()] == [pb.STATE_HELD, pb.STATE_RELEASED]
+
+
 async def test_states_of_a_former_release_have_no_category_and_stay_readable(house: House) -> None:
     (mrn,) = await file(house, SIMPLIFIED, ["GREEN-1"])
     store = house.desk.store

@@ -210,6 +210,10 @@ async def test_goods_found_among_documents_are_assessed_with_code_and_price_of_e
     # Now that they are known to be goods, figures that are missing are not zero.
     await hear(desk, anew([mrn], 1, 1, 0, reason="NO_EXCHANGE_RATE"))
     assert await debt() is not Debt.NONE
+    # Nor does the filer make documents of them again: the amendment comes too late.
+    revenue.reason, owed = "UNVALUED", await debt()
+    await desk.consume(filings(["GREEN-1"], change=letters, version=2))
+    assert await debt() is owed is not Debt.NONE
     await check_versions(desk)
 
 

@@ -59,11 +59,12 @@ def test_an_honest_parcel_is_green_without_any_finding() -> None:
 
 
 def document(**item: Any) -> dict[str, Any]:
-    """A letter: no code, no price, no order."""
+    """A letter: no code, no price, no order, no masses or quantities of items."""
     return {
         "nature": "NATURE_DOCUMENT", "order": None, "payment": None, "fiscal_references": [], "additional_procedures": [],
         "items": [{
-            "description": "Signed contracts", "commodity_code": "", "merchant_product_id": "", "manufacturer_product_id": "", "price": None, **item,
+            "description": "Signed contracts", "commodity_code": "", "merchant_product_id": "", "manufacturer_product_id": "", "price": None,
+            "quantity_milli": None, "quantity_unit": "", "net_mass_mg": None, **item,
         }],
     }  # fmt: skip
 
@@ -76,7 +77,7 @@ def document(**item: Any) -> dict[str, Any]:
         (document() | {"gross_mass_mg": 5_000_001}, "YELLOW"),
         (document(description="Smartphones"), "YELLOW"),
         (document(quantity_milli=10_000), "YELLOW"),
-        (document(commodity_code="851713", price={"minor": 0}), "YELLOW"),
+        (document(commodity_code="851713", price={"minor": 0}, quantity_milli=1_000, net_mass_mg=200_000), "YELLOW"),
         (document(merchant_product_id="M-1"), "YELLOW"),
         (document() | {"order": {"platform": "velumart.example"}}, "YELLOW"),
     ],
@@ -84,7 +85,10 @@ def document(**item: Any) -> dict[str, Any]:
 def test_letters_are_green_and_what_may_be_goods_among_them_waits_for_an_officer(
     change: dict[str, Any], lane: str
 ) -> None:
-    assert assess(first_light(), table([change])).ints("lane").tolist() == [common_pb2.Lane.Value(f"LANE_{lane}")]
+    assessments = assess(first_light(), table([change]))
+    assert assessments.ints("lane").tolist() == [common_pb2.Lane.Value(f"LANE_{lane}")]
+    # What letters do not have is no reason to call their assessment before loading incomplete.
+    assert assessments.ints("unjudged").tolist() == [0]
 
 
 def test_words_beside_documents_are_words_of_documents_and_no_word_of_goods_is_one() -> None:

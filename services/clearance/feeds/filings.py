@@ -191,7 +191,9 @@ class Intake:
             unjudged = None
             if loading is not None:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
-                unjudged = before_loading[loading.ints("unjudged").filled(0) > 0]
+                # Where risk has no parameters of selection, nothing is assessed, and nobody judges it instead.
+                unknown = (loading.ints("unjudged").filled(0) > 0) & loading.ints("referral").valid
+                unjudged = before_loading[unknown]
             columns |= cited_licences(part.filings, self._decide_filings.goods)
             columns |= omitted(part.filings, self._decide_filings.parameters, unjudged)
             columns |= matcher.matches(part.filings)

@@ -154,16 +154,15 @@ def forbidden_on_arrival(states: Table) -> BoolArray:
 
 
 def refer(states: Table, at: int, parameters: Parameters) -> Referred:
-    """Return which states get referrals or lose them by what risk recommends, with the events. Where risk recommends nothing and a list matches a
-    party meanwhile, information is requested.
+    """Return which states get referrals or lose them by what risk recommends, with the events. Where a list matches a party meanwhile, information
+    is requested, whatever risk recommends.
     """
-    nothing = states.ints("pre_loading_referral").filled(0) == risk_pb2.REFERRAL_UNSPECIFIED
-    return _changed(states, at, parameters, _referred, states.bools("screening_hold").values & nothing)
+    return _changed(states, at, parameters, _referred)
 
 
 def refer_on_reversal(states: Table, at: int, parameters: Parameters) -> Referred:
-    """Return which states, whose arrival is reversed, get the referrals that risk recommended and that were not ordered while they counted as
-    arrived; what was ordered before, and answered or judged, is not ordered again.
+    """Return which states, whose arrival is reversed, get the referrals that risk recommended, or that a match of a list requests, and that were not
+    ordered while they counted as arrived; what was ordered before, and answered or judged, is not ordered again.
     """
 
     def missed(controls: list[Control], order: Control | None, referral: int, at: int) -> list[Control]:
@@ -182,38 +181,38 @@ def reopen(states: Table, at: int, parameters: Parameters) -> Referred:
 
     def added(controls: list[Control], order: Control | None, referral: int, at: int) -> list[Control]:
         # Whatever risk requested stays: the match is a further matter.
-        return _referred(controls, order, risk_pb2.REFERRAL_DO_NOT_LOAD, at)
+        return _referred(controls, order, referral, at) if referral == _BY_MATCH else controls
 
-    matched = states.bools("screening_hold").values
-    rows = np.flatnonzero(matched)
-    found = _changed(states.take(rows), at, parameters, added, matched[rows])
+    rows = np.flatnonzero(states.bools("screening_hold").values)
+    found = _changed(states.take(rows), at, parameters, added)
     return replace(found, places=rows[found.places])
 
 
+_BY_MATCH: Final = risk_pb2.REFERRAL_DO_NOT_LOAD
+"""What a match counts as beside what risk recommends: it ends no request."""
 _Change = Callable[[list[Control], Control | None, int, int], list[Control]]
 """Return the controls of a consignment after an order, given the recommendation and the instant."""
 
 
-def _changed(
-    states: Table, at: int, parameters: Parameters, change: _Change, matched: BoolArray | None = None
-) -> Referred:
-    """Return the states of goods that are to be loaded whose controls a change alters; of those that are `matched`, information is requested."""
+def _changed(states: Table, at: int, parameters: Parameters, change: _Change) -> Referred:
+    """Return the states of goods that are to be loaded whose controls a change alters, by what risk recommends and then by a match of a list."""
     reached = ~np.isin(states.ints("state").values, [*FINAL, State.SEIZED, State.RELEASED])
     there = np.flatnonzero(states.ints("pre_loading_referral").valid & ~states.ints("arrived_at").valid & reached)
     chosen = states.take(there)
     names = ("pre_loading_reason", "pre_loading_pointer", "office", "pre_loading_confidential_reason")
     columns = (chosen.strings(name).tolist() for name in names)
-    facts = list(zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, strict=True))
-    if matched is not None:
-        facts = [
-            (risk_pb2.REFERRAL_INFORMATION, CUSTOMS_CHECK, "", each[3], MATCHED) if match else each
-            for each, match in zip(facts, matched[there].tolist(), strict=True)
-        ]
-    before = controls_of(chosen)
-    after = [
-        change(controls, _order(parameters, referral, reason, pointer, office, confidential, at), referral, at)
-        for controls, (referral, reason, pointer, office, confidential) in zip(before, facts, strict=True)
-    ]
+    matched = chosen.bools("screening_hold").values.tolist()
+    facts = zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, matched, strict=True)
+    before, after = controls_of(chosen), []
+    for controls, (referral, reason, pointer, office, confidential, match) in zip(before, facts, strict=True):
+        # An open request for information stays with a match, which requests it as well.
+        least = max(referral, risk_pb2.REFERRAL_INFORMATION) if match else referral
+        order = _order(parameters, referral, reason, pointer, office, confidential, at)
+        made = change(controls, order, least, at)
+        if match:
+            request = _order(parameters, risk_pb2.REFERRAL_INFORMATION, CUSTOMS_CHECK, "", office, MATCHED, at)
+            made = change(made, request, _BY_MATCH, at)
+        after.append(made)
     changed = [place for place, (old, new) in enumerate(zip(before, after, strict=True)) if list(old) != list(new)]
     events = [_event(before[place], after[place]) for place in changed]
     rows = np.array(changed, np.int64)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from libs.columns import Table
+from libs.columns import Ints, Table
 from luxor.clearance.v1 import carriers_pb2, control_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
@@ -42,6 +42,7 @@ DO_NOT_LOAD: Final = control_pb2.PRE_LOADING_DO_NOT_LOAD
 COMPLETE: Final = control_pb2.PRE_LOADING_COMPLETE
 UNJUDGED: Final = control_pb2.PRE_LOADING_UNJUDGED
 ABOUT: Final = control_pb2.CONTROL_FORM_INFORMATION
+SCREENED: Final = control_pb2.CONTROL_FORM_SCREENING
 CLEAR: Final = consignment_pb2.SCREENING_RESULT_CLEAR
 
 
@@ -62,8 +63,8 @@ async def stages(house: House, role: str, ident: str) -> list[int]:
     return [each.pre_loading for each in await notices(house, role, ident) if each.pre_loading]
 
 
-async def reverse(house: House) -> None:
-    request = carriers_pb2.ReverseArrivalsRequest(request_id="v1")
+async def reverse(house: House, request_id: str = "v1") -> None:
+    request = carriers_pb2.ReverseArrivalsRequest(request_id=request_id)
     request.arrivals.add(master_document_number=MASTER)
     await CarrierServiceStub(await house.service.channel("carrier", "wings")).ReverseArrivals(request, timeout=SECONDS)
 
@@ -89,6 +90,30 @@ async def test_a_clear_screening_judges_no_data(house: House) -> None:
         (mrn,) = mrns(table)
         await answered(house, answer(mrn, screening_result=CLEAR), role="carrier", by="wings", request_id=f"w{number}")
     assert [await stage(house, mrns(table)[0]) for table in (unknown, known)] == [UNJUDGED, COMPLETE]
+
+
+async def test_an_officer_judges_the_data_by_a_request_of_an_officer_alone(house: House) -> None:
+    filed = await file(house, {"GREEN-1": NONE}, unjudged=1)
+    (mrn,) = mrns(filed)
+    await hear(house.desk, screening(filed))
+    await concluded(house, conclusion(mrn, 1), request_id="c1")
+    assert await stage(house, mrn) == UNJUDGED, "the request by the match is about the list"
+    await ordered(house, order(mrn, SCREENED, addressee=1, text="Screen it."), request_id="o2")
+    await concluded(house, conclusion(mrn, 2), request_id="c2")
+    assert await stage(house, mrn) == UNJUDGED, "a screening is about the goods"
+
+
+async def test_what_risk_does_not_assess_is_not_what_it_could_not_judge(house: House) -> None:
+    house.desk.decide.parameters = parameters()
+    answer_to = recommending(lambda *_: NONE, [], unjudged=1)
+
+    def without_selection(table: Table) -> Table:
+        return answer_to(table).with_columns({"referral": Ints.absent(table.rows)})
+
+    house.desk.neighbours.loading = without_selection
+    table = filings(["GREEN-1"])
+    await house.desk.consume(table)
+    assert await stage(house, mrns(table)[0]) == 0
 
 
 async def test_goods_that_were_not_judged_are_released_on_arrival_as_others(house: House) -> None:
@@ -129,6 +154,35 @@ async def test_a_match_before_the_decision_is_no_complete_assessment(house: Hous
     assert COMPLETE not in await stages(house, "filer", "shop")
 
 
+async def test_a_match_before_the_decision_is_requested_beside_what_risk_recommends(house: House) -> None:
+    await hear(house.desk, screening(filings(["GREEN-1"])))
+    (mrn,) = mrns(await file(house, {"GREEN-1": SCREENING}))
+    assert [each.form for each in (await status(house, mrn)).controls] == [SCREENED, ABOUT]
+    await answered(house, answer(mrn, screening_result=CLEAR), role="carrier", by="wings")
+    assert await stage(house, mrn) == REFERRED
+    await concluded(house, conclusion(mrn, 2))
+    assert await stage(house, mrn) == COMPLETE
+
+
+async def test_a_match_while_the_goods_counted_as_arrived_is_requested_with_the_reversal(house: House) -> None:
+    before = await file(house, {"RED-1": NONE})
+    await arrive(house)
+    after = await file(house, {"RED-2": NONE, "RED-3": SCREENING})
+    for table in (before, after):
+        await hear(house.desk, screening(table))
+    await reverse(house)
+    numbers = dict(zip(mrns(before) + mrns(after), (1, 1, 2), strict=True))
+    for mrn, number in numbers.items():
+        seen = await status(house, mrn)
+        assert (seen.pre_loading, len(seen.controls), seen.controls[-1].form) == (REFERRED, number, ABOUT)
+        await concluded(house, conclusion(mrn, number), request_id=f"c{mrn}")
+    assert [await stage(house, mrn) for mrn in numbers] == [COMPLETE, COMPLETE, REFERRED]
+    # What an officer ended is not asked again.
+    await arrive(house, "a2")
+    await reverse(house, "v2")
+    assert [len((await status(house, mrn)).controls) for mrn in numbers] == [*numbers.values()]
+
+
 async def test_a_match_refers_no_goods_that_arrived_or_were_not_assessed(house: House) -> None:
     filed = await file(house, {"GREEN-1": NONE})
     await arrive(house)
@@ -154,9 +208,7 @@ async def test_goods_whose_arrival_is_reversed_are_referred_as_they_would_have_b
     assert {DO_NOT_LOAD, REFERRED} <= set(await stages(house, "carrier", "wings"))
     # Reported again and reversed again, nothing is ordered twice.
     await arrive(house, "a2")
-    request = carriers_pb2.ReverseArrivalsRequest(request_id="v2")
-    request.arrivals.add(master_document_number=MASTER)
-    await CarrierServiceStub(await house.service.channel("carrier", "wings")).ReverseArrivals(request, timeout=SECONDS)
+    await reverse(house, "v2")
     assert [len((await status(house, mrn)).controls) for mrn in (forbidden, screened, free)] == [1, 1, 0]
 
 

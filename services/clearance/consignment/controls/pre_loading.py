@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
+from luxor.clearance.v1 import control_pb2
 from services.clearance.consignment.controls.control import REFERRALS, Control, ControlResult, controls_of, has_controls
 from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.transitions import Change, State
@@ -69,9 +70,12 @@ def pre_loading_of(states: Table) -> NDArray[np.int64]:
 
 
 def _is_judged(controls: Sequence[Control], accepted_at: int) -> bool:
-    """Return whether an officer found a request about the current filing in order: a screening that is clear judges no data."""
+    """Return whether an officer found in order what the current filing was to state more exactly, by a request of an officer: a screening judges no
+    data, and a request of risk or by a list is about another matter.
+    """
     return any(
-        each.refers
+        each.form == control_pb2.CONTROL_FORM_INFORMATION
+        and each.ordered_by != AUTOMATIC
         and each.result == ControlResult.CONFORM
         and each.concluded_by != AUTOMATIC
         and (each.concluded_at or 0) >= accepted_at

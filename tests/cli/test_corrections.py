@@ -147,7 +147,7 @@ def test_held_goods_move_to_another_office_and_arrive_there(cli: Any, tmp_path: 
     assert there["state"] == "STATE_HELD"
     assert "arrived at DE004600" in cli.run("show", mrn).output
     arriving = ["transit", "arrive", "--master", "020-MOVE-1"]
-    assert "--at" in cli.run(*arriving, code=2).output
+    assert "is missing" in cli.run(*arriving, code=1).output
     assert "1 refused" in cli.run(*arriving, "--at", "FR000001", code=1).output
     assert "1 refused" in cli.run("transit", "end", "--master", "020-MOVE-1", "--reason", "LOST", code=1).output
 

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from libs.columns import Bools, Ragged, Strings, Table
+from libs.columns import Bools, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import work_pb2
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from tests.clearance.desk import risk_answer
+from tests.clearance.loading import SCREENING, recommending
 from tests.clearance.service_client import SECONDS, House
 
 CONFIRM: Final = work_pb2.PROPOSAL_VERDICT_CONFIRM
@@ -29,6 +30,27 @@ def of_two(table: Table, answering: Callable[[Table], Table] = risk_answer) -> T
     lines = found.with_columns({"second_person": Bools.of(marked, marked)})
     office = Strings.of(np.where(named, OFFICE, answer.strings("office").values()).tolist())
     return answer.with_columns({"findings": Ragged(findings.offsets, lines), "office": office})
+
+
+def before_loading(number: Callable[[str, int], int], required: Callable[[str, int], bool]) -> Callable[[Table], Table]:
+    """Answer as risk does before loading: a finding each, a recommendation, and whether the finding's rule requires a second person."""
+
+    def answer_to(table: Table) -> Table:
+        named = list(zip(table.strings("local_reference").tolist(), table.ints("version").values.tolist(), strict=True))
+        answer = recommending(lambda reference, version: number(reference, version) or SCREENING, [])(table)
+        findings, found = answer.ragged("findings"), answer.child("findings")
+        marked = np.array([required(*each) for each in named], np.bool_)
+        numbers = [number(*each) for each in named]
+        reasons = zip(numbers, answer.strings("referral_reason").tolist(), strict=True)
+        return answer.with_columns(
+            {
+                "findings": Ragged(findings.offsets, found.with_columns({"second_person": Bools.of(marked, marked)})),
+                "referral": Ints.of(numbers),
+                "referral_reason": Strings.of([reason if each else "" for each, reason in reasons]),
+            }
+        )
+
+    return answer_to
 
 
 async def release(house: House, *mrns: str, by: str = "olga", request_id: str = "r1", **fields: Any) -> list[str]:
@@ -49,6 +71,7 @@ async def decided(
     version: int | None = None,
     request_id: str = "",
     reason: str = "CHECKED",
+    note: str = "",
 ) -> list[str]:
     """Decide on proposals as an officer; return as `release`."""
     refs = [
@@ -60,6 +83,7 @@ async def decided(
         consignments=refs,
         verdict=verdict,  # type: ignore[arg-type]
         reason=reason,
+        note=note,
     )
     return outcomes(list((await (await work(house, by)).DecideProposals(request, timeout=SECONDS)).results))
 

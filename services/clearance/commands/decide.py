@@ -201,12 +201,21 @@ class Decide:
         return [found[mrn] for mrn in mrns]
 
     async def _refer(
-        self, tx: Transaction, table: Table, stored: BatchRef | Sequence[Row], trace: str, at: int
+        self,
+        tx: Transaction,
+        table: Table,
+        stored: BatchRef | Sequence[Row],
+        trace: str,
+        at: int,
+        required: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Store the referrals that risk recommends for states that this transaction stored: all in one batch, or as these rows."""
+        """Store the referrals that risk recommends for states that this transaction stored: all in one batch, or as these rows.
+
+        `required`: see `recommendation.refer`.
+        """
         if not recommendation.is_assessed(table):
             return
-        found = recommendation.refer(table, at, self.parameters)
+        found = recommendation.refer(table, at, self.parameters, required)
         await store_referrals(self.store, tx, found, stored, trace, at)
 
     async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
@@ -276,7 +285,8 @@ class Decide:
                 await self.store.references.add_names(tx, *columns)
             tally.changed |= {masters[row] for row in np.flatnonzero(renamed | moved).tolist()} & arrivals.keys()
             tally.decided.append(table)
-            await self._refer(tx, table, ref, part.trace, tally.at)
+            required = part.table.bools("pre_loading_second_person").values[done]
+            await self._refer(tx, table, ref, part.trace, tally.at, required)
             goods = np.union1d(
                 concerned(table, self.goods), np.flatnonzero(stored.take(done).ragged("licences").lengths)
             )

@@ -71,8 +71,14 @@ def not_releasable(table: Table, officer: str, note: str) -> list[bool]:
     A second officer may. The same one may once the violation is resolved, and states in a note why: a reason alone may be a client's default.
     """
     explained = _resolved(table) & bool(note.strip())
-    own: list[bool] = (finders_of(table).isin({officer}) & ~explained).tolist()
+    own: list[bool] = (_is_finder(table, officer) & ~explained).tolist()
     return own
+
+
+def _is_finder(table: Table, officer: str) -> NDArray[np.bool_]:
+    """Return of which states this officer found the violation. Ids that differ in capitals alone are taken for one person."""
+    person = officer.casefold()
+    return finders_of(table).map(lambda finder: finder.casefold() == person, np.bool_)
 
 
 def resolved(table: Table, rows: NDArray[np.bool_], officers: Sequence[str], at: int) -> dict[str, Column]:
@@ -105,7 +111,7 @@ def violations_of(
     finders = finders_of(table)
     results = np.array([inspections[mrn].result for mrn in table.strings("mrn").tolist()], np.int64)
     found = done & (results == Result.VIOLATION)
-    cleared = done & ~found & finders.present & ~finders.isin({officer})
+    cleared = done & ~found & finders.present & ~_is_finder(table, officer)
     table = table.with_columns(resolved(table, cleared, [officer] * table.rows, at))
     by, when = table.strings("violation_resolved_by").tolist(), table.ints("violation_resolved_at")
     names = [

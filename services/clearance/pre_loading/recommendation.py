@@ -40,6 +40,7 @@ REASSESSED: Final = "REASSESSED"
 """Reason of a request that ends because risk does not recommend it for a new version of the filing."""
 MATCHED: Final = "LIST_MATCH"
 """Confidential reason of a request that follows from a match of a list."""
+_SECOND: Final = "pre_loading_second_person"
 _UNDISCLOSED: Final = ("SCORE_HIGH",)
 """Reasons of risk that filers may not read though no finding is confidential: they could avoid what scores high."""
 _FORMS: Final[dict[int, int]] = {
@@ -97,7 +98,7 @@ def recommendations(rows: int, places: IntArray, risk: Table) -> dict[str, Colum
         columns["pre_loading_confidential_reason"] = Strings.of(confidential.tolist())
     required = np.zeros(rows, np.bool_)
     required[places[requires_second(risk)]] = True
-    return columns | ({"pre_loading_second_person": Bools.of(required, required)} if required.any() else {})
+    return columns | ({_SECOND: Bools.of(required, required)} if required.any() else {})
 
 
 def _items(risk: Table) -> list[int]:
@@ -153,11 +154,22 @@ def forbidden_on_arrival(states: Table) -> BoolArray:
     return arrived
 
 
-def refer(states: Table, at: int, parameters: Parameters) -> Referred:
+def refer(states: Table, at: int, parameters: Parameters, required: BoolArray | None = None) -> Referred:
     """Return which states get referrals or lose them by what risk recommends, with the events. Where a list matches a party meanwhile, information
     is requested, whatever risk recommends.
+
+    `required`: where a rule requires a second person by the assessment of this version, shape (n,); by default where one is required. There no
+    request ends by itself. Elsewhere what an earlier version required ends with the last control that ends so.
     """
-    return _changed(states, at, parameters, _referred)
+    second = states.bools(_SECOND).values
+    required = second if required is None else required
+    found = _changed(states, at, parameters, _referred, required)
+    over = second[found.places] & ~required[found.places]
+    if not over.any():
+        return found
+    is_controlled = [any(each.is_open for each in controls) for controls in controls_of(found.states)]
+    stays = second[found.places] & (~over | np.array(is_controlled, np.bool_))
+    return replace(found, states=found.states.with_columns({_SECOND: Bools.of(stays, stays)}))
 
 
 def refer_on_reversal(states: Table, at: int, parameters: Parameters) -> Referred:
@@ -194,21 +206,27 @@ _Change = Callable[[list[Control], Control | None, int, int], list[Control]]
 """Return the controls of a consignment after an order, given the recommendation and the instant."""
 
 
-def _changed(states: Table, at: int, parameters: Parameters, change: _Change) -> Referred:
-    """Return the states of goods that are to be loaded whose controls a change alters, by what risk recommends and then by a match of a list."""
+def _changed(
+    states: Table, at: int, parameters: Parameters, change: _Change, judged: BoolArray | None = None
+) -> Referred:
+    """Return the states of goods that are to be loaded whose controls a change alters, by what risk recommends and then by a match of a list.
+
+    Of those that are `judged`, by default where a second person is required, only officers end requests.
+    """
+    judged = states.bools(_SECOND).values if judged is None else judged
     reached = ~np.isin(states.ints("state").values, [*FINAL, State.SEIZED, State.RELEASED])
     there = np.flatnonzero(states.ints("pre_loading_referral").valid & ~states.ints("arrived_at").valid & reached)
     chosen = states.take(there)
     names = ("pre_loading_reason", "pre_loading_pointer", "office", "pre_loading_confidential_reason")
     columns = (chosen.strings(name).tolist() for name in names)
-    matched = chosen.bools("screening_hold").values.tolist()
-    facts = zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, matched, strict=True)
+    flags = (chosen.bools("screening_hold").values.tolist(), judged[there].tolist())
+    facts = zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, *flags, strict=True)
     before, after = controls_of(chosen), []
-    for controls, (referral, reason, pointer, office, confidential, match) in zip(before, facts, strict=True):
-        # An open request for information stays with a match, which requests it as well.
+    for controls, (referral, reason, pointer, office, confidential, match, stays) in zip(before, facts, strict=True):
+        # An open request for information stays with a match, which requests it as well; nothing ends by the highest recommendation.
         least = max(referral, risk_pb2.REFERRAL_INFORMATION) if match else referral
         order = _order(parameters, referral, reason, pointer, office, confidential, at)
-        made = change(controls, order, least, at)
+        made = change(controls, order, risk_pb2.REFERRAL_DO_NOT_LOAD if stays else least, at)
         if match:
             request = _order(parameters, risk_pb2.REFERRAL_INFORMATION, CUSTOMS_CHECK, "", office, MATCHED, at)
             made = change(made, request, _BY_MATCH, at)

@@ -1,7 +1,7 @@
 """Proposals, and what confirms and ends them: whether each fits a consignment, and the states and events that it leads to. Pure."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -151,7 +151,8 @@ class Confirmed:
 def confirming(states: Table, at: int, decision: ProposalDecision) -> list[Confirmed]:
     """Return the decisions that were proposed of these states, as decisions of the officer who confirms them.
 
-    That officer is bound by what binds every officer who decides so: neither of the two may be the one who found an open violation.
+    That officer is bound by what binds every officer who decides so, with the officer's own note: neither of the two may be the one who found an open
+    violation.
     """
     groups: dict[tuple[int, str, str], list[int]] = {}
     proposals = open_proposals(states)
@@ -168,7 +169,7 @@ def confirming(states: Table, at: int, decision: ProposalDecision) -> list[Confi
         ended = _ended(part, ProposalOutcome.CONFIRMED, at, decision)
         officer = decision.officer
         if kind == ProposalKind.RELEASE:
-            unfit = unfit_to_release(part, officer, note, set(mrns))
+            unfit = unfit_to_release(part, officer, decision.note, set(mrns))
             details = EventDetails(event=Event.OFFICER_RELEASED, at=at, by=officer, reason=reason, note=note)
         elif kind == ProposalKind.CONCLUSION:
             conclusions = {
@@ -183,7 +184,8 @@ def confirming(states: Table, at: int, decision: ProposalDecision) -> list[Confi
                 mrn: Disposal(_DISPOSED[each.disposal], each.reason, each.document_number, each.note)
                 for mrn, each in zip(mrns, own, strict=True)
             }
-            unfit = unfit_to_dispose(part, disposals, officer, set(mrns))
+            judged = {mrn: replace(each, note=decision.note) for mrn, each in disposals.items()}
+            unfit = unfit_to_dispose(part, judged, officer, set(mrns))
             ended, details = disposing(ended, at, disposals, officer)
         confirmed.append(Confirmed(places, unfit, ended, details))
     return confirmed

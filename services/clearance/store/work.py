@@ -14,6 +14,7 @@ from libs.store.tables.schema import day_partitions
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.presentation.times import unpresented
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.transitions import STAYING, State
 from services.clearance.store.rows import Row, days_of, row_of
 
@@ -226,14 +227,16 @@ class WorkTables:
 def due_times(table: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return when the delays of states end, microseconds since 1970-01-01 UTC, and which have a delay: both of shape (n,).
 
-    Green ones that arrived and were presented, once the time for an officer's look is over; yellow ones that nobody holds, once their days are. Those
-    in transit wait for their arrival.
+    Green ones that arrived and were presented, once the time for an officer's look is over; yellow ones that nobody holds, once their days are,
+    unless a rule requires a second person. Those in transit wait for their arrival.
     """
     state = table.ints("state").values
     wait, reroute = table.ints("release_not_before"), table.ints("reroute_at")
     waits = (state == State.AWAITING_ARRIVAL) & wait.valid & table.ints("arrived_at").valid & ~unpresented(table)
     free = ~table.bools("officer_hold").values & ~table.bools("screening_hold").values
     reroutes = (state == State.HELD) & reroute.valid & free
+    if reroutes.any():
+        reroutes &= ~requires_second(table)
     return np.where(waits, wait.values, reroute.values), (waits | reroutes) & ~in_transit(table)
 
 

@@ -62,35 +62,48 @@ class DecideProposals:
                 tx, consignments, lambda states: steps.unfit_to_decide(states, decision, viewed), None
             )
             results = found.results
-            rows, states = await self._unclaimed(tx, found.rows, found.states, decision, results)
+            at = await self._store.now(tx)
+            rows, states = await self._decidable(tx, found.rows, found.states, decision, at, results)
             if rows:
-                results |= await self._decide(tx, rows, states, decision, request.trace)
+                results |= await self._decide(tx, rows, states, decision, at, request.trace)
             done = sum(not each.refusal for each in results.values())
             tx.after_commit(lambda: _count(_OUTCOMES[decision.verdict], done))
             answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns])
             await self._store.requests.remember(tx, *request.key, answer)
         return answer
 
-    async def _unclaimed(
-        self, tx: Transaction, rows: Sequence[Row], states: Table, decision: ProposalDecision, results: dict[str, Acted]
+    async def _decidable(
+        self,
+        tx: Transaction,
+        rows: Sequence[Row],
+        states: Table,
+        decision: ProposalDecision,
+        at: int,
+        results: dict[str, Acted],
     ) -> tuple[list[Row], Table]:
-        """Return those that no third officer claims; a claim of the one who proposed does not keep the second one off."""
+        """Return those on which nothing but the decision itself may be refused.
+
+        Nobody confirms what is due to lapse, however late the timer is, or what a third officer claims; a claim of the one who proposed does not keep
+        the second one off.
+        """
         claims: Mapping[str, str] = {}
         if rows and decision.verdict is Verdict.CONFIRM:
             found = await self._store.claims.find(tx, [row.mrn for row in rows])
-            claims = {mrn: claim.officer for mrn, claim in found.items() if claim.officer != decision.officer}
+            person = decision.officer.casefold()
+            claims = {mrn: claim.officer for mrn, claim in found.items() if claim.officer.casefold() != person}
         kept = []
         for place, (row, proposal) in enumerate(zip(rows, open_proposals(states), strict=True)):
-            if proposal is not None and row.mrn in claims and not proposal.is_by(claims[row.mrn]):
+            if proposal is not None and decision.verdict is Verdict.CONFIRM and proposal.due_at <= at:
+                results[row.mrn] = Acted(row.mrn, row.state, row.version, steps.UNKNOWN)
+            elif proposal is not None and row.mrn in claims and not proposal.is_by(claims[row.mrn]):
                 results[row.mrn] = Acted(row.mrn, row.state, row.version, CLAIMED)
             else:
                 kept.append(place)
         return [rows[place] for place in kept], states.take(np.array(kept, np.int64))
 
     async def _decide(
-        self, tx: Transaction, rows: Sequence[Row], states: Table, decision: ProposalDecision, trace: str
+        self, tx: Transaction, rows: Sequence[Row], states: Table, decision: ProposalDecision, at: int, trace: str
     ) -> dict[str, Acted]:
-        at = await self._store.now(tx)
         if decision.verdict is not Verdict.CONFIRM:
             return await self._commands.put(tx, *steps.ending(states, at, decision), rows, trace)
         results: dict[str, Acted] = {}

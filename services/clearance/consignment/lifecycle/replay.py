@@ -11,7 +11,8 @@ event, so that they are read from the version after it:
 - the delay of green goods, in decisions and amendments: it counts from the decision;
 - the violation, in adjustments: an adjustment that changes something resolves it.
 
-Beside the table, a release or disposal of goods that require a second person must have a proposal that was confirmed at that moment.
+Beside the table, a release, a disposal or an officer's conclusion of a control of goods that require a second person must have a proposal of the
+same content that another officer confirmed at that moment.
 
 No version stores whether the debt alone held the goods at the moment of a decision: both are tried. They are also tried in versions of release 0.2,
 which did not store it at all; those versions have no time of their first decision.
@@ -23,11 +24,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Ints, Table
+from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import in_transit
+from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
+from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.machine import Situation, apply
 from services.clearance.consignment.presentation.times import unpresented
-from services.clearance.consignment.proposals.proposal import ProposalOutcome, proposals_of, requires_second
+from services.clearance.consignment.proposals.proposal import (
+    Proposal,
+    ProposalKind,
+    ProposalOutcome,
+    proposals_of,
+    requires_second,
+)
 from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Change, Debt, Event, State
 
 BoolArray = NDArray[np.bool_]
@@ -35,8 +45,16 @@ BoolArray = NDArray[np.bool_]
 _DECIDED: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
 _AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
-_OF_TWO: Final = (Change.OFFICER_RELEASED, Change.DISPOSED)
-"""Changes by officers that a second person confirms where a rule requires one."""
+_OF_TWO: Final = {Change.OFFICER_RELEASED: ProposalKind.RELEASE, Change.DISPOSED: ProposalKind.DISPOSAL}
+"""Changes by officers that a second person confirms where a rule requires one, beside conclusions of controls."""
+_DISPOSED: Final[dict[int, State]] = {
+    pb.DISPOSAL_KIND_CONFISCATED: State.CONFISCATED,
+    pb.DISPOSAL_KIND_DESTROYED: State.DESTROYED,
+    pb.DISPOSAL_KIND_RE_EXPORTED: State.RE_EXPORTED,
+    pb.DISPOSAL_KIND_ABANDONED: State.ABANDONED,
+    pb.DISPOSAL_KIND_INVALIDATED: State.INVALIDATED,
+}
+"""The state after each disposal that a second person confirms."""
 _COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold", "in_transit", "unpresented")
 
 
@@ -53,20 +71,56 @@ def unexplained(before: Table, after: Table) -> BoolArray:
         rows = np.flatnonzero((changes == CHANGE_OF[event]) & known & ~explained)
         if len(rows):
             explained[rows] = _produced(event, before.take(rows), after.take(rows))
-    return ~(explained & (_confirmed(before, after) | ~requires_second(before)))
+    required = np.flatnonzero(requires_second(before))
+    if len(required):
+        explained[required] &= ~_decided_alone(before.take(required), after.take(required))
+    return ~explained
 
 
-def _confirmed(before: Table, after: Table) -> BoolArray:
-    """Return which versions no officer made who decided alone on goods that require a second person, shape (n,).
+def _decided_alone(before: Table, after: Table) -> BoolArray:
+    """Return which versions an officer made without a second one, of goods that require one, shape (n,)."""
 
-    Whoever concludes a control of an agency is the agency, so that conclusions are left out.
-    """
-    events = np.isin(after.ints("change").filled(0), _OF_TWO)
-    confirmed = [
-        each is not None and each.outcome == ProposalOutcome.CONFIRMED and each.ended_at == at
-        for each, at in zip(proposals_of(after), after.ints("changed_at").tolist(), strict=True)
-    ]
-    return ~events | np.array(confirmed, np.bool_)
+    def is_unconfirmed(
+        change: int, state: int, at: int, by: str, concluded: list[Control], proposal: Proposal | None
+    ) -> bool:
+        kind = ProposalKind.CONCLUSION if concluded else _OF_TWO.get(Change(change))
+        if kind is None:
+            return False
+        if proposal is None or proposal.kind != kind or proposal.is_by(proposal.ended_by):
+            return True
+        fits = proposal.outcome == ProposalOutcome.CONFIRMED and proposal.ended_at == at
+        if kind is ProposalKind.CONCLUSION:
+            proposed = (proposal.control_number, proposal.control_result, proposal.ended_by)
+            return not fits or [(each.number, each.result, each.concluded_by) for each in concluded] != [proposed]
+        if kind is ProposalKind.DISPOSAL:
+            fits &= _DISPOSED.get(proposal.disposal) == state
+        return not fits or proposal.ended_by != by
+
+    rows = zip(
+        *(after.ints(name).tolist() for name in ("change", "state", "changed_at")),
+        after.strings("decided_by").tolist(),
+        _concluded_by_officers(before, after),
+        proposals_of(after),
+        strict=True,
+    )
+    return np.array([is_unconfirmed(*row) for row in rows], np.bool_)
+
+
+def _concluded_by_officers(before: Table, after: Table) -> list[list[Control]]:
+    """Return for each version the controls that an officer found in order or withdrew in it; an agency concludes its own controls itself."""
+    found = []
+    for old, new in zip(controls_of(before), controls_of(after), strict=True):
+        open_before = {each.number for each in old if each.is_open}
+        found.append(
+            [
+                each
+                for each in new
+                if each.number in open_before
+                and each.result in (ControlResult.CONFORM, ControlResult.WITHDRAWN)
+                and each.concluded_by not in (AUTOMATIC, each.authority)
+            ]
+        )
+    return found
 
 
 def beginnings(first: Table) -> Table:

@@ -13,7 +13,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment import notice_kinds as notices
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.controls.control import has_controls
-from services.clearance.consignment.controls.pre_loading import announced, concerns_loading, pre_loading_of
+from services.clearance.consignment.controls.pre_loading import announced, concerns_loading, disclosed, pre_loading_of
 from services.clearance.consignment.controls.views import (
     agency_controls,
     carried_controls,
@@ -322,7 +322,7 @@ def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.Consignme
     if required is not None and required.any():
         columns["second_person"] = Bools.of(required)
     if loading is not None:
-        columns["pre_loading"] = Ints.of(loading)
+        columns["pre_loading"] = Ints.of(disclosed(loading) if role in (Role.FILER, Role.CARRIER) else loading)
     if role not in (Role.CARRIER, Role.AGENCY):
         columns["lower_bound"] = Bools.of(lower_bounds(table))
     grouped = {path: columns[column] for path, column in _PATHS.items() if column in columns}
@@ -398,7 +398,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     kinds = of_kind.tolist()
     loading = [0] * table.rows
     if concerns_loading(table):
-        loading = np.where(announced(table), pre_loading_of(table), 0).tolist()
+        loading = np.where(announced(table), disclosed(pre_loading_of(table)), 0).tolist()
     limited = np.isin(of_kind, _OF_STORAGE)
     storage_ends = ends(table).at.tolist() if limited.any() else ()
     moved = np.isin(of_kind, _OF_TRANSIT)

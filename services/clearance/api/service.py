@@ -392,21 +392,25 @@ class ClearanceService(ClearanceServiceServicer):
         if request.language:
             check_language(request.language)
         identity = call.current().identity
-        carrier = identity.role is Role.CARRIER
         key = _NOTICE_KEYS[identity.role](identity.id)
         post = await self._notices.pull(key, request.cursor, size, request.wait_millis / 1000)
-        tables = post.tables
-        if carrier:
-            async with self._store.database.connection() as reading:
-                own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
-            tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
-        if identity.agency:
-            notices = await self._agency_notices(tables, identity.agency)
-        else:
-            notices = [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
+        while not (notices := await self._notices_of(post.tables, identity)) and post.tables:
+            # Notices of which the caller may read none are not the end of its notices.
+            post = await self._notices.pull(key, post.next, size, 0)
         if request.language:
             await self._writer.write(notices, request.language, reader=_READERS[identity.role])
         return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
+
+    async def _notices_of(self, tables: Sequence[Table], identity: Identity) -> list[pb.Notice]:
+        """Return what a caller may read of the notices of versions."""
+        if identity.agency:
+            return await self._agency_notices(tables, identity.agency)
+        carrier = identity.role is Role.CARRIER
+        if carrier and tables:
+            async with self._store.database.connection() as reading:
+                own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
+            tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
+        return [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
 
     async def _agency_notices(self, tables: Sequence[Table], agency: str) -> list[pb.Notice]:
         """Return an agency's notices of versions, and record that it reads them."""

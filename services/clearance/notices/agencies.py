@@ -35,7 +35,15 @@ _CHANGED: Final = (NeedOutcome.WRITTEN_OFF, NeedOutcome.CHECKED, NeedOutcome.RES
 def control_kind(controls: Sequence[Control], agency: str, at: int, change: int) -> int:
     """Return what a version of a state, made `at` an instant by a change, reports to an agency of its controls; 0: nothing."""
     own = [each for each in controls if each.authority == agency]
-    if any(each.ordered_at == at for each in own):
+    if Change(change) in _OF_GOODS:
+        return _OF_GOODS[Change(change)] if any(each.is_open for each in own) else 0
+    # All versions of a transaction have one time. Referrals of a first decision follow what the goods order.
+    ordered = [each for each in controls if each.ordered_at == at]
+    if (
+        change == Change.CONTROL_ORDERED
+        and any(each.authority == agency for each in ordered)
+        and not ordered[-1].refers
+    ):
         return NoticeKind.CONTROL_ORDERED
     if any(each.answered_at == at for each in own):
         return NoticeKind.CONTROL_ANSWERED
@@ -43,7 +51,7 @@ def control_kind(controls: Sequence[Control], agency: str, at: int, change: int)
         return NoticeKind.CONTROL_CONCLUDED
     if any(at in (each.reminded_at, each.overdue_at) for each in own):
         return NoticeKind.CONTROL_REMINDED
-    return _OF_GOODS.get(Change(change), 0) if any(each.is_open for each in own) else 0
+    return 0
 
 
 def notified(table: Table) -> dict[str, list[int]]:

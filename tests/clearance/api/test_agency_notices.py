@@ -30,7 +30,8 @@ from tests.clearance.controls import (
 )
 from tests.clearance.desk import MASTER, mrns
 from tests.clearance.disposals import INVALIDATED, SEIZED, disposal, dispose
-from tests.clearance.goods import goods, law, licence, register
+from tests.clearance.goods import MEAT, OTHERS, goods, law, licence, register
+from tests.clearance.loading import INFORMATION, NONE, parameters, recommending
 from tests.clearance.service_client import SECONDS, House, refused_with
 
 
@@ -207,6 +208,46 @@ async def test_what_is_restored_is_notified_and_the_former_notice_reads_as_befor
     assert [(each.kind, each.licences[0].outcome) for each in after[len(before) :]] == [
         (pb.NOTICE_KIND_LICENCE_RESTORED, licence_pb2.LICENCE_OUTCOME_RESTORED)
     ]
+
+
+async def test_versions_of_one_transaction_are_notified_once_each(house: House) -> None:
+    toys(house)
+    house.desk.decide.parameters = parameters()
+    await register(house.desk.store, licence(), licence("L2"))
+    # An order of the goods, then the arrival that was recorded before.
+    await arrive(house)
+    await house.desk.consume(goods(["GREEN-1"], MEAT, cites=()))
+    assert await kinds(house) == ["CONTROL_ORDERED", "ARRIVED"]
+    # An order of the goods, then a referral before loading.
+    house.desk.neighbours.loading = recommending(lambda *_: INFORMATION, [])
+    await house.desk.consume(goods(["GREEN-4"], MEAT, cites=(), master="020-9"))
+    house.desk.neighbours.loading = recommending(lambda _, version: INFORMATION if version == 2 else NONE, [])
+    assert await kinds(house) == ["CONTROL_ORDERED", "ARRIVED", "CONTROL_ORDERED"]
+    # An amendment that restores, then a referral before loading.
+    await house.desk.consume(goods(["GREEN-2"], master="020-9"))
+    await house.desk.consume(goods(["GREEN-2"], cites=[("C400", "L2")], version=2, master="020-9"))
+    found = (await pulled(house, "toys")).notices
+    assert [sorted(need.outcome for need in each.licences) for each in found] == [
+        [licence_pb2.LICENCE_OUTCOME_WRITTEN_OFF],
+        sorted([licence_pb2.LICENCE_OUTCOME_WRITTEN_OFF, licence_pb2.LICENCE_OUTCOME_RESTORED]),
+    ]
+    # A referral of an amendment comes before what its goods order.
+    await house.desk.consume(goods(["GREEN-3"], OTHERS, cites=(), master="020-9"))
+    await house.desk.consume(goods(["GREEN-3"], MEAT, cites=(), version=2, master="020-9"))
+    assert await kinds(house) == ["CONTROL_ORDERED", "ARRIVED", *["CONTROL_ORDERED"] * 2]
+
+
+async def test_a_page_of_which_an_agency_reads_nothing_is_not_the_end(house: House) -> None:
+    toys(house)
+    await register(house.desk.store, licence())
+    table = goods(["GREEN-1"])
+    await house.desk.consume(table)
+    first = await pulled(house, "toys", page_size=1)
+    await ordered(house, order(mrns(table)[0]))
+    await dispose(house, disposal(mrns(table)[0], INVALIDATED))
+    after = await pulled(house, "toys", page_size=1, cursor=first.next_cursor)
+    assert [each.kind for each in after.notices] == [pb.NOTICE_KIND_LICENCE_RESTORED]
+    assert not (await pulled(house, "toys", page_size=1, cursor=after.next_cursor)).notices
 
 
 async def test_a_notice_has_what_the_work_list_has(house: House) -> None:

@@ -55,7 +55,6 @@ LOADING: dict[str, dict[str, Any]] = {
     "PRE_LOADING_COMPLETE": {"pre_loading": control_pb2.PRE_LOADING_COMPLETE},
     "PRE_LOADING_COMPLETE_HELD": {"pre_loading": control_pb2.PRE_LOADING_COMPLETE},
     "PRE_LOADING_INCOMPLETE": {"pre_loading": control_pb2.PRE_LOADING_INCOMPLETE},
-    "PRE_LOADING_UNJUDGED": {"pre_loading": control_pb2.PRE_LOADING_UNJUDGED},
     "REFERRAL_ENDED": {
         "controls": [control_pb2.Control(number=2, form=_FORBIDDEN, reason="BOMB_ALERT", concluded_at=_DUE)]
     },
@@ -244,11 +243,6 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "consignee, number of packages, gross mass, description of the goods, house document). Its goods are not released yet. "
         f"Reasons: A. Your reference: SHOP-1. {DOCUMENTS}",
     ),
-    "PRE_LOADING_UNJUDGED": (
-        "HELD", "HELD", LOADING["PRE_LOADING_UNJUDGED"] | {"reasons": ["A"]}, "Assessment before loading not complete",
-        f"The assessment of consignment {MRN} before loading is not complete: its data do not suffice to judge it. The goods are not released yet. "
-        f"Reasons: A. Your reference: SHOP-1. {DOCUMENTS}",
-    ),
     "REFERRAL_ENDED": (
         "DECIDED", "AWAITING_ARRIVAL", LOADING["REFERRAL_ENDED"], "Request before loading ended",
         f"The last request or do-not-load of customs for consignment {MRN} before loading ended on 2026-11-01. The consignment was not assessed "
@@ -315,11 +309,6 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
         "DECIDED", "AWAITING_ARRIVAL", "Not assessed before loading, filing incomplete",
         f"Consignment {MRN} was not assessed before loading: its filing lacks an element of the minimum set (name and address of consignor and "
         "consignee, number of packages, gross mass, description of the goods, house document). Its goods are not released yet. "
-        f"{DOCUMENTS}",
-    ),
-    "PRE_LOADING_UNJUDGED": (
-        "DECIDED", "AWAITING_ARRIVAL", "Assessment before loading not complete",
-        f"The assessment of consignment {MRN} before loading is not complete: its data do not suffice to judge it. The goods are not released yet. "
         f"{DOCUMENTS}",
     ),
     "REFERRAL_ENDED": (

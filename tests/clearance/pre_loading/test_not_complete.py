@@ -72,8 +72,11 @@ async def reverse(house: House, request_id: str = "v1") -> None:
 async def test_what_risk_cannot_judge_is_not_taken_for_nothing_until_an_officer_judged_it(house: House) -> None:
     (mrn,) = mrns(await file(house, {"GREEN-1": NONE}, unjudged=1))
     assert await stage(house, mrn) == UNJUDGED
+    # What confidential rules read is shown to nobody else: neither as a stage nor as a notice.
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
-        assert await stages(house, role, ident) == [UNJUDGED]
+        assert await stages(house, role, ident) == []
+    assert (await status(house, mrn, "filer", "shop")).pre_loading == 0
+    assert await notices(house, "carrier", "wings") == []
     for number, (result, expected) in enumerate([(WITHDRAWN, UNJUDGED), (CONFORM, COMPLETE)], 1):
         await ordered(house, order(mrn, ABOUT, addressee=1, text="Which fabric?"), request_id=f"o{number}")
         assert await stage(house, mrn) == REFERRED

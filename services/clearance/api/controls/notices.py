@@ -16,6 +16,14 @@ from services.clearance.notices.agencies import control_kind
 from services.clearance.store.licences.register import Use
 
 _DECIDED: Final = (Change.DECIDED, Change.AMENDED)
+_RESTORING_NOTHING: Final = (
+    Change.CONTROL_ORDERED,
+    Change.CONTROL_CONCLUDED,
+    Change.ARRIVED,
+    Change.TRANSIT_ARRIVED,
+    Change.ARRIVAL_REVERSED,
+)
+"""Changes that may follow an amendment in its transaction, and at its time."""
 _KINDS: Final = {
     NeedOutcome.WRITTEN_OFF: pb.NOTICE_KIND_LICENCE_USED,
     NeedOutcome.CHECKED: pb.NOTICE_KIND_LICENCE_USED,
@@ -70,7 +78,7 @@ def _changed(
         if use.version == version:
             outcome = NeedOutcome.CHECKED if need.checked_only else NeedOutcome.WRITTEN_OFF
             found.append(_message(use.need, need.unit, outcome))
-        if use.restored_at == at and use.used_at < at:
+        if use.restored_at == at and use.used_at < at and change not in _RESTORING_NOTHING:
             found.append(_message(use.need, need.unit, NeedOutcome.RESTORED))
     if change in _DECIDED:
         found += [

@@ -87,7 +87,9 @@ def announced(states: Table) -> NDArray[np.bool_]:
     """Return of which states this version announces something about loading, shape (n,): the goods were assessed, or a referral changed."""
     assessed_at, changed_at = states.ints("pre_loading_assessed_at"), states.ints("changed_at").values
     announced: NDArray[np.bool_] = assessed_at.valid & (assessed_at.values == changed_at)
-    announced |= states.ints("pre_loading_omitted").valid & np.isin(states.ints("change").values, _OF_FILINGS)
+    omitted = states.ints("pre_loading_omitted")
+    stated = omitted.valid & (omitted.values != PreLoading.UNJUDGED)
+    announced |= stated & np.isin(states.ints("change").values, _OF_FILINGS)
     owners = _owners_of_referrals(states)
     if len(owners):
         lines = states.child("controls")
@@ -98,6 +100,11 @@ def announced(states: Table) -> NDArray[np.bool_]:
             changed |= (time.valid & (time.values == changed_at[states.ragged("controls").owners()]))[chosen]
         announced[owners[changed]] = True
     return announced
+
+
+def disclosed(stages: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return stages as filers and carriers read them: whether a rule is unjudged would show what confidential rules read."""
+    return np.where(stages == PreLoading.UNJUDGED, np.int64(PreLoading.NONE), stages)
 
 
 def concerns_loading(states: Table) -> bool:

@@ -200,8 +200,8 @@ def reopen(states: Table, at: int, parameters: Parameters) -> Referred:
     return replace(found, places=rows[found.places])
 
 
-_BY_MATCH: Final = risk_pb2.REFERRAL_DO_NOT_LOAD
-"""What a match counts as beside what risk recommends: it ends no request."""
+_BY_MATCH: Final = risk_pb2.REFERRAL_DO_NOT_LOAD + 1
+"""What a match counts as beside what risk recommends, and is none of it: it ends no request."""
 _Change = Callable[[list[Control], Control | None, int, int], list[Control]]
 """Return the controls of a consignment after an order, given the recommendation and the instant."""
 

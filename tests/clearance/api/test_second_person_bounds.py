@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from libs.columns import Table
+from libs.columns import Bools, Ints, Table
 from libs.store.database import Transaction
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2, work_pb2
@@ -21,6 +21,7 @@ from services.clearance.consignment.proposals.proposal import Proposal, open_pro
 from services.clearance.consignment.state.event import apply_event
 from services.clearance.consignment.transitions import State
 from services.clearance.jobs.waits import Waits
+from services.clearance.pre_loading.recommendation import reopen
 from services.clearance.second_person.steps import ProposalDecision, Verdict, confirming
 from services.clearance.store import Store
 from tests.clearance import controls
@@ -29,7 +30,7 @@ from tests.clearance.controls import arrive, state
 from tests.clearance.desk import TRACE, Desk, filings, mrns
 from tests.clearance.disposals import DESTROYED, disposal, dispose
 from tests.clearance.inspections import VIOLATION, inspection, record, status
-from tests.clearance.loading import INFORMATION, NONE, SCREENING, parameters
+from tests.clearance.loading import FORBIDDEN, INFORMATION, NONE, SCREENING, parameters
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.second_person import CONFIRM, before_loading, decided, of_two, outcomes, release, work
 from tests.clearance.service_client import SECONDS, House
@@ -83,6 +84,13 @@ async def test_a_request_ends_with_an_amendment_only_if_no_rule_requires_a_secon
     assert outcomes(await controls.concluded(house, controls.conclusion(stays))) == ["waits"]
     version = (await status(house, stays)).version
     assert await decided(house, CONFIRM, stays, version=version) == ["AWAITING_ARRIVAL"]
+    # A match requests information, and nothing that two officers ended.
+    for referral in (SCREENING, FORBIDDEN):
+        matched = (await house.desk.states([stays])).with_columns(
+            {"screening_hold": Bools.of([True]), "pre_loading_referral": Ints.of([referral])}
+        )
+        (after,) = controls_of(reopen(matched, version, parameters()).states)
+        assert [each.form for each in after if each.is_open] == [control_pb2.CONTROL_FORM_INFORMATION], referral
 
 
 @pytest.mark.parametrize(("early", "expected"), [(1, ["RELEASED"]), (0, ["PROPOSAL_UNKNOWN"])])

@@ -223,10 +223,9 @@ def _changed(
     facts = zip(chosen.ints("pre_loading_referral").values.tolist(), *columns, *flags, strict=True)
     before, after = controls_of(chosen), []
     for controls, (referral, reason, pointer, office, confidential, match, stays) in zip(before, facts, strict=True):
-        # An open request for information stays with a match, which requests it as well; nothing ends by the highest recommendation.
-        least = max(referral, risk_pb2.REFERRAL_INFORMATION) if match else referral
+        # Nothing ends by the highest recommendation.
         order = _order(parameters, referral, reason, pointer, office, confidential, at)
-        made = change(controls, order, risk_pb2.REFERRAL_DO_NOT_LOAD if stays else least, at)
+        made = change(controls, order, risk_pb2.REFERRAL_DO_NOT_LOAD if stays else referral, at)
         if match:
             request = _order(parameters, risk_pb2.REFERRAL_INFORMATION, CUSTOMS_CHECK, "", office, MATCHED, at)
             made = change(made, request, _BY_MATCH, at)
@@ -250,28 +249,32 @@ def _order(
         else parameters.with_terms(parameters.request(form, office), office, at)
     )
     order = replace(order, reason=reason, text=_TEXTS[form], pointer=pointer, confidential_reason=confidential)
+    if confidential == MATCHED:
+        # Whatever the parameters say, the end of a deadline judges no match.
+        order = replace(order, when_overdue=control_pb2.CONTROL_OVERDUE_ESCALATE)
     return replace(order, ordered_at=at, ordered_by=AUTOMATIC)
 
 
 def _referred(controls: list[Control], order: Control | None, referral: int, at: int) -> list[Control]:
     """Return the controls of a consignment after an assessment.
 
-    What risk requested itself ends if it recommends less now; a do-not-load and officers' requests stay. The highest recommendation hides a lower
-    one, so that a request for information stays beside one for a screening.
+    What risk requested itself ends if it recommends less now; a do-not-load and the requests of officers and of a match stay. The highest
+    recommendation hides a lower one, so that a request for information stays beside one for a screening.
     """
     over = [
         form for number, form in _FORMS.items() if number > referral and form != control_pb2.CONTROL_FORM_DO_NOT_LOAD
     ]
     after = [
         each.concluded(ControlResult.CONFORM, at, reason=REASSESSED)
-        if each.is_open and each.form in over and each.ordered_by == AUTOMATIC
+        if each.is_open and each.form in over and each.ordered_by == AUTOMATIC and not _follows_match(each)
         else each
         for each in controls
     ]
     if order is None:
         return after
     forbids = order.form == control_pb2.CONTROL_FORM_DO_NOT_LOAD
-    if not forbids and any(each.form == order.form and (each.is_open or _answered(each)) for each in after):
+    same = [each for each in after if each.form == order.form and _follows_match(each) == _follows_match(order)]
+    if not forbids and any(each.is_open or _answered(each) for each in same):
         return after
     if len(after) >= WITH_REFERRALS_MAX and not forbids:
         # The goods are forbidden rather than requested of without end.
@@ -286,6 +289,10 @@ def _referred(controls: list[Control], order: Control | None, referral: int, at:
     if forbids and is_forbidden(after, order.reason, order.confidential_reason):
         return after
     return [*after, replace(order, number=len(after) + 1)]
+
+
+def _follows_match(control: Control) -> bool:
+    return control.confidential_reason == MATCHED
 
 
 def _settles(control: Control, order: Control) -> bool:

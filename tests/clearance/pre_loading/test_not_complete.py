@@ -33,7 +33,7 @@ from tests.clearance.controls import (
 from tests.clearance.desk import MASTER, filings, mrns
 from tests.clearance.inspections import status
 from tests.clearance.loading import FORBIDDEN, INFORMATION, NONE, SCREENING, parameters, recommending
-from tests.clearance.risk_answers import screening
+from tests.clearance.risk_answers import answering, screening
 from tests.clearance.screening_matches import clearing, hear
 from tests.clearance.service_client import SECONDS, House
 
@@ -131,12 +131,15 @@ async def test_a_match_after_the_assessment_was_complete_reopens_it(house: House
     assert await stage(house, complete) == COMPLETE
     await hear(house.desk, screening(filed))
     await hear(house.desk, screening(filed))
-    for mrn in (complete, referred):
+    # What risk requested is another matter: its end completes nothing.
+    for mrn, count in ((complete, 1), (referred, 2)):
         seen = await status(house, mrn)
         assert (seen.pre_loading, [(each.form, each.ordered_by) for each in seen.controls]) == (
             REFERRED,
-            [(ABOUT, "automatic")],
+            [(ABOUT, "automatic")] * count,
         )
+    await concluded(house, conclusion(referred), request_id="c0")
+    assert await stage(house, referred) == REFERRED
     # Nobody outside learns of the list.
     (request,) = (await status(house, complete, "filer", "shop")).controls
     assert (request.reason, request.pointer) == ("CUSTOMS_CHECK", "")
@@ -147,6 +150,20 @@ async def test_a_match_after_the_assessment_was_complete_reopens_it(house: House
     assert await stage(house, complete) == REFERRED
     await concluded(house, conclusion(complete))
     assert await stage(house, complete) == COMPLETE
+
+
+async def test_neither_a_deadline_nor_a_new_version_ends_the_request_for_a_match(house: House) -> None:
+    house.desk.neighbours.risk = answering({})
+    await hear(house.desk, screening(filings(["GREEN-1"])))
+    (mrn,) = mrns(await file(house, {"GREEN-1": INFORMATION}))
+    own, by_match = (await status(house, mrn)).controls
+    overdue = (control_pb2.CONTROL_OVERDUE_CONCLUDE, control_pb2.CONTROL_OVERDUE_ESCALATE)
+    assert (own.when_overdue, by_match.when_overdue) == overdue
+    house.desk.neighbours.loading = recommending(lambda *_: NONE, [])
+    await house.desk.consume(filings(["GREEN-1"], version=2))
+    seen = (await status(house, mrn)).controls
+    assert [(each.number, each.result_reason) for each in seen] == [(own.number, "REASSESSED"), (by_match.number, "")]
+    assert await stage(house, mrn) == REFERRED
 
 
 async def test_a_match_before_the_decision_is_no_complete_assessment(house: House) -> None:

@@ -10,6 +10,7 @@ import pytest
 from luxor.clearance.v1 import carriers_pb2, control_pb2, licence_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
+from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.goods_controls.law import GoodsLaw
 from tests.clearance.controls import (
@@ -227,14 +228,34 @@ async def test_versions_of_one_transaction_are_notified_once_each(house: House) 
     await house.desk.consume(goods(["GREEN-2"], master="020-9"))
     await house.desk.consume(goods(["GREEN-2"], cites=[("C400", "L2")], version=2, master="020-9"))
     found = (await pulled(house, "toys")).notices
-    assert [sorted(need.outcome for need in each.licences) for each in found] == [
-        [licence_pb2.LICENCE_OUTCOME_WRITTEN_OFF],
-        sorted([licence_pb2.LICENCE_OUTCOME_WRITTEN_OFF, licence_pb2.LICENCE_OUTCOME_RESTORED]),
+    assert [(each.kind, [need.outcome for need in each.licences]) for each in found] == [
+        (pb.NOTICE_KIND_LICENCE_USED, [licence_pb2.LICENCE_OUTCOME_WRITTEN_OFF]),
+        (pb.NOTICE_KIND_LICENCE_USED, [licence_pb2.LICENCE_OUTCOME_WRITTEN_OFF]),
+        (pb.NOTICE_KIND_LICENCE_RESTORED, [licence_pb2.LICENCE_OUTCOME_RESTORED]),
     ]
     # A referral of an amendment comes before what its goods order.
     await house.desk.consume(goods(["GREEN-3"], OTHERS, cites=(), master="020-9"))
     await house.desk.consume(goods(["GREEN-3"], MEAT, cites=(), version=2, master="020-9"))
     assert await kinds(house) == ["CONTROL_ORDERED", "ARRIVED", *["CONTROL_ORDERED"] * 2]
+
+
+async def test_a_decision_that_uses_a_licence_and_lacks_another_is_notified_by_two(house: House) -> None:
+    def two_items(_: int, row: consignment_pb2.Consignment) -> None:
+        second = row.items.add()
+        second.CopyFrom(row.items[0])
+        second.number = 2
+        second.net_mass_mg = 9_000_000
+
+    toys(house)
+    await register(house.desk.store, licence(grams=1_500))
+    await house.desk.consume(goods(["GREEN-1"], change=two_items))
+    used, short, _ = (await pulled(house, "toys", language="en")).notices
+    assert [(each.kind, [need.item_number for need in each.licences]) for each in (used, short)] == [
+        (pb.NOTICE_KIND_LICENCE_USED, [1]),
+        (pb.NOTICE_KIND_LICENCE_USED_UP, [2]),
+    ]
+    assert "item 2" not in used.text
+    assert "item 1" not in short.text
 
 
 async def test_a_page_of_which_an_agency_reads_nothing_is_not_the_end(house: House) -> None:

@@ -30,7 +30,7 @@ _KINDS: Final = {
     NeedOutcome.USED_UP: pb.NOTICE_KIND_LICENCE_USED_UP,
     NeedOutcome.RESTORED: pb.NOTICE_KIND_LICENCE_RESTORED,
 }
-"""Kind of a notice by what happened to a licence, the first that occurs."""
+"""Kind of a notice by what happened to a licence; each kind of a version has a notice of its own, in this order."""
 
 
 def agency_notices(table: Table, agency: str, uses: Mapping[str, Sequence[Use]]) -> list[pb.Notice]:
@@ -50,19 +50,25 @@ def agency_notices(table: Table, agency: str, uses: Mapping[str, Sequence[Use]])
         zip(table.strings("mrn").tolist(), controls_of(table), needs_of(table), strict=True)
     ):
         licences = _changed(needs, uses.get(mrn, ()), agency, versions[row], at[row], changes[row])
-        kind = control_kind(controls, agency, at[row], changes[row]) or next(
-            (_KINDS[outcome] for outcome in _KINDS if any(int(each.outcome) == outcome for each in licences)), 0
-        )
-        if not kind:
-            continue  # a version in which none of its licences changed
-        notice = pb.Notice(mrn=mrn, kind=kind, licences=licences)  # type: ignore[arg-type]  # the numbers are those of the contract
-        notice.time.FromMicroseconds(at[row])
-        if asked[row]:
-            notice.controls.extend(changed_controls(own, row))
-            for name, values in (*texts.items(), *numbers.items()):
-                setattr(notice, name, values[row])
-        found.append(notice)
+        control = control_kind(controls, agency, at[row], changes[row])
+        # None for a version in which none of its licences changed.
+        for kind, named in {control: licences}.items() if control else _by_kind(licences).items():
+            notice = pb.Notice(mrn=mrn, kind=kind, licences=named)  # type: ignore[arg-type]  # the numbers are those of the contract
+            notice.time.FromMicroseconds(at[row])
+            if asked[row]:
+                notice.controls.extend(changed_controls(own, row))
+                for name, values in (*texts.items(), *numbers.items()):
+                    setattr(notice, name, values[row])
+            found.append(notice)
     return found
+
+
+def _by_kind(licences: Sequence[licence_pb2.LicenceNeed]) -> dict[int, list[licence_pb2.LicenceNeed]]:
+    """Return the licences of a version by the kind of their notice."""
+    kinds = {
+        int(kind): [each for each in licences if _KINDS[NeedOutcome(each.outcome)] == kind] for kind in _KINDS.values()
+    }
+    return {kind: own for kind, own in kinds.items() if own}
 
 
 def _changed(

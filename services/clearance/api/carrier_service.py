@@ -212,6 +212,7 @@ class CarrierService(CarrierServiceServicer):
         row = next((each for each in rows if each["carrier"] == carrier), None)
         if row is None or (row["reversed_at"] is not None and not row["pending"]):
             return pb.ReversalResult(error=item_error("ARRIVAL_UNKNOWN", where, document))
+        by = row["reversed_by"] or str(current.identity)
         if row["reversed_at"] is None:
             under = await self._reversal.count(document, carrier)
             if under.released:
@@ -220,8 +221,8 @@ class CarrierService(CarrierServiceServicer):
             if under.presented and current.identity.role is Role.CARRIER:
                 error = item_error("ARRIVAL_PRESENTED", where, document, presented=under.presented)
                 return pb.ReversalResult(error=error)
-            await self._reversal.begin(document, carrier, str(current.identity))
-        done = await self._reversal.reverse(document, carrier, trace=current.trace, by=str(current.identity))
+            await self._reversal.begin(document, carrier, by)
+        done = await self._reversal.reverse(document, carrier, trace=current.trace, by=by)
         _log.info("ARRIVAL_REVERSED", consignments=done.consignments)
         return pb.ReversalResult(consignments=done.consignments, released=done.released)
 
@@ -269,8 +270,7 @@ class CarrierService(CarrierServiceServicer):
 
 
 def _presented(path: str, acted: Acted) -> OfficerResult:
-    refused = acted.refusal and acted.refusal not in PRESENTED_BEFORE
-    error = requests.act_error(path, acted) if refused else None
+    error = requests.act_error(path, acted) if acted.refusal not in ("", PRESENTED_BEFORE) else None
     return OfficerResult(mrn=acted.mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
 
 

@@ -160,11 +160,14 @@ class Decide:
         if arrivals:
             found = effective(*carriage(table), arrivals, await bindings_of(self.store, tx, table))
             reported = found.columns()
-            table = self.presentation.arriving(table.with_columns(reported.columns()), reported.arrived_at)
+            table = table.with_columns(reported.columns())
+            table = self.presentation.arriving(table, reported.arrived_at, tally.at)
             tally.unbound |= found.unbound
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
         if recommendation.is_assessed(table):
-            table, events = _loaded_though_forbidden(recommendation.assessed(table, tally.at), events)
+            table, events = _loaded_though_forbidden(
+                recommendation.assessed(table, tally.at), events, Event.DECIDED_HOLD
+            )
         if writing is not None:
             absent = dict.fromkeys(PRESENTATION, Ints.absent(table.rows))
             table = table.with_columns({**Arrivals.none(table.rows).columns(), **absent})
@@ -189,7 +192,7 @@ class Decide:
             arrived = replace(effect, places=effect.places[present]).columns()
             rows = await self._rows(tx, [mrns[place] for place in present.tolist()])
             details = EventDetails(event=Event.ARRIVED, at=at, arrivals=arrived)
-            states = self.presentation.arriving(await self.store.states(tx, rows), arrived.arrived_at)
+            states = self.presentation.arriving(await self.store.states(tx, rows), arrived.arrived_at, at)
             states, outcome = apply_event(states, details)
             assert bool(outcome.effective.all()), "what was decided as not arrived arrives"
             await self.store.succeed(tx, states, rows, trace=trace)
@@ -261,7 +264,7 @@ class Decide:
         events = np.where(release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
         effective = ~_moved_after_arrival(stored, table)
         if recommendation.is_assessed(table):
-            table, events = _loaded_though_forbidden(table, events)
+            table, events = _loaded_though_forbidden(table, events, Event.AMENDED_HOLD)
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         effective &= outcome.effective
         done = np.flatnonzero(effective)
@@ -345,15 +348,15 @@ class Decide:
                 await self.store.succeed(tx, after, [alarm_rows[place] for place in chosen.tolist()], trace=part.trace)
 
 
-def _loaded_though_forbidden(states: Table, events: NDArray[np.int64]) -> tuple[Table, NDArray[np.int64]]:
-    """Return the states and events of first decisions: goods that arrived before, and should not have been loaded, are held for an officer."""
+def _loaded_though_forbidden(states: Table, events: NDArray[np.int64], hold: Event) -> tuple[Table, NDArray[np.int64]]:
+    """Return the states and events of decisions: goods that arrived before, and should not have been loaded, are held for an officer by `hold`."""
     forbidden = recommendation.forbidden_on_arrival(states)
     if not forbidden.any():
         return states, events
     reasons = with_reason(states.ragged("reasons"), states.strings("pre_loading_reason"), forbidden)
     held = Bools.of(states.bools("officer_hold").values | forbidden)
     states = states.with_columns({"officer_hold": held, "reasons": reasons})
-    return states, np.where(forbidden, np.int64(Event.DECIDED_HOLD), events)
+    return states, np.where(forbidden, np.int64(hold), events)
 
 
 def _moved_after_arrival(stored: Table, new: Table) -> NDArray[np.bool_]:

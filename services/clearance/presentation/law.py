@@ -26,7 +26,7 @@ class PresentationLawError(ValueError):
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The presentation in a jurisdiction from one day of arrival to another, both included."""
+    """The presentation in a jurisdiction from one day of arrival, as reported or as of when it takes effect, to another, both included."""
 
     jurisdiction: str
     areas: Annotated[frozenset[Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$")]], msgspec.Meta(min_length=1)]
@@ -47,17 +47,21 @@ class PresentationLaw(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal[1] = 1
     rules: tuple[Rule, ...] = ()
 
-    def arriving(self, states: Table, arrived_at: Ints) -> Table:
-        """Return states before their arrival takes effect, with the time until when they are to be presented, if it is required of any."""
+    def arriving(self, states: Table, arrived_at: Ints, at: int) -> Table:
+        """Return states before their arrival takes effect at `at`, with the time until when they are to be presented, if it is required of any.
+
+        The rule of the reported day counts, and where there is none that of the day of `at`: nobody evades a rule by an earlier day.
+        """
         if not self.rules or not arrived_at.valid.any():
             return states
         due, required = np.zeros(states.rows, np.int64), np.zeros(states.rows, np.bool_)
-        day = arrived_at.values // MICROS_PER_DAY
-        for rule in self.rules:
-            found = arrived_at.valid & states.strings("destination_country").isin(rule.areas)
-            found &= (day >= day_of_date(rule.start)) & (day <= day_of_date(rule.to or date.max))
-            due = np.where(found, arrived_at.values + rule.due_minutes * _MICROS_PER_MINUTE, due)
-            required |= found
+        for times in (arrived_at.values, np.full(states.rows, at)):
+            open_, day = arrived_at.valid & ~required, times // MICROS_PER_DAY
+            for rule in self.rules:
+                found = open_ & states.strings("destination_country").isin(rule.areas)
+                found &= (day >= day_of_date(rule.start)) & (day <= day_of_date(rule.to or date.max))
+                due = np.where(found, arrived_at.values + rule.due_minutes * _MICROS_PER_MINUTE, due)
+                required |= found
         return states.with_columns({"presentation_due_at": Ints.of(due, required)}) if required.any() else states
 
 

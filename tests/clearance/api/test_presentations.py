@@ -17,11 +17,13 @@ from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from services.clearance.__main__ import assemble
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.jobs.waits import Waits
-from tests.clearance.desk import ACCEPTED_AT, MASTER, Desk, neighbours_at_work
+from tests.clearance.desk import ACCEPTED_AT, MASTER, Desk, filings, mrns, neighbours_at_work
 from tests.clearance.desk_commands import PRESENTATION
 from tests.clearance.disposals import SEIZED, disposal, dispose, outcomes
 from tests.clearance.inspections import status
+from tests.clearance.loading import FORBIDDEN, NONE, parameters, recommending
 from tests.clearance.service_client import NOBODY, SECONDS, House, arrivals, ask, refused_with
 from tests.support.services import running
 
@@ -173,6 +175,30 @@ async def test_a_carrier_does_not_reverse_what_was_presented_and_an_officer_does
     assert (result.consignments, result.error.reason) == (1, "")
     movement = (await status(pier, mrn)).movement
     assert not any(movement.HasField(name) for name in ("arrived_at", "presentation_due_at", "presented_at"))
+
+
+async def test_a_reversal_that_an_officer_began_keeps_its_rights_when_a_carrier_repeats_it(pier: House) -> None:
+    (mrn,) = await pier.filed(["RED-1"])
+    await arrive(pier)
+    await present(pier, mrn)
+    await Reversal(pier.desk.store).begin(MASTER, "wings", "officer/olga")
+    request = carriers.ReverseArrivalsRequest(request_id="v1")
+    request.arrivals.add(master_document_number=MASTER)
+    (result,) = (await (await carrier(pier)).ReverseArrivals(request, timeout=SECONDS)).results
+    assert (result.consignments, result.released, result.error.reason) == (1, 0, "")
+    assert not (await status(pier, mrn)).movement.HasField("presented_at")
+
+
+async def test_goods_of_which_an_amendment_forbids_the_loading_after_their_arrival_are_held(pier: House) -> None:
+    pier.desk.decide.parameters = parameters()
+    pier.desk.neighbours.loading = recommending(lambda _, version: NONE if version == 1 else FORBIDDEN, [])
+    await pier.desk.consume(filings(["GREEN-1"]))
+    await arrive(pier)
+    await pier.desk.consume(filings(["GREEN-1"], version=2))
+    (mrn,) = mrns(filings(["GREEN-1"]))
+    found = await status(pier, mrn)
+    assert (found.state, found.change) == (pb.STATE_HELD, pb.CHANGE_AMENDED)
+    assert told(await present(pier, mrn)) == [("HELD", "")]
 
 
 async def test_a_bulk_release_and_a_seizure_before_the_presentation(pier: House) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import date, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +18,8 @@ from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.commands.presentation.present import Present, PresentProgress
 from services.clearance.consignment.notice_kinds import NoticeKind, kinds
+from services.clearance.consignment.proposals.proposal import Proposal, ProposalKind, open_proposals, with_proposals
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Change, Event, State
 from services.clearance.jobs.waits import Waits
 from services.clearance.presentation.law import INCLUDED, PresentationLaw, PresentationLawError, included, read
@@ -246,6 +249,54 @@ async def test_an_officer_reverses_a_presented_arrival_and_a_carrier_does_not(pi
     assert await stand(pier, "RED-1") == [(HELD, Change.ARRIVED, DUE, None)]
 
 
+async def test_a_rule_from_today_holds_for_arrivals_that_are_reported_for_yesterday(desk: Desk) -> None:
+    today = date_of_day(await desk.store.database.now() // MICROS_PER_DAY)
+    (rule,) = PRESENTATION.rules
+    desk.decide.presentation = desk.arrive.law = PresentationLaw(rules=(msgspec.structs.replace(rule, start=today),))
+    assert date_of_day(ARRIVED // MICROS_PER_DAY) < today
+    await desk.consume(filings(["GREEN-1"]))
+    await arrive(desk, arrival())
+    await desk.consume(filings(["GREEN-2"]))
+    assert await stand(desk, "GREEN-1", "GREEN-2") == [
+        (WAITING, Change.ARRIVED, DUE, None), (WAITING, Change.DECIDED, DUE, None),
+    ]  # fmt: skip
+
+
+async def test_a_proposal_stays_open_over_the_deadline_and_the_presentation(pier: Desk) -> None:
+    await pier.consume(filings(["RED-1"]))
+    await arrive(pier, arrival())
+    (mrn,) = mrns(filings(["RED-1"]))
+    proposal = Proposal(kind=ProposalKind.RELEASE, reason="IN_ORDER", note="", proposed_by="olga")
+    at = await pier.store.database.now()
+    async with pier.store.database.transaction() as tx:
+        rows = list((await pier.store.lock(tx, [mrn])).values())
+        states = with_proposals(await pier.store.states(tx, rows), [proposal.made(at)])
+        states, _ = apply_event(states, EventDetails(event=Event.DECISION_PROPOSED, at=at))
+        await pier.store.succeed(tx, states, rows, trace=TRACE)
+    assert await Waits(pier.store, "r").step(at=DUE) == 1
+    assert (await stand(pier, "RED-1"))[0][:2] == (HELD, Change.PRESENTATION_OVERDUE)
+    assert open_proposals(await pier.states([mrn])) == [proposal.made(at)]
+    await present(pier, mrn)
+    assert (await stand(pier, "RED-1"))[0][:2] == (HELD, Change.PRESENTED)
+    assert open_proposals(await pier.states([mrn])) == [proposal.made(at)]
+
+
+async def test_goods_that_ended_unpresented_are_refused(pier: Desk) -> None:
+    references = ["RED-1", "RED-2", "RED-3"]
+    await pier.consume(filings(references))
+    early, late, arrived = mrns(filings(references))
+    await act(pier, Event.INVALIDATED, [early])
+    await arrive(pier, arrival())
+    await present(pier, late)
+    disposed = await act(pier, Event.DESTROYED, [late, arrived], request_id="o2")
+    assert [each.refusal for each in disposed] == ["", ""]
+    counts = await present(pier, master=MASTER, request_id="p2")
+    assert (counts.presented, counts.presented_before, counts.refused) == (0, 1, 2)
+    assert {(mrn, reason) for mrn, _, _, reason in counts.refusals} == {
+        (early, "STATE_FINAL"), (arrived, "STATE_FINAL"),
+    }  # fmt: skip
+
+
 # ---------------------------------------------------------------------------------------------- the law
 RULE = """
   - {{jurisdiction: EU, areas: [{areas}], from: {first}, to: {last}, due_minutes: {minutes}, law: L, article: A, address: U}}"""
@@ -274,16 +325,22 @@ def test_the_rule_of_the_destination_and_of_the_day_of_arrival_counts(tmp_path: 
     )
     at = [None if after is None else first + after for _, after in cases]
     arrived = Ints.of([each or 0 for each in at], [each is not None for each in at])
-    due = law.arriving(states, arrived).ints("presentation_due_at").tolist()
+    due = law.arriving(states, arrived, 0).ints("presentation_due_at").tolist()
     expected = [
         None if minutes is None or arrives is None else arrives + minutes * 60_000_000
         for minutes, arrives in zip(cases.values(), at, strict=True)
     ]
     assert due == expected
+    # Where none applies on the reported day, the rule of the day on which the arrival takes effect counts, from the reported time.
+    late = law.arriving(states, arrived, first + 2 * MICROS_PER_DAY).ints("presentation_due_at").tolist()
+    assert late == [
+        arrives + 90 * 60_000_000 if minutes is None and arrives is not None and country == "DE" else minutes
+        for (country, _), minutes, arrives in zip(cases, expected, at, strict=True)
+    ]
     # Where nobody's goods are concerned, no column is added; nor without rules.
     nobody = Ints.of(np.zeros(len(cases), np.int64))
-    assert law.arriving(states, nobody) is states
-    assert included().arriving(states, arrived) is states
+    assert law.arriving(states, nobody, 0) is states
+    assert included().arriving(states, arrived, first) is states
     assert included() == read(INCLUDED) == PresentationLaw()
 
 

@@ -176,7 +176,7 @@ class Arrive:
             present = np.flatnonzero(chosen.present)
             details = _arriving(chosen, present, await self.store.now(tx))
             assert details.arrivals is not None
-            arriving = self.law.arriving(table.take(present), details.arrivals.arrived_at)
+            arriving = self.law.arriving(table.take(present), details.arrivals.arrived_at, details.at)
             after, outcome = apply_event(arriving, details)
             done = np.flatnonzero(outcome.effective)
             if len(done):

@@ -1,10 +1,12 @@
 """Presents goods to customs: consignments that are named, or in chunks all under a master document."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.server.identity import Identity, Role
@@ -14,11 +16,12 @@ from services.clearance.commands.arrivals.transport import Transport, travels
 from services.clearance.commands.bulk_release import CHUNK_ROWS, ChunkProgress, run_in_chunks
 from services.clearance.commands.visibility import Viewer
 from services.clearance.consignment.state.event import EventDetails
+from services.clearance.consignment.state.times import was_released
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Store
 
-PRESENTED_BEFORE: Final = ("ALREADY_PRESENTED", "STATE_FINAL")
-"""Refusals of goods that need no presentation any more: a repetition changes nothing and is no error."""
+PRESENTED_BEFORE: Final = "ALREADY_PRESENTED"
+"""The refusal of goods that need no presentation any more: a repetition changes nothing and is no error."""
 
 
 class PresentProgress(ChunkProgress, frozen=True):
@@ -119,22 +122,32 @@ class Present:
             order = sorted(range(len(found.rows)), key=lambda place: (found.rows[place].ref, found.rows[place].row))
             rows, states = [found.rows[place] for place in order], found.states.take(np.array(order, np.int64))
             details = EventDetails(event=Event.PRESENTED, at=await self._store.now(tx))
-            found.results |= await self._commands.put(tx, states, details, rows, trace, outside)
+            results = await self._commands.put(tx, states, details, rows, trace, outside)
+            found.results |= {
+                mrn: replace(each, refusal=PRESENTED_BEFORE) if before and each.refusal == "STATE_FINAL" else each
+                for (mrn, each), before in zip(results.items(), _presented_before(states).tolist(), strict=True)
+            }
         return found.results
+
+
+def _presented_before(states: Table) -> NDArray[np.bool_]:
+    """Return which goods were presented by an act of its own or by their arrival, or released, shape (n,)."""
+    by_arrival = states.ints("arrived_at").valid & ~states.ints("presentation_due_at").valid
+    return states.ints("presented_at").valid | was_released(states) | by_arrival
 
 
 def _counted(progress: PresentProgress, results: Sequence[Acted], refusals_max: int) -> PresentProgress:
     """Return the progress with these results counted."""
     known = [each for each in results if each.refusal != UNKNOWN]
     presented = [each for each in known if not each.refusal]
-    refused = [each for each in results if each.refusal and each.refusal not in PRESENTED_BEFORE]
+    refused = [each for each in results if each.refusal not in ("", PRESENTED_BEFORE)]
     listed = refused[: max(0, refusals_max - len(progress.refusals))]
     return msgspec.structs.replace(
         progress,
         consignments=progress.consignments + len(known),
         presented=progress.presented + len(presented),
         released=progress.released + sum(each.state == State.RELEASED for each in presented),
-        presented_before=progress.presented_before + sum(each.refusal in PRESENTED_BEFORE for each in known),
+        presented_before=progress.presented_before + sum(each.refusal == PRESENTED_BEFORE for each in known),
         refused=progress.refused + len(refused),
         refusals=(*progress.refusals, *((each.mrn, each.state, each.version, each.refusal) for each in listed)),
     )

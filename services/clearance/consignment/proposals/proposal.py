@@ -89,6 +89,8 @@ _INDEPENDENT: Final = (
     Event.DECISION_PROPOSED,
     Event.PROPOSAL_ENDED,
     Event.ARRIVED,
+    Event.PRESENTED,
+    Event.PRESENTATION_OVERDUE,
     Event.DEBT,
     Event.REASSESSED,
     Event.CONTROL_ANSWERED,

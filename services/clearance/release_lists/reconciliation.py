@@ -13,9 +13,10 @@ from libs.customs.release_list import CLOCK_MICROS, Entry, Header
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.decision import AUTOMATIC, SCREENING
 from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.state.times import was_released
-from services.clearance.consignment.transitions import CONTROLLED, FINAL, Debt, State
+from services.clearance.consignment.transitions import CONTROLLED, FINAL, Change, Debt, State
 
 _NOT_KNOWN: Final = 2**62
 """Stands for the time of a release that no state has: later than every mark."""
@@ -98,6 +99,8 @@ class Facts:
     """End of the time for an inspection, 0 without one."""
     decided_at: int
     """When an officer took the last decision, 0 if it was none of an officer."""
+    arrivals: int = 0
+    """Newest versions by which unpresented goods only arrived, and were not presented in time: the goods are as before them."""
 
 
 def releasable(states: Table) -> NDArray[np.bool_]:
@@ -114,8 +117,16 @@ def may_leave(states: Table, arrives_at: int) -> NDArray[np.bool_]:
     return released | (releasable(states) & in_time)
 
 
-def facts_of(states: Table) -> list[Facts]:
-    """Return what marks are compared with."""
+def overdue(states: Table) -> NDArray[np.bool_]:
+    """Return which goods were not presented in time, and did not change since, shape (n,)."""
+    missed: NDArray[np.bool_] = states.ints("change").values == Change.PRESENTATION_OVERDUE
+    return missed & unpresented(states)
+
+
+def facts_of(states: Table, before: Table) -> list[Facts]:
+    """Return what marks are compared with; `before` has the versions before those that are `overdue`."""
+    arrivals = ((states.ints("change").values == Change.ARRIVED) & unpresented(states)).astype(np.int64)
+    arrivals[overdue(states)] = 1 + (before.ints("change").values == Change.ARRIVED)
     state = states.ints("state").values
     released = (state == State.RELEASED) | (was_released(states) & np.isin(state, list(FINAL)))
     first, last = states.ints("former_released_at"), states.ints("released_at")
@@ -131,6 +142,7 @@ def facts_of(states: Table) -> list[Facts]:
         held,
         states.ints("release_not_before").filled(0),
         np.where(by_officer, states.ints("decided_at").filled(0), 0),
+        arrivals,
     )
     return [Facts(*each) for each in zip(*(column.tolist() for column in columns), strict=True)]
 
@@ -158,7 +170,8 @@ def compare(header: Header, entry: Entry | None, marks: Sequence[Mark], facts: F
         return MarkOutcome.OUT_OF_TIME
     if facts.released:
         return MarkOutcome.AGREES
-    return MarkOutcome.RELEASED if facts.releasable and facts.version == entry.version else MarkOutcome.CHANGED
+    listed = 0 <= facts.version - entry.version <= facts.arrivals
+    return MarkOutcome.RELEASED if facts.releasable and listed else MarkOutcome.CHANGED
 
 
 def requires_hold(outcome: MarkOutcome, marks: Sequence[Mark], facts: Facts | None) -> bool:

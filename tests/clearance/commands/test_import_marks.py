@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from libs.customs.release_list import Entry, Header
+from libs.customs.release_list import Entry, Header, Page
 from libs.store.database import Transaction
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.release_lists.export import ListProgress, header_of, new_serial, next_page
 from services.clearance.commands.release_lists.import_marks import ImportMarks, Reconciled
 from services.clearance.consignment.transitions import State
+from services.clearance.jobs.waits import Waits
 from services.clearance.release_lists.reconciliation import Decision, Facts, Mark, MarkOutcome, compare, requires_hold
 from services.clearance.store import Store
 from tests.clearance.desk import MASTER, TRACE, Desk, filings
@@ -66,6 +67,11 @@ RELEASED_NOW = {"state": State.RELEASED, "released": True, "releasable": False, 
         ({"version": 1}, {}, LEFT, MarkOutcome.CHANGED),
         ({"version": 3}, {}, LEFT, MarkOutcome.CHANGED),
         ({"releasable": False}, {}, LEFT, MarkOutcome.CHANGED),
+        # Goods that only arrived since, and then were not presented in time, are as listed.
+        ({"version": 3, "arrivals": 1}, {}, LEFT, MarkOutcome.RELEASED),
+        ({"version": 4, "arrivals": 1}, {}, LEFT, MarkOutcome.CHANGED),
+        ({"version": 4, "arrivals": 2}, {}, LEFT, MarkOutcome.RELEASED),
+        ({"version": 1, "arrivals": 2}, {}, LEFT, MarkOutcome.CHANGED),
         ({}, {"release": False}, LEFT, MarkOutcome.AGAINST_LIST),
         # The goods were released when they left, whatever the list says.
         (RELEASED_NOW | {"released_at": LEFT}, {"release": False}, LEFT, MarkOutcome.AGREES),
@@ -155,6 +161,46 @@ def test_marks_that_contradict_each_other_hold_what_no_officer_decided_since(fac
     stored, marks = replace(FACTS, **facts), [MARK, replace(HELD, at=LEFT + 2)]
     outcome = compare(HEADER, ENTRY, marks, stored, NOW)
     assert (outcome, requires_hold(outcome, marks, stored)) == (MarkOutcome.MARKED_DIFFERENTLY, held)
+
+
+async def test_goods_that_arrived_and_were_not_presented_in_time_after_the_list_was_made_are_as_listed(
+    desk: Desk,
+) -> None:
+    desk.decide.presentation = desk.arrive.law = PRESENTATION
+    await desk.consume(filings([f"GREEN-{number}" for number in range(1, 5)]))
+    at = await desk.store.database.now() // 1_000 * 1_000
+
+    async def made() -> Page:
+        progress = ListProgress(new_serial(at), at, at, at + HOUR, 1)
+        header = header_of(progress, "LX0188", "olga", bytes(32))
+        page, _ = await next_page(desk.store, Transport((MASTER,)), header, bytes(32), progress, 500)
+        return page
+
+    async def imported(page: Page, house: str) -> list[tuple[MarkOutcome, int]]:
+        results: list[Reconciled] = []
+
+        def encode(found: Sequence[Reconciled]) -> bytes:
+            results.extend(found)
+            return b"done"
+
+        (line,) = [each.line for each in page.entries if each.house_document == house]
+        request = Request("officer/otto", house, b"d", TRACE)
+        mark = Mark(line, "", Decision.RELEASED, at, "dora")
+        await ImportMarks(desk.store).run(page, [mark], officer="otto", request=request, encode=encode)
+        return [(each.outcome, each.state) for each in results if each.mark is not None and not each.imported_before]
+
+    released, changed = [(MarkOutcome.RELEASED, State.RELEASED)], [(MarkOutcome.CHANGED, State.HELD)]
+    early = await made()
+    await arrive(desk, arrival())
+    late = await made()
+    assert await imported(early, "H-GREEN-1") == released
+    await desk.consume(filings(["GREEN-3"], version=2))
+    assert await Waits(desk.store, "r").step(at=await desk.store.database.now()) == 3
+    assert await imported(early, "H-GREEN-2") == released
+    # It was amended between the list and the deadline.
+    assert await imported(late, "H-GREEN-3") == changed
+    assert await imported(late, "H-GREEN-4") == released
+    assert await desk.inconsistencies() == []
 
 
 class Later(Store):

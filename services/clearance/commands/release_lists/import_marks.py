@@ -8,8 +8,10 @@ import numpy as np
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from libs.customs.release_list import Entry, Page
+from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.commands.act import Acted, Commands, Request
+from services.clearance.consignment.columns import previous
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails
@@ -20,6 +22,7 @@ from services.clearance.release_lists.reconciliation import (
     MarkOutcome,
     compare,
     facts_of,
+    overdue,
     requires_hold,
 )
 from services.clearance.store import Row, Store
@@ -130,7 +133,9 @@ class ImportMarks:
         marked = {goods: entries[goods[0]].mrn if goods[0] else goods[2] for goods in new}
         there = [rows[mrn] for mrn in dict.fromkeys(marked.values()) if mrn in rows]
         states = await self._store.states(tx, there)
-        facts = dict(zip((row.mrn for row in there), facts_of(states) if there else [], strict=True))
+        places = [place for place in previous(states.take(np.flatnonzero(overdue(states)))) if place]
+        before = await self._store.read(tx, [(BatchRef(day, number), row) for day, number, row in places])
+        facts = dict(zip((row.mrn for row in there), facts_of(states, before) if there else [], strict=True))
         former: dict[tuple[int, str, str], list[Mark]] = {}
         for each in imported:
             former.setdefault(_mark(each).goods, []).append(_mark(each))

@@ -45,6 +45,8 @@ def key_of(notice: pb.Notice) -> str:
         return "ARRIVED_UNPRESENTED"
     if notice.kind == pb.NOTICE_KIND_HELD and DEBT_OPEN in notice.reasons:
         return "HELD_DEBT"
+    if notice.kind == pb.NOTICE_KIND_HELD and notice.HasField("presentation_due_at"):
+        return "HELD_UNPRESENTED"
     if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:
         return "RELEASED_ON_ACCOUNT"
     return _about_loading(notice) or kind

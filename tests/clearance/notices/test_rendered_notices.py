@@ -94,7 +94,12 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     "ARRIVED_UNPRESENTED": (
         "ARRIVED", "AWAITING_ARRIVAL", OWED | DUE, "Goods arrived, to be presented",
         f"The goods of consignment {MRN} arrived. They are to be presented to customs by 2026-11-01 12:00 UTC, and are not released before. Until "
-        f"they are presented you may amend the declaration. {REFERENCES} To be paid at the border: 1234.56 EUR.",
+        f"they are presented, and unless customs controls them, you may amend the declaration. {REFERENCES} To be paid at the border: 1234.56 EUR.",
+    ),
+    "HELD_UNPRESENTED": (
+        "HELD", "HELD", {"reasons": ["CUSTOMS_CHECK"]} | DUE, "Consignment held, goods to be presented",
+        f"Customs holds consignment {MRN}. Its goods arrived, and are to be presented to customs by 2026-11-01 12:00 UTC. Reasons: CUSTOMS_CHECK. "
+        f"{REFERENCES} To be paid at the border: not known.",
     ),
     "PRESENTED": (
         "PRESENTED", "HELD", {"reasons": ["A"]}, "Goods presented, not released",
@@ -377,6 +382,10 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
         f"The arrival of consignment {MRN} is recorded. Present its goods to customs by 2026-11-01 12:00 UTC. It is not released before: do not "
         f"deliver it. {DOCUMENTS}",
     ),
+    "HELD_UNPRESENTED": (
+        "HELD", "HELD", "Consignment held, present the goods",
+        f"Customs holds consignment {MRN}. Present its goods to customs by 2026-11-01 12:00 UTC. Do not deliver it. {DOCUMENTS}",
+    ),
     "PRESENTED": (
         "PRESENTED", "HELD", "Presentation recorded, not released",
         f"The presentation of consignment {MRN} is recorded. It is not released yet: do not deliver it. {DOCUMENTS}",
@@ -543,7 +552,7 @@ def test_a_carriers_notice_in_words(key: str) -> None:
     kind, state, title, text = CARRIERS[key]
     until = {"storage_ends_at": STORED["storage_ends_at"]} if kind.startswith("STORAGE") else {}
     until = {"transit": MOVED["transit"]} if kind.startswith("TRANSIT") else until
-    until |= DUE if key in ("ARRIVED_UNPRESENTED", "PRESENTATION_OVERDUE") else {}
+    until |= DUE if key in ("ARRIVED_UNPRESENTED", "HELD_UNPRESENTED", "PRESENTATION_OVERDUE") else {}
     made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else until))
     assert key_of(made) == key
     render(made, TEXTS, TEXTS.choose("en"), reader=CARRIER)

@@ -210,18 +210,21 @@ class CarrierService(CarrierServiceServicer):
         async with self._store.database.connection() as reading:
             rows = await self._store.arrivals.of_document(reading, document) if is_plain(document) else []
         row = next((each for each in rows if each["carrier"] == carrier), None)
-        if row is None or (row["reversed_at"] is not None and not row["pending"]):
+        ended = row is not None and row["reversed_at"] is not None and not row["pending"]
+        if row is None or (ended and current.identity.role is Role.CARRIER):
             return pb.ReversalResult(error=item_error("ARRIVAL_UNKNOWN", where, document))
-        by = row["reversed_by"] or str(current.identity)
-        if row["reversed_at"] is None:
+        by = row["reversed_by"] if row["pending"] and row["reversed_by"] else str(current.identity)
+        if row["reversed_at"] is None or ended:
             under = await self._reversal.count(document, carrier)
+            if ended and not under.presented:
+                return pb.ReversalResult(error=item_error("ARRIVAL_UNKNOWN", where, document))
             if under.released:
                 error = item_error("ARRIVAL_HAS_RELEASED", where, document, released=under.released)
                 return pb.ReversalResult(error=error)
             if under.presented and current.identity.role is Role.CARRIER:
                 error = item_error("ARRIVAL_PRESENTED", where, document, presented=under.presented)
                 return pb.ReversalResult(error=error)
-            await self._reversal.begin(document, carrier, by)
+            await self._reversal.begin(document, carrier, by, repeated=ended)
         done = await self._reversal.reverse(document, carrier, trace=current.trace, by=by)
         _log.info("ARRIVAL_REVERSED", consignments=done.consignments)
         return pb.ReversalResult(consignments=done.consignments, released=done.released)

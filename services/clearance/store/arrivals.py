@@ -209,15 +209,18 @@ class ArrivalTable:
         """Mark the arrivals of documents as without effect on some filings, or for repetition because filings changed."""
         await tx.raw.execute("select arrivals_mark($1, $2)", sorted(unbound), sorted(repeat))
 
-    async def reverse(self, tx: Transaction, document: str, carrier: str, by: str, at: int) -> None:
-        """Record that an arrival is being reversed; from now on it has no effect."""
+    async def reverse(
+        self, tx: Transaction, document: str, carrier: str, by: str, at: int, *, repeated: bool = False
+    ) -> None:
+        """Record that an arrival is being reversed, with `repeated` also one that was reversed; from now on it has no effect."""
         await tx.raw.execute(
             "update arrival set reversed_at = $3, reversed_by = $4, pending = true, unbound = false, again = false, revision = revision + 1 "
-            "where document_number = $1 and carrier = $2 and reversed_at is null",
+            "where document_number = $1 and carrier = $2 and (reversed_at is null or ($5 and not pending))",
             document,
             carrier,
             at,
             by,
+            repeated,
         )
 
     async def reversal_done(self, tx: Transaction, document: str, carrier: str) -> None:

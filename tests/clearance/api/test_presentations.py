@@ -189,6 +189,23 @@ async def test_a_reversal_that_an_officer_began_keeps_its_rights_when_a_carrier_
     assert not (await status(pier, mrn)).movement.HasField("presented_at")
 
 
+async def test_an_officer_reverses_the_arrival_that_a_carriers_reversal_left_to_presented_goods(pier: House) -> None:
+    (mrn,) = await pier.filed(["RED-1"])
+    await arrive(pier)
+    await present(pier, mrn)
+    reversal = Reversal(pier.desk.store)
+    await reversal.begin(MASTER, "wings", "carrier/wings")
+    assert await reversal.finish(2**62, 1) == 1
+    found = []
+    for role, ident in (("carrier", "wings"), ("officer", "olga"), ("officer", "otto")):
+        request = carriers.ReverseArrivalsRequest(request_id="v1")
+        request.arrivals.add(master_document_number=MASTER, carrier="wings")
+        (result,) = (await (await carrier(pier, role, ident)).ReverseArrivals(request, timeout=SECONDS)).results
+        found.append((result.consignments, result.error.reason))
+    assert found == [(0, "ARRIVAL_UNKNOWN"), (1, ""), (0, "ARRIVAL_UNKNOWN")]
+    assert not (await status(pier, mrn)).movement.HasField("presented_at")
+
+
 async def test_goods_of_which_an_amendment_forbids_the_loading_after_their_arrival_are_held(pier: House) -> None:
     pier.desk.decide.parameters = parameters()
     pier.desk.neighbours.loading = recommending(lambda _, version: NONE if version == 1 else FORBIDDEN, [])

@@ -56,11 +56,14 @@ class Reversal:
                 await self.reverse(document, carrier, trace=told.traceparent, by=by)
         return len(due)
 
-    async def begin(self, document: str, carrier: str, by: str) -> None:
-        """Record that an arrival is to be reversed, and by whom; `reverse` completes it, or `finish` if the call ends early."""
+    async def begin(self, document: str, carrier: str, by: str, *, repeated: bool = False) -> None:
+        """Record that an arrival is to be reversed, and by whom; `reverse` completes it, or `finish` if the call ends early.
+
+        `repeated` reverses also one that was reversed: a carrier's reversal left the goods that were presented meanwhile.
+        """
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.lock_documents(tx, [document])
-            await self._store.arrivals.reverse(tx, document, carrier, by, await self._store.now(tx))
+            await self._store.arrivals.reverse(tx, document, carrier, by, await self._store.now(tx), repeated=repeated)
 
     async def reverse(self, document: str, carrier: str, *, trace: str, by: str = "") -> Reversed:
         """Reverse an arrival that is recorded as being reversed, and then apply the arrivals of other carriers.

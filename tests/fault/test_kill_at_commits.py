@@ -55,6 +55,7 @@ GOODS: Final = {
 RECORD: Final = (
     "version", "state", "arrived_at", "debt_status", "officer_hold", "screening_hold", "release_not_before", "inspected_at", "adjusted_at",
     "debt_hold", "violation_found_by", "violation_resolved_by", "control_hold", "transit_started_at", "transit_ended_at",
+    "presentation_due_at", "presented_at",
 )  # fmt: skip
 COMMITS_MAX: Final = 1_000
 SECONDS: Final = 60.0

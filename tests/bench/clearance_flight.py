@@ -28,7 +28,7 @@ from services.clearance.carriage.binding import Arrival
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
 from services.clearance.commands.arrivals.transport import Transport
-from services.clearance.commands.bulk_release import BulkRelease, Order
+from services.clearance.commands.bulk.release import BulkRelease, Order
 from services.clearance.commands.decide import Decide, DecidedFilings
 from services.clearance.commands.release_lists.export import ListProgress, header_of, new_serial, next_page
 from services.clearance.commands.release_lists.import_marks import ImportMarks
@@ -144,9 +144,8 @@ async def send_back(store: Store, flight: int) -> tuple[float, int]:
     order = BulkOrder(pb.RETURN_REASON_UNDELIVERED, "020-BACK", "olga", named=False)
     left, began = 0, time.perf_counter()
     for number in range(DOCUMENTS):
-        answer = await BulkReturn(store).under(
+        answer = await BulkReturn(store, order).under(
             document(flight, number),
-            order,
             caller=Identity(Role.OFFICER, "olga"),
             refusals_max=100,
             request=request(f"r{flight}-{number}"),

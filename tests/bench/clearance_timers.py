@@ -102,9 +102,8 @@ async def measure_movements(database: flight.Timed, store: Store, due: int) -> N
         database.took_ms, done = [], 0
         began = time.perf_counter()
         for number in range(flight.DOCUMENTS):
-            answer = await Move(store).under(
+            answer = await Move(store, step).under(
                 flight.document(0, number),
-                step,
                 caller=officer,
                 request=flight.request(f"{name}-{number}"),
                 encode=msgspec.json.encode,

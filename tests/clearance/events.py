@@ -116,9 +116,8 @@ class Driver:
         self.calls += 1
         order = BulkOrder(pb.RETURN_REASON_UNDELIVERED, "AWB-7", "otto")
         version = int((await self.desk.states([mrn])).ints("version").values[0])
-        await BulkReturn(self.desk.store).named(
+        await BulkReturn(self.desk.store, order).named(
             [(mrn, version)],
-            order,
             caller=Identity(Role.OFFICER, "otto"),
             request=Request("officer/otto", str(self.calls), b"d", TRACE),
             encode=lambda progress, results: b"-",
@@ -128,9 +127,8 @@ class Driver:
         """Take a step of its movement to another office, as an officer."""
         self.calls += 1
         key = str(self.calls)
-        await Move(self.desk.store).named(
+        await Move(self.desk.store, step).named(
             [(mrn, None)],
-            step,
             caller=Identity(Role.OFFICER, "otto"),
             request=Request("officer/otto", key, key.encode(), TRACE),
             encode=lambda progress, results: b"-",

@@ -17,7 +17,7 @@ from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.summaries import hold_counts
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.transport import Transport
-from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
+from services.clearance.commands.bulk.release import BulkRelease, Order, Progress
 from services.clearance.consignment.state.hold_causes import Selection
 from services.clearance.store import Store
 

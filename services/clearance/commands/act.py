@@ -4,7 +4,7 @@ Locks are taken in the order that arrivals/carriage.py states.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ class Acted:
     refusal: str
     proposed: bool = False
     """Whether a second person is to confirm the command, so that it had no effect."""
+    former_state: int = field(default=0, compare=False)
+    """The state before an event that was applied; 0 where none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +224,9 @@ class Commands:
                 await self.store.claims.end(tx, [rows[place].mrn for place in np.flatnonzero(fresh).tolist()])
         versions = np.where(outcome.effective, versions_of(table, outside), before).tolist()
         return {
-            row.mrn: Acted(row.mrn, state, version, REFUSALS[refusal])
-            for row, state, version, refusal in zip(
-                rows, outcome.state.tolist(), versions, outcome.refusal.tolist(), strict=True
+            row.mrn: Acted(row.mrn, state, version, REFUSALS[refusal], former_state=former)
+            for row, former, state, version, refusal in zip(
+                rows, states.tolist(), outcome.state.tolist(), versions, outcome.refusal.tolist(), strict=True
             )
         }
 

@@ -362,8 +362,8 @@ async def test_a_repeat_after_a_lost_commit_returns_each_consignment_once(
     order_ = BulkOrder(pb.RETURN_REASON_UNDELIVERED, NEW_DOCUMENT, "otto", named=False)
 
     async def run(store: Store, master: str) -> ReturnProgress:
-        answer = await BulkReturn(store, chunk_rows=3).under(
-            master, order_, caller=officer, refusals_max=9, encode=msgspec.json.encode,
+        answer = await BulkReturn(store, order_, chunk_rows=3).under(
+            master, caller=officer, refusals_max=9, encode=msgspec.json.encode,
             request=Request("officer/otto", master, b"d", TRACE),
         )  # fmt: skip
         return msgspec.json.decode(answer, type=ReturnProgress)

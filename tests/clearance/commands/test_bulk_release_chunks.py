@@ -14,7 +14,7 @@ from libs.store.errors import StoreError
 from libs.store.tables.requests import RequestReused
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.transport import Transport
-from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
+from services.clearance.commands.bulk.release import BulkRelease, Order, Progress
 from services.clearance.commands.summarize import summarize
 from services.clearance.consignment.state.hold_causes import HoldCause, Selection
 from services.clearance.consignment.transitions import Event

@@ -11,7 +11,7 @@ from libs.store.database import Database
 from libs.store.tables.migrate import migrate
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.transport import Transport
-from services.clearance.commands.bulk_release import BulkRelease, Order, Progress
+from services.clearance.commands.bulk.release import BulkRelease, Order, Progress
 from services.clearance.consignment.state.hold_causes import Selection
 from tests.clearance.desk import MASTER, TRACE, Desk, filings, neighbours_at_work
 from tests.clearance.desk_commands import arrival, arrive

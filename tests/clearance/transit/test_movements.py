@@ -448,7 +448,7 @@ async def test_a_master_document_moves_in_chunks_and_goods_that_a_colleague_clai
     otto, request = Identity(Role.OFFICER, "otto"), Request("officer/otto", "m", b"d", TRACE)
     arrival = TransitArrival(officer="otto", office=OFFICE)
     for _ in range(2):
-        await Move(house.desk.store, chunk_rows=2).under(MASTER, arrival, caller=otto, request=request, encode=encode)
+        await Move(house.desk.store, arrival, chunk_rows=2).under(MASTER, caller=otto, request=request, encode=encode)
     assert [(each.consignments, each.done, each.refused) for each in done] == [(7, 7, 0)]
     assert [(await status(house, mrn)).claim.officer for mrn in numbers[:2]] == ["", "olga"]
     assert sorted(await listed(house, role="analyst", ident="ana")) == []

@@ -47,7 +47,6 @@ class ReturnService(ReturnServiceServicer):
         """Serve from a store."""
         self._store = store
         self._accesses = AccessLog(store)
-        self._bulk_return = BulkReturn(store)
         self._order_returns = OrderReturns(store)
         self._pages = PageTokens(store.database)
         self._goods = NamedGoods(store)
@@ -63,8 +62,8 @@ class ReturnService(ReturnServiceServicer):
         command = requests.command_request(request, "BulkReturn")
         if master:
             limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
-            work = self._bulk_return.under(
-                master, order, caller=identity, refusals_max=limit, request=command, encode=_under_master
+            work = BulkReturn(self._store, order).under(
+                master, caller=identity, refusals_max=limit, request=command, encode=_under_master
             )
         else:
             goods = await self._goods.named(request.consignments, identity)
@@ -76,9 +75,8 @@ class ReturnService(ReturnServiceServicer):
                 unread = len(goods) - len(refs)
                 return _response(progress, answers, unread).SerializeToString()
 
-            work = self._bulk_return.named(
+            work = BulkReturn(self._store, order).named(
                 requests.Answering(refs, {}, None, "").expected_versions,
-                order,
                 caller=identity,
                 request=command,
                 encode=encode,

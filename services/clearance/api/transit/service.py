@@ -49,7 +49,6 @@ class TransitService(TransitServiceServicer):
         """Serve from a store; carriers begin movements only if `carriers_start`."""
         self._store, self._carriers_start = store, carriers_start
         self._accesses = AccessLog(store)
-        self._move = Move(store)
         self._goods = NamedGoods(store)
         self._pages = PageTokens(store.database)
 
@@ -121,7 +120,7 @@ class TransitService(TransitServiceServicer):
                 refused = [_answered("master_document_number", Acted(*each)) for each in progress.refusals]
                 return _response(answer, progress, refused).SerializeToString()
 
-            work = self._move.under(master, step, caller=identity, request=command, encode=counted)
+            work = Move(self._store, step).under(master, caller=identity, request=command, encode=counted)
         else:
             requests.check_size(len(request.consignments))
             goods = await self._goods.named(request.consignments, identity)
@@ -133,7 +132,7 @@ class TransitService(TransitServiceServicer):
                 return _response(answer, progress, answers, len(goods) - len(refs)).SerializeToString()
 
             expected = requests.Answering(refs, {}, None, "").expected_versions
-            work = self._move.named(expected, step, caller=identity, request=command, encode=encode)
+            work = Move(self._store, step).named(expected, caller=identity, request=command, encode=encode)
         response = answer.FromString(await requests.unreused(request.request_id, work))
         seen = [each.mrn for each in response.results if each.state]
         await self._accesses.record(seen, about=master if response.consignments else "")

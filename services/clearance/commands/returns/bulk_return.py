@@ -1,137 +1,58 @@
-"""Returns the goods of many consignments under one transport document: those that are named, or in chunks all under a master document."""
+"""Returns the goods of many consignments under one transport document."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
-import msgspec
 import numpy as np
 
 from libs.columns import Strings, Table
-from libs.server.identity import Identity, Role
+from libs.server.identity import Identity
 from libs.store.database import Transaction
-from services.clearance.commands.act import UNKNOWN, VERSION_CHANGED, Acted, Commands, ExpectedVersions, Request
-from services.clearance.commands.arrivals.transport import Transport, travels
-from services.clearance.commands.bulk_release import CHUNK_ROWS, ChunkProgress, run_in_chunks
-from services.clearance.commands.visibility import Viewer
+from services.clearance.commands.act import VERSION_CHANGED, Acted, ExpectedVersions
+from services.clearance.commands.bulk.chunks import CHUNK_ROWS
+from services.clearance.commands.bulk.goods import GoodsCommand, GoodsProgress, SelectedGoods
 from services.clearance.consignment.disposal import disposing
 from services.clearance.consignment.returns import BulkOrder, returning, unfit_in_bulk
 from services.clearance.consignment.transitions import State
 from services.clearance.store import Row, Store
 
-_ENDED: Final = ("ALREADY_RETURNED", "STATE_FINAL")
 
-
-class ReturnProgress(ChunkProgress, frozen=True):
+class ReturnProgress(GoodsProgress, frozen=True):
     """What a bulk return did so far."""
 
     returned: int = 0
     re_exported: int = 0
     invalidated: int = 0
     final_before: int = 0
-    refused: int = 0
-    refusals: tuple[tuple[str, int, int, str], ...] = ()
-    """The first refused consignments under a master document: MRN, state, version and reason."""
 
 
-class BulkReturn:
-    """Carries out bulk returns."""
+class BulkReturn(GoodsCommand[ReturnProgress]):
+    """Carries out a bulk return."""
 
-    def __init__(self, store: Store, *, chunk_rows: int = CHUNK_ROWS) -> None:
-        """Work in a store, under a master document in transactions of at most `chunk_rows` consignments."""
-        self._store = store
-        self._chunk_rows = chunk_rows
-        self._commands = Commands(store)
+    first = ReturnProgress()
+    idle = frozenset({"ALREADY_RETURNED", "STATE_FINAL"})
 
-    async def named(
-        self,
-        goods: ExpectedVersions,
-        order: BulkOrder,
-        *,
-        caller: Identity,
-        request: Request,
-        encode: Callable[[ReturnProgress, Sequence[Acted]], bytes],
-    ) -> bytes:
-        """Return named consignments in one transaction, once per request; return what `encode` made of the counts and of the result of each.
+    def __init__(self, store: Store, order: BulkOrder, *, chunk_rows: int = CHUNK_ROWS) -> None:
+        """Carry out an order; the rest as of GoodsCommand."""
+        super().__init__(store, chunk_rows=chunk_rows)
+        self._order = order
 
-        Raises RequestReused.
-        """
-        async with self._store.database.connection() as reading:
-            # Read outside of the transaction, so that inside it the batches come from memory.
-            await self._store.states(reading, list((await self._store.find(reading, [m for m, _ in goods])).values()))
-        async with self._store.database.transaction() as tx:
-            before = await self._store.requests.recall(tx, *request.key)
-            if before is not None:
-                return before
-            was, acted = await self.carry_out(tx, order, goods, caller, request.trace)
-            results = [acted.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in goods]
-            answer = encode(_counted(ReturnProgress(), was, results, 0), results)
-            await self._store.requests.remember(tx, *request.key, answer)
-        return answer
-
-    async def under(
-        self,
-        master: str,
-        order: BulkOrder,
-        *,
-        caller: Identity,
-        refusals_max: int,
-        request: Request,
-        encode: Callable[[ReturnProgress], bytes],
-    ) -> bytes:
-        """Return all consignments under a master document that the caller reaches, once per request; return what `encode` made of the counts.
-
-        Raises RequestReused.
-        """
-        transport, viewer = Transport((master,)), Viewer(self._store, caller)
-        own = caller.id if caller.role is Role.FILER else ""
-
-        async def chunk(tx: Transaction, documents: Mapping[str, str], progress: ReturnProgress) -> ReturnProgress:
-            # Consignments of others are not even locked.
-            visible = set(await viewer.visible(tx, list(documents)))
-            goods = [(mrn, None) for mrn in documents if mrn in visible]
-            was, acted = await self.carry_out(tx, order, goods, caller, request.trace, transport, documents)
-            return _counted(progress, was, [each for each in acted.values() if each.state], refusals_max)
-
-        return await run_in_chunks(
-            self._store,
-            transport,
-            chunk,
-            first=ReturnProgress(),
-            request=request,
-            encode=encode,
-            chunk_rows=self._chunk_rows,
-            filer=own,
-        )
-
-    async def carry_out(
-        self,
-        tx: Transaction,
-        order: BulkOrder,
-        goods: ExpectedVersions,
-        caller: Identity,
-        trace: str,
-        transport: Transport | None = None,
-        documents: Mapping[str, str] | None = None,
-    ) -> tuple[dict[str, int], dict[str, Acted]]:
-        """Return consignments; return the states before of those that the order fits, and the result of each that the caller reaches."""
-        viewed = {mrn for mrn, version in goods if version is not None}
+    async def carry_out(self, tx: Transaction, goods: SelectedGoods, caller: Identity, trace: str) -> dict[str, Acted]:
+        """Return consignments; return the result of each that the caller reaches."""
+        order = self._order
+        viewed = {mrn for mrn, version in goods.expected_versions if version is not None}
 
         def unfit(states: Table) -> list[str]:
-            reasons = unfit_in_bulk(states, order, viewed)
-            if transport is None or documents is None:
-                return reasons
-            there = travels(states, transport, documents).tolist()
-            return [reason if under else UNKNOWN for reason, under in zip(reasons, there, strict=True)]
+            return goods.reasons(states, unfit_in_bulk(states, order, viewed))
 
         outside = None if order.officer else caller
         blocked: set[str] = set()
         if order.officer and not order.departed:
             # Declarations may be invalidated: an arrival is recorded before, and seen here, or after. Its documents are locked before consignments.
-            blocked = set(transport.masters) if transport else await self._masters(tx, goods)
+            blocked = {goods.master} if goods.master else await self._masters(tx, goods.expected_versions)
             await self._store.arrivals.block_recording(tx, blocked)
         # In the order in which they are stored, so that whole batches are read as they are.
-        found = await self._commands.fit(tx, goods, unfit, outside, claimant=order.officer)
+        found = await self._commands.fit(tx, goods.expected_versions, unfit, outside, claimant=order.officer)
         states, rows = found.states, found.rows
         values = states.ints("state").values
         waiting = ~states.ints("arrived_at").valid & (values != State.RELEASED)
@@ -162,7 +83,19 @@ class BulkReturn:
             else:
                 part, details = disposing(part, at, order.disposals(part), caller.id)
             found.results |= await self._commands.put(tx, part, details, _chosen(rows, chosen), trace, outside)
-        return {row.mrn: row.state for row in rows}, found.results
+        return found.results
+
+    def counts(self, results: Sequence[Acted]) -> Mapping[str, int]:
+        """Return how many were returned after their release, re-exported or invalidated without one, and final before."""
+        counts: Counter[str] = Counter()
+        for each in results:
+            if each.refusal in self.idle:
+                counts["final_before"] += 1
+            elif not each.refusal and each.former_state == State.RELEASED:
+                counts["returned"] += 1
+            elif not each.refusal:
+                counts["re_exported" if each.state == State.RE_EXPORTED else "invalidated"] += 1
+        return counts
 
     async def _masters(self, tx: Transaction, goods: ExpectedVersions) -> set[str]:
         """Return the master documents of consignments as they are now; nothing is locked."""
@@ -173,28 +106,3 @@ class BulkReturn:
 
 def _chosen(rows: Sequence[Row], chosen: np.ndarray) -> list[Row]:
     return [rows[place] for place in np.flatnonzero(chosen).tolist()]
-
-
-def _counted(
-    progress: ReturnProgress, was: Mapping[str, int], results: Sequence[Acted], refusals_max: int
-) -> ReturnProgress:
-    """Return the progress with these results counted; `was` has the states before of those that were not refused."""
-    counts: Counter[str] = Counter()
-    refused = [each for each in results if each.refusal]
-    for each in results:
-        if each.refusal == UNKNOWN:
-            counts["refused"] += 1
-        else:
-            counts["consignments"] += 1
-            if each.refusal:
-                counts["final_before" if each.refusal in _ENDED else "refused"] += 1
-            elif was[each.mrn] == State.RELEASED:
-                counts["returned"] += 1
-            else:
-                counts["re_exported" if each.state == State.RE_EXPORTED else "invalidated"] += 1
-    listed = [each for each in refused if each.refusal not in _ENDED][: max(0, refusals_max - len(progress.refusals))]
-    return msgspec.structs.replace(
-        progress,
-        **{name: getattr(progress, name) + count for name, count in counts.items()},
-        refusals=(*progress.refusals, *((each.mrn, each.state, each.version, each.refusal) for each in listed)),
-    )

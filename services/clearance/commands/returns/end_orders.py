@@ -8,6 +8,7 @@ from typing import Final
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from libs.telemetry import counter
+from services.clearance.commands.bulk.goods import SelectedGoods
 from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.returns.notify_ended import notify_ended
 from services.clearance.commands.visibility import bound_to
@@ -35,7 +36,6 @@ class EndReturnOrders:
     def __init__(self, store: Store) -> None:
         """Work in a store."""
         self._store = store
-        self._bulk_return = BulkReturn(store)
 
     async def due(self, reading: Transaction, until: int, limit: int) -> list[str]:
         """Return the MRNs of orders that are due before an instant, the longest due first."""
@@ -75,7 +75,8 @@ class EndReturnOrders:
             for (ordered_by, bulk), under in groups.items():
                 role, _, ident = ordered_by.partition("/")
                 caller = Identity(Role(role), ident)
-                _, acted = await self._bulk_return.carry_out(tx, bulk, [(mrn, None) for mrn in under], caller, trace)
+                goods = SelectedGoods([(mrn, None) for mrn in under])
+                acted = await BulkReturn(self._store, bulk).carry_out(tx, goods, caller, trace)
                 for mrn in under:
                     refusal = acted[mrn].refusal if mrn in acted else "CONSIGNMENT_UNKNOWN"
                     outcomes["blocked" if refusal else "fulfilled"] += 1

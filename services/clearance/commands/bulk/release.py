@@ -1,12 +1,7 @@
-"""Releases the goods of one transport in chunks.
+"""Releases the goods of one transport in chunks."""
 
-Each chunk is a transaction that also stores how far the request has come. So a request that ended early, or whose COMMIT was not answered, continues
-after the last committed chunk, and each consignment is released once. `run_in_chunks` serves bulk returns as well.
-"""
-
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,15 +10,13 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from libs.store.database import Transaction
 from services.clearance.commands.act import Commands, Request
-from services.clearance.commands.arrivals.transport import Position, Transport, consignments_after, travels
+from services.clearance.commands.arrivals.transport import Transport, travels
+from services.clearance.commands.bulk.chunks import CHUNK_ROWS, ChunkProgress, run_in_chunks
 from services.clearance.consignment.inspection import not_releasable
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.hold_causes import HoldCause, Selection, endable, hold_causes, liftable
 from services.clearance.consignment.transitions import FINAL, STAYING, Event, State
 from services.clearance.store import Row, Store
-
-CHUNK_ROWS: Final = 500
-"""Consignments that one transaction releases: 1,000 take over 100 ms on a busy machine, which delays the feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +32,6 @@ class Order:
     """Largest number of held consignments that the answer names."""
 
 
-class ChunkProgress(msgspec.Struct, frozen=True):
-    """How far a request has come. The next consignment is in `row` of the batch, or in the one after it if `row` is 0."""
-
-    document: str = ""
-    day: int = 0
-    batch: int = 0
-    row: int = 0
-    complete: bool = False
-    consignments: int = 0
-
-
-P = TypeVar("P", bound=ChunkProgress)
-Chunk = Callable[[Transaction, Mapping[str, str], P], Awaitable[P]]
-"""Carry out a request on a chunk: the document under which each MRN was found, and the progress after it; return the progress with its counts."""
-
-
 class Progress(ChunkProgress, frozen=True):
     """How far a bulk release has come."""
 
@@ -63,51 +40,10 @@ class Progress(ChunkProgress, frozen=True):
     released_before: int = 0
     waiting_before: int = 0
     final_before: int = 0
-    hold_counts: dict[int, int] = {}  # msgspec copies it
+    hold_counts: dict[int, int] = msgspec.field(default_factory=dict)
     """Consignments that stay held or seized, by HoldCause."""
-    held: list[tuple[str, int]] = []
+    held: list[tuple[str, int]] = msgspec.field(default_factory=list)
     """The first of them, with the cause of each."""
-
-
-async def run_in_chunks(
-    store: Store,
-    transport: Transport,
-    carry_out: Chunk[P],
-    *,
-    first: P,
-    request: Request,
-    encode: Callable[[P], bytes],
-    chunk_rows: int = CHUNK_ROWS,
-    filer: str = "",
-) -> bytes:
-    """Carry out a request on the consignments of a transport, of a `filer` if one is named, once; return what `encode` made of the result.
-
-    `first` is the progress before the first chunk. A call of the same request that runs at the same time, or ended early, continues this one: the
-    stored progress counts. Raises RequestReused.
-    """
-    known: P | None = None
-    while True:
-        if known is not None:
-            place = Position(known.document, known.day, known.batch, known.row)
-            documents, after = await consignments_after(store, transport, place, chunk_rows, filer)
-            following = msgspec.structs.replace(known, **after._asdict(), complete=not after.document)
-        async with store.database.transaction() as tx:
-            # It locks the request, so that its chunks follow each other.
-            before = await store.requests.recall(tx, *request.key)
-            if before is not None:
-                return before
-            stored = await store.bulk_releases.progress(tx, request.caller, request.request_id)
-            progress = msgspec.json.decode(stored, type=type(first)) if stored else first
-            if known is not None and progress == known:
-                progress = await carry_out(tx, documents, following)
-                if progress.complete:
-                    answer = encode(progress)
-                    await store.requests.remember(tx, *request.key, answer)
-                    await store.bulk_releases.delete(tx, request.caller, request.request_id)
-                    return answer
-                stored = msgspec.json.encode(progress)
-                await store.bulk_releases.store(tx, request.caller, request.request_id, stored)
-        known = progress
 
 
 class BulkRelease:

@@ -90,7 +90,7 @@ class Strings:
 
     def isin(self, values: Collection[str]) -> BoolArray:
         """Return for each row whether its value is one of `values`."""
-        if not any(value in values for value in self.dictionary):
+        if set(self.dictionary).isdisjoint(values):
             return np.zeros(len(self.indices), np.bool_)
         return self.map(values.__contains__, np.bool_)
 

@@ -53,7 +53,7 @@ def message_class_of(schema: str) -> type[Message]:
 
 
 class Payloads:
-    """Reads stored batches through a cache that is bounded by bytes."""
+    """Reads stored batches through a cache: payloads are bounded by bytes, tables by their number."""
 
     def __init__(self, *, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
@@ -132,6 +132,7 @@ class Payloads:
         if table is None:
             table = Table.parse(batch.message_class(), batch.payload)
             self._add_table(batch.ref, table)
+        self._tables.move_to_end(batch.ref)
         return table
 
     def _add_table(self, ref: BatchRef, table: Table) -> None:

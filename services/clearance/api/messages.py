@@ -225,7 +225,7 @@ def public(table: Table) -> Table:
 
 def _without(table: Table, name: str) -> dict[str, Column]:
     """Return a column of matches or proposals without any, if there is one: only officers and analysts read them."""
-    if name not in table.names:
+    if not table.may_have(name):
         return {}
     lines = table.child(name).take(np.zeros(0, np.int64))
     return {name: Ragged.of_lengths(np.zeros(table.rows, np.int64), lines)}
@@ -234,7 +234,7 @@ def _without(table: Table, name: str) -> dict[str, Column]:
 def carried(table: Table) -> Table:
     """Return states as carriers may read them: the goods and where they are, without parties, values and reasons."""
     table = public(table)
-    columns = {name: table.column(name) for name in _CARRIED if name in table.names}
+    columns = {name: table.column(name) for name in _CARRIED if table.may_have(name)}
     return Table(table.schema, table.rows, columns | _neutral_change(table) | carried_controls(table))
 
 

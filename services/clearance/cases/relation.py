@@ -18,7 +18,7 @@ def related(states: Table, relation: int, key: str) -> NDArray[np.bool_]:
             states.strings("arrival_conveyance_reference").isin({key}) & states.ints("arrived_at").valid
         )
     found = np.full(states.rows, relation not in COMPARED)
-    if relation == pb.CASE_RELATION_SCREENING_MATCH and "findings" in states.names:
+    if relation == pb.CASE_RELATION_SCREENING_MATCH and states.may_have("findings"):
         findings = states.child("findings")
         # A finding names the list with its version: the match is that of the entry, as in a repeated screening.
         lists = findings.strings("list").translate(lambda version: version.partition(":")[0])

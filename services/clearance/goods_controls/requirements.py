@@ -55,7 +55,7 @@ class Ordered:
 def concerned(states: Table, law: GoodsLaw) -> NDArray[np.int64]:
     """Return the rows of states for which controls may be ordered: by their goods, or because they match an application of a rights holder."""
     rows = rows_with_controls(states, law)
-    if "rights_matches" not in states.names:
+    if not states.may_have("rights_matches"):
         return rows
     return np.union1d(rows, np.flatnonzero(states.ragged("rights_matches").lengths))
 

@@ -81,7 +81,7 @@ _FLAGS: Final = ("checked_only", "restored_on_return")
 
 def has_needs(states: Table) -> bool:
     """Return whether any of the states needs a licence."""
-    return "licences" in states.names and states.child("licences").rows > 0
+    return states.may_have("licences") and states.child("licences").rows > 0
 
 
 def needs_of(states: Table) -> list[list[Need]]:

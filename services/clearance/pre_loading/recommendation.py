@@ -144,7 +144,7 @@ def _nothing_recommended(states: Table) -> BoolArray:
 
 def is_assessed(states: Table) -> bool:
     """Return whether any of the states may have been assessed before loading."""
-    return "pre_loading_referral" in states.names
+    return states.may_have("pre_loading_referral")
 
 
 def forbidden_on_arrival(states: Table) -> BoolArray:

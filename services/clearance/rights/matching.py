@@ -100,7 +100,7 @@ def tokens_of(text: str) -> tuple[str, ...]:
 
 def matched_items(states: Table) -> list[list[int]]:
     """Return the numbers of the items of each state that match an application."""
-    if "rights_matches" not in states.names:
+    if not states.may_have("rights_matches"):
         return [[] for _ in range(states.rows)]
     lists, numbers = states.ragged("rights_matches"), states.child("rights_matches").ints("item_number").values.tolist()
     return [sorted(set(numbers[lists.span(row)])) for row in range(states.rows)]

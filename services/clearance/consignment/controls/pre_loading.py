@@ -110,7 +110,7 @@ def disclosed(stages: NDArray[np.int64]) -> NDArray[np.int64]:
 def concerns_loading(states: Table) -> bool:
     """Return whether any of the states may have a stage of the assessment before loading."""
     return has_controls(states) or any(
-        name in states.names for name in ("pre_loading_assessed_at", "pre_loading_omitted")
+        states.may_have(name) for name in ("pre_loading_assessed_at", "pre_loading_omitted")
     )
 
 

@@ -27,38 +27,42 @@ from services.clearance.consignment.state.visibility import is_hidden, public_co
 from services.clearance.consignment.transitions import (
     CHANGE_OF,
     CONTROL,
-    CONTROLLED,
-    HELD,
     INTERNAL,
+    IS_CONTROLLED,
+    IS_HELD,
     MONEY,
     STORAGE,
     TRANSIT,
     Event,
     State,
+    flags_of,
 )
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-_NO_DECISION: Final = (
-    Event.ARRIVED,
-    Event.ARRIVAL_REVERSED,
-    Event.PRESENTED,
-    Event.INSPECTED,
-    Event.WAIT_ENDED,
-    Event.FINDINGS_CHANGED,
-    *MONEY,
-    Event.RETURNED,
-    Event.RETURNED_WHOLE,
-    Event.DESTROYED_WHOLE,
-    *CONTROL,
-    *STORAGE,
-    *TRANSIT,
-    Event.TRANSIT_ARRIVED_HELD,
-    *INTERNAL,
-    Event.EXPIRED,
+_NO_DECISION: Final = flags_of(
+    (
+        Event.ARRIVED,
+        Event.ARRIVAL_REVERSED,
+        Event.PRESENTED,
+        Event.INSPECTED,
+        Event.WAIT_ENDED,
+        Event.FINDINGS_CHANGED,
+        *MONEY,
+        Event.RETURNED,
+        Event.RETURNED_WHOLE,
+        Event.DESTROYED_WHOLE,
+        *CONTROL,
+        *STORAGE,
+        *TRANSIT,
+        Event.TRANSIT_ARRIVED_HELD,
+        *INTERNAL,
+        Event.EXPIRED,
+    )
 )
 """Events that are not decisions."""
+_MONEY: Final = flags_of(MONEY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +181,7 @@ def _hold_columns(table: Table, before: Situation, outcome: Outcome) -> dict[str
 
 def _ended_controls(table: Table, at: int, before: Situation, outcome: Outcome) -> dict[str, Column]:
     """Return the controls of goods that ended or were seized while controls were open."""
-    over = np.isin(before.state, CONTROLLED) & ~np.isin(outcome.state, CONTROLLED)
+    over = IS_CONTROLLED[before.state] & ~IS_CONTROLLED[outcome.state]
     return {"controls": ended(table, over, at)} if over.any() and has_controls(table) else {}
 
 
@@ -187,8 +191,8 @@ def _decisions(
     """Return when and by whom consignments were decided, if any of the events is a decision."""
     decides = (
         outcome.effective
-        & ~np.isin(events, _NO_DECISION)
-        & ~((events == Event.SCREENING_MATCHED) & ~np.isin(outcome.state, HELD))
+        & ~_NO_DECISION[events]
+        & ~((events == Event.SCREENING_MATCHED) & ~IS_HELD[outcome.state])
         & ~held_already
     )
     if not decides.any():
@@ -203,8 +207,8 @@ def _decisions(
 
 def _released_blue(table: Table, events: IntArray, before: Situation, outcome: Outcome) -> dict[str, Column]:
     """Return the audit column of blue consignments that continue because their debt was settled or their last control concluded."""
-    freed = outcome.effective & ~np.isin(outcome.state, HELD)
-    settled = (before.debt_hold & ~outcome.debt_hold) & np.isin(events, MONEY)
+    freed = outcome.effective & ~IS_HELD[outcome.state]
+    settled = (before.debt_hold & ~outcome.debt_hold) & _MONEY[events]
     blue = freed & (settled | (events == Event.CONTROLS_CONCLUDED)) & (table.ints("lane").values == Lane.BLUE)
     if not blue.any():
         return {}

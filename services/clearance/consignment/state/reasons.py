@@ -17,10 +17,12 @@ from services.clearance.consignment.decision import (
 )
 from services.clearance.consignment.lifecycle.machine import Outcome, Situation
 from services.clearance.consignment.screening import with_reason
-from services.clearance.consignment.transitions import HELD, Debt, Event, State
+from services.clearance.consignment.transitions import IS_HELD, Debt, Event, State, flags_of
 
 IntArray = NDArray[np.int64]
 
+_STOPS: Final = flags_of((Event.ARRIVED, Event.PRESENTED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED))
+"""Events after which goods that nothing held before may stop."""
 OFFICER_EVENTS: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD)
 
 
@@ -41,8 +43,7 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
     """
     done, reasons = outcome.effective, table.ragged("reasons")
     changed = reasons
-    stops = (Event.ARRIVED, Event.PRESENTED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)
-    stopped = done & np.isin(events, stops) & (before.state != State.HELD)
+    stopped = done & _STOPS[events] & (before.state != State.HELD)
     stopped &= outcome.state == State.HELD
     # What was held before the controls has its reasons already.
     stopped |= done & (events == Event.CONTROLS_CONCLUDED) & (before.officer_hold | before.screening_hold)
@@ -50,7 +51,7 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
         hold_reasons = Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _hold_reason(before))
         changed = with_reason(changed, hold_reasons, stopped)
     # The reasons of an officer's hold stay as the officer stated them.
-    matched = done & (events == Event.SCREENING_MATCHED) & np.isin(outcome.state, HELD) & ~before.officer_hold
+    matched = done & (events == Event.SCREENING_MATCHED) & IS_HELD[outcome.state] & ~before.officer_hold
     if matched.any():
         changed = with_reason(changed, Strings.constant(CUSTOMS_CHECK, table.rows), matched)
     rerouted = done & (events == Event.REROUTED)

@@ -9,7 +9,17 @@ from libs.columns import Bools, Column, Ints, Table
 from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import AUTOMATIC, Lane
-from services.clearance.consignment.transitions import CONTROL, FINAL, INTERNAL, MONEY, STORAGE, TRANSIT, Event, State
+from services.clearance.consignment.transitions import (
+    CONTROL,
+    FINAL,
+    INTERNAL,
+    MONEY,
+    STORAGE,
+    TRANSIT,
+    Event,
+    State,
+    flags_of,
+)
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -33,12 +43,15 @@ _DELAYS_CONTINUE: Final = (
 _LOOK_CONTINUES: Final = (*_DELAYS_CONTINUE, Event.SCREENING_MATCH_CLEARED)
 """Events that do not end the time in which an officer may inspect green goods. A match from before the decision started no delay and ended none."""
 _ENDED: Final = tuple(FINAL)
-_EXTINGUISHED: Final = np.isin(np.arange(max(State) + 1), list(FINAL))
+_IS_DECISION: Final = flags_of(_DECISIONS)
+_CONTINUE: Final = (flags_of(_LOOK_CONTINUES), flags_of(_DELAYS_CONTINUE))
+"""Of each of DELAYS which events do not end it."""
+_EXTINGUISHED: Final = flags_of(FINAL)
 
 
 def started_delays(table: Table, events: IntArray, at: int) -> dict[str, Column]:
     """Return the columns of delays that start with a decision, counted from the time of the event."""
-    decided = np.isin(events, _DECISIONS)
+    decided = _IS_DECISION[events]
     columns: dict[str, Column] = {}
     for name in DELAYS:
         delay = table.ints(name)
@@ -50,8 +63,8 @@ def started_delays(table: Table, events: IntArray, at: int) -> dict[str, Column]
 def ended_delays(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
     """Return the columns of ended delays: after an inspection, a hold or the end of the delay; and lane and audit after re-routing to blue."""
     columns: dict[str, Column] = {}
-    for name, continuing in zip(DELAYS, (_LOOK_CONTINUES, _DELAYS_CONTINUE), strict=True):
-        ends = done & ~np.isin(events, continuing)
+    for name, continuing in zip(DELAYS, _CONTINUE, strict=True):
+        ends = done & ~continuing[events]
         delay = table.ints(name)
         if (delay.valid & ends).any():
             columns[name] = Ints.of(delay.values, delay.valid & ~ends)

@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Table
 from services.clearance.consignment.columns import choose
-from services.clearance.consignment.transitions import INTERNAL, Event, State
+from services.clearance.consignment.transitions import INTERNAL, Event, State, flags_of
 
+_INTERNAL = flags_of(INTERNAL)
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
@@ -17,7 +18,7 @@ def is_hidden(events: IntArray, before: IntArray, state: IntArray) -> BoolArray:
     Hidden are inspections, proposals, scans, screening matches of released goods, and cleared matches that release nothing. What changes the
     state is not hidden.
     """
-    hidden: BoolArray = (events == Event.INSPECTED) | np.isin(events, INTERNAL)
+    hidden: BoolArray = (events == Event.INSPECTED) | _INTERNAL[events]
     hidden |= (events == Event.SCREENING_MATCHED) & (state == State.RELEASED)
     hidden |= (events == Event.FINDINGS_CHANGED) & (before == state)
     # A cleared match is hidden too if the goods remain held for their debt.

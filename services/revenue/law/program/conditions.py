@@ -61,10 +61,7 @@ class Prefixes:
         # Most codes match none of them, and that is remembered: sets find that without a call for each code.
         if not self._compared.issuperset(codes.dictionary):
             self._learn(codes.dictionary)
-        if self._matching.isdisjoint(codes.dictionary):
-            return np.zeros(len(codes), dtype=np.bool_)
-        found: Flags = codes.map(self.match, np.bool_)
-        return found
+        return codes.isin(self._matching)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
-"""The gauges of clearance: held and seized consignments, open controls, pending arrivals, overdue delays and controls, ended storage, overdue
-movements, blocked returns."""
+"""The gauges of clearance: held and seized consignments, open controls and proposals, pending arrivals, overdue delays and controls, ended storage,
+overdue movements, blocked returns."""
 
 from typing import Final
 
@@ -8,6 +8,7 @@ from libs.store.monitoring.gauges import COUNTED_MAX
 from libs.telemetry import gauge
 from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
+from services.clearance.consignment.proposals.proposal import PROPOSAL_MICROS
 
 _held = gauge(
     "luxor_clearance_held", f"Consignments that are held, by lane; counting ends at {COUNTED_MAX:,}", ("lane",)
@@ -56,6 +57,10 @@ _controls_waiting = gauge(
     "luxor_clearance_controls_waiting_seconds",
     "Time since the answer to, or without one the order of, the open control that has waited for longest without a timer; 0 if there is none",
 )
+_proposals_waiting = gauge(
+    "luxor_clearance_proposals_waiting_seconds",
+    "Time since the oldest open proposal was made, which waits for a second person and lapses after 72 hours; 0 if there is none",
+)
 _returns_blocked = gauge(
     "luxor_clearance_returns_blocked_seconds",
     "Time since the first departure of goods of an open return order that could not be returned because of an obstacle; 0 if there is none",
@@ -90,6 +95,11 @@ _CONTROLS_WAITING: Final = (
     "from control where waits_since is not null"
 )
 
+_PROPOSALS_WAITING: Final = (
+    "select greatest(0, extract(epoch from clock_timestamp()) - "  # noqa: S608  # a number of our own
+    f"(min(due_at) - {PROPOSAL_MICROS}) / 1000000.0)::float8 from proposal"
+)
+
 
 _RETURNS_BLOCKED: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - min(departed_at) / 1000000.0)::float8 "
@@ -119,6 +129,7 @@ async def look(database: Database) -> None:
         stored = await reading.raw.fetchrow(_STORAGE_ENDED)
         transit = await reading.raw.fetchrow(_TRANSIT_OVERDUE)
         controls_waiting = await reading.raw.fetchval(_CONTROLS_WAITING)
+        proposals_waiting = await reading.raw.fetchval(_PROPOSALS_WAITING)
         returns_blocked = await reading.raw.fetchval(_RETURNS_BLOCKED)
     for lane, name in _LANES.items():
         _held.labels(name).set(held.get(lane, 0))
@@ -134,4 +145,5 @@ async def look(database: Database) -> None:
     _transit_overdue.set(transit["count"])
     _transit_overdue_age.set(transit["age"] or 0.0)
     _controls_waiting.set(controls_waiting or 0.0)
+    _proposals_waiting.set(proposals_waiting or 0.0)
     _returns_blocked.set(returns_blocked or 0.0)

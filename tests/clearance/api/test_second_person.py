@@ -8,12 +8,14 @@ from pathlib import Path
 import grpc
 import pytest
 
+from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import work_pb2
 from services.clearance.commands.consistency.inconsistencies import Kind
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Event
 from services.clearance.jobs.waits import Waits
+from services.clearance.store import gauges
 from tests.clearance import controls, release_lists
 from tests.clearance.bulk_releases import counted, release_all
 from tests.clearance.controls import arrive, notices, now, state
@@ -42,6 +44,14 @@ def of_rules(house: House) -> House:
     """A clearance whose risk has rules that require a second person."""
     house.desk.neighbours.risk = of_two
     return house
+
+
+async def oldest(house: House) -> float:
+    """Return the age of the oldest open proposal by the metric."""
+    await gauges.look(house.desk.store.database)
+    age = REGISTRY.get_sample_value("luxor_clearance_proposals_waiting_seconds")
+    assert age is not None
+    return age
 
 
 async def version_of(house: House, mrn: str) -> int:
@@ -159,10 +169,14 @@ async def test_what_is_refused_withdrawn_or_lapsed_is_back_in_the_list(of_rules:
     # An inspection changes what the proposal was made of.
     await record(house, inspection(moved))
     due = (await status(house, lapsed)).proposals[0].due_at.ToMicroseconds()
+    async with house.desk.store.database.transaction() as tx:
+        await tx.raw.execute("update proposal set due_at = due_at - 50 * 3600000000::bigint where mrn = $1", lapsed)
+    assert 50 * 3_600 <= await oldest(house) < 51 * 3_600
     waits = Waits(house.desk.store, "one")
     assert await waits.step(at=due - 1) == 0
     assert await waits.step(at=due) == 1
     assert await waits.step(at=due) == 0
+    assert await oldest(house) == 0
     ends = [(await status(house, mrn)).proposals[0] for mrn in (refused, withdrawn, lapsed, moved)]
     assert [(pb.ProposalOutcome.Name(each.outcome)[17:], each.ended_by, each.end_reason) for each in ends] == [
         ("REFUSED", "otto", "VALUE_DOUBTED"),

@@ -16,6 +16,7 @@ from services.clearance.consignment.columns import in_transit, was_moved
 from services.clearance.consignment.decision import OFFICER_HOLD
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.presentation.times import unpresented
+from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.times import never_released
@@ -88,8 +89,10 @@ class TransitStart:
         movable = np.isin(state, (State.AWAITING_ARRIVAL, *HELD)) & states.ints("arrived_at").valid
         movable &= ~in_transit(states) & ~unpresented(states)
         provided, own = rules.provided, states.strings("office").isin({self.destination})
-        withheld = np.zeros(states.rows, np.bool_)
-        if not self.officer:
+        withheld, alone = np.zeros(states.rows, np.bool_), np.zeros(states.rows, np.bool_)
+        if self.officer:
+            alone = requires_second(states) & np.isin(state, HELD) & ~_held_by_debt(states)
+        else:
             provided = provided & rules.carrier_starts & self.carriers_start
             withheld = own | self._withheld(states, at)
         causes = (
@@ -98,6 +101,7 @@ class TransitStart:
             ("TRANSIT_LIMIT_OUT_OF_BOUNDS", rules.longest_days < self.limit_days),
             ("TRANSIT_NOT_PROVIDED", withheld),
             ("TRANSIT_OFFICE_OWN", own),
+            ("TRANSIT_SECOND_PERSON", alone),
         )
         found = np.zeros(states.rows, np.int64)
         for number, (_, where) in reversed(list(enumerate(causes, start=1))):

@@ -19,11 +19,11 @@ from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from services.clearance.api.transit.service import TransitService
 from services.clearance.commands.act import Request
 from services.clearance.commands.transit.move import Move, TransitProgress
-from services.clearance.consignment.transitions import State
+from services.clearance.consignment.transitions import Debt, State
 from services.clearance.jobs.waits import Waits
 from services.clearance.store import gauges
 from services.clearance.transit.movement import TransitArrival
-from tests.clearance import debt_events
+from tests.clearance import debt_events, second_person
 from tests.clearance.controls import SCAN, order, ordered
 from tests.clearance.desk import MASTER, TRACE, filings, mrns
 from tests.clearance.desk_commands import check_versions
@@ -399,6 +399,25 @@ async def test_another_office_receives_diverted_goods_and_its_own_are_not_moved_
     assert (shown.decision.office, shown.transit.destination_office) == ("FR000001", "FR000001")
     own = await take(house, "start", mrn, request_id="s2", destination_office="FR000001")
     assert outcomes(own) == [("HELD", "TRANSIT_OFFICE_OWN")]
+
+
+async def test_one_officer_moves_no_goods_on_which_two_must_decide(house: House) -> None:
+    house.desk.neighbours.risk = second_person.of_two
+    due, early, single = await house.filed(["RED-a-two", "RED-b-two", "RED-c"])
+    await second_person.release(house, early)
+    seen = (await status(house, early)).version
+    assert await second_person.decided(house, second_person.CONFIRM, early, version=seen) == ["AWAITING_ARRIVAL"]
+    await debt_events.hear(house.desk, debt_events.debt([early], 1, Debt.OPEN, kind=debt_events.OPENED))
+    await land(house)
+    refused = ("HELD", "TRANSIT_SECOND_PERSON")
+    under = await take(house, "start", master_document_number=MASTER)
+    assert (under.done, outcomes(under)) == (2, [refused])
+    assert sorted(await listed(house)) == sorted([early, single]), (
+        "nothing but its debt holds the one that two officers released"
+    )
+    # A carrier reads what it reads of all goods that are held.
+    answer = await take(house, "start", due, request_id="s3", role="carrier", ident="wings")
+    assert outcomes(answer) == [("HELD", "TRANSIT_NOT_PROVIDED")]
 
 
 async def test_a_repeat_answers_the_same_a_seen_version_counts_and_two_officers_move_goods_once(house: House) -> None:

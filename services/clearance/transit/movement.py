@@ -21,6 +21,7 @@ from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.times import never_released
 from services.clearance.consignment.transitions import HELD, Event, State
+from services.clearance.temporary_storage.limits import ends
 from services.clearance.transit.limits import TransitRule, rules_of
 
 DIFFERENCES: Final = "TRANSIT_DIFFERENCES"
@@ -114,9 +115,10 @@ class TransitStart:
         Something beside their debt holds them, an officer works on them or has time to inspect them, or they would escape the limit of temporary
         storage.
         """
-        delay = states.ints("release_not_before")
+        delay, limit = states.ints("release_not_before"), ends(states).at
         found = ~_held_by_debt(states) | (delay.valid & (delay.values > at))
-        found |= was_moved(states) | states.ints("storage_ended_at").valid
+        # The end counts from its moment, however late the timer is that records it.
+        found |= was_moved(states) | states.ints("storage_ended_at").valid | (limit.valid & (limit.values <= at))
         if self.claimed:
             found |= states.strings("mrn").map(self.claimed.__contains__, np.bool_)
         return found

@@ -15,13 +15,12 @@ from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from luxor.clearance.v1 import carriers_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceServicer
-from luxor.clearance.v1.clearance_pb2 import ConsignmentRef, OfficerResult
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog, joined
+from services.clearance.api.goods.answers import GoodsAnswers
 from services.clearance.api.queries import FORMS, Inquiry, Query
 from services.clearance.api.requests import is_plain
-from services.clearance.api.returns.goods import NamedGoods
 from services.clearance.carriage.binding import (
     FOREVER,
     PREFIX_CHARACTERS_MAX,
@@ -29,10 +28,9 @@ from services.clearance.carriage.binding import (
     Binding,
     BindingKind,
 )
-from services.clearance.commands.act import Acted
 from services.clearance.commands.arrivals.put_bindings import put_bindings
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
-from services.clearance.commands.presentation.present import PRESENTED_BEFORE, Present, PresentProgress
+from services.clearance.commands.presentation.present import Present
 from services.clearance.consignment.state.arrivals import arrived_by
 from services.clearance.consignment.state.times import was_released
 from services.clearance.pre_loading.parameters import Parameters
@@ -43,10 +41,9 @@ PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 BINDINGS_MAX: Final = 1_000
 REVERSALS_MAX: Final = 100
-_DOCUMENT_CHARACTERS_MAX: Final = 70
 _KINDS: Final = frozenset(int(kind) for kind in BindingKind)
 _VALUE_CHARACTERS: Final = {
-    BindingKind.DOCUMENT: (1, _DOCUMENT_CHARACTERS_MAX),
+    BindingKind.DOCUMENT: (1, requests.DOCUMENT_CHARACTERS_MAX),
     BindingKind.IDENTIFIER: (1, 17),
     BindingKind.PREFIX: (PREFIX_CHARACTERS_MIN, PREFIX_CHARACTERS_MAX),
 }
@@ -74,8 +71,7 @@ class CarrierService(CarrierServiceServicer):
         """Serve from a store; reversals have `parameters` and `presentation` as of `Reversal`."""
         self._store = store
         self._reversal = Reversal(store, parameters, presentation)
-        self._present = Present(store)
-        self._goods = NamedGoods(store)
+        self._answers = GoodsAnswers(store)
         self._inquiry = Inquiry(store)
         self._pages = PageTokens(store.database)
         self._accesses = AccessLog(store)
@@ -139,7 +135,7 @@ class CarrierService(CarrierServiceServicer):
         self, request: pb.ListArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListArrivalsResponse:
         """Return the arrivals of a document, each with the number of its consignments by state."""
-        _check_document(request.master_document_number)
+        requests.check_master_document(request.master_document_number)
         async with self._store.database.connection() as reading:
             rows = await self._store.arrivals.of_document(reading, request.master_document_number)
         response = pb.ListArrivalsResponse()
@@ -165,7 +161,7 @@ class CarrierService(CarrierServiceServicer):
         self, request: pb.ListReleasedConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListReleasedConsignmentsResponse:
         """Return a page of the consignments that an arrival released."""
-        _check_document(request.master_document_number)
+        requests.check_master_document(request.master_document_number)
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         kind = "master_document_number"
         after = await self._pages.place(request, FORMS[kind]) if request.page_token else ()
@@ -234,65 +230,13 @@ class CarrierService(CarrierServiceServicer):
         self, request: pb.PresentConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.PresentConsignmentsResponse:
         """Present the goods that the request names, once per request."""
-        check_request_id(request.request_id)
-        identity, master = call.current().identity, request.master_document_number
-        if bool(master) == bool(request.consignments):
-            raise Refusal("GOODS_NOT_NAMED", path="master_document_number")
-        command = requests.command_request(request, "PresentConsignments")
-        if master:
-            _check_document(master)
-            limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-            work = self._present.under(
-                master, caller=identity, refusals_max=limit, request=command, encode=_presented_under
-            )
-        else:
-            _check_size(len(request.consignments), requests.BATCH_MAX)
-            goods = await self._goods.named(request.consignments, identity)
-            refs = [each for each in goods if isinstance(each, ConsignmentRef)]
-
-            def encode(progress: PresentProgress, acted: Sequence[Acted]) -> bytes:
-                outcomes = iter(acted)
-                results = [
-                    _presented(f"consignments[{place}]", next(outcomes))
-                    if isinstance(each, ConsignmentRef)
-                    else OfficerResult(error=each)
-                    for place, each in enumerate(goods)
-                ]
-                return _presentation(progress, results, len(goods) - len(refs)).SerializeToString()
-
-            work = self._present.named(
-                requests.Answering(refs, {}, None, "").expected_versions,
-                caller=identity,
-                request=command,
-                encode=encode,
-            )
-        response = pb.PresentConsignmentsResponse.FromString(await requests.unreused(request.request_id, work))
-        seen = [each.mrn for each in response.results if each.state]
-        await self._accesses.record(seen, about=master if response.consignments else "")
-        return response
-
-
-def _presented(path: str, acted: Acted) -> OfficerResult:
-    error = requests.act_error(path, acted) if acted.refusal not in ("", PRESENTED_BEFORE) else None
-    return OfficerResult(mrn=acted.mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
-
-
-def _presented_under(progress: PresentProgress) -> bytes:
-    results = [_presented("master_document_number", Acted(*each)) for each in progress.refusals]
-    return _presentation(progress, results).SerializeToString()
-
-
-def _presentation(
-    progress: PresentProgress, results: Sequence[OfficerResult], unread: int = 0
-) -> pb.PresentConsignmentsResponse:
-    return pb.PresentConsignmentsResponse(
-        consignments=progress.consignments,
-        presented=progress.presented,
-        released=progress.released,
-        presented_before=progress.presented_before,
-        refused=progress.refused + unread,
-        results=results,
-    )
+        return await self._answers.answer(
+            request,
+            Present(self._store),
+            pb.PresentConsignmentsResponse,
+            method="PresentConsignments",
+            page_size=request.page_size,
+        )
 
 
 class _Released:
@@ -323,11 +267,6 @@ def _check_size(count: int, count_max: int) -> None:
         raise Refusal("BATCH_EMPTY", count_max=count_max)
     if count > count_max:
         raise Refusal("BATCH_TOO_LARGE", count=count, count_max=count_max)
-
-
-def _check_document(number: str) -> None:
-    if not 0 < len(number) <= _DOCUMENT_CHARACTERS_MAX or not is_plain(number):
-        raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number", value=number)
 
 
 def read_binding(message: pb.Binding, path: str) -> Binding | ItemError:

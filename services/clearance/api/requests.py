@@ -49,6 +49,12 @@ def check_size(count: int) -> None:
         raise Refusal("BATCH_TOO_LARGE", count=count, count_max=BATCH_MAX)
 
 
+def check_master_document(number: str) -> None:
+    """Raise Refusal unless a text can be the number of a master document."""
+    if not 0 < len(number) <= DOCUMENT_CHARACTERS_MAX or not is_plain(number):
+        raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number", value=number)
+
+
 def digest(method: str, request: Any) -> bytes:
     """Stand for a request's content: the request_id is the key, so it is left out; the method is a part of it."""
     content = type(request)()
@@ -211,11 +217,10 @@ def act_error(path: str, acted: Acted) -> ItemError:
     return item_error(acted.refusal, path, acted.mrn, version=acted.version)
 
 
-def _acted(path: str, acted: Acted | None, ref_error: ItemError | None, mrn: str) -> pb.OfficerResult:
-    if acted is None:
-        return pb.OfficerResult(mrn=mrn, error=ref_error)
+def act_result(path: str, acted: Acted) -> pb.OfficerResult:
+    """Return the result of a command on the consignment whose MRN is at `path`."""
     error = act_error(path, acted) if acted.refusal else None
-    result = pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
+    result = pb.OfficerResult(mrn=acted.mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
     result.awaits_second_person = acted.proposed
     return result
 
@@ -242,12 +247,9 @@ class Answering:
         """Return the encoded answer, with the results of the consignments without errors in their order."""
         outcomes = iter(results)
         out = [
-            _acted(
-                self.where.format(place),
-                None if place in self.errors else next(outcomes),
-                self.errors.get(place),
-                ref.mrn,
-            )
+            pb.OfficerResult(mrn=ref.mrn, error=self.errors[place])
+            if place in self.errors
+            else act_result(self.where.format(place), next(outcomes))
             for place, ref in enumerate(self.refs)
         ]
         payload: bytes = self.answer(results=out).SerializeToString()

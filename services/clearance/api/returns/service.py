@@ -1,6 +1,6 @@
 """The gRPC edge of returns in bulk and of return orders."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc.aio
@@ -16,12 +16,12 @@ from luxor.clearance.v1.returns_pb2_grpc import ReturnServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
+from services.clearance.api.goods.answers import GoodsAnswers
 from services.clearance.api.messages import OFFICER
 from services.clearance.api.requests import DOCUMENT_CHARACTERS_MAX
-from services.clearance.api.returns.goods import NamedGoods
 from services.clearance.api.returns.requests import REASONS, departures, key_of, orders
-from services.clearance.commands.act import UNKNOWN, Acted
-from services.clearance.commands.returns.bulk_return import BulkReturn, ReturnProgress
+from services.clearance.commands.act import UNKNOWN
+from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.returns.order_returns import Left, OrderOutcome, OrderReturns
 from services.clearance.consignment.returns import BulkOrder
 from services.clearance.store import Store, day_of
@@ -49,42 +49,21 @@ class ReturnService(ReturnServiceServicer):
         self._accesses = AccessLog(store)
         self._order_returns = OrderReturns(store)
         self._pages = PageTokens(store.database)
-        self._goods = NamedGoods(store)
+        self._answers = GoodsAnswers(store)
 
     async def BulkReturn(
         self, request: pb.BulkReturnRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.BulkReturnResponse:
         """Return the goods that the request names, once per request."""
-        check_request_id(request.request_id)
-        identity = call.current().identity
-        order, master = _order(request, identity), request.master_document_number
+        order = _order(request, call.current().identity)
         call.current().reason = clearance_pb2.ReturnReason.Name(request.reason).removeprefix("RETURN_REASON_")
-        command = requests.command_request(request, "BulkReturn")
-        if master:
-            limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
-            work = BulkReturn(self._store, order).under(
-                master, caller=identity, refusals_max=limit, request=command, encode=_under_master
-            )
-        else:
-            goods = await self._goods.named(request.consignments, identity)
-            refs = [each for each in goods if isinstance(each, clearance_pb2.ConsignmentRef)]
-
-            def encode(progress: ReturnProgress, results: Sequence[Acted]) -> bytes:
-                outcomes = iter(results)
-                answers = [_result(each, place, outcomes) for place, each in enumerate(goods)]
-                unread = len(goods) - len(refs)
-                return _response(progress, answers, unread).SerializeToString()
-
-            work = BulkReturn(self._store, order).named(
-                requests.Answering(refs, {}, None, "").expected_versions,
-                caller=identity,
-                request=command,
-                encode=encode,
-            )
-        response = pb.BulkReturnResponse.FromString(await requests.unreused(request.request_id, work))
-        seen = [each.mrn for each in response.results if each.state]
-        await self._accesses.record(seen, about=master if response.consignments else "")
-        return response
+        return await self._answers.answer(
+            request,
+            BulkReturn(self._store, order),
+            pb.BulkReturnResponse,
+            method="BulkReturn",
+            page_size=request.page_size,
+        )
 
     # ------------------------------------------------------------------------------------------ orders
     async def OrderReturns(
@@ -193,12 +172,6 @@ class ReturnService(ReturnServiceServicer):
 def _order(request: pb.BulkReturnRequest, identity: Identity) -> BulkOrder:
     """Read what is ordered. Raises Refusal."""
     master = request.master_document_number
-    if bool(master) == bool(request.consignments):
-        raise Refusal("GOODS_NOT_NAMED", path="master_document_number")
-    if master and (len(master) > DOCUMENT_CHARACTERS_MAX or not requests.is_plain(master)):
-        raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number")
-    if not master:
-        requests.check_size(len(request.consignments))
     if request.reason not in REASONS:
         raise Refusal("RETURN_REASON_MISSING", path="reason", value=request.reason)
     document = request.transport_document_number
@@ -220,39 +193,6 @@ def _order(request: pb.BulkReturnRequest, identity: Identity) -> BulkOrder:
         note=request.note,
         named=not master,
         override_officers=request.override_officers,
-    )
-
-
-def _result(
-    each: clearance_pb2.ConsignmentRef | ItemError, place: int, outcomes: Iterator[Acted]
-) -> clearance_pb2.OfficerResult:
-    """Return the result of a named consignment: its error, or the next of those that were carried out."""
-    if isinstance(each, ItemError):
-        return clearance_pb2.OfficerResult(error=each)
-    return _answered(f"consignments[{place}]", next(outcomes))
-
-
-def _answered(path: str, acted: Acted) -> clearance_pb2.OfficerResult:
-    error = requests.act_error(path, acted) if acted.refusal else None
-    return clearance_pb2.OfficerResult(mrn=acted.mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
-
-
-def _under_master(progress: ReturnProgress) -> bytes:
-    answers = [_answered("master_document_number", Acted(*each)) for each in progress.refusals]
-    return _response(progress, answers).SerializeToString()
-
-
-def _response(
-    progress: ReturnProgress, results: Sequence[clearance_pb2.OfficerResult], unread: int = 0
-) -> pb.BulkReturnResponse:
-    return pb.BulkReturnResponse(
-        consignments=progress.consignments,
-        returned=progress.returned,
-        re_exported=progress.re_exported,
-        invalidated=progress.invalidated,
-        final_before=progress.final_before,
-        refused=progress.refused + unread,
-        results=results,
     )
 
 

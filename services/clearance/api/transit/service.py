@@ -1,6 +1,5 @@
 """The gRPC edge of movements to another office."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc.aio
@@ -10,17 +9,15 @@ from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
 from libs.server.page_tokens import PageTokens
-from libs.server.requests import check_request_id, page_size_of
+from libs.server.requests import page_size_of
 from luxor.clearance.v1 import clearance_pb2
 from luxor.clearance.v1 import transit_pb2 as pb
 from luxor.clearance.v1.transit_pb2_grpc import TransitServiceServicer
-from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
+from services.clearance.api.goods.answers import GoodsAnswers
 from services.clearance.api.messages import statuses
-from services.clearance.api.returns.goods import NamedGoods
-from services.clearance.commands.act import Acted
-from services.clearance.commands.transit.move import Move, TransitProgress
+from services.clearance.commands.transit.move import Move
 from services.clearance.consignment.columns import in_transit
 from services.clearance.store import Store
 from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitStart, TransitStep
@@ -39,7 +36,7 @@ ROLES: Final = {
 """Who may call what."""
 
 Step = pb.StartTransitRequest | pb.RecordTransitArrivalsRequest | pb.EndTransitRequest
-A = TypeVar("A", pb.StartTransitResponse, pb.RecordTransitArrivalsResponse, pb.EndTransitResponse)
+R = TypeVar("R", pb.StartTransitResponse, pb.RecordTransitArrivalsResponse, pb.EndTransitResponse)
 
 
 class TransitService(TransitServiceServicer):
@@ -49,7 +46,7 @@ class TransitService(TransitServiceServicer):
         """Serve from a store; carriers begin movements only if `carriers_start`."""
         self._store, self._carriers_start = store, carriers_start
         self._accesses = AccessLog(store)
-        self._goods = NamedGoods(store)
+        self._answers = GoodsAnswers(store)
         self._pages = PageTokens(store.database)
 
     async def StartTransit(
@@ -105,38 +102,9 @@ class TransitService(TransitServiceServicer):
         step = TransitEnd(officer=call.current().identity.id, reason=request.reason, note=request.note)
         return await self._take(request, step, pb.EndTransitResponse)
 
-    async def _take(self, request: Step, step: TransitStep, answer: type[A]) -> A:
+    async def _take(self, request: Step, step: TransitStep, response: type[R]) -> R:
         """Take a step of the goods that a request names, once per request."""
-        check_request_id(request.request_id)
-        identity, master = call.current().identity, request.master_document_number
-        if bool(master) == bool(request.consignments):
-            raise Refusal("GOODS_NOT_NAMED", path="master_document_number")
-        command = requests.command_request(request, type(request).__name__)
-        if master:
-            if len(master) > requests.DOCUMENT_CHARACTERS_MAX or not requests.is_plain(master):
-                raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number")
-
-            def counted(progress: TransitProgress) -> bytes:
-                refused = [_answered("master_document_number", Acted(*each)) for each in progress.refusals]
-                return _response(answer, progress, refused).SerializeToString()
-
-            work = Move(self._store, step).under(master, caller=identity, request=command, encode=counted)
-        else:
-            requests.check_size(len(request.consignments))
-            goods = await self._goods.named(request.consignments, identity)
-            refs = [each for each in goods if isinstance(each, clearance_pb2.ConsignmentRef)]
-
-            def encode(progress: TransitProgress, results: Sequence[Acted]) -> bytes:
-                outcomes = iter(results)
-                answers = [_result(each, place, outcomes) for place, each in enumerate(goods)]
-                return _response(answer, progress, answers, len(goods) - len(refs)).SerializeToString()
-
-            expected = requests.Answering(refs, {}, None, "").expected_versions
-            work = Move(self._store, step).named(expected, caller=identity, request=command, encode=encode)
-        response = answer.FromString(await requests.unreused(request.request_id, work))
-        seen = [each.mrn for each in response.results if each.state]
-        await self._accesses.record(seen, about=master if response.consignments else "")
-        return response
+        return await self._answers.answer(request, Move(self._store, step), response, method=type(request).__name__)
 
     async def ListTransit(
         self, request: pb.ListTransitRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -196,28 +164,3 @@ def _check_text(name: str, text: str) -> None:
     limit = _CHARACTERS_MAX[name]
     if len(text) > limit or not requests.is_plain(text) or text.isspace():
         raise Refusal("TRANSIT_TEXT_MALFORMED", path=name, value=text, characters_max=limit)
-
-
-def _result(
-    each: clearance_pb2.ConsignmentRef | ItemError, place: int, outcomes: Iterator[Acted]
-) -> clearance_pb2.OfficerResult:
-    """Return the result of a named consignment: its error, or the next of those that were carried out."""
-    if isinstance(each, ItemError):
-        return clearance_pb2.OfficerResult(error=each)
-    return _answered(f"consignments[{place}]", next(outcomes))
-
-
-def _answered(path: str, acted: Acted) -> clearance_pb2.OfficerResult:
-    error = requests.act_error(path, acted) if acted.refusal else None
-    return clearance_pb2.OfficerResult(mrn=acted.mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
-
-
-def _response(
-    answer: type[A], progress: TransitProgress, results: Sequence[clearance_pb2.OfficerResult], unread: int = 0
-) -> A:
-    return answer(
-        consignments=progress.consignments,
-        done=progress.done,
-        refused=progress.refused + unread,
-        results=results,
-    )

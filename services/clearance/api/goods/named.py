@@ -31,14 +31,12 @@ class NamedGoods:
         self._store = store
         self._inquiry = Inquiry(store)
 
-    async def named(
-        self, goods: Sequence[pb.GoodsRef], identity: Identity
-    ) -> list[clearance_pb2.ConsignmentRef | ItemError]:
-        """Return each consignment by its MRN, or why it is not known by its reference."""
+    async def named(self, goods: Sequence[pb.GoodsRef], identity: Identity) -> list[tuple[str, int | None] | ItemError]:
+        """Return the MRN of each consignment with the version that the caller saw, or why it is not known by its reference."""
         houses = {each.house_document_number for each in goods if each.WhichOneof("reference") != "mrn"} - {""}
         readable = sorted(each for each in houses if requests.is_document(each))
         matches = await self._under_houses(readable, Viewer(self._store, identity))
-        found: list[clearance_pb2.ConsignmentRef | ItemError] = []
+        found: list[tuple[str, int | None] | ItemError] = []
         seen: set[str] = set()
         for place, each in enumerate(goods):
             path = f"consignments[{place}]"
@@ -57,13 +55,13 @@ class NamedGoods:
             elif each.WhichOneof("reference") is None:
                 found.append(item_error("QUERY_MALFORMED", path))
                 continue
-            version = each.expected_version if each.HasField("expected_version") else None
-            ref = clearance_pb2.ConsignmentRef(mrn=number, expected_version=version)
+            ref = clearance_pb2.ConsignmentRef(mrn=number)
             _, errors = requests.refs([ref], f"{path}.mrn" if number == each.mrn else path)
             if number in seen and mrns.is_valid(number):
                 errors[0] = item_error("CONSIGNMENT_REPEATED", path, number)
             seen.add(number)
-            found.append(errors.get(0) or ref)
+            version = each.expected_version if each.HasField("expected_version") else None
+            found.append(errors.get(0) or (number, version))
         return found
 
     async def _under_houses(self, houses: Sequence[str], viewer: Viewer) -> dict[str, list[str]]:

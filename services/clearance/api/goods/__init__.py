@@ -1,0 +1,1 @@
+"""The goods that requests name, and the answers to commands on them."""

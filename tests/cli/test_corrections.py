@@ -83,7 +83,11 @@ def test_goods_are_returned_in_bulk_by_document_or_by_name(cli: Any, tmp_path: P
     assert early["error"]["reason"] == "NOT_RELEASED"
     partly = cli.json(*leaving, "--master", "020-RETURN-2", "--as", "filer/filer-1", code=1)
     assert partly["refused"] == 1
-    # What failed is continued under its id, which is printed.
+    # What is refused is named with what to do about it, and what failed is continued under its id, which is printed.
+    for command in (["carriers", "present", "--as", "officer"], ["transit", "end", "--reason", "GOODS_NOT_FOUND"]):
+        refused = cli.run(*command, "--master", "020-RETURN-2", code=1).output
+        assert all(each in refused for each in ("under the document", mrn, "→")), refused
+        assert "--request-id " in cli.run(*command, "--master", "x" * 71, code=1).output
     failed = cli.run(*leaving, "--master", "x" * 71, code=1).output
     key = failed.partition("--request-id ")[2].split()[0]
     leaving += ["--request-id", key]
@@ -148,8 +152,8 @@ def test_held_goods_move_to_another_office_and_arrive_there(cli: Any, tmp_path: 
     assert "arrived at DE004600" in cli.run("show", mrn).output
     arriving = ["transit", "arrive", "--master", "020-MOVE-1"]
     assert "is missing" in cli.run(*arriving, code=1).output
-    assert "1 refused" in cli.run(*arriving, "--at", "FR000001", code=1).output
-    assert "1 refused" in cli.run("transit", "end", "--master", "020-MOVE-1", "--reason", "LOST", code=1).output
+    for command in ((*arriving, "--at", "FR000001"), ("transit", "end", "--master", "020-MOVE-1", "--reason", "LOST")):
+        assert "1 under the document 1 refused" in " ".join(cli.run(*command, code=1).output.split())
 
 
 def test_seized_goods_are_released_after_the_seizure_is_lifted_or_come_to_an_end(cli: Any, tmp_path: Path) -> None:

@@ -86,33 +86,13 @@ async def reverse(client: Client, masters: Sequence[str], carrier: str = "") -> 
     return told
 
 
-async def present(
-    client: Client,
-    *,
-    mrns: Sequence[str] = (),
-    house_documents: Sequence[str] = (),
-    master: str = "",
-    request_id: str = "",
-    page_size: int = 0,
-) -> dict[str, Any]:
-    """Present goods to customs, or all under a `master` document, and return what was done. Roles: carrier, officer.
+async def present(client: Client, request: pb.PresentConsignmentsRequest) -> dict[str, Any]:
+    """Present the goods of a request (`name_goods`) to customs, and return what was done. Roles: carrier, officer.
 
     A call that reaches its deadline is repeated with the same request_id, which continues it.
     """
-    request = pb.PresentConsignmentsRequest(
-        request_id=request_id or str(uuid.uuid4()), master_document_number=master, page_size=page_size
-    )
-    for each in mrns:
-        request.consignments.add(mrn=each)
-    for each in house_documents:
-        request.consignments.add(house_document_number=each)
-
-    async def call() -> pb.PresentConsignmentsResponse:
-        return await client.ask(
-            "clearance", CarrierServiceStub, "PresentConsignments", request, pb.PresentConsignmentsResponse
-        )
-
-    return plain(await repeated(call))
+    method, answer = "PresentConsignments", pb.PresentConsignmentsResponse
+    return plain(await repeated(lambda: client.ask("clearance", CarrierServiceStub, method, request, answer)))
 
 
 async def _pages(client: Client, method: str, request: Any, answer: Any, name: str) -> list[dict[str, Any]]:

@@ -4,10 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, acting, caller_of, command, run
+from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options, refusal
+from libs.cli.common import REFUSED, Context, acting, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_PRESENTED = {
+    "presented": "presented",
+    "released": "of which released by it",
+    "presented_before": "needed no presentation any more",
+}
+"""The texts of the numbers in the answer to a presentation."""
 
 
 @click.group("carriers", short_help="Bind master documents to carriers; list and reverse arrivals; present goods.")
@@ -210,9 +218,7 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
 
 
 @command("present", group=carriers, short_help="Present goods that have arrived to customs.")
-@click.argument("mrns", metavar="[MRN...]", nargs=-1)
-@click.option("--house", "houses", multiple=True, metavar="NUMBER", help="House document; may be repeated.")
-@click.option("--master", default="", metavar="NUMBER", help="All goods under this master document or receptacle.")
+@goods_options
 @click.option(
     "--as",
     "caller",
@@ -221,45 +227,16 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
     show_default=True,
     help="The caller: the carrier or the holder of the storage, or an officer.",
 )
-def present(context: Context, mrns: tuple[str, ...], houses: tuple[str, ...], master: str, caller: str) -> None:
+def present(context: Context, **goods: Any) -> None:
     """Present goods that have arrived to customs, where that is an act of its own: by MRN or house document, or all under a master document.
 
     From then on the filer can no longer amend or withdraw the declaration. What waits for nothing else is released. A repetition changes nothing.
     """
-    from libs.cli.commands.clearance.officer import PAGE_MAX, show_results
     from libs.client.clearance import carriers as client_carriers
+    from luxor.clearance.v1.carriers_pb2 import PresentConsignmentsRequest
 
-    role, ident = caller_of(caller, ("carrier", "officer"))
-    named = bool(mrns or houses)
-    if named == bool(master):
-        raise click.UsageError("name MRNs or --house, or --master")
-
-    async def work() -> dict[str, Any]:
-        async with context.client(role, ident) as client:
-            return await client_carriers.present(
-                client, mrns=mrns, house_documents=houses, master=master, page_size=PAGE_MAX
-            )
-
-    answer = run(work())
-    if named:
-        show_results(context, answer.get("results", []))
-        return
-
-    def show(terminal: "Console") -> None:
-        from libs.cli.views.text import safe, table
-
-        names = ("consignments", "presented", "released", "presented_before", "refused")
-        shown = table(*(name.replace("_", " ") for name in names), right=range(len(names)))
-        shown.add_row(*(str(answer.get(name, 0)) for name in names))
-        terminal.print(shown)
-        for each in answer.get("results", ()):
-            terminal.print(
-                f"{each.get('mrn', '')} [red]{each['error']['reason']}[/] {safe(each['error'].get('message', ''))}"
-            )
-
-    context.emit(answer, show)
-    if int(answer.get("refused", 0)):
-        raise click.exceptions.Exit(REFUSED)
+    request = PresentConsignmentsRequest(page_size=PAGE_MAX)
+    act_on_goods(context, request, client_carriers.present, _PRESENTED, roles=("carrier", "officer"), **goods)
 
 
 def _bindings(terminal: "Console", results: list[dict[str, Any]]) -> None:
@@ -279,14 +256,7 @@ def _bindings(terminal: "Console", results: list[dict[str, Any]]) -> None:
 
 
 def _outcome(each: dict[str, Any], done: str) -> str:
-    from libs.cli.views.text import safe
-    from libs.server.catalogue import command_hint
-
-    error = each.get("error")
-    if not error:
-        return done
-    hint = command_hint(error["reason"], error.get("hint", ""))
-    return f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(hint)}[/]"
+    return refusal(each) or done
 
 
 def _exit(results: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.commands.clearance.officer import show_results
+from libs.cli.commands.clearance.officer import act
 from libs.cli.common import Context, caller_of, command, run
 
 if TYPE_CHECKING:
@@ -249,11 +249,7 @@ def _carry_out(
 
     role, ident = caller_of(caller, roles)
 
-    async def work() -> list[dict[str, Any]]:
-        async with context.client(role, ident) as client:
-            return await controls.carry_out(client, field, entries, request_id=request_id)
-
-    show_results(context, run(work()))
+    act(context, role, ident, lambda client: controls.carry_out(client, field, entries, request_id=request_id))
 
 
 def _show(terminal: "Console", controls: list[dict[str, Any]]) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from libs.cli.commands.clearance.officer import show_results
-from libs.cli.common import Context, acting, caller_of, command, run
+from libs.cli.commands.clearance.officer import act
+from libs.cli.common import Context, acting, caller_of, command
 
 
 @command("return", short_help="Report that released goods were returned or destroyed.")
@@ -68,11 +68,7 @@ def return_(
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
-    async def work() -> list[dict[str, Any]]:
-        async with context.client(role, ident) as client:
-            return await record_returns(client, requests)
-
-    show_results(context, run(work()))
+    act(context, role, ident, lambda client: record_returns(client, requests))
 
 
 def _of_items(name: str, example: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -125,8 +121,4 @@ def adjust(
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
-    async def work() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
-            return await correct(client, [request])
-
-    show_results(context, run(work()))
+    act(context, "officer", ident, lambda client: correct(client, [request]))

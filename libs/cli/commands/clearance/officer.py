@@ -1,29 +1,25 @@
 """`luxor hold`, `luxor release`, `luxor inspect` and `luxor dispose`: the commands of officers."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, acting, command, run
+from libs.cli.common import REFUSED, Context, acting, caller_of, command, run
+
+if TYPE_CHECKING:
+    from libs.client.client import Client
 
 PAGE_MAX = 1_000
-"""Consignments that stay held and that a bulk release lists."""
+"""Consignments that the answer to a command on all goods of a transport lists: those that stay held, or were refused."""
 
 
-def _act(
-    context: Context,
-    verb: str,
-    mrns: tuple[str, ...],
-    reason: str,
-    note: str,
-    ident: str,
-    if_version: int | None = None,
-) -> None:
-    from libs.client.clearance.officers import act
+def act(context: Context, role: str, ident: str, send: Callable[["Client"], Awaitable[list[dict[str, Any]]]]) -> None:
+    """Send what a party asks for, and print the result of each consignment; refusals end with exit code 1."""
 
     async def work() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
-            return await act(client, verb, mrns, reason=reason, note=note, expected_version=if_version)
+        async with context.client(role, ident) as client:
+            return await send(client)
 
     show_results(context, run(work()))
 
@@ -32,30 +28,108 @@ def show_results(context: Context, results: list[dict[str, Any]]) -> None:
     """Print the result of each consignment; refusals end with exit code 1."""
 
     def show(terminal: Any) -> None:
-        from libs.cli.views.text import STATES, coloured, safe, short, table
-        from libs.server.catalogue import command_hint
+        from libs.cli.views.text import STATES, coloured, short, table
 
         shown = table("MRN", "state now", "version", "", right=(2,))
         for each in results:
-            error = each.get("error")
-            refusal = (
-                f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n"
-                f"[dim]→ {safe(command_hint(error['reason'], error.get('hint', '')))}[/]"
-                if error
-                else "waits for a second person: another officer confirms it (luxor work confirm)"
-                if each.get("awaits_second_person")
-                else ""
-            )
+            waits = "waits for a second person: another officer confirms it (luxor work confirm)"
             shown.add_row(
                 each.get("mrn", ""),
                 coloured(short(each.get("state", ""), "STATE_"), STATES),
                 str(each.get("version", "–")),
-                refusal,
+                refusal(each) or (waits if each.get("awaits_second_person") else ""),
             )
         terminal.print(shown)
 
     context.emit(results, show)
     if any(each.get("error") for each in results):
+        raise click.exceptions.Exit(REFUSED)
+
+
+def refusal(result: dict[str, Any]) -> str:
+    """Return why something was refused and what to do about it, with colours; "" where it was not."""
+    from libs.cli.views.text import safe
+    from libs.server.catalogue import command_hint
+
+    error = result.get("error")
+    if not error:
+        return ""
+    hint = command_hint(error["reason"], error.get("hint", ""))
+    return f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(hint)}[/]"
+
+
+def goods_options(step: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that name the goods of a command, for `act_on_goods`."""
+    for option in (
+        click.option("--request-id", default="", metavar="ID", help="Continue a request that failed, which prints its id (default: a new one)."),
+        click.option("--if-version", type=click.IntRange(1), metavar="VERSION", help="Only if VERSION is still the version of the one consignment."),
+        click.option("--master", default="", metavar="NUMBER", help="All goods under this master document or receptacle."),
+        click.option("--house", "houses", multiple=True, metavar="NUMBER", help="House document; may be repeated."),
+        click.argument("mrns", metavar="[MRN...]", nargs=-1),
+    ):  # fmt: skip
+        step = option(step)
+    return step
+
+
+def act_on_goods(
+    context: Context,
+    request: Any,
+    send: Callable[["Client", Any], Awaitable[dict[str, Any]]],
+    counts: Mapping[str, str],
+    *,
+    roles: Sequence[str],
+    caller: str,
+    mrns: tuple[str, ...],
+    houses: tuple[str, ...],
+    master: str,
+    if_version: int | None,
+    request_id: str,
+) -> None:
+    """Send a request on goods, and print the result of each that is named, or the counts of all under a master document by their texts.
+
+    Refusals end with exit code 1.
+    """
+    from libs.client.clearance.goods.named import name_goods
+
+    role, ident = caller_of(caller, roles)
+    if bool(mrns or houses) == bool(master):
+        raise click.UsageError("name MRNs or --house, or --master")
+    if if_version is not None and len(mrns) + len(houses) != 1:
+        raise click.UsageError("--if-version is the version of one consignment: name one MRN")
+    name_goods(request, mrns, house_documents=houses, master=master, expected_version=if_version, request_id=request_id)
+
+    async def work() -> dict[str, Any]:
+        async with context.client(role, ident) as client:
+            return await send(client, request)
+
+    try:
+        answer = run(work())
+    except BaseException:
+        click.echo(f"To continue this request, repeat the command with --request-id {request.request_id}", err=True)
+        raise
+    if master:
+        show_counts(context, answer, counts)
+    else:
+        show_results(context, answer.get("results", []))
+
+
+def show_counts(context: Context, answer: dict[str, Any], counts: Mapping[str, str]) -> None:
+    """Print what was done with the goods under a master document, and the first that were refused; refusals end with exit code 1."""
+
+    def show(terminal: Any) -> None:
+        from libs.cli.views.text import table
+
+        shown = table("consignments", "", right=(0,))
+        shown.add_row(str(answer.get("consignments", 0)), "under the document")
+        for name, text in {**counts, "refused": "[yellow]refused[/]"}.items():
+            if answer.get(name):
+                shown.add_row(str(answer[name]), text)
+        terminal.print(shown)
+        for each in answer.get("results", ()):
+            terminal.print(f"{each.get('mrn', '')} {refusal(each)}")
+
+    context.emit(answer, show)
+    if int(answer.get("refused", 0)):
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -66,7 +140,9 @@ def show_results(context: Context, results: list[dict[str, Any]]) -> None:
 @acting("officer")
 def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident: str) -> None:
     """Hold goods, also released ones."""
-    _act(context, "hold", mrns, reason, note, ident)
+    from libs.client.clearance.officers import act as decide
+
+    act(context, "officer", ident, lambda client: decide(client, "hold", mrns, reason=reason, note=note))
 
 
 @command("release", short_help="Lift holds, as an officer.")
@@ -115,6 +191,10 @@ def release(
     lifted; screening matches, violations, seizures, open debts and goods that need a second person are never released in bulk. Goods of which a rule
     requires a second person wait until another officer confirms the release (`luxor work confirm`).
     """
+    from libs.client.clearance.officers import act as decide
+    from libs.client.clearance.officers import bulk_release, bulk_release_of, transport_summary
+    from libs.client.row_errors import ElementError
+
     if sum((bool(mrns), bool(master), bool(flight))) != 1 or bool(flight) != bool(arrived):
         raise click.UsageError("name MRNs, or --master, or --flight with --arrived")
     if if_version is not None and len(mrns) != 1:
@@ -126,11 +206,13 @@ def release(
             raise click.UsageError(
                 "--lane, --only-reason, --override-officers and --end-delays belong to --master and --flight"
             )
-        _act(context, "release", mrns, reason, note, ident, if_version)
+        act(
+            context,
+            "officer",
+            ident,
+            lambda client: decide(client, "release", mrns, reason=reason, note=note, expected_version=if_version),
+        )
         return
-    from libs.client.clearance.officers import bulk_release, bulk_release_of, transport_summary
-    from libs.client.row_errors import ElementError
-
     try:
         order = bulk_release_of(
             master=master, flight=flight, arrived=arrived, reason=reason, note=note, page_size=PAGE_MAX, **selection
@@ -199,12 +281,7 @@ def inspect(
         ]
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
-
-    async def work() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
-            return await record(client, inspections)
-
-    show_results(context, run(work()))
+    act(context, "officer", ident, lambda client: record(client, inspections))
 
 
 @command("dispose", short_help="Seize goods, or decide what becomes of them, as an officer.")
@@ -256,9 +333,4 @@ def dispose(
         ]
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
-
-    async def work() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
-            return await record(client, disposals)
-
-    show_results(context, run(work()))
+    act(context, "officer", ident, lambda client: record(client, disposals))

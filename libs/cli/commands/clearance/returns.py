@@ -1,13 +1,12 @@
 """`luxor returns`: goods of many consignments that are undelivered or sent back, and returns that are ordered beforehand."""
 
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from libs.cli.commands.clearance.officer import PAGE_MAX, show_results
+from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options, refusal
 from libs.cli.common import REFUSED, Context, caller_of, command, run
 
 _NUMBERS = {
@@ -15,7 +14,6 @@ _NUMBERS = {
     "re_exported": "re-exported without a release",
     "invalidated": "not arrived: declarations invalidated",
     "final_before": "had ended before",
-    "refused": "[yellow]refused[/]",
 }
 """The texts of the numbers in the answer to a bulk return."""
 
@@ -28,10 +26,14 @@ def returns() -> None:
     """
 
 
+def _as(roles: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=roles
+    )
+
+
 @command("bulk", group=returns, short_help="Return whole consignments under one transport document.")
-@click.argument("mrns", metavar="[MRN...]", nargs=-1)
-@click.option("--house", "houses", multiple=True, metavar="NUMBER", help="House document; may be repeated.")
-@click.option("--master", default="", metavar="NUMBER", help="All goods under this master document or receptacle.")
+@goods_options
 @click.option("--document", required=True, metavar="NUMBER", help="Transport document under which the goods leave.")
 @click.option(
     "--reason", required=True, metavar="REASON", help="undelivered, withdrawn, faulty or refused; refunds depend on it."
@@ -40,104 +42,25 @@ def returns() -> None:
 @click.option(
     "--override-officers", is_flag=True, help="With --master: goods that an officer holds too, also your colleagues'."
 )
-@click.option(
-    "--if-version",
-    type=click.IntRange(1),
-    metavar="VERSION",
-    help="Only if VERSION is still the current version of the one consignment; required if a screening match or an alarm holds the goods.",
-)
-@click.option(
-    "--as",
-    "caller",
-    default="officer",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The caller: an officer; the filer or the carrier, of released goods.",
-)
-@click.option(
-    "--request-id",
-    default="",
-    metavar="ID",
-    help="Continue a request that failed; its id is printed then (default: a new one).",
-)
-def bulk(
-    context: Context,
-    mrns: tuple[str, ...],
-    houses: tuple[str, ...],
-    master: str,
-    document: str,
-    reason: str,
-    note: str,
-    override_officers: bool,
-    if_version: int | None,
-    caller: str,
-    request_id: str,
-) -> None:
+@_as("The caller: an officer; the filer or the carrier, of released goods.")
+def bulk(context: Context, document: str, reason: str, note: str, override_officers: bool, **goods: Any) -> None:
     """Return consignments by MRN or house document, or all goods under a master document.
 
     Released goods are returned with the refunds of the law. As an officer, goods that arrived and are not released are re-exported, and the
-    declarations of goods that did not arrive are invalidated.
+    declarations of goods that did not arrive are invalidated. Name goods that a screening match or an alarm holds one by one, with --if-version.
     """
     from libs.client.clearance.returns import bulk_return, bulk_return_of
     from libs.client.row_errors import ElementError
 
-    role, ident = caller_of(caller, ("officer", "filer", "carrier"))
-    named = bool(mrns or houses)
-    if named == bool(master) or (named and override_officers):
-        raise click.UsageError("name MRNs or --house, or --master, to which --override-officers belongs")
-    if if_version is not None and len(mrns) + len(houses) != 1:
-        raise click.UsageError("--if-version is the version of one consignment: name one MRN")
+    if override_officers and not goods["master"]:
+        raise click.UsageError("--override-officers belongs to --master")
     try:
         order = bulk_return_of(
-            document=document,
-            reason=reason,
-            mrns=mrns,
-            house_documents=houses,
-            master=master,
-            expected_version=if_version,
-            note=note,
-            override_officers=override_officers,
-            page_size=PAGE_MAX,
+            document=document, reason=reason, note=note, override_officers=override_officers, page_size=PAGE_MAX
         )
     except ElementError as error:
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
-    order.request_id = request_id or str(uuid.uuid4())
-
-    async def work() -> dict[str, Any]:
-        async with context.client(role, ident) as client:
-            return await bulk_return(client, order)
-
-    try:
-        answer = run(work())
-    except BaseException:
-        click.echo(f"To continue this request, repeat the command with --request-id {order.request_id}", err=True)
-        raise
-    if named:
-        show_results(context, answer.get("results", []))
-        return
-
-    def show(terminal: Any) -> None:
-        from libs.cli.views.text import safe, table
-
-        shown = table("consignments", "", right=(0,))
-        shown.add_row(str(answer.get("consignments", 0)), "under the document")
-        for name, text in _NUMBERS.items():
-            if answer.get(name):
-                shown.add_row(str(answer[name]), text)
-        terminal.print(shown)
-        for each in answer.get("results", ()):
-            error = each["error"]
-            terminal.print(f"{each.get('mrn', '')} [red]{error['reason']}[/] {safe(error.get('message', ''))}")
-
-    context.emit(answer, show)
-    if int(answer.get("refused", 0)):
-        raise click.exceptions.Exit(REFUSED)
-
-
-def _as(roles: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(
-        "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=roles
-    )
+    act_on_goods(context, order, bulk_return, _NUMBERS, roles=("officer", "filer", "carrier"), **goods)
 
 
 @command("order", group=returns, short_help="Order returns beforehand.")
@@ -253,7 +176,7 @@ def depart(context: Context, document: str, mrns: tuple[str, ...], at: str, call
             return await record_departure(client, document, departed_at_micros=left, mrns=mrns)
 
     result = run(work())
-    context.emit(result, lambda terminal: terminal.print(_refusal(result) or "recorded"))
+    context.emit(result, lambda terminal: terminal.print(refusal(result) or "recorded"))
     if result.get("error"):
         raise click.exceptions.Exit(REFUSED)
 
@@ -267,16 +190,9 @@ def _show_results(context: Context, results: Sequence[dict[str, Any]]) -> None:
         shown = table("order", "MRN", "status now", "")
         for each in results:
             status = words(short(each.get("order_status", ""), "RETURN_ORDER_STATUS_"))
-            shown.add_row(each.get("order_id", ""), each.get("mrn", ""), status, _refusal(each))
+            shown.add_row(each.get("order_id", ""), each.get("mrn", ""), status, refusal(each))
         terminal.print(shown)
 
     context.emit(results, show)
     if any(each.get("error") for each in results):
         raise click.exceptions.Exit(REFUSED)
-
-
-def _refusal(result: dict[str, Any]) -> str:
-    from libs.cli.views.text import safe
-
-    error = result.get("error")
-    return f"[red]{error['reason']}[/] {safe(error.get('message', ''))}" if error else ""

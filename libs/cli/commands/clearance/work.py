@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.commands.clearance.officer import show_results
+from libs.cli.commands.clearance.officer import act
 from libs.cli.common import Context, acting, command, run
 
 if TYPE_CHECKING:
@@ -73,11 +73,7 @@ def claim(context: Context, mrns: tuple[str, ...], note: str, ident: str) -> Non
     """Claim held goods: from now on only you release them or decide on them."""
     from libs.client.clearance.work import claim as claim_goods
 
-    async def ask() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
-            return await claim_goods(client, mrns, note=note)
-
-    show_results(context, run(ask()))
+    act(context, "officer", ident, lambda client: claim_goods(client, mrns, note=note))
 
 
 @command("hand-over", group=work, short_help="Give claims to another officer, or end them.")
@@ -89,11 +85,7 @@ def hand_over(context: Context, mrns: tuple[str, ...], officer: str, note: str, 
     """Give claims to another officer, or back to the office. With a note, also those of a colleague."""
     from libs.client.clearance.work import hand_over as hand_over_goods
 
-    async def ask() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
-            return await hand_over_goods(client, mrns, officer, note=note)
-
-    show_results(context, run(ask()))
+    act(context, "officer", ident, lambda client: hand_over_goods(client, mrns, officer, note=note))
 
 
 @command("proposals", group=work, short_help="List decisions that wait for a second person.")
@@ -161,11 +153,12 @@ def _decide(
 ) -> None:
     from libs.client.clearance.work import decide_proposals
 
-    async def ask() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
-            return await decide_proposals(client, verdict, mrns, reason=reason, note=note, expected_version=if_version)
-
-    show_results(context, run(ask()))
+    act(
+        context,
+        "officer",
+        ident,
+        lambda client: decide_proposals(client, verdict, mrns, reason=reason, note=note, expected_version=if_version),
+    )
 
 
 def _show_proposals(terminal: "Console", items: list[dict[str, Any]]) -> None:

@@ -1,1 +1,1 @@
-"""Licences of controlled goods, and applications of rights holders."""
+"""Goods: those that a request names, movements, licences of controlled goods, and applications of rights holders."""

@@ -1,7 +1,5 @@
 """Movements of goods to another office under customs control."""
 
-import uuid
-from collections.abc import Sequence
 from typing import Any
 
 from libs.client.clearance.officers import repeated
@@ -23,7 +21,7 @@ _METHODS: dict[type[Any], tuple[str, type[Any]]] = {
 def start_of(
     office: str, *, limit_days: int = 0, seal: str = "", document: str = "", guarantee: str = "", note: str = ""
 ) -> pb.StartTransitRequest:
-    """Make the request to move goods to an office, within the usual time limit (0 days) or another one; `named` adds the goods."""
+    """Make the request to move goods to an office, within the usual time limit (0 days) or another one; `name_goods` adds the goods."""
     return pb.StartTransitRequest(
         destination_office=office,
         limit_days=limit_days,
@@ -37,7 +35,7 @@ def start_of(
 def arrival_of(
     *, office: str = "", difference: str = "", document: str = "", note: str = ""
 ) -> pb.RecordTransitArrivalsRequest:
-    """Make the report that goods arrived at an office, "" for their office of destination; `named` adds the goods.
+    """Make the report that goods arrived at an office, "" for their office of destination; `name_goods` adds the goods.
 
     Carriers, and whoever names a master document, give the office, which selects the goods, as does `document`, that of their movement.
     `difference` is seal, missing, seal_and_missing, other or "". Raise ElementError for an unknown word.
@@ -49,26 +47,8 @@ def arrival_of(
 
 
 def end_of(reason: str, *, note: str = "") -> pb.EndTransitRequest:
-    """Make the request to end movements without an arrival; `named` adds the goods."""
+    """Make the request to end movements without an arrival; `name_goods` adds the goods."""
     return pb.EndTransitRequest(reason=reason, note=note)
-
-
-def named(
-    request: Step,
-    mrns: Sequence[str] = (),
-    *,
-    house_documents: Sequence[str] = (),
-    master: str = "",
-    expected_version: int | None = None,
-    request_id: str = "",
-) -> Step:
-    """Return a request with the goods that it is about, and its id."""
-    request.request_id, request.master_document_number = request_id or str(uuid.uuid4()), master
-    for each in mrns:
-        request.consignments.add(mrn=each, expected_version=expected_version)
-    for each in house_documents:
-        request.consignments.add(house_document_number=each, expected_version=expected_version)
-    return request
 
 
 async def take_transit_step(client: Client, request: Step) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.commands.clearance.officer import show_results
+from libs.cli.commands.clearance.officer import act
 from libs.cli.common import REFUSED, Context, caller_of, command, run
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ def write_off(context: Context, mrn: str, item: int, kind: str, number: str, cal
 
     role, ident = caller_of(caller, AUTHORITIES)
 
-    async def work() -> list[dict[str, Any]]:
-        async with context.client(role, ident) as client:
-            return await licences.carry_out(client, "items", [licences.write_off_of(mrn, item, kind, number)])
-
-    show_results(context, run(work()))
+    act(
+        context,
+        role,
+        ident,
+        lambda client: licences.carry_out(client, "items", [licences.write_off_of(mrn, item, kind, number)]),
+    )
 
 
 @command("list", group=licence, short_help="List licences.")

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from libs.cli.commands.clearance.officer import show_results
-from libs.cli.common import REFUSED, Context, acting, caller_of, command, run
+from libs.cli.commands.clearance.officer import act_on_goods, goods_options
+from libs.cli.common import Context, acting, command, run
 
 _ROLES = ("officer", "carrier")
 
@@ -19,19 +19,6 @@ def transit() -> None:
     """
 
 
-def _goods(step: Callable[..., None]) -> Callable[..., None]:
-    """Add what names the goods of a step."""
-    for option in (
-        click.option("--request-id", default="", metavar="ID", help="Continue a request that failed; its id is printed then (default: a new one)."),
-        click.option("--if-version", type=click.IntRange(1), metavar="VERSION", help="Only if VERSION is the current version of the consignment."),
-        click.option("--master", default="", metavar="NUMBER", help="All goods under this master document or receptacle."),
-        click.option("--house", "houses", multiple=True, metavar="NUMBER", help="House document; may be repeated."),
-        click.argument("mrns", metavar="[MRN...]", nargs=-1),
-    ):  # fmt: skip
-        step = option(step)
-    return step
-
-
 def _as(roles: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=roles
@@ -39,7 +26,7 @@ def _as(roles: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 @command("start", group=transit, short_help="Begin the movement of goods to another office.")
-@_goods
+@goods_options
 @click.option("--to", "office", required=True, metavar="OFFICE", help="Office of destination.")
 @click.option(
     "--days",
@@ -63,7 +50,7 @@ def start(
 
 
 @command("arrive", group=transit, short_help="Report that goods arrived at the office of destination.")
-@_goods
+@goods_options
 @click.option(
     "--at", "office", default="", metavar="OFFICE",
     help="Where the goods arrived; required with --master and of carriers. Another office than that of destination: an officer names the goods.",
@@ -87,7 +74,7 @@ def arrive(context: Context, office: str, document: str, difference: str, note: 
 
 
 @command("end", group=transit, short_help="End a movement without an arrival, as an officer.")
-@_goods
+@goods_options
 @click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE, such as GOODS_NOT_FOUND.")
 @click.option("--note", default="", help="A note; filers do not see it.")
 @acting("officer")
@@ -133,52 +120,8 @@ def list_(context: Context, office: str, departing: bool, overdue: bool, first: 
     context.emit(items, show)
 
 
-def _take(
-    context: Context,
-    request: Any,
-    done: str,
-    *,
-    mrns: tuple[str, ...],
-    houses: tuple[str, ...],
-    master: str,
-    if_version: int | None,
-    request_id: str,
-    caller: str,
-) -> None:
+def _take(context: Context, request: Any, done: str, **goods: Any) -> None:
     """Take a step of the goods that are named, and print what was done."""
-    from libs.client.clearance.goods.transit import named, take_transit_step
+    from libs.client.clearance.goods.transit import take_transit_step
 
-    role, ident = caller_of(caller, _ROLES)
-    if bool(mrns or houses) == bool(master):
-        raise click.UsageError("name MRNs or --house, or --master")
-    if if_version is not None and len(mrns) + len(houses) != 1:
-        raise click.UsageError("--if-version is the version of one consignment: name one MRN")
-    named(request, mrns, house_documents=houses, master=master, expected_version=if_version, request_id=request_id)
-
-    async def work() -> dict[str, Any]:
-        async with context.client(role, ident) as client:
-            return await take_transit_step(client, request)
-
-    try:
-        answer = run(work())
-    except BaseException:
-        click.echo(f"To continue this request, repeat the command with --request-id {request.request_id}", err=True)
-        raise
-    if not master:
-        show_results(context, answer.get("results", []))
-        return
-
-    def show(terminal: Any) -> None:
-        from libs.cli.views.text import safe
-
-        terminal.print(
-            f"{answer.get('consignments', 0)} consignments under the document: {answer.get('done', 0)} {done}, "
-            f"{answer.get('refused', 0)} refused"
-        )
-        for each in answer.get("results", ()):
-            error = each["error"]
-            terminal.print(f"{each.get('mrn', '')} [red]{error['reason']}[/] {safe(error.get('message', ''))}")
-
-    context.emit(answer, show)
-    if int(answer.get("refused", 0)):
-        raise click.exceptions.Exit(REFUSED)
+    act_on_goods(context, request, take_transit_step, {"done": done}, roles=_ROLES, **goods)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from libs.server.identity import Identity, Role
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.tables.requests import RequestReused
+from luxor.clearance.v1.clearance_pb2 import RETURN_REASON_UNDELIVERED
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk.release import BulkRelease, Order, Progress
+from services.clearance.commands.presentation.present import Present
+from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.summarize import summarize
+from services.clearance.consignment.returns import BulkOrder
 from services.clearance.consignment.state.hold_causes import HoldCause, Selection
 from services.clearance.consignment.transitions import Event
 from services.clearance.store import Store
@@ -75,6 +81,16 @@ def check(found: Progress, *, rows: int = ROWS, debts: int = HELD_FOR_DEBT) -> N
     assert (found.consignments, found.released, found.released_before) == (rows, rows - debts, 0)
     assert found.hold_counts == {HoldCause.DEBT_OPEN: debts}
     assert len({mrn for mrn, _ in found.held}) == debts
+
+
+async def interrupted(proxy: CuttingProxy, work: Callable[[Store], Awaitable[object]]) -> None:
+    """Begin a request, and lose the COMMIT of its second chunk."""
+    database = Database(proxy.url, name="clearance")
+    await database.open()
+    proxy.plan([None, None, Cut()])
+    with pytest.raises(StoreError):
+        await work(Store(database))
+    await database.close()
 
 
 async def nothing_under_way(desk: Desk) -> bool:
@@ -190,28 +206,53 @@ async def test_calls_of_one_request_at_the_same_time_share_its_work(desk: Desk) 
     await check_versions(desk)
 
 
-async def test_other_content_under_the_id_of_a_request_under_way_is_refused(desk: Desk, proxy: CuttingProxy) -> None:
+@pytest.mark.parametrize("logged", [True, False])
+async def test_the_id_of_an_unfinished_request_is_refused_to_all_other_content(
+    desk: Desk, proxy: CuttingProxy, logged: bool
+) -> None:
+    """Also once the log of requests, of which less is stored than of states, has forgotten it."""
+    officer = Identity(Role.OFFICER, "otto")
+    back = BulkOrder(RETURN_REASON_UNDELIVERED, "020-BACK", "otto", named=False)
+
+    def call(store: Store, name: str, master: str, content: str = "") -> Awaitable[bytes]:
+        sent = request(master, digest=f"{name} {content}".encode())
+        if name == "release":
+            return BulkRelease(store, chunk_rows=5).run(order(master), request=sent, encode=msgspec.json.encode)
+        command = Present(store, chunk_rows=5) if name == "present" else BulkReturn(store, back, chunk_rows=5)
+        return command.under(master, caller=officer, request=sent, encode=msgspec.json.encode)
+
+    names = ("release", "return", "present")
+    for place, name in enumerate(names):
+        master = f"160-{place}"
+        await held(desk, master, place * ROWS)
+        await interrupted(proxy, functools.partial(call, name=name, master=master))
+        async with desk.store.database.transaction() as tx:
+            assert await tx.raw.fetchval("select count(*) from bulk_release") == 1
+            if not logged:
+                await tx.raw.execute("delete from request_log")
+        for other in names:
+            with pytest.raises(RequestReused):
+                await call(desk.store, other, master, "other")
+        assert read(await call(desk.store, name, master)).consignments == ROWS
+        assert await nothing_under_way(desk)
+    await check_versions(desk)
+
+
+async def test_what_a_release_before_stored_of_an_unfinished_request_is_continued(
+    desk: Desk, proxy: CuttingProxy
+) -> None:
     await held(desk)
-    database = Database(proxy.url, name="clearance")
-    await database.open()
-    proxy.plan([None, None, Cut()])
-    with pytest.raises(StoreError):
-        await release(Store(database))
-    await database.close()
-    other = BulkRelease(desk.store).run(order("other"), request=request(digest=b"other"), encode=msgspec.json.encode)
-    with pytest.raises(RequestReused):
-        await other
+    await interrupted(proxy, release)
+    async with desk.store.database.transaction() as tx:
+        stored = msgspec.json.decode(await tx.raw.fetchval("select progress from bulk_release"))
+        assert stored.pop("digest") == b"d".hex()
+        await tx.raw.execute("update bulk_release set progress = $1", msgspec.json.encode(stored))
     check(await release(desk.store))
 
 
 async def test_a_hold_between_two_chunks_is_kept(desk: Desk, proxy: CuttingProxy) -> None:
     numbers = await held(desk)
-    database = Database(proxy.url, name="clearance")
-    await database.open()
-    proxy.plan([None, None, Cut()])
-    with pytest.raises(StoreError):
-        await release(Store(database))
-    await database.close()
+    await interrupted(proxy, release)
     # The first chunks are released; a colleague holds one of them and one of the next.
     await act(desk, Event.OFFICER_HELD, [numbers[0], numbers[-1]])
     found = await release(desk.store)

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from libs.store.database import Transaction
+from libs.store.tables.requests import RequestReused
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.transport import Position, Transport, consignments_after
 from services.clearance.store import Store
@@ -21,6 +22,8 @@ CHUNK_ROWS: Final = 500
 class ChunkProgress(msgspec.Struct, frozen=True):
     """How far a request has come. The next consignment is in `row` of the batch, or in the one after it if `row` is 0."""
 
+    digest: str = ""
+    """Stands for the content of the request; "" in what an earlier release stored."""
     document: str = ""
     day: int = 0
     batch: int = 0
@@ -51,6 +54,7 @@ async def run_in_chunks(
     stored progress counts. Raises RequestReused.
     """
     known: P | None = None
+    digest = request.digest.hex()
     while True:
         if known is not None:
             place = Position(known.document, known.day, known.batch, known.row)
@@ -62,7 +66,11 @@ async def run_in_chunks(
             if before is not None:
                 return before
             stored = await store.bulk_releases.progress(tx, request.caller, request.request_id)
+            if stored and msgspec.json.decode(stored, type=ChunkProgress).digest not in ("", digest):
+                # The log of requests forgets them earlier.
+                raise RequestReused(request.request_id, database=tx.database)
             progress = msgspec.json.decode(stored, type=type(first)) if stored else first
+            progress = msgspec.structs.replace(progress, digest=digest)
             if known is not None and progress == known:
                 progress = await carry_out(tx, documents, following)
                 if progress.complete:

@@ -21,9 +21,10 @@ from services.clearance.commands.transit.move import Move
 from services.clearance.commands.work.proposals import DecideProposals
 from services.clearance.consignment.controls import steps
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
-from services.clearance.consignment.disposal import EVENTS, Disposal, disposing
+from services.clearance.consignment.disposal import Disposal, disposing
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.inspection import Inspection, Result
+from services.clearance.consignment.lifecycle.disposals import EVENTS
 from services.clearance.consignment.returns import BulkOrder, Return, returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.state.event import EventDetails
@@ -357,7 +358,7 @@ STEPS: Final[dict[str, Step]] = {
     "transit ends": _of(lambda driver, mrn: driver.move(mrn, TransitEnd(officer="otto", reason=REASON))),
     "depart": _of(lambda driver, mrn: driver.depart(mrn)),
     **{
-        pb.DisposalKind.Name(kind).removeprefix("DISPOSAL_KIND_").lower(): _of(
+        pb.DisposalKind.Name(kind).removeprefix("DISPOSAL_KIND_").lower(): _of(  # type: ignore[arg-type]  # a number of the enumeration
             lambda driver, mrn, kind=kind: driver.dispose(mrn, kind)  # type: ignore[misc]
         )
         for kind in EVENTS

@@ -19,7 +19,8 @@ from services.clearance.api.requests import (
     valid_by_mrn,
 )
 from services.clearance.consignment.adjustment import COSTS, values_of
-from services.clearance.consignment.disposal import EVENTS, Disposal
+from services.clearance.consignment.disposal import Disposal
+from services.clearance.consignment.lifecycle.disposals import EVENTS
 from services.clearance.consignment.returns import Return
 from services.clearance.consignment.transitions import Event
 

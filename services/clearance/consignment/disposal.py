@@ -11,27 +11,15 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
-from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import choose, values_in_rows
 from services.clearance.consignment.decision import OFFICER_HOLD
 from services.clearance.consignment.inspection import finders_of, not_releasable
+from services.clearance.consignment.lifecycle.disposals import INTERIM
 from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.times import never_released, owes_beside_duty, was_released
 from services.clearance.consignment.transitions import FINAL, Debt, Event, State
 
-EVENTS: Final = {
-    pb.DISPOSAL_KIND_SEIZED: Event.SEIZED,
-    pb.DISPOSAL_KIND_SEIZURE_LIFTED: Event.SEIZURE_LIFTED,
-    pb.DISPOSAL_KIND_CONFISCATED: Event.CONFISCATED,
-    pb.DISPOSAL_KIND_DESTROYED: Event.DESTROYED,
-    pb.DISPOSAL_KIND_RE_EXPORTED: Event.RE_EXPORTED,
-    pb.DISPOSAL_KIND_ABANDONED: Event.ABANDONED,
-    pb.DISPOSAL_KIND_INVALIDATED: Event.INVALIDATED_BY_CUSTOMS,
-}
-"""The event of each luxor.clearance.v1.DisposalKind."""
-_INTERIM: Final = (Event.SEIZED, Event.SEIZURE_LIFTED)
-"""Disposals after which customs still decides on the goods."""
 _NEVER_RELEASED: Final = (Event.ABANDONED, Event.INVALIDATED_BY_CUSTOMS)
 """Disposals of goods without any release: only goods outside free circulation are abandoned (article 199), and no declaration is invalidated after
 the release (article 174(2)).
@@ -69,7 +57,7 @@ def unfit(states: Table, disposals: Mapping[str, Disposal], officer: str, viewed
             reasons.append("DISPOSAL_AFTER_RELEASE")
         elif own and decision.event != Event.SEIZED:
             reasons.append("VIOLATION_OPEN")
-        elif unseen[row] and decision.event not in _INTERIM:
+        elif unseen[row] and decision.event not in INTERIM:
             reasons.append("SCREENING_MATCH_UNSEEN")
         else:
             reasons.append("")
@@ -84,7 +72,7 @@ def disposing(states: Table, at: int, disposals: Mapping[str, Disposal], by: str
     """
     decisions = [disposals[mrn] for mrn in states.strings("mrn").tolist()]
     events = np.array([each.event for each in decisions], np.int64)
-    ends = ~np.isin(events, _INTERIM) & never_released(states)
+    ends = ~np.isin(events, INTERIM) & never_released(states)
     ends &= (events != Event.CONFISCATED) | ~owes_beside_duty(states)
     again = events == Event.RE_EXPORTED
     lists = [_reasons(each) for each in decisions]

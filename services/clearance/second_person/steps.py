@@ -12,9 +12,10 @@ from libs.columns import Table
 from services.clearance.consignment.controls import steps as controls
 from services.clearance.consignment.controls.control import ControlResult
 from services.clearance.consignment.controls.steps import Conclusion
-from services.clearance.consignment.disposal import EVENTS, Disposal, disposing
+from services.clearance.consignment.disposal import Disposal, disposing
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.inspection import not_releasable
+from services.clearance.consignment.lifecycle.disposals import EVENTS, INTERIM
 from services.clearance.consignment.proposals.proposal import (
     Proposal,
     ProposalKind,
@@ -30,10 +31,7 @@ from services.clearance.consignment.transitions import Event
 BoolArray = NDArray[np.bool_]
 
 UNKNOWN: Final = "PROPOSAL_UNKNOWN"
-_DISPOSALS: Final[dict[Event, int]] = {event: kind for kind, event in EVENTS.items()}
-_DISPOSED: Final = {kind: event for event, kind in _DISPOSALS.items()}
-_INTERIM: Final = (Event.SEIZED, Event.SEIZURE_LIFTED)
-"""Disposals that one officer decides: after them customs still has the goods, and decides on them."""
+_DISPOSALS: Final = {event: kind for kind, event in EVENTS.items()}
 
 
 class Verdict(IntEnum):
@@ -83,7 +81,7 @@ def proposed_disposals(states: Table, disposals: Mapping[str, Disposal], officer
     """Return for each state the disposal that a second person must confirm; None where none must, or where customs still decides after it."""
 
     def proposal(each: Disposal) -> Proposal | None:
-        if each.event in _INTERIM:
+        if each.event in INTERIM:
             return None
         return Proposal(
             kind=ProposalKind.DISPOSAL,
@@ -181,7 +179,7 @@ def confirming(states: Table, at: int, decision: ProposalDecision) -> list[Confi
             details = EventDetails(event=events, at=at, by=officer)
         else:
             disposals = {
-                mrn: Disposal(_DISPOSED[each.disposal], each.reason, each.document_number, each.note)
+                mrn: Disposal(EVENTS[each.disposal], each.reason, each.document_number, each.note)
                 for mrn, each in zip(mrns, own, strict=True)
             }
             judged = {mrn: replace(each, note=decision.note) for mrn, each in disposals.items()}

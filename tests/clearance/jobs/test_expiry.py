@@ -15,7 +15,7 @@ from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import control_pb2
 from services.clearance.commands.arrivals import expire
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
-from services.clearance.consignment.disposal import EVENTS
+from services.clearance.consignment.lifecycle.disposals import EVENTS
 from services.clearance.consignment.notice_kinds import NoticeKind, kinds
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Change, Debt, Event, State

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Ints, Table
-from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.inspection import open_violations
+from services.clearance.consignment.lifecycle.disposals import ENDS
 from services.clearance.consignment.lifecycle.machine import Situation, apply
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import (
@@ -47,14 +47,6 @@ _AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
 _OF_TWO: Final = {Change.OFFICER_RELEASED: ProposalKind.RELEASE, Change.DISPOSED: ProposalKind.DISPOSAL}
 """Changes by officers that a second person confirms where a rule requires one, beside conclusions of controls."""
-_DISPOSED: Final[dict[int, State]] = {
-    pb.DISPOSAL_KIND_CONFISCATED: State.CONFISCATED,
-    pb.DISPOSAL_KIND_DESTROYED: State.DESTROYED,
-    pb.DISPOSAL_KIND_RE_EXPORTED: State.RE_EXPORTED,
-    pb.DISPOSAL_KIND_ABANDONED: State.ABANDONED,
-    pb.DISPOSAL_KIND_INVALIDATED: State.INVALIDATED,
-}
-"""The state after each disposal that a second person confirms."""
 _COMPARED: Final = ("arrived", "officer_hold", "screening_hold", "control_hold", "in_transit", "unpresented")
 
 
@@ -93,7 +85,7 @@ def _decided_alone(before: Table, after: Table) -> BoolArray:
             proposed = (proposal.control_number, proposal.control_result, proposal.ended_by)
             return not fits or [(each.number, each.result, each.concluded_by) for each in concluded] != [proposed]
         if kind is ProposalKind.DISPOSAL:
-            fits &= _DISPOSED.get(proposal.disposal) == state
+            fits &= ENDS.get(proposal.disposal) == state
         return not fits or proposal.ended_by != by
 
     rows = zip(

@@ -45,7 +45,7 @@ class Acted:
     proposed: bool = False
     """Whether a second person is to confirm the command, so that it had no effect."""
     former_state: int = field(default=0, compare=False)
-    """The state before an event that was applied; 0 where none was."""
+    """The state in which an event found the goods; 0 where none was applied to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Commands:
         claims = await self.store.claims.find(tx, [row.mrn for row in rows]) if claimant else {}
         guards = guarded(states).tolist() if claims and guarded is not None else [True] * len(rows)
         for place, (row, version) in enumerate(zip(rows, known_versions, strict=True)):
-            if row.mrn in claims and claims[row.mrn].officer != claimant and guards[place]:
+            if row.mrn in claims and not claims[row.mrn].is_of(claimant) and guards[place]:
                 reasons[place] = CLAIMED
             if reasons[place] != UNKNOWN and expected[row.mrn] not in (None, version):
                 reasons[place] = VERSION_CHANGED

@@ -46,6 +46,19 @@ SCREENING: Final = "screening"
 """`decided_by` of a hold that a screening match caused."""
 
 
+def person_of(officer: str) -> str:
+    """Return the person of an officer's id: ids that differ in capitals alone are taken for one person.
+
+    So nobody is a second person with another certificate, and nobody is kept off by an own claim.
+    """
+    return officer.casefold()
+
+
+def same_person(officer: str, other: str) -> bool:
+    """Return whether two ids are of one person."""
+    return person_of(officer) == person_of(other)
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """The answers of risk and revenue on n consignments."""

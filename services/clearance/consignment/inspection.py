@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
+from services.clearance.consignment.decision import same_person
 from services.clearance.consignment.transitions import State
 
 RESOLUTION: Final = ("violation_found_by", "violation_resolved_by", "violation_resolved_at")
@@ -76,9 +77,8 @@ def not_releasable(table: Table, officer: str, note: str) -> list[bool]:
 
 
 def _is_finder(table: Table, officer: str) -> NDArray[np.bool_]:
-    """Return of which states this officer found the violation. Ids that differ in capitals alone are taken for one person."""
-    person = officer.casefold()
-    return finders_of(table).map(lambda finder: finder.casefold() == person, np.bool_)
+    """Return of which states this officer found the violation."""
+    return finders_of(table).map(lambda finder: same_person(finder, officer), np.bool_)
 
 
 def resolved(table: Table, rows: NDArray[np.bool_], officers: Sequence[str], at: int) -> dict[str, Column]:

@@ -13,6 +13,7 @@ from libs.store.tables import bulk
 from libs.store.tables.schema import day_partitions
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import controls_of
+from services.clearance.consignment.decision import person_of, same_person
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.transitions import STAYING, State
@@ -318,6 +319,10 @@ class Claim:
     """The officer who made the claim."""
     note: str
 
+    def is_of(self, officer: str) -> bool:
+        """Return whether it is a claim of an officer."""
+        return same_person(self.officer, officer)
+
 
 class ClaimTable:
     """The claims of officers."""
@@ -336,8 +341,8 @@ class ClaimTable:
     async def of_officer(self, tx: Transaction, officer: str, after: Position, limit: int) -> list[str]:
         """Return the MRNs that an officer claims, by day and MRN, after a position."""
         records = await tx.raw.fetch(
-            "select mrn from claim where officer = $1 and (day, mrn) > ($2, $3) order by day, mrn limit $4",
-            officer,
+            "select mrn from claim where lower(officer) = $1 and (day, mrn) > ($2, $3) order by day, mrn limit $4",
+            person_of(officer),
             *after,
             limit,
         )

@@ -283,6 +283,27 @@ async def test_a_claim_that_is_repeated_keeps_its_time_and_a_request_has_one_eff
     )  # fmt: skip
 
 
+async def test_a_claim_is_of_a_person_whatever_the_capitals_of_the_id(house: House) -> None:
+    first, second, third = sorted(await house.filed(["YELLOW-1", "YELLOW-2", "YELLOW-3"]))
+    await arrive(house)
+    await claim(house, first, second, third, by="Anna", note="first")
+    since = (await work(house))[0].claimed_at.ToMicroseconds()
+    assert await claim(house, first, by="anna", request_id="k2", note="second") == [("HELD", "")]
+    for by, listed in (("anna", [first, second, third]), ("ANNA", [first, second, third]), ("hanna", [])):
+        items = await work(house, by=by, claim=work_pb2.CLAIM_FILTER_OWN)
+        assert [each.mrn for each in items] == listed, by
+        assert {(each.claimed_by, each.claim_note, each.claimed_at.ToMicroseconds()) for each in items} <= {
+            ("Anna", "first", since)
+        }
+    for by, released, handed in (("hanna", "CLAIMED", "HAND_OVER_UNEXPLAINED"), ("anna", "", "")):
+        assert [refusal for _, refusal in await release(house, first, by=by, request_id=by)] == [released], by
+        assert [refusal for _, refusal in await hand_over(house, second, by=by, request_id=f"h{by}")] == [handed], by
+    assert counted(await release_all(house, by="hanna")) == {
+        "consignments": 3, "released": 1, "released_before": 1, "DECISION": 1,
+    }  # fmt: skip
+    assert counted(await release_all(house, by="aNNa")) == {"consignments": 3, "released": 1, "released_before": 2}
+
+
 async def test_of_two_officers_who_claim_at_once_one_has_it(house: House) -> None:
     (mrn,) = await house.filed(["RED-1"])
     told = await asyncio.gather(

@@ -236,6 +236,7 @@ async def test_a_store_of_the_present_forms_is_not_changed(
         "0036",
         "0038",
         "0039",
+        "0040",
     ]
     async with database.connection() as reader:
         after = (

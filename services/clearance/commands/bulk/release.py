@@ -85,7 +85,7 @@ class BulkRelease:
         at = await self._store.now(tx)
         # What a colleague works on stays the colleague's.
         claims = await self._store.claims.find(tx, [row.mrn for row in rows])
-        own = np.array([row.mrn not in claims or claims[row.mrn].officer == order.officer for row in rows], np.bool_)
+        own = np.array([row.mrn not in claims or claims[row.mrn].is_of(order.officer) for row in rows], np.bool_)
         # A finder releases after an adjustment only with a note, as in a single release.
         unexplained = np.array(not_releasable(states, order.officer, order.note), np.bool_)
         causes = np.where(unexplained & (causes > 0), np.maximum(causes, HoldCause.VIOLATION), causes)

@@ -57,19 +57,19 @@ class Claims:
             for mrn, row in locked.items()
         }
         done = [mrn for mrn, acted in results.items() if not acted.refusal]
-        await self._record(tx, order, {mrn: claims[mrn].officer if mrn in claims else "" for mrn in done})
-        if done and order.officer:
+        # A claim that is there already keeps its time.
+        fresh = [mrn for mrn in done if mrn not in claims or not claims[mrn].is_of(order.officer)]
+        await self._record(tx, order, {mrn: claims[mrn].officer if mrn in claims else "" for mrn in fresh})
+        if fresh and order.officer:
             claim = Claim(order.officer, await self._store.now(tx), order.by, order.note)
-            # A claim that is there already keeps its time.
-            fresh = [mrn for mrn in done if mrn not in claims or claims[mrn].officer != order.officer]
             await self._store.claims.put(tx, fresh, claim)
-        elif done:
-            await self._store.claims.end(tx, done)
+        elif fresh:
+            await self._store.claims.end(tx, fresh)
         return results
 
     async def _record(self, tx: Transaction, order: HandOver, former: Mapping[str, str]) -> None:
         """Record in the audit trail whose claims change to whose, with the note: only the current claim is stored."""
-        for officer in sorted(set(former.values()) - {order.officer}):
+        for officer in sorted(set(former.values())):
             mrns = [mrn for mrn, each in former.items() if each == officer]
             change = f"claim of {officer or 'nobody'} to {order.officer or 'nobody'}"
             await self._store.audit.note_access(tx, self._store.origin(), change, mrns)
@@ -83,7 +83,7 @@ def _refusal(row: Row, version: int | None, claim: Claim | None, order: HandOver
         return "NOT_HELD"
     if claim is None:
         return "" if order.officer else "NOT_CLAIMED"
-    if claim.officer == order.by:
+    if claim.is_of(order.by):
         return ""
     if not order.takes_over:
         return CLAIMED

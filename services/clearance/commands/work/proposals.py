@@ -15,6 +15,7 @@ from services.clearance.consignment.transitions import Event
 from services.clearance.second_person import steps
 from services.clearance.second_person.steps import ProposalDecision, Verdict
 from services.clearance.store import Row, Store
+from services.clearance.store.work import Claim
 
 _ended = counter(
     "luxor_clearance_proposals_total",
@@ -86,16 +87,15 @@ class DecideProposals:
         Nobody confirms what is due to lapse, however late the timer is, or what a third officer claims; a claim of the one who proposed does not keep
         the second one off.
         """
-        claims: Mapping[str, str] = {}
+        claims: Mapping[str, Claim] = {}
         if rows and decision.verdict is Verdict.CONFIRM:
             found = await self._store.claims.find(tx, [row.mrn for row in rows])
-            person = decision.officer.casefold()
-            claims = {mrn: claim.officer for mrn, claim in found.items() if claim.officer.casefold() != person}
+            claims = {mrn: claim for mrn, claim in found.items() if not claim.is_of(decision.officer)}
         kept = []
         for place, (row, proposal) in enumerate(zip(rows, open_proposals(states), strict=True)):
             if proposal is not None and decision.verdict is Verdict.CONFIRM and proposal.due_at <= at:
                 results[row.mrn] = Acted(row.mrn, row.state, row.version, steps.UNKNOWN)
-            elif proposal is not None and row.mrn in claims and not proposal.is_by(claims[row.mrn]):
+            elif proposal is not None and row.mrn in claims and not proposal.is_by(claims[row.mrn].officer):
                 results[row.mrn] = Acted(row.mrn, row.state, row.version, CLAIMED)
             else:
                 kept.append(place)

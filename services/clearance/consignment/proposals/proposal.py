@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ProposalColumns
-from services.clearance.consignment.decision import AUTOMATIC
+from services.clearance.consignment.decision import AUTOMATIC, same_person
 from services.clearance.consignment.transitions import Event
 
 BoolArray = NDArray[np.bool_]
@@ -67,8 +67,8 @@ class Proposal:
         return not self.outcome
 
     def is_by(self, officer: str) -> bool:
-        """Return whether an officer proposed it. Ids that differ in capitals alone are taken for one person."""
-        return self.proposed_by.casefold() == officer.casefold()
+        """Return whether an officer proposed it."""
+        return same_person(self.proposed_by, officer)
 
     def made(self, at: int) -> "Proposal":
         """Return the proposal as made at an instant."""

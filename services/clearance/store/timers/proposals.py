@@ -6,6 +6,7 @@ from typing import Final
 from libs.columns import Table
 from libs.store.database import Transaction
 from libs.store.tables import bulk
+from services.clearance.consignment.decision import person_of
 from services.clearance.consignment.proposals.proposal import open_proposals
 from services.clearance.store.rows import days_of
 
@@ -31,7 +32,7 @@ class ProposalTable:
                 "day": bulk.int4([days[row] for row, _ in there]),
                 "mrn": bulk.text([mrns[row] for row, _ in there]),
                 "office": bulk.text([offices[row] for row, _ in there]),
-                "proposed_by": bulk.text([each.proposed_by.casefold() for _, each in there]),
+                "proposed_by": bulk.text([person_of(each.proposed_by) for _, each in there]),
                 "due_at": bulk.int8([each.due_at for _, each in there]),
             },
         )
@@ -60,5 +61,5 @@ class ProposalTable:
 
         An `office` of "" stands for all offices.
         """
-        records = await tx.raw.fetch(_PAGE, *after, office, own, officer.casefold(), limit)
+        records = await tx.raw.fetch(_PAGE, *after, office, own, person_of(officer), limit)
         return [(record["day"], record["mrn"]) for record in records]

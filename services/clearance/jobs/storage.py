@@ -7,8 +7,6 @@ update, and goods that a corrected limit concerns. Each list is passed in pages,
 import asyncio
 from typing import Final
 
-import numpy as np
-
 from libs.customs.time import MICROS_PER_DAY
 from libs.store.errors import StoreError
 from libs.store.tables.leases import release_lease, try_lease
@@ -79,13 +77,7 @@ class StoragePasses:
                     return corrected
                 rows = list((await self._store.lock(tx, differing)).values())
                 states = await self._store.states(tx, rows)
-                await self._store.storage.note(
-                    tx,
-                    states,
-                    [row.mrn for row in rows],
-                    [row.day for row in rows],
-                    in_lists=np.ones(len(rows), np.bool_),
-                )
+                await self._store.storage.note(tx, states, [row.mrn for row in rows], [row.day for row in rows])
                 await self._store.storage.note_pass(tx, name, following)
             corrected += len(rows)
             progress = following

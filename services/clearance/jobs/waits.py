@@ -8,6 +8,7 @@ from libs.store.errors import StoreError
 from libs.store.tables.leases import release_lease, try_lease
 from libs.tasks.stop import wait_for_stop
 from libs.telemetry import get_logger, span
+from services.clearance.commands.bulk.due import DueCommand
 from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.commands.end_waits import EndWaits
 from services.clearance.commands.returns.end_orders import EndReturnOrders
@@ -19,7 +20,7 @@ from services.clearance.store import Store
 LEASE: Final = "waits"
 LEASE_SECONDS: Final = 30.0
 INTERVAL_SECONDS: Final = 1.0
-Timer = EndWaits | EndDeadlines | EndProposals | EndStorage | EndTransitLimits | EndReturnOrders
+Timer = EndWaits | DueCommand | EndReturnOrders
 
 
 class Waits:

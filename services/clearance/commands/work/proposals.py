@@ -1,7 +1,7 @@
 """Decisions that wait for a second person: confirmed, refused or withdrawn by officers once per request, and lapsed at their time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -9,12 +9,14 @@ from libs.columns import Table
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from services.clearance.commands.act import CLAIMED, UNKNOWN, Acted, Commands, ExpectedVersions, Request
+from services.clearance.commands.bulk.due import Due, DueCommand
 from services.clearance.consignment.proposals.proposal import ProposalOutcome, open_proposals
-from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event
 from services.clearance.second_person import steps
 from services.clearance.second_person.steps import ProposalDecision, Verdict
 from services.clearance.store import Row, Store
+from services.clearance.store.timers.proposals import ProposalTable
 from services.clearance.store.work import Claim
 
 _ended = counter(
@@ -125,47 +127,22 @@ class DecideProposals:
         return results
 
 
-class EndProposals:
-    """Lapses proposals that nobody confirmed in time; all times are the database's."""
+class EndProposals(DueCommand):
+    """Lapses proposals that nobody confirmed in time."""
 
-    chunk_rows: Final = 200
-    """Consignments of one transaction, as of controls."""
+    chunk_rows: ClassVar = 200
+    effective = "an open proposal is superseded in every state that ends goods"
 
-    def __init__(self, store: Store) -> None:
-        """Work in a store."""
-        self._store = store
+    @property
+    def due_list(self) -> ProposalTable:
+        """The open proposals."""
+        return self._store.proposals
 
-    async def due(self, reading: Transaction, until: int, limit: int) -> list[str]:
-        """Return the MRNs of consignments whose proposals lapse before an instant, the longest due first."""
-        return await self._store.proposals.due(reading, until, limit)
-
-    async def run(self, mrns: Sequence[str], until: int, at: int | None, trace: str) -> int:
-        """Lapse what is due of these consignments, each as it stands now; return how many changed. `at` stands in for the database's clock.
-
-        One transaction: a second replica at the same rows would wait for the locks and find nothing due."""
-        async with self._store.database.transaction() as tx:
-            locked = await self._store.lock(tx, sorted(mrns))
-            await self._store.proposals.forget(tx, [mrn for mrn in mrns if mrn not in locked])
-            rows = list(locked.values())
-            states = await self._store.states(tx, rows)
-            # A clock that was set back since the look-up must not leave what is due undone.
-            now = at if at is not None else max(until, await self._store.now(tx))
-            table, due = steps.lapsing(states, now)
-            others = np.flatnonzero(~due)
-            if len(others):
-                # An earlier release, which does not know proposals, may have lost them.
-                chosen = [rows[place] for place in others.tolist()]
-                mrns, days = [row.mrn for row in chosen], [row.day for row in chosen]
-                await self._store.proposals.note(tx, states.take(others), mrns, days)
-            places = np.flatnonzero(due)
-            if not len(places):
-                return 0
-            details = EventDetails(event=Event.PROPOSAL_ENDED, at=now)
-            table, outcome = apply_event(table.take(places), details)
-            assert bool(outcome.effective.all()), "an open proposal is superseded in every state that ends goods"
-            await self._store.succeed(tx, table, [rows[place] for place in places.tolist()], trace=trace)
-            tx.after_commit(lambda: _count(ProposalOutcome.LAPSED, len(places)))
-        return len(places)
+    def find(self, states: Table, now: int) -> Due:
+        """Return the proposals that lapse at an instant."""
+        table, due = steps.lapsing(states, now)
+        details = EventDetails(event=Event.PROPOSAL_ENDED, at=now)
+        return Due(due, table, details, lambda: _count(ProposalOutcome.LAPSED, int(due.sum())))
 
 
 def _count(outcome: ProposalOutcome, count: int) -> None:

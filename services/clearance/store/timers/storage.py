@@ -33,9 +33,15 @@ class StorageTable:
     """The list of goods in temporary storage."""
 
     async def note(
-        self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, in_lists: NDArray[np.bool_]
+        self,
+        tx: Transaction,
+        table: Table,
+        mrns: list[str],
+        days: list[int],
+        *,
+        in_lists: NDArray[np.bool_] | np.bool_ = np.True_,
     ) -> None:
-        """Store the time limits of these states. `in_lists` marks states with a former version that may be in the list."""
+        """Store the time limits of these states. `in_lists` marks states with a former version that may be in the list; by default all may be."""
         may_be = in_lists & table.ints("arrived_at").valid
         may_be |= in_lists & (table.ints("change").values == Change.ARRIVAL_REVERSED)
         if not (may_be.any() or in_storage(table).any() or presentation_due(table).valid.any()):

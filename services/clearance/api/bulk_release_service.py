@@ -9,13 +9,11 @@ from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.identity import Role
 from libs.server.requests import check_request_id, day_of_text, page_size_of
-from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import bulk_release_pb2 as pb
 from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceServicer
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.summaries import hold_counts
-from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk.release import BulkRelease, Order, Progress
 from services.clearance.consignment.state.hold_causes import Selection
@@ -42,19 +40,10 @@ class BulkReleaseService(BulkReleaseServiceServicer):
         """Release what the request selects of one transport, once per request."""
         check_request_id(request.request_id)
         requests.check_act(request.reason, request.note)
-        current = call.current()
-        current.reason = request.reason
-        order = _order(request, current.identity.id)
-        digest = requests.digest("BulkRelease", request)
-        try:
-            payload = await self._bulk_release.run(
-                order,
-                request=Request(str(current.identity), request.request_id, digest, current.trace),
-                encode=_encoded,
-            )
-        except RequestReused:
-            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
-        response = pb.BulkReleaseResponse.FromString(payload)
+        call.current().reason = request.reason
+        order = _order(request, call.current().identity.id)
+        work = self._bulk_release.run(order, request=requests.command_request(request, "BulkRelease"), encode=_encoded)
+        response = pb.BulkReleaseResponse.FromString(await requests.unreused(request.request_id, work))
         held = [each.mrn for each in response.held_consignments]
         await self._accesses.record(held, about="".join(order.transport.masters) or order.transport.conveyance)
         return response
@@ -74,8 +63,8 @@ def _order(request: pb.BulkReleaseRequest, officer: str) -> Order:
         day = day_of_text(request.conveyance.arrived_on, "conveyance.arrived_on")
     elif not master:
         raise Refusal("TRANSPORT_MISSING", path="master_document_number")
-    elif not requests.is_plain(master):
-        raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number")
+    else:
+        requests.check_master_document(master)
     return Order(
         transport=Transport((master,) if master else (), conveyance, day * MICROS_PER_DAY, (day + 1) * MICROS_PER_DAY),
         selection=Selection(

@@ -17,19 +17,13 @@ from libs.cli.local.supervisor import LocalSystem
 from libs.server.admission.receiving import WATCHES_PER_CALLER_MAX
 from libs.server.transport.channel import channel
 from libs.server.transport.tls import LocalCA
+from tests.support.bursts import GREEDY, ROUNDS, SMALL, violations_of_a_burst
 from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 from tests.support.large_messages import send
-from tests.support.open_loop import METHOD, Load, Pool, fill, goodput
+from tests.support.open_loop import METHOD, Load
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
-
-GREEDY = "greedy"
-SMALL = tuple(f"small-{number}" for number in range(7))
-ROWS = {GREEDY: 500} | dict.fromkeys(SMALL, 5)
-SECONDS = 5.0
-ROUNDS = 3
-"""A burst is measured again where the machine may have been slower in it than before: what is wrong with the system is wrong each time."""
 
 
 @pytest.fixture(scope="module")
@@ -50,45 +44,10 @@ async def test_a_greedy_filer_is_refused_and_the_small_ones_beside_it_are_not_an
     wrong: list[object] = []
     async with Flow(system) as flow, Load(system, (GREEDY, *SMALL)) as load:
         for number in range(ROUNDS):
-            wrong = await violations_of_a_burst(flow, load, 20_261_128 + 100 * number)
+            wrong = await violations_of_a_burst(flow.officer, load, 20_261_128 + 100 * number)
             if not wrong:
                 break
     assert not wrong
-
-
-async def violations_of_a_burst(flow: Flow, load: Load, seed: int) -> list[object]:
-    """Return what is wrong with a burst, compared with the peak just before it."""
-    pools = {filer: Pool(seed + place, ROWS[filer]) for place, filer in enumerate((GREEDY, *SMALL))}
-    alone = {GREEDY: pools[GREEDY]}
-    warm = await load.closed(alone, 4, 1.0)
-    await load.decided(flow.officer)
-    # A hundredth of the peak from each of the small ones. Their calls cost more for each consignment, so they file beside the peak too.
-    small = dict.fromkeys(SMALL, goodput(warm) / 100)
-    fill(pools, (small, 3.0))
-    closed, beside = await asyncio.gather(load.closed(alone, 8, SECONDS), load.run(pools, small, 3.0))
-    await load.decided(flow.officer)
-    peak = goodput([*closed, *beside])
-    assert peak > 0
-    # Three times the peak from one filer.
-    small = dict.fromkeys(SMALL, peak / 100)
-    burst_rates, after_rates = {GREEDY: 3 * peak} | small, {GREEDY: peak / 4} | small
-    fill(pools, (burst_rates, SECONDS), (after_rates, 4.0))
-    burst = await load.run(pools, burst_rates, SECONDS)
-    after = await load.run(pools, after_rates, 4.0)
-    await load.decided(flow.officer)
-    refused = [call for call in burst if not call.accepted]
-    assert {call.code for call in refused} == {"RESOURCE_EXHAUSTED"}
-    assert all(call.retry_after for call in refused)
-    # A small filer gets all of its calls through, and a quarter of the peak is accepted again two seconds after the burst.
-    wrong: list[object] = [call for call in refused if call.filer != GREEDY]
-    wrong += [call for call in after[len(after) // 2 :] if not call.accepted]
-    if goodput(burst) <= 0.5 * peak:
-        wrong.append(f"a burst leaves {goodput(burst):.0f} of {peak:.0f} a second")
-    # Two seconds where the machine does nothing else; what matters here is that the wait does not grow with the load.
-    wait = max(wait for call in burst for wait in call.waits)
-    if wait >= 6.0:
-        wrong.append(f"a consignment of the burst waited for {wait:.1f} s")
-    return wrong
 
 
 async def test_large_messages_of_a_role_that_may_call_nothing_leave_memory_as_it_was(system: LocalSystem) -> None:

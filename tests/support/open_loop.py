@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -25,6 +25,7 @@ from libs.server.transport.channel import channel
 from libs.server.transport.tls import LocalCA
 from libs.simulator import Simulator
 from luxor.clearance.v1 import clearance_pb2
+from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
 
 METHOD = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
@@ -186,11 +187,12 @@ REQUEST_ID = ingestion_pb2.SubmitConsignmentsRequest.DESCRIPTOR.fields_by_name["
 class Pool(deque[bytes]):
     """Batches of one filer, serialised before the phase that files them."""
 
-    def __init__(self, seed: int, rows: int) -> None:
-        """Take where the simulator begins, and how many consignments a batch has."""
+    def __init__(self, seed: int, rows: int, change: Callable[[Consignment], None] | None = None) -> None:
+        """Take where the simulator begins, how many consignments a batch has, and a change of each."""
         super().__init__()
         self.rows = rows
         self._seed = seed
+        self._change = change
 
     def fill(self, consignments: float) -> None:
         """Make as many as a phase that offers so many on average may draw: a fifth and 30 batches more."""
@@ -198,6 +200,9 @@ class Pool(deque[bytes]):
         if missing <= 0:
             return
         for batch in Simulator(self._seed, "load").batches(missing * self.rows, size=self.rows):
+            if self._change is not None:
+                for row in batch:
+                    self._change(row)
             self.append(ingestion_pb2.SubmitConsignmentsRequest(consignments=batch).SerializeToString())
         # Another seed has other parcels and references.
         self._seed += 1_000

@@ -12,6 +12,7 @@ from libs.feed.metrics import backlog, letters_waiting
 from libs.feed.publish.retention import Maintenance
 from libs.feed.publish.service import FeedServicer
 from libs.feed.publish.watch import horizon
+from libs.files.yaml_file import YamlError
 from libs.server.config.error import ConfigError
 from libs.server.identity import Role
 from libs.server.page_tokens import rotate_page_keys
@@ -94,10 +95,11 @@ from services.clearance.notices.texts import INCLUDED, TextsError, load_texts
 from services.clearance.pre_loading.parameters import INCLUDED as OFFICES
 from services.clearance.pre_loading.parameters import ParametersError, read
 from services.clearance.presentation.law import INCLUDED as PRESENTATION
-from services.clearance.presentation.law import PresentationLawError
 from services.clearance.presentation.law import read as read_presentation
 from services.clearance.store import STATE_DAYS, Store, gauges
 from services.clearance.store.references import WEEK_DAYS, WEEKLY
+from services.clearance.transit.limits import INCLUDED as TRANSIT
+from services.clearance.transit.limits import read as read_transit
 
 INTAKE = "clearance/intake"
 """Health name of the work on new filings from ingestion's feed, which risk and revenue assess and clearance decides."""
@@ -136,10 +138,14 @@ def assemble(start: Start) -> Sequence[Background]:
         ) from None
     try:
         presentation = read_presentation(config.presentation)
-    except PresentationLawError as error:
+    except YamlError as error:
         raise ConfigError(
             "LUXOR_CLEARANCE_PRESENTATION", f"names rules that are refused: {error}", str(PRESENTATION)
         ) from None
+    try:
+        movements = read_transit(config.transit)
+    except YamlError as error:
+        raise ConfigError("LUXOR_CLEARANCE_TRANSIT", f"names rules that are refused: {error}", str(TRANSIT)) from None
     store = Store(start.database, origin)
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
     adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
@@ -162,7 +168,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(add_ReturnServiceServicer_to_server, ReturnService(store), roles=RETURN_ROLES)
     start.server.add(
         add_TransitServiceServicer_to_server,
-        TransitService(store, carriers_start=config.carriers_start_transit),
+        TransitService(store, movements, carriers_start=config.carriers_start_transit),
         roles=TRANSIT_ROLES,
     )
     start.server.add(add_ReleaseListServiceServicer_to_server, ReleaseListService(store), roles=RELEASE_LIST_ROLES)

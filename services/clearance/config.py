@@ -9,6 +9,7 @@ from services.clearance.goods_controls import law as goods_law
 from services.clearance.notices.texts import INCLUDED
 from services.clearance.pre_loading import parameters as pre_loading
 from services.clearance.presentation import law as presentation_law
+from services.clearance.transit import limits as transit
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -61,6 +62,12 @@ class ClearanceConfig(Settings, service="clearance"):
     )
     """File of the rules of presentation: where it is an act of its own, and within which time after the arrival it is due. As included, the arrival
     is the presentation everywhere. Name one once all replicas are of a release that knows the setting."""
+
+    transit: Path = setting(
+        "TRANSIT", default=transit.INCLUDED, example="/etc/luxor/clearance/transit.yaml", check=check_file
+    )
+    """File of the rules of movements to another office: where there are movements, their limits, and what follows their arrival. As included, those
+    of the European Union. Name one once all replicas are of a release that knows the setting."""
 
     carriers_start_transit: bool = setting("CARRIERS_START_TRANSIT", default=False, example="true")
     """Whether carriers begin movements to other offices where the data of the jurisdiction allow it. Set it once all replicas are of a release that

@@ -24,6 +24,7 @@ from services.clearance.jobs.storage import StoragePasses
 from services.clearance.jobs.waits import Waits
 from services.clearance.store import Store
 from services.clearance.store.rows import days_of
+from services.clearance.transit.limits import INCLUDED, read
 from services.clearance.transit.movement import TransitArrival, TransitStart
 from tests.clearance.desk import DAY
 from tests.support.databases import enterable_directory
@@ -94,11 +95,11 @@ async def measure(database: flight.Timed, how: figures.Options) -> None:
 
 async def measure_movements(database: flight.Timed, store: Store, due: int) -> None:
     """Move all goods to another office, let their limits end, and report their arrival."""
-    officer, at = Identity(Role.OFFICER, "olga"), await store.database.now()
+    officer, at, rules = Identity(Role.OFFICER, "olga"), await store.database.now(), read(INCLUDED)
     start = TransitStart(
-        officer="olga", destination="DE004600", limit_days=0, seal="", document="", guarantee="", note=""
+        officer="olga", destination="DE004600", limit_days=0, seal="", document="", guarantee="", note="", rules=rules
     )
-    for name, step in (("start", start), ("arrival", TransitArrival(officer="olga"))):
+    for name, step in (("start", start), ("arrival", TransitArrival(officer="olga", rules=rules))):
         database.took_ms, done = [], 0
         began = time.perf_counter()
         for number in range(flight.DOCUMENTS):

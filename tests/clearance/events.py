@@ -39,6 +39,7 @@ from tests.clearance.adjustments import Revenue, adjust, correcting
 from tests.clearance.desk import ASSESS_SECONDS, CARRIER, MASTER, TRACE, Desk, filings, mrns
 from tests.clearance.desk_commands import arrival, arrive
 from tests.clearance.risk_answers import screening
+from tests.clearance.transits import RULES
 
 DAY_MICROS: Final = 86_400_000_000
 REASON: Final = "SEEN"
@@ -347,13 +348,22 @@ STEPS: Final[dict[str, Step]] = {
         lambda driver, mrn: driver.move(
             mrn,
             TransitStart(
-                officer="otto", destination="DE004600", limit_days=0, seal="", document="", guarantee="", note=""
+                officer="otto",
+                destination="DE004600",
+                limit_days=0,
+                seal="",
+                document="",
+                guarantee="",
+                note="",
+                rules=RULES,
             ),
         )
     ),
-    "transit arrives": _of(lambda driver, mrn: driver.move(mrn, TransitArrival(officer="otto"))),
+    "transit arrives": _of(lambda driver, mrn: driver.move(mrn, TransitArrival(officer="otto", rules=RULES))),
     "transit arrives with a difference": _of(
-        lambda driver, mrn: driver.move(mrn, TransitArrival(officer="otto", difference=pb.TRANSIT_DIFFERENCE_SEAL))
+        lambda driver, mrn: driver.move(
+            mrn, TransitArrival(officer="otto", difference=pb.TRANSIT_DIFFERENCE_SEAL, rules=RULES)
+        )
     ),
     "transit ends": _of(lambda driver, mrn: driver.move(mrn, TransitEnd(officer="otto", reason=REASON))),
     "depart": _of(lambda driver, mrn: driver.depart(mrn)),

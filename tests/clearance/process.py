@@ -47,6 +47,7 @@ from services.clearance.store import Store
 from tests.clearance.debt_events import debt
 from tests.clearance.desk import ASSESS_SECONDS, batch, filings, mrns
 from tests.clearance.risk_answers import screening
+from tests.clearance.transits import RULES
 
 TEXTS: Final = load_texts(INCLUDED)
 DAY_MICROS: Final = 86_400_000_000
@@ -96,7 +97,7 @@ class Process:
         self.work = WorkService(store)
         self.lists = ReleaseListService(store)
         self.bulk = BulkReleaseService(store)
-        self.transit = TransitService(store)
+        self.transit = TransitService(store, RULES)
 
     async def follow(self, source: str, handler: Any, message_class: type[Message], *batches: FeedBatch) -> None:
         """Follow a feed until it has no event left."""

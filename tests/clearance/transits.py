@@ -8,10 +8,12 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import returns_pb2
 from luxor.clearance.v1 import transit_pb2 as transit
 from luxor.clearance.v1.transit_pb2_grpc import TransitServiceStub
+from services.clearance.transit.limits import INCLUDED, read
 from tests.clearance.service_client import SECONDS, House
 
 OFFICE: Final = "DE004600"
 """Office of destination."""
+RULES: Final = read(INCLUDED)
 Answer = transit.StartTransitResponse | transit.RecordTransitArrivalsResponse | transit.EndTransitResponse
 _STEPS: Final[dict[str, tuple[str, type[Any], dict[str, Any]]]] = {
     "start": ("StartTransit", transit.StartTransitRequest, {"destination_office": OFFICE}),

@@ -178,6 +178,7 @@ def test_clearance_takes_texts_of_notices_from_a_directory_of_the_operators() ->
         "LUXOR_CLEARANCE_PRE_LOADING",
         "LUXOR_CLEARANCE_GOODS_CONTROLS",
         "LUXOR_CLEARANCE_PRESENTATION",
+        "LUXOR_CLEARANCE_TRANSIT",
     ):
         assert clearance["environment"][name] == f"${{{name}:-}}"
 

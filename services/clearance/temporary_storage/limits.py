@@ -1,18 +1,17 @@
 """The time limits of temporary storage as data: what a jurist writes in limits.yaml, and the end that follows from it. Pure."""
 
 from dataclasses import dataclass
-from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY
-from libs.files.yaml_file import YamlFile
+from libs.files import dated_rules
+from libs.files.dated_rules import DatedRule, applicable
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import choose, in_transit
 from services.clearance.consignment.presentation.times import PRESENTATION, presentation_due, unpresented
@@ -20,34 +19,19 @@ from services.clearance.consignment.state.times import never_released
 from services.clearance.consignment.transitions import HELD
 
 INCLUDED: Final = Path(__file__).parent / "limits.yaml"
-_EPOCH: Final = date(1970, 1, 1)
 _MONDAY: Final = 3
 """Days from a Monday to 1 January 1970."""
 
 
-class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Limit(DatedRule, frozen=True, kw_only=True):
     """The time limit of a jurisdiction from one day of arrival to another, both included."""
 
-    jurisdiction: str
-    areas: frozenset[str]
-    """Countries of destination, alpha-2."""
-    start: date = msgspec.field(name="from")
-    to: date | None = None
     days: int
     """Whole days after the day of arrival."""
     ends_on_working_day: bool = False
     """Whether a last day that is a Saturday or a Sunday is moved to the Monday after it."""
     remind_days: int
     """How many days before the end filer and carrier are reminded."""
-    law: str
-    article: str
-    address: str
-    verified: bool = False
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    format: int
-    limits: tuple[Limit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +51,7 @@ class Ends:
 @cache
 def included() -> tuple[Limit, ...]:
     """Return the limits that are included in this release. Raises YamlError."""
-    return YamlFile(INCLUDED).convert(_File).limits
+    return dated_rules.read(INCLUDED, Limit, gaps=False)
 
 
 def in_storage(states: Table) -> NDArray[np.bool_]:
@@ -98,10 +82,9 @@ def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
         began = choose(presented.valid, presented, states.ints("arrived_at")).values
         there = moved.valid & (states.ints("transit_outcome").filled(0) != pb.TRANSIT_OUTCOME_ENDED)
         began = np.where(there, moved.values, began) // MICROS_PER_DAY
-        for limit in included() if limits is None else limits:
-            last = np.iinfo(np.int64).max if limit.to is None else (limit.to - _EPOCH).days
-            found = stored & states.strings("destination_country").isin(limit.areas)
-            found &= (began >= (limit.start - _EPOCH).days) & (began <= last)
+        countries = states.strings("destination_country")
+        for limit, rows in applicable(included() if limits is None else limits, countries, began):
+            found = stored & rows
             day = last_day(began, limit.days, moves_to_working_day=limit.ends_on_working_day)
             end = np.where(found, (day + 1) * MICROS_PER_DAY, end)
             remind = np.where(found, (day + 1 - limit.remind_days) * MICROS_PER_DAY, remind)

@@ -1,10 +1,8 @@
-"""The rules of movements to another office as data: what a jurist writes in limits.yaml, and what follows from it for consignments. Pure."""
+"""The rules of movements to another office: what a jurist writes in YAML, read when the service starts, and what follows for consignments. Pure."""
 
 from dataclasses import dataclass
-from datetime import date
-from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -12,39 +10,33 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
-from libs.files.yaml_file import YamlFile
+from libs.files import dated_rules
+from libs.files.dated_rules import DatedRule, applicable
 from services.clearance.temporary_storage.limits import last_day
 
 INCLUDED: Final = Path(__file__).parent / "limits.yaml"
-_EPOCH: Final = date(1970, 1, 1)
+LIMIT_DAYS_MAX: Final = 366
+Days = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_DAYS_MAX)]
 
 
-class TransitRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TransitRule(DatedRule, frozen=True, kw_only=True):
     """The rules of a jurisdiction from one day to another, both included."""
 
-    jurisdiction: str
-    areas: frozenset[str]
-    """Countries of destination, alpha-2."""
-    start: date = msgspec.field(name="from")
-    to: date | None = None
-    usual_days: int
+    usual_days: Days
     """Whole days after the day on which the movement begins, where nobody sets a limit."""
-    longest_days: int
+    longest_days: Days
     ends_on_working_day: bool = False
     """Whether a last day that is a Saturday or a Sunday is moved to the Monday after it."""
     carrier_starts: bool
     """Whether a carrier begins movements of its own consignments."""
     releases_on_arrival: bool
     """Whether goods that nothing holds are released with their arrival at the office of destination; otherwise an officer releases them there."""
-    law: str
-    article: str
-    address: str
-    verified: bool = False
 
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    format: int
-    limits: tuple[TransitRule, ...]
+    def __post_init__(self) -> None:
+        """Raise ValueError for limits in the wrong order, and as every rule does."""
+        super().__post_init__()
+        if self.longest_days < self.usual_days:
+            raise ValueError(f"longest_days: {self.longest_days} is less than usual_days, {self.usual_days}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +62,19 @@ class Provided:
         return (np.where(self.ends_on_working_day, moved, first + days) + 1) * MICROS_PER_DAY
 
 
-@cache
-def included() -> tuple[TransitRule, ...]:
-    """Return the rules that are included in this release. Raises YamlError."""
-    return YamlFile(INCLUDED).convert(_File).limits
+def read(path: Path) -> tuple[TransitRule, ...]:
+    """Read and check a file. Raises YamlError."""
+    return dated_rules.read(path, TransitRule)
 
 
-def rules_of(states: Table, at: int, rules: tuple[TransitRule, ...] | None = None) -> Provided:
-    """Return what the rules of the day of an instant provide for states; without `rules`, those that are included."""
-    day, rows = at // MICROS_PER_DAY, states.rows
+def rules_of(states: Table, at: int, rules: tuple[TransitRule, ...]) -> Provided:
+    """Return what the rules of the day of an instant provide for states."""
+    rows = states.rows
     provided, carrier, working, releases = (np.zeros(rows, np.bool_) for _ in range(4))
     usual, longest = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    countries = states.strings("destination_country")
-    for rule in included() if rules is None else rules:
-        if (rule.start - _EPOCH).days <= day and (rule.to is None or day <= (rule.to - _EPOCH).days):
-            found = countries.isin(rule.areas)
-            provided |= found
-            usual[found], longest[found] = rule.usual_days, rule.longest_days
-            working[found], carrier[found] = rule.ends_on_working_day, rule.carrier_starts
-            releases[found] = rule.releases_on_arrival
+    for rule, found in applicable(rules, states.strings("destination_country"), at // MICROS_PER_DAY):
+        provided |= found
+        usual[found], longest[found] = rule.usual_days, rule.longest_days
+        working[found], carrier[found] = rule.ends_on_working_day, rule.carrier_starts
+        releases[found] = rule.releases_on_arrival
     return Provided(provided, usual, longest, working, carrier, releases)

@@ -76,8 +76,7 @@ class TransitStart:
     """Whether carriers begin movements where the rules let them."""
     claimed: Container[str] = ()
     """MRNs of goods on which an officer works, so that no carrier moves them."""
-    rules: tuple[TransitRule, ...] | None = None
-    """Other rules than those that are included."""
+    rules: tuple[TransitRule, ...]
     ends_claims: bool = False
 
     def unfit(self, states: Table, at: int) -> list[str]:
@@ -158,7 +157,7 @@ class TransitArrival:
     difference: int = 0
     """luxor.clearance.v1.TransitDifference; 0 for none."""
     note: str = ""
-    rules: tuple[TransitRule, ...] | None = None
+    rules: tuple[TransitRule, ...]
     ends_claims: bool = True
 
     def unfit(self, states: Table, at: int) -> list[str]:

@@ -23,6 +23,7 @@ from tests.clearance.events import STEPS, Driver
 from tests.clearance.put_back import put_back
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
 from tests.clearance.screening_matches import clearing, hear
+from tests.clearance.transits import RULES
 
 TRANSITION, VERSION, CHAIN, CURRENT, LIST, REFERENCE, _ = Kind
 TABLES = (
@@ -51,7 +52,9 @@ async def goods(desk: Desk) -> dict[str, str]:
     await driver.dispose(mrns(filings(["RED-2"]))[0], SEIZED)
     await driver.control(mrns(filings(["RED-3"]))[0], control_pb2.CONTROL_FORM_SCAN)
     await driver.control(mrns(filings(["RED-3"]))[0], control_pb2.CONTROL_FORM_DOCUMENTS)
-    start = TransitStart(officer="otto", destination="DE1", limit_days=0, seal="", document="", guarantee="", note="")
+    start = TransitStart(
+        officer="otto", destination="DE1", limit_days=0, seal="", document="", guarantee="", note="", rules=RULES
+    )
     await driver.move(mrns(filings(["RED-4"]))[0], start)
     # Another shipment, so that each table has rows that are in order.
     await desk.consume(filings(["RED-9", "GREEN-9"], master="16099999999"))

@@ -33,6 +33,7 @@ from tests.clearance.events import STEPS, Driver
 from tests.clearance.goods import TEXT, goods, law, licence, needs, register, used
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.second_person import of_two
+from tests.clearance.transits import RULES
 
 MIDNIGHT: Final = (DAY + 3) * MICROS_PER_DAY
 """The first microsecond of a day to come, for which no partition was made."""
@@ -81,7 +82,9 @@ async def start(desk: Desk, mrn: str) -> str:
         acted.extend(results)
         return b"-"
 
-    step = TransitStart(officer="", destination="FR000001", limit_days=0, seal="", document="", guarantee="", note="")
+    step = TransitStart(
+        officer="", destination="FR000001", limit_days=0, seal="", document="", guarantee="", note="", rules=RULES
+    )
     caller = Identity(Role.CARRIER, CARRIER)
     request = Request(str(caller), "s", b"s", TRACE)
     await Move(desk.store, step).named([(mrn, None)], caller=caller, request=request, encode=encode)

@@ -32,7 +32,7 @@ from tests.clearance.disposals import outcomes as disposed
 from tests.clearance.inspections import status
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
-from tests.clearance.transits import OFFICE, listed, outcomes, take
+from tests.clearance.transits import OFFICE, RULES, listed, outcomes, take
 
 
 async def land(house: House, *masters: str, request_id: str = "a1") -> None:
@@ -347,7 +347,7 @@ async def test_a_carrier_learns_nothing_of_goods_that_it_cannot_move_and_moves_t
 
 async def test_carriers_begin_no_movements_before_their_operator_lets_them(house: House) -> None:
     (mrn,) = await landed(house, "BARE-1")
-    service, request = TransitService(house.desk.store), transit_pb2.StartTransitRequest(request_id="s")
+    service, request = TransitService(house.desk.store, RULES), transit_pb2.StartTransitRequest(request_id="s")
     request.destination_office = OFFICE
     request.consignments.add(mrn=mrn)
     enter(Call(Identity(Role.CARRIER, "wings"), "/luxor/StartTransit", "", "", float("inf")))
@@ -465,7 +465,7 @@ async def test_a_master_document_moves_in_chunks_and_goods_that_a_colleague_clai
         return b"-"
 
     otto, request = Identity(Role.OFFICER, "otto"), Request("officer/otto", "m", b"d", TRACE)
-    arrival = TransitArrival(officer="otto", office=OFFICE)
+    arrival = TransitArrival(officer="otto", office=OFFICE, rules=RULES)
     for _ in range(2):
         await Move(house.desk.store, arrival, chunk_rows=2).under(MASTER, caller=otto, request=request, encode=encode)
     assert [(each.consignments, each.done, each.refused) for each in done] == [(7, 7, 0)]

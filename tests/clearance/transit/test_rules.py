@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table
 from libs.customs.time import MICROS_PER_DAY
+from libs.files.yaml_file import YamlError
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.lifecycle.machine import REFUSALS
@@ -17,8 +19,9 @@ from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import Debt, Event, State
 from services.clearance.store.work import due_times as due_times_of_delays
 from services.clearance.temporary_storage.limits import ends
-from services.clearance.transit.limits import TransitRule, included, rules_of
+from services.clearance.transit.limits import TransitRule, read, rules_of
 from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitOutcome, TransitStart, due_times
+from tests.clearance.transits import RULES
 
 COUNTRIES = ("DE", "US", "CH")
 
@@ -66,9 +69,30 @@ def test_rules_count_on_their_days_alone(day: str, provided: bool) -> None:
     for time in ("00:00:00", "23:59:59"):
         found = rules_of(states(*COUNTRIES), micros(day, time), (rule(),))
         assert found.provided.tolist() == [False, False, provided]
-    assert rules_of(states(*COUNTRIES), micros(day)).provided.tolist() == [True, False, False]
-    assert {each.jurisdiction for each in included()} == {"EU"}
-    assert not any(each.verified for each in included())
+    assert rules_of(states(*COUNTRIES), micros(day), RULES).provided.tolist() == [True, False, False]
+    assert {each.jurisdiction for each in RULES} == {"EU"}
+    assert not any(each.verified for each in RULES)
+
+
+@pytest.mark.parametrize(
+    ("days", "error"),
+    [
+        ((8, 30), ""), ((8, 8), ""), ((1, 366), ""), ((8, 7), "longest_days: 7 is less than usual_days, 8"),
+        ((0, 30), "usual_days"), ((8, 367), "longest_days"),
+    ],
+)  # fmt: skip
+def test_limits_that_cannot_be_applied_are_refused(tmp_path: Path, days: tuple[int, int], error: str) -> None:
+    path = tmp_path / "transit.yaml"
+    usual, longest = days
+    path.write_text(
+        f"format: 1\nrules:\n- {{jurisdiction: X, areas: [CH], from: 2026-03-01, usual_days: {usual}, longest_days: {longest}, "
+        "carrier_starts: false, releases_on_arrival: true, law: L, article: A, address: U}\n"
+    )
+    if not error:
+        assert [(each.usual_days, each.longest_days) for each in read(path)] == [days]
+        return
+    with pytest.raises(YamlError, match=rf"transit.yaml:\d: .*{error}|{error}.* \(at rules\[0\]"):
+        read(path)
 
 
 @pytest.mark.parametrize(

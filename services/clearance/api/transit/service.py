@@ -20,11 +20,11 @@ from services.clearance.api.messages import statuses
 from services.clearance.commands.transit.move import Move
 from services.clearance.consignment.columns import in_transit
 from services.clearance.store import Store
+from services.clearance.transit.limits import LIMIT_DAYS_MAX, TransitRule
 from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitStart, TransitStep
 
 PAGE_DEFAULT: Final = 100
 OFFICE_CHARACTERS_MAX: Final = 8
-LIMIT_DAYS_MAX: Final = 366
 _CHARACTERS_MAX: Final = {"seal": 20, "document_number": 70, "guarantee_reference": 24}
 
 ROLES: Final = {
@@ -42,9 +42,9 @@ R = TypeVar("R", pb.StartTransitResponse, pb.RecordTransitArrivalsResponse, pb.E
 class TransitService(TransitServiceServicer):
     """Moves goods to other offices."""
 
-    def __init__(self, store: Store, *, carriers_start: bool = False) -> None:
-        """Serve from a store; carriers begin movements only if `carriers_start`."""
-        self._store, self._carriers_start = store, carriers_start
+    def __init__(self, store: Store, rules: tuple[TransitRule, ...], *, carriers_start: bool = False) -> None:
+        """Serve from a store by rules of movements; carriers begin movements only if `carriers_start`."""
+        self._store, self._rules, self._carriers_start = store, rules, carriers_start
         self._accesses = AccessLog(store)
         self._answers = GoodsAnswers(store)
         self._pages = PageTokens(store.database)
@@ -68,6 +68,7 @@ class TransitService(TransitServiceServicer):
             guarantee=request.guarantee_reference,
             note=request.note,
             carriers_start=self._carriers_start,
+            rules=self._rules,
         )
         return await self._take(request, step, pb.StartTransitResponse)
 
@@ -90,6 +91,7 @@ class TransitService(TransitServiceServicer):
             document=request.document_number,
             difference=request.difference,
             note=request.note,
+            rules=self._rules,
         )
         return await self._take(request, step, pb.RecordTransitArrivalsResponse)
 

@@ -182,6 +182,11 @@ class Ints:
     def __getitem__(self, row: int) -> int | None:
         return int(self.values[row]) if self.valid[row] else None
 
+    @property
+    def present(self) -> BoolArray:
+        """Return for each row whether it has a value."""
+        return self.valid
+
     def tolist(self) -> list[int | None]:
         """Return the value of each row, None where absent."""
         return [
@@ -233,6 +238,11 @@ class Bools:
 
     def __getitem__(self, row: int) -> bool | None:
         return bool(self.values[row]) if self.valid[row] else None
+
+    @property
+    def present(self) -> BoolArray:
+        """Return for each row whether it has a value."""
+        return self.valid
 
     def take(self, rows: IndexArray) -> Bools:
         """Return these rows."""
@@ -286,6 +296,12 @@ class Ragged:
     def lengths(self) -> IntArray:
         """Return the number of values of each row."""
         return np.diff(self.offsets)
+
+    @property
+    def present(self) -> BoolArray:
+        """Return for each row whether it has a value."""
+        filled: BoolArray = self.lengths > 0
+        return filled
 
     def owners(self) -> IntArray:
         """Return for each value the row that owns it."""

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Column, Ragged, Strings, Table
+from libs.columns import Strings, Table
 from libs.customs.time import day_of_date
 from libs.release_law.law import ITEMS, NATURES, SCHEMES, SERVICES, DataSet, Entry, Jurisdiction, ReleaseLaw
 from luxor.consignment.v1 import consignment_pb2
@@ -89,19 +89,19 @@ def worthless(filings: Table) -> BoolArray:
     known = (priced == items.lengths) | (priced == 0)
     goods = lines.strings("commodity_code").map(lambda code: code[:2] not in ("", _PRINTED), np.bool_)
     for name in _OF_GOODS:
-        if name in lines.names:
-            goods = goods | present(lines.column(name))
+        if lines.may_have(name):
+            goods = goods | lines.column(name).present
     goods = goods | (price.filled(0) > 0)
-    if "tax_charged_minor" in lines.names:
+    if lines.may_have("tax_charged_minor"):
         goods = goods | (lines.ints("tax_charged_minor").filled(0) > 0)
     nothing: BoolArray = known & (np.bincount(owners[goods], minlength=filings.rows) == 0)
     for name in ("invoice_total_minor", "payment_amount_minor", "insurance_minor"):
-        if name in filings.names:
+        if filings.may_have(name):
             nothing = nothing & (filings.ints(name).filled(0) <= 0)
     for name in _OF_ORDERS:
-        if name in filings.names:
-            nothing = nothing & ~present(filings.column(name))
-    if "fiscal_references" in filings.names:
+        if filings.may_have(name):
+            nothing = nothing & ~filings.column(name).present
+    if filings.may_have("fiscal_references"):
         references = filings.ragged("fiscal_references")
         ioss = filings.child("fiscal_references").ints("scheme").filled(0) == consignment_pb2.SCHEME_IOSS
         nothing[references.owners()[ioss]] = False
@@ -120,7 +120,7 @@ def lacking(filings: Table, data_set: DataSet) -> list[tuple[str, BoolArray]]:
     items = filings.ragged("items")
     for name in data_set.elements:
         of_items = name.startswith(ITEMS)
-        there = present((filings.child("items") if of_items else filings).column(name.removeprefix(ITEMS)))
+        there = (filings.child("items") if of_items else filings).column(name.removeprefix(ITEMS)).present
         if there.all():
             continue
         lacks = ~there
@@ -129,16 +129,6 @@ def lacking(filings: Table, data_set: DataSet) -> list[tuple[str, BoolArray]]:
             lacks[items.owners()[~there]] = True
         found.append((name, lacks))
     return found
-
-
-def present(column: Column) -> BoolArray:
-    """Return which rows of a column have a value, shape (n,)."""
-    if isinstance(column, Strings):
-        return column.present
-    if isinstance(column, Ragged):
-        filled: BoolArray = column.lengths > 0
-        return filled
-    return column.valid
 
 
 def _numbered(countries: Strings, numbers: Mapping[str, int]) -> IntArray:

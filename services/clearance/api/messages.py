@@ -291,9 +291,11 @@ def _open_findings(table: Table) -> Ragged:
 def controlled(table: Table, agency: str) -> Table:
     """Return states as a partner agency may read them: the goods without prices and charges, where they are, and its own controls."""
     public_table = public(table)
-    columns: dict[str, Column] = {name: public_table.column(name) for name in _CONTROLLED if name in public_table.names}
+    columns: dict[str, Column] = {
+        name: public_table.column(name) for name in _CONTROLLED if public_table.may_have(name)
+    }
     items, goods = table.ragged("items"), table.child("items")
-    plain = Table(goods.schema, goods.rows, {name: goods.column(name) for name in _GOODS if name in goods.names})
+    plain = Table(goods.schema, goods.rows, {name: goods.column(name) for name in _GOODS if goods.may_have(name)})
     columns["items"] = Ragged(items.offsets, plain)
     columns |= _neutral_change(public_table)
     return Table(table.schema, table.rows, columns | agency_controls(table, agency) | agency_needs(table, agency))

@@ -19,7 +19,6 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn
-from libs.release_law.application import present
 from libs.release_law.law import ITEMS, ReleaseLaw
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
@@ -287,7 +286,7 @@ def _check_several(level: _Level, name: str, column: Ragged, element: Several, f
 def _check_required(root: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
     table = root.table
     for name in elements.REQUIRED:
-        findings.mark(root, name, np.flatnonzero(~present(table.column(name))), "ELEMENT_MISSING")
+        findings.mark(root, name, np.flatnonzero(~table.column(name).present), "ELEMENT_MISSING")
     function = table.ints("function")
     later = function.valid & (function.values != consignment.MESSAGE_FUNCTION_NEW)
     findings.mark(root, "function", np.flatnonzero(later), "FUNCTION_NOT_TAKEN")
@@ -305,14 +304,14 @@ def _check_required(root: _Level, law: ReleaseLaw | None, day: int, findings: _F
 
 
 def _check_goods(root: _Level, items: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
-    absent = {name: np.flatnonzero(~present(items.table.column(name))) for name in elements.ITEMS_REQUIRED}
+    absent = {name: np.flatnonzero(~items.table.column(name).present) for name in elements.ITEMS_REQUIRED}
     documents = documents_of(root.table, items.owners[np.concatenate(list(absent.values()))], law, day)
     for name, places in absent.items():
         for reason, rows in documents.missing(name, places, items.owners[places]):
             findings.mark(items, name, rows, reason)
     for name, filings in documents.required():
         level, column = (items, name.removeprefix(ITEMS)) if name.startswith(ITEMS) else (root, name)
-        lacks = ~present(level.table.column(column)) & filings[level.owners]
+        lacks = ~level.table.column(column).present & filings[level.owners]
         findings.mark(level, column, np.flatnonzero(lacks), "ELEMENT_MISSING")
 
 

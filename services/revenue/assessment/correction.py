@@ -73,8 +73,7 @@ def _laid_over(below: Column, above: Column, old: Int64, new: Int64) -> Column:
         nothing = len(below) + len(above)
         place = np.where(new >= 0, len(below) + new, nothing)
         picked = both.take(place)
-        told = picked.present if isinstance(picked, Strings) else picked.lengths > 0
-        return both.take(np.where(told, place, np.where(old >= 0, old, nothing)))
+        return both.take(np.where(picked.present, place, np.where(old >= 0, old, nothing)))
     kind = Ints if isinstance(below, Ints) else Bools
     assert isinstance(below, kind)
     assert isinstance(above, kind)

@@ -13,8 +13,8 @@ from libs.store.database import Transaction
 from libs.telemetry import span
 from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
-from services.clearance.consignment.lifecycle.machine import apply
-from services.clearance.consignment.state.event import EventDetails, apply_event, situation
+from services.clearance.consignment.lifecycle.machine import apply, situation
+from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.transitions import HELD, Change, Event, State
 from services.clearance.presentation.law import PresentationLaw, included
 from services.clearance.store import Row, Store

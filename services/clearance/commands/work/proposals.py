@@ -93,15 +93,15 @@ class DecideProposals:
         if rows and decision.verdict is Verdict.CONFIRM:
             found = await self._store.claims.find(tx, [row.mrn for row in rows])
             claims = {mrn: claim for mrn, claim in found.items() if not claim.is_of(decision.officer)}
-        kept = []
+        decidable = []
         for place, (row, proposal) in enumerate(zip(rows, open_proposals(states), strict=True)):
             if proposal is not None and decision.verdict is Verdict.CONFIRM and proposal.due_at <= at:
                 results[row.mrn] = Acted(row.mrn, row.state, row.version, steps.UNKNOWN)
             elif proposal is not None and row.mrn in claims and not proposal.is_by(claims[row.mrn].officer):
                 results[row.mrn] = Acted(row.mrn, row.state, row.version, CLAIMED)
             else:
-                kept.append(place)
-        return [rows[place] for place in kept], states.take(np.array(kept, np.int64))
+                decidable.append(place)
+        return [rows[place] for place in decidable], states.take(np.array(decidable, np.int64))
 
     async def _decide(
         self, tx: Transaction, rows: Sequence[Row], states: Table, decision: ProposalDecision, at: int, trace: str

@@ -6,7 +6,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from libs.columns import Table
+from services.clearance.consignment.columns import in_transit
+from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.table import TABLE, Condition, Effect, refusal_without_row
+from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.transitions import Debt, Event, State
 
 IntArray = NDArray[np.int64]
@@ -37,6 +41,27 @@ class Situation:
     """Whether it moves to another office; by default nothing does."""
     unpresented: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
     """Whether a presentation is required and missing, at the arrival or since; by default the arrival is the presentation."""
+
+
+def situation(table: Table, at: int | IntArray) -> Situation:
+    """Return the columns of states that transitions depend on, at an instant, or at one each, shape (n,)."""
+    delay = table.ints("release_not_before")
+    moving, missing = in_transit(table), unpresented(table)
+    return Situation(
+        state=table.ints("state").values,
+        arrived=table.ints("arrived_at").valid,
+        debt=table.ints("debt_status").values,
+        officer_hold=table.bools("officer_hold").values,
+        screening_hold=table.bools("screening_hold").values,
+        waiting=delay.valid & (delay.values > at),
+        inspected=table.ints("inspected_at").valid | table.ints("adjusted_at").valid,
+        debt_hold=table.bools("debt_hold").values,
+        violation=open_violations(table),
+        control_hold=table.bools("control_hold").values,
+        # One value for all where none is: the usual batch pays for no further flag.
+        in_transit=moving if moving.any() else np.zeros((), np.bool_),
+        unpresented=missing if missing.any() else np.zeros((), np.bool_),
+    )
 
 
 @dataclass(frozen=True, slots=True)

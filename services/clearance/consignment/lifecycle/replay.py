@@ -18,19 +18,17 @@ No version stores whether the debt alone held the goods at the moment of a decis
 which did not store it at all; those versions have no time of their first decision.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Ints, Table
-from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.decision import AUTOMATIC
-from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.disposals import ENDS
-from services.clearance.consignment.lifecycle.machine import Situation, apply
-from services.clearance.consignment.presentation.times import unpresented
+from services.clearance.consignment.lifecycle.machine import Situation, apply, situation
 from services.clearance.consignment.proposals.proposal import (
     Proposal,
     ProposalKind,
@@ -135,62 +133,45 @@ def _has_known_numbers(table: Table) -> BoolArray:
 
 def _produced(event: Event, before: Table, after: Table) -> BoolArray:
     """Return where an event leads from one version to the next, whether or not the debt alone held the goods before, where that is not stored."""
-    now = _situation(event, before, after)
+    at = after.ints("changed_at").values
+    old, new = situation(before, at), situation(after, at)
+    now = _situation(event, old, new)
     former_release = ~before.ints("first_decided_at").valid
     undetermined = former_release | (event in (*_DECIDED, *_AMENDED))
     found = np.zeros(after.rows, np.bool_)
     for by_debt in (False, True):
-        tried = Situation(
-            **{name: getattr(now, name) for name in Situation.__slots__ if name != "debt_hold"},
-            debt_hold=np.where(undetermined, by_debt, now.debt_hold),
-        )
+        tried = replace(now, debt_hold=np.where(undetermined, by_debt, now.debt_hold))
         outcome = apply(event, tried)
-        same = outcome.effective & (outcome.state == after.ints("state").filled(0))
+        same = outcome.effective & (outcome.state == new.state)
         for name in _COMPARED:
-            same &= getattr(outcome, name) == _flag(after, name)
-        same &= (outcome.debt_hold == _flag(after, "debt_hold")) | ~after.ints("first_decided_at").valid
+            same &= getattr(outcome, name) == getattr(new, name)
+        same &= (outcome.debt_hold == new.debt_hold) | ~after.ints("first_decided_at").valid
         found |= same
     return found
 
 
-def _situation(event: Event, before: Table, after: Table) -> Situation:
-    """Return the situations in which an event found the consignments."""
+def _situation(event: Event, old: Situation, new: Situation) -> Situation:
+    """Return the situations in which an event found the consignments, from those before it and after it."""
     first, filed = event in _DECIDED, event in (*_DECIDED, *_AMENDED)
-    officer, match = _flag(before, "officer_hold"), _flag(before, "screening_hold")
+    officer, match = old.officer_hold, old.screening_hold
     if filed or event == Event.FINDINGS_CHANGED or event in CONTROL:
-        officer = _flag(after, "officer_hold") if first else officer | _flag(after, "officer_hold")
+        officer = new.officer_hold if first else officer | new.officer_hold
     if first:
-        match = _flag(after, "screening_hold")
+        match = new.screening_hold
     elif event in _SCREENED:
-        match = match & _flag(after, "screening_hold")
-    violation = open_violations(before)
-    if event == Event.ADJUSTED:
-        violation &= open_violations(after)
-    delay = (after if filed else before).ints("release_not_before")
-    arrived = _flag(after if first else before, "arrived")
-    debt = (after if filed or event in MONEY else before).ints("debt_status").filled(0)
+        match = match & new.screening_hold
+    arrived = (new if first else old).arrived
+    debt = (new if filed or event in MONEY else old).debt
     if event == Event.OFFICER_RELEASED:
-        # Earlier releases let goods go before their arrival although nobody knew what is owed.
+        # Earlier releases let goods go before their arrival although nobody knew what was owed.
         debt = np.where((debt == Debt.UNKNOWN) & ~arrived, np.int64(Debt.NONE), debt)
-    return Situation(
-        state=before.ints("state").filled(0),
+    return replace(
+        old,
         arrived=arrived,
         debt=debt,
         officer_hold=officer,
         screening_hold=match,
-        waiting=delay.valid & (delay.values > after.ints("changed_at").filled(0)),
-        inspected=before.ints("inspected_at").valid | before.ints("adjusted_at").valid,
-        debt_hold=_flag(before, "debt_hold"),
-        violation=violation,
-        control_hold=_flag(before, "control_hold"),
-        in_transit=_flag(before, "in_transit"),
-        unpresented=unpresented(after if first or event == Event.ARRIVED else before),
+        waiting=(new if filed else old).waiting,
+        violation=old.violation & new.violation if event == Event.ADJUSTED else old.violation,
+        unpresented=(new if first or event == Event.ARRIVED else old).unpresented,
     )
-
-
-def _flag(table: Table, name: str) -> BoolArray:
-    if name == "in_transit":
-        return in_transit(table)
-    if name == "unpresented":
-        return unpresented(table)
-    return table.ints("arrived_at").valid if name == "arrived" else table.bools(name).values

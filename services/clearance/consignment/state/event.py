@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Strings, Table
-from services.clearance.consignment.columns import choose, in_transit, values_in_rows
+from services.clearance.consignment.columns import choose, values_in_rows
 from services.clearance.consignment.controls.control import ended, has_controls
 from services.clearance.consignment.decision import AUTOMATIC, Lane
-from services.clearance.consignment.inspection import Inspection, inspected, open_violations, resolved, violations_of
-from services.clearance.consignment.lifecycle.machine import Outcome, Situation, apply
-from services.clearance.consignment.presentation.times import unpresented
+from services.clearance.consignment.inspection import Inspection, inspected, resolved, violations_of
+from services.clearance.consignment.lifecycle.machine import Outcome, Situation, apply, situation
 from services.clearance.consignment.proposals.proposal import superseded
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.reasons import OFFICER_EVENTS, automatic_reasons, officer_columns
@@ -89,27 +88,6 @@ class EventDetails:
     """With INSPECTED, what was found, by MRN."""
     hidden: BoolArray | None = None
     """Rows that are hidden from filers and carriers in addition to those of `is_hidden`, shape (n,)."""
-
-
-def situation(table: Table, at: int) -> Situation:
-    """Return the columns of states that transitions depend on, at an instant."""
-    delay = table.ints("release_not_before")
-    moving, missing = in_transit(table), unpresented(table)
-    return Situation(
-        state=table.ints("state").values,
-        arrived=table.ints("arrived_at").valid,
-        debt=table.ints("debt_status").values,
-        officer_hold=table.bools("officer_hold").values,
-        screening_hold=table.bools("screening_hold").values,
-        waiting=delay.valid & (delay.values > at),
-        inspected=table.ints("inspected_at").valid | table.ints("adjusted_at").valid,
-        debt_hold=table.bools("debt_hold").values,
-        violation=open_violations(table),
-        control_hold=table.bools("control_hold").values,
-        # One value for all where none is: the usual batch pays for no further flag.
-        in_transit=moving if moving.any() else np.zeros((), np.bool_),
-        unpresented=missing if missing.any() else np.zeros((), np.bool_),
-    )
 
 
 def apply_event(table: Table, details: EventDetails) -> tuple[Table, Outcome]:

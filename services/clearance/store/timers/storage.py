@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.store.database import Transaction
 from libs.store.tables import bulk
-from services.clearance.consignment.presentation.times import presentation_due
 from services.clearance.consignment.transitions import Change
 from services.clearance.store.rows import days_of
-from services.clearance.temporary_storage.limits import ends, in_storage, next_times
+from services.clearance.temporary_storage.limits import ends, next_times
 
 Place = tuple[int, int, str]
 """End of the limit, day of acceptance and MRN: the order of an office's list."""
@@ -44,8 +43,6 @@ class StorageTable:
         """Store the time limits of these states. `in_lists` marks states with a former version that may be in the list; by default all may be."""
         may_be = in_lists & table.ints("arrived_at").valid
         may_be |= in_lists & (table.ints("change").values == Change.ARRIVAL_REVERSED)
-        if not (may_be.any() or in_storage(table).any() or presentation_due(table).valid.any()):
-            return
         found = ends(table)
         left = [mrns[row] for row in np.flatnonzero(may_be & ~found.at.valid).tolist()]
         await self.forget(tx, left)

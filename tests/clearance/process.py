@@ -15,12 +15,22 @@ import grpc.aio
 import numpy as np
 from google.protobuf.message import Message
 
+from libs.columns import Table
 from libs.feed.consume.consumer import Consumer
 from libs.feed.types import Cursor, FeedBatch, Page, SnapshotPage
 from libs.server.call import Call, enter
 from libs.server.identity import Identity, Role
 from libs.store.database import Database
-from luxor.clearance.v1 import bulk_release_pb2, controls_pb2, release_lists_pb2, transit_pb2, work_pb2
+from luxor.clearance.v1 import (
+    bulk_release_pb2,
+    carriers_pb2,
+    controls_pb2,
+    licences_pb2,
+    release_lists_pb2,
+    returns_pb2,
+    transit_pb2,
+    work_pb2,
+)
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Money
@@ -28,8 +38,11 @@ from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.api.audit.access import origin
 from services.clearance.api.bulk_release_service import BulkReleaseService
+from services.clearance.api.carrier_service import CarrierService
 from services.clearance.api.controls.service import ControlService
+from services.clearance.api.licences.service import LicenceService
 from services.clearance.api.release_lists.service import ReleaseListService
+from services.clearance.api.returns.service import ReturnService
 from services.clearance.api.service import ClearanceService
 from services.clearance.api.transit.service import TransitService
 from services.clearance.api.work.service import WorkService
@@ -46,13 +59,17 @@ from services.clearance.pre_loading.parameters import included
 from services.clearance.store import Store
 from tests.clearance.debt_events import debt
 from tests.clearance.desk import ASSESS_SECONDS, batch, filings, mrns
+from tests.clearance.goods import ARMS, MEAT, goods, law
 from tests.clearance.risk_answers import screening
 from tests.clearance.transits import RULES
 
 TEXTS: Final = load_texts(INCLUDED)
 DAY_MICROS: Final = 86_400_000_000
-AMENDED, ARRIVING, LISTED, MOVED = "16099999991", "16099999992", "16099999993", "16099999995"
-"""Master documents: of goods that did not arrive, of those that do, of those on a release list, of those in transit."""
+AMENDED, ARRIVING, LISTED, BULK, MOVED, BACK, PIER = (f"1609999999{number}" for number in range(1, 8))
+"""Master documents: of goods that did not arrive, of those that do, of those on a release list, of those that are released or moved in bulk, of those
+in transit, of those that are sent back, of those that are to be presented."""
+CITES: Final = [("C401", "L1")]
+"""The licence that arms need."""
 
 
 @dataclass
@@ -98,6 +115,9 @@ class Process:
         self.lists = ReleaseListService(store)
         self.bulk = BulkReleaseService(store)
         self.transit = TransitService(store, RULES)
+        self.carriers = CarrierService(store)
+        self.returns = ReturnService(store)
+        self.licences = LicenceService(store)
 
     async def follow(self, source: str, handler: Any, message_class: type[Message], *batches: FeedBatch) -> None:
         """Follow a feed until it has no event left."""
@@ -128,11 +148,14 @@ def ref(reference: str, version: int | None = None) -> pb.ConsignmentRef:
 
 
 async def decide(process: Process) -> None:
-    intake = Intake(Decide(process.store, included()), process.channel, process.channel, assess_seconds=ASSESS_SECONDS)
-    new, amended = (
-        filings(["GREEN-new", "RED-new"], master=AMENDED),
-        filings(["GREEN-amend"], version=2, master=AMENDED),
+    """One of the new ones needs a licence, an agency examines the other one."""
+    command = Decide(process.store, included(), law())
+    intake = Intake(command, process.channel, process.channel, assess_seconds=ASSESS_SECONDS)
+    arms, meat = (
+        goods(["GREEN-new"], ARMS, cites=CITES, master=AMENDED),
+        goods(["RED-new"], MEAT, cites=(), master=AMENDED),
     )
+    new, amended = Table.concat([arms, meat]), filings(["GREEN-amend"], version=2, master=AMENDED)
     await process.follow("ingestion", intake, ConsignmentColumns, batch(new), batch(amended))
 
 
@@ -192,6 +215,31 @@ async def discharge(process: Process) -> None:
     await process.ask(Role.CARRIER, "wings", process.transit, "RecordTransitArrivals", request)
 
 
+async def set_out(process: Process) -> None:
+    request = transit_pb2.StartTransitRequest(
+        request_id="out", master_document_number=BULK, destination_office="DE004600"
+    )
+    await process.ask(Role.OFFICER, "olga", process.transit, "StartTransit", request)
+
+
+async def present(process: Process) -> None:
+    request = carriers_pb2.PresentConsignmentsRequest(request_id="present", master_document_number=PIER)
+    await process.ask(Role.CARRIER, "wings", process.carriers, "PresentConsignments", request)
+
+
+async def return_bulk(process: Process) -> None:
+    request = returns_pb2.BulkReturnRequest(
+        request_id="back", master_document_number=BACK, transport_document_number="AWB-7", reason=pb.RETURN_REASON_UNDELIVERED
+    )  # fmt: skip
+    await process.ask(Role.OFFICER, "olga", process.returns, "BulkReturn", request)
+
+
+async def write_off(process: Process) -> None:
+    request = licences_pb2.WriteOffLicencesRequest(request_id="write")
+    request.items.add(consignment=ref("GREEN-lacks"), item_number=1, type="C401", number="L2")
+    await process.officer(process.licences, "WriteOffLicences", request)
+
+
 async def order(process: Process) -> None:
     request = controls_pb2.OrderControlsRequest(request_id="order")
     request.orders.add(consignment=ref("GREEN-order"), form=3, reason="LOOKED_AT")
@@ -230,9 +278,7 @@ async def confirm(process: Process) -> None:
 
 
 async def release_bulk(process: Process) -> None:
-    request = bulk_release_pb2.BulkReleaseRequest(
-        request_id="bulk", master_document_number=process.given["bulk"], reason="LOOKED_AT"
-    )
+    request = bulk_release_pb2.BulkReleaseRequest(request_id="bulk", master_document_number=BULK, reason="LOOKED_AT")
     await process.ask(Role.OFFICER, "olga", process.bulk, "BulkRelease", request)
 
 
@@ -256,8 +302,8 @@ async def chain(process: Process) -> None:
 WORK: Final[Mapping[str, Callable[[Process], Awaitable[None]]]] = {
     each.__name__: each
     for each in (
-        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, order, answer, conclude, claim, hand_over,
-        confirm, release_bulk, import_list, end_timers, expire, chain,
+        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, set_out, present, return_bulk, write_off,
+        order, answer, conclude, claim, hand_over, confirm, release_bulk, import_list, end_timers, expire, chain,
     )
 }  # fmt: skip
 """One batch of each kind."""

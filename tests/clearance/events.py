@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from libs.columns import Table
 from libs.server import call
 from libs.server.identity import Identity, Role
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -14,6 +15,7 @@ from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.act import Acted, Commands, Request
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.reverse_arrival import Reversal
+from services.clearance.commands.goods.write_off_named import Named, WriteOffNamed
 from services.clearance.commands.presentation.present import Present
 from services.clearance.commands.returns.bulk_return import BulkReturn
 from services.clearance.commands.returns.order_returns import Left, OrderReturns, OrderTerms
@@ -59,6 +61,10 @@ class Driver:
     master: str = MASTER
     other_master: str = "16099999999"
     calls: int = 0
+    file: Callable[..., Table] = filings
+    """Makes the filings of references, by version and master document."""
+    licence: str = "L1"
+    """Number of the licence that the agency names for goods."""
 
     async def act(self, mrn: str, prepare: Any, unfit: Any = None, propose: Any = None) -> None:
         """Carry out a command on one consignment."""
@@ -162,7 +168,7 @@ class Driver:
         """File the next version."""
         (mrn,) = mrns(filings([reference]))
         version = int((await self.desk.states([mrn])).ints("filing_version").values[0]) + 1
-        await self.desk.consume(filings([reference], version=version, master=master))
+        await self.desk.consume(self.file([reference], version=version, master=master))
 
     async def debt(self, mrn: str, status: Debt, paid: int) -> None:
         """Announce how a debt stands."""
@@ -257,6 +263,22 @@ class Driver:
             None if agency else lambda states: second.proposed_conclusions(states, conclusions, "otto"),
         )
 
+    async def conclude_as_agency(self, mrn: str, result: ControlResult) -> None:
+        """Conclude the first open control of an agency, as this agency."""
+        (controls,) = controls_of(await self.desk.states([mrn]))
+        agency = next((each.authority for each in controls if each.is_open and each.authority), "food")
+        await self.conclude(mrn, result, agency)
+
+    async def write_off(self, mrn: str) -> None:
+        """Name the licence for the first item, as the agency of toys."""
+        await WriteOffNamed(self.desk.store).run(
+            [(mrn, None)],
+            {mrn: Named(1, "C400", self.licence)},
+            identity=Identity(Role.AGENCY, "toys"),
+            request=self._request(),
+            encode=_encoded,
+        )
+
     async def _open(self, mrn: str, chosen: Callable[[Control], bool]) -> int:
         """Return the number of the first open control that is chosen, 1 if there is none."""
         (controls,) = controls_of(await self.desk.states([mrn]))
@@ -335,6 +357,9 @@ STEPS: Final[dict[str, Step]] = {
     "alarm": _of(lambda driver, mrn: driver.answer(mrn, consignment_pb2.SCREENING_RESULT_ALARM)),
     "in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.CONFORM)),
     "not in order": _of(lambda driver, mrn: driver.conclude(mrn, ControlResult.NOT_CONFORM)),
+    "agency in order": _of(lambda driver, mrn: driver.conclude_as_agency(mrn, ControlResult.CONFORM)),
+    "agency not in order": _of(lambda driver, mrn: driver.conclude_as_agency(mrn, ControlResult.NOT_CONFORM)),
+    "write off": _of(lambda driver, mrn: driver.write_off(mrn)),
     "expire": lambda driver, _: driver.expire(),
     "wait": lambda driver, _: driver.wait(1),
     "wait long": lambda driver, _: driver.wait(40),

@@ -20,8 +20,9 @@ from luxor.consignment.v1 import consignment_pb2
 from services.clearance.commands.consistency.inconsistencies import Kind
 from services.clearance.commands.store_days import purge
 from services.clearance.consignment.controls.control import ControlResult, controls_of
-from services.clearance.consignment.transitions import FINAL, Debt, Event, State
+from services.clearance.consignment.transitions import Debt, Event, State
 from services.clearance.licences.need import NeedOutcome
+from tests.clearance import scalar
 from tests.clearance.desk import DAY, MASTER, Desk, mrns
 from tests.clearance.events import Driver
 from tests.clearance.goods import ARMS, OTHERS, PLANTS, TOYS, goods, law, licence, needs, register, used
@@ -355,9 +356,9 @@ async def check(replicas: Sequence[Desk], tables: Sequence[Table], run: str, lim
             await needs(replicas[0], table), states.ints("state").values.tolist(), controls_of(states), strict=True
         ):
             if need.outcome == NeedOutcome.WRITTEN_OFF:
-                assert state not in FINAL
+                assert state not in scalar.ENDS
                 sums[need.number] += (need.quantity_millionths or 0) // 1_000
-            elif state not in FINAL:
+            elif state not in scalar.ENDS:
                 assert state == State.DOCUMENTS_REQUESTED
                 assert any(each.is_open and each.authority == "toys" for each in controls)
             else:

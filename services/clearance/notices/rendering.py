@@ -15,9 +15,6 @@ from services.clearance.notices.texts import AGENCY, Language, Texts, filled
 
 _KIND: Final = "NOTICE_KIND_"
 _MILLIONTHS: Final = 1_000_000
-_NOT_COMPLETE: Final[dict[int, str]] = {
-    control_pb2.PRE_LOADING_INCOMPLETE: "PRE_LOADING_INCOMPLETE",
-}
 _ENDED: Final = (pb.STATE_EXPIRED, pb.STATE_INVALIDATED)
 _UNPRESENTED: Final = (pb.NOTICE_KIND_ARRIVED, pb.NOTICE_KIND_DECIDED)
 _ON_ACCOUNT: Final = (common_pb2.DEBT_STATUS_DEFERRED, common_pb2.DEBT_STATUS_SECURED)
@@ -43,10 +40,11 @@ def key_of(notice: pb.Notice) -> str:
         return f"{kind}_ENDED"
     if notice.kind in _UNPRESENTED and notice.HasField("presentation_due_at"):
         return "ARRIVED_UNPRESENTED"
-    if notice.kind == pb.NOTICE_KIND_HELD and DEBT_OPEN in notice.reasons:
-        return "HELD_DEBT"
-    if notice.kind == pb.NOTICE_KIND_HELD and notice.HasField("presentation_due_at"):
-        return "HELD_UNPRESENTED"
+    if notice.kind == pb.NOTICE_KIND_HELD:
+        of_debt = "_DEBT" if DEBT_OPEN in notice.reasons else ""
+        unpresented = "_UNPRESENTED" if notice.HasField("presentation_due_at") else ""
+        if of_debt or unpresented:
+            return f"{kind}{of_debt}{unpresented}"
     if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:
         return "RELEASED_ON_ACCOUNT"
     return _about_loading(notice) or kind
@@ -55,6 +53,9 @@ def key_of(notice: pb.Notice) -> str:
 def _agency_key_of(notice: pb.Notice) -> str:
     """Return the key of the text of an agency's notice: its kind, in some cases with what happened to the control."""
     kind = pb.NoticeKind.Name(notice.kind).removeprefix(_KIND)
+    if notice.kind == pb.NOTICE_KIND_CONTROL_ORDERED:
+        # A request has an addressee; a scan or an examination is the agency's own work, also where a request was ordered with it.
+        return "CONTROL_REQUESTED" if notice.controls and all(each.addressee for each in notice.controls) else kind
     if notice.kind == pb.NOTICE_KIND_CONTROL_REMINDED:
         return "CONTROL_OVERDUE" if any(each.HasField("overdue_at") for each in notice.controls) else kind
     if notice.kind == pb.NOTICE_KIND_CONTROL_CONCLUDED:
@@ -96,7 +97,7 @@ def _about_loading(notice: pb.Notice) -> str:
     if any(each.form in REFERRALS and each.HasField("concluded_at") for each in notice.controls):
         return "REFERRAL_ENDED" if notice.state in (pb.STATE_AWAITING_ARRIVAL, pb.STATE_HELD) else ""
     decided = notice.kind in (pb.NOTICE_KIND_DECIDED, pb.NOTICE_KIND_HELD)
-    return _NOT_COMPLETE.get(notice.pre_loading, "") if decided else ""
+    return "PRE_LOADING_INCOMPLETE" if decided and notice.pre_loading == control_pb2.PRE_LOADING_INCOMPLETE else ""
 
 
 def _due(notice: pb.Notice) -> str:
@@ -146,9 +147,11 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "paid": notice.paid_minor if notice.HasField("paid_minor") else None,
         "refunded": notice.refunded_minor if notice.HasField("refunded_minor") else None,
     }
+    # Of what owes nothing and was never assessed nothing can have been paid. Where it was assessed, an absent payment is not known yet.
+    free = notice.debt_status == common_pb2.DEBT_STATUS_NONE and not notice.currency
     for name, minor in amounts.items():
         if minor is None or not is_currency(notice.currency):
-            values[name] = filled(texts.phrase(language, "unknown"), {})
+            values[name] = filled(texts.phrase(language, "nothing" if free else "unknown"), {})
             continue
         values[name] = f"{decimal_text(minor, notice.currency)} {notice.currency}"
         if name == "payable" and notice.lower_bound:

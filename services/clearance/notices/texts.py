@@ -34,13 +34,13 @@ _OF_GOODS: Final = (
 )  # fmt: skip
 KEYS: Final = {
     FILER: (
-        *_OF_GOODS, "HELD_DEBT", "RELEASED_ON_ACCOUNT", "AMENDMENT_REFUSED", "CHARGES_CHANGED", "DEBT_SETTLED", "DEBT_OPENED",
-        "ARRIVED_ENDED", "RETURN_ORDER_ENDED",
+        *_OF_GOODS, "HELD_DEBT", "HELD_DEBT_UNPRESENTED", "RELEASED_ON_ACCOUNT", "AMENDMENT_REFUSED", "CHARGES_CHANGED", "DEBT_SETTLED",
+        "DEBT_OPENED", "ARRIVED_ENDED", "RETURN_ORDER_ENDED",
     ),
     CARRIER: _OF_GOODS,
     AGENCY: (
-        "CONTROL_ORDERED", "CONTROL_ANSWERED", "CONTROL_REMINDED", "CONTROL_OVERDUE", "CONTROL_CONCLUDED", "CONTROL_ENDED", "CONTROL_WITHDRAWN",
-        "ARRIVED", "ARRIVAL_REVERSED", "LICENCE_USED", "LICENCE_RESTORED", "LICENCE_USED_UP",
+        "CONTROL_ORDERED", "CONTROL_REQUESTED", "CONTROL_ANSWERED", "CONTROL_REMINDED", "CONTROL_OVERDUE", "CONTROL_CONCLUDED", "CONTROL_ENDED",
+        "CONTROL_WITHDRAWN", "ARRIVED", "ARRIVAL_REVERSED", "LICENCE_USED", "LICENCE_RESTORED", "LICENCE_USED_UP",
     ),
 }  # fmt: skip
 """By reader, what a notice may report: its kind, in some cases with the state or the debt."""
@@ -62,8 +62,8 @@ PLACEHOLDERS: Final = {
     AGENCY: ("mrn", "house_document", "master_document", "date", "request", "due", "licences"),
 }
 """By reader, what may stand in braces."""
-PHRASES: Final = {"at_least": ("amount",), "unknown": (), "none": ()}
-"""Phrases for an amount that is a minimum, one that is not known, and a reference that is absent, with the placeholders of each."""
+PHRASES: Final = {"at_least": ("amount",), "unknown": (), "none": (), "nothing": ()}
+"""Phrases for an amount that is a minimum, one that is not known, a reference that is absent, and what is not owed; with their placeholders."""
 _TAG: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _OPTIONS: Final = YamlOptions(bytes_max=1_000_000, values_max=2_000, depth_max=5)
 _ERRORS_SHOWN: Final = 20

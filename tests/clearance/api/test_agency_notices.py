@@ -183,7 +183,7 @@ async def test_the_authority_is_notified_of_uses_of_its_licences_and_reads_nothi
     assert [(each.mrn, each.title) for each in found] == [
         (used, "Licence used"),
         (short, "Less left of a licence than needed"),
-        (short, "Control ordered for your agency"),
+        (short, "Request of your agency sent"),
     ]
     assert "C400 L1 (item 1): 1 KGM" in found[0].text
     assert found[0].licences[0].outcome == licence_pb2.LICENCE_OUTCOME_WRITTEN_OFF

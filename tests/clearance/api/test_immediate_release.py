@@ -119,6 +119,13 @@ def without_figures(table: Table) -> Table:
     )
 
 
+async def texts(house: House) -> list[str]:
+    """Return what the filer reads in notices."""
+    await house.desk.told()
+    found = await (await house.stub()).PullNotices(pb.PullNoticesRequest(language="en"), timeout=SECONDS)
+    return [each.text for each in found.notices]
+
+
 async def test_correspondence_without_code_and_price_is_released_on_arrival(house: House) -> None:
     house.desk.neighbours.revenue = without_figures
     filed = filings(["GREEN-1", "RED-1"], change=document)
@@ -139,6 +146,11 @@ async def test_correspondence_without_code_and_price_is_released_on_arrival(hous
     await arrive(house)
     assert (await status(house, green)).state == pb.STATE_RELEASED
     assert (await status(house, red)).state == pb.STATE_HELD
+    # Nothing is owed, and the filer reads so.
+    read = await texts(house)
+    assert sum("To be paid at the border: nothing." in each for each in read) == len(read) >= 3
+    assert sum("Paid: nothing." in each for each in read) == 1
+    assert not any("not known" in each for each in read)
 
 
 async def test_where_no_data_state_it_and_for_goods_a_missing_price_holds(house: House) -> None:
@@ -164,6 +176,7 @@ async def test_where_no_data_state_it_and_for_goods_a_missing_price_holds(house:
             ["UNVALUED"],
         )
         assert seen.release.category == UNKNOWN
+        assert any(mrn in each and "To be paid at the border: not known." in each for each in await texts(house))
         assert pb.ReleaseCategoryUnknown.Name(seen.release.unknown_because) == f"RELEASE_CATEGORY_UNKNOWN_{why}"
 
 

@@ -22,7 +22,7 @@ from tests.support.services import running
 
 ENVIRON = {f"LUXOR_{name}_TARGET": NOBODY for name in ("INGESTION", "RISK", "REVENUE")}
 GERMAN = """
-phrases: {at_least: "mindestens {amount}", unknown: nicht bekannt, none: keine}
+phrases: {at_least: "mindestens {amount}", unknown: nicht bekannt, none: keine, nothing: nichts}
 filer:
   HELD: {title: Angehalten, text: "Der Zoll hält {mrn} ({local_reference}) an, zu zahlen: {payable}, gezahlt: {paid}."}
 carrier:

@@ -93,13 +93,18 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "ARRIVED_UNPRESENTED": (
         "ARRIVED", "AWAITING_ARRIVAL", OWED | DUE, "Goods arrived, to be presented",
-        f"The goods of consignment {MRN} arrived. They are to be presented to customs by 2026-11-01 12:00 UTC, and are not released before. Until "
-        f"they are presented, and unless customs controls them, you may amend the declaration. {REFERENCES} To be paid at the border: 1234.56 EUR.",
+        f"The goods of consignment {MRN} arrived. They are to be presented to customs by 2026-11-01 12:00 UTC, and are not released until "
+        f"they are presented. {REFERENCES} To be paid at the border: 1234.56 EUR.",
     ),
     "HELD_UNPRESENTED": (
         "HELD", "HELD", {"reasons": ["CUSTOMS_CHECK"]} | DUE, "Consignment held, goods to be presented",
         f"Customs holds consignment {MRN}. Its goods arrived, and are to be presented to customs by 2026-11-01 12:00 UTC. Reasons: CUSTOMS_CHECK. "
         f"{REFERENCES} To be paid at the border: not known.",
+    ),
+    "HELD_DEBT_UNPRESENTED": (
+        "HELD", "HELD", OWED | {"reasons": ["DEBT_OPEN"], "debt_status": OPEN} | DUE, "Consignment held, debt not settled, goods to be presented",
+        f"Customs holds consignment {MRN}. Its goods arrived, and are to be presented to customs by 2026-11-01 12:00 UTC. Its debt at the border is "
+        f"not settled. To be paid at the border: 1234.56 EUR. Paid: not known. Reasons for the hold: DEBT_OPEN. {REFERENCES} {CODE}",
     ),
     "PRESENTED": (
         "PRESENTED", "HELD", {"reasons": ["A"]}, "Goods presented, not released",
@@ -108,8 +113,8 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "PRESENTATION_OVERDUE": (
         "PRESENTATION_OVERDUE", "AWAITING_ARRIVAL", DUE, "Goods not presented in time",
-        f"The goods of consignment {MRN} were to be presented to customs by 2026-11-01 12:00 UTC, and were not. They are not released before. "
-        f"Ask the carrier. {REFERENCES}",
+        f"The goods of consignment {MRN} were to be presented to customs by 2026-11-01 12:00 UTC, and were not. They are not released until "
+        f"they are presented. Ask the carrier. {REFERENCES}",
     ),
     "HOLD_LIFTED": (
         "HOLD_LIFTED", "EXAMINATION", {}, "Hold lifted, controls open",
@@ -379,8 +384,8 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     ),
     "ARRIVED_UNPRESENTED": (
         "DECIDED", "AWAITING_ARRIVAL", "Arrival recorded, present the goods",
-        f"The arrival of consignment {MRN} is recorded. Present its goods to customs by 2026-11-01 12:00 UTC. It is not released before: do not "
-        f"deliver it. {DOCUMENTS}",
+        f"The arrival of consignment {MRN} is recorded. Present its goods to customs by 2026-11-01 12:00 UTC. It is not released until they are "
+        f"presented: do not deliver it. {DOCUMENTS}",
     ),
     "HELD_UNPRESENTED": (
         "HELD", "HELD", "Consignment held, present the goods",
@@ -393,7 +398,7 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "PRESENTATION_OVERDUE": (
         "PRESENTATION_OVERDUE", "AWAITING_ARRIVAL", "Goods not presented in time",
         f"The goods of consignment {MRN} were to be presented to customs by 2026-11-01 12:00 UTC, and were not. Present them at once: they are not "
-        f"released before. {DOCUMENTS}",
+        f"released until they are presented. {DOCUMENTS}",
     ),
     "HOLD_LIFTED": (
         "HOLD_LIFTED", "EXAMINATION", "Hold lifted, controls open",
@@ -466,8 +471,11 @@ HOUSE = "House document: H-1."
 AGENCIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "CONTROL_ORDERED": (
         "CONTROL_ORDERED", {}, "Control ordered for your agency",
-        f"Your agency is to control the goods of consignment {MRN}, or an answer to its request is awaited: FOOD_EXAMINED. Deadline: 2026-11-01 "
-        f"12:00 UTC. {DOCUMENTS}",
+        f"Your agency is to control the goods of consignment {MRN}: FOOD_EXAMINED. Deadline: 2026-11-01 12:00 UTC. {DOCUMENTS}",
+    ),
+    "CONTROL_REQUESTED": (
+        "CONTROL_ORDERED", {"addressee": control_pb2.CONTROL_ADDRESSEE_FILER}, "Request of your agency sent",
+        f"An answer to the request of your agency about consignment {MRN} is awaited: FOOD_EXAMINED. Deadline: 2026-11-01 12:00 UTC. {DOCUMENTS}",
     ),
     "CONTROL_ANSWERED": (
         "CONTROL_ANSWERED", {"answered_at": _DUE}, "Request answered",
@@ -570,6 +578,27 @@ def test_an_agencys_notice_in_words(key: str) -> None:
     made = notice(kind, "EXAMINATION", **about)
     render(made, TEXTS, TEXTS.choose("en"), reader=AGENCY)
     assert (made.title, made.text, made.language) == (title, text, "en")
+
+
+def test_what_owes_nothing_and_was_never_assessed_has_nothing_paid_and_a_debt_that_is_not_known_stays_not_known() -> None:
+    """Documents of category 1 owe nothing without an assessment: their debt is NONE and has neither amounts nor a currency."""
+    amounts = "To be paid at the border: {0}. Paid: {1}."
+    for values, payable, paid in (
+        ({"debt_status": common_pb2.DEBT_STATUS_NONE}, "nothing", "nothing"),
+        ({}, "not known", "not known"),
+        ({"debt_status": OPEN}, "not known", "not known"),
+        ({"debt_status": common_pb2.DEBT_STATUS_NONE, "payable_minor": 0, "currency": "EUR"}, "0.00 EUR", "not known"),
+    ):
+        made = notice("RELEASED", "RELEASED", **values)
+        render(made, TEXTS, TEXTS.choose("en"), reader=FILER)
+        assert amounts.format(payable, paid) in made.text
+
+
+def test_an_agency_that_controls_and_requests_at_once_reads_that_it_is_to_control() -> None:
+    made = notice("CONTROL_ORDERED", "EXAMINATION", controls=[control_pb2.Control(**_CONTROL), _REQUEST])
+    made.controls[1].addressee = control_pb2.CONTROL_ADDRESSEE_FILER
+    render(made, TEXTS, TEXTS.choose("en"), reader=AGENCY)
+    assert f"Your agency is to control the goods of consignment {MRN}: FOOD_EXAMINED; Name the goods." in made.text
 
 
 def test_references_that_a_filing_does_not_have_are_none() -> None:

@@ -51,7 +51,9 @@ def test_a_language_has_its_texts_and_english_stands_for_those_that_it_lacks(tmp
     missing = load_texts(tmp_path).missing
     expected = {f"{reader}.{key}" for reader, keys in KEYS.items() for key in keys} - {"filer.HELD"}
     assert set(missing) == {"de"}
-    assert set(missing["de"]) == expected | {"phrases.at_least", "phrases.unknown", "phrases.none"}
+    assert set(missing["de"]) == expected | {
+        "phrases.at_least", "phrases.unknown", "phrases.none", "phrases.nothing",
+    }  # fmt: skip
     assert len(missing["de"]) == len(set(missing["de"]))
 
 
@@ -98,7 +100,7 @@ def test_a_file_of_english_replaces_single_texts_of_the_included_one(tmp_path: P
         (HELD.replace("Angehalten", '"a\\nb"'), "de.yaml:3", "write one line"),
         (HELD.replace("Angehalten", "'{payable}'").replace("filer", "carrier"), "de.yaml:3", "{payable} is no placeholder"),
         (HELD + HELD, "de.yaml:5", "twice"),
-        ("phrases: {never: x}", "de.yaml:1", "there is no such phrase; use one of at_least, unknown, none"),
+        ("phrases: {never: x}", "de.yaml:1", "there is no such phrase; use one of at_least, unknown, none, nothing"),
         ("phrases: {at_least: ab}", "de.yaml:1", "phrases.at_least: it lacks {amount}"),
         ("phrases: {none: '{mrn}'}", "de.yaml:1", "{mrn} is no placeholder of this text; allowed are: none"),
         ("", "de.yaml", ""),

@@ -200,8 +200,8 @@ class Driver:
     async def reverse(self, master: str) -> None:
         """Reverse an arrival, though it may have released goods."""
         reversal = Reversal(self.desk.store, law=self.desk.arrive.law)
-        await reversal.begin(master, CARRIER, "otto")
-        await reversal.reverse(master, CARRIER, trace=TRACE)
+        await reversal.begin(master, CARRIER, "officer/otto")
+        await reversal.reverse(master, CARRIER, trace=TRACE, by="officer/otto")
 
     async def present(self, goods: list[str], master: str = "") -> None:
         """Present goods by their MRNs, or all under a master document."""

@@ -223,7 +223,7 @@ class CarrierService(CarrierServiceServicer):
             await self._reversal.begin(document, carrier, by, repeated=ended)
         done = await self._reversal.reverse(document, carrier, trace=current.trace, by=by)
         _log.info("ARRIVAL_REVERSED", consignments=done.consignments)
-        return pb.ReversalResult(consignments=done.consignments, released=done.released)
+        return pb.ReversalResult(consignments=done.consignments, released=done.not_reversed)
 
     # ------------------------------------------------------------------------------------------ presentations
     async def PresentConsignments(

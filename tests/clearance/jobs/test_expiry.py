@@ -199,8 +199,8 @@ async def test_what_was_reported_as_arrived_does_not_expire_though_the_arrival_h
     assert await desk.arrive.finish(2**62, 10) == 1
     assert await states(desk, "GREEN-1") == [State.RELEASED]
     # Once an arrival that was a mistake is reversed, the declaration expires.
-    await Reversal(desk.store).begin(other, "rails", "otto")
-    await Reversal(desk.store).reverse(other, "rails", trace=TRACE)
+    await Reversal(desk.store).begin(other, "rails", "officer/otto")
+    await Reversal(desk.store).reverse(other, "rails", trace=TRACE, by="officer/otto")
     assert await job(desk).step(at=DUE + 8 * MICROS_PER_DAY) == 1
 
 

@@ -125,8 +125,8 @@ async def test_a_reversed_arrival_ends_the_limit_and_the_true_one_begins_it_agai
     await arrive(desk, arrival())
     assert await step(desk, END) == 1
     reversal = Reversal(desk.store)
-    await reversal.begin(MASTER, CARRIER, "otto")
-    await reversal.reverse(MASTER, CARRIER, trace=TRACE)
+    await reversal.begin(MASTER, CARRIER, "officer/otto")
+    await reversal.reverse(MASTER, CARRIER, trace=TRACE, by="officer/otto")
     assert await listed(desk) == {}
     states = await desk.states(mrns(filings(["RED-1"])))
     assert not states.ints("storage_ended_at").valid.any()

@@ -361,8 +361,8 @@ async def test_requests_are_refused_beyond_their_bounds(house: House) -> None:
     for fields, reason in (
         ({"destination_office": ""}, "TRANSIT_OFFICE_MALFORMED"),
         ({"destination_office": "D" * 9}, "TRANSIT_OFFICE_MALFORMED"),
-        ({"limit_days": -1}, "TRANSIT_LIMIT_OUT_OF_BOUNDS"),
-        ({"limit_days": 367}, "TRANSIT_LIMIT_OUT_OF_BOUNDS"),
+        ({"limit_days": -1}, "TRANSIT_DAYS_OUT_OF_BOUNDS"),
+        ({"limit_days": 367}, "TRANSIT_DAYS_OUT_OF_BOUNDS"),
         ({"seal": "S" * 21}, "TRANSIT_TEXT_MALFORMED"),
         ({"document_number": "T" * 71}, "TRANSIT_TEXT_MALFORMED"),
         ({"guarantee_reference": "G" * 25}, "TRANSIT_TEXT_MALFORMED"),

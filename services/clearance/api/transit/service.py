@@ -56,7 +56,9 @@ class TransitService(TransitServiceServicer):
         identity = call.current().identity
         _check_office(request.destination_office, "destination_office")
         if not 0 <= request.limit_days <= LIMIT_DAYS_MAX:
-            raise Refusal("TRANSIT_LIMIT_OUT_OF_BOUNDS", path="limit_days", value=request.limit_days)
+            raise Refusal(
+                "TRANSIT_DAYS_OUT_OF_BOUNDS", path="limit_days", value=request.limit_days, days_max=LIMIT_DAYS_MAX
+            )
         for name in _CHARACTERS_MAX:
             _check_text(name, getattr(request, name))
         step = TransitStart(

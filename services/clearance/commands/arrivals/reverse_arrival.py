@@ -34,7 +34,7 @@ class Reversed:
 
     consignments: int = 0
     """Consignments whose arrival was reversed."""
-    released: int = 0
+    not_reversed: int = 0
     """Those that were released, seized, disposed of, moved to another office or, where a carrier reverses, presented meanwhile; these stay so."""
 
 
@@ -65,10 +65,10 @@ class Reversal:
             await self._store.arrivals.lock_documents(tx, [document])
             await self._store.arrivals.reverse(tx, document, carrier, by, await self._store.now(tx), repeated=repeated)
 
-    async def reverse(self, document: str, carrier: str, *, trace: str, by: str = "") -> Reversed:
+    async def reverse(self, document: str, carrier: str, *, trace: str, by: str) -> Reversed:
         """Reverse an arrival that is recorded as being reversed, and then apply the arrivals of other carriers.
 
-        `by` is who reverses it, by default an officer: a carrier does not undo a presentation.
+        `by` is who reverses it, as `begin` recorded: a carrier does not undo a presentation.
         """
         result, by_carrier = Reversed(), by.startswith(f"{Role.CARRIER.value}/")
         async for mrns in under_document(self._store, document):
@@ -96,7 +96,7 @@ class Reversal:
                         await store_referrals(self._store, tx, found, ref, trace, at)
             result.consignments += len(done)
             refused = ~outcome.effective & (was_released(after) | _at_customs(after))
-            result.released += int(stays.sum() + refused.sum())
+            result.not_reversed += int(stays.sum() + refused.sum())
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
             await self._store.arrivals.mark(tx, repeat=[document])

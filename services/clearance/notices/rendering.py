@@ -151,7 +151,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
     free = notice.debt_status == common_pb2.DEBT_STATUS_NONE and not notice.currency
     for name, minor in amounts.items():
         if minor is None or not is_currency(notice.currency):
-            values[name] = filled(texts.phrase(language, "nothing" if free else "unknown"), {})
+            values[name] = filled(texts.phrase(language, "nothing" if free and not minor else "unknown"), {})
             continue
         values[name] = f"{decimal_text(minor, notice.currency)} {notice.currency}"
         if name == "payable" and notice.lower_bound:

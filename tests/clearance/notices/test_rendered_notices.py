@@ -580,7 +580,7 @@ def test_an_agencys_notice_in_words(key: str) -> None:
     assert (made.title, made.text, made.language) == (title, text, "en")
 
 
-def test_what_owes_nothing_and_was_never_assessed_has_nothing_paid_and_a_debt_that_is_not_known_stays_not_known() -> None:
+def test_what_owes_nothing_has_nothing_paid_and_a_debt_that_is_not_known_stays_not_known() -> None:
     """Documents of category 1 owe nothing without an assessment: their debt is NONE and has neither amounts nor a currency."""
     amounts = "To be paid at the border: {0}. Paid: {1}."
     for values, payable, paid in (

@@ -20,7 +20,10 @@ BoolArray = NDArray[np.bool_]
 
 
 class HoldCause(IntEnum):
-    """What holds goods; of several causes the gravest counts: the last that `hold_causes` assigns. SECOND_PERSON stands for DECISION and OFFICER alone."""
+    """What holds goods; of several causes the gravest counts: the last that `hold_causes` assigns.
+
+    SECOND_PERSON stands in place of DECISION or OFFICER alone.
+    """
 
     DECISION = 1
     DEBT_OPEN = 2

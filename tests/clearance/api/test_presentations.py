@@ -70,7 +70,7 @@ async def present(
     return await (await carrier(house, role, ident)).PresentConsignments(request, timeout=SECONDS)
 
 
-def told(answer: carriers.PresentConsignmentsResponse) -> list[tuple[str, str]]:
+def results(answer: carriers.PresentConsignmentsResponse) -> list[tuple[str, str]]:
     return [(pb.State.Name(each.state).removeprefix("STATE_"), each.error.reason) for each in answer.results]
 
 
@@ -97,7 +97,7 @@ async def test_everybody_whom_it_concerns_reads_the_deadline_and_the_presentatio
         pb.STATE_AWAITING_ARRIVAL, pb.STATE_HELD,
     ]  # fmt: skip
     answer = await present(pier, green, red)
-    assert told(answer) == [("RELEASED", ""), ("HELD", "")]
+    assert results(answer) == [("RELEASED", ""), ("HELD", "")]
     assert (answer.consignments, answer.presented, answer.released, answer.presented_before) == (2, 2, 1, 0)
     for role, ident in readers:
         query = pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)])
@@ -128,14 +128,14 @@ async def test_a_master_document_a_house_document_and_a_repetition(pier: House) 
     await arrive(pier)
     goods = [returns_pb2.GoodsRef(house_document_number=house), returns_pb2.GoodsRef(house_document_number="NONE")]
     answer = await present(pier, consignments=goods)
-    assert told(answer) == [("RELEASED", ""), ("UNSPECIFIED", "CONSIGNMENT_UNKNOWN")]
+    assert results(answer) == [("RELEASED", ""), ("UNSPECIFIED", "CONSIGNMENT_UNKNOWN")]
     assert (answer.presented, answer.refused) == (1, 1)
     assert await present(pier, consignments=goods) == answer
     assert (await refused_with(present(pier, mrns[1])))[1] == "REQUEST_REUSED"
     rest = await present(pier, request_id="p2", master_document_number=MASTER)
     assert (rest.consignments, rest.presented, rest.released, rest.presented_before) == (3, 2, 2, 1)
     again = await present(pier, mrns[0], request_id="p3")
-    assert (told(again), again.presented, again.presented_before) == ([("RELEASED", "")], 0, 1)
+    assert (results(again), again.presented, again.presented_before) == ([("RELEASED", "")], 0, 1)
     assert (await refused_with(present(pier, request_id="p4")))[1] == "GOODS_NOT_NAMED"
     both = present(pier, mrns[0], request_id="p5", master_document_number=MASTER)
     assert (await refused_with(both))[1] == "GOODS_NOT_NAMED"
@@ -215,7 +215,7 @@ async def test_goods_of_which_an_amendment_forbids_the_loading_after_their_arriv
     (mrn,) = mrns(filings(["GREEN-1"]))
     found = await status(pier, mrn)
     assert (found.state, found.change) == (pb.STATE_HELD, pb.CHANGE_AMENDED)
-    assert told(await present(pier, mrn)) == [("HELD", "")]
+    assert results(await present(pier, mrn)) == [("HELD", "")]
 
 
 async def test_a_bulk_release_and_a_seizure_before_the_presentation(pier: House) -> None:
@@ -228,4 +228,4 @@ async def test_a_bulk_release_and_a_seizure_before_the_presentation(pier: House)
     )
     answer = await bulk.BulkRelease(request, timeout=SECONDS)
     assert (answer.released, answer.awaiting_arrival) == (0, 1)
-    assert told(await present(pier, first, second)) == [("RELEASED", ""), ("SEIZED", "GOODS_SEIZED")]
+    assert results(await present(pier, first, second)) == [("RELEASED", ""), ("SEIZED", "GOODS_SEIZED")]

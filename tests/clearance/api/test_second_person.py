@@ -191,9 +191,9 @@ async def test_what_is_refused_withdrawn_or_lapsed_is_back_in_the_list(of_rules:
 
 async def test_disposals_and_conclusions_wait_as_well_and_what_secures_goods_does_not(of_rules: House) -> None:
     house = of_rules
-    end, back, checked, kept = await house.filed(["RED-a-two", "RED-b-two", "YELLOW-c-two", "RED-d-two"])
+    end, back, checked, destroyed = await house.filed(["RED-a-two", "RED-b-two", "YELLOW-c-two", "RED-d-two"])
     await arrive(house)
-    orders = [controls.order(mrn, controls.EXAMINATION, reason="LOOK") for mrn in (checked, kept)]
+    orders = [controls.order(mrn, controls.EXAMINATION, reason="LOOK") for mrn in (checked, destroyed)]
     await controls.ordered(house, *orders)
     assert outcomes(await dispose(house, disposal(end, DESTROYED), disposal(back, RE_EXPORTED), by="olga")) == [
         "waits",
@@ -201,12 +201,12 @@ async def test_disposals_and_conclusions_wait_as_well_and_what_secures_goods_doe
     ]
     conclusions = (
         controls.conclusion(checked, note="No fault."),
-        controls.conclusion(kept, result=controls.NOT_CONFORM),
+        controls.conclusion(destroyed, result=controls.NOT_CONFORM),
     )
     assert outcomes(await controls.concluded(house, *conclusions)) == ["waits", "HELD"]
-    assert outcomes(await dispose(house, disposal(kept, SEIZED), by="olga", request_id="d2")) == ["SEIZED"]
-    assert outcomes(await dispose(house, disposal(kept, DESTROYED), by="olga", request_id="d3")) == ["waits"]
-    for mrn, expected in ((end, "DESTROYED"), (back, "RE_EXPORTED"), (checked, "HELD"), (kept, "DESTROYED")):
+    assert outcomes(await dispose(house, disposal(destroyed, SEIZED), by="olga", request_id="d2")) == ["SEIZED"]
+    assert outcomes(await dispose(house, disposal(destroyed, DESTROYED), by="olga", request_id="d3")) == ["waits"]
+    for mrn, expected in ((end, "DESTROYED"), (back, "RE_EXPORTED"), (checked, "HELD"), (destroyed, "DESTROYED")):
         seen = await version_of(house, mrn)
         assert await decided(house, CONFIRM, mrn, version=seen, request_id=mrn) == [expected], mrn
     assert (await status(house, back)).movement.return_document_number == "AWB-9"

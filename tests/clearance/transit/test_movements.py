@@ -124,12 +124,12 @@ async def test_goods_that_are_paid_on_their_way_are_released_with_their_arrival_
     assert await listed(house) == await listed(house, "", departing=True) == []
     assert await released(house, held) == ("RELEASED", "")
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
-        told = await notices(house, role, ident)
-        started = [each for each in told if each.kind == pb.NOTICE_KIND_TRANSIT_STARTED]
+        received = await notices(house, role, ident)
+        started = [each for each in received if each.kind == pb.NOTICE_KIND_TRANSIT_STARTED]
         assert {each.mrn for each in started} == {first, held}
         assert all(each.transit.destination_office == OFFICE and each.transit.HasField("due_at") for each in started)
         assert all(OFFICE in each.text and not each.transit.guarantee_reference for each in started)
-        (arrived,) = [each for each in told if each.kind == pb.NOTICE_KIND_TRANSIT_ARRIVED]
+        (arrived,) = [each for each in received if each.kind == pb.NOTICE_KIND_TRANSIT_ARRIVED]
         assert arrived.mrn == held, "the other one was released with its arrival"
     await check_versions(house.desk)
 
@@ -252,8 +252,10 @@ async def test_an_officer_ends_a_movement_and_holds_the_goods_which_stay_owed(ho
     await pay(house, lost, number=2)
     assert await states(house, lost, waiting) == ["HELD"] * 2
     assert outcomes(await take(house, "end", lost, request_id="e2")) == [("HELD", "NOT_IN_TRANSIT")]
-    (told, _) = [each for each in await notices(house, "carrier", "wings") if each.kind == pb.NOTICE_KIND_TRANSIT_ENDED]
-    assert told.title == "Movement ended by customs"
+    (ended, _) = [
+        each for each in await notices(house, "carrier", "wings") if each.kind == pb.NOTICE_KIND_TRANSIT_ENDED
+    ]
+    assert ended.title == "Movement ended by customs"
     # They turn up, and move once more.
     assert outcomes(await take(house, "start", lost, request_id="s2")) == [("HELD", "")]
     await check_versions(house.desk)
@@ -327,7 +329,7 @@ async def test_a_carrier_learns_nothing_of_goods_that_it_cannot_move_and_moves_t
     claim = work_pb2.ClaimConsignmentsRequest(request_id="c", consignments=[pb.ConsignmentRef(mrn=claimed)])
     await work_stub.ClaimConsignments(claim, timeout=SECONDS)
     goods, carrier = (by_debt, by_lane, claimed), {"role": "carrier", "ident": "wings"}
-    # What starts no movement tells them apart in nothing.
+    # A request that starts no movement does not distinguish them.
     beyond = await take(house, "start", *goods, request_id="s1", limit_days=31, **carrier)
     assert outcomes(beyond) == [("HELD", "TRANSIT_LIMIT_OUT_OF_BOUNDS")] * 3
     started = await take(house, "start", *goods, request_id="s2", limit_days=30, **carrier)

@@ -19,9 +19,11 @@ from libs.cli.views.text import (
     counted,
     duration,
     kilograms,
+    minute,
     money,
     safe,
     short,
+    stacked,
     table,
     when,
     words,
@@ -65,7 +67,7 @@ def render(each: dict[str, Any]) -> RenderableType:
     return Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2))
 
 
-def render_many(consignments: Sequence[dict[str, Any]]) -> RenderableType:
+def render_many(consignments: Sequence[dict[str, Any]]) -> Table:
     """Draw many consignments, a line each."""
     shown = table("MRN", "house document", "to", "state", "lane", "payable", "reasons", right=(5,))
     for each in consignments:
@@ -124,6 +126,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         when(movement.get("arrived_at", "")),
         _later("released", movement.get("arrived_at"), movement.get("released_at")),
     )
+    row("presentation", *_presentation(movement))
     row("storage", *_storage(movement))
     row("transit", *_transit(each.get("transit", {})))
     score = decision.get("risk_score")
@@ -157,10 +160,7 @@ def _release(release: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _storage(movement: dict[str, Any]) -> tuple[str, ...]:
-    """Return in words until when the goods are to be presented, or may lie in temporary storage; nothing where neither is so."""
-    if movement.get("presentation_due_at") and not movement.get("presented_at"):
-        late = "[yellow]overdue[/]" if movement.get("presentation_overdue_at") else ""
-        return f"to be presented by {when(movement['presentation_due_at'])}", late
+    """Return in words until when the goods may lie in temporary storage; nothing where they do not."""
     if short(movement.get("storage_limit", ""), "STORAGE_LIMIT_") == "UNKNOWN":
         return ("temporary storage; its time limit is not known",)
     if not movement.get("storage_ends_at"):
@@ -169,18 +169,35 @@ def _storage(movement: dict[str, Any]) -> tuple[str, ...]:
     return f"temporary storage ends {when(movement['storage_ends_at'])}", state
 
 
+def _presentation(movement: dict[str, Any]) -> tuple[str, ...]:
+    """Return in words when the goods were presented or are to be, and a missed deadline; nothing where their arrival is the presentation."""
+    due, presented = movement.get("presentation_due_at", ""), movement.get("presented_at", "")
+    missed = "[yellow]overdue[/]" if movement.get("presentation_overdue_at") else ""
+    if not presented:
+        return (f"to be presented by {when(due)}", missed) if due else ("",)
+    return f"presented {when(presented)}", f"[yellow]after the deadline {when(due)}[/]" if missed else ""
+
+
 def _transit(transit: dict[str, Any]) -> tuple[str, ...]:
     """Return in words where the last movement to another office leads, and how it ended; nothing without one."""
     if not transit:
         return ("",)
+    office = safe(transit.get("departure_office", ""))
+    names = (f"from {office}" if office else "", *_named(transit))
     to, outcome = safe(transit.get("destination_office", "")), short(transit.get("outcome", ""), "TRANSIT_OUTCOME_")
     if not transit.get("ended_at"):
         state = "[yellow]overdue[/]" if transit.get("overdue_at") else ""
-        return f"in transit to {to} until {when(transit.get('due_at', ''))}", state
+        return f"in transit to {to} until {when(transit.get('due_at', ''))}", state, *names
     if outcome == "ENDED":
-        return f"movement to {to} ended by an officer {when(transit['ended_at'])}", ""
+        return f"movement to {to} ended by an officer {when(transit['ended_at'])}", *names
     difference = words(short(transit.get("difference", ""), "TRANSIT_DIFFERENCE_")) if transit.get("difference") else ""
-    return f"arrived at {to} {when(transit['ended_at'])}", f"[yellow]{difference}[/]" if difference else ""
+    return f"arrived at {to} {when(transit['ended_at'])}", f"[yellow]{difference}[/]" if difference else "", *names
+
+
+def _named(transit: dict[str, Any]) -> tuple[str, ...]:
+    """Return what an office compares with the goods that arrive: seal, document and guarantee, as far as the caller reads them."""
+    names = {"seal": "seal", "document_number": "document", "guarantee_reference": "guarantee"}
+    return tuple(f"{name} {safe(transit[field])}" for field, name in names.items() if transit.get(field))
 
 
 def _decider(decided_by: str) -> str:
@@ -388,16 +405,14 @@ def _cause(each: dict[str, Any]) -> str:
     return words(short(each.get("cause", ""), "HOLD_CAUSE_"))
 
 
-def open_controls(controls: Sequence[dict[str, Any]]) -> RenderableType:
+def open_controls(controls: Sequence[dict[str, Any]]) -> Table:
     """Draw open controls, a line each."""
-    shown = table(
-        "MRN", "no.", "control", "authority", "reason", "due", "stage", "house document", "office", right=(1,)
-    )
+    shown = table("MRN, house document", "no.", "control", "authority", "reason", "due", "stage", "office", right=(1,))
     for each in controls:
         control = each.get("control", {})
         shown.add_row(
-            each.get("mrn", ""), *_control(control), when(control.get("due_at", "")) or "–", _stage(control),
-            safe(each.get("house_document_number", "")), safe(each.get("office", "")),
+            stacked(each.get("mrn", ""), safe(each.get("house_document_number", ""))), *_control(control),
+            minute(control.get("due_at", "")) or "–", _stage(control), safe(each.get("office", "")),
         )  # fmt: skip
     return shown
 

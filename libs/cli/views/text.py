@@ -66,6 +66,16 @@ def when(text: str) -> str:
     return text.replace("T", " ")[:19] + ("Z" if text else "")
 
 
+def minute(text: str) -> str:
+    """Return an instant of `--json` to the minute, as lists print it: `2026-11-01 12:00Z`."""
+    return when(text)[:16] + ("Z" if text else "")
+
+
+def stacked(*lines: str) -> str:
+    """Return a cell of several lines, without those that are empty."""
+    return "\n".join(filter(None, lines))
+
+
 def kilograms(milligrams: int) -> str:
     """Return a mass."""
     return f"{milligrams / 1_000_000:,.3f}".rstrip("0").rstrip(".") + " kg"
@@ -93,13 +103,12 @@ def table(*columns: str, title: str = "", right: Iterable[int] = ()) -> "Table":
 def print_whole(terminal: "Console", shown: "Table") -> None:
     """Print a table without cutting figures and columns that do not wrap; other columns become narrower, then the table exceeds the terminal."""
     from rich.measure import Measurement
-    from rich.text import Text
 
     width = terminal.width
     shown.padding = (0, 1, 0, 0)
     for column in shown.columns:
         if column.justify == "right" or column.no_wrap:
-            lines = (line for cell in column.cells for line in Text.from_markup(str(cell)).plain.splitlines())
+            lines = (line for cell in column.cells for line in _plain(cell).splitlines())
             column.min_width = max(map(len, lines), default=0)
     terminal.width = max(width, Measurement.get(terminal, terminal.options.update(width=1_000), shown).minimum)
     try:
@@ -112,9 +121,17 @@ def print_words(terminal: "Console", shown: "Table") -> None:
     """Print a table without cutting figures, and with line breaks only between words, so that names and numbers can be copied."""
     for column in shown.columns:
         if column.justify != "right":
-            words = (word for text in (column.header, *column.cells) for word in str(text).split())
+            words = (word for text in (column.header, *column.cells) for word in _plain(text).split())
             column.min_width = max(map(len, words), default=0)
     print_whole(terminal, shown)
+
+
+def _plain(cell: object) -> str:
+    """Return the text of a cell without rich's markup."""
+    from rich.text import Text
+
+    text = str(cell)
+    return Text.from_markup(text).plain if "[" in text else text
 
 
 def paragraph(terminal: "Console", markup: str, indent: int) -> None:

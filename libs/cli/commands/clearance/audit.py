@@ -130,7 +130,7 @@ def _verify_file(context: Context, file: Path, outside: dict[int, bytes]) -> Non
 
 
 def _show_evidence(terminal: "Console", result: dict[str, Any]) -> None:
-    from libs.cli.views.text import counted, safe, table
+    from libs.cli.views.text import counted, print_words, safe, table
 
     shown = table("version", "at", "by", "change", "reasons", "rule set", "rulebook", "record", "proven")
     for each in result["versions"]:
@@ -146,7 +146,7 @@ def _show_evidence(terminal: "Console", result: dict[str, Any]) -> None:
             str(each["record"]),
             _yes(each["proven"]),
         )
-    terminal.print(shown)
+    print_words(terminal, shown)
     shown = table("seen at", "by", "RPC", "reason", "record", "proven")
     for each in result["accesses"]:
         shown.add_row(
@@ -157,7 +157,7 @@ def _show_evidence(terminal: "Console", result: dict[str, Any]) -> None:
             str(each["record"]),
             _yes(each["proven"]),
         )
-    terminal.print(shown)
+    print_words(terminal, shown)
     for each in result["seals"]:
         text = "compared" if each["compared"] else "not compared"
         terminal.print(f"Seal {each['number']}:{each['hash']}, {text}", soft_wrap=True)

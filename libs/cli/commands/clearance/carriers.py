@@ -100,7 +100,7 @@ def refused(context: Context, carrier: str, ident: str) -> None:
     results = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import safe, table
+        from libs.cli.views.text import minute, print_words, safe, table
 
         shown = table("master document", "carrier", "", "times", "last", right=(3,))
         for each in results:
@@ -109,9 +109,9 @@ def refused(context: Context, carrier: str, ident: str) -> None:
                 safe(each["carrier"]),
                 "without effect" if each.get("recorded") else "refused",
                 f"{each.get('times', 0):,}",
-                each.get("refused_at", ""),
+                minute(each.get("refused_at", "")),
             )
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(results, show)
 
@@ -130,17 +130,21 @@ def arrivals(context: Context, master: str, ident: str) -> None:
     results = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import safe, table
+        from libs.cli.views.text import minute, print_words, safe, table
 
         names = ("consignments", "released", "held")
         shown = table("carrier", "arrived", "recorded", *names, "reversed", right=(3, 4, 5))
         for each in results:
             counts = (f"{int(each.get(name, 0)):,}" for name in names)
-            by = f"{each['reversed_at']} by {each.get('reversed_by', '')}" if "reversed_at" in each else ""
+            by = f"{minute(each['reversed_at'])} by {each.get('reversed_by', '')}" if "reversed_at" in each else ""
             shown.add_row(
-                safe(each["carrier"]), each.get("arrived_at", ""), each.get("recorded_at", ""), *counts, safe(by)
+                safe(each["carrier"]),
+                minute(each.get("arrived_at", "")),
+                minute(each.get("recorded_at", "")),
+                *counts,
+                safe(by),
             )
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(results, show)
 
@@ -160,7 +164,7 @@ def released(context: Context, master: str, carrier: str, ident: str) -> None:
     results = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import STATES, coloured, safe, short, table
+        from libs.cli.views.text import STATES, coloured, minute, print_words, safe, short, table
 
         shown = table("MRN", "house document", "state now", "released")
         for each in results:
@@ -168,9 +172,9 @@ def released(context: Context, master: str, carrier: str, ident: str) -> None:
                 each["mrn"],
                 safe(each.get("house_document_number", "")),
                 coloured(short(each.get("state", ""), "STATE_"), STATES),
-                each.get("released_at", ""),
+                minute(each.get("released_at", "")),
             )
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(results, show)
 
@@ -187,7 +191,10 @@ def released(context: Context, master: str, carrier: str, ident: str) -> None:
     help="The caller: the carrier, or an officer.",
 )
 def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: str) -> None:
-    """Reverse the arrivals of MASTERs: the goods have not arrived. Refused if an arrival has released a consignment."""
+    """Reverse the arrivals of MASTERs: the goods have not arrived.
+
+    Refused if an arrival has released a consignment, and of a carrier if its goods were presented (ARRIVAL_PRESENTED): ask an officer.
+    """
     from libs.client.clearance import carriers as client_carriers
 
     role, _, ident = caller.partition("/")
@@ -203,7 +210,7 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
     results = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import safe, table
+        from libs.cli.views.text import print_words, safe, table
 
         shown = table("master document", "", "consignments", "not reversed", right=(2, 3))
         for each in results:
@@ -211,7 +218,7 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
                 "" if "error" in each else f"{int(each.get(name, 0)):,}" for name in ("consignments", "released")
             ]
             shown.add_row(safe(each["master_document_number"]), _outcome(each, "reversed"), *numbers)
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(results, show)
     _exit(results)
@@ -240,7 +247,7 @@ def present(context: Context, **goods: Any) -> None:
 
 
 def _bindings(terminal: "Console", results: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import safe, short, table, words
+    from libs.cli.views.text import print_words, safe, short, table, words
 
     shown = table("carrier", "by", "value", "from", "to", "")
     for each in results:
@@ -252,7 +259,7 @@ def _bindings(terminal: "Console", results: list[dict[str, Any]]) -> None:
             each.get("to_day", "without end"),
             _outcome(each, ""),
         )
-    terminal.print(shown)
+    print_words(terminal, shown)
 
 
 def _outcome(each: dict[str, Any], done: str) -> str:

@@ -44,14 +44,14 @@ def check(context: Context, from_day: str, caller: str) -> None:
     result = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import counted, safe, short, table, words
+        from libs.cli.views.text import counted, print_words, safe, short, table, words
 
         shown = table("MRN", "version", "", "", right=(1,))
         for each in result["inconsistencies"]:
             kind = words(short(each["kind"], "INCONSISTENCY_KIND_"))
             shown.add_row(safe(each["mrn"]), str(each.get("version", "")), kind, safe(each["detail"]))
         if result["inconsistencies"]:
-            terminal.print(shown)
+            print_words(terminal, shown)
         terminal.print(
             f"{counted(result['consignments'], 'consignment')} with {counted(result['versions'], 'version')} checked, "
             f"{len(result['inconsistencies']):,} inconsistencies found."

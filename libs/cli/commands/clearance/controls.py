@@ -254,5 +254,6 @@ def _carry_out(
 
 def _show(terminal: "Console", controls: list[dict[str, Any]]) -> None:
     from libs.cli.views.consignment import open_controls
+    from libs.cli.views.text import print_words
 
-    terminal.print(open_controls(controls))
+    print_words(terminal, open_controls(controls))

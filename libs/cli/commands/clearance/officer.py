@@ -28,7 +28,7 @@ def show_results(context: Context, results: list[dict[str, Any]]) -> None:
     """Print the result of each consignment; refusals end with exit code 1."""
 
     def show(terminal: Any) -> None:
-        from libs.cli.views.text import STATES, coloured, short, table
+        from libs.cli.views.text import STATES, coloured, print_words, short, table
 
         shown = table("MRN", "state now", "version", "", right=(2,))
         for each in results:
@@ -39,7 +39,7 @@ def show_results(context: Context, results: list[dict[str, Any]]) -> None:
                 str(each.get("version", "–")),
                 refusal(each) or (waits if each.get("awaits_second_person") else ""),
             )
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(results, show)
     if any(each.get("error") for each in results):

@@ -200,7 +200,7 @@ def import_(context: Context, file: Path, marks: Path, intact: bool, ident: str)
 def _show(
     terminal: "Console", counts: dict[str, int], results: list[dict[str, Any]], error: "LuxorError | None"
 ) -> None:
-    from libs.cli.views.text import STATES, coloured, safe, short, table, words
+    from libs.cli.views.text import STATES, coloured, minute, print_words, safe, short, table, words
     from libs.client.clearance.release_lists import DISCREPANCIES
 
     for outcome, count in sorted(counts.items()):
@@ -215,13 +215,13 @@ def _show(
                 safe(entry.get("house_document_number") or marked.get("house_document_number", "")),
                 safe(entry.get("mrn") or marked.get("mrn", "")),
                 decision,
-                f"{words(short(marked.get('decision', ''), 'RELEASE_LIST_DECISION_'))} {marked.get('marked_at', '')}",
+                f"{words(short(marked.get('decision', ''), 'RELEASE_LIST_DECISION_'))} {minute(marked.get('marked_at', ''))}",
                 safe(marked.get("marked_by", "")),
                 coloured(short(each.get("state", ""), "STATE_"), STATES),
                 words(each["outcome"]),
             )
     if shown.rows:
-        terminal.print(shown)
+        print_words(terminal, shown)
     if error is not None:
         terminal.print(f"[yellow]Not imported: this row and those after it. {safe(error.sentence)}[/]", soft_wrap=True)
 

@@ -140,17 +140,17 @@ def list_(context: Context, status: str, departed: bool, document: str, first: i
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     def show(terminal: Any) -> None:
-        from libs.cli.views.text import safe, short, table, when, words
+        from libs.cli.views.text import minute, print_words, safe, short, table, words
 
         shown = table("order", "status", "reason", "document", "valid until", "ordered by", "left", "not returned for")
         for each in found:
             shown.add_row(
                 each["order_id"], words(short(each.get("status", ""), "RETURN_ORDER_STATUS_")),
                 words(short(each.get("reason", ""), "RETURN_REASON_")), safe(each.get("transport_document_number", "")) or "–",
-                when(each.get("valid_until", "")), safe(each.get("ordered_by", "")), when(each.get("departed_at", "")) or "–",
+                minute(each.get("valid_until", "")), safe(each.get("ordered_by", "")), minute(each.get("departed_at", "")) or "–",
                 each.get("obstacle", ""),
             )  # fmt: skip
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(found, show)
 
@@ -185,13 +185,13 @@ def _show_results(context: Context, results: Sequence[dict[str, Any]]) -> None:
     """Print the result of each order; refusals end with exit code 1."""
 
     def show(terminal: Any) -> None:
-        from libs.cli.views.text import short, table, words
+        from libs.cli.views.text import print_words, short, table, words
 
         shown = table("order", "MRN", "status now", "")
         for each in results:
             status = words(short(each.get("order_status", ""), "RETURN_ORDER_STATUS_"))
             shown.add_row(each.get("order_id", ""), each.get("mrn", ""), status, refusal(each))
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(results, show)
     if any(each.get("error") for each in results):

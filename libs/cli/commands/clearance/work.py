@@ -42,7 +42,7 @@ def list_(context: Context, office: str, claim: str, lane: str, first: int, iden
     context.emit(items, lambda terminal: _show(terminal, items))
 
 
-@command("storage", group=work, short_help="List goods whose temporary storage has ended or ends soon.")
+@command("storage", group=work, short_help="List goods whose presentation or temporary storage is overdue or soon due.")
 @click.option("--office", default="", help="The office (default: consignments that belong to no office).")
 @click.option(
     "--within",
@@ -54,7 +54,10 @@ def list_(context: Context, office: str, claim: str, lane: str, first: int, iden
 @click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @acting("officer")
 def storage(context: Context, office: str, within: int, first: int, ident: str) -> None:
-    """List the goods of an office whose time limit of temporary storage has ended, the earliest end first: decide on them (`luxor dispose`)."""
+    """List the goods of an office whose time limit has ended, the earliest end first: of their presentation, or of their temporary storage.
+
+    Goods that are not presented wait for the carrier. On goods in temporary storage an officer decides (`luxor dispose`).
+    """
     from libs.client.clearance.work import storage_list
 
     async def ask() -> list[dict[str, Any]]:
@@ -163,33 +166,41 @@ def _decide(
 
 def _show_proposals(terminal: "Console", items: list[dict[str, Any]]) -> None:
     from libs.cli.views.clearance.proposals import proposal_words
-    from libs.cli.views.text import LANES, coloured, safe, short, table, when
+    from libs.cli.views.text import LANES, coloured, minute, print_words, safe, short, table
 
     shown = table("MRN", "version", "lane", "decision", "by", "since", "lapses", "note", right=(1,))
     for each in items:
         proposal = each.get("proposal", {})
         shown.add_row(
             each.get("mrn", ""), str(each.get("version", "")), coloured(short(each.get("lane", ""), "LANE_"), LANES), proposal_words(proposal),
-            safe(proposal.get("proposed_by", "")), when(proposal.get("proposed_at", "")), when(proposal.get("due_at", "")),
+            safe(proposal.get("proposed_by", "")), minute(proposal.get("proposed_at", "")), minute(proposal.get("due_at", "")),
             safe(proposal.get("note", "")),
         )  # fmt: skip
-    terminal.print(shown)
+    print_words(terminal, shown)
 
 
 def _show(terminal: "Console", items: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import LANES, coloured, safe, short, table, when
+    from libs.cli.views.text import LANES, coloured, minute, print_words, safe, short, stacked, table
 
     shown = table(
-        "MRN", "lane", "held by", "reasons", "accepted", "arrived", "until", "claimed by", "note", "house document"
-    )  # fmt: skip
+        "MRN, house document", "lane", "held by", "reasons", "accepted", "arrived", "time limit", "claimed by"
+    )
     for each in items:
         shown.add_row(
-            each.get("mrn", ""), coloured(short(each.get("lane", ""), "LANE_"), LANES),
-            _cause(each), ", ".join(each.get("reasons", ())), when(each.get("accepted_at", "")),
-            when(each.get("arrived_at", "")) or "–", when(each.get("presentation_due_at", each.get("storage_ends_at", ""))) or "–",
-            safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", "")), safe(each.get("house_document_number", "")),
+            stacked(each.get("mrn", ""), safe(each.get("house_document_number", ""))), coloured(short(each.get("lane", ""), "LANE_"), LANES),
+            _cause(each), stacked(*each.get("reasons", ())), minute(each.get("accepted_at", "")), minute(each.get("arrived_at", "")) or "–",
+            _limit(each), stacked(safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", ""))),
         )  # fmt: skip
-    terminal.print(shown)
+    print_words(terminal, shown)
+
+
+def _limit(item: dict[str, Any]) -> str:
+    """Return in words which time limit of goods runs, and until when: that of their presentation, or of their temporary storage."""
+    from libs.cli.views.text import minute
+
+    if item.get("presentation_due_at"):
+        return f"present by {minute(item['presentation_due_at'])}"
+    return f"storage until {minute(item['storage_ends_at'])}" if item.get("storage_ends_at") else "–"
 
 
 def _cause(item: dict[str, Any]) -> str:

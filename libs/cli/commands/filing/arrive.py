@@ -72,7 +72,7 @@ def _moment(at: str | None) -> int:
 
 def show_arrivals(terminal: "Console", outcomes: list[dict[str, Any]]) -> None:
     """Print the result of each arrival."""
-    from libs.cli.views.text import safe, short, table, words
+    from libs.cli.views.text import print_words, safe, short, table, words
     from libs.server.catalogue import command_hint
 
     shown = table("master document", "outcome", "consignments", "released", "held", "waiting", right=(2, 3, 4, 5))
@@ -82,7 +82,7 @@ def show_arrivals(terminal: "Console", outcomes: list[dict[str, Any]]) -> None:
             f"{each.get('consignments', 0):,}", f"{each.get('released', 0):,}", f"{each.get('held', 0):,}",
             f"{each.get('waiting', 0):,}",
         )  # fmt: skip
-    terminal.print(shown)
+    print_words(terminal, shown)
     for error in (error for each in outcomes for error in each.get("errors", ())):
         hint = command_hint(error["reason"], error.get("hint", ""))
         terminal.print(f"[red]{error['reason']}[/] {safe(error.get('message', ''))}", soft_wrap=True)

@@ -31,6 +31,7 @@ def show(context: Context, references: tuple[str, ...], filer: str, caller: str,
     from rich.console import Console
 
     from libs.cli.views.consignment import render, render_many
+    from libs.cli.views.text import print_words
     from libs.client.clearance.lookup import find
     from libs.client.errors import LuxorError
 
@@ -47,7 +48,7 @@ def show(context: Context, references: tuple[str, ...], filer: str, caller: str,
     def draw(terminal: Console) -> None:
         for consignments in found.values():
             if len(consignments) > 3:
-                terminal.print(render_many(consignments))
+                print_words(terminal, render_many(consignments))
                 terminal.print(f"[dim]luxor show MRN shows a consignment in full; at most {limit} are listed here.[/]")
                 continue
             for each in consignments:

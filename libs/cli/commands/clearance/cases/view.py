@@ -51,7 +51,7 @@ def show_cases(terminal: "Console", cases: list[dict[str, Any]]) -> None:
             safe(each.get("officer", "")) or "–", f"{each.get('consignments', 0):,}", when(each.get("opened_at", ""))[:10],
             safe(each.get("title", "")),
         )  # fmt: skip
-    terminal.print(shown)
+    print_words(terminal, shown)
 
 
 def show_case(terminal: "Console", case: dict[str, Any]) -> None:

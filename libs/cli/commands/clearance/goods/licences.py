@@ -172,7 +172,7 @@ def _change(context: Context, field: str, entry: Any, caller: str) -> None:
 
 
 def _show(terminal: "Console", entries: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import safe, table
+    from libs.cli.views.text import print_words, safe, table
     from libs.client.clearance.goods.licences import decimals
 
     shown = table("licence", "holder", "goods", "valid", "written off", "version", right=(4, 5))
@@ -193,11 +193,11 @@ def _show(terminal: "Console", entries: list[dict[str, Any]]) -> None:
             used,
             str(each["version"]),
         )
-    terminal.print(shown)
+    print_words(terminal, shown)
 
 
 def _show_uses(terminal: "Console", entries: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import table, when
+    from libs.cli.views.text import minute, print_words, table
     from libs.client.clearance.goods.licences import decimals
 
     shown = table("MRN", "item", "quantity", "written off", "restored", right=(1, 2))
@@ -207,7 +207,7 @@ def _show_uses(terminal: "Console", entries: list[dict[str, Any]]) -> None:
             each["mrn"],
             str(each["item_number"]),
             "–" if quantity is None else decimals(quantity),
-            when(each["used_at"]),
-            when(each.get("restored_at", "")) or "–",
+            minute(each["used_at"]),
+            minute(each.get("restored_at", "")) or "–",
         )
-    terminal.print(shown)
+    print_words(terminal, shown)

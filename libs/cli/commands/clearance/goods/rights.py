@@ -96,7 +96,7 @@ def list_(context: Context, ident: str) -> None:
 
 
 def _show(terminal: "Console", entries: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import safe, table
+    from libs.cli.views.text import print_words, safe, table
 
     shown = table("number", "holder", "words", "goods", "countries", "days", "version", right=(6,))
     for each in entries:
@@ -109,4 +109,4 @@ def _show(terminal: "Console", entries: list[dict[str, Any]]) -> None:
             f"{each['from_day']} to {each['to_day']}{' (revoked)' if each.get('revoked') else ''}",
             str(each["version"]),
         )
-    terminal.print(shown)
+    print_words(terminal, shown)

@@ -105,17 +105,18 @@ def list_(context: Context, office: str, departing: bool, overdue: bool, first: 
     items = run(ask())
 
     def show(terminal: Any) -> None:
-        from libs.cli.views.text import STATES, coloured, safe, short, table, when
+        from libs.cli.views.text import STATES, coloured, minute, print_words, safe, short, stacked, table
 
-        shown = table("MRN", "state now", "from", "to", "began", "until", "overdue since", "seal", "master document")
+        shown = table("MRN, master document", "state now", "from", "to", "began", "until", "document", "seal")
         for each in items:
             moves = each.get("transit", {})
             shown.add_row(
-                each.get("mrn", ""), coloured(short(each.get("state", ""), "STATE_"), STATES), safe(moves.get("departure_office", "")) or "–",
-                safe(moves.get("destination_office", "")), when(moves.get("started_at", "")), when(moves.get("due_at", "")),
-                when(moves.get("overdue_at", "")) or "–", safe(moves.get("seal", "")) or "–", safe(each.get("master_document_number", "")),
+                stacked(each.get("mrn", ""), safe(each.get("master_document_number", ""))), coloured(short(each.get("state", ""), "STATE_"), STATES),
+                safe(moves.get("departure_office", "")) or "–", safe(moves.get("destination_office", "")), minute(moves.get("started_at", "")),
+                minute(moves.get("due_at", "")) + (" [yellow]overdue[/]" if moves.get("overdue_at") else ""),
+                safe(moves.get("document_number", "")) or "–", safe(moves.get("seal", "")) or "–",
             )  # fmt: skip
-        terminal.print(shown)
+        print_words(terminal, shown)
 
     context.emit(items, show)
 

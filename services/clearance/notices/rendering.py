@@ -148,7 +148,8 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "refunded": notice.refunded_minor if notice.HasField("refunded_minor") else None,
     }
     # Of what owes nothing and was never assessed nothing can have been paid. Where it was assessed, an absent payment is not known yet.
-    free = notice.debt_status == common_pb2.DEBT_STATUS_NONE and not notice.currency
+    assessed = notice.currency and notice.HasField("payable_minor")
+    free = notice.debt_status == common_pb2.DEBT_STATUS_NONE and not assessed
     for name, minor in amounts.items():
         if minor is None or not is_currency(notice.currency):
             values[name] = filled(texts.phrase(language, "nothing" if free and not minor else "unknown"), {})

@@ -149,7 +149,7 @@ async def test_correspondence_without_code_and_price_is_released_on_arrival(hous
     # Nothing is owed, and the filer reads so.
     read = await texts(house)
     assert sum("To be paid at the border: nothing." in each for each in read) == len(read) >= 3
-    assert sum("Paid: nothing." in each for each in read) == 1
+    assert sum("Paid: nothing." in each for each in read) == sum("Paid:" in each for each in read) >= 1
     assert not any("not known" in each for each in read)
 
 

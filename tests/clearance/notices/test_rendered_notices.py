@@ -581,11 +581,14 @@ def test_an_agencys_notice_in_words(key: str) -> None:
 
 
 def test_what_owes_nothing_has_nothing_paid_and_a_debt_that_is_not_known_stays_not_known() -> None:
-    """Documents of category 1 owe nothing without an assessment: their debt is NONE and has neither amounts nor a currency."""
+    """Documents of category 1 owe nothing without an assessment: their debt is NONE without an amount; a reassessment may name a currency."""
     amounts = "To be paid at the border: {0}. Paid: {1}."
     for values, payable, paid in (
         ({"debt_status": common_pb2.DEBT_STATUS_NONE}, "nothing", "nothing"),
+        ({"debt_status": common_pb2.DEBT_STATUS_NONE, "currency": "EUR"}, "nothing", "nothing"),
+        ({"debt_status": common_pb2.DEBT_STATUS_NONE, "payable_minor": 0}, "nothing", "nothing"),
         ({}, "not known", "not known"),
+        ({"currency": "EUR"}, "not known", "not known"),
         ({"debt_status": OPEN}, "not known", "not known"),
         ({"debt_status": common_pb2.DEBT_STATUS_NONE, "payable_minor": 0, "currency": "EUR"}, "0.00 EUR", "not known"),
     ):

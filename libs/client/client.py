@@ -221,19 +221,18 @@ class Client:
         )
 
     async def notices(
-        self, after: str = "", *, follow: bool = True, language: str = ""
+        self, after: str = "", *, follow: bool = True, language: str = "", page_size: int = 0
     ) -> AsyncIterator[tuple[str, Sequence[clearance_pb2.Notice]]]:
         """Yield pages of the caller's notices, each with the cursor of the next page, which can be read again at any time.
 
-        With a `language` (a tag such as "de") they have texts.
+        With a `language` (a tag such as "de") they have texts. A page has about `page_size` of them: those of one transaction are not split.
 
         With `follow` it waits for more and never ends, and goes on by itself after a service was away.
         """
         while True:
             try:
-                page = await self.pull_notices(
-                    after, wait_millis=NOTICES_WAIT_MILLIS if follow else 0, language=language
-                )
+                wait_millis = NOTICES_WAIT_MILLIS if follow else 0
+                page = await self.pull_notices(after, page_size=page_size, wait_millis=wait_millis, language=language)
             except LuxorError as error:
                 if not follow or not error.unreachable or error.reason == "TLS_REFUSED":
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from libs.cli.common import Context
 from libs.cli.main import luxor
 from libs.cli.views.consignment import render
+from libs.cli.views.text import print_words, table
 from tests.cli.console_lines import lines_of
 
 MRN, HOUSE, MASTER, SEAL = "26DE1633400000RUR7", "HAWB-2026-000123456", "020-12345675", "SEAL-DE-0000000017"
@@ -115,6 +118,22 @@ def test_mrns_references_and_days_stand_whole_on_one_line(
     tokens = {token for line in result.output.splitlines() for token in line.split()}
     assert set(whole) <= tokens, result.output
     assert TIME not in result.output
+
+
+@pytest.mark.parametrize("width", [67, 70, 90])
+def test_a_table_does_not_exceed_a_terminal_into_which_its_longest_words_fit(width: int) -> None:
+    # 19, 7, 24 and 8 places, with 9 between and around them.
+    shown = table("MRN, house document", "held by", "reason", "accepted", right=(3,))
+    shown.add_row(f"{MRN}\n{HOUSE}", "an officer of another office", f"[red]{REASON}[/]", "1,234")
+    out = io.StringIO()
+    print_words(Console(file=out, width=width), shown)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert {MRN, HOUSE, REASON, "1,234"} <= {token for line in lines for token in line.split()}
+
+
+def test_an_empty_list_says_so() -> None:
+    assert lines_of(lambda out: print_words(out, table("MRN"))) == ["No entries."]
 
 
 @pytest.mark.parametrize(

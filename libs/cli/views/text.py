@@ -118,12 +118,35 @@ def print_whole(terminal: "Console", shown: "Table") -> None:
 
 
 def print_words(terminal: "Console", shown: "Table") -> None:
-    """Print a table without cutting figures, and with line breaks only between words, so that names and numbers can be copied."""
+    """Print a table without cutting figures, and with line breaks only between words, so that they can be copied; say so if it is empty."""
+    if not shown.rows:
+        terminal.print("[dim]No entries.[/]")
+        return
+    least, need = [], []
     for column in shown.columns:
-        if column.justify != "right":
-            words = (word for text in (column.header, *column.cells) for word in _plain(text).split())
-            column.min_width = max(map(len, words), default=0)
+        heading, cells = _plain(column.header), [_plain(cell) for cell in column.cells]
+        lines = max(_width(line) for text in (heading, *cells) for line in ("", *text.splitlines()))
+        figures = cells if column.justify == "right" else ()
+        parts = [
+            *heading.split(),
+            *(line for text in figures for line in text.splitlines()),
+            *(word for text in cells for word in text.split()),
+        ]
+        least.append(max(map(_width, parts), default=0))
+        need.append(lines - least[-1])
+    # rich narrows the widest columns first, whether or not they can be narrower, and so exceeds a terminal into which the table fits.
+    spare = terminal.width - sum(least) - 2 * len(least) - 1
+    for left, place in zip(range(len(need), 0, -1), sorted(range(len(need)), key=need.__getitem__), strict=True):
+        share = max(0, min(need[place], spare // left))
+        shown.columns[place].width, spare = least[place] + share, spare - share
     print_whole(terminal, shown)
+
+
+def _width(text: str) -> int:
+    """Return how many places of a terminal a text takes; some scripts take two for a character."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _plain(cell: object) -> str:

@@ -6,6 +6,8 @@ import click
 
 from libs.cli.common import Context, caller_of, command, run
 
+_PAGE_MAX = 1000
+"""The largest page of notices that clearance returns."""
 _KIND_WIDTH = len("amendment refused")
 """Width of the column of kinds: the longest kind of notice."""
 
@@ -31,21 +33,24 @@ _KIND_WIDTH = len("amendment refused")
 def notices(context: Context, caller: str, after: str, follow: bool, language: str, limit: int | None) -> None:
     """Print notices, oldest first; they can be read again from any cursor. --json prints a line for each."""
     role, ident = caller_of(caller, ("filer", "carrier", "agency"))
-    cursor, count = after, 0
+    cursor, count, again = after, 0, 0
 
     async def work() -> None:
         from libs.client.plain import plain
 
-        nonlocal cursor, count
+        nonlocal cursor, count, again
         async with context.client(role, ident) as client:
-            async for following, page in client.notices(after, follow=follow, language=language):
-                cursor = following
-                for each in page:
+            pages = client.notices(after, follow=follow, language=language, page_size=min(limit or 0, _PAGE_MAX))
+            async for following, page in pages:
+                for each in page[: None if limit is None else limit - count]:
                     notice = plain(each)
                     context.emit_line(notice, notice_text(notice))
-                    count += 1
-                    if limit is not None and count >= limit:
-                        return
+                    count, again = count + 1, again + 1
+                # The notices of one transaction have one cursor: those that were printed are printed again, and none is left out.
+                if again == len(page):
+                    cursor, again = following, 0
+                if count == limit:
+                    return
 
     try:
         run(work())
@@ -53,9 +58,17 @@ def notices(context: Context, caller: str, after: str, follow: bool, language: s
         if context.as_json:
             context.emit_line({"next": cursor, "notices": count}, "")
         else:
-            click.echo(
-                f"{count:,} notices. Continue with --after {cursor}" if cursor else "There are no notices.", err=True
-            )
+            click.echo(_end(count, cursor, again), err=True)
+
+
+def _end(count: int, cursor: str, again: int) -> str:
+    """Return where to continue after `count` notices, of which the last `again` are printed again there."""
+    from libs.cli.views.text import counted
+
+    if not count and not cursor:
+        return "There are no notices."
+    repeated = f", which prints the last {again:,} again" if again else ""
+    return f"{counted(count, 'notice')}. Continue {f'with --after {cursor}' if cursor else 'without --after'}{repeated}"
 
 
 def notice_text(each: dict[str, Any]) -> str:

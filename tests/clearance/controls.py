@@ -114,6 +114,13 @@ async def state(house: House, mrn: str) -> str:
     return clearance.State.Name((await status(house, mrn)).state).removeprefix("STATE_")
 
 
+async def hold(house: House, mrn: str) -> None:
+    """Hold goods as an officer."""
+    refs = [clearance.ConsignmentRef(mrn=mrn)]
+    request = clearance.HoldConsignmentsRequest(request_id="h1", consignments=refs, reason="OFFICER_DECISION")
+    await (await house.stub("officer", "otto")).HoldConsignments(request, timeout=SECONDS)
+
+
 async def release(house: House, *mrns: str, request_id: str = "r1") -> list[tuple[str, str]]:
     """Release goods as an officer."""
     refs = [clearance.ConsignmentRef(mrn=mrn) for mrn in mrns]

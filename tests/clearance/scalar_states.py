@@ -183,8 +183,9 @@ def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.P
     added = ""
     arrives = (Event.ARRIVED, Event.PRESENTED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)
     arrived = event in arrives and before.state != State.HELD and after.state == State.HELD
-    # What was held before the controls has its reasons already.
-    concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold)
+    # A release lifted what held the goods beside their controls, with its reasons; the debt holds them all the same.
+    owing = before.control_hold and before.debt == Debt.OPEN
+    concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold or owing)
     if arrived or concluded:
         by_debt = "DEBT_OPEN" if before.debt == Debt.OPEN else "UNVALUED"
         added = "OFFICER_HOLD" if before.officer_hold else "CUSTOMS_CHECK" if before.screening_hold else by_debt

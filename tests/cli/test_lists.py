@@ -165,6 +165,10 @@ def test_the_list_of_storage_says_which_time_limit_it_is(
     [
         ({}, "in transit to DE003302 until 2026-11-30 08:15:42Z"),
         ({"ended_at": TIME, "outcome": "TRANSIT_OUTCOME_ARRIVED"}, "arrived at DE003302 2026-11-30 08:15:42Z"),
+        (
+            {"ended_at": TIME, "outcome": "TRANSIT_OUTCOME_ARRIVED", "difference": "TRANSIT_DIFFERENCE_SEAL"},
+            "arrived at DE003302 2026-11-30 08:15:42Z difference: seal",
+        ),
         ({"ended_at": TIME, "outcome": "TRANSIT_OUTCOME_ENDED"}, "movement to DE003302 ended by an officer 2026-11-30 08:15:42Z"),
     ],
 )  # fmt: skip

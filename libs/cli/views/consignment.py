@@ -191,7 +191,11 @@ def _transit(transit: dict[str, Any]) -> tuple[str, ...]:
     if outcome == "ENDED":
         return f"movement to {to} ended by an officer {when(transit['ended_at'])}", *names
     difference = words(short(transit.get("difference", ""), "TRANSIT_DIFFERENCE_")) if transit.get("difference") else ""
-    return f"arrived at {to} {when(transit['ended_at'])}", f"[yellow]{difference}[/]" if difference else "", *names
+    return (
+        f"arrived at {to} {when(transit['ended_at'])}",
+        f"[yellow]difference: {difference}[/]" if difference else "",
+        *names,
+    )
 
 
 def _named(transit: dict[str, Any]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from tests.clearance.controls import (
     concluded,
     conclusion,
     controls,
+    hold,
     listed,
     notices,
     now,
@@ -193,13 +194,6 @@ async def test_a_deadline_of_an_examination_is_for_the_authority_alone(house: Ho
     assert (await status(house, mrn, "filer", "shop")).version == public.version
     assert "CONTROL_REMINDED" not in [word for word, _ in words(await notices(house))]
     assert [each.mrn for each in await listed(house, overdue=True)] == [mrn]
-
-
-async def hold(house: House, mrn: str) -> None:
-    request = pb.HoldConsignmentsRequest(
-        request_id="h1", consignments=[pb.ConsignmentRef(mrn=mrn)], reason="OFFICER_DECISION"
-    )
-    await (await house.stub("officer", "otto")).HoldConsignments(request, timeout=SECONDS)
 
 
 def public(seen: pb.ConsignmentStatus) -> tuple[object, ...]:

@@ -32,6 +32,7 @@ from tests.clearance.controls import (
     concluded,
     conclusion,
     controls,
+    hold,
     listed,
     notices,
     now,
@@ -146,6 +147,9 @@ async def test_a_debt_that_opens_or_stays_open_holds_after_the_last_control_and_
     await debt_events.hear(house.desk, debt([mrn], 1, Debt.OPEN, kind=debt_events.OPENED))
     await arrive(house)
     assert await state(house, mrn) == "DOCUMENTS_REQUESTED"
+    # A release meanwhile lifts an officer's hold with its reasons, and leaves the debt.
+    await hold(house, mrn)
+    assert await release(house, mrn) == [("DOCUMENTS_REQUESTED", "")]
     assert outcomes(await concluded(house, conclusion(mrn))) == [("HELD", "")]
     seen = await status(house, mrn)
     assert seen.decision.debt_hold

@@ -118,8 +118,8 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "HOLD_LIFTED": (
         "HOLD_LIFTED", "EXAMINATION", {}, "Hold lifted, controls open",
-        f"Customs lifted a hold of consignment {MRN} on 2026-11-01. Only controls that are open hold it now: it is not released before they are "
-        f"concluded. {REFERENCES}",
+        f"Customs lifted a hold of consignment {MRN} on 2026-11-01. It is not released before the controls that are open are concluded, and "
+        f"its debt at the border is settled. {REFERENCES} To be paid at the border: not known.",
     ),
     "RETURN_ORDER_ENDED": (
         "RETURN_ORDER_ENDED", "RELEASED", {}, "Return order ended",
@@ -219,7 +219,8 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "CONTROL_CONCLUDED": (
         "CONTROL_CONCLUDED", "HELD", CONTROLS, "Control concluded",
-        f"A control of consignment {MRN} was concluded on 2026-11-01. The goods are not released yet. {REFERENCES}",
+        f"A control of consignment {MRN} was concluded on 2026-11-01. The goods are not released yet. {REFERENCES} To be paid at the border: not "
+        "known.",
     ),
     "REFERRED": (
         "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", LOADING["REFERRED"], "Request before loading",

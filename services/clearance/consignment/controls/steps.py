@@ -49,9 +49,9 @@ class Answer:
     text: str
     documents: tuple[str, ...]
     screening_result: int = 0
+    """luxor.consignment.v1.ScreeningResult; 0 for other forms than SCREENING."""
     by: str = ""
     """Id of the caller."""
-    """luxor.consignment.v1.ScreeningResult; 0 for other forms than SCREENING."""
 
 
 @dataclass(frozen=True, slots=True)

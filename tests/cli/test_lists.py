@@ -199,3 +199,9 @@ def test_a_consignment_says_when_it_was_presented_and_that_it_was_late(movement:
     assert text in shown
     assert ("after the deadline" in shown, "overdue" in shown) == ("after" in text, "overdue" in text)
     assert ("temporary storage ends" in shown) == ("presented_at" in movement)
+
+
+def test_who_does_not_read_debts_reads_nothing_of_them_and_an_unknown_debt_is_called_unknown() -> None:
+    for debt, said in (({}, False), ({"debt": {"status": "DEBT_STATUS_UNKNOWN"}}, True)):
+        shown = " ".join(lines_of(lambda out, debt=debt: out.print(render(GOODS | debt))))
+        assert ("The amount owed is unknown" in shown) == said

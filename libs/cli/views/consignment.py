@@ -328,6 +328,9 @@ def _findings(each: dict[str, Any]) -> RenderableType:
 def _charges(each: dict[str, Any]) -> list[RenderableType]:
     debt, decision = each.get("debt", {}), each.get("decision", {})
     currency = debt.get("currency", "")
+    if not debt:
+        # Carriers and partner agencies do not read what is owed.
+        return []
     if not currency:
         documents = each.get("release", {}).get("category") == "RELEASE_CATEGORY_DOCUMENTS"
         if documents and debt.get("status") == "DEBT_STATUS_NONE":

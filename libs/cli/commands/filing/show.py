@@ -16,7 +16,7 @@ from libs.cli.common import IDS, REFUSED, Context, caller_of, command, run
     default="officer",
     metavar="ROLE, ROLE/ID or ID",
     show_default=True,
-    help="The caller: officer, analyst, filer or carrier; filers and carriers see only their own consignments.",
+    help="The caller: officer, analyst, filer, carrier or agency; filers see their own consignments, carriers and agencies those that concern them.",
 )
 @click.option(
     "--limit",
@@ -27,7 +27,7 @@ from libs.cli.common import IDS, REFUSED, Context, caller_of, command, run
 )
 @click.option("--history", is_flag=True, help="Show earlier states too.")
 def show(context: Context, references: tuple[str, ...], filer: str, caller: str, limit: int, history: bool) -> None:
-    """Show the consignments of each REF: an MRN, a local reference, a house or a master document."""
+    """Show the consignments of each REF: an MRN, a local reference, a house or a master document; for carriers a house or master document."""
     from rich.console import Console
 
     from libs.cli.views.consignment import render, render_many

@@ -140,13 +140,14 @@ def list_(context: Context, status: str, departed: bool, document: str, first: i
         raise click.UsageError(f"{error.sentence} {error.hint}") from None
 
     def show(terminal: Any) -> None:
-        from libs.cli.views.text import minute, print_words, safe, short, table, words
+        from libs.cli.views.text import minute, print_words, safe, short, stacked, table, words
 
-        shown = table("order", "status", "reason", "document", "valid until", "ordered by", "left", "not returned for")
+        shown = table("order, document", "status", "reason", "valid until", "ordered by", "left", "not returned for")
         for each in found:
             shown.add_row(
-                each["order_id"], words(short(each.get("status", ""), "RETURN_ORDER_STATUS_")),
-                words(short(each.get("reason", ""), "RETURN_REASON_")), safe(each.get("transport_document_number", "")) or "–",
+                stacked(each["order_id"], safe(each.get("transport_document_number", ""))),
+                words(short(each.get("status", ""), "RETURN_ORDER_STATUS_")),
+                words(short(each.get("reason", ""), "RETURN_REASON_")),
                 minute(each.get("valid_until", "")), safe(each.get("ordered_by", "")), minute(each.get("departed_at", "")) or "–",
                 each.get("obstacle", ""),
             )  # fmt: skip

@@ -33,22 +33,22 @@ _KIND_WIDTH = len("amendment refused")
 def notices(context: Context, caller: str, after: str, follow: bool, language: str, limit: int | None) -> None:
     """Print notices, oldest first; they can be read again from any cursor. --json prints a line for each."""
     role, ident = caller_of(caller, ("filer", "carrier", "agency"))
-    cursor, count, again = after, 0, 0
+    cursor, count, repeated = after, 0, 0
 
     async def work() -> None:
         from libs.client.plain import plain
 
-        nonlocal cursor, count, again
+        nonlocal cursor, count, repeated
         async with context.client(role, ident) as client:
             pages = client.notices(after, follow=follow, language=language, page_size=min(limit or 0, _PAGE_MAX))
             async for following, page in pages:
                 for each in page[: None if limit is None else limit - count]:
                     notice = plain(each)
                     context.emit_line(notice, notice_text(notice))
-                    count, again = count + 1, again + 1
+                    count, repeated = count + 1, repeated + 1
                 # The notices of one transaction have one cursor: those that were printed are printed again, and none is left out.
-                if again == len(page):
-                    cursor, again = following, 0
+                if repeated == len(page):
+                    cursor, repeated = following, 0
                 if count == limit:
                     return
 
@@ -58,17 +58,17 @@ def notices(context: Context, caller: str, after: str, follow: bool, language: s
         if context.as_json:
             context.emit_line({"next": cursor, "notices": count}, "")
         else:
-            click.echo(_end(count, cursor, again), err=True)
+            click.echo(_end(count, cursor, repeated), err=True)
 
 
-def _end(count: int, cursor: str, again: int) -> str:
-    """Return where to continue after `count` notices, of which the last `again` are printed again there."""
+def _end(count: int, cursor: str, repeated: int) -> str:
+    """Return where to continue after `count` notices, of which the last `repeated` are printed again there."""
     from libs.cli.views.text import counted
 
     if not count and not cursor:
         return "There are no notices."
-    repeated = f", which prints the last {again:,} again" if again else ""
-    return f"{counted(count, 'notice')}. Continue {f'with --after {cursor}' if cursor else 'without --after'}{repeated}"
+    start = f"with --after {cursor}" if cursor else "without --after"
+    return f"{counted(count, 'notice')}. Continue {start}{f', which repeats the last {repeated:,}' if repeated else ''}"
 
 
 def notice_text(each: dict[str, Any]) -> str:

@@ -46,8 +46,10 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
     stopped = done & _STOPS[events] & (before.state != State.HELD)
     stopped &= outcome.state == State.HELD
     # What was held before the controls has its reasons already, unless an officer's release replaced them while the controls were open.
-    by_debt = before.control_hold & (before.debt == Debt.OPEN)
-    stopped |= done & (events == Event.CONTROLS_CONCLUDED) & (before.officer_hold | before.screening_hold | by_debt)
+    concluded = done & (events == Event.CONTROLS_CONCLUDED)
+    if concluded.any():
+        by_debt = before.control_hold & (before.debt == Debt.OPEN)
+        stopped |= concluded & (before.officer_hold | before.screening_hold | by_debt)
     if stopped.any():
         hold_reasons = Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _hold_reason(before))
         changed = with_reason(changed, hold_reasons, stopped)

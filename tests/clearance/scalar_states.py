@@ -59,6 +59,9 @@ def place(record: Record, at: int) -> scalar.Place:
     )
 
 
+_UNVALUED = {"UNVALUED", "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING"}
+
+
 def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: str, *, hidden: bool) -> Record:
     """The record after an event; the same where the event is refused."""
     if event in DECISIONS:
@@ -184,7 +187,8 @@ def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.P
     arrives = (Event.ARRIVED, Event.PRESENTED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED)
     arrived = event in arrives and before.state != State.HELD and after.state == State.HELD
     # A release lifted what held the goods beside their controls, with its reasons; the debt holds them all the same.
-    owing = before.control_hold and before.debt == Debt.OPEN
+    nameless = before.debt == Debt.UNKNOWN and not _UNVALUED & set(reasons)
+    owing = before.control_hold and (before.debt == Debt.OPEN or nameless)
     concluded = event == Event.CONTROLS_CONCLUDED and (before.officer_hold or before.screening_hold or owing)
     if arrived or concluded:
         by_debt = "DEBT_OPEN" if before.debt == Debt.OPEN else "UNVALUED"

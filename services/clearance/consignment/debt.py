@@ -13,7 +13,7 @@ from libs.columns import Column, Ints, Ragged, Strings, Table
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment.assessment import account_of, owed_columns, revalued
 from services.clearance.consignment.columns import choose, values_in_rows
-from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
+from services.clearance.consignment.decision import DEBT_OPEN, NO_FIGURES, UNVALUED
 from services.clearance.consignment.state.times import ended_duties, owes_nothing
 from services.clearance.consignment.transitions import FINAL, Debt, State
 from services.clearance.release_category.determination import DOCUMENTS, Unknown
@@ -21,12 +21,6 @@ from services.clearance.release_category.determination import DOCUMENTS, Unknown
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-NO_FIGURES: Final = frozenset(
-    {
-        UNVALUED, "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING",
-    }
-)  # fmt: skip
-"""Reasons of luxor.revenue.v1.AssessmentColumns that are removed once there are figures."""
 _REPORTED: Final = (Debt.DEFERRED, Debt.SECURED, Debt.PAID, Debt.OPEN)
 _STANDS: Final = (Debt.DEFERRED, Debt.SECURED)
 _SETTLED_STATES: Final = np.isin(np.arange(max(State) + 1), [State.RELEASED, *FINAL])

@@ -12,7 +12,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.clearance.consignment import debt as debts
-from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
+from services.clearance.consignment.decision import DEBT_OPEN, NO_FIGURES, UNVALUED
 from services.clearance.consignment.disposal import Disposal, disposing
 from services.clearance.consignment.state.times import payable_now
 from services.clearance.consignment.transitions import FINAL, Debt, Event, State
@@ -166,7 +166,7 @@ def test_a_settled_debt_is_one_that_alone_held_and_is_neither_open_nor_unknown(d
 def test_each_reason_for_missing_figures_goes_once_there_are_figures() -> None:
     assert {
         "UNVALUED", "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING",
-    } == debts.NO_FIGURES  # fmt: skip
+    } == NO_FIGURES  # fmt: skip
 
 
 def test_a_state_without_a_debt_status_has_no_settled_debt() -> None:

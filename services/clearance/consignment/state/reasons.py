@@ -1,5 +1,6 @@
 """The reasons and the note of a state after an event. Pure."""
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from services.clearance.consignment.decision import (
     CUSTOMS_CHECK,
     DEBT_OPEN,
     LANE_REASONS,
+    NO_FIGURES,
     OFFICER_HOLD,
     UNVALUED,
     Lane,
@@ -20,6 +22,7 @@ from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.transitions import IS_HELD, Debt, Event, State, flags_of
 
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 _STOPS: Final = flags_of((Event.ARRIVED, Event.PRESENTED, Event.WAIT_ENDED, Event.TRANSIT_ARRIVED))
 """Events after which goods that nothing held before may stop."""
@@ -48,7 +51,8 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
     # What was held before the controls has its reasons already, unless an officer's release replaced them while the controls were open.
     concluded = done & (events == Event.CONTROLS_CONCLUDED)
     if concluded.any():
-        by_debt = before.control_hold & (before.debt == Debt.OPEN)
+        unnamed = (before.debt == Debt.OPEN) | ((before.debt == Debt.UNKNOWN) & ~_name_any(reasons, NO_FIGURES))
+        by_debt = before.control_hold & unnamed
         stopped |= concluded & (before.officer_hold | before.screening_hold | by_debt)
     if stopped.any():
         hold_reasons = Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _hold_reason(before))
@@ -64,6 +68,14 @@ def automatic_reasons(table: Table, events: IntArray, before: Situation, outcome
         renamed = changed.values.translate(lambda reason: blue if reason == yellow else reason)
         changed = choose(rerouted, Ragged(changed.offsets, renamed), changed)
     return {} if changed is reasons else {"reasons": changed}
+
+
+def _name_any(reasons: Ragged, texts: Collection[str]) -> BoolArray:
+    """Return which lists of reasons have one of some texts, shape (n,)."""
+    assert isinstance(reasons.values, Strings)
+    found = np.zeros(len(reasons.lengths), np.bool_)
+    found[reasons.owners()[reasons.values.isin(texts)]] = True
+    return found
 
 
 def _hold_reason(before: Situation) -> NDArray[np.int32]:

@@ -99,6 +99,24 @@ def test_an_arrival_that_releases_nothing_says_why(more: dict[str, int | bool], 
     assert (table.ints("state").tolist(), reasons(table)) == ([State.HELD], expected)
 
 
+@pytest.mark.parametrize(
+    ("debt", "before", "expected"),
+    [
+        (Debt.OPEN, "X", ["X", "DEBT_OPEN"]),
+        (Debt.OPEN, "DEBT_OPEN", ["DEBT_OPEN"]),
+        (Debt.UNKNOWN, "X", ["X", "UNVALUED"]),
+        (Debt.UNKNOWN, "NO_RULEBOOK", ["NO_RULEBOOK"]),
+    ],
+)
+def test_the_last_control_of_goods_that_their_debt_holds_says_so_unless_it_is_said(
+    debt: Debt, before: str, expected: list[str]
+) -> None:
+    goods = state(State.EXAMINATION, debt_status=int(debt), control_hold=True)
+    goods = goods.with_columns({"reasons": Ragged.of_lengths([1], Strings.of([before]))})
+    table, _ = apply_event(goods, EventDetails(event=Event.CONTROLS_CONCLUDED, at=AT))
+    assert (table.ints("state").tolist(), reasons(table)) == ([State.HELD], expected)
+
+
 def test_a_hit_gives_its_reason_where_no_officer_holds() -> None:
     table, _ = apply_event(state(State.AWAITING_ARRIVAL), EventDetails(event=Event.SCREENING_MATCHED, at=AT))
     assert (table.ints("state").tolist(), reasons(table)) == ([State.HELD], ["X", CUSTOMS_CHECK])

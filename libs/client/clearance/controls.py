@@ -36,6 +36,7 @@ def order_of(
     due_micros: int | None = None,
     remind_micros: int | None = None,
     when_overdue: str = "",
+    confidential: bool = False,
 ) -> pb.ControlOrder:
     """Make an order from words: `form` is documents, scan, examination, information, screening or do_not_load; `addressee` filer, carrier or "".
 
@@ -48,6 +49,7 @@ def order_of(
         reason=reason,
         text=text,
         pointer=pointer,
+        confidential=confidential,
     )
     if addressee:
         order.addressee = _number(control_pb2.ControlAddressee, addressee, "addressee")

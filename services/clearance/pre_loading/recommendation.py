@@ -18,6 +18,8 @@ from luxor.consignment.v1 import consignment_pb2
 from luxor.risk.v1 import risk_pb2
 from services.clearance.consignment.assessment import Misaligned
 from services.clearance.consignment.controls.control import (
+    MATCHED,
+    NEUTRAL_TEXTS,
     WITH_REFERRALS_MAX,
     Control,
     ControlResult,
@@ -38,8 +40,6 @@ BoolArray = NDArray[np.bool_]
 
 REASSESSED: Final = "REASSESSED"
 """Reason of a request that ends because risk does not recommend it for a new version of the filing."""
-MATCHED: Final = "LIST_MATCH"
-"""Confidential reason of a request that follows from a match of a list."""
 _SECOND: Final = "pre_loading_second_person"
 _UNDISCLOSED: Final = ("SCORE_HIGH",)
 """Reasons of risk that filers may not read though no finding is confidential: they could avoid what scores high."""
@@ -47,11 +47,6 @@ _FORMS: Final[dict[int, int]] = {
     risk_pb2.REFERRAL_INFORMATION: control_pb2.CONTROL_FORM_INFORMATION,
     risk_pb2.REFERRAL_SCREENING: control_pb2.CONTROL_FORM_SCREENING,
     risk_pb2.REFERRAL_DO_NOT_LOAD: control_pb2.CONTROL_FORM_DO_NOT_LOAD,
-}
-_TEXTS: Final[dict[int, str]] = {
-    control_pb2.CONTROL_FORM_INFORMATION: "State the data of this consignment more exactly, by an answer.",
-    control_pb2.CONTROL_FORM_SCREENING: "Screen the goods and report the result.",
-    control_pb2.CONTROL_FORM_DO_NOT_LOAD: "",
 }
 
 
@@ -248,7 +243,9 @@ def _order(
         if form == control_pb2.CONTROL_FORM_DO_NOT_LOAD
         else parameters.with_terms(parameters.request(form, office), office, at)
     )
-    order = replace(order, reason=reason, text=_TEXTS[form], pointer=pointer, confidential_reason=confidential)
+    order = replace(
+        order, reason=reason, text=NEUTRAL_TEXTS.get(form, ""), pointer=pointer, confidential_reason=confidential
+    )
     if confidential == MATCHED:
         # Whatever the parameters say, the end of a deadline judges no match.
         order = replace(order, when_overdue=control_pb2.CONTROL_OVERDUE_ESCALATE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import pytest
 
 from libs.columns import Ints, Table
@@ -18,6 +19,7 @@ from luxor.consignment.v1 import consignment_pb2
 from tests.clearance import loading
 from tests.clearance.controls import (
     CONFORM,
+    FILER,
     NOT_CONFORM,
     WITHDRAWN,
     answer,
@@ -33,7 +35,7 @@ from tests.clearance.controls import (
 from tests.clearance.desk import MASTER, filings, mrns
 from tests.clearance.inspections import status
 from tests.clearance.loading import FORBIDDEN, INFORMATION, NONE, SCREENING, parameters, recommending
-from tests.clearance.risk_answers import answering, screening
+from tests.clearance.risk_answers import SECRET, answering, screening
 from tests.clearance.screening_matches import clearing, hear
 from tests.clearance.service_client import SECONDS, House
 
@@ -275,3 +277,46 @@ async def test_a_request_that_follows_from_a_list_says_so_to_officers(house: Hou
     (mrn,) = mrns(filed)
     assert [each.confidential_reason for each in (await status(house, mrn)).controls] == ["LIST_MATCH"]
     assert "LIST_MATCH" not in str(await status(house, mrn, "filer", "shop"))
+
+
+async def test_no_order_of_an_officer_tells_filer_and_carrier_that_a_list_matched(house: House) -> None:
+    filed = await file(house, {"GREEN-1": NONE, "GREEN-2": NONE, "GREEN-3": NONE})
+    await hear(house.desk, screening(filed.take(np.array([0, 1])), ("6908555",)))
+    hit, other, free = mrns(filed)
+    requests: dict[str, Any] = {"form": ABOUT, "addressee": FILER}
+    revealed: tuple[dict[str, Any], ...] = (
+        {"reason": "LIST_MATCH", "text": "There is a list match; send the date of birth."},
+        {"reason": "LIST_MATCH", "text": "Send proof that the consignee is not 6908555."},
+        {"reason": "VIP_GOODS", "text": "Why VIP goods?", "confidential": True},
+        {"reason": "VIP_GOODS", "text": "Why?", "pointer": "vip_goods", "confidential": True},
+    )
+    for number, fields in enumerate(revealed):
+        (result,) = await ordered(house, order(hit, **requests | fields), request_id=f"r{number}")
+        assert result.error.reason == "CONTROL_TEXT_REVEALS_REASON", fields
+    orders = (
+        order(hit, **requests | {"reason": "LIST_MATCH", "text": ""}),
+        # The reason of a confidential finding of these goods.
+        order(other, **requests | {"reason": SECRET, "text": "Send the date of birth."}),
+        order(free, **requests | {"reason": "VIP_GOODS", "text": "State the UN number.", "confidential": True}),
+    )
+    assert [each.error.reason for each in await ordered(house, *orders)] == [""] * 3
+    for mrn, reason, text in (
+        (hit, "LIST_MATCH", "State the data of this consignment more exactly, by an answer."),
+        (other, SECRET, "Send the date of birth."),
+        (free, "VIP_GOODS", "State the UN number."),
+    ):
+        control = (await status(house, mrn)).controls[-1]
+        assert (control.reason, control.confidential_reason, control.text) == ("CUSTOMS_CHECK", reason, text)
+        assert reason not in str(await status(house, mrn, "filer", "shop"))
+    read = "".join([str(await notices(house, *reader)) for reader in (("filer", "shop"), ("carrier", "wings"))])
+    assert "CUSTOMS_CHECK" in read
+    assert not [each for each in ("LIST_MATCH", SECRET, "VIP_GOODS") if each in read]
+    # What no finding of these goods says is not confidential.
+    await ordered(house, order(free, **requests | {"reason": SECRET, "text": "Send it."}), request_id="p")
+    assert (await status(house, free, "filer", "shop")).controls[-1].reason == SECRET
+    # Each confidential reason has a do-not-load of its own.
+    forms = [
+        order(free, control_pb2.CONTROL_FORM_DO_NOT_LOAD, reason=each, confidential=True) for each in ("A", "B", "A")
+    ]
+    reasons = [(await ordered(house, each, request_id=f"d{n}"))[0].error.reason for n, each in enumerate(forms)]
+    assert reasons == ["", "", "DO_NOT_LOAD_STANDS"]

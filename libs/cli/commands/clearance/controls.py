@@ -38,6 +38,7 @@ def control() -> None:
     help="documents, scan or examination; before loading information, screening or do_not_load.",
 )
 @click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE; filers read it.")
+@click.option("--confidential", is_flag=True, help="Only officers and analysts read the reason.")
 @click.option("--text", default="", help="What is requested; required if somebody is to answer.")
 @click.option("--pointer", default="", metavar="PATH", help="The element that it concerns, such as items[0].price.")
 @click.option(
@@ -62,6 +63,7 @@ def order(
     mrns: tuple[str, ...],
     form: str,
     reason: str,
+    confidential: bool,
     text: str,
     pointer: str,
     addressee: str,
@@ -88,6 +90,7 @@ def order(
                 mrn,
                 form=form,
                 reason=reason,
+                confidential=confidential,
                 text=text,
                 pointer=pointer,
                 addressee=addressee or _REQUESTS.get(form.lower(), ""),

@@ -12,8 +12,15 @@ from luxor.clearance.v1 import control_pb2, controls_pb2
 from luxor.consignment.v1 import consignment_pb2
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api.requests import NOTE_CHARACTERS_MAX, is_plain, is_reason, valid_by_mrn
-from services.clearance.consignment.controls.control import REFERRALS, Control, ControlResult
+from services.clearance.consignment.controls.control import (
+    MATCHED,
+    NEUTRAL_TEXTS,
+    REFERRALS,
+    Control,
+    ControlResult,
+)
 from services.clearance.consignment.controls.steps import Answer, Conclusion
+from services.clearance.consignment.decision import CUSTOMS_CHECK
 
 CUSTOMS: Final = "customs"
 """How officers name the controls of customs in a list; no agency has this id."""
@@ -57,10 +64,14 @@ def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int)
         return item_error("CONTROL_AUTHORITY_MALFORMED", f"{path}.authority", named)
     if not is_reason(message.reason):
         return item_error("REASON_MALFORMED", f"{path}.reason", message.reason)
+    if message.confidential and agency:
+        return item_error("CONTROL_CONFIDENTIAL_UNFIT", f"{path}.confidential")
     answered = message.form in _REQUESTS
     if answered != bool(message.addressee) or message.addressee not in control_pb2.ControlAddressee.values():
         return item_error("CONTROL_ADDRESSEE_UNCLEAR", f"{path}.addressee", message.addressee)
-    if not _is_text(message.text, TEXT_CHARACTERS_MAX) or (answered and not message.text.strip()):
+    hidden = not agency and (message.confidential or message.reason == MATCHED)
+    text = message.text if message.text.strip() or not hidden else NEUTRAL_TEXTS.get(message.form, "")
+    if not _is_text(text, TEXT_CHARACTERS_MAX) or (answered and not text.strip()):
         return item_error("CONTROL_TEXT_MALFORMED", f"{path}.text", characters_max=TEXT_CHARACTERS_MAX)
     if len(message.pointer) > TEXT_CHARACTERS_MAX or not is_plain(message.pointer):
         return item_error("CONTROL_POINTER_MALFORMED", f"{path}.pointer")
@@ -78,8 +89,9 @@ def _order(message: controls_pb2.ControlOrder, path: str, agency: str, now: int)
         number=0,
         form=message.form,
         authority=agency or named,
-        reason=message.reason,
-        text=message.text,
+        reason=CUSTOMS_CHECK if hidden else message.reason,
+        confidential_reason=message.reason if hidden else "",
+        text=text,
         pointer=message.pointer,
         addressee=message.addressee,
         due_at=due,

@@ -73,7 +73,7 @@ class ControlService(ControlServiceServicer):
             request,
             request.orders,
             errors,
-            lambda states, at: steps.ordering(states, at, found, identity.id, self._parameters.with_terms),
+            lambda states, at: steps.ordering(states, at, found, identity.id, self._parameters.with_terms, agency),
             pb.OrderControlsResponse,
             "orders",
             unfit=lambda states: steps.unfit_to_order(states, found, agency),

@@ -26,6 +26,13 @@ WITH_REFERRALS_MAX: Final = 40
 """Largest number of controls of a consignment, with its referrals: what others ordered before does not prevent a do-not-load."""
 REFERRALS: Final = (pb.CONTROL_FORM_INFORMATION, pb.CONTROL_FORM_SCREENING, pb.CONTROL_FORM_DO_NOT_LOAD)
 """Forms of referrals, which are ordered before the goods are loaded."""
+MATCHED: Final = "LIST_MATCH"
+"""Confidential reason of a request that follows from a match of a list."""
+NEUTRAL_TEXTS: Final[dict[int, str]] = {
+    pb.CONTROL_FORM_INFORMATION: "State the data of this consignment more exactly, by an answer.",
+    pb.CONTROL_FORM_SCREENING: "Screen the goods and report the result.",
+}
+"""What is requested before loading, in words that state no reason, where no officer writes it."""
 _EXAMINING: Final = (pb.CONTROL_FORM_SCAN, pb.CONTROL_FORM_EXAMINATION)
 
 

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from luxor.clearance.v1 import control_pb2
-from services.clearance.consignment.controls.control import REFERRALS, Control, ControlResult, controls_of, has_controls
+from services.clearance.consignment.controls.control import (
+    MATCHED,
+    REFERRALS,
+    Control,
+    ControlResult,
+    controls_of,
+    has_controls,
+)
 from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.transitions import Change, State
 
@@ -76,6 +83,7 @@ def _is_judged(controls: Sequence[Control], accepted_at: int) -> bool:
     return any(
         each.form == control_pb2.CONTROL_FORM_INFORMATION
         and each.ordered_by != AUTOMATIC
+        and each.confidential_reason != MATCHED
         and each.result == ControlResult.CONFORM
         and each.concluded_by != AUTOMATIC
         and (each.concluded_at or 0) >= accepted_at

@@ -1,5 +1,6 @@
 """Orders, answers, conclusions and deadlines of controls: whether each fits a consignment, and the states and events that it leads to. Pure."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from luxor.consignment.v1 import consignment_pb2
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.controls.control import (
     CONTROLS_MAX,
+    MATCHED,
     WITH_REFERRALS_MAX,
     Control,
     ControlResult,
@@ -22,7 +24,7 @@ from services.clearance.consignment.controls.control import (
     is_forbidden,
     with_controls,
 )
-from services.clearance.consignment.decision import AUTOMATIC, OFFICER_HOLD, STATED_BY_OFFICER
+from services.clearance.consignment.decision import AUTOMATIC, CUSTOMS_CHECK, OFFICER_HOLD, STATED_BY_OFFICER
 from services.clearance.consignment.proposals.proposal import requires_second
 from services.clearance.consignment.screening import with_reason
 from services.clearance.consignment.transitions import Event
@@ -70,10 +72,17 @@ def unfit_to_order(states: Table, orders: Mapping[str, Control], agency: str) ->
     `agency` is the id of the agency that orders, "" for an officer: to an agency, consignments that it was never asked to control are unknown.
     """
 
-    def reason(order: Control, controls: Sequence[Control], arrived: bool) -> str:
+    found = _Secrets(states)
+
+    def reason(order: Control, controls: Sequence[Control], arrived: bool, row: int) -> str:
         if order.refers and arrived:
             return "REFERRAL_AFTER_ARRIVAL"
-        if order.form == pb.CONTROL_FORM_DO_NOT_LOAD and is_forbidden(controls, order.reason):
+        order = found.masked(order, row, agency)
+        if order.confidential_reason and found.reveals(order, row):
+            return "CONTROL_TEXT_REVEALS_REASON"
+        if order.form == pb.CONTROL_FORM_DO_NOT_LOAD and is_forbidden(
+            controls, order.reason, order.confidential_reason
+        ):
             return "DO_NOT_LOAD_STANDS"
         return "CONTROLS_TOO_MANY" if len(controls) >= (WITH_REFERRALS_MAX if order.refers else CONTROLS_MAX) else ""
 
@@ -84,18 +93,53 @@ def unfit_to_order(states: Table, orders: Mapping[str, Control], agency: str) ->
         states.ints("arrived_at").valid.tolist(),
         strict=True,
     )
-    return [FOREIGN if foreign else reason(orders[mrn], controls, arrived) for mrn, foreign, controls, arrived in there]
+    return [
+        FOREIGN if foreign else reason(orders[mrn], controls, arrived, row)
+        for row, (mrn, foreign, controls, arrived) in enumerate(there)
+    ]
+
+
+class _Secrets:
+    """What others than officers and analysts may not read of the findings of states."""
+
+    def __init__(self, states: Table) -> None:
+        findings = states.child("findings")
+        self._lists = states.ragged("findings")
+        self._confidential = findings.bools("confidential").values.tolist()
+        self._reasons, self._entries = (findings.strings(name).tolist() for name in ("reason", "list_entry"))
+
+    def masked(self, order: Control, row: int, agency: str) -> Control:
+        """Return the order as others read it: the reason of a confidential finding, and that of a match, are CUSTOMS_CHECK to them."""
+        span = range(*self._lists.span(row).indices(len(self._reasons)))
+        secret = {self._reasons[each] for each in span if self._confidential[each]} | {MATCHED}
+        if agency or order.confidential_reason or order.reason not in secret:
+            return order
+        return replace(order, reason=CUSTOMS_CHECK, confidential_reason=order.reason)
+
+    def reveals(self, order: Control, row: int) -> bool:
+        """Return whether text or pointer state the confidential reason, as it is written or in words, or the entry of a list."""
+        words = {order.confidential_reason, order.confidential_reason.replace("_", " ")} | {
+            each for each in self._entries[self._lists.span(row)] if each
+        }
+        pattern = "|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in words)
+        return re.search(pattern, f"{order.text}\n{order.pointer}", re.IGNORECASE) is not None
 
 
 def ordering(
-    states: Table, at: int, orders: Mapping[str, Control], by: str, terms: Callable[[Control, str, int], Control]
+    states: Table,
+    at: int,
+    orders: Mapping[str, Control],
+    by: str,
+    terms: Callable[[Control, str, int], Control],
+    agency: str = "",
 ) -> tuple[Table, IntArray]:
     """Return the states with a further control each, by MRN, before the event is applied, and the events.
 
-    `terms` completes an order by the parameters of an office, given the instant.
+    `terms` completes an order by the parameters of an office, given the instant; `agency` as of `unfit_to_order`.
     """
-    named = zip(states.strings("mrn").tolist(), states.strings("office").tolist(), strict=True)
-    chosen = [terms(orders[mrn], office, at) for mrn, office in named]
+    found, mrns = _Secrets(states), states.strings("mrn").tolist()
+    named = zip(mrns, states.strings("office").tolist(), strict=True)
+    chosen = [terms(found.masked(orders[mrn], row, agency), office, at) for row, (mrn, office) in enumerate(named)]
     lists = [_ordered(controls, order, at, by) for controls, order in zip(controls_of(states), chosen, strict=True)]
     return with_controls(states, lists), np.array([event_of_order(each) for each in chosen], np.int64)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
-from services.clearance.commands.visibility import bound_to
+from services.clearance.commands.visibility import bound_to, moved_by
 from services.clearance.consignment.lifecycle.machine import REFUSALS
 from services.clearance.consignment.proposals.proposal import Proposal, open_proposals, with_proposals
 from services.clearance.consignment.state.event import EventDetails, apply_event
@@ -124,12 +124,14 @@ class Commands:
         *,
         before_arrival: bool = False,
         bound_alone: bool = False,
+        moved: bool = False,
         claimant: str = "",
         guarded: Guarded | None = None,
     ) -> "Fit":
         """Lock consignments, and return those that the command fits and the results of those that are refused.
 
-        With `bound_alone` a carrier reaches all that are bound to it, also those whose arrival another carrier recorded.
+        With `bound_alone` a carrier reaches all that are bound to it, also those whose arrival another carrier recorded; with `moved` also those
+        that it moves to another office.
         """
         locked = await self.store.lock(tx, [mrn for mrn, _ in consignments])
         if outside is not None and outside.role is Role.FILER:
@@ -143,6 +145,8 @@ class Commands:
                 own &= states.strings("arrival_carrier").isin({outside.id, ""})
             if not (before_arrival or bound_alone):
                 own &= states.ints("arrived_at").valid
+            if moved:
+                own |= await moved_by(self.store, tx, states, outside.id)
             rows, states = _filtered(rows, states, own)
         known_versions = versions_of(states, outside).tolist()
         expected = dict(consignments)

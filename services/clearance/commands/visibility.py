@@ -14,6 +14,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import bound, effective
+from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import asked_to_control
 from services.clearance.store import Store
 
@@ -31,6 +32,20 @@ async def bound_to(store: Store, tx: Transaction, states: Table, carrier: str) -
         own = {number: [each for each in under if each.carrier == carrier] for number, under in arrivals.items()}
         found |= arrived & effective(masters, named, own, register).present
     return found
+
+
+async def moved_by(store: Store, tx: Transaction, states: Table, carrier: str) -> NDArray[np.bool_]:
+    """Return which goods a carrier moves to another office, shape (n,): the transport document of their movement is bound to it today, as
+    itself or by its prefix.
+    """
+    documents, moving = states.strings("transit_document_number"), in_transit(states)
+    if not moving.any():
+        return moving
+    register, day = await store.carriers.register(tx, documents.dictionary, []), await store.now(tx) // MICROS_PER_DAY
+    named: NDArray[np.bool_] = documents.map(
+        lambda each: bool(each) and register.binds(carrier, each, "", day), np.bool_
+    )
+    return moving & named
 
 
 class Sight(Protocol):
@@ -64,6 +79,8 @@ class Viewer:
         self._identity = identity
         self.filer = identity.id if identity.role is Role.FILER else ""
         """The filer whose consignments alone are visible; "" for other roles."""
+        self.carrier = identity.id if identity.role is Role.CARRIER else ""
+        """The carrier that calls; "" for other roles."""
 
     @property
     def sees_all(self) -> bool:

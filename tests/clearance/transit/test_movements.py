@@ -24,6 +24,7 @@ from services.clearance.jobs.waits import Waits
 from services.clearance.store import gauges
 from services.clearance.transit.movement import TransitArrival
 from tests.clearance import debt_events, second_person
+from tests.clearance.carriers import DOCUMENT, PREFIX, bind
 from tests.clearance.controls import SCAN, order, ordered
 from tests.clearance.desk import MASTER, TRACE, filings, mrns
 from tests.clearance.desk_commands import check_versions
@@ -294,6 +295,36 @@ async def test_a_carrier_moves_its_own_goods_that_nothing_but_their_debt_holds(h
         assert why == reason, step
     own = returns_pb2.GoodsRef(house_document_number="H-BARE-1")
     assert outcomes(await take(house, "arrive", own, request_id="a3", office=OFFICE, **carrier)) == [("HELD", "")]
+
+
+async def test_the_carrier_to_which_the_document_of_the_movement_is_bound_reports_its_arrival_and_nothing_else(
+    house: House,
+) -> None:
+    by_document, by_prefix, other, unnamed = numbers = await landed(house, *(f"RED-{each}" for each in range(4)))
+    await bind(house, DOCUMENT, "T1-7", "rails", "b1")
+    await bind(house, PREFIX, "CMR", "rails", "b2")
+    for mrn, document in zip(numbers, ("T1-7", "CMR-8", "T1-9", ""), strict=True):
+        await take(house, "start", mrn, request_id=f"s-{document}", document_number=document)
+    rails, unknown = {"role": "carrier", "ident": "rails", "office": OFFICE}, ("UNSPECIFIED", "CONSIGNMENT_UNKNOWN")
+    boats = await take(house, "arrive", *numbers, request_id="b", **rails | {"ident": "boats"})
+    assert outcomes(boats) == [unknown] * 4
+    elsewhere = await take(house, "arrive", by_document, request_id="e", **rails | {"office": "FR000001"})
+    assert outcomes(elsewhere) == [("HELD", "TRANSIT_MOVEMENT_OTHER")]
+    # It neither reads the goods nor begins a movement of them.
+    assert outcomes(await take(house, "start", by_document, role="carrier", ident="rails")) == [unknown]
+    query = pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=by_document)])
+    (read,) = (await (await house.stub("carrier", "rails")).GetStatus(query, timeout=SECONDS)).results
+    assert not read.consignments
+    named = await take(house, "arrive", by_document, other, unnamed, request_id="n", **rails)
+    assert outcomes(named) == [("HELD", ""), unknown, unknown]
+    under = await take(house, "arrive", master_document_number=MASTER, request_id="m", **rails)
+    assert (under.consignments, under.done, outcomes(under)) == (1, 1, [])
+    assert (await status(house, by_prefix)).transit.outcome == pb.TRANSIT_OUTCOME_ARRIVED
+    # What arrived is no longer its own; the carrier of the first arrival still reports the others.
+    assert outcomes(await take(house, "arrive", by_document, request_id="n2", **rails)) == [unknown]
+    last = await take(house, "arrive", other, unnamed, request_id="w", **rails | {"ident": "wings"})
+    assert outcomes(last) == [("HELD", "")] * 2
+    await check_versions(house.desk)
 
 
 async def test_an_arrival_discharges_the_movement_that_it_reports_alone(house: House) -> None:

@@ -1,7 +1,7 @@
 """Commands on the goods that a request names, in one transaction, or on all under a master document, in chunks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Generic, TypeVar
 
@@ -65,6 +65,10 @@ class GoodsCommand(ABC, Generic[P]):
     async def carry_out(self, tx: Transaction, goods: SelectedGoods, caller: Identity, trace: str) -> dict[str, Acted]:
         """Take the step of consignments; return the result of each that the caller reaches."""
 
+    async def reached(self, tx: Transaction, viewer: Viewer, mrns: Sequence[str]) -> Collection[str]:
+        """Return which consignments under a master document the caller reaches: those that it sees."""
+        return await viewer.visible(tx, mrns)
+
     @abstractmethod
     def counts(self, results: Sequence[Acted]) -> Mapping[str, int]:
         """Return the command's own counts of some results by their names in its progress; none of the consignments is unknown."""
@@ -112,7 +116,7 @@ class GoodsCommand(ABC, Generic[P]):
 
         async def chunk(tx: Transaction, documents: Mapping[str, str], progress: P) -> P:
             # Consignments of others are not even locked.
-            visible = set(await viewer.visible(tx, list(documents)))
+            visible = set(await self.reached(tx, viewer, list(documents)))
             goods = SelectedGoods([(mrn, None) for mrn in documents if mrn in visible], master)
             acted = await self.carry_out(tx, goods, caller, request.trace)
             return self._counted(progress, [each for each in acted.values() if each.state], refusals_max)

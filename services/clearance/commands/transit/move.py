@@ -1,7 +1,9 @@
 """Begins and ends movements to another office."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from libs.columns import Table
 from libs.server.identity import Identity, Role
@@ -9,8 +11,9 @@ from libs.store.database import Transaction
 from services.clearance.commands.act import Acted
 from services.clearance.commands.bulk.chunks import CHUNK_ROWS
 from services.clearance.commands.bulk.goods import GoodsCommand, GoodsProgress, SelectedGoods
+from services.clearance.commands.visibility import Viewer, moved_by
 from services.clearance.store import Store
-from services.clearance.transit.movement import TransitStart, TransitStep
+from services.clearance.transit.movement import TransitArrival, TransitStart, TransitStep
 
 
 class TransitProgress(GoodsProgress, frozen=True):
@@ -43,7 +46,8 @@ class Move(GoodsCommand[TransitProgress]):
         def unfit(states: Table) -> list[str]:
             return goods.reasons(states, step.unfit(states, at))
 
-        found = await self._commands.fit(tx, goods.expected_versions, unfit, outside, claimant=claimant)
+        arrives = isinstance(step, TransitArrival)
+        found = await self._commands.fit(tx, goods.expected_versions, unfit, outside, moved=arrives, claimant=claimant)
         if found.rows:
             table, details = step.apply(found.states, at)
             done = await self._commands.put(tx, table, details, found.rows, trace, outside)
@@ -54,6 +58,16 @@ class Move(GoodsCommand[TransitProgress]):
                 former = [mrn for mrn, each in claims.items() if each.claimed_at < (began[mrn] or 0)]
                 await self._store.claims.end(tx, former)
         return found.results
+
+    async def reached(self, tx: Transaction, viewer: Viewer, mrns: Sequence[str]) -> Collection[str]:
+        """Return which consignments the caller reaches: those that it sees, and those whose arrival it reports because it moves them."""
+        seen = await viewer.visible(tx, mrns)
+        if viewer.carrier and isinstance(self._step, TransitArrival):
+            rows = await self._store.find(tx, mrns)
+            states = await self._store.states(tx, list(rows.values()))
+            moved = np.flatnonzero(await moved_by(self._store, tx, states, viewer.carrier))
+            seen = {*seen, *states.strings("mrn").take(moved).tolist()}
+        return seen
 
     def counts(self, results: Sequence[Acted]) -> Mapping[str, int]:
         """Return how many took the step."""

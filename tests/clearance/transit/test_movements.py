@@ -220,11 +220,13 @@ async def test_an_officer_of_the_destination_decides_on_goods_that_arrived_with_
     numbers = await landed(house, *(f"BARE-{each}" for each in differences))
     await take(house, "start", *numbers)
     await pay(house, *numbers)
+    decided = {mrn: (await status(house, mrn)).decision.decided_at for mrn in numbers}
     for mrn, difference in zip(numbers, differences, strict=True):
         fields = {"request_id": mrn, "difference": difference, "office": OFFICE}
         answer = await take(house, "arrive", mrn, role="carrier", ident="wings", **fields)
         assert outcomes(answer) == [("HELD", "")]
         shown = await status(house, mrn)
+        assert shown.decision.decided_at == decided[mrn], "an arrival is no decision"
         assert (shown.transit.outcome, shown.transit.difference) == (pb.TRANSIT_OUTCOME_ARRIVED_FOR_OFFICER, difference)
         assert list(shown.decision.reasons)[-2:] == ["TRANSIT_DIFFERENCES", "OFFICER_HOLD"]
     assert {(each.mrn, each.cause) for each in await work(house, OFFICE)} == {

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Ints, Ragged, Strings, Table
+from luxor.clearance.v1.clearance_pb2 import TRANSIT_OUTCOME_LOST
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -79,6 +80,12 @@ def previous(table: Table) -> list[tuple[int, int, int] | None]:
 def was_moved(table: Table) -> BoolArray:
     """Return of which goods a movement began, shape (n,)."""
     return table.ints("transit_started_at").valid
+
+
+def is_lost(table: Table) -> BoolArray:
+    """Return which goods a movement lost, shape (n,): what is owed of them stays due (UCC, article 79)."""
+    moved = was_moved(table)
+    return moved & (table.ints("transit_outcome").filled(0) == TRANSIT_OUTCOME_LOST) if moved.any() else moved
 
 
 def in_transit(table: Table) -> BoolArray:

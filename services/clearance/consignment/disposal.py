@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
-from services.clearance.consignment.columns import choose, values_in_rows
+from luxor.clearance.v1.clearance_pb2 import TRANSIT_OUTCOME_ENDED
+from services.clearance.consignment.columns import choose, is_lost, values_in_rows
 from services.clearance.consignment.decision import OFFICER_HOLD
 from services.clearance.consignment.inspection import finders_of, not_releasable
 from services.clearance.consignment.lifecycle.disposals import INTERIM
@@ -20,6 +21,8 @@ from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.times import never_released, owes_beside_duty, was_released
 from services.clearance.consignment.transitions import FINAL, Debt, Event, State
 
+_OF_LOST: Final = (Event.DESTROYED, *INTERIM)
+"""Disposals of goods that a movement lost: no others are possible of goods that nobody has. Those that turned up are seized first."""
 _NEVER_RELEASED: Final = (Event.ABANDONED, Event.INVALIDATED_BY_CUSTOMS)
 """Disposals of goods without any release: only goods outside free circulation are abandoned (article 199), and no declaration is invalidated after
 the release (article 174(2)).
@@ -47,7 +50,7 @@ def unfit(states: Table, disposals: Mapping[str, Disposal], officer: str, viewed
     decisions = [disposals[mrn] for mrn in states.strings("mrn").tolist()]
     # A note explains a violation that is resolved.
     with_note, without_note = (not_releasable(states, officer, note) for note in ("explained", ""))
-    unseen, released = held_unseen(states, viewed), was_released(states).tolist()
+    unseen, released, lost = held_unseen(states, viewed), was_released(states).tolist(), is_lost(states).tolist()
     reasons = []
     for row, (decision, state) in enumerate(zip(decisions, states.ints("state").values.tolist(), strict=True)):
         own = with_note[row] if decision.note.strip() else without_note[row]
@@ -55,6 +58,8 @@ def unfit(states: Table, disposals: Mapping[str, Disposal], officer: str, viewed
             reasons.append("STATE_FINAL")
         elif state == State.RELEASED or (released[row] and decision.event in _NEVER_RELEASED):
             reasons.append("DISPOSAL_AFTER_RELEASE")
+        elif lost[row] and decision.event not in _OF_LOST:
+            reasons.append("GOODS_LOST")
         elif own and decision.event != Event.SEIZED:
             reasons.append("VIOLATION_OPEN")
         elif unseen[row] and decision.event not in INTERIM:
@@ -67,12 +72,13 @@ def unfit(states: Table, disposals: Mapping[str, Disposal], officer: str, viewed
 def disposing(states: Table, at: int, disposals: Mapping[str, Disposal], by: str) -> tuple[Table, EventDetails]:
     """Return the states with what an officer decided, before the events are applied, and the event of each.
 
-    A final decision on goods that were never released ends the debt at the border, a confiscation only that of duties; the charges stay as they
-    were assessed.
+    A final decision on goods that were never released ends the debt at the border, a confiscation only that of duties, and that on goods which a
+    movement lost ends none; the charges stay as they were assessed. Lost goods that are seized turned up.
     """
     decisions = [disposals[mrn] for mrn in states.strings("mrn").tolist()]
     events = np.array([each.event for each in decisions], np.int64)
-    ends = ~np.isin(events, INTERIM) & never_released(states)
+    lost = is_lost(states)
+    ends = ~np.isin(events, INTERIM) & never_released(states) & ~lost
     ends &= (events != Event.CONFISCATED) | ~owes_beside_duty(states)
     again = events == Event.RE_EXPORTED
     lists = [_reasons(each) for each in decisions]
@@ -89,6 +95,10 @@ def disposing(states: Table, at: int, disposals: Mapping[str, Disposal], by: str
         # States of release 0.2 do not name who found a violation, and derive it only while the goods are held.
         "violation_found_by": finders_of(states),
     }
+    found = lost & (events == Event.SEIZED)
+    if found.any():
+        outcome = states.ints("transit_outcome")
+        columns["transit_outcome"] = Ints.of(np.where(found, TRANSIT_OUTCOME_ENDED, outcome.values), outcome.valid)
     return states.with_columns(columns), EventDetails(event=events, at=at, by=by)
 
 

@@ -20,6 +20,7 @@ from services.clearance.consignment.transitions import HELD
 
 INCLUDED: Final = Path(__file__).parent / "limits.yaml"
 _MONDAY: Final = 3
+_WITHOUT_ARRIVAL: Final = (pb.TRANSIT_OUTCOME_ENDED, pb.TRANSIT_OUTCOME_LOST)
 """Days from a Monday to 1 January 1970."""
 
 
@@ -80,7 +81,7 @@ def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
     if stored.any():
         moved, presented = states.ints("transit_ended_at"), states.ints("presented_at")
         began = choose(presented.valid, presented, states.ints("arrived_at")).values
-        there = moved.valid & (states.ints("transit_outcome").filled(0) != pb.TRANSIT_OUTCOME_ENDED)
+        there = moved.valid & ~np.isin(states.ints("transit_outcome").filled(0), _WITHOUT_ARRIVAL)
         began = np.where(there, moved.values, began) // MICROS_PER_DAY
         countries = states.strings("destination_country")
         for limit, rows in applicable(included() if limits is None else limits, countries, began):

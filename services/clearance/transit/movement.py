@@ -36,6 +36,7 @@ class TransitOutcome(IntEnum):
     ARRIVED = 1
     ARRIVED_FOR_OFFICER = 2
     ENDED = 3
+    LOST = 4
 
 
 class TransitStep(Protocol):
@@ -203,6 +204,8 @@ class TransitEnd:
     officer: str
     reason: str
     """Stable reason, which filers read."""
+    lost: bool = False
+    """Whether the goods are lost or were taken out of supervision, so that what is owed stays due whatever becomes of them."""
     note: str = ""
     ends_claims: bool = False
 
@@ -215,7 +218,7 @@ class TransitEnd:
         rows = states.rows
         columns: dict[str, Column] = {
             "transit_ended_at": Ints.constant(at, rows),
-            "transit_outcome": Ints.constant(TransitOutcome.ENDED, rows),
+            "transit_outcome": Ints.constant(TransitOutcome.LOST if self.lost else TransitOutcome.ENDED, rows),
         }
         table = _held_for(_noted(states, self.note), self.reason, np.ones(rows, np.bool_))
         return table, EventDetails(event=Event.TRANSIT_ENDED, at=at, by=self.officer, columns=columns)

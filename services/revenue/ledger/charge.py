@@ -18,6 +18,7 @@ from luxor.clearance.v1.clearance_pb2 import (
     STATE_EXPIRED,
     STATE_INVALIDATED,
     STATE_RE_EXPORTED,
+    TRANSIT_OUTCOME_LOST,
 )
 from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
 from services.revenue.law.program.beneficiaries import Sharing
@@ -41,7 +42,7 @@ _STATE: Final = (
     "declarant_identifier", "platform", "debt_account", "debt_status", "revenue_currency", "rulebook_version",
     "returned_at", "return_reason", "change", "assessment_generation", "adjusted_at",
 )  # fmt: skip
-_RARE: Final = ("former_released_at",)
+_RARE: Final = ("former_released_at", "transit_outcome")
 """Columns that cost nothing where no state has them."""
 _WITHDRAWN: Final = (STATE_INVALIDATED, STATE_EXPIRED)
 """Declarations that count as never lodged: nothing was ever owed."""
@@ -358,10 +359,17 @@ def extinguished(states: Table) -> npt.NDArray[np.bool_]:
 
     It is remitted, or refunded where it was paid, whatever a rulebook says of returns. Of confiscated goods this is the duty alone: UCC,
     article 124(1)(e) ends a customs debt, and tax stays (Court of Justice, C-489/20). Of other goods it is all of it: docs/decisions/disposals.md.
-    What a vendor collected at the sale is no debt at the border, and stays with the vendor.
+    What a vendor collected at the sale is no debt at the border, and stays with the vendor. The debt of goods that a movement lost was incurred by
+    the loss (UCC, article 79), and stays.
     """
     ended = np.isin(states.ints("state").values, _DISPOSED)
-    return ended & never_released(states) if ended.any() else ended
+    return ended & never_released(states) & ~is_lost(states) if ended.any() else ended
+
+
+def is_lost(states: Table) -> npt.NDArray[np.bool_]:
+    """Return which goods a movement lost, shape (n,)."""
+    lost: npt.NDArray[np.bool_] = states.ints("transit_outcome").filled(0) == TRANSIT_OUTCOME_LOST
+    return lost
 
 
 def never_released(states: Table) -> npt.NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
+from luxor.common.v1 import common_pb2
 from services.clearance.api.transit.service import TransitService
 from services.clearance.commands.act import Request
 from services.clearance.commands.transit.move import Move, TransitProgress
@@ -34,6 +35,8 @@ from tests.clearance.inspections import status
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
 from tests.clearance.transits import OFFICE, RULES, listed, outcomes, take
+
+OPEN = common_pb2.DEBT_STATUS_OPEN
 
 
 async def land(house: House, *masters: str, request_id: str = "a1") -> None:
@@ -297,6 +300,35 @@ async def test_a_carrier_moves_its_own_goods_that_nothing_but_their_debt_holds(h
         assert why == reason, step
     own = returns_pb2.GoodsRef(house_document_number="H-BARE-1")
     assert outcomes(await take(house, "arrive", own, request_id="a3", office=OFFICE, **carrier)) == [("HELD", "")]
+
+
+async def test_what_is_owed_of_lost_goods_stays_due_after_their_end_unless_they_turn_up(house: House) -> None:
+    lost, found, again, ended = numbers = await landed(house, *(f"BARE-{each}" for each in range(4)))
+    await take(house, "start", *numbers)
+    await take(house, "end", ended)
+    answer = await take(house, "end", lost, found, again, request_id="e2", lost=True)
+    assert outcomes(answer) == [("HELD", "")] * 3
+    shown = await status(house, lost, "filer", "shop")
+    assert shown.transit.outcome == pb.TRANSIT_OUTCOME_LOST
+    before = shown.debt
+    assert before.status == OPEN
+    assert before.payable_minor > 0
+    for kind in (RE_EXPORTED, ABANDONED, INVALIDATED):
+        refused = disposed(await dispose(house, disposal(lost, kind), request_id=f"k{kind}"))
+        assert refused == [("HELD", "GOODS_LOST")]
+    # One that turns up at the office is seized, another one moves on: they are lost no more.
+    assert disposed(await dispose(house, disposal(found, SEIZED), request_id="s")) == [("SEIZED", "")]
+    assert (await status(house, found)).transit.outcome == pb.TRANSIT_OUTCOME_ENDED
+    await take(house, "start", again, request_id="s2")
+    await take(house, "arrive", again)
+    ends = [disposal(mrn, DESTROYED) for mrn in numbers]
+    assert disposed(await dispose(house, *ends)) == [("DESTROYED", "")] * 4
+    debts = [(await status(house, mrn)).debt for mrn in numbers]
+    assert [each.status for each in debts] == [OPEN] + [common_pb2.DEBT_STATUS_NONE] * 3
+    # Revenue collects it, as of goods that are held.
+    await pay(house, lost)
+    assert (await status(house, lost)).debt.status == common_pb2.DEBT_STATUS_PAID
+    await check_versions(house.desk)
 
 
 async def test_the_carrier_to_which_the_document_of_the_movement_is_bound_reports_its_arrival_and_nothing_else(

@@ -62,6 +62,7 @@ class State:
     reason: int = clearance_pb2.RETURN_REASON_WITHDRAWN
     released_day: int | None = DAY
     former_released_day: int | None = None
+    transit_outcome: int = 0
     """Of goods that an officer held again after their release."""
     returned_day: int = DAY + 10
     day: int = DAY
@@ -121,6 +122,9 @@ def states_table(rows: Sequence[State]) -> Table:
             "accepted_at": Ints.of([row.day * MICROS_A_DAY + 1 for row in rows]),
             "decided_at": Ints.of([row.day * MICROS_A_DAY + 2 for row in rows], [row.decided for row in rows]),
             "released_at": Ints.of([(row.released_day or 0) * MICROS_A_DAY for row in rows], released),
+            "transit_outcome": Ints.of(
+                [row.transit_outcome for row in rows], [row.transit_outcome > 0 for row in rows]
+            ),
             "former_released_at": Ints.of([(row.former_released_day or 0) * MICROS_A_DAY for row in rows], former),
             "destination_country": Strings.of([row.destination for row in rows]),
             "declarant_identifier": Strings.of([row.declarant for row in rows]),

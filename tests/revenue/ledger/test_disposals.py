@@ -85,6 +85,22 @@ async def test_a_security_is_freed(books: Books) -> None:
     assert await books.kinds(HELD.mrn) == [ASSESSED, SECURED, REVERSED, REMITTED]
 
 
+async def test_goods_that_a_movement_lost_owe_what_was_assessed_whether_it_is_paid_or_not(books: Books) -> None:
+    # UCC, article 79: the debt is incurred by the loss, so no end of the goods remits or refunds it.
+    lost = replace(HELD, version=2, transit_outcome=clearance.TRANSIT_OUTCOME_LOST)
+    end = replace(lost, version=3, state=clearance.STATE_DESTROYED)
+    await books.take(HELD, lost, end)
+    assert (await books.standing())[DECLARANT] == 2_200
+    await books.pay(payment())
+    await books.take(end)
+    assert await books.kinds(HELD.mrn) == [ASSESSED, PAID]
+    # Movements that ended otherwise change nothing.
+    other = replace(HELD, mrn=mrn(2), transit_outcome=clearance.TRANSIT_OUTCOME_ENDED)
+    await books.take(other, ended(other, clearance.STATE_DESTROYED))
+    assert (await books.kinds(other.mrn))[-1] == REMITTED
+    assert await books.unbalanced() == []
+
+
 FEE = Charge(70, common_pb2.CHARGE_KIND_FEE, "EU.handling")
 TAXED = replace(HELD, charges=(*HELD.charges, FEE))
 """300 of duty, 1,900 of tax and 70 of fees."""

@@ -46,9 +46,9 @@ def arrival_of(
     return request
 
 
-def end_of(reason: str, *, note: str = "") -> pb.EndTransitRequest:
+def end_of(reason: str, *, lost: bool = False, note: str = "") -> pb.EndTransitRequest:
     """Make the request to end movements without an arrival; `name_goods` adds the goods."""
-    return pb.EndTransitRequest(reason=reason, note=note)
+    return pb.EndTransitRequest(reason=reason, lost=lost, note=note)
 
 
 async def take_transit_step(client: Client, request: Step) -> dict[str, Any]:

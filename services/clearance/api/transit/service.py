@@ -103,7 +103,9 @@ class TransitService(TransitServiceServicer):
         """End movements without an arrival, once per request."""
         requests.check_act(request.reason, request.note)
         call.current().reason = request.reason
-        step = TransitEnd(officer=call.current().identity.id, reason=request.reason, note=request.note)
+        step = TransitEnd(
+            officer=call.current().identity.id, reason=request.reason, lost=request.lost, note=request.note
+        )
         return await self._take(request, step, pb.EndTransitResponse)
 
     async def _take(self, request: Step, step: TransitStep, response: type[R]) -> R:

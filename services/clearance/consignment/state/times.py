@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Table
 from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
-from services.clearance.consignment.columns import choose
+from services.clearance.consignment.columns import choose, is_lost
 from services.clearance.consignment.decision import AUTOMATIC, Lane
 from services.clearance.consignment.transitions import (
     CONTROL,
@@ -99,14 +99,15 @@ def release_times(released: Ints, before: IntArray, after: IntArray, at: Ints) -
 def owes_nothing(table: Table) -> BoolArray:
     """Return which states owe nothing at the border because customs disposed of the goods before any release, or they never arrived, shape (n,).
 
-    Of confiscated goods only the duty ends, so that they owe nothing if there is no other charge. Source: docs/decisions/disposals.md.
+    What is owed of goods that a movement lost stays due. Of confiscated goods only the duty ends, so that they owe nothing if there is no other
+    charge. Source: docs/decisions/disposals.md.
     """
     states = table.ints("state").values
     ended = _EXTINGUISHED[states]
     if not ended.any():
         return ended
     confiscated = states == State.CONFISCATED
-    ended &= never_released(table)
+    ended &= never_released(table) & ~is_lost(table)
     return ended & ~(confiscated & owes_beside_duty(table)) if confiscated.any() else ended
 
 

@@ -29,7 +29,7 @@ from services.revenue.assessment.aggregates import (
     ShareHolder,
 )
 from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
-from services.revenue.ledger.charge import never_released
+from services.revenue.ledger.charge import is_lost, never_released
 
 _REMOVED_STATES: Final = (
     clearance.STATE_INVALIDATED,
@@ -196,7 +196,7 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
         return
     mrns = states.strings("mrn").tolist()
     state, version = states.ints("state").values, states.ints("version").values
-    unreleased = never_released(states)
+    unreleased = never_released(states) & ~is_lost(states)
     newest: dict[str, int] = {}
     for row in np.argsort(version, kind="stable").tolist():
         newest[mrns[row]] = row

@@ -76,16 +76,23 @@ def arrive(context: Context, office: str, document: str, difference: str, note: 
 @command("end", group=transit, short_help="End a movement without an arrival, as an officer.")
 @goods_options
 @click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE, such as GOODS_NOT_FOUND.")
+@click.option("--lost", is_flag=True, help="The goods are lost: what is owed stays due, whatever becomes of them.")
 @click.option("--note", default="", help="A note; filers do not see it.")
 @acting("officer")
-def end(context: Context, reason: str, note: str, ident: str, **goods: Any) -> None:
+def end(context: Context, reason: str, lost: bool, note: str, ident: str, **goods: Any) -> None:
     """End a movement without an arrival: the goods are lost, or stay at the office of departure.
 
-    An officer holds them, and what is owed stays owed until an officer disposes of them.
+    An officer holds them, and what is owed stays owed until an officer disposes of them; of lost goods also after it.
     """
     from libs.client.clearance.goods.transit import end_of
 
-    _take(context, end_of(reason, note=note), "ended", caller=f"officer/{ident}" if ident else "officer", **goods)
+    _take(
+        context,
+        end_of(reason, lost=lost, note=note),
+        "ended",
+        caller=f"officer/{ident}" if ident else "officer",
+        **goods,
+    )
 
 
 @command("list", group=transit, short_help="List goods in transit.")

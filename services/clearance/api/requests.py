@@ -52,7 +52,7 @@ def check_size(count: int) -> None:
 def check_master_document(number: str) -> None:
     """Raise Refusal unless a text can be the number of a master document."""
     if not 0 < len(number) <= DOCUMENT_CHARACTERS_MAX or not is_plain(number):
-        raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number", value=number)
+        raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number")
 
 
 def digest(method: str, request: Any) -> bytes:

@@ -32,8 +32,8 @@ TEMPLATE: Final = (
     "consignee_name", "consignee_person_type", "consignee_address_street", "consignee_address_postcode",
     "consignee_address_city", "consignee_address_country", "declarant_name", "declarant_identifier",
     "declarant_identifier_type", "order_platform", "order_number", "order_time", "fiscal_references_scheme",
-    "fiscal_references_number", "gross_mass_kg", "freight_currency", "freight", "prices_include_tax", "item_number",
-    "item_description", "item_commodity_code", "item_quantity", "item_quantity_unit", "item_net_mass_kg",
+    "fiscal_references_number", "packages_count", "packages_type", "gross_mass_kg", "freight_currency", "freight",
+    "prices_include_tax", "item_number", "item_description", "item_commodity_code", "item_quantity", "item_quantity_unit", "item_net_mass_kg",
     "item_origin_country", "item_price_currency", "item_price",
 )  # fmt: skip
 """Columns of the template: what an ordinary parcel needs. All others of `columns()` may be added."""
@@ -322,6 +322,7 @@ def _example() -> Consignment:
             "declarant": {"name": "Swift Parcels GmbH", "identifier": "DE123456789012345", "identifier_type": "EORI"},
             "order": {"platform": "bazaar.example", "number": "2026-77-1", "time": "2026-11-20T09:15:00Z"},
             "fiscal_references": [{"scheme": "IOSS", "number": "IM2760000014"}],
+            "packages": [{"count": 1, "type": "CT"}],
             "gross_mass_mg": 640_000,
             "freight": {"minor": 399, "currency": "EUR"},
             "prices_include_tax": False,

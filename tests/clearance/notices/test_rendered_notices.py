@@ -294,8 +294,8 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
     "REFERRED": (
         "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", "Request before loading",
-        f"Customs requests information or a screening of consignment {MRN} before it is loaded. The request to you: Name the goods. "
-        f"To be answered until: 2026-11-01 12:00 UTC. {DOCUMENTS}",
+        f"Customs requests information or a screening of consignment {MRN} before it is loaded. Requested of you: Name the goods. "
+        f"Deadline of the answer: 2026-11-01 12:00 UTC. {DOCUMENTS}",
     ),
     "DO_NOT_LOAD": (
         "CONTROL_ORDERED", "DOCUMENTS_REQUESTED", "Do not load",
@@ -338,7 +338,7 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
     ),
     "CONTROL_REMINDED": (
         "CONTROL_REMINDED", "DOCUMENTS_REQUESTED", "Answer due",
-        f"An answer to a request on consignment {MRN} is due or late. The request to you: Screen it. To be answered until: "
+        f"An answer to a request on consignment {MRN} is due or late. Requested of you: Screen it. Deadline of the answer: "
         f"2026-11-01 12:00 UTC. {DOCUMENTS}",
     ),
     "CONTROL_CONCLUDED": (

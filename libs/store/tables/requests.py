@@ -122,11 +122,13 @@ class RequestLog:
 async def purge_before(database: Database, table: str, before_day: int, *, rows_max: int, counted: str = "1") -> int:
     """Delete the rows of a partitioned table with `day < before_day`, at most `rows_max` in each transaction.
 
-    Return how many there were, or the sum of the expression `counted` over them.
+    Return how many there were, or the sum of the expression `counted` over them. A part without a page has no row: it costs nothing.
     """
     async with database.connection() as reader:
         parts = await reader.raw.fetch(
-            "select inhrelid::regclass::text as part from pg_inherits where inhparent = to_regclass($1)", table
+            "select inhrelid::regclass::text as part from pg_inherits "
+            "where inhparent = to_regclass($1) and pg_relation_size(inhrelid) > 0",
+            table,
         )
     purged = 0
     for row in parts:

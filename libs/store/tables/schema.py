@@ -349,6 +349,17 @@ async def drop_day(tx: Transaction, table: str, day: int) -> bool:
     )
 
 
+async def tables_with_pages(reader: Transaction, tables: Sequence[str]) -> list[str]:
+    """Return those of `tables`, in their order, that have a page or a partition with one; the others have no row."""
+    rows = await reader.raw.fetch(
+        "select name from unnest($1::text[]) with ordinality as each (name, place) "
+        "where pg_relation_size(name::regclass) > 0 "
+        "or exists (select from pg_partition_tree(name::regclass) where pg_relation_size(relid) > 0) order by place",
+        tables,
+    )
+    return [row["name"] for row in rows]
+
+
 async def drop_days_before(database: Database, table: str, day: int, *, span: int = 1, tries: int = 20) -> list[int]:
     """Drops all partitions whose days all are before `day`, each in a transaction of its own, with growing pauses while the table
     is busy.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from libs.store.database import Database
 from libs.store.tables.requests import purge_before
-from libs.store.tables.schema import drop_days_before
+from libs.store.tables.schema import drop_days_before, tables_with_pages
 from services.clearance.store import STATE_DAYS, Store
 from services.clearance.store.carriers import REFUSED_DAYS
 from services.clearance.store.references import WEEK_DAYS, WEEKLY
@@ -26,7 +26,9 @@ async def purge(store: Store, before_day: int) -> None:
         await drop_days_before(database, table, before_day, span=WEEK_DAYS)
     for table in PURGED_BY_HASH:
         await purge_before(database, table, before_day, rows_max=PURGED_MAX)
-    for table in PURGED:
+    async with database.connection() as reader:
+        filled = await tables_with_pages(reader, PURGED)
+    for table in filled:
         deleted = PURGED_MAX
         while deleted == PURGED_MAX:
             async with database.transaction() as tx:

@@ -172,6 +172,19 @@ async def test_dropping_gives_up_where_the_table_never_comes_free(journal: Datab
             await schema.drop_days_before(journal, "journal", today, tries=1)
 
 
+async def test_tables_with_a_page_are_named_in_their_order_also_where_all_rows_are_in_a_partition(
+    journal: Database,
+) -> None:
+    names = ("journal", "empty", "plain")
+    async with journal.transaction() as tx:
+        await tx.raw.execute("create table plain (day integer); create table empty (day integer)")
+        assert await schema.tables_with_pages(tx, names) == []
+        await tx.raw.execute("insert into plain values (1)")
+        assert await schema.tables_with_pages(tx, names) == ["plain"]
+        await tx.raw.execute("insert into journal (day, number, payload) values ($1, 1, '')", await schema.today(tx))
+        assert await schema.tables_with_pages(tx, names) == ["journal", "plain"]
+
+
 async def test_a_day_is_the_databases_day(database: Database) -> None:
     async with database.transaction() as tx:
         assert await schema.today(tx) == await tx.now() // 86_400_000_000

@@ -138,7 +138,8 @@ format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-TESTED = timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest --dist loadfile
+# Each worker rewrites all tests, and each process of a system compiles what it imports, where Python may not write what it compiled.
+TESTED = env -u PYTHONDONTWRITEBYTECODE timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest --dist loadfile
 test: setup  ## every test but the two slow suites, against a real PostgreSQL and real sockets
 	@$(TESTED) -n $(TEST_WORKERS) --no-loadscope-reorder --ignore tests/fault --ignore tests/containers $(TEST_ARGS)
 

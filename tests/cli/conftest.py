@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
-from tests.support.shared_system import shared_system
+from tests.support.shared_system import SHARING, shared_system
 
 
 @dataclass
@@ -41,7 +41,8 @@ class Luxor:
 
 
 @pytest.fixture(scope="module")
-def system() -> LocalSystem:
+def system(request: pytest.FixtureRequest) -> LocalSystem:
+    assert request.path in SHARING, "a file that is not named there starts and stops a system for itself"
     return shared_system()
 
 

@@ -18,10 +18,12 @@ TESTS: Final = Path(__file__).resolve().parents[1]
 SHARING: Final = frozenset(
     TESTS / each
     for each in (
+        "cli/test_cases.py",
         "cli/test_commands.py",
         "cli/test_corrections.py",
         "cli/test_licences.py",
         "cli/test_load.py",
+        "cli/test_release_lists.py",
         "cli/test_risk_rules.py",
         "cli/test_trace.py",
         "e2e/test_interoperability.py",

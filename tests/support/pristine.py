@@ -27,7 +27,7 @@ create view pristine.made_sequences as
     select relname as name from pg_class
     where relnamespace = 'public'::regnamespace and relkind = 'S' and oid not in (select oid from pristine.tables);
 create view pristine.definitions as
-    select md5(string_agg(told, E'\n' order by told)) as hash from (
+    select sum(hashtextextended(told, 0)) as hash from (
         select concat_ws(' ', 'class', oid, relname, relkind, reloptions::text, relacl::text) as told
             from pg_class where relnamespace = 'public'::regnamespace
         union all

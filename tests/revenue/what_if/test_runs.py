@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from services.revenue.assessment.inputs import pack_aggregates
 from services.revenue.jobs import what_if
 from services.revenue.jobs.kinds import WORK
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY
-from services.revenue.law.program.compiler.drafts import Draft, apply_draft
+from services.revenue.law.program.compiler.drafts import Draft, DraftLaw, apply_draft
 from services.revenue.law.program.program import Program
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.assessments.periods import Periods, Versions
@@ -41,8 +42,18 @@ pytestmark = pytest.mark.long
 
 FLAT = ("eu/rulebook.yaml:charges[flat_duty].rates[1].rate", "5.00 EUR per tariff_line")
 LAW = law_files()
-PROGRAM = program_of(LAW)
-DRAFT = apply_draft(LAW, Draft(changes=[FLAT]))
+
+
+@cache
+def program() -> Program:
+    """Return the shipped law, compiled by the worker that runs these tests alone."""
+    return program_of(LAW)
+
+
+@cache
+def draft() -> DraftLaw:
+    """Return it with the flat duty changed."""
+    return apply_draft(LAW, Draft(changes=[FLAT]))
 
 
 @dataclass
@@ -63,7 +74,7 @@ class Revenue:
 
     async def plan(self, **changes: object) -> WhatIfPlan:
         until, asked_at = await Periods(self.database).horizon(self.today)
-        plan = WhatIfPlan(DRAFT.files, None, self.today, self.today, until, asked_at, DEFAULT)
+        plan = WhatIfPlan(draft().files, None, self.today, self.today, until, asked_at, DEFAULT)
         return WhatIfPlan(**{name: getattr(plan, name) for name in WhatIfPlan.__struct_fields__} | changes)
 
     async def job(self, plan: WhatIfPlan) -> Job:
@@ -109,7 +120,7 @@ def plans_compiled_once() -> Iterator[None]:
 async def revenue(database: Database) -> AsyncIterator[Revenue]:
     async with database.connection() as reader:
         today = await reader.raw.fetchval("select floor(extract(epoch from now()) / 86400)::integer")
-    yield Revenue(database, PROGRAM, today)
+    yield Revenue(database, program(), today)
 
 
 def revenue_of(told: WhatIfResult) -> dict[tuple[str, int, int, str], list[int]]:
@@ -142,7 +153,7 @@ def by_hand(filed: list[Consignment], now: Program, then: Program) -> Count:
 async def test_a_run_counts_what_is_counted_by_hand(revenue: Revenue) -> None:
     filed = [each for _, each in await revenue.fill(6)]
     told = await revenue.run()
-    count = by_hand(filed, DRAFT.program, revenue.program)
+    count = by_hand(filed, draft().program, revenue.program)
     assert (told.consignments, told.items) == (count.consignments, count.items)
     assert (told.consignments_changed, told.items_changed) == (count.consignments_changed, count.items_changed)
     assert 0 < told.consignments_changed < told.consignments
@@ -200,7 +211,7 @@ async def test_of_an_amended_filing_the_newest_version_counts_alone(revenue: Rev
         await store(revenue.database, ActiveLaw(revenue.program), batch, mrns, version)
         filed |= dict(zip(mrns, batch, strict=True))
     result = await revenue.run()
-    count = by_hand(list(filed.values()), DRAFT.program, revenue.program)
+    count = by_hand(list(filed.values()), draft().program, revenue.program)
     assert (result.consignments, result.superseded) == (40, 14)
     assert revenue_of(result) == dict(count.revenue)
 

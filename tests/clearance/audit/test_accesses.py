@@ -93,7 +93,8 @@ async def accesses(house: House) -> list[tuple[str, str, str, str, list[str]]]:
 async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(house: House) -> None:
     house.desk.neighbours.risk = of_two
     first, second = await house.filed(["GREEN-1", "RED-two"])
-    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    (moved,) = await house.filed(["RED-1"], master="16000000001")
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER, "16000000001"), timeout=SECONDS)
     assert await release(house, second, by="dora") == ["waits"]
     await bind(house, DOCUMENT, "99999999999", "jets", "b1")
     await (await house.stub("carrier", "boats")).RecordArrivals(arrivals(MASTER, request_id="a2"), timeout=SECONDS)
@@ -109,7 +110,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     def ref(number: int, version: int | None = None) -> cases.CaseRef:
         return cases.CaseRef(number=number, expected_version=version)
 
-    moving, goods = TransitServiceStub(channel), [returns_pb2.GoodsRef(mrn=second)]
+    moving, goods = TransitServiceStub(channel), [returns_pb2.GoodsRef(mrn=moved)]
     content = cases.UploadContentRequest(sha256=sha256(b"an invoice").hexdigest(), bytes=10, data=b"an invoice")
     await case.UploadContent(content, timeout=SECONDS)
     release_lists, returning = ReleaseListServiceStub(channel), ReturnServiceStub(channel)
@@ -122,7 +123,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             page.header.serial, "", [first],
         ),
         (clearance.GetStatus, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]), "", "", [first, second]),
-        (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second]),
+        (clearance.ListConsignments, pb.ListConsignmentsRequest(), "", "", [second, moved]),
         (work.ListWork, work_pb2.ListWorkRequest(office=OFFICE), "", "", [second]),
         (work.ListStorage, work_pb2.ListStorageRequest(office=OFFICE, within_days=400), "", "", [second]),
         (work.ListProposals, work_pb2.ListProposalsRequest(), "", "", [second]),
@@ -130,9 +131,9 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
             work.DecideProposals, work_pb2.DecideProposalsRequest(request_id="p14", consignments=[two], verdict=REFUSE, reason="DOUBTED"),
             "DOUBTED", "", [second],
         ),
-        (moving.StartTransit, transit_pb2.StartTransitRequest(request_id="17", destination_office="DE004600", consignments=goods), "", "", [second]),
-        (moving.ListTransit, transit_pb2.ListTransitRequest(office="DE004600"), "", "", [second]),
-        (moving.RecordTransitArrivals, transit_pb2.RecordTransitArrivalsRequest(request_id="18", consignments=goods), "", "", [second]),
+        (moving.StartTransit, transit_pb2.StartTransitRequest(request_id="17", destination_office="DE004600", consignments=goods), "", "", [moved]),
+        (moving.ListTransit, transit_pb2.ListTransitRequest(office="DE004600"), "", "", [moved]),
+        (moving.RecordTransitArrivals, transit_pb2.RecordTransitArrivalsRequest(request_id="18", consignments=goods), "", "", [moved]),
         (
             moving.EndTransit, transit_pb2.EndTransitRequest(request_id="19", master_document_number=MASTER, reason="LOST"),
             "LOST", MASTER, [first, second],

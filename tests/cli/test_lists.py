@@ -169,7 +169,8 @@ def test_the_list_of_storage_says_which_time_limit_it_is(
             {"ended_at": TIME, "outcome": "TRANSIT_OUTCOME_ARRIVED", "difference": "TRANSIT_DIFFERENCE_SEAL"},
             "arrived at DE003302 2026-11-30 08:15:42Z difference: seal",
         ),
-        ({"ended_at": TIME, "outcome": "TRANSIT_OUTCOME_ENDED"}, "movement to DE003302 ended by an officer 2026-11-30 08:15:42Z"),
+        ({"ended_at": TIME, "outcome": "TRANSIT_OUTCOME_ENDED"}, "movement to DE003302 ended by an officer 2026-11-30 08:15:42Z from DE004600"),
+        ({"ended_at": TIME, "outcome": "TRANSIT_OUTCOME_LOST"}, "movement to DE003302 ended by an officer 2026-11-30 08:15:42Z goods lost"),
     ],
 )  # fmt: skip
 def test_a_consignment_names_what_the_office_compares_with_goods_that_move(end: dict[str, str], text: str) -> None:

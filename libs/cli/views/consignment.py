@@ -188,8 +188,9 @@ def _transit(transit: dict[str, Any]) -> tuple[str, ...]:
     if not transit.get("ended_at"):
         state = "[yellow]overdue[/]" if transit.get("overdue_at") else ""
         return f"in transit to {to} until {when(transit.get('due_at', ''))}", state, *names
-    if outcome == "ENDED":
-        return f"movement to {to} ended by an officer {when(transit['ended_at'])}", *names
+    if outcome in ("ENDED", "LOST"):
+        lost = "[yellow]goods lost[/]" if outcome == "LOST" else ""
+        return f"movement to {to} ended by an officer {when(transit['ended_at'])}", lost, *names
     difference = words(short(transit.get("difference", ""), "TRANSIT_DIFFERENCE_")) if transit.get("difference") else ""
     return (
         f"arrived at {to} {when(transit['ended_at'])}",

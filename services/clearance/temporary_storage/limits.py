@@ -20,8 +20,8 @@ from services.clearance.consignment.transitions import HELD
 
 INCLUDED: Final = Path(__file__).parent / "limits.yaml"
 _MONDAY: Final = 3
-_WITHOUT_ARRIVAL: Final = (pb.TRANSIT_OUTCOME_ENDED, pb.TRANSIT_OUTCOME_LOST)
 """Days from a Monday to 1 January 1970."""
+_WITHOUT_ARRIVAL: Final = (pb.TRANSIT_OUTCOME_ENDED, pb.TRANSIT_OUTCOME_LOST)
 
 
 class Limit(DatedRule, frozen=True, kw_only=True):

@@ -205,7 +205,7 @@ class TransitEnd:
     reason: str
     """Stable reason, which filers read."""
     lost: bool = False
-    """Whether the goods are lost or were taken out of supervision, so that what is owed stays due whatever becomes of them."""
+    """Whether the goods are lost or were taken out of supervision, so that what is owed stays due unless they turn up."""
     note: str = ""
     ends_claims: bool = False
 

@@ -173,7 +173,8 @@ def test_an_arrival_releases_what_is_free_where_the_data_say_so_and_is_the_offic
     assert again.ints("transit_outcome").tolist() == [ended] * 2
 
 
-def test_the_limit_of_temporary_storage_counts_from_the_last_arrival() -> None:
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_the_limit_of_temporary_storage_counts_from_the_last_arrival(is_lost: bool) -> None:
     at, rules = micros("2026-03-02"), (rule(),)
     recorded: dict[str, Any] = {"arrived_at": Ints.of([at]), "state": Ints.of([State.HELD])}
     recorded |= {"storage_reminded_at": Ints.of([at + 1]), "storage_ended_at": Ints.of([at + 2])}
@@ -182,7 +183,8 @@ def test_the_limit_of_temporary_storage_counts_from_the_last_arrival() -> None:
     moving, _ = apply_event(*start(rules=rules).apply(stored, at + 5 * MICROS_PER_DAY))
     columns = ("storage_reminded_at", "storage_ended_at")
     late = at + 100 * MICROS_PER_DAY
-    lost, _ = apply_event(*TransitEnd(officer="olga", reason="LOST").apply(moving, late))
+    lost, _ = apply_event(*TransitEnd(officer="olga", reason="LOST", lost=is_lost).apply(moving, late))
+    assert lost.ints("transit_outcome").tolist() == [TransitOutcome.LOST if is_lost else TransitOutcome.ENDED]
     assert ends(lost).at.tolist() == counted, "they arrived nowhere"
     assert [lost.ints(name).tolist() for name in columns] == [[at + 1], [at + 2]]
     there, _ = apply_event(*TransitArrival(officer="olga", rules=rules).apply(moving, late))

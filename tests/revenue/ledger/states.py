@@ -62,8 +62,8 @@ class State:
     reason: int = clearance_pb2.RETURN_REASON_WITHDRAWN
     released_day: int | None = DAY
     former_released_day: int | None = None
-    transit_outcome: int = 0
     """Of goods that an officer held again after their release."""
+    transit_outcome: int = 0
     returned_day: int = DAY + 10
     day: int = DAY
     filing: int = field(default=1)

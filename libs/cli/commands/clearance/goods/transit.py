@@ -60,7 +60,7 @@ def start(
     "--difference", default="", metavar="WHAT", help="seal, missing, seal_and_missing or other: an officer decides."
 )
 @click.option("--note", default="", help="An officer's note; filers do not see it.")
-@_as("The caller: an officer; a carrier, of its own goods.")
+@_as("The caller: an officer; a carrier, of its own goods or those under a document of movement that is bound to it.")
 def arrive(context: Context, office: str, document: str, difference: str, note: str, **goods: Any) -> None:
     """Report that goods arrived at the office of destination, which handles them from then on."""
     from libs.client.clearance.goods.transit import arrival_of
@@ -76,7 +76,7 @@ def arrive(context: Context, office: str, document: str, difference: str, note: 
 @command("end", group=transit, short_help="End a movement without an arrival, as an officer.")
 @goods_options
 @click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE, such as GOODS_NOT_FOUND.")
-@click.option("--lost", is_flag=True, help="The goods are lost: what is owed stays due, whatever becomes of them.")
+@click.option("--lost", is_flag=True, help="The goods are lost: what is owed stays due unless they turn up.")
 @click.option("--note", default="", help="A note; filers do not see it.")
 @acting("officer")
 def end(context: Context, reason: str, lost: bool, note: str, ident: str, **goods: Any) -> None:

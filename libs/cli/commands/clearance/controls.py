@@ -37,7 +37,9 @@ def control() -> None:
     metavar="FORM",
     help="documents, scan or examination; before loading information, screening or do_not_load.",
 )
-@click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE; filers read it.")
+@click.option(
+    "--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE; filers read it, unless it is confidential."
+)
 @click.option("--confidential", is_flag=True, help="Only officers and analysts read the reason.")
 @click.option("--text", default="", help="What is requested; required if somebody is to answer.")
 @click.option("--pointer", default="", metavar="PATH", help="The element that it concerns, such as items[0].price.")

@@ -129,6 +129,13 @@ def acting(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     )
 
 
+def caller_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare --as for commands of several roles, an officer if none is named; `caller_of` reads it."""
+    return click.option(
+        "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=help_text
+    )
+
+
 def caller_of(caller: str, roles: Sequence[str]) -> tuple[str, str]:
     """Return role and id of the caller, from ROLE, ROLE/ID or ID; an id without a role has the first of `roles`. The id may be "".
 

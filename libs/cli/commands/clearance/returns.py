@@ -1,13 +1,13 @@
 """`luxor returns`: goods of many consignments that are undelivered or sent back, and returns that are ordered beforehand."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options, refusal
-from libs.cli.common import REFUSED, Context, caller_of, command, run
+from libs.cli.common import REFUSED, Context, caller_of, caller_option, command, run
 
 _NUMBERS = {
     "returned": "released goods returned: refunds follow",
@@ -26,12 +26,6 @@ def returns() -> None:
     """
 
 
-def _as(roles: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(
-        "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=roles
-    )
-
-
 @command("bulk", group=returns, short_help="Return whole consignments under one transport document.")
 @goods_options
 @click.option("--document", required=True, metavar="NUMBER", help="Transport document under which the goods leave.")
@@ -42,7 +36,7 @@ def _as(roles: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option(
     "--override-officers", is_flag=True, help="With --master: goods that an officer holds too, also your colleagues'."
 )
-@_as("The caller: an officer; the filer or the carrier, of released goods.")
+@caller_option("The caller: an officer; the filer or the carrier, of released goods.")
 def bulk(context: Context, document: str, reason: str, note: str, override_officers: bool, **goods: Any) -> None:
     """Return consignments by MRN or house document, or all goods under a master document.
 
@@ -77,7 +71,7 @@ def bulk(context: Context, document: str, reason: str, note: str, override_offic
     help="The goods leave within so many days.",
 )
 @click.option("--note", default="", help="A note for yourself and for officers.")
-@_as("The caller: an officer, or the filer of the consignments.")
+@caller_option("The caller: an officer, or the filer of the consignments.")
 def order(
     context: Context, mrns: tuple[str, ...], reason: str, document: str, days: float, note: str, caller: str
 ) -> None:
@@ -103,7 +97,7 @@ def order(
 
 @command("cancel", group=returns, short_help="Cancel return orders.")
 @click.argument("orders", metavar="ORDER...", nargs=-1, required=True)
-@_as("The caller: an officer, or the filer who ordered.")
+@caller_option("The caller: an officer, or the filer who ordered.")
 def cancel(context: Context, orders: tuple[str, ...], caller: str) -> None:
     """Cancel open return orders by their ids. A filer cannot once a departure is recorded."""
     from libs.client.clearance.returns import cancel_return_orders
@@ -122,7 +116,7 @@ def cancel(context: Context, orders: tuple[str, ...], caller: str) -> None:
 @click.option("--departed", is_flag=True, help="Only those whose goods left and could not be returned.")
 @click.option("--document", default="", metavar="NUMBER", help="Only open ones under this transport document.")
 @click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
-@_as("The caller: an officer or analyst; the filer who ordered; a carrier, with --document.")
+@caller_option("The caller: an officer or analyst; the filer who ordered; a carrier, with --document.")
 def list_(context: Context, status: str, departed: bool, document: str, first: int, caller: str) -> None:
     """List return orders, the oldest consignment first."""
     from libs.client.clearance.returns import return_orders
@@ -160,7 +154,7 @@ def list_(context: Context, status: str, departed: bool, document: str, first: i
 @click.argument("document", metavar="NUMBER")
 @click.option("--mrn", "mrns", multiple=True, metavar="MRN", help="A consignment whose order names no document.")
 @click.option("--at", default="", metavar="TIME", help="When it left, ISO 8601 with its zone (default: now).")
-@_as("The caller: an officer or a carrier.")
+@caller_option("The caller: an officer or a carrier.")
 def depart(context: Context, document: str, mrns: tuple[str, ...], at: str, caller: str) -> None:
     """Report that a transport document left with returned goods: the open orders that name it are fulfilled within seconds."""
     from libs.client.clearance.returns import record_departure

@@ -1,12 +1,11 @@
 """`luxor transit`: goods that move to another office under customs control."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from libs.cli.commands.clearance.officer import act_on_goods, goods_options
-from libs.cli.common import Context, acting, command, run
+from libs.cli.common import Context, acting, caller_option, command, run
 
 _ROLES = ("officer", "carrier")
 
@@ -17,12 +16,6 @@ def transit() -> None:
 
     Nothing releases, seizes or disposes of goods in transit. Every command has --json, for programs.
     """
-
-
-def _as(roles: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(
-        "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=roles
-    )
 
 
 @command("start", group=transit, short_help="Begin the movement of goods to another office.")
@@ -38,7 +31,7 @@ def _as(roles: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @click.option("--document", default="", metavar="NUMBER", help="Transport document of the movement.")
 @click.option("--guarantee", default="", metavar="REFERENCE", help="Reference of the guarantee.")
 @click.option("--note", default="", help="An officer's note; filers do not see it.")
-@_as("The caller: an officer; a carrier, of its own goods that nothing but their debt holds.")
+@caller_option("The caller: an officer; a carrier, of its own goods that nothing but their debt holds.")
 def start(
     context: Context, office: str, days: int, seal: str, document: str, guarantee: str, note: str, **goods: Any
 ) -> None:
@@ -60,7 +53,9 @@ def start(
     "--difference", default="", metavar="WHAT", help="seal, missing, seal_and_missing or other: an officer decides."
 )
 @click.option("--note", default="", help="An officer's note; filers do not see it.")
-@_as("The caller: an officer; a carrier, of its own goods or those under a document of movement that is bound to it.")
+@caller_option(
+    "The caller: an officer; a carrier, of its own goods or those under a document of movement that is bound to it."
+)
 def arrive(context: Context, office: str, document: str, difference: str, note: str, **goods: Any) -> None:
     """Report that goods arrived at the office of destination, which handles them from then on."""
     from libs.client.clearance.goods.transit import arrival_of

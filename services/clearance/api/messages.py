@@ -11,7 +11,7 @@ from libs.server.identity import Role
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment import notice_kinds as notices
-from services.clearance.consignment.columns import choose
+from services.clearance.consignment.columns import choose, is_lost
 from services.clearance.consignment.controls.control import has_controls
 from services.clearance.consignment.controls.pre_loading import announced, concerns_loading, disclosed, pre_loading_of
 from services.clearance.consignment.controls.views import (
@@ -403,7 +403,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         loading = np.where(announced(table), disclosed(pre_loading_of(table)), 0).tolist()
     limited = np.isin(of_kind, _OF_STORAGE)
     storage_ends = ends(table).at.tolist() if limited.any() else ()
-    moved = np.isin(of_kind, _OF_TRANSIT)
+    moved = np.isin(of_kind, _OF_TRANSIT) | ((of_kind == notices.NoticeKind.DISPOSED) & is_lost(table))
     reader = Role.CARRIER if carrier else Role.FILER
     transits = iter(statuses(table.take(np.flatnonzero(moved)), reader) if moved.any() else ())
     due = presentation_due(table)

@@ -31,6 +31,8 @@ def render(notice: pb.Notice, texts: Texts, language: Language, *, reader: str) 
 def key_of(notice: pb.Notice) -> str:
     """Return the key of a notice's text: its kind, in some cases with the state or the debt."""
     kind = pb.NoticeKind.Name(notice.kind).removeprefix(_KIND)
+    if notice.transit.outcome == pb.TRANSIT_OUTCOME_LOST:
+        return "DISPOSED_LOST" if notice.kind == pb.NOTICE_KIND_DISPOSED else "TRANSIT_LOST"
     if notice.kind == pb.NOTICE_KIND_DISPOSED:
         return f"{kind}_{pb.State.Name(notice.state).removeprefix('STATE_')}"
     if notice.kind == pb.NOTICE_KIND_RETURNED:

@@ -67,6 +67,9 @@ MOVED: dict[str, Any] = {
     "transit": pb.TransitStatus(destination_office="DE004600", due_at=timestamp_pb2.Timestamp(seconds=1_794_700_800)),
 }
 """A movement whose limit ends with 2026-11-14."""
+LOST = MOVED | {
+    "transit": pb.TransitStatus(destination_office="DE004600", outcome=pb.TRANSIT_OUTCOME_LOST),
+}
 DUE = {"presentation_due_at": _DUE}
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
@@ -289,6 +292,17 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         f"Customs ended the movement of the goods of consignment {MRN} to the customs office DE004600 on 2026-11-01. The goods did "
         f"not arrive there, and customs holds them. Reasons: A. {REFERENCES}",
     ),
+    "TRANSIT_LOST": (
+        "TRANSIT_ENDED", "HELD", LOST | PAID, "Goods lost in transit",
+        f"Customs ended the movement of the goods of consignment {MRN} to the customs office DE004600 on 2026-11-01, because they are lost or were "
+        f"taken out of customs supervision. What is owed stays due. Reasons: A. {REFERENCES} To be paid at the border: 1234.56 EUR. "
+        "Paid: 1000.00 EUR.",
+    ),
+    "DISPOSED_LOST": (
+        "DISPOSED", "DESTROYED", LOST | PAID, "Lost goods, declaration ended",
+        f"The goods of consignment {MRN} were lost in a movement, and its declaration ended on 2026-11-01. What is owed stays due. Reasons: A. "
+        f"{REFERENCES} To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR.",
+    ),
 }  # fmt: skip
 # By key: kind, state, title and text.
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
@@ -373,6 +387,15 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
         "TRANSIT_ENDED", "HELD", "Movement ended by customs",
         f"Customs ended the movement of the goods of consignment {MRN} to the customs office DE004600 on 2026-11-01. The goods did "
         f"not arrive there, and customs holds them. {DOCUMENTS}",
+    ),
+    "TRANSIT_LOST": (
+        "TRANSIT_ENDED", "HELD", "Goods lost in transit",
+        f"Customs ended the movement of the goods of consignment {MRN} to the customs office DE004600 on 2026-11-01, because they are lost or were "
+        f"taken out of customs supervision. If they turn up, inform customs without delay. {DOCUMENTS}",
+    ),
+    "DISPOSED_LOST": (
+        "DISPOSED", "DESTROYED", "Lost goods, declaration ended",
+        f"The goods of consignment {MRN} were lost in a movement, and its declaration ended on 2026-11-01. {DOCUMENTS}",
     ),
     "DECIDED": (
         "DECIDED", "AWAITING_ARRIVAL", "Release decided",
@@ -561,6 +584,7 @@ def test_a_carriers_notice_in_words(key: str) -> None:
     kind, state, title, text = CARRIERS[key]
     until = {"storage_ends_at": STORED["storage_ends_at"]} if kind.startswith("STORAGE") else {}
     until = {"transit": MOVED["transit"]} if kind.startswith("TRANSIT") else until
+    until = {"transit": LOST["transit"]} if key.endswith("_LOST") else until
     until |= DUE if key in ("ARRIVED_UNPRESENTED", "HELD_UNPRESENTED", "PRESENTATION_OVERDUE") else {}
     made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else until))
     assert key_of(made) == key

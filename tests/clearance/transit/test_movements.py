@@ -22,6 +22,7 @@ from services.clearance.commands.act import Request
 from services.clearance.commands.transit.move import Move, TransitProgress
 from services.clearance.consignment.transitions import Debt, State
 from services.clearance.jobs.waits import Waits
+from services.clearance.notices.rendering import key_of
 from services.clearance.store import gauges
 from services.clearance.transit.movement import TransitArrival
 from tests.clearance import debt_events, second_person
@@ -325,6 +326,14 @@ async def test_what_is_owed_of_lost_goods_stays_due_after_their_end_unless_they_
     assert disposed(await dispose(house, *ends)) == [("DESTROYED", "")] * 4
     debts = [(await status(house, mrn)).debt for mrn in numbers]
     assert [each.status for each in debts] == [OPEN] + [common_pb2.DEBT_STATUS_NONE] * 3
+    # No notice of it says that customs destroyed the goods, and those of the filer state what is due.
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        ended_by_customs = (pb.NOTICE_KIND_TRANSIT_ENDED, pb.NOTICE_KIND_DISPOSED)
+        about = [each for each in await notices(house, role, ident) if each.kind in ended_by_customs]
+        assert [key_of(each) for each in about if each.mrn == lost] == ["TRANSIT_LOST", "DISPOSED_LOST"]
+        assert [key_of(each) for each in about if each.mrn == found] == ["TRANSIT_LOST", "DISPOSED_DESTROYED"]
+        due = [each.payable_minor for each in about if each.mrn == lost]
+        assert due == [before.payable_minor if role == "filer" else 0] * 2
     # Revenue collects it, as of goods that are held.
     await pay(house, lost)
     assert (await status(house, lost)).debt.status == common_pb2.DEBT_STATUS_PAID

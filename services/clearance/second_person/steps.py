@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
+from services.clearance.consignment.columns import is_lost
 from services.clearance.consignment.controls import steps as controls
 from services.clearance.consignment.controls.control import ControlResult
 from services.clearance.consignment.controls.steps import Conclusion
@@ -26,7 +27,7 @@ from services.clearance.consignment.proposals.proposal import (
 )
 from services.clearance.consignment.screening import held_unseen
 from services.clearance.consignment.state.event import EventDetails
-from services.clearance.consignment.transitions import Event
+from services.clearance.consignment.transitions import HELD, Event
 
 BoolArray = NDArray[np.bool_]
 
@@ -192,9 +193,10 @@ def confirming(states: Table, at: int, decision: ProposalDecision) -> list[Confi
 def unfit_to_release(states: Table, officer: str, note: str, viewed: Container[str]) -> list[str]:
     """Return for each state why this officer cannot release it, "" if nothing but the transitions may refuse it."""
     own = not_releasable(states, officer, note)
+    lost = is_lost(states) & np.isin(states.ints("state").values, HELD)
     return [
-        "VIOLATION_OPEN" if found else "SCREENING_MATCH_UNSEEN" if hit else ""
-        for found, hit in zip(own, held_unseen(states, viewed), strict=True)
+        "GOODS_LOST" if nobodys else "VIOLATION_OPEN" if found else "SCREENING_MATCH_UNSEEN" if hit else ""
+        for nobodys, found, hit in zip(lost.tolist(), own, held_unseen(states, viewed), strict=True)
     ]
 
 

@@ -30,7 +30,7 @@ from tests.clearance.carriers import DOCUMENT, PREFIX, bind
 from tests.clearance.controls import SCAN, order, ordered
 from tests.clearance.desk import MASTER, TRACE, filings, mrns
 from tests.clearance.desk_commands import check_versions
-from tests.clearance.disposals import ABANDONED, DESTROYED, INVALIDATED, RE_EXPORTED, SEIZED, disposal, dispose
+from tests.clearance.disposals import ABANDONED, DESTROYED, INVALIDATED, LIFTED, RE_EXPORTED, SEIZED, disposal, dispose
 from tests.clearance.disposals import outcomes as disposed
 from tests.clearance.inspections import status
 from tests.clearance.risk_answers import ServiceSpan, answering
@@ -338,6 +338,25 @@ async def test_what_is_owed_of_lost_goods_stays_due_after_their_end_unless_they_
     await pay(house, lost)
     assert (await status(house, lost)).debt.status == common_pb2.DEBT_STATUS_PAID
     await check_versions(house.desk)
+
+
+async def test_no_officer_releases_goods_that_a_movement_lost_alone_or_in_bulk(house: House) -> None:
+    (lost,) = await landed(house, "BARE-1")
+    await take(house, "start", lost)
+    await take(house, "end", lost, lost=True)
+    await pay(house, lost)
+    assert await released(house, lost) == ("HELD", "GOODS_LOST")
+    bulk = BulkReleaseServiceStub(await house.service.channel("officer", "olga"))
+    request = bulk_release_pb2.BulkReleaseRequest(
+        request_id="b", master_document_number=MASTER, reason="X", override_officers=True
+    )
+    summary = await bulk.BulkRelease(request, timeout=SECONDS)
+    assert summary.released == 0
+    assert [(each.cause, each.consignments) for each in summary.hold_counts] == [(pb.HOLD_CAUSE_OFFICER, 1)]
+    # Once they turned up, they are released as any others.
+    for kind, state in ((SEIZED, "SEIZED"), (LIFTED, "HELD")):
+        assert disposed(await dispose(house, disposal(lost, kind), request_id=f"k{kind}")) == [(state, "")]
+    assert await released(house, lost, "again") == ("RELEASED", "")
 
 
 async def test_the_carrier_to_which_the_document_of_the_movement_is_bound_reports_its_arrival_and_nothing_else(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Strings, Table
-from services.clearance.consignment.columns import in_transit
+from services.clearance.consignment.columns import in_transit, is_lost
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import requires_second
@@ -57,14 +57,13 @@ class Selection:
 def hold_causes(states: Table, *, officers: bool = True) -> IntArray:
     """Return the gravest HoldCause of each state, shape (n,); 0 where goods are neither held nor seized.
 
-    Without `officers`, holds by officers count as decisions on a lane.
+    Without `officers`, holds by officers count as decisions on a lane, except those of goods that a movement lost.
     """
     state, debt = states.ints("state").values, states.ints("debt_status").filled(Debt.UNKNOWN)
     causes = np.full(states.rows, HoldCause.DECISION, np.int64)
     for status, cause in _UNSETTLED.items():
         causes[debt == status] = cause
-    if officers:
-        causes[states.bools("officer_hold").values] = HoldCause.OFFICER
+    causes[states.bools("officer_hold").values & (officers | is_lost(states))] = HoldCause.OFFICER
     alone = np.isin(causes, (HoldCause.DECISION, HoldCause.OFFICER))
     causes[alone & requires_second(states)] = HoldCause.SECOND_PERSON
     causes[np.array(held_unseen(states, ()), np.bool_)] = HoldCause.SCREENING

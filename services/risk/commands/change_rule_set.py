@@ -76,7 +76,7 @@ async def activate(
 
     async def work(tx: Transaction) -> pb.ActivateRuleSetResponse:
         known = await _lock_existing(tx, store, request.version)
-        if person_of(known.proposed_by) == identity.id:
+        if person_of(known.proposed_by) == person_of(str(identity)):
             raise OwnRuleSet
         if known.state is RuleSetState.ACTIVE or (known.state is RuleSetState.RETIRED and known.activated_by is None):
             raise InvalidRuleSetState(known)

@@ -124,7 +124,7 @@ class RuleSetStore:
     ) -> StoredRuleSet:
         """Keep a draft; the version is not kept yet, and the others are held up (`lock`). Raises TooManyDrafts."""
         count = await tx.raw.fetchval(
-            "select count(*) from rule_set where state = $1 and split_part(proposed_by, '/', 2) = $2",
+            "select count(*) from rule_set where state = $1 and lower(split_part(proposed_by, '/', 2)) = $2",
             RuleSetState.DRAFT,
             person_of(identity),
         )

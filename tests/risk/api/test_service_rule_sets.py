@@ -64,8 +64,9 @@ async def test_hits_in_shadow_are_counted_by_rule(risk: Running) -> None:
 
 async def test_who_proposed_a_set_does_not_activate_it_in_whatever_role(risk: Running) -> None:
     version = await proposed(risk, files(rule("FIRST")))
-    for role in ("analyst", "officer"):
-        code, reason, path = await refusal(activated(risk, version, "anna", role))
+    # Ids that differ in capitals alone are of one person.
+    for role, ident in (("analyst", "anna"), ("officer", "anna"), ("officer", "Anna")):
+        code, reason, path = await refusal(activated(risk, version, ident, role))
         assert (code, reason, path) == (grpc.StatusCode.PERMISSION_DENIED, "RULE_SET_OWN", "version")
     assert (await listed(risk)).rule_sets[0].state == pb.RULE_SET_STATE_DRAFT
     assert (await assessed(risk, 1)).strings("rule_set").tolist() == [first_light().version]
@@ -236,7 +237,7 @@ async def test_only_those_who_may_see_and_change_rule_sets(risk: Running) -> Non
 
 async def test_a_person_with_too_many_drafts_is_told_what_to_do(risk: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_rule_sets, "DRAFTS_MAX", 1)
-    await proposed(risk, files(rule("FIRST")))
+    await proposed(risk, files(rule("FIRST")), "Anna")
     code, reason, _ = await refusal((await stub(risk)).ProposeRuleSet(proposal(files(rule("SECOND"))), timeout=20))
     assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RULE_SET_DRAFTS_TOO_MANY")
     await proposed(risk, files(rule("SECOND")), "another")

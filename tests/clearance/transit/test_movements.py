@@ -33,6 +33,7 @@ from tests.clearance.desk_commands import check_versions
 from tests.clearance.disposals import ABANDONED, DESTROYED, INVALIDATED, LIFTED, RE_EXPORTED, SEIZED, disposal, dispose
 from tests.clearance.disposals import outcomes as disposed
 from tests.clearance.inspections import status
+from tests.clearance.returns import bulk_return, refusals
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
 from tests.clearance.transits import OFFICE, RULES, listed, outcomes, take
@@ -317,6 +318,11 @@ async def test_what_is_owed_of_lost_goods_stays_due_after_their_end_unless_they_
     for kind in (RE_EXPORTED, ABANDONED, INVALIDATED):
         refused = disposed(await dispose(house, disposal(lost, kind), request_id=f"k{kind}"))
         assert refused == [("HELD", "GOODS_LOST")]
+    named, spared = (
+        await bulk_return(house, lost),
+        await bulk_return(house, request_id="r2", master_document_number=MASTER),
+    )
+    assert (refusals(named), refusals(spared)) == (["GOODS_LOST"], ["HELD_BY_OFFICER"] * 4)
     # One that turns up at the office is seized, another one moves on: they are lost no more.
     assert disposed(await dispose(house, disposal(found, SEIZED), request_id="s")) == [("SEIZED", "")]
     assert (await status(house, found)).transit.outcome == pb.TRANSIT_OUTCOME_ENDED

@@ -120,10 +120,10 @@ def show_counts(context: Context, answer: dict[str, Any], counts: Mapping[str, s
         from libs.cli.views.text import table
 
         shown = table("consignments", "", right=(0,))
-        shown.add_row(str(answer.get("consignments", 0)), "under the document")
+        shown.add_row(f"{int(answer.get('consignments', 0)):,}", "under the document")
         for name, text in {**counts, "refused": "[yellow]refused[/]"}.items():
             if answer.get(name):
-                shown.add_row(str(answer[name]), text)
+                shown.add_row(f"{int(answer[name]):,}", text)
         terminal.print(shown)
         for each in answer.get("results", ()):
             terminal.print(f"{each.get('mrn', '')} {refusal(each)}")

@@ -287,6 +287,9 @@ async def test_no_order_of_an_officer_tells_filer_and_carrier_that_a_list_matche
     revealed: tuple[dict[str, Any], ...] = (
         {"reason": "LIST_MATCH", "text": "There is a list match; send the date of birth."},
         {"reason": "LIST_MATCH", "text": "Send proof that the consignee is not 6908555."},
+        # Whatever reason is stated.
+        {"reason": "DATA_UNCLEAR", "text": "Send proof that the consignee is not 6908555."},
+        {"reason": "DATA_UNCLEAR", "text": f"Is it {SECRET.replace('_', ' ').lower()}?"},
         {"reason": "VIP_GOODS", "text": "Why VIP goods?", "confidential": True},
         {"reason": "VIP_GOODS", "text": "Why?", "pointer": "vip_goods", "confidential": True},
     )

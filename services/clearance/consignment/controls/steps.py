@@ -78,7 +78,7 @@ def unfit_to_order(states: Table, orders: Mapping[str, Control], agency: str) ->
         if order.refers and arrived:
             return "REFERRAL_AFTER_ARRIVAL"
         order = found.masked(order, row, agency)
-        if order.confidential_reason and found.reveals(order, row):
+        if not agency and found.reveals(order, row):
             return "CONTROL_TEXT_REVEALS_REASON"
         if order.form == pb.CONTROL_FORM_DO_NOT_LOAD and is_forbidden(
             controls, order.reason, order.confidential_reason
@@ -110,19 +110,20 @@ class _Secrets:
 
     def masked(self, order: Control, row: int, agency: str) -> Control:
         """Return the order as others read it: the reason of a confidential finding, and that of a match, are CUSTOMS_CHECK to them."""
-        span = range(*self._lists.span(row).indices(len(self._reasons)))
-        secret = {self._reasons[each] for each in span if self._confidential[each]} | {MATCHED}
-        if agency or order.confidential_reason or order.reason not in secret:
+        if agency or order.confidential_reason or order.reason not in self._secret(row) | {MATCHED}:
             return order
         return replace(order, reason=CUSTOMS_CHECK, confidential_reason=order.reason)
 
     def reveals(self, order: Control, row: int) -> bool:
-        """Return whether text or pointer state the confidential reason, as it is written or in words, or the entry of a list."""
-        words = {order.confidential_reason, order.confidential_reason.replace("_", " ")} | {
-            each for each in self._entries[self._lists.span(row)] if each
-        }
-        pattern = "|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in words)
-        return re.search(pattern, f"{order.text}\n{order.pointer}", re.IGNORECASE) is not None
+        """Return whether text or pointer state a confidential reason of goods or order, as it is written or in words, or the entry of a list."""
+        reasons = self._secret(row) | {order.confidential_reason}
+        words = reasons | {each.replace("_", " ") for each in reasons} | set(self._entries[self._lists.span(row)])
+        pattern = "|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in words if each)
+        return bool(pattern) and re.search(pattern, f"{order.text}\n{order.pointer}", re.IGNORECASE) is not None
+
+    def _secret(self, row: int) -> set[str]:
+        span = range(*self._lists.span(row).indices(len(self._reasons)))
+        return {self._reasons[each] for each in span if self._confidential[each]}
 
 
 def ordering(

@@ -56,12 +56,11 @@ class AuditJob:
 
     async def _left(self) -> tuple[int, bool]:
         async with self._store.database.connection() as reading:
-            unsealed, waits, _ = await self._store.audit.unsealed(reading)
-        return unsealed, bool(waits)
+            return await self._store.audit.outstanding(reading)
 
 
 async def look(database: Database) -> None:
     """Read the age of the oldest record that no seal covers."""
     async with database.connection(timeout_millis=5_000) as reading:
-        _, _, oldest = await AuditTables().unsealed(reading)
+        oldest = await AuditTables().oldest_unsealed(reading)
         _unsealed.set(0 if oldest is None else max(0, await reading.now() - oldest) / 1e6)

@@ -256,7 +256,7 @@ async def test_an_arrival_by_mistake_is_reversed_until_it_has_released_something
     for role, ident, carrier in (("carrier", "wings", ""), ("officer", "olga", "wings")):
         refused = await reverse(house, role, ident, "v3", carrier)
         assert refused.error.reason == "ARRIVAL_HAS_RELEASED"
-        assert "released 2 consignments" in refused.error.message
+        assert "Released consignments: 2" in refused.error.message
     desk = await desk_of(house)
     (known,) = (
         await desk.ListArrivals(carriers.ListArrivalsRequest(master_document_number=MASTER), timeout=SECONDS)

@@ -244,7 +244,8 @@ async def test_what_a_release_before_stored_of_an_unfinished_request_is_continue
     await held(desk)
     await interrupted(proxy, release)
     async with desk.store.database.transaction() as tx:
-        stored = msgspec.json.decode(await tx.raw.fetchval("select progress from bulk_release"))
+        # The cut COMMIT may still take effect: its lock is awaited.
+        stored = msgspec.json.decode(await tx.raw.fetchval("select progress from bulk_release for update"))
         assert stored.pop("digest") == b"d".hex()
         await tx.raw.execute("update bulk_release set progress = $1", msgspec.json.encode(stored))
     check(await release(desk.store))

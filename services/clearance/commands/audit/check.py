@@ -144,7 +144,7 @@ class CheckRecords:
             errors += await self._beginning(reader, head, place)
         found, newest, sealed = await self.seals.compare_whole(reader, 0, place.last)
         errors += found
-        _, _, oldest = await self._store.audit.unsealed(reader)
+        oldest = await self._store.audit.oldest_unsealed(reader)
         if oldest is not None and await reader.now() - oldest > self._late_seconds * 1e6:
             errors.append(
                 f"a record of over {self._late_seconds / 60:.0f} minutes ago is not chained or not sealed; the newest seal is {newest} "

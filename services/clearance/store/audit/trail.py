@@ -295,17 +295,23 @@ class AuditTables:
         """Return the last record that a seal covers; 0 for none."""
         return int(await reader.raw.fetchval(_SEALED) or 0)
 
-    async def unsealed(self, reader: Transaction) -> tuple[int, int, int | None]:
-        """Return how many chained records no seal covers, whether (1 or 0) or not records wait for the chain, and when the oldest of both
-        happened, microseconds since 1970-01-01 UTC; None where there is none.
+    async def outstanding(self, reader: Transaction) -> tuple[int, bool]:
+        """Return how many chained records no seal covers, and whether records wait for the chain."""
+        row = await reader.raw.fetchrow(_UNSEALED)
+        return row["number"] - row["sealed"], row["pending_at"] is not None
+
+    async def oldest_unsealed(self, reader: Transaction) -> int | None:
+        """Return when the oldest record happened that waits for the chain or that no seal covers, microseconds since 1970-01-01 UTC.
+
+        None where there is none.
         """
         row = await reader.raw.fetchrow(_UNSEALED)
-        oldest = row["pending_at"]
+        oldest: int | None = row["pending_at"]
         if row["number"] > row["sealed"]:
             first = await self.between(reader, row["sealed"] + 1, row["sealed"] + 1)
             if first:
                 oldest = min(first[0].record.at, oldest if oldest is not None else first[0].record.at)
-        return row["number"] - row["sealed"], int(row["pending_at"] is not None), oldest
+        return oldest
 
 
 def digest_of(row: Any) -> bytes:

@@ -3,7 +3,7 @@
 Locks are taken in the order that arrivals/carriage.py states.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -94,14 +94,8 @@ class Commands:
         repeated. Goods that another officer than `claimant` claims are refused, if one is named: all, or those that are
         `guarded`. What `propose` returns is proposed, and has no effect. Raises RequestReused.
         """
-        mrns = [mrn for mrn, _ in consignments]
-        async with self.store.database.connection() as reading:
-            # Read outside of the transaction, so that inside it the batches come from memory.
-            await self.store.states(reading, list((await self.store.find(reading, mrns)).values()))
-        async with self.store.database.transaction() as tx:
-            before = await self.store.requests.recall(tx, *request.key)
-            if before is not None:
-                return before
+
+        async def carry_out(tx: Transaction) -> bytes:
             found = await self.fit(
                 tx, consignments, unfit, outside, before_arrival=before_arrival, claimant=claimant, guarded=guarded
             )
@@ -111,8 +105,25 @@ class Commands:
             if found.rows:
                 table, details = prepare(found.states, at)
                 found.results |= await self.put(tx, table, details, found.rows, request.trace, outside)
-            answer = encode([found.results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns])
-            await self.store.requests.remember(tx, *request.key, answer)
+            return encode([found.results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in consignments])
+
+        return await self.once([mrn for mrn, _ in consignments], request, carry_out)
+
+    async def once(
+        self, mrns: Sequence[str], request: Request, carry_out: Callable[[Transaction], Awaitable[bytes]]
+    ) -> bytes:
+        """Carry out something on consignments in one transaction, once per request; return its answer, also when the request is repeated.
+
+        Raises RequestReused.
+        """
+        async with self.store.database.connection() as reading:
+            # Read outside of the transaction, so that inside it the batches come from memory.
+            await self.store.states(reading, list((await self.store.find(reading, mrns)).values()))
+        async with self.store.database.transaction() as tx:
+            answer = await self.store.requests.recall(tx, *request.key)
+            if answer is None:
+                answer = await carry_out(tx)
+                await self.store.requests.remember(tx, *request.key, answer)
         return answer
 
     async def fit(

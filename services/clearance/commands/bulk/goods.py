@@ -85,19 +85,13 @@ class GoodsCommand(ABC, Generic[P]):
 
         Return what `encode` made of the counts and of the result of each consignment, in their order. Raises RequestReused.
         """
-        mrns = [mrn for mrn, _ in goods]
-        async with self._store.database.connection() as reading:
-            # Read outside of the transaction, so that inside it the batches come from memory.
-            await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
-        async with self._store.database.transaction() as tx:
-            before = await self._store.requests.recall(tx, *request.key)
-            if before is not None:
-                return before
+
+        async def answer(tx: Transaction) -> bytes:
             acted = await self.carry_out(tx, SelectedGoods(goods), caller, request.trace)
-            results = [acted.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns]
-            answer = encode(self._counted(self.first, results, 0), results)
-            await self._store.requests.remember(tx, *request.key, answer)
-        return answer
+            results = [acted.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in goods]
+            return encode(self._counted(self.first, results, 0), results)
+
+        return await self._commands.once([mrn for mrn, _ in goods], request, answer)
 
     async def under(
         self,

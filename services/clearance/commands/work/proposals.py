@@ -51,15 +51,9 @@ class DecideProposals:
 
         Return what `encode` made of the results, also when the request is repeated. Raises RequestReused.
         """
-        mrns = [mrn for mrn, _ in consignments]
         viewed = {mrn for mrn, version in consignments if version is not None}
-        async with self._store.database.connection() as reading:
-            # Read outside of the transaction, so that inside it the batches come from memory.
-            await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
-        async with self._store.database.transaction() as tx:
-            before = await self._store.requests.recall(tx, *request.key)
-            if before is not None:
-                return before
+
+        async def carry_out(tx: Transaction) -> bytes:
             # The lock of a consignment is that of its proposal: of two decisions on it the second one finds none.
             found = await self._commands.fit(
                 tx, consignments, lambda states: steps.unfit_to_decide(states, decision, viewed), None
@@ -71,9 +65,9 @@ class DecideProposals:
                 results |= await self._decide(tx, rows, states, decision, at, request.trace)
             done = sum(not each.refusal for each in results.values())
             tx.after_commit(lambda: _count(_OUTCOMES[decision.verdict], done))
-            answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn in mrns])
-            await self._store.requests.remember(tx, *request.key, answer)
-        return answer
+            return encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in consignments])
+
+        return await self._commands.once([mrn for mrn, _ in consignments], request, carry_out)
 
     async def _decidable(
         self,

@@ -55,7 +55,7 @@ SCREENING: Final = "screening"
 def person_of(officer: str) -> str:
     """Return the person of an officer's id: ids that differ in capitals alone are taken for one person.
 
-    So nobody is a second person with another certificate, and nobody is kept off by an own claim.
+    So nobody is a second person with another certificate, and no own claim refuses a decision.
     """
     return officer.casefold()
 

@@ -175,8 +175,8 @@ async def test_newer_acts_have_the_same_effect_on_states_that_an_earlier_release
 
 async def compare(desk: Desk, goods_of: dict[str, list[Any]]) -> None:
     """Compare each consignment of the earlier release with its like."""
-    olds, news = ([reference for reference, *_ in goods_of[release]] for release in ("old", "new"))
-    states = await desk.states(mrns(filings([*olds, *news])))
-    found = {pair: differing(states, place, place + len(olds)) for place, pair in enumerate(PAIRS)}
+    former, present = ([reference for reference, *_ in goods_of[release]] for release in ("old", "new"))
+    states = await desk.states(mrns(filings([*former, *present])))
+    found = {pair: differing(states, place, place + len(former)) for place, pair in enumerate(PAIRS)}
     assert {pair: each for pair, each in found.items() if each} == {}
     assert len({State(each) for each in states.ints("state").values.tolist()}) > 7

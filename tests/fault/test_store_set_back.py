@@ -6,35 +6,22 @@ Everything whose acceptance some store still knows is decided in the end, once, 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from libs.simulator import Simulator
-from libs.store.embedded.server import EmbeddedPostgres
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.fault import checks
 from tests.support.databases import enterable_directory
 from tests.support.flow import Flow, local_system
-from tests.support.set_back import copied, promote, put_back, standby_of
+from tests.support.set_back import copied, own_server, promote, put_back, standby_of
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(400)]
 
 BATCH = 150
-
-
-@contextmanager
-def own_server(service: str) -> Iterator[EmbeddedPostgres]:
-    directory = enterable_directory()
-    server = EmbeddedPostgres(directory, databases=(f"luxor_{service}",), settings={"shared_buffers": "32MB"})
-    try:
-        server.start()
-        yield server
-    finally:
-        server.destroy()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Lost:

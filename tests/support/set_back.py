@@ -2,13 +2,29 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from libs.store.embedded.accounts import OWN_RULES, SUPERUSER
 from libs.store.embedded.processes import run_apart
 from libs.store.embedded.server import EmbeddedPostgres
+from tests.support.databases import enterable_directory
 
 REPLICATION = "local replication all trust\n"
+
+
+@contextmanager
+def own_server(service: str) -> Iterator[EmbeddedPostgres]:
+    """Run a server of its own for a service's store."""
+    directory = enterable_directory()
+    server = EmbeddedPostgres(directory, databases=(f"luxor_{service}",), settings={"shared_buffers": "32MB"})
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def copied(server: EmbeddedPostgres) -> Path:

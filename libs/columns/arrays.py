@@ -265,6 +265,10 @@ class TableLike(Protocol):
         """Return a column by name."""
         ...
 
+    def may_have(self, name: str) -> bool:
+        """Return whether a column may have a value."""
+        ...
+
     def take(self, rows: IndexArray) -> TableLike:
         """Return these rows, in this order."""
         ...

@@ -239,7 +239,9 @@ def _read(table: TableLike, messages: Sequence[Any], row: Descriptor, prefix: st
     for field in row.fields:
         name = prefix + field.name
         nested = field.message_type
-        if nested is not None and not field.is_repeated and nested.full_name != TIMESTAMP:
+        if not _may_have(table, field, name):
+            continue  # most elements are absent in most tables
+        if _is_nested(field):
             _read_nested(table, messages, field, name)
             continue
         column = table.column(name)
@@ -255,6 +257,19 @@ def _read(table: TableLike, messages: Sequence[Any], row: Descriptor, prefix: st
                 stamp.seconds, stamp.nanos = seconds, micros * 1000
             else:
                 setattr(message, field.name, value)
+
+
+def _is_nested(field: FieldDescriptor) -> bool:
+    """Return whether the elements of a message have columns of their own."""
+    nested = field.message_type
+    return nested is not None and not field.is_repeated and nested.full_name != TIMESTAMP
+
+
+def _may_have(table: TableLike, field: FieldDescriptor, name: str) -> bool:
+    """Return whether a column of an element may have a value. Raises KeyError for an element that the table has not."""
+    if not _is_nested(field):
+        return table.may_have(name)
+    return any(_may_have(table, part, f"{name}_{part.name}") for part in cast(Descriptor, field.message_type).fields)
 
 
 def _values(column: Column) -> list[Any]:
@@ -274,9 +289,10 @@ def _read_nested(table: TableLike, messages: Sequence[Any], field: FieldDescript
     marks = [f for f in nested.fields if not f.is_repeated and f.message_type is None and not f.has_presence]
     has_level = np.zeros(len(messages), np.bool_)
     for mark in marks:
-        column = table.column(f"{name}_{mark.name}")
-        if isinstance(column, Ints | Bools):
-            has_level |= column.valid
+        if table.may_have(f"{name}_{mark.name}"):
+            column = table.column(f"{name}_{mark.name}")
+            if isinstance(column, Ints | Bools):
+                has_level |= column.valid
     for message, part, present in zip(messages, parts, has_level.tolist(), strict=True):
         if present or part.ByteSize():
             getattr(message, field.name).CopyFrom(part)

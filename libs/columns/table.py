@@ -83,8 +83,12 @@ class Table:
         return [name for name in self.schema.columns if self.may_have(name)]
 
     def may_have(self, name: str) -> bool:
-        """Return whether a column may have a value, without reading it."""
-        return name in self._columns or self._has(name)
+        """Return whether a column may have a value, without reading it; raise KeyError if the schema has none of that name."""
+        if name in self._columns:
+            return True
+        if name not in self.schema.columns:
+            raise KeyError(name)
+        return self._has(name)
 
     @property
     def columns(self) -> dict[str, Column]:

@@ -9,6 +9,7 @@ from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, digests, r
 from libs.columns.joined import Joined
 from libs.columns.schema import expected_columns
 from libs.columns.wire import MalformedColumns
+from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment, Document, FiscalReference, Item, Packages, Screening
 from luxor.revenue.v1.revenue_pb2 import (
@@ -192,6 +193,14 @@ def test_columns_of_another_length_or_name_are_refused() -> None:
         Table.of(ConsignmentColumns, 2, {"split": Bools.of([True])})
     with pytest.raises(KeyError, match="no column nonsense"):
         Table.of(ConsignmentColumns, 1, {"nonsense": Bools.of([True])})
+
+
+def test_rows_are_not_read_into_a_message_with_an_element_that_the_table_cannot_have() -> None:
+    table = Table.of(ConsignmentColumns, 1, {"mrn": Strings.of(["a"])})
+    with pytest.raises(KeyError, match="nonsense"):
+        table.may_have("nonsense")
+    with pytest.raises(KeyError, match="state"):
+        table.to_messages(ConsignmentStatus)
 
 
 def test_all_rows_in_their_order_are_the_table_itself_and_no_other_rows_are() -> None:

@@ -41,10 +41,15 @@ async def violations_of_a_burst(
     after = await load.run(pools, after_rates, 4.0)
     await load.decided(officer)
     refused = [call for call in burst if not call.accepted]
-    assert {call.code for call in refused} == {"RESOURCE_EXHAUSTED"}
+    late = [call for call in refused if call.code == "DEADLINE_EXCEEDED"]
+    refused = [call for call in refused if call.code != "DEADLINE_EXCEEDED"]
+    others = {(call.code, call.reason) for call in refused if call.code != "RESOURCE_EXHAUSTED"}
+    assert not others, others
     assert all(call.retry_after for call in refused)
     # A small filer gets all of its calls through, and a quarter of the peak is accepted again two seconds after the burst.
-    wrong: list[object] = [call for call in refused if call.filer != GREEDY]
+    wrong: list[object] = [*late, *(call for call in refused if call.filer != GREEDY)]
+    if not refused:
+        wrong.append(f"three times the peak of {peak:.0f} a second was not refused: the peak was measured too low, or there is no limit")
     wrong += [call for call in after[len(after) // 2 :] if not call.accepted]
     if goodput(burst) <= 0.5 * peak:
         wrong.append(f"a burst leaves {goodput(burst):.0f} of {peak:.0f} a second")

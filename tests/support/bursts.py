@@ -49,7 +49,9 @@ async def violations_of_a_burst(
     # A small filer gets all of its calls through, and a quarter of the peak is accepted again two seconds after the burst.
     wrong: list[object] = [*late, *(call for call in refused if call.filer != GREEDY)]
     if not refused:
-        wrong.append(f"three times the peak of {peak:.0f} a second was not refused: the peak was measured too low, or there is no limit")
+        wrong.append(
+            f"three times the peak of {peak:.0f} a second was not refused: the peak was measured too low, or there is no limit"
+        )
     wrong += [call for call in after[len(after) // 2 :] if not call.accepted]
     if goodput(burst) <= 0.5 * peak:
         wrong.append(f"a burst leaves {goodput(burst):.0f} of {peak:.0f} a second")

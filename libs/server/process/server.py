@@ -27,6 +27,8 @@ from libs.telemetry.setup import Telemetry
 
 READY_SECONDS = 2.0
 """Interval of the checks of the own store, and of a neighbour that does not answer."""
+YOUNG_OBJECTS = 20_000
+"""New objects that may be in cycles before the collector looks for them: a batch makes thousands, of which hardly any is in one."""
 NEIGHBOUR_SECONDS = 5.0
 """Interval of the checks of a neighbour that answered."""
 
@@ -259,6 +261,7 @@ class Server:
                 # What was loaded at the start lives as long as the process: the collector need not check it again.
                 gc.collect()
                 gc.freeze()
+                gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
                 for run in background:
                     self._spawn(run(self._stop), _name(run))
                 _log.info("READY")

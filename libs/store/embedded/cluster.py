@@ -78,10 +78,11 @@ def create_cluster(
     _sync_file_system(cluster.parent)
 
 
-def wal_compression(binaries: Binaries, account: Account, cluster: Path, *, deadline: float) -> str:
-    """How the images of whole pages in the log are compressed: by lz4, which takes the least CPU time, where the server was built with it."""
+def compression(binaries: Binaries, account: Account, cluster: Path, *, deadline: float) -> dict[str, str]:
+    """How images of pages in the log and long values are compressed: by lz4, which takes the least CPU time, where the server was built with it."""
     command = [binaries.program("postgres"), "-D", str(cluster), "-c", "wal_compression=lz4", "-C", "wal_compression"]
-    return "lz4" if _run(command, account, cluster, deadline).returncode == 0 else "on"
+    method = "lz4" if _run(command, account, cluster, deadline).returncode == 0 else "pglz"
+    return {"wal_compression": method, "default_toast_compression": method}
 
 
 def _run(command: list[str], account: Account, cluster: Path, deadline: float) -> subprocess.CompletedProcess[str]:

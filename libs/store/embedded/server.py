@@ -38,8 +38,8 @@ from libs.store.embedded.binaries import Account, Binaries, account_for, can_ent
 from libs.store.embedded.cluster import (
     SETTINGS,
     child_environment,
+    compression,
     create_cluster,
-    wal_compression,
     write_owned,
     write_settings,
 )
@@ -247,8 +247,8 @@ class EmbeddedPostgres:
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _spawn(self, binaries: Binaries, account: Account, deadline: float) -> None:
-        compression = wal_compression(binaries, account, self.cluster, deadline=deadline)
-        write_settings(self.cluster, {"wal_compression": compression, **self._settings}, self.socket_dir, account)
+        settings = compression(binaries, account, self.cluster, deadline=deadline) | self._settings
+        write_settings(self.cluster, settings, self.socket_dir, account)
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
             self.log_path.replace(self.log_path.with_name("server.log.1"))
         # The server inherits this lock and so holds it as long as one process of it lives, in whatever container that

@@ -182,7 +182,7 @@ async def test_a_method_without_roles_is_refused_at_start(tmp_path: Path) -> Non
 
 
 PROCESS = """
-import asyncio, os, sys
+import asyncio, gc, os, sys
 from libs.server.config.server_config import ServerConfig
 from libs.server.process.server import Server, serve
 from libs.telemetry.setup import setup
@@ -193,7 +193,7 @@ async def main():
     async def tell(stop):
         print("up", flush=True)
         await stop.wait()
-        print("told", flush=True)
+        print("told", gc.get_threshold()[0], gc.get_freeze_count() > 10_000, flush=True)
     await server.run(background=[tell])
 
 sys.exit(serve(main, uvloop=True))
@@ -209,7 +209,8 @@ def test_sigterm_ends_a_process_in_order_with_code_0(tmp_path: Path) -> None:
     assert process.stdout.readline() == "up\n"
     process.terminate()
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (0, "told\n"), err
+    # What was loaded before it was ready is left out by the collector, which looks for cycles once in a batch.
+    assert (process.returncode, out) == (0, "told 20000 True\n"), err
     assert [word for word in ("STARTED", "READY", "STOPPED") if word in err] == ["STARTED", "READY", "STOPPED"]
 
 

@@ -155,13 +155,16 @@ def test_its_settings_keep_what_is_committed_and_keep_it_off_the_network(postgre
     assert not [each for each in postmaster.net_connections() if each.laddr and each.family.name.startswith("AF_INET")]
 
 
-def test_images_of_pages_in_the_log_are_compressed_by_lz4_where_the_server_has_it_unless_something_else_is_set(
+def test_pages_in_the_log_and_long_values_are_compressed_by_lz4_where_the_server_has_it_unless_something_else_is_set(
     make: Make, server: EmbeddedPostgres
 ) -> None:
     has_lz4 = "select 'lz4' = any(enumvals) from pg_settings where name = 'wal_compression'"
-    assert _ask(server, "show wal_compression") == ("lz4" if _ask(server, has_lz4) else "pglz")
-    with make(settings=SMALL | {"wal_compression": "off"}) as other:
+    expected = "lz4" if _ask(server, has_lz4) else "pglz"
+    assert _ask(server, "show wal_compression") == expected
+    assert _ask(server, "show default_toast_compression") == expected
+    with make(settings=SMALL | {"wal_compression": "off", "default_toast_compression": "pglz"}) as other:
         assert _ask(other, "show wal_compression") == "off"
+        assert _ask(other, "show default_toast_compression") == "pglz"
 
 
 @pytest.mark.fault

@@ -1,1 +1,1 @@
-"""Files that people write: YAML, read strictly, with the position of each value."""
+"""Files that others write: YAML, with the position of each value, and XML. Both are read strictly."""

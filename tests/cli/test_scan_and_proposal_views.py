@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from libs.cli.commands.clearance.officer import refusal
+from libs.cli.main import luxor
 from libs.cli.views.clearance.proposals import proposal_words, second_person
-from libs.cli.views.clearance.scans import scan_words
+from libs.cli.views.clearance.scans import message_results, scan_words
 from libs.cli.views.consignment import render
 from libs.client.clearance.controls import scan_of, scans_of
 from luxor.clearance.v1 import control_pb2
+from tests.support.scan_messages import mapping_at, message_at
 
 SCAN: dict[str, Any] = {
     "result": "SCAN_RESULT_SUSPICIOUS", "place": "Lower left corner.", "image": "https://xray.example/17", "sha256": "5a" * 32,
@@ -33,6 +39,8 @@ def test_a_scan_is_printed_with_its_image_and_the_pictures_of_the_listing() -> N
     ]
     assert "Lower left corner." in lines[0]
     assert "FRA-XRAY-3" in lines[0]
+    assert "judged" not in lines[0]
+    assert scan_words(SCAN | {"image_analyst": "analyst 12"}, [])[0].endswith("on FRA-XRAY-3, judged by analyst 12")
     assert scan_words({}, [{"number": 1, "picture_url": "https://shop.example/p.jpg"}]) == []
     assert scan_words({"result": "SCAN_RESULT_UNREADABLE", "case_number": 7}, [])[1].startswith("image case 7 ")
 
@@ -90,3 +98,53 @@ def test_scans_are_lines_of_json_and_an_error_names_its_line() -> None:
     for wrong in ('{"colour": 1}', "{", '{"number": "x"}'):
         with pytest.raises(ValueError, match=r"^line 2: "):
             scans_of(f"{line}\n{wrong}")
+
+
+def test_each_message_is_printed_with_its_outcome_and_why_it_was_refused() -> None:
+    error = {"reason": "SCAN_CODE_UNKNOWN", "message": "The result is at Report[@a]/Code.", "hint": "Add the code."}
+    results: list[dict[str, Any]] = [
+        {"file": "a.xml", "outcome": "recorded", "mrn": "26DE07329000001XR8", "number": 2},
+        {"file": "b.xml", "outcome": "refused", "error": error},
+    ]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(message_results(results, [refusal(each) for each in results]))
+    printed = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert (
+        "a.xml recorded 26DE07329000001XR8 2 b.xml refused SCAN_CODE_UNKNOWN The result is at Report[@a]/Code."
+        in printed
+    )
+    assert "→ Add the code." in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["17.xml"], "17.xml is XML, and no --mapping is given"),
+        (["17.xml", "--mapping", "mapping.yaml", "--request-id", "x"], "--request-id is for lines of JSON"),
+        (["17.xml", "17.xml"], "Name one file of lines of JSON"),
+        (["."], "Name one file of lines of JSON"),
+        (["17.xml", "--mapping", "none.yaml"], "does not exist"),
+        (["17.xml", "--mapping", "mapping.yaml", "--as", "filer/shop"], "filer is none of officer, agency"),
+    ],
+)
+def test_messages_are_recorded_with_a_mapping_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    message_at(tmp_path)
+    mapping_at(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(luxor, ["control", "scans", *arguments])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_messages_that_are_all_refused_need_no_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message_at(tmp_path, ("ALARM", "?"))
+    mapping_at(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(luxor, ["control", "scans", ".", "--mapping", "mapping.yaml", "--json"])
+    assert result.exit_code == 1
+    (refused,) = json.loads(result.stdout)
+    assert (refused["file"], refused["outcome"], refused["error"]["reason"]) == (
+        "17.xml", "refused", "SCAN_CODE_UNKNOWN",
+    )  # fmt: skip

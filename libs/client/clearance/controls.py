@@ -96,6 +96,7 @@ def scan_of(
     case_number: int = 0,
     sha256: str = "",
     media_type: str = "",
+    image_analyst: str = "",
 ) -> pb.ScanRecord:
     """Make a scan from words: `result` is conform, suspicious or unreadable. Raise ElementError for an unknown word."""
     made = pb.ScanRecord(
@@ -108,6 +109,7 @@ def scan_of(
         sha256=sha256,
         media_type=media_type,
         device=device,
+        image_analyst=image_analyst,
     )
     made.taken_at.FromMicroseconds(taken_at_micros)
     return made

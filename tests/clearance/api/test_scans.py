@@ -50,12 +50,14 @@ async def test_a_scan_is_on_its_control_beside_the_picture_of_the_listing_and_fi
     readers = (("filer", "shop"), ("carrier", "wings"))
     before = [await _seen(house, mrn, *reader) for reader in readers]
     heard = len(await notices(house))
-    assert await recorded(house, scan(mrn, result=SUSPICIOUS, place="Lower left corner.")) == [""]
+    suspicious = scan(mrn, result=SUSPICIOUS, place="Lower left corner.", image_analyst="analyst 12")
+    assert await recorded(house, suspicious) == [""]
     seen = await status(house, mrn)
     (found,) = [each.scan for each in seen.controls]
     assert (found.result, found.place, found.image, found.sha256, found.media_type, found.device, found.recorded_by) == (
         SUSPICIOUS, "Lower left corner.", "xray:17", SHA256, "image/jpeg", "FRA-3", "olga",
     )  # fmt: skip
+    assert found.image_analyst == "analyst 12"
     assert found.recorded_at == seen.changed_at
     assert (seen.change, seen.state) == (pb.CHANGE_SCAN_RECORDED, pb.STATE_EXAMINATION)
     assert (seen.items[0].picture_url, seen.items[0].picture_sha256) == (PICTURE, "AB" * 32)
@@ -63,7 +65,7 @@ async def test_a_scan_is_on_its_control_beside_the_picture_of_the_listing_and_fi
     assert len(await notices(house)) == heard
     assert "xray" not in str(before)
     # A repetition changes nothing, another scan replaces the first, and the control is concluded by a person.
-    assert await recorded(house, scan(mrn, result=SUSPICIOUS, place="Lower left corner.")) == [""]
+    assert await recorded(house, suspicious) == [""]
     assert (await status(house, mrn)).version == seen.version
     assert await recorded(house, scan(mrn, result=UNREADABLE, image="", sha256="", media_type=""), request_id="s2") == [
         ""
@@ -133,6 +135,8 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"result": UNREADABLE, "image": ""}, "SCAN_IMAGE_MALFORMED"),
     ({"device": " "}, "SCAN_DEVICE_MALFORMED"),
     ({"device": "x" * 71}, "SCAN_DEVICE_MALFORMED"),
+    ({"image_analyst": "x" * 71}, "SCAN_ANALYST_MALFORMED"),
+    ({"image_analyst": "a\nb"}, "SCAN_ANALYST_MALFORMED"),
     ({"taken_at": 946_684_799_999_999}, "TIME_OUT_OF_BOUNDS"),
     ({"taken_at": 4_000_000_000_000_000}, "SCAN_TIME_OUT_OF_BOUNDS"),
     ({"image": "", "case_number": 7}, "SCAN_IMAGE_UNATTACHED"),
@@ -142,6 +146,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
             "place": "x" * 512,
             "image": "x" * 2_048,
             "device": "x" * 70,
+            "image_analyst": "x" * 70,
             "media_type": "image/" + "x" * 94,
         },
         "",

@@ -132,6 +132,10 @@ def test_own_lists_are_read_from_csv_and_yaml(tmp_path: Path) -> None:
         (UN.replace("JOHN", "JOHN & CO"), "UN:6: this is not XML"),
         (UN.replace("Good", "<A>" * 20 + "</A>" * 20), "nested deeper"),
         ("", "UN:1: this is not XML"),
+        (
+            '<?xml version="1.0" encoding="nothing"?><CONSOLIDATED_LIST/>',
+            "UN:1: the file states the encoding 'nothing'",
+        ),
     ],
 )
 def test_a_broken_un_list_is_refused_with_its_line(broken: str, told: str) -> None:

@@ -2,12 +2,13 @@
 
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.commands.clearance.officer import act
-from libs.cli.common import Context, caller_of, command, run
+from libs.cli.commands.clearance.officer import act, refusal
+from libs.cli.common import REFUSED, Context, caller_of, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -170,6 +171,9 @@ def conclude(context: Context, mrn: str, number: int, result: str, reason: str, 
 @click.argument("number", type=click.IntRange(1, 99))
 @click.option("--result", required=True, metavar="RESULT", help="conform, suspicious or unreadable.")
 @click.option("--device", required=True, metavar="ID", help="The device, as the scanner's system names it.")
+@click.option(
+    "--image-analyst", default="", metavar="ID", help="Who judged the image, as the scanner's system names them."
+)
 @click.option("--place", default="", help="Where something is suspicious, in plain words.")
 @click.option(
     "--image", default="", metavar="ADDRESS", help="Address or identifier of the image in the scanner's system."
@@ -200,19 +204,68 @@ def scan(context: Context, mrn: str, number: int, taken_at: str, caller: str, **
     _carry_out(context, "scans", [made], caller, AUTHORITIES)
 
 
-@command("scans", group=control, short_help="Record scans from a file of a scanner's system.")
-@click.argument("file", type=click.File(encoding="utf-8"))
+@command("scans", group=control, short_help="Record scans from files of a scanner's system.")
+@click.argument(
+    "paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, path_type=Path)
+)
+@click.option(
+    "--mapping",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="FILEs are messages in XML, or directories of them; this file maps their elements.",
+)
 @click.option("--request-id", default=None, metavar="ID", help="Makes a repetition idempotent (default: a new one).")
 @click.option("--as", "caller", default="agency", metavar="ROLE/ID", help="agency/ID or officer/ID.")
-def scans(context: Context, file: Any, request_id: str | None, caller: str) -> None:
-    """Record the scans in FILE (- for standard input): a line of JSON each, with the fields of luxor.clearance.v1.ScanRecord."""
+def scans(context: Context, paths: tuple[Path, ...], mapping: Path | None, request_id: str | None, caller: str) -> None:
+    """Record the scans in FILE (- for standard input): a line of JSON each, with the fields of luxor.clearance.v1.ScanRecord.
+
+    With --mapping, record those of a scanner's messages in XML: each for the one open control that its references lead to, once per identity
+    of the message. The image itself is never stored.
+    """
     from libs.client.clearance import controls
 
+    if mapping is not None:
+        if request_id is not None:
+            raise click.UsageError("--request-id is for lines of JSON: a message in XML has an identity of its own.")
+        _record_messages(context, paths, mapping, caller)
+        return
+    if len(paths) > 1 or paths[0].is_dir():
+        raise click.UsageError("Name one file of lines of JSON, or messages in XML with --mapping.")
+    with click.open_file(str(paths[0]), encoding="utf-8") as file:
+        text = file.read()
+    if text.lstrip("\ufeff \r\n\t").startswith("<"):
+        raise click.UsageError(
+            f"{paths[0]} is XML, and no --mapping is given: name the file that maps the elements of the scanner's messages."
+        )
     try:
-        made = controls.scans_of(file.read())
+        made = controls.scans_of(text)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     _carry_out(context, "scans", made, caller, AUTHORITIES, request_id)
+
+
+def _record_messages(context: Context, paths: tuple[Path, ...], mapping: Path, caller: str) -> None:
+    from libs.client.clearance.scans.mapping import read_mapping
+    from libs.client.clearance.scans.messages import messages_at, read_messages
+    from libs.client.clearance.scans.recording import record_messages
+
+    role, ident = caller_of(caller, AUTHORITIES)
+    messages, results = read_messages(messages_at(paths), read_mapping(mapping))
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client(role, ident) as client:
+            return await record_messages(client, messages, agency=role == "agency")
+
+    if messages:
+        results += run(work())
+
+    def show(terminal: "Console") -> None:
+        from libs.cli.views.clearance.scans import message_results
+
+        terminal.print(message_results(results, [refusal(each) for each in results]))
+
+    context.emit(results, show)
+    if any(each["outcome"] == "refused" for each in results):
+        raise click.exceptions.Exit(REFUSED)
 
 
 @command("list", group=control, short_help="List open controls.")

@@ -1,9 +1,12 @@
 """Scans in words, with the pictures of the listing beside them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from libs.cli.views.text import short, when, words
+from libs.cli.views.text import safe, short, table, when, words
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def scan_words(scan: dict[str, Any], items: Sequence[dict[str, Any]]) -> list[str]:
@@ -12,8 +15,9 @@ def scan_words(scan: dict[str, Any], items: Sequence[dict[str, Any]]) -> list[st
         return []
     result = words(short(scan.get("result", ""), "SCAN_RESULT_"))
     place = f", {scan['place']}" if scan.get("place") else ""
+    analyst = f", judged by {scan['image_analyst']}" if scan.get("image_analyst") else ""
     lines = [
-        f"scan {result}{place}, by {scan.get('recorded_by', '')} at {when(scan.get('taken_at', ''))} on {scan.get('device', '')}"
+        f"scan {result}{place}, by {scan.get('recorded_by', '')} at {when(scan.get('taken_at', ''))} on {scan.get('device', '')}{analyst}"
     ]
     where = scan.get("image") or (f"case {scan['case_number']}" if scan.get("case_number") else "")
     if where:
@@ -22,3 +26,11 @@ def scan_words(scan: dict[str, Any], items: Sequence[dict[str, Any]]) -> list[st
         f"picture of item {item.get('number', '')}: {item['picture_url']}" for item in items if item.get("picture_url")
     ]
     return lines
+
+
+def message_results(results: Sequence[dict[str, Any]], refusals: Sequence[str]) -> "Table":
+    """Return what was done with each message of a scanner, and why it was refused, "" where it was not."""
+    shown = table("file", "", "MRN", "control", "", right=(3,))
+    for each, why in zip(results, refusals, strict=True):
+        shown.add_row(safe(each["file"]), each["outcome"], each.get("mrn", ""), str(each.get("number", "")), why)
+    return shown

@@ -15,6 +15,7 @@ from services.clearance.store import Store
 PLACE_CHARACTERS_MAX: Final = 512
 IMAGE_CHARACTERS_MAX: Final = 2_048
 DEVICE_CHARACTERS_MAX: Final = 70
+ANALYST_CHARACTERS_MAX: Final = 70
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MEDIA_TYPE: Final = re.compile(r"(?=.{3,100}\Z)[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*")
 """Type and subtype, RFC 6838, section 4.2."""
@@ -42,6 +43,8 @@ def _scan(message: controls_pb2.ScanRecord, path: str, agency: str, now: int) ->
         return item_error("SCAN_TIME_OUT_OF_BOUNDS", f"{path}.taken_at")
     if not message.device.strip() or len(message.device) > DEVICE_CHARACTERS_MAX or not is_plain(message.device):
         return item_error("SCAN_DEVICE_MALFORMED", f"{path}.device")
+    if len(message.image_analyst) > ANALYST_CHARACTERS_MAX or not is_plain(message.image_analyst):
+        return item_error("SCAN_ANALYST_MALFORMED", f"{path}.image_analyst", characters_max=ANALYST_CHARACTERS_MAX)
     scan = Scan(
         result=message.result,
         taken_at=taken,
@@ -51,6 +54,7 @@ def _scan(message: controls_pb2.ScanRecord, path: str, agency: str, now: int) ->
         case_number=message.case_number,
         sha256=message.sha256,
         media_type=message.media_type,
+        image_analyst=message.image_analyst,
     )
     return RecordedScan(message.number, scan)
 

@@ -60,6 +60,7 @@ class Scan:
     media_type: str = ""
     recorded_at: int = 0
     recorded_by: str = ""
+    image_analyst: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +169,7 @@ _TEXTS: Final = (
 _TIMES: Final = ("due_at", "remind_at", "reminded_at", "overdue_at", "answered_at", "concluded_at")
 _NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result", "screening_result")
 """Numbers of which 0 stands for absent."""
-SCAN_TEXTS: Final = ("place", "image", "sha256", "media_type", "device", "recorded_by")
+SCAN_TEXTS: Final = ("place", "image", "sha256", "media_type", "device", "recorded_by", "image_analyst")
 SCAN_NUMBERS: Final = ("result", "case_number", "taken_at", "recorded_at")
 """Columns of scans, without the prefix `scan_`."""
 

@@ -1,8 +1,6 @@
 """The United Nations Security Council's consolidated list, in its XML form (individuals and entities).
 
-Source of the form: https://scsanctions.un.org (schema sc-sanctions.xsd). The parser is the standard library's expat with
-what a list never needs refused: document types, entities and anything external, so that no file can make it read
-elsewhere or grow without bound.
+Source of the form: https://scsanctions.un.org (schema sc-sanctions.xsd).
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
-from xml.parsers import expat
 
+from libs.files.xml_file import XmlError, parse, strict_parser
 from services.risk.screening.lists.party_list import (
     FILE_BYTES_MAX,
     EntryKind,
@@ -76,29 +74,13 @@ class _Reader:
         self.entries: list[ListEntry] = []
         self.open: list[_Node] = []
         self.sections: set[str] = set()
-        self.parser = expat.ParserCreate()
-        self.parser.buffer_text = True
-        self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-        self.parser.StartDoctypeDeclHandler = self._refuse_doctype
-        self.parser.EntityDeclHandler = self._refuse_entity
-        self.parser.ExternalEntityRefHandler = self._refuse_external
+        self.parser = strict_parser()
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._characters
 
     def place(self) -> str:
         return f"{self.source}:{self.parser.CurrentLineNumber}"
-
-    def _refuse_doctype(self, name: str, *_: object) -> None:
-        raise ListRefused(
-            f"{self.place()}: the file declares a document type ({name}); the UN's list has none, so it is refused"
-        )
-
-    def _refuse_entity(self, name: str, *_: object) -> None:
-        raise ListRefused(f"{self.place()}: the file declares the entity {name!r}; no entity is ever expanded")
-
-    def _refuse_external(self, *_: object) -> int:
-        raise ListRefused(f"{self.place()}: the file refers to something outside of itself; that is refused")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if not self.open:
@@ -170,11 +152,9 @@ def load_un(content: bytes, *, source: str = SOURCE) -> PartyList:
         raise ListRefused(f"{source}: the file has {len(content)} bytes; at most {FILE_BYTES_MAX} are read")
     reader = _Reader(source)
     try:
-        reader.parser.Parse(content, True)
-    except expat.ExpatError as error:
-        raise ListRefused(
-            f"{source}:{error.lineno}: this is not XML: {expat.ErrorString(error.code)}; the file is broken or cut off"
-        ) from None
+        parse(reader.parser, content)
+    except XmlError as error:
+        raise ListRefused(f"{source}:{error.line}: {error.message}") from None
     missing = sorted({section for section, _ in _RECORDS} - reader.sections)
     if missing:
         raise ListRefused(f"{source}: the file has no <{missing[0]}>; it is not the whole consolidated list")

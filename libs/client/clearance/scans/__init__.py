@@ -1,0 +1,1 @@
+"""Scans from the messages of scanners: the mapping of their elements, reading them, and recording what they state."""

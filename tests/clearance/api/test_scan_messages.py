@@ -1,0 +1,193 @@
+"""Messages of a scanner are recorded for the control that they are about: once, and never for another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libs.client.clearance.scans import recording
+from libs.client.clearance.scans.mapping import read_mapping
+from libs.client.clearance.scans.messages import messages_at, read_messages
+from libs.client.clearance.scans.recording import CONSIGNMENTS_MAX, record_messages
+from libs.client.client import Client
+from libs.client.errors import LuxorError
+from libs.server.transport.tls import LocalCA
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from tests.clearance.controls import DOCUMENTS, EXAMINATION, SCAN, arrive, concluded, conclusion, order, ordered
+from tests.clearance.desk import MASTER, filings, mrns
+from tests.clearance.inspections import status
+from tests.clearance.scans import recorded as recorded_by_hand
+from tests.clearance.scans import scan
+from tests.clearance.service_client import House
+from tests.support.scan_messages import MRN, mapping_at, message_at
+
+HOUSE_ONLY = f'<Number kind="MRN">{MRN}</Number>'
+BY_MASTER = ("  mrn:", "  master_document: \"x:Report/x:Goods/x:Number[@kind='MASTER']\"\n  mrn:")
+BY_CONTROL = ("  mrn:", "  control: x:Report/x:Goods/x:No\n  mrn:")
+
+
+def message(directory: Path, *changes: tuple[str, str], name: str = "17.xml") -> Path:
+    """Write the message, with a time that is past for every clock."""
+    return message_at(directory, ("2026-11-30", "2020-01-02"), *changes, name=name)
+
+
+async def run(house: House, *paths: Path, role: str = "officer", ident: str = "olga", mapping: Any = ()) -> list[str]:
+    """Record the messages; return outcome or reason of each, with the number of the control."""
+    results = await results_of(house, *paths, role=role, ident=ident, mapping=mapping)
+    return [
+        each["error"]["reason"] if each["outcome"] == "refused" else f"{each['outcome']} {each['number']}"
+        for each in results
+    ]
+
+
+async def results_of(
+    house: House, *paths: Path, role: str = "officer", ident: str = "olga", mapping: Any = ()
+) -> list[dict[str, Any]]:
+    messages, refused = read_messages(messages_at(paths), read_mapping(mapping_at(paths[0].parent, *mapping)))
+    assert not refused
+    party = LocalCA(house.service.data_dir / "tls", "luxor").issue(role, ident)
+    async with Client({"clearance": house.service.target}, party) as client:
+        return await record_messages(client, messages, agency=role == "agency")
+
+
+async def ordered_scans(house: House, *references: str, form: int = SCAN, **fields: Any) -> list[str]:
+    """File goods that arrive, and order a control of each."""
+    filed = await house.filed(references)
+    await arrive(house)
+    await ordered(house, *(order(mrn, form, reason="LOOK", **fields) for mrn in filed))
+    return filed
+
+
+async def test_a_message_is_recorded_once_and_the_image_is_a_reference(house: House, tmp_path: Path) -> None:
+    (mrn,) = await ordered_scans(house, "RED-1")
+    path = message(tmp_path, (MRN, mrn))
+    assert await run(house, path) == ["recorded 1"]
+    seen = await status(house, mrn)
+    (found,) = [each.scan for each in seen.controls]
+    assert (found.place, found.image, found.device, found.image_analyst, found.recorded_by) == (
+        "Lower left corner.", "https://xray.example/scans/17", "FRA-XRAY-3", "analyst 12", "olga",
+    )  # fmt: skip
+    assert seen.change == pb.CHANGE_SCAN_RECORDED
+    # Again, twice in one run, from another file, and after the control ended.
+    copy = message(tmp_path, (MRN, mrn), name="18.xml")
+    assert await run(house, path, copy, path) == ["repeated 1"] * 3
+    assert (await status(house, mrn)).version == seen.version
+    await concluded(house, conclusion(mrn))
+    assert await run(house, path) == ["repeated 1"]
+    # A new message for a concluded control, and other content under the same identity for an open one.
+    new = message(tmp_path, (MRN, mrn), ("2026-000017", "2026-000018"), ("corner", "half"), name="19.xml")
+    assert await run(house, new) == ["SCAN_CONTROL_MISSING"]
+
+
+async def test_the_same_identity_with_other_content_is_refused(house: House, tmp_path: Path) -> None:
+    (mrn,) = await ordered_scans(house, "RED-1", form=EXAMINATION)
+    assert await run(house, message(tmp_path, (MRN, mrn))) == ["recorded 1"]
+    changed = message(tmp_path, (MRN, mrn), ("corner", "half"))
+    assert await run(house, changed) == ["REQUEST_REUSED"]
+    assert (await status(house, mrn)).controls[0].scan.place == "Lower left corner."
+
+
+async def test_a_later_scan_stays_in_whatever_order_messages_come(house: House, tmp_path: Path) -> None:
+    mrn, other = await ordered_scans(house, "RED-1", "RED-2")
+    late = message(tmp_path, (MRN, mrn), ("08:15", "09:15"), ("000017", "000018"), name="a.xml")
+    early = message(tmp_path, (MRN, mrn), name="b.xml")
+    between = message(tmp_path, (MRN, mrn), ("08:15", "08:45"), ("000017", "000019"), name="c.xml")
+    # Of one run, the oldest is recorded first; of two, the older one changes nothing.
+    assert await run(house, late, early) == ["recorded 1", "recorded 1"]
+    assert await run(house, late, early) == ["superseded 1", "repeated 1"]
+    assert await run(house, between) == ["superseded 1"]
+    assert (await status(house, mrn)).controls[0].scan.taken_at.ToJsonString() == "2020-01-02T09:15:00Z"
+    # A second control does not make an old message new; the other goods have nothing to do with it.
+    await concluded(house, conclusion(mrn))
+    assert await run(house, between) == ["superseded 1"]
+    await ordered(house, order(mrn, SCAN, reason="LOOK"), request_id="o2")
+    assert await run(house, between, early) == ["superseded 1", "superseded 1"]
+    assert await run(house, message(tmp_path, (MRN, other), ("FRA-XRAY-3", "FRA-XRAY-4"))) == ["recorded 1"]
+
+
+async def test_a_house_document_leads_to_the_one_order_under_it(house: House, tmp_path: Path) -> None:
+    def same_house(_: int, row: Consignment) -> None:
+        row.house_document.number = "H-1"
+
+    table = filings(["RED-1", "RED-2"], change=same_house)
+    await house.desk.consume(table)
+    first, second = mrns(table)
+    await arrive(house)
+    path = message(tmp_path, (HOUSE_ONLY, '<Number kind="HOUSE">H-1</Number>'))
+    assert await run(house, path) == ["SCAN_CONTROL_MISSING"]
+    await ordered(house, order(first, SCAN, reason="LOOK"), order(second, DOCUMENTS))
+    await ordered(house, order(second, SCAN, reason="LOOK"), request_id="o2")
+    (result,) = await results_of(house, path)
+    assert result["error"]["reason"] == "SCAN_GOODS_UNCLEAR"
+    for text in ("17.xml", f"control 1 of {first}", f"control 2 of {second}", "house_document_number H-1"):
+        assert text in result["error"]["message"]
+    numbered = message(tmp_path, (HOUSE_ONLY, '<Number kind="HOUSE">H-1</Number><No>2</No>'))
+    assert await run(house, numbered, mapping=[BY_CONTROL]) == ["recorded 2"]
+    assert (await status(house, second)).controls[1].HasField("scan")
+    assert not (await status(house, first)).controls[0].HasField("scan")
+
+
+async def test_all_references_of_a_message_have_to_agree(house: House, tmp_path: Path) -> None:
+    (mrn,) = await ordered_scans(house, "RED-1")
+    both = f'<Number kind="MRN">{mrn}</Number><Number kind="HOUSE">H-RED-1</Number>'
+    wrong = message(tmp_path, (HOUSE_ONLY, both.replace("RED-1", "RED-2")))
+    assert await run(house, wrong) == ["SCAN_CONTROL_MISSING"]
+    assert await run(house, message(tmp_path, (HOUSE_ONLY, both))) == ["recorded 1"]
+    unknown = message(tmp_path, (MRN, mrn[:-1] + "X"), name="18.xml")
+    assert await run(house, unknown) in (["SCAN_CONTROL_MISSING"], ["MRN_MALFORMED"])
+    assert await run(house, message(tmp_path, (MRN, "x" * 19), name="19.xml")) == ["MRN_MALFORMED"]
+
+
+@pytest.mark.parametrize(("goods", "outcome"), [(CONSIGNMENTS_MAX, "recorded 1"), (CONSIGNMENTS_MAX + 1, "SCAN_GOODS_UNCLEAR")])  # fmt: skip
+async def test_a_container_is_what_is_filed_as_the_master_document(
+    house: House, tmp_path: Path, goods: int, outcome: str
+) -> None:
+    filed = await house.filed(["RED-1", *(f"GREEN-{number}" for number in range(1, goods))])
+    await arrive(house)
+    await ordered(house, order(filed[0], SCAN, reason="LOOK"))
+    path = message(tmp_path, (HOUSE_ONLY, f'<Number kind="MASTER">{MASTER}</Number>'))
+    assert await run(house, path, mapping=[BY_MASTER]) == [outcome]
+
+
+async def test_an_agency_records_for_its_own_controls_and_an_officer_for_those_of_customs(
+    house: House, tmp_path: Path
+) -> None:
+    mrn, other = await house.filed(["RED-1", "RED-2"])
+    await arrive(house)
+    await ordered(house, order(mrn, SCAN, reason="LOOK"), order(other, SCAN, reason="LOOK"))
+    await ordered(house, order(mrn, SCAN, authority="xray-fra", reason="LOOK"), request_id="o2")
+    path = message(tmp_path, (MRN, mrn))
+    foreign = message(tmp_path, (MRN, other), ("000017", "000018"), name="18.xml")
+    assert await run(house, path, foreign, role="agency", ident="xray-fra") == ["recorded 2", "SCAN_CONTROL_MISSING"]
+    assert await run(house, path, role="agency", ident="xray-fra") == ["repeated 2"]
+    assert await run(house, path) == ["recorded 1"]
+    for role in ("filer", "operator"):
+        with pytest.raises(LuxorError, match="ROLE_NOT_ALLOWED"):
+            await results_of(house, path, role=role, ident="shop")
+
+
+async def test_what_the_service_refuses_stops_no_other_message(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "LOOK_UP", 1)
+    mrn, other = await ordered_scans(house, "RED-1", "RED-2")
+    bad = message(tmp_path, (MRN, mrn), ("5a" * 32, "5a"), name="bad.xml")
+    good = message(tmp_path, (MRN, other), ("000017", "000018"), name="good.xml")
+    results = await results_of(house, bad, good)
+    assert [(each["outcome"], each["file"]) for each in results] == [("refused", str(bad)), ("recorded", str(good))]
+    assert results[0]["error"]["reason"] == "SCAN_IMAGE_MALFORMED"
+    assert results[0]["error"]["path"] == "scans[0].image"
+
+
+async def test_a_scan_recorded_by_hand_is_replaced_by_a_later_message_alone(house: House, tmp_path: Path) -> None:
+    (mrn,) = await ordered_scans(house, "RED-1")
+    path = message(tmp_path, (MRN, mrn))
+    ((read,), _) = read_messages([path], read_mapping(mapping_at(tmp_path)))
+    taken = read.record.taken_at.ToMicroseconds()
+    assert await recorded_by_hand(house, scan(mrn, taken_at=taken + 1)) == [""]
+    assert await run(house, path) == ["superseded 1"]
+    assert await recorded_by_hand(house, scan(mrn, taken_at=taken), request_id="s2") == [""]
+    assert await run(house, path) == ["recorded 1"]

@@ -69,6 +69,9 @@ LISTS: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "work proposals": (
         "work.proposals", GOODS | {"proposal": PROPOSAL}, (MRN, "(CHECKED_AND_IN_ORDER)", "olga.example-17", *MINUTE),
     ),
+    "work unjudged": (
+        "work.unjudged_list", WORK | {"office": "DE004851", "unjudged_rules": 3}, (MRN, HOUSE, "DE004851", "3", "olga.example-17", *MINUTE),
+    ),
     "transit list": (
         "goods.transit.transit_list", GOODS | {"transit": TRANSIT}, (MRN, MASTER, "DE004600", "DE003302", "T1-26DE0046-77", SEAL, *MINUTE),
     ),

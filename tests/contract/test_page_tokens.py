@@ -48,6 +48,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "WorkService.ListWork": ("officer", {}, (4, 20_000, MRN)),
     "WorkService.ListProposals": ("officer", {}, (20_000, MRN)),
     "WorkService.ListStorage": ("officer", {}, (10**15, 20_000, MRN)),
+    "WorkService.ListUnjudged": ("officer", {}, (10**15, 20_000, MRN)),
     "TransitService.ListTransit": ("officer", {}, (10**15, 20_000, MRN)),
     "ReturnService.ListReturnOrders": ("officer", {}, (20_000, MRN, 1)),
     "ControlService.ListControls": ("officer", {}, (20_000, MRN, 1)),

@@ -1,4 +1,4 @@
-"""The work of officers: held goods by office, claims and hand-overs."""
+"""The work of officers: lists of goods by office, claims and hand-overs, proposals."""
 
 import uuid
 from collections.abc import Sequence
@@ -82,6 +82,20 @@ async def proposals(
     request = pb.ListProposalsRequest(office=office, own=own, page_size=min(items_max, PAGE))
     items: list[dict[str, Any]] = []
     async for page in pages(client, "clearance", WorkServiceStub, "ListProposals", request, pb.ListProposalsResponse):
+        items += [plain(each) for each in page.items]
+        if len(items) >= items_max:
+            break
+    return items[:items_max]
+
+
+async def unjudged_list(client: Client, office: str = "", *, items_max: int = PAGE) -> list[dict[str, Any]]:
+    """Return the first goods that risk could not judge before loading, the oldest first. Roles: officer, analyst.
+
+    An `office` of "" stands for all offices.
+    """
+    request = pb.ListUnjudgedRequest(office=office, page_size=min(items_max, PAGE))
+    items: list[dict[str, Any]] = []
+    async for page in pages(client, "clearance", WorkServiceStub, "ListUnjudged", request, pb.ListUnjudgedResponse):
         items += [plain(each) for each in page.items]
         if len(items) >= items_max:
             break

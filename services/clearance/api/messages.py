@@ -134,7 +134,7 @@ _TEXTS: Final = (
 _NUMBERS: Final = (
     "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "inclusion_ppm", "model_score_ppm", "release_not_before", "reroute_at",
     "inspected_at", "inspection_method", "inspection_result", "public_version", "public_change", "public_changed_at", "public_lane",
-    "violation_resolved_at", "pre_loading_referral", "pre_loading_omitted",
+    "violation_resolved_at", "pre_loading_referral", "pre_loading_omitted", "pre_loading_unjudged",
 )  # fmt: skip
 """Columns of the state only for officers and analysts."""
 _CARRIED: Final = (

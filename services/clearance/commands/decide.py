@@ -269,18 +269,19 @@ class Decide:
         effective &= outcome.effective
         done = np.flatnonzero(effective)
         if len(done):
-            table = writing.written_off(table.take(done))
+            table, former = writing.written_off(table.take(done)), stored.take(done)
+            await self.store.unjudged.forget(tx, former)
             ref = await self.store.succeed(tx, table, [rows[place] for place in done.tolist()], trace=part.trace)
             mrns = table.strings("mrn").tolist()
-            moved = _differs(stored.take(done), table, "master_document_number")
+            moved = _differs(former, table, "master_document_number")
             if moved.any():
                 chosen = np.flatnonzero(moved)
-                former_documents = stored.take(done[chosen]).strings("master_document_number").tolist()
+                former_documents = former.take(chosen).strings("master_document_number").tolist()
                 await self.store.references.note_moved(tx, former_documents, [mrns[place] for place in chosen.tolist()])
             await self.store.references.add_documents(
                 tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved
             )
-            renamed = _differs(stored.take(done), table, "carrier_identifier")
+            renamed = _differs(former, table, "carrier_identifier")
             masters, named = (column.tolist() for column in carriage(table))
             if renamed.any():
                 places = np.flatnonzero(renamed & ~moved).tolist()
@@ -290,9 +291,7 @@ class Decide:
             tally.decided.append(table)
             required = part.table.bools("pre_loading_second_person").values[done]
             await self._refer(tx, table, ref, part.trace, tally.at, required)
-            goods = np.union1d(
-                concerned(table, self.goods), np.flatnonzero(stored.take(done).ragged("licences").lengths)
-            )
+            goods = np.union1d(concerned(table, self.goods), np.flatnonzero(former.ragged("licences").lengths))
             if len(goods):
                 controlled = [mrns[place] for place in goods.tolist()]
                 await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)

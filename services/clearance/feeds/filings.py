@@ -192,8 +192,10 @@ class Intake:
             if loading is not None:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
                 # Where risk has no parameters of selection, nothing is assessed, and nobody judges it instead.
-                unknown = (loading.ints("unjudged").filled(0) > 0) & loading.ints("referral").valid
-                unjudged = before_loading[unknown]
+                unjudged = np.zeros(part.filings.rows, np.int64)
+                unjudged[before_loading] = np.where(
+                    loading.ints("referral").valid, loading.ints("unjudged").filled(0), 0
+                )
             columns |= cited_licences(part.filings, self._decide_filings.goods)
             columns |= omitted(part.filings, self._decide_filings.parameters, unjudged)
             columns |= matcher.matches(part.filings)

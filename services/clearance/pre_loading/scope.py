@@ -29,15 +29,16 @@ def to_assess(filings: Table, parameters: Parameters) -> NDArray[np.int64]:
 
 
 def omitted(filings: Table, parameters: Parameters, unjudged: NDArray[np.int64] | None = None) -> dict[str, Column]:
-    """Return the column of the state with why filings are not assessed before loading although the destination asks for it; none if no one is.
+    """Return the columns of the state with why filings are not assessed before loading although the destination asks for it; none if no one is.
 
-    `unjudged` are the rows of those that risk assessed, without being able to judge all of its rules: what is unknown is not taken for nothing.
+    `unjudged`: the number of rules that risk could not judge of each filing, shape (n,); what is unknown is not taken for nothing.
     """
-    scope = _scope(filings, parameters)
-    if unjudged is not None:
-        scope[unjudged] = PreLoading.UNJUDGED
+    scope, columns = _scope(filings, parameters), dict[str, Column]()
+    if unjudged is not None and unjudged.any():
+        scope[unjudged > 0] = PreLoading.UNJUDGED
+        columns["pre_loading_unjudged"] = Ints.of(unjudged, unjudged > 0)
     chosen = scope > PreLoading.NONE
-    return {"pre_loading_omitted": Ints.of(np.where(chosen, scope, 0), chosen)} if chosen.any() else {}
+    return columns | ({"pre_loading_omitted": Ints.of(np.where(chosen, scope, 0), chosen)} if chosen.any() else {})
 
 
 def _scope(filings: Table, parameters: Parameters) -> NDArray[np.int64]:

@@ -1,5 +1,5 @@
 """The gauges of clearance: held and seized consignments, open controls and proposals, pending arrivals, overdue delays and controls, ended storage,
-overdue movements, blocked returns."""
+overdue movements, blocked returns, filings that risk could not judge before loading."""
 
 from typing import Final
 
@@ -65,6 +65,10 @@ _returns_blocked = gauge(
     "luxor_clearance_returns_blocked_seconds",
     "Time since the first departure of goods of an open return order that could not be returned because of an obstacle; 0 if there is none",
 )
+_unjudged = gauge(
+    "luxor_clearance_unjudged_seconds",
+    "Time since the acceptance of the oldest filing that risk could not judge before loading and that no officer judged; 0 if there is none",
+)
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
 _SEIZED: Final = f"select count(*) from (select from seized limit {COUNTED_MAX}) as part"  # noqa: S608
@@ -107,6 +111,11 @@ _RETURNS_BLOCKED: Final = (
 )
 
 
+_UNJUDGED: Final = (
+    "select greatest(0, extract(epoch from clock_timestamp()) - min(accepted_at) / 1000000.0)::float8 from unjudged"
+)
+
+
 _STORAGE_ENDED: Final = f"""
     select (select count(*) from (select from storage where next_at is null limit {COUNTED_MAX}) as part) as count,
         (select greatest(0, extract(epoch from clock_timestamp()) - min(ends_at) / 1000000.0) from storage where next_at is null)::float8 as age
@@ -131,6 +140,7 @@ async def look(database: Database) -> None:
         controls_waiting = await reading.raw.fetchval(_CONTROLS_WAITING)
         proposals_waiting = await reading.raw.fetchval(_PROPOSALS_WAITING)
         returns_blocked = await reading.raw.fetchval(_RETURNS_BLOCKED)
+        unjudged = await reading.raw.fetchval(_UNJUDGED)
     for lane, name in _LANES.items():
         _held.labels(name).set(held.get(lane, 0))
     _seized.set(seized)
@@ -147,3 +157,4 @@ async def look(database: Database) -> None:
     _controls_waiting.set(controls_waiting or 0.0)
     _proposals_waiting.set(proposals_waiting or 0.0)
     _returns_blocked.set(returns_blocked or 0.0)
+    _unjudged.set(unjudged or 0.0)

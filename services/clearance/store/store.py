@@ -44,6 +44,7 @@ from services.clearance.store.timers.proposals import ProposalTable
 from services.clearance.store.timers.return_orders import ReturnOrderTable
 from services.clearance.store.timers.storage import StorageTable
 from services.clearance.store.timers.transit import TransitTable
+from services.clearance.store.timers.unjudged import UnjudgedTable
 from services.clearance.store.work import ClaimTable, ControlTable, WorkTables
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
@@ -56,6 +57,7 @@ PURGED: Final = (
     "proposal",
     "storage",
     "transit",
+    "unjudged",
     "claim",
     "early_hit",
     "early_news",
@@ -103,6 +105,7 @@ class Store:
         self.rights = ApplicationTable()
         self.storage = StorageTable()
         self.transits = TransitTable()
+        self.unjudged = UnjudgedTable()
         self.sweeps = SweepTables()
         self.work = WorkTables()
         self._days: set[int] = set()
@@ -265,6 +268,7 @@ class Store:
         await self.work.note(tx, table, mrns, days, in_lists=in_lists)
         await self.storage.note(tx, table, mrns, days, in_lists=in_lists)
         await self.transits.note(tx, table, mrns, days)
+        await self.unjudged.note(tx, table, mrns, days)
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str, carriers: Strings | None = None) -> None:
         """Write notices of a change that made no version, to the filers or to `carriers`."""

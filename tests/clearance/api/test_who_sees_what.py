@@ -7,6 +7,7 @@ here until it has one.
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -36,11 +37,13 @@ from luxor.clearance.v1 import (
 )
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Consignment
+from services.clearance.pre_loading.parameters import included
 from tests.clearance.controls import CARRIER, EXAMINATION, FILER, answer, conclusion, order, ordered
 from tests.clearance.desk import ACCEPTED_AT, filings, mrns
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import application_message, licence_message
 from tests.clearance.inspections import inspection
+from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.scans import scan
 from tests.clearance.second_person import REFUSE, of_two
 from tests.clearance.service_client import SECONDS, House
@@ -133,6 +136,7 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "WorkService/HandOverConsignments": OFFICER,
     "WorkService/ListProposals": INSIGHT,
     "WorkService/ListStorage": INSIGHT,
+    "WorkService/ListUnjudged": INSIGHT,
     "WorkService/ListWork": INSIGHT,
 }
 """By RPC and role: with goods that concern the caller, and with those of others. Other roles are refused with ROLE_NOT_ALLOWED.
@@ -187,6 +191,10 @@ class Goods:
         held = "BARE" if self.method.startswith("TransitService/") else "RED"
         of_two = "-two" if self.method.endswith("Proposals") else ""
         return f"{'GREEN' if self.method in RELEASED else held}-SHOP-REF{self.number:03d}{of_two}"
+
+    @property
+    def is_unjudged(self) -> bool:
+        return self.method.endswith("ListUnjudged")
 
     @property
     def filer(self) -> str:
@@ -499,8 +507,10 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
     channels["zenith"] = await house.service.channel("filer", "zenith")
     cases = [(name, role, is_own) for name, roles in EXPECTED.items() for role in roles for is_own in (True, False)]
     goods = [Goods(number, *case) for number, case in enumerate(cases)]
-    for is_own in (True, False):
-        chosen = [each for each in goods if each.is_own == is_own]
+    house.desk.neighbours.loading = recommending(lambda *_: NONE, [], unjudged=1)
+    for is_own, is_unjudged in itertools.product((True, False), repeat=2):
+        chosen = [each for each in goods if (each.is_own, each.is_unjudged) == (is_own, is_unjudged)]
+        house.desk.decide.parameters = parameters() if is_unjudged else included()
 
         def named(place: int, row: Consignment, chosen: list[Goods] = chosen) -> None:
             row.house_document.number, row.master_document.number = chosen[place].house, chosen[place].master

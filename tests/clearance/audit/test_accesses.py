@@ -48,6 +48,7 @@ from tests.clearance.controls import SCAN, conclusion, order
 from tests.clearance.desk import MASTER
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import HOLDER, application_message, licence_message
+from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.scans import scan
 from tests.clearance.second_person import OFFICE, REFUSE, of_two, release
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
@@ -96,6 +97,9 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     (moved,) = await house.filed(["RED-1"], master="16000000001")
     await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER, "16000000001"), timeout=SECONDS)
     assert await release(house, second, by="dora") == ["waits"]
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending(lambda *_: NONE, [], unjudged=1)
+    (unjudged,) = await house.filed(["GREEN-2"], master="16000000002")
     await bind(house, DOCUMENT, "99999999999", "jets", "b1")
     await (await house.stub("carrier", "boats")).RecordArrivals(arrivals(MASTER, request_id="a2"), timeout=SECONDS)
     code = (await ask(await house.stub("filer", "shop"), asking(mrn=first)))[0].consignments[0].check_code
@@ -127,6 +131,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         (work.ListWork, work_pb2.ListWorkRequest(office=OFFICE), "", "", [second]),
         (work.ListStorage, work_pb2.ListStorageRequest(office=OFFICE, within_days=400), "", "", [second]),
         (work.ListProposals, work_pb2.ListProposalsRequest(), "", "", [second]),
+        (work.ListUnjudged, work_pb2.ListUnjudgedRequest(), "", "", [unjudged]),
         (
             work.DecideProposals, work_pb2.DecideProposalsRequest(request_id="p14", consignments=[two], verdict=REFUSE, reason="DOUBTED"),
             "DOUBTED", "", [second],

@@ -9,7 +9,7 @@ from typing import Any, Final
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from libs.columns import Table
+from libs.columns import Ints, Table
 from luxor.consignment.v1 import consignment_pb2
 from services.clearance.consignment.transitions import Debt, State
 from tests.clearance.desk import Desk, filings, mrns
@@ -128,9 +128,12 @@ class Sequence:
             self.references[4]: ServiceSpan(confidential=("VALUE_DOUBTED",)),
         }
         desk.neighbours.risk = lambda table: of_two(table, answering(spans))
-        # Risk refers two of them before loading, in each version as it pleases.
-        desk.neighbours.loading = recommending(
+        # Risk refers two of them before loading, in each version as it pleases, and judges every second version.
+        loading = recommending(
             lambda reference, version: (version + number) % 4 if reference in self.references[::3] else NONE, []
+        )
+        desk.neighbours.loading = lambda table: loading(table).with_columns(
+            {"unjudged": Ints.of((table.ints("version").values + number) % 2)}
         )
         masters = f"160{number:08d}", f"020{number:08d}"
         self.driver = Driver(desk, *masters, 1_000 * number, self.filed, f"L{number}")

@@ -237,6 +237,7 @@ async def test_a_store_of_the_present_forms_is_not_changed(
         "0038",
         "0039",
         "0040",
+        "0042",
     ]
     async with database.connection() as reader:
         after = (

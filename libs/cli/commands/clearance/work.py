@@ -68,6 +68,25 @@ def storage(context: Context, office: str, within: int, first: int, ident: str) 
     context.emit(items, lambda terminal: _show(terminal, items))
 
 
+@command("unjudged", group=work, short_help="List goods that risk could not judge before loading.")
+@click.option("--office", default="", help="Only those of this office (default: all).")
+@click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@acting("officer")
+def unjudged(context: Context, office: str, first: int, ident: str) -> None:
+    """List goods before loading of which rules of risk have no result by the filing, the oldest first, with the number of these rules.
+
+    Request what the filing lacks (`luxor control order MRN --form information`), and conclude the request as CONFORM once you judged the data.
+    """
+    from libs.client.clearance.work import unjudged_list
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await unjudged_list(client, office, items_max=first)
+
+    items = run(ask())
+    context.emit(items, lambda terminal: _show_unjudged(terminal, items))
+
+
 @command("claim", group=work, short_help="Claim held goods.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option("--note", default="", help="A note for colleagues.")
@@ -192,6 +211,23 @@ def _show(terminal: "Console", items: list[dict[str, Any]]) -> None:
             _limit(each), stacked(safe(each.get("claimed_by", "")) or "–", safe(each.get("claim_note", ""))),
         )  # fmt: skip
     print_words(terminal, shown)
+
+
+def _show_unjudged(terminal: "Console", items: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import LANES, coloured, minute, print_words, safe, short, stacked, table
+
+    shown = table(
+        "MRN, house document", "office", "lane", "held by", "rules without result", "accepted", "claimed by", right=(4,)
+    )
+    for each in items:
+        shown.add_row(
+            stacked(each.get("mrn", ""), safe(each.get("house_document_number", ""))), safe(each.get("office", "")) or "–",
+            coloured(short(each.get("lane", ""), "LANE_"), LANES), _cause(each) or "–", str(each.get("unjudged_rules", "unknown")),
+            minute(each.get("accepted_at", "")), safe(each.get("claimed_by", "")) or "–",
+        )  # fmt: skip
+    print_words(terminal, shown)
+    if items:
+        terminal.print("Request what a filing lacks: luxor control order MRN --form information")
 
 
 def _limit(item: dict[str, Any]) -> str:

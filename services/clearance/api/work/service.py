@@ -21,6 +21,7 @@ from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import statuses
 from services.clearance.commands.work.claim import Claims, HandOver
 from services.clearance.commands.work.proposals import DecideProposals
+from services.clearance.consignment.controls.pre_loading import waits_for_judgement
 from services.clearance.consignment.decision import Lane
 from services.clearance.consignment.presentation.times import presentation_due
 from services.clearance.consignment.proposals.proposal import open_proposals
@@ -46,13 +47,14 @@ ROLES: Final = {
     "ClaimConsignments": {Role.OFFICER},
     "HandOverConsignments": {Role.OFFICER},
     "ListProposals": {Role.OFFICER, Role.ANALYST},
+    "ListUnjudged": {Role.OFFICER, Role.ANALYST},
     "DecideProposals": {Role.OFFICER},
 }
 """Who may call what."""
 
 
 class WorkService(WorkServiceServicer):
-    """Lists held goods by office, and records which officer works on them and which decisions a second one confirms."""
+    """Lists goods that wait for officers by office, and records who works on held ones and which decisions a second person confirms."""
 
     def __init__(self, store: Store) -> None:
         """Serve from a store."""
@@ -172,6 +174,27 @@ class WorkService(WorkServiceServicer):
             response.next_page_token = await self._pages.token(request, *places[limit - 1])
         return response
 
+    async def ListUnjudged(
+        self, request: pb.ListUnjudgedRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListUnjudgedResponse:
+        """Return a page of goods whose filing risk could not judge before loading."""
+        _check_office(request.office)
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
+        accepted, day, mrn = await self._pages.place(request, (0, 0, ""))
+        after = int(accepted), int(day), str(mrn)
+        async with self._store.database.connection() as reading:
+            places = await self._store.unjudged.page(reading, request.office, after, limit + 1)
+            listed = [each for _, _, each in places[:limit]]
+            rows = await self._store.find(reading, listed)
+            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
+            claims = await self._store.claims.find(reading, listed)
+        waiting = states.take(np.flatnonzero(waits_for_judgement(states)))
+        response = pb.ListUnjudgedResponse(items=_items(waiting, {each: claims.get(each) for each in listed}))
+        await self._accesses.record([each.mrn for each in response.items])
+        if len(places) > limit:
+            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        return response
+
     async def DecideProposals(
         self, request: pb.DecideProposalsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DecideProposalsResponse:
@@ -244,9 +267,9 @@ def _selected(claim_filter: int, claim: Claim | None) -> bool:
 
 def _items(held: Table, claims: Mapping[str, Claim | None]) -> list[pb.WorkItem]:
     """Return goods as work, with the claims of them by MRN."""
-    causes = hold_causes(held).tolist()
+    causes, unjudged = hold_causes(held).tolist(), held.ints("pre_loading_unjudged").tolist()
     items = []
-    for status, cause in zip(statuses(held, Role.OFFICER), causes, strict=True):
+    for status, cause, rules in zip(statuses(held, Role.OFFICER), causes, unjudged, strict=True):
         item = pb.WorkItem(
             mrn=status.mrn,
             state=status.state,
@@ -257,6 +280,7 @@ def _items(held: Table, claims: Mapping[str, Claim | None]) -> list[pb.WorkItem]
             office=status.decision.office,
             house_document_number=status.filing.house_document.number,
             accepted_at=status.filing.accepted_at,
+            unjudged_rules=rules,
         )
         if status.movement.HasField("arrived_at"):
             item.arrived_at.CopyFrom(status.movement.arrived_at)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.feed.types import BatchRef
 from services.clearance.consignment.controls.control import controls_of
+from services.clearance.consignment.controls.pre_loading import waits_for_judgement
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import open_proposals
@@ -213,8 +214,9 @@ def work_lists(
     proposed = [None if each is None else each.due_at for each in open_proposals(newest.states)]
     arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
     presented = (~unpresented(newest.states)).tolist()
+    unjudged = np.where(waits_for_judgement(newest.states), newest.states.ints("accepted_at").values, 0).tolist()
     found = []
-    for mrn, state, lane, office, at, waits, numbers, there, limit, moves, lapses, is_presented in zip(
+    for mrn, state, lane, office, at, waits, numbers, there, limit, moves, lapses, is_presented, accepted in zip(
         newest.mrns,
         states,
         lanes,
@@ -227,6 +229,7 @@ def work_lists(
         moving,
         proposed,
         presented,
+        unjudged,
         strict=True,
     ):
         if state == State.AWAITING_ARRIVAL and there and is_presented and not waits and moves is None:
@@ -240,6 +243,7 @@ def work_lists(
             "storage": _ABSENT if limit is None else limit,
             "transit": _ABSENT if moves is None else moves,
             "proposal": _ABSENT if lapses is None else lapses,
+            "unjudged": f"{accepted} {office}" if accepted else _ABSENT,
         }
         if mrn in lists["claim"] and state not in STAYING:
             expected["claim"] = _ABSENT

@@ -76,6 +76,23 @@ def pre_loading_of(states: Table) -> NDArray[np.int64]:
     return found
 
 
+def is_unjudged(states: Table) -> NDArray[np.bool_]:
+    """Return of which states risk could not judge all of its rules by the current filing, shape (n,), whatever happened since."""
+    if not states.may_have("pre_loading_omitted"):
+        return np.zeros(states.rows, np.bool_)
+    found: NDArray[np.bool_] = states.ints("pre_loading_omitted").filled(0) == PreLoading.UNJUDGED
+    return found
+
+
+def waits_for_judgement(states: Table) -> NDArray[np.bool_]:
+    """Return which goods an officer is to judge in place of risk before they are loaded, shape (n,): those whose stage is UNJUDGED."""
+    waits = is_unjudged(states)
+    rows = np.flatnonzero(waits)
+    if len(rows):
+        waits[rows] = pre_loading_of(states.take(rows)) == PreLoading.UNJUDGED
+    return waits
+
+
 def _is_judged(controls: Sequence[Control], accepted_at: int) -> bool:
     """Return whether an officer found in order what the current filing was to state more exactly, by a request of an officer: a screening judges no
     data, and a request of risk or by a list is about another matter.

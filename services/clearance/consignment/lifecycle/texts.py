@@ -123,5 +123,9 @@ LOADING: Final = {
     PreLoading.COMPLETE: Waiting(
         "nobody has to act; a further referral or do-not-load begins it again before the arrival"
     ),
+    PreLoading.UNJUDGED: Waiting(
+        "an officer requests information, judges the data and concludes the request as CONFORM; or the goods arrive",
+        ("unjudged",),
+    ),
 }
 """Of each stage of the assessment before loading, who acts."""

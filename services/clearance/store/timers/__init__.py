@@ -1,1 +1,1 @@
-"""Lists of what is due at a time, one table each."""
+"""Lists of what is due at a time or waits for an officer, one table each."""

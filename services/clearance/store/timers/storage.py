@@ -14,7 +14,7 @@ from services.clearance.store.rows import days_of
 from services.clearance.temporary_storage.limits import ends, next_times
 
 Place = tuple[int, int, str]
-"""End of the limit, day of acceptance and MRN: the order of an office's list."""
+"""End of the limit, or acceptance; day of acceptance and MRN: the order of an office's list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,10 +129,10 @@ def acting(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     )
 
 
-def caller_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare --as for commands of several roles, an officer if none is named; `caller_of` reads it."""
+def caller_option(help_text: str, default: str = "officer") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare --as for commands of several roles, one of which is the default; `caller_of` reads it."""
     return click.option(
-        "--as", "caller", default="officer", metavar="ROLE, ROLE/ID or ID", show_default=True, help=help_text
+        "--as", "caller", default=default, metavar="ROLE, ROLE/ID or ID", show_default=True, help=help_text
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import NOT_PROVEN, REFUSED, Context, caller_of, command, console, run
+from libs.cli.common import NOT_PROVEN, REFUSED, Context, caller_of, caller_option, command, console, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,14 +36,7 @@ def audit() -> None:
     metavar="NUMBER:HASH",
     help="An external seal: compare it with that of the same number. May be repeated with --file.",
 )
-@click.option(
-    "--as",
-    "caller",
-    default="analyst",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The analyst, officer or operator.",
-)
+@caller_option("The analyst, officer or operator.", "analyst")
 def verify(context: Context, file: Path | None, seals: tuple[str, ...], caller: str) -> None:
     """Recompute the chain of all records from their content, compare it with all stored batches and seals, and name each difference.
 
@@ -191,14 +184,7 @@ def _moment(micros: int) -> str:
     "--out", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write, JSON."
 )
 @click.option("--purpose", required=True, metavar="TEXT", help="Why it is exported; recorded with the access.")
-@click.option(
-    "--as",
-    "caller",
-    default="officer",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The officer or analyst.",
-)
+@caller_option("The officer or analyst.")
 def export(context: Context, mrn: str, file: Path, purpose: str, caller: str) -> None:
     """Write all versions of the consignment MRN, who saw it, and the proofs that lead to seals.
 

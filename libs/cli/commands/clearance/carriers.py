@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options, refusal
-from libs.cli.common import REFUSED, Context, acting, command, run
+from libs.cli.common import REFUSED, Context, acting, caller_of, caller_option, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -182,14 +182,7 @@ def released(context: Context, master: str, carrier: str, ident: str) -> None:
 @command("reverse", group=carriers, short_help="Reverse arrivals that were recorded by mistake.")
 @click.argument("masters", metavar="MASTER...", nargs=-1, required=True)
 @click.option("--carrier", default="", help="The carrier that recorded them; only with --as officer.")
-@click.option(
-    "--as",
-    "caller",
-    default="carrier",
-    metavar="ROLE[/ID]",
-    show_default=True,
-    help="The caller: the carrier, or an officer.",
-)
+@caller_option("The caller: the carrier, or an officer.", "carrier")
 def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: str) -> None:
     """Reverse the arrivals of MASTERs: the goods have not arrived.
 
@@ -197,9 +190,7 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
     """
     from libs.client.clearance import carriers as client_carriers
 
-    role, _, ident = caller.partition("/")
-    if role not in ("carrier", "officer"):
-        raise click.BadParameter(f"{role} is neither carrier nor officer", param_hint="--as")
+    role, ident = caller_of(caller, ("carrier", "officer"))
     if (role == "officer") != bool(carrier):
         raise click.UsageError("An officer names the --carrier that recorded the arrivals; a carrier reverses its own.")
 
@@ -226,14 +217,7 @@ def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: st
 
 @command("present", group=carriers, short_help="Present goods that have arrived to customs.")
 @goods_options
-@click.option(
-    "--as",
-    "caller",
-    default="carrier",
-    metavar="ROLE[/ID]",
-    show_default=True,
-    help="The caller: the carrier or the holder of the storage, or an officer.",
-)
+@caller_option("The caller: the carrier or the holder of the storage, or an officer.", "carrier")
 def present(context: Context, **goods: Any) -> None:
     """Present goods that have arrived to customs, where that is an act of its own: by MRN or house document, or all under a master document.
 

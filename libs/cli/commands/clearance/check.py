@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, caller_of, command, run
+from libs.cli.common import REFUSED, Context, caller_of, caller_option, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 @click.option(
     "--from", "from_day", default="", metavar="DAY", help="Only those accepted since DAY, such as 2026-11-01."
 )
-@click.option(
-    "--as",
-    "caller",
-    default="operator",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The caller: an operator, an officer or an analyst.",
-)
+@caller_option("The caller: an operator, an officer or an analyst.", "operator")
 def check(context: Context, from_day: str, caller: str) -> None:
     """Replay the versions of all stored consignments, and compare the table of states, the work lists and the references with them.
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.common import REFUSED, Context, caller_of, command, run
+from libs.cli.common import REFUSED, Context, caller_of, caller_option, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,14 +26,7 @@ _AMOUNTS: Final = {
 @command("check-notice", short_help="Check whether a notice or a charge is genuine.")
 @click.argument("code")
 @click.argument("mrn")
-@click.option(
-    "--as",
-    "caller",
-    default="officer",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The officer or gateway that checks.",
-)
+@caller_option("The officer or gateway that checks.")
 def check_notice(context: Context, code: str, mrn: str, caller: str) -> None:
     """Check the code and the MRN on a notice, and show what was assessed, paid and refunded.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from libs.cli.commands.clearance.officer import act, refusal
-from libs.cli.common import REFUSED, Context, caller_of, command, run
+from libs.cli.common import REFUSED, Context, caller_of, caller_option, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ def control() -> None:
 @click.option(
     "--do-not-load", "forbid", is_flag=True, help="After the deadline, forbid the loading (information and screening)."
 )
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer or an agency.")
 def order(
     context: Context,
     mrns: tuple[str, ...],
@@ -121,7 +121,7 @@ def order(
     help='Such as N380=INV-2026-17, perhaps with " sha256:HEX".',
 )
 @click.option("--screening", default="", metavar="RESULT", help="Result of a screening: clear, inconclusive or alarm.")
-@click.option("--as", "caller", default="filer", metavar="ROLE/ID", help="filer/ID or carrier/ID.")
+@caller_option("The caller: the filer or the carrier.", "filer")
 def answer(
     context: Context, mrn: str, number: int, text: str, documents: tuple[str, ...], screening: str, caller: str
 ) -> None:
@@ -150,7 +150,7 @@ def answer(
 @click.option("--result", required=True, metavar="RESULT", help="conform, not_conform or withdrawn.")
 @click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE.")
 @click.option("--note", default="", help="A note; filers do not see it.")
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer or an agency.")
 def conclude(context: Context, mrn: str, number: int, result: str, reason: str, note: str, caller: str) -> None:
     """Record the result of control NUMBER of MRN; conform or withdrawn lifts a do-not-load.
 
@@ -186,7 +186,7 @@ def conclude(context: Context, mrn: str, number: int, result: str, reason: str, 
 @click.option(
     "--taken-at", default="", metavar="TIME", help="When it was taken, ISO 8601 with its zone (default: now)."
 )
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer or an agency.")
 def scan(context: Context, mrn: str, number: int, taken_at: str, caller: str, **fields: Any) -> None:
     """Record a scan for control NUMBER of MRN; it concludes nothing. A later scan replaces the one before, which stays in the history."""
     from libs.client.clearance import controls
@@ -214,7 +214,7 @@ def scan(context: Context, mrn: str, number: int, taken_at: str, caller: str, **
     help="FILEs are messages in XML, or directories of them; this file maps their elements.",
 )
 @click.option("--request-id", default=None, metavar="ID", help="Makes a repetition idempotent (default: a new one).")
-@click.option("--as", "caller", default="agency", metavar="ROLE/ID", help="agency/ID or officer/ID.")
+@caller_option("The caller: an agency or an officer.", "agency")
 def scans(context: Context, paths: tuple[Path, ...], mapping: Path | None, request_id: str | None, caller: str) -> None:
     """Record the scans in FILE (- for standard input): a line of JSON each, with the fields of luxor.clearance.v1.ScanRecord.
 
@@ -274,7 +274,7 @@ def _record_messages(context: Context, paths: tuple[Path, ...], mapping: Path, c
 @click.option("--office", default="", help="Only of this office.")
 @click.option("--overdue", is_flag=True, help="Only those whose deadline has passed.")
 @click.option("--answered", is_flag=True, help="Only those that were answered.")
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID, analyst/ID or agency/ID.")
+@caller_option("The caller: an officer, an analyst or an agency.")
 def list_(context: Context, authority: str, form: str, office: str, overdue: bool, answered: bool, caller: str) -> None:
     """List open controls, the oldest consignment first."""
     from libs.client.clearance import controls

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from libs.cli.commands.clearance.officer import act
-from libs.cli.common import Context, acting, caller_of, command
+from libs.cli.common import Context, acting, caller_of, caller_option, command
 
 
 @command("return", short_help="Report that released goods were returned or destroyed.")
@@ -37,14 +37,7 @@ from libs.cli.common import Context, acting, caller_of, command
     metavar="VERSION",
     help="Only if VERSION is still the current version of MRN (luxor show prints it).",
 )
-@click.option(
-    "--as",
-    "caller",
-    default="officer",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The caller: the filer, the carrier, or an officer.",
-)
+@caller_option("The caller: the filer, the carrier, or an officer.")
 def return_(
     context: Context,
     mrns: tuple[str, ...],

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from libs.cli.common import Context, caller_of, command, run
+from libs.cli.common import Context, caller_of, caller_option, command, run
 
 _PAGE_MAX = 1000
 """The largest page of notices that clearance returns."""
@@ -13,14 +13,7 @@ _KIND_WIDTH = len("amendment refused")
 
 
 @command("notices", short_help="Read the notices of a filer, carrier or agency.")
-@click.option(
-    "--as",
-    "caller",
-    default="filer",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The filer, carrier or partner agency whose notices are read.",
-)
+@caller_option("The filer, carrier or partner agency that reads its notices.", "filer")
 @click.option(
     "--after",
     default="",

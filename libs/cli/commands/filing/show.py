@@ -4,19 +4,14 @@ from typing import Any
 
 import click
 
-from libs.cli.common import IDS, REFUSED, Context, caller_of, command, run
+from libs.cli.common import IDS, REFUSED, Context, caller_of, caller_option, command, run
 
 
 @command("show", short_help="Show consignments: state, reasons, charges and law.")
 @click.argument("references", metavar="REF...", nargs=-1, required=True)
 @click.option("--filer", default=IDS["filer"], show_default=True, help="The filer of a local reference REF.")
-@click.option(
-    "--as",
-    "caller",
-    default="officer",
-    metavar="ROLE, ROLE/ID or ID",
-    show_default=True,
-    help="The caller: officer, analyst, filer, carrier or agency; filers see their own consignments, carriers and agencies those that concern them.",
+@caller_option(
+    "The caller: officer, analyst, filer, carrier or agency; filers see their own consignments, carriers and agencies those that concern them."
 )
 @click.option(
     "--limit",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, acting, caller_of, command, fail, run
+from libs.cli.common import REFUSED, Context, acting, caller_of, caller_option, command, fail, run
 from libs.cli.days import days_of
 
 if TYPE_CHECKING:
@@ -140,12 +140,9 @@ def open_items(context: Context, name: str, ident: str) -> None:
 
 def _owner_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare --as for commands in which a treasury, filer or carrier sees its own accounts."""
-    return click.option(
-        "--as",
-        "caller",
-        default="analyst",
-        metavar="ID or ROLE/ID",
-        help="The caller: an analyst; or a treasury, filer or carrier, which sees only its own accounts, such as treasury/DE.",
+    return caller_option(
+        "The caller: an analyst; or a treasury, filer or carrier, which sees only its own accounts, such as treasury/DE.",
+        "analyst",
     )
 
 

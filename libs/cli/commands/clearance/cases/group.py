@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from libs.cli.commands.clearance.cases.view import show_case, show_cases, show_changed
-from libs.cli.common import REFUSED, Context, acting, caller_of, command, run
+from libs.cli.common import REFUSED, Context, acting, caller_of, caller_option, command, run
 
 NUMBER = click.argument("number", type=click.IntRange(1))
 NOTE = click.option("--note", default="", help="A note for colleagues, with line breaks if you like.")
@@ -171,7 +171,7 @@ def attach(
 @NUMBER
 @click.argument("sha256")
 @click.argument("file", type=click.Path(exists=False, path_type=Path))
-@click.option("--as", "caller", default="officer", metavar="ROLE[/ID]", help="The caller: officer or analyst.")
+@caller_option("The caller: officer or analyst.")
 def download(context: Context, number: int, sha256: str, file: Path, caller: str) -> None:
     """Write an attachment to a new file, once it has its SHA-256. The content is not opened: consider where it came from before you do."""
     from libs.client.clearance.cases.attachments import download as download_file
@@ -254,7 +254,7 @@ def reopen(context: Context, number: int, reason: str, note: str, version: int, 
     "--first", default=100, show_default=True, type=click.IntRange(0, 10_000), help="At most so many consignments."
 )
 @click.option("--verified", is_flag=True, help="Only if its events lead to what is stored of it.")
-@click.option("--as", "caller", default="officer", metavar="ROLE[/ID]", help="The caller: officer or analyst.")
+@caller_option("The caller: officer or analyst.")
 def show(context: Context, number: int, first: int, verified: bool, caller: str) -> None:
     """Show a case with its consignments and its history."""
     from libs.client.clearance.cases.case_files import case_of
@@ -285,7 +285,7 @@ def show(context: Context, number: int, first: int, verified: bool, caller: str)
     help="Only those with this attachment, as the documents of a control name it.",
 )
 @click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
-@click.option("--as", "caller", default="officer", metavar="ROLE[/ID]", help="The caller: officer or analyst.")
+@caller_option("The caller: officer or analyst.")
 def list_(
     context: Context,
     office: str | None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from libs.cli.commands.clearance.officer import act
-from libs.cli.common import REFUSED, Context, caller_of, command, run
+from libs.cli.common import REFUSED, Context, caller_of, caller_option, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,7 @@ def licence() -> None:
 @click.option("--quantity", metavar="NUMBER", help="How much may be imported, such as 2.5 (default: not limited).")
 @click.option("--unit", default="", help="Unit of the quantity, such as KGM.")
 @click.option("--if-version", type=click.IntRange(1), default=None, help="Change the licence if it has this version.")
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer, or the agency.")
 def put(
     context: Context,
     kind: str,
@@ -76,7 +76,7 @@ def put(
 @click.argument("number")
 @click.option("--if-version", type=click.IntRange(1), required=True, help="The version that you saw.")
 @click.option("--reason", required=True, help="Stable reason, UPPER_SNAKE_CASE.")
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer, or the agency.")
 def revoke(context: Context, kind: str, number: str, if_version: int, reason: str, caller: str) -> None:
     """Revoke licence NUMBER of a TYPE for good; what was written off stays."""
     from libs.client.clearance.goods import licences
@@ -90,7 +90,7 @@ def revoke(context: Context, kind: str, number: str, if_version: int, reason: st
 @click.argument("item", type=click.IntRange(1, 99_999))
 @click.argument("kind", metavar="TYPE")
 @click.argument("number")
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer, or the agency.")
 def write_off(context: Context, mrn: str, item: int, kind: str, number: str, caller: str) -> None:
     """Write licence NUMBER of a TYPE off for ITEM of MRN; the request ends once no item lacks a licence."""
     from libs.client.clearance.goods import licences
@@ -108,7 +108,7 @@ def write_off(context: Context, mrn: str, item: int, kind: str, number: str, cal
 @command("list", group=licence, short_help="List licences.")
 @click.option("--authority", default="", metavar="ID", help="Only of this agency; customs for those of customs.")
 @click.option("--holder", default="", help="Only of this holder.")
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer, or the agency.")
 def list_(context: Context, authority: str, holder: str, caller: str) -> None:
     """List licences by authority, type and number, with what is written off."""
     from libs.client.clearance.goods import licences
@@ -129,7 +129,7 @@ def list_(context: Context, authority: str, holder: str, caller: str) -> None:
 @click.option(
     "--authority", default="", metavar="ID", help="The agency that issued it (default: customs, or the caller)."
 )
-@click.option("--as", "caller", default="officer", metavar="ROLE/ID", help="officer/ID or agency/ID.")
+@caller_option("The caller: an officer, or the agency.")
 def uses(context: Context, kind: str, number: str, authority: str, caller: str) -> None:
     """List the uses of licence NUMBER of a TYPE, the first one first."""
     from libs.client.clearance.goods import licences

@@ -13,6 +13,7 @@ import pytest
 
 from libs.client.filing import files
 from tests.cli.decisions import await_decided
+from tests.support.scan_messages import MRN, mapping_at, message_at
 
 pytestmark = pytest.mark.long
 
@@ -265,6 +266,13 @@ def test_a_document_is_requested_answered_and_found_in_order_and_an_agency_sees_
     cli.error("show", mrn, "--as", "agency/food", code=1)
     cli.json("control", "order", mrn, "--form", "examination", "--reason", "FOOD_CHECK", "--agency", "food")
     assert [each["number"] for each in cli.json("show", mrn, "--as", "agency/food")[0]["controls"]] == [2]
+    message = message_at(tmp_path, (MRN, mrn), ("2026-11-30", "2020-01-02"))
+    scans = ("control", "scans", str(message), "--mapping", str(mapping_at(tmp_path)), "--as", "agency/food")
+    for outcome in ("recorded", "repeated"):
+        [scan] = cli.json(*scans)
+        assert (scan["outcome"], scan["mrn"], scan["number"]) == (outcome, mrn, 2)
+    assert "by food at" in " ".join(cli.run("show", mrn).output.split())
+    assert "SCAN_CONTROL_MISSING" in cli.run(*scans[:-1], "officer", code=1).output
     cli.json("control", "conclude", mrn, "2", "--result", "conform", "--reason", "FIT", "--as", "agency/food")
     [concluded] = cli.json("control", "conclude", mrn, "1", "--result", "conform", "--reason", "INVOICE_MATCHES")
     assert concluded["state"] in ("STATE_AWAITING_ARRIVAL", "STATE_HELD")

@@ -122,6 +122,9 @@ def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
     assert opened.index("green") == late.index("green")
     written = notices.notice_text({**each, "kind": "NOTICE_KIND_DEBT_OPENED", "text": "The debt is open."})
     assert written.splitlines()[1:] == ["    The debt is open."]
+    # A notice about the last day of a licence has neither consignment nor lane.
+    ended = notices.notice_text({"kind": "NOTICE_KIND_LICENCE_ENDED", "text": "The licence ended."})
+    assert [line.strip() for line in ended.splitlines()] == ["licence ended      –", "The licence ended."]
 
 
 def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:

@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Ints, Strings, Table
+from libs.customs.time import MICROS_PER_DAY
 from libs.server.identity import Role
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
@@ -82,6 +83,7 @@ LISTS: Final = {
     "transit": "mrn, departure_office, destination_office, next_at is null",
     "proposal": "mrn, office, proposed_by",
     "licence_use": "mrn, number, quantity, restored_at is null",
+    "licence": "authority, number, next_at is null",
 }
 """What an officer's lists and the timers have, without times."""
 ACCESSES: Final = {
@@ -262,7 +264,7 @@ class Stage:
                 rows = await reading.raw.fetch(f"select {columns} from {table} order by {columns}")
                 found[table] = [tuple(row) for row in rows]
         process = Process(self.database, self.channel)
-        for role, ident in ((Role.FILER, "shop"), (Role.CARRIER, "wings")):
+        for role, ident in ((Role.FILER, "shop"), (Role.CARRIER, "wings"), (Role.AGENCY, "toys")):
             answer = await process.ask(role, ident, process.clearance, "PullNotices", pb.PullNoticesRequest())
             found[ident] = sorted((each.mrn, each.version, each.kind, each.state) for each in answer.notices)
         return found
@@ -276,6 +278,7 @@ class Stage:
         for receiver in ("shop", "wings"):
             versions = [each[:2] for each in lists[receiver]]
             assert len(set(versions)) == len(versions)
+        assert lists["toys"] == ([("", 0, pb.NOTICE_KIND_LICENCE_ENDED, 0)] if name == "end_timers" else [])
         async with self.database.connection() as reading:
             accesses = "select count(*) from audit_pending where kind = 2 and actor = 'officer/olga' and method = $1"
             assert name not in ACCESSES or await reading.raw.fetchval(accesses, ACCESSES[name])
@@ -330,7 +333,11 @@ async def _fill(stage: Stage) -> None:
         ]
         others = [each for each in references if each not in CITED]
         await desk.consume(*([filings(others, master=master)] if others else []), *arms)
-    await register(desk.store, licence("L2", **terms))
+    # A licence of an agency, which ends before the timers look.
+    last_day = await stage.database.now() // MICROS_PER_DAY + 60
+    await register(
+        desk.store, licence("L2", **terms), licence("T1", to_day=last_day, next_at=(last_day + 1) * MICROS_PER_DAY)
+    )
     driver = Driver(desk)
     for master in (MASTER, BULK, MOVED, BACK):
         await driver.arrive(master)

@@ -21,8 +21,9 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import corrections, requests
 from services.clearance.api import messages as answers
 from services.clearance.api.arrivals import ArrivalsRequest
-from services.clearance.api.audit.access import AccessLog
+from services.clearance.api.audit.access import AccessLog, joined
 from services.clearance.api.controls.notices import agency_notices
+from services.clearance.api.licences.requests import named_in_records
 from services.clearance.api.notice_checks import CheckCodes
 from services.clearance.api.notices import NoticeReader, NoticeWriter, check_language
 from services.clearance.api.queries import FORMS, PAGE_DEFAULT, Inquiry, Matches, Query
@@ -39,6 +40,7 @@ from services.clearance.consignment.returns import returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.transitions import Event, State
+from services.clearance.licences.last_day import is_about_last_days
 from services.clearance.licences.need import has_needs
 from services.clearance.notices.texts import AGENCY, CARRIER, FILER, Texts
 from services.clearance.presentation.law import PresentationLaw
@@ -414,13 +416,18 @@ class ClearanceService(ClearanceServiceServicer):
 
     async def _agency_notices(self, tables: Sequence[Table], agency: str) -> list[pb.Notice]:
         """Return an agency's notices of versions, and record that it reads them."""
-        needing = [mrn for table in tables if has_needs(table) for mrn in table.strings("mrn").tolist()]
+        versions = [table for table in tables if has_needs(table) and not is_about_last_days(table)]
+        needing = [mrn for table in versions for mrn in table.strings("mrn").tolist()]
         uses: Mapping[str, Sequence[Use]] = {}
         if needing:
             async with self._store.database.connection() as reading:
                 uses = await self._store.licences.used_by(reading, list(dict.fromkeys(needing)))
         notices = [notice for table in tables for notice in agency_notices(table, agency, uses)]
-        await self._accesses.record(list(dict.fromkeys(notice.mrn for notice in notices)))
+        ending = [each for notice in notices if notice.HasField("licence_ends_at") for each in notice.licences]
+        await self._accesses.record(
+            list(dict.fromkeys(notice.mrn for notice in notices if notice.mrn)),
+            about=joined(named_in_records((each.authority, each.type, each.number)) for each in ending),
+        )
         return notices
 
 

@@ -1,5 +1,5 @@
 """Ends what waits at its time: green consignments that no officer held are released, yellow ones become blue, controls are reminded of
-or overdue, proposals lapse, temporary storage ends, goods in transit become overdue, and return orders are fulfilled or expire."""
+or overdue, proposals lapse, temporary storage ends, goods in transit become overdue, return orders are fulfilled or expire, and licences end."""
 
 import asyncio
 from typing import Final
@@ -11,6 +11,7 @@ from libs.telemetry import get_logger, span
 from services.clearance.commands.bulk.due import DueCommand
 from services.clearance.commands.end_deadlines import EndDeadlines
 from services.clearance.commands.end_waits import EndWaits
+from services.clearance.commands.goods.end_licences import EndLicences
 from services.clearance.commands.returns.end_orders import EndReturnOrders
 from services.clearance.commands.storage.end_storage import EndStorage
 from services.clearance.commands.transit.end_limits import EndTransitLimits
@@ -20,7 +21,7 @@ from services.clearance.store import Store
 LEASE: Final = "waits"
 LEASE_SECONDS: Final = 30.0
 INTERVAL_SECONDS: Final = 1.0
-Timer = EndWaits | DueCommand | EndReturnOrders
+Timer = EndWaits | DueCommand | EndReturnOrders | EndLicences
 
 
 class Waits:
@@ -37,6 +38,7 @@ class Waits:
             EndStorage(store),
             EndTransitLimits(store),
             EndReturnOrders(store),
+            EndLicences(store),
         )
         self._interval_seconds = interval_seconds
 
@@ -52,20 +54,22 @@ class Waits:
             await wait_for_stop(stop, self._interval_seconds)
 
     async def step(self, *, at: int | None = None) -> int:
-        """End the delays and deadlines that are over now (`at` replaces the database's clock); return the number of consignments."""
+        """End the delays and deadlines that are over now (`at` replaces the database's clock); return the number of consignments, and of
+        licences whose agency is notified.
+        """
         async with self._store.database.connection() as reading:
             until = at if at is not None else await reading.now()
             timers = [timer for timer in self._timers if await timer.due(reading, until, 1)]
         done = 0
         token: int | None = None
         for timer in timers:
-            while mrns := await self._due(timer, until):
-                with span("clearance.waits", attributes={"luxor.rows": len(mrns)}) as work:
+            while due := await self._due(timer, until):
+                with span("clearance.waits", attributes={"luxor.rows": len(due)}) as work:
                     async with self._store.database.transaction() as tx:
                         token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
                     if token is None:
                         return done
-                    done += await timer.run(mrns, until, at, work.traceparent)
+                    done += await timer.run(due, until, at, work.traceparent)
         if token is not None:
             async with self._store.database.transaction() as tx:
                 await release_lease(tx, LEASE, token)
@@ -73,7 +77,8 @@ class Waits:
 
     async def _due(self, timer: Timer, until: int) -> list[str]:
         async with self._store.database.connection() as reading:
-            mrns = await timer.due(reading, until, timer.chunk_rows)
-            # Read outside of the transaction, so that inside it the batches come from memory.
-            await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
-        return mrns
+            due = await timer.due(reading, until, timer.chunk_rows)
+            if not isinstance(timer, EndLicences):
+                # Read outside of the transaction, so that inside it the batches come from memory.
+                await self._store.states(reading, list((await self._store.find(reading, due)).values()))
+        return due

@@ -32,6 +32,8 @@ class Licence:
     revoked_reason: str = ""
     changed_at: int = 0
     changed_by: str = ""
+    next_at: int | None = None
+    """When the authority is next notified of the last day; None where no such notice follows."""
 
     @property
     def key(self) -> Key:

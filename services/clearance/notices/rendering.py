@@ -71,7 +71,7 @@ def _agency_key_of(notice: pb.Notice) -> str:
 
 
 def _licences(notice: pb.Notice) -> str:
-    """Return the licences of a notice: type, number, item and quantity of each."""
+    """Return the licences of a notice: type, number, item (none where it is about the last day) and quantity of each."""
     amounts = [
         f": {(Decimal(each.quantity_millionths) / _MILLIONTHS).normalize():f} {each.unit}".rstrip()
         if each.HasField("quantity_millionths")
@@ -79,7 +79,7 @@ def _licences(notice: pb.Notice) -> str:
         for each in notice.licences
     ]
     return "; ".join(
-        f"{each.type} {each.number} (item {each.item_number}){amount}"
+        f"{each.type} {each.number}{f' (item {each.item_number})' if each.item_number else ''}{amount}"
         for each, amount in zip(notice.licences, amounts, strict=True)
     )
 
@@ -139,6 +139,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "request": "; ".join(filter(None, (each.text.rstrip(".") or each.reason for each in notice.controls))) or none,
         "due": _due(notice) or none,
         "licences": _licences(notice) or none,
+        "licence_until": _last_day(notice, "licence_ends_at") or none,
         "storage_until": _last_day(notice, "storage_ends_at") or none,
         "office": notice.transit.destination_office or none,
         "transit_until": _last_day(notice.transit, "due_at") or none,

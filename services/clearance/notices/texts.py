@@ -41,6 +41,7 @@ KEYS: Final = {
     AGENCY: (
         "CONTROL_ORDERED", "CONTROL_REQUESTED", "CONTROL_ANSWERED", "CONTROL_REMINDED", "CONTROL_OVERDUE", "CONTROL_CONCLUDED", "CONTROL_ENDED",
         "CONTROL_WITHDRAWN", "ARRIVED", "ARRIVAL_REVERSED", "LICENCE_USED", "LICENCE_RESTORED", "LICENCE_USED_UP",
+        "LICENCE_REMINDED", "LICENCE_ENDED",
     ),
 }  # fmt: skip
 """By reader, what a notice may report: its kind, in some cases with the state or the debt."""
@@ -59,7 +60,7 @@ _SHARED: Final = (
 PLACEHOLDERS: Final = {
     FILER: (*_SHARED, "local_reference", "reasons", "payable", "paid", "refunded", "account", "check_code"),
     CARRIER: _SHARED,
-    AGENCY: ("mrn", "house_document", "master_document", "date", "request", "due", "licences"),
+    AGENCY: ("mrn", "house_document", "master_document", "date", "request", "due", "licences", "licence_until"),
 }
 """By reader, what may stand in braces."""
 PHRASES: Final = {"at_least": ("amount",), "unknown": (), "none": (), "nothing": ()}

@@ -80,7 +80,8 @@ _PENDING: Final = f"""
 _OVERDUE: Final = (
     "select greatest(0, extract(epoch from clock_timestamp()) - "
     "least((select min(due_at) from due), (select min(next_at) from control), (select min(next_at) from storage), "
-    "(select min(next_at) from transit), (select min(next_at) from return_order), (select min(due_at) from proposal)) / 1000000.0)::float8"
+    "(select min(next_at) from transit), (select min(next_at) from return_order), (select min(due_at) from proposal), "
+    "(select min(next_at) from licence)) / 1000000.0)::float8"
 )
 
 

@@ -270,10 +270,20 @@ class Store:
         await self.transits.note(tx, table, mrns, days)
         await self.unjudged.note(tx, table, mrns, days)
 
-    async def notify(self, tx: Transaction, table: Table, *, trace: str, carriers: Strings | None = None) -> None:
-        """Write notices of a change that made no version, to the filers or to `carriers`."""
+    async def notify(
+        self,
+        tx: Transaction,
+        table: Table,
+        *,
+        trace: str,
+        carriers: Strings | None = None,
+        agencies: Strings | None = None,
+    ) -> None:
+        """Write notices of a change that made no version, to the filers, to `carriers` or to `agencies`."""
         ref = await self.outbox.store(tx, table, ClearanceColumns, trace=trace, note=note_of(table, self.origin()))
-        if carriers is None:
+        if agencies is not None:
+            await self.notices.append(tx, ref, agencies.map(agency_key))
+        elif carriers is None:
             await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
         else:
             await self.notify_carriers(tx, ref, carriers)

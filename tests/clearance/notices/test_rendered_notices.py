@@ -488,10 +488,14 @@ _LICENCES = [
     licence_pb2.LicenceNeed(item_number=2, type="C400", number="L1", quantity_millionths=1_250_000, unit="KGM"),
     licence_pb2.LicenceNeed(item_number=3, type="N851", number="P7"),
 ]
+_ENDING: dict[str, Any] = {
+    "licences": [licence_pb2.LicenceNeed(type="C400", number="L1", quantity_millionths=1_250_000, unit="KGM")],
+    "licence_ends_at": timestamp_pb2.Timestamp(seconds=1_793_577_600),
+}
 _LISTED = "C400 L1 (item 2): 1.25 KGM; N851 P7 (item 3)"
 HOUSE = "House document: H-1."
 
-# By key: kind, fields of the control, title and text; what is about licences alone has neither state nor documents.
+# By key: kind, fields of the control or of a notice about a last day, title and text; what is about licences alone has neither state nor documents.
 AGENCIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "CONTROL_ORDERED": (
         "CONTROL_ORDERED", {}, "Control ordered for your agency",
@@ -546,6 +550,16 @@ AGENCIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
         f"Consignment {MRN} needs more than is left of licences of your register: {_LISTED}. The goods are held until another licence fits or your "
         f"agency concludes the control.",
     ),
+    "LICENCE_REMINDED": (
+        "LICENCE_REMINDED", _ENDING, "Licence ends soon",
+        "A licence of your register is valid until 2026-11-01 and not all of it is used: C400 L1: 1.25 KGM. Filings that are accepted after "
+        "that day need another licence.",
+    ),
+    "LICENCE_ENDED": (
+        "LICENCE_ENDED", _ENDING, "Licence ended",
+        "A licence of your register was valid until 2026-11-01 and not all of it is used: C400 L1: 1.25 KGM. Filings that were accepted "
+        "until that day may still be written off.",
+    ),
 }  # fmt: skip
 
 
@@ -596,7 +610,7 @@ def test_a_carriers_notice_in_words(key: str) -> None:
 def test_an_agencys_notice_in_words(key: str) -> None:
     kind, fields, title, text = AGENCIES[key]
     about = (
-        {"licences": _LICENCES}
+        fields or {"licences": _LICENCES}
         if kind.startswith("LICENCE")
         else {"controls": [control_pb2.Control(**_CONTROL | fields)]}
     )

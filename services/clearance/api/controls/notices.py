@@ -11,6 +11,7 @@ from services.clearance.api.messages import readable
 from services.clearance.consignment.controls.control import asked_to_control, controls_of
 from services.clearance.consignment.controls.views import changed_controls
 from services.clearance.consignment.transitions import Change
+from services.clearance.licences.last_day import is_about_last_days, kind_at
 from services.clearance.licences.need import Need, NeedOutcome, needs_of
 from services.clearance.notices.agencies import control_kind
 from services.clearance.store.licences.register import Use
@@ -38,6 +39,8 @@ def agency_notices(table: Table, agency: str, uses: Mapping[str, Sequence[Use]])
 
     Of goods that it was never asked to control, an agency reads what happened to its licences, as in the list of their uses.
     """
+    if is_about_last_days(table):
+        return _about_last_days(table)
     asked = asked_to_control(table, agency).tolist()
     shown = readable(table, Role.AGENCY, agency)
     at, changes, versions = (table.ints(name).values.tolist() for name in ("changed_at", "change", "version"))
@@ -60,6 +63,18 @@ def agency_notices(table: Table, agency: str, uses: Mapping[str, Sequence[Use]])
                 for name, values in (*texts.items(), *numbers.items()):
                     setattr(notice, name, values[row])
             found.append(notice)
+    return found
+
+
+def _about_last_days(table: Table) -> list[pb.Notice]:
+    """Return the notices about the last days of licences, each with its licence and what is left of it."""
+    found: list[pb.Notice] = []
+    times = (table.ints(name).values.tolist() for name in ("changed_at", "licence_ends_at"))
+    for at, end, (need,) in zip(*times, needs_of(table), strict=True):
+        notice = pb.Notice(kind=int(kind_at(at, end)), licences=[_message(need, need.unit, 0)])  # type: ignore[arg-type]  # as below
+        notice.time.FromMicroseconds(at)
+        notice.licence_ends_at.FromMicroseconds(end)
+        found.append(notice)
     return found
 
 
@@ -95,7 +110,7 @@ def _changed(
     return found
 
 
-def _message(need: Need, unit: str, outcome: NeedOutcome) -> licence_pb2.LicenceNeed:
+def _message(need: Need, unit: str, outcome: int) -> licence_pb2.LicenceNeed:
     return licence_pb2.LicenceNeed(
         item_number=need.item_number,
         authority=need.authority,
@@ -103,5 +118,5 @@ def _message(need: Need, unit: str, outcome: NeedOutcome) -> licence_pb2.Licence
         number=need.number,
         quantity_millionths=need.quantity_millionths,
         unit=unit,
-        outcome=int(outcome),  # type: ignore[arg-type]  # the numbers are those of the contract
+        outcome=outcome,  # type: ignore[arg-type]  # the numbers are those of the contract
     )

@@ -104,6 +104,11 @@ def message_of(each: Licence) -> pb.Licence:
     return message
 
 
+def named_in_records(key: Key) -> str:
+    """Return a licence as records of the audit trail name it."""
+    return f"licence {' '.join(filter(None, key))}"
+
+
 def is_type(text: str) -> bool:
     """Return whether a text is a type of document, as filings cite it."""
     return _TYPE.fullmatch(text) is not None

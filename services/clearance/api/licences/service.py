@@ -117,7 +117,7 @@ class LicenceService(LicenceServiceServicer):
             )
 
         response = await change_register(self._store, request, lambda tx: change(tx, good), encode, answer)
-        await self._accesses.record([], about=joined(map(_named_in_records, good)))
+        await self._accesses.record([], about=joined(map(checks.named_in_records, good)))
         return response
 
     async def ListLicences(
@@ -172,7 +172,7 @@ class LicenceService(LicenceServiceServicer):
                 entry.restored_at.FromMicroseconds(use.restored_at)
         if len(found) > limit:
             response.next_page_token = await self._pages.token(request, *found[limit - 1][0])
-        await self._accesses.record([each.mrn for each in response.uses], about=_named_in_records(key))
+        await self._accesses.record([each.mrn for each in response.uses], about=checks.named_in_records(key))
         return response
 
     async def WriteOffLicences(
@@ -202,11 +202,6 @@ def _named(message: pb.LicenceWriteOff, path: str) -> Named | ItemError:
     if message.item_number < 1 or not checks.is_type(message.type) or not checks.is_number(message.number):
         return item_error("LICENCE_MALFORMED", path)
     return Named(message.item_number, message.type, message.number)
-
-
-def _named_in_records(key: Key) -> str:
-    """Return a licence as records of the audit trail name it."""
-    return f"licence {' '.join(filter(None, key))}"
 
 
 def _result(done: Put, path: str) -> pb.LicenceResult:

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from libs.customs.time import day_text
 from libs.server.requests import once
 from libs.store.database import Transaction
+from services.clearance.licences.last_day import next_notice_at
 from services.clearance.licences.licence import Licence
 from services.clearance.licences.need import Key
 from services.clearance.store import Store
@@ -55,7 +56,13 @@ async def put_licences(store: Store, tx: Transaction, licences: Sequence[Licence
     stored = await store.licences.find(tx, (each.key for each in licences), lock=True)
     results = {each.key: _fit(each, stored.get(each.key)) for each in licences}
     good = [
-        replace(each, version=each.version + 1, changed_at=at, changed_by=by)
+        replace(
+            each,
+            version=each.version + 1,
+            changed_at=at,
+            changed_by=by,
+            next_at=_next_notice_at(each, stored.get(each.key), at),
+        )
         for each in licences
         if not results[each.key].refusal and each.version == results[each.key].version and _differs(each, stored)
     ]
@@ -89,7 +96,13 @@ async def revoke_licences(
             version = licence.version + 1
             changed.append(
                 replace(
-                    licence, version=version, revoked_at=at, revoked_reason=each.reason, changed_at=at, changed_by=by
+                    licence,
+                    version=version,
+                    revoked_at=at,
+                    revoked_reason=each.reason,
+                    changed_at=at,
+                    changed_by=by,
+                    next_at=None,
                 )
             )
             results[key] = Put(version)
@@ -97,6 +110,13 @@ async def revoke_licences(
     for after in changed:
         await _record(store, tx, stored[after.key], after)
     return results
+
+
+def _next_notice_at(licence: Licence, stored: Licence | None, at: int) -> int | None:
+    """Return when the authority is next notified of the last day: from a new last day on as of a new licence, otherwise as before."""
+    if stored is not None and stored.to_day == licence.to_day:
+        return stored.next_at
+    return next_notice_at(licence, at)
 
 
 async def _record(store: Store, tx: Transaction, before: Licence | None, after: Licence) -> None:

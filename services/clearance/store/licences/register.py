@@ -68,7 +68,7 @@ class LicenceTables:
         """Store licences that are locked."""
         changed = (
             "holder", "jurisdiction", "from_day", "to_day", "goods", "quantity", "unit", "version", "revoked_at", "revoked_reason", "changed_at",
-            "changed_by",
+            "changed_by", "next_at",
         )  # fmt: skip
         assignments = ", ".join(f"{name} = excluded.{name}" for name in changed)
         await self._insert(tx, licences, f"(authority, type, number) do update set {assignments}")
@@ -99,12 +99,28 @@ class LicenceTables:
                 "quantity": bulk.int8([each.quantity_millionths for each in licences]),
                 "revoked_at": bulk.int8([each.revoked_at for each in licences]),
                 "changed_at": bulk.int8([each.changed_at for each in licences]),
+                "next_at": bulk.int8([each.next_at for each in licences]),
             },
             on_conflict=on_conflict,
             returning="authority, type, number",
             order_by=("authority", "type", "number"),
         )
         return {(each["authority"], each["type"], each["number"]) for each in records}
+
+    async def due(self, tx: Transaction, until: int, limit: int) -> list[Key]:
+        """Return licences of which a notice about the last day is due before an instant, or at it, the longest due first."""
+        records = await tx.raw.fetch("select authority, type, number from licence_find($1, $2)", until, limit)
+        return [(each["authority"], each["type"], each["number"]) for each in records]
+
+    async def note_next(self, tx: Transaction, licences: Sequence[Licence]) -> None:
+        """Store when the authorities of licences that are locked are next notified of the last day."""
+        await tx.raw.execute(
+            "update licence l set next_at = w.next_at "
+            "from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as w(authority, type, number, next_at) "
+            "where l.authority = any(array[w.authority]) and l.type = w.type and l.number = w.number",
+            *([each.key[place] for each in licences] for place in range(3)),
+            [each.next_at for each in licences],
+        )
 
     async def used_by(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, list[Use]]:
         """Return the uses of consignments, also those that were restored."""
@@ -290,7 +306,7 @@ def _licence(record: asyncpg.Record) -> Licence:
             name: record[name]
             for name in (
                 "authority", "type", "number", "holder", "jurisdiction", "from_day", "to_day", "unit", "version", "revoked_at", "revoked_reason",
-                "changed_at", "changed_by",
+                "changed_at", "changed_by", "next_at",
             )
         },
         goods=tuple(record["goods"].split(",")),

@@ -1,4 +1,4 @@
-"""Movements to other offices that tests send over gRPC."""
+"""Movements to other offices that tests send over gRPC, and the goods and notices of these."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from luxor.clearance.v1 import returns_pb2
 from luxor.clearance.v1 import transit_pb2 as transit
 from luxor.clearance.v1.transit_pb2_grpc import TransitServiceStub
 from services.clearance.transit.limits import INCLUDED, read
-from tests.clearance.service_client import SECONDS, House
+from tests.clearance import debt_events
+from tests.clearance.desk import MASTER
+from tests.clearance.service_client import SECONDS, House, arrivals
 
 OFFICE: Final = "DE004600"
 """Office of destination."""
@@ -58,3 +60,29 @@ async def listed(house: House, office: str = OFFICE, **fields: Any) -> list[str]
         if not page.next_page_token:
             return found
         request.page_token = page.next_page_token
+
+
+async def land(house: House, *masters: str, request_id: str = "a1") -> None:
+    """Report the arrival of master documents."""
+    request = arrivals(*masters or (MASTER,), request_id=request_id)
+    await (await house.stub("carrier", "wings")).RecordArrivals(request, timeout=SECONDS)
+
+
+async def landed(house: House, *references: str, filer: str = "shop", master: str = MASTER) -> list[str]:
+    """File goods that arrive; return their MRNs."""
+    numbers = await house.filed(list(references), filer=filer, master=master)
+    await land(house, master, request_id=f"a-{references[0]}-{filer}")
+    return numbers
+
+
+async def pay(house: House, *numbers: str, number: int = 1) -> None:
+    """Announce that their debts are paid."""
+    await debt_events.hear(house.desk, debt_events.debt(numbers, number))
+
+
+async def notices(house: House, role: str, ident: str) -> list[pb.Notice]:
+    """Return all notices of a party, with texts."""
+    await house.desk.told()
+    stub = await house.stub(role, ident)
+    pulled = await stub.PullNotices(pb.PullNoticesRequest(page_size=1_000, language="en"), timeout=SECONDS)
+    return list(pulled.notices)

@@ -31,7 +31,7 @@ from services.clearance.api.summaries import summaries
 from services.clearance.commands.act import Commands, Prepare, Propose, Unfit
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
-from services.clearance.commands.visibility import Viewer, bound_to
+from services.clearance.commands.visibility import Viewer, notified_to
 from services.clearance.consignment.disposal import disposing
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.inspection import missing_item
@@ -410,7 +410,7 @@ class ClearanceService(ClearanceServiceServicer):
         carrier = identity.role is Role.CARRIER
         if carrier and tables:
             async with self._store.database.connection() as reading:
-                own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
+                own = [await notified_to(self._store, reading, table, identity.id) for table in tables]
             tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
         return [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
 

@@ -16,6 +16,7 @@ from libs.store.database import Transaction
 from services.clearance.carriage.binding import bound, effective
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import asked_to_control
+from services.clearance.consignment.notice_kinds import of_movements
 from services.clearance.store import Store
 
 _STATES_A_LOOK: Final = 250
@@ -46,6 +47,24 @@ async def moved_by(store: Store, tx: Transaction, states: Table, carrier: str) -
         lambda each: bool(each) and register.binds(carrier, each, "", day), np.bool_
     )
     return moving & named
+
+
+async def notified_to(store: Store, tx: Transaction, versions: Table, carrier: str) -> NDArray[np.bool_]:
+    """Return which versions a carrier reads as notices, shape (n,): those of goods that are bound to it, and the steps of movements whose transport
+    document is bound to it, today or on the day of the step.
+    """
+    found = await bound_to(store, tx, versions, carrier)
+    rows = np.flatnonzero(of_movements(versions) & ~found)
+    if not len(rows):
+        return found
+    documents = versions.strings("transit_document_number").take(rows)
+    register, today = await store.carriers.register(tx, documents.dictionary, []), await store.now(tx) // MICROS_PER_DAY
+    days = (versions.ints("changed_at").values[rows] // MICROS_PER_DAY).tolist()
+    found[rows] = [
+        any(register.binds(carrier, document, "", each) for each in (today, day))
+        for document, day in zip(documents.tolist(), days, strict=True)
+    ]
+    return found
 
 
 class Sight(Protocol):

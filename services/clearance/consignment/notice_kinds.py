@@ -115,6 +115,12 @@ def hidden_versions(table: Table) -> NDArray[np.bool_]:
     return table.ints("public_change").valid
 
 
+def of_movements(table: Table) -> NDArray[np.bool_]:
+    """Return which versions are steps of movements to another office, shape (n,): these concern the carrier of the movement, too."""
+    moved = was_moved(table)
+    return moved & np.isin(table.ints("change").values, tuple(OF_TRANSIT)) if moved.any() else moved
+
+
 def kinds(table: Table) -> NDArray[np.int64]:
     """Return the kind of notice of each state, shape (n,); 0 for none."""
     state, change = table.ints("state").values, table.ints("change").values

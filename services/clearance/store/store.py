@@ -1,7 +1,7 @@
 """Whole states: their batches, the table of the current ones, and their announcements."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from services.clearance.consignment.columns import with_previous
 from services.clearance.consignment.controls.control import has_controls
 from services.clearance.consignment.controls.pre_loading import announced, concerns_loading
 from services.clearance.consignment.controls.views import carried_notices
-from services.clearance.consignment.notice_kinds import OWED, kinds
+from services.clearance.consignment.notice_kinds import OWED, kinds, of_movements
 from services.clearance.consignment.proposals.proposal import has_proposals
 from services.clearance.licences.need import has_needs
 from services.clearance.metrics import count_states
@@ -74,6 +74,8 @@ PURGED: Final = (
 PURGED_BY_HASH: Final = ("former_local_reference", "former_house_document", "master_document", "arrival")
 """Those that are partitioned by a hash."""
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
+_Bound: TypeAlias = tuple[int, str, str, int]
+"""A row whose carriers are those of a document: the row, the document, the carrier that the filing names, and the day of the binding."""
 
 
 class Store:
@@ -307,16 +309,27 @@ class Store:
         if agencies:
             groups = {agency_key(agency): rows for agency, rows in agencies.items()}
             await self.notices.append_groups(tx, ref, groups)
-        carriers = table.strings("arrival_carrier")
+        carriers, moved = table.strings("arrival_carrier"), of_movements(table)
         concerned = concerns_loading(table)
-        if not concerned and not any(carriers.dictionary):
+        if not concerned and not any(carriers.dictionary) and not moved.any():
             return ref
         heard = carried_notices(table, of_kind)
         if stays is not None:
             heard &= ~(stays & np.isin(table.ints("change").values, OWED))
         loading = heard & announced(table) & ~table.ints("arrived_at").valid if concerned else None
+        bound: list[_Bound] = []
         if loading is not None and loading.any():
-            await self._notify_bound(tx, ref, table, np.where(heard, carriers.values(), ""), np.flatnonzero(loading))
+            today = await self.now(tx) // MICROS_PER_DAY
+            names = ("master_document_number", "carrier_identifier")
+            parties = (table.strings(each).take(np.flatnonzero(loading)).tolist() for each in names)
+            bound += [(*each, today) for each in zip(np.flatnonzero(loading).tolist(), *parties, strict=True)]
+        if moved.any():
+            rows = np.flatnonzero(moved & heard)
+            days = (table.ints("changed_at").values[rows] // MICROS_PER_DAY).tolist()
+            documents = table.strings("transit_document_number").take(rows).tolist()
+            bound += [(row, each, "", day) for row, each, day in zip(rows.tolist(), documents, days, strict=True)]
+        if bound:
+            await self._notify_bound(tx, ref, np.where(heard, carriers.values(), ""), bound)
         elif any(carriers.dictionary):
             readers = carriers.map(carrier_key)
             readers[~heard] = ""
@@ -324,18 +337,14 @@ class Store:
         return ref
 
     async def _notify_bound(
-        self, tx: Transaction, ref: BatchRef, table: Table, arrived: NDArray[Any], rows: NDArray[np.int64]
+        self, tx: Transaction, ref: BatchRef, arrived: NDArray[Any], bound: Sequence[_Bound]
     ) -> None:
-        """Write notices of the states of a batch to the carriers in `arrived`, and of some rows, which have none, to all that are bound to them."""
-        documents, names = (
-            table.strings(name).take(rows).tolist() for name in ("master_document_number", "carrier_identifier")
-        )
-        register = await self.carriers.register(tx, set(documents), set(names))
-        day = await self.now(tx) // MICROS_PER_DAY
+        """Write notices of the states of a batch to the carriers in `arrived`, and to all that are bound to some rows; one of a row to each."""
+        register = await self.carriers.register(tx, {each[1] for each in bound}, {each[2] for each in bound})
         groups: dict[str, list[int]] = {}
-        pairs = [(row, carrier) for row, carrier in enumerate(arrived.tolist()) if carrier]
-        for row, document, name in zip(rows.tolist(), documents, names, strict=True):
-            pairs += [(row, carrier) for carrier in register.carriers(document, name, day)]
+        pairs = {(row, carrier) for row, carrier in enumerate(arrived.tolist()) if carrier}
+        for row, document, name, day in bound:
+            pairs |= {(row, carrier) for carrier in register.carriers(document, name, day)}
         for row, carrier in sorted(pairs):
             groups.setdefault(carrier_key(carrier), []).append(row)
         await self.notices.append_groups(tx, ref, groups)

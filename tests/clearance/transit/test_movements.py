@@ -36,28 +36,13 @@ from tests.clearance.inspections import status
 from tests.clearance.returns import bulk_return, refusals
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.service_client import SECONDS, House, arrivals, refused_with
-from tests.clearance.transits import OFFICE, RULES, listed, outcomes, take
+from tests.clearance.transits import OFFICE, RULES, land, landed, listed, notices, outcomes, pay, take
 
 OPEN = common_pb2.DEBT_STATUS_OPEN
 
 
-async def land(house: House, *masters: str, request_id: str = "a1") -> None:
-    request = arrivals(*masters or (MASTER,), request_id=request_id)
-    await (await house.stub("carrier", "wings")).RecordArrivals(request, timeout=SECONDS)
-
-
-async def landed(house: House, *references: str, filer: str = "shop", master: str = MASTER) -> list[str]:
-    numbers = await house.filed(list(references), filer=filer, master=master)
-    await land(house, master, request_id=f"a-{references[0]}-{filer}")
-    return numbers
-
-
 async def states(house: House, *numbers: str) -> list[str]:
     return [State(each).name for each in (await house.desk.states(numbers)).ints("state").values.tolist()]
-
-
-async def pay(house: House, *numbers: str, number: int = 1) -> None:
-    await debt_events.hear(house.desk, debt_events.debt(numbers, number))
 
 
 async def released(house: House, mrn: str, request_id: str = "release") -> tuple[str, str]:
@@ -71,13 +56,6 @@ async def released(house: House, mrn: str, request_id: str = "release") -> tuple
 async def work(house: House, office: str) -> list[work_pb2.WorkItem]:
     stub = WorkServiceStub(await house.service.channel("officer", "olga"))
     return list((await stub.ListWork(work_pb2.ListWorkRequest(office=office), timeout=SECONDS)).items)
-
-
-async def notices(house: House, role: str, ident: str) -> list[pb.Notice]:
-    await house.desk.told()
-    stub = await house.stub(role, ident)
-    pulled = await stub.PullNotices(pb.PullNoticesRequest(page_size=1_000, language="en"), timeout=SECONDS)
-    return list(pulled.notices)
 
 
 def end_of(day: int, days: int) -> int:

@@ -51,6 +51,9 @@ REQUESTS: Final = (
     control_pb2.CONTROL_FORM_SCREENING,
 )
 """Forms of controls that the filer is to answer."""
+MOVEMENT: Final = TransitStart(
+    officer="otto", destination="DE004600", limit_days=0, seal="", document="T1-9", guarantee="", note="", rules=RULES
+)
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class Driver:
         await self.act(
             mrn,
             lambda states, at: (states, EventDetails(event=event, at=at, by="otto", reason=REASON, note="n")),
+            (lambda states: second.unfit_to_release(states, "otto", "n", {mrn})) if releases else None,
             propose=(lambda states: second.proposed_release(states, "otto", REASON, "n")) if releases else None,
         )
 
@@ -308,6 +312,12 @@ def _of(mrn_step: Callable[[Driver, str], Awaitable[None]]) -> Step:
     return step
 
 
+async def _lose(driver: Driver, mrn: str) -> None:
+    """End its movement because it is lost, on the way at present or from now on."""
+    await driver.move(mrn, MOVEMENT)
+    await driver.move(mrn, TransitEnd(officer="otto", reason=REASON, lost=True))
+
+
 async def _match(driver: Driver, reference: str) -> None:
     await screening_matches.hear(driver.desk, screening(filings([reference])))
 
@@ -369,21 +379,7 @@ STEPS: Final[dict[str, Step]] = {
     "return in bulk": _of(lambda driver, mrn: driver.return_in_bulk(mrn)),
     "return ordered": _of(lambda driver, mrn: driver.order_return(mrn, Identity(Role.FILER, "shop"))),
     "return ordered by an officer": _of(lambda driver, mrn: driver.order_return(mrn, Identity(Role.OFFICER, "otto"))),
-    "transit": _of(
-        lambda driver, mrn: driver.move(
-            mrn,
-            TransitStart(
-                officer="otto",
-                destination="DE004600",
-                limit_days=0,
-                seal="",
-                document="",
-                guarantee="",
-                note="",
-                rules=RULES,
-            ),
-        )
-    ),
+    "transit": _of(lambda driver, mrn: driver.move(mrn, MOVEMENT)),
     "transit arrives": _of(lambda driver, mrn: driver.move(mrn, TransitArrival(officer="otto", rules=RULES))),
     "transit arrives with a difference": _of(
         lambda driver, mrn: driver.move(
@@ -391,6 +387,7 @@ STEPS: Final[dict[str, Step]] = {
         )
     ),
     "transit ends": _of(lambda driver, mrn: driver.move(mrn, TransitEnd(officer="otto", reason=REASON))),
+    "transit loses": _of(_lose),
     "depart": _of(lambda driver, mrn: driver.depart(mrn)),
     **{
         pb.DisposalKind.Name(kind).removeprefix("DISPOSAL_KIND_").lower(): _of(  # type: ignore[arg-type]  # a number of the enumeration

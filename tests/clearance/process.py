@@ -68,6 +68,8 @@ DAY_MICROS: Final = 86_400_000_000
 AMENDED, ARRIVING, LISTED, BULK, MOVED, BACK, PIER = (f"1609999999{number}" for number in range(1, 8))
 """Master documents: of goods that did not arrive, of those that do, of those on a release list, of those that are released or moved in bulk, of those
 in transit, of those that are sent back, of those that are to be presented."""
+WAYBILL: Final = "T1-9"
+"""Document of each movement, bound to the carrier `rails`."""
 CITES: Final = [("C401", "L1")]
 """The licence that arms need."""
 
@@ -217,9 +219,32 @@ async def discharge(process: Process) -> None:
 
 async def set_out(process: Process) -> None:
     request = transit_pb2.StartTransitRequest(
-        request_id="out", master_document_number=BULK, destination_office="DE004600"
+        request_id="out", master_document_number=BULK, destination_office="DE004600", document_number=WAYBILL
     )
     await process.ask(Role.OFFICER, "olga", process.transit, "StartTransit", request)
+
+
+async def lose(process: Process) -> None:
+    request = transit_pb2.EndTransitRequest(
+        request_id="lose", master_document_number=MOVED, reason="GOODS_NOT_FOUND", lost=True
+    )
+    await process.ask(Role.OFFICER, "olga", process.transit, "EndTransit", request)
+
+
+async def dispose_lost(process: Process) -> None:
+    """One is certainly destroyed, the other one turns up; nobody re-exports a third."""
+    request = pb.DisposeConsignmentsRequest(request_id="dispose")
+    kinds = {
+        "BARE-lost": pb.DISPOSAL_KIND_DESTROYED,
+        "RED-lost": pb.DISPOSAL_KIND_SEIZED,
+        "RED-stray": pb.DISPOSAL_KIND_RE_EXPORTED,
+    }
+    for reference, kind in kinds.items():
+        document = "AWB-9" if kind == pb.DISPOSAL_KIND_RE_EXPORTED else ""
+        request.disposals.add(
+            consignment=ref(reference), kind=kind, reason="GOODS_NOT_FOUND", transport_document_number=document
+        )
+    await process.ask(Role.OFFICER, "olga", process.clearance, "DisposeConsignments", request)
 
 
 async def present(process: Process) -> None:
@@ -302,8 +327,8 @@ async def chain(process: Process) -> None:
 WORK: Final[Mapping[str, Callable[[Process], Awaitable[None]]]] = {
     each.__name__: each
     for each in (
-        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, set_out, present, return_bulk, write_off,
-        order, answer, conclude, claim, hand_over, confirm, release_bulk, import_list, end_timers, expire, chain,
+        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, set_out, lose, dispose_lost, present,
+        return_bulk, write_off, order, answer, conclude, claim, hand_over, confirm, release_bulk, import_list, end_timers, expire, chain,
     )
 }  # fmt: skip
 """One batch of each kind."""

@@ -132,6 +132,8 @@ class Place:
     """Whether it moves to another office."""
     to_present: bool = False
     """Whether the goods are to be presented by an act of its own, and were not."""
+    lost: bool = False
+    """Whether a movement lost the goods, and they did not turn up."""
 
     @property
     def held(self) -> bool:
@@ -173,10 +175,14 @@ def refused(event: Event, now: Place) -> str:
             if not held:
                 if controlled:
                     # It lifts a hold by an officer or by a match, and never a control.
+                    if now.lost:
+                        return "GOODS_LOST"
                     return "" if now.officer_hold or now.screening_hold else "CONTROL_OPEN"
                 return "GOODS_SEIZED" if seized else "NOT_HELD"
             if now.in_transit:
                 return "IN_TRANSIT"
+            if now.lost:
+                return "GOODS_LOST"
             if now.debt == Debt.UNKNOWN and not now.presented:
                 # The arrival or the presentation would hold them again.
                 return "DEBT_UNKNOWN"
@@ -257,6 +263,9 @@ def _undisposable(event: Event, now: Place) -> str:
         return "NOT_HELD"
     if not (now.arrived or event == Event.INVALIDATED_BY_CUSTOMS):
         return "NOT_ARRIVED"
+    if now.lost and event not in (Event.SEIZED, Event.DESTROYED):
+        # Nobody has them, so nobody takes or sends them anywhere. What is owed stays due (UCC, article 79), also after their destruction.
+        return "GOODS_LOST"
     # Another office will have them.
     return "IN_TRANSIT" if now.in_transit else ""
 
@@ -275,7 +284,8 @@ def _moved(event: Event, now: Place) -> Place:
         return replace(now, state=DISPOSED[event], officer_hold=False, screening_hold=False, debt_hold=False)
     match event:
         case Event.SEIZED:
-            return replace(now, state=State.SEIZED, officer_hold=True)
+            # Who seizes goods has them.
+            return replace(now, state=State.SEIZED, officer_hold=True, lost=False)
         case Event.SEIZURE_LIFTED:
             return replace(now, state=State.HELD)
         case Event.OFFICER_RELEASED:
@@ -368,7 +378,7 @@ def _controlled(event: Event, now: Place) -> Place | None:
 def _transit(event: Event, now: Place) -> Place:
     """Return what a movement to another office changes: the office of destination has the goods with their arrival, or an officer holds them."""
     if event == Event.TRANSIT_STARTED:
-        return replace(now, in_transit=True)
+        return replace(now, in_transit=True, lost=False)
     if event == Event.TRANSIT_OVERDUE:
         return now
     after = replace(now, in_transit=False)

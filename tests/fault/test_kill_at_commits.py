@@ -23,8 +23,8 @@ from libs.server.identity import Role
 from libs.store.database import Database
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
+from luxor.clearance.v1 import carriers_pb2, control_pb2, work_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.clearance.v1 import control_pb2, work_pb2
 from luxor.clearance.v1 import release_lists_pb2 as pb_lists
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.clearance.consignment.transitions import Debt, Event, State
@@ -35,7 +35,7 @@ from tests.clearance.desk import MASTER, Desk, Neighbours, filings, mrns, neighb
 from tests.clearance.desk_commands import PRESENTATION, check_versions
 from tests.clearance.events import STEPS, Driver
 from tests.clearance.goods import ARMS, goods, law, licence, register, used
-from tests.clearance.process import AMENDED, ARRIVING, BACK, BULK, LISTED, MOVED, PIER, WORK, Process, run
+from tests.clearance.process import AMENDED, ARRIVING, BACK, BULK, LISTED, MOVED, PIER, WAYBILL, WORK, Process, run
 from tests.clearance.put_back import restore, save
 from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.second_person import of_two
@@ -46,23 +46,27 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(170)]
 GOODS: Final = {
     MASTER: ("BARE-debt", "RED-release", "RED-seize", "RED-adjust", "RED-claim", "RED-hand", "GREEN-late", "YELLOW-look", "GREEN-back",
         "RED-confirm-two"),
-    BULK: ("RED-bulk", "RED-bulk2"),
+    BULK: ("RED-bulk", "RED-bulk2", "BARE-lost", "RED-lost"),
     AMENDED: ("GREEN-match", "GREEN-hold", "GREEN-order", "GREEN-answer", "GREEN-conclude", "GREEN-overdue", "GREEN-amend", "GREEN-arms",
         "GREEN-lacks"),
     ARRIVING: ("GREEN-in", "RED-in"),
     LISTED: ("GREEN-listed", "RED-listed"),
     MOVED: ("BARE-moves", "RED-moves"),
-    BACK: ("GREEN-sent", "RED-back"),
+    BACK: ("GREEN-sent", "RED-back", "RED-stray"),
     PIER: ("GREEN-pier", "RED-pier"),
 }  # fmt: skip
 """What is filed beforehand, by master document; the goods of the first two and of the last three have arrived."""
+LOST: Final = ("BARE-lost", "RED-lost", "RED-stray")
+"""Goods that a movement lost beforehand."""
+READERS: Final = ((Role.FILER, "shop"), (Role.CARRIER, "wings"), (Role.CARRIER, "rails"))
+"""Who is notified: the filer, the carrier of the arrivals and that of the movements."""
 CITED: Final = {"GREEN-arms": "L1", "GREEN-sent": "L1", "RED-back": "L1", "GREEN-lacks": "L2"}
 """Goods that need a licence, 1 kg each, and the one that they cite; the last one was registered when they were held for it."""
 WRITTEN_OFF: Final = {"decide": (4, 0), "expire": (2, 0), "return_bulk": (1, 0), "write_off": (3, 1)}
 """Kilograms written off of both licences after a batch: 3 and 0 after all others."""
 RECORD: Final = (
     "version", "state", "arrived_at", "debt_status", "officer_hold", "screening_hold", "release_not_before", "inspected_at", "adjusted_at",
-    "debt_hold", "violation_found_by", "violation_resolved_by", "control_hold", "transit_started_at", "transit_ended_at",
+    "debt_hold", "violation_found_by", "violation_resolved_by", "control_hold", "transit_started_at", "transit_ended_at", "transit_outcome",
     "presentation_due_at", "presented_at",
 )  # fmt: skip
 COMMITS_MAX: Final = 1_000
@@ -99,6 +103,8 @@ ACCESSES: Final = {
     "release_bulk": "BulkRelease",
     "import_list": "ImportReleaseList",
     "set_out": "StartTransit",
+    "lose": "EndTransit",
+    "dispose_lost": "DisposeConsignments",
     "return_bulk": "BulkReturn",
     "write_off": "WriteOffLicences",
 }
@@ -174,11 +180,18 @@ def expected(name: str, before: Once) -> Once:
             return before.after(*((each, Event.TRANSIT_ARRIVED) for each in GOODS[MOVED]))
         case "set_out":
             return before.after(*((each, Event.TRANSIT_STARTED) for each in GOODS[BULK]))
+        case "lose":
+            return before.after(*((each, Event.TRANSIT_ENDED) for each in GOODS[MOVED]), lost=True)
+        case "dispose_lost":
+            # What is owed of the destroyed ones stays due.
+            disposals = (Event.DESTROYED, Event.SEIZED, Event.RE_EXPORTED)
+            return before.after(*zip(LOST, disposals, strict=True))
         case "present":
             return before.after(*((each, Event.PRESENTED) for each in GOODS[PIER]))
         case "return_bulk":
             returned = before.after(("GREEN-sent", Event.RETURNED_WHOLE))
-            return returned.after(("RED-back", Event.RE_EXPORTED), owed_after=Debt.NONE)
+            sent = (("RED-back", Event.RE_EXPORTED), ("RED-stray", Event.RE_EXPORTED))
+            return returned.after(*sent, owed_after=Debt.NONE)
         case "expire":
             # Nothing is owed of goods that never came.
             return before.after(*((each, Event.EXPIRED) for each in ALL), owed_after=Debt.NONE)
@@ -264,7 +277,7 @@ class Stage:
                 rows = await reading.raw.fetch(f"select {columns} from {table} order by {columns}")
                 found[table] = [tuple(row) for row in rows]
         process = Process(self.database, self.channel)
-        for role, ident in ((Role.FILER, "shop"), (Role.CARRIER, "wings"), (Role.AGENCY, "toys")):
+        for role, ident in (*READERS, (Role.AGENCY, "toys")):
             answer = await process.ask(role, ident, process.clearance, "PullNotices", pb.PullNoticesRequest())
             found[ident] = sorted((each.mrn, each.version, each.kind, each.state) for each in answer.notices)
         return found
@@ -275,7 +288,7 @@ class Stage:
         assert await desk.inconsistencies() == []
         await check_versions(desk)
         assert await errors_of(desk) == []
-        for receiver in ("shop", "wings"):
+        for _, receiver in READERS:
             versions = [each[:2] for each in lists[receiver]]
             assert len(set(versions)) == len(versions)
         assert lists["toys"] == ([("", 0, pb.NOTICE_KIND_LICENCE_ENDED, 0)] if name == "end_timers" else [])
@@ -343,8 +356,12 @@ async def _fill(stage: Stage) -> None:
         await driver.arrive(master)
     desk.arrive.law = PRESENTATION
     await driver.arrive(PIER)
-    for reference in GOODS[MOVED]:
-        await STEPS["transit"](driver, reference)
+    bindings = carriers_pb2.PutBindingsRequest(request_id="bindings")
+    bindings.bindings.add(kind=carriers_pb2.BINDING_KIND_DOCUMENT, value=WAYBILL, carrier="rails")
+    await process.officer(process.carriers, "PutBindings", bindings)
+    for step, references in (("transit", GOODS[MOVED]), ("transit loses", LOST)):
+        for reference in references:
+            await STEPS[step](driver, reference)
     await driver.debt(mrns(filings(["BARE-moves"]))[0], Debt.PAID, 380)
     for reference in ("GREEN-answer", "GREEN-conclude", "GREEN-overdue"):
         (mrn,) = mrns(filings([reference]))

@@ -24,7 +24,8 @@ AT = 5_000
 INTS = (
     "version", "filing_version", "state", "lane", "debt_status", "arrived_at", "decided_at", "first_decided_at", "released_at",
     "former_released_at", "change", "changed_at", "release_not_before", "reroute_at", "inspected_at", "adjusted_at", "public_version",
-    "public_change", "public_changed_at", "violation_resolved_at", "transit_started_at", "transit_ended_at", "presentation_due_at", "presented_at",
+    "public_change", "public_changed_at", "violation_resolved_at", "transit_started_at", "transit_ended_at", "transit_outcome", "presentation_due_at",
+    "presented_at",
 )  # fmt: skip
 BOOLS = ("officer_hold", "screening_hold", "screening_early", "debt_hold", "control_hold", "audit")
 STRINGS = ("mrn", "decided_by", "note", "violation_found_by", "violation_resolved_by")
@@ -57,6 +58,8 @@ def record(draw: random.Random, number: int) -> Record:
         "arrived_at": 11 if moved else maybe(11),
         "transit_started_at": 12 if moved else None,
         "transit_ended_at": maybe(13) if moved else None,
+        # Commands refuse what does not fit to lost goods, before the events.
+        "transit_outcome": None,
         "decided_at": maybe(12),
         "first_decided_at": maybe(10),
         "released_at": 14 if state == State.RELEASED or (state in scalar_states.scalar.ENDS and flag()) else None,

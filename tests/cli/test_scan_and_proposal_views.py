@@ -121,6 +121,7 @@ def test_each_message_is_printed_with_its_outcome_and_why_it_was_refused() -> No
     [
         (["17.xml"], "17.xml is XML, and no --mapping is given"),
         (["17.xml", "--mapping", "mapping.yaml", "--request-id", "x"], "--request-id is for lines of JSON"),
+        (["utf16.xml"], "utf16.xml has no UTF-8 at byte 0"),
         (["17.xml", "17.xml"], "Name one file of lines of JSON"),
         (["."], "Name one file of lines of JSON"),
         (["17.xml", "--mapping", "none.yaml"], "does not exist"),
@@ -130,7 +131,7 @@ def test_each_message_is_printed_with_its_outcome_and_why_it_was_refused() -> No
 def test_messages_are_recorded_with_a_mapping_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
-    message_at(tmp_path)
+    (tmp_path / "utf16.xml").write_bytes(message_at(tmp_path).read_text(encoding="utf-8").encode("utf-16"))
     mapping_at(tmp_path)
     monkeypatch.chdir(tmp_path)
     result = CliRunner(env={"COLUMNS": "200"}).invoke(luxor, ["control", "scans", *arguments])

@@ -50,6 +50,13 @@ def test_the_identity_of_device_and_message_alone_decides_about_repetition(tmp_p
     assert read(tmp_path, ("FRA-XRAY-3", "FRA-XRAY-4")).request_id != first
 
 
+def test_an_attribute_has_its_namespace(tmp_path: Path) -> None:
+    judge = ("<Judge>", '<Judge y:who="analyst 13" who="analyst 14" xmlns:y="urn:example:xray">')
+    for path, analyst in (("@x:who", "analyst 13"), ("@who", "analyst 14"), ("@x:other", "")):
+        mapping = (("x:Verdict/x:Judge", f"x:Verdict/x:Judge/{path}"),)
+        assert read(tmp_path, judge, mapping=mapping).record.image_analyst == analyst
+
+
 def test_all_references_and_the_control_s_number_are_read(tmp_path: Path) -> None:
     more = (
         f'<Number kind="MRN">{MRN}</Number>',
@@ -225,6 +232,8 @@ WRONG_MAPPINGS: list[tuple[tuple[str, str], str]] = [
     (("x:Report/x:Verdict/x:Code", '"x:Report["'), "fields.result: 'x:Report[' is no path"),
     (("x:Report/x:Verdict/x:Code", '"]"'), "fields.result: ']' is no path: write elements"),
     (("x:Report/x:Verdict/x:Code", "x:Report/@"), "fields.result: 'x:Report/@' is no path: an attribute has a name"),
+    ((CODE, "x:Report/@y:code"), "fields.result: 'x:Report/@y:code' is no path: the prefix 'y' of its attribute"),
+    ((CODE, "x:Report/@id/x:Code"), "fields.result: 'x:Report/@id/x:Code' is no path: an attribute has a name"),
     (("  sha256: x:Report/x:Picture/x:Hash\n", ""), "either sha256 or image_file"),
     (("  sha256: x", "  image_file: x:Report\n  sha256: x"), "either sha256 or image_file"),
     (("{value: image/jpeg}", "{value: image/jpeg, path: x}"), "path"),

@@ -63,6 +63,14 @@ class Request:
         return self.caller, self.request_id, self.digest
 
 
+class _NothingDoneError(Exception):
+    """Rolls back the transaction of a request of which everything was refused; `answer` says why."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        super().__init__("everything was refused")
+
+
 ExpectedVersions = Sequence[tuple[str, int | None]]
 """MRNs, each with the version that the caller saw or None."""
 
@@ -86,13 +94,15 @@ class Commands:
         claimant: str = "",
         guarded: Guarded | None = None,
         propose: Propose | None = None,
+        forget_refused: bool = False,
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
         `outside` is the filer, carrier or agency that calls, if one does: it names public versions. A filer reaches its own ones, a carrier those
         whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results, also when the request is
         repeated. Goods that another officer than `claimant` claims are refused, if one is named: all, or those that are
-        `guarded`. What `propose` returns is proposed, and has no effect. Raises RequestReused.
+        `guarded`. What `propose` returns is proposed, and has no effect. With `forget_refused` a request of which everything is refused
+        does not use up its id, so that it may be corrected under it. Raises RequestReused.
         """
 
         async def carry_out(tx: Transaction) -> bytes:
@@ -105,9 +115,16 @@ class Commands:
             if found.rows:
                 table, details = prepare(found.states, at)
                 found.results |= await self.put(tx, table, details, found.rows, request.trace, outside)
-            return encode([found.results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in consignments])
+            results = [found.results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in consignments]
+            answer = encode(results)
+            if forget_refused and all(each.refusal for each in results):
+                raise _NothingDoneError(answer)
+            return answer
 
-        return await self.once([mrn for mrn, _ in consignments], request, carry_out)
+        try:
+            return await self.once([mrn for mrn, _ in consignments], request, carry_out)
+        except _NothingDoneError as nothing:
+            return nothing.answer
 
     async def once(
         self, mrns: Sequence[str], request: Request, carry_out: Callable[[Transaction], Awaitable[bytes]]

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from libs.client.clearance.scans import recording
 from libs.client.clearance.scans.mapping import read_mapping
 from libs.client.clearance.scans.messages import messages_at, read_messages
 from libs.client.clearance.scans.recording import CONSIGNMENTS_MAX, record_messages
 from libs.client.client import Client
 from libs.client.errors import LuxorError
+from libs.customs.time import datetime_of
 from libs.server.transport.tls import LocalCA
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.clearance.controls import DOCUMENTS, EXAMINATION, SCAN, arrive, concluded, conclusion, order, ordered
 from tests.clearance.desk import MASTER, filings, mrns
 from tests.clearance.inspections import status
+from tests.clearance.scans import SUSPICIOUS, scan
 from tests.clearance.scans import recorded as recorded_by_hand
-from tests.clearance.scans import scan
 from tests.clearance.service_client import House
 from tests.support.scan_messages import MRN, mapping_at, message_at
 
@@ -77,7 +77,7 @@ async def test_a_message_is_recorded_once_and_the_image_is_a_reference(house: Ho
     assert (await status(house, mrn)).version == seen.version
     await concluded(house, conclusion(mrn))
     assert await run(house, path) == ["repeated 1"]
-    # A new message for a concluded control, and other content under the same identity for an open one.
+    # A new message for a concluded control.
     new = message(tmp_path, (MRN, mrn), ("2026-000017", "2026-000018"), ("corner", "half"), name="19.xml")
     assert await run(house, new) == ["SCAN_CONTROL_MISSING"]
 
@@ -85,9 +85,90 @@ async def test_a_message_is_recorded_once_and_the_image_is_a_reference(house: Ho
 async def test_the_same_identity_with_other_content_is_refused(house: House, tmp_path: Path) -> None:
     (mrn,) = await ordered_scans(house, "RED-1", form=EXAMINATION)
     assert await run(house, message(tmp_path, (MRN, mrn))) == ["recorded 1"]
-    changed = message(tmp_path, (MRN, mrn), ("corner", "half"))
-    assert await run(house, changed) == ["REQUEST_REUSED"]
+    later = message(tmp_path, (MRN, mrn), ("corner", "half"), ("08:15", "09:15"))
+    assert await run(house, later) == ["REQUEST_REUSED"]
     assert (await status(house, mrn)).controls[0].scan.place == "Lower left corner."
+
+
+async def test_a_refused_message_is_corrected_under_its_identity(house: House, tmp_path: Path) -> None:
+    (mrn,) = await ordered_scans(house, "RED-1")
+    wrong = message(tmp_path, (MRN, mrn), ("5a" * 32, "5a"))
+    assert await run(house, wrong) == ["SCAN_IMAGE_MALFORMED"]
+    assert await run(house, message(tmp_path, (MRN, mrn))) == ["recorded 1"]
+
+
+async def test_no_message_replaces_a_scan_of_the_same_instant(house: House, tmp_path: Path) -> None:
+    (mrn,) = await ordered_scans(house, "RED-1")
+    first = message(tmp_path, (MRN, mrn), name="b.xml")
+    other = message(tmp_path, (MRN, mrn), ("000017", "000018"), ("corner", "half"), name="a.xml")
+    assert await run(house, first) == ["recorded 1"]
+    # Whoever records the directory, and in whatever order.
+    for ident in ("olga", "otto"):
+        results = await results_of(house, first, other, ident=ident)
+        assert [each["outcome"] for each in results] == ["refused", "repeated"]
+        error = results[0]["error"]
+        assert error["reason"] == "SCAN_DIFFERS"
+        assert (
+            f"a.xml differs in place from the scan of the same instant that control 1 of {mrn} has" in error["message"]
+        )
+        assert f"luxor control scan {mrn} 1" in error["hint"]
+    assert (await status(house, mrn)).controls[0].scan.place == "Lower left corner."
+    by_hand = scan(mrn, result=SUSPICIOUS, place="Half.", taken_at=_micros(first))
+    assert await recorded_by_hand(house, by_hand) == [""]
+    assert await run(house, first) == ["SCAN_DIFFERS"]
+    # The scan of the instant is that of the former control, and a person would record it for the open one.
+    await concluded(house, conclusion(mrn))
+    await ordered(house, order(mrn, SCAN, reason="LOOK"), request_id="o2")
+    (result,) = await results_of(house, first)
+    assert f"control 1 of {mrn} has" in result["error"]["message"]
+    assert f"luxor control scan {mrn} 2" in result["error"]["hint"]
+
+
+async def test_a_scan_that_another_officer_recorded_meanwhile_is_not_replaced_unseen(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mrn,) = await ordered_scans(house, "RED-1")
+    path = message(tmp_path, (MRN, mrn))
+    look_up = Client.status
+
+    async def overtaken(client: Client, queries: Any, **options: Any) -> pb.GetStatusResponse:
+        answer = await look_up(client, queries, **options)
+        assert await recorded_by_hand(house, scan(mrn, taken_at=_micros(path) + 1), by="otto") == [""]
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "status", overtaken)
+        assert await run(house, path) == ["VERSION_CHANGED"]
+    assert await run(house, path) == ["superseded 1"]
+    assert (await status(house, mrn)).controls[0].scan.recorded_by == "otto"
+
+
+async def test_a_message_of_former_goods_is_not_recorded_for_others_under_the_same_document(
+    house: House, tmp_path: Path
+) -> None:
+    def same_house(_: int, row: Consignment) -> None:
+        row.house_document.number = "H-1"
+
+    table = filings(["RED-1", "RED-2"], change=same_house)
+    await house.desk.consume(table)
+    first, second = mrns(table)
+    await arrive(house)
+    by_house = (HOUSE_ONLY, '<Number kind="HOUSE">H-1</Number>')
+    early = message(tmp_path, by_house, name="early.xml")
+    late = message(tmp_path, by_house, ("08:15", "09:15"), ("000017", "000018"), name="late.xml")
+    await ordered(house, order(first, SCAN, reason="LOOK"))
+    assert await run(house, late) == ["recorded 1"]
+    await concluded(house, conclusion(first))
+    ended = (await status(house, first)).controls[0].concluded_at
+    await ordered(house, order(second, SCAN, reason="LOOK"), request_id="o2")
+    assert await run(house, early, late) == ["SCAN_GOODS_UNCLEAR", "repeated 1"]
+    assert not (await status(house, second)).controls[0].HasField("scan")
+    # The control of the others was open until an instant: an image of this instant is that of the second goods, one before it is not clear.
+    for micros, outcome in ((ended.ToMicroseconds() - 1, "SCAN_GOODS_UNCLEAR"), (ended.ToMicroseconds(), "recorded 1")):
+        taken = datetime_of(micros).isoformat()
+        exact = message(tmp_path, by_house, ("2020-01-02T08:15:00Z", taken), ("000017", "000019"), name="exact.xml")
+        assert await run(house, exact) == [outcome]
+    assert (await status(house, second)).controls[0].scan.taken_at == ended
 
 
 async def test_a_later_scan_stays_in_whatever_order_messages_come(house: House, tmp_path: Path) -> None:
@@ -169,10 +250,7 @@ async def test_an_agency_records_for_its_own_controls_and_an_officer_for_those_o
             await results_of(house, path, role=role, ident="shop")
 
 
-async def test_what_the_service_refuses_stops_no_other_message(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recording, "LOOK_UP", 1)
+async def test_what_the_service_refuses_stops_no_other_message(house: House, tmp_path: Path) -> None:
     mrn, other = await ordered_scans(house, "RED-1", "RED-2")
     bad = message(tmp_path, (MRN, mrn), ("5a" * 32, "5a"), name="bad.xml")
     good = message(tmp_path, (MRN, other), ("000017", "000018"), name="good.xml")
@@ -185,9 +263,15 @@ async def test_what_the_service_refuses_stops_no_other_message(
 async def test_a_scan_recorded_by_hand_is_replaced_by_a_later_message_alone(house: House, tmp_path: Path) -> None:
     (mrn,) = await ordered_scans(house, "RED-1")
     path = message(tmp_path, (MRN, mrn))
-    ((read,), _) = read_messages([path], read_mapping(mapping_at(tmp_path)))
-    taken = read.record.taken_at.ToMicroseconds()
-    assert await recorded_by_hand(house, scan(mrn, taken_at=taken + 1)) == [""]
-    assert await run(house, path) == ["superseded 1"]
-    assert await recorded_by_hand(house, scan(mrn, taken_at=taken), request_id="s2") == [""]
-    assert await run(house, path) == ["recorded 1"]
+    taken = _micros(path)
+    for request, (at, outcome) in enumerate(
+        ((taken + 1, "superseded 1"), (taken, "SCAN_DIFFERS"), (taken - 1, "recorded 1"))
+    ):
+        assert await recorded_by_hand(house, scan(mrn, taken_at=at), request_id=f"s{request}") == [""]
+        assert await run(house, path) == [outcome]
+
+
+def _micros(path: Path) -> int:
+    """Return when the image of a message was taken."""
+    ((read,), _) = read_messages([path], read_mapping(mapping_at(path.parent)))
+    return read.record.taken_at.ToMicroseconds()

@@ -81,6 +81,27 @@ async def test_a_scan_is_on_its_control_beside_the_picture_of_the_listing_and_fi
     assert await recorded(house, scan(mrn), request_id="s3") == ["CONTROL_CONCLUDED"]
 
 
+async def test_a_request_of_which_every_scan_is_refused_may_be_corrected_under_its_id(house: House) -> None:
+    first, second = await house.filed(["RED-1", "RED-2"])
+    await arrive(house)
+    await ordered(house, *(order(mrn, SCAN, reason="LOOK") for mrn in (first, second)))
+    # Refused for what it states, and for what it names; a repetition is judged again.
+    assert await recorded(house, scan(first, device=""), scan(second, 9)) == [
+        "SCAN_DEVICE_MALFORMED",
+        "CONTROL_UNKNOWN",
+    ]
+    assert await recorded(house, scan(first), scan(second, 9)) == ["", "CONTROL_UNKNOWN"]
+    # One scan took effect, so the id is used up, and its answer is repeated.
+    assert await recorded(house, scan(first), scan(second, 9)) == ["", "CONTROL_UNKNOWN"]
+    request = controls_pb2.RecordScansRequest(request_id="s1", scans=[scan(first), scan(second)])
+    call = (await controls.controls(house)).RecordScans(request, timeout=SECONDS)
+    assert await refused_with(call) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_REUSED")
+    assert [each.HasField("scan") for mrn in (first, second) for each in (await status(house, mrn)).controls] == [
+        True,
+        False,
+    ]
+
+
 async def _seen(house: House, mrn: str, role: str, ident: str) -> pb.ConsignmentStatus:
     if role == "filer":
         return await status(house, mrn, role, ident)

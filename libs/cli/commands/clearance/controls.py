@@ -230,8 +230,13 @@ def scans(context: Context, paths: tuple[Path, ...], mapping: Path | None, reque
         return
     if len(paths) > 1 or paths[0].is_dir():
         raise click.UsageError("Name one file of lines of JSON, or messages in XML with --mapping.")
-    with click.open_file(str(paths[0]), encoding="utf-8") as file:
-        text = file.read()
+    try:
+        with click.open_file(str(paths[0]), encoding="utf-8") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(
+            f"{paths[0]} has no UTF-8 at byte {error.start}. Lines of JSON are in UTF-8; messages in XML need --mapping."
+        ) from None
     if text.lstrip("\ufeff \r\n\t").startswith("<"):
         raise click.UsageError(
             f"{paths[0]} is XML, and no --mapping is given: name the file that maps the elements of the scanner's messages."

@@ -1,5 +1,6 @@
 """The mapping of a scanner's message in XML to the fields of a scan: a file, because no names of elements are part of Luxor."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -17,6 +18,7 @@ REFERENCES: Final = {
     "master_document": "master_document_number",
 }
 """Fields that name the goods, the most exact first, and the references of luxor.clearance.v1.StatusQuery that they are."""
+_ATTRIBUTE: Final = re.compile(r"(?:([\w.-]+):)?([\w.-]+)")
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 
 
@@ -85,8 +87,8 @@ class ScanMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     def texts(self, root: Element, path: str) -> Iterator[str]:
         """Yield the texts to which a path leads. Raise ValueError for an element that has elements of its own, SyntaxError for no path."""
         elements, attribute_sign, attribute = path.removeprefix("/").rpartition("/@")
-        if path.endswith("@"):
-            raise SyntaxError("an attribute has a name")
+        if attribute_sign or path.endswith("@"):
+            attribute = self._attribute(attribute)
         document = Element("document")
         document.append(root)
         for element in document.findall(elements if attribute_sign else attribute, self.namespaces):
@@ -96,6 +98,18 @@ class ScanMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
                 raise ValueError(f"the element has {len(element)} elements of its own, and no text")
             else:
                 yield (element.text or "").strip()
+
+    def _attribute(self, name: str) -> str:
+        """Return the name of an attribute as ElementTree writes it; one without a prefix has no namespace. Raise SyntaxError."""
+        parts = _ATTRIBUTE.fullmatch(name)
+        if parts is None:
+            raise SyntaxError("an attribute has a name, such as @id or @x:id, and stands at the end")
+        prefix, local = parts.groups()
+        if prefix is None:
+            return local
+        if prefix not in self.namespaces:
+            raise SyntaxError(f"the prefix {prefix!r} of its attribute is none of namespaces")
+        return f"{{{self.namespaces[prefix]}}}{local}"
 
 
 def read_mapping(path: Path) -> ScanMapping:

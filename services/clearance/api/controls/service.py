@@ -143,6 +143,8 @@ class ControlService(ControlServiceServicer):
             "scans",
             unfit=lambda states: unfit_to_scan(states, found, identity.agency),
             outside=identity if identity.agency else None,
+            # The id is often the scanner's own number: what a refusal asks to correct has it again.
+            forget_refused=True,
         )
 
     async def _once(
@@ -159,6 +161,7 @@ class ControlService(ControlServiceServicer):
         claimant: str = "",
         guarded: Guarded | None = None,
         propose: Propose | None = None,
+        forget_refused: bool = False,
     ) -> R:
         """Carry out a step on the consignments without errors, once per request_id."""
         requests.check_size(len(entries))
@@ -185,6 +188,7 @@ class ControlService(ControlServiceServicer):
                 claimant=claimant,
                 guarded=guarded,
                 propose=propose,
+                forget_refused=forget_refused,
             ),
         )
         return await self._accesses.answered(answer.FromString(payload))

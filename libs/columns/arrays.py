@@ -254,6 +254,14 @@ class Bools:
         return Bools(np.concatenate([p.values for p in parts]), np.concatenate([p.valid for p in parts]))
 
 
+def among(values: IndexArray, members: Iterable[int]) -> BoolArray:
+    """Return which numbers are among a few members, which costs a quarter of `np.isin` for the hundreds of numbers of a batch."""
+    found = np.zeros(values.shape, np.bool_)
+    for member in members:
+        found |= values == int(member)
+    return found
+
+
 class TableLike(Protocol):
     """A table as a column of lists and the ways to and from row messages see it; libs.columns.table has the class."""
 

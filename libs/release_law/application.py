@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Strings, Table
+from libs.columns import Strings, Table, among
 from libs.customs.time import day_of_date
 from libs.release_law.law import ITEMS, NATURES, SCHEMES, SERVICES, DataSet, Entry, Jurisdiction, ReleaseLaw
 from luxor.consignment.v1 import consignment_pb2
@@ -44,12 +44,12 @@ def applies(entry: Entry, filings: Table, places: IntArray, days: IntArray) -> B
     if only is None:
         return result
     if only.nature:
-        result &= np.isin(filings.ints("nature").values[places], [NATURES[each] for each in only.nature])
+        result &= among(filings.ints("nature").values[places], [NATURES[each] for each in only.nature])
     if only.service:
         services = [SERVICES[each] for each in only.service]
-        result &= np.isin(filings.ints("transport_service").values[places], services)
+        result &= among(filings.ints("transport_service").values[places], services)
     if only.scheme:
-        schemes = np.isin(
+        schemes = among(
             filings.child("fiscal_references").ints("scheme").filled(0), [SCHEMES[each] for each in only.scheme]
         )
         filed = np.zeros(filings.rows, np.bool_)

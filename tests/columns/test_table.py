@@ -1,11 +1,14 @@
 """Columns keep every row as it was, on the wire, through slices and joins, and back to rows."""
 
+from collections.abc import Collection
+from enum import IntEnum
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, digests, row_digests, schema_of
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, among, digests, row_digests, schema_of
 from libs.columns.joined import Joined
 from libs.columns.schema import expected_columns
 from libs.columns.wire import MalformedColumns
@@ -256,3 +259,16 @@ def test_a_message_with_a_column_that_contradicts_itself_is_not_passed_on(inner:
     column.indices.extend([0, 1])
     with pytest.raises(MalformedColumns, match="indices into 1 values"):
         Table.decode(message).payload(ConsignmentColumns)
+
+
+class Member(IntEnum):
+    """Members are enums for the most part."""
+
+    SEVEN = 7
+
+
+@pytest.mark.parametrize("members", [(), (3,), (Member.SEVEN, 1, 1), range(-2, 40)])
+def test_numbers_are_among_members_as_in_a_set(members: Collection[int]) -> None:
+    for count in (0, 1, 500):
+        numbers = np.random.default_rng(count).integers(-3, 9, size=count)
+        assert among(numbers, members).tolist() == [number in set(members) for number in numbers.tolist()]

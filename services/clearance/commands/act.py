@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Table, among
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.commands.visibility import bound_to, moved_by
@@ -250,7 +250,7 @@ class Commands:
                 [rows[place].mrn for place in np.flatnonzero(each).tolist()] for each in (now & ~was, was & ~now)
             )
             await self.store.work.note_seized(tx, seized, ended)
-            fresh = np.isin(outcome.state, STAYING) & ~np.isin(states, STAYING)
+            fresh = among(outcome.state, STAYING) & ~among(states, STAYING)
             if fresh.any():
                 # A replica of a release before claims may have left one of an earlier hold.
                 await self.store.claims.end(tx, [rows[place].mrn for place in np.flatnonzero(fresh).tolist()])

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.columns import Column, Ints, Ragged, Strings, Table, among
 from libs.columns.schema import schema_of
 from libs.customs.money_columns import add_columns
 from libs.customs.time import MICROS_PER_DAY
@@ -98,7 +98,7 @@ def assessment_of(risk: Table, revenue: Table) -> Assessment:
     found = risk.child("findings")
     confidential = found.bools("confidential").values
     reasons = found.strings("reason")
-    undisclosed = np.isin(risk.ints("selection_cause").filled(0), _UNDISCLOSED)
+    undisclosed = among(risk.ints("selection_cause").filled(0), _UNDISCLOSED)
     if confidential.any():
         reasons = values_in_rows(reasons, ~confidential)
         undisclosed[findings.owners()[confidential]] = True
@@ -196,7 +196,7 @@ def _selection(risk: Table) -> dict[str, Column]:
 def _binding(risk: Table) -> NDArray[np.bool_]:
     """Return where a screening match, a control of goods or a rule with a second person requires an officer: no delay releases these consignments."""
     found = risk.child("findings")
-    binds = np.isin(found.ints("kind").filled(0), _BINDING) & (found.ints("lane").filled(0) >= Lane.YELLOW)
+    binds = among(found.ints("kind").filled(0), _BINDING) & (found.ints("lane").filled(0) >= Lane.YELLOW)
     if found.may_have("second_person"):
         binds |= found.bools("second_person").values
     bound = np.zeros(risk.rows, np.bool_)

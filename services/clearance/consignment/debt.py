@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.columns import Column, Ints, Ragged, Strings, Table, among
 from luxor.common.v1 import common_pb2
 from services.clearance.consignment.assessment import account_of, owed_columns, revalued
 from services.clearance.consignment.columns import choose, values_in_rows
@@ -40,7 +40,7 @@ def with_debt_events(states: Table, events: Table) -> tuple[Table, BoolArray, Bo
     # No debt is open if nothing is owed at the border, or if the debt could not be computed.
     ended = owes_nothing(states)
     owed = (states.ints("payable_minor").filled(0) > 0) & (debt != Debt.UNKNOWN) & ~ended
-    took = owed & current & np.isin(status, _REPORTED)
+    took = owed & current & among(status, _REPORTED)
     status = np.where(took, status, debt)
     covered, short = _covered(states, paid, refunded)
     # The payment may have been announced before revenue learned that more is owed.
@@ -48,7 +48,7 @@ def with_debt_events(states: Table, events: Table) -> tuple[Table, BoolArray, Bo
     status = np.where(owed & ~current & (status == Debt.OPEN) & covered, np.int64(Debt.PAID), status)
     status = np.where(ended, np.int64(Debt.NONE), status)
     account = choose(took, events.strings("account"), states.strings("debt_account"))
-    account = values_in_rows(account, np.isin(status, _STANDS))
+    account = values_in_rows(account, among(status, _STANDS))
     same = (status == debt) & _same(paid, states.ints("paid_minor")) & _same(refunded, states.ints("refunded_minor"))
     same &= np.array(
         [a == b for a, b in zip(account.tolist(), states.strings("debt_account").tolist(), strict=True)], np.bool_
@@ -92,8 +92,8 @@ def with_debt_evaluated(
     heard = before.ints("debt_event_number").valid
     was = before.ints("debt_status").filled(0)
     stood = before.strings("debt_account")
-    owed = np.isin(fresh, (Debt.DEFERRED, Debt.OPEN))
-    stands = owed & heard & np.isin(was, _STANDS) & stood.present
+    owed = among(fresh, (Debt.DEFERRED, Debt.OPEN))
+    stands = owed & heard & among(was, _STANDS) & stood.present
     opened = owed & heard & (was == Debt.OPEN)
     covered, _ = _covered(after, paid, refunded)
     debt = np.where(opened, np.int64(Debt.OPEN), np.where(stands, was, fresh))
@@ -101,7 +101,7 @@ def with_debt_evaluated(
     stays = heard & (was == Debt.PAID) & before.ints("returned_at").valid
     debt = np.where(owed & (covered | stays) & ~stands, np.int64(Debt.PAID), debt)
     debt = np.where(owes_nothing(after), np.int64(Debt.NONE), debt)
-    account = values_in_rows(choose(stands, stood, account), np.isin(debt, _STANDS))
+    account = values_in_rows(choose(stands, stood, account), among(debt, _STANDS))
     return with_debt(after, debt, account, no_figures)
 
 
@@ -150,7 +150,7 @@ def with_debt(states: Table, debt: IntArray, account: Strings, no_figures: Strin
 def settled(table: Table) -> BoolArray:
     """Return which states only the debt held, and does not hold any more."""
     holds = table.bools("debt_hold").values
-    return holds & ~np.isin(table.ints("debt_status").filled(0), (Debt.OPEN, Debt.UNKNOWN))
+    return holds & ~among(table.ints("debt_status").filled(0), (Debt.OPEN, Debt.UNKNOWN))
 
 
 def _reasons(old: list[str], debt: int, reason: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.columns import Column, Ints, Ragged, Strings, Table, among
 from luxor.clearance.v1.clearance_pb2 import TRANSIT_OUTCOME_ENDED
 from services.clearance.consignment.columns import choose, is_lost, values_in_rows
 from services.clearance.consignment.decision import OFFICER_HOLD
@@ -78,7 +78,7 @@ def disposing(states: Table, at: int, disposals: Mapping[str, Disposal], by: str
     decisions = [disposals[mrn] for mrn in states.strings("mrn").tolist()]
     events = np.array([each.event for each in decisions], np.int64)
     lost = is_lost(states)
-    ends = ~np.isin(events, INTERIM) & never_released(states) & ~lost
+    ends = ~among(events, INTERIM) & never_released(states) & ~lost
     ends &= (events != Event.CONFISCATED) | ~owes_beside_duty(states)
     again = events == Event.RE_EXPORTED
     lists = [_reasons(each) for each in decisions]

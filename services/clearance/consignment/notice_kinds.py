@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Table, among
 from services.clearance.consignment.columns import was_moved
 from services.clearance.consignment.transitions import CONTROLLED, HELD, Change, Debt, State
 
@@ -99,7 +99,7 @@ def _owed(table: Table) -> NDArray[np.int64]:
     """Return the kinds of notices about a change of debt: released or held goods, otherwise the change of the debt or of the charges."""
     state, debt = table.ints("state").values, table.ints("debt_status").filled(0)
     released, at = table.ints("released_at"), table.ints("changed_at").values
-    unsettled = np.isin(debt, (Debt.OPEN, Debt.UNKNOWN))
+    unsettled = among(debt, (Debt.OPEN, Debt.UNKNOWN))
     holds = (state == State.HELD) & unsettled & table.bools("debt_hold").values
     of_debt = np.where(debt == Debt.OPEN, np.int64(NoticeKind.DEBT_OPENED), np.int64(NoticeKind.DEBT_SETTLED))
     # A debt that could not be computed is neither open nor settled.
@@ -123,27 +123,36 @@ def of_movements(table: Table) -> NDArray[np.bool_]:
 
 def kinds(table: Table) -> NDArray[np.int64]:
     """Return the kind of notice of each state, shape (n,); 0 for none."""
-    state, change = table.ints("state").values, table.ints("change").values
+    state, change, shown = table.ints("state").values, table.ints("change").values, ~hidden_versions(table)
     by_state = np.zeros(max(State) + 1, np.int64)
     for each, kind in NOTICE_OF_STATE.items():
         by_state[each] = kind
-    found = np.where(hidden_versions(table), 0, by_state[state])
+    found = np.where(shown, by_state[state], 0)
+    # A batch has few changes, so most of them are passed over.
+    present = set(change.tolist())
+
+    def announce(cause: Change, kind: NoticeKind, where: NDArray[np.bool_]) -> None:
+        if cause in present:
+            found[(change == cause) & where] = kind
+
+    unreleased, everywhere = state != State.RELEASED, np.ones(table.rows, np.bool_)
     for cause, kind in _UNRELEASED.items():
-        found = np.where((change == cause) & (state != State.RELEASED), np.int64(kind), found)
-    found = np.where((change == Change.RETURNED) & ~hidden_versions(table), np.int64(NoticeKind.RETURNED), found)
-    found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(NoticeKind.ARRIVAL_REVERSED), found)
-    changed = np.isin(change, OWED) & ~hidden_versions(table)
-    if changed.any():
-        found = np.where(changed, _owed(table), found)
-    lifted = np.isin(state, CONTROLLED) & np.isin(change, _LIFTED) & ~hidden_versions(table)
-    found = np.where(lifted, np.int64(NoticeKind.HOLD_LIFTED), found)
-    for cause, kind in _OF_HELD.items():
-        waits = np.isin(state, HELD) & ~hidden_versions(table)
-        found = np.where((change == cause) & waits, np.int64(kind), found)
-    if was_moved(table).any():
+        announce(cause, kind, unreleased)
+    announce(Change.RETURNED, NoticeKind.RETURNED, shown)
+    announce(Change.ARRIVAL_REVERSED, NoticeKind.ARRIVAL_REVERSED, everywhere)
+    if not present.isdisjoint(OWED):
+        found = np.where(among(change, OWED) & shown, _owed(table), found)
+    for cause in _LIFTED:
+        announce(cause, NoticeKind.HOLD_LIFTED, among(state, CONTROLLED) & shown)
+    if not present.isdisjoint(_OF_HELD):
+        waits = among(state, HELD) & shown
+        for cause, kind in _OF_HELD.items():
+            announce(cause, kind, waits)
+    if not present.isdisjoint(OF_TRANSIT) and was_moved(table).any():
         for cause, kind in OF_TRANSIT.items():
             # Goods that are released with their arrival are announced as released.
-            found = np.where((change == cause) & (state != State.RELEASED), np.int64(kind), found)
-    found = np.where(change == Change.RETURN_ORDER_ENDED, np.int64(NoticeKind.RETURN_ORDER_ENDED), found)
-    found = np.where(change == Change.INVALIDATED, np.int64(NoticeKind.INVALIDATED), found)
-    return np.where(change == Change.AMENDMENT_REFUSED, np.int64(NoticeKind.AMENDMENT_REFUSED), found)
+            announce(cause, kind, unreleased)
+    announce(Change.RETURN_ORDER_ENDED, NoticeKind.RETURN_ORDER_ENDED, everywhere)
+    announce(Change.INVALIDATED, NoticeKind.INVALIDATED, everywhere)
+    announce(Change.AMENDMENT_REFUSED, NoticeKind.AMENDMENT_REFUSED, everywhere)
+    return found

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, among, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import LicenceColumns
 from services.clearance.consignment.columns import item_numbers
 from services.clearance.consignment.state.times import never_released
@@ -118,7 +118,7 @@ def with_needs(states: Table, lists: Sequence[Sequence[Need]]) -> Table:
 def restorable(states: Table) -> list[list[Need]]:
     """Return the needs of each state whose uses end with it: of goods that ended without a release, and of returned items if their law says so."""
     needs = needs_of(states)
-    ended = np.isin(states.ints("state").values, list(FINAL)) & never_released(states)
+    ended = among(states.ints("state").values, list(FINAL)) & never_released(states)
     items = states.ragged("items")
     returned, numbers = states.child("items").bools("returned").values, item_numbers(states).tolist()
     returned_items = [

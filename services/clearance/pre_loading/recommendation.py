@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Bools, Column, Ints, Strings, Table
+from libs.columns import Bools, Column, Ints, Strings, Table, among
 from luxor.clearance.v1 import control_pb2
 from luxor.consignment.v1 import consignment_pb2
 from luxor.risk.v1 import risk_pb2
@@ -209,7 +209,7 @@ def _changed(
     Of those that are `judged`, by default where a second person is required, only officers end requests.
     """
     judged = states.bools(_SECOND).values if judged is None else judged
-    reached = ~np.isin(states.ints("state").values, [*FINAL, State.SEIZED, State.RELEASED])
+    reached = ~among(states.ints("state").values, [*FINAL, State.SEIZED, State.RELEASED])
     there = np.flatnonzero(states.ints("pre_loading_referral").valid & ~states.ints("arrived_at").valid & reached)
     chosen = states.take(there)
     names = ("pre_loading_reason", "pre_loading_pointer", "office", "pre_loading_confidential_reason")

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Strings, Table
+from libs.columns import Strings, Table, among
 from libs.customs.identifiers.mrn import MrnError
 from libs.customs.time import MICROS_PER_DAY
 from libs.feed.publish.outbox import KeyedOutbox, Outbox
@@ -315,7 +315,7 @@ class Store:
             return ref
         heard = carried_notices(table, of_kind)
         if stays is not None:
-            heard &= ~(stays & np.isin(table.ints("change").values, OWED))
+            heard &= ~(stays & among(table.ints("change").values, OWED))
         loading = heard & announced(table) & ~table.ints("arrived_at").valid if concerned else None
         bound: list[_Bound] = []
         if loading is not None and loading.any():

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Table, among
 from libs.store.database import Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import day_partitions
@@ -96,7 +96,7 @@ class WorkTables:
                 [mrns[place] for place in places],
                 held[ended].tolist(),
                 due[ended].tolist(),
-                np.isin(table.ints("state").values[ended], STAYING).tolist(),
+                among(table.ints("state").values[ended], STAYING).tolist(),
             )
         lanes, offices = table.ints("lane").values.tolist(), table.strings("office").tolist()
         there = np.flatnonzero(held).tolist()

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Ints, Table
+from libs.columns import Ints, Table, among
 from libs.customs.time import MICROS_PER_DAY
 from libs.files import dated_rules
 from libs.files.dated_rules import DatedRule, applicable
@@ -81,7 +81,7 @@ def ends(states: Table, limits: tuple[Limit, ...] | None = None) -> Ends:
     if stored.any():
         moved, presented = states.ints("transit_ended_at"), states.ints("presented_at")
         began = choose(presented.valid, presented, states.ints("arrived_at")).values
-        there = moved.valid & ~np.isin(states.ints("transit_outcome").filled(0), _WITHOUT_ARRIVAL)
+        there = moved.valid & ~among(states.ints("transit_outcome").filled(0), _WITHOUT_ARRIVAL)
         began = np.where(there, moved.values, began) // MICROS_PER_DAY
         countries = states.strings("destination_country")
         for limit, rows in applicable(included() if limits is None else limits, countries, began):

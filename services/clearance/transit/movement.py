@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from libs.columns import Column, Ints, Strings, Table
+from libs.columns import Column, Ints, Strings, Table, among
 from services.clearance.consignment.columns import in_transit, was_moved
 from services.clearance.consignment.decision import OFFICER_HOLD
 from services.clearance.consignment.inspection import open_violations
@@ -87,12 +87,12 @@ class TransitStart:
         """
         rules = rules_of(states, at, self.rules)
         state = states.ints("state").values
-        movable = np.isin(state, (State.AWAITING_ARRIVAL, *HELD)) & states.ints("arrived_at").valid
+        movable = among(state, (State.AWAITING_ARRIVAL, *HELD)) & states.ints("arrived_at").valid
         movable &= ~in_transit(states) & ~unpresented(states)
         provided, own = rules.provided, states.strings("office").isin({self.destination})
         withheld, alone = np.zeros(states.rows, np.bool_), np.zeros(states.rows, np.bool_)
         if self.officer:
-            alone = requires_second(states) & np.isin(state, HELD) & ~_held_by_debt(states)
+            alone = requires_second(states) & among(state, HELD) & ~_held_by_debt(states)
         else:
             provided = provided & rules.carrier_starts & self.carriers_start
             withheld = own | self._withheld(states, at)

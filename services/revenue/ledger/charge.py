@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Column, Ragged, Table
+from libs.columns import Column, Ragged, Table, among
 from luxor.clearance.v1.clearance_pb2 import (
     CHANGE_ADJUSTED,
     STATE_ABANDONED,
@@ -80,7 +80,7 @@ class Basis:
 def basis_of(states: Table, last: Table) -> Basis:
     """Return the basis of the states `last`, the newest of each consignment in `states` (both ClearanceColumns)."""
     decided = last.ints("decided_at").valid
-    withdrawn = np.isin(last.ints("state").values, _WITHDRAWN)
+    withdrawn = among(last.ints("state").values, _WITHDRAWN)
     standing = np.where(withdrawn, WITHDRAWN, np.where(decided, ASSESSED, UNDECIDED)).astype(np.int64)
     adjusted = np.zeros(last.rows, np.int64)
     made = np.flatnonzero(states.ints("change").filled(0) == CHANGE_ADJUSTED)
@@ -159,7 +159,7 @@ def charges_of(table: Table, sharing: Sharing) -> StateCharges:
     rows = np.repeat(np.arange(states.rows), np.diff(charges.offsets))
     amount, collector = lines.ints("amount"), lines.ints("collector")
     state = states.ints("state").values
-    live = states.ints("decided_at").valid & ~np.isin(state, _WITHDRAWN) & states.strings("revenue_currency").present
+    live = states.ints("decided_at").valid & ~among(state, _WITHDRAWN) & states.strings("revenue_currency").present
     bad = live[rows] & amount.valid & ((amount.values < 0) | (amount.values > AMOUNT_MAX))
     if bad.any():
         row = int(rows[int(bad.argmax())])
@@ -362,7 +362,7 @@ def extinguished(states: Table) -> npt.NDArray[np.bool_]:
     What a vendor collected at the sale is no debt at the border, and stays with the vendor. The debt of goods that a movement lost was incurred by
     the loss (UCC, article 79), and stays.
     """
-    ended = np.isin(states.ints("state").values, _DISPOSED)
+    ended = among(states.ints("state").values, _DISPOSED)
     return ended & never_released(states) & ~is_lost(states) if ended.any() else ended
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Column, Ragged, Strings, Table
+from libs.columns import Column, Ragged, Strings, Table, among
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2 as pb
@@ -186,7 +186,7 @@ def _revenue(
     collector = _named(lines, "collector", common_pb2.Collector, "COLLECTOR_")
     currency = _take(table.strings("revenue_currency"), owners)
     # A withdrawn consignment no longer owes its charges, as in the ledger.
-    withdrawn = np.isin(table.ints("state").values, (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED))
+    withdrawn = among(table.ints("state").values, (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED))
     sign = np.where(withdrawn, 0, signs)[owners]
     keys = [day, destination, origin, chapter, lane, kind, collector, currency]
     return sum_cells(keys, [sign, lines.ints("amount").values * sign])

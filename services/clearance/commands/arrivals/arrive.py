@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Ints, Strings, Table
+from libs.columns import Ints, Strings, Table, among
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.telemetry import span
@@ -102,7 +102,7 @@ class Arrive:
         present = np.flatnonzero(chosen.present)
         outcome = apply(Event.ARRIVED, situation(table.take(present), 0))
         states = table.ints("state").values.copy()
-        stopped = present[np.isin(states[present], _ENDED) & ~table.ints("arrived_at").valid[present]]
+        stopped = present[among(states[present], _ENDED) & ~table.ints("arrived_at").valid[present]]
         if len(stopped):
             carriers = chosen.columns().carrier.take(stopped).tolist()
             for mrn, each in zip(table.strings("mrn").take(stopped).tolist(), carriers, strict=True):
@@ -209,7 +209,7 @@ def _count(
         found: list[int] = np.bincount(masters.indices[chosen], minlength=len(masters.dictionary)).tolist()
         return found
 
-    counted = (numbers(own & np.isin(states, each)) for each in ((State.RELEASED,), HELD, (State.AWAITING_ARRIVAL,)))
+    counted = (numbers(own & among(states, each)) for each in ((State.RELEASED,), HELD, (State.AWAITING_ARRIVAL,)))
     for document, total, released, held, waiting in zip(masters.dictionary, numbers(own), *counted, strict=True):
         if total:
             under = documents[document]

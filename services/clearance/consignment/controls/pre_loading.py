@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Table, among
 from luxor.clearance.v1 import control_pb2
 from services.clearance.consignment.controls.control import (
     MATCHED,
@@ -72,7 +72,7 @@ def pre_loading_of(states: Table) -> NDArray[np.int64]:
             found[row] = PreLoading.NONE
     untold = (found == PreLoading.NONE) & omitted.valid & ~states.ints("arrived_at").valid
     found[untold] = omitted.values[untold]
-    found[np.isin(states.ints("state").values, _WITHOUT_DECLARATION)] = PreLoading.NONE
+    found[among(states.ints("state").values, _WITHOUT_DECLARATION)] = PreLoading.NONE
     return found
 
 
@@ -114,11 +114,11 @@ def announced(states: Table) -> NDArray[np.bool_]:
     announced: NDArray[np.bool_] = assessed_at.valid & (assessed_at.values == changed_at)
     omitted = states.ints("pre_loading_omitted")
     stated = omitted.valid & (omitted.values != PreLoading.UNJUDGED)
-    announced |= stated & np.isin(states.ints("change").values, _OF_FILINGS)
+    announced |= stated & among(states.ints("change").values, _OF_FILINGS)
     owners = _owners_of_referrals(states)
     if len(owners):
         lines = states.child("controls")
-        chosen = np.isin(lines.ints("form").values, REFERRALS)
+        chosen = among(lines.ints("form").values, REFERRALS)
         changed = np.zeros(len(owners), np.bool_)
         for name in _TIMES:
             time = lines.ints(name)
@@ -143,6 +143,6 @@ def _owners_of_referrals(states: Table) -> NDArray[np.int64]:
     """Return the row of each referral."""
     if not has_controls(states):
         return np.zeros(0, np.int64)
-    referrals = np.isin(states.child("controls").ints("form").values, REFERRALS)
+    referrals = among(states.child("controls").ints("form").values, REFERRALS)
     owners: NDArray[np.int64] = states.ragged("controls").owners()[referrals]
     return owners

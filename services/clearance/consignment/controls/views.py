@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.columns import Column, Ints, Ragged, Strings, Table, among
 from luxor.clearance.v1 import control_pb2
 from services.clearance.consignment.columns import values_in_rows
 from services.clearance.consignment.controls.control import REFERRALS, SCAN_NUMBERS, SCAN_TEXTS, has_controls
@@ -54,7 +54,7 @@ def carried_controls(table: Table) -> dict[str, Column]:
     lines = table.child("controls")
     addressee = lines.ints("addressee").filled(0)
     own = addressee == control_pb2.CONTROL_ADDRESSEE_CARRIER
-    if np.isin(lines.ints("form").values, REFERRALS).any():
+    if among(lines.ints("form").values, REFERRALS).any():
         texts = {
             name: values_in_rows(lines.strings(name), addressee != control_pb2.CONTROL_ADDRESSEE_FILER)
             for name in ("reason", "text", "pointer")
@@ -104,8 +104,8 @@ def carried_notices(table: Table, kinds: NDArray[np.int64]) -> NDArray[np.bool_]
 
     None is about what is owed alone, and answers and reminders are only those of controls that are addressed to carriers.
     """
-    heard: NDArray[np.bool_] = (kinds != 0) & ~np.isin(kinds, _OWED)
-    replies = np.flatnonzero(heard & np.isin(kinds, _REPLIES)).tolist()
+    heard: NDArray[np.bool_] = (kinds != 0) & ~among(kinds, _OWED)
+    replies = np.flatnonzero(heard & among(kinds, _REPLIES)).tolist()
     if replies:
         own = table.with_columns(carried_controls(table))
         heard[[row for row in replies if not changed_controls(own, row)]] = False

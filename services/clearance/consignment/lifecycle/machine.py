@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Table, among
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.table import TABLE, Condition, Effect, refusal_without_row
@@ -204,7 +204,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
         officer_hold=has(Effect.HOLD_BY_OFFICER) | (now.officer_hold & ~ends),
         screening_hold=has(Effect.HOLD_BY_MATCH) | (now.screening_hold & ~ends),
         debt_hold=(after == State.HELD) & (has(Effect.HOLD_BY_DEBT) | (now.debt_hold & ~has(Effect.DEBT_HOLD_ENDS))),
-        control_hold=np.isin(after, (State.DOCUMENTS_REQUESTED, State.EXAMINATION))
+        control_hold=among(after, (State.DOCUMENTS_REQUESTED, State.EXAMINATION))
         & (has(Effect.HOLD_BY_CONTROLS) | (now.control_hold & ~has(Effect.CONTROL_HOLD_ENDS))),
         arrived=has(Effect.ARRIVES) | (now.arrived & ~has(Effect.ARRIVAL_ENDS)),
         refusal=found >> _REASON_BIT & 0xFF,

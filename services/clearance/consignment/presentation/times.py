@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Ints, Table
+from libs.columns import Ints, Table, among
 from services.clearance.consignment.transitions import FINAL, State
 
 PRESENTATION: Final = ("presentation_due_at", "presented_at", "presentation_overdue_at")
@@ -25,4 +25,4 @@ def presentation_due(states: Table) -> Ints:
     due = states.ints("presentation_due_at")
     if not due.valid.any():
         return due
-    return Ints.of(due.values, unpresented(states) & ~np.isin(states.ints("state").values, _NOT_AWAITED))
+    return Ints.of(due.values, unpresented(states) & ~among(states.ints("state").values, _NOT_AWAITED))

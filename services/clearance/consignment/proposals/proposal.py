@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from libs.columns import Column, Ints, Ragged, Strings, Table, among, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ProposalColumns
 from services.clearance.consignment.decision import AUTOMATIC, same_person
 from services.clearance.consignment.transitions import Event
@@ -147,7 +147,7 @@ def superseded(states: Table, events: IntArray, done: BoolArray, after: IntArray
     """
     if not has_proposals(states):
         return {}
-    ends = done & (~np.isin(events, _INDEPENDENT) | (after != states.ints("state").values))
+    ends = done & (~among(events, _INDEPENDENT) | (after != states.ints("state").values))
     before = proposals_of(states)
     ended = [
         each.ended(ProposalOutcome.SUPERSEDED, at) if each is not None and each.is_open and over else each

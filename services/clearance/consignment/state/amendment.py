@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from libs.columns import Bools, Column, Ints, Table
+from libs.columns import Bools, Column, Ints, Table, among
 from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.presentation.times import PRESENTATION
@@ -52,7 +52,7 @@ def amended_states(stored: Table, new: Table) -> Table:
     columns: dict[str, Column] = {name: stored.column(name) for name in _UNCHANGED_BY_AMENDMENT}
     if "pre_loading_second_person" in stored.names:
         # An open referral or do-not-load stays, and so does what its rule requires.
-        stays = stored.bools("pre_loading_second_person").values & np.isin(stored.ints("state").values, CONTROLLED)
+        stays = stored.bools("pre_loading_second_person").values & among(stored.ints("state").values, CONTROLLED)
         required = stays | new.bools("pre_loading_second_person").values
         columns["pre_loading_second_person"] = Bools.of(required, required)
     no_rows = np.zeros(stored.rows, np.bool_)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Ints, Ragged, Strings, Table
+from libs.columns import Ints, Ragged, Strings, Table, among
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import only_matches
 from services.clearance.consignment.state.times import never_released
@@ -26,7 +26,7 @@ def expirable(states: Table) -> NDArray[np.bool_]:
     counts as none.
     """
     state, every = states.ints("state").values, np.ones(states.rows, np.bool_)
-    waiting = np.isin(state, (State.AWAITING_ARRIVAL, State.HELD)) & ~states.ints("arrived_at").valid
+    waiting = among(state, (State.AWAITING_ARRIVAL, State.HELD)) & ~states.ints("arrived_at").valid
     evidence = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
     # Matches that the assessment itself found.
     evidence |= (state == State.HELD) & (only_matches(states.ragged("findings"), every).lengths > 0)

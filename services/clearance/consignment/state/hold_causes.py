@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Strings, Table
+from libs.columns import Strings, Table, among
 from services.clearance.consignment.columns import in_transit, is_lost
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.presentation.times import unpresented
@@ -64,14 +64,14 @@ def hold_causes(states: Table, *, officers: bool = True) -> IntArray:
     for status, cause in _UNSETTLED.items():
         causes[debt == status] = cause
     causes[states.bools("officer_hold").values & (officers | is_lost(states))] = HoldCause.OFFICER
-    alone = np.isin(causes, (HoldCause.DECISION, HoldCause.OFFICER))
+    alone = among(causes, (HoldCause.DECISION, HoldCause.OFFICER))
     causes[alone & requires_second(states)] = HoldCause.SECOND_PERSON
     causes[np.array(held_unseen(states, ()), np.bool_)] = HoldCause.SCREENING
     causes[open_violations(states)] = HoldCause.VIOLATION
     causes[state == State.SEIZED] = HoldCause.SEIZURE
-    causes[np.isin(state, CONTROLLED)] = HoldCause.CONTROL
+    causes[among(state, CONTROLLED)] = HoldCause.CONTROL
     causes[in_transit(states)] = HoldCause.TRANSIT
-    return np.where(np.isin(state, STAYING), causes, 0)
+    return np.where(among(state, STAYING), causes, 0)
 
 
 def liftable(states: Table, selection: Selection) -> BoolArray:
@@ -92,7 +92,7 @@ def endable(states: Table, selection: Selection) -> BoolArray:
     if not selection.end_delays:
         return np.zeros(states.rows, np.bool_)
     waits = (states.ints("state").values == State.AWAITING_ARRIVAL) & states.ints("release_not_before").valid
-    settled = ~np.isin(states.ints("debt_status").filled(Debt.UNKNOWN), list(_UNSETTLED))
+    settled = ~among(states.ints("debt_status").filled(Debt.UNKNOWN), list(_UNSETTLED))
     held = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
     held |= requires_second(states)
     endable: BoolArray = waits & states.ints("arrived_at").valid & settled & ~held & ~in_transit(states)
@@ -103,4 +103,4 @@ def endable(states: Table, selection: Selection) -> BoolArray:
 def _in_lanes(states: Table, selection: Selection) -> BoolArray:
     if not selection.lanes:
         return np.ones(states.rows, np.bool_)
-    return np.isin(states.ints("lane").values, list(selection.lanes))
+    return among(states.ints("lane").values, list(selection.lanes))

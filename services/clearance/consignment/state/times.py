@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Bools, Column, Ints, Table
+from libs.columns import Bools, Column, Ints, Table, among
 from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, COLLECTOR_VENDOR
 from services.clearance.consignment.columns import choose, is_lost
 from services.clearance.consignment.decision import AUTOMATIC, Lane
@@ -92,7 +92,7 @@ def release_times(released: Ints, before: IntArray, after: IntArray, at: Ints) -
     now = after == State.RELEASED
     fresh = now & (before != State.RELEASED)
     # Goods that were returned keep the time of their release.
-    valid = np.where(now, released.valid | fresh, released.valid & np.isin(after, _ENDED))
+    valid = np.where(now, released.valid | fresh, released.valid & among(after, _ENDED))
     return Ints.of(np.where(fresh, at.values, released.values), valid)
 
 

@@ -108,7 +108,7 @@ def test_a_missing_element_is_named_with_file_and_path(
 UNFIT: list[tuple[tuple[str, str], str, str]] = [
     (("08:15:00Z", "08:15:00"), "x:Report/x:Header/x:Taken", "no offset from UTC"),
     (("2026-11-30T08:15:00Z", "30 November"), "x:Report/x:Header/x:Taken", "no instant"),
-    (("2026-11-30T08:15:00Z", "0001-01-01T00:00:00+23:59"), "x:Report/x:Header/x:Taken", ""),
+    (("2026-11-30T08:15:00Z", "0001-01-01T00:00:00+23:59"), "x:Report/x:Header/x:Taken", "outside of the years 1 to 9999"),
     (("</Code>", "</Code><Code>CLEAR</Code>"), CODE, "the message has 2 texts there"),
     (("ALARM", "<Level>1</Level>"), CODE, "1 elements of its own"),
     (("2026-000017", "x" * 257), "x:Report/x:Header/@number", "more than 256 characters"),

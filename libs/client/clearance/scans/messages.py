@@ -153,10 +153,13 @@ class _Reader:
         text = self._required(name)
         try:
             micros = parse_instant(text)
-            Timestamp().FromMicroseconds(micros)  # an offset may lead out of the years 1 to 9999
-            return micros
         except ValueError as error:
             raise self._unfit(name, text, str(error)) from None
+        try:
+            Timestamp().FromMicroseconds(micros)
+        except ValueError:
+            raise self._unfit(name, text, f"{text!r} is outside of the years 1 to 9999 by its offset") from None
+        return micros
 
     def _control(self) -> int:
         text = self._text("control")

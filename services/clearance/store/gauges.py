@@ -67,7 +67,7 @@ _returns_blocked = gauge(
 )
 _unjudged = gauge(
     "luxor_clearance_unjudged_seconds",
-    "Time since the acceptance of the oldest filing that risk could not judge before loading and that no officer judged; 0 if there is none",
+    "Time since the acceptance of the oldest filing in the list of what risk could not judge before loading; 0 if the list is empty",
 )
 _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608

@@ -10,12 +10,15 @@ from typing import Any, Final
 import pytest
 
 from libs.columns import Ints, Strings, Table
+from libs.customs.time import MICROS_PER_DAY
 from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import carriers_pb2, control_pb2, work_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceStub
 from luxor.consignment.v1 import consignment_pb2
+from services.clearance.jobs.expiry import Expiry
+from services.clearance.jobs.waits import Waits
 from services.clearance.pre_loading.parameters import included
 from services.clearance.store import gauges
 from tests.clearance.controls import (
@@ -32,7 +35,8 @@ from tests.clearance.controls import (
     ordered,
 )
 from tests.clearance.desk import DAY, MASTER, filings, mrns, risk_answer
-from tests.clearance.disposals import INVALIDATED, disposal, dispose
+from tests.clearance.disposals import INVALIDATED, LIFTED, SEIZED, disposal, dispose
+from tests.clearance.inspections import status
 from tests.clearance.loading import NONE, SCREENING, parameters, recommending
 from tests.clearance.service_client import SECONDS, House, arrivals
 
@@ -159,6 +163,54 @@ async def test_goods_leave_the_list_with_their_declaration(house: House) -> None
     (result,) = await dispose(house, disposal(mrn, INVALIDATED))
     assert not result.HasField("error")
     assert await names(house) == [other]
+    now = await house.desk.store.database.now()
+    assert await Expiry(house.desk.store, "r", arrival_days=200).step(at=now + 210 * MICROS_PER_DAY) == 1
+    assert await names(house) == []
+
+
+async def test_a_request_that_a_deadline_ends_lists_the_goods_again(house: House) -> None:
+    (mrn,) = await filed(house, "GREEN-1")
+    due = await house.desk.store.database.now() + MICROS_PER_DAY
+    ends = {"due_at": due, "when_overdue": control_pb2.CONTROL_OVERDUE_CONCLUDE}
+    await ordered(house, order(mrn, ABOUT, addressee=1, text="Which fabric?", **ends))
+    assert await names(house) == []
+    assert await Waits(house.desk.store, "r").step(at=due) == 1
+    (item,) = await listed(house)
+    assert (item.mrn, item.state) == (mrn, pb.STATE_HELD)
+
+
+async def test_no_officer_judged_a_version_of_the_filing_that_was_decided_later(house: House) -> None:
+    (mrn,) = await filed(house, "GREEN-1")
+    await ordered(house, order(mrn, ABOUT, addressee=1, text="Which fabric?"))
+    await concluded(house, conclusion(mrn, 1, CONFORM))
+    assert await names(house) == []
+    # It was accepted before the conclusion, and comes to clearance after it.
+    await filed(house, "GREEN-1", version=2)
+    assert await names(house) == [mrn]
+    # A request for the former version that is concluded now is about the new one.
+    await ordered(house, order(mrn, ABOUT, addressee=1, text="Which fabric?"), request_id="o2")
+    await filed(house, "GREEN-1", version=3)
+    await concluded(house, conclusion(mrn, 2, CONFORM), request_id="c2")
+    assert await names(house) == []
+
+
+@pytest.mark.parametrize(("result", "stays"), [(CONFORM, False), (WITHDRAWN, True)])
+async def test_goods_whose_request_ended_with_their_seizure_leave_the_list_once_they_are_judged(
+    house: House, result: int, stays: bool
+) -> None:
+    (mrn,) = await filed(house, "RED-1")
+    await ordered(house, order(mrn, ABOUT, addressee=1, text="Which fabric?"))
+    await arrive(house)
+    for number, kind in enumerate((SEIZED, LIFTED)):
+        await dispose(house, disposal(mrn, kind), request_id=f"d{number}")
+    await reverse(house)
+    assert await names(house) == [mrn]
+    await ordered(house, order(mrn, ABOUT, addressee=1, text="Which fabric?"), request_id="o2")
+    await concluded(house, conclusion(mrn, 2, result), request_id="c2")
+    assert await names(house) == ([mrn] if stays else [])
+    # The request that ended with the goods was never judged.
+    seen = (await status(house, mrn)).pre_loading
+    assert seen == (control_pb2.PRE_LOADING_UNJUDGED if stays else control_pb2.PRE_LOADING_UNSPECIFIED)
 
 
 @pytest.mark.parametrize("unjudged", [0, 5])

@@ -23,12 +23,12 @@ from tests.clearance.second_person import of_two
 
 LATER: Final = (
     "presentation_due_at", "presented_at", "presentation_overdue_at", "licences", "rights_matches", "proposals", "pre_loading_omitted",
-    "pre_loading_confidential_reason", "pre_loading_second_person",
+    "pre_loading_confidential_reason", "pre_loading_second_person", "pre_loading_unjudged",
 )  # fmt: skip
 LATER_OF: Final = {
     "items": ("picture_url", "picture_sha256"),
     "findings": ("second_person",),
-    "controls": ("answered_by", "facts", "confidential_reason"),
+    "controls": ("answered_by", "facts", "confidential_reason", "filing_version"),
 }
 """What the release that had migration 0029 does not write, beside the columns of movements and scans."""
 

@@ -89,6 +89,8 @@ class Control:
     note: str = ""
     concluded_at: int | None = None
     concluded_by: str = ""
+    filing_version: int = 0
+    """Version of the filing that was in force when somebody concluded it; stored, and in no message."""
     screening_result: int = 0
     answered_by: str = ""
     confidential_reason: str = ""
@@ -167,7 +169,16 @@ _TEXTS: Final = (
     "confidential_reason",
 )
 _TIMES: Final = ("due_at", "remind_at", "reminded_at", "overdue_at", "answered_at", "concluded_at")
-_NUMBERS: Final = ("number", "form", "addressee", "ordered_at", "when_overdue", "result", "screening_result")
+_NUMBERS: Final = (
+    "number",
+    "form",
+    "addressee",
+    "ordered_at",
+    "when_overdue",
+    "result",
+    "screening_result",
+    "filing_version",
+)
 """Numbers of which 0 stands for absent."""
 SCAN_TEXTS: Final = ("place", "image", "sha256", "media_type", "device", "recorded_by", "image_analyst")
 SCAN_NUMBERS: Final = ("result", "case_number", "taken_at", "recorded_at")

@@ -65,12 +65,15 @@ def pre_loading_of(states: Table) -> NDArray[np.int64]:
     if len(rows):
         found[rows] = [pre_loading(controls) for controls in controls_of(states.take(rows))]
         found[(found == PreLoading.COMPLETE) & ~states.ints("pre_loading_referral").valid] = PreLoading.NONE
-    omitted = states.ints("pre_loading_omitted")
-    for row in np.flatnonzero((found == PreLoading.COMPLETE) & (omitted.filled(0) == PreLoading.UNJUDGED)).tolist():
-        one = states.take(np.array([row]))
-        if not _is_judged(controls_of(one)[0], int(one.ints("accepted_at").filled(0)[0])):
-            found[row] = PreLoading.NONE
-    untold = (found == PreLoading.NONE) & omitted.valid & ~states.ints("arrived_at").valid
+    omitted, unjudged = states.ints("pre_loading_omitted"), is_unjudged(states)
+    rows = np.flatnonzero(unjudged)
+    if len(rows):
+        filings = states.take(rows)
+        judged = map(_is_judged, controls_of(filings), filings.ints("filing_version").values.tolist())
+        unjudged[rows] = [not each for each in judged]
+    found[(found == PreLoading.COMPLETE) & unjudged] = PreLoading.NONE
+    stated = omitted.valid & (unjudged | (omitted.values != PreLoading.UNJUDGED))
+    untold = (found == PreLoading.NONE) & stated & ~states.ints("arrived_at").valid
     found[untold] = omitted.values[untold]
     found[among(states.ints("state").values, _WITHOUT_DECLARATION)] = PreLoading.NONE
     return found
@@ -93,17 +96,16 @@ def waits_for_judgement(states: Table) -> NDArray[np.bool_]:
     return waits
 
 
-def _is_judged(controls: Sequence[Control], accepted_at: int) -> bool:
-    """Return whether an officer found in order what the current filing was to state more exactly, by a request of an officer: a screening judges no
-    data, and a request of risk or by a list is about another matter.
+def _is_judged(controls: Sequence[Control], filing_version: int) -> bool:
+    """Return whether an officer found in order what this version of the filing was to state more exactly, by a request of an officer: a screening
+    judges no data, a request of risk or by a list is about another matter, and nobody judged a version that was decided later.
     """
     return any(
         each.form == control_pb2.CONTROL_FORM_INFORMATION
         and each.ordered_by != AUTOMATIC
         and each.confidential_reason != MATCHED
         and each.result == ControlResult.CONFORM
-        and each.concluded_by != AUTOMATIC
-        and (each.concluded_at or 0) >= accepted_at
+        and each.filing_version == filing_version
         for each in controls
     )
 

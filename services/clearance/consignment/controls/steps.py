@@ -255,15 +255,15 @@ def concluding(states: Table, at: int, conclusions: Mapping[str, Conclusion], by
     """Return the states with the results, before the event is applied, and the events. What is not in order is held by an officer from now on."""
     given = [conclusions[mrn] for mrn in states.strings("mrn").tolist()]
 
-    def concluded(controls: Sequence[Control], each: Conclusion) -> list[Control]:
-        return _replaced(
-            controls,
-            each.number,
-            lambda control: control.concluded(each.result, at, by=by, reason=each.reason, note=each.note),
-        )
+    def concluded(controls: Sequence[Control], each: Conclusion, version: int) -> list[Control]:
+        def end(control: Control) -> Control:
+            after = control.concluded(each.result, at, by=by, reason=each.reason, note=each.note)
+            return replace(after, filing_version=version)
 
-    before = controls_of(states)
-    lists = [concluded(controls, each) for controls, each in zip(before, given, strict=True)]
+        return _replaced(controls, each.number, end)
+
+    before, versions = controls_of(states), states.ints("filing_version").values.tolist()
+    lists = [concluded(*each) for each in zip(before, given, versions, strict=True)]
     failed = np.array([each.result is ControlResult.NOT_CONFORM for each in given], np.bool_)
     return _after(states, before, lists, failed)
 

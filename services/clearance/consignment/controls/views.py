@@ -20,7 +20,7 @@ _OFFICERS_TEXTS: Final = (
     "facts",
     "confidential_reason",
 )
-_OFFICERS_NUMBERS: Final = ("when_overdue", "result")
+_OFFICERS_NUMBERS: Final = ("when_overdue", "result", "filing_version")
 _OWED: Final = (NoticeKind.CHARGES_CHANGED, NoticeKind.DEBT_SETTLED, NoticeKind.DEBT_OPENED)
 """Notices of what is owed, which are no carrier's."""
 _REPLIES: Final = (NoticeKind.CONTROL_ANSWERED, NoticeKind.CONTROL_REMINDED)

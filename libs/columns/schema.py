@@ -24,6 +24,8 @@ class Kind(Enum):
     INT_LISTS = "IntLists"
     CHILD = "child table"
 
+    __hash__ = object.__hash__  # each member is one object, and Enum's own hash is a call of Python for each column
+
 
 @dataclass(frozen=True)
 class Schema:

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from libs import telemetry
 from libs.server.admission.overload import Brake
+from libs.server.catalogue import reasons
 from libs.server.config.deployment_map import Map, MapError, read
 from libs.server.config.server_config import ConfigError, ServerConfig
 from libs.server.errors import Refusal, map_exception
@@ -258,6 +259,8 @@ class Server:
             if not missing and first:
                 first = False
                 self.chain.missing = None
+                # The first refusal must not wait for the catalogue, and all calls with it.
+                reasons()
                 # What was loaded at the start lives as long as the process: the collector need not check it again.
                 gc.collect()
                 gc.freeze()

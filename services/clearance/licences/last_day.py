@@ -34,8 +34,11 @@ def next_notice_at(licence: Licence, at: int) -> int | None:
 
 
 def is_notified(licence: Licence, at: int) -> bool:
-    """Return whether the agency is notified at an instant at which a notice is due: a part of the licence is left, or it has no limit."""
-    return at >= _reminds_at(licence) and licence.left_millionths != 0
+    """Return whether the agency is notified at an instant at which a notice is due: a part of the licence is left, or it has no limit.
+
+    A replica that does not know the time of the next notice leaves it as it was, also where the last day is later or the licence is revoked.
+    """
+    return licence.revoked_at is None and at >= _reminds_at(licence) and licence.left_millionths != 0
 
 
 def _reminds_at(licence: Licence) -> int:

@@ -169,7 +169,8 @@ async def test_who_sets_a_last_day_within_its_last_30_days_is_notified_of_the_en
     house: House, monkeypatch: pytest.MonkeyPatch, late: int, expected: list[str]
 ) -> None:
     set_clock(monkeypatch, reminder_of() + late)
-    await put(house, until())
+    # For how long it is valid alters nothing.
+    await put(house, until(from_day=LAST.isoformat()))
     for at in (reminder_of(), end_of()):
         await step(house, at)
     assert [kind for kind, _ in await ends(house)] == expected
@@ -264,6 +265,9 @@ async def test_replicas_at_the_same_licences_write_each_notice_once(house: House
             for number in numbers
             for agency in ("toys", "food")
         ),
+        # As a replica that does not know the time of the next notice leaves them: revoked, and with a later last day.
+        stored_licence("revoked", to_day=parse_day(LAST.isoformat()), next_at=reminder_of(), revoked_at=1),
+        stored_licence("later", to_day=parse_day(LAST.isoformat()) + 1, next_at=reminder_of()),
     )
     done = await asyncio.gather(*(step(house, reminder_of(), replica) for replica in "abc"))
     assert await step(house, reminder_of()) + sum(done) == 2 * len(numbers)
@@ -271,6 +275,8 @@ async def test_replicas_at_the_same_licences_write_each_notice_once(house: House
         assert sorted(number for _, number in await ends(house, agency)) == numbers
     async with house.desk.store.database.connection() as reading:
         assert await reading.raw.fetchval("select sum(row_count) from batch") == 2 * len(numbers)
+    left = await due(house)
+    assert (left["revoked"], left["later"]) == (None, reminder_of(LAST + timedelta(days=1)))
 
 
 async def test_a_process_that_ends_at_any_statement_and_a_store_that_is_put_back_write_each_notice_once(

@@ -128,7 +128,7 @@ def _last_day(message: pb.Notice | pb.TransitStatus, name: str) -> str:
 def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, str]:
     none = filled(texts.phrase(language, "none"), {})
     values = {
-        "mrn": notice.mrn,
+        "mrn": notice.mrn or none,
         "house_document": notice.house_document_number or none,
         "master_document": notice.master_document_number or none,
         "local_reference": notice.local_reference or none,

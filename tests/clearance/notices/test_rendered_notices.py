@@ -648,6 +648,11 @@ def test_references_that_a_filing_does_not_have_are_none() -> None:
     made.ClearField("house_document_number")
     render(made, TEXTS, TEXTS.choose("en"), reader=FILER)
     assert "Your reference: none. House document: none. To be paid at the border: not known." in made.text
+    # Notices about a licence's last day concern no consignment; an administration's texts of them may name one.
+    with_mrn = made.text
+    made.ClearField("mrn")
+    render(made, TEXTS, TEXTS.choose("en"), reader=FILER)
+    assert made.text == with_mrn.replace(MRN, "none") != with_mrn
 
 
 _SECRET = st.text("qwzjkvx", min_size=12, max_size=12)

@@ -76,7 +76,8 @@ async def test_the_days_of_its_binding_decide_of_which_steps_a_carrier_is_notifi
     async def read(carrier: str) -> list[str]:
         return keys(await notices(house, "carrier", carrier), mrn)
 
-    today = datetime.fromtimestamp(await house.desk.store.database.now() / 1_000_000, UTC).date()
+    now = datetime.fromtimestamp(await house.desk.store.database.now() / 1_000_000, UTC)
+    today = now.date()
     yesterday, late = today - timedelta(days=1), today + timedelta(days=60)
     await bind(house, DOCUMENT, "T1-7", "rails", "b1", to_day=late.isoformat())
     await bind(house, DOCUMENT, "T1-7", "boats", "b2", to_day=yesterday.isoformat())
@@ -85,7 +86,7 @@ async def test_the_days_of_its_binding_decide_of_which_steps_a_carrier_is_notifi
     # Who is bound later is notified of what follows; who was bound on the day of a step, reads it after the end of the binding.
     await bind(house, DOCUMENT, "T1-7", "boats", "b3")
     days = ((late - today).days, (late - today).days + 1)
-    due = [int((datetime.now(UTC) + timedelta(days=each)).timestamp() * 1_000_000) for each in days]
+    due = [int((now + timedelta(days=each)).timestamp() * 1_000_000) for each in days]
     assert [await Waits(house.desk.store, "r").step(at=each) for each in due] == [1, 0]
     assert (await read("rails"), await read("boats")) == (["TRANSIT_STARTED", "TRANSIT_OVERDUE"], ["TRANSIT_OVERDUE"])
     # A binding that an officer corrects was none.

@@ -71,15 +71,15 @@ def test_all_references_and_the_control_s_number_are_read(tmp_path: Path) -> Non
 def test_several_places_are_joined_and_an_unreadable_scan_has_no_image(tmp_path: Path) -> None:
     two = ("</Region>", "</Region><Region>Door.</Region><Region>Door.</Region>")
     assert read(tmp_path, two).record.place == "Lower left corner.; Door."
-    gone = (
+    unreadable = (
         ("ALARM", "BLANK"),
         ("<Address>https://xray.example/scans/17</Address>", ""),
         ("<Region>Lower left corner.</Region>", ""),
     )
-    record = read(tmp_path, *gone).record
+    record = read(tmp_path, *unreadable).record
     assert (record.image, record.sha256, record.media_type) == ("", "", "")
     # If it has one, the image is complete.
-    assert read(tmp_path, gone[0], gone[2]).record.media_type == "image/jpeg"
+    assert read(tmp_path, unreadable[0], unreadable[2]).record.media_type == "image/jpeg"
 
 
 MISSING = [
@@ -280,5 +280,5 @@ def test_a_bad_message_stops_no_other(tmp_path: Path) -> None:
     absent = tmp_path / "absent.xml"
     found, results = read_messages([bad, message_at(tmp_path), absent], read_mapping(mapping_at(tmp_path)))
     assert [each.file for each in found] == [str(tmp_path / "17.xml")]
-    told: list[tuple[Any, Any]] = [(each["outcome"], each["error"]["reason"]) for each in results]
-    assert told == [("refused", "SCAN_CODE_UNKNOWN"), ("refused", "SCAN_MESSAGE_MALFORMED")]
+    refusals: list[tuple[Any, Any]] = [(each["outcome"], each["error"]["reason"]) for each in results]
+    assert refusals == [("refused", "SCAN_CODE_UNKNOWN"), ("refused", "SCAN_MESSAGE_MALFORMED")]

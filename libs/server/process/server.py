@@ -240,6 +240,7 @@ class Server:
     ) -> None:
         """Retry until the own store is available, since services start in any order."""
         pause = 0.05
+        reasons()  # the first refusal must not wait for the catalogue, and all calls with it
         while prepare is not None:
             try:
                 await prepare()
@@ -259,8 +260,6 @@ class Server:
             if not missing and first:
                 first = False
                 self.chain.missing = None
-                # The first refusal must not wait for the catalogue, and all calls with it.
-                reasons()
                 # What was loaded at the start lives as long as the process: the collector need not check it again.
                 gc.collect()
                 gc.freeze()

@@ -264,9 +264,9 @@ def _record_messages(context: Context, paths: tuple[Path, ...], mapping: Path, c
         results += run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.clearance.scans import message_results
+        from libs.cli.views.clearance.scans import show_message_results
 
-        terminal.print(message_results(results, [refusal(each) for each in results]))
+        show_message_results(terminal, results, [refusal(each) for each in results])
 
     context.emit(results, show)
     if any(each["outcome"] == "refused" for each in results):

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from libs.cli.views.text import safe, short, table, when, words
+from libs.cli.views.text import print_words, safe, short, table, when, words
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
 
 def scan_words(scan: dict[str, Any], items: Sequence[dict[str, Any]]) -> list[str]:
@@ -28,9 +28,12 @@ def scan_words(scan: dict[str, Any], items: Sequence[dict[str, Any]]) -> list[st
     return lines
 
 
-def message_results(results: Sequence[dict[str, Any]], refusals: Sequence[str]) -> "Table":
-    """Return what was done with each message of a scanner, and why it was refused, "" where it was not."""
-    shown = table("file", "", "MRN", "control", "", right=(3,))
+def show_message_results(terminal: "Console", results: Sequence[dict[str, Any]], refusals: Sequence[str]) -> None:
+    """Print what was done with each message of a scanner, and below why messages were refused ("" where one was not)."""
+    shown = table("file", "", "MRN", "control", right=(3,))
+    for each in results:
+        shown.add_row(safe(each["file"]), each["outcome"], each.get("mrn", ""), str(each.get("number", "")))
+    print_words(terminal, shown)
     for each, why in zip(results, refusals, strict=True):
-        shown.add_row(safe(each["file"]), each["outcome"], each.get("mrn", ""), str(each.get("number", "")), why)
-    return shown
+        if why:
+            terminal.print(f"{safe(each['file'])}: {why}", soft_wrap=True)

@@ -164,11 +164,54 @@ def test_ci_lists_what_was_skipped_with_its_reason_and_what_failed(tmp_path: Pat
     )
     assert told.returncode == 1
     assert told.stdout.splitlines() == ["==> skipped, and why:", text, wrong, "==> failed: tests"]
-    for step in ("tests", "faults", "containers"):
-        assert re.search(rf'^step \d+ "{step}" bash -c "\$noting" "\$said" make .* TEST_ARGS=-rfEs$', RUN, re.MULTILINE)
+    for step in ("step \\d+ .tests", "suite \\d+ .faults", "suite \\d+ .containers"):
+        assert re.search(rf'^{step}" bash -c "\$noting" "\$said" make .* TEST_ARGS=-rfEs$', RUN, re.MULTILINE)
 
 
-def test_the_limits_of_all_steps_stay_under_an_hour() -> None:
-    limits = {title: int(seconds) for seconds, title in re.findall(r'^step (\d+) "([^"]+)"', RUN, re.MULTILINE)}
-    assert list(limits).index("tools") < list(limits).index("tests")
-    assert sum(limits.values()) < 60 * 60
+SUITES = ("demonstration", "faults", "containers", "benchmarks, smoke run")
+
+
+def limits(kind: str) -> dict[str, int]:
+    return {title: int(seconds) for seconds, title in re.findall(rf'^{kind} (\d+) "([^"]+)"', RUN, re.MULTILINE)}
+
+
+def test_the_steps_that_always_run_leave_time_for_a_suite_within_the_hour() -> None:
+    steps, suites = limits("step"), limits("suite")
+    assert list(steps) == ["set up", "checks", "tools", "tests"]
+    assert tuple(suites) == SUITES
+    assert sum(steps.values()) + suites["demonstration"] < 60 * 60
+
+
+@pytest.mark.parametrize(
+    ("hour", "fails", "code", "not_run"),
+    [
+        (3560, "", 0, ()),
+        (3560, "make fault-test", 1, ()),
+        (3560, "make test", 1, ()),
+        (850, "", 0, ("containers",)),
+        (850, "make demo", 1, ("containers",)),
+        (780, "", 0, ("faults", "containers")),
+        (0, "", 0, SUITES),
+        (0, "make check", 1, SUITES),
+    ],
+)
+def test_a_suite_runs_where_the_hour_has_the_time_for_it_and_is_listed_where_not(
+    tmp_path: Path, hour: int, fails: str, code: int, not_run: tuple[str, ...]
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "run").write_text(RUN, encoding="utf-8")
+    program(tmp_path / ".ci", "tools")
+    program(tmp_path, "make", f'case "make $*" in "{fails or "nothing"}"*) exit 2;; esac')
+    done = subprocess.run(
+        ["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "LUXOR_CI_HOUR": str(hour)},
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("==> not run")] == [
+        f"==> not run, for lack of time: {title}" for title in not_run
+    ]
+    for title, seconds in limits("suite").items():
+        begun = any(line.startswith(f"==> {title} (at most {seconds} s)") for line in lines)
+        assert begun is (title not in not_run)
+    assert lines[-1].startswith("==> everything that ran passed" if code == 0 else "==> failed: ")

@@ -90,7 +90,7 @@ def test_the_tests_in_containers_end_by_themselves_before_they_are_killed() -> N
     inner = int(makefile.split("COMPOSE_TEST_SECONDS ?= ")[1].split()[0])
     more = int(makefile.split("timeout --kill-after=")[1].split()[0])
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    outer = int(run.split(' "containers" ')[0].rsplit("step ", 1)[1])
+    outer = int(run.split(' "containers" ')[0].rsplit("suite ", 1)[1])
     assert inner <= outer - 200
     assert inner + more < outer
     assert "-m tests.containers.leftovers" in run.split("finish() {")[1].split("\n}")[0]

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "carriers": ("clearance.carriers", "Bind master documents to carriers; list and reverse arrivals."),
     "show": ("filing.show", "Show consignments: state, reasons, charges and law."),
     "assessment": ("risk.assessment", "Show the risk assessment of a consignment."),
+    "explain": ("operations.explain", "Explain the reason of an error or a warning."),
     "trace": ("operations.trace", "Show how long each service took for a consignment."),
     "notices": ("filing.notices", "Read a filer's or carrier's notices."),
     "check-notice": ("clearance.check_notice", "Check whether a notice or a charge is genuine."),

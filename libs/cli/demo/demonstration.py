@@ -147,9 +147,9 @@ async def _await_all(analyst: Any, expected: int, first_day: int, progress: Prog
         if done != before:
             before, moved = done, time.monotonic()
         elif time.monotonic() - moved > STUCK_SECONDS:
-            told = ", ".join(f"{number:,} {state}" for state, number in found.items())
+            counts = ", ".join(f"{number:,} {state}" for state, number in found.items())
             raise LuxorError.from_reason(
-                "DEMO_STUCK", seconds=int(STUCK_SECONDS), expected=expected, told=told or "nothing"
+                "DEMO_STUCK", seconds=int(STUCK_SECONDS), expected=expected, counts=counts or "nothing"
             )
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -62,7 +62,7 @@ async def look(analyst: Any, expected: int, days: range, progress: Any, stuck_se
             if books.consignments >= expected:
                 break
             text = f"{books.consignments:,} in the ledger"
-            raise LuxorError.from_reason("DEMO_STUCK", seconds=int(stuck_seconds), expected=expected, told=text)
+            raise LuxorError.from_reason("DEMO_STUCK", seconds=int(stuck_seconds), expected=expected, counts=text)
         await asyncio.sleep(LOOK_SECONDS)
     checked = await ledger.check_chains(analyst, _unseen)
     books.entries, books.postings, books.chain_differences = checked["entries"], checked["postings"], checked["faults"]

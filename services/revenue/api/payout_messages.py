@@ -82,8 +82,8 @@ def payout_result(place: int, payout: Payout, result: PayoutResult) -> pb.Payout
                 jurisdiction=payout.jurisdiction,
                 credit=there,
                 amount=asked,
-                kept=money_text(minor, currency) if currency else "",
-                kept_jurisdiction=jurisdiction,
+                recorded=money_text(minor, currency) if currency else "",
+                recorded_jurisdiction=jurisdiction,
             )
         )
     return told

@@ -14,12 +14,14 @@ class RowError(NamedTuple):
     reference: str
     """The consignment's local reference, as far as it is known."""
     element: str
-    """The column of a CSV, or the path inside a line of JSON."""
+    """The column of a CSV, the path inside a line of JSON, or the path of an element of XML."""
     reason: str
     value: str
     """The refused value, at most 64 characters."""
     sentence: str
     hint: str
+    further: "tuple[RowError, ...]" = ()
+    """Further errors of the same consignment, of which each format says as many as it finds at once."""
 
 
 class ElementError(Exception):

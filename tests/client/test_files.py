@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.client.errors import LuxorError
-from libs.client.filing import files
+from libs.client.filing import files, formats
 from libs.client.filing.columns import columns, decimal_text, join, shifted, split
 from libs.client.filing.files import Read
 from libs.client.row_errors import ElementError, RowError
@@ -313,7 +313,7 @@ class Endless:
 
 def _peak(file: Any, kind: str) -> int:
     tracemalloc.start()
-    for _ in files.read(file, kind):
+    for _ in formats.read(file, kind):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -231,3 +231,18 @@ def test_a_report_of_an_earlier_run_goes_when_nothing_is_refused_any_more(tmp_pa
     with Report(path):
         pass
     assert not path.exists()
+
+
+def test_notes_and_further_errors_of_a_consignment_are_reported_one_by_one(tmp_path: Path) -> None:
+    note, other = (ElementError("ELEMENT_NOT_CONVERTED", f"Declaration/{name}", why="w").at(1, "R") for name in "AB")
+    read = Read(Consignment(local_reference="R"), 1, (), (note, other))
+    first, second = (ElementError("ELEMENT_MISSING", f"Declaration/{name}").at(1, "S") for name in "CD")
+    notes: list[RowError] = []
+    path = tmp_path / "refused.csv"
+    with Report(path) as report:
+        source: list[Read | RowError] = [read, first._replace(further=(second,))]
+        summary = asyncio.run(file_all(Ingestion(), source, report=report.add, warn=notes.append, sleep=no_pause))
+    assert (summary.consignments, summary.accepted, summary.refused, summary.warnings) == (2, 1, 1, 2)
+    assert (notes, summary.warning_reasons) == ([note, other], {"ELEMENT_NOT_CONVERTED": 2})
+    with path.open(encoding="utf-8", newline="") as opened:
+        assert [each["element"] for each in csv.DictReader(opened)] == ["Declaration/C", "Declaration/D"]

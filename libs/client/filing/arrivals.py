@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from libs.client.errors import LuxorError
-from libs.client.filing.files import Read, kind_of, read
+from libs.client.filing.files import Read
+from libs.client.filing.formats import kind_of, read
 from luxor.clearance.v1.clearance_pb2 import Arrival
 
 

@@ -7,9 +7,8 @@ wrong with it; only a header that cannot be used fails the whole file.
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 import msgspec
@@ -49,6 +48,10 @@ class Read:
     """Where it begins."""
     item_lines: Sequence[int]
     """In a CSV, the line of each item; empty otherwise."""
+    notes: Sequence[RowError] = ()
+    """What the file states and no element of a consignment has."""
+    element_of: Callable[[str], str] | None = None
+    """In another format, the path there of an element of the contract; empty if the format has none."""
 
     def row_error(self, reason: str, path: str, value: str, sentence: str, hint: str) -> RowError:
         """Turn what ingestion said about an element into a line of the report, in this file's own terms."""
@@ -61,23 +64,11 @@ class Read:
             element = f"items{rest}"
         if self.item_lines:
             element = _column_of(element)
+        if self.element_of is not None:
+            element = self.element_of(element) or element
         # A request's numbering of a batch means nothing to who wrote the file.
         shown = sentence.replace(path, element) if path else sentence
         return RowError(line, self.message.local_reference, element, reason, value, shown, hint)
-
-
-def kind_of(path: Path, chosen: str = "") -> str:
-    """Return "csv" or "jsonl" by name, or what was chosen; raise LuxorError FILE_KIND_UNKNOWN."""
-    ending = chosen or path.suffix.lower().lstrip(".")
-    kinds = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl"}
-    if ending not in kinds:
-        raise LuxorError.from_reason("FILE_KIND_UNKNOWN", value=path.name)
-    return kinds[ending]
-
-
-def read(file: BinaryIO, kind: str) -> Iterator[Read | RowError]:
-    """Yield what stands in an open file, in its order; raise LuxorError for a header that cannot be used."""
-    return read_csv(file) if kind == "csv" else read_jsonl(file)
 
 
 # ── JSON Lines ───────────────────────────────────────────────────────────────────────────────────────────────────────

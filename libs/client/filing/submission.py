@@ -72,14 +72,15 @@ class Report:
         self._file: TextIO | None = None
 
     def add(self, row_error: RowError) -> None:
-        """Write one line; raises OSError if that fails."""
+        """Write one line, and one for each further error of the consignment; raises OSError if that fails."""
         self.rows += 1
-        if self.path is None:
-            return
-        if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", newline="")
-            csv.writer(self._file).writerow(self.HEADER)
-        csv.writer(self._file).writerow(row_error)
+        if self.path is not None:
+            if self._file is None:
+                self._file = self.path.open("w", encoding="utf-8", newline="")
+                csv.writer(self._file).writerow(self.HEADER)
+            csv.writer(self._file).writerow(row_error[: len(self.HEADER)])
+        for each in row_error.further:
+            self.add(each)
 
     def __enter__(self) -> Self:
         """Return the report."""
@@ -130,7 +131,7 @@ async def file_all(
         progress(summary)
 
     try:
-        for number, batch in enumerate(_batches(source, batch_rows, summary, report)):
+        for number, batch in enumerate(_batches(source, batch_rows, summary, report, warn)):
             if len(waiting) >= in_flight:
                 await take()
             batches.append(batch)
@@ -158,7 +159,11 @@ def request_id_of(batch: list[Read], number: int) -> str:
 
 
 def _batches(
-    source: Iterable[Read | RowError], rows: int, summary: Summary, report: Callable[[RowError], None]
+    source: Iterable[Read | RowError],
+    rows: int,
+    summary: Summary,
+    report: Callable[[RowError], None],
+    warn: Callable[[RowError], None],
 ) -> Iterator[list[Read]]:
     batch: list[Read] = []
     size = 0
@@ -169,6 +174,10 @@ def _batches(
             summary.reasons[each.reason] += 1
             report(each)
             continue
+        for note in each.notes:
+            summary.warnings += 1
+            summary.warning_reasons[note.reason] += 1
+            warn(note)
         own = each.message.ByteSize()
         if batch and (len(batch) >= rows or size + own > BATCH_BYTES_MAX):
             yield batch

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 REFUSALS_SHOWN = 8
 
 
-@command("file", short_help="File consignments from a CSV or JSON Lines file.")
+@command("file", short_help="File consignments from CSV, JSON Lines, or a declaration in XML.")
 @click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--format", "kind", type=click.Choice(["csv", "jsonl"]), help="Format of the file (default: by its name)."
+    "--format", "kind", type=click.Choice(["csv", "jsonl", "dec"]), help="Format of the file (default: by its name)."
 )
 @click.option(
     "--report",
@@ -62,8 +62,11 @@ def file(
     nothing is filed twice.
     """
     from libs.client.filing import files
+    from libs.client.filing.formats import kind_of
 
     if template:
+        if kind == "dec":
+            raise click.UsageError("A template is csv or jsonl.")
         sys.stdout.write(files.template(kind or "csv"))
         return
     if list_columns:
@@ -76,7 +79,7 @@ def file(
             context,
             opened,
             path,
-            files.kind_of(path, kind or ""),
+            kind_of(path, kind or ""),
             report_path,
             batch_rows,
             in_flight,
@@ -110,7 +113,7 @@ def _file(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from libs.client.errors import LuxorError
-    from libs.client.filing import files
+    from libs.client.filing import files, formats
     from libs.client.filing.packing import PackedClient
     from libs.client.filing.submission import Report, Summary, file_all
 
@@ -126,8 +129,7 @@ def _file(
 
     def report_refusal(each: "RowError") -> None:
         report.add(each)
-        if len(shown) < REFUSALS_SHOWN:
-            shown.append(each)
+        shown.extend((each, *each.further)[: REFUSALS_SHOWN - len(shown)])
 
     def progress(summary: "Summary") -> None:
         bar.update(task, completed=opened.tell(), accepted=summary.accepted, refused=summary.refused)
@@ -135,12 +137,14 @@ def _file(
     summary = Summary()
 
     async def work() -> "Summary":
-        source = files.read(opened, kind)
+        source = formats.read(opened, kind)
         if check:
             for each in source:
                 summary.consignments += 1
                 if isinstance(each, files.Read):
                     summary.accepted += 1
+                    summary.warnings += len(each.notes)
+                    summary.warning_reasons.update(note.reason for note in each.notes)
                 else:
                     summary.refused += 1
                     summary.reasons[each.reason] += 1
@@ -184,7 +188,6 @@ def _stopped(error: "LuxorError | KeyboardInterrupt", summary: "Summary") -> "Lu
 
 def _show(terminal: "Console", summary: "Summary", refusals: "list[RowError]", report: Path, check: bool) -> None:
     from libs.cli.views.text import safe, table
-    from libs.server.catalogue import command_hint
 
     verb = "readable" if check else "accepted"
     colour = "red" if summary.refused else "dim"
@@ -200,10 +203,18 @@ def _show(terminal: "Console", summary: "Summary", refusals: "list[RowError]", r
     for name, count in summary.reasons.most_common(10):
         reasons.add_row(name, f"{count:,}")
     terminal.print(reasons)
-    for each in refusals:
+    show_row_errors(terminal, refusals)
+    terminal.print(f"\nAll refused rows, with remedies: [bold]{safe(report)}[/]", soft_wrap=True)
+
+
+def show_row_errors(terminal: "Console", row_errors: "list[RowError]") -> None:
+    """Print errors of consignments, each with its place and what to do."""
+    from libs.cli.views.text import safe
+    from libs.server.catalogue import command_hint
+
+    for each in row_errors:
         where = f"[bold]line {each.line}[/]  {safe(each.reference)}  [cyan]{safe(each.element)}[/]"
         terminal.print(f"{where}  {safe(each.sentence)}\n      [dim]→ {safe(command_hint(each.reason, each.hint))}[/]")
-    terminal.print(f"\nAll refused rows, with remedies: [bold]{safe(report)}[/]", soft_wrap=True)
 
 
 def _list_columns(context: Context) -> None:

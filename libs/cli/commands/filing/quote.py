@@ -81,7 +81,8 @@ def quote(
 
     Give the goods with --to and --item, or a PATH as for `luxor file` (its first 1,000 consignments).
     """
-    from libs.client.filing.files import Read, kind_of, read
+    from libs.client.filing.files import Read
+    from libs.client.filing.formats import kind_of, read
     from libs.client.revenue.quotes import consignment
     from libs.client.revenue.quotes import quote as ask
     from libs.client.row_errors import ElementError

@@ -1,0 +1,1 @@
+"""Import declarations in XML as consignments: WCO DEC 3.6."""

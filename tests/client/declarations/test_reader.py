@@ -1,0 +1,254 @@
+"""Declarations in WCO DEC 3.6: what becomes of their elements, and which are refused."""
+
+import io
+
+import pytest
+
+from libs.client.filing import files
+from libs.client.filing.declarations.reader import BYTES_MAX, DEPTH_MAX
+from tests.support.declarations import DECLARATION, ITEM, NAMESPACE, changed, converted, flat, outcome, refused
+
+SHIPMENT = "Declaration/GoodsShipment"
+GOODS = f"{SHIPMENT}/GovernmentAgencyGoodsItem"
+
+
+def test_a_declaration_becomes_a_consignment() -> None:
+    assert flat(converted(DECLARATION).message) == {
+        "local_reference": "DEC-1",
+        "transport.mode": "TRANSPORT_MODE_AIR",
+        "declarant.identifier": "GB603202734852",
+        "declarant.identifier_type": "IDENTIFIER_TYPE_EORI",
+        "consignor.name": "Meadow Lane Trading Ltd",
+        "consignor.address.country": "CN",
+        "importer.identifier": "GB553202734852",
+        "importer.identifier_type": "IDENTIFIER_TYPE_EORI",
+        "consignee.identifier": "GB553202734852",
+        "consignee.identifier_type": "IDENTIFIER_TYPE_EORI",
+        "nature": "NATURE_SALE",
+        "procedure": "4000",
+        "items[0].number": 1,
+        "items[0].description": "Woven cotton blouse",
+        "items[0].commodity_code": "6206300010",
+        "items[0].gross_mass_mg": 420_000,
+        "items[0].price.minor": 1999,
+        "items[0].price.currency": "GBP",
+        "items[0].additional_procedures[0]": "C07",
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "element", "reason"),
+    [
+        ("<FunctionCode>9<", "<FunctionCode>13<", "Declaration/FunctionCode", "ELEMENT_WITHOUT_COUNTERPART"),
+        ("<FunctionCode>9</FunctionCode>", "", "Declaration/FunctionCode", "ELEMENT_MISSING"),
+        (">IMA<", ">EXA<", "Declaration/TypeCode", "ELEMENT_WITHOUT_COUNTERPART"),
+        (">IMA<", ">IMY<", "Declaration/TypeCode", "ELEMENT_WITHOUT_COUNTERPART"),
+        ("<TypeCode>IMA</TypeCode>", "", "Declaration/TypeCode", "ELEMENT_MISSING"),
+        ("<FunctionalReferenceID>DEC-1</FunctionalReferenceID>", "", "Declaration/FunctionalReferenceID", "ELEMENT_MISSING"),
+        (">DEC-1<", f">{'D' * 23}<", "Declaration/FunctionalReferenceID", "TEXT_TOO_LONG"),
+        (ITEM, "", GOODS, "ELEMENT_MISSING"),
+        ("Quantity>1</Goods", "Quantity>2</Goods", "Declaration/GoodsItemQuantity", "VALUES_DIFFER"),
+        (">4</ModeCode>", ">9</ModeCode>", "Declaration/BorderTransportMeans/ModeCode", "CHOICE_MISNAMED"),
+        ("<CountryCode>CN<", "<CountryCode>ZU<", "Declaration/Exporter/Address/CountryCode", "COUNTRY_UNKNOWN"),
+        ('currencyID="GBP"', "", f"{GOODS}/Commodity/InvoiceLine/ItemChargeAmount", "CURRENCY_MISSING"),
+        ('"GBP"', '"XXX"', f"{GOODS}/Commodity/InvoiceLine/ItemChargeAmount/@currencyID", "CURRENCY_UNKNOWN"),
+        (">19.99<", ">19.999<", f"{GOODS}/Commodity/InvoiceLine/ItemChargeAmount", "AMOUNT_TOO_FINE"),
+        (">19.99<", ">1e3<", f"{GOODS}/Commodity/InvoiceLine/ItemChargeAmount", "AMOUNT_MALFORMED"),
+        (">0.42<", ">0.0000001<", f"{GOODS}/Commodity/GoodsMeasure/GrossMassMeasure", "AMOUNT_TOO_FINE"),
+        (">62063000<", ">620630<", f"{GOODS}/Commodity/Classification[1]/ID", "COMMODITY_CODE_MALFORMED"),
+        (">TRC<", ">TRA<", f"{GOODS}/Commodity/Classification[2]/ID", "ELEMENT_WITHOUT_COUNTERPART"),
+        ("<Importer>", "<Payer><Name>P</Name></Payer><Importer>", f"{SHIPMENT}/Payer", "ELEMENT_WITHOUT_COUNTERPART"),
+        ("<Importer>", "<Buyers/><Importer>", f"{SHIPMENT}/Buyers", "FIELD_UNKNOWN"),
+        ("<Importer>", '<Buyer xmlns="urn:example"/><Importer>', f"{SHIPMENT}/Buyer", "FIELD_UNKNOWN"),
+        ("DEC-1", "<b>DEC-1</b>", "Declaration/FunctionalReferenceID/b", "FIELD_UNKNOWN"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_names_the_element_with_its_path(before: str, after: str, element: str, reason: str) -> None:
+    found = refused(changed((before, after)))
+    assert [(each.element, each.reason) for each in found] == [(element, reason)], found
+    assert found[0].sentence
+    assert found[0].hint
+    assert "{" not in found[0].sentence + found[0].hint
+
+
+def test_a_code_without_the_digits_of_taric_stays_as_it_is() -> None:
+    for code in ("62063000", "620630"):
+        found = flat(converted(changed((">10<", "><"), (">62063000<", f">{code}<"))).message)
+        assert found["items[0].commodity_code"] == code
+
+
+def test_all_errors_are_reported_at_once() -> None:
+    found = refused(changed((">IMA<", ">EXA<"), (">4</ModeCode>", ">9</ModeCode>"), (">19.99<", ">x<")))
+    assert [each.reason for each in found] == ["ELEMENT_WITHOUT_COUNTERPART", "CHOICE_MISNAMED", "AMOUNT_MALFORMED"]
+    assert {each.reference for each in found} == {"DEC-1"}
+
+
+def test_items_that_contradict_each_other_about_the_consignment_are_refused() -> None:
+    second = ITEM.replace("<SequenceNumeric>1<", "<SequenceNumeric>2<")
+    both = (("Quantity>1</Goods", "Quantity>2</Goods"), (ITEM, ITEM + second))
+    assert len(converted(changed(*both)).message.items) == 2
+    [error] = refused(changed(both[0], (ITEM, ITEM + second.replace(">40<", ">42<"))))
+    assert (error.element, error.reason) == (f"{GOODS}[2]/GovernmentProcedure[1]/CurrentCode", "VALUES_DIFFER")
+    assert f"{GOODS}[1]/GovernmentProcedure[1]/CurrentCode has 40" in error.sentence
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("<Origin><CountryCode>CN</CountryCode><TypeCode>2</TypeCode></Origin>", {"origin_country": "CN"}),
+        ("<Origin><CountryCode>CN</CountryCode></Origin>", {"origin_country": "CN"}),
+        ("<CustomsValuation><MethodCode>1</MethodCode></CustomsValuation>", {"valuation_method": "1"}),
+        ("<DangerousGoods><UNDGID>3481</UNDGID></DangerousGoods>", {"un_number": "3481"}),
+        ("<DutyTaxFee><DutyRegimeCode>300</DutyRegimeCode></DutyTaxFee>", {"preference": "300"}),
+        ('<GoodsMeasure><TariffQuantity unitCode="NAR">2</TariffQuantity></GoodsMeasure>',
+         {"supplementary_quantity_milli": 2000, "supplementary_unit": "NAR"}),
+        ('<GoodsMeasure><NetNetWeightMeasure unitCode="GRM">350.5</NetNetWeightMeasure></GoodsMeasure>', {"net_mass_mg": 350_500}),
+        ('<GoodsMeasure><NetNetWeightMeasure unitCode="TNE">1</NetNetWeightMeasure></GoodsMeasure>', {"net_mass_mg": 10**9}),
+        ("<Packaging><MarksNumbersID>M</MarksNumbersID><QuantityQuantity>2</QuantityQuantity><TypeCode>CT</TypeCode></Packaging>",
+         {"packages[0].marks": "M", "packages[0].count": 2, "packages[0].type": "CT"}),
+        ("<AdditionalDocument><TypeCode>935</TypeCode><ID>INV 7</ID><CategoryCode>N</CategoryCode></AdditionalDocument>",
+         {"supporting_documents[0].type": "N935", "supporting_documents[0].reference": "INV 7"}),
+        ("<AdditionalInformation><StatementCode>00500</StatementCode></AdditionalInformation>", {"additional_information[0]": "00500"}),
+    ],
+)  # fmt: skip
+def test_elements_of_an_item(added: str, expected: dict[str, object]) -> None:
+    inside = added.startswith(("<DangerousGoods", "<DutyTaxFee", "<GoodsMeasure"))
+    place = "<InvoiceLine>" if inside else "<GovernmentProcedure><CurrentCode>40"
+    found = flat(converted(changed((place, added + place))).message)
+    for path, value in expected.items():
+        assert found[f"items[0].{path}"] == value
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("<Seller><Name>S</Name><Communication><ID>s@x.example</ID><TypeCode>EM</TypeCode></Communication></Seller>",
+         {"seller.name": "S", "seller.email": "s@x.example"}),
+        ("<Buyer><ID>123</ID><Communication><ID>+44</ID><TypeCode>TE</TypeCode></Communication></Buyer>",
+         {"buyer.identifier": "123", "buyer.phone": "+44"}),
+        ("<TradeTerms><ConditionCode>DAP</ConditionCode><LocationName>London</LocationName></TradeTerms>",
+         {"incoterm": "DAP", "incoterm_place": "London"}),
+        ("<TradeTerms><LocationID>GBLON</LocationID></TradeTerms>", {"incoterm_place": "GBLON"}),
+        ("<UCR><TraderAssignedReferenceID>T</TraderAssignedReferenceID></UCR>", {"unique_consignment_reference": "T"}),
+        ("<Invoice><ID>INV 7</ID></Invoice>", {"supporting_documents[0].type": "N380", "supporting_documents[0].reference": "INV 7"}),
+        ("<DomesticDutyTaxParty><ID>IM2760000014</ID><RoleCode>FR5</RoleCode></DomesticDutyTaxParty>",
+         {"fiscal_references[0].scheme": "SCHEME_IOSS", "fiscal_references[0].number": "IM2760000014"}),
+        ("<DomesticDutyTaxParty><ID>DE1</ID><RoleCode>FR7</RoleCode></DomesticDutyTaxParty>",
+         {"fiscal_references[0].scheme": "SCHEME_SPECIAL_ARRANGEMENTS"}),
+        ("<ExitDateTime><DateTimeString formatCode='304'>20260701103000+02</DateTimeString></ExitDateTime>",
+         {"export_time": "2026-07-01T08:30:00Z"}),
+        ("<ExitDateTime><DateTimeString formatCode='102'>20260701</DateTimeString></ExitDateTime>", {"export_time": "2026-07-01T00:00:00Z"}),
+        ('<CustomsValuation><FreightChargeAmount currencyID="JPY">300</FreightChargeAmount></CustomsValuation>',
+         {"freight.minor": 300, "freight.currency": "JPY"}),
+        ("<PreviousDocument><CategoryCode>Z</CategoryCode><ID>26GB1</ID><TypeCode>355</TypeCode><LineNumeric>2</LineNumeric></PreviousDocument>",
+         {"previous_documents[0].type": "Z355", "previous_documents[0].reference": "26GB1", "previous_documents[0].item_number": 2}),
+        ("<Consignee><Name>Erika Beispiel</Name></Consignee>", {"consignee.name": "Erika Beispiel", "importer.identifier": "GB553202734852"}),
+        ("<Consignor><Name>Factory</Name></Consignor>", {"consignor.name": "Factory"}),
+    ],
+)  # fmt: skip
+def test_elements_of_the_consignment(added: str, expected: dict[str, object]) -> None:
+    found = flat(converted(changed(("<Importer>", f"{added}<Importer>"))).message)
+    assert {path: found.get(path) for path in expected} == expected
+
+
+def test_a_consignor_has_the_place_of_the_exporter_who_becomes_a_note() -> None:
+    found = converted(changed(("<Importer>", "<Consignor><Name>Factory</Name></Consignor><Importer>")))
+    assert not found.message.consignor.HasField("address"), "half of one party and half of the other"
+    assert [each.element for each in found.notes] == [
+        "Declaration/Exporter/Name",
+        "Declaration/Exporter/Address/CountryCode",
+    ]
+
+
+def test_the_intrinsic_value_is_the_price_of_a_super_reduced_declaration_only() -> None:
+    value = '<CustomsValueAmount currencyID="GBP">103.33</CustomsValueAmount><SequenceNumeric>1'
+    line = '<InvoiceLine><ItemChargeAmount currencyID="GBP">19.99</ItemChargeAmount></InvoiceLine>'
+    only = (("<SequenceNumeric>1", value), (line, ""))
+    assert flat(converted(changed(*only)).message)["items[0].price.minor"] == 10_333
+    both = converted(changed(only[0]))
+    assert flat(both.message)["items[0].price.minor"] == 1999
+    other = converted(changed(*only, (">C07<", ">F48<")))
+    assert not other.message.items[0].HasField("price")
+    for found in (both, other):
+        assert [each.element for each in found.notes] == [f"{GOODS}/CustomsValueAmount"]
+
+
+def test_what_is_left_out_is_reported_with_its_path_and_why() -> None:
+    holder = "<AuthorisationHolder><ID>GB1</ID><CategoryCode>DPO</CategoryCode></AuthorisationHolder>"
+    found = converted(changed(("<Declarant>", f"{holder}<Declarant>")))
+    [note] = found.notes
+    assert (note.element, note.reason) == ("Declaration/AuthorisationHolder", "ELEMENT_NOT_CONVERTED")
+    assert "registers" in note.sentence
+
+
+def test_errors_of_ingestion_name_the_element_of_the_declaration() -> None:
+    found = converted(DECLARATION)
+
+    def element(path: str) -> str:
+        return found.row_error("ELEMENT_MISSING", f"consignments[3].{path}", "", "", "").element
+
+    assert element("items[0].commodity_code") == f"{GOODS}/Commodity/Classification[1]/ID"
+    assert element("items[0].price.minor") == f"{GOODS}/Commodity/InvoiceLine/ItemChargeAmount"
+    assert element("consignee.identifier") == f"{SHIPMENT}/Importer/ID", "the importer became the consignee"
+    assert element("consignee.address.city") == f"{SHIPMENT}/Consignee/Address/CityName", (
+        "missing, and would stand here"
+    )
+    assert element("items[0].packages[0].count") == f"{GOODS}/Packaging/QuantityQuantity"
+    assert element("transport.service") == "transport.service", "no element of a declaration"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (DECLARATION.replace("<md:MetaData", '<!DOCTYPE x [<!ENTITY a "b">]><md:MetaData', 1), "document type"),
+        (DECLARATION.replace("UTF-8", "UTF-7", 1), "encoding"),
+        (DECLARATION[:300], "not XML"),
+        ("", "not XML"),
+        (f"<Declaration xmlns='{NAMESPACE}'>" + "<a>" * DEPTH_MAX + "</a>" * DEPTH_MAX + "</Declaration>", "deeper"),
+        (DECLARATION + " " * BYTES_MAX, "bytes"),
+        (DECLARATION.replace("DEC-1", "&undefined;"), "not XML"),
+    ],
+)  # fmt: skip
+def test_hostile_and_broken_files_are_refused(content: str, why: str) -> None:
+    [error] = refused(content)
+    assert error.reason == "DECLARATION_MALFORMED"
+    assert why in error.sentence
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16", "ISO-8859-1"])
+def test_the_encodings_of_xml_are_read(encoding: str) -> None:
+    text = changed(("Woven cotton", "Wöven cotton")).replace("UTF-8", encoding)
+    assert flat(converted(text.encode(encoding)).message)["items[0].description"] == "Wöven cotton blouse"
+
+
+def test_a_file_has_one_declaration_of_the_version() -> None:
+    for text in (
+        DECLARATION.replace("DEC-DMS:2", "RES-DMS:2"),
+        DECLARATION.replace("<Declaration>", "<Declaration/><Declaration>"),
+    ):
+        assert [each.reason for each in refused(text)] == ["DECLARATION_NOT_FOUND"]
+    assert refused(changed((">3.6<", ">3.7<")))[0].element == "MetaData/WCODataModelVersionCode"
+    bare = DECLARATION[DECLARATION.index("<Declaration>") : DECLARATION.index("</md:MetaData>")]
+    assert (
+        converted(bare.replace("<Declaration>", f"<Declaration xmlns='{NAMESPACE}'>")).message
+        == converted(DECLARATION).message
+    )
+
+
+def test_any_change_of_a_byte_gives_one_answer() -> None:
+    content = DECLARATION.encode()
+    for place in range(0, len(content), 7):
+        for byte in (b"\x00", b"<", b"\xff", b"&", b"9"):
+            outcome(content[:place] + byte + content[place + 1 :])
+
+
+def test_what_was_converted_is_the_same_after_csv_and_json_lines() -> None:
+    message = converted(DECLARATION).message
+    table, lines = io.StringIO(), io.BytesIO()
+    files.write_csv(table, [message])
+    files.write_jsonl(lines, [message])
+    for found in (
+        files.read_csv(io.BytesIO(table.getvalue().encode())),
+        files.read_jsonl(io.BytesIO(lines.getvalue())),
+    ):
+        assert [each.message for each in found if isinstance(each, files.Read)] == [message]

@@ -10,6 +10,8 @@ from libs.feed.publish.retention import Maintenance
 from libs.feed.publish.service import FeedServicer
 from libs.feed.publish.shared_positions import SharedPositions
 from libs.feed.publish.watch import horizon
+from libs.files.yaml_file import YamlError
+from libs.server.config.error import ConfigError
 from libs.server.identity import Role
 from libs.server.process.launch import Start, launch
 from libs.server.process.server import Background
@@ -24,6 +26,7 @@ from services.ingestion.commands.housekeeping import drop_serials, rotate_genera
 from services.ingestion.commands.submit import Submit
 from services.ingestion.config import IngestionConfig
 from services.ingestion.feeds.snapshot import Days, Snapshot
+from services.ingestion.filing import check_rules
 from services.ingestion.store.filings import SUBMISSION_DAYS, Store
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
@@ -32,10 +35,18 @@ SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
 def assemble(start: Start) -> Sequence[Background]:
     """Put ingestion together."""
     config = IngestionConfig.from_environ("ingestion", start.environ)
+    try:
+        rules = check_rules.read(config.filing_checks)
+    except YamlError as error:
+        raise ConfigError(
+            "LUXOR_INGESTION_FILING_CHECKS", f"names checks that are refused: {error}", str(check_rules.INCLUDED)
+        ) from None
     outbox = Outbox(start.database, SCHEMA)
     store = Store(start.database, outbox, RequestLog())
     backlog_of_decisions = Backlog("clearance")
-    submit = Submit(store, shift_micros=config.clock_shift_seconds * 1_000_000, backlog=backlog_of_decisions)
+    submit = Submit(
+        store, shift_micros=config.clock_shift_seconds * 1_000_000, backlog=backlog_of_decisions, rules=rules
+    )
     start.server.add(
         add_IngestionServiceServicer_to_server,
         IngestionService(store, submit, start.config.message_bytes_max),

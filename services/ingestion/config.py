@@ -1,8 +1,11 @@
 """Settings of ingestion."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from libs.server.config.checks import check_file
 from libs.server.config.server_config import Settings, setting
+from services.ingestion.filing import check_rules
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -11,3 +14,11 @@ class IngestionConfig(Settings, service="ingestion"):
 
     clock_shift_seconds: int = setting("CLOCK_SHIFT_SECONDS", default=0, low=-80_000, high=500_000, example="0")
     """Seconds that are added to the time of acceptance, for staging: filings are then assessed by the law of another day."""
+
+    filing_checks: Path = setting(
+        "FILING_CHECKS",
+        default=check_rules.INCLUDED,
+        example="/etc/luxor/ingestion/filing_checks.yaml",
+        check=check_file,
+    )
+    """File of the checks of filings: further terms that name no goods. As included, none. Use the same file for all replicas."""

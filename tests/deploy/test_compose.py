@@ -165,6 +165,17 @@ def test_revenue_takes_law_and_rates_from_a_directory_of_the_operators() -> None
         assert revenue["environment"][f"LUXOR_REVENUE_{name}"] == f"${{LUXOR_REVENUE_{name}:-}}"
 
 
+def test_ingestion_takes_checks_of_filings_from_a_directory_of_the_operators() -> None:
+    ingestion = SERVICES["ingestion"]
+    (files,) = [mount for mount in ingestion["volumes"] if mount["type"] == "bind"]
+    assert (files["target"], files["read_only"]) == ("/etc/luxor/ingestion", True)
+    assert files["bind"] == {"create_host_path": False}
+    match = re.fullmatch(r"\$\{LUXOR_INGESTION_FILES:-(.+)\}", files["source"])
+    assert match
+    assert (HERE / match.group(1)).is_dir()
+    assert ingestion["environment"]["LUXOR_INGESTION_FILING_CHECKS"] == "${LUXOR_INGESTION_FILING_CHECKS:-}"
+
+
 def test_clearance_takes_texts_of_notices_from_a_directory_of_the_operators() -> None:
     clearance = SERVICES["clearance"]
     (files,) = [mount for mount in clearance["volumes"] if mount["type"] == "bind"]

@@ -17,7 +17,8 @@ from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
 from libs.release_law.law import included
-from services.ingestion.filing import validation
+from services.ingestion.filing import check_rules, validation
+from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.validation import ENVELOPE
 from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
 
@@ -90,12 +91,16 @@ def _of_rows(stored: Sequence[bytes]) -> bytes:
 class Submit:
     """Submits batches."""
 
-    def __init__(self, store: Store, *, shift_micros: int = 0, backlog: Backlog | None = None) -> None:
+    def __init__(
+        self, store: Store, *, shift_micros: int = 0, backlog: Backlog | None = None, rules: CheckRules | None = None
+    ) -> None:
         """Write to `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts accepted filings.
 
+        `rules` are checked beside the forms of elements; None: those that are included.
         Documents are accepted by the law of release categories of this release. Raises ReleaseLawError.
         """
         self._release_law = included()
+        self._rules = check_rules.included() if rules is None else rules
         self._store = store
         self._shift_micros = shift_micros
         self._backlog = backlog
@@ -104,7 +109,7 @@ class Submit:
     def _check(self, table: Table) -> validation.Checked:
         day = day_of(time.time_ns() // 1000 + self._shift_micros)
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
-        return validation.check(table, date_of_day(day + 1).year, law=self._release_law, day=day)
+        return validation.check(table, date_of_day(day + 1).year, law=self._release_law, day=day, rules=self._rules)
 
     async def run(
         self,

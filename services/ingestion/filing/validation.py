@@ -23,7 +23,8 @@ from libs.release_law.law import ITEMS, ReleaseLaw
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.ingestion.filing import elements
+from services.ingestion.filing import elements, plausibility
+from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.documents import documents_of
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
 from services.ingestion.filing.paths import Place, consignment_place, element_path, entry_place
@@ -92,10 +93,17 @@ class _Level:
         return _Level(self.table.child(name), owners, entry_place(self.place, name, ragged.offsets), False)
 
 
-def check(table: Table, latest_year: int = 9999, *, law: ReleaseLaw | None = None, day: int = 0) -> Checked:
+def check(
+    table: Table,
+    latest_year: int = 9999,
+    *,
+    law: ReleaseLaw | None = None,
+    day: int = 0,
+    rules: CheckRules | None = None,
+) -> Checked:
     """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`.
 
-    Documents may omit what `law` says for `day`; None: nothing.
+    Documents may omit what `law` says for `day`; None: nothing. `rules` are checked beside the forms of elements; None: none.
     """
     cleaned = _clean(table, elements.CONSIGNMENT)
     findings = _Findings(table.rows)
@@ -104,6 +112,8 @@ def check(table: Table, latest_year: int = 9999, *, law: ReleaseLaw | None = Non
     _check_required(root, law, day, findings)
     _check_fiscal_references(root, findings)
     _check_return(root, latest_year, findings)
+    if rules is not None:
+        _check_plausibility(root, rules, findings)
     return Checked(
         _fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted(), findings.left_out
     )
@@ -217,7 +227,12 @@ def _check_level(level: _Level, elements_by_name: dict[str, Element], findings: 
 
 
 def _check_text(level: _Level, name: str, column: Strings, element: Text, findings: _Findings) -> None:
-    errors = {place: _text_error(value, element) for place, value in enumerate(column.dictionary)}
+    texts = column.dictionary
+    # Plain texts that are all within their bounds: a call for each distinct value would be a third of all checks.
+    short_enough = max(map(len, texts), default=0) <= element.bound.characters_max
+    if element.form.check is None and short_enough and all(map(str.isprintable, texts)):
+        return
+    errors = {place: _text_error(value, element) for place, value in enumerate(texts)}
     for (reason, facts, warns), rows in _by_rows(column, errors):
         findings.mark(level, name, rows, reason, warns=warns, **facts)
 
@@ -369,6 +384,13 @@ def _check_return(root: _Level, latest_year: int, findings: _Findings) -> None:
         findings.mark(root, "returned_document_number", unused, "RETURN_REFERENCE_UNUSED", warns=True)
     bare = np.flatnonzero(returns & ~mrns.present & ~named)
     findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
+
+
+def _check_plausibility(root: _Level, rules: CheckRules, findings: _Findings) -> None:
+    items = root.below("items")
+    for each in plausibility.findings(root.table, rules):
+        level = items if each.is_of_items else root
+        findings.mark(level, each.column, each.rows, each.reason, warns=each.warns, **each.facts)
 
 
 def _fill(table: Table) -> Table:

@@ -306,11 +306,15 @@ class Grammar:
 
     def text(self, scope: dict[str, str], depth: int) -> str:
         subject = self.expression("string", scope, depth)
-        function = self.pick("startsWith", "endsWith", "contains", "matches", "hasWord", "onlyWords", "lookup")
+        function = self.pick(
+            "startsWith", "endsWith", "contains", "matches", "hasWord", "onlyWords", "isVague", "lookup"
+        )
         if function == "matches":
             return f"{subject}.matches({self.pick(quoted('^g.f'), quoted('(?i)TOY'), quoted('[0-9]+$'), quoted('^$'))})"
         if function in ("hasWord", "onlyWords"):
             return f"{subject}.{function}({self.pick('data.words', quoted('gift').join('[]'), 'data.terms[' + self.leaf('string', scope) + ']')})"
+        if function == "isVague":
+            return f"{subject}.isVague()"
         if function == "lookup":
             return f"({subject} in data.terms && {subject}.hasWord(data.terms[{subject}]))"
         return f"{subject}.{function}({self.expression('string', scope, depth)})"

@@ -54,6 +54,7 @@ WRONG_TEXT = {
     "GOODS_CONTROLS": ["/nowhere", __file__],
     "PRESENTATION": ["/nowhere", __file__],
     "TRANSIT": ["/nowhere", __file__],
+    "FILING_CHECKS": ["/nowhere", __file__],
     "WHAT_IF_BANDS": ["22 15", "JPY 1000", "22.5", "22; QQQ 10"],
 }
 """Wrong values of the variables whose type is text, path or list."""

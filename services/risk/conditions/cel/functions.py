@@ -16,6 +16,7 @@ from typing import Any, Final
 from anyascii import anyascii
 from cel_expr_python import cel
 
+from libs.customs.descriptions.vague import is_vague
 from libs.customs.identifiers import ioss
 from libs.customs.parties import name_key
 
@@ -127,6 +128,7 @@ FUNCTIONS: Final = (
     Function("normal", ("string",), "string", normal),
     Function("hasWord", ("string", "list(string)"), "bool", has_word, member=True, prepare=_finder),
     Function("onlyWords", ("string", "list(string)"), "bool", only_words, member=True, prepare=_consists_of),
+    Function("isVague", ("string",), "bool", is_vague, member=True),
     Function("nameKey", ("string",), "string", name_key),
     Function("isNamedIn", ("string", "list(string)"), "bool", is_named_in, member=True, prepare=_named_in),
     Function("validIoss", ("string",), "bool", valid_ioss),

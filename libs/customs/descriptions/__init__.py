@@ -1,0 +1,1 @@
+"""Descriptions of goods: which of them name no goods."""

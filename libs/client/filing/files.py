@@ -117,10 +117,12 @@ def write_jsonl(file: BinaryIO, messages: Iterable[Consignment]) -> int:
 # ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_csv(file: BinaryIO) -> Iterator[Read | RowError]:
-    """Yield each consignment of a table, or the first thing that is wrong with it."""
+def read_csv(
+    file: BinaryIO, translate: Callable[[Iterator[list[str]]], Iterator[list[str]]] = iter
+) -> Iterator[Read | RowError]:
+    """Yield each consignment of a table, or the first thing that is wrong with it. `translate` makes its rows of those of another table."""
     lines = _Lines(file)
-    rows = csv.reader(lines, strict=True)
+    rows = translate(csv.reader(lines, strict=True))
     header = _header(rows)
     place = header.index(_REFERENCE)
     row_columns = [columns()[name] for name in header]
@@ -139,6 +141,8 @@ def read_csv(file: BinaryIO) -> Iterator[Read | RowError]:
             break
         except UnicodeDecodeError:
             element_error = ElementError("ENCODING_WRONG", "")
+        except RefusedRow as refused:
+            row, element_error = refused.row, refused.element_error
         except csv.Error as error:
             element_error = ElementError("ROW_MALFORMED", "", why=str(error))
             if lines.too_long:
@@ -159,6 +163,15 @@ def read_csv(file: BinaryIO) -> Iterator[Read | RowError]:
             group.add(row, start, row_columns, own, items)
     if group is not None:
         yield group.done()
+
+
+class RefusedRow(Exception):
+    """A row of another table that cannot be translated, with what of it could be, such as its reference."""
+
+    def __init__(self, element_error: ElementError, row: list[str]) -> None:
+        """Take the error and the row."""
+        self.element_error, self.row = element_error, row
+        super().__init__(str(element_error))
 
 
 class _Group:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from libs.client.errors import LuxorError
+from libs.client.filing.declarations.h7 import read_h7
 from libs.client.filing.declarations.reader import read_declaration
 from libs.client.filing.files import Read, read_csv, read_jsonl
 from libs.client.row_errors import RowError
@@ -13,6 +14,7 @@ READERS: Final[dict[str, Callable[[BinaryIO], Iterator[Read | RowError]]]] = {
     "csv": read_csv,
     "jsonl": read_jsonl,
     "dec": read_declaration,
+    "h7": read_h7,
 }
 """How each format is read."""
 _ENDINGS: Final = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "xml": "dec"}

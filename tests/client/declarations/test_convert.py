@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -96,4 +97,16 @@ def test_a_declaration_can_be_checked_before_it_is_filed(tmp_path: Path) -> None
     assert (code, found["refused"]) == (1, 1)
     assert len(report(Path(found["report"]))) == 2
     assert "Declaration/TypeCode" in run("file", bad, "--check").stdout
-    assert run("file", "--template", "--format", "dec").exit_code == 2
+    for kind in ("dec", "h7"):
+        assert run("file", "--template", "--format", kind).exit_code == 2
+
+
+def test_the_table_of_the_guide_is_converted(tmp_path: Path) -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "filing.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    ((?:12 09|SHOP-1,).*)$", guide, flags=re.MULTILINE)
+    table, to = tmp_path / "h7.csv", tmp_path / "parcels.jsonl"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    code, found = totals("convert", table, "--format", "h7", "--to", to)
+    assert (code, found["converted"]) == (0, 1)
+    [message] = read(to, "jsonl")
+    assert (message.items[0].commodity_code, message.items[0].price.minor) == ("420330", 1250)

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     help="File to write: .csv or .jsonl.",
 )
 @click.option(
-    "--format", "kind", type=click.Choice(["csv", "jsonl", "dec"]), help="Format of PATHS (default: by their names)."
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "jsonl", "dec", "h7"]),
+    help="Format of PATHS (default: by their names).",
 )
 @click.option(
     "--report",

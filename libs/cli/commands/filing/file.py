@@ -21,7 +21,10 @@ REFUSALS_SHOWN = 8
 @command("file", short_help="File consignments from CSV, JSON Lines, or a declaration in XML.")
 @click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--format", "kind", type=click.Choice(["csv", "jsonl", "dec"]), help="Format of the file (default: by its name)."
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "jsonl", "dec", "h7"]),
+    help="Format of the file (default: by its name).",
 )
 @click.option(
     "--report",
@@ -65,7 +68,7 @@ def file(
     from libs.client.filing.formats import kind_of
 
     if template:
-        if kind == "dec":
+        if kind in ("dec", "h7"):
             raise click.UsageError("A template is csv or jsonl.")
         sys.stdout.write(files.template(kind or "csv"))
         return

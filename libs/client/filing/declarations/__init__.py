@@ -1,1 +1,1 @@
-"""Import declarations in XML as consignments: WCO DEC 3.6."""
+"""Import declarations in XML as consignments: WCO DEC 3.6; tables of the data set H7."""

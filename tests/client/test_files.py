@@ -320,7 +320,7 @@ def _peak(file: Any, kind: str) -> int:
     return peak
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "h7"])
 def test_twenty_times_as_many_rows_need_no_more_memory(kind: str) -> None:
     lines = table([{}]).splitlines()
     body = json.dumps({"local_reference": "REF-%d", "items": [{"commodity_code": "620630"}]})
@@ -331,7 +331,13 @@ def test_twenty_times_as_many_rows_need_no_more_memory(kind: str) -> None:
     def json_row(row: int) -> bytes:
         return (body.replace("%d", str(row)) + "\n").encode()
 
-    make, header = (csv_row, f"{lines[0]}\n".encode()) if kind == "csv" else (json_row, b"")
+    def h7_row(row: int) -> bytes:
+        return f"REF-{row},Cotton blouse,620630,EUR,19.99,left out\n".encode()
+
+    numbers = b"12 09,18 05,18 09 056,14 14 012,14 14 014,12 12 001\n"
+    make, header = {
+        "csv": (csv_row, f"{lines[0]}\n".encode()), "jsonl": (json_row, b""), "h7": (h7_row, numbers)
+    }[kind]  # fmt: skip
     _peak(Endless(header, 100, make), kind)  # what is made once and kept
     few, many = _peak(Endless(header, 1_000, make), kind), _peak(Endless(header, 20_000, make), kind)
     assert many < few + 100_000, (few, many)

@@ -63,6 +63,7 @@ def test_the_least_of_a_row() -> None:
         ("13 04 016 000", "Erika", {"importer.name": "Erika", "consignee.name": "Erika"}),
         ("13 04 018 022", "Berlin", {"importer.address.city": "Berlin", "consignee.address.city": "Berlin"}),
         ("13 05 017 000", "DE1", {"declarant.identifier": "DE1", "declarant.identifier_type": "IDENTIFIER_TYPE_EORI"}),
+        ("13 05 017 000", "12345", {"declarant.identifier": "12345"}),
         ("13 06 030 000", "3", {"representation": "REPRESENTATION_INDIRECT"}),
         ("13 16 031 000", "FR5", {"fiscal_references[0].scheme": "SCHEME_IOSS"}),
         ("13 16 034 000", "IM1", {"fiscal_references[0].number": "IM1"}),
@@ -105,7 +106,7 @@ def test_each_column_of_the_mapping_is_taken_or_explained() -> None:
     for number, column in h7_columns().items():
         assert number_of(number) == number
         assert column.name
-        assert set(column.to) | set(column.adds) <= set(columns())
+        assert set(column.to) | set(column.eori) <= set(columns())
         assert column.to or column.note
 
 

@@ -215,6 +215,13 @@ def test_hostile_and_broken_files_are_refused(content: str, why: str) -> None:
     assert why in error.sentence
 
 
+def test_numbers_and_texts_are_those_of_xml_schema() -> None:
+    texts = (("Woven cotton", "Woven\n\t   cotton"), (">19.99<", "> +19.990 <"), (">0.42<", ">+.42<"))
+    assert converted(changed(*texts)).message == converted(DECLARATION).message
+    [error] = refused(changed((">0.42<", ">-0.42<")))
+    assert (error.element, error.reason) == (f"{GOODS}/Commodity/GoodsMeasure/GrossMassMeasure", "NUMBER_TOO_SMALL")
+
+
 @pytest.mark.parametrize("encoding", ["UTF-16", "ISO-8859-1"])
 def test_the_encodings_of_xml_are_read(encoding: str) -> None:
     text = changed(("Woven cotton", "Wöven cotton")).replace("UTF-8", encoding)

@@ -10,6 +10,7 @@ import msgspec
 
 from libs.client.errors import LuxorError
 from libs.client.filing.columns import columns, join, split
+from libs.client.filing.declarations.mapping import EORI
 from libs.client.filing.files import Read, RefusedRow, read_csv
 from libs.client.row_errors import ElementError, RowError
 from libs.files.yaml_file import YamlFile
@@ -26,7 +27,7 @@ class H7Column(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     name: str
     to: list[str] = []
     codes: dict[str, str] = {}
-    adds: dict[str, str] = {}
+    eori: list[str] = []
     digits: Annotated[int, msgspec.Meta(ge=0)] = 0
     note: str = ""
 
@@ -34,7 +35,7 @@ class H7Column(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
         """Raise ValueError for a column that is neither taken nor left out, or a target that is none."""
         if bool(self.to) == bool(self.note):
             raise ValueError("state either to or note")
-        unknown = {*self.to, *self.adds} - set(columns())
+        unknown = {*self.to, *self.eori} - set(columns())
         if unknown:
             raise ValueError(f"{sorted(unknown)} are no columns of a consignment")
 
@@ -129,7 +130,7 @@ class _Rows:
             if repeated:
                 raise LuxorError.from_reason("COLUMN_REPEATED", path="line 1", value=header)
             self._taken.append((place, header, column))
-        added = [name for _, _, column in self._taken if column is not None for name in column.adds]
+        added = [name for _, _, column in self._taken if column is not None for name in column.eori]
         self._names = list(dict.fromkeys([*self.headers_of, *added]))
         return self._names
 
@@ -152,7 +153,8 @@ class _Rows:
                     values[name] += column.value(cell, header)
             except ElementError as error:
                 element_error = element_error or error
-            values |= {name: value for name, value in column.adds.items() if not values[name]}
+            if EORI.fullmatch(cell):
+                values |= {name: "EORI" for name in column.eori if not values[name]}
             if column.note:
                 left_out.append((header, cell, column.note))
         if left_out and values.get(REFERENCE):

@@ -1,6 +1,7 @@
 """How the elements of a declaration become elements of a consignment: the data of mapping.yaml, of which the file explains each key."""
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -9,6 +10,8 @@ import msgspec
 
 from libs.files.yaml_file import YamlFile
 
+EORI: Final = re.compile(r"[A-Z]{2}[0-9A-Z]{1,15}")
+"""Form of the registration number of an economic operator."""
 FISCAL: Final = "fiscal:"
 """Begins a target that is the number of a tax scheme."""
 SHIPMENT: Final = "GoodsShipment"

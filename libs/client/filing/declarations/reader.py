@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 from xml.etree.ElementTree import Element
 
 from libs.bounds import bounds_of
-from libs.client.filing.declarations.mapping import FISCAL, ITEM, Entry, Rule, dec_rules
+from libs.client.filing.declarations.mapping import EORI, FISCAL, ITEM, Entry, Rule, dec_rules
 from libs.client.filing.declarations.target import Target
 from libs.client.filing.files import Read
 from libs.client.row_errors import ElementError, RowError
@@ -20,12 +20,12 @@ from luxor.consignment.v1.consignment_pb2 import IDENTIFIER_TYPE_EORI, Consignme
 
 NAMESPACE: Final = "{urn:wco:datamodel:WCO:DEC-DMS:2}"
 VERSION: Final = "3.6"
-BYTES_MAX: Final = 4 * 1024 * 1024
+BYTES_MAX: Final = 8 * 1024 * 1024
+"""999 items with their documents take some six million bytes."""
 DEPTH_MAX: Final = 32
 CN_DIGITS: Final = 8
 """Of the Combined Nomenclature, which the two digits of TARIC follow."""
 _METADATA: Final = "{urn:wco:datamodel:WCO:DocumentMetaData-DMS:2}"
-_EORI: Final = re.compile(r"[A-Z]{2}[0-9A-Z]{1,15}")
 _PARTIES: Final = ("representative", "consignor", "consignee", "seller", "buyer", "declarant", "importer")
 _CHECKS: Final = {
     "commodity_code": codes.commodity_error,
@@ -36,6 +36,7 @@ _CHECKS: Final = {
     "route_countries": codes.country_error,
 }
 """Checks by the name of the element."""
+_BREAKS: Final = re.compile(r"\s*[\t\r\n]\s*")
 _PLACE: Final = re.compile(r"\[\d+\]")
 
 
@@ -44,7 +45,7 @@ def read_declaration(file: BinaryIO) -> Iterator[Read | RowError]:
     try:
         root = root_of(file.read(BYTES_MAX + 1), bytes_max=BYTES_MAX, depth_max=DEPTH_MAX)
     except XmlError as error:
-        yield ElementError("DECLARATION_MALFORMED", "", why=str(error)).at(error.line or 1, "")
+        yield ElementError("DECLARATION_MALFORMED", "", why=str(error), bytes_max=BYTES_MAX).at(error.line or 1, "")
         return
     found = list(root.iter(f"{NAMESPACE}Declaration"))
     if len(found) != 1:
@@ -161,7 +162,7 @@ class _Reader:
                 self._target.elements[path.replace("importer", "consignee", 1)] = self._target.elements[path]
         for name in _PARTIES:
             party: Any = getattr(message, name)
-            if _EORI.fullmatch(party.identifier):
+            if EORI.fullmatch(party.identifier):
                 party.identifier_type = IDENTIFIER_TYPE_EORI
 
     def _check(self) -> None:
@@ -204,7 +205,8 @@ def _text_of(element: Element) -> tuple[str, str]:
     below = list(element)
     if len(below) == 1 and _local(below[0]) == "DateTimeString" and not len(below[0]):
         element, below = below[0], []
-    return (element.text or "").strip(), _local(below[0]) if below else ""
+    # Lines that a program broke to indent its XML are one line.
+    return _BREAKS.sub(" ", (element.text or "").strip()), _local(below[0]) if below else ""
 
 
 def _below(element: Element, name: str) -> str:

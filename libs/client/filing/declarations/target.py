@@ -128,9 +128,10 @@ def _value(field: FieldDescriptor, text: str, element: Element, shown: str, name
         reason = codes.currency_error(currency)
         if reason:
             raise ElementError(reason, f"{shown}/@currencyID", currency)
-        return shifted(text, minor_units(currency), shown, currency), currency
+        return shifted(text.removeprefix("+"), minor_units(currency), shown, currency), currency
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return text
+    text = text.removeprefix("+")
     if field.name.endswith("_mass_mg"):
         unit = element.get("unitCode", "")
         if unit not in _MASSES:

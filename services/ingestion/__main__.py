@@ -27,6 +27,7 @@ from services.ingestion.commands.submit import Submit
 from services.ingestion.config import IngestionConfig
 from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing import check_rules
+from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import SUBMISSION_DAYS, Store
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
@@ -64,12 +65,13 @@ def assemble(start: Start) -> Sequence[Background]:
         roles={"PullEvents": {Role.SERVICE}, "ReadSnapshot": {Role.SERVICE}, "SummarizeDays": {Role.SERVICE}},
         long_polls={"PullEvents"},
     )
-    traces = Traces(start, store.trail)
+    traces = Traces(start, Amendments(store).trail)
     steps = (
-        make_days("submission"),
+        make_days("submission", "amendment"),
         rotate_generations,
         drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
+        drop_days("amendment", SUBMISSION_DAYS),
         purge_requests(),
         *traces.steps,
     )

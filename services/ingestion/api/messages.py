@@ -31,7 +31,16 @@ def _fill(submitted: Submitted, response: Response) -> None:
         result = response.results.add()
         errors = checked.errors.get(row, ())
         place = submitted.places.get(row)
-        if place is not None:
+        if submitted.amended is not None and row in submitted.amended.outcomes:
+            error = submitted.amended.error(row)
+            if error is not None:
+                result.status = pb.SUBMISSION_STATUS_REFUSED
+                result.errors.append(_item_error(error))
+            else:
+                result.status = pb.SUBMISSION_STATUS_ACCEPTED
+                receipt = submitted.amended.receipt(row)
+                set_receipt(result.receipt, receipt.mrn, receipt.local_reference, receipt.accepted_at, receipt.version)
+        elif place is not None:
             assert filing is not None
             assert taken is not None
             reference = filing.references[place]
@@ -68,8 +77,8 @@ def _note_unknown_field(response: Response, finding: call.Finding) -> None:
         result.errors_left_out += 1
 
 
-def set_receipt(receipt: pb.Receipt, number: str, reference: str, accepted_at: int) -> None:
+def set_receipt(receipt: pb.Receipt, number: str, reference: str, accepted_at: int, version: int = 1) -> None:
     """Fill a receipt; `accepted_at` in microseconds since 1970-01-01 UTC."""
-    receipt.mrn, receipt.version, receipt.local_reference = number, 1, reference
+    receipt.mrn, receipt.version, receipt.local_reference = number, version, reference
     receipt.accepted_at.seconds, micros = divmod(accepted_at, 1_000_000)
     receipt.accepted_at.nanos = micros * 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import grpc.aio
@@ -23,6 +24,7 @@ from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceServicer
 from services.ingestion.api import messages
 from services.ingestion.commands.submit import Submit
 from services.ingestion.filing import column_reader
+from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Store, StoredReceipt
 
 BATCH_MAX = 1000
@@ -38,6 +40,7 @@ class IngestionService(IngestionServiceServicer):
     def __init__(self, store: Store, submit: Submit, message_bytes_max: int) -> None:
         """Read from a store; `submit` takes filings in; columns have at most `message_bytes_max` bytes as messages."""
         self._store = store
+        self._amendments = Amendments(store)
         self._submit = submit
         self._message_bytes_max = message_bytes_max
 
@@ -118,16 +121,27 @@ class IngestionService(IngestionServiceServicer):
             names = [request.keys[place].local_reference for place in by_reference]
             rows = await self._store.by_reference(identity.id, names, partitions_of(identity.id, names))
             found.update(zip(by_reference, rows, strict=True))
+        newest = await self._newest(found)
         for place in (*by_mrn, *by_reference):
             receipt = found.get(place)
             if receipt is not None and (identity.role is not Role.FILER or receipt.filer == identity.id):
-                messages.set_receipt(results[place].receipt, receipt.mrn, receipt.local_reference, receipt.accepted_at)
+                version, accepted_at = newest.get(place, (1, receipt.accepted_at))
+                messages.set_receipt(results[place].receipt, receipt.mrn, receipt.local_reference, accepted_at, version)
             else:
                 key = request.keys[place]
                 kind = key.WhichOneof("key")
                 path = f"keys[{place}].{kind}"
                 results[place].error.CopyFrom(item_error("RECEIPT_UNKNOWN", path, key.mrn or key.local_reference))
         return pb.GetReceiptsResponse(results=results)
+
+    async def _newest(self, found: Mapping[int, StoredReceipt | None]) -> dict[int, tuple[int, int]]:
+        """Return the newest version of each filing that was amended, and when it was accepted."""
+        receipts = {place: receipt for place, receipt in found.items() if receipt is not None}
+        if not receipts:
+            return {}
+        versions = await self._amendments.versions([(receipt.mrn, 0) for receipt in receipts.values()])
+        pairs = zip(receipts, versions, strict=True)
+        return {place: (some[-1].version, some[-1].accepted_at) for place, some in pairs if some}
 
 
 def _count(response: messages.Response, accepted: int) -> None:

@@ -1,4 +1,4 @@
-"""Submit a batch of consignments: valid ones are accepted in one transaction, which also stores the request.
+"""Submit a batch of consignments: valid ones are accepted in one transaction, which also stores the request. Amendments follow new filings.
 
 A repeated request gets its first answer; with other content it is refused (RequestReused).
 """
@@ -17,9 +17,11 @@ from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
 from libs.release_law.law import included
+from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.filing import check_rules, validation
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.validation import ENVELOPE
+from services.ingestion.store.amendments import Amendments, VersionStored
 from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
 
 
@@ -29,13 +31,15 @@ class Submitted:
 
     checked: validation.Checked
     filing: Filing | None = None
-    """The valid consignments, each reference once; None if there is none."""
+    """The valid new consignments, each reference once; None if there is none."""
     places: dict[int, int] = field(default_factory=dict)
-    """The place in the filing of each valid row of the batch."""
+    """The place in the filing of each valid new row of the batch."""
     differing: frozenset[int] = frozenset()
     """The valid rows whose reference an earlier row of the batch has with other content."""
     taken: Taken | None = None
     """The result of the store for the filing."""
+    amended: Amended | None = None
+    """The valid amendments and invalidations; None if there is none."""
     answer: bytes = b""
     """The response as it is stored for a repeated request; empty if it is rebuilt from the stored references."""
     is_repeated: bool = False
@@ -44,7 +48,14 @@ class Submitted:
     @property
     def accepted(self) -> int:
         """Return the number of consignments that were accepted now."""
-        return 0 if self.taken is None else int(self.taken.fresh.sum())
+        new = 0 if self.taken is None else int(self.taken.fresh.sum())
+        return new if self.amended is None else new + len(self.amended.new)
+
+    @property
+    def xid(self) -> int:
+        """Return the number of the transaction that accepted them, as in the feed's cursors."""
+        amended = 0 if self.amended is None else self.amended.xid
+        return amended if self.taken is None else self.taken.xid
 
     def is_reused(self, row: int) -> bool:
         """Return whether a valid row has the reference of another consignment, filed before or in the same batch."""
@@ -56,9 +67,9 @@ class Submitted:
         """Return whether any consignment of the batch was refused."""
         return (
             bool(self.checked.refused.any())
-            or self.taken is None
-            or bool(self.taken.conflicts.any())
+            or (self.taken is not None and bool(self.taken.conflicts.any()))
             or bool(self.differing)
+            or (self.amended is not None and self.amended.any_refused)
         )
 
 
@@ -102,6 +113,7 @@ class Submit:
         self._release_law = included()
         self._rules = check_rules.included() if rules is None else rules
         self._store = store
+        self._amend = Amend(Amendments(store))
         self._shift_micros = shift_micros
         self._backlog = backlog
         self._digests_until: float | None = None
@@ -129,22 +141,31 @@ class Submit:
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored)
+        later = checked.later()
         equal: dict[str, bool] = {}
-        # Each turn compares at least one more reference, so there are at most as many turns as references.
+        # Each turn compares at least one more reference or finds a further version, so there are at most as many turns as both.
         while True:
+            if len(later):
+                amended = await self._amend.decide(filer, checked.table, later, submitted.filing)
+                submitted = replace(submitted, amended=amended)
             try:
                 submitted = await self._accept(request, submitted, equal)
                 break
+            except VersionStored:
+                continue
             except Uncompared as found:
                 assert submitted.filing is not None
                 # Outside of the transaction, which would hold back all feeds. Each turn is for references that were accepted meanwhile.
                 equal |= await self._compare(submitted.filing, found.prior)
-        if submitted.taken is not None and submitted.accepted and self._backlog is not None:
-            self._backlog.accepted(submitted.taken.xid, submitted.accepted, request_bytes)
+        if submitted.accepted and self._backlog is not None:
+            self._backlog.accepted(submitted.xid, submitted.accepted, request_bytes)
         return submitted
 
     async def _accept(self, request: _Request, submitted: Submitted, equal: Mapping[str, bool]) -> Submitted:
-        """Accept a batch in one transaction, or return the answer of a repeated request; raises RequestReused or Uncompared."""
+        """Accept a batch in one transaction, or return the answer of a repeated request.
+
+        Raises RequestReused, Uncompared or VersionStored.
+        """
         log, digest = self._store.requests, request.digest()
         async with self._store.database.transaction() as tx:
             before = await log.recall(tx, request.filer, request.id, digest, other_form=request.other_digest)
@@ -155,6 +176,11 @@ class Submit:
                     tx, submitted.filing, equal, trace=request.trace, shift_micros=self._shift_micros
                 )
                 submitted = replace(submitted, taken=taken)
+            if submitted.amended is not None:
+                amended = await self._amend.add(
+                    tx, submitted.amended, submitted.taken, trace=request.trace, shift_micros=self._shift_micros
+                )
+                submitted = replace(submitted, amended=amended)
             if before is None:
                 # An acceptance is rebuilt from its reference. A refusal may differ later, so its response is stored.
                 if submitted.is_refused_in_part:
@@ -180,13 +206,13 @@ class Submit:
 
 
 def _filing(filer: str, checked: validation.Checked, stored: Sequence[bytes] | None) -> Submitted:
-    """Return what is filed of a batch: its valid rows, each reference once, with the digests that are stored, if any."""
+    """Return what is filed of a batch: its valid new rows, each reference once, with the digests that are stored, if any."""
     references = checked.table.strings("local_reference").tolist()
     first: dict[str, int] = {}
     places: dict[int, int] = {}
     rows: list[int] = []
     repeats: list[int] = []
-    for row in np.flatnonzero(~checked.refused).tolist():
+    for row in checked.new():
         place = first.setdefault(references[row], len(rows))
         (rows if place == len(rows) else repeats).append(row)
         places[row] = place

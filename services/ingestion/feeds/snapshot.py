@@ -30,6 +30,11 @@ _NEXT_OF_DAY = """
     select s.block, s.batch_day, s.batch, (select sum(u.count) from unnest(s.counts) as u(count)) as rows from submission s
     where s.day = $1 and s.block > $2 and (s.partitions is null or s.partitions && $3::smallint[]) order by s.block limit $4
 """
+# The versions after the first of filings of a page, which are in other batches than the first.
+_AMENDED = """
+    select distinct a.batch_day, a.batch from unnest((select $2::text[])) as w(mrn)
+    cross join lateral (select * from amendment t where t.day = $1 and t.mrn = w.mrn offset 0) a order by a.batch_day, a.batch
+"""
 PLACE = struct.Struct("<qq")
 SUBMISSIONS_AT_ONCE = 64
 """Submissions whose payloads are read at once, unless they have more than ROWS_AT_ONCE rows."""
@@ -124,8 +129,9 @@ class Days:
             for row, ref in zip(chosen, refs, strict=True):
                 some = _rows_of(stored[ref].payload, wanted)
                 if some is not None:
-                    parts.append(some)
-                    rows += some.rows
+                    amended = await self._amended(tx, day, some)
+                    parts += [some, *amended]
+                    rows += sum(each.rows for each in (some, *amended))
                 last = row["block"]
                 if rows >= max_rows:
                     return _page(parts, PLACE.pack(day, last))
@@ -133,6 +139,17 @@ class Days:
                 return _page(parts, b"")
             if clock() >= ends_at:
                 return _page(parts, PLACE.pack(day, last))
+
+    async def _amended(self, tx: Transaction, day: int, filings: Table) -> list[Table]:
+        """Return the later versions of filings of a day."""
+        mrns = filings.strings("mrn").tolist()
+        refs = [BatchRef(*row) for row in await tx.raw.fetch(_AMENDED, day, mrns)]
+        parts = []
+        for ref in refs:
+            stored = await self._outbox.payloads.fetch(tx.raw, [ref])
+            table = Table.parse(ConsignmentColumns, stored[ref].payload)
+            parts.append(table.take(np.flatnonzero(table.strings("mrn").isin(set(mrns)))))
+        return parts
 
 
 async def _read(

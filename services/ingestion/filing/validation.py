@@ -74,6 +74,18 @@ class Checked:
     left_out: dict[int, int] = field(default_factory=dict)
     """Per row, how many errors and warnings there are beyond those in `errors`; rows without any are not there."""
 
+    def new(self) -> list[int]:
+        """Return the valid rows that are new filings."""
+        return self._rows(self.table.ints("function").values == consignment.MESSAGE_FUNCTION_NEW)
+
+    def later(self) -> list[int]:
+        """Return the valid rows that amend or invalidate a filing."""
+        return self._rows(self.table.ints("function").values != consignment.MESSAGE_FUNCTION_NEW)
+
+    def _rows(self, chosen: BoolArray) -> list[int]:
+        rows: list[int] = np.flatnonzero(chosen & ~self.refused).tolist()
+        return rows
+
 
 class _Level:
     """A table of the batch with the way back to its consignments and to the paths that their filer knows."""
@@ -300,15 +312,14 @@ def _check_several(level: _Level, name: str, column: Ragged, element: Several, f
 
 def _check_required(root: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
     table = root.table
+    filed, referenced = _check_function(root, findings)
     for name in elements.REQUIRED:
-        findings.mark(root, name, np.flatnonzero(~table.column(name).present), "ELEMENT_MISSING")
-    function = table.ints("function")
-    later = function.valid & (function.values != consignment.MESSAGE_FUNCTION_NEW)
-    findings.mark(root, "function", np.flatnonzero(later), "FUNCTION_NOT_TAKEN")
+        required = referenced if name == "local_reference" else filed
+        findings.mark(root, name, np.flatnonzero(~table.column(name).present & required), "ELEMENT_MISSING")
     for name in elements.MONEY:
         _check_money(root, name, findings)
     lengths = table.ragged("items").lengths
-    findings.mark(root, "items", np.flatnonzero(lengths == 0), "ELEMENT_MISSING")
+    findings.mark(root, "items", np.flatnonzero((lengths == 0) & filed), "ELEMENT_MISSING")
     if not lengths.any():
         return
     items = root.below("items")
@@ -318,8 +329,28 @@ def _check_required(root: _Level, law: ReleaseLaw | None, day: int, findings: _F
     _check_item_numbers(items, table.ragged("items"), findings)
 
 
+def _check_function(root: _Level, findings: _Findings) -> tuple[BoolArray, BoolArray]:
+    """Check what names the filing that an amendment or an invalidation changes.
+
+    Return which rows must have the elements of a filing, and which a local reference.
+    """
+    table = root.table
+    function = table.ints("function").values
+    withdrawn = function == consignment.MESSAGE_FUNCTION_INVALIDATE
+    later = withdrawn | (function == consignment.MESSAGE_FUNCTION_AMEND)
+    if later.any():
+        absent = np.flatnonzero(later & ~table.ints("amended_version").valid)
+        findings.mark(root, "amended_version", absent, "ELEMENT_MISSING")
+    documents = table.strings("return_document_number").present
+    if documents.any():
+        unused = np.flatnonzero(documents & ~withdrawn)
+        findings.mark(root, "return_document_number", unused, "RETURN_DOCUMENT_UNUSED", warns=True)
+    return ~withdrawn, ~(later & table.strings("amended_mrn").present)
+
+
 def _check_goods(root: _Level, items: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
-    absent = {name: np.flatnonzero(~items.table.column(name).present) for name in elements.ITEMS_REQUIRED}
+    filed = (root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE)[items.owners]
+    absent = {name: np.flatnonzero(~items.table.column(name).present & filed) for name in elements.ITEMS_REQUIRED}
     documents = documents_of(root.table, items.owners[np.concatenate(list(absent.values()))], law, day)
     for name, places in absent.items():
         for reason, rows in documents.missing(name, places, items.owners[places]):
@@ -395,7 +426,10 @@ def _check_plausibility(root: _Level, rules: CheckRules, findings: _Findings) ->
 
 def _fill(table: Table) -> Table:
     """Fill in what follows from other elements: the destination, the numbers of items, the function."""
-    filled: dict[str, Column] = {"function": Ints.constant(consignment.MESSAGE_FUNCTION_NEW, table.rows)}
+    function = table.ints("function")
+    filled: dict[str, Column] = {
+        "function": Ints.of(np.where(function.valid, function.values, consignment.MESSAGE_FUNCTION_NEW))
+    }
     destination = table.strings("destination_country")
     if not destination.present.all():
         consignee = table.strings("consignee_address_country").tolist()

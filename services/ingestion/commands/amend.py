@@ -1,0 +1,209 @@
+"""Amend and invalidate filings: decide which versions a batch adds, before its transaction, and add them in it.
+
+What is decided stands on what was committed before the transaction began, so the versions of a consignment are announced in their order. A version
+that another call stores meanwhile makes the caller decide again (VersionStored).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from libs.columns import Ints, Strings, Table
+from libs.customs.identifiers import mrn
+from libs.customs.partitions import partitions_of
+from libs.store.database import Transaction
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE
+from services.ingestion.filing.amendment import (
+    Content,
+    Outcome,
+    Versions,
+    differing,
+    outcome_of,
+    replaced_before,
+    unknown_filing,
+)
+from services.ingestion.filing.validation import ElementError
+from services.ingestion.store.amendments import Amendments
+from services.ingestion.store.filings import Filing, Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The receipt of a version."""
+
+    mrn: str
+    version: int
+    local_reference: str
+    accepted_at: int
+    """Microseconds since 1970-01-01 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """The amendments and invalidations of a batch."""
+
+    filer: str
+    table: Table
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    """By row of the batch."""
+    mrns: Sequence[str] = ()
+    """Of the new filings of the batch, once they are stored."""
+    now: int = 0
+    """When the new versions were accepted."""
+    xid: int = 0
+    """The number of the transaction that added versions; 0 if none was added."""
+
+    def error(self, row: int) -> ElementError | None:
+        """Return why a row was refused, None if it was not."""
+        return self.outcomes[row].error
+
+    def receipt(self, row: int) -> Receipt:
+        """Return the receipt of a row that was not refused."""
+        outcome = self.outcomes[row]
+        assert outcome.filing is not None
+        at = self.now if outcome.is_new else outcome.filing.times.get(outcome.version, self.now)
+        return Receipt(self.number(outcome.filing), outcome.version, outcome.filing.reference, at)
+
+    def number(self, filing: Versions) -> str:
+        """Return the MRN of a filing."""
+        return filing.number if isinstance(filing.number, str) else self.mrns[filing.number]
+
+    @property
+    def new(self) -> dict[int, Outcome]:
+        """Return the outcomes that add versions, by row."""
+        return {row: each for row, each in self.outcomes.items() if each.is_new}
+
+    @property
+    def any_refused(self) -> bool:
+        """Return whether any of them was refused."""
+        return any(each.error is not None for each in self.outcomes.values())
+
+
+class Amend:
+    """Amends and invalidates the filings of their own filer."""
+
+    def __init__(self, amendments: Amendments) -> None:
+        """Read and write versions."""
+        self._amendments = amendments
+
+    async def decide(self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None) -> Amended:
+        """Return what these rows of a batch do; `filing` has the new filings of the same batch, which they may change."""
+        filings = await self._filings(filer, table, rows, filing)
+        outcomes: dict[int, Outcome] = {}
+        for row, versions in zip(rows, filings, strict=True):
+            own = Content(table, row)
+            outcomes[row] = Outcome(unknown_filing(own)) if versions is None else outcome_of(own, versions)
+        repeats = [
+            (row, each.filing, each.version) for row, each in outcomes.items() if each.filing and not each.is_new
+        ]
+        pairs = [(Content(table, row), versions, version) for row, versions, version in repeats]
+        for (row, versions, _), differs in zip(repeats, differing(pairs), strict=True):
+            if differs:
+                outcomes[row] = Outcome(replaced_before(Content(table, row), versions))
+        await self._amendments.ensure_days(
+            [each.filing.number for each in outcomes.values() if each.filing and isinstance(each.filing.number, str)]
+        )
+        return Amended(filer, table, outcomes)
+
+    async def _filings(
+        self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None
+    ) -> list[Versions | None]:
+        """Return the filing that each row names, None where the filer has no such filing."""
+        numbers = [table.strings("amended_mrn")[row] for row in rows]
+        names = [table.strings("local_reference")[row] for row in rows]
+        by_name = [place for place, number in enumerate(numbers) if not number]
+        if by_name:
+            some = [names[place] for place in by_name]
+            found = await self._amendments.store.by_reference(filer, some, partitions_of(filer, some))
+            for place, receipt in zip(by_name, found, strict=True):
+                numbers[place] = receipt.mrn if receipt is not None else ""
+        replaced = table.ints("amended_version").values
+        requested = [
+            (number, int(replaced[row]) + 1) for number, row in zip(numbers, rows, strict=True) if _is_own(number)
+        ]
+        stored = await self._amendments.filings(requested) if requested else {}
+        new = {name: place for place, name in enumerate(filing.references)} if filing is not None else {}
+        known: dict[str | int, Versions | None] = {}
+        for number, each in stored.items():
+            first = each.versions[1]
+            reference = first.table.strings("local_reference")[first.row]
+            contents = {version: Content(row.table, row.row) for version, row in each.versions.items()}
+            times = {version: row.accepted_at for version, row in each.versions.items()}
+            if each.filer == filer:
+                known[number] = Versions(reference, number, each.current, contents, times)
+        results: list[Versions | None] = []
+        for number, name in zip(numbers, names, strict=True):
+            if not number and filing is not None and name in new:
+                content = {1: Content(filing.table, new[name])}
+                known.setdefault(new[name], Versions(name, new[name], contents=content))
+                results.append(known[new[name]])
+                continue
+            versions = known.get(number)
+            results.append(versions if versions is not None and name in ("", versions.reference) else None)
+        return results
+
+    async def add(
+        self, tx: Transaction, amended: Amended, taken: Taken | None, *, trace: str, shift_micros: int
+    ) -> Amended:
+        """Add the new versions in the caller's transaction, after its new filings. Raises VersionStored."""
+        amended = Amended(amended.filer, amended.table, amended.outcomes, taken.mrns if taken is not None else ())
+        new = amended.new
+        if not new:
+            return amended
+        table, rows = _contents(amended.table, new)
+        filings = [new[row].filing for row in rows]
+        numbers = [amended.number(each) for each in filings if each is not None]
+        partitions = np.array([mrn.parse(each).partition for each in numbers], np.int64)
+        table = table.with_columns(
+            {
+                "mrn": Strings.of(numbers),
+                "amended_mrn": Strings.of(numbers),
+                "local_reference": Strings.of([each.reference for each in filings if each is not None]),
+                "version": Ints.of([new[row].version for row in rows]),
+                "filer": Strings.constant(amended.filer, table.rows),
+                "partition": Ints.of(partitions),
+            }
+        )
+        now, xid = await self._amendments.add(tx, table, partitions, trace=trace, shift_micros=shift_micros)
+        return Amended(amended.filer, amended.table, amended.outcomes, amended.mrns, now, xid)
+
+
+def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:
+    """Return the content of the new versions, and the row of the batch that each of them is from."""
+    withdrawn = [row for row in new if Content(table, row).is_withdrawn()]
+    amending = [row for row in new if row not in set(withdrawn)]
+    parts = [table.take(np.array(amending, np.int64))] if amending else []
+    rows = list(amending)
+    sources: dict[int, list[tuple[int, Content]]] = {}
+    for row in withdrawn:
+        filing, version = new[row].filing, new[row].version
+        assert filing is not None
+        content = filing.contents[version]
+        sources.setdefault(id(content.table), []).append((row, content))
+    for group in sources.values():
+        own = table.take(np.array([row for row, _ in group], np.int64))
+        former = group[0][1].table.take(np.array([each.row for _, each in group], np.int64))
+        parts.append(
+            former.with_columns(
+                {
+                    "function": Ints.constant(MESSAGE_FUNCTION_INVALIDATE, former.rows),
+                    "amended_version": own.ints("amended_version"),
+                    "return_document_number": own.strings("return_document_number"),
+                    "return_document_type": own.strings("return_document_type"),
+                }
+            )
+        )
+        rows += [row for row, _ in group]
+    return Table.concat(parts), rows
+
+
+def _is_own(number: str) -> bool:
+    """Return whether a text is an MRN that Luxor gives."""
+    try:
+        mrn.parse(number)
+    except mrn.MrnError:
+        return False
+    return True

@@ -1,0 +1,181 @@
+"""The table amendment: the versions of filings after the first, each with the batch that has its content.
+
+Who files, and the first version, are in the submission that the MRN leads to. The key makes each version unique: of two calls that replace
+the same version at the same time, one waits for the other and then finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Ints, Table
+from libs.customs.identifiers import mrn
+from libs.feed.types import BatchRef
+from libs.store.database import NOW_MICROS, Transaction
+from libs.store.tables import schema
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.trace.v1 import trace_pb2
+from services.ingestion.store.filings import BATCHES_AT_ONCE, Store
+
+# The requested version, and the newest one, each at most once. The days are in sight, so that a plan has their partitions alone.
+_FIND = """
+    select w.place, a.version, a.accepted_at, a.batch_day, a.batch
+    from unnest((select $2::integer[]), (select $3::integer[]), (select $4::text[]), (select $5::integer[])) as w(place, day, mrn, version)
+    cross join lateral (
+        (select * from amendment t where t.day = any($1::integer[]) and t.day = w.day and t.mrn = w.mrn and t.version = w.version offset 0)
+        union
+        (select * from amendment t where t.day = any($1::integer[]) and t.day = w.day and t.mrn = w.mrn order by t.version desc limit 1)
+    ) a order by w.place, a.version
+"""
+# One order everywhere, so that two calls with the same versions wait for each other without a deadlock.
+_ADD = """
+    insert into amendment (day, mrn, version, accepted_at, batch_day, batch)
+    select u.day, u.mrn, u.version, $4, $5, $6 from unnest($1::integer[], $2::text[], $3::integer[]) as u(day, mrn, version)
+    order by u.day, u.mrn, u.version
+    on conflict do nothing
+    returning version
+"""
+_OF_FILING = (
+    "select version, accepted_at, batch_day, batch from amendment where day = $1 and mrn = $2 order by version limit $3"
+)
+FACTS_MAX = 100
+"""Versions of a filing whose trace is shown."""
+_CLOCK = f"select {NOW_MICROS} + $1::bigint as now, pg_current_xact_id()::text::bigint as xid"
+
+
+class VersionStored(Exception):
+    """A version was stored by another call meanwhile; the caller rolls back, reads again and decides again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version of a filing after the first."""
+
+    version: int
+    accepted_at: int
+    """Microseconds since 1970-01-01 UTC."""
+    batch: BatchRef
+    """Where its content is."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """One version of a filing: when it was accepted, and the row of a table that has its content."""
+
+    accepted_at: int
+    table: Table
+    row: int
+
+
+@dataclass(slots=True)
+class StoredFiling:
+    """A stored filing."""
+
+    filer: str
+    current: int = 1
+    """Its newest version."""
+    versions: dict[int, StoredRow] = field(default_factory=dict)
+    """The first version, the newest and those that were requested."""
+
+
+class Amendments:
+    """Reads and writes the versions of filings after the first."""
+
+    def __init__(self, store: Store) -> None:
+        """Use the store of ingestion."""
+        self.store = store
+        self._days: set[int] = set()
+
+    async def versions(self, requested: Sequence[tuple[str, int]]) -> list[list[StoredVersion]]:
+        """Return for each MRN and version that version and the newest one, oldest first; none where there is only the first."""
+        found: list[list[StoredVersion]] = [[] for _ in requested]
+        days = [mrn.parse(number).day for number, _ in requested]
+        async with self.store.database.connection() as reader:
+            rows = await reader.raw.fetch(
+                _FIND, sorted(set(days)), list(range(len(requested))), days, *map(list, zip(*requested, strict=True))
+            )
+        for place, version, accepted_at, batch_day, batch in rows:
+            found[place].append(StoredVersion(version, accepted_at, BatchRef(batch_day, batch)))
+        return found
+
+    async def filings(self, requested: Sequence[tuple[str, int]]) -> dict[str, StoredFiling]:
+        """Return the filings of MRNs of Luxor with the content of their first, their newest and the requested versions.
+
+        The reads are no part of any transaction.
+        """
+        found: dict[str, StoredFiling] = {}
+        async for batch in self.store.stored(sorted({number for number, _ in requested})):
+            rows = batch.table.take(np.fromiter(batch.rows.values(), np.int64, len(batch.rows)))
+            for row, number in enumerate(batch.rows):
+                first = StoredRow(batch.accepted_at, rows, row)
+                found[number] = StoredFiling(batch.filer, versions={1: first})
+        pairs = [each for each in requested if each[0] in found]
+        wanted: dict[BatchRef, dict[tuple[str, int], int]] = {}
+        for (number, _), versions in zip(pairs, await self.versions(pairs) if pairs else (), strict=True):
+            for each in versions:
+                found[number].current = max(found[number].current, each.version)
+                wanted.setdefault(each.batch, {})[number, each.version] = each.accepted_at
+        for batch_ref, keys, rows in await self._contents(wanted):
+            for row, key in enumerate(keys):
+                found[key[0]].versions[key[1]] = StoredRow(wanted[batch_ref][key], rows, row)
+        return found
+
+    async def _contents(
+        self, wanted: Mapping[BatchRef, Mapping[tuple[str, int], int]]
+    ) -> list[tuple[BatchRef, list[tuple[str, int]], Table]]:
+        """Return of each batch the wanted MRNs and versions, with a table of their rows."""
+        contents = []
+        refs = list(wanted)
+        payloads = self.store.outbox.payloads
+        for start in range(0, len(refs), BATCHES_AT_ONCE):
+            some = refs[start : start + BATCHES_AT_ONCE]
+            async with self.store.database.connection() as reader:
+                stored = await payloads.fetch(reader.raw, some)
+            for ref in some:
+                table = payloads.table(stored[ref])
+                keys = zip(table.strings("mrn").tolist(), table.ints("version").values.tolist(), strict=True)
+                rows = {key: row for row, key in enumerate(keys) if key in wanted[ref]}
+                contents.append((ref, list(rows), table.take(np.fromiter(rows.values(), np.int64, len(rows)))))
+        return contents
+
+    async def trail(self, number: str) -> list[trace_pb2.Fact]:
+        """Return when each version of a consignment was accepted, and the trace of the call."""
+        facts = await self.store.trail(number)
+        if not facts:
+            return facts
+        async with self.store.database.connection() as reader:
+            rows = await reader.raw.fetch(_OF_FILING, mrn.parse(number).day, number, FACTS_MAX)
+            stored = await self.store.outbox.payloads.fetch(reader.raw, {BatchRef(row[2], row[3]) for row in rows})
+        for version, accepted_at, batch_day, batch in rows:
+            trace = stored[BatchRef(batch_day, batch)].trace
+            kind = trace_pb2.FACT_KIND_ACCEPTED
+            facts.append(trace_pb2.Fact(kind=kind, version=version, happened_at_micros=accepted_at, traceparent=trace))
+        return facts
+
+    async def ensure_days(self, mrns: Sequence[str]) -> None:
+        """Make the partitions of the days of these MRNs, in a transaction of its own; days that are there cost nothing."""
+        missing = {mrn.parse(number).day for number in mrns} - self._days
+        if missing:
+            async with self.store.database.transaction() as tx:
+                await schema.ensure_day_partitions(tx, "amendment", missing)
+            self._days |= missing
+
+    async def add(
+        self, tx: Transaction, table: Table, partitions: npt.NDArray[np.int64], *, trace: str, shift_micros: int
+    ) -> tuple[int, int]:
+        """Store and announce versions, complete but for the time of acceptance; return this time and the transaction's number.
+
+        Raises VersionStored.
+        """
+        now, xid = await tx.raw.fetchrow(_CLOCK, shift_micros)
+        table = table.with_columns({"accepted_at": Ints.constant(now, table.rows)})
+        ref = await self.store.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
+        numbers = table.strings("mrn").tolist()
+        days, versions = [mrn.parse(each).day for each in numbers], table.ints("version").values.tolist()
+        if len(await tx.raw.fetch(_ADD, days, numbers, versions, now, ref.day, ref.id)) < table.rows:
+            raise VersionStored
+        return int(now), int(xid)

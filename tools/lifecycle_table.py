@@ -14,7 +14,7 @@ from services.clearance.consignment.lifecycle.table import (
     Transition,
     refusal_without_row,
 )
-from services.clearance.consignment.lifecycle.texts import EVENTS, LOADING, NOT_PRODUCED, WAITING, Waiting
+from services.clearance.consignment.lifecycle.texts import EVENTS, LOADING, WAITING, Waiting
 from services.clearance.consignment.transitions import FINAL, Event, State
 from tools.picture_lifecycle import columns
 
@@ -58,8 +58,6 @@ def page() -> str:
     lines = [_HEAD.rstrip(), "", *_states(), _LOADING.rstrip(), "", *_stages(), _TABLE.rstrip()]
     for event in Event:
         lines += ["", f"### {_sentence(EVENTS[event])} ({event.name})", ""]
-        if event in NOT_PRODUCED:
-            lines += [f"Nothing produces this event in this release: {NOT_PRODUCED[event]}.", ""]
         lines += _event(event)
     return "\n".join(lines) + "\n"
 

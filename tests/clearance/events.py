@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from libs.columns import Table
+from libs.columns import Ints, Strings, Table
 from libs.server import call
 from libs.server.identity import Identity, Role
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -51,6 +51,11 @@ REQUESTS: Final = (
     control_pb2.CONTROL_FORM_SCREENING,
 )
 """Forms of controls that the filer is to answer."""
+WITHDRAWN: Final = {
+    "function": Ints.constant(consignment_pb2.MESSAGE_FUNCTION_INVALIDATE, 1),
+    "return_document_number": Strings.of(["AWB-5"]),
+}
+"""What an invalidation by the filer has beside the filing."""
 MOVEMENT: Final = TransitStart(
     officer="otto", destination="DE004600", limit_days=0, seal="", document="T1-9", guarantee="", note="", rules=RULES
 )
@@ -173,6 +178,13 @@ class Driver:
         (mrn,) = mrns(filings([reference]))
         version = int((await self.desk.states([mrn])).ints("filing_version").values[0]) + 1
         await self.desk.consume(self.file([reference], version=version, master=master))
+
+    async def withdraw_filing(self, reference: str) -> None:
+        """Invalidate the declaration, as its filer."""
+        (mrn,) = mrns(filings([reference]))
+        version = int((await self.desk.states([mrn])).ints("filing_version").values[0]) + 1
+        filed = self.file([reference], version=version, master=self.master)
+        await self.desk.consume(filed.with_columns(WITHDRAWN))
 
     async def debt(self, mrn: str, status: Debt, paid: int) -> None:
         """Announce how a debt stands."""
@@ -329,6 +341,7 @@ async def _clear(driver: Driver, reference: str) -> None:
 STEPS: Final[dict[str, Step]] = {
     "amend": lambda driver, reference: driver.amend(reference, driver.master),
     "move": lambda driver, reference: driver.amend(reference, driver.other_master),
+    "withdraw filing": lambda driver, reference: driver.withdraw_filing(reference),
     "arrive": lambda driver, _: driver.arrive(driver.master),
     "arrive elsewhere": lambda driver, _: driver.arrive(driver.other_master),
     "present": _of(lambda driver, mrn: driver.present([mrn])),

@@ -17,7 +17,12 @@ from libs.client.filing.columns import columns, decimal_text, join, shifted, spl
 from libs.client.filing.files import Read
 from libs.client.row_errors import ElementError, RowError
 from libs.simulator import Simulator, to_json_line
-from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.consignment.v1.consignment_pb2 import (
+    MESSAGE_FUNCTION_AMEND,
+    MESSAGE_FUNCTION_INVALIDATE,
+    MESSAGE_FUNCTION_NEW,
+    Consignment,
+)
 
 
 def simulated(count: int, seed: int = 3) -> list[Consignment]:
@@ -219,6 +224,47 @@ def test_a_header_that_cannot_be_used_refuses_the_file(header: str, reason: str)
         from_csv(header)
     assert refused.value.reason == reason
     assert refused.value.hint
+
+
+def changes(text: str, function: int, kind: str = "csv") -> list[Consignment]:
+    return messages(list(formats.read(io.BytesIO(text.encode()), kind, function)))
+
+
+def test_rows_that_amend_are_whole_consignments_and_replace_the_first_version_unless_they_name_another() -> None:
+    text = table(
+        [{}, {"local_reference": "A-2", "amended_version": "3"}, {"local_reference": "A-3", "function": "NEW"}]
+    )
+    found = changes(text, MESSAGE_FUNCTION_AMEND)
+    assert [(each.function, each.amended_version) for each in found] == [
+        (MESSAGE_FUNCTION_AMEND, 1), (MESSAGE_FUNCTION_AMEND, 3), (MESSAGE_FUNCTION_NEW, 0),
+    ]  # fmt: skip
+    for each in found:
+        each.ClearField("function")
+        each.ClearField("amended_version")
+    plain = [each for each in from_csv(text) if isinstance(each, Read)]
+    for read in plain:
+        read.message.ClearField("function")
+        read.message.ClearField("amended_version")
+    assert found == [read.message for read in plain]
+
+
+def test_rows_that_invalidate_need_a_reference_alone_and_send_nothing_else() -> None:
+    expected = [
+        Consignment(local_reference="A-1", function=MESSAGE_FUNCTION_INVALIDATE, amended_version=1),
+        Consignment(local_reference="A-2", function=MESSAGE_FUNCTION_INVALIDATE, amended_version=2),
+    ]
+    expected[1].return_document.number = "AWB-5"
+    bare = "local_reference,amended_version,return_document_number\nA-1,,\nA-2,2,AWB-5\n"
+    whole = table([{}, {"local_reference": "A-2", "amended_version": "2", "return_document_number": "AWB-5"}])
+    lines = '{"local_reference": "A-1"}\n{"local_reference": "A-2", "amended_version": 2, "return_document": {"number": "AWB-5"}}'
+    for text, kind in ((bare, "csv"), (whole, "csv"), (lines, "jsonl")):
+        assert changes(text, MESSAGE_FUNCTION_INVALIDATE, kind) == expected
+    # By MRN, each row is a consignment of its own.
+    by_mrn = "local_reference,amended_mrn\n,26DE07329000001XR8\n,22ITZXBZYUTJFLJXK6\n"
+    found = changes(by_mrn, MESSAGE_FUNCTION_INVALIDATE)
+    assert [each.amended_mrn for each in found] == ["26DE07329000001XR8", "22ITZXBZYUTJFLJXK6"]
+    with pytest.raises(LuxorError, match="item_description"):
+        changes(bare, MESSAGE_FUNCTION_AMEND)
 
 
 def test_a_misspelt_column_is_told_with_the_one_that_was_meant() -> None:

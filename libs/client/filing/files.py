@@ -118,12 +118,18 @@ def write_jsonl(file: BinaryIO, messages: Iterable[Consignment]) -> int:
 
 
 def read_csv(
-    file: BinaryIO, translate: Callable[[Iterator[list[str]]], Iterator[list[str]]] = iter
+    file: BinaryIO,
+    translate: Callable[[Iterator[list[str]]], Iterator[list[str]]] = iter,
+    *,
+    required: Sequence[str] = REQUIRED,
 ) -> Iterator[Read | RowError]:
-    """Yield each consignment of a table, or the first thing that is wrong with it. `translate` makes its rows of those of another table."""
+    """Yield each consignment of a table that has at least the `required` columns, or the first thing that is wrong with it.
+
+    `translate` makes its rows of those of another table.
+    """
     lines = _Lines(file)
     rows = translate(csv.reader(lines, strict=True))
-    header = _header(rows)
+    header = _header(rows, required)
     place = header.index(_REFERENCE)
     row_columns = [columns()[name] for name in header]
     # The currency of an amount determines its decimal places, so it is read first.
@@ -247,7 +253,7 @@ class _Lines:
         return line.decode("utf-8")
 
 
-def _header(rows: Iterator[list[str]]) -> list[str]:
+def _header(rows: Iterator[list[str]], required: Sequence[str]) -> list[str]:
     try:
         header = [name.strip().lower() for name in next(rows)]
     except StopIteration:
@@ -264,7 +270,7 @@ def _header(rows: Iterator[list[str]]) -> list[str]:
             raise LuxorError.from_reason("COLUMN_REPEATED", path="line 1", value=name)
         seen.add(name)
     amounts = [columns()[name].currency for name in header if columns()[name].currency]
-    for name in (*REQUIRED, *amounts):
+    for name in (*required, *amounts):
         if name not in seen:
             raise LuxorError.from_reason("COLUMN_MISSING", path="line 1", value=name)
     return header

@@ -23,7 +23,8 @@ from services.clearance.consignment.screening import ALARM, alarmed, only_alarms
 from services.clearance.consignment.state.amendment import amended_states
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.transitions import FINAL, Change, Event
+from services.clearance.consignment.state.withdrawal import refused_states
+from services.clearance.consignment.transitions import FINAL, Event
 from services.clearance.goods_controls import law as goods_law
 from services.clearance.goods_controls.requirements import concerned
 from services.clearance.pre_loading import recommendation
@@ -41,6 +42,10 @@ class DecidedFilings:
     release: NDArray[np.bool_]
     trace: str
 
+    def take(self, rows: NDArray[np.int64]) -> "DecidedFilings":
+        """Return these rows, in that order."""
+        return DecidedFilings(self.table.take(rows), self.release[rows], self.trace)
+
 
 @dataclass(slots=True)
 class Tally:
@@ -53,13 +58,22 @@ class Tally:
     replayed: int = 0
     """Events that were applied before."""
     too_late: int = 0
-    """Amendments that were refused because they came too late."""
+    """Amendments and invalidations that were refused because they came too late."""
+    withdrawn: int = 0
+    """Declarations that their filers invalidated."""
     binding_revision: int = 0
     """Revision of the bindings by which the arrivals were evaluated."""
     unbound: set[str] = field(default_factory=set)
     """Documents whose arrivals have no effect on some of these filings."""
     changed: set[str] = field(default_factory=set)
     """Documents that have arrived, and to which filings moved or whose filings changed their carrier."""
+
+    def add(self, other: "Tally") -> None:
+        """Add the results of a further part of the page."""
+        self.decided += other.decided
+        self.replayed += other.replayed
+        self.too_late += other.too_late
+        self.withdrawn += other.withdrawn
 
 
 class Decide:
@@ -98,12 +112,12 @@ class Decide:
             new = np.flatnonzero(~stored)
             goods = np.intersect1d(new, concerned(part.table, self.goods))
             if len(goods):
-                await self._first(tx, _take(part, goods), arrivals, tally, writing)
+                await self._first(tx, part.take(goods), arrivals, tally, writing)
                 new = np.setdiff1d(new, goods)
             if len(new):
-                await self._first(tx, _take(part, new), arrivals, tally)
+                await self._first(tx, part.take(new), arrivals, tally)
             if stored.any():
-                await self._amend(tx, _take(part, np.flatnonzero(stored)), locked, arrivals, tally, writing)
+                await self._amend(tx, part.take(np.flatnonzero(stored)), locked, arrivals, tally, writing)
         await writing.finish()
         if tally.unbound or tally.changed:
             await self._mark(tx, arrivals, tally)
@@ -253,7 +267,7 @@ class Decide:
         if not len(newer):
             return
         rows = [rows[place] for place in newer.tolist()]
-        part = _take(part, newer)
+        part = part.take(newer)
         stored = await self.store.states(tx, rows)
         table, release = recommendation.assessed(amended_states(stored, part.table), tally.at), part.release
         table = with_documents_not_valued(stored, table)
@@ -297,15 +311,7 @@ class Decide:
                 await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)
         late = np.flatnonzero(~effective)
         if len(late):
-            refused_states = stored.take(late).with_columns(
-                {
-                    "change": Ints.constant(Change.AMENDMENT_REFUSED, len(late)),
-                    "changed_at": Ints.constant(tally.at, len(late)),
-                    "public_change": Ints.absent(len(late)),
-                    "public_changed_at": Ints.absent(len(late)),
-                }
-            )
-            await self.store.notify(tx, refused_states, trace=part.trace)
+            await self.store.notify(tx, refused_states(stored.take(late), tally.at), trace=part.trace)
             tally.too_late += len(late)
             await self._alarm(tx, [rows[place] for place in late.tolist()], stored.take(late), part, late, tally.at)
 
@@ -368,12 +374,6 @@ def _moved_after_arrival(stored: Table, new: Table) -> NDArray[np.bool_]:
     return moved
 
 
-def _take(part: DecidedFilings, rows: NDArray[np.int64]) -> DecidedFilings:
-    return (
-        part if len(rows) == part.table.rows else DecidedFilings(part.table.take(rows), part.release[rows], part.trace)
-    )
-
-
 def _differs(before: Table, after: Table, name: str) -> NDArray[np.bool_]:
     """Return in which rows a text column changed."""
     was, now = (table.strings(name).tolist() for table in (before, after))
@@ -395,6 +395,4 @@ def _newest(parts: Sequence[DecidedFilings]) -> list[DecidedFilings]:
     newest_rows: list[list[int]] = [[] for _ in parts]
     for _, place, row in newest.values():
         newest_rows[place].append(row)
-    return [
-        _take(part, np.array(sorted(rows), np.int64)) for part, rows in zip(parts, newest_rows, strict=True) if rows
-    ]
+    return [part.take(np.array(sorted(rows), np.int64)) for part, rows in zip(parts, newest_rows, strict=True) if rows]

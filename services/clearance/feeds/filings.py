@@ -20,10 +20,12 @@ from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction
 from libs.telemetry import batch_span, client_span, counter, gauge, loop_histogram
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE
 from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
+from services.clearance.commands.arrivals.withdraw import DecideAndWithdraw, FilingUndecided, Withdrawals
 from services.clearance.commands.decide import Decide, DecidedFilings, Tally
 from services.clearance.commands.rights.current import CurrentApplications
 from services.clearance.commands.store_days import ensure_days
@@ -74,6 +76,8 @@ class Prepared:
     """The decisions that `apply` stores, and the figures that it counts after the commit."""
 
     decided: list[DecidedFilings]
+    withdrawals: list[Withdrawals]
+    """Invalidations by filers, which nobody assesses."""
     expired: int
     """Filings that are ignored because of their age."""
     ahead_micros: int
@@ -103,6 +107,7 @@ class Intake:
         """The applications of rights holders that filings are matched with."""
         self._state_days = state_days
         self._decide_filings = decide
+        self._withdraw = DecideAndWithdraw(decide)
         self._risk: Any = RiskServiceStub(risk)
         self._revenue: Any = RevenueServiceStub(revenue)
         self._assess_seconds = assess_seconds
@@ -115,6 +120,7 @@ class Intake:
         recent, expired = self._without_expired(batches, now)
         clock = batches[-1].clock if batches else None
         ahead_micros = 0 if clock is None else now - clock.now()
+        recent, withdrawals = _without_withdrawals(recent)
         parts = parts_of(recent)
         for part in parts:
             try:
@@ -122,7 +128,8 @@ class Intake:
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
         matcher = await self.applications.matcher()
-        return Prepared(await wait_for_all([self._decide(part, matcher) for part in parts]), expired, ahead_micros)
+        decided = await wait_for_all([self._decide(part, matcher) for part in parts])
+        return Prepared(decided, withdrawals, expired, ahead_micros)
 
     def _without_expired(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
         """Return the batches without the filings whose states are deleted, and the number of these.
@@ -146,9 +153,12 @@ class Intake:
         return recent, expired
 
     async def apply(self, tx: Transaction, prepared: Any) -> None:
-        """Store the decisions."""
+        """Store the decisions, and end what filers invalidated."""
         page: Prepared = prepared
-        tally = await self._decide_filings.run(tx, page.decided)
+        try:
+            tally = await self._withdraw.run(tx, page.decided, page.withdrawals)
+        except FilingUndecided as error:
+            raise EventError("FILING_UNDECIDED", str(error)) from error
         # Only after the commit: a transaction may be rolled back, and the page then comes again.
         tx.after_commit(lambda: _count(tally, page))
 
@@ -276,6 +286,21 @@ def parts_of(batches: Sequence[FeedBatch]) -> list[_Part]:
     return parts
 
 
+def _without_withdrawals(batches: Sequence[FeedBatch]) -> tuple[list[FeedBatch], list[Withdrawals]]:
+    """Return the batches without the invalidations in them, and these."""
+    filings: list[FeedBatch] = []
+    withdrawals: list[Withdrawals] = []
+    for batch in batches:
+        withdrawn = batch.table.ints("function").values == MESSAGE_FUNCTION_INVALIDATE
+        if not withdrawn.any():
+            filings.append(batch)
+            continue
+        withdrawals.append(Withdrawals(batch.table.take(np.flatnonzero(withdrawn)), batch.trace))
+        if not withdrawn.all():
+            filings.append(batch.take(np.flatnonzero(~withdrawn)))
+    return filings, withdrawals
+
+
 def _cut(batch: FeedBatch) -> list[_Part]:
     """Divide a batch into parts within the bounds of rows and items; one row is never divided."""
     offsets = batch.table.ragged("items").offsets
@@ -298,6 +323,7 @@ def _count(tally: Tally, page: Prepared) -> None:
         _count_decided(table, tally.at - page.ahead_micros)
     _events.labels("replayed").inc(tally.replayed)
     _events.labels("amendment_too_late").inc(tally.too_late)
+    _events.labels("withdrawn").inc(tally.withdrawn)
     _events.labels("forgotten").inc(page.expired)
 
 

@@ -47,7 +47,18 @@ DEATH: Final = st.one_of(
 """After how many statements or COMMITs of a step the process ends, and another one does the step once more."""
 ANY: Final = st.tuples(st.sampled_from(sorted(STEPS)), PLACE, DEATH)
 LICENSED: Final = st.tuples(
-    st.sampled_from(["amend", "write off", "agency in order", "release", "arrive", "invalidated", "return in bulk"]),
+    st.sampled_from(
+        [
+            "amend",
+            "write off",
+            "agency in order",
+            "release",
+            "arrive",
+            "invalidated",
+            "withdraw filing",
+            "return in bulk",
+        ]
+    ),
     st.sampled_from([place for place, (_, end) in enumerate(WORDS) if end in (TOY, MEAL)]),
     DEATH,
 )
@@ -262,7 +273,7 @@ def broken(name: str, before: Stand, after: Stand) -> list[str]:
     owing = after.debt == Debt.OPEN or (after.debt == Debt.UNKNOWN and name != "release")
     if after.state == State.RELEASED and before.state != State.RELEASED and (after.is_held or owing):
         found.append("released with an open referral, control, hold, violation or debt")
-    customs_decides = after.state in ENDS and after.state != State.EXPIRED
+    customs_decides = after.state in ENDS and after.state != State.EXPIRED and name != "withdraw filing"
     if (
         before.of_two
         and name != "confirm"

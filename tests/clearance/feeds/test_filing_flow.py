@@ -23,6 +23,9 @@ from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from luxor.common.v1.common_pb2 import DEBT_STATUS_NONE
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND as AMEND
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE as INVALIDATE
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import dead_letters_pb2
 from luxor.feed.v1.dead_letters_pb2_grpc import DeadLetterServiceStub
@@ -166,6 +169,34 @@ async def test_a_filing_is_decided_by_the_real_rules_and_the_real_law_and_announ
     assert rest.token == b""
     seen = [mrn for each in (snapshot.batch, rest.batch) for mrn in each.table.strings("mrn").tolist()]
     assert seen == sorted(filed)
+
+
+async def test_an_amendment_is_decided_again_and_an_invalidation_ends_the_declaration(flow: Flow) -> None:
+    rows = [named(number, "RED") for number in range(3)]
+    filed = await flow.file(rows)
+    await flow.notices(3)
+    calls = flow.neighbours.calls
+    for row in rows[:2]:
+        row.function, row.amended_version = AMEND, 1
+        row.items[0].price.minor += 1
+    assert await flow.file(rows[:2], "r2") == filed[:2]
+    await flow.notices(5)
+    assert flow.neighbours.calls == calls + 2
+    ends = [
+        Consignment(amended_mrn=filed[place], function=INVALIDATE, amended_version=2 - place // 2) for place in (1, 2)
+    ]
+    ends[0].return_document.number = "AWB-5"
+    assert await flow.file(ends, "r3") == filed[1:]
+    notices = (await flow.notices(7))[5:]
+    assert sorted(each.mrn for each in notices) == sorted(filed[1:])
+    assert {each.kind for each in notices} == {pb.NOTICE_KIND_INVALIDATED}
+    assert flow.neighbours.calls == calls + 2
+    stub = ClearanceServiceStub(await flow.clearing.channel("filer", "shop"))
+    request = pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=mrn) for mrn in filed])
+    statuses = [result.consignments[0] for result in (await stub.GetStatus(request, timeout=SECONDS)).results]
+    assert [each.state for each in statuses] == [pb.STATE_HELD, pb.STATE_INVALIDATED, pb.STATE_INVALIDATED]
+    assert [each.decision.reasons for each in statuses[1:]] == [["WITHDRAWN_BY_FILER"]] * 2
+    assert [each.debt.status for each in statuses[1:]] == [DEBT_STATUS_NONE] * 2
 
 
 async def test_filings_wait_while_a_neighbour_is_away_and_none_is_set_aside(flow: Flow) -> None:

@@ -9,11 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pytest
 
 from libs.client.filing.packing import pack
-from libs.columns import Table
 from libs.customs.identifiers import mrn as mrns
 from libs.customs.partitions import PARTITIONS
 from libs.feed.publish.outbox import Outbox
@@ -322,13 +320,15 @@ async def test_a_day_that_is_read_again_has_all_versions_of_its_filings(database
         days = Days(database, Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name))
         page = await days.page_of_day(reader, day, range(PARTITIONS), b"", 1_000)
         assert not page.next_token
-        keys = zip(page.table.strings("local_reference").tolist(), page.table.ints("version").values.tolist(), strict=True)
+        keys = zip(
+            page.table.strings("local_reference").tolist(), page.table.ints("version").values.tolist(), strict=True
+        )
         assert sorted(keys) == [("REF-1", 1), ("REF-1", 2), ("REF-1", 3), ("REF-2", 1)]
         partitions = mrns.parse(answer.results[1].receipt.mrn).partition
         one = await days.page_of_day(reader, day, [partitions], b"", 1_000)
         assert "REF-2" in one.table.strings("local_reference").tolist()
         # A filing counts once in the summary of its day, whatever its versions.
-        summary = {partition: 0 for partition in range(PARTITIONS)}
+        summary = dict.fromkeys(range(PARTITIONS), 0)
         rows = await reader.raw.fetch("select partitions, counts from submission")
         for row in rows:
             for partition, count in zip(row["partitions"], row["counts"], strict=True):
@@ -396,9 +396,7 @@ async def test_any_sequence_of_filings_and_changes_is_answered_as_the_messages_s
             rows = [one() for _ in range(draw.randrange(1, 8))]
             # The first new filing of a batch with a reference speaks for it.
             fresh: dict[str, Consignment] = {}
-            rows = [
-                fresh.setdefault(row.local_reference, row) if row.function == NEW else row for row in rows
-            ]
+            rows = [fresh.setdefault(row.local_reference, row) if row.function == NEW else row for row in rows]
             answer = await submit(draw.choice(stubs), rows, f"r{turn}")
             model.check(rows, answer)
             requests.append((f"r{turn}", rows, answer))

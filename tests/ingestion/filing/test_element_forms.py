@@ -10,7 +10,7 @@ from stdnum import ean, imei
 
 from libs.columns import Kind, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import NATURE_RETURN, Consignment
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, NATURE_RETURN, Consignment
 from services.ingestion.filing import elements, validation
 from tests.ingestion.consignments import consignment, get, put
 from tests.support.filing_elements import uncovered
@@ -60,8 +60,8 @@ CODES: dict[str, str] = {
     "items[0].picture_sha256": "0F" * 32,
     "items[0].supporting_documents[0].type": "C400",
     "items[0].packages[0].type": "CT",
-    **{f"{document}_document.number": "RR123456785TR" for document in ("house", "master", "returned")},
-    **{f"{document}_document.type": "N703" for document in ("house", "master", "returned")},
+    **{f"{document}_document.number": "RR123456785TR" for document in ("house", "master", "returned", "return")},
+    **{f"{document}_document.type": "N703" for document in ("house", "master", "returned", "return")},
     **{f"{party}.identifier": "DE12AB" for party in elements.PARTIES},
     **{f"{party}.address.country": "DE" for party in elements.PARTIES},
     **{
@@ -95,6 +95,9 @@ def good() -> Consignment:
 
 
 def check(row: Consignment) -> validation.Checked:
+    if row.HasField("return_document"):
+        # Of an invalidation alone.
+        row.function, row.amended_version = MESSAGE_FUNCTION_INVALIDATE, 1
     return validation.check(Table.from_messages([row], ConsignmentColumns, Consignment))
 
 
@@ -226,7 +229,7 @@ def test_a_gtin_has_8_or_12_to_14_digits_and_the_check_digit_of_gs1() -> None:
         ("RRR123456784TR", False),
     ],
 )
-@pytest.mark.parametrize("document", ["house_document", "master_document", "returned_document"])
+@pytest.mark.parametrize("document", ["house_document", "master_document", "returned_document", "return_document"])
 def test_a_document_number_that_looks_like_an_s10_identifier_is_one(document: str, number: str, wrong: bool) -> None:
     path = f"{document}.number"
     assert faults(put(good(), path, number)) == ([("S10_MALFORMED", path)] if wrong else [])

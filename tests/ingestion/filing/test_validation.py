@@ -47,7 +47,7 @@ SPOILS: dict[str, tuple[Change, str, str]] = {
     "a wrong GTIN": (lambda c: setattr(c.items[0], "gtin", "4006381333932"), "GTIN_MALFORMED", "items[0].gtin"),
     "a wrong MRN": (lambda c: setattr(c, "returned_mrn", "22DK1V0QQK2S6J7TU2"), "MRN_MALFORMED", "returned_mrn"),
     "a wrong item number": (lambda c: setattr(c.items[0], "number", 7), "ITEM_NUMBER_WRONG", "items[0].number"),
-    "an amendment": (lambda c: setattr(c, "function", pb.MESSAGE_FUNCTION_AMEND), "FUNCTION_NOT_TAKEN", "function"),
+    "an amendment of no version": (lambda c: setattr(c, "function", pb.MESSAGE_FUNCTION_AMEND), "ELEMENT_MISSING", "amended_version"),
     "a nature of nobody": (lambda c: setattr(c, "nature", 77), "CHOICE_UNKNOWN", "nature"),
     "no mass": (lambda c: c.ClearField("gross_mass_mg"), "ELEMENT_MISSING", "gross_mass_mg"),
     "mass zero": (lambda c: setattr(c, "gross_mass_mg", 0), "NUMBER_TOO_SMALL", "gross_mass_mg"),

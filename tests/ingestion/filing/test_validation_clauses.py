@@ -315,17 +315,45 @@ def test_an_amount_has_its_currency_and_a_currency_its_amount(name: str) -> None
     assert errors(clear(put(good(), f"{name}.minor", 5), f"{name}.minor")) == [("ELEMENT_MISSING", f"{name}.minor")]
 
 
-@pytest.mark.parametrize(
-    ("function", "taken"),
-    [
-        (pb.MESSAGE_FUNCTION_UNSPECIFIED, True),
-        (pb.MESSAGE_FUNCTION_NEW, True),
-        (pb.MESSAGE_FUNCTION_AMEND, False),
-        (pb.MESSAGE_FUNCTION_INVALIDATE, False),
-    ],
-)
-def test_only_new_filings_are_taken(function: pb.MessageFunction.ValueType, taken: bool) -> None:
-    assert errors(put(good(), "function", function)) == ([] if taken else [("FUNCTION_NOT_TAKEN", "function")])
+NEW, AMEND, INVALIDATE = pb.MESSAGE_FUNCTION_NEW, pb.MESSAGE_FUNCTION_AMEND, pb.MESSAGE_FUNCTION_INVALIDATE
+NO_VERSION, NO_REFERENCE = ("ELEMENT_MISSING", "amended_version"), ("ELEMENT_MISSING", "local_reference")
+
+
+@pytest.mark.parametrize("function", [pb.MESSAGE_FUNCTION_UNSPECIFIED, NEW, AMEND, INVALIDATE])
+@pytest.mark.parametrize("named", ["", "reference", "mrn"])
+@pytest.mark.parametrize("version", [None, 1])
+def test_a_change_names_its_filing_and_the_version_that_it_replaces(
+    function: pb.MessageFunction.ValueType, named: str, version: int | None
+) -> None:
+    row = put(good(), "function", function)
+    if named != "reference":
+        row.ClearField("local_reference")
+    if named == "mrn":
+        row.amended_mrn = "22ITZXBZYUTJFLJXK6"
+    if version is not None:
+        row.amended_version = version
+    later = function in (AMEND, INVALIDATE)
+    expected = [NO_VERSION] if later and version is None else []
+    if named == "" or (named == "mrn" and not later):
+        expected.append(NO_REFERENCE)
+    assert sorted(errors(row)) == sorted(expected)
+
+
+def test_an_invalidation_needs_nothing_else_and_an_amendment_all_that_a_filing_needs() -> None:
+    row = Consignment(local_reference="R", function=INVALIDATE, amended_version=1)
+    assert errors(row) == []
+    row.return_document.number = "AWB-5"
+    row.items.add(description="Belt")
+    assert errors(row) == []
+    row.function = AMEND
+    missing = {path for reason, path in errors(row) if reason == "ELEMENT_MISSING"}
+    assert missing >= {
+        "transport.mode",
+        "consignor.name",
+        "gross_mass_mg",
+        "items[0].commodity_code",
+        "items[0].price.minor",
+    }
 
 
 def numbered(*numbers: int | None) -> Consignment:

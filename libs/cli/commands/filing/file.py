@@ -42,6 +42,12 @@ REFUSALS_SHOWN = 8
 )
 @click.option("--in-flight", type=click.IntRange(1, 16), default=4, show_default=True, help="Calls at once.")
 @click.option("--packed", is_flag=True, help="Send columns, packed here: for large volumes, it costs the service less.")
+@click.option(
+    "--amend", "change", flag_value="AMEND", help="Amend filings: rows that state no function replace a version."
+)
+@click.option(
+    "--invalidate", "change", flag_value="INVALIDATE", help="Invalidate filings: rows need a local_reference or an MRN."
+)
 @click.option("--check", is_flag=True, help="Only read the file and report its errors; file nothing.")
 @click.option("--template", is_flag=True, help="Print a template, in the given --format (default: csv).")
 @click.option("--columns", "list_columns", is_flag=True, help="List all columns of a CSV.")
@@ -54,6 +60,7 @@ def file(
     batch_rows: int,
     in_flight: int,
     packed: bool,
+    change: str | None,
     check: bool,
     template: bool,
     list_columns: bool,
@@ -62,10 +69,12 @@ def file(
     """File every consignment of PATH; each refusal is reported with its line, element, reason and hint.
 
     The file is read while it is filed, so it may have any size. If you file it again, you get the same answers and
-    nothing is filed twice.
+    nothing is filed twice. --amend and --invalidate change what was filed: `amended_version` names the version that a
+    row replaces, by default the first one.
     """
     from libs.client.filing import files
     from libs.client.filing.formats import kind_of
+    from luxor.consignment.v1.consignment_pb2 import MessageFunction
 
     if template:
         if kind in ("dec", "h7"):
@@ -87,6 +96,7 @@ def file(
             batch_rows,
             in_flight,
             packed,
+            MessageFunction.Value(f"MESSAGE_FUNCTION_{change or 'NEW'}"),
             check,
             ident,
         )
@@ -110,6 +120,7 @@ def _file(
     batch_rows: int,
     in_flight: int,
     packed: bool,
+    function: int,
     check: bool,
     ident: str,
 ) -> "tuple[Summary, list[RowError], Path]":
@@ -140,7 +151,7 @@ def _file(
     summary = Summary()
 
     async def work() -> "Summary":
-        source = formats.read(opened, kind)
+        source = formats.read(opened, kind, function)
         if check:
             for each in source:
                 summary.consignments += 1

@@ -57,8 +57,6 @@ EVENTS: Final = {
     Event.PRESENTATION_OVERDUE: "presentation overdue",
 }
 """The name of each event."""
-NOT_PRODUCED: Final = {Event.INVALIDATED: "ingestion accepts no withdrawals yet"}
-"""Events that the table defines and that nothing produces, and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
-from services.clearance.commands.arrivals.withdraw import DecideAndWithdraw, FilingUndecided, Withdrawals
 from services.clearance.commands.decide import Decide, DecidedFilings, Tally
+from services.clearance.commands.returns.withdraw import DecideAndWithdraw, FilingUndecided, Withdrawals
 from services.clearance.commands.rights.current import CurrentApplications
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of

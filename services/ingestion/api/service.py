@@ -134,9 +134,9 @@ class IngestionService(IngestionServiceServicer):
                 results[place].error.CopyFrom(item_error("RECEIPT_UNKNOWN", path, key.mrn or key.local_reference))
         return pb.GetReceiptsResponse(results=results)
 
-    async def _newest(self, found: Mapping[int, StoredReceipt | None]) -> dict[int, tuple[int, int]]:
+    async def _newest(self, stored: Mapping[int, StoredReceipt | None]) -> dict[int, tuple[int, int]]:
         """Return the newest version of each filing that was amended, and when it was accepted."""
-        receipts = {place: receipt for place, receipt in found.items() if receipt is not None}
+        receipts = {place: receipt for place, receipt in stored.items() if receipt is not None}
         if not receipts:
             return {}
         versions = await self._amendments.versions([(receipt.mrn, 0) for receipt in receipts.values()])

@@ -103,9 +103,10 @@ class Amend:
         for (row, versions, _), differs in zip(repeats, differing(pairs), strict=True):
             if differs:
                 outcomes[row] = Outcome(replaced_before(Content(table, row), versions))
-        await self._amendments.ensure_days(
-            [each.filing.number for each in outcomes.values() if each.filing and isinstance(each.filing.number, str)]
-        )
+        numbers = [each.filing.number for each in outcomes.values() if each.filing is not None]
+        if days := self._amendments.missing_days([each for each in numbers if isinstance(each, str)]):
+            async with self._amendments.store.database.transaction() as tx:
+                await self._amendments.add_days(tx, days)
         return Amended(filer, table, outcomes)
 
     async def _filings(
@@ -126,22 +127,22 @@ class Amend:
         ]
         stored = await self._amendments.filings(requested) if requested else {}
         new = {name: place for place, name in enumerate(filing.references)} if filing is not None else {}
-        known: dict[str | int, Versions | None] = {}
+        own: dict[str | int, Versions | None] = {}
         for number, each in stored.items():
             first = each.versions[1]
             reference = first.table.strings("local_reference")[first.row]
             contents = {version: Content(row.table, row.row) for version, row in each.versions.items()}
             times = {version: row.accepted_at for version, row in each.versions.items()}
             if each.filer == filer:
-                known[number] = Versions(reference, number, each.current, contents, times)
+                own[number] = Versions(reference, number, each.current, contents, times)
         results: list[Versions | None] = []
         for number, name in zip(numbers, names, strict=True):
             if not number and filing is not None and name in new:
                 content = {1: Content(filing.table, new[name])}
-                known.setdefault(new[name], Versions(name, new[name], contents=content))
-                results.append(known[new[name]])
+                own.setdefault(new[name], Versions(name, new[name], contents=content))
+                results.append(own[new[name]])
                 continue
-            versions = known.get(number)
+            versions = own.get(number)
             results.append(versions if versions is not None and name in ("", versions.reference) else None)
         return results
 

@@ -114,22 +114,22 @@ class Amendments:
                 first = StoredRow(batch.accepted_at, rows, row)
                 found[number] = StoredFiling(batch.filer, versions={1: first})
         pairs = [each for each in requested if each[0] in found]
-        wanted: dict[BatchRef, dict[tuple[str, int], int]] = {}
+        requested_times: dict[BatchRef, dict[tuple[str, int], int]] = {}
         for (number, _), versions in zip(pairs, await self.versions(pairs) if pairs else (), strict=True):
             for each in versions:
                 found[number].current = max(found[number].current, each.version)
-                wanted.setdefault(each.batch, {})[number, each.version] = each.accepted_at
-        for batch_ref, keys, rows in await self._contents(wanted):
+                requested_times.setdefault(each.batch, {})[number, each.version] = each.accepted_at
+        for batch_ref, keys, rows in await self._contents(requested_times):
             for row, key in enumerate(keys):
-                found[key[0]].versions[key[1]] = StoredRow(wanted[batch_ref][key], rows, row)
+                found[key[0]].versions[key[1]] = StoredRow(requested_times[batch_ref][key], rows, row)
         return found
 
     async def _contents(
-        self, wanted: Mapping[BatchRef, Mapping[tuple[str, int], int]]
+        self, requested_times: Mapping[BatchRef, Mapping[tuple[str, int], int]]
     ) -> list[tuple[BatchRef, list[tuple[str, int]], Table]]:
-        """Return of each batch the wanted MRNs and versions, with a table of their rows."""
+        """Return of each batch the requested MRNs and versions, with a table of their rows."""
         contents = []
-        refs = list(wanted)
+        refs = list(requested_times)
         payloads = self.store.outbox.payloads
         for start in range(0, len(refs), BATCHES_AT_ONCE):
             some = refs[start : start + BATCHES_AT_ONCE]
@@ -138,7 +138,7 @@ class Amendments:
             for ref in some:
                 table = payloads.table(stored[ref])
                 keys = zip(table.strings("mrn").tolist(), table.ints("version").values.tolist(), strict=True)
-                rows = {key: row for row, key in enumerate(keys) if key in wanted[ref]}
+                rows = {key: row for row, key in enumerate(keys) if key in requested_times[ref]}
                 contents.append((ref, list(rows), table.take(np.fromiter(rows.values(), np.int64, len(rows)))))
         return contents
 
@@ -156,13 +156,14 @@ class Amendments:
             facts.append(trace_pb2.Fact(kind=kind, version=version, happened_at_micros=accepted_at, traceparent=trace))
         return facts
 
-    async def ensure_days(self, mrns: Sequence[str]) -> None:
-        """Make the partitions of the days of these MRNs, in a transaction of its own; days that are there cost nothing."""
-        missing = {mrn.parse(number).day for number in mrns} - self._days
-        if missing:
-            async with self.store.database.transaction() as tx:
-                await schema.ensure_day_partitions(tx, "amendment", missing)
-            self._days |= missing
+    def missing_days(self, mrns: Sequence[str]) -> set[int]:
+        """Return the days of these MRNs whose partitions this process has not seen."""
+        return {mrn.parse(number).day for number in mrns} - self._days
+
+    async def add_days(self, tx: Transaction, days: set[int]) -> None:
+        """Make the partitions of days that are missing."""
+        await schema.ensure_day_partitions(tx, "amendment", days)
+        tx.after_commit(lambda: self._days.update(days))
 
     async def add(
         self, tx: Transaction, table: Table, partitions: npt.NDArray[np.int64], *, trace: str, shift_micros: int

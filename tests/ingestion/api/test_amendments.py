@@ -420,7 +420,7 @@ async def test_batches_without_amendments_have_the_statements_that_they_had(
     async def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a batch of new filings reads and writes nothing about amendments")
 
-    for name in ("versions", "filings", "ensure_days", "add"):
+    for name in ("versions", "filings", "add_days", "add"):
         monkeypatch.setattr(Amendments, name, refuse)
     async with ingestion(database_url) as [stub]:
         answer = await submit(stub, [consignment(1), consignment(2)], "r1")

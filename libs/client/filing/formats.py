@@ -40,8 +40,8 @@ def kind_of(path: Path, chosen: str = "") -> str:
 def read(file: BinaryIO, kind: str, function: int = MESSAGE_FUNCTION_NEW) -> Iterator[Read | RowError]:
     """Yield what stands in an open file, in its order; raise LuxorError for a header that cannot be used.
 
-    Consignments that state no function get `function`. A change without the version that it replaces then replaces the first one, and an invalidation has
-    nothing but what it needs; in a CSV it needs no columns of items.
+    Consignments that state no function get `function`. A change without the version that it replaces then replaces the first one, and an
+    invalidation has nothing but what it needs; in a CSV it needs no columns of items.
     """
     if function == MESSAGE_FUNCTION_NEW:
         return READERS[kind](file)

@@ -72,7 +72,7 @@ def test_the_least_of_a_row() -> None:
         ("17 09 001 000", "DE003302", {"presentation_office": "DE003302"}),
         ("18 02 001 000", "2", {"items[0].supplementary_quantity_milli": 2000}),
         ("18 03 001 000", "0.5", {"gross_mass_mg": 500_000}),
-        ("18 04 001 000", "0.42", {"items[0].gross_mass_mg": 420_000}),
+        ("18 04 001 000", "0.42", {"items[0].gross_mass_mg": 420_000, "gross_mass_mg": 420_000}),
         ("18 06 003 000", "CT", {"items[0].packages[0].type": "CT"}),
         ("18 06 004 000", "1", {"items[0].packages[0].count": 1}),
         ("18 06 054 000", "M 1", {"items[0].packages[0].marks": "M 1"}),

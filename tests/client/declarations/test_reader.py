@@ -26,6 +26,7 @@ def test_a_declaration_becomes_a_consignment() -> None:
         "consignee.identifier_type": "IDENTIFIER_TYPE_EORI",
         "nature": "NATURE_SALE",
         "procedure": "4000",
+        "gross_mass_mg": 420_000,
         "items[0].number": 1,
         "items[0].description": "Woven cotton blouse",
         "items[0].commodity_code": "6206300010",
@@ -179,6 +180,53 @@ def test_what_is_left_out_is_reported_with_its_path_and_why() -> None:
     [note] = found.notes
     assert (note.element, note.reason) == ("Declaration/AuthorisationHolder", "ELEMENT_NOT_CONVERTED")
     assert "registers" in note.sentence
+
+
+def test_the_gross_mass_is_the_total_that_is_stated_or_the_sum_of_all_items() -> None:
+    second = ITEM.replace("<SequenceNumeric>1<", "<SequenceNumeric>2<")
+    both = (("Quantity>1</Goods", "Quantity>2</Goods"), (ITEM, ITEM + second.replace("0.42", "0.08")))
+    assert converted(changed(*both)).message.gross_mass_mg == 500_000
+    total = ("<BorderTransportMeans>", "<TotalGrossMassMeasure>0.6</TotalGrossMassMeasure><BorderTransportMeans>")
+    assert converted(changed(*both, total)).message.gross_mass_mg == 600_000
+    without = second.replace("<GrossMassMeasure>0.42</GrossMassMeasure>", "")
+    found = converted(changed(both[0], (ITEM, ITEM + without)))
+    assert not found.message.HasField("gross_mass_mg"), "unknown of one item is unknown of all"
+
+
+@pytest.mark.parametrize(
+    ("documents", "house", "master"),
+    [
+        ("Z703 H-1", "N703 H-1", ""),
+        ("N740 A-1, N741 M-1", "N740 A-1", "N741 M-1"),
+        ("N740 A-1, N703 H-1", "N703 H-1", ""),
+        ("N703 H-1, Z703 H-1", "N703 H-1", ""),
+        ("N703 H-1, N703 H-2", "", ""),
+        ("N703 H-1, N703 H-2, N740 A-1", "", ""),
+        ("Z355 E-1, N380 I-1", "", ""),
+        ("N704 M-1, N704 M-2", "", ""),
+    ],
+)
+def test_transport_documents_are_found_by_their_types(documents: str, house: str, master: str) -> None:
+    added = "".join(
+        f"<PreviousDocument><CategoryCode>{each[0]}</CategoryCode><ID>{each[5:]}</ID><TypeCode>{each[1:4]}</TypeCode></PreviousDocument>"
+        for each in documents.split(", ")
+    )
+    found = converted(changed(("<Importer>", f"{added}<Importer>")))
+    shown = [
+        f"{each.type} {each.number}".strip() for each in (found.message.house_document, found.message.master_document)
+    ]
+    assert shown == [house, master]
+    assert len(found.message.previous_documents) == len(documents.split(", ")), "they stay where they are"
+    error = found.row_error("R", "consignments[0].house_document.number", "", "", "")
+    assert error.element.startswith(f"{SHIPMENT}/PreviousDocument") == bool(house)
+
+
+def test_a_transport_document_of_an_item_counts_too() -> None:
+    added = (
+        "<AdditionalDocument><CategoryCode>N</CategoryCode><ID>H-1</ID><TypeCode>703</TypeCode></AdditionalDocument>"
+    )
+    found = converted(changed(("<GovernmentProcedure><CurrentCode>40", f"{added}<GovernmentProcedure><CurrentCode>40")))
+    assert (found.message.house_document.number, found.message.house_document.type) == ("H-1", "N703")
 
 
 def test_errors_of_ingestion_name_the_element_of_the_declaration() -> None:

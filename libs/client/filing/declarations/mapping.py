@@ -87,6 +87,7 @@ class DeclarationMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True
     format: Literal[1]
     source: _Text
     explanations: dict[str, _Text]
+    transport_documents: dict[str, list[list[str]]]
     parties: dict[str, Party]
     party: dict[str, Rule]
     lists: dict[str, Entry]
@@ -110,6 +111,7 @@ class Rules:
     def __init__(self, mapping: DeclarationMapping) -> None:
         """Raise ValueError for an entry of `explanations` that the file does not have."""
         self.explanations = mapping.explanations
+        self.transport_documents = mapping.transport_documents
         self.lists = mapping.lists
         self.by_path = mapping.rules()
         unknown = {each for rule in self.by_path.values() for each in (rule.note, rule.refuse)} - {
@@ -128,6 +130,7 @@ class Rules:
     def targets(self) -> frozenset[str]:
         """Return the elements of a consignment that a declaration can state, as paths without places."""
         stated = set(self._elements)
+        stated |= {f"{name}.{each}" for name in self.transport_documents for each in ("number", "type")}
         stated |= {
             f"{each.removesuffix('identifier')}identifier_type" for each in stated if each.endswith(".identifier")
         }

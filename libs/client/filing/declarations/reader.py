@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 from libs.bounds import bounds_of
 from libs.client.filing.declarations.mapping import EORI, FISCAL, ITEM, Entry, Rule, dec_rules
 from libs.client.filing.declarations.target import Target
+from libs.client.filing.declarations.totals import add_gross_mass, add_transport_documents
 from libs.client.filing.files import Read
 from libs.client.row_errors import ElementError, RowError
 from libs.customs import codes
@@ -76,6 +77,8 @@ class _Reader:
         message = self._target.message
         if not self._errors:
             self._check()
+        if not self._errors:
+            self._derive()
         errors, notes = (
             [each.at(1, message.local_reference) for each in found] for found in (self._errors, self._notes)
         )
@@ -179,6 +182,14 @@ class _Reader:
                 reason, text = "COMMODITY_CODE_MALFORMED", digits
             if reason:
                 self._errors.append(ElementError(reason, self._element_of(path), text))
+
+    def _derive(self) -> None:
+        """Add what the declaration states of its items or among its documents."""
+        message, elements = self._target.message, self._target.elements
+        if add_gross_mass(message):
+            elements["gross_mass_mg"] = f"Declaration/{ITEM}/Commodity/GoodsMeasure/GrossMassMeasure"
+        for name, path in add_transport_documents(message, self._rules.transport_documents).items():
+            elements[f"{name}.number"] = elements[f"{path}.reference"]
 
     def _element_of(self, path: str) -> str:
         """Return the element that states an element of the consignment, or would; empty if the standard has none."""

@@ -216,8 +216,11 @@ def _expected(declaration: Element) -> dict[str, Any]:
     if len(masses) == len(goods):
         found["gross_mass_mg"] = sum(masses)  # 131 is absent in all of them: the total of 126
     for name, value in list(found.items()):
-        if value == "N740":  # the only transport document in them: UN/EDIFACT 1001, air waybill
-            found["house_document.type"] = "N740"
+        if value in (
+            "N740",
+            "N750",
+        ):  # the transport documents in them, UN/EDIFACT 1001: air waybill, despatch note of a post parcel
+            found["house_document.type"] = value
             found["house_document.number"] = found[name.replace(".type", ".reference")]
     return {name: value for name, value in found.items() if value != ""}
 

@@ -6,6 +6,7 @@ import pytest
 
 from libs.client.filing import files
 from libs.client.filing.declarations.reader import BYTES_MAX, DEPTH_MAX
+from libs.client.row_errors import RowError
 from tests.support.declarations import DECLARATION, ITEM, NAMESPACE, changed, converted, flat, outcome, refused
 
 SHIPMENT = "Declaration/GoodsShipment"
@@ -57,6 +58,20 @@ def test_a_declaration_becomes_a_consignment() -> None:
         (">19.99<", ">1e3<", f"{GOODS}/Commodity/InvoiceLine/ItemChargeAmount", "AMOUNT_MALFORMED"),
         (">0.42<", ">0.0000001<", f"{GOODS}/Commodity/GoodsMeasure/GrossMassMeasure", "AMOUNT_TOO_FINE"),
         (">62063000<", ">620630<", f"{GOODS}/Commodity/Classification[1]/ID", "COMMODITY_CODE_MALFORMED"),
+        (">10<", ">1<", f"{GOODS}/Commodity/Classification[2]/ID", "CODE_MALFORMED"),
+        ("<PreviousCode>00</PreviousCode>", "", f"{GOODS}/GovernmentProcedure[1]/CurrentCode", "CODE_MALFORMED"),
+        ("<CurrentCode>40</CurrentCode>", "", f"{GOODS}/GovernmentProcedure[1]/PreviousCode", "CODE_MALFORMED"),
+        (">40</CurrentCode><PreviousCode>00<", ">4</CurrentCode><PreviousCode>000<", f"{GOODS}/GovernmentProcedure[1]/CurrentCode", "CODE_MALFORMED"),
+        (">C07<", ">C7<", f"{GOODS}/GovernmentProcedure[2]/CurrentCode", "CODE_MALFORMED"),
+        (">1</TransactionNatureCode>", ">sale</TransactionNatureCode>", f"{SHIPMENT}/TransactionNatureCode", "CHOICE_MISNAMED"),
+        (">1</TransactionNatureCode>", ">341</TransactionNatureCode>", f"{SHIPMENT}/TransactionNatureCode", "CHOICE_MISNAMED"),
+        ("<TypeCode>IMA", "<TypeCode>IMD</TypeCode><TypeCode>IMA", "Declaration/TypeCode[2]", "FIELD_UNKNOWN"),
+        ("<Importer>", "<Importer><Name>Other</Name></Importer><Importer>", f"{SHIPMENT}/Importer[2]", "FIELD_UNKNOWN"),
+        ("</GoodsShipment>", "</GoodsShipment><GoodsShipment><Buyer><Name>B</Name></Buyer></GoodsShipment>", f"{SHIPMENT}[2]", "FIELD_UNKNOWN"),
+        ("<Importer>", "<Importer>Other", f"{SHIPMENT}/Importer/text()", "FIELD_UNKNOWN"),
+        ("</Importer>", "</Importer>Other", f"{SHIPMENT}/text()", "FIELD_UNKNOWN"),
+        ("<Importer>", "<DomesticDutyTaxParty><RoleCode>FR2</RoleCode></DomesticDutyTaxParty><Importer>",
+         f"{SHIPMENT}/DomesticDutyTaxParty/RoleCode", "ELEMENT_WITHOUT_COUNTERPART"),
         (">TRC<", ">TRA<", f"{GOODS}/Commodity/Classification[2]/ID", "ELEMENT_WITHOUT_COUNTERPART"),
         ("<Importer>", "<Payer><Name>P</Name></Payer><Importer>", f"{SHIPMENT}/Payer", "ELEMENT_WITHOUT_COUNTERPART"),
         ("<Importer>", "<Buyers/><Importer>", f"{SHIPMENT}/Buyers", "FIELD_UNKNOWN"),
@@ -78,6 +93,11 @@ def test_a_code_without_the_digits_of_taric_stays_as_it_is() -> None:
         assert found["items[0].commodity_code"] == code
 
 
+def test_the_digits_of_taric_are_two() -> None:
+    found = {(each.element, each.reason) for each in refused(changed((">10<", ">100<")))}
+    assert (f"{GOODS}/Commodity/Classification[2]/ID", "CODE_MALFORMED") in found
+
+
 def test_all_errors_are_reported_at_once() -> None:
     found = refused(changed((">IMA<", ">EXA<"), (">4</ModeCode>", ">9</ModeCode>"), (">19.99<", ">x<")))
     assert [each.reason for each in found] == ["ELEMENT_WITHOUT_COUNTERPART", "CHOICE_MISNAMED", "AMOUNT_MALFORMED"]
@@ -93,6 +113,99 @@ def test_items_that_contradict_each_other_about_the_consignment_are_refused() ->
     assert f"{GOODS}[1]/GovernmentProcedure[1]/CurrentCode has 40" in error.sentence
 
 
+def _two(first: str, second: str, shipment: str = "") -> str:
+    """The declaration with two items that end with these elements."""
+    end = "</GovernmentAgencyGoodsItem>"
+    other = ITEM.replace("<SequenceNumeric>1<", "<SequenceNumeric>2<")
+    items = ITEM.replace(end, first + end) + other.replace(end, second + end)
+    return changed(("Quantity>1</Goods", "Quantity>2.0</Goods"), (ITEM, items), ("<Importer>", shipment + "<Importer>"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shipment", "differing"),
+    [
+        ("<Seller><Name>A</Name></Seller>", "<Seller><ID>GB1</ID></Seller>", "", ["[1]/Seller/Name", "[2]/Seller/ID"]),
+        ("<Seller><Name>A</Name><ID>GB1</ID></Seller>", "<Seller><ID>GB1</ID></Seller>", "", []),
+        ("<Seller><Name>A</Name></Seller>", "<Seller><Name>A</Name></Seller>", "", []),
+        ("<Seller><Name>A</Name></Seller>", "<Seller><Name>B</Name></Seller>", "", ["[2]/Seller/Name"]),
+        ("<Seller><ID>GB1</ID></Seller>", "<Seller><ID>GB1</ID></Seller>", "<Seller><Name>A</Name></Seller>",
+         ["[1]/Seller/ID", "/Seller/Name"]),
+        ("<Seller><Name>A</Name></Seller>", "", "", []),
+        ("<Destination><CountryCode>DE</CountryCode></Destination>", "", "", ["[1]/Destination/CountryCode"]),
+        ("<Destination><CountryCode>DE</CountryCode></Destination>", "", "<Destination><CountryCode>DE</CountryCode></Destination>", []),
+        ("", "<ExportCountry><ID>CN</ID></ExportCountry>", "", ["[2]/ExportCountry/ID"]),
+        ("<ExportCountry><ID>CN</ID></ExportCountry>", "<ExportCountry><ID>CN</ID></ExportCountry>", "", []),
+        ("<DomesticDutyTaxParty><ID>IM2760000014</ID><RoleCode>FR5</RoleCode></DomesticDutyTaxParty>", "", "", ["[1]/DomesticDutyTaxParty/ID"]),
+        ("<DomesticDutyTaxParty><ID>IM2760000014</ID><RoleCode>FR5</RoleCode></DomesticDutyTaxParty>",
+         "<DomesticDutyTaxParty><ID>DE1</ID><RoleCode>FR1</RoleCode></DomesticDutyTaxParty>", "",
+         ["[2]/DomesticDutyTaxParty/ID", "[1]/DomesticDutyTaxParty/ID"]),
+        ("<DomesticDutyTaxParty><ID>IM2760000014</ID><RoleCode>FR5</RoleCode></DomesticDutyTaxParty>", "",
+         "<DomesticDutyTaxParty><ID>IM2760000014</ID><RoleCode>FR5</RoleCode></DomesticDutyTaxParty>", []),
+    ],
+)  # fmt: skip
+def test_values_of_the_consignment_at_items_are_those_of_all_items(
+    first: str, second: str, shipment: str, differing: list[str]
+) -> None:
+    found = outcome(_two(first, second, shipment))
+    errors = [found, *found.further] if isinstance(found, RowError) else []
+    assert {each.reason for each in errors} <= {"VALUES_DIFFER"}
+    assert {each.element.removeprefix(GOODS).removeprefix(SHIPMENT) for each in errors} == set(differing), errors
+
+
+def test_an_exporter_and_a_consignor_of_items_are_not_made_one_party() -> None:
+    place = "<GovernmentProcedure><CurrentCode>40"
+    found = refused(changed((place, f"<Consignor><ID>CN9</ID></Consignor>{place}")))
+    assert {each.element for each in found} == {
+        "Declaration/Exporter/Name",
+        "Declaration/Exporter/Address/CountryCode",
+        f"{GOODS}/Consignor/ID",
+    }
+    assert {each.reason for each in found} == {"VALUES_DIFFER"}
+
+
+def test_elements_that_have_nothing_state_nothing() -> None:
+    empty = "<Consignor><Name/><Address><Line> </Line></Address></Consignor><Invoice><ID/></Invoice>"
+    found = converted(changed(("<Importer>", f"{empty}<Importer>")))
+    assert found.message == converted(DECLARATION).message
+    date = (
+        "<Invoice><IssueDateTime><DateTimeString formatCode='102'>20260701</DateTimeString></IssueDateTime></Invoice>"
+    )
+    found = converted(changed(("<Importer>", f"{date}<Importer>")))
+    assert found.message == converted(DECLARATION).message, "no invoice without its number"
+    assert [each.element for each in found.notes] == [f"{SHIPMENT}/Invoice/IssueDateTime"]
+
+
+def test_what_only_says_what_another_element_means_is_reported_without_that_element() -> None:
+    flight = "<BorderTransportMeans><IdentificationTypeCode>40</IdentificationTypeCode><ModeCode>4"
+    found = converted(changed(("<BorderTransportMeans><ModeCode>4", flight)))
+    assert [each.element for each in found.notes] == ["Declaration/BorderTransportMeans/IdentificationTypeCode"]
+
+
+def test_the_route_follows_the_numbers_of_its_countries() -> None:
+    route = "".join(
+        f"<Itinerary><SequenceNumeric>{number}</SequenceNumeric><RoutingCountryCode>{country}</RoutingCountryCode></Itinerary>"
+        for number, country in ((10, "GB"), (2, "DE"), (1, "CN"))
+    )
+    found = converted(changed(("<Declarant>", f"<Consignment>{route}</Consignment><Declarant>")))
+    assert list(found.message.transport.route_countries) == ["CN", "DE", "GB"]
+    assert found.row_error("X", "consignments[0].transport.route_countries[2]", "", "", "").element == (
+        "Declaration/Consignment/Itinerary[1]/RoutingCountryCode"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("102", "20260230"), ("102", "20260701103000Z"), ("304", "20260701"), ("203", "20260701"), ("304", "20260701103000"),
+        ("304", "20260701256000Z"), ("304", "20260701103000+99"), ("304", "20260701103000+0200"),
+    ],
+)  # fmt: skip
+def test_times_that_are_none_or_not_of_their_format_are_refused_with_their_element(code: str, text: str) -> None:
+    time = f"<ExitDateTime><DateTimeString formatCode='{code}'>{text}</DateTimeString></ExitDateTime>"
+    [error] = refused(changed(("<Importer>", f"{time}<Importer>")))
+    assert (error.element, error.reason) == (f"{SHIPMENT}/ExitDateTime", "TIME_MALFORMED")
+
+
 @pytest.mark.parametrize(
     ("added", "expected"),
     [
@@ -101,10 +214,10 @@ def test_items_that_contradict_each_other_about_the_consignment_are_refused() ->
         ("<CustomsValuation><MethodCode>1</MethodCode></CustomsValuation>", {"valuation_method": "1"}),
         ("<DangerousGoods><UNDGID>3481</UNDGID></DangerousGoods>", {"un_number": "3481"}),
         ("<DutyTaxFee><DutyRegimeCode>300</DutyRegimeCode></DutyTaxFee>", {"preference": "300"}),
-        ('<GoodsMeasure><TariffQuantity unitCode="NAR">2</TariffQuantity></GoodsMeasure>',
+        ('<TariffQuantity unitCode="NAR">2</TariffQuantity>',
          {"supplementary_quantity_milli": 2000, "supplementary_unit": "NAR"}),
-        ('<GoodsMeasure><NetNetWeightMeasure unitCode="GRM">350.5</NetNetWeightMeasure></GoodsMeasure>', {"net_mass_mg": 350_500}),
-        ('<GoodsMeasure><NetNetWeightMeasure unitCode="TNE">1</NetNetWeightMeasure></GoodsMeasure>', {"net_mass_mg": 10**9}),
+        ('<NetNetWeightMeasure unitCode="GRM">350.5</NetNetWeightMeasure>', {"net_mass_mg": 350_500}),
+        ('<NetNetWeightMeasure unitCode="TNE">1</NetNetWeightMeasure>', {"net_mass_mg": 10**9}),
         ("<Packaging><MarksNumbersID>M</MarksNumbersID><QuantityQuantity>2</QuantityQuantity><TypeCode>CT</TypeCode></Packaging>",
          {"packages[0].marks": "M", "packages[0].count": 2, "packages[0].type": "CT"}),
         ("<AdditionalDocument><TypeCode>935</TypeCode><ID>INV 7</ID><CategoryCode>N</CategoryCode></AdditionalDocument>",
@@ -113,8 +226,11 @@ def test_items_that_contradict_each_other_about_the_consignment_are_refused() ->
     ],
 )  # fmt: skip
 def test_elements_of_an_item(added: str, expected: dict[str, object]) -> None:
-    inside = added.startswith(("<DangerousGoods", "<DutyTaxFee", "<GoodsMeasure"))
-    place = "<InvoiceLine>" if inside else "<GovernmentProcedure><CurrentCode>40"
+    place = "<GovernmentProcedure><CurrentCode>40"
+    if added.startswith(("<DangerousGoods", "<DutyTaxFee")):
+        place = "<InvoiceLine>"
+    elif added.startswith(("<NetNet", "<Tariff")):
+        place = "<GrossMassMeasure>"
     found = flat(converted(changed((place, added + place))).message)
     for path, value in expected.items():
         assert found[f"items[0].{path}"] == value

@@ -83,6 +83,24 @@ def test_each_element_of_the_schema_has_a_rule_with_its_id() -> None:
         assert covered or (not kind and path in rules.groups), path
 
 
+def test_the_elements_that_may_be_repeated_are_those_of_the_schema() -> None:
+    rules = dec_rules()
+    root = ElementTree.parse(DATA / "xsd/wco/declaration/WCO_DEC_2_DMS.xsd").getroot()
+    several: set[str] = set()
+
+    def walk(node: Element, path: str) -> None:
+        for each in node:
+            here = f"{path}/{each.get('name')}".removeprefix("/") if each.tag == f"{XS}element" else path
+            if each.tag == f"{XS}element" and each.get("maxOccurs", "1") != "1":
+                several.add(here)
+            walk(each, here)
+
+    walk(next(each for each in root.iter(f"{XS}complexType") if each.get("name") == "Declaration"), "")
+    left_out = {path for path, rule in rules.by_path.items() if rule.takes_no_value}
+    taken = {path for path in several if not any(f"{path}/".startswith(f"{each}/") for each in left_out)}
+    assert rules.repeated == taken | {"GoodsShipment/Invoice"}, "of which the standard itself has several"
+
+
 def _leaves() -> list[str]:
     return [path for path, (_, kind) in _schema().items() if kind]
 

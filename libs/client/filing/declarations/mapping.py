@@ -45,7 +45,7 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     @property
     def takes_no_value(self) -> bool:
         """Whether the element is left out or refused whatever it says, with everything below it."""
-        return bool(self.note or self.refuse) and not (self.to or self.cases or self.neutral)
+        return bool(self.note or self.refuse) and not (self.to or self.cases or self.neutral or self.implied)
 
     def targets(self) -> Iterator[str]:
         """Yield the elements of the consignment that it may become."""
@@ -91,6 +91,7 @@ class DeclarationMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True
     parties: dict[str, Party]
     party: dict[str, Rule]
     lists: dict[str, Entry]
+    repeated: list[str]
     declaration: dict[str, Rule]
     shipment: dict[str, Rule]
     item: dict[str, Rule]
@@ -113,6 +114,11 @@ class Rules:
         self.explanations = mapping.explanations
         self.transport_documents = mapping.transport_documents
         self.lists = mapping.lists
+        self.repeated = frozenset(mapping.repeated).union(mapping.lists)
+        """Elements of which several may stand beside each other."""
+        self.parties = {path: party.to.removeprefix("/") for path, party in mapping.parties.items()}
+        self.of_a_party = ("Name", "ID", *(path for path, rule in mapping.party.items() if any(rule.targets())))
+        """Elements of a party that become its elements in a consignment."""
         self.by_path = mapping.rules()
         unknown = {each for rule in self.by_path.values() for each in (rule.note, rule.refuse)} - {
             "",
@@ -120,6 +126,12 @@ class Rules:
         }
         if unknown:
             raise ValueError(f"explanations has no {sorted(unknown)}")
+        self.qualified = {
+            f"{path.rpartition('/')[0]}/{rule.by}": path.rpartition("/")[2]
+            for path, rule in self.by_path.items()
+            if rule.by and self.by_path[f"{path.rpartition('/')[0]}/{rule.by}"].implied
+        }
+        """The element beside each element that only says what another one means."""
         self.groups = {path[:at] for path in self.by_path for at, sign in enumerate(path) if sign == "/"}
         """Elements that only have elements below them."""
         self._elements = {

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.filing.columns import shifted
 from libs.client.plain import TIMESTAMP, enum_number, set_time
@@ -20,6 +21,8 @@ _MONEY: Final = "luxor.consignment.v1.Money"
 _MASSES: Final = {"": 6, "KGM": 6, "GRM": 3, "MGM": 0, "TNE": 9}
 """Places by which a mass is shifted to milligrams, by its unit of recommendation 20; kilograms where none is stated."""
 _MOMENT: Final = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)(Z|[-+]\d\d))?")
+_DATE_DIGITS: Final = 8
+_OTHER_CODE: Final = re.compile(r"[1-9][0-9]?")
 _INT32: Final = 2**31
 
 
@@ -43,6 +46,13 @@ class Target:
         for field, value in constants.items():
             setattr(entry, field, value)
         return f"{path}[{len(entries) - 1}]"
+
+    def remove_bare(self, path: str, constants: Mapping[str, str]) -> None:
+        """Remove the last entry of a list, at its path, if it has nothing but the values that each entry has."""
+        above, _, name = path.rpartition(".")
+        entries = getattr(self._at(above), name.partition("[")[0])
+        if entries[-1] == type(entries[-1])(**constants):
+            del entries[-1]
 
     def set(self, context: str, target: str, text: str, element: Element, shown: str, names: Mapping[str, str]) -> None:
         """Set an element from the text of an element of the declaration; raise ElementError, also if it has another value already."""
@@ -73,11 +83,9 @@ class Target:
             owner.supplementary_unit = unit
             self.elements[f"{above}.supplementary_unit"] = f"{shown}/@unitCode"
 
-    def parts_of(self, path: str) -> tuple[str, str]:
-        """Return the two parts of a text that has parts; empty where it has none."""
-        parts = self._parts.get(path, {})
-        first, second = (str(parts[each][0]) if each in parts else "" for each in "12")
-        return first, second
+    def parts_of(self, path: str) -> dict[str, tuple[str, str]]:
+        """Return the parts of a text by their numbers, each with the element that stated it; empty where it has no parts."""
+        return {number: (str(text), shown) for number, (text, shown) in self._parts.get(path, {}).items() if number}
 
     def set_scheme(self, scheme: str, number: str, shown: str) -> None:
         """Set the number under a tax scheme; raise ElementError if it has another one already."""
@@ -114,12 +122,13 @@ def _text(value: Any) -> str:
 def _value(field: FieldDescriptor, text: str, element: Element, shown: str, names: Mapping[str, str]) -> Any:
     """Return what a text means in a field; amounts with their currency."""
     if field.enum_type is not None:
-        name = names.get(text, names.get("*", ""))
+        name = names.get(text) or (names.get("*") if _OTHER_CODE.fullmatch(text) else None)
         if not name:
-            raise ElementError("CHOICE_MISNAMED", shown, text, choices=", ".join(names))
+            choices = ", ".join(names).replace("*", "any other code of one or two digits")
+            raise ElementError("CHOICE_MISNAMED", shown, text, choices=choices)
         return enum_number(field.enum_type, name, shown)
     if field.message_type is not None and field.message_type.full_name == TIMESTAMP:
-        return _moment(text, shown)
+        return _moment(text, element, shown)
     if field.message_type is not None:
         assert field.message_type.full_name == _MONEY, "the other fields are set by their own elements"
         currency = element.get("currencyID", "")
@@ -145,14 +154,17 @@ def _value(field: FieldDescriptor, text: str, element: Element, shown: str, name
     return whole
 
 
-def _moment(text: str, shown: str) -> str:
+def _moment(text: str, element: Element, shown: str) -> str:
     """Return a date or a time of UN/EDIFACT 2379 codes 102 and 304 as ISO 8601; a date is its beginning in UTC."""
     parsed = _MOMENT.fullmatch(text)
-    if parsed is None:
+    stated = next((each.get("formatCode", "") for each in element), "")
+    if parsed is None or stated not in ("", "102" if len(text) == _DATE_DIGITS else "304"):
         raise ElementError("TIME_MALFORMED", shown, text)
     year, month, day, hour, minute, second, zone = parsed.groups(default="")
     clock = f"T{hour}:{minute}:{second}{zone if zone == 'Z' else f'{zone}:00'}" if hour else "T00:00:00Z"
-    return f"{year}-{month}-{day}{clock}"
+    moment = f"{year}-{month}-{day}{clock}"
+    set_time(Timestamp(), moment, shown)
+    return moment
 
 
 def _assign(owner: Message, field: FieldDescriptor, value: Any) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,52 @@ def test_an_officer_corrects_a_price_and_revenue_assesses_it_again(cli: Any, tmp
     assert "adjusted_by" not in outside["debt"]
     assert outside["debt"]["adjusted_at"]
     assert "adjusted" in cli.run("show", mrn).output
+
+
+def test_a_filer_amends_its_filing_and_invalidates_it_and_the_ledger_follows_to_the_cent(
+    cli: Any, tmp_path: Path
+) -> None:
+    before = filed(cli, tmp_path, "AMEND-1")
+    mrn, path = before["mrn"], tmp_path / "AMEND-1.csv"
+    cents = sum(item["price"]["minor"] for item in before["items"])
+    changed = path.read_text("utf-8").replace("31.98", "163.96")
+    assert changed.count("163.96") == 1
+    path.write_text(changed, encoding="utf-8")
+    # Without the option it is another filing under the same reference.
+    refused = cli.json("file", str(path), "--as", "filer-1", code=1)
+    assert refused["reasons"] == {"REFERENCE_REUSED": 1}
+    for _ in range(2):
+        assert cli.json("file", str(path), "--amend", "--as", "filer-1")["accepted"] == 1
+    # Nobody else changes it.
+    other = cli.json("file", str(path), "--amend", "--as", "filer-2", code=1)
+    assert other["reasons"] == {"AMENDED_FILING_UNKNOWN": 1}
+
+    def balances() -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for posting in (posting for each in ledger_of(cli, mrn) for posting in each["postings"]):
+            sums[posting["account"]] = sums.get(posting["account"], 0) + posting["amount_minor"]
+        return {account: amount for account, amount in sums.items() if amount}
+
+    def until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, (cli.json("show", mrn), balances())
+
+    until(lambda: any(each["change"] == "CHANGE_AMENDED" for each in cli.json("show", mrn, "--history")[0]["history"]))
+    after = cli.json("show", mrn)[0]
+    assert sum(item["price"]["minor"] for item in after["items"]) == cents + 13_198
+    owed = after["debt"]["payable_minor"]
+    assert owed > before["debt"]["payable_minor"] > 0
+    # The debt of the version in force alone: what the first version owed is not added to it.
+    until(lambda: sum(amount for amount in balances().values() if amount > 0) == owed)
+    back = tmp_path / "AMEND-1-back.csv"
+    back.write_text(f"local_reference,amended_mrn,amended_version,return_document_number\n,{mrn},2,RET-5\n", "utf-8")
+    for _ in range(2):
+        assert cli.json("file", str(back), "--invalidate", "--as", "filer-1")["accepted"] == 1
+    ended = await_decided(cli, "AMEND-1", state="STATE_INVALIDATED")
+    assert (ended["decision"]["reasons"], ended["debt"]["status"]) == (["WITHDRAWN_BY_FILER"], "DEBT_STATUS_NONE")
+    assert ended["movement"]["return_document_number"] == "RET-5"
+    until(lambda: balances() == {})
 
 
 def test_goods_go_back_after_release_alone_and_that_is_the_end(cli: Any, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ from services.clearance.pre_loading.parameters import included
 from services.clearance.store import Store
 from tests.clearance.debt_events import debt
 from tests.clearance.desk import ASSESS_SECONDS, batch, filings, mrns
+from tests.clearance.events import WITHDRAWN
 from tests.clearance.goods import ARMS, MEAT, goods, law
 from tests.clearance.risk_answers import screening
 from tests.clearance.transits import RULES
@@ -159,6 +160,13 @@ async def decide(process: Process) -> None:
     )
     new, amended = Table.concat([arms, meat]), filings(["GREEN-amend"], version=2, master=AMENDED)
     await process.follow("ingestion", intake, ConsignmentColumns, batch(new), batch(amended))
+
+
+async def withdraw(process: Process) -> None:
+    """End a declaration that its filer invalidates, of goods that use a licence."""
+    withdrawn = filings(["GREEN-arms"], version=2, master=AMENDED).with_columns(WITHDRAWN)
+    intake = Intake(Decide(process.store, goods=law()), process.channel, process.channel, assess_seconds=ASSESS_SECONDS)
+    await process.follow("ingestion", intake, ConsignmentColumns, batch(withdrawn))
 
 
 async def hear_debts(process: Process) -> None:
@@ -327,7 +335,7 @@ async def chain(process: Process) -> None:
 WORK: Final[Mapping[str, Callable[[Process], Awaitable[None]]]] = {
     each.__name__: each
     for each in (
-        decide, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, set_out, lose, dispose_lost, present,
+        decide, withdraw, hear_debts, hear_matches, arrive, hold, release, seize, adjust, give_back, discharge, set_out, lose, dispose_lost, present,
         return_bulk, write_off, order, answer, conclude, claim, hand_over, confirm, release_bulk, import_list, end_timers, expire, chain,
     )
 }  # fmt: skip

@@ -62,7 +62,13 @@ READERS: Final = ((Role.FILER, "shop"), (Role.CARRIER, "wings"), (Role.CARRIER, 
 """Who is notified: the filer, the carrier of the arrivals and that of the movements."""
 CITED: Final = {"GREEN-arms": "L1", "GREEN-sent": "L1", "RED-back": "L1", "GREEN-lacks": "L2"}
 """Goods that need a licence, 1 kg each, and the one that they cite; the last one was registered when they were held for it."""
-WRITTEN_OFF: Final = {"decide": (4, 0), "expire": (2, 0), "return_bulk": (1, 0), "write_off": (3, 1)}
+WRITTEN_OFF: Final = {
+    "decide": (4, 0),
+    "withdraw": (2, 0),
+    "expire": (2, 0),
+    "return_bulk": (1, 0),
+    "write_off": (3, 1),
+}
 """Kilograms written off of both licences after a batch: 3 and 0 after all others."""
 RECORD: Final = (
     "version", "state", "arrived_at", "debt_status", "officer_hold", "screening_hold", "release_not_before", "inspected_at", "adjusted_at",
@@ -155,6 +161,8 @@ def expected(name: str, before: Once) -> Once:
                 ("GREEN-amend", Event.AMENDED_RELEASE),
             )
             return before.after(*decided)
+        case "withdraw":
+            return before.after(("GREEN-arms", Event.INVALIDATED), owed_after=Debt.NONE)
         case "hear_debts":
             return before.after(("BARE-debt", Event.DEBT), debt=Debt.PAID)
         case "adjust":

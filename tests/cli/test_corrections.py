@@ -99,6 +99,7 @@ def test_a_filer_amends_its_filing_and_invalidates_it_and_the_ledger_follows_to_
     ended = await_decided(cli, "AMEND-1", state="STATE_INVALIDATED")
     assert (ended["decision"]["reasons"], ended["debt"]["status"]) == (["WITHDRAWN_BY_FILER"], "DEBT_STATUS_NONE")
     assert ended["movement"]["return_document_number"] == "RET-5"
+    assert "sent back under RET-5" in " ".join(cli.run("show", mrn).output.split())
     until(lambda: balances() == {})
 
 

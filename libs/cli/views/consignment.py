@@ -213,7 +213,7 @@ def _decider(decided_by: str) -> str:
 
 
 def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
-    """Add rows for adjustments, returns and re-exports after the decision."""
+    """Add rows for adjustments, returns, re-exports and goods that are sent back after the decision."""
     debt, movement = each.get("debt", {}), each.get("movement", {})
     if debt.get("adjusted_at"):
         row("adjusted", when(debt["adjusted_at"]), f"by {safe(debt['adjusted_by'])}" if debt.get("adjusted_by") else "")
@@ -226,7 +226,9 @@ def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
             "" if whole else f"items {', '.join(returned)}",
         )  # fmt: skip
     elif movement.get("return_document_number"):
-        row("re-exported", f"under {safe(movement['return_document_number'])}")
+        # The filer of an invalidated declaration names the document under which the goods go back.
+        event = "sent back" if each.get("state") == "STATE_INVALIDATED" else "re-exported"
+        row(event, f"under {safe(movement['return_document_number'])}")
 
 
 def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:

@@ -28,6 +28,7 @@ def consignment(number: int = 0) -> pb.Consignment:
         party.name = name
         party.address.street, party.address.city, party.address.postcode = "Lindenstrasse 12", "Berlin", "10969"
         party.address.country = country
+    made.consignor.address.postcode = "518000"
     made.order.platform, made.order.number = "bazaar.example", f"O-{number}"
     made.order.time.seconds = 1_790_000_000
     made.fiscal_references.add(scheme=pb.SCHEME_IOSS, number="IM2760000014")

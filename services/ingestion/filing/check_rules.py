@@ -2,24 +2,90 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from libs.customs.countries import is_country
+from libs.customs.currencies import is_currency
 from libs.customs.descriptions import vague
 from libs.customs.descriptions.vague import VagueTerms
 from libs.files.yaml_file import YamlError, YamlFile
 
 INCLUDED: Final = Path(__file__).parent / "filing_checks.yaml"
 TERMS_MAX: Final = 20_000
+_FORMS: Final = {"9": "[0-9]", "A": "[A-Z]", "X": "[A-Z0-9]"}
+
+Level = Literal["none", "warn", "reject"]
+TimeColumn = Literal["order_time", "export_time", "transport_departure_time", "transport_arrival_time"]
+_Days = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
+_Percent = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+_Price = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 _Term = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+_PostcodeForm = Annotated[str, msgspec.Meta(pattern="^[9AX]{3,10}$")]
+
+
+class Levels(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="upper"):
+    """The levels of the rules without bounds, by their reason."""
+
+    description_vague: Level = "none"
+    price_nominal: Level = "none"
+    consignor_is_consignee: Level = "none"
+    eori_malformed: Level = "none"
+    address_without_letters: Level = "none"
+    postcode_malformed: Level = "none"
+    locode_malformed: Level = "none"
+
+
+class PercentBounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How many per cent are too many, by level; None: the level does nothing."""
+
+    warn: _Percent | None = None
+    reject: _Percent | None = None
+
+
+class PriceBounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The least and the greatest price by currency, in minor units, by level."""
+
+    warn: dict[str, tuple[_Price, _Price]] = {}
+    reject: dict[str, tuple[_Price, _Price]] = {}
+
+
+class DayBounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Days from the day of acceptance by the column of a time, by level."""
+
+    warn: dict[TimeColumn, _Days] = {}
+    reject: dict[TimeColumn, _Days] = {}
+
+
+class Bounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="upper"):
+    """The bounds of the rules that have some, by their reason."""
+
+    net_mass_above_gross: PercentBounds = PercentBounds()
+    price_per_kg_implausible: PriceBounds = PriceBounds()
+    time_in_future: DayBounds = DayBounds()
+    time_long_past: DayBounds = DayBounds()
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    vague_terms: Annotated[tuple[_Term, ...], msgspec.Meta(max_length=TERMS_MAX)]
+    vague_terms: Annotated[tuple[_Term, ...], msgspec.Meta(max_length=TERMS_MAX)] = ()
+    levels: Levels = Levels()
+    bounds: Bounds = Bounds()
+    postcodes: dict[str, Annotated[tuple[_PostcodeForm, ...], msgspec.Meta(min_length=1, max_length=20)]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class PostcodeForm:
+    """The postal codes of a country."""
+
+    digits: frozenset[int]
+    """Lengths of codes of digits alone: nearly all codes, which need no pattern."""
+    pattern: re.Pattern[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +94,11 @@ class CheckRules:
 
     vague_terms: VagueTerms
     """The terms of which a description must not consist alone."""
+    levels: Mapping[str, Level]
+    """Of the rules without bounds, by their reason."""
+    bounds: Bounds
+    postcodes: Mapping[str, PostcodeForm]
+    """By country; the postal codes of others have any form."""
 
 
 @cache
@@ -37,12 +108,39 @@ def included() -> CheckRules:
 
 
 def read(path: Path) -> CheckRules:
-    """Read and check a file. Raises YamlError."""
+    """Read and check a file, which states what differs from the included one. Raises YamlError."""
     file = YamlFile(path)
-    data = file.convert(_File)
-    for place, term in enumerate(data.vague_terms):
+    own = file.convert(_File)
+    for where, message in _errors(own):
+        raise YamlError(file.name, file.position(where)[0], where, message)
+    base = YamlFile(INCLUDED).data
+    merged = {part: {**base[part], **file.data.get(part, {})} for part in ("levels", "bounds", "postcodes")}
+    whole = msgspec.convert(merged, _File)
+    postcodes = {country: _postcode_form(country, forms) for country, forms in whole.postcodes.items()}
+    return CheckRules(vague.included(own.vague_terms), msgspec.to_builtins(whole.levels), whole.bounds, postcodes)
+
+
+def _errors(own: _File) -> Iterator[tuple[str, str]]:
+    """Yield path and error of each value that its type does not exclude."""
+    for place, term in enumerate(own.vague_terms):
         if not vague.has_word(term):
-            where = f"$.vague_terms[{place}]"
             message = f"the term {term!r} has no word: numbers, sizes of one letter and article numbers need no term"
-            raise YamlError(file.name, file.position(where)[0], where, message)
-    return CheckRules(vague.included(data.vague_terms))
+            yield f"$.vague_terms[{place}]", message
+    for country in own.postcodes:
+        if not is_country(country):
+            yield f"$.postcodes.{country}", f"{country} is no country of ISO 3166-1"
+    prices = own.bounds.price_per_kg_implausible
+    by_level: tuple[tuple[str, Mapping[str, Any]], ...] = (("warn", prices.warn), ("reject", prices.reject))
+    for level, by_currency in by_level:
+        for currency, (least, most) in by_currency.items():
+            where = f"$.bounds.PRICE_PER_KG_IMPLAUSIBLE.{level}.{currency}"
+            if not is_currency(currency):
+                yield where, f"{currency} is no currency of ISO 4217"
+            if least > most:
+                yield where, f"the least price {least} is above the greatest price {most}"
+
+
+def _postcode_form(country: str, forms: tuple[str, ...]) -> PostcodeForm:
+    written = "|".join("[ -]*".join(_FORMS[character] for character in form) for form in forms)
+    pattern = re.compile(rf"(?:{country}[ -]*|[A-Z][ -]+)?(?:{written})", re.IGNORECASE | re.ASCII)
+    return PostcodeForm(frozenset(len(form) for form in forms if set(form) == {"9"}), pattern)

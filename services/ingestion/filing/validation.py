@@ -115,7 +115,7 @@ def check(
 ) -> Checked:
     """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`.
 
-    Documents may omit what `law` says for `day`; None: nothing. `rules` are checked beside the forms of elements; None: none.
+    Documents may omit what `law` says for `day`; None: nothing. `rules` are checked beside the forms of elements, for filings of `day`; None: none.
     """
     cleaned = _clean(table, elements.CONSIGNMENT)
     findings = _Findings(table.rows)
@@ -125,7 +125,7 @@ def check(
     _check_fiscal_references(root, findings)
     _check_return(root, latest_year, findings)
     if rules is not None:
-        _check_plausibility(root, rules, findings)
+        _check_plausibility(root, rules, day, findings)
     return Checked(
         _fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted(), findings.left_out
     )
@@ -240,11 +240,11 @@ def _check_level(level: _Level, elements_by_name: dict[str, Element], findings: 
 
 def _check_text(level: _Level, name: str, column: Strings, element: Text, findings: _Findings) -> None:
     texts = column.dictionary
-    # Plain texts that are all within their bounds: a call for each distinct value would be a third of all checks.
-    short_enough = max(map(len, texts), default=0) <= element.bound.characters_max
-    if element.form.check is None and short_enough and all(map(str.isprintable, texts)):
+    # A call for each distinct value would be a third of all checks, and nearly all columns are within their bounds.
+    fits = max(map(len, texts), default=0) <= element.bound.characters_max and all(map(str.isprintable, texts))
+    if fits and element.form.check is None:
         return
-    errors = {place: _text_error(value, element) for place, value in enumerate(texts)}
+    errors = {place: _text_error(value, element, fits) for place, value in enumerate(texts)}
     for (reason, facts, warns), rows in _by_rows(column, errors):
         findings.mark(level, name, rows, reason, warns=warns, **facts)
 
@@ -265,10 +265,11 @@ def _by_rows(
         yield error, order[start:end]
 
 
-def _text_error(value: str, element: Text) -> TextError | None:
+def _text_error(value: str, element: Text, fits: bool = False) -> TextError | None:
+    """Return what a text violates; `fits`: it is within its bounds."""
     if not value:
         return None
-    excess = text_excess(value, element.bound)
+    excess = None if fits else text_excess(value, element.bound)
     if excess is not None:
         return *excess, False
     form = element.form
@@ -417,9 +418,9 @@ def _check_return(root: _Level, latest_year: int, findings: _Findings) -> None:
     findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
 
 
-def _check_plausibility(root: _Level, rules: CheckRules, findings: _Findings) -> None:
+def _check_plausibility(root: _Level, rules: CheckRules, day: int, findings: _Findings) -> None:
     items = root.below("items")
-    for each in plausibility.findings(root.table, rules):
+    for each in plausibility.findings(root.table, rules, day):
         level = items if each.is_of_items else root
         findings.mark(level, each.column, each.rows, each.reason, warns=each.warns, **each.facts)
 

@@ -104,6 +104,7 @@ def rich(number: int) -> Consignment:
     put(row, "freight.minor", 300)
     row.packages.add(count=2, type="BX")
     row.items.append(row.items[0])
+    row.gross_mass_mg *= 10  # room for further items
     row.items[1].description = "Ceramic cup"
     row.items[0].imeis.extend(["490154203237518", "356938035643809"])
     row.items[0].supporting_documents.add(type="N380", reference="I-1")

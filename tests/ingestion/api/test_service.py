@@ -81,6 +81,7 @@ async def test_errors_that_an_answer_has_no_room_for_are_counted(ingestion: Runn
     stub = await stub_of(ingestion)
     row = consignment(0)
     row.items.extend([row.items[0]] * 59)
+    row.gross_mass_mg *= 60
     for item in row.items[:55]:
         item.imeis.append("1")
     first = (await submit(stub, [row], "r1")).results[0]

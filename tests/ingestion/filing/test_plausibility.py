@@ -1,6 +1,7 @@
 """Checks of what valid consignments say: they warn, and the rules that an administration may change."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,14 +10,18 @@ from libs.files.yaml_file import YamlError
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.ingestion.filing import check_rules, validation
+from services.ingestion.filing import check_rules, elements, validation
 from services.ingestion.filing.check_rules import CheckRules
-from tests.ingestion.consignments import consignment
+from tests.ingestion.consignments import consignment, put
+
+DAY = 20_788
+"""2026-12-01 in days since 1970-01-01."""
+NOON = DAY * 86_400 + 43_200
 
 
 def check(*rows: Consignment, rules: CheckRules | None = None) -> validation.Checked:
     table = Table.from_messages(rows, ConsignmentColumns, Consignment)
-    return validation.check(table, rules=rules or check_rules.included())
+    return validation.check(table, rules=rules or check_rules.included(), day=DAY)
 
 
 def warned(*rows: Consignment, rules: CheckRules | None = None) -> list[tuple[str, str, str]]:
@@ -31,6 +36,7 @@ def warned(*rows: Consignment, rules: CheckRules | None = None) -> list[tuple[st
 def described(*texts: str, number: int = 0) -> Consignment:
     made = consignment(number)
     made.items.extend([made.items[0]] * (len(texts) - 1))
+    made.gross_mass_mg *= len(texts)
     for item, text in zip(made.items, texts, strict=True):
         item.description = text
     return made
@@ -96,6 +102,21 @@ def test_terms_of_the_administration_join_the_included_ones(tmp_path: Path) -> N
         (f"vague_terms: [{'x' * 101}]", "length <= 100"),
         ("vague_terms: gift", "Expected `array`"),
         ("vague_term: []", "vague_term"),
+        ("levels: {PRICE_NOMINAL: refuse}", ":1: .*PRICE_NOMINAL"),
+        ("levels: {PRICE_NOMIAL: warn}", "PRICE_NOMIAL"),
+        ("bounds: {NET_MASS_ABOVE_GROSS: {warn: -1}}", "Expected `int` >= 0"),
+        ("bounds: {NET_MASS_ABOVE_GROSS: {warn: 100001}}", "Expected `int` <= 100000"),
+        ("bounds: {TIME_IN_FUTURE: {warn: {order_day: 1}}}", "order_day"),
+        ("bounds: {TIME_IN_FUTURE: {warn: {order_time: 36501}}}", "Expected `int` <= 36500"),
+        ("bounds: {PRICE_PER_KG_IMPLAUSIBLE: {reject: {XYZ: [1, 2]}}}", "XYZ is no currency"),
+        (
+            "bounds: {PRICE_PER_KG_IMPLAUSIBLE: {warn: {EUR: [3, 2]}}}",
+            "the least price 3 is above the greatest price 2",
+        ),
+        ("postcodes: {ZZ: ['999']}", "ZZ is no country"),
+        ("postcodes: {DE: ['99']}", "matching regex"),
+        ("postcodes: {DE: ['9B99']}", "matching regex"),
+        ("postcodes: {DE: []}", "length >= 1"),
         ("", "Expected `object`"),
         ("vague_terms: [", "not YAML"),
     ],
@@ -118,3 +139,202 @@ def test_the_number_of_terms_is_bounded(tmp_path: Path, excess: int) -> None:
             check_rules.read(file)
     else:
         check_rules.read(file)
+
+
+CASES: list[tuple[str, str, Any, Any]] = [
+    ("PRICE_NOMINAL", "items[0].price.minor", 0, 1),
+    ("PRICE_NOMINAL", "items[0].price.minor", 100, 99),
+    ("PRICE_NOMINAL", "items[0].price.minor", 100, 101),
+    ("CONSIGNOR_IS_CONSIGNEE", "consignee.name", "MEADOW LANE-TRADING", "Meadow Lane Trading 2"),
+    ("CONSIGNOR_IS_CONSIGNEE", "consignee.name", "Meadow  Lane Trading.", "Meadow Lane"),
+    ("ADDRESS_WITHOUT_LETTERS", "consignee.address.city", "12345", "A12345"),
+    ("ADDRESS_WITHOUT_LETTERS", "consignee.address.city", "-", "Å"),
+    ("ADDRESS_WITHOUT_LETTERS", "consignee.address.city", "??", "東京"),
+    ("ADDRESS_WITHOUT_LETTERS", "consignor.address.street", "--", "1-2-3"),
+    ("ADDRESS_WITHOUT_LETTERS", "importer.address.city", "1", "Oslo"),
+    ("POSTCODE_MALFORMED", "consignee.address.postcode", "1096", "10969"),
+    ("POSTCODE_MALFORMED", "consignee.address.postcode", "109699", "DE-10969"),
+    ("POSTCODE_MALFORMED", "consignee.address.postcode", "1096A", "de 10 969"),
+    ("POSTCODE_MALFORMED", "consignor.address.postcode", "10969", "200000"),
+    ("LOCODE_MALFORMED", "transport.loading_place", "ZZHAM", "DEHAM"),
+    ("LOCODE_MALFORMED", "transport.unloading_place", "DEHA1", "DEHA2"),
+    ("LOCODE_MALFORMED", "direct_shipment_place", "12345", "CNSHA"),
+    ("NET_MASS_ABOVE_GROSS", "gross_mass_mg", 399_999, 400_000),
+    ("PRICE_PER_KG_IMPLAUSIBLE", "items[0].price.minor", 3, 4),  # 0.4 kg at 0.10 EUR a kilogram
+    ("PRICE_PER_KG_IMPLAUSIBLE", "items[0].price.minor", 2_000_000_001, 2_000_000_000),
+    ("TIME_IN_FUTURE", "order.time.seconds", (DAY + 2) * 86_400, (DAY + 2) * 86_400 - 1),
+    ("TIME_IN_FUTURE", "export_time.seconds", (DAY + 61) * 86_400, (DAY + 61) * 86_400 - 1),
+    ("TIME_IN_FUTURE", "transport.departure_time.seconds", (DAY + 181) * 86_400, (DAY + 181) * 86_400 - 1),
+    ("TIME_IN_FUTURE", "transport.arrival_time.seconds", (DAY + 201) * 86_400, (DAY + 201) * 86_400 - 1),
+    ("TIME_LONG_PAST", "order.time.seconds", (DAY - 1100) * 86_400 - 1, (DAY - 1100) * 86_400),
+    ("TIME_LONG_PAST", "export_time.seconds", (DAY - 366) * 86_400 - 1, (DAY - 366) * 86_400),
+    ("TIME_LONG_PAST", "transport.departure_time.seconds", (DAY - 366) * 86_400 - 1, (DAY - 366) * 86_400),
+    ("TIME_LONG_PAST", "transport.arrival_time.seconds", (DAY - 366) * 86_400 - 1, (DAY - 366) * 86_400),
+]
+"""Reason, element, a value that is warned of and the nearest that is not."""
+WHERE = {"NET_MASS_ABOVE_GROSS": "gross_mass_mg", "PRICE_PER_KG_IMPLAUSIBLE": "items[0].net_mass_mg"}
+"""The path of rules whose element is another one than the changed one."""
+
+
+@pytest.mark.parametrize(("reason", "path", "bad", "good"), CASES)
+def test_each_rule_warns_on_one_side_of_its_bound_and_not_on_the_other(
+    reason: str, path: str, bad: Any, good: Any
+) -> None:
+    rows = [put(consignment(0), path, good), put(consignment(1), path, bad), consignment(2)]
+    place = WHERE.get(reason, path.removesuffix(".seconds"))
+    # A price of one cent breaks another rule as well.
+    assert [found[:2] for found in warned(*rows) if found[0] == reason] == [(reason, f"consignments[1].{place}")]
+
+
+EORIS = {"DE1": True, "DE123456789012345": True, "XI123456789000": True, "GB123456789000": True, "DE": False, "ZZ123": False,
+    "DE1234567890123456": False, "1DE23": False, "DE12-34": False, "EU123": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "good"), EORIS.items())
+def test_an_eori_number_has_a_country_and_up_to_fifteen_letters_and_digits(number: str, good: bool) -> None:
+    named, other = consignment(0), consignment(1)
+    for made, kind in ((named, pb.IDENTIFIER_TYPE_EORI), (other, pb.IDENTIFIER_TYPE_VAT)):
+        made.declarant.identifier, made.declarant.identifier_type = number, kind
+    expected = [] if good else [("EORI_MALFORMED", "consignments[0].declarant.identifier", "")]
+    assert warned(named, other) == expected, "the number of a party may be that of a person"
+
+
+@pytest.mark.parametrize(
+    ("country", "good", "bad"),
+    [
+        ("GB", ["SW1A 1AA", "M1 1AA", "B33 8TH", "CR2 6XH", "DN55 1PT", "W1A 0AX"], ["SW1A", "1AA SW1", "SW1A 1A1"]),
+        ("IE", ["D02 X285", "A65 F4E2"], ["D2 X285", "0D2 X285"]),
+        ("NL", ["1012 AB"], ["1012", "AB 1012"]),
+        ("CA", ["K1A 0B1"], ["K1A 0B", "1K1 A0B"]),
+        ("US", ["10001", "10001-1234"], ["1000", "10001-12"]),
+        ("LU", ["1930", "L-1930", "lu 1930"], ["L1930", "19300", "LX-1930"]),
+        ("DE", ["10115", "D-10115"], ["\u0661\u0660\u0661\u0661\u0665"]),
+        ("HK", ["none", "999077"], []),
+    ],
+)
+def test_postal_codes_have_the_forms_of_their_country(country: str, good: list[str], bad: list[str]) -> None:
+    rows = []
+    for number, code in enumerate([*good, *bad]):
+        made = consignment(number)
+        made.consignee.address.country, made.consignee.address.postcode = country, code
+        rows.append(made)
+    expected = [f"consignments[{len(good) + place}].consignee.address.postcode" for place in range(len(bad))]
+    assert [path for _, path, _ in warned(*rows)] == expected
+
+
+def test_what_names_a_person_is_not_repeated() -> None:
+    made = consignment()
+    made.consignee.name, made.consignee.address.city = made.consignor.name, "12345"
+    assert {value for _, _, value in warned(made)} == {""}
+
+
+def test_documents_may_cost_nothing() -> None:
+    made = put(consignment(), "items[0].price.minor", 0)
+    made.nature = pb.NATURE_DOCUMENT
+    assert warned(made) == []
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor", "count"), [("JPY", 1, 1), ("JPY", 100, 0), ("KWD", 1000, 1), ("KWD", 100, 0)]
+)
+def test_one_unit_of_a_currency_has_its_own_decimal_places(currency: str, minor: int, count: int) -> None:
+    made = consignment()
+    made.items[0].price.minor, made.items[0].price.currency = minor, currency
+    assert [reason for reason, _, _ in warned(made) if reason == "PRICE_NOMINAL"] == ["PRICE_NOMINAL"] * count
+
+
+def test_the_net_masses_of_all_items_count_together() -> None:
+    made = consignment()
+    made.items.append(made.items[0])
+    made.gross_mass_mg = 800_000
+    assert warned(made) == []
+    made.gross_mass_mg = 799_999
+    assert warned(made) == [("NET_MASS_ABOVE_GROSS", "consignments[0].gross_mass_mg", "799999")]
+
+
+def test_a_time_beyond_the_bounds_of_the_contract_is_refused_for_that_alone() -> None:
+    made = put(consignment(), "order.time.seconds", 1)
+    assert [each.reason for each in check(made).errors[0]] == ["TIME_OUT_OF_BOUNDS"]
+
+
+@pytest.mark.parametrize("part", ["consignee.address.city", "transport.loading_place", "declarant.identifier"])
+def test_refused_characters_have_no_second_error(part: str) -> None:
+    made = consignment()
+    made.declarant.identifier_type = pb.IDENTIFIER_TYPE_EORI
+    assert "WITHOUT_LETTERS" not in str([each.reason for each in check(put(made, part, "1\x07")).errors[0]])
+
+
+def ruled(tmp_path: Path, text: str) -> CheckRules:
+    file = tmp_path / "checks.yaml"
+    file.write_text(text, encoding="utf-8")
+    return check_rules.read(file)
+
+
+@pytest.mark.parametrize("reason", check_rules.included().levels)
+def test_each_rule_without_bounds_does_nothing_warns_or_refuses_as_the_administration_says(
+    tmp_path: Path, reason: str
+) -> None:
+    path, value = {
+        "DESCRIPTION_VAGUE": ("items[0].description", "gift"),
+        "EORI_MALFORMED": ("declarant.identifier", "ZZ1"),
+    }.get(reason) or next((path, bad) for rule, path, bad, _ in CASES if rule == reason)
+    made = put(consignment(), path, value)
+    if reason == "EORI_MALFORMED":
+        made.declarant.identifier_type = pb.IDENTIFIER_TYPE_EORI
+    for level, refused, count in (("none", False, 0), ("warn", False, 1), ("reject", True, 1)):
+        checked = check(made, rules=ruled(tmp_path, f"levels: {{{reason}: {level}}}"))
+        assert checked.refused.tolist() == [refused]
+        assert [each.warns for each in checked.errors.get(0, [])] == [not refused] * count
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "warns", "refuses", "neither"),
+    [
+        ("NET_MASS_ABOVE_GROSS: {warn: 10, reject: 100}", "items[0].net_mass_mg", 550_001, 1_000_001, 550_000),
+        ("NET_MASS_ABOVE_GROSS: {reject: 100}", "items[0].net_mass_mg", None, 1_000_001, 1_000_000),
+        ("PRICE_PER_KG_IMPLAUSIBLE: {warn: {EUR: [100, 9000]}, reject: {EUR: [50, 10000]}}", "items[0].price.minor", 39, 19, 40),
+        ("PRICE_PER_KG_IMPLAUSIBLE: {warn: {EUR: [9, 9000]}, reject: {EUR: [5, 10000]}}", "items[0].price.minor", 3601, 4001, 3600),
+        ("TIME_IN_FUTURE: {warn: {order_time: 0}, reject: {order_time: 5}}", "order.time.seconds", NOON + 86_400, NOON + 6 * 86_400, NOON),
+        ("TIME_LONG_PAST: {warn: {order_time: 10}, reject: {order_time: 20}}", "order.time.seconds", NOON - 11 * 86_400, NOON - 21 * 86_400,
+         NOON - 10 * 86_400),
+    ],
+)  # fmt: skip
+def test_each_rule_with_bounds_has_one_for_each_level(
+    tmp_path: Path, text: str, path: str, warns: Any, refuses: Any, neither: Any
+) -> None:
+    rules, reason = ruled(tmp_path, f"bounds: {{{text}}}"), text.split(":")[0]
+    for value, expected in ((warns, [True]), (refuses, [False]), (neither, [])):
+        if value is not None:
+            errors = check(put(consignment(), path, value), rules=rules).errors.get(0, [])
+            assert [each.warns for each in errors if each.reason == reason] == expected
+
+
+def test_a_file_states_only_what_differs_from_the_included_one(tmp_path: Path) -> None:
+    rules, base = (
+        ruled(tmp_path, "levels: {PRICE_NOMINAL: none}\npostcodes: {DE: ['9999'], HK: ['999']}"),
+        check_rules.included(),
+    )
+    assert rules.levels == {**base.levels, "PRICE_NOMINAL": "none"}
+    assert rules.bounds == base.bounds
+    assert set(rules.postcodes) == {*base.postcodes, "HK"}
+    assert rules.postcodes["DE"].pattern.fullmatch("1096")
+    assert not rules.postcodes["DE"].pattern.fullmatch("10969")
+
+
+def test_nothing_is_refused_as_included() -> None:
+    base = check_rules.included()
+    assert set(base.levels.values()) == {"warn"}
+    assert base.bounds.net_mass_above_gross.reject is None
+    for bounds in (base.bounds.price_per_kg_implausible, base.bounds.time_in_future, base.bounds.time_long_past):
+        assert bounds.reject == {}
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+@pytest.mark.parametrize("name", ["price_minor", "net_mass_mg"])
+def test_numbers_beyond_the_bounds_of_the_contract_are_refused_for_that_alone(name: str, excess: int) -> None:
+    element = elements.CHILDREN["items"][name]
+    assert isinstance(element, elements.Number)
+    made = put(consignment(), f"items[0].{name.replace('_minor', '.minor')}", element.bound.most + excess)
+    reasons = [each.reason for each in check(made).errors[0]]
+    assert ("NUMBER_TOO_LARGE" in reasons) == bool(excess)
+    assert bool({"PRICE_PER_KG_IMPLAUSIBLE", "NET_MASS_ABOVE_GROSS"} & set(reasons)) != bool(excess)

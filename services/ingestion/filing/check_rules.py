@@ -83,8 +83,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class PostcodeForm:
     """The postal codes of a country."""
 
-    digits: frozenset[int]
-    """Lengths of codes of digits alone: nearly all codes, which need no pattern."""
+    digits: int
+    """The length of codes of digits alone, which need no pattern; 0 if there are none."""
     pattern: re.Pattern[str]
 
 
@@ -143,4 +143,4 @@ def _errors(own: _File) -> Iterator[tuple[str, str]]:
 def _postcode_form(country: str, forms: tuple[str, ...]) -> PostcodeForm:
     written = "|".join("[ -]*".join(_FORMS[character] for character in form) for form in forms)
     pattern = re.compile(rf"(?:{country}[ -]*|[A-Z][ -]+)?(?:{written})", re.IGNORECASE | re.ASCII)
-    return PostcodeForm(frozenset(len(form) for form in forms if set(form) == {"9"}), pattern)
+    return PostcodeForm(next((len(form) for form in forms if set(form) == {"9"}), 0), pattern)

@@ -128,19 +128,21 @@ def _postcodes(table: Table, _items: _Items, rules: CheckRules) -> _Matches:
         if not codes.present.any():
             continue
         countries = table.strings(f"{party}_address_country")
-        for country in countries.dictionary:
-            form = rules.postcodes.get(country)
-            if form is not None:
-                rows = np.flatnonzero(codes.present & countries.isin((country,)))
-                written = map(codes.dictionary.__getitem__, codes.indices[rows].tolist())
-                unlike = np.zeros(table.rows, np.bool_)
-                unlike[rows] = [
-                    not (len(code) in form.digits and code.isdigit() and code.isascii())
-                    and form.pattern.fullmatch(code) is None
-                    and code.isprintable()
-                    for code in written
-                ]
-                yield column, unlike, {"country": country}
+        forms = [rules.postcodes.get(country) for country in countries.dictionary]
+        checked = np.array([form is not None for form in forms], np.bool_)[countries.indices] & codes.present
+        # Nearly all codes are as many digits as their country has; the others need a pattern.
+        digits = np.array([form.digits if form is not None else 0 for form in forms], np.int16)[countries.indices]
+        checked &= digits != codes.map(lambda code: len(code) if code.isdigit() and code.isascii() else -1, np.int16)
+        unlike: dict[str, list[int]] = {}
+        for row in np.flatnonzero(checked).tolist():
+            form, code = forms[countries.indices[row]], codes[row]
+            assert form is not None
+            if form.pattern.fullmatch(code) is None and code.isprintable():
+                unlike.setdefault(countries[row], []).append(row)
+        for country, rows in unlike.items():
+            found = np.zeros(table.rows, np.bool_)
+            found[rows] = True
+            yield column, found, {"country": country}
 
 
 def _locodes(table: Table, _items: _Items, _rules: CheckRules) -> _Matches:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -234,8 +233,16 @@ def _check_level(level: _Level, elements_by_name: dict[str, Element], findings: 
             findings.mark(level, name, np.flatnonzero(wrong), "TIME_OUT_OF_BOUNDS", shown=False, **time_facts(bound))
         elif isinstance(element, Choice):
             assert isinstance(column, Ints)
-            wrong = column.valid & ~np.isin(column.values, list(element.bound.choices))
+            wrong = column.valid & ~_among(column.values, element.bound.choices)
             findings.mark(level, name, np.flatnonzero(wrong), "CHOICE_UNKNOWN")
+
+
+def _among(values: npt.NDArray[np.int64], choices: frozenset[int]) -> BoolArray:
+    low, high = min(choices), max(choices)
+    if len(choices) == high - low + 1:
+        found: BoolArray = (values >= low) & (values <= high)
+        return found
+    return np.isin(values, list(choices))
 
 
 def _check_text(level: _Level, name: str, column: Strings, element: Text, findings: _Findings) -> None:
@@ -393,8 +400,9 @@ def _check_fiscal_references(root: _Level, findings: _Findings) -> None:
     malformed = numbers.map(lambda value: bool(value) and elements.ioss_error(value) is not None, np.bool_)
     malformed &= scheme.values == consignment.SCHEME_IOSS
     findings.mark(level, "number", np.flatnonzero(malformed), "SCHEME_NUMBER_MALFORMED", warns=True)
-    for row, (start, stop) in enumerate(pairwise(root.table.ragged("fiscal_references").offsets.tolist())):
-        seen = scheme.values[start:stop].tolist()
+    references = root.table.ragged("fiscal_references")
+    for row in np.flatnonzero(references.lengths > 1).tolist():
+        seen = scheme.values[references.offsets[row] : references.offsets[row + 1]].tolist()
         if len(set(seen)) < len(seen):
             findings.add(row, ElementError("SCHEME_REPEATED", root.path(row, "fiscal_references")))
 

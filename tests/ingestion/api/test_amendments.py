@@ -241,7 +241,7 @@ async def test_what_names_the_filing_and_answers_for_it_is_never_amended(name: s
         plain.function, plain.amended_version = AMEND, 1
         put(put(plain, "declarant.identifier", "DE9"), "declarant.name", "Broker")
         changed.CopyFrom(row)
-        changed.function, changed.amended_version, changed.gross_mass_mg = AMEND, 1, 7
+        changed.function, changed.amended_version, changed.gross_mass_mg = AMEND, 1, 7_000_000
         assert reasons(await submit(stub, [plain, changed], "r4")) == [[], []]
 
 

@@ -338,3 +338,18 @@ def test_numbers_beyond_the_bounds_of_the_contract_are_refused_for_that_alone(na
     reasons = [each.reason for each in check(made).errors[0]]
     assert ("NUMBER_TOO_LARGE" in reasons) == bool(excess)
     assert bool({"PRICE_PER_KG_IMPLAUSIBLE", "NET_MASS_ABOVE_GROSS"} & set(reasons)) != bool(excess)
+
+
+def test_what_is_found_of_a_consignment_does_not_depend_on_its_neighbours() -> None:
+    rows = [put(consignment(number), path, bad) for number, (_, path, bad, _) in enumerate(CASES)]
+    for number, country in enumerate(("DE", "NL", "GB", "HK", "DE", "US"), len(rows)):
+        made = consignment(number)
+        made.consignee.address.country, made.consignee.address.postcode = country, "12345"
+        rows.append(made)
+    together = check(*rows)
+    for place, row in enumerate(rows):
+        alone = [(each.reason, each.path, dict(each.facts)) for each in check(row).errors.get(0, [])]
+        found = [(each.reason, each.path, dict(each.facts)) for each in together.errors.get(place, [])]
+        assert [
+            (reason, path.replace(f"consignments[{place}]", "consignments[0]"), facts) for reason, path, facts in found
+        ] == alone

@@ -385,6 +385,14 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
         await apply_states(tx, states((parcels[0], clearance_pb2.STATE_RE_EXPORTED, True)), areas)
     await assess(stores[0], parcels)
     assert len(await shares(revenue)) == 2
+    # Nor does a later version of a withdrawn filing, which clearance refuses; that of a filing in force does.
+    await assess(stores[0], [replace(each, version=2, price=7_000) for each in (parcels[1], parcels[2])])
+    assert [(mrn, amount) for mrn, amount, _ in await shares(revenue)] == [
+        (parcels[0].mrn, 6_000), (parcels[2].mrn, 7_000),
+    ]  # fmt: skip
+    async with revenue.connection() as reader:
+        ended = await reader.raw.fetchrow("select version, state, keys from share_holder where mrn = $1", parcels[1].mrn)
+    assert tuple(ended) == (1, 2, [])
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ _LOCK_HOLDERS: Final = f"""
 insert into share_holder as kept (mrn, version, state, keys, day)
 select given.mrn, 0, 0, '{{}}', {TODAY} from unnest($1::text[]) as given(mrn) order by given.mrn collate "C"
 on conflict (mrn) do update set day = kept.day
-returning mrn, version, keys
+returning mrn, version, keys, state
 """  # noqa: S608  # an expression of our own
 _LOCK_KNOWN: Final = """
 select mrn, version, keys, state from share_holder where mrn = any($1::text[]) order by mrn for update
@@ -93,6 +93,9 @@ _CONFIRM: Final = """
 update share_holder set state = 1 where mrn = any($1::text[]) and state = 0
 """
 
+_LAST_VERSION: Final = 2**31 - 1
+"""No version of a filing is above it."""
+
 _shares = counter(
     "luxor_revenue_shares_total",
     "Shares of aggregates, by change: taken, confirmed by clearance, freed",
@@ -137,7 +140,13 @@ async def count_in(
     named = {mrns[row] for row, key in zip(shares.row.tolist(), shares.key, strict=True) if key}
     touched = sorted(named | set(possible_holders))
     rows = await tx.raw.fetch(_LOCK_HOLDERS, touched)
-    holders = {row["mrn"]: ShareHolder(row["version"], tuple(row["keys"])) for row in rows}
+    # What gave its shares back has ended, so that clearance refuses each later version of its filing.
+    holders = {
+        row["mrn"]: ShareHolder(
+            _LAST_VERSION if row["state"] == HolderState.GIVEN_BACK else row["version"], tuple(row["keys"])
+        )
+        for row in rows
+    }
     sums = await _locked(tx, {*shares.keys, *(key for each in holders.values() for key in each.keys)})
     served_first = {
         key for key, bundled in zip(shares.key, shares.bundled.tolist(), strict=True) if key and not bundled

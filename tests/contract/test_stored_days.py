@@ -35,6 +35,7 @@ from services.clearance.store.references import WEEK_DAYS, WEEKLY
 from services.clearance.store.store import SCHEMA
 from services.clearance.store.store import Store as ClearanceStore
 from services.ingestion.feeds.snapshot import Days
+from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Store as IngestionStore
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.ledger import pages, postings
@@ -149,6 +150,12 @@ def ingestion(database: Database, today: int) -> Iterator[LookUp]:
     mrns = [*make_mrns(["DE"] * 30, [1] * 30, today - 3, 0), *make_mrns(["DE"] * 20, [1] * 20, today, 0)]
     yield LookUp("by MRN", lambda _, __: store.by_mrn(mrns), {today - 3, today})
     yield LookUp("trail", lambda _, __: store.trail(mrns[0]), {today - 3})
+    amendments = Amendments(store)
+    yield LookUp("versions", lambda _, __: amendments.versions([(each, 2) for each in mrns]), {today - 3, today})
+    yield LookUp("trail of versions", lambda _, __: amendments.trail(mrns[0]), {today - 3})
+    yield LookUp(
+        "filings of a day", lambda tx, _: days.page_of_day(tx, today - 3, range(PARTITIONS), b"", 10), {today - 3}
+    )
     yield LookUp("summaries", lambda _, __: days.summaries(today - 5, today - 4), {today - 5, today - 4})
 
 

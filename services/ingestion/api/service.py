@@ -116,7 +116,8 @@ class IngestionService(IngestionServiceServicer):
         own_mrns = [place for place in by_mrn if _is_own_mrn(request.keys[place].mrn)]
         if own_mrns:
             numbers = [request.keys[place].mrn for place in own_mrns]
-            found.update(zip(own_mrns, await self._store.by_mrn(numbers), strict=True))
+            filer = identity.id if identity.role is Role.FILER else None
+            found.update(zip(own_mrns, await self._store.by_mrn(numbers, filer), strict=True))
         if by_reference:
             names = [request.keys[place].local_reference for place in by_reference]
             rows = await self._store.by_reference(identity.id, names, partitions_of(identity.id, names))
@@ -124,7 +125,7 @@ class IngestionService(IngestionServiceServicer):
         newest = await self._newest(found)
         for place in (*by_mrn, *by_reference):
             receipt = found.get(place)
-            if receipt is not None and (identity.role is not Role.FILER or receipt.filer == identity.id):
+            if receipt is not None:
                 version, accepted_at = newest.get(place, (1, receipt.accepted_at))
                 messages.set_receipt(results[place].receipt, receipt.mrn, receipt.local_reference, accepted_at, version)
             else:

@@ -89,9 +89,14 @@ class Amend:
         """Read and write versions."""
         self._amendments = amendments
 
-    async def decide(self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None) -> Amended:
-        """Return what these rows of a batch do; `filing` has the new filings of the same batch, which they may change."""
-        filings = await self._filings(filer, table, rows, filing)
+    async def decide(
+        self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None, *, oldest: int
+    ) -> Amended:
+        """Return what these rows of a batch do; `filing` has the new filings of the same batch, which they may change.
+
+        Filings that were accepted before the day `oldest` are not changed any more.
+        """
+        filings = await self._filings(filer, table, rows, filing, oldest)
         outcomes: dict[int, Outcome] = {}
         for row, versions in zip(rows, filings, strict=True):
             own = Content(table, row)
@@ -110,7 +115,7 @@ class Amend:
         return Amended(filer, table, outcomes)
 
     async def _filings(
-        self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None
+        self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None, oldest: int
     ) -> list[Versions | None]:
         """Return the filing that each row names, None where the filer has no such filing."""
         numbers = [table.strings("amended_mrn")[row] for row in rows]
@@ -123,9 +128,11 @@ class Amend:
                 numbers[place] = receipt.mrn if receipt is not None else ""
         replaced = table.ints("amended_version").values
         requested = [
-            (number, int(replaced[row]) + 1) for number, row in zip(numbers, rows, strict=True) if _is_own(number)
+            (number, int(replaced[row]) + 1)
+            for number, row in zip(numbers, rows, strict=True)
+            if _day_of(number) >= oldest
         ]
-        stored = await self._amendments.filings(requested) if requested else {}
+        stored = await self._amendments.filings(filer, requested) if requested else {}
         new = {name: place for place, name in enumerate(filing.references)} if filing is not None else {}
         own: dict[str | int, Versions | None] = {}
         for number, each in stored.items():
@@ -133,8 +140,7 @@ class Amend:
             reference = first.table.strings("local_reference")[first.row]
             contents = {version: Content(row.table, row.row) for version, row in each.versions.items()}
             times = {version: row.accepted_at for version, row in each.versions.items()}
-            if each.filer == filer:
-                own[number] = Versions(reference, number, each.current, contents, times)
+            own[number] = Versions(reference, number, each.current, contents, times)
         results: list[Versions | None] = []
         for number, name in zip(numbers, names, strict=True):
             if not number and filing is not None and name in new:
@@ -155,6 +161,9 @@ class Amend:
         if not new:
             return amended
         table, rows = _contents(amended.table, new)
+        # Later versions behind earlier ones, also of what a consumer sets aside and applies one after the other.
+        order = sorted(range(len(rows)), key=lambda place: new[rows[place]].version)
+        table, rows = table.take(np.array(order, np.int64)), [rows[place] for place in order]
         filings = [new[row].filing for row in rows]
         numbers = [amended.number(each) for each in filings if each is not None]
         partitions = np.array([mrn.parse(each).partition for each in numbers], np.int64)
@@ -201,10 +210,9 @@ def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:
     return Table.concat(parts), rows
 
 
-def _is_own(number: str) -> bool:
-    """Return whether a text is an MRN that Luxor gives."""
+def _day_of(number: str) -> int:
+    """Return the day in an MRN that Luxor gives, -1 for any other text."""
     try:
-        mrn.parse(number)
+        return mrn.parse(number).day
     except mrn.MrnError:
-        return False
-    return True
+        return -1

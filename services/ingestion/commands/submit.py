@@ -19,6 +19,7 @@ from libs.feed.publish.backlog import Backlog
 from libs.release_law.law import included
 from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.filing import check_rules, validation
+from services.ingestion.filing.amendment import CHANGED_DAYS
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.validation import ENVELOPE
 from services.ingestion.store.amendments import Amendments, VersionStored
@@ -118,8 +119,11 @@ class Submit:
         self._backlog = backlog
         self._digests_until: float | None = None
 
+    def _today(self) -> int:
+        return day_of(time.time_ns() // 1000 + self._shift_micros)
+
     def _check(self, table: Table) -> validation.Checked:
-        day = day_of(time.time_ns() // 1000 + self._shift_micros)
+        day = self._today()
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
         return validation.check(table, date_of_day(day + 1).year, law=self._release_law, day=day, rules=self._rules)
 
@@ -146,7 +150,8 @@ class Submit:
         # Each turn compares at least one more reference or finds a further version, so there are at most as many turns as both.
         while True:
             if len(later):
-                amended = await self._amend.decide(filer, checked.table, later, submitted.filing)
+                oldest = self._today() - CHANGED_DAYS
+                amended = await self._amend.decide(filer, checked.table, later, submitted.filing, oldest=oldest)
                 submitted = replace(submitted, amended=amended)
             try:
                 submitted = await self._accept(request, submitted, equal)

@@ -24,6 +24,8 @@ NEVER_AMENDED: Final = (
     "destination_country",
 )
 """Elements that no amendment replaces or removes; what was absent may be added. Another one needs an invalidation and a new filing."""
+CHANGED_DAYS: Final = 380
+"""Days after its acceptance in which a filing is changed. Clearance deletes its state soon after, and then decides on no change of it."""
 _IDENTIFICATION: Final = frozenset({"local_reference", "amended_mrn"})
 """Elements that only name the filing: one of them is enough, so they are no content."""
 _RETURN: Final = ("return_document_number", "return_document_type")

@@ -75,7 +75,6 @@ class StoredRow:
 class StoredFiling:
     """A stored filing."""
 
-    filer: str
     current: int = 1
     """Its newest version."""
     versions: dict[int, StoredRow] = field(default_factory=dict)
@@ -102,17 +101,17 @@ class Amendments:
             found[place].append(StoredVersion(version, accepted_at, BatchRef(batch_day, batch)))
         return found
 
-    async def filings(self, requested: Sequence[tuple[str, int]]) -> dict[str, StoredFiling]:
-        """Return the filings of MRNs of Luxor with the content of their first, their newest and the requested versions.
+    async def filings(self, filer: str, requested: Sequence[tuple[str, int]]) -> dict[str, StoredFiling]:
+        """Return a filer's filings of MRNs of Luxor with the content of their first, their newest and the requested versions.
 
         The reads are no part of any transaction.
         """
         found: dict[str, StoredFiling] = {}
-        async for batch in self.store.stored(sorted({number for number, _ in requested})):
+        async for batch in self.store.stored(sorted({number for number, _ in requested}), filer):
             rows = batch.table.take(np.fromiter(batch.rows.values(), np.int64, len(batch.rows)))
             for row, number in enumerate(batch.rows):
                 first = StoredRow(batch.accepted_at, rows, row)
-                found[number] = StoredFiling(batch.filer, versions={1: first})
+                found[number] = StoredFiling(versions={1: first})
         pairs = [each for each in requested if each[0] in found]
         requested_times: dict[BatchRef, dict[tuple[str, int], int]] = {}
         for (number, _), versions in zip(pairs, await self.versions(pairs) if pairs else (), strict=True):

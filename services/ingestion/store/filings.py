@@ -265,33 +265,35 @@ class Store:
             found[place] = StoredReceipt(filer, references[place], number, accepted_at)
         return found
 
-    async def stored(self, mrns: Sequence[str]) -> AsyncIterator[StoredRows]:
+    async def stored(self, mrns: Sequence[str], filer: str | None = None) -> AsyncIterator[StoredRows]:
         """Yield the stored consignments of MRNs of Luxor, batch by batch; those that do not exist are left out.
 
-        An MRN's day and the block of its sequence identify the batch. The reads are no part of any transaction.
+        With `filer` so are those of other filers, of which nothing is read: the time of an answer does not depend on them. An MRN's day and the
+        block of its sequence identify the batch. The reads are no part of any transaction.
         """
         parsed = [mrn.parse(text) for text in mrns]
         days, blocks = [number.day for number in parsed], [number.sequence // BLOCK for number in parsed]
         async with self.database.connection() as reader:
             found = await reader.raw.fetch(_SUBMISSIONS, sorted(set(days)), list(range(len(mrns))), days, blocks)
         batches: dict[BatchRef, tuple[str, int, list[str]]] = {}
-        for place, filer, accepted_at, batch_day, batch in found:
-            batches.setdefault(BatchRef(batch_day, batch), (filer, accepted_at, []))[2].append(mrns[place])
+        for place, owner, accepted_at, batch_day, batch in found:
+            if filer in (None, owner):
+                batches.setdefault(BatchRef(batch_day, batch), (owner, accepted_at, []))[2].append(mrns[place])
         refs = list(batches)
         for start in range(0, len(refs), BATCHES_AT_ONCE):
             some = refs[start : start + BATCHES_AT_ONCE]
             async with self.database.connection() as reader:
                 payloads = await self.outbox.payloads.fetch(reader.raw, some)
             for ref in some:
-                filer, accepted_at, wanted = batches[ref]
+                owner, accepted_at, wanted = batches[ref]
                 table = self.outbox.payloads.table(payloads[ref])
                 rows = {number: row for row, number in enumerate(table.strings("mrn").tolist())}
-                yield StoredRows(filer, accepted_at, table, {each: rows[each] for each in wanted if each in rows})
+                yield StoredRows(owner, accepted_at, table, {each: rows[each] for each in wanted if each in rows})
 
-    async def by_mrn(self, mrns: Sequence[str]) -> list[StoredReceipt | None]:
-        """Return receipts by MRN; None if there is none. Each text is a well-formed MRN of Luxor."""
+    async def by_mrn(self, mrns: Sequence[str], filer: str | None = None) -> list[StoredReceipt | None]:
+        """Return receipts by MRN; None if there is none, or not of `filer` if it is given. Each text is a well-formed MRN of Luxor."""
         found: dict[str, StoredReceipt] = {}
-        async for batch in self.stored(mrns):
+        async for batch in self.stored(mrns, filer):
             references = batch.table.strings("local_reference")
             for number, row in batch.rows.items():
                 found[number] = StoredReceipt(batch.filer, references[row], number, batch.accepted_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,15 +15,19 @@ from libs.client.filing.packing import pack
 from libs.customs.identifiers import mrn as mrns
 from libs.customs.partitions import PARTITIONS
 from libs.feed.publish.outbox import Outbox
+from libs.feed.publish.payloads import Payloads
+from libs.feed.types import BatchRef
 from libs.store.database import Database
 from luxor.consignment.v1 import consignment_pb2 as consignments
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
+from services.clearance.store import STATE_DAYS
 from services.ingestion.__main__ import assemble
+from services.ingestion.commands.submit import Submit
 from services.ingestion.feeds.snapshot import Days, Snapshot
-from services.ingestion.filing.amendment import NEVER_AMENDED
+from services.ingestion.filing.amendment import CHANGED_DAYS, NEVER_AMENDED
 from tests.ingestion.consignments import consignment, put
 from tests.ingestion.service_client import SECONDS, stub_of, submit
 from tests.support.cutting_proxy import ANSWER, Cut, CuttingProxy
@@ -209,6 +213,63 @@ async def test_nobody_but_the_filer_learns_of_a_filing_or_changes_it(database_ur
         found = await thief.GetReceipts(pb.GetReceiptsRequest(keys=keys), timeout=SECONDS)
         assert found.results[0].error.reason == "RECEIPT_UNKNOWN"
     assert [version_of(row) for row in await announced(database_url)] == [1, 1]
+
+
+async def test_nothing_of_a_filing_is_read_for_another_filer_so_no_time_of_an_answer_depends_on_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[object] = []
+    fetch = Payloads.fetch
+
+    async def counting(self: Payloads, reader: Any, refs: Collection[BatchRef]) -> Any:
+        fetched.extend(refs)
+        return await fetch(self, reader, refs)
+
+    async with running("ingestion", assemble, database_url) as service:
+        shop, thief = await stub_of(service), await stub_of(service, ident="thief")
+        officer = await stub_of(service, role="officer", ident="otto")
+        mrn = (await submit(shop, [consignment(1)], "r1")).results[0].receipt.mrn
+        await submit(shop, [amendment(1, 1, 5)], "r2")
+        asked = pb.GetReceiptsRequest(keys=[pb.ReceiptKey(mrn=mrn)])
+        monkeypatch.setattr(Payloads, "fetch", counting)
+        await submit(thief, [amendment(1, 2, mrn=mrn), invalidation(1, 2, mrn=mrn)], "t1")
+        await thief.GetReceipts(asked, timeout=SECONDS)
+        assert fetched == []
+        assert (await officer.GetReceipts(asked, timeout=SECONDS)).results[0].receipt.version == 2
+        assert (await shop.GetReceipts(asked, timeout=SECONDS)).results[0].receipt.version == 2
+        assert fetched
+
+
+async def test_a_filing_is_changed_as_long_as_clearance_decides_on_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A change that clearance reads some days late still has its answer.
+    assert CHANGED_DAYS + 7 < STATE_DAYS
+    async with ingestion(database_url) as [stub]:
+        mrn = (await submit(stub, [consignment(1)], "r1")).results[0].receipt.mrn
+        day = mrns.parse(mrn).day
+        monkeypatch.setattr(Submit, "_today", lambda _: day + CHANGED_DAYS + 1)
+        answer = await submit(stub, [amendment(1, 1, 5), invalidation(1, 1, mrn=mrn)], "r2")
+        assert reasons(answer) == [["AMENDED_FILING_UNKNOWN"]] * 2
+        monkeypatch.setattr(Submit, "_today", lambda _: day + CHANGED_DAYS)
+        answer = await submit(stub, [amendment(1, 1, 5), invalidation(1, 2, mrn=mrn)], "r3")
+        assert [each.receipt.version for each in answer.results] == [2, 3]
+
+
+async def test_the_feed_has_the_versions_of_a_batch_in_their_order(database_url: str) -> None:
+    async with ingestion(database_url) as [stub]:
+        await submit(stub, [consignment(1), consignment(2)], "r1")
+        rows = [invalidation(1, 1), amendment(2, 1), amendment(1, 2), invalidation(2, 2), invalidation(1, 3)]
+        assert reasons(await submit(stub, rows, "r2")) == [[]] * 5
+    async with Database(database_url, name="test") as database, database.connection() as reader:
+        outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
+        table = (await Snapshot(outbox).page(reader, range(PARTITIONS), b"", 100)).table
+    names, versions = table.strings("local_reference").tolist(), table.ints("version").values.tolist()
+    functions = table.ints("function").values.tolist()
+    found = list(zip(names, versions, functions, strict=True))
+    for name, expected in (("REF-1", [NEW, INVALIDATE, AMEND, INVALIDATE]), ("REF-2", [NEW, AMEND, INVALIDATE])):
+        own = [each[1:] for each in found if each[0] == name]
+        assert own == list(enumerate(expected, 1))
 
 
 CHANGES: dict[str, Callable[[Consignment], object]] = {

@@ -391,7 +391,9 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
         (parcels[0].mrn, 6_000), (parcels[2].mrn, 7_000),
     ]  # fmt: skip
     async with revenue.connection() as reader:
-        ended = await reader.raw.fetchrow("select version, state, keys from share_holder where mrn = $1", parcels[1].mrn)
+        ended = await reader.raw.fetchrow(
+            "select version, state, keys from share_holder where mrn = $1", parcels[1].mrn
+        )
     assert tuple(ended) == (1, 2, [])
 
 

@@ -378,7 +378,7 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
     assert await last(revenue, [parcels[0], parcels[2]]) == [0, 0]
     async with revenue.connection() as reader:
         rows = await reader.raw.fetch("select mrn, state from share_holder order by mrn")
-    assert {row["mrn"]: row["state"] for row in rows} == {parcels[0].mrn: 1, parcels[1].mrn: 2, parcels[2].mrn: 0}
+    assert {row["mrn"]: row["state"] for row in rows} == {parcels[0].mrn: 3, parcels[1].mrn: 2, parcels[2].mrn: 0}
     assert [(amount, total) for _, amount, total in await shares(revenue)] == [(6_000, 12_000)] * 2
     # What went back after its release was imported; a repeat of Assess brings nothing back.
     async with revenue.transaction() as tx:
@@ -395,6 +395,49 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
             "select version, state, keys from share_holder where mrn = $1", parcels[1].mrn
         )
     assert tuple(ended) == (1, 2, [])
+
+
+AT = Ints.of([1])
+NOTHING = Ints.absent(1)
+AMENDABLE = {
+    "awaited": {},
+    "arrived, to be presented": {"arrived_at": AT, "presentation_due_at": AT},
+    "documents requested": {"state": Ints.of([clearance_pb2.STATE_DOCUMENTS_REQUESTED])},
+}
+TOO_LATE = {
+    "presented with its arrival": {"arrived_at": AT},
+    "presented": {"arrived_at": AT, "presentation_due_at": AT, "presented_at": AT},
+    "released": {"released_at": AT},
+    "released before": {"former_released_at": AT},
+    "returned": {"returned_at": AT},
+    "lost": {"transit_outcome": Ints.of([clearance_pb2.TRANSIT_OUTCOME_LOST])},
+    "in examination": {"state": Ints.of([clearance_pb2.STATE_EXAMINATION])},
+    "seized": {"state": Ints.of([clearance_pb2.STATE_SEIZED])},
+    "inspected": {"inspected_at": AT},
+    "adjusted": {"adjusted_at": AT},
+}
+
+
+@pytest.mark.parametrize("case", [*AMENDABLE, *TOO_LATE])
+async def test_a_version_that_clearance_refuses_as_too_late_changes_no_share(
+    case: str, stores: list[Assessments], revenue: Database
+) -> None:
+    parcel, other = (Parcel(number, AREA_OF["order"], price, order="O1") for number, price in enumerate((9_500, 6_000)))
+    areas = aggregate_areas(PROGRAM)
+    await assess(stores[0], [parcel])
+    plain = states((parcel, clearance_pb2.STATE_HELD, False)).with_columns({"released_at": NOTHING})
+    async with revenue.transaction() as tx:
+        await apply_states(tx, plain.with_columns({**AMENDABLE, **TOO_LATE}[case]), areas)
+    # A lower price would spare the other parcel of the order its charges.
+    await assess(stores[0], [replace(parcel, version=2, price=1)])
+    amount = 9_500 if case in TOO_LATE else 1
+    assert [found for _, found, _ in await shares(revenue)] == [amount]
+    assert await duties(stores[0], [other]) == [600 if case in TOO_LATE else 0]
+    # What made it too late was reversed.
+    async with revenue.transaction() as tx:
+        await apply_states(tx, plain, areas)
+    await assess(stores[0], [replace(parcel, version=3, price=2)])
+    assert [found for mrn, found, _ in await shares(revenue) if mrn == parcel.mrn] == [2]
 
 
 @pytest.mark.parametrize(

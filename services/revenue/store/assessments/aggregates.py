@@ -12,8 +12,9 @@ from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from libs.columns import Table
+from libs.columns import Table, among
 from libs.store.database import Database, Transaction
 from libs.store.tables.housekeeping import Step
 from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
@@ -90,9 +91,11 @@ with gone as (
 insert into reassessment_due (key) select given.key from unnest($17::bytea[]) as given(key) on conflict do nothing
 """  # noqa: S608  # an expression of our own
 _CONFIRM: Final = """
-update share_holder set state = 1 where mrn = any($1::text[]) and state = 0
+update share_holder k set state = given.state from unnest($1::text[], $2::smallint[]) as given(mrn, state)
+where k.mrn = any(array[given.mrn])
 """
 
+_PRESENTED: Final = ("arrived_at", "presentation_due_at", "presented_at")
 _LAST_VERSION: Final = 2**31 - 1
 """No version of a filing is above it."""
 
@@ -111,6 +114,12 @@ class HolderState(IntEnum):
     RESERVED = 0
     CONFIRMED = 1
     GIVEN_BACK = 2
+    FIXED = 3
+    """Confirmed, and clearance refuses later versions of the filing as too late as long as it is so."""
+
+
+_NOT_AMENDED: Final = (HolderState.GIVEN_BACK, HolderState.FIXED)
+"""Where clearance refuses each later version of the filing: it changes no share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +149,8 @@ async def count_in(
     named = {mrns[row] for row, key in zip(shares.row.tolist(), shares.key, strict=True) if key}
     touched = sorted(named | set(possible_holders))
     rows = await tx.raw.fetch(_LOCK_HOLDERS, touched)
-    # What gave its shares back has ended, so that clearance refuses each later version of its filing.
     holders = {
-        row["mrn"]: ShareHolder(
-            _LAST_VERSION if row["state"] == HolderState.GIVEN_BACK else row["version"], tuple(row["keys"])
-        )
+        row["mrn"]: ShareHolder(_LAST_VERSION if row["state"] in _NOT_AMENDED else row["version"], tuple(row["keys"]))
         for row in rows
     }
     sums = await _locked(tx, {*shares.keys, *(key for each in holders.values() for key in each.keys)})
@@ -193,9 +199,9 @@ async def write(tx: Transaction, counting: AggregateCounter, *, state: HolderSta
 async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | None = None) -> None:
     """Apply clearance's states (a table of ClearanceColumns) to the shares of consignments, in the consumer's transaction.
 
-    What was decided confirms its shares; what was withdrawn or expired, and what left customs otherwise without any release,
-    gives them back, and what that changes for others is assessed again. `areas` are the countries of destination whose law
-    knows sums; None for all. It locks consignments and sums, so it comes before any other locks that Assess might wait for.
+    What was decided confirms its shares, and fixes them where amendments come too late; what was withdrawn or expired, and what left customs
+    otherwise without any release, gives them back, and what that changes for others is assessed again. `areas` are the countries of destination
+    whose law knows sums; None for all. It locks consignments and sums, so it comes before any other locks that Assess might wait for.
     """
     if areas is not None:
         if not areas:
@@ -218,10 +224,19 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
         and unreleased[newest[row["mrn"]]]
     ]
     left = {row["mrn"] for row in gone}
-    confirmed = [row["mrn"] for row in known if row["state"] == HolderState.RESERVED and row["mrn"] not in left]
-    if confirmed:
-        await tx.raw.execute(_CONFIRM, confirmed)
-        tx.after_commit(lambda: _shares.labels("confirmed").inc(len(confirmed)))
+    fixed = _too_late(states)
+    confirmed = 0
+    changed: dict[str, HolderState] = {}
+    for row in known:
+        if row["state"] == HolderState.GIVEN_BACK or row["mrn"] in left:
+            continue
+        holder_state = HolderState.FIXED if fixed[newest[row["mrn"]]] else HolderState.CONFIRMED
+        if holder_state != row["state"]:
+            changed[row["mrn"]] = holder_state
+            confirmed += row["state"] == HolderState.RESERVED
+    if changed:
+        await tx.raw.execute(_CONFIRM, list(changed), [int(each) for each in changed.values()])
+        tx.after_commit(lambda: _shares.labels("confirmed").inc(confirmed))
     if gone:
         holders = {row["mrn"]: ShareHolder(row["version"], tuple(row["keys"])) for row in gone}
         sums = await _locked(tx, {key for each in holders.values() for key in each.keys})
@@ -230,6 +245,16 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
         for mrn in sorted(holders):
             counting.give_back(mrn)
         await write(tx, counting, state=HolderState.GIVEN_BACK)
+
+
+def _too_late(states: Table) -> npt.NDArray[np.bool_]:
+    """Return of which goods clearance refuses each later version of the filing, shape (n,): once released or lost, presented, or controlled."""
+    there = {name: states.ints(name).valid for name in _PRESENTED}
+    presented = there["arrived_at"] & (there["presented_at"] | ~there["presentation_due_at"])
+    controlled = among(states.ints("state").values, (clearance.STATE_EXAMINATION, clearance.STATE_SEIZED))
+    for name in ("inspected_at", "adjusted_at"):
+        controlled |= states.ints(name).valid
+    return presented | controlled | ~never_released(states) | is_lost(states)
 
 
 async def _locked(tx: Transaction, keys: Collection[bytes]) -> dict[bytes, Aggregate]:

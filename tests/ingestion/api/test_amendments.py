@@ -215,6 +215,18 @@ async def test_nobody_but_the_filer_learns_of_a_filing_or_changes_it(database_ur
     assert [version_of(row) for row in await announced(database_url)] == [1, 1]
 
 
+async def test_each_row_of_columns_has_an_answer_whatever_function_it_states(database_url: str) -> None:
+    async with ingestion(database_url) as [stub]:
+        columns = pack([consignment(number) for number in range(6)])
+        columns.function.values.extend([0, NEW, AMEND, INVALIDATE, 4, -1])
+        request = pb.SubmitConsignmentColumnsRequest(request_id="r1", consignments=columns)
+        answer = await stub.SubmitConsignmentColumns(request, timeout=SECONDS)
+    assert [each.status for each in answer.results] == [ACCEPTED] * 2 + [REFUSED] * 4
+    found = [[(error.path.partition("].")[2], error.reason) for error in each.errors] for each in answer.results[2:]]
+    assert found == [[("amended_version", "ELEMENT_MISSING")]] * 2 + [[("function", "CHOICE_UNKNOWN")]] * 2
+    assert [version_of(row) for row in await announced(database_url)] == [1, 1]
+
+
 async def test_nothing_of_a_filing_is_read_for_another_filer_so_no_time_of_an_answer_depends_on_it(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,11 +119,12 @@ class Submit:
         self._backlog = backlog
         self._digests_until: float | None = None
 
-    def _today(self) -> int:
+    def today(self) -> int:
+        """Return the day in UTC by which filings are checked, days since 1970-01-01."""
         return day_of(time.time_ns() // 1000 + self._shift_micros)
 
     def _check(self, table: Table) -> validation.Checked:
-        day = self._today()
+        day = self.today()
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
         return validation.check(table, date_of_day(day + 1).year, law=self._release_law, day=day, rules=self._rules)
 
@@ -150,7 +151,7 @@ class Submit:
         # Each turn compares at least one more reference or finds a further version, so there are at most as many turns as both.
         while True:
             if len(later):
-                oldest = self._today() - CHANGED_DAYS
+                oldest = self.today() - CHANGED_DAYS
                 amended = await self._amend.decide(filer, checked.table, later, submitted.filing, oldest=oldest)
                 submitted = replace(submitted, amended=amended)
             try:

@@ -260,10 +260,10 @@ async def test_a_filing_is_changed_as_long_as_clearance_decides_on_it(
     async with ingestion(database_url) as [stub]:
         mrn = (await submit(stub, [consignment(1)], "r1")).results[0].receipt.mrn
         day = mrns.parse(mrn).day
-        monkeypatch.setattr(Submit, "_today", lambda _: day + CHANGED_DAYS + 1)
+        monkeypatch.setattr(Submit, "today", lambda _: day + CHANGED_DAYS + 1)
         answer = await submit(stub, [amendment(1, 1, 5), invalidation(1, 1, mrn=mrn)], "r2")
         assert reasons(answer) == [["AMENDED_FILING_UNKNOWN"]] * 2
-        monkeypatch.setattr(Submit, "_today", lambda _: day + CHANGED_DAYS)
+        monkeypatch.setattr(Submit, "today", lambda _: day + CHANGED_DAYS)
         answer = await submit(stub, [amendment(1, 1, 5), invalidation(1, 2, mrn=mrn)], "r3")
         assert [each.receipt.version for each in answer.results] == [2, 3]
 

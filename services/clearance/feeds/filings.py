@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Column, Ints, Strings, Table
 from libs.columns.wire import MalformedColumns
 from libs.customs.identifiers.mrn import MrnError
 from libs.customs.time import MICROS_PER_DAY
@@ -20,13 +20,13 @@ from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction
 from libs.telemetry import batch_span, client_span, counter, gauge, loop_histogram
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, MESSAGE_FUNCTION_INVALIDATE
 from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.clearance.commands.decide import Decide, DecidedFilings, Tally
-from services.clearance.commands.returns.withdraw import DecideAndWithdraw, FilingUndecided, Withdrawals
+from services.clearance.commands.returns.withdraw import DecideAndWithdraw, Withdrawals
 from services.clearance.commands.rights.current import CurrentApplications
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of
@@ -120,7 +120,9 @@ class Intake:
         recent, expired = self._without_expired(batches, now)
         clock = batches[-1].clock if batches else None
         ahead_micros = 0 if clock is None else now - clock.now()
-        recent, withdrawals = _without_withdrawals(recent)
+        recent, withdrawn = _without_withdrawals(recent)
+        if withdrawn:
+            recent += await self._lost(recent, withdrawn)
         parts = parts_of(recent)
         for part in parts:
             try:
@@ -129,7 +131,34 @@ class Intake:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
         matcher = await self.applications.matcher()
         decided = await wait_for_all([self._decide(part, matcher) for part in parts])
+        withdrawals = [Withdrawals(batch.table, batch.trace) for batch in withdrawn]
         return Prepared(decided, withdrawals, expired, ahead_micros)
+
+    async def _lost(self, filings: Sequence[FeedBatch], withdrawn: Sequence[FeedBatch]) -> list[FeedBatch]:
+        """Return the versions before invalidations of filings that never came here, which have the content of the version before them.
+
+        Such filings are decided and then ended, as if they had come: nobody is to repair what its filer has ended.
+        """
+        first: dict[str, int] = {}
+        for batch in filings:
+            for mrn, version in _keys(batch):
+                first[mrn] = min(first.get(mrn, version), version)
+        store = self._decide_filings.store
+        async with store.database.connection() as reading:
+            stored = await store.find(reading, [mrn for batch in withdrawn for mrn, _ in _keys(batch)])
+        lost: list[FeedBatch] = []
+        for batch in withdrawn:
+            keys = enumerate(_keys(batch))
+            rows = [row for row, (mrn, version) in keys if mrn not in stored and first.get(mrn, version) >= version]
+            if rows:
+                former = batch.take(np.array(rows, np.int64))
+                columns: dict[str, Column] = {
+                    "version": Ints.of(former.table.ints("version").values - 1),
+                    "function": Ints.constant(MESSAGE_FUNCTION_AMEND, len(rows)),
+                    "return_document_number": Strings.absent(len(rows)),
+                }
+                lost.append(replace(former, table=former.table.with_columns(columns)))
+        return lost
 
     def _without_expired(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
         """Return the batches without the filings whose states are deleted, and the number of these.
@@ -155,10 +184,7 @@ class Intake:
     async def apply(self, tx: Transaction, prepared: Any) -> None:
         """Store the decisions, and end what filers invalidated."""
         page: Prepared = prepared
-        try:
-            tally = await self._withdraw.run(tx, page.decided, page.withdrawals)
-        except FilingUndecided as error:
-            raise EventError("FILING_UNDECIDED", str(error)) from error
+        tally = await self._withdraw.run(tx, page.decided, page.withdrawals)
         # Only after the commit: a transaction may be rolled back, and the page then comes again.
         tx.after_commit(lambda: _count(tally, page))
 
@@ -286,19 +312,24 @@ def parts_of(batches: Sequence[FeedBatch]) -> list[_Part]:
     return parts
 
 
-def _without_withdrawals(batches: Sequence[FeedBatch]) -> tuple[list[FeedBatch], list[Withdrawals]]:
+def _keys(batch: FeedBatch) -> list[tuple[str, int]]:
+    """Return MRN and version of each row."""
+    return list(zip(batch.table.strings("mrn").tolist(), batch.table.ints("version").values.tolist(), strict=True))
+
+
+def _without_withdrawals(batches: Sequence[FeedBatch]) -> tuple[list[FeedBatch], list[FeedBatch]]:
     """Return the batches without the invalidations in them, and these."""
     filings: list[FeedBatch] = []
-    withdrawals: list[Withdrawals] = []
+    ending: list[FeedBatch] = []
     for batch in batches:
         withdrawn = batch.table.ints("function").values == MESSAGE_FUNCTION_INVALIDATE
         if not withdrawn.any():
             filings.append(batch)
             continue
-        withdrawals.append(Withdrawals(batch.table.take(np.flatnonzero(withdrawn)), batch.trace))
+        ending.append(batch.take(np.flatnonzero(withdrawn)))
         if not withdrawn.all():
             filings.append(batch.take(np.flatnonzero(~withdrawn)))
-    return filings, withdrawals
+    return filings, ending
 
 
 def _cut(batch: FeedBatch) -> list[_Part]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from libs.columns import Ints, Strings, Table
-from libs.feed.types import BatchRef, EventError
+from libs.feed.types import BatchRef
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, MESSAGE_FUNCTION_INVALIDATE
 from services.clearance.consignment.notice_kinds import NoticeKind, kinds
@@ -157,9 +157,28 @@ async def test_an_arrival_before_a_withdrawal_of_the_same_page_makes_it_too_late
     assert len(await refusals(desk)) == 2
 
 
-async def test_a_withdrawal_of_what_was_never_decided_is_set_aside_with_its_reason(desk: Desk) -> None:
-    with pytest.raises(EventError, match="FILING_UNDECIDED"):
-        await desk.consume(withdrawn(["GREEN-1"]))
-    await desk.consume(filings(["GREEN-1"]))
-    await desk.consume(withdrawn(["GREEN-1"]))
-    assert await states(desk, ["GREEN-1"]) == [State.INVALIDATED]
+async def test_a_filing_that_was_lost_is_decided_by_the_content_of_its_withdrawal_and_ended(desk: Desk) -> None:
+    calls = desk.neighbours.calls
+    await desk.consume(withdrawn(["GREEN-1"], document="AWB-5"))
+    assert desk.neighbours.calls > calls
+    # The first version is decided, and the second one ends it, with nothing for an operator to do.
+    table = await desk.states(mrns(filings(["GREEN-1"])))
+    assert (table.ints("version").tolist(), table.ints("filing_version").tolist()) == ([2], [2])
+    assert table.ints("state").tolist() == [State.INVALIDATED]
+    assert table.strings("return_document_number").tolist() == ["AWB-5"]
+    # What was lost comes after all, and again.
+    await desk.consume(filings(["GREEN-1"]), withdrawn(["GREEN-1"]))
+    assert (await desk.states(mrns(filings(["GREEN-1"])))).ints("version").tolist() == [2]
+    # With a later version in the same page, and where an earlier one comes with it.
+    await desk.consume(withdrawn(["BARE-1"], 3), amended(["BARE-1"], 4), withdrawn(["RED-1"]), filings(["RED-1"]))
+    assert await states(desk, ["BARE-1", "RED-1"]) == [State.INVALIDATED] * 2
+    await check_versions(desk)
+
+
+async def test_goods_of_a_lost_filing_that_have_arrived_are_not_ended(desk: Desk) -> None:
+    await Driver(desk).arrive(MASTER)
+    await desk.consume(withdrawn(["GREEN-1"], document="AWB-5"))
+    table = await desk.states(mrns(filings(["GREEN-1"])))
+    assert (table.ints("state").tolist(), table.ints("filing_version").tolist()) == ([State.RELEASED], [1])
+    assert not table.strings("return_document_number").present.any()
+    assert len(await refusals(desk)) == 1

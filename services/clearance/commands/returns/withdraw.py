@@ -18,14 +18,6 @@ from services.clearance.consignment.transitions import Event
 from services.clearance.store import Store
 
 
-class FilingUndecided(Exception):
-    """The first version of a filing that is invalidated was never decided here."""
-
-    def __init__(self, mrn: str) -> None:
-        """Report the filing."""
-        super().__init__(f"The filing {mrn} is invalidated, and none of its versions was decided here.")
-
-
 @dataclass(frozen=True, slots=True)
 class Withdrawals:
     """Filings whose newest version is an invalidation."""
@@ -49,7 +41,7 @@ class DecideAndWithdraw:
         self._store: Store = decide.store
 
     async def run(self, tx: Transaction, parts: Sequence[DecidedFilings], withdrawals: Sequence[Withdrawals]) -> Tally:
-        """Store decisions and ends in the caller's transaction, and return the results. Raises FilingUndecided."""
+        """Store decisions and ends in the caller's transaction, and return the results. Each filing that ends is decided, here or before."""
         if not withdrawals:
             return await self._decide.run(tx, parts)
         tables = [*(part.table for part in parts), *(each.table for each in withdrawals)]
@@ -70,8 +62,7 @@ class DecideAndWithdraw:
         tally = Tally(at=await self._store.now(tx))
         requested = {mrn: (version, row) for row, (mrn, version) in enumerate(withdrawals.keys)}
         found = await self._store.find(tx, list(requested))
-        if lacking := requested.keys() - found.keys():
-            raise FilingUndecided(min(lacking))
+        assert requested.keys() <= found.keys(), "what is invalidated was decided, at the latest in this page"
         newer = [mrn for mrn, (version, _) in requested.items() if version > found[mrn].filing_version]
         tally.replayed = withdrawals.table.rows - len(newer)
         if not newer:

@@ -7,7 +7,7 @@ that another call stores meanwhile makes the caller decide again (VersionStored)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -156,7 +156,7 @@ class Amend:
         self, tx: Transaction, amended: Amended, taken: Taken | None, *, trace: str, shift_micros: int
     ) -> Amended:
         """Add the new versions in the caller's transaction, after its new filings. Raises VersionStored."""
-        amended = Amended(amended.filer, amended.table, amended.outcomes, taken.mrns if taken is not None else ())
+        amended = replace(amended, mrns=taken.mrns if taken is not None else ())
         new = amended.new
         if not new:
             return amended
@@ -178,7 +178,7 @@ class Amend:
             }
         )
         now, xid = await self._amendments.add(tx, table, partitions, trace=trace, shift_micros=shift_micros)
-        return Amended(amended.filer, amended.table, amended.outcomes, amended.mrns, now, xid)
+        return replace(amended, now=now, xid=xid)
 
 
 def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:

@@ -1,7 +1,7 @@
 """What an amendment or an invalidation may change, and which version of a filing it makes. Pure.
 
 Law: UCC, articles 173 (amendment: never to other goods) and 174 (invalidation). ICS2 excludes parties that answer for the filing and its transport
-document from amendments. The MRN states the country of destination, whose law assesses the filing.
+document from amendments. The MRN states the country of destination; the law of that country assesses the filing.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def unknown_filing(own: Content) -> ElementError:
 
 
 def replaced_before(own: Content, filing: Versions) -> ElementError:
-    """Return the error of a row whose version was replaced by other content."""
+    """Return the error of a row that names a version which other content replaced."""
     value = str(own.table.ints("amended_version")[own.row])
     return _error(own, "amended_version", "VERSION_REPLACED", value, version=filing.current)
 

@@ -43,7 +43,7 @@ _OF_FILING = (
     "select version, accepted_at, batch_day, batch from amendment where day = $1 and mrn = $2 order by version limit $3"
 )
 FACTS_MAX = 100
-"""Versions of a filing whose trace is shown."""
+"""Versions of a filing in the trace of a consignment, at most."""
 _CLOCK = f"select {NOW_MICROS} + $1::bigint as now, pg_current_xact_id()::text::bigint as xid"
 
 
@@ -156,7 +156,7 @@ class Amendments:
         return facts
 
     def missing_days(self, mrns: Sequence[str]) -> set[int]:
-        """Return the days of these MRNs whose partitions this process has not seen."""
+        """Return the days of these MRNs of which this process has not seen the partitions."""
         return {mrn.parse(number).day for number in mrns} - self._days
 
     async def add_days(self, tx: Transaction, days: set[int]) -> None:

@@ -157,7 +157,7 @@ class _Reader:
                 self._differ(f"{place}/{each}", stated.get(each) or before[each], f"{absent}/{each}")
 
     def _differ(self, shown: str, text: str, other: str) -> None:
-        """Report an element whose value another element, which is absent, would have to repeat."""
+        """Report an element with a value that another element, which is absent, would have to repeat."""
         self._errors.append(ElementError("VALUES_DIFFER", shown, text, before="nothing", other=other))
 
     def _check_qualified(self, name: str, rule: Rule, element: Element, parent: Element, shown: str) -> None:

@@ -20,7 +20,7 @@ from services.clearance.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Withdrawals:
-    """Filings whose newest version is an invalidation."""
+    """Invalidations: versions of filings that end their declarations."""
 
     table: Table
     """ConsignmentColumns."""

@@ -201,7 +201,7 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
 
     What was decided confirms its shares, and fixes them where amendments come too late; what was withdrawn or expired, and what left customs
     otherwise without any release, gives them back, and what that changes for others is assessed again. `areas` are the countries of destination
-    whose law knows sums; None for all. It locks consignments and sums, so it comes before any other locks that Assess might wait for.
+    with a law that knows sums; None for all. It locks consignments and sums, so it comes before any other locks that Assess might wait for.
     """
     if areas is not None:
         if not areas:

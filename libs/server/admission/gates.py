@@ -1,5 +1,7 @@
 """The gates of a server: calls of services have limits of their own, which external callers cannot use."""
 
+from collections.abc import Callable
+from time import monotonic
 from typing import NamedTuple
 
 from libs.server.admission.gate import Gate
@@ -24,9 +26,10 @@ class Gates(NamedTuple):
 class ServerGates:
     """The gates of all methods."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        """Take the limits from the configuration; the gates of services have the same ones again."""
+    def __init__(self, config: ServerConfig, clock: Callable[[], float] = monotonic) -> None:
+        """Take the limits from the configuration; the gates of services have the same ones again. `clock` is in seconds."""
         self._config = config
+        self._clock = clock
         self._slow = SlowRequests()
         self._slow_of_services = SlowRequests(SLOW_MAX, SLOW_MAX)
         self.calls = Gates(
@@ -67,6 +70,7 @@ class ServerGates:
             bytes_max=config.in_flight_bytes_max,
             brake=brake,
             slow=slow,
+            clock=self._clock,
         )
 
     def _long_polls(self, per_caller_max: int, slow: SlowRequests) -> Gate:
@@ -79,4 +83,5 @@ class ServerGates:
             bytes_max=config.in_flight_bytes_max,
             adapts=False,
             slow=slow,
+            clock=self._clock,
         )

@@ -419,7 +419,8 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         texts["currency"] = table.strings("revenue_currency").tolist()
     numbers = {name: table.ints(name).values.tolist() for name in ("version", "state", "lane")}
     if not carrier:
-        numbers["debt_status"] = table.ints("debt_status").values.tolist()
+        for name in ("debt_status", "filing_version"):
+            numbers[name] = table.ints(name).values.tolist()
     least = [False] * table.rows if carrier else (lower_bounds(table) & ~owes_nothing(table)).tolist()
     amounts = {} if carrier else {name: table.ints(name).tolist() for name in _AMOUNTS}
     numbers["kind"], numbers["pre_loading"] = kinds, loading

@@ -311,7 +311,11 @@ class Decide:
                 await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)
         late = np.flatnonzero(~effective)
         if len(late):
-            await self.store.notify(tx, refused_states(stored.take(late), tally.at), trace=part.trace)
+            await self.store.notify(
+                tx,
+                refused_states(stored.take(late), part.table.take(late).ints("filing_version"), tally.at),
+                trace=part.trace,
+            )
             tally.too_late += len(late)
             await self._alarm(tx, [rows[place] for place in late.tolist()], stored.take(late), part, late, tally.at)
 

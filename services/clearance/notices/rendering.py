@@ -132,6 +132,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "house_document": notice.house_document_number or none,
         "master_document": notice.master_document_number or none,
         "local_reference": notice.local_reference or none,
+        "filing_version": str(notice.filing_version),
         "date": notice.time.ToDatetime(UTC).date().isoformat(),
         "reasons": ", ".join(notice.reasons) or none,
         "account": notice.debt_account or none,

@@ -58,7 +58,17 @@ _SHARED: Final = (
     "present_until",
 )
 PLACEHOLDERS: Final = {
-    FILER: (*_SHARED, "local_reference", "reasons", "payable", "paid", "refunded", "account", "check_code"),
+    FILER: (
+        *_SHARED,
+        "local_reference",
+        "filing_version",
+        "reasons",
+        "payable",
+        "paid",
+        "refunded",
+        "account",
+        "check_code",
+    ),
     CARRIER: _SHARED,
     AGENCY: ("mrn", "house_document", "master_document", "date", "request", "due", "licences", "licence_until"),
 }

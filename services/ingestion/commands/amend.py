@@ -77,6 +77,12 @@ class Amended:
         return {row: each for row, each in self.outcomes.items() if each.is_new}
 
     @property
+    def stored(self) -> set[int]:
+        """Return the rows whose version is stored, with the same content."""
+        some = ((row, each.filing, each) for row, each in self.outcomes.items() if each.error is None)
+        return {row for row, filing, each in some if filing is not None and each.version in filing.times}
+
+    @property
     def any_refused(self) -> bool:
         """Return whether any of them was refused."""
         return any(each.error is not None for each in self.outcomes.values())

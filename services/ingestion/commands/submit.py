@@ -142,7 +142,7 @@ class Submit:
 
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
-        checked = self._check(table)
+        checked = await self._with_repeats(filer, self._check(table))
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored)
@@ -162,7 +162,8 @@ class Submit:
             except Uncompared as found:
                 assert submitted.filing is not None
                 # Outside of the transaction, which would hold back all feeds. Each turn is for references that were accepted meanwhile.
-                equal |= await self._compare(submitted.filing, found.prior)
+                same = await self._compare(submitted.filing.table, found.prior)
+                equal |= {found.prior[place].mrn: same[place] for place in same}
         if submitted.accepted and self._backlog is not None:
             self._backlog.accepted(submitted.xid, submitted.accepted, request_bytes)
         return submitted
@@ -200,15 +201,32 @@ class Submit:
             self._digests_until = time.monotonic() + await self._store.digest_seconds()
         return time.monotonic() < self._digests_until
 
-    async def _compare(self, filing: Filing, prior: Mapping[int, PriorReference]) -> dict[str, bool]:
-        """Return by MRN whether the stored consignments have the content that the filing has under their references."""
-        own = digests(filing.table.take(np.fromiter(prior, np.int64, len(prior))), ENVELOPE)
+    async def _with_repeats(self, filer: str, checked: validation.Checked) -> validation.Checked:
+        """Accept those refused rows that repeat what was accepted on another day, or by other rules: a repeat gets its first receipt."""
+        if not checked.refused.any():
+            return checked
+        table, rows, repeats = checked.table, checked.refused_new(), set[int]()
+        if rows:
+            references = table.strings("local_reference")
+            names = [references[row] for row in rows]
+            receipts = await self._store.by_reference(filer, names, partitions_of(filer, names))
+            found = zip(rows, receipts, strict=True)
+            prior = {row: PriorReference(each.mrn, NO_DIGEST) for row, each in found if each is not None}
+            repeats = {row for row, same in (await self._compare(table, prior)).items() if same} if prior else repeats
+        if rows := checked.refused_later():
+            amended = await self._amend.decide(filer, table, rows, None, oldest=self.today() - CHANGED_DAYS)
+            repeats |= amended.stored
+        return checked.accepting(repeats)
+
+    async def _compare(self, table: Table, prior: Mapping[int, PriorReference]) -> dict[int, bool]:
+        """Return by row whether the stored consignment of its reference has the content that the row has."""
+        own = digests(table.take(np.fromiter(prior, np.int64, len(prior))), ENVELOPE)
         stored = {each.mrn: each.digest for each in prior.values()}
         async for batch in self._store.stored([number for number, digest in stored.items() if digest == NO_DIGEST]):
             rows = batch.table.take(np.fromiter(batch.rows.values(), np.int64, len(batch.rows)))
             stored |= zip(batch.rows, digests(rows, ENVELOPE), strict=True)
         # A consignment that is stored no longer equals none.
-        return {each.mrn: stored[each.mrn] == digest for each, digest in zip(prior.values(), own, strict=True)}
+        return {row: stored[each.mrn] == digest for (row, each), digest in zip(prior.items(), own, strict=True)}
 
 
 def _filing(filer: str, checked: validation.Checked, stored: Sequence[bytes] | None) -> Submitted:

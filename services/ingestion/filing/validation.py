@@ -5,8 +5,8 @@ Pure: columns in, columns and problems out. A string is checked once per distinc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -84,6 +84,36 @@ class Checked:
     def _rows(self, chosen: BoolArray) -> list[int]:
         rows: list[int] = np.flatnonzero(chosen & ~self.refused).tolist()
         return rows
+
+    def refused_new(self) -> list[int]:
+        """Return the refused rows that may repeat a filing: their reference is valid."""
+        function = self.table.ints("function").values
+        return self._named(function == consignment.MESSAGE_FUNCTION_NEW)
+
+    def refused_later(self) -> list[int]:
+        """Return the refused rows that may repeat a version of a filing: what names both is valid."""
+        function, replaced = self.table.ints("function").values, self.table.ints("amended_version")
+        element = elements.CONSIGNMENT["amended_version"]
+        assert isinstance(element, Number)
+        known = replaced.valid & (replaced.values >= element.bound.least) & (replaced.values <= element.bound.most)
+        later = (consignment.MESSAGE_FUNCTION_AMEND, consignment.MESSAGE_FUNCTION_INVALIDATE)
+        return self._named(np.isin(function, later) & known)
+
+    def _named(self, chosen: BoolArray) -> list[int]:
+        element = elements.CONSIGNMENT["local_reference"]
+        assert isinstance(element, Text)
+        names = self.table.strings("local_reference")
+        rows = np.flatnonzero(chosen & self.refused).tolist()
+        return [row for row in rows if text_excess(names[row], element.bound) is None]
+
+    def accepting(self, rows: Collection[int]) -> Checked:
+        """Return the same with these rows accepted: what refused them warns."""
+        if not rows:
+            return self
+        refused = self.refused.copy()
+        refused[list(rows)] = False
+        errors = {row: [replace(each, warns=True) for each in self.errors.get(row, ())] for row in rows}
+        return replace(self, refused=refused, errors=self.errors | errors)
 
 
 class _Level:

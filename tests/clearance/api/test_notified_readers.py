@@ -307,3 +307,19 @@ async def test_another_carrier_reads_nothing(house: House) -> None:
     await house.desk.told()
     stub = await house.stub("carrier", "rival")
     assert not (await stub.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices
+
+
+async def test_the_filer_reads_which_version_of_its_filing_a_notice_is_about(house: House) -> None:
+    """Two decisions read alike but for the version that was decided, and a refusal names the version that came too late."""
+    case = Case(house, "GREEN-1")
+    await file(case)
+    await amend(case)
+    versions = [(pb.NoticeKind.Name(each.kind), each.filing_version) for each in await case.pulled("filer")]
+    assert versions == [("NOTICE_KIND_DECIDED", 1), ("NOTICE_KIND_DECIDED", 2)]
+    await arrive(case)
+    await house.desk.consume(filings([case.reference], version=3))
+    released, late = await case.pulled("filer")
+    assert (released.kind, released.filing_version) == (pb.NOTICE_KIND_RELEASED, 2)
+    assert (late.kind, late.filing_version) == (pb.NOTICE_KIND_AMENDMENT_REFUSED, 3)
+    assert "version 3 of its filing" in late.text
+    assert [each.filing_version for each in await case.pulled("carrier")] == [0]

@@ -33,8 +33,8 @@ def amended(references: Sequence[str], version: int = 2) -> Table:
     return table.with_columns({"function": Ints.constant(MESSAGE_FUNCTION_AMEND, len(references))})
 
 
-async def refusals(desk: Desk) -> list[tuple[str, int]]:
-    """Return MRN and state in each notice of a change that came too late."""
+async def refusals(desk: Desk) -> list[tuple[str, int, int]]:
+    """Return MRN, state and the version that came too late in each notice of such a change."""
     found = []
     async with desk.store.database.connection() as reading:
         refs = [
@@ -43,10 +43,10 @@ async def refusals(desk: Desk) -> list[tuple[str, int]]:
         ]
         for stored in (await desk.store.outbox.payloads.fetch(reading.raw, refs)).values():
             table = desk.store.outbox.payloads.table(stored)
-            states, changes = table.ints("state").tolist(), table.ints("change").tolist()
-            for mrn, state, change in zip(mrns(table), states, changes, strict=True):
+            columns = (table.ints(name).tolist() for name in ("state", "filing_version", "change"))
+            for mrn, state, version, change in zip(mrns(table), *columns, strict=True):
                 if change == Change.AMENDMENT_REFUSED:
-                    found.append((mrn, state))
+                    found.append((mrn, state, version))
     return found
 
 
@@ -77,7 +77,7 @@ async def test_a_withdrawn_declaration_ends_without_a_debt_and_nobody_assesses_i
     await desk.consume(withdrawn(names, document="AWB-5"))
     assert await refusals(desk) == []
     await desk.consume(amended(["GREEN-1"], 3), withdrawn(["BARE-1"], 3))
-    assert sorted(await refusals(desk)) == sorted((mrn, State.INVALIDATED) for mrn in mrns(filings(REFERENCES[:2])))
+    assert sorted(await refusals(desk)) == sorted((mrn, State.INVALIDATED, 3) for mrn in mrns(filings(REFERENCES[:2])))
     again = await desk.states(mrns(filings(names)))
     assert (again.ints("version").tolist(), again.ints("filing_version").tolist()) == (versions, [2] * 5)
     await check_versions(desk)
@@ -104,7 +104,7 @@ async def test_a_withdrawal_that_comes_too_late_changes_nothing_and_is_announced
     before = (await desk.states([mrn])).encode(ClearanceColumns)
     await desk.consume(withdrawn([reference], document="AWB-5"))
     assert (await desk.states([mrn])).encode(ClearanceColumns) == before
-    assert await refusals(desk) == [(mrn, state)]
+    assert await refusals(desk) == [(mrn, state, 2)]
 
 
 def splits(count: int) -> Iterator[list[list[int]]]:
@@ -130,7 +130,7 @@ async def test_versions_have_their_effects_in_their_order_however_pages_divide_t
         assert table.ints("state").tolist() == [State.INVALIDATED] * 2, pages
         assert table.ints("filing_version").tolist() == [3, 2], pages
         # The amendment after the end is refused, and so is the second withdrawal.
-        late = [mrn for mrn, _ in (await refusals(desk))[len(before) :]]
+        late = [mrn for mrn, *_ in (await refusals(desk))[len(before) :]]
         assert sorted(late) == sorted([*mrns(one[0]), *mrns(two[0]) * 2]), pages
     await check_versions(desk)
 

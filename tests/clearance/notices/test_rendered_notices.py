@@ -145,9 +145,9 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         f"1234.56 EUR. Paid: not known. {REFERENCES} {CODE}",
     ),
     "AMENDMENT_REFUSED": (
-        "AMENDMENT_REFUSED", "HELD", {}, "Amendment came too late",
-        f"The amendment or withdrawal of consignment {MRN} came too late and has no effect. Ask an officer, who can correct the data or "
-        f"invalidate the declaration. {REFERENCES}",
+        "AMENDMENT_REFUSED", "HELD", {"filing_version": 3}, "Amendment came too late",
+        f"The amendment or withdrawal of consignment {MRN}, version 3 of its filing, came too late and has no effect. Ask an officer, who can "
+        f"correct the data or invalidate the declaration. {REFERENCES}",
     ),
     "INVALIDATED": (
         "INVALIDATED", "INVALIDATED", PAID, "Declaration invalidated",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND
 from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.__main__ import assemble
@@ -42,3 +43,65 @@ async def test_a_vague_description_is_warned_of_or_refused_as_the_file_says(
         assert "it has only general words" in error.message
         assert not answer.results[1].errors
         assert await submit(stub, [vague, good], "r1") == answer, "a repeated request gets its first answer"
+
+
+async def test_what_was_accepted_before_a_rule_refused_it_has_the_same_receipt_when_it_is_filed_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    """By the rule of idempotency alone: the same content of the same filer; not other content, another filer or a further version."""
+    strict = tmp_path / "checks.yaml"
+    strict.write_text("levels: {DESCRIPTION_VAGUE: reject}", encoding="utf-8")
+    vague, other, unknown = consignment(0), consignment(0), consignment(2)
+    for row in (vague, other, unknown):
+        row.items[0].description = "Gift"
+    other.gross_mass_mg += 1
+    amended, changed, further = consignment(1), consignment(1), consignment(1)
+    for row, replaced in ((amended, 1), (changed, 1), (further, 2)):
+        row.items[0].description, row.function, row.amended_version = "Gift", MESSAGE_FUNCTION_AMEND, replaced
+    changed.gross_mass_mg += 1
+    named = consignment(1)
+    named.CopyFrom(amended)
+    named.ClearField("local_reference")
+    async with running("ingestion", assemble, database_url) as service:
+        stub = await stub_of(service)
+        first = await submit(stub, [vague, consignment(1), amended], "r1")
+        assert [each.status for each in first.results] == [ACCEPTED] * 3
+    named.amended_mrn = first.results[1].receipt.mrn
+    environ = {"LUXOR_INGESTION_FILING_CHECKS": str(strict)}
+    async with running("ingestion", assemble, database_url, environ=environ) as service:
+        stub = await stub_of(service)
+        again = await submit(stub, [vague, consignment(1), amended, named], "r1-again")
+        receipts = [each.receipt for each in first.results]
+        assert [each.receipt for each in again.results] == [*receipts, receipts[2]]
+        assert [each.status for each in again.results] == [ACCEPTED] * 4
+        for place in (0, 2, 3):
+            (error,) = again.results[place].errors
+            assert (error.reason, error.severity) == ("DESCRIPTION_VAGUE", errors_pb2.SEVERITY_WARNING)
+        assert (await submit(stub, [vague, consignment(1), amended], "r1")).results[:3] == again.results[:3]
+        refused = await submit(stub, [other, unknown, changed, further, vague, amended], "r2")
+        assert [each.status for each in refused.results] == [REFUSED] * 4 + [ACCEPTED] * 2
+        for result in refused.results[:4]:
+            (error,) = result.errors
+            assert (error.reason, error.severity) == ("DESCRIPTION_VAGUE", errors_pb2.SEVERITY_ERROR)
+        stranger = await stub_of(service, ident="stranger")
+        assert [each.status for each in (await submit(stranger, [vague, amended, named], "r3")).results] == [
+            REFUSED
+        ] * 3
+
+
+async def test_what_names_a_refused_filing_may_have_any_form(database_url: str) -> None:
+    """Neither a reference nor a version beyond its bounds is looked up, and each row has its own errors."""
+    rows = [consignment(number) for number in range(8)]
+    for row in rows[2:]:
+        row.function, row.amended_version = MESSAGE_FUNCTION_AMEND, 1
+    for row in rows:
+        row.items[0].commodity_code = "no code"
+    rows[0].local_reference, rows[1].local_reference = "\x00", "R" * 5_000
+    rows[2].amended_version, rows[3].amended_version = 2**31 - 1, 0
+    rows[4].ClearField("amended_version")
+    rows[5].amended_mrn, rows[6].amended_mrn, rows[7].function = "26XX", "\x00", 77
+    async with running("ingestion", assemble, database_url) as service:
+        answer = await submit(await stub_of(service), rows, "r1")
+        assert [each.status for each in answer.results] == [REFUSED] * len(rows)
+        for place, result in enumerate(answer.results):
+            assert f"consignments[{place}].items[0].commodity_code" in {error.path for error in result.errors}

@@ -75,10 +75,11 @@ def notice_text(each: dict[str, Any]) -> str:
         for name in ("payable", "paid", "refunded")
         if f"{name}_minor" in each and (name == "payable" or each[f"{name}_minor"])
     ]
+    version = each.get("filing_version", 0)
     parts = [
         when(each.get("time", "")), each.get("mrn", ""), f"{words(short(each.get('kind', ''), 'NOTICE_KIND_')):<{_KIND_WIDTH}}",
         f"{short(each.get('lane', ''), 'LANE_').lower():<6}", each.get("local_reference", "") or each.get("house_document_number", ""),
-        ", ".join(sums), ", ".join(each.get("reasons", ())),
+        f"version {version}" if version > 1 else "", ", ".join(sums), ", ".join(each.get("reasons", ())),
     ]  # fmt: skip
     line = "  ".join(part for part in parts if part)
     return f"{line}\n    {each['text']}" if each.get("text") else line

@@ -78,7 +78,11 @@ class DecideAndWithdraw:
             await self._store.succeed(tx, states.take(done), places, trace=withdrawals.trace)
             tally.withdrawn = len(done)
         if len(late):
-            await self._store.notify(tx, refused_states(stored.take(late), tally.at), trace=withdrawals.trace)
+            await self._store.notify(
+                tx,
+                refused_states(stored.take(late), filed.take(late).ints("version"), tally.at),
+                trace=withdrawals.trace,
+            )
             tally.too_late = len(late)
         return tally
 

@@ -31,13 +31,14 @@ def withdrawing(states: Table, filings: Table) -> Table:
     )
 
 
-def refused_states(states: Table, at: int) -> Table:
-    """Return what a notice says about states that a later version of the filing does not change: it came too late."""
+def refused_states(states: Table, versions: Ints, at: int) -> Table:
+    """Return what a notice says about states that later `versions` of their filings do not change: they came too late."""
     rows = states.rows
     return states.with_columns(
         {
             "change": Ints.constant(Change.AMENDMENT_REFUSED, rows),
             "changed_at": Ints.constant(at, rows),
+            "filing_version": versions,
             "public_change": Ints.absent(rows),
             "public_changed_at": Ints.absent(rows),
         }

@@ -60,7 +60,9 @@ def place(record: Record, at: int) -> scalar.Place:
     )
 
 
-_UNVALUED = {"UNVALUED", "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING"}
+_UNVALUED = {
+    "UNVALUED", "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING", "DECLARATION_INCOMPLETE",
+}  # fmt: skip
 
 
 def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: str, *, hidden: bool) -> Record:

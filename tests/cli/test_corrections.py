@@ -103,6 +103,34 @@ def test_a_filer_amends_its_filing_and_invalidates_it_and_the_ledger_follows_to_
     until(lambda: balances() == {})
 
 
+def test_a_minimum_set_is_completed_by_an_amendment_and_owes_then_what_the_declaration_owes(
+    cli: Any, tmp_path: Path
+) -> None:
+    whole = files.template().replace("SHOP-2026-0000123", "EARLY-1").replace("020-12345675", "020-EARLY-1")
+    rows = list(csv.DictReader(io.StringIO(whole)))
+    for row in rows:
+        row |= dict.fromkeys(("nature", "item_price", "item_price_currency", "item_commodity_code"), "")
+    path = tmp_path / "EARLY-1.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert cli.json("file", str(path), "--as", "filer-1")["accepted"] == 1
+    before = await_decided(cli, "EARLY-1")
+    assert (before["state"], "payable_minor" in before["debt"]) == ("STATE_HELD", False)
+    assert "DECLARATION_INCOMPLETE" in before["decision"]["reasons"]
+    lacking = {each["stage"]: set(each["missing_elements"]) for each in before["incomplete_stages"]}
+    assert {"nature", "items.price_minor", "items.commodity_code"} <= lacking["FILING_STAGE_SIMPLIFIED"]
+    assert "not complete for a simplified declaration" in " ".join(cli.run("show", before["mrn"]).output.split())
+    path.write_text(whole, encoding="utf-8")
+    assert cli.json("file", str(path), "--amend", "--as", "filer-1")["accepted"] == 1
+    deadline = time.monotonic() + 30
+    while "incomplete_stages" in (after := cli.json("show", before["mrn"])[0]):
+        assert time.monotonic() < deadline, after
+    assert after["debt"]["payable_minor"] > 0
+    assert "DECLARATION_INCOMPLETE" not in after["decision"].get("reasons", ())
+
+
 def test_goods_go_back_after_release_alone_and_that_is_the_end(cli: Any, tmp_path: Path) -> None:
     mrn = filed(cli, tmp_path, "RETURN-1")["mrn"]
     telling = ["return", mrn, "--reason", "withdrawn", "--document", "RET-7", "--as", "filer/filer-1"]

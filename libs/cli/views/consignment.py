@@ -102,6 +102,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     row("loading", _LOADING.get(short(each.get("pre_loading", ""), "PRE_LOADING_"), ""))
     row("check code", each.get("check_code", ""))
     row("release", *_release(each.get("release", {})))
+    row("stages", "\n".join(_incomplete(each.get("incomplete_stages", ()))))
     row("audit", "to be audited after its release" if decision.get("audit") else "")
     row("note", safe(each.get("note", "")))
     row(
@@ -150,6 +151,14 @@ _UNKNOWN_CATEGORIES = {
 }
 
 
+_FILING_STAGES = {
+    "PRE_LOADING": "the assessment before loading",
+    "PRE_ARRIVAL": "the entry summary declaration",
+    "SIMPLIFIED": "a simplified declaration",
+    "FULL": "a full declaration",
+}
+
+
 def _release(release: dict[str, Any]) -> tuple[str, ...]:
     """Return in words the category of immediate release, its data and what the filing lacks."""
     category = _CATEGORIES.get(short(release.get("category", ""), "RELEASE_CATEGORY_"), "")
@@ -157,6 +166,15 @@ def _release(release: dict[str, Any]) -> tuple[str, ...]:
     lacks = ", ".join(release.get("missing_elements", ()))
     version = safe(release.get("law_version", ""))
     return category or unknown, f"[yellow]without {lacks}[/]" if lacks else "", f"[dim]{version}[/]" if version else ""
+
+
+def _incomplete(stages: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Return in words for which stages a filing made before the declaration is not complete, with what it lacks."""
+    return tuple(
+        f"not complete for {_FILING_STAGES.get(short(each.get('stage', ''), 'FILING_STAGE_'), 'a later stage')}: "
+        f"[yellow]without {', '.join(each.get('missing_elements', ()))}[/]"
+        for each in stages
+    )
 
 
 def _storage(movement: dict[str, Any]) -> tuple[str, ...]:

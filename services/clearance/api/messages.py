@@ -106,6 +106,7 @@ _STATUS: Final = Schema(
         "licences": _STATE.children["licences"],
         "rights_matches": _STATE.children["rights_matches"],
         "proposals": _STATE.children["proposals"],
+        "incomplete_stages": _STATE.children["incomplete_stages"],
     },
 )
 

@@ -36,12 +36,14 @@ CUSTOMS_CHECK: Final = "CUSTOMS_CHECK"
 """Replaces the reasons that filers and carriers may not see: confidential findings, draws and scores. They cannot distinguish these."""
 DEBT_OPEN: Final = "DEBT_OPEN"
 UNVALUED: Final = "UNVALUED"
+INCOMPLETE: Final = "DECLARATION_INCOMPLETE"
+"""Stands for revenue's reason where the filing was made before the declaration, so that nothing can be computed yet."""
 NO_FIGURES: Final = frozenset(
     {
-        UNVALUED, "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING",
+        UNVALUED, INCOMPLETE, "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING",
     }
 )  # fmt: skip
-"""Reasons of luxor.revenue.v1.AssessmentColumns that are removed once there are figures."""
+"""Reasons of luxor.revenue.v1.AssessmentColumns, and INCOMPLETE, that are removed once there are figures."""
 OFFICER_HOLD: Final = "OFFICER_HOLD"
 STATED_BY_OFFICER: Final = ("OFFICER_DECISION", OFFICER_HOLD)
 """Reasons of an officer's hold without other reasons; filers and carriers read a hold by a screening match as one."""

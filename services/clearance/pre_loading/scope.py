@@ -1,8 +1,4 @@
-"""Which filings are assessed before loading. Pure; whole batches.
-
-Source: the minimum set of pre-loading advance cargo information ("7+1"): name and address of consignor and consignee, number of packages, gross mass,
-description of the goods, and the house transport document.
-"""
+"""Which filings are assessed before loading. Pure; whole batches. The minimum set is data: libs/filing_stages/data_sets.yaml."""
 
 from typing import Final
 
@@ -11,13 +7,14 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Table
 from libs.customs.time import MICROS_PER_DAY
+from libs.filing_stages.completeness import lacks
+from libs.filing_stages.law import Stage, included
 from services.clearance.consignment.controls.pre_loading import PreLoading
 from services.clearance.consignment.state.creation import destinations
 from services.clearance.pre_loading.parameters import Parameters
 
 BoolArray = NDArray[np.bool_]
 _ASSESSED: Final = -1
-_PARTIES: Final = ("consignor", "consignee")
 
 
 def to_assess(filings: Table, parameters: Parameters) -> NDArray[np.int64]:
@@ -56,13 +53,11 @@ def _scope(filings: Table, parameters: Parameters) -> NDArray[np.int64]:
 
 
 def minimum_set(filings: Table) -> BoolArray:
-    """Return which filings have the minimum set, shape (n,)."""
-    there = filings.strings("house_document_number").present & filings.ints("gross_mass_mg").valid
-    for party in _PARTIES:
-        street, city = (filings.strings(f"{party}_address_{part}").present for part in ("street", "city"))
-        country = filings.strings(f"{party}_address_country").present
-        there &= filings.strings(f"{party}_name").present & country & (street | city)
-    return there & _counted(filings) & _described(filings)
+    """Return which filings have the minimum set, the mandatory elements of the stage, shape (n,)."""
+    there = np.ones(filings.rows, np.bool_)
+    for element in included().mandatory(Stage.PRE_LOADING):
+        there &= ~lacks(filings, element)
+    return there
 
 
 def _of_destinations(filings: Table, parameters: Parameters, days: NDArray[np.int64]) -> BoolArray:
@@ -71,21 +66,3 @@ def _of_destinations(filings: Table, parameters: Parameters, days: NDArray[np.in
     for (name, number), first in parameters.from_day.items():
         chosen |= country.isin({name}) & (mode == number) & (days >= first)
     return chosen
-
-
-def _counted(filings: Table) -> BoolArray:
-    """Return which filings state the number of their packages: of the whole consignment, or of an item."""
-    counted = np.zeros(filings.rows, np.bool_)
-    counted[filings.ragged("packages").owners()[filings.child("packages").ints("count").valid]] = True
-    items = filings.child("items")
-    of_items = items.ragged("packages").owners()[items.child("packages").ints("count").valid]
-    counted[filings.ragged("items").owners()[of_items]] = True
-    return counted
-
-
-def _described(filings: Table) -> BoolArray:
-    """Return which filings describe each of their items."""
-    items = filings.ragged("items")
-    described: BoolArray = items.lengths > 0
-    described[items.owners()[~filings.child("items").strings("description").present]] = False
-    return described

@@ -40,6 +40,7 @@ class Levels(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="up
     address_without_letters: Level = "none"
     postcode_malformed: Level = "none"
     locode_malformed: Level = "none"
+    stage_element_missing: Level = "none"
 
 
 class PercentBounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -17,6 +17,7 @@ from libs.bounds import Bound, bound_of
 from libs.columns.schema import TIMESTAMP
 from libs.customs import codes, units
 from libs.customs.identifiers import ioss, mrn, s10
+from libs.filing_stages.law import ITEMS, Stage, included
 from luxor.consignment.v1 import consignment_pb2 as consignment
 
 _HTTPS = re.compile(r"https://[^\s/?#@\\]+([/?#]\S*)?", re.IGNORECASE)
@@ -256,24 +257,12 @@ CHILDREN: dict[str, dict[str, Element]] = {
 }
 """The columns of the tables below a consignment, by the name of the column that holds them."""
 
-REQUIRED: tuple[str, ...] = (
-    "local_reference",
-    "transport_mode",
-    "transport_service",
-    "house_document_number",
-    "consignor_name",
-    "consignor_address_country",
-    "consignee_name",
-    "consignee_address_street",
-    "consignee_address_city",
-    "consignee_address_country",
-    "gross_mass_mg",
-    "nature",
-)
-"""What every consignment has, whatever its procedure (data elements marked m from pre-arrival on)."""
+_DECLARED: tuple[str, ...] = included().required(Stage.SIMPLIFIED)
+REQUIRED: tuple[str, ...] = tuple(name for name in _DECLARED if not name.startswith(ITEMS))
+"""What every declaration has, whatever its procedure; a filing before it has the minimum set (stages.py)."""
 
-ITEMS_REQUIRED: tuple[str, ...] = ("description", "commodity_code", "price_minor")
-"""What every item has; those of documents may omit code and price where their destination's law says so (documents.py)."""
+ITEMS_REQUIRED: tuple[str, ...] = tuple(name.removeprefix(ITEMS) for name in _DECLARED if name.startswith(ITEMS))
+"""What every item of a declaration has; those of documents may omit code and price where their destination's law says so (documents.py)."""
 
 MONEY: tuple[str, ...] = ("payment_amount", "freight", "insurance", "clearance_fee", "invoice_total")
 """Amounts of a consignment; each that is there has a currency."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -18,11 +19,12 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn
+from libs.filing_stages.law import Stage
 from libs.release_law.law import ITEMS, ReleaseLaw
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.ingestion.filing import elements, plausibility
+from services.ingestion.filing import elements, plausibility, stages
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.documents import documents_of
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
@@ -32,6 +34,13 @@ ERRORS_MAX: Final = 50
 """Errors, and as many warnings, of one consignment that are described; the others are counted."""
 TextError: TypeAlias = tuple[str, dict[str, Any], bool]
 """A reason with its facts, and whether it is only a warning."""
+_STAGES: Final = {
+    Stage.PRE_LOADING: "assessment before loading",
+    Stage.PRE_ARRIVAL: "entry summary declaration before arrival",
+    Stage.SIMPLIFIED: "simplified declaration",
+    Stage.FULL: "full declaration",
+}
+"""The stages in words."""
 _OPEN = ("_address_country", "_person_type", "_identifier_type")
 CARRIER_ID: Final = "carrier_id"
 """The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
@@ -150,11 +159,14 @@ def check(
     findings = _Findings(table.rows)
     root = _Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
-    _check_required(root, law, day, findings)
+    early = stages.before_declaration(cleaned)
+    _check_required(root, law, day, early, findings)
     _check_fiscal_references(root, findings)
     _check_return(root, latest_year, findings)
     if rules is not None:
-        _check_plausibility(root, rules, day, findings)
+        _check_plausibility(root, rules, day, early, findings)
+    if early.any():
+        _check_stages(root, early, day, findings)
     return Checked(
         _fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted(), findings.left_out
     )
@@ -348,12 +360,16 @@ def _check_several(level: _Level, name: str, column: Ragged, element: Several, f
                 findings.add(owner, ElementError(reason, path, column.values[at], warns, facts))
 
 
-def _check_required(root: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
+def _check_required(root: _Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: _Findings) -> None:
     table = root.table
     filed, referenced = _check_function(root, findings)
+    declared = filed & ~early
     for name in elements.REQUIRED:
-        required = referenced if name == "local_reference" else filed
+        required = referenced if name == "local_reference" else declared if stages.is_later(name) else filed
         findings.mark(root, name, np.flatnonzero(~table.column(name).present & required), "ELEMENT_MISSING")
+    if early.any():
+        for name, rows in stages.lacking(table, filed & early):
+            findings.mark(root, name, rows, "ELEMENT_MISSING")
     for name in elements.MONEY:
         _check_money(root, name, findings)
     lengths = table.ragged("items").lengths
@@ -361,7 +377,7 @@ def _check_required(root: _Level, law: ReleaseLaw | None, day: int, findings: _F
     if not lengths.any():
         return
     items = root.below("items")
-    _check_goods(root, items, law, day, findings)
+    _check_goods(root, items, law, day, early, findings)
     for name in elements.ITEMS_MONEY:
         _check_money(items, name, findings)
     _check_item_numbers(items, table.ragged("items"), findings)
@@ -386,9 +402,14 @@ def _check_function(root: _Level, findings: _Findings) -> tuple[BoolArray, BoolA
     return ~withdrawn, ~(later & table.strings("amended_mrn").present)
 
 
-def _check_goods(root: _Level, items: _Level, law: ReleaseLaw | None, day: int, findings: _Findings) -> None:
-    filed = (root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE)[items.owners]
-    absent = {name: np.flatnonzero(~items.table.column(name).present & filed) for name in elements.ITEMS_REQUIRED}
+def _check_goods(
+    root: _Level, items: _Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: _Findings
+) -> None:
+    filed = root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
+    absent: dict[str, npt.NDArray[np.integer]] = {}
+    for name in elements.ITEMS_REQUIRED:
+        required = filed & ~early if stages.is_later(ITEMS + name) else filed
+        absent[name] = np.flatnonzero(~items.table.column(name).present & required[items.owners])
     documents = documents_of(root.table, items.owners[np.concatenate(list(absent.values()))], law, day)
     for name, places in absent.items():
         for reason, rows in documents.missing(name, places, items.owners[places]):
@@ -456,11 +477,21 @@ def _check_return(root: _Level, latest_year: int, findings: _Findings) -> None:
     findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
 
 
-def _check_plausibility(root: _Level, rules: CheckRules, day: int, findings: _Findings) -> None:
+def _check_plausibility(root: _Level, rules: CheckRules, day: int, early: BoolArray, findings: _Findings) -> None:
     items = root.below("items")
-    for each in plausibility.findings(root.table, rules, day):
+    filed = root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
+    added = stages.additions(root.table, filed & ~early, rules, day)
+    for each in chain(plausibility.findings(root.table, rules, day), added):
         level = items if each.is_of_items else root
         findings.mark(level, each.column, each.rows, each.reason, warns=each.warns, **each.facts)
+
+
+def _check_stages(root: _Level, early: BoolArray, day: int, findings: _Findings) -> None:
+    """Warn of what filings before the declaration, which may be accepted, lack for each later stage."""
+    filed = root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
+    for row, stage, lacking in stages.gaps(root.table, np.flatnonzero(early & filed & ~findings.refused), day):
+        facts: dict[str, object] = {"stage": _STAGES[stage], "elements": ", ".join(lacking)}
+        findings.add(row, ElementError("STAGE_INCOMPLETE", root.place(row), warns=True, facts=facts))
 
 
 def _fill(table: Table) -> Table:

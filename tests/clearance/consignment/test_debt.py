@@ -166,6 +166,7 @@ def test_a_settled_debt_is_one_that_alone_held_and_is_neither_open_nor_unknown(d
 def test_each_reason_for_missing_figures_goes_once_there_are_figures() -> None:
     assert {
         "UNVALUED", "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING",
+        "DECLARATION_INCOMPLETE",
     } == NO_FIGURES  # fmt: skip
 
 

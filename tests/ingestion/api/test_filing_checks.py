@@ -105,3 +105,24 @@ async def test_what_names_a_refused_filing_may_have_any_form(database_url: str) 
         assert [each.status for each in answer.results] == [REFUSED] * len(rows)
         for place, result in enumerate(answer.results):
             assert f"consignments[{place}].items[0].commodity_code" in {error.path for error in result.errors}
+
+
+async def test_a_minimum_set_is_accepted_and_completed_by_an_amendment_with_the_same_mrn(database_url: str) -> None:
+    whole = consignment(0)
+    early = consignment(0)
+    early.ClearField("nature")
+    early.items[0].ClearField("price")
+    early.items[0].ClearField("commodity_code")
+    async with running("ingestion", assemble, database_url) as service:
+        stub = await stub_of(service)
+        (first,) = (await submit(stub, [early], "r1")).results
+        assert first.status == ACCEPTED
+        assert {(each.reason, each.severity) for each in first.errors} == {
+            ("STAGE_INCOMPLETE", errors_pb2.SEVERITY_WARNING)
+        }
+        assert "For the simplified declaration it lacks: " in first.errors[1].message
+        assert (await submit(stub, [early], "r2")).results[0] == first, "a repeated filing gets the same answer"
+        whole.function, whole.amended_version = MESSAGE_FUNCTION_AMEND, 1
+        (second,) = (await submit(stub, [whole], "r3")).results
+        assert (second.status, second.receipt.mrn, second.receipt.version) == (ACCEPTED, first.receipt.mrn, 2)
+        assert not second.errors

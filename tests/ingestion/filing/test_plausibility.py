@@ -277,6 +277,7 @@ def test_each_rule_without_bounds_does_nothing_warns_or_refuses_as_the_administr
     path, value = {
         "DESCRIPTION_VAGUE": ("items[0].description", "gift"),
         "EORI_MALFORMED": ("declarant.identifier", "ZZ1"),
+        "STAGE_ELEMENT_MISSING": ("items[0].merchant_product_id", ""),
     }.get(reason) or next((path, bad) for rule, path, bad, _ in CASES if rule == reason)
     made = put(consignment(), path, value)
     if reason == "EORI_MALFORMED":

@@ -1,0 +1,55 @@
+"""Which filings were made before the declaration, and what they lack for each stage. Pure; whole batches."""
+
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from libs.customs.time import MICROS_PER_DAY
+from libs.filing_stages.completeness import before_declaration, gaps
+from libs.filing_stages.law import included
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment.columns import choose
+from services.clearance.consignment.decision import INCOMPLETE
+
+_SCHEMA = schema_of(ClearanceColumns).children["incomplete_stages"]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyFilings:
+    """The filings of a batch that were made before the declaration."""
+
+    rows: NDArray[np.bool_]
+    """Which they are, shape (n,)."""
+    columns: dict[str, Column] = field(default_factory=dict)
+    """The column of the state with the stages for which they are not complete; none if there are no such filings."""
+
+    def reasons(self, revenue: Strings) -> Strings:
+        """Return why nothing can be computed, from the reasons of revenue."""
+        return choose(self.rows, Strings.constant(INCOMPLETE, len(revenue)), revenue) if self.columns else revenue
+
+
+def early_of(filings: Table) -> EarlyFilings:
+    """Return the filings that were made before the declaration, by the data sets of this release."""
+    data_sets = included()
+    rows = before_declaration(filings, data_sets)
+    if not rows.any():
+        return EarlyFilings(rows)
+    places = np.flatnonzero(rows)
+    days = filings.ints("accepted_at").values[places] // MICROS_PER_DAY
+    found = gaps(filings.take(places), data_sets, days)
+    lengths = np.zeros(filings.rows, np.int64)
+    lengths[places] = [len(each) for each in found]
+    lines = list(chain.from_iterable(found))
+    elements = Strings.of([name for _, names in lines for name in names])
+    table = Table(
+        _SCHEMA,
+        len(lines),
+        {
+            "stage": Ints.of([int(stage) for stage, _ in lines]),
+            "missing_elements": Ragged.of_lengths([len(names) for _, names in lines], elements),
+        },
+    )
+    return EarlyFilings(rows, {"incomplete_stages": Ragged.of_lengths(lengths, table)})

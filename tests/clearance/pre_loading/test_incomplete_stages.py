@@ -1,0 +1,114 @@
+"""A filing with the minimum set is assessed before loading, is not complete for the declaration, and is released once an amendment completes it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from libs.columns import Ints, Strings, Table
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1 import control_pb2
+from luxor.common.v1 import common_pb2
+from luxor.consignment.v1 import consignment_pb2
+from services.clearance.consignment.decision import INCOMPLETE
+from services.clearance.consignment.transitions import Debt
+from services.clearance.pre_loading.stages import early_of
+from tests.clearance.controls import arrive, notices
+from tests.clearance.desk import MASTER, filings, mrns, revenue_answer
+from tests.clearance.inspections import status
+from tests.clearance.loading import INFORMATION, NONE, parameters, recommending
+from tests.clearance.service_client import House, ask
+from tests.ingestion.consignments import clear
+
+COMPLETE, REFERRED = control_pb2.PRE_LOADING_COMPLETE, control_pb2.PRE_LOADING_REFERRED
+SIMPLIFIED, FULL = common_pb2.FILING_STAGE_SIMPLIFIED, common_pb2.FILING_STAGE_FULL
+
+
+def early(_: int, row: consignment_pb2.Consignment) -> None:
+    for path in ("nature", "items[0].price", "items[0].commodity_code"):
+        clear(row, path)
+
+
+def without_prices(table: Table) -> Table:
+    """Answer as revenue does, which has no figures where no item has a price."""
+    answer = revenue_answer(table)
+    owners = table.ragged("items").owners()
+    priced = np.bincount(owners[table.child("items").ints("price_minor").valid], minlength=table.rows) > 0
+    figures = {
+        name: Ints.of(answer.ints(name).values, priced)
+        for name in ("intrinsic_value", "customs_value", "duty", "tax", "fee", "collected_by_customs")
+    }
+    unvalued = Strings.of(np.where(priced, "", "UNVALUED").tolist())
+    return answer.with_columns({**figures, "reason": unvalued}).take(np.arange(table.rows))
+
+
+async def file(house: House, references: list[str], recommended: int = NONE) -> list[str]:
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.revenue = without_prices
+    house.desk.neighbours.loading = recommending(lambda _, version: recommended if version == 1 else NONE, [])
+    table = filings(references, change=early)
+    await house.desk.consume(table)
+    return mrns(table)
+
+
+def gaps(seen: pb.ConsignmentStatus) -> dict[int, set[str]]:
+    return {each.stage: set(each.missing_elements) for each in seen.incomplete_stages}
+
+
+async def test_the_minimum_set_is_assessed_before_loading_and_the_status_names_what_it_lacks(house: House) -> None:
+    (mrn,) = await file(house, ["GREEN-1"])
+    for role, ident in (("officer", "olga"), ("filer", "shop")):
+        seen = await status(house, mrn, role, ident)
+        assert seen.pre_loading == COMPLETE, "the goods may be loaded"
+        assert (seen.state, Debt(seen.debt.status)) == (pb.STATE_HELD, Debt.UNKNOWN)
+        assert list(seen.decision.reasons) == [INCOMPLETE]
+        assert {"nature", "items.commodity_code", "items.price_minor"} <= gaps(seen)[SIMPLIFIED] & gaps(seen)[FULL]
+        assert common_pb2.FILING_STAGE_PRE_LOADING not in gaps(seen)
+    carrier = await house.stub("carrier", "wings")
+    (carried,) = await ask(carrier, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]))
+    assert not carried.consignments[0].incomplete_stages
+    read = await notices(house)
+    assert [list(each.reasons) for each in read if each.kind == pb.NOTICE_KIND_HELD] == [[INCOMPLETE]]
+
+
+async def test_goods_are_released_on_arrival_if_an_amendment_completed_the_filing_before(house: House) -> None:
+    numbers = await file(house, ["GREEN-1", "GREEN-2"])
+    await house.desk.consume(filings(["GREEN-1"], version=2))
+    awaiting = await status(house, numbers[0])
+    assert (awaiting.state, gaps(awaiting)) == (pb.STATE_AWAITING_ARRIVAL, {})
+    await arrive(house)
+    complete, incomplete = [await status(house, mrn) for mrn in numbers]
+    assert (complete.state, complete.filing.version, gaps(complete)) == (pb.STATE_RELEASED, 2, {})
+    assert (incomplete.state, list(incomplete.decision.reasons)) == (pb.STATE_HELD, [INCOMPLETE])
+    await house.desk.consume(filings(["GREEN-2"], version=2))
+    late = await status(house, numbers[1])
+    assert (late.state, list(late.decision.reasons), late.filing.version) == (pb.STATE_HELD, [INCOMPLETE], 1)
+    refused = [each.mrn for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED]
+    assert refused == [numbers[1]], "arrived goods count as presented, where presentation is no act of its own"
+
+
+async def test_a_referral_before_loading_and_the_completion_end_separately(house: House) -> None:
+    (mrn,) = await file(house, ["GREEN-1"], INFORMATION)
+    seen = await status(house, mrn)
+    assert (seen.pre_loading, seen.decision.reasons[0]) == (REFERRED, INCOMPLETE)
+    # The next version has the minimum set again: risk requests nothing more, and the declaration is still awaited.
+    await house.desk.consume(filings(["GREEN-1"], version=2, change=early))
+    seen = await status(house, mrn)
+    assert (seen.pre_loading, INCOMPLETE in seen.decision.reasons) == (COMPLETE, True)
+    await house.desk.consume(filings(["GREEN-1"], version=3))
+    seen = await status(house, mrn)
+    assert (seen.state, gaps(seen)) == (pb.STATE_AWAITING_ARRIVAL, {})
+
+
+async def test_what_another_lane_holds_has_both_reasons(house: House) -> None:
+    (mrn,) = await file(house, ["RED-1"])
+    assert list((await status(house, mrn)).decision.reasons) == ["VALUE_IMPLAUSIBLY_LOW", INCOMPLETE]
+
+
+def test_declarations_have_no_stages_and_states_no_column() -> None:
+    declared = early_of(filings(["GREEN-1", "GREEN-2"]))
+    assert (declared.columns, declared.rows.tolist()) == ({}, [False, False])
+    assert declared.reasons(Strings.of(["NO_RULEBOOK", ""])).tolist() == ["NO_RULEBOOK", ""]
+    mixed = early_of(filings(["GREEN-1", "GREEN-2"], change=lambda number, row: early(0, row) if number else None))
+    assert mixed.rows.tolist() == [False, True]
+    assert mixed.columns["incomplete_stages"].lengths.tolist() == [0, 3]  # type: ignore[union-attr]
+    assert mixed.reasons(Strings.of(["NO_RULEBOOK", ""])).tolist() == ["NO_RULEBOOK", INCOMPLETE]

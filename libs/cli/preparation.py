@@ -1,7 +1,7 @@
 """Files that containers need before their first start: certificates, passwords and data directories, in a directory for each container.
 
     <directory>/authority/                 the CAs with their keys, passwords and secrets; mounted only by this job
-    <directory>/<service>/                 tls/ (ca.crt, service/<service>/), database-url, store-ca.crt; risk's: secret
+    <directory>/<service>/                 tls/ (ca.crt, ca.crl, service/<service>/), database-url, store-ca.crt; risk's: secret
     <directory>/<service>-store/           tls/ (tls.crt, tls.key), password-<service>: read by PostgreSQL
     <directory>/store/                     the same for one server with all five databases
     <directory>/command-line/, load/       tls/ of the callers
@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 from libs.cli.common import IDS
 from libs.cli.local.state import SERVICES
+from libs.server.transport.revocations import LIST_NAME
 from libs.server.transport.tls import LocalCA, Party, TlsError, replace_file
 from libs.telemetry.logs import get_logger
 
@@ -192,6 +193,9 @@ class _Work:
         self._write(own / "tls.key", (party.directory / "tls.key").read_bytes())
         self._write(own / "tls.crt", (party.directory / "tls.crt").read_bytes())
         self._write(tls / "ca.crt", party.roots.read_bytes())
+        revoked = party.roots.with_name(LIST_NAME)
+        if revoked.exists():
+            self._write(tls / LIST_NAME, revoked.read_bytes())
 
     def _write(self, path: Path, content: bytes) -> None:
         """Replace a file atomically if its content differs."""

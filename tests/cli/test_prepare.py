@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import json
 import os
 import stat
 import subprocess
@@ -11,11 +12,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 
 from libs.cli.local.state import SERVICES
+from libs.cli.main import luxor
 from libs.cli.preparation import prepare, prepare_regularly
 from libs.server.config.server_config import ServerConfig
+from libs.server.transport.revocations import revoke
 from libs.server.transport.tls import LEAF_LIFETIME, LocalCA, Party, server_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,3 +216,44 @@ def test_a_certificate_leaves_a_container_as_an_archive_that_is_a_tls_directory(
         archive.extractall(tmp_path / "mine", filter="data")
     party = LocalCA(tmp_path / "mine").issue("filer", "acme")
     assert x509.load_pem_x509_certificate(party.load().certificates).subject.rfc4514_string() == "CN=acme"
+
+
+def test_a_list_of_revoked_certificates_reaches_every_service(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    assert not list(tmp_path.rglob("ca.crl"))
+    written = revoke(LocalCA(tmp_path / "authority" / "luxor"), [7]).read_bytes()
+    prepare(tmp_path)
+    for service in SERVICES:
+        assert (tmp_path / service / "tls" / "ca.crl").read_bytes() == written
+
+
+def test_certificates_are_revoked_by_party_file_and_serial_number(tmp_path: Path) -> None:
+    runner = CliRunner(env={"LUXOR_DATA_DIR": str(tmp_path), "COLUMNS": "140"})
+
+    def luxor_json(*arguments: str) -> dict[str, str]:
+        result = runner.invoke(luxor, ["certificate", *arguments, "--json"])
+        assert result.exit_code == 0, result.output
+        told: dict[str, str] = json.loads(result.stdout)
+        return told
+
+    issued = luxor_json("issue", "carrier", "swift")
+    file = tmp_path / "old.crt"
+    file.write_bytes(Path(issued["certificate"]).read_bytes())
+    luxor_json("issue", "carrier", "swift", "--renew")
+    revoked = luxor_json("revoke", "carrier", "swift", "--file", str(file), "--serial", "serial=0a:bc")
+    numbers = revoked["revoked"].split(", ")
+    assert numbers[0] == "0ABC"
+    listed = x509.load_pem_x509_crl(Path(revoked["list"]).read_bytes())
+    assert {each.serial_number for each in listed} == {int(each, 16) for each in numbers}
+    assert len(listed) == 3
+    for wrong, cause in (
+        ((), "Name what to revoke"),
+        (("carrier",), "Name the party"),
+        (("--serial", "xyz"), "xyz is not a serial number"),
+        (("--serial", "0"), "0 is not a serial number"),
+        (("--serial", "1" * 41), "is not a serial number"),
+        (("carrier", "nobody"), "Cannot read"),
+    ):
+        failed = runner.invoke(luxor, ["certificate", "revoke", *wrong])
+        assert failed.exit_code != 0, wrong
+        assert cause in failed.output, failed.output

@@ -12,6 +12,7 @@ from libs.server.config.server_config import PORTS, Neighbours, ServerConfig
 from libs.server.config.variables import check_foreign, unknown_variables
 from libs.server.identity import ID_CHARACTERS_MAX, Role, is_id
 from libs.server.process import health
+from libs.server.transport.revocations import Revocations, revoke
 from libs.server.transport.tls import LocalCA
 from libs.telemetry.setup import TelemetryConfig
 from tests.support.charts import SERVICES, environ, of, rendered
@@ -78,7 +79,14 @@ def test_an_outage_of_the_store_makes_a_pod_unready_and_restarts_nothing(service
     assert served["readinessProbe"]["grpc"] == {"port": port}
 
 
-@pytest.mark.parametrize("sets", [(), ('certificates.trust={"configMap": "roots", "key": "bundle.pem"}',)])
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (),
+        ('certificates.trust={"configMap": "roots", "key": "bundle.pem"}',),
+        ('certificates.revoked={"configMap": "lists", "key": "list.pem"}',),
+    ],
+)
 def test_the_mounted_certificates_are_a_tls_directory(sets: tuple[str, ...], tmp_path: Path) -> None:
     pod = container("clearance", "country", sets=sets)
     spec = of(rendered("country", sets=sets), "Certificate")["tls-service-clearance"]["spec"]
@@ -91,7 +99,8 @@ def test_the_mounted_certificates_are_a_tls_directory(sets: tuple[str, ...], tmp
         "tls.crt": (issued.directory / "tls.crt").read_bytes(),
         "tls.key": (issued.directory / "tls.key").read_bytes(),
     }
-    content = {spec["secretName"]: secret, "roots": {"bundle.pem": secret["ca.crt"]}}
+    lists = {"list.pem": revoke(LocalCA(tmp_path / "issuer"), [7]).read_bytes()}
+    content = {spec["secretName"]: secret, "roots": {"bundle.pem": secret["ca.crt"]}, "lists": lists}
     mounted = tmp_path / "tls"
     (volume,) = [each for each in pod["volumes"] if each["name"] == "tls"]
     for source in volume["projected"]["sources"]:
@@ -101,6 +110,8 @@ def test_the_mounted_certificates_are_a_tls_directory(sets: tuple[str, ...], tmp
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content[projected["name"]][item["key"]])
     before = sorted(mounted.rglob("*"))
+    Revocations(mounted).read()
+    assert (mounted / "ca.crl").exists() == any("revoked" in each for each in sets)
 
     party = LocalCA(mounted).issue(Role.SERVICE, "clearance", ["localhost", "luxor-clearance", "a-pod-of-today"])
 

@@ -16,6 +16,7 @@ from libs.server.admission.gate import Gate, Place
 from libs.server.admission.overload import Overload
 from libs.server.errors import STATUS_KEY, Refusal, request_info
 from libs.server.identity import Identity, Role
+from libs.server.transport.revocations import Revocations
 
 OPEN_PREFIXES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """What every holder of a certificate of this CA may call; outside of the chain, since it must answer under any load."""
@@ -61,9 +62,10 @@ async def receive(context: Any, gate: Gate, place: Place) -> bytes:
 class OpenCalls:
     """Bounds calls that need no role: their requests are received a few at a time, and watches are counted by caller."""
 
-    def __init__(self, deployment: str) -> None:
-        """Take the deployment whose identities are counted apart; all others count as one."""
+    def __init__(self, deployment: str, revocations: Revocations) -> None:
+        """Take the deployment whose identities are counted apart; all others count as one. Revoked certificates are refused."""
         self._deployment = deployment
+        self._revocations = revocations
         self.reads = Gate(OPEN_READS_MAX, OPEN_READS_PER_CALLER_MAX, waiting_max=2 * OPEN_READS_MAX)
         self.watches = Gate(WATCHES_MAX, WATCHES_PER_CALLER_MAX, "TOO_MANY_LONG_POLLS")
 
@@ -116,15 +118,17 @@ class OpenCalls:
 
     async def _count(self, context: Any) -> Place:
         try:
+            self._revocations.check(context.auth_context())
             place = self.watches.enter(self._caller(context))
-        except Overload as overload:
-            await _refuse(context, overload)
+        except (Overload, Refusal) as error:
+            await _refuse(context, error)
         assert place is not None
         return place
 
     async def _read(self, context: Any, deserialize: Any) -> Any:
         caller = self._caller(context)
         try:
+            self._revocations.check(context.auth_context())
             place = self.reads.enter(caller) or await self.reads.wait(caller)
             try:
                 async with asyncio.timeout(OPEN_READ_SECONDS):

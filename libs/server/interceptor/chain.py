@@ -5,7 +5,7 @@ Outermost first, and why each stands where it does:
 1. request id and trace   everything after it, the refusals too, is told under them
 2. metrics                count what the client saw, so they stand around the mapping of errors
 3. error mapping          every step below may refuse; nothing but our error model passes
-4. identity               before anything is spent on a stranger
+4. identity               before anything is spent on a stranger, or on a certificate that was revoked
 5. authorisation          needs the identity alone; who may not call takes no place from those who may: a role, and of
                           services those whose connection is not in the map
 6. admission              before time and memory are spent; needs the identity to be fair, and to give services places of
@@ -46,6 +46,7 @@ from libs.server.identity import Identity, Role
 from libs.server.interceptor import bounds
 from libs.server.interceptor.findings import drop_unknown
 from libs.server.interceptor.methods import OWN_REASONS, BytesTaken, Method, begin_span, end_span
+from libs.server.transport.revocations import Revocations
 from libs.telemetry import trace
 
 log = telemetry.get_logger()
@@ -81,7 +82,8 @@ class Chain(grpc.aio.ServerInterceptor):
         self.drain = asyncio.Event()
         """Set once no new calls come in."""
         self.gates = ServerGates(config)
-        self.open_calls = OpenCalls(config.deployment)
+        self.revocations = Revocations(config.tls_dir)
+        self.open_calls = OpenCalls(config.deployment, self.revocations)
         self._answer_bytes_max = 2 * config.message_bytes_max
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(6)
@@ -191,6 +193,9 @@ class Chain(grpc.aio.ServerInterceptor):
                     message = await behaviour(request, context)
                 if refused:
                     bounds.put(message, refused)
+                if method.long_poll:
+                    # It may have waited since before the certificate was revoked.
+                    self.revocations.check(context.auth_context())
                 answer: bytes = method.serialize(message)
                 if len(answer) > self._answer_bytes_max:
                     raise Refusal("ANSWER_TOO_LARGE", bytes=len(answer), bytes_max=self._answer_bytes_max)
@@ -246,7 +251,9 @@ class Chain(grpc.aio.ServerInterceptor):
         """Steps 4 and 5: who calls, and whether the role and the service may."""
         caller: Identity | None = None
         try:
-            caller = identity.from_auth_context(context.auth_context(), self._deployment)
+            auth_context = context.auth_context()
+            caller = identity.from_auth_context(auth_context, self._deployment)
+            self.revocations.check(auth_context)
             if caller.role not in method.roles:
                 roles = ", ".join(sorted(method.roles))
                 raise Refusal("ROLE_NOT_ALLOWED", role=caller.role, method=method.name, roles=roles)

@@ -201,6 +201,9 @@ class Server:
         config = self.config
         party = self.authority.issue(Role.SERVICE, config.service, self._hosts)
         _expires.set_function(party.expires_at)
+        # Not to start is better than to serve certificates that may be revoked.
+        self.chain.revocations.read()
+        self.chain.revocations.observe()
         main = grpc.aio.server(interceptors=[self.chain], options=server_options(config))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, main)
         if config.reflection:

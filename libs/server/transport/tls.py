@@ -4,6 +4,7 @@ Layout of a TLS directory (directories 0700, files 0600):
 
     ca.crt                      what is trusted; several certificates while a CA is being replaced
     ca.key                      the local CA's key; absent where somebody else issues
+    ca.crl                      revoked certificates, if there are any (libs.server.transport.revocations)
     <role>/<id>/tls.crt, tls.key
 
 Source: SPIFFE X.509-SVID (one URI SAN, spiffe://<trust domain>/<path>), RFC 5280.
@@ -145,7 +146,7 @@ class LocalCA:
         certificate = self.directory / "ca.crt"
         if certificate.exists():
             return certificate.read_bytes()
-        with self._locked():
+        with self.locked():
             if not certificate.exists():  # another process may have been first
                 self._make()
         return certificate.read_bytes()
@@ -166,7 +167,7 @@ class LocalCA:
         party = self.party(role, ident)
         if not renew and self._lasts(party, hosts):
             return party
-        with self._locked():
+        with self.locked():
             if renew or not self._lasts(party, hosts):
                 self._issue(party, role, ident, hosts)
         return party
@@ -193,7 +194,7 @@ class LocalCA:
         return left / 86_400 if left < OVERDUE_WITHIN.total_seconds() else None
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the directory's lock against other processes and threads."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -233,16 +234,17 @@ class LocalCA:
         replace_file(self.directory / "ca.key", _pem(key))
         replace_file(self.directory / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _issue(self, party: Party, role: str, ident: str, hosts: Sequence[str]) -> None:
+    def signer(self, cure: str = "Use the directory of the CA.") -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """Return the CA's certificate and key; raise TlsError with a cure where the directory has no key."""
         try:
             authority = serialization.load_pem_private_key((self.directory / "ca.key").read_bytes(), None)
         except OSError as error:
-            where = f"{party.directory}/tls.crt and tls.key"
-            raise TlsError(
-                f"There is no {self.directory}/ca.key to sign with. Put {where} there, or the CA's key."
-            ) from error
+            raise TlsError(f"There is no {self.directory}/ca.key to sign with. {cure}") from error
         assert isinstance(authority, ec.EllipticCurvePrivateKey), "the local CA's key is made above"
-        issuer = x509.load_pem_x509_certificate((self.directory / "ca.crt").read_bytes())
+        return x509.load_pem_x509_certificate((self.directory / "ca.crt").read_bytes()), authority
+
+    def _issue(self, party: Party, role: str, ident: str, hosts: Sequence[str]) -> None:
+        issuer, authority = self.signer(f"Put {party.directory}/tls.crt and tls.key there, or the CA's key.")
         key = ec.generate_private_key(ec.SECP256R1())
         uri = x509.UniformResourceIdentifier(f"spiffe://{self.deployment}/{role}/{ident}")
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
@@ -267,6 +269,16 @@ class LocalCA:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(party.directory / "tls.key", _pem(key))
         replace_file(party.directory / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def serial_number(path: Path) -> int:
+    """Return the serial number of a certificate's file; raise TlsError if it cannot be read."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+    except OSError as error:
+        raise TlsError(f"Cannot read {path}: {error.strerror}. Name the file or the serial number.") from error
+    except ValueError as error:
+        raise TlsError(f"{path} has no readable certificate in PEM: {error}. Name another file.") from error
 
 
 def server_hosts(service: str, extra_hosts: Sequence[str] = ()) -> list[str]:

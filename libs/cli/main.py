@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "trace": ("operations.trace", "Show how long each service took for a consignment."),
     "notices": ("filing.notices", "Read a filer's or carrier's notices."),
     "check-notice": ("clearance.check_notice", "Check whether a notice or a charge is genuine."),
+    "filer": ("filing.filers", "Register, suspend and list filers, and who represents them."),
     "quote": ("filing.quote", "Compute the landed cost of goods."),
     "goods": ("filing.goods", "Show whether goods may be sent, and with which documents."),
     "risk": ("risk.group", "For analysts: rule sets, models, backtests, seeds of draws."),
@@ -50,7 +51,7 @@ COMMANDS: Final = {
     "simulate": ("simulation.simulate", "Write a manifest of simulated consignments."),
     "load": ("simulation.load", "File simulated consignments at a limited rate, for a limited time."),
     "prepare": ("operations.prepare", "Write the certificates and passwords that containers start with."),
-    "certificate": ("operations.certificate", "Issue certificates from the local certificate authority."),
+    "certificate": ("operations.certificate", "Issue and revoke certificates of the local certificate authority."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""
 

@@ -20,8 +20,11 @@ from libs.store.monitoring.gauges import Looking
 from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from libs.store.tables.requests import RequestLog
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.ingestion.v1.filers_pb2_grpc import add_FilerServiceServicer_to_server
 from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
+from services.ingestion.api import filers
 from services.ingestion.api.service import IngestionService
+from services.ingestion.commands.admission import FilerAdmission
 from services.ingestion.commands.housekeeping import drop_serials, rotate_generations
 from services.ingestion.commands.submit import Submit
 from services.ingestion.config import IngestionConfig
@@ -46,7 +49,11 @@ def assemble(start: Start) -> Sequence[Background]:
     store = Store(start.database, outbox, RequestLog())
     backlog_of_decisions = Backlog("clearance")
     submit = Submit(
-        store, shift_micros=config.clock_shift_seconds * 1_000_000, backlog=backlog_of_decisions, rules=rules
+        store,
+        shift_micros=config.clock_shift_seconds * 1_000_000,
+        backlog=backlog_of_decisions,
+        rules=rules,
+        admission=FilerAdmission(store.filers, is_registration_required=config.filer_registration_required),
     )
     start.server.add(
         add_IngestionServiceServicer_to_server,
@@ -58,6 +65,7 @@ def assemble(start: Start) -> Sequence[Background]:
         },
         brakes={"SubmitConsignments": backlog_of_decisions, "SubmitConsignmentColumns": backlog_of_decisions},
     )
+    start.server.add(add_FilerServiceServicer_to_server, filers.FilerService(store.filers), roles=filers.ROLES)
     feed = FeedServicer(outbox, Snapshot(outbox), days=Days(start.database, outbox), backlog=backlog_of_decisions)
     start.server.add(
         add_FeedServiceServicer_to_server,

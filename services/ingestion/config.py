@@ -15,6 +15,9 @@ class IngestionConfig(Settings, service="ingestion"):
     clock_shift_seconds: int = setting("CLOCK_SHIFT_SECONDS", default=0, low=-80_000, high=500_000, example="0")
     """Seconds that are added to the time of acceptance, for staging: filings are then assessed by the law of another day."""
 
+    filer_registration_required: bool = setting("FILER_REGISTRATION_REQUIRED", default=False, example="true")
+    """Refuse new filings of filers that are not in the register. If false, a valid certificate is enough. Use the same value for all replicas."""
+
     filing_checks: Path = setting(
         "FILING_CHECKS",
         default=check_rules.INCLUDED,

@@ -412,6 +412,29 @@ def test_a_certificate_is_issued_and_told(cli: Any) -> None:
     assert Path(told["key"]).stat().st_mode & 0o077 == 0
 
 
+def test_a_filer_is_registered_represented_suspended_and_reinstated(cli: Any) -> None:
+    issued = cli.json("certificate", "issue", "filer", "registered")
+    assert cli.error("filer", "suspend", "registered", "--reason", "x", code=1)["reason"] == "FILER_UNKNOWN"
+    put = ("filer", "put", "registered", "--name", "Registered Ltd", "--identifier", "DE1", "--identifier", "DE2")
+    assert cli.json(*put)["version"] == 1
+    assert cli.json("filer", "put", "registered", "--certificate", issued["certificate"])["version"] == 2
+    period = ("--from-day", "2026-01-01", "--to-day", "2026-12-31")
+    assert cli.json("filer", "represent", "registered", "broker", *period)["version"] == 3
+    assert cli.json("filer", "represent", "registered", "broker", "--from-day", "2026-02-01")["version"] == 4
+    assert cli.json("filer", "suspend", "registered", "--reason", "Debts")["version"] == 5
+    assert "version 6" in cli.run("filer", "reinstate", "registered").stdout
+    refused = cli.json("filer", "represent", "registered", "registered", "--from-day", "2026-02-01", code=1)
+    assert refused["error"]["reason"] == "FILER_MALFORMED"
+    newest, suspended, *_ = cli.json("filer", "show", "registered")
+    assert (newest["version"], newest.get("suspension_reason", ""), suspended["suspension_reason"]) == (6, "", "Debts")
+    assert newest["identifiers"] == ["DE1", "DE2"]
+    assert newest["representatives"] == [{"id": "broker", "from_day": "2026-02-01"}]
+    assert [each["serial_number"] for each in newest["certificates"]] == [issued["serial"]]
+    assert [each["version"] for each in cli.json("filer", "list") if each["id"] == "registered"] == [6]
+    assert "further notice" in cli.run("filer", "list").stdout.replace("\n", " ")
+    assert cli.error("filer", "show", "nobody", code=1)["reason"] == "FILER_UNKNOWN"
+
+
 def test_another_authoritys_certificate_is_refused_with_a_hint(
     cli: Any, system: LocalSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,12 @@ from tests.support.services import Running, running
 SECONDS = 30.0
 NOBODY = "dns:///127.0.0.1:1"
 MRN = "26DE07329000001XR8"
-SERVED = {"luxor.clearance.v1": "clearance", "luxor.revenue.v1": "revenue", "luxor.risk.v1": "risk"}
+SERVED = {
+    "luxor.clearance.v1": "clearance",
+    "luxor.ingestion.v1": "ingestion",
+    "luxor.revenue.v1": "revenue",
+    "luxor.risk.v1": "risk",
+}
 """Which service serves the calls of a package; dead letters stand for the one that has nothing else of the kind."""
 
 # Per call: the caller's role, a query that is answered, and the form of a place in the list.
@@ -78,6 +83,8 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "LedgerService.ListPayouts": ("officer", {}, (1, "EU", "p1")),
     "LedgerService.ReconcileDay": ("officer", {"day": "2024-10-04"}, (MRN,)),
     "SchemeService.ListSchemeNumbers": ("officer", {}, (1, "IM2760000014")),
+    "FilerService.ListFilers": ("officer", {}, ("shop",)),
+    "FilerService.ListFilerVersions": ("officer", {"id": "shop"}, (7,)),
     "RiskService.ListSeeds": ("officer", {}, (20_000,)),
     "RuleSetService.ListRuleSets": ("officer", {}, (10**15, "v1")),
     "JobService.ListJobs": ("officer", {}, (7,)),
@@ -180,7 +187,7 @@ class Asking:
         return answer.results[0].error.reason if "results" in answer.DESCRIPTOR.fields_by_name else ""
 
 
-@pytest.mark.parametrize("service", ["clearance", "revenue", "risk", "statistics"])
+@pytest.mark.parametrize("service", ["clearance", "ingestion", "revenue", "risk", "statistics"])
 async def test_a_token_of_another_caller_another_query_or_with_a_changed_byte_is_refused(
     service: str, database_url: str
 ) -> None:

@@ -30,7 +30,7 @@ from libs.server.transport.tls import LocalCA, TlsError, replace_file
 LIST_NAME: Final = "ca.crl"
 LIST_BYTES_MAX: Final = 64 * 1024 * 1024
 """A longer file is refused: it is read into memory."""
-_CERTIFICATES_MAX: Final = 4096
+CERTIFICATES_MAX: Final = 4096
 """Certificates of callers for which the answer is stored, at most."""
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
@@ -82,7 +82,7 @@ class Revocations:
             raise Refusal("IDENTITY_MISSING")
         is_revoked = lists.answers.get(pem)
         if is_revoked is None:
-            if len(lists.answers) >= _CERTIFICATES_MAX:
+            if len(lists.answers) >= CERTIFICATES_MAX:
                 lists.answers.clear()
             is_revoked = lists.answers[pem] = _is_on(_certificate(pem), lists.lists)
         if is_revoked:
@@ -218,6 +218,6 @@ def _is_on(certificate: x509.Certificate, lists: Iterable[x509.CertificateRevoca
     )
 
 
-@lru_cache(maxsize=_CERTIFICATES_MAX)
+@lru_cache(maxsize=CERTIFICATES_MAX)
 def _certificate(pem: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem)

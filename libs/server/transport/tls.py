@@ -271,10 +271,10 @@ class LocalCA:
         replace_file(party.directory / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def serial_number(path: Path) -> int:
-    """Return the serial number of a certificate's file; raise TlsError if it cannot be read."""
+def certificate_of(path: Path) -> x509.Certificate:
+    """Return the certificate of a file; raise TlsError if it cannot be read."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+        return x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
         raise TlsError(f"Cannot read {path}: {error.strerror}. Name the file or the serial number.") from error
     except ValueError as error:

@@ -40,6 +40,7 @@ def _fill(submitted: Submitted, response: Response) -> None:
                 result.status = pb.SUBMISSION_STATUS_ACCEPTED
                 receipt = submitted.amended.receipt(row)
                 set_receipt(result.receipt, receipt.mrn, receipt.local_reference, receipt.accepted_at, receipt.version)
+                result.receipt.changed_by = receipt.changed_by
         elif place is not None:
             assert filing is not None
             assert taken is not None

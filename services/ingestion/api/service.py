@@ -96,7 +96,7 @@ class IngestionService(IngestionServiceServicer):
     async def GetReceipts(
         self, request: pb.GetReceiptsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetReceiptsResponse:
-        """Return receipts; a filer sees only its own."""
+        """Return receipts; a filer sees only its own, and by MRN those of filings that are entrusted to it."""
         _check_size(len(request.keys))
         identity = call.current().identity
         results = [pb.ReceiptResult() for _ in request.keys]
@@ -126,8 +126,9 @@ class IngestionService(IngestionServiceServicer):
         for place in (*by_mrn, *by_reference):
             receipt = found.get(place)
             if receipt is not None:
-                version, accepted_at = newest.get(place, (1, receipt.accepted_at))
+                version, accepted_at, changed_by = newest.get(place, (1, receipt.accepted_at, ""))
                 messages.set_receipt(results[place].receipt, receipt.mrn, receipt.local_reference, accepted_at, version)
+                results[place].receipt.changed_by = changed_by
             else:
                 key = request.keys[place]
                 kind = key.WhichOneof("key")
@@ -135,14 +136,14 @@ class IngestionService(IngestionServiceServicer):
                 results[place].error.CopyFrom(item_error("RECEIPT_UNKNOWN", path, key.mrn or key.local_reference))
         return pb.GetReceiptsResponse(results=results)
 
-    async def _newest(self, stored: Mapping[int, StoredReceipt | None]) -> dict[int, tuple[int, int]]:
-        """Return the newest version of each filing that was amended, and when it was accepted."""
+    async def _newest(self, stored: Mapping[int, StoredReceipt | None]) -> dict[int, tuple[int, int, str]]:
+        """Return the newest version of each filing that was amended, when it was accepted, and who filed it if not its own filer."""
         receipts = {place: receipt for place, receipt in stored.items() if receipt is not None}
         if not receipts:
             return {}
         versions = await self._amendments.versions([(receipt.mrn, 0) for receipt in receipts.values()])
         pairs = zip(receipts, versions, strict=True)
-        return {place: (some[-1].version, some[-1].accepted_at) for place, some in pairs if some}
+        return {place: (some[-1].version, some[-1].accepted_at, some[-1].changed_by) for place, some in pairs if some}
 
 
 def _count(response: messages.Response, accepted: int) -> None:

@@ -39,6 +39,8 @@ class Receipt:
     local_reference: str
     accepted_at: int
     """Microseconds since 1970-01-01 UTC."""
+    changed_by: str
+    """Who filed the version; empty: the filer of the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Amended:
     """The amendments and invalidations of a batch."""
 
     filer: str
+    """Who files them."""
     table: Table
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     """By row of the batch."""
@@ -65,7 +68,14 @@ class Amended:
         outcome = self.outcomes[row]
         assert outcome.filing is not None
         at = self.now if outcome.is_new else outcome.filing.times.get(outcome.version, self.now)
-        return Receipt(self.number(outcome.filing), outcome.version, outcome.filing.reference, at)
+        by = outcome.filing.changed_by.get(outcome.version, "")
+        if outcome.is_new:
+            by = self.changed_by(outcome.filing)
+        return Receipt(self.number(outcome.filing), outcome.version, outcome.filing.reference, at, by)
+
+    def changed_by(self, filing: Versions) -> str:
+        """Return who files the new versions of a filing, "" where it is the filer of the first one."""
+        return "" if filing.filer == self.filer else self.filer
 
     def number(self, filing: Versions) -> str:
         """Return the MRN of a filing."""
@@ -89,7 +99,7 @@ class Amended:
 
 
 class Amend:
-    """Amends and invalidates the filings of their own filer."""
+    """Amends and invalidates filings: a filer's own, and those entrusted to it by a representation."""
 
     def __init__(self, amendments: Amendments) -> None:
         """Read and write versions."""
@@ -123,7 +133,7 @@ class Amend:
     async def _filings(
         self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None, oldest: int
     ) -> list[Versions | None]:
-        """Return the filing that each row names, None where the filer has no such filing."""
+        """Return the filing that each row names, None where the filer has no such filing and none is entrusted to it."""
         numbers = [table.strings("amended_mrn")[row] for row in rows]
         names = [table.strings("local_reference")[row] for row in rows]
         by_name = [place for place, number in enumerate(numbers) if not number]
@@ -146,12 +156,12 @@ class Amend:
             reference = first.table.strings("local_reference")[first.row]
             contents = {version: Content(row.table, row.row) for version, row in each.versions.items()}
             times = {version: row.accepted_at for version, row in each.versions.items()}
-            own[number] = Versions(reference, number, each.current, contents, times)
+            own[number] = Versions(reference, number, each.filer, each.current, contents, times, each.changed_by)
         results: list[Versions | None] = []
         for number, name in zip(numbers, names, strict=True):
             if not number and filing is not None and name in new:
                 content = {1: Content(filing.table, new[name])}
-                own.setdefault(new[name], Versions(name, new[name], contents=content))
+                own.setdefault(new[name], Versions(name, new[name], filer, contents=content))
                 results.append(own[new[name]])
                 continue
             versions = own.get(number)
@@ -170,20 +180,22 @@ class Amend:
         # Later versions behind earlier ones, also of what a consumer sets aside and applies one after the other.
         order = sorted(range(len(rows)), key=lambda place: new[rows[place]].version)
         table, rows = table.take(np.array(order, np.int64)), [rows[place] for place in order]
-        filings = [new[row].filing for row in rows]
-        numbers = [amended.number(each) for each in filings if each is not None]
+        filings = [each for row in rows if (each := new[row].filing) is not None]
+        numbers = [amended.number(each) for each in filings]
         partitions = np.array([mrn.parse(each).partition for each in numbers], np.int64)
         table = table.with_columns(
             {
                 "mrn": Strings.of(numbers),
                 "amended_mrn": Strings.of(numbers),
-                "local_reference": Strings.of([each.reference for each in filings if each is not None]),
+                "local_reference": Strings.of([each.reference for each in filings]),
                 "version": Ints.of([new[row].version for row in rows]),
-                "filer": Strings.constant(amended.filer, table.rows),
+                # Whoever changes it: the filing, its reference and its notices stay those of its filer.
+                "filer": Strings.of([each.filer for each in filings]),
                 "partition": Ints.of(partitions),
             }
         )
-        now, xid = await self._amendments.add(tx, table, partitions, trace=trace, shift_micros=shift_micros)
+        changed_by = [amended.changed_by(each) for each in filings]
+        now, xid = await self._amendments.add(tx, table, partitions, changed_by, trace=trace, shift_micros=shift_micros)
         return replace(amended, now=now, xid=xid)
 
 

@@ -17,6 +17,7 @@ from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
 from libs.release_law.law import included
+from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
 from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.filing import check_rules, validation
 from services.ingestion.filing.amendment import CHANGED_DAYS
@@ -104,16 +105,24 @@ class Submit:
     """Submits batches."""
 
     def __init__(
-        self, store: Store, *, shift_micros: int = 0, backlog: Backlog | None = None, rules: CheckRules | None = None
+        self,
+        store: Store,
+        *,
+        shift_micros: int = 0,
+        backlog: Backlog | None = None,
+        rules: CheckRules | None = None,
+        admission: FilerAdmission | None = None,
     ) -> None:
         """Write to `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts accepted filings.
 
-        `rules` are checked beside the forms of elements; None: those that are included.
+        `rules` are checked beside the forms of elements; None: those that are included. `admission` admits filers;
+        None: by the register, open to all.
         Documents are accepted by the law of release categories of this release. Raises ReleaseLawError.
         """
         self._release_law = included()
         self._rules = check_rules.included() if rules is None else rules
         self._store = store
+        self._admission = FilerAdmission(store.filers) if admission is None else admission
         self._amend = Amend(Amendments(store))
         self._shift_micros = shift_micros
         self._backlog = backlog
@@ -143,6 +152,8 @@ class Submit:
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
         checked = await self._with_repeats(filer, self._check(table))
+        if (refusal := await self._admission.refusal(filer)) is not None:
+            checked = await self._refuse_new(filer, checked, refusal)
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored)
@@ -167,6 +178,19 @@ class Submit:
         if submitted.accepted and self._backlog is not None:
             self._backlog.accepted(submitted.xid, submitted.accepted, request_bytes)
         return submitted
+
+    async def _refuse_new(self, filer: str, checked: validation.Checked, refusal: NotAdmitted) -> validation.Checked:
+        """Refuse the new filings of a filer that is not admitted. What it filed before has its receipt again."""
+        rows = checked.new()
+        names = [checked.table.strings("local_reference")[row] for row in rows]
+        found = await self._store.by_reference(filer, names, partitions_of(filer, names)) if rows else []
+        refused, errors = checked.refused.copy(), dict(checked.errors)
+        for row in (row for row, prior in zip(rows, found, strict=True) if prior is None):
+            facts: dict[str, object] = {"cause": refusal.cause} if refusal.cause else {}
+            error = validation.ElementError(refusal.reason, f"consignments[{row}]", filer, facts=facts)
+            refused[row] = True
+            errors[row] = [error, *errors.get(row, ())]
+        return replace(checked, refused=refused, errors=errors)
 
     async def _accept(self, request: _Request, submitted: Submitted, equal: Mapping[str, bool]) -> Submitted:
         """Accept a batch in one transaction, or return the answer of a repeated request.

@@ -54,11 +54,15 @@ class Versions:
     reference: str
     number: str | int
     """The MRN, or the place of the first version among the new filings of the same batch."""
+    filer: str
+    """Who filed the first version."""
     current: int = 1
     contents: dict[int, Content] = field(default_factory=dict)
     """The current version and those that are repeated. An invalidation has the content of the version before it."""
     times: dict[int, int] = field(default_factory=dict)
     """When stored versions were accepted, microseconds since 1970-01-01 UTC."""
+    changed_by: dict[int, str] = field(default_factory=dict)
+    """Who filed a version, where it was not the filer of the first one."""
     withdrawals: dict[int, Content] = field(default_factory=dict)
     """The rows of the batch that made invalidations."""
 
@@ -100,7 +104,7 @@ def outcome_of(own: Content, filing: Versions) -> Outcome:
 
 
 def unknown_filing(own: Content) -> ElementError:
-    """Return the error of a filing that does not exist or is that of another filer: nobody learns which of the two."""
+    """Return the error of a filing that does not exist or is not the caller's to change: nobody learns which of the two."""
     name = "amended_mrn" if own.text("amended_mrn") else "local_reference"
     return _error(own, name, "AMENDED_FILING_UNKNOWN", own.text(name))
 

@@ -23,7 +23,7 @@ from services.ingestion.store.filings import BATCHES_AT_ONCE, Store
 
 # The requested version, and the newest one, each at most once. The days are in sight, so that a plan has their partitions alone.
 _FIND = """
-    select w.place, a.version, a.accepted_at, a.batch_day, a.batch
+    select w.place, a.version, a.accepted_at, a.batch_day, a.batch, a.changed_by
     from unnest((select $2::integer[]), (select $3::integer[]), (select $4::text[]), (select $5::integer[])) as w(place, day, mrn, version)
     cross join lateral (
         (select * from amendment t where t.day = any($1::integer[]) and t.day = w.day and t.mrn = w.mrn and t.version = w.version offset 0)
@@ -33,8 +33,9 @@ _FIND = """
 """
 # One order everywhere, so that two calls with the same versions wait for each other without a deadlock.
 _ADD = """
-    insert into amendment (day, mrn, version, accepted_at, batch_day, batch)
-    select u.day, u.mrn, u.version, $4, $5, $6 from unnest($1::integer[], $2::text[], $3::integer[]) as u(day, mrn, version)
+    insert into amendment (day, mrn, version, accepted_at, batch_day, batch, changed_by)
+    select u.day, u.mrn, u.version, $4, $5, $6, u.changed_by
+    from unnest($1::integer[], $2::text[], $3::integer[], $7::text[]) as u(day, mrn, version, changed_by)
     order by u.day, u.mrn, u.version
     on conflict do nothing
     returning version
@@ -60,6 +61,8 @@ class StoredVersion:
     """Microseconds since 1970-01-01 UTC."""
     batch: BatchRef
     """Where its content is."""
+    changed_by: str
+    """Who filed it; empty: the filer of the first version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,14 @@ class StoredRow:
 class StoredFiling:
     """A stored filing."""
 
+    filer: str
+    """Who filed the first version."""
     current: int = 1
     """Its newest version."""
     versions: dict[int, StoredRow] = field(default_factory=dict)
     """The first version, the newest and those that were requested."""
+    changed_by: dict[int, str] = field(default_factory=dict)
+    """Who filed a version, where it was not the filer of the first one."""
 
 
 class Amendments:
@@ -97,26 +104,28 @@ class Amendments:
             rows = await reader.raw.fetch(
                 _FIND, sorted(set(days)), list(range(len(requested))), days, *map(list, zip(*requested, strict=True))
             )
-        for place, version, accepted_at, batch_day, batch in rows:
-            found[place].append(StoredVersion(version, accepted_at, BatchRef(batch_day, batch)))
+        for place, version, accepted_at, batch_day, batch, changed_by in rows:
+            found[place].append(StoredVersion(version, accepted_at, BatchRef(batch_day, batch), changed_by))
         return found
 
     async def filings(self, filer: str, requested: Sequence[tuple[str, int]]) -> dict[str, StoredFiling]:
-        """Return a filer's filings of MRNs of Luxor with the content of their first, their newest and the requested versions.
+        """Return the filings of MRNs of Luxor that a filer may change: its own and those entrusted to it.
 
-        The reads are no part of any transaction.
+        Each has the content of its first, its newest and the requested versions. The reads are no part of any transaction.
         """
         found: dict[str, StoredFiling] = {}
         async for batch in self.store.stored(sorted({number for number, _ in requested}), filer):
             rows = batch.table.take(np.fromiter(batch.rows.values(), np.int64, len(batch.rows)))
             for row, number in enumerate(batch.rows):
                 first = StoredRow(batch.accepted_at, rows, row)
-                found[number] = StoredFiling(versions={1: first})
+                found[number] = StoredFiling(batch.filer, versions={1: first})
         pairs = [each for each in requested if each[0] in found]
         requested_times: dict[BatchRef, dict[tuple[str, int], int]] = {}
         for (number, _), versions in zip(pairs, await self.versions(pairs) if pairs else (), strict=True):
             for each in versions:
                 found[number].current = max(found[number].current, each.version)
+                if each.changed_by:
+                    found[number].changed_by[each.version] = each.changed_by
                 requested_times.setdefault(each.batch, {})[number, each.version] = each.accepted_at
         for batch_ref, keys, rows in await self._contents(requested_times):
             for row, key in enumerate(keys):
@@ -165,17 +174,25 @@ class Amendments:
         tx.after_commit(lambda: self._days.update(days))
 
     async def add(
-        self, tx: Transaction, table: Table, partitions: npt.NDArray[np.int64], *, trace: str, shift_micros: int
+        self,
+        tx: Transaction,
+        table: Table,
+        partitions: npt.NDArray[np.int64],
+        changed_by: Sequence[str],
+        *,
+        trace: str,
+        shift_micros: int,
     ) -> tuple[int, int]:
         """Store and announce versions, complete but for the time of acceptance; return this time and the transaction's number.
 
-        Raises VersionStored.
+        `changed_by` has for each version who filed it, "" for the filer of the first one. Raises VersionStored.
         """
         now, xid = await tx.raw.fetchrow(_CLOCK, shift_micros)
         table = table.with_columns({"accepted_at": Ints.constant(now, table.rows)})
         ref = await self.store.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
         numbers = table.strings("mrn").tolist()
         days, versions = [mrn.parse(each).day for each in numbers], table.ints("version").values.tolist()
-        if len(await tx.raw.fetch(_ADD, days, numbers, versions, now, ref.day, ref.id)) < table.rows:
+        added = await tx.raw.fetch(_ADD, days, numbers, versions, now, ref.day, ref.id, list(changed_by))
+        if len(added) < table.rows:
             raise VersionStored
         return int(now), int(xid)

@@ -24,6 +24,8 @@ from libs.store.tables import schema
 from libs.store.tables.requests import RequestLog
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.trace.v1 import trace_pb2
+from services.ingestion.filers.register import Mandate
+from services.ingestion.store.filers import Filers
 
 BLOCK = 1000
 """Number of serials that are reserved at once: as many as a batch may have consignments."""
@@ -153,6 +155,7 @@ class Store:
         self.database = database
         self.outbox = outbox
         self.requests = requests
+        self.filers = Filers(database)
 
     async def digest_seconds(self) -> float:
         """Return the seconds for which digests of filings are still stored; none of them is left if it is not above 0."""
@@ -268,16 +271,21 @@ class Store:
     async def stored(self, mrns: Sequence[str], filer: str | None = None) -> AsyncIterator[StoredRows]:
         """Yield the stored consignments of MRNs of Luxor, batch by batch; those that do not exist are left out.
 
-        With `filer` so are those of other filers, of which nothing is read: the time of an answer does not depend on them. An MRN's day and the
-        block of its sequence identify the batch. The reads are no part of any transaction.
+        With `filer` so are those of other filers, except those that a representation entrusts to it. Nothing is read of filings of filers that it
+        neither represents nor is represented by: the time of an answer does not depend on them. An MRN's day and the block of its sequence
+        identify the batch. The reads are no part of any transaction.
         """
         parsed = [mrn.parse(text) for text in mrns]
         days, blocks = [number.day for number in parsed], [number.sequence // BLOCK for number in parsed]
         async with self.database.connection() as reader:
             found = await reader.raw.fetch(_SUBMISSIONS, sorted(set(days)), list(range(len(mrns))), days, blocks)
+        others = {row["filer"] for row in found} - {filer}
+        mandates: Mapping[str, Sequence[Mandate]] = {}
+        if filer is not None and (others or len(found) < len(mrns)):
+            mandates = await self.filers.mandates(filer, others)
         batches: dict[BatchRef, tuple[str, int, list[str]]] = {}
         for place, owner, accepted_at, batch_day, batch in found:
-            if filer in (None, owner):
+            if filer in (None, owner) or owner in mandates:
                 batches.setdefault(BatchRef(batch_day, batch), (owner, accepted_at, []))[2].append(mrns[place])
         refs = list(batches)
         for start in range(0, len(refs), BATCHES_AT_ONCE):
@@ -288,10 +296,13 @@ class Store:
                 owner, accepted_at, wanted = batches[ref]
                 table = self.outbox.payloads.table(payloads[ref])
                 rows = {number: row for row, number in enumerate(table.strings("mrn").tolist())}
-                yield StoredRows(owner, accepted_at, table, {each: rows[each] for each in wanted if each in rows})
+                chosen = {each: rows[each] for each in wanted if each in rows}
+                if filer not in (None, owner):
+                    chosen = _covered(table, chosen, mandates[owner])
+                yield StoredRows(owner, accepted_at, table, chosen)
 
     async def by_mrn(self, mrns: Sequence[str], filer: str | None = None) -> list[StoredReceipt | None]:
-        """Return receipts by MRN; None if there is none, or not of `filer` if it is given. Each text is a well-formed MRN of Luxor."""
+        """Return receipts by MRN; None if there is none, or none that `filer` may read if it is given. Each text is a well-formed MRN of Luxor."""
         found: dict[str, StoredReceipt] = {}
         async for batch in self.stored(mrns, filer):
             references = batch.table.strings("local_reference")
@@ -321,6 +332,16 @@ class Store:
                     )
                 )
         return facts
+
+
+def _covered(table: Table, rows: Mapping[str, int], mandates: Sequence[Mandate]) -> dict[str, int]:
+    """Return the rows of filings that one of the mandates covers, by what they named when they were first filed."""
+    declarants, representatives = table.strings("declarant_identifier"), table.strings("representative_identifier")
+    return {
+        number: row
+        for number, row in rows.items()
+        if any(each.covers(declarants[row], representatives[row]) for each in mandates)
+    }
 
 
 async def drop_serials(tx: Transaction) -> None:

@@ -30,35 +30,14 @@ from services.ingestion.commands.submit import Submit
 from services.ingestion.feeds import snapshot
 from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing.amendment import CHANGED_DAYS, NEVER_AMENDED
+from tests.ingestion.amendments import AMEND, INVALIDATE, amendment, announced, invalidation, reasons, version_of
 from tests.ingestion.consignments import consignment, put
 from tests.ingestion.service_client import SECONDS, stub_of, submit
 from tests.support.cutting_proxy import ANSWER, Cut, CuttingProxy
 from tests.support.services import running
 
 ACCEPTED, REFUSED = pb.SUBMISSION_STATUS_ACCEPTED, pb.SUBMISSION_STATUS_REFUSED
-AMEND, INVALIDATE = consignments.MESSAGE_FUNCTION_AMEND, consignments.MESSAGE_FUNCTION_INVALIDATE
 NEW = consignments.MESSAGE_FUNCTION_NEW
-
-
-def amendment(number: int, replaced: int, mass: int = 0, *, mrn: str = "") -> Consignment:
-    """Return an amendment of the good consignment of a number, by its MRN alone if there is one."""
-    row = consignment(number)
-    row.function, row.amended_version, row.gross_mass_mg = AMEND, replaced, row.gross_mass_mg + mass
-    if mrn:
-        row.amended_mrn = mrn
-        row.ClearField("local_reference")
-    return row
-
-
-def invalidation(number: int, replaced: int, document: str = "", *, mrn: str = "") -> Consignment:
-    row = Consignment(function=INVALIDATE, amended_version=replaced)
-    if mrn:
-        row.amended_mrn = mrn
-    else:
-        row.local_reference = f"REF-{number}"
-    if document:
-        row.return_document.number, row.return_document.type = document, "N703"
-    return row
 
 
 @asynccontextmanager
@@ -71,29 +50,10 @@ async def ingestion(url: str, count: int = 1) -> AsyncIterator[list[IngestionSer
         yield [await stub_of(service), *others]
 
 
-def reasons(answer: pb.SubmitConsignmentsResponse) -> list[list[str]]:
-    return [[each.reason for each in result.errors] for result in answer.results]
-
-
 async def receipts(stub: IngestionServiceStub, *references: str) -> list[pb.Receipt]:
     keys = [pb.ReceiptKey(local_reference=each) for each in references]
     answer = await stub.GetReceipts(pb.GetReceiptsRequest(keys=keys), timeout=SECONDS)
     return [each.receipt for each in answer.results]
-
-
-async def announced(url: str) -> list[Consignment]:
-    """Return all that the feed announces, by reference and version, with the version in place of the time of export."""
-    async with Database(url, name="test") as database, database.connection() as reader:
-        outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
-        page = await Snapshot(outbox).page(reader, range(PARTITIONS), b"", 1_000_000)
-    rows = page.table.to_messages(Consignment)
-    for row, version in zip(rows, page.table.ints("version").values.tolist(), strict=True):
-        row.export_time.seconds = version
-    return sorted(rows, key=lambda row: (row.local_reference, row.export_time.seconds))
-
-
-def version_of(row: Consignment) -> int:
-    return row.export_time.seconds
 
 
 async def test_an_amendment_replaces_a_version_and_its_receipt_has_the_next_one(database_url: str) -> None:

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from libs.server.errors import Refusal, reason_of
 from libs.server.transport import revocations, tls
 from libs.server.transport.revocations import Revocations, revoke, serial_text
-from libs.server.transport.tls import LocalCA, Party, TlsError, serial_number
+from libs.server.transport.tls import LocalCA, Party, TlsError, certificate_of
 from libs.telemetry.metrics import REGISTRY
 
 HEALTH = "/grpc.health.v1.Health/Check"
@@ -25,7 +25,7 @@ REVOKED = (grpc.StatusCode.UNAUTHENTICATED, "CERTIFICATE_REVOKED")
 
 
 def number(party: Party) -> int:
-    return serial_number(party.directory / "tls.crt")
+    return certificate_of(party.directory / "tls.crt").serial_number
 
 
 def context(party: Party) -> dict[str, list[bytes]]:
@@ -211,6 +211,7 @@ def test_a_file_that_is_too_long_or_unreadable_is_not_used(tmp_path: Path, monke
     monkeypatch.setattr(revocations, "LIST_BYTES_MAX", size - 1)
     with pytest.raises(TlsError, match=f"has {size} bytes; at most {size - 1} are read"):
         Revocations(tmp_path).read()
+    monkeypatch.undo()
     (tmp_path / "ca.crl").unlink()
     (tmp_path / "ca.crl").mkdir()
     with pytest.raises(TlsError, match="Cannot read"):
@@ -240,15 +241,16 @@ def test_a_call_without_a_certificate_is_refused_while_there_is_a_list(tmp_path:
         read.check({})
 
 
-def test_answers_are_stored_for_so_many_certificates_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocations, "_CERTIFICATES_MAX", 2)
+def test_more_certificates_than_answers_are_stored_for_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "CERTIFICATES_MAX", 2)
     authority = LocalCA(tmp_path)
     parties = [authority.issue("filer", f"f{place}") for place in range(3)]
     revoke(authority, [number(parties[1])])
     read = Revocations(tmp_path)
     for _ in range(2):
         assert [is_refused(read, each) for each in parties] == [False, True, False]
-    assert len(read._lists.answers) <= 2
 
 
 def test_a_directory_without_the_key_of_an_authority_revokes_nothing(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def issue(context: Context, role: str, ident: str, renew: bool, as_tar: bool) ->
     that directory.
     """
     from libs.server.transport.revocations import serial_text
-    from libs.server.transport.tls import serial_number
+    from libs.server.transport.tls import certificate_of
 
     party = _authority(context).issue(role, ident, renew=renew)
     if as_tar:
@@ -46,7 +46,7 @@ def issue(context: Context, role: str, ident: str, renew: bool, as_tar: bool) ->
         "certificate": str(party.directory / "tls.crt"),
         "key": str(party.directory / "tls.key"),
         "roots": str(party.roots),
-        "serial": serial_text(serial_number(party.directory / "tls.crt")),
+        "serial": serial_text(certificate_of(party.directory / "tls.crt").serial_number),
     }
     _print(context, files)
 
@@ -74,7 +74,7 @@ def revoke(
     """
     from libs.server.transport.revocations import revoke as add_to_list
     from libs.server.transport.revocations import serial_text
-    from libs.server.transport.tls import serial_number
+    from libs.server.transport.tls import certificate_of
 
     authority = _authority(context)
     if role is not None and ident is None:
@@ -85,7 +85,7 @@ def revoke(
     paths = list(files)
     if role is not None and ident is not None:
         paths.append(authority.party(role, ident).directory / "tls.crt")
-    numbers += map(serial_number, paths)
+    numbers += [certificate_of(each).serial_number for each in paths]
     path = add_to_list(authority, numbers)
     _print(context, {"revoked": ", ".join(map(serial_text, numbers)), "list": str(path)})
 

@@ -1,0 +1,198 @@
+"""`luxor filer`: the register of filers, for officers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from luxor.ingestion.v1 import filers_pb2 as pb
+
+
+@click.group("filer", short_help="Register, suspend and list filers, and who represents them.")
+def filer() -> None:
+    """Register filers, suspend them, and register who may represent them. Every command has --json, for programs.
+
+    A change replaces the version that the command has read: if somebody changes the entry at the same time, it is refused.
+    """
+
+
+@command("put", group=filer, short_help="Register a filer, or change its entry.")
+@click.argument("filer_id", metavar="ID")
+@click.option("--name", default="", help="Name; required for a new entry.")
+@click.option("--identifier", "identifiers", multiple=True, help="Identifier in declarations; repeat it. Replaces all.")
+@click.option(
+    "--certificate",
+    "certificates",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of a certificate, PEM; repeat it. Is added to the others.",
+)
+@acting("officer")
+def put(
+    context: Context,
+    filer_id: str,
+    name: str,
+    identifiers: tuple[str, ...],
+    certificates: tuple[Path, ...],
+    ident: str,
+) -> None:
+    """Register the filer whose certificates have ID, or change what the options name."""
+    read = [_certificate(path) for path in certificates]
+
+    def edit(entry: "pb.Filer") -> None:
+        entry.name = name or entry.name
+        if identifiers:
+            entry.identifiers[:] = identifiers
+        for serial_number, first, last in read:
+            if serial_number not in {each.serial_number for each in entry.certificates}:
+                entry.certificates.add(serial_number=serial_number, from_day=first, to_day=last)
+
+    _change(context, ident, filer_id, edit, is_new_allowed=True)
+
+
+@command("suspend", group=filer, short_help="Refuse new filings of a filer.")
+@click.argument("filer_id", metavar="ID")
+@click.option("--reason", required=True, help="Why, as the filer reads it.")
+@acting("officer")
+def suspend(context: Context, filer_id: str, reason: str, ident: str) -> None:
+    """Refuse new filings of filer ID. It may still change earlier ones, read notices and answer controls."""
+
+    def edit(entry: "pb.Filer") -> None:
+        entry.suspension_reason = reason
+
+    _change(context, ident, filer_id, edit)
+
+
+@command("reinstate", group=filer, short_help="End the suspension of a filer.")
+@click.argument("filer_id", metavar="ID")
+@acting("officer")
+def reinstate(context: Context, filer_id: str, ident: str) -> None:
+    """End the suspension of filer ID."""
+
+    def edit(entry: "pb.Filer") -> None:
+        entry.suspension_reason = ""
+
+    _change(context, ident, filer_id, edit)
+
+
+@command("represent", group=filer, short_help="Register who may represent a filer.")
+@click.argument("filer_id", metavar="ID")
+@click.argument("representative")
+@click.option("--from-day", required=True, metavar="DAY", help="First day on which it may.")
+@click.option("--to-day", default="", metavar="DAY", help="Last day; without it until further notice.")
+@acting("officer")
+def represent(context: Context, filer_id: str, representative: str, from_day: str, to_day: str, ident: str) -> None:
+    """Register that filer REPRESENTATIVE may act for filer ID, in place of what was registered of the two."""
+
+    def edit(entry: "pb.Filer") -> None:
+        others = [each for each in entry.representatives if each.id != representative]
+        del entry.representatives[:]
+        entry.representatives.extend(others)
+        entry.representatives.add(id=representative, from_day=from_day, to_day=to_day)
+
+    _change(context, ident, filer_id, edit)
+
+
+@command("list", group=filer, short_help="List the register.")
+@acting("officer")
+def list_(context: Context, ident: str) -> None:
+    """List the entries in force by id."""
+    from libs.client.filing.filers import entries
+    from libs.client.plain import plain
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return [plain(each) for each in await entries(client)]
+
+    found = run(work())
+    context.emit(found, lambda terminal: _show(terminal, found))
+
+
+@command("show", group=filer, short_help="Show all versions of an entry.")
+@click.argument("filer_id", metavar="ID")
+@acting("officer")
+def show(context: Context, filer_id: str, ident: str) -> None:
+    """Show all versions of the entry of filer ID, newest first."""
+    from libs.client.errors import LuxorError
+    from libs.client.filing.filers import versions
+    from libs.client.plain import plain
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return [plain(each) for each in await versions(client, filer_id)]
+
+    found = run(work())
+    if not found:
+        raise LuxorError.from_reason("FILER_UNKNOWN", path="id", value=filer_id)
+    context.emit(found, lambda terminal: _show(terminal, found))
+
+
+def _change(
+    context: Context,
+    ident: str,
+    filer_id: str,
+    edit: "Callable[[pb.Filer], object]",
+    *,
+    is_new_allowed: bool = False,
+) -> None:
+    from libs.client.filing.filers import change
+
+    async def work() -> dict[str, Any]:
+        async with context.client("officer", ident) as client:
+            return await change(client, filer_id, edit, is_new_allowed=is_new_allowed)
+
+    result = run(work())
+
+    def shown(terminal: "Console") -> None:
+        from libs.cli.views.text import safe
+
+        error = result.get("error")
+        if error:
+            terminal.print(f"[red]{error['reason']}[/] {safe(error.get('message', ''))}")
+            terminal.print(f"[dim]→ {safe(error.get('hint', ''))}[/]")
+        else:
+            terminal.print(f"The entry is at version {result.get('version', 0)}.")
+
+    context.emit(result, shown)
+    if result.get("error"):
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _certificate(path: Path) -> tuple[str, str, str]:
+    """Return the serial number of a certificate's file, and the first and last day of its validity."""
+    from libs.server.transport.revocations import serial_text
+    from libs.server.transport.tls import certificate_of
+
+    certificate = certificate_of(path)
+    first, last = certificate.not_valid_before_utc.date(), certificate.not_valid_after_utc.date()
+    return serial_text(certificate.serial_number), first.isoformat(), last.isoformat()
+
+
+def _show(terminal: "Console", filers: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import print_words, safe, table
+
+    shown = table(
+        "filer", "name", "identifiers", "represented by", "certificates", "suspended", "version", "changed by"
+    )
+    for each in filers:
+        shown.add_row(
+            safe(each["id"]),
+            safe(each["name"]),
+            safe(" ".join(each.get("identifiers", ()))),
+            safe(", ".join(_days(one["id"], one) for one in each.get("representatives", ()))),
+            safe(", ".join(_days(one["serial_number"], one) for one in each.get("certificates", ()))),
+            safe(each.get("suspension_reason", "")),
+            str(each["version"]),
+            safe(each["changed_by"]),
+        )
+    print_words(terminal, shown)
+
+
+def _days(name: str, entry: dict[str, Any]) -> str:
+    return f"{name} {entry['from_day']} to {entry.get('to_day') or 'further notice'}"

@@ -1,0 +1,346 @@
+"""The register of filers: entries and their versions, suspension, required registration, and changes by representatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from libs.customs.time import day_text
+from libs.server.errors import reason_of
+from libs.store.database import Database
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.ingestion.v1 import filers_pb2 as pb
+from luxor.ingestion.v1 import ingestion_pb2 as ingestion
+from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceStub
+from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
+from services.ingestion.__main__ import assemble
+from services.ingestion.commands.admission import AGE_SECONDS_MAX, FilerAdmission, NotAdmitted
+from services.ingestion.store.filers import Filers
+from tests.ingestion.amendments import amendment, announced, invalidation, reasons, version_of
+from tests.ingestion.consignments import consignment, put
+from tests.ingestion.service_client import SECONDS, stub_of, submit
+from tests.support.services import Running, running
+
+UNKNOWN = [["AMENDED_FILING_UNKNOWN"]]
+TODAY_SQL = "select floor(extract(epoch from now()) / 86400)::integer"
+
+
+def entry(ident: str, **values: Any) -> pb.Filer:
+    return pb.Filer(id=ident, name=f"{ident} Ltd", **values)
+
+
+class Register:
+    """The register as a role uses it."""
+
+    def __init__(self, stub: FilerServiceStub) -> None:
+        self.stub = stub
+        self.requests = 0
+
+    async def put(self, *entries: pb.Filer, request_id: str = "") -> list[tuple[int, str, str]]:
+        """Return version, reason and path of each result."""
+        self.requests += 1
+        request = pb.PutFilersRequest(request_id=request_id or f"p{self.requests}", filers=entries)
+        answer = await self.stub.PutFilers(request, timeout=SECONDS)
+        return [(each.version, each.error.reason, each.error.path) for each in answer.results]
+
+    async def listed(self, **query: Any) -> list[pb.Filer]:
+        found: list[pb.Filer] = []
+        token = ""
+        while True:
+            request = pb.ListFilersRequest(page_size=1, page_token=token, **query)
+            page = await self.stub.ListFilers(request, timeout=SECONDS)
+            assert len(page.filers) <= 1
+            found += page.filers
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def versions(self, ident: str) -> list[pb.Filer]:
+        found: list[pb.Filer] = []
+        token = ""
+        while True:
+            request = pb.ListFilerVersionsRequest(id=ident, page_size=2, page_token=token)
+            page = await self.stub.ListFilerVersions(request, timeout=SECONDS)
+            found += page.versions
+            token = page.next_page_token
+            if not token:
+                return found
+
+
+async def register_of(service: Running, role: str = "officer", ident: str = "otto") -> Register:
+    return Register(FilerServiceStub(await service.channel(role, ident)))
+
+
+async def read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ingestion.commands.admission.AGE_SECONDS_MAX", 0.0)
+
+
+def declared(number: int, declarant: str = "DE1", representative: str = "") -> Consignment:
+    """Return the good consignment of a number that names declarant and representative."""
+    row = consignment(number)
+    for party, identifier in (("declarant", declarant), ("representative", representative)):
+        if identifier:
+            put(put(row, f"{party}.identifier", identifier), f"{party}.name", "Example")
+    return row
+
+
+def change(number: int, mrn: str, declarant: str = "DE1", representative: str = "", replaced: int = 1) -> Consignment:
+    """Return an amendment by MRN of such a consignment."""
+    row = amendment(number, replaced, 5, mrn=mrn)
+    filed = declared(number, declarant, representative)
+    for party in ("declarant", "representative"):
+        if filed.HasField(party):
+            getattr(row, party).CopyFrom(getattr(filed, party))
+    return row
+
+
+async def receipt_of(stub: IngestionServiceStub, mrn: str) -> ingestion.ReceiptResult:
+    request = ingestion.GetReceiptsRequest(keys=[ingestion.ReceiptKey(mrn=mrn)])
+    return (await stub.GetReceipts(request, timeout=SECONDS)).results[0]
+
+
+async def test_entries_have_versions_and_change_as_a_whole_if_the_caller_saw_the_current_one(database_url: str) -> None:
+    async with running("ingestion", assemble, database_url) as service:
+        officer, analyst = await register_of(service), await register_of(service, "analyst", "ana")
+        first = entry(
+            "shop",
+            identifiers=["DE2", "DE1"],
+            certificates=[pb.FilerCertificate(serial_number="0A0B", from_day="2026-01-01", to_day="2026-03-31")],
+            representatives=[pb.Representative(id="broker", from_day="2026-01-01")],
+        )
+        assert await officer.put(first, entry("broker"), request_id="r") == [(1, "", ""), (1, "", "")]
+        # The same request, the same content, and other content without having seen the current version.
+        assert await officer.put(first, entry("broker"), request_id="r") == [(1, "", ""), (1, "", "")]
+        assert await officer.put(first) == [(1, "", "")]
+        changed = entry("shop", identifiers=["DE1"])
+        assert await officer.put(changed) == [(1, "FILER_VERSION_CHANGED", "filers[0].version")]
+        changed.version = 2
+        assert await officer.put(changed) == [(1, "FILER_VERSION_CHANGED", "filers[0].version")]
+        assert await officer.put(entry("new", version=1)) == [(0, "FILER_VERSION_CHANGED", "filers[0].version")]
+        changed.version = 1
+        assert await officer.put(changed) == [(2, "", "")]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await officer.put(changed, request_id="r")
+        assert reason_of(caught.value) == "REQUEST_REUSED"
+        broker, shop = await analyst.listed()
+        assert (broker.id, broker.version, shop.id, shop.version) == ("broker", 1, "shop", 2)
+        assert (list(shop.identifiers), list(shop.representatives)) == (["DE1"], [])
+        assert (shop.changed_by, shop.HasField("changed_at")) == ("officer/otto", True)
+        assert [each.id for each in await analyst.listed(id="shop")] == ["shop"]
+        newest, oldest = await analyst.versions("shop")
+        assert newest == shop
+        assert (list(oldest.identifiers), oldest.version) == (["DE1", "DE2"], 1)
+        assert (oldest.certificates, oldest.representatives) == (first.certificates, first.representatives)
+        assert await analyst.versions("nobody") == []
+
+
+MALFORMED: list[tuple[dict[str, Any], str, str]] = [
+    ({"id": ""}, "FILER_MALFORMED", "id"),
+    ({"id": "a b"}, "FILER_MALFORMED", "id"),
+    ({"name": ""}, "FILER_MALFORMED", "name"),
+    ({"name": " x"}, "FILER_MALFORMED", "name"),
+    ({"name": "a\tb"}, "FILER_MALFORMED", "name"),
+    ({"suspension_reason": " "}, "FILER_MALFORMED", "suspension_reason"),
+    ({"identifiers": ["de1"]}, "FILER_MALFORMED", "identifiers[0]"),
+    ({"identifiers": ["DE1", ""]}, "FILER_MALFORMED", "identifiers[1]"),
+    ({"certificates": [{"serial_number": "ABC", "from_day": "2026-01-01", "to_day": "2026-01-01"}]}, "FILER_MALFORMED",
+     "certificates[0].serial_number"),
+    ({"certificates": [{"serial_number": "AB", "from_day": "2026-01-01"}]}, "FILER_DAYS_MALFORMED", "certificates[0].to_day"),
+    ({"certificates": [{"serial_number": "AB", "from_day": "2026-01-02", "to_day": "2026-01-01"}]}, "FILER_DAYS_MALFORMED",
+     "certificates[0].to_day"),
+    ({"representatives": [{"id": "shop", "from_day": "2026-01-01"}]}, "FILER_MALFORMED", "representatives[0].id"),
+    ({"representatives": [{"id": "a", "from_day": "2026-01-01"}] * 2}, "FILER_MALFORMED", "representatives[1].id"),
+    ({"representatives": [{"id": "a/b", "from_day": "2026-01-01"}]}, "FILER_MALFORMED", "representatives[0].id"),
+    ({"representatives": [{"id": "a"}]}, "FILER_DAYS_MALFORMED", "representatives[0].from_day"),
+]  # fmt: skip
+
+
+async def test_each_malformed_element_is_refused_alone_and_bounds_are_accepted(database_url: str) -> None:
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        entries = [pb.Filer(**({"id": "shop", "name": "Shop"} | values)) for values, _, _ in MALFORMED]
+        good = pb.Filer(id="x" * 64, name="n" * 140, suspension_reason="s" * 140, identifiers=["D" * 35] * 20)
+        good.certificates.add(serial_number="AB" * 20, from_day="2026-01-01", to_day="2026-01-01")
+        results = await officer.put(*entries, good, good)
+        wanted = [(0, reason, f"filers[{place}].{path}") for place, (_, reason, path) in enumerate(MALFORMED)]
+        repeated = (0, "FILER_REPEATED", f"filers[{len(entries) + 1}].id")
+        assert results == [*wanted, (1, "", ""), repeated]
+        assert [list(each.identifiers) for each in await officer.listed()] == [["D" * 35]]
+        for request, reason in (
+            (pb.PutFilersRequest(request_id="e"), "BATCH_EMPTY"),
+            (pb.PutFilersRequest(filers=[entry("a")]), "REQUEST_ID_MISSING"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await officer.stub.PutFilers(request, timeout=SECONDS)
+            assert reason_of(caught.value) == reason
+
+
+async def test_a_filer_reads_its_own_entry_alone(database_url: str) -> None:
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        await officer.put(entry("shop"), entry("thief"))
+        thief = await register_of(service, "filer", "thief")
+        assert [each.id for each in await thief.listed()] == ["thief"]
+        assert [each.id for each in await thief.listed(id="thief")] == ["thief"]
+        assert await thief.listed(id="shop") == await thief.listed(id="nobody") == []
+        for call in (thief.put(entry("thief", version=1)), thief.versions("thief")):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            assert reason_of(caught.value) == "ROLE_NOT_ALLOWED"
+
+
+async def test_a_suspended_filer_files_nothing_new_and_changes_and_repeats_what_it_filed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read_at_once(monkeypatch)
+    async with running("ingestion", assemble, database_url) as service:
+        officer, shop, other = await register_of(service), await stub_of(service), await stub_of(service, ident="other")
+        first = await submit(shop, [consignment(1)], "r1")
+        await officer.put(entry("shop", suspension_reason="Unpaid debts since May."))
+        rows = [consignment(2), consignment(1), amendment(1, 1, 5), amendment(2, 1), invalidation(1, 2)]
+        answer = await submit(shop, rows, "r2")
+        assert reasons(answer) == [["FILER_SUSPENDED"], [], [], ["AMENDED_FILING_UNKNOWN"], []]
+        assert "Unpaid debts since May." in answer.results[0].errors[0].message
+        assert answer.results[0].errors[0].path == "consignments[0]"
+        assert answer.results[1] == first.results[0]
+        assert [each.receipt.version for each in answer.results[2:]] == [2, 0, 3]
+        assert await submit(shop, [consignment(1)], "r1") == first
+        assert (await receipt_of(shop, first.results[0].receipt.mrn)).receipt.version == 3
+        # Other content under a reference that exists is a reused one, as of every filer.
+        reused = consignment(1)
+        reused.gross_mass_mg += 1
+        assert reasons(await submit(shop, [reused], "r3")) == [["REFERENCE_REUSED"]]
+        assert reasons(await submit(other, [consignment(2)], "r1")) == [[]]
+        await officer.put(entry("shop", version=1))
+        assert reasons(await submit(shop, [consignment(2)], "r4")) == [[]]
+
+
+async def test_only_registered_filers_file_where_the_administration_says_so(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read_at_once(monkeypatch)
+    async with running("ingestion", assemble, database_url) as service:
+        early = await submit(await stub_of(service), [consignment(1)], "r1")
+        assert reasons(early) == [[]]
+    environ = {"LUXOR_INGESTION_FILER_REGISTRATION_REQUIRED": "true"}
+    async with running("ingestion", assemble, database_url, environ=environ) as service:
+        officer, shop = await register_of(service), await stub_of(service)
+        answer = await submit(shop, [consignment(2), consignment(1)], "r2")
+        assert reasons(answer) == [["FILER_NOT_REGISTERED"], []]
+        assert answer.results[1] == early.results[0]
+        await officer.put(entry("shop"))
+        assert reasons(await submit(shop, [consignment(2)], "r3")) == [[]]
+
+
+async def test_an_entry_counts_for_two_seconds_and_is_then_read_again(database_url: str) -> None:
+    now = 100.0
+    async with Database(database_url, name="test") as database:
+        admission = FilerAdmission(Filers(database), is_registration_required=True, clock=lambda: now)
+        missing = NotAdmitted("FILER_NOT_REGISTERED")
+        assert await admission.refusal("shop") == missing
+        async with database.transaction() as tx:
+            await tx.raw.execute("insert into filer values ('shop', 1, 'Shop', '', '', '', '', 0, 'officer/otto')")
+        now += AGE_SECONDS_MAX - 0.01
+        assert await admission.refusal("shop") == missing
+        now += 0.02
+        assert await admission.refusal("shop") is None
+
+
+async def test_a_representative_changes_what_the_declarant_filed_and_the_other_way_round(database_url: str) -> None:
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        since = pb.Representative(id="broker", from_day="2020-01-01")
+        await officer.put(
+            entry("shop", identifiers=["DE1"], representatives=[since]), entry("broker", identifiers=["DE9"])
+        )
+        shop, broker = await stub_of(service), await stub_of(service, ident="broker")
+        by_shop = (await submit(shop, [declared(1)], "r1")).results[0].receipt
+        by_broker = (await submit(broker, [declared(2, "DE1", "DE9")], "r1")).results[0].receipt
+        changed = await submit(broker, [change(1, by_shop.mrn)], "r2")
+        assert reasons(changed) == [[]]
+        receipt = changed.results[0].receipt
+        assert (receipt.version, receipt.changed_by, receipt.local_reference) == (2, "broker", "REF-1")
+        # The owner sees who changed it; both get the same answer for the same change, and for what is read again.
+        assert (await submit(shop, [change(1, by_shop.mrn)], "r2")).results[0].receipt == receipt
+        assert (await submit(broker, [change(1, by_shop.mrn)], "r3")).results[0].receipt == receipt
+        for stub in (shop, broker):
+            assert (await receipt_of(stub, by_shop.mrn)).receipt == receipt
+        other = change(1, by_shop.mrn)
+        other.gross_mass_mg += 1
+        assert reasons(await submit(shop, [other], "r4")) == [["VERSION_REPLACED"]]
+        back = await submit(shop, [invalidation(1, 2, mrn=by_shop.mrn)], "r5")
+        assert (back.results[0].receipt.version, back.results[0].receipt.changed_by) == (3, "")
+        # The declarant withdraws what its representative filed.
+        withdrawn = await submit(shop, [invalidation(2, 1, mrn=by_broker.mrn)], "r6")
+        assert (withdrawn.results[0].receipt.version, withdrawn.results[0].receipt.changed_by) == (2, "shop")
+        # A local reference is that of the caller's own filings.
+        assert reasons(await submit(broker, [amendment(1, 3)], "r7")) == UNKNOWN
+    rows = await announced(database_url)
+    assert [(row.local_reference, version_of(row)) for row in rows] == [
+        ("REF-1", 1), ("REF-1", 2), ("REF-1", 3), ("REF-2", 1), ("REF-2", 2),
+    ]  # fmt: skip
+
+
+async def test_a_filing_stays_that_of_its_filer_whoever_changes_it(database_url: str) -> None:
+    """Notices, references and statistics go by the filer: the feed names the owner, not who changed it."""
+    from libs.customs.partitions import PARTITIONS, partitions_of
+    from libs.feed.publish.outbox import Outbox
+    from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+    from services.ingestion.feeds.snapshot import Snapshot
+
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        since = pb.Representative(id="broker", from_day="2020-01-01")
+        await officer.put(entry("shop", identifiers=["DE1"], representatives=[since]), entry("broker"))
+        shop, broker = await stub_of(service), await stub_of(service, ident="broker")
+        mrn = (await submit(shop, [declared(1)], "r1")).results[0].receipt.mrn
+        await submit(broker, [change(1, mrn)], "r2")
+    async with Database(database_url, name="test") as database, database.connection() as reader:
+        outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
+        table = (await Snapshot(outbox).page(reader, range(PARTITIONS), b"", 100)).table
+    assert table.strings("filer").tolist() == ["shop", "shop"]
+    assert table.ints("partition").values.tolist() == partitions_of("shop", ["REF-1"]).tolist() * 2
+
+
+@pytest.mark.parametrize(
+    ("shop", "broker", "declarant", "representative"),
+    [
+        # No representation; before it begins; after it ended; of somebody else.
+        ({"identifiers": ["DE1"]}, {}, "DE1", ""),
+        ({"identifiers": ["DE1"], "days": (1, 2)}, {}, "DE1", ""),
+        ({"identifiers": ["DE1"], "days": (-2, -1)}, {}, "DE1", ""),
+        ({"identifiers": ["DE1"], "days": (0, 0), "representative": "other"}, {}, "DE1", ""),
+        # The declaration names no declarant, another one, or another representative.
+        ({"identifiers": ["DE1"], "days": (0, 0)}, {"identifiers": ["DE9"]}, "", ""),
+        ({"identifiers": ["DE1"], "days": (0, 0)}, {"identifiers": ["DE9"]}, "DE2", "DE9"),
+        ({"identifiers": ["DE1"], "days": (0, 0)}, {"identifiers": ["DE9"]}, "DE1", "DE8"),
+        # The representative is suspended, or not registered.
+        ({"identifiers": ["DE1"], "days": (0, 0)}, {"suspension_reason": "fraud"}, "DE1", ""),
+        ({"identifiers": ["DE1"], "days": (0, 0)}, None, "DE1", ""),
+    ],
+)
+async def test_without_a_valid_representation_that_the_declaration_bears_out_a_filing_does_not_exist(
+    database_url: str, shop: dict[str, Any], broker: dict[str, Any] | None, declarant: str, representative: str
+) -> None:
+    async with Database(database_url, name="test") as database, database.connection() as reader:
+        today = int(await reader.raw.fetchval(TODAY_SQL))
+    given = dict(shop)
+    if "days" in given:
+        first, last = given.pop("days")
+        each = pb.Representative(from_day=day_text(today + first), to_day=day_text(today + last))
+        each.id = given.pop("representative", "broker")
+        given["representatives"] = [each]
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        await officer.put(
+            entry("shop", **given), entry("other"), *([entry("broker", **broker)] if broker is not None else [])
+        )
+        own, agent = await stub_of(service), await stub_of(service, ident="broker")
+        mrn = (await submit(own, [declared(1, declarant, representative)], "r1")).results[0].receipt.mrn
+        assert reasons(await submit(agent, [change(1, mrn, declarant, representative)], "r2")) == UNKNOWN
+        assert reasons(await submit(agent, [invalidation(1, 1, mrn=mrn)], "r3")) == UNKNOWN
+        assert (await receipt_of(agent, mrn)).error.reason == "RECEIPT_UNKNOWN"
+        assert reasons(await submit(own, [change(1, mrn, declarant, representative)], "r4")) == [[]]
+    assert [version_of(row) for row in await announced(database_url)] == [1, 2]

@@ -1,0 +1,57 @@
+"""What a representation entitles to, by each of its conditions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.ingestion.filers.register import OPEN_END, Filer, Mandate, Representative, mandates
+
+DAY = 20_000
+SHOP = Filer("shop", "Shop", ("DE1", "DE2"), representatives=(Representative("broker", DAY - 1, DAY + 1),))
+BROKER = Filer("broker", "Broker", ("DE9",))
+MANDATE = Mandate(frozenset({"DE1", "DE2"}), frozenset({"DE9"}))
+
+
+def test_a_representation_holds_in_both_directions() -> None:
+    assert mandates(BROKER, [SHOP], DAY) == {"shop": [MANDATE]}
+    assert mandates(SHOP, [BROKER], DAY) == {"broker": [MANDATE]}
+
+
+def test_each_may_represent_the_other() -> None:
+    both = replace(BROKER, representatives=(Representative("shop", DAY, OPEN_END),))
+    back = Mandate(MANDATE.representative, MANDATE.declarant)
+    assert mandates(both, [SHOP], DAY) == {"shop": [MANDATE, back]}
+
+
+@pytest.mark.parametrize(("day", "holds"), [(DAY - 2, False), (DAY - 1, True), (DAY + 1, True), (DAY + 2, False)])
+def test_it_holds_from_its_first_to_its_last_day(day: int, holds: bool) -> None:
+    assert bool(mandates(BROKER, [SHOP], day)) == holds
+
+
+def test_who_is_not_registered_or_suspended_acts_for_nobody_else_and_a_suspended_owner_is_represented() -> None:
+    assert mandates(None, [SHOP], DAY) == {}
+    assert mandates(replace(BROKER, suspension_reason="fraud"), [SHOP], DAY) == {}
+    assert mandates(BROKER, [], DAY) == {}
+    assert mandates(BROKER, [replace(SHOP, suspension_reason="fraud")], DAY) == {"shop": [MANDATE]}
+    assert mandates(Filer("other", "Other"), [SHOP, BROKER], DAY) == {}
+
+
+@pytest.mark.parametrize(
+    ("declarant", "representative", "covers"),
+    [
+        ("DE1", "", True),
+        ("DE2", "DE9", True),
+        ("DE1", "DE8", False),
+        ("DE1", "DE2", False),
+        ("DE3", "DE9", False),
+        ("DE9", "DE9", False),
+        ("", "DE9", False),
+        ("", "", False),
+    ],
+)
+def test_a_mandate_covers_declarations_that_name_the_declarant_and_no_other_representative(
+    declarant: str, representative: str, covers: bool
+) -> None:
+    assert MANDATE.covers(declarant, representative) == covers

@@ -1,10 +1,14 @@
-"""Write docs/data-elements.md from the comments of the consignment's contract: which field holds which data element."""
+"""Write docs/data-elements.md from the comments of the contract and the data sets: which field holds which element, and which stage needs it."""
 
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from libs.filing_stages.law import included  # noqa: E402
+
 CONTRACT = ROOT / "protos" / "luxor" / "consignment" / "v1" / "consignment.proto"
 PAGE = ROOT / "docs" / "data-elements.md"
 
@@ -59,7 +63,41 @@ def page() -> str:
     ]
     for number, field, meaning in rows():
         lines.append(f"| {number} | {ELEMENTS[number]} | `{field}` | {meaning.replace('|', '/')} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_stages()]) + "\n"
+
+
+def _stages() -> list[str]:
+    """Return the lines of the tables of the stages."""
+    data_sets = included()
+    lines = [
+        "",
+        "## By stage",
+        "",
+        "Which element is mandatory (m), conditional (c), optional (o) or not used (-) at each stage, by the name of its column, of",
+        "[libs/filing_stages/data_sets.yaml](../libs/filing_stages/data_sets.yaml). A declaration is refused without an element marked with *, and a",
+        "filing [before the declaration](preloading.md#the-minimum-set) without one that is mandatory before loading.",
+        "",
+        "| # | element | before loading | before arrival | simplified | full | condition |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for each in data_sets.elements:
+        name = each.element.replace("|", "` or `")
+        condition = data_sets.conditions[each.condition].text if each.condition else ""
+        marks = " | ".join(each.stages.split())
+        lines.append(f"| {each.number} | `{name}`{' *' if each.required else ''} | {marks} | {condition} |")
+    lines += [
+        "",
+        "What jurisdictions of destination add:",
+        "",
+        "| jurisdiction | element | stages | from | condition |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for jurisdiction in data_sets.jurisdictions:
+        for added in jurisdiction.additions:
+            name, stages = added.element.replace("|", "` or `"), ", ".join(added.stages).replace("_", " ")
+            condition = data_sets.conditions[added.condition].text
+            lines.append(f"| {jurisdiction.jurisdiction} | `{name}` | {stages} | {added.start} | {condition} |")
+    return lines
 
 
 if __name__ == "__main__":

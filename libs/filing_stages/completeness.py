@@ -59,7 +59,7 @@ def additions(
     filings: Table, data_sets: DataSets, stage: Stage, days: IntArray | int
 ) -> Iterator[tuple[str, Addition, BoolArray]]:
     """Yield what jurisdictions of destination add to a stage and some filings lack: jurisdiction, addition, and these filings."""
-    of_country = _jurisdictions(filings, data_sets)
+    of_country = jurisdictions(filings, data_sets)
     absent: dict[str, BoolArray] = {}
     met: dict[str, BoolArray] = {}
     for place in np.flatnonzero(np.bincount(of_country + 1)[1:]).tolist():
@@ -127,7 +127,7 @@ def _gaps_of(lacking: Sequence[tuple[Stage, str]]) -> Gaps:
     return tuple((stage, tuple(elements)) for stage, elements in by_stage.items())
 
 
-def _jurisdictions(filings: Table, data_sets: DataSets) -> IntArray:
+def jurisdictions(filings: Table, data_sets: DataSets) -> IntArray:
     """Return the place of the jurisdiction of destination of each filing, -1 for those that add nothing."""
     destination = filings.strings("destination_country")
     present = destination.present

@@ -6,7 +6,7 @@ from datetime import date
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -122,12 +122,42 @@ class Addition(_Strict, frozen=True, kw_only=True):
         return STAGES[stage] in self.stages
 
 
+class Deadline(_Strict, frozen=True, kw_only=True):
+    """By when a filing is to be there, by stage, mode and leg."""
+
+    stage: Literal["pre_loading", "pre_arrival"]
+    """Filings before the declaration have the former, declarations the latter."""
+    modes: tuple[Mode, ...]
+    loading: tuple[str, ...] = ()
+    """Countries of the place of loading; none: any."""
+    trip_minutes_max: int | None = None
+    """Longest time between departure and arrival; a filing that does not state both does not match."""
+    trip_minutes_over: int | None = None
+    """What the time between departure and arrival exceeds; likewise."""
+    before: Literal["departure", "arrival"]
+    minutes: Annotated[int, msgspec.Meta(ge=0, le=60 * 24 * 60)]
+    """How long before."""
+    start: date = msgspec.field(name="from")
+    to: date | None = None
+    reference: str
+
+    @property
+    def numbers(self) -> list[int]:
+        """Return the numbers of the modes in the contract."""
+        return [int(pb.TransportMode.Value(f"TRANSPORT_MODE_{mode}")) for mode in self.modes]
+
+    def applies(self, day: int) -> bool:
+        """Return whether it applies to filings of a day, in days since 1970-01-01."""
+        return day_of_date(self.start) <= day <= day_of_date(self.to or date.max)
+
+
 class Jurisdiction(_Strict, frozen=True, kw_only=True):
-    """What one jurisdiction adds."""
+    """What one jurisdiction adds, and by when it asks for filings."""
 
     jurisdiction: str
     areas: tuple[str, ...]
     additions: tuple[Addition, ...]
+    deadlines: tuple[Deadline, ...] = ()
 
 
 class _File(_Strict, frozen=True, kw_only=True):
@@ -210,6 +240,9 @@ def _errors(file: _File) -> Iterator[str]:
         for place, addition in enumerate(each.additions):
             where = f"jurisdictions.{each.jurisdiction}.additions[{place}]"
             yield from (f"{where}: {error}" for error in _addition_errors(file, addition))
+        for place, deadline in enumerate(each.deadlines):
+            where = f"jurisdictions.{each.jurisdiction}.deadlines[{place}]"
+            yield from (f"{where}: {error}" for error in _deadline_errors(file, deadline))
 
 
 def _element_errors(file: _File, element: Element) -> Iterator[str]:
@@ -233,6 +266,14 @@ def _addition_errors(file: _File, addition: Addition) -> Iterator[str]:
     if addition.reference not in file.references:
         yield f"reference: {addition.reference!r} is missing in references"
     yield from _name_errors(addition.element)
+
+
+def _deadline_errors(file: _File, deadline: Deadline) -> Iterator[str]:
+    if deadline.to is not None and deadline.to < deadline.start:
+        yield f"to: {deadline.to} is before {deadline.start}"
+    if deadline.reference not in file.references:
+        yield f"reference: {deadline.reference!r} is missing in references"
+    yield from (f"loading: {each} is no country of ISO 3166-1" for each in deadline.loading if not is_country(each))
 
 
 def _name_errors(names: str) -> Iterator[str]:

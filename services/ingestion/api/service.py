@@ -32,6 +32,7 @@ ITEMS_MAX = 10_000
 """Maximum number of items of all consignments of a batch; it limits every message that follows from the batch."""
 
 _consignments = counter("luxor_ingestion_consignments_total", "Consignments by result", ("outcome",))
+_late = counter("luxor_ingestion_late_total", "Consignments accepted after the deadline of their mode and leg")
 
 
 class IngestionService(IngestionServiceServicer):
@@ -91,6 +92,7 @@ class IngestionService(IngestionServiceServicer):
             response = messages.answer(submitted, response_class)
         if not submitted.is_repeated:
             _count(response, submitted.accepted)
+            _late.inc(submitted.late)
         return response
 
     async def GetReceipts(

@@ -54,6 +54,14 @@ class Submitted:
         return new if self.amended is None else new + len(self.amended.new)
 
     @property
+    def late(self) -> int:
+        """Return the number of consignments that were accepted now, after their deadline."""
+        if self.taken is None:
+            return 0
+        places = {self.places[row] for row in self.checked.late if row in self.places}
+        return int(self.taken.fresh[list(places)].sum()) if places else 0
+
+    @property
     def xid(self) -> int:
         """Return the number of the transaction that accepted them, as in the feed's cursors."""
         amended = 0 if self.amended is None else self.amended.xid
@@ -130,12 +138,17 @@ class Submit:
 
     def today(self) -> int:
         """Return the day in UTC by which filings are checked, days since 1970-01-01."""
-        return day_of(time.time_ns() // 1000 + self._shift_micros)
+        return day_of(self._now())
+
+    def _now(self) -> int:
+        return time.time_ns() // 1000 + self._shift_micros
 
     def _check(self, table: Table) -> validation.Checked:
-        day = self.today()
+        now = self._now()
+        day = day_of(now)
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
-        return validation.check(table, date_of_day(day + 1).year, law=self._release_law, day=day, rules=self._rules)
+        year = date_of_day(day + 1).year
+        return validation.check(table, year, law=self._release_law, day=day, rules=self._rules, now=now)
 
     async def run(
         self,

@@ -41,6 +41,7 @@ class Levels(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="up
     postcode_malformed: Level = "none"
     locode_malformed: Level = "none"
     stage_element_missing: Level = "none"
+    filed_late: Level = "none"
 
 
 class PercentBounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

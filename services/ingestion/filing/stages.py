@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.columns.arrays import BoolArray
-from libs.filing_stages import completeness
+from libs.filing_stages import completeness, deadlines
 from libs.filing_stages.law import ITEMS, Stage, included
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, MESSAGE_FUNCTION_NEW
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.elements import ITEMS_REQUIRED, REQUIRED
 from services.ingestion.filing.plausibility import Finding
@@ -20,6 +21,7 @@ _EARLY: Final = included().mandatory(Stage.PRE_LOADING)
 _LATER: Final = frozenset((*REQUIRED, *(ITEMS + name for name in ITEMS_REQUIRED))) - frozenset(_EARLY)
 """Elements that a declaration needs, and a filing before it does not."""
 _REASON: Final = "STAGE_ELEMENT_MISSING"
+_LATE: Final = "FILED_LATE"
 
 
 def before_declaration(table: Table) -> BoolArray:
@@ -50,7 +52,7 @@ def gaps(table: Table, rows: npt.NDArray[np.integer], day: int) -> Iterator[tupl
                 yield row, stage, elements
 
 
-def additions(table: Table, declared: BoolArray, rules: CheckRules, day: int) -> Iterator[Finding]:
+def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> Iterator[Finding]:
     """Yield what declarations accepted on `day` lack of the elements that the jurisdiction of their destination adds."""
     level = rules.levels[_REASON]
     if level == "none":
@@ -61,7 +63,7 @@ def additions(table: Table, declared: BoolArray, rules: CheckRules, day: int) ->
             "from_day": addition.start.isoformat(),
             "condition": included().conditions[addition.condition].text,
         }
-        rows = rows & declared
+        rows = rows & ~early & (table.ints("function").values != MESSAGE_FUNCTION_INVALIDATE)
         of_items = addition.element.startswith(ITEMS)
         if of_items:
             absent = ~table.child("items").column(addition.element.removeprefix(ITEMS)).present
@@ -69,6 +71,22 @@ def additions(table: Table, declared: BoolArray, rules: CheckRules, day: int) ->
         at = np.flatnonzero(rows)
         if len(at):
             yield Finding(_column(addition.element), at, _REASON, of_items, level == "warn", facts)
+
+
+def late(table: Table, early: BoolArray, rules: CheckRules, now: int) -> tuple[list[Finding], frozenset[int]]:
+    """Return which new filings of `now` came after their deadline: the findings at the level of the administration, and all of these rows."""
+    level = rules.levels[_LATE]
+    new = table.ints("function").filled(0) <= MESSAGE_FUNCTION_NEW
+    findings: list[Finding] = []
+    late_rows: set[int] = set()
+    for jurisdiction, deadline, rows in deadlines.late(table, included(), early, now):
+        at = np.flatnonzero(rows & new)
+        late_rows.update(at.tolist())
+        if level != "none" and len(at):
+            facts = {"jurisdiction": jurisdiction, "minutes": deadline.minutes, "event": deadline.before}
+            column = f"transport_{deadline.before}_time"
+            findings.append(Finding(column, at, _LATE, warns=level == "warn", facts=facts))
+    return findings, frozenset(late_rows)
 
 
 def _column(element: str) -> str:

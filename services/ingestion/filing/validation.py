@@ -5,7 +5,7 @@ Pure: columns in, columns and problems out. A string is checked once per distinc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final, TypeAlias
@@ -81,6 +81,8 @@ class Checked:
     """The errors and warnings of each row that has any, errors first: at most ERRORS_MAX of each."""
     left_out: dict[int, int] = field(default_factory=dict)
     """Per row, how many errors and warnings there are beyond those in `errors`; rows without any are not there."""
+    late: frozenset[int] = frozenset()
+    """The new filings that came after the deadline of their mode and leg."""
 
     def new(self) -> list[int]:
         """Return the valid rows that are new filings."""
@@ -150,26 +152,30 @@ def check(
     law: ReleaseLaw | None = None,
     day: int = 0,
     rules: CheckRules | None = None,
+    now: int | None = None,
 ) -> Checked:
     """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`.
 
     Documents may omit what `law` says for `day`; None: nothing. `rules` are checked beside the forms of elements, for filings of `day`; None: none.
+    With rules, filings after their deadline are found by `now`, microseconds since 1970-01-01 UTC; None: none.
     """
     cleaned = _clean(table, elements.CONSIGNMENT)
     findings = _Findings(table.rows)
     root = _Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
     early = stages.before_declaration(cleaned)
+    late: frozenset[int] = frozenset()
     _check_required(root, law, day, early, findings)
     _check_fiscal_references(root, findings)
     _check_return(root, latest_year, findings)
     if rules is not None:
-        _check_plausibility(root, rules, day, early, findings)
+        lateness, late = stages.late(cleaned, early, rules, now) if now is not None else ([], frozenset[int]())
+        added = stages.additions(cleaned, early, rules, day)
+        _check_plausibility(root, chain(plausibility.findings(cleaned, rules, day), added, lateness), findings)
     if early.any():
         _check_stages(root, early, day, findings)
-    return Checked(
-        _fill(cleaned).with_columns(_carrier_id(table)), findings.refused, findings.sorted(), findings.left_out
-    )
+    filled = _fill(cleaned).with_columns(_carrier_id(table))
+    return Checked(filled, findings.refused, findings.sorted(), findings.left_out, late)
 
 
 def _carrier_id(table: Table) -> dict[str, Column]:
@@ -477,11 +483,9 @@ def _check_return(root: _Level, latest_year: int, findings: _Findings) -> None:
     findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
 
 
-def _check_plausibility(root: _Level, rules: CheckRules, day: int, early: BoolArray, findings: _Findings) -> None:
+def _check_plausibility(root: _Level, implausible: Iterable[plausibility.Finding], findings: _Findings) -> None:
     items = root.below("items")
-    filed = root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
-    added = stages.additions(root.table, filed & ~early, rules, day)
-    for each in chain(plausibility.findings(root.table, rules, day), added):
+    for each in implausible:
         level = items if each.is_of_items else root
         findings.mark(level, each.column, each.rows, each.reason, warns=each.warns, **each.facts)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND
 from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import ingestion_pb2 as pb
@@ -126,3 +127,29 @@ async def test_a_minimum_set_is_accepted_and_completed_by_an_amendment_with_the_
         (second,) = (await submit(stub, [whole], "r3")).results
         assert (second.status, second.receipt.mrn, second.receipt.version) == (ACCEPTED, first.receipt.mrn, 2)
         assert not second.errors
+
+
+@pytest.mark.parametrize("level", ["", "warn", "reject"])
+async def test_late_filings_are_counted_once_and_warned_of_or_refused_at_the_level_of_the_administration(
+    database_url: str, tmp_path: Path, level: str
+) -> None:
+    file = tmp_path / "checks.yaml"
+    file.write_text(f"levels: {{FILED_LATE: {level}}}", encoding="utf-8")
+    environ = {"LUXOR_INGESTION_FILING_CHECKS": str(file)} if level else {}
+    late, other = consignment(0), consignment(1)
+    late.transport.departure_time.GetCurrentTime()
+    late.transport.arrival_time.seconds = late.transport.departure_time.seconds + 600
+    late.transport.departure_time.seconds -= 600
+    before = counted()
+    async with running("ingestion", assemble, database_url, environ=environ) as service:
+        stub = await stub_of(service)
+        for request_id in ("r1", "r1", "r2"):
+            first, second = (await submit(stub, [late, other], request_id)).results
+            assert [each.reason for each in first.errors] == ["FILED_LATE"] * bool(level)
+            assert (first.status, second.status) == (REFUSED if level == "reject" else ACCEPTED, ACCEPTED)
+            assert not second.errors
+    assert counted() - before == (level != "reject")
+
+
+def counted() -> float:
+    return REGISTRY.get_sample_value("luxor_ingestion_late_total") or 0.0

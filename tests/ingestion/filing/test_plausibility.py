@@ -21,7 +21,7 @@ NOON = DAY * 86_400 + 43_200
 
 def check(*rows: Consignment, rules: CheckRules | None = None) -> validation.Checked:
     table = Table.from_messages(rows, ConsignmentColumns, Consignment)
-    return validation.check(table, rules=rules or check_rules.included(), day=DAY)
+    return validation.check(table, rules=rules or check_rules.included(), day=DAY, now=NOON * 1_000_000)
 
 
 def warned(*rows: Consignment, rules: CheckRules | None = None) -> list[tuple[str, str, str]]:
@@ -278,10 +278,13 @@ def test_each_rule_without_bounds_does_nothing_warns_or_refuses_as_the_administr
         "DESCRIPTION_VAGUE": ("items[0].description", "gift"),
         "EORI_MALFORMED": ("declarant.identifier", "ZZ1"),
         "STAGE_ELEMENT_MISSING": ("items[0].merchant_product_id", ""),
+        "FILED_LATE": ("transport.arrival_time.seconds", NOON + 239 * 60),
     }.get(reason) or next((path, bad) for rule, path, bad, _ in CASES if rule == reason)
     made = put(consignment(), path, value)
     if reason == "EORI_MALFORMED":
         made.declarant.identifier_type = pb.IDENTIFIER_TYPE_EORI
+    if reason == "FILED_LATE":
+        made.transport.departure_time.seconds = NOON - 600 * 60
     for level, refused, count in (("none", False, 0), ("warn", False, 1), ("reject", True, 1)):
         checked = check(made, rules=ruled(tmp_path, f"levels: {{{reason}: {level}}}"))
         assert checked.refused.tolist() == [refused]
@@ -324,7 +327,8 @@ def test_a_file_states_only_what_differs_from_the_included_one(tmp_path: Path) -
 
 def test_nothing_is_refused_as_included() -> None:
     base = check_rules.included()
-    assert set(base.levels.values()) == {"warn"}
+    # Late filings are counted, and traffic that is filed again is late.
+    assert base.levels == {reason: "none" if reason == "FILED_LATE" else "warn" for reason in base.levels}
     assert base.bounds.net_mass_above_gross.reject is None
     for bounds in (base.bounds.price_per_kg_implausible, base.bounds.time_in_future, base.bounds.time_long_past):
         assert bounds.reject == {}

@@ -1,0 +1,49 @@
+"""Which filings came after the deadline of their stage, mode and leg. Tables of ConsignmentColumns. Pure; whole batches."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from libs.columns import Table, among
+from libs.customs.time import day_of
+from libs.filing_stages.completeness import BoolArray, jurisdictions
+from libs.filing_stages.law import DataSets, Deadline
+
+_MICROS_PER_MINUTE = 60_000_000
+
+
+def late(filings: Table, data_sets: DataSets, early: BoolArray, now: int) -> Iterator[tuple[str, Deadline, BoolArray]]:
+    """Yield jurisdictions of destination, a deadline of theirs, and the filings of `now` that missed it, shape (n,).
+
+    `early` are those before the declaration; `now` in microseconds since 1970-01-01 UTC. A filing without the time that its deadline
+    depends on is not late: nobody knows.
+    """
+    departure, arrival = (filings.ints(f"transport_{name}_time") for name in ("departure", "arrival"))
+    if not (departure.valid.any() or arrival.valid.any()):
+        return
+    day, mode = day_of(now), filings.ints("transport_mode").filled(0)
+    trip = np.where(departure.valid & arrival.valid, (arrival.values - departure.values) // _MICROS_PER_MINUTE, -1)
+    of_country = jurisdictions(filings, data_sets)
+    for place in np.flatnonzero(np.bincount(of_country + 1)[1:]).tolist():
+        jurisdiction = data_sets.jurisdictions[place]
+        open_ = of_country == place
+        for deadline in jurisdiction.deadlines:
+            if not deadline.applies(day):
+                continue
+            rows = open_ & among(mode, deadline.numbers) & (early if deadline.stage == "pre_loading" else ~early)
+            if not rows.any():
+                continue
+            if deadline.loading:
+                loading = filings.strings("transport_loading_place")
+                rows &= np.array([code[:2] in deadline.loading for code in loading.dictionary], np.bool_)[
+                    loading.indices
+                ]
+            if deadline.trip_minutes_max is not None:
+                rows &= (trip >= 0) & (trip <= deadline.trip_minutes_max)
+            if deadline.trip_minutes_over is not None:
+                rows &= trip > deadline.trip_minutes_over
+            open_ &= ~rows
+            time = departure if deadline.before == "departure" else arrival
+            missed = rows & time.valid & (time.values < now + deadline.minutes * _MICROS_PER_MINUTE)
+            if missed.any():
+                yield jurisdiction.jurisdiction, deadline, missed

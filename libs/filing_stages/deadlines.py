@@ -5,32 +5,34 @@ from collections.abc import Iterator
 import numpy as np
 
 from libs.columns import Table, among
-from libs.customs.time import day_of
-from libs.filing_stages.completeness import BoolArray, jurisdictions
+from libs.customs.time import MICROS_PER_DAY
+from libs.filing_stages.completeness import BoolArray, IntArray, jurisdictions
 from libs.filing_stages.law import DataSets, Deadline
 
 _MICROS_PER_MINUTE = 60_000_000
 
 
-def late(filings: Table, data_sets: DataSets, early: BoolArray, now: int) -> Iterator[tuple[str, Deadline, BoolArray]]:
-    """Yield jurisdictions of destination, a deadline of theirs, and the filings of `now` that missed it, shape (n,).
+def late(
+    filings: Table, data_sets: DataSets, early: BoolArray, times: IntArray
+) -> Iterator[tuple[str, Deadline, BoolArray]]:
+    """Yield jurisdictions of destination, a deadline of theirs, and the filings that missed it, shape (n,).
 
-    `early` are those before the declaration; `now` in microseconds since 1970-01-01 UTC. A filing without the time that its deadline
-    depends on is not late: nobody knows.
+    `early` are those before the declaration; `times` of the filings in microseconds since 1970-01-01 UTC, shape (n,). A filing without the
+    time that its deadline depends on is not late: nobody knows.
     """
     departure, arrival = (filings.ints(f"transport_{name}_time") for name in ("departure", "arrival"))
     if not (departure.valid.any() or arrival.valid.any()):
         return
-    day, mode = day_of(now), filings.ints("transport_mode").filled(0)
+    days, mode = times // MICROS_PER_DAY, filings.ints("transport_mode").filled(0)
     trip = np.where(departure.valid & arrival.valid, (arrival.values - departure.values) // _MICROS_PER_MINUTE, -1)
     of_country = jurisdictions(filings, data_sets)
     for place in np.flatnonzero(np.bincount(of_country + 1)[1:]).tolist():
         jurisdiction = data_sets.jurisdictions[place]
         open_ = of_country == place
         for deadline in jurisdiction.deadlines:
-            if not deadline.applies(day):
-                continue
+            from_day, to_day = deadline.days
             rows = open_ & among(mode, deadline.numbers) & (early if deadline.stage == "pre_loading" else ~early)
+            rows &= (days >= from_day) & (days <= to_day)
             if not rows.any():
                 continue
             if deadline.loading:
@@ -44,6 +46,6 @@ def late(filings: Table, data_sets: DataSets, early: BoolArray, now: int) -> Ite
                 rows &= trip > deadline.trip_minutes_over
             open_ &= ~rows
             time = departure if deadline.before == "departure" else arrival
-            missed = rows & time.valid & (time.values < now + deadline.minutes * _MICROS_PER_MINUTE)
+            missed = rows & time.valid & (time.values < times + deadline.minutes * _MICROS_PER_MINUTE)
             if missed.any():
                 yield jurisdiction.jurisdiction, deadline, missed

@@ -146,9 +146,10 @@ class Deadline(_Strict, frozen=True, kw_only=True):
         """Return the numbers of the modes in the contract."""
         return [int(pb.TransportMode.Value(f"TRANSPORT_MODE_{mode}")) for mode in self.modes]
 
-    def applies(self, day: int) -> bool:
-        """Return whether it applies to filings of a day, in days since 1970-01-01."""
-        return day_of_date(self.start) <= day <= day_of_date(self.to or date.max)
+    @property
+    def days(self) -> tuple[int, int]:
+        """Return the first and the last day, days since 1970-01-01."""
+        return day_of_date(self.start), day_of_date(self.to or date.max)
 
 
 class Jurisdiction(_Strict, frozen=True, kw_only=True):

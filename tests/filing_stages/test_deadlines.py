@@ -42,7 +42,7 @@ def found(*rows: pb.Consignment, early: bool = False, now: int = NOW) -> list[in
     """Return the rows that are late."""
     table = Table.from_messages(rows, ConsignmentColumns, pb.Consignment)
     missed = np.zeros(len(rows), np.bool_)
-    for jurisdiction, _, each in late(table, included(), np.full(len(rows), early), now):
+    for jurisdiction, _, each in late(table, included(), np.full(len(rows), early), np.full(len(rows), now)):
         assert jurisdiction == "EU"
         assert not (missed & each).any(), "one deadline applies"
         missed |= each

@@ -120,6 +120,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     row(
         "accepted",
         when(filing.get("accepted_at", "")),
+        "[yellow]after its deadline[/]" if filing.get("late") else "",
         _later("decided", filing.get("accepted_at"), decision.get("decided_at")),
     )
     row(

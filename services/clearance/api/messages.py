@@ -53,6 +53,7 @@ _KINDS: Final = {
 stage of the assessment before loading, the claim, the cases, the time limit of temporary storage, and whether a second person is required."""
 _RENAMED: Final = {
     "filing_version": "filing_version",
+    "filing_late": "filed_late",
     "decision_model_version": "model",
     "debt_status": "debt_status",
     "debt_account": "debt_account",

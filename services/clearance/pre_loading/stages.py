@@ -6,9 +6,10 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
 from libs.customs.time import MICROS_PER_DAY
 from libs.filing_stages.completeness import before_declaration, gaps
+from libs.filing_stages.deadlines import late
 from libs.filing_stages.law import included
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import choose
@@ -24,11 +25,11 @@ class EarlyFilings:
     rows: NDArray[np.bool_]
     """Which they are, shape (n,)."""
     columns: dict[str, Column] = field(default_factory=dict)
-    """The column of the state with the stages for which they are not complete; none if there are no such filings."""
+    """The columns of the state with the stages for which they are not complete, and with late filings among all; without absent ones."""
 
     def reasons(self, revenue: Strings) -> Strings:
         """Return why nothing can be computed, from the reasons of revenue."""
-        return choose(self.rows, Strings.constant(INCOMPLETE, len(revenue)), revenue) if self.columns else revenue
+        return choose(self.rows, Strings.constant(INCOMPLETE, len(revenue)), revenue) if self.rows.any() else revenue
 
 
 def early_of(filings: Table) -> EarlyFilings:
@@ -36,7 +37,7 @@ def early_of(filings: Table) -> EarlyFilings:
     data_sets = included()
     rows = before_declaration(filings, data_sets)
     if not rows.any():
-        return EarlyFilings(rows)
+        return EarlyFilings(rows, late_column(filings, rows))
     places = np.flatnonzero(rows)
     days = filings.ints("accepted_at").values[places] // MICROS_PER_DAY
     found = gaps(filings.take(places), data_sets, days)
@@ -52,4 +53,13 @@ def early_of(filings: Table) -> EarlyFilings:
             "missing_elements": Ragged.of_lengths([len(names) for _, names in lines], elements),
         },
     )
-    return EarlyFilings(rows, {"incomplete_stages": Ragged.of_lengths(lengths, table)})
+    return EarlyFilings(rows, {"incomplete_stages": Ragged.of_lengths(lengths, table)} | late_column(filings, rows))
+
+
+def late_column(filings: Table, early: NDArray[np.bool_]) -> dict[str, Column]:
+    """Return the column of the state with which first versions of filings missed their deadline, by their acceptance; none if none did."""
+    found = np.zeros(filings.rows, np.bool_)
+    for _, _, rows in late(filings, included(), early, filings.ints("accepted_at").values):
+        found |= rows
+    found &= filings.ints("version").values == 1
+    return {"filed_late": Bools.of(found, found)} if found.any() else {}

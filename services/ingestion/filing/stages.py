@@ -79,7 +79,7 @@ def late(table: Table, early: BoolArray, rules: CheckRules, now: int) -> tuple[l
     new = table.ints("function").filled(0) <= MESSAGE_FUNCTION_NEW
     findings: list[Finding] = []
     late_rows: set[int] = set()
-    for jurisdiction, deadline, rows in deadlines.late(table, included(), early, now):
+    for jurisdiction, deadline, rows in deadlines.late(table, included(), early, np.full(table.rows, now)):
         at = np.flatnonzero(rows & new)
         late_rows.update(at.tolist())
         if level != "none" and len(at):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from libs.columns import Ints, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -13,13 +14,14 @@ from services.clearance.consignment.decision import INCOMPLETE
 from services.clearance.consignment.transitions import Debt
 from services.clearance.pre_loading.stages import early_of
 from tests.clearance.controls import arrive, notices
-from tests.clearance.desk import MASTER, filings, mrns, revenue_answer
+from tests.clearance.desk import ACCEPTED_AT, MASTER, filings, mrns, revenue_answer
 from tests.clearance.inspections import status
 from tests.clearance.loading import INFORMATION, NONE, parameters, recommending
 from tests.clearance.service_client import House, ask
 from tests.ingestion.consignments import clear
 
 COMPLETE, REFERRED = control_pb2.PRE_LOADING_COMPLETE, control_pb2.PRE_LOADING_REFERRED
+MINUTE = 60_000_000
 SIMPLIFIED, FULL = common_pb2.FILING_STAGE_SIMPLIFIED, common_pb2.FILING_STAGE_FULL
 
 
@@ -112,3 +114,28 @@ def test_declarations_have_no_stages_and_states_no_column() -> None:
     assert mixed.rows.tolist() == [False, True]
     assert mixed.columns["incomplete_stages"].lengths.tolist() == [0, 3]  # type: ignore[union-attr]
     assert mixed.reasons(Strings.of(["NO_RULEBOOK", ""])).tolist() == ["NO_RULEBOOK", INCOMPLETE]
+
+
+@pytest.mark.parametrize(("minutes", "late"), [(240, False), (239, True)])
+async def test_the_status_says_that_a_filing_came_late_whatever_amends_it(
+    house: House, minutes: int, late: bool
+) -> None:
+    """A flight of more than 4 hours is declared 4 hours before its arrival."""
+
+    def flying(_: int, row: consignment_pb2.Consignment) -> None:
+        row.transport.departure_time.FromMicroseconds(ACCEPTED_AT - 600 * MINUTE)
+        row.transport.arrival_time.FromMicroseconds(ACCEPTED_AT + minutes * MINUTE)
+
+    house.desk.neighbours.revenue = without_prices
+    first = filings(["GREEN-1", "GREEN-2"], change=lambda number, row: None if number else flying(0, row))
+    await house.desk.consume(first)
+    (mrn, other), read = mrns(first), (("officer", "olga"), ("analyst", "ann"), ("filer", "shop"))
+    assert [(await status(house, mrn, *each)).filing.late for each in read] == [late] * 3
+    assert not (await status(house, other)).filing.late
+    carrier = await house.stub("carrier", "wings")
+    (carried,) = await ask(carrier, pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)]))
+    assert not any(each.filing.late for each in carried.consignments)
+    # An amendment in time does not mend it, and one that comes late does not make a filing late that came in time.
+    await house.desk.consume(filings(["GREEN-1"], version=2))
+    await house.desk.consume(filings(["GREEN-2"], version=2, change=flying))
+    assert [(await status(house, each)).filing.late for each in (mrn, other)] == [late, False]

@@ -38,6 +38,7 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "debt_event_number",
     "adjusted_at",
     "former_released_at",
+    "filed_late",
     *INSPECTED,
     *RESOLUTION,
     *TRANSIT_COLUMNS,

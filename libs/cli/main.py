@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "check-notice": ("clearance.check_notice", "Check whether a notice or a charge is genuine."),
     "filer": ("filing.filers", "Register, suspend and list filers, and who represents them."),
     "quote": ("filing.quote", "Compute the landed cost of goods."),
+    "sale": ("filing.sale", "File the sales of a platform, and show what they cost."),
     "goods": ("filing.goods", "Show whether goods may be sent, and with which documents."),
     "risk": ("risk.group", "For analysts: rule sets, models, backtests, seeds of draws."),
     "revenue": ("revenue.group", "For law and money: rulebooks, scheme numbers, ledger, what-if."),

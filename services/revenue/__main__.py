@@ -31,10 +31,12 @@ from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.jobs.v1.jobs_pb2_grpc import add_JobServiceServicer_to_server
 from luxor.revenue.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
+from luxor.revenue.v1.sales_pb2_grpc import add_SaleServiceServicer_to_server
 from luxor.revenue.v1.schemes_pb2_grpc import add_SchemeServiceServicer_to_server
 from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_server
 from services.revenue.api.assessment import RevenueService
 from services.revenue.api.ledger import LedgerService
+from services.revenue.api.sales import SaleService
 from services.revenue.api.schemes import SchemeService
 from services.revenue.api.what_if import JOB_TYPE, WhatIfService
 from services.revenue.assessment.aggregates import aggregate_areas
@@ -43,6 +45,7 @@ from services.revenue.commands.payments.forget_references import forget_referenc
 from services.revenue.commands.post import Posting
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.commands.rebalance import Ledger
+from services.revenue.commands.sales.bind import withdraw_bindings
 from services.revenue.commands.sum_days import sum_days
 from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
 from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, StateHandler
@@ -62,6 +65,7 @@ from services.revenue.store.assessments.periods import Periods
 from services.revenue.store.law_files import law_files, program_of
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.ledger.securities import ActiveSecurities
+from services.revenue.store.sales import REFERENCE_DAYS, REFERENCE_SPAN, SALE_DAYS, SaleStore
 from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 from services.revenue.what_if.plan import JobKind
 
@@ -96,6 +100,11 @@ def assemble(start: Start) -> Sequence[Background]:
         add_RevenueServiceServicer_to_server,
         revenue,
         roles={"AssessConsignments": {Role.SERVICE}, "QuoteConsignments": _READERS, "ListRulebooks": _READERS},
+    )
+    start.server.add(
+        add_SaleServiceServicer_to_server,
+        SaleService(SaleStore(start.database), revenue.active_law),
+        roles={"FileSales": {Role.FILER}, "ListSales": {Role.FILER, Role.OFFICER}},
     )
     start.server.add(
         add_SchemeServiceServicer_to_server,
@@ -150,12 +159,17 @@ def assemble(start: Start) -> Sequence[Background]:
         ledger,
         Posting(ledger, RefundRules(rulebooks)),
         partial(apply_states, areas=aggregate_areas(program)),
+        withdraw_bindings,
         seal_seconds=config.seal_seconds,
         proof_percent=config.proof_percent,
     )
     reassessment = Reassessment(start.database, ledger.debt_events, start.replica, revenue.active_law)
     steps = (
-        make_days("assessment_batch", "assessed_input"),
+        make_days("assessment_batch", "assessed_input", "sale_batch"),
+        make_days("sale", "sale_binding", span=REFERENCE_SPAN),
+        drop_days("sale", REFERENCE_DAYS, span=REFERENCE_SPAN),
+        drop_days("sale_binding", REFERENCE_DAYS, span=REFERENCE_SPAN),
+        drop_days("sale_batch", SALE_DAYS),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed_input", config.input_days),
         purge_shares(ASSESSMENT_DAYS),

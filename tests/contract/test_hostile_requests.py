@@ -44,7 +44,7 @@ AT_ONCE = 6
 BATCH = 200
 REQUESTS_MAX = 200
 """Requests to one RPC: of messages with very many fields, such as columns, as many are drawn."""
-HEAVY = {"AssessConsignments": 60, "CheckRulebook": 12, "StartWhatIf": 8, "QuoteConsignments": 20}
+HEAVY = {"AssessConsignments": 60, "CheckRulebook": 12, "StartWhatIf": 8, "QuoteConsignments": 20, "FileSales": 40}
 """Requests to RPCs that read whole law, or compute, before they answer."""
 OTHERS = 6
 """Requests that each further role sends; the first that may call sends all."""

@@ -82,6 +82,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "LedgerService.ListPayments": ("officer", {}, ("EU", "p1")),
     "LedgerService.ListPayouts": ("officer", {}, (1, "EU", "p1")),
     "LedgerService.ReconcileDay": ("officer", {"day": "2024-10-04"}, (MRN,)),
+    "SaleService.ListSales": ("officer", {"platform": "shop"}, (20_000, 1, 0)),
     "SchemeService.ListSchemeNumbers": ("officer", {}, (1, "IM2760000014")),
     "FilerService.ListFilers": ("officer", {}, ("shop",)),
     "FilerService.ListFilerVersions": ("officer", {"id": "shop"}, (7,)),

@@ -45,6 +45,7 @@ from services.revenue.store.ledger.treasury_cash import Cash
 from services.revenue.store.proofs.chain import Chain
 from services.revenue.store.proofs.marks import oldest_unproven
 from services.revenue.store.proofs.seals import Seals, oldest_unsealed
+from services.revenue.store.sales import REFERENCE_SPAN, SaleStore
 from services.risk.store.assessment_inputs import StoredBatch
 from services.risk.store.inspections import InspectionStore
 from services.risk.store.screening_matches import ScreeningMatchStore
@@ -52,6 +53,8 @@ from services.risk.store.selection import prior_draws
 from tests.support.databases import reused_database
 
 TREASURY: Final = "treasury:FR:tax"
+SPANS: Final = dict.fromkeys(WEEKLY, WEEK_DAYS) | dict.fromkeys(("sale", "sale_binding"), REFERENCE_SPAN)
+"""Days of the partitions of tables that have several."""
 DAYS: Final = 60
 """Many enough for the planner to choose between plans as it does with hundreds."""
 TIMES: Final = 8
@@ -104,7 +107,7 @@ async def prepare(database: Database, package: str) -> None:
     for table in tables:
         async with database.transaction(timeout_millis=30_000) as tx:
             if table["by_range"]:
-                span = WEEK_DAYS if table["relname"] in WEEKLY else 1
+                span = SPANS.get(table["relname"], 1)
                 await schema.ensure_day_partitions(tx, table["relname"], range(today - DAYS, today), span=span)
                 continue
             for day in range(today - DAYS, today):
@@ -191,6 +194,11 @@ def risk(database: Database, today: int) -> Iterator[LookUp]:
     yield LookUp("outcomes", lambda _, __: inspections.groups(today - 2, today - 1), {today - 2, today - 1})
 
 
+async def sales_at(store: SaleStore, places: list[tuple[int, int]]) -> None:
+    async for _ in store.batches(places):
+        pass
+
+
 def revenue(database: Database, today: int) -> Iterator[LookUp]:
     chain, seals = Chain(database, Names()), Seals(database)
     places = [[today - 2, today], [1, 2], [1, 1]]
@@ -213,6 +221,7 @@ def revenue(database: Database, today: int) -> Iterator[LookUp]:
     yield LookUp("end", lambda tx, _: seals.compare_end(tx, 2, 1, 0.0), {today})
     yield LookUp("unsealed", lambda tx, _: oldest_unsealed(tx), {today})
     yield LookUp("unproven", lambda tx, _: oldest_unproven(tx), days)
+    yield LookUp("sales", lambda _, __: sales_at(SaleStore(database), [(today - 2, 1), (today, 2)]), days)
 
 
 SERVICES = {

@@ -9,15 +9,18 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final, TextIO
+from typing import BinaryIO, Final, TextIO, TypeVar
 
 import msgspec
+from google.protobuf.message import Message
 
 from libs.client.errors import LuxorError
 from libs.client.filing.columns import ITEM, Column, columns
 from libs.client.plain import fill, nearest, plain
 from libs.client.row_errors import ElementError, RowError
 from luxor.consignment.v1.consignment_pb2 import Consignment
+
+M = TypeVar("M", bound=Message)
 
 LINE_BYTES_MAX: Final = 4 * 1024 * 1024
 ITEMS_MAX: Final = 999
@@ -76,6 +79,12 @@ class Read:
 
 def read_jsonl(file: BinaryIO) -> Iterator[Read | RowError]:
     """Yield the consignment or the error of each line. Empty lines are ignored."""
+    for each in read_json_messages(file, Consignment, _REFERENCE):
+        yield each if isinstance(each, RowError) else Read(each[0], each[1], ())
+
+
+def read_json_messages(file: BinaryIO, kind: type[M], reference: str) -> Iterator[tuple[M, int] | RowError]:
+    """Yield the message of each line with the line's number, or its error; `reference` is the element that errors name a message by."""
     decode = msgspec.json.Decoder().decode
     number = 0
     while line := file.readline(LINE_BYTES_MAX + 1):
@@ -87,7 +96,7 @@ def read_jsonl(file: BinaryIO) -> Iterator[Read | RowError]:
             continue
         if not line.strip():
             continue
-        message = Consignment()
+        message = kind()
         try:
             try:
                 values = decode(line)
@@ -99,9 +108,9 @@ def read_jsonl(file: BinaryIO) -> Iterator[Read | RowError]:
                 raise ElementError("JSON_MALFORMED", "", why="it holds something else")
             fill(message, values)
         except ElementError as element_error:
-            yield element_error.at(number, message.local_reference)
+            yield element_error.at(number, getattr(message, reference))
             continue
-        yield Read(message, number, ())
+        yield message, number
 
 
 def write_jsonl(file: BinaryIO, messages: Iterable[Consignment]) -> int:

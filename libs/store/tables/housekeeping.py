@@ -38,13 +38,13 @@ def make_days(*tables: str, span: int = 1) -> Step:
     return step
 
 
-def drop_days(table: str, days: int) -> Step:
-    """Make a step that drops the days of a table that are older than `days`."""
+def drop_days(table: str, days: int, *, span: int = 1) -> Step:
+    """Make a step that drops the days of a table that are older than `days`; its partitions have `span` days."""
 
     async def step(database: Database) -> None:
         async with database.connection() as reader:
             today = await schema.today(reader)
-        await schema.drop_days_before(database, table, today - days)
+        await schema.drop_days_before(database, table, today - days, span=span)
 
     return step
 

@@ -36,10 +36,12 @@ class QuotedBatch:
     """Rows that are tested on a sum over several consignments."""
 
 
-def quote_batch(program: Program, register: Register, table: Table, acceptance: Ints) -> QuotedBatch:
+def quote_batch(
+    program: Program, register: Register, table: Table, acceptance: Ints, *, summed: bool = True
+) -> QuotedBatch:
     """Assess consignments that nobody filed yet (a table of ConsignmentColumns), as if they came together and nothing else did.
 
-    `acceptance` is the time of acceptance to assume, microseconds since 1970.
+    `acceptance` is the time of acceptance to assume, microseconds since 1970. Unless they are `summed`, each is assessed as if it came by itself.
     """
     table = table.with_columns({"accepted_at": acceptance})
     filings = filings_of(table)
@@ -47,7 +49,8 @@ def quote_batch(program: Program, register: Register, table: Table, acceptance: 
     measures = measures_of(program, prepared)
     if not len(measures.row):
         return QuotedBatch(assess(program, filings, None, register, prepared), frozenset())
-    others = batch_aggregates(requested_shares(program, table, measures, _SECRET), table.rows)
+    shares = requested_shares(program, table, measures, _SECRET)
+    others = batch_aggregates(shares, table.rows) if summed else shares.unshared()
     done = assess(program, filings, others.by_limit(program, table.rows), register, prepared)
     return QuotedBatch(done, frozenset(others.row[others.named].tolist()))
 

@@ -163,6 +163,11 @@ class RequestedShares:
         """Return the keys of the aggregates, each once, in the order in which they are locked."""
         return sorted({key for key in self.key if key})
 
+    def unshared(self) -> Aggregates:
+        """Return the aggregates of consignments to which no other one counts."""
+        named = np.array([bool(key) for key in self.key], dtype=np.bool_)
+        return Aggregates(self.row, self.limit, np.zeros_like(self.amount), named)
+
 
 def no_shares() -> RequestedShares:
     """Return the shares of a batch without aggregates."""

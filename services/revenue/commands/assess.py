@@ -18,6 +18,7 @@ from libs.telemetry import traceparent
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.aggregates import Aggregates, RequestedShares
 from services.revenue.assessment.batch import Batch, ReassessedBatch
+from services.revenue.commands.sales.bind import SoldOrders, bind, sold_orders
 from services.revenue.store.assessments.aggregates import count_in, shareholders_of, write
 from services.revenue.store.assessments.inputs import Inputs, add_input, filings_assessed
 
@@ -49,9 +50,10 @@ class Assessments:
         if amended := batch.amended:
             async with self.database.connection() as reader:
                 also = await shareholders_of(reader, amended)
+        orders = await sold_orders(self.database, batch.table)
         batch.pack()
         if any(wanted.key) or also:
-            return await self._counted(batch, wanted, also, message)
+            return await self._counted(batch, wanted, also, orders, message)
         named = np.zeros(len(wanted.row), dtype=np.bool_)
         return await self.settle(
             batch.mrns,
@@ -60,6 +62,7 @@ class Assessments:
             batch.answer(Aggregates(wanted.row, wanted.limit, np.zeros(len(named), np.int64), named)),
             batch.encode_stored,
             message,
+            orders,
         )
 
     async def settle(
@@ -70,15 +73,16 @@ class Assessments:
         answer: Table,
         encode_stored: EncodeStored,
         message: AssessmentColumns | None = None,
+        orders: SoldOrders | None = None,
     ) -> AssessmentColumns:
         """Store the answers and inputs of consignments without an earlier answer; return the first answer of each row.
 
-        It is written into `message`, as of `assess`.
+        It is written into `message`, as of `assess`. Rows of `orders` without an earlier answer are bound to their sales.
         """
         message = _written(answer, message)
         payload = message.SerializeToString()
         async with self.database.transaction() as tx:
-            settled = await self._settle(tx, mrns, versions, purpose, payload, encode_stored)
+            settled = await self._settle(tx, mrns, versions, purpose, payload, encode_stored, orders)
         return _first(settled, answer, message)
 
     async def adjust(self, reassessed: ReassessedBatch, answer: Table) -> AssessmentColumns:
@@ -128,14 +132,20 @@ class Assessments:
         return replace(looked_up, fresh=own, stored=settled.stored)
 
     async def _counted(
-        self, batch: Batch, shares: RequestedShares, holders: set[str], message: AssessmentColumns | None
+        self,
+        batch: Batch,
+        shares: RequestedShares,
+        holders: set[str],
+        orders: SoldOrders | None,
+        message: AssessmentColumns | None,
     ) -> AssessmentColumns:
         async with self.database.transaction() as tx:
             counted = await count_in(tx, batch.mrns, batch.versions.tolist(), shares, holders)
             answer = batch.answer(counted.aggregates)
             message = _written(answer, message)
+            payload = message.SerializeToString()
             settled = await self._settle(
-                tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, message.SerializeToString(), batch.encode_stored
+                tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, payload, batch.encode_stored, orders
             )
             await write(tx, counted.counting)
         return _first(settled, answer, message)
@@ -148,11 +158,14 @@ class Assessments:
         purpose: int,
         payload: bytes,
         encode_stored: EncodeStored,
+        orders: SoldOrders | None = None,
     ) -> Settled:
         settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=traceparent())
         if settled.stored is not None:
             fresh = np.flatnonzero(settled.fresh)
             await add_input(tx, settled.stored, purpose, len(fresh), encode_stored(fresh))
+            if orders is not None:
+                await bind(tx, orders, fresh)
         return settled
 
     async def secret(self) -> bytes:

@@ -224,7 +224,7 @@ def show_quotes(terminal: "Console", answer: dict[str, Any], consignments: Seque
             continue
         used |= dict.fromkeys(line.get("reference", "") for line in each.get("lines", ()))
         used |= dict.fromkeys(each.get("references", ()))
-        _show_one(terminal, each)
+        show_cost(terminal, each)
     cited = [name for name in used if name in laws]
     if cited and len(quotes) > 1:
         terminal.print("\nReferences:")
@@ -249,7 +249,8 @@ def _show_refused(terminal: "Console", each: dict[str, Any], destination: str) -
         terminal.print(f"  → {safe(command_hint(each['reason'], each['hint']))}", soft_wrap=True)
 
 
-def _show_one(terminal: "Console", each: dict[str, Any]) -> None:
+def show_cost(terminal: "Console", each: dict[str, Any]) -> None:
+    """Show one landed cost."""
     from libs.cli.views.law_review import at_least, not_covered_text
     from libs.cli.views.text import money, paragraph, safe, short, table, words
 

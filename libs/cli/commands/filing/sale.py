@@ -1,0 +1,158 @@
+"""`luxor sale`: files and shows sales, which platforms file when they are paid."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, caller_of, caller_option, command, fail, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CALLER = "Who calls: a filer, who sees its own sales, or an officer."
+
+
+@click.group("sale", short_help="File the sales of a platform, and show what they cost.")
+def sale() -> None:
+    """File the sales of a platform when they are paid, before their goods are sent, and show the landed cost of each."""
+
+
+@command("file", group=sale, short_help="File sales from JSON Lines.")
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@acting("filer")
+def file(context: Context, path: Path, ident: str) -> None:
+    """File the sales of PATH, one JSON object in each line with the fields of luxor.revenue.v1.Sale.
+
+    If you file it again, you get the same answers and nothing is filed twice. Exits with 1 if a sale is refused; the others are filed.
+    """
+    from libs.client.revenue.sales import file_sales, read_sales
+
+    sales, errors = read_sales(path)
+    if not sales and not errors:
+        fail("FILE_EMPTY", f"{path} has no sales.", "Write one sale in each line.", as_json=context.as_json)
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("filer", ident) as client:
+            return await file_sales(client, [each for each, _ in sales])
+
+    results = run(work()) if sales else []
+    rows: list[dict[str, Any]] = [
+        {"line": line, "order_number": filed.order_number} | result
+        for (filed, line), result in zip(sales, results, strict=True)
+    ]
+    rows += [
+        {
+            "line": each.line,
+            "order_number": each.reference,
+            "status": "SALE_STATUS_REFUSED",
+            "error": {"reason": each.reason, "path": each.element, "message": each.sentence, "hint": each.hint},
+        }
+        for each in errors
+    ]
+    rows.sort(key=lambda each: int(each["line"]))
+    context.emit({"sales": rows}, lambda terminal: _show_filed(terminal, rows))
+    if any("error" in each for each in rows):
+        raise click.exceptions.Exit(REFUSED)
+
+
+@command("show", group=sale, short_help="Show sales with each charge and its law.")
+@click.argument("order_numbers", metavar="ORDER...", nargs=-1, required=True)
+@click.option("--platform", default="", metavar="ID", help="Platform of the orders; officers must name it.")
+@caller_option(_CALLER, "filer")
+def show(context: Context, order_numbers: tuple[str, ...], platform: str, caller: str) -> None:
+    """Show the sales with these order numbers in their current version: what they cost, who owes it and who collects it."""
+    rows = _sales(context, platform, order_numbers, caller)
+    found = {each["sale"]["order_number"] for each in rows}
+    missing = [each for each in order_numbers if each not in found]
+    context.emit({"sales": rows, "missing": missing}, lambda terminal: _show(terminal, rows, missing))
+    if missing:
+        raise click.exceptions.Exit(REFUSED)
+
+
+@command("list", group=sale, short_help="List the sales of a platform.")
+@click.option("--platform", default="", metavar="ID", help="The platform; officers must name it.")
+@click.option("--contradicted", is_flag=True, help="Only sales that a consignment contradicts, of the last 1,000.")
+@caller_option(_CALLER, "filer")
+def list_(context: Context, platform: str, contradicted: bool, caller: str) -> None:
+    """List the sales of a platform in the order of filing, each in its current version."""
+    rows = _sales(context, platform, (), caller, contradicted=contradicted)
+    context.emit({"sales": rows}, lambda terminal: _list(terminal, rows))
+
+
+def _sales(
+    context: Context, platform: str, order_numbers: tuple[str, ...], caller: str, *, contradicted: bool = False
+) -> list[dict[str, Any]]:
+    from libs.client.revenue.sales import sales_of
+
+    role, ident = caller_of(caller, ("filer", "officer"))
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client(role, ident) as client:
+            return await sales_of(client, platform, order_numbers, contradicted=contradicted)
+
+    return run(work())
+
+
+def _show_filed(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import safe
+    from libs.server.catalogue import command_hint
+
+    accepted = [each["receipt"] for each in rows if "receipt" in each]
+    _table(terminal, accepted)
+    terminal.print(f"{len(accepted):,} accepted, {len(rows) - len(accepted):,} refused")
+    for each in (each for each in rows if "error" in each):
+        error = each["error"]
+        head = f"[bold red]{error['reason']}[/]  line {each['line']}, {safe(each['order_number'])}"
+        terminal.print(f"{head}: {safe(error['message'])}", soft_wrap=True)
+        terminal.print(f"  [dim]→[/] {safe(command_hint(error['reason'], error['hint']))}", soft_wrap=True)
+
+
+def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -> None:
+    from libs.cli.commands.filing.quote import show_cost
+    from libs.cli.views.text import safe
+
+    for each in rows:
+        receipt = each["receipt"]
+        head = f"\n[bold]{safe(receipt['platform'])} {safe(receipt['order_number'])}[/]  version {receipt['version']}"
+        terminal.print(
+            f"{head}, filed {safe(receipt['filed_at'])}, paid {safe(each['sale']['paid_at'])}", soft_wrap=True
+        )
+        show_cost(terminal, receipt["landed_cost"])
+        for consignment in each.get("consignments", ()):
+            _show_consignment(terminal, consignment)
+    for number in missing:
+        terminal.print(f"There is no sale {safe(number)} for the caller.", soft_wrap=True)
+
+
+def _show_consignment(terminal: "Console", consignment: dict[str, Any]) -> None:
+    """Show a consignment of the order, and each contradiction with both values."""
+    from libs.cli.views.text import safe
+
+    ended = ", withdrawn or amended" if consignment.get("withdrawn") else ""
+    head = f"  consignment {safe(consignment['mrn'])}, version {consignment['filing_version']}{ended}"
+    terminal.print(f"{head}, compared with version {consignment['sale_version']} of the sale", soft_wrap=True)
+    for each in consignment.get("findings", ()):
+        values = f"declared {each.get('declared') or 'nothing'}, sold {each.get('sold') or 'nothing'}"
+        terminal.print(f"    [bold red]{each['reason']}[/]  {safe(values)}", soft_wrap=True)
+
+
+def _list(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        terminal.print("The platform has no sales; `luxor sale file PATH` files them.")
+        return
+    _table(terminal, [each["receipt"] for each in rows])
+
+
+def _table(terminal: "Console", receipts: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import money, print_whole, safe, table
+
+    if not receipts:
+        return
+    shown = table("order", "version", "filed", "landed cost", "at the sale", "on import", right=(1, 3, 4, 5))
+    for each in receipts:
+        cost = each["landed_cost"]
+        names = ("landed_cost_minor", "vendor_collected_minor", "payable_minor")
+        amounts = [money(cost.get(name, 0), cost.get("currency", "")) for name in names]
+        shown.add_row(safe(each["order_number"]), str(each["version"]), safe(each["filed_at"]), *amounts)
+    print_whole(terminal, shown)

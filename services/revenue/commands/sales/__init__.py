@@ -1,0 +1,1 @@
+"""Sales, filed by platforms."""

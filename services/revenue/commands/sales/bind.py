@@ -1,0 +1,133 @@
+"""Bind consignments to the sales under whose order numbers they are declared, and compare both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Table
+from libs.store.database import Database, Transaction
+from libs.telemetry import counter
+from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, NATURE_UNSPECIFIED
+from services.revenue.ledger.charge import never_released
+from services.revenue.sales.comparison import Trade, findings_of, trades_of
+from services.revenue.store.sale_bindings import (
+    Binding,
+    Order,
+    add_bindings,
+    bindings_of,
+    lock_orders,
+    platforms_with_sales,
+    replace_former,
+    withdraw,
+)
+from services.revenue.store.sales import SaleStore
+
+_bound = counter(
+    "luxor_revenue_consignments_bound_total",
+    "Versions of consignments that were declared under the order number of a sale, by whether they contradict it",
+    ("outcome",),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """A sale in its current version."""
+
+    version: int
+    trade: Trade
+
+
+@dataclass(frozen=True, slots=True)
+class SoldOrders:
+    """The consignments of a batch whose order was filed as a sale, and those that may have been bound before."""
+
+    table: Table
+    """The batch, a table of ConsignmentColumns with MRN and version."""
+    orders: Mapping[int, Order]
+    """By row."""
+    declared: Mapping[int, Trade]
+    """What each of these rows states, read before the transaction that binds it."""
+    sales: Mapping[Order, Sold]
+
+
+async def sold_orders(database: Database, table: Table) -> SoldOrders | None:
+    """Return the consignments of a batch whose order was filed as a sale; None if none was, and none is an amendment.
+
+    A batch that names no platform costs nothing, one of platforms without sales a look-up of these.
+    """
+    orders, sales = await _orders_of(database, table)
+    if not orders and not (table.ints("version").values > 1).any():
+        return None
+    declared = trades_of(table.take(np.array(list(orders), np.intp)))
+    return SoldOrders(table, orders, dict(zip(orders, declared, strict=True)), sales)
+
+
+async def _orders_of(database: Database, table: Table) -> tuple[dict[int, Order], dict[Order, Sold]]:
+    platform = table.strings("order_platform")
+    if not platform.present.any():
+        return {}, {}
+    store = SaleStore(database)
+    async with database.connection() as reader:
+        selling = await platforms_with_sales(reader, platform.dictionary)
+        if not selling:
+            return {}, {}
+        number, nature = table.strings("order_number"), table.ints("nature").values
+        rows = platform.isin(selling) & number.present & np.isin(nature, (NATURE_UNSPECIFIED, NATURE_SALE))
+        orders = {row: (platform[row], number[row]) for row in np.flatnonzero(rows).tolist()}
+        places: dict[tuple[int, int], list[tuple[int, int, Order]]] = {}
+        for each in selling:
+            numbers = {order for owner, order in orders.values() if owner == each}
+            for order, versions in (await store.find(reader, each, numbers)).items():
+                newest = max(versions, key=lambda version: version.version)
+                at = newest.row, newest.version, (each, order)
+                places.setdefault((newest.day, newest.batch), []).append(at)
+    sales: dict[Order, Sold] = {}
+    async for batch in store.batches(places):
+        found = places[batch.day, batch.batch]
+        trades = trades_of(batch.table().take(np.array([row for row, _, _ in found], np.intp)))
+        sales |= {order: Sold(version, trade) for (_, version, order), trade in zip(found, trades, strict=True)}
+    return {row: order for row, order in orders.items() if order in sales}, sales
+
+
+async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp]) -> None:
+    """Bind the `fresh` rows of a batch, which are assessed for the first time, in the transaction that stores their answers."""
+    mrns, versions = orders.table.strings("mrn"), orders.table.ints("version").values
+    if amended := [row for row in fresh.tolist() if versions[row] > 1]:
+        await replace_former(tx, [mrns[row] for row in amended], [int(versions[row]) for row in amended])
+    rows = [row for row in fresh.tolist() if row in orders.orders]
+    if not rows:
+        return
+    # Transactions that compare the same order with its consignments wait for each other.
+    distinct = sorted({orders.orders[row] for row in rows})
+    await lock_orders(tx, distinct)
+    bound = {order: list(stored) for order, stored in (await bindings_of(tx, distinct)).items()}
+    bindings: list[Binding] = []
+    for row in rows:
+        order, mrn, trade = orders.orders[row], mrns[row], orders.declared[row]
+        sale, earlier = orders.sales[order], bound.setdefault(order, [])
+        counted = [each.amounts for each in earlier if each.mrn != mrn and not each.is_withdrawn]
+        findings = findings_of(sale.trade, trade, counted)
+        bindings.append(Binding(order, mrn, int(versions[row]), sale.version, trade.amounts, findings))
+        earlier.append(bindings[-1])
+    await add_bindings(tx, bindings)
+    tx.after_commit(lambda: _count(bindings))
+
+
+async def withdraw_bindings(tx: Transaction, states: Table) -> None:
+    """Take consignments that never came out of their orders: those that clearance announces as invalidated or expired."""
+    ended = np.isin(states.ints("state").values, (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED))
+    if ended.any():
+        ended &= never_released(states)
+        await withdraw(tx, [states.strings("mrn")[row] for row in np.flatnonzero(ended).tolist()])
+
+
+def _count(bindings: Sequence[Binding]) -> None:
+    contradicted = sum(bool(each.findings) for each in bindings)
+    for outcome, number in (("contradicted", contradicted), ("consistent", len(bindings) - contradicted)):
+        if number:
+            _bound.labels(outcome).inc(number)

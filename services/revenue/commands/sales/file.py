@@ -1,0 +1,152 @@
+"""File the sales of a platform, once per request: what is stored already has its first answer, what is new is assessed and stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.server.errors import item_error
+from libs.server.requests import once
+from libs.store.database import Transaction
+from luxor.errors.v1.errors_pb2 import ItemError
+from luxor.revenue.v1 import sales_pb2 as pb
+from luxor.revenue.v1.revenue_pb2 import LandedCost
+from services.revenue.sales.versions import Decided, SaleKey, StoredVersion, decide
+from services.revenue.store.sales import SaleStore, pack_sales
+
+Assess = Callable[[Table], Awaitable[Sequence[LandedCost]]]
+"""Answers new sales, a table of ConsignmentColumns, each by itself."""
+Errors = Mapping[int, ItemError]
+"""Why sales are refused, by their places in the request."""
+_PATH: Final = {"ORDER_REUSED": "order_number"}
+"""The element at fault; of other reasons it is amended_version."""
+
+
+@dataclass(frozen=True, slots=True)
+class FiledBatch:
+    """The sales of a request that are not refused for what they state; a row each."""
+
+    platform: str
+    table: Table
+    """A table of ConsignmentColumns."""
+    keys: Sequence[SaleKey]
+    places: Sequence[int]
+    """Their places in the request, rising."""
+
+
+class FileSales:
+    """Files sales."""
+
+    def __init__(self, store: SaleStore, assess: Assess) -> None:
+        """Store sales that `assess` can assess."""
+        self._store = store
+        self._assess = assess
+
+    async def run(
+        self,
+        request: pb.FileSalesRequest,
+        batch: FiledBatch,
+        errors: Errors,
+        committed: Callable[[int, int, int], None],
+    ) -> pb.FileSalesResponse:
+        """File the sales of a request; return its answer, or the stored one of a repeated request. Raises Refusal.
+
+        `errors` are those of the other sales of the request. After the commit of a new answer `committed` is called with the number of
+        sales that are new, were stored before, and are refused.
+        """
+        async with self._store.database.connection() as reader:
+            first = decide(batch.keys, range(len(batch.keys)), await self._stored(reader, batch))
+        costs = dict(zip(first.fresh, await self._assess(batch.table.take(_rows(first.fresh))), strict=True))
+        refused = _errors_of(batch, first) | _unassessed(batch, costs)
+        for row, equal in first.same.items():
+            if equal in refused:
+                refused[row] = _error(batch, row, refused[equal].reason)
+        rows = [row for row in range(len(batch.keys)) if row not in refused]
+        expected = [row for row in first.fresh if row not in refused]
+        packed = pack_sales(batch.table.take(_rows(expected)), [costs[row] for row in expected])
+
+        async def work(tx: Transaction) -> pb.FileSalesResponse:
+            await self._store.lock(tx, batch.platform)
+            decided = decide(batch.keys, rows, await self._stored(tx, batch))
+            content = packed
+            if decided.fresh != expected:
+                # Another call stored some of them meanwhile.
+                content = pack_sales(batch.table.take(_rows(decided.fresh)), [costs[row] for row in decided.fresh])
+            if decided.fresh:
+                await self._store.add(tx, batch.platform, [batch.keys[row] for row in decided.fresh], content)
+            of_rows = refused | _errors_of(batch, decided)
+            by_place = {**errors, **{batch.places[row]: error for row, error in of_rows.items()}}
+            repeated = len(decided.stored) + len(decided.same)
+            tx.after_commit(lambda: committed(len(decided.fresh), repeated, len(by_place)))
+            return _answer(len(request.sales), batch, by_place)
+
+        return await self.completed(
+            batch.platform, await once(self._store.database, pb.FileSalesResponse, request, work)
+        )
+
+    async def completed(self, platform: str, response: pb.FileSalesResponse) -> pb.FileSalesResponse:
+        """Write into the receipts of an answer when the sales were filed and what they cost, which is stored once, with the sales."""
+        receipts: dict[tuple[str, int], list[pb.SaleReceipt]] = {}
+        for each in response.results:
+            if each.status == pb.SALE_STATUS_ACCEPTED:
+                receipts.setdefault((each.receipt.order_number, each.receipt.version), []).append(each.receipt)
+        async with self._store.database.connection() as reader:
+            found = await self._store.find(reader, platform, (number for number, _ in receipts))
+        at: dict[tuple[int, int], list[tuple[int, pb.SaleReceipt]]] = {}
+        for (number, version), mine in receipts.items():
+            stored = next(each for each in found[number] if each.version == version)
+            at.setdefault((stored.day, stored.batch), []).extend((stored.row, each) for each in mine)
+        async for sales in self._store.batches(at):
+            costs = sales.costs()
+            for row, receipt in at[sales.day, sales.batch]:
+                receipt.filed_at.FromMicroseconds(sales.filed_at)
+                receipt.landed_cost.CopyFrom(costs[row])
+            await asyncio.sleep(0)
+        return response
+
+    async def _stored(self, reader: Transaction, batch: FiledBatch) -> Mapping[str, Sequence[StoredVersion]]:
+        return await self._store.find(reader, batch.platform, (each.order_number for each in batch.keys))
+
+
+def _rows(rows: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.array(rows, np.intp)
+
+
+def _answer(count: int, batch: FiledBatch, errors: Errors) -> pb.FileSalesResponse:
+    """Return the answer as it is stored: receipts name the versions alone."""
+    keys = dict(zip(batch.places, batch.keys, strict=True))
+    response = pb.FileSalesResponse()
+    for place in range(count):
+        if place in errors:
+            response.results.add(status=pb.SALE_STATUS_REFUSED, error=errors[place])
+        else:
+            number, version = keys[place].order_number, keys[place].version
+            receipt = pb.SaleReceipt(platform=batch.platform, order_number=number, version=version)
+            response.results.add(status=pb.SALE_STATUS_ACCEPTED, receipt=receipt)
+    return response
+
+
+def _unassessed(batch: FiledBatch, costs: Mapping[int, LandedCost]) -> dict[int, ItemError]:
+    return {row: _error(batch, row, cost.reason) for row, cost in costs.items() if cost.reason}
+
+
+def _error(batch: FiledBatch, row: int, reason: str) -> ItemError:
+    return item_error(reason, f"sales[{batch.places[row]}]")
+
+
+def _errors_of(batch: FiledBatch, decided: Decided) -> dict[int, ItemError]:
+    """Return the errors of sales that contradict what is stored."""
+    errors = {}
+    for row, (reason, version) in decided.refused.items():
+        key = batch.keys[row]
+        element = _PATH.get(reason, "amended_version")
+        value: str | int = key.order_number if element == "order_number" else key.replaced
+        errors[row] = item_error(
+            reason, f"sales[{batch.places[row]}].{element}", value, version=version, order_number=key.order_number
+        )
+    return errors

@@ -1,0 +1,1 @@
+"""Sales: their content as columns, and their versions."""

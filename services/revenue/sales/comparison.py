@@ -1,0 +1,134 @@
+"""What contradicts a sale in the consignments that are declared under its order number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.columns import Ints, Table
+from services.revenue.law.batch.filings import first_present
+from services.revenue.law.program.scheme_numbers import registered_number
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What goods cost and how many they are; None is unknown."""
+
+    currency: str
+    """Of all prices; "" for several currencies or none."""
+    net: int | None
+    """Prices without the tax charged at sale, minor units."""
+    gross: int | None
+    """Prices with it."""
+    unit: str
+    """Of all quantities; "" for several units or none."""
+    quantity: int | None
+    """Thousandths of the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What a sale and a declaration have in common."""
+
+    destination: str
+    schemes: tuple[str, ...]
+    """Numbers of tax schemes, each with the scheme's number of the contract."""
+    amounts: Amounts
+    is_whole: bool
+    """Whether it states to be the whole order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A contradiction, with both values."""
+
+    reason: str
+    declared: str
+    sold: str
+
+
+def trades_of(table: Table) -> list[Trade]:
+    """Return what the rows of a table of ConsignmentColumns state."""
+    destinations = first_present(table.strings("destination_country"), table.strings("consignee_address_country"))
+    includes_tax, parts = table.bools("prices_include_tax"), table.ints("order_parts")
+    items, references = table.ragged("items"), table.ragged("fiscal_references")
+    goods, numbers = table.child("items"), table.child("fiscal_references")
+    prices, taxes, quantities = goods.ints("price_minor"), goods.ints("tax_charged_minor"), goods.ints("quantity_milli")
+    currencies, units = goods.strings("price_currency").tolist(), goods.strings("quantity_unit").tolist()
+    schemes = [
+        f"{scheme} {registered_number(number)}"
+        for scheme, number in zip(
+            numbers.ints("scheme").values.tolist(), numbers.strings("number").tolist(), strict=True
+        )
+    ]
+    trades = []
+    for row in range(table.rows):
+        own = slice(int(items.offsets[row]), int(items.offsets[row + 1]))
+        price, tax = _total(prices, own), _total(taxes, own)
+        other = None if price is None or tax is None else price + (-tax if includes_tax[row] else tax)
+        net, gross = (other, price) if includes_tax[row] else (price, other)
+        quantity, unit, currency = _total(quantities, own), _single(units[own]), _single(currencies[own])
+        told = slice(int(references.offsets[row]), int(references.offsets[row + 1]))
+        trades.append(
+            Trade(
+                destinations[row],
+                tuple(sorted(set(schemes[told]))),
+                Amounts(currency, net, gross, unit, quantity if unit else None),
+                not parts.valid[row] or int(parts.values[row]) == 1,
+            )
+        )
+    return trades
+
+
+def findings_of(sold: Trade, declared: Trade, earlier: Sequence[Amounts]) -> list[Finding]:
+    """Return what contradicts a sale in a declaration, together with the `earlier` ones under the same order number."""
+    findings = []
+    if declared.destination != sold.destination:
+        findings.append(Finding("SALE_DESTINATION_DIFFERS", declared.destination, sold.destination))
+    if declared.schemes != sold.schemes:
+        findings.append(Finding("SALE_SCHEME_NUMBER_DIFFERS", ", ".join(declared.schemes), ", ".join(sold.schemes)))
+    all_declared = [declared.amounts, *earlier]
+    quantity = _sum([each.quantity if each.unit == sold.amounts.unit else None for each in all_declared])
+    if quantity is not None and sold.amounts.quantity is not None and quantity > sold.amounts.quantity:
+        findings.append(
+            Finding(
+                "SALE_QUANTITY_EXCEEDED",
+                f"{quantity} {sold.amounts.unit}",
+                f"{sold.amounts.quantity} {sold.amounts.unit}",
+            )
+        )
+    currency = sold.amounts.currency
+    if currency and declared.amounts.currency != currency:
+        findings.append(Finding("SALE_CURRENCY_DIFFERS", declared.amounts.currency, currency))
+        return findings
+    if quantity is not None and sold.amounts.quantity is not None:
+        is_complete = quantity == sold.amounts.quantity
+    else:
+        is_complete = declared.is_whole and not earlier
+    comparable = [each if currency and each.currency == currency else None for each in all_declared]
+    for total, price in (
+        (_sum([None if each is None else each.net for each in comparable]), sold.amounts.net),
+        (_sum([None if each is None else each.gross for each in comparable]), sold.amounts.gross),
+    ):
+        if total is not None and price is not None:
+            if total > price or (is_complete and total != price):
+                findings.append(Finding("SALE_VALUE_DIFFERS", f"{total} {currency}", f"{price} {currency}"))
+            return findings
+    findings.append(Finding("SALE_VALUE_NOT_COMPARED", "", ""))
+    return findings
+
+
+def _total(column: Ints, own: slice) -> int | None:
+    return int(column.values[own].sum()) if np.all(column.valid[own]) else None
+
+
+def _single(values: Sequence[str]) -> str:
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else ""
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    present = [each for each in values if each is not None]
+    return sum(present) if len(present) == len(values) else None

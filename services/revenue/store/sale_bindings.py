@@ -1,0 +1,135 @@
+"""The tables sale_platform and sale_binding: which consignments were declared under the order number of a sale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from libs.store.database import NOW_MICROS, Transaction
+from libs.store.tables.schema import TODAY
+from services.revenue.sales.comparison import Amounts, Finding
+
+Order = tuple[str, str]
+"""Platform and order number."""
+
+CONTRADICTED_MAX: Final = 1_000
+"""Order numbers with a contradiction that are returned."""
+
+_PLATFORMS: Final = "select platform from sale_platform where platform = any($1::text[])"
+_LOCK: Final = """
+select pg_advisory_xact_lock(key) from (
+    select distinct hashtextextended('luxor order ' || given.platform || ' ' || given.order_number, 0) & 255 as key
+    from unnest($1::text[], $2::text[]) as given(platform, order_number) order by key
+) keys
+"""
+_OF_ORDERS: Final = """
+select b.platform, b.order_number, b.mrn, b.filing_version, b.sale_version, b.bound_at, b.currency, b.net, b.gross, b.unit, b.quantity,
+    b.findings, b.withdrawn
+from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
+    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number offset 0
+) b order by b.bound_at, b.mrn, b.filing_version
+"""
+_ADD: Final = f"""
+insert into sale_binding (platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity,
+    findings, day, bound_at)
+select given.platform, given.order_number, given.mrn, given.filing_version, given.sale_version, given.currency, given.net, given.gross,
+    given.unit, given.quantity, string_to_array(given.findings, chr(10)), {TODAY}, {NOW_MICROS}
+from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
+    $10::bigint[], $11::text[])
+    as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings)
+"""  # noqa: S608  # expressions of our own
+# Where no platform ever filed a sale, nothing is looked up.
+_WITHDRAW: Final = """
+update sale_binding set withdrawn = true where mrn = any($1::text[]) and not withdrawn and exists (select from sale_platform)
+"""
+_REPLACE: Final = """
+update sale_binding b set withdrawn = true from unnest($1::text[], $2::integer[]) as given(mrn, version)
+where b.mrn = any(array[given.mrn]) and b.filing_version < given.version and not b.withdrawn and exists (select from sale_platform)
+"""
+_CONTRADICTED: Final = f"""
+select distinct order_number from (
+    select order_number from sale_binding where platform = $1 and findings <> '{{}}' and not withdrawn
+    order by bound_at desc limit {CONTRADICTED_MAX}
+) newest
+"""  # noqa: S608  # a number of our own
+_VALUES, _FINDINGS = "\t", "\n"
+"""What separates the parts of a finding, and findings: no text of a filing has either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A consignment under the order number of a sale."""
+
+    order: Order
+    mrn: str
+    filing_version: int
+    sale_version: int
+    amounts: Amounts
+    findings: Sequence[Finding]
+    bound_at: int = 0
+    """Microseconds since 1970-01-01 UTC."""
+    is_withdrawn: bool = False
+    """Whether it does not count for the order any more: the goods never came, or the declaration was amended."""
+
+
+async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) -> set[str]:
+    """Return those of some platforms that ever filed a sale."""
+    return {row["platform"] for row in await reader.raw.fetch(_PLATFORMS, list(platforms))}
+
+
+async def lock_orders(tx: Transaction, orders: Iterable[Order]) -> None:
+    """Wait for other transactions that bind consignments to these orders, until the end of the transaction."""
+    await tx.raw.execute(_LOCK, *_columns(orders))
+
+
+async def bindings_of(reader: Transaction, orders: Iterable[Order]) -> Mapping[Order, Sequence[Binding]]:
+    """Return the bindings to orders in their newest version of each consignment, in the order of binding."""
+    newest: dict[tuple[Order, str], Binding] = {}
+    for platform, number, mrn, version, sale_version, at, *row in await reader.raw.fetch(_OF_ORDERS, *_columns(orders)):
+        *amounts, texts, withdrawn = row
+        findings = [Finding(*each.split(_VALUES)) for each in texts]
+        binding = Binding((platform, number), mrn, version, sale_version, Amounts(*amounts), findings, at, withdrawn)
+        key = binding.order, mrn
+        if key not in newest or newest[key].filing_version < version:
+            newest[key] = binding
+    found: dict[Order, list[Binding]] = {}
+    for binding in newest.values():
+        found.setdefault(binding.order, []).append(binding)
+    return found
+
+
+async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:
+    """Store bindings. The caller has locked the orders."""
+    await tx.raw.execute(
+        _ADD,
+        *_columns(each.order for each in bindings),
+        [each.mrn for each in bindings],
+        [each.filing_version for each in bindings],
+        [each.sale_version for each in bindings],
+        *([getattr(each.amounts, name) for each in bindings] for name in Amounts.__slots__),
+        [
+            _FINDINGS.join(_VALUES.join((finding.reason, finding.declared, finding.sold)) for finding in each.findings)
+            for each in bindings
+        ],
+    )
+
+
+async def withdraw(tx: Transaction, mrns: Sequence[str]) -> None:
+    """Note that consignments count for their orders no more."""
+    await tx.raw.execute(_WITHDRAW, sorted(mrns))
+
+
+async def replace_former(tx: Transaction, mrns: Sequence[str], versions: Sequence[int]) -> None:
+    """Note that earlier versions of consignments count for their orders no more."""
+    await tx.raw.execute(_REPLACE, list(mrns), list(versions))
+
+
+async def contradicted(reader: Transaction, platform: str) -> list[str]:
+    """Return the order numbers of a platform with contradictions, the last CONTRADICTED_MAX."""
+    return [row["order_number"] for row in await reader.raw.fetch(_CONTRADICTED, platform)]
+
+
+def _columns(orders: Iterable[Order]) -> tuple[list[str], list[str]]:
+    pairs = list(orders)
+    return [platform for platform, _ in pairs], [number for _, number in pairs]

@@ -1,0 +1,157 @@
+"""The tables sale_batch and sale: the sales of a call with their answers in one row, and where each version of an order number stands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from libs.columns import Table
+from libs.columns.stored import compressed, decompressed, reading
+from libs.store.database import NOW_MICROS, Database, Transaction
+from libs.store.tables.schema import TODAY
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.revenue.v1.revenue_pb2 import LandedCost, QuoteConsignmentsResponse
+from services.revenue.sales.versions import SaleKey, StoredVersion
+
+REFERENCE_DAYS: Final = 400
+"""Days for which an order number is unique at least, as long as answers of assessments are stored."""
+REFERENCE_SPAN: Final = 100
+"""Days of one partition of order numbers."""
+SALE_DAYS: Final = REFERENCE_DAYS + REFERENCE_SPAN
+"""Days for which sales are stored: no order number leads to a sale that is dropped."""
+BATCHES_MAX: Final = 64
+"""Batches that are read at once."""
+
+Place = tuple[int, int, int]
+"""Day, batch and row of a sale: the order of filing."""
+
+# The calls of a platform wait for each other until the commit: an order number is unique over all partitions, which no index can enforce.
+_LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('luxor sales ' || $1, 0))"
+_FIND: Final = """
+select s.order_number, s.version, s.digest, s.day, s.batch, s."row"
+from unnest((select $2::text[])) as given(order_number)
+cross join lateral (select * from sale k where k.platform = $1 and k.order_number = given.order_number offset 0) s
+"""
+_ADD: Final = f"""
+with taken as materialized (
+    select nextval('sale_batch_number') as batch, {TODAY} as day, {NOW_MICROS} as filed_at
+), stored as (
+    insert into sale_batch (day, batch, platform, filed_at, sales, costs)
+    select taken.day, taken.batch, $1, taken.filed_at, $2, $3 from taken
+), named as (
+    insert into sale_platform values ($1) on conflict do nothing
+), referred as (
+    insert into sale (platform, order_number, version, digest, day, batch, "row")
+    select $1, given.order_number, given.version, given.digest, taken.day, taken.batch, given.place - 1
+    from taken, unnest($4::text[], $5::smallint[], $6::bytea[]) with ordinality as given(order_number, version, digest, place)
+)
+select from taken
+"""  # noqa: S608  # expressions of our own
+# The days are in sight, so that a plan has their partitions alone.
+_AT: Final = """
+select b.day, b.batch, b.platform, b.filed_at, b.sales, b.costs
+from unnest((select $2::integer[]), (select $3::bigint[])) as given(day, batch)
+cross join lateral (
+    select * from sale_batch k where k.day = any($1::integer[]) and k.day = given.day and k.batch = given.batch offset 0
+) b
+"""
+_NEXT: Final = """
+select day, batch, platform, filed_at, sales, costs from sale_batch
+where platform = $1 and day >= $2 and (day, batch) >= ($2, $3) order by day, batch limit 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSales:
+    """Sales of one platform and their answers, as they are stored."""
+
+    sales: bytes
+    costs: bytes
+
+
+def pack_sales(sales: Table, costs: Iterable[LandedCost]) -> PackedSales:
+    """Pack sales, a table of ConsignmentColumns, and the answer to each."""
+    answers = QuoteConsignmentsResponse(quotes=costs)
+    return PackedSales(compressed(sales.serialize(ConsignmentColumns)), compressed(answers.SerializeToString()))
+
+
+@dataclass(frozen=True, slots=True)
+class SaleBatch:
+    """The sales of one call."""
+
+    day: int
+    batch: int
+    platform: str
+    filed_at: int
+    """Microseconds since 1970-01-01 UTC."""
+    packed_sales: bytes
+    packed_costs: bytes
+
+    def table(self) -> Table:
+        """Return the sales as a table of ConsignmentColumns. Raises InputError."""
+        with reading("the stored sales"):
+            return Table.parse(ConsignmentColumns, decompressed(self.packed_sales))
+
+    def costs(self) -> Sequence[LandedCost]:
+        """Return the answer to each. Raises InputError."""
+        with reading("the stored answers to sales"):
+            return QuoteConsignmentsResponse.FromString(decompressed(self.packed_costs)).quotes
+
+
+class SaleStore:
+    """Revenue's own database."""
+
+    def __init__(self, database: Database) -> None:
+        """Store sales in a database."""
+        self.database = database
+
+    async def lock(self, tx: Transaction, platform: str) -> None:
+        """Wait for other calls of a platform, until the end of the transaction."""
+        await tx.raw.execute(_LOCK, platform)
+
+    async def find(
+        self, reader: Transaction, platform: str, numbers: Iterable[str]
+    ) -> Mapping[str, Sequence[StoredVersion]]:
+        """Return all stored versions of a platform's order numbers, by number; numbers without any are left out."""
+        found: dict[str, list[StoredVersion]] = {}
+        for number, *version in await reader.raw.fetch(_FIND, platform, sorted(set(numbers))):
+            found.setdefault(number, []).append(StoredVersion(*version))
+        return found
+
+    async def add(self, tx: Transaction, platform: str, keys: Sequence[SaleKey], packed: PackedSales) -> None:
+        """Store the sales of a call, row by row those of `keys`. The caller has the lock."""
+        await tx.raw.execute(
+            _ADD,
+            platform,
+            packed.sales,
+            packed.costs,
+            [each.order_number for each in keys],
+            [each.version for each in keys],
+            [each.digest for each in keys],
+        )
+
+    async def batches(self, places: Iterable[tuple[int, int]]) -> AsyncIterator[SaleBatch]:
+        """Yield batches by day and number, in this order."""
+        wanted = sorted(set(places))
+        for start in range(0, len(wanted), BATCHES_MAX):
+            days, numbers = (list(each) for each in zip(*wanted[start : start + BATCHES_MAX], strict=True))
+            async with self.database.connection() as reader:
+                rows = await reader.raw.fetch(_AT, sorted(set(days)), days, numbers)
+            for batch in sorted(map(_batch, rows), key=lambda each: (each.day, each.batch)):
+                yield batch
+
+    async def of_platform(self, platform: str, day: int, number: int) -> AsyncIterator[SaleBatch]:
+        """Yield the batches of a platform from a day and number on, in this order."""
+        while True:
+            async with self.database.connection() as reader:
+                row = await reader.raw.fetchrow(_NEXT, platform, day, number)
+            if row is None:
+                return
+            yield (batch := _batch(row))
+            day, number = batch.day, batch.batch + 1
+
+
+def _batch(row: Any) -> SaleBatch:
+    day, batch, platform, filed_at, sales, costs = row
+    return SaleBatch(day, batch, platform, filed_at, sales, costs)

@@ -1,0 +1,255 @@
+"""Consignments that are declared under the order number of a sale: bound once, compared with it, and shown to officers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from libs.columns import Ints, Strings, Table
+from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.customs.time import MICROS_PER_DAY
+from libs.store.database import Database
+from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.consignment.v1 import consignment_pb2 as filing
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.revenue.v1 import revenue_pb2
+from luxor.revenue.v1 import sales_pb2 as pb
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
+from services.revenue.__main__ import assemble
+from services.revenue.commands.sales.bind import withdraw_bindings
+from tests.revenue.sales import SECONDS, file, sale, sales_stub, told
+from tests.revenue.service_client import DAY
+from tests.support.services import Running, running
+
+SHOP = "shop"
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Running]:
+    async with running("revenue", assemble, database_url) as service:
+        yield service
+
+
+def pieces(number: str, price: int = 5_000, quantity: int = 2, *, replaces: int = 0) -> pb.Sale:
+    """Return a sale of some pieces of goods."""
+    made = sale(number, price, replaces=replaces)
+    made.items[0].quantity_milli, made.items[0].quantity_unit = quantity * 1_000, "H87"
+    return made
+
+
+def consignment(made: pb.Sale, **changes: object) -> filing.Consignment:
+    """Return the consignment that a sale announces, with changes to its only item's price and quantity or to its own elements."""
+    message = filing.Consignment(
+        destination_country=made.destination_country,
+        dispatch_country=made.dispatch_country,
+        items=made.items,
+        fiscal_references=made.fiscal_references,
+        order=filing.Order(platform=SHOP, number=made.order_number, time=made.paid_at),
+        nature=filing.NATURE_SALE,
+    )
+    item = message.items[0]
+    for name, value in changes.items():
+        if name == "price":
+            item.price.minor = value  # type: ignore[assignment]
+        elif name == "quantity":
+            item.quantity_milli = value * 1_000  # type: ignore[operator]
+        elif name == "currency":
+            item.price.currency = value  # type: ignore[assignment]
+        elif name == "number":
+            del message.fiscal_references[:]
+            if value:
+                message.fiscal_references.add(scheme=filing.SCHEME_IOSS, number=value)
+        else:
+            setattr(message, name, value)
+    return message
+
+
+def mrn(serial: int) -> str:
+    return make_mrns(["DE"], [3], DAY, serial)[0]
+
+
+async def assess(
+    house: Running, rows: Sequence[filing.Consignment], *, first: int = 0, version: int = 1
+) -> revenue_pb2.AssessmentColumns:
+    """Assess consignments as clearance does; their MRNs count from `first`."""
+    count = len(rows)
+    table = Table.from_messages(rows, ConsignmentColumns, filing.Consignment).with_columns(
+        {
+            "mrn": Strings.of([mrn(first + place) for place in range(count)]),
+            "version": Ints.constant(version, count),
+            "filer": Strings.constant("carrier", count),
+            "accepted_at": Ints.constant(DAY * MICROS_PER_DAY, count),
+        }
+    )
+    request = revenue_pb2.AssessConsignmentsRequest(
+        purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=table.encode(ConsignmentColumns)
+    )
+    stub = RevenueServiceStub(await house.channel("service", "clearance"))
+    return (await stub.AssessConsignments(request, timeout=SECONDS)).assessments
+
+
+async def bound(house: Running, **query: object) -> dict[str, list[tuple[str, list[str], bool]]]:
+    """Return by order number what officers see: MRN and findings of each consignment, and whether it was withdrawn."""
+    officer = await sales_stub(house, "officer", "ann")
+    answer = await officer.ListSales(pb.ListSalesRequest(platform=SHOP, **query), timeout=SECONDS)  # type: ignore[arg-type]
+    return {
+        each.sale.order_number: [
+            (one.mrn, [f"{it.reason} {it.declared} / {it.sold}" for it in one.findings], one.withdrawn)
+            for one in each.consignments
+        ]
+        for each in answer.sales
+    }
+
+
+async def test_consignments_are_bound_to_the_sale_of_their_order_once(house: Running) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("1"), pieces("2")], "r1")
+    rows = [
+        consignment(pieces("1")),
+        consignment(pieces("3")),
+        consignment(pieces("2"), nature=filing.NATURE_RETURN),
+        filing.Consignment(destination_country="DE", items=pieces("1").items),
+    ]
+    # The assessment itself is that of consignments without a sale.
+    bare = [filing.Consignment() for _ in rows]
+    for each, row in zip(bare, rows, strict=True):
+        each.CopyFrom(row)
+        each.order.platform = "elsewhere"
+    first = await assess(house, rows)
+    assert await assess(house, rows) == first
+    assert (await assess(house, bare, first=100)).SerializeToString() == first.SerializeToString()
+    assert await bound(house) == {"1": [(mrn(0), [], False)], "2": []}
+    (mine, _) = (await shop.ListSales(pb.ListSalesRequest(), timeout=SECONDS)).sales
+    assert not mine.consignments, "declarations of others are for officers"
+
+
+@pytest.mark.parametrize(
+    ("changes", "findings"),
+    [
+        ({}, []),
+        ({"price": 4_999}, ["SALE_VALUE_DIFFERS 4999 EUR / 5000 EUR"]),
+        ({"price": 5_001}, ["SALE_VALUE_DIFFERS 5001 EUR / 5000 EUR"]),
+        ({"price": 2_500, "quantity": 1}, []),
+        ({"price": 5_000, "quantity": 1}, []),
+        ({"price": 5_001, "quantity": 1}, ["SALE_VALUE_DIFFERS 5001 EUR / 5000 EUR"]),
+        ({"quantity": 3}, ["SALE_QUANTITY_EXCEEDED 3000 H87 / 2000 H87"]),
+        ({"currency": "USD"}, ["SALE_CURRENCY_DIFFERS USD / EUR"]),
+        ({"destination_country": "FR"}, ["SALE_DESTINATION_DIFFERS FR / DE"]),
+        ({"number": "IM4420000019"}, ["SALE_SCHEME_NUMBER_DIFFERS 1 IM4420000019 / 1 IM2760000014"]),
+        ({"number": ""}, ["SALE_SCHEME_NUMBER_DIFFERS  / 1 IM2760000014"]),
+        ({"prices_include_tax": True}, ["SALE_VALUE_NOT_COMPARED  / "]),
+    ],
+)
+async def test_each_contradiction_is_a_finding_with_both_values(
+    house: Running, changes: dict[str, object], findings: list[str]
+) -> None:
+    await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
+    await assess(house, [consignment(pieces("1"), **changes)])
+    assert await bound(house, order_numbers=["1"]) == {"1": [(mrn(0), findings, False)]}
+    assert list(await bound(house, contradicted=True)) == (["1"] if findings else [])
+
+
+async def test_prices_with_and_without_tax_are_compared_where_the_tax_is_stated(house: Running) -> None:
+    gross = pieces("1", 5_950)
+    gross.prices_include_tax = True
+    gross.items[0].tax_charged.minor, gross.items[0].tax_charged.currency = 950, "EUR"
+    await file(await sales_stub(house), [gross], "r1")
+    await assess(house, [consignment(pieces("1")), consignment(pieces("1"), price=5_001)])
+    found = await bound(house)
+    assert found["1"][0][1] == []
+    assert found["1"][1][1][-1] == "SALE_VALUE_DIFFERS 10001 EUR / 5000 EUR"
+
+
+async def test_consignments_without_quantities_are_the_whole_order_unless_they_state_a_part(house: Running) -> None:
+    await file(await sales_stub(house), [sale("1"), sale("2"), sale("3")], "r1")
+    part = consignment(sale("2"), price=2_000)
+    part.order.part, part.order.parts = 1, 2
+    rest = consignment(sale("2"), price=3_001)
+    rest.order.part, rest.order.parts = 2, 2
+    one = consignment(sale("3"))
+    one.order.part, one.order.parts = 1, 1
+    await assess(house, [consignment(sale("1"), price=4_000), part, rest, one])
+    assert {number: [each[1] for each in found] for number, found in (await bound(house)).items()} == {
+        "1": [["SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"]],
+        "2": [[], ["SALE_VALUE_DIFFERS 5001 EUR / 5000 EUR"]],
+        "3": [[]],
+    }
+
+
+async def test_values_beside_other_currencies_are_not_compared_and_this_is_a_finding(house: Running) -> None:
+    mixed = pieces("2")
+    mixed.items.append(mixed.items[0])
+    mixed.items[1].price.currency = "USD"
+    await file(await sales_stub(house), [pieces("1"), mixed], "r1")
+    half = {"price": 2_500, "quantity": 1}
+    rows = [
+        consignment(pieces("1"), currency="USD", **half),
+        consignment(pieces("1"), **half),
+        consignment(pieces("2")),
+    ]
+    await assess(house, rows)
+    assert {number: [each[1] for each in found] for number, found in (await bound(house)).items()} == {
+        "1": [["SALE_CURRENCY_DIFFERS USD / EUR"], ["SALE_VALUE_NOT_COMPARED  / "]],
+        "2": [["SALE_VALUE_NOT_COMPARED  / "]],
+    }
+
+
+async def test_a_sale_is_exhausted_by_the_consignments_of_several_carriers(house: Running) -> None:
+    await file(await sales_stub(house), [pieces("1", 6_000, 3)], "r1")
+    half = consignment(pieces("1"), price=2_000, quantity=1)
+    # All at once: each is compared with those before it, whichever these are.
+    await asyncio.gather(*(assess(house, [half], first=place) for place in range(4)))
+    found = (await bound(house))["1"]
+    assert sorted(len(findings) for _, findings, _ in found) == [0, 0, 0, 2]
+    late = next(findings for _, findings, _ in found if findings)
+    assert late == ["SALE_QUANTITY_EXCEEDED 4000 H87 / 3000 H87", "SALE_VALUE_DIFFERS 8000 EUR / 6000 EUR"]
+
+
+async def test_amended_and_withdrawn_consignments_count_no_more(house: Running, database_url: str) -> None:
+    await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
+    await assess(house, [consignment(pieces("1")), consignment(pieces("2"))])
+    # The first is amended to another price, then to another order; the second is invalidated.
+    await assess(house, [consignment(pieces("1"), price=4_000)], version=2)
+    assert (await bound(house))["1"] == [(mrn(0), ["SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"], False)]
+    await assess(house, [consignment(pieces("9"))], version=3)
+    await file(await sales_stub(house), [pieces("2", 7_000, replaces=1)], "r2")
+    assert (await bound(house))["1"][0][2] is True
+    assert list(await bound(house, contradicted=True)) == []
+    states = Table.of(
+        ClearanceColumns,
+        3,
+        {
+            "mrn": Strings.of([mrn(1), mrn(1), mrn(1)]),
+            "state": Ints.of(
+                np.array([clearance.STATE_EXPIRED, clearance.STATE_RELEASED, clearance.STATE_INVALIDATED])
+            ),
+            "released_at": Ints(np.array([1, 1, 0]), np.array([True, True, False])),
+        },
+    )
+    async with Database(database_url, name="test") as database:
+        for rows, withdrawn in (([0, 1], False), ([2], True)):
+            async with database.transaction() as tx:
+                await withdraw_bindings(tx, states.take(np.array(rows)))
+            assert (await bound(house))["2"] == [(mrn(1), [], withdrawn)]
+    # Declared anew under both numbers, nothing of what was withdrawn counts.
+    await assess(house, [consignment(pieces("1")), consignment(pieces("2"), price=7_000)], first=10)
+    found = await bound(house)
+    assert [found[number][-1] for number in "12"] == [(mrn(10), [], False), (mrn(11), [], False)]
+
+
+async def test_a_consignment_is_compared_with_the_current_version_of_its_sale(house: Running) -> None:
+    shop, officer = await sales_stub(house), await sales_stub(house, "officer", "ann")
+    assert told(await file(shop, [pieces("1"), pieces("1", 6_000, replaces=1)], "r1")) == [1, 2]
+    await assess(house, [consignment(pieces("1"))])
+    (one,) = (await officer.ListSales(pb.ListSalesRequest(platform=SHOP), timeout=SECONDS)).sales
+    (found,) = one.consignments
+    assert (found.mrn, found.filing_version, found.sale_version) == (mrn(0), 1, 2)
+    assert found.bound_at.seconds > 0
+    assert [(each.reason, each.declared, each.sold) for each in found.findings] == [
+        ("SALE_VALUE_DIFFERS", "5000 EUR", "6000 EUR")
+    ]

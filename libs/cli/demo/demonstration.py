@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -13,12 +13,14 @@ from libs.cli.local.supervisor import LocalSystem
 from libs.cli.views.text import percentile, short
 from libs.client import watching
 from libs.client.clearance import carriers
+from libs.client.client import Client
 from libs.client.errors import LuxorError
 from libs.client.filing import arrivals
 from libs.client.plain import plain
 from libs.client.revenue import ledger
 from libs.customs.time import MICROS_PER_DAY
-from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus
+from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus, StatusQuery
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, Consignment
 
 if TYPE_CHECKING:
     from libs.simulator import SimulatedConsignment
@@ -27,6 +29,9 @@ LOOK_SECONDS: Final = 0.2
 STUCK_SECONDS: Final = 90.0
 """After so long without any progress the demo gives up and says where things stand."""
 SHARES: Final = (0.5, 0.95, 0.99, 1.0)
+AMENDED_EVERY: Final = 100
+"""One of so many consignments is amended before its goods arrive."""
+_QUERIES_MAX: Final = 100
 
 
 @dataclass
@@ -37,6 +42,8 @@ class Outcome:
     flights: int = 0
     accepted: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    amended: int = 0
+    """Consignments of which the second version was decided."""
     filing_seconds: float = 0.0
     total_seconds: float = 0.0
     """From the first filing until the last one was released or held, and counted."""
@@ -81,9 +88,12 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
     outcome = Outcome(filers=len(simulator.filers()))
     labels: dict[str, tuple[str, ...]] = {}
     flights: dict[str, tuple[str, str]] = {}
+    corrections: list[SimulatedConsignment] = []
 
     def noted() -> "Iterator[SimulatedConsignment]":
-        for each in simulator.manifest(count):
+        for number, each in enumerate(simulator.manifest(count), 1):
+            if number % AMENDED_EVERY == 0:
+                corrections.append(each._replace(message=_corrected(each.message)))
             if each.truth is not None:
                 labels[each.message.local_reference] = each.truth.labels
             transport = each.message.transport
@@ -106,6 +116,8 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         )
         outcome.filing_seconds = time.monotonic() - began
         outcome.flights = len(flights)
+        progress.stage("Amendments", len(corrections))
+        await _amend(clients, corrections, outcome, progress)
         progress.stage("Arrivals", len(flights))
         told = 0
         for batch in arrivals.in_calls(_arrivals(flights), 100):
@@ -123,6 +135,50 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         days = range(first_day, _today() + 1)
         outcome.books = await demo_ledger.look(analyst, outcome.accepted, days, progress, STUCK_SECONDS)
     return outcome
+
+
+def _corrected(filed: Consignment) -> Consignment:
+    """Return an amendment of a filing: the price of its first item was a tenth more."""
+    amendment = Consignment()
+    amendment.CopyFrom(filed)
+    amendment.function, amendment.amended_version = MESSAGE_FUNCTION_AMEND, 1
+    amendment.items[0].price.minor += amendment.items[0].price.minor // 10
+    return amendment
+
+
+async def _amend(
+    clients: Mapping[str, Client], corrections: Sequence["SimulatedConsignment"], outcome: Outcome, progress: Progress
+) -> None:
+    """File amendments, and wait until each is decided: once their goods have arrived they would come too late."""
+    _, refused = await watching.file_for_many(clients, corrections)
+    for reason, number in refused.items():
+        outcome.refused[reason] = outcome.refused.get(reason, 0) + number
+    waiting: dict[str, list[str]] = {}
+    for each in corrections:
+        waiting.setdefault(each.filer, []).append(each.message.local_reference)
+    expected, moved = len(corrections) - sum(refused.values()), time.monotonic()
+    while outcome.amended < expected:
+        before = outcome.amended
+        for filer, references in waiting.items():
+            queries = [StatusQuery(local_reference=each) for each in references[:_QUERIES_MAX]]
+            results = (await clients[filer].status(queries)).results if queries else ()
+            found = {
+                each.filing.local_reference
+                for result in results
+                for each in result.consignments
+                if each.filing.version > 1
+            }
+            outcome.amended += len(found)
+            # Those that wait go behind the others, since one that was refused is never decided.
+            rest, asked = references[_QUERIES_MAX:], references[:_QUERIES_MAX]
+            waiting[filer] = [*rest, *(each for each in asked if each not in found)]
+        progress.step(outcome.amended)
+        if outcome.amended > before:
+            moved = time.monotonic()
+        elif time.monotonic() - moved > STUCK_SECONDS:
+            counts = f"{outcome.amended:,} amendments decided"
+            raise LuxorError.from_reason("DEMO_STUCK", seconds=int(STUCK_SECONDS), expected=expected, counts=counts)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _arrivals(flights: dict[str, tuple[str, str]]) -> Iterator[Any]:
@@ -223,6 +279,7 @@ def as_plain(outcome: Outcome, *, count: int, seed: int, scenario: str) -> dict[
         "consignments": count,
         "accepted": outcome.accepted,
         "refused": outcome.refused,
+        "amended": outcome.amended,
         "filers": outcome.filers,
         "flights": outcome.flights,
         "filing_seconds": round(outcome.filing_seconds, 3),

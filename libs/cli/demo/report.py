@@ -48,6 +48,8 @@ def _headline(outcome: Outcome) -> Iterator[str]:
         f"{outcome.filers} carriers filed [bold]{outcome.accepted:,}[/] consignments on {outcome.flights:,} flights "
         f"in {outcome.filing_seconds:.1f} s."
     )
+    if outcome.amended:
+        yield f"{outcome.amended:,} were amended before their goods arrived, and decided again."
     yield (
         f"After {total:.1f} s all were assessed, decided, released or held, and counted: "
         f"[bold]{outcome.accepted / total:,.0f} a second[/], the simulator's own work included."

@@ -12,6 +12,7 @@ from luxor.common.v1 import common_pb2
 from services.risk.conditions.cel.vocabulary import TableSource
 from services.risk.conditions.expressions import judge
 from services.risk.elements.computed import Facts
+from services.risk.rules.schema import Stage
 from services.risk.rules.scoring import assess
 from tests.risk.filings import BY_HISTORY, CASES, TODAY, first_light, table
 
@@ -56,6 +57,30 @@ def test_an_honest_parcel_is_green_without_any_finding() -> None:
     assert assessments.ints("score").tolist() == [0]
     assert assessments.ints("unjudged").tolist() == [0]
     assert assessments.strings("rule_set").tolist() == [first_light().version]
+
+
+EARLY: dict[str, Any] = {"nature": "NATURE_UNSPECIFIED", "order": None, "payment": None, "additional_procedures": []}
+BARE: dict[str, Any] = {
+    "commodity_code": "",
+    "price": None,
+    "quantity_milli": None,
+    "quantity_unit": "",
+    "net_mass_mg": None,
+}
+
+
+@pytest.mark.parametrize("stated", [*BARE, "all", "nothing"])
+@pytest.mark.parametrize("stage", ["clearance", "pre_loading"])
+def test_a_filing_with_the_minimum_set_is_judged_by_all_rules(stated: str, stage: Stage) -> None:
+    lacking = {} if stated == "all" else {name: value for name, value in BARE.items() if name != stated}
+    filed = table([EARLY | {"items": [{"description": "Ladies' woven cotton blouses", **lacking}]}])
+    assert assess(first_light(), filed, stage=stage).ints("unjudged").tolist() == [0]
+
+
+@pytest.mark.parametrize("missing", ["price", "net_mass_mg", "quantity_milli"])
+def test_a_declaration_that_lacks_what_rules_need_stays_unjudged(missing: str) -> None:
+    declared = table([{"items": [{missing: None}]}])
+    assert assess(first_light(), declared).ints("unjudged").values.all()
 
 
 def document(**item: Any) -> dict[str, Any]:

@@ -48,11 +48,15 @@ def gaps(filings: Table, data_sets: DataSets, days: IntArray) -> list[Gaps]:
     lacking = [(stage, element, rows) for stage in Stage for element, rows in _lacking(filings, data_sets, stage, days)]
     if not lacking:
         return [()] * filings.rows
-    patterns, places = np.unique(np.stack([rows for _, _, rows in lacking], axis=1), axis=0, return_inverse=True)
-    texts = [
-        _gaps_of([each[:2] for each, is_lacking in zip(lacking, row, strict=True) if is_lacking]) for row in patterns
-    ]
-    return [texts[place] for place in places.reshape(-1).tolist()]
+    # Batches lack the same few times over: what is lacking is named once for each pattern, by its bits. To sort the patterns takes longer.
+    bits = np.packbits(np.stack([rows for _, _, rows in lacking], axis=1), axis=1)
+    width, content = bits.shape[1], bits.tobytes()
+    keys = [content[at : at + width] for at in range(0, len(content), width)]
+    texts: dict[bytes, Gaps] = {}
+    for row, key in enumerate(keys):
+        if key not in texts:
+            texts[key] = _gaps_of([(stage, element) for stage, element, rows in lacking if rows[row]])
+    return [texts[key] for key in keys]
 
 
 def additions(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 from services.ingestion.filing import elements
@@ -27,10 +27,14 @@ def consignment_place(row: int) -> str:
 def entry_place(above: Place, name: str, offsets: npt.NDArray[Any]) -> Place:
     """Return the paths of the entries of lists: `name` is the column of the lists in the table with the rows `above`."""
 
+    starts: list[int] = []
+
     def place(row: int) -> str:
+        if not starts:
+            starts.extend(offsets.tolist())
         # The last list that begins at the entry or before it: those before it that begin there too are empty.
-        owner = int(np.searchsorted(offsets, row, "right")) - 1
-        return f"{above(owner)}.{name}[{row - int(offsets[owner])}]"
+        owner = bisect_right(starts, row) - 1
+        return f"{above(owner)}.{name}[{row - starts[owner]}]"
 
     return place
 

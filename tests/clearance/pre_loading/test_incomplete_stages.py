@@ -10,13 +10,15 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2
-from services.clearance.consignment.decision import INCOMPLETE
+from services.clearance.consignment.decision import CUSTOMS_CHECK, INCOMPLETE
 from services.clearance.consignment.transitions import Debt
 from services.clearance.pre_loading.stages import early_of
 from tests.clearance.controls import arrive, notices
 from tests.clearance.desk import ACCEPTED_AT, MASTER, filings, mrns, revenue_answer
 from tests.clearance.inspections import status
 from tests.clearance.loading import INFORMATION, NONE, parameters, recommending
+from tests.clearance.risk_answers import screening
+from tests.clearance.screening_matches import hear
 from tests.clearance.service_client import House, ask
 from tests.ingestion.consignments import clear
 
@@ -104,6 +106,19 @@ async def test_a_referral_before_loading_and_the_completion_end_separately(house
 async def test_what_another_lane_holds_has_both_reasons(house: House) -> None:
     (mrn,) = await file(house, ["RED-1"])
     assert list((await status(house, mrn)).decision.reasons) == ["VALUE_IMPLAUSIBLY_LOW", INCOMPLETE]
+
+
+async def test_what_a_match_holds_loses_the_reason_of_the_filing_with_its_completion_alone(house: House) -> None:
+    numbers = await file(house, ["GREEN-1", "GREEN-2"])
+    await hear(house.desk, screening(filings(["GREEN-1", "GREEN-2"])))
+    assert [list((await status(house, mrn)).decision.reasons) for mrn in numbers] == [[INCOMPLETE, CUSTOMS_CHECK]] * 2
+    await house.desk.consume(filings(["GREEN-1"], version=2))
+    await house.desk.consume(filings(["GREEN-2"], version=2, change=early))
+    complete, incomplete = [await status(house, mrn) for mrn in numbers]
+    assert (complete.pre_loading, incomplete.pre_loading) == (REFERRED, REFERRED), "both are held"
+    assert (list(complete.decision.reasons), gaps(complete)) == ([CUSTOMS_CHECK], {})
+    assert list(incomplete.decision.reasons) == [INCOMPLETE, CUSTOMS_CHECK]
+    assert gaps(incomplete)
 
 
 def test_declarations_have_no_stages_and_states_no_column() -> None:

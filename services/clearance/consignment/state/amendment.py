@@ -4,8 +4,10 @@ from typing import Final
 
 import numpy as np
 
-from libs.columns import Bools, Column, Ints, Table, among
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, among
+from libs.columns.arrays import BoolArray
 from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
+from services.clearance.consignment.decision import INCOMPLETE, OFFICER_HOLD
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches
@@ -63,7 +65,8 @@ def amended_states(stored: Table, new: Table) -> Table:
         columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)
     held = stored.bools("officer_hold").values | stored.bools("screening_hold").values
     if held.any():
-        columns["reasons"] = choose(held, stored.ragged("reasons"), new.ragged("reasons"))
+        kept = _of_declared(stored.ragged("reasons"), new.ragged("incomplete_stages").lengths == 0)
+        columns["reasons"] = choose(held, kept, new.ragged("reasons"))
         columns |= {name: choose(~held, new.ints(name), Ints.absent(stored.rows)) for name in DELAYS}
     alarm = stored.bools("officer_hold").values & alarmed(stored)
     if alarm.any():
@@ -85,3 +88,19 @@ def amended_states(stored: Table, new: Table) -> Table:
         later = by_match & ~stored.bools("screening_early").values & lane.valid & (lane.values < raised)
         columns["public_lane"] = Ints.of(lane.values, later)
     return new.with_columns(columns)
+
+
+def _of_declared(reasons: Ragged, declared: BoolArray) -> Ragged:
+    """Return the reasons of holds without that of filings before the declaration where the new version is a declaration.
+
+    Where it is the only one, nothing but the officer's hold is left.
+    """
+    assert isinstance(reasons.values, Strings)
+    owners, lengths = reasons.owners(), reasons.lengths
+    ended = declared[owners] & reasons.values.isin({INCOMPLETE})
+    if not ended.any():
+        return reasons
+    alone = ended & (lengths == 1)[owners]
+    texts = choose(alone, Strings.constant(OFFICER_HOLD, len(owners)), reasons.values)
+    stays = np.flatnonzero(~ended | alone)
+    return Ragged.of_lengths(np.bincount(owners[stays], minlength=len(declared)), texts.take(stays))

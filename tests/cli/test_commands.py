@@ -423,15 +423,22 @@ def test_a_filer_is_registered_represented_suspended_and_reinstated(cli: Any) ->
     assert cli.json("filer", "represent", "registered", "broker", "--from-day", "2026-02-01")["version"] == 4
     assert cli.json("filer", "suspend", "registered", "--reason", "Debts")["version"] == 5
     assert "version 6" in cli.run("filer", "reinstate", "registered").stdout
+    trusted = {"authorisation": "AEOC 17", "from_day": "2026-01-01", "to_day": "2026-12-31"}
+    assert cli.json("filer", "trust", "registered", "--authorisation", "AEOC 17", *period)["version"] == 7
     refused = cli.json("filer", "represent", "registered", "registered", "--from-day", "2026-02-01", code=1)
     assert refused["error"]["reason"] == "FILER_MALFORMED"
-    newest, suspended, *_ = cli.json("filer", "show", "registered")
-    assert (newest["version"], newest.get("suspension_reason", ""), suspended["suspension_reason"]) == (6, "", "Debts")
+    newest, _, suspended, *_ = cli.json("filer", "show", "registered")
+    assert (newest["version"], newest.get("suspension_reason", ""), suspended["suspension_reason"]) == (7, "", "Debts")
+    assert newest["trusted"] == trusted
     assert newest["identifiers"] == ["DE1", "DE2"]
     assert newest["representatives"] == [{"id": "broker", "from_day": "2026-02-01"}]
     assert [each["serial_number"] for each in newest["certificates"]] == [issued["serial"]]
-    assert [each["version"] for each in cli.json("filer", "list") if each["id"] == "registered"] == [6]
-    assert "further notice" in cli.run("filer", "list").stdout.replace("\n", " ")
+    assert [each["version"] for each in cli.json("filer", "list") if each["id"] == "registered"] == [7]
+    assert "trusted" in cli.run("filer", "list").stdout
+    shown = cli.run("filer", "show", "registered").stdout
+    assert "broker 2026-02-01 to further notice" in shown
+    assert "AEOC 17 2026-01-01 to 2026-12-31" in shown
+    assert "Debts" in shown
     assert cli.error("filer", "show", "nobody", code=1)["reason"] == "FILER_UNKNOWN"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
 from libs.feed.publish.outbox import Outbox
 from libs.store.database import Database
@@ -40,13 +41,18 @@ def reasons(answer: pb.SubmitConsignmentsResponse) -> list[list[str]]:
     return [[each.reason for each in result.errors] for result in answer.results]
 
 
-async def announced(url: str) -> list[Consignment]:
-    """Return all that the feed announces, by reference and version, with the version in place of the time of export."""
+async def announced_table(url: str) -> Table:
+    """Return all that the feed announces."""
     async with Database(url, name="test") as database, database.connection() as reader:
         outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
-        page = await Snapshot(outbox).page(reader, range(PARTITIONS), b"", 1_000_000)
-    rows = page.table.to_messages(Consignment)
-    for row, version in zip(rows, page.table.ints("version").values.tolist(), strict=True):
+        return (await Snapshot(outbox).page(reader, range(PARTITIONS), b"", 1_000_000)).table
+
+
+async def announced(url: str) -> list[Consignment]:
+    """Return the same by reference and version, with the version in place of the time of export."""
+    table = await announced_table(url)
+    rows = table.to_messages(Consignment)
+    for row, version in zip(rows, table.ints("version").values.tolist(), strict=True):
         row.export_time.seconds = version
     return sorted(rows, key=lambda row: (row.local_reference, row.export_time.seconds))
 

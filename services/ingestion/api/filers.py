@@ -19,7 +19,7 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.ingestion.v1 import filers_pb2 as pb
 from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceServicer
 from services.ingestion.commands.put_filers import FilerPut, put_filers
-from services.ingestion.filers.register import OPEN_END, Filer, FilerCertificate, Representative
+from services.ingestion.filers.register import OPEN_END, Filer, FilerCertificate, Representative, TrustedStatus
 from services.ingestion.store.filers import Filers
 
 FILERS_MAX: Final = 1_000
@@ -34,6 +34,7 @@ ROLES: Final = {
 
 _TEXT_CHARACTERS_MAX: Final = 140
 _IDENTIFIER_CHARACTERS_MAX: Final = 35
+_AUTHORISATION_CHARACTERS_MAX: Final = 70
 _LISTS_MAX: Final = {"identifiers": 20, "certificates": 20, "representatives": 1_000}
 _SERIAL: Final = re.compile(r"(?:[0-9A-F]{2}){1,20}")
 _NEWEST: Final = 2**31 - 1
@@ -148,6 +149,12 @@ def _entry(message: pb.Filer) -> Filer:
         if not is_id(each.id) or each.id == message.id or each.id in {other.id for other in representatives}:
             raise _Malformed(f"{path}.id", each.id)
         representatives.append(Representative(each.id, *_days(each, path, is_open=True)))
+    trusted = None
+    if message.HasField("trusted"):
+        if not _is_text(message.trusted.authorisation, _AUTHORISATION_CHARACTERS_MAX):
+            raise _Malformed("trusted.authorisation")
+        days = _days(message.trusted, "trusted", is_open=True)
+        trusted = TrustedStatus(message.trusted.authorisation, *days)
     return Filer(
         id=message.id,
         name=message.name,
@@ -155,11 +162,14 @@ def _entry(message: pb.Filer) -> Filer:
         certificates=tuple(sorted(set(certificates), key=lambda entry: (entry.from_day, entry.serial_number))),
         representatives=tuple(sorted(representatives, key=lambda entry: entry.id)),
         suspension_reason=message.suspension_reason,
+        trusted=trusted,
         version=message.version,
     )
 
 
-def _days(message: pb.FilerCertificate | pb.Representative, path: str, *, is_open: bool = False) -> tuple[int, int]:
+def _days(
+    message: pb.FilerCertificate | pb.Representative | pb.TrustedStatus, path: str, *, is_open: bool = False
+) -> tuple[int, int]:
     days = []
     for name in ("from_day", "to_day"):
         text = getattr(message, name)
@@ -191,10 +201,17 @@ def _message(entry: Filer) -> pb.Filer:
             to_day=day_text(certificate.to_day),
         )
     for each in entry.representatives:
-        last = "" if each.to_day == OPEN_END else day_text(each.to_day)
-        message.representatives.add(id=each.id, from_day=day_text(each.from_day), to_day=last)
+        message.representatives.add(id=each.id, from_day=day_text(each.from_day), to_day=_last_day(each.to_day))
+    if entry.trusted is not None:
+        message.trusted.authorisation = entry.trusted.authorisation
+        message.trusted.from_day = day_text(entry.trusted.from_day)
+        message.trusted.to_day = _last_day(entry.trusted.to_day)
     message.changed_at.FromMicroseconds(entry.changed_at)
     return message
+
+
+def _last_day(day: int) -> str:
+    return "" if day == OPEN_END else day_text(day)
 
 
 def _result(done: FilerPut, path: str) -> pb.FilerResult:

@@ -1,4 +1,4 @@
-"""Whether a filer may file now: its entry in the register, read at most every two seconds for each filer."""
+"""What the register states of a filer when it files: its entry, read at most every two seconds for each filer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from services.ingestion.filers.register import Filer
 from services.ingestion.store.filers import Filers
 
 AGE_SECONDS_MAX: Final = 2.0
@@ -23,7 +24,7 @@ class NotAdmitted(NamedTuple):
 
 
 class FilerAdmission:
-    """Answers for each filer whether its new filings are admitted."""
+    """States for each filer whether its new filings are admitted, and whether it is a trusted operator."""
 
     def __init__(
         self, filers: Filers, *, is_registration_required: bool = False, clock: Callable[[], float] = time.monotonic
@@ -32,21 +33,27 @@ class FilerAdmission:
         self._filers = filers
         self._is_registration_required = is_registration_required
         self._clock = clock
-        self._refusals: dict[str, tuple[float, NotAdmitted | None]] = {}
+        self._entries: dict[str, tuple[float, Filer | None]] = {}
 
     async def refusal(self, filer: str) -> NotAdmitted | None:
         """Return why new filings of a filer are refused; None: they are admitted."""
+        entry = await self._entry(filer)
+        if entry is None:
+            return NotAdmitted("FILER_NOT_REGISTERED") if self._is_registration_required else None
+        return NotAdmitted("FILER_SUSPENDED", entry.suspension_reason) if entry.suspension_reason else None
+
+    async def trusted_until(self, filer: str, day: int) -> int | None:
+        """Return the last day on which a filer is a trusted operator, None if it is none on a day; days since 1970-01-01 UTC."""
+        entry = await self._entry(filer)
+        return None if entry is None else entry.trusted_until(day)
+
+    async def _entry(self, filer: str) -> Filer | None:
         now = self._clock()
-        until, found = self._refusals.get(filer, (now, None))
+        until, entry = self._entries.get(filer, (now, None))
         if now < until:
-            return found
+            return entry
         entry = await self._filers.entry(filer)
-        found = None
-        if entry is not None and entry.suspension_reason:
-            found = NotAdmitted("FILER_SUSPENDED", entry.suspension_reason)
-        elif entry is None and self._is_registration_required:
-            found = NotAdmitted("FILER_NOT_REGISTERED")
-        if len(self._refusals) >= FILERS_MAX:
-            self._refusals.clear()
-        self._refusals[filer] = now + AGE_SECONDS_MAX, found
-        return found
+        if len(self._entries) >= FILERS_MAX:
+            self._entries.clear()
+        self._entries[filer] = now + AGE_SECONDS_MAX, entry
+        return entry

@@ -6,7 +6,7 @@ that another call stores meanwhile makes the caller decide again (VersionStored)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -56,6 +56,8 @@ class Amended:
     """Of the new filings of the batch, once they are stored."""
     now: int = 0
     """When the new versions were accepted."""
+    trusted: Mapping[str, int | None] = field(default_factory=dict)
+    """By filer of first versions, until which day it is a trusted operator; None: it is none."""
     xid: int = 0
     """The number of the transaction that added versions; 0 if none was added."""
 
@@ -85,6 +87,11 @@ class Amended:
     def new(self) -> dict[int, Outcome]:
         """Return the outcomes that add versions, by row."""
         return {row: each for row, each in self.outcomes.items() if each.is_new}
+
+    @property
+    def filers(self) -> set[str]:
+        """Return who filed the first versions of what changes."""
+        return {each.filing.filer for each in self.new.values() if each.filing is not None}
 
     @property
     def stored(self) -> set[int]:
@@ -194,6 +201,11 @@ class Amend:
                 "partition": Ints.of(partitions),
             }
         )
+        trusted = [amended.trusted.get(each.filer) for each in filings]
+        if any(each is not None for each in trusted) or "filer_trusted_until" in table.names:
+            is_trusted = np.array([each is not None for each in trusted])
+            until = np.array([each or 0 for each in trusted], np.int64)
+            table = table.with_columns({"filer_trusted_until": Ints.of(until, is_trusted)})
         changed_by = [amended.changed_by(each) for each in filings]
         now, xid = await self._amendments.add(tx, table, partitions, changed_by, trace=trace, shift_micros=shift_micros)
         return replace(amended, now=now, xid=xid)

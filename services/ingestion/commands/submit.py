@@ -169,15 +169,17 @@ class Submit:
             checked = await self._refuse_new(filer, checked, refusal)
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
-        submitted = _filing(filer, checked, stored)
+        day = self.today()
+        submitted = _filing(filer, checked, stored, await self._admission.trusted_until(filer, day))
         later = checked.later()
         equal: dict[str, bool] = {}
         # Each turn compares at least one more reference or finds a further version, so there are at most as many turns as both.
         while True:
             if len(later):
-                oldest = self.today() - CHANGED_DAYS
+                oldest = day - CHANGED_DAYS
                 amended = await self._amend.decide(filer, checked.table, later, submitted.filing, oldest=oldest)
-                submitted = replace(submitted, amended=amended)
+                trusted = {each: await self._admission.trusted_until(each, day) for each in amended.filers}
+                submitted = replace(submitted, amended=replace(amended, trusted=trusted))
             try:
                 submitted = await self._accept(request, submitted, equal)
                 break
@@ -266,7 +268,9 @@ class Submit:
         return {row: stored[each.mrn] == digest for (row, each), digest in zip(prior.items(), own, strict=True)}
 
 
-def _filing(filer: str, checked: validation.Checked, stored: Sequence[bytes] | None) -> Submitted:
+def _filing(
+    filer: str, checked: validation.Checked, stored: Sequence[bytes] | None, trusted_until: int | None
+) -> Submitted:
     """Return what is filed of a batch: its valid new rows, each reference once, with the digests that are stored, if any."""
     references = checked.table.strings("local_reference").tolist()
     first: dict[str, int] = {}
@@ -289,6 +293,7 @@ def _filing(filer: str, checked: validation.Checked, stored: Sequence[bytes] | N
         references=names,
         partitions=partitions_of(filer, names),
         countries=table.strings("destination_country").tolist(),
+        trusted_until=trusted_until,
     )
     return Submitted(checked, filing, places, _differing(checked.table, [(row, rows[places[row]]) for row in repeats]))
 

@@ -33,6 +33,15 @@ class Representative:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedStatus:
+    """The status of a trusted operator; days since 1970-01-01 UTC, both included."""
+
+    authorisation: str
+    from_day: int
+    to_day: int
+
+
+@dataclass(frozen=True, slots=True)
 class Filer:
     """The entry of a filer."""
 
@@ -45,6 +54,7 @@ class Filer:
     representatives: tuple[Representative, ...] = ()
     suspension_reason: str = ""
     """Empty: it is not suspended."""
+    trusted: TrustedStatus | None = None
     version: int = 0
     """0: not registered yet."""
     changed_at: int = 0
@@ -55,6 +65,12 @@ class Filer:
     def is_represented_by(self, other: str, day: int) -> bool:
         """Return whether another filer may act for this one on a day."""
         return any(each.id == other and each.from_day <= day <= each.to_day for each in self.representatives)
+
+    def trusted_until(self, day: int) -> int | None:
+        """Return the last day of the status as a trusted operator, None if the filer has none on a day. A suspended filer has none."""
+        if self.trusted is None or self.suspension_reason or not self.trusted.from_day <= day <= self.trusted.to_day:
+            return None
+        return self.trusted.to_day
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,17 @@ import asyncpg
 from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import TODAY
-from services.ingestion.filers.register import Filer, FilerCertificate, Mandate, Representative, mandates
+from services.ingestion.filers.register import (
+    Filer,
+    FilerCertificate,
+    Mandate,
+    Representative,
+    TrustedStatus,
+    mandates,
+)
 
 _COLUMNS: Final = (
-    "id, version, name, identifiers, certificates, representatives, suspension_reason, changed_at, changed_by"
+    "id, version, name, identifiers, certificates, representatives, suspension_reason, trusted, changed_at, changed_by"
 )
 _NEWEST: Final = "not exists (select from filer newer where newer.id = f.id and newer.version > f.version)"
 _OF_IDS: Final = f"select {_COLUMNS}, {TODAY} as today from filer f where id = any($1::text[]) and {_NEWEST}"  # noqa: S608  # our own statement
@@ -81,12 +88,24 @@ class Filers:
             "representatives": bulk.text(
                 [_lines((e.id, e.from_day, e.to_day) for e in each.representatives) for each in filers]
             ),
+            "trusted": bulk.text([_trusted_text(each.trusted) for each in filers]),
         }
         await bulk.insert(tx, "filer", columns)
 
 
 def _lines(entries: Iterable[tuple[str, int, int]]) -> str:
     return "\n".join(f"{name} {first} {last}" for name, first, last in entries)
+
+
+def _trusted_text(status: TrustedStatus | None) -> str:
+    return "" if status is None else f"{status.from_day} {status.to_day} {status.authorisation}"
+
+
+def _trusted(text: str) -> TrustedStatus | None:
+    if not text:
+        return None
+    first, last, authorisation = text.split(" ", 2)
+    return TrustedStatus(authorisation, int(first), int(last))
 
 
 def _filer(row: asyncpg.Record) -> Filer:
@@ -97,6 +116,7 @@ def _filer(row: asyncpg.Record) -> Filer:
         certificates=tuple(FilerCertificate(*each) for each in _entries(row["certificates"])),
         representatives=tuple(Representative(*each) for each in _entries(row["representatives"])),
         suspension_reason=row["suspension_reason"],
+        trusted=_trusted(row["trusted"]),
         version=row["version"],
         changed_at=row["changed_at"],
         changed_by=row["changed_by"],

@@ -89,6 +89,8 @@ class Filing:
     references: list[str]
     partitions: npt.NDArray[np.int64]
     countries: list[str]
+    trusted_until: int | None = None
+    """Last day on which the filer is a trusted operator, days since 1970-01-01 UTC; None: it is none."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,8 @@ class Store:
                 "partition": Ints.of(partitions),
             }
         )
+        if filing.trusted_until is not None:
+            table = table.with_columns({"filer_trusted_until": Ints.constant(filing.trusted_until, rows)})
         ref = await self.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
         given = [mrns[place] for place in places.tolist()]
         day = now // MICROS_A_DAY

@@ -238,8 +238,12 @@ def thresholds_in(parameters: Parameters | None, thresholds: Thresholds, answers
 
 
 def trusted_in(parameters: Parameters, table: Table, day: int) -> npt.NDArray[np.bool_]:
-    """Whether declarant, filer or carrier of each consignment is trusted on a day (days since 1970)."""
-    trusted = np.zeros(table.rows, np.bool_)
+    """Whether declarant, filer or carrier of each consignment is trusted on a day (days since 1970).
+
+    Of the filer ingestion states it, by the register of filers when the consignment was accepted.
+    """
+    until = table.ints("filer_trusted_until")
+    trusted: npt.NDArray[np.bool_] = until.valid & (until.values >= day)
     for role, identifiers in parameters.trusted_on(day).items():
         if identifiers:
             trusted |= table.strings(_COLUMNS_OF_ROLES[role]).isin(identifiers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import grpc
 import pytest
 
-from libs.customs.time import day_text
+from libs.customs.partitions import partitions_of
+from libs.customs.time import day_of_date, day_text
 from libs.server.errors import reason_of
 from libs.store.database import Database
 from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -18,7 +20,7 @@ from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.ingestion.__main__ import assemble
 from services.ingestion.commands.admission import AGE_SECONDS_MAX, FilerAdmission, NotAdmitted
 from services.ingestion.store.filers import Filers
-from tests.ingestion.amendments import amendment, announced, invalidation, reasons, version_of
+from tests.ingestion.amendments import amendment, announced, announced_table, invalidation, reasons, version_of
 from tests.ingestion.consignments import consignment, put
 from tests.ingestion.service_client import SECONDS, stub_of, submit
 from tests.support.services import Running, running
@@ -150,6 +152,10 @@ MALFORMED: list[tuple[dict[str, Any], str, str]] = [
     ({"certificates": [{"serial_number": "AB", "from_day": "2026-01-01"}]}, "FILER_DAYS_MALFORMED", "certificates[0].to_day"),
     ({"certificates": [{"serial_number": "AB", "from_day": "2026-01-02", "to_day": "2026-01-01"}]}, "FILER_DAYS_MALFORMED",
      "certificates[0].to_day"),
+    ({"trusted": {"from_day": "2026-01-01"}}, "FILER_MALFORMED", "trusted.authorisation"),
+    ({"trusted": {"authorisation": "A" * 71, "from_day": "2026-01-01"}}, "FILER_MALFORMED", "trusted.authorisation"),
+    ({"trusted": {"authorisation": "AEO"}}, "FILER_DAYS_MALFORMED", "trusted.from_day"),
+    ({"trusted": {"authorisation": "AEO", "from_day": "2026-01-02", "to_day": "2026-01-01"}}, "FILER_DAYS_MALFORMED", "trusted.to_day"),
     ({"representatives": [{"id": "shop", "from_day": "2026-01-01"}]}, "FILER_MALFORMED", "representatives[0].id"),
     ({"representatives": [{"id": "a", "from_day": "2026-01-01"}] * 2}, "FILER_MALFORMED", "representatives[1].id"),
     ({"representatives": [{"id": "a/b", "from_day": "2026-01-01"}]}, "FILER_MALFORMED", "representatives[0].id"),
@@ -162,12 +168,14 @@ async def test_each_malformed_element_is_refused_alone_and_bounds_are_accepted(d
         officer = await register_of(service)
         entries = [pb.Filer(**({"id": "shop", "name": "Shop"} | values)) for values, _, _ in MALFORMED]
         good = pb.Filer(id="x" * 64, name="n" * 140, suspension_reason="s" * 140, identifiers=["D" * 35] * 20)
+        good.trusted.authorisation, good.trusted.from_day = "A" * 70, "2026-01-01"
         good.certificates.add(serial_number="AB" * 20, from_day="2026-01-01", to_day="2026-01-01")
         results = await officer.put(*entries, good, good)
         wanted = [(0, reason, f"filers[{place}].{path}") for place, (_, reason, path) in enumerate(MALFORMED)]
         repeated = (0, "FILER_REPEATED", f"filers[{len(entries) + 1}].id")
         assert results == [*wanted, (1, "", ""), repeated]
-        assert [list(each.identifiers) for each in await officer.listed()] == [["D" * 35]]
+        (stored,) = await officer.listed()
+        assert (list(stored.identifiers), stored.trusted) == (["D" * 35], good.trusted)
         for request, reason in (
             (pb.PutFilersRequest(request_id="e"), "BATCH_EMPTY"),
             (pb.PutFilersRequest(filers=[entry("a")]), "REQUEST_ID_MISSING"),
@@ -283,13 +291,42 @@ async def test_a_representative_changes_what_the_declarant_filed_and_the_other_w
     ]  # fmt: skip
 
 
+async def test_a_filing_has_the_status_of_its_filer_when_each_version_was_accepted(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read_at_once(monkeypatch)
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        status = pb.TrustedStatus(authorisation="AEOC 17", from_day="2020-01-01", to_day="2030-01-01")
+        broker = pb.Representative(id="broker", from_day="2020-01-01")
+        entries = [
+            entry("shop", identifiers=["DE1"], representatives=[broker], trusted=status),
+            entry(
+                "broker", trusted=pb.TrustedStatus(authorisation="AEOC 18", from_day="2020-01-01", to_day="2031-01-01")
+            ),
+        ]
+        await officer.put(*entries)
+        shop, agent, other = [await stub_of(service, ident=each) for each in ("shop", "broker", "other")]
+        mrn = (await submit(shop, [declared(1), consignment(2)], "r1")).results[0].receipt.mrn
+        await submit(other, [consignment(3)], "r1")
+        # By its representative: the status is that of the filer.
+        await submit(agent, [change(1, mrn)], "r2")
+        entries[0].ClearField("trusted")
+        entries[0].version = 1
+        await officer.put(entries[0])
+        # An invalidation has the content of the version before it, and not its status.
+        await submit(shop, [invalidation(1, 2), amendment(2, 1, 5)], "r3")
+    table = await announced_table(database_url)
+    until = day_of_date(date(2030, 1, 1))
+    keys = zip(table.strings("local_reference").tolist(), table.ints("version").values.tolist(), strict=True)
+    assert dict(zip(keys, table.ints("filer_trusted_until").tolist(), strict=True)) == {
+        ("REF-1", 1): until, ("REF-2", 1): until, ("REF-3", 1): None,
+        ("REF-1", 2): until, ("REF-1", 3): None, ("REF-2", 2): None,
+    }  # fmt: skip
+
+
 async def test_a_filing_stays_that_of_its_filer_whoever_changes_it(database_url: str) -> None:
     """Notices, references and statistics go by the filer: the feed names the owner, not who changed it."""
-    from libs.customs.partitions import PARTITIONS, partitions_of
-    from libs.feed.publish.outbox import Outbox
-    from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-    from services.ingestion.feeds.snapshot import Snapshot
-
     async with running("ingestion", assemble, database_url) as service:
         officer = await register_of(service)
         since = pb.Representative(id="broker", from_day="2020-01-01")
@@ -297,9 +334,7 @@ async def test_a_filing_stays_that_of_its_filer_whoever_changes_it(database_url:
         shop, broker = await stub_of(service), await stub_of(service, ident="broker")
         mrn = (await submit(shop, [declared(1)], "r1")).results[0].receipt.mrn
         await submit(broker, [change(1, mrn)], "r2")
-    async with Database(database_url, name="test") as database, database.connection() as reader:
-        outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
-        table = (await Snapshot(outbox).page(reader, range(PARTITIONS), b"", 100)).table
+    table = await announced_table(database_url)
     assert table.strings("filer").tolist() == ["shop", "shop"]
     assert table.ints("partition").values.tolist() == partitions_of("shop", ["REF-1"]).tolist() * 2
 

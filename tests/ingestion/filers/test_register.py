@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.ingestion.filers.register import OPEN_END, Filer, Mandate, Representative, mandates
+from services.ingestion.filers.register import OPEN_END, Filer, Mandate, Representative, TrustedStatus, mandates
 
 DAY = 20_000
 SHOP = Filer("shop", "Shop", ("DE1", "DE2"), representatives=(Representative("broker", DAY - 1, DAY + 1),))
@@ -36,6 +36,18 @@ def test_who_is_not_registered_or_suspended_acts_for_nobody_else_and_a_suspended
     assert mandates(BROKER, [], DAY) == {}
     assert mandates(BROKER, [replace(SHOP, suspension_reason="fraud")], DAY) == {"shop": [MANDATE]}
     assert mandates(Filer("other", "Other"), [SHOP, BROKER], DAY) == {}
+
+
+@pytest.mark.parametrize(
+    ("day", "last"), [(DAY - 2, None), (DAY - 1, DAY + 1), (DAY, DAY + 1), (DAY + 1, DAY + 1), (DAY + 2, None)]
+)
+def test_a_filer_is_trusted_from_the_first_to_the_last_day_of_its_status_unless_it_is_suspended(
+    day: int, last: int | None
+) -> None:
+    trusted = replace(SHOP, trusted=TrustedStatus("AEOC 17", DAY - 1, DAY + 1))
+    assert trusted.trusted_until(day) == last
+    assert replace(trusted, suspension_reason="fraud").trusted_until(day) is None
+    assert SHOP.trusted_until(day) is None
 
 
 @pytest.mark.parametrize(

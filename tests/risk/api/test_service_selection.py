@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from libs.columns import Strings, Table
+from libs.columns import Ints, Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import day_of, day_text, parse_day
 from libs.store.database import Database
@@ -149,6 +149,18 @@ def test_a_trusted_operator_has_its_discount_while_its_authorisation_is_valid(
     assert trusted("valid_from: 2026-01-01, valid_until: 2026-11-17") == [None, None]
     assert trusted("valid_from: 2026-11-19") == [None, None]
     assert trusted("valid_from: 2026-01-01", "filer") == [None, None]
+
+
+@pytest.mark.parametrize(("last", "discount"), [(-1, None), (0, 500_000), (1, 500_000)])
+def test_a_filer_that_the_register_trusts_has_its_discount_to_its_last_day(
+    tmp_path: Path, last: int, discount: int | None
+) -> None:
+    selection = parameters(tmp_path, office="    trusted_discount_ppm: 500000\n")
+    rows = table([{}, {}])
+    until = Ints.of([0, parse_day("2026-11-18") + last], np.array([False, True]))
+    rows = rows.with_columns({"filer_trusted_until": until})
+    answer = assess_batch(means(selection), rows, CLEARANCE, known(rows), begun()).table
+    assert answer.ints("trusted_discount_ppm").tolist() == [None, discount]
 
 
 def test_thresholds_are_those_of_the_profile_unless_the_office_has_its_own(tmp_path: Path) -> None:

@@ -99,6 +99,21 @@ def represent(context: Context, filer_id: str, representative: str, from_day: st
     _change(context, ident, filer_id, edit)
 
 
+@command("trust", group=filer, short_help="Grant a filer the status of a trusted operator.")
+@click.argument("filer_id", metavar="ID")
+@click.option("--authorisation", required=True, help="Reference of the decision.")
+@click.option("--from-day", required=True, metavar="DAY", help="First day of the status.")
+@click.option("--to-day", default="", metavar="DAY", help="Last day; without it until further notice.")
+@acting("officer")
+def trust(context: Context, filer_id: str, authorisation: str, from_day: str, to_day: str, ident: str) -> None:
+    """Grant filer ID the status of a trusted operator, in place of the one that it has. To end it, set its last day."""
+
+    def edit(entry: "pb.Filer") -> None:
+        entry.trusted.authorisation, entry.trusted.from_day, entry.trusted.to_day = authorisation, from_day, to_day
+
+    _change(context, ident, filer_id, edit)
+
+
 @command("list", group=filer, short_help="List the register.")
 @acting("officer")
 def list_(context: Context, ident: str) -> None:
@@ -111,7 +126,7 @@ def list_(context: Context, ident: str) -> None:
             return [plain(each) for each in await entries(client)]
 
     found = run(work())
-    context.emit(found, lambda terminal: _show(terminal, found))
+    context.emit(found, lambda terminal: _list(terminal, found))
 
 
 @command("show", group=filer, short_help="Show all versions of an entry.")
@@ -174,24 +189,31 @@ def _certificate(path: Path) -> tuple[str, str, str]:
     return serial_text(certificate.serial_number), first.isoformat(), last.isoformat()
 
 
-def _show(terminal: "Console", filers: list[dict[str, Any]]) -> None:
+def _list(terminal: "Console", filers: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import print_words, safe, table
 
-    shown = table(
-        "filer", "name", "identifiers", "represented by", "certificates", "suspended", "version", "changed by"
-    )
+    shown = table("filer", "name", "identifiers", "status", "version", right=(4,))
     for each in filers:
-        shown.add_row(
-            safe(each["id"]),
-            safe(each["name"]),
-            safe(" ".join(each.get("identifiers", ()))),
-            safe(", ".join(_days(one["id"], one) for one in each.get("representatives", ()))),
-            safe(", ".join(_days(one["serial_number"], one) for one in each.get("certificates", ()))),
-            safe(each.get("suspension_reason", "")),
-            str(each["version"]),
-            safe(each["changed_by"]),
-        )
+        status = "suspended" if each.get("suspension_reason") else "trusted" if "trusted" in each else "registered"
+        identifiers = " ".join(each.get("identifiers", ()))
+        shown.add_row(safe(each["id"]), safe(each["name"]), safe(identifiers), status, str(each["version"]))
     print_words(terminal, shown)
+
+
+def _show(terminal: "Console", versions: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import safe
+
+    for each in versions:
+        terminal.print(f"[bold]version {each['version']}[/]  {each['changed_at']}  {safe(each['changed_by'])}")
+        lines = [("name", each["name"]), ("identifiers", " ".join(each.get("identifiers", ())))]
+        lines += [("represented by", _days(one["id"], one)) for one in each.get("representatives", ())]
+        lines += [("certificate", _days(one["serial_number"], one)) for one in each.get("certificates", ())]
+        if "trusted" in each:
+            lines.append(("trusted", _days(each["trusted"]["authorisation"], each["trusted"])))
+        lines.append(("suspended", each.get("suspension_reason", "")))
+        for name, text in lines:
+            if text:
+                terminal.print(f"  {name:<15} {safe(text)}", soft_wrap=True)
 
 
 def _days(name: str, entry: dict[str, Any]) -> str:

@@ -1,0 +1,63 @@
+"""A trained model of commodity codes: the weights of features, and the scores that they give. Needs numpy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.risk.codes.ngrams import BITS, Features
+
+FEATURES: Final = 1 << BITS
+
+Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CodeWeights:
+    """A trained model: the score of a code is the sum of its weights of a description's features, divided by their length."""
+
+    codes: list[str]
+    """Sorted."""
+    idf: Floats
+    """What each feature counts in the length of a description; (FEATURES,)."""
+    offsets: Numbers
+    """Where the weights of each feature begin, and the end; (FEATURES + 1,)."""
+    places: npt.NDArray[np.int32]
+    """The code of each weight, its place in `codes`."""
+    weights: Floats
+    """Idf included."""
+
+    def scores(self, features: Features) -> Floats:
+        """Return the score of each code for each description, (descriptions, codes); 0 for one without features."""
+        owners = owners_of(features)
+        starts = self.offsets[features.indices]
+        lengths = self.offsets[features.indices + 1] - starts
+        ends = np.cumsum(lengths)
+        taken = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+        cells = np.repeat(owners * len(self.codes), lengths) + self.places[taken]
+        sums = np.bincount(cells, self.weights[taken], features.rows * len(self.codes))
+        return (sums.reshape(features.rows, len(self.codes)) / lengths_of(features, self.idf)[:, None]).astype(
+            np.float32
+        )
+
+
+def idf_of(features: Features) -> Floats:
+    """Return what each feature counts, by the number of descriptions that have it; the most where none has it."""
+    occurrences = np.unique(owners_of(features) * FEATURES + features.indices)
+    counts = np.bincount(occurrences % FEATURES, minlength=FEATURES)
+    return (np.log((1 + features.rows) / (1 + counts)) + 1).astype(np.float32)
+
+
+def lengths_of(features: Features, idf: Floats) -> Floats:
+    """Return the length of each description, by the idf of its features; 1 without features."""
+    squares = np.bincount(owners_of(features), idf[features.indices].astype(np.float64) ** 2, features.rows)
+    return np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
+
+
+def owners_of(features: Features) -> Numbers:
+    """Return the description of each feature."""
+    return np.repeat(np.arange(features.rows, dtype=np.int64), np.diff(features.offsets))

@@ -1,0 +1,71 @@
+"""Training of commodity codes: ridge regression as the textbook solves it, the same model each time, and the largest weights alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.risk.codes.code_weights import FEATURES, CodeWeights, idf_of, lengths_of, owners_of
+from services.risk.codes.ngrams import features_of
+from services.risk.codes.training import RIDGE, Texts, train
+
+GOODS = {
+    "330410": ("lipstick red matte", "lip gloss pink", "lpstck coral 4g", "lip balm tinted"),
+    "620463": ("ladies trousers polyester", "womens trousers black", "wide leg trousers", "trsrs slim"),
+    "851712": ("smartphone 128gb", "mobile phone dual sim", "refurbished smartphone", "phone handset"),
+}
+TEXTS = Texts(
+    [text for texts in GOODS.values() for text in texts],
+    [code for code, texts in GOODS.items() for _ in texts],
+    np.array([1.0, 1.0, 1.0, 0.25] * len(GOODS)),
+)
+ASKED = ["matte lpstck", "polyester trousers", "phone 64gb", "wooden chair", ""]
+
+
+def exact_scores(texts: Texts, asked: list[str]) -> np.ndarray:
+    """Return the scores of weighted ridge regression on unit vectors, by the normal equations over texts."""
+
+    def dense(descriptions: list[str]) -> np.ndarray:
+        features = features_of(descriptions)
+        rows = np.zeros((len(descriptions), FEATURES))
+        np.add.at(rows, (owners_of(features), features.indices), 1)
+        # A feature that occurs twice has the square of its idf twice in the length of the description.
+        return rows * idf / np.sqrt(np.maximum(rows @ idf**2, 1e-12))[:, None]
+
+    idf = idf_of(features_of(texts.descriptions)).astype(np.float64)
+    learnt = dense(list(texts.descriptions))
+    expected = np.array([[code == each for each in sorted(set(texts.codes))] for code in texts.codes], np.float64)
+    return dense(asked) @ learnt.T @ np.linalg.solve(learnt @ learnt.T + np.diag(RIDGE / texts.weights), expected)
+
+
+def test_the_scores_are_those_of_ridge_regression() -> None:
+    model = train(TEXTS, steps=40)
+    assert model.codes == sorted(GOODS)
+    np.testing.assert_allclose(model.scores(features_of(ASKED)), exact_scores(TEXTS, ASKED), atol=1e-4)
+
+
+def test_the_code_of_goods_like_those_declared_has_the_highest_score() -> None:
+    best = train(TEXTS).scores(features_of(ASKED[:3])).argmax(axis=1)
+    assert [sorted(GOODS)[place] for place in best.tolist()] == ["330410", "620463", "851712"]
+
+
+def test_the_same_texts_give_the_same_model() -> None:
+    first, second = train(TEXTS), train(TEXTS)
+    assert all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("offsets", "places", "weights"))
+
+
+def test_the_largest_weights_stay() -> None:
+    whole = train(TEXTS)
+    small = train(TEXTS, weights_max=50)
+    assert len(small.weights) == 50
+    assert sorted(np.abs(small.weights).tolist()) == sorted(np.abs(whole.weights).tolist())[-50:]
+
+
+def test_a_description_without_words_and_no_description_have_no_score() -> None:
+    model: CodeWeights = train(TEXTS)
+    assert model.scores(features_of([""])).tolist() == [[0.0, 0.0, 0.0]]
+    assert model.scores(features_of([])).shape == (0, 3)
+
+
+def test_the_length_of_a_description_without_features_is_one() -> None:
+    idf = np.full(FEATURES, 2, np.float32)
+    assert lengths_of(features_of(["", "x"]), idf)[0] == 1

@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "quote": ("filing.quote", "Compute the landed cost of goods."),
     "sale": ("filing.sale", "File the sales of a platform, and show what they cost."),
     "goods": ("filing.goods", "Show whether goods may be sent, and with which documents."),
+    "codes": ("risk.codes", "Suggest commodity codes for descriptions."),
+    "learn": ("risk.codes", "Train a model of commodity codes on declarations."),
     "risk": ("risk.group", "For analysts: rule sets, models, backtests, seeds of draws."),
     "revenue": ("revenue.group", "For law and money: rulebooks, scheme numbers, ledger, what-if."),
     "jobs": ("operations.jobs", "List, show and cancel backtests, trainings and what-if runs."),

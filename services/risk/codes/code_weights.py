@@ -39,10 +39,9 @@ class CodeWeights:
         ends = np.cumsum(lengths)
         taken = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
         cells = np.repeat(owners * len(self.codes), lengths) + self.places[taken]
-        sums = np.bincount(cells, self.weights[taken], features.rows * len(self.codes))
-        return (sums.reshape(features.rows, len(self.codes)) / lengths_of(features, self.idf)[:, None]).astype(
-            np.float32
-        )
+        amounts = self.weights[taken] * np.repeat(1 / lengths_of(features, self.idf)[owners], lengths)
+        sums = np.bincount(cells, amounts, features.rows * len(self.codes))
+        return sums.reshape(features.rows, len(self.codes)).astype(np.float32)
 
 
 def idf_of(features: Features) -> Floats:

@@ -43,6 +43,11 @@ class Features:
         """How many descriptions there are."""
         return len(self.offsets) - 1
 
+    def part(self, first: int, end: int) -> Features:
+        """Return those of the descriptions from `first` up to `end`."""
+        offsets = self.offsets[first : end + 1]
+        return Features(self.indices[offsets[0] : offsets[-1]], offsets - offsets[0])
+
 
 def normal_form(description: str) -> str:
     """Return the words of a description in lower case, one space between them.

@@ -1,20 +1,21 @@
 """Train a model of commodity codes: ridge regression of each code on hashed n-grams, of which the largest weights stay.
 
-The texts are declarations of the administration itself, and reference texts such as the wording of its tariff, which count less. The regressions
-of a block of codes are solved together by conjugate gradients over the texts, so memory is bounded by texts times CODES_AT_ONCE, whatever
-the number of codes. Nothing is drawn at random: the same texts give the same model.
+The texts are declarations of the administration itself, and reference texts such as the wording of its tariff, which count less. Few texts are
+solved exactly. With many texts the regressions of a block of codes are solved together by conjugate gradients over the texts, so memory is bounded
+by texts times CODES_AT_ONCE, whatever the number of codes. Nothing is drawn at random: the same texts give the same model.
 
 Source: Saunders, Gammerman and Vovk (1998), "Ridge regression learning algorithm in dual variables".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve  # type: ignore[import-untyped]
 from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # a part of LightGBM's own needs
 
 from services.risk.codes.code_weights import FEATURES, CodeWeights, Floats, idf_of, lengths_of, owners_of
@@ -24,12 +25,14 @@ RIDGE: Final = 0.3
 STEPS: Final = 12
 """Steps of the conjugate gradients. On parcel texts, 10 reach the accuracy of the exact solution to half a percentage point."""
 CODES_AT_ONCE: Final = 256
+EXACT_TEXTS_MAX: Final = 8_000
+"""TrainingTexts up to which the regressions are solved exactly, by a matrix of their products: 256 MB."""
 WEIGHTS_MAX: Final = 300_000
 """Weights that stay, the largest of all codes together. On parcel texts, 300,000 are as accurate as all."""
 
 
 @dataclass(frozen=True)
-class Texts:
+class TrainingTexts:
     """Descriptions with their codes."""
 
     descriptions: Sequence[str]
@@ -38,8 +41,22 @@ class Texts:
     weights: npt.NDArray[np.float64]
     """What each counts, above 0: 1 for a declaration."""
 
+    def rows(self, chosen: npt.NDArray[np.int64]) -> TrainingTexts:
+        """Return some of them."""
+        places = chosen.tolist()
+        return TrainingTexts(
+            [self.descriptions[row] for row in places], [self.codes[row] for row in places], self.weights[chosen]
+        )
 
-def train(texts: Texts, *, ridge: float = RIDGE, steps: int = STEPS, weights_max: int = WEIGHTS_MAX) -> CodeWeights:
+
+def train(
+    texts: TrainingTexts,
+    *,
+    ridge: float = RIDGE,
+    steps: int = STEPS,
+    weights_max: int = WEIGHTS_MAX,
+    exact_texts_max: int = EXACT_TEXTS_MAX,
+) -> CodeWeights:
     """Train on texts, of which each has a code."""
     features = features_of(texts.descriptions)
     idf = idf_of(features)
@@ -48,11 +65,12 @@ def train(texts: Texts, *, ridge: float = RIDGE, steps: int = STEPS, weights_max
     matrix = csr_matrix((values, columns, features.offsets), shape=(features.rows, len(present)))
     codes, targets = np.unique(np.asarray(texts.codes), return_inverse=True)
     shrinkage = (ridge / texts.weights).astype(np.float32)[:, None]
+    solve = _exact(matrix, shrinkage) if features.rows <= exact_texts_max else _by_steps(matrix, shrinkage, steps)
     cells, weights = np.zeros(0, np.int64), np.zeros(0, np.float32)
     for first in range(0, len(codes), CODES_AT_ONCE):
         block = np.arange(first, min(first + CODES_AT_ONCE, len(codes)))
         indicators = (targets[:, None] == block[None, :]).astype(np.float32)
-        found = (matrix.T @ _solve(matrix, shrinkage, indicators, steps)) * idf[present, None]
+        found = (matrix.T @ solve(indicators)) * idf[present, None]
         rows, found_codes = np.nonzero(found)
         cells = np.concatenate((cells, present[rows].astype(np.int64) * len(codes) + block[found_codes]))
         weights = np.concatenate((weights, found[rows, found_codes]))
@@ -65,18 +83,30 @@ def train(texts: Texts, *, ridge: float = RIDGE, steps: int = STEPS, weights_max
     return CodeWeights(codes.tolist(), idf, offsets, (cells % len(codes)).astype(np.int32), weights)
 
 
-def _solve(matrix: csr_matrix, shrinkage: Floats, indicators: Floats, steps: int) -> Floats:
-    """Return what each text contributes to each code: the solution of (X X' + shrinkage) a = indicators, by conjugate gradients."""
-    scale = 1 + shrinkage
-    solution, rest = np.zeros_like(indicators), indicators
-    step = direction = rest / scale
-    size = (rest * step).sum(axis=0)
-    for _ in range(steps):
-        image = matrix @ (matrix.T @ direction) + shrinkage * direction
-        share = size / np.maximum((direction * image).sum(axis=0), np.float32(1e-20))
-        solution = solution + share * direction
-        rest = rest - share * image
-        step = rest / scale
-        before, size = size, (rest * step).sum(axis=0)
-        direction = step + size / np.maximum(before, np.float32(1e-20)) * direction
-    return solution
+def _exact(matrix: csr_matrix, shrinkage: Floats) -> Callable[[Floats], Floats]:
+    """Return what solves (X X' + shrinkage) a = indicators by Cholesky's factors: what each text contributes to each code."""
+    products = (matrix @ matrix.T).toarray()
+    products[np.diag_indices_from(products)] += shrinkage[:, 0]
+    factors = cho_factor(products, overwrite_a=True)
+    return lambda indicators: cho_solve(factors, indicators)
+
+
+def _by_steps(matrix: csr_matrix, shrinkage: Floats, steps: int) -> Callable[[Floats], Floats]:
+    """Return what solves the same by conjugate gradients."""
+
+    def solve(indicators: Floats) -> Floats:
+        scale = 1 + shrinkage
+        solution, rest = np.zeros_like(indicators), indicators
+        step = direction = rest / scale
+        size = (rest * step).sum(axis=0)
+        for _ in range(steps):
+            image = matrix @ (matrix.T @ direction) + shrinkage * direction
+            share = size / np.maximum((direction * image).sum(axis=0), np.float32(1e-20))
+            solution = solution + share * direction
+            rest = rest - share * image
+            step = rest / scale
+            before, size = size, (rest * step).sum(axis=0)
+            direction = step + size / np.maximum(before, np.float32(1e-20)) * direction
+        return solution
+
+    return solve

@@ -1,0 +1,122 @@
+"""`luxor learn codes` and `luxor codes suggest`: train a model of commodity codes, and suggest codes for descriptions by it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from libs.cli.common import Context, command, fail
+from libs.cli.views.text import safe, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MODULE: Final = "services.risk.codes"
+"""Module that trains and suggests; it runs in a process of its own, because commands do not import services."""
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group("learn", short_help="Train a model of commodity codes on declarations.")
+def learn() -> None:
+    """Train models on data of the administration, on this machine. Every command has --json, for programs."""
+
+
+@command("codes", group=learn, short_help="Train a model that suggests codes for descriptions.")
+@click.option(
+    "--declarations",
+    type=FILE,
+    multiple=True,
+    required=True,
+    help="CSV with a description and a code in each row. May be repeated.",
+)
+@click.option(
+    "--references", type=FILE, multiple=True, help="CSV of the same form, such as the tariff's words. It counts less."
+)
+@click.option("--description", default="description", show_default=True, help="Column of the description.")
+@click.option("--code", default="commodity_code", show_default=True, help="Column of the code: 6, 8 or 10 digits.")
+@click.option(
+    "--out",
+    "model_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("codes.json"),
+    show_default=True,
+    help="Path of the new model file.",
+)
+@click.option("--name", default="declarations", show_default=True, help="Name of the model.")
+def learn_codes(
+    context: Context,
+    declarations: tuple[Path, ...],
+    references: tuple[Path, ...],
+    description: str,
+    code: str,
+    model_path: Path,
+    name: str,
+) -> None:
+    """Train a model on declarations, and measure how often it is right by cross-validation. It needs no running system."""
+    arguments = ["learn", "--out", str(model_path), "--name", name, "--description", description, "--code", code]
+    for option, paths in (("--declarations", declarations), ("--references", references)):
+        for path in paths:
+            arguments += [option, str(path)]
+    trained = _run(context, arguments, "CODES_NOT_LEARNT", "Correct the cause and train again; nothing was written.")
+
+    def show(terminal: "Console") -> None:
+        left_out = trained["left_out"]
+        terminal.print(f"[bold]{safe(trained['version'])}[/] written to {safe(trained['file'])}")
+        terminal.print(
+            f"  {trained['codes']:,} codes from {trained['declarations']:,} declarations and {trained['references']:,} reference texts"
+            + (f"; {left_out:,} rows without words or without a code of 6, 8 or 10 digits left out" if left_out else "")
+        )
+        terminal.print(
+            f"  on declarations that it was not trained on: right in {trained['top1']:.1%}, among five in {trained['top5']:.1%}"
+        )
+
+    context.emit(trained, show)
+
+
+@click.group("codes", short_help="Suggest commodity codes for descriptions.")
+def codes() -> None:
+    """Suggest commodity codes. Every command has --json, for programs."""
+
+
+@command("suggest", group=codes, short_help="Suggest up to five codes for each description.")
+@click.argument("descriptions", nargs=-1, required=True)
+@click.option("--model", "model_path", type=FILE, required=True, help="Model file that `luxor learn codes` wrote.")
+@click.option(
+    "--declared", default="", metavar="CODE", help="Declared code: show its probability for each description."
+)
+def suggest_codes(context: Context, descriptions: tuple[str, ...], model_path: Path, declared: str) -> None:
+    """Suggest up to five HS6 codes with probabilities for each of the DESCRIPTIONS. A suggestion is no classification ruling."""
+    arguments = ["suggest", "--model", str(model_path), "--declared", declared, "--", *descriptions]
+    result = _run(context, arguments, "CODES_NOT_SUGGESTED", "Correct the cause and try again.")
+
+    def show(terminal: "Console") -> None:
+        for each in result["descriptions"]:
+            terminal.print(f"[bold]{safe(each['description'])}[/]")
+            if not each["suggestions"]:
+                terminal.print("  [yellow]no code: the description has no word[/]")
+            shown = table("", "", right=(1,))
+            shown.show_header = False
+            for one in each["suggestions"]:
+                shown.add_row(one["code"], f"{one['probability']:.1%}")
+            terminal.print(shown)
+            if declared:
+                share = each["declared"]
+                terminal.print(
+                    f"  declared {safe(declared)}: "
+                    + ("unknown, the model has no such code" if share is None else f"{share:.1%}")
+                )
+        terminal.print(f"[dim]by {safe(result['model'])}[/]")
+
+    context.emit(result, show)
+
+
+def _run(context: Context, arguments: list[str], reason: str, remedy: str) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = done.stderr.strip() or f"{MODULE} ended with {done.returncode}"
+        fail(reason, why, remedy, as_json=context.as_json)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result

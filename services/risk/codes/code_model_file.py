@@ -1,0 +1,133 @@
+"""Code model files: one JSON document with the weights of a trained model, of what it was made, and how often it was right.
+
+    {"format": "luxor-code-model", "version": 1, "digest": "<sha-256 of the content's bytes>", "content": {...}}
+
+A file that is damaged, of another version, or contradicts itself is refused as a whole. Reading it runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+
+from services.risk.codes.code_weights import FEATURES, CodeWeights
+
+FORMAT: Final = "luxor-code-model"
+VERSION: Final = 1
+BYTES_MAX: Final = 6_000_000
+CODES_MAX: Final = 10_000
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class CodeModelRefused(ValueError):
+    """A code model file that is not used; the message says where, why, and what to do."""
+
+
+class CodeModelContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a code model file contains. Arrays are little-endian bytes."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
+    declarations: Annotated[int, msgspec.Meta(ge=1)]
+    """How many declarations it was trained on."""
+    references: Annotated[int, msgspec.Meta(ge=0)]
+    """How many reference texts it was trained on besides."""
+    top1: Share
+    """Share of declarations whose code was the most probable one, in cross-validation."""
+    top5: Share
+    """Share of declarations whose code was among the five most probable."""
+    sharpness: Annotated[float, msgspec.Meta(gt=0, le=1_000)]
+    """By which scores become probabilities."""
+    codes: Annotated[tuple[Annotated[str, msgspec.Meta(pattern="^[0-9]{6}$")], ...], msgspec.Meta(min_length=1)]
+    idf: bytes
+    offsets: bytes
+    places: bytes
+    weights: bytes
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    version: int
+    digest: str
+    content: msgspec.Raw
+
+
+class _Heading(msgspec.Struct):
+    """What is read first: a file of another version may have other fields."""
+
+    format: str = ""
+    version: int = -1
+
+
+@dataclass(frozen=True)
+class CodeModel:
+    """A code model that is ready to suggest."""
+
+    content: CodeModelContent
+    weights: CodeWeights
+    digest: str
+
+    @property
+    def version(self) -> str:
+        """Return name and digest: equal exactly when the models are."""
+        return f"{self.content.name}/{self.digest[:16]}"
+
+
+def write_code_model(weights: CodeWeights, **facts: str | float) -> bytes:
+    """Return a code model file's bytes, the same for the same content. `facts` are the fields of CodeModelContent that are not weights."""
+    arrays = {
+        "idf": weights.idf.astype("<f4"),
+        "offsets": weights.offsets.astype("<i8"),
+        "places": weights.places.astype("<i4"),
+        "weights": weights.weights.astype("<f4"),
+    }
+    content = {**facts, "codes": weights.codes, **{name: array.tobytes() for name, array in arrays.items()}}
+    inner = msgspec.json.encode(msgspec.convert(content, CodeModelContent), order="deterministic")
+    return msgspec.json.encode(_File(FORMAT, VERSION, hashlib.sha256(inner).hexdigest(), msgspec.Raw(inner)))
+
+
+def read_code_model(data: bytes, where: str) -> CodeModel:
+    """Return the model of a file; `where` names the file in errors. Raises CodeModelRefused."""
+    if len(data) > BYTES_MAX:
+        raise _refused(where, f"it has {len(data)} bytes, more than {BYTES_MAX}", "train on fewer texts")
+    try:
+        heading = msgspec.json.decode(data, type=_Heading)
+        if (heading.format, heading.version) != (FORMAT, VERSION):
+            why = f"its format is {heading.format!r} {heading.version}, and this Luxor reads {FORMAT!r} {VERSION}"
+            raise _refused(where, why, "train it again with this Luxor")
+        file = msgspec.json.decode(data, type=_File)
+        inner = bytes(file.content)
+        if hashlib.sha256(inner).hexdigest() != file.digest:
+            raise _refused(where, "its content does not have the digest that it names", "copy or train it again")
+        content = msgspec.json.decode(inner, type=CodeModelContent)
+        return CodeModel(content, _weights_of(content), file.digest)
+    except CodeModelRefused:
+        raise
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise _refused(where, str(error), "copy or train it again; nothing may be changed by hand") from None
+
+
+def _weights_of(content: CodeModelContent) -> CodeWeights:
+    """Return the weights, checked. Raises ValueError."""
+    codes = list(content.codes)
+    idf, weights = np.frombuffer(content.idf, "<f4"), np.frombuffer(content.weights, "<f4")
+    offsets, places = np.frombuffer(content.offsets, "<i8"), np.frombuffer(content.places, "<i4")
+    if len(codes) > CODES_MAX or sorted(set(codes)) != codes:
+        raise ValueError(f"content.codes are not sorted, or occur twice, or are more than {CODES_MAX}")
+    if len(idf) != FEATURES or not np.isfinite(idf).all() or (idf <= 0).any():
+        raise ValueError(f"content.idf is not {FEATURES} numbers above 0")
+    if len(offsets) != FEATURES + 1 or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(weights):
+        raise ValueError("content.offsets do not divide content.weights among the features")
+    if len(places) != len(weights) or not np.isfinite(weights).all():
+        raise ValueError("content.weights are not finite numbers, one for each of content.places")
+    if len(places) and not 0 <= places.min() <= places.max() < len(codes):
+        raise ValueError("content.places name codes that content.codes does not have")
+    return CodeWeights(codes, idf, offsets, places, weights)
+
+
+def _refused(where: str, reason: str, remedy: str) -> CodeModelRefused:
+    return CodeModelRefused(f"{where}: the code model file is refused: {reason}; {remedy}")

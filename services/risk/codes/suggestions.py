@@ -1,0 +1,100 @@
+"""Suggested codes: the codes with the highest scores, with probabilities, and the probability of a declared code."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.risk.codes.code_weights import CodeWeights, Floats
+from services.risk.codes.ngrams import Features
+
+SUGGESTIONS_MAX: Final = 5
+HEADING_SHARE: Final = 0.4
+"""What the scores of all codes of the same heading add to the score of a code."""
+CHAPTER_SHARE: Final = 0.2
+"""The same of the chapter."""
+ROWS_AT_ONCE: Final = 64
+"""Descriptions whose scores are computed together: those of more do not fit into the cache of a processor."""
+
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What a model says of n descriptions. One without features has probability 0 everywhere: the model knows nothing of it."""
+
+    places: Places
+    """The codes of each description, the most probable first, as places in the model's codes; (n, SUGGESTIONS_MAX or fewer)."""
+    probabilities: Floats
+    """Of these codes."""
+    declared: Floats
+    """Of the declared code, the sum over the model's codes that begin with it; NaN where none is declared or the model has no such code."""
+
+
+def combined_scores(codes: Sequence[str], scores: Floats) -> Floats:
+    """Return the scores with the shares of heading and chapter; `codes` are sorted."""
+    headings, heading_starts, heading_codes = _runs(tuple(codes), 4)
+    _, chapter_starts, chapter_headings = _runs(headings, 2)
+    heading_sums = np.add.reduceat(scores, heading_starts, axis=1)
+    chapter_sums = np.add.reduceat(heading_sums, chapter_starts, axis=1)
+    heading_sums *= np.float32(HEADING_SHARE)
+    heading_sums += np.repeat(np.float32(CHAPTER_SHARE) * chapter_sums, chapter_headings, axis=1)
+    sums: Floats = np.repeat(heading_sums, heading_codes, axis=1)
+    sums += scores
+    return sums
+
+
+@lru_cache(maxsize=16)
+def _runs(codes: tuple[str, ...], digits: int) -> tuple[tuple[str, ...], Places, Places]:
+    """Return the distinct beginnings of sorted codes, where each begins, and how often it occurs."""
+    values, starts, counts = np.unique([code[:digits] for code in codes], return_index=True, return_counts=True)
+    return tuple(values.tolist()), starts, counts
+
+
+def probabilities_of(scores: Floats, sharpness: float) -> Floats:
+    """Return the probability of each code for each description: exp(sharpness times score), in proportion."""
+    powers: Floats = scores - scores.max(axis=1, keepdims=True)
+    powers *= np.float32(sharpness)
+    np.exp(powers, out=powers)
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
+
+
+def suggest(
+    weights: CodeWeights, sharpness: float, features: Features, declared: Sequence[str] | None = None
+) -> Suggestions:
+    """Return the suggestions for descriptions, and the probabilities of the codes that were declared, each of 2 to 6 digits or ""."""
+    asked = declared or [""] * features.rows
+    count = min(SUGGESTIONS_MAX, len(weights.codes))
+    parts = [(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32), np.zeros(0, np.float32))]
+    for first in range(0, features.rows, ROWS_AT_ONCE):
+        part = features.part(first, min(first + ROWS_AT_ONCE, features.rows))
+        chances = probabilities_of(combined_scores(weights.codes, weights.scores(part)), sharpness)
+        chances[np.diff(part.offsets) == 0] = 0
+        places = np.argpartition(chances, len(weights.codes) - count, axis=1)[:, -count:]
+        found = np.take_along_axis(chances, places, axis=1)
+        order = np.argsort(-found, axis=1, kind="stable")
+        parts.append(
+            (
+                np.take_along_axis(places, order, axis=1),
+                np.take_along_axis(found, order, axis=1),
+                _declared(weights.codes, chances, asked[first : first + ROWS_AT_ONCE]),
+            )
+        )
+    return Suggestions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _declared(codes: Sequence[str], chances: Floats, declared: Sequence[str]) -> Floats:
+    sums = np.full(len(declared), np.nan, np.float32)
+    for row, code in enumerate(declared):
+        # Codes that begin with the same digits are neighbours, and ":" follows the digits.
+        first, end = bisect_left(codes, code[:6]), bisect_left(codes, code[:6] + ":")
+        if code and end > first:
+            sums[row] = chances[row, first:end].sum()
+    return sums

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import asyncpg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from libs.store import builtin_types
 from libs.store.errors import StoreError, StoreUnavailable
 from libs.telemetry.trace import CLIENT, AttributeValue, Span, current_span, span
 
@@ -51,7 +51,7 @@ class Tally:
             self.slow.append((text, began, ended))
 
 
-class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+class Connection(builtin_types.Connection):
     """asyncpg's connection, timing statements while a tally is set."""
 
     __slots__ = ("tally",)

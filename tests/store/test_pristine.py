@@ -42,6 +42,22 @@ async def test_what_came_since_is_gone(database_url: str) -> None:
     await connection.close()
 
 
+async def test_rows_alone_are_gone_without_a_look_at_the_definitions(database_url: str) -> None:
+    """The hash of the definitions is replaced by another: it would be compared if a definition had been noted as changed."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(MIGRATED)
+    await remember(connection)
+    await connection.execute("update pristine.hashes set hash = hash + 1")
+    for _ in range(2):
+        await connection.execute("insert into seeded (name) values ('three'); insert into held values (1, 1)")
+        await connection.execute("create table if not exists seeded (x integer)")
+        assert await cleared(connection)
+        assert await connection.fetchval("select count(*) from seeded") == 2
+    await connection.execute("create table other (x integer)")
+    assert not await cleared(connection)
+    await connection.close()
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -6,10 +6,22 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.databases import database, database_url, migrations_of, postgres
-from tests.support.process import telemetry_of_its_own
+from tests.support.process import (
+    files_of_all_services_are_read_once,
+    objects_of_tests_are_collected,
+    telemetry_of_its_own,
+)
 from tests.support.shared_system import SHARING, TESTS, end_unless_shared
 
-__all__ = ["database", "database_url", "migrations_of", "postgres", "telemetry_of_its_own"]
+__all__ = [
+    "database",
+    "database_url",
+    "files_of_all_services_are_read_once",
+    "migrations_of",
+    "objects_of_tests_are_collected",
+    "postgres",
+    "telemetry_of_its_own",
+]
 
 # How long an example or its making takes tells of the machine alone: benchmarks say what is slow.
 settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

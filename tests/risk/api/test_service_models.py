@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import cache
 
 import grpc
 import numpy as np
@@ -24,12 +25,18 @@ from tests.risk.model_client import analyst, assess, in_force, propose
 from tests.risk.service_client import refusal
 from tests.support.services import Running, running
 
-VERSION = read_model(traffic_model.file(), "file").version
+
+@cache
+def version() -> str:
+    """Return the version of the model that these tests propose; to train it takes a second."""
+    return read_model(traffic_model.file(), "file").version
 
 
 @pytest_asyncio.fixture
 async def risk(database_url: str) -> AsyncIterator[Running]:
-    traffic_model.file(2, "other")  # trained before the service shares this loop
+    # Trained before the service shares this loop.
+    version()
+    traffic_model.file(2, "other")
     async with running("risk", assemble, database_url) as service:
         yield service
 
@@ -42,47 +49,47 @@ async def test_a_model_comes_into_force_by_two_people_and_scores_every_assessmen
 
     proposed = await propose(ann, traffic_model.file())
     assert (proposed.version, proposed.state, proposed.proposed_by) == (
-        VERSION,
+        version(),
         pb.MODEL_STATE_CANDIDATE,
         "analyst/ann",
     )
     assert proposed.window.violations == traffic_model.content().window.violations
     assert {metric.name for metric in proposed.metrics} >= {"auc", "base_rate", "precision_at_5"}
 
-    early = bob.ActivateModel(pb.ActivateModelRequest(request_id="a0", version=VERSION), timeout=10)
+    early = bob.ActivateModel(pb.ActivateModelRequest(request_id="a0", version=version()), timeout=10)
     assert (await refusal(early))[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_STATE_WRONG")
-    await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c", version=VERSION), timeout=10)
-    shadow = await in_force(risk, "challenger", VERSION)
+    await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c", version=version()), timeout=10)
+    shadow = await in_force(risk, "challenger", version())
     assert shadow.ints("challenger_score_ppm").valid.all()
     assert not shadow.ints("model_score_ppm").valid.any()
 
-    same = ann.ActivateModel(pb.ActivateModelRequest(request_id="a1", version=VERSION), timeout=10)
+    same = ann.ActivateModel(pb.ActivateModelRequest(request_id="a1", version=version()), timeout=10)
     assert (await refusal(same))[:2] == (grpc.StatusCode.PERMISSION_DENIED, "MODEL_SECOND_PERSON")
-    active = await bob.ActivateModel(pb.ActivateModelRequest(request_id="a2", version=VERSION), timeout=10)
+    active = await bob.ActivateModel(pb.ActivateModelRequest(request_id="a2", version=version()), timeout=10)
     assert (active.model.state, active.model.activated_by) == (pb.MODEL_STATE_CHAMPION, "analyst/bob")
 
     # The replica that was asked looks at once; the others look each second.
-    assert set((await assess(risk, 300_000)).strings("model").tolist()) == {VERSION}
-    answer = await in_force(risk, "model", VERSION, 310_000)
+    assert set((await assess(risk, 300_000)).strings("model").tolist()) == {version()}
+    answer = await in_force(risk, "model", version(), 310_000)
     scores, doubts = answer.ints("model_score_ppm"), answer.ints("model_uncertainty_ppm")
     assert scores.valid.all()
     assert doubts.valid.all()
     assert len(set(scores.tolist())) > 10
     assert set(answer.strings("challenger").tolist()) == {""}
 
-    await bob.RetireModel(pb.RetireModelRequest(request_id="r", version=VERSION), timeout=10)
+    await bob.RetireModel(pb.RetireModelRequest(request_id="r", version=version()), timeout=10)
     after = await in_force(risk, "model", "", 500_000)
     assert not after.ints("model_score_ppm").valid.any()
-    again = await bob.ActivateModel(pb.ActivateModelRequest(request_id="a3", version=VERSION), timeout=10)
+    again = await bob.ActivateModel(pb.ActivateModelRequest(request_id="a3", version=version()), timeout=10)
     assert again.model.state == pb.MODEL_STATE_CHAMPION
 
 
 async def test_what_is_not_green_tells_at_most_five_contributions_and_the_rest_none(risk: Running) -> None:
     ann, bob = await analyst(risk), await analyst(risk, "bob")
     await propose(ann, traffic_model.file())
-    await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c", version=VERSION), timeout=10)
-    await bob.ActivateModel(pb.ActivateModelRequest(request_id="a", version=VERSION), timeout=10)
-    await in_force(risk, "model", VERSION)
+    await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c", version=version()), timeout=10)
+    await bob.ActivateModel(pb.ActivateModelRequest(request_id="a", version=version()), timeout=10)
+    await in_force(risk, "model", version())
     answer = await assess(risk, 800_000, 300)
     green = answer.ints("lane").values == common_pb2.LANE_GREEN
     lengths = answer.ragged("contributions").lengths
@@ -104,7 +111,7 @@ async def test_a_repeated_proposal_gets_its_first_answer_and_the_same_file_the_s
     assert await propose(ann, traffic_model.file()) == first
     assert (await propose(bob, traffic_model.file(), "other")).proposed_by == "analyst/ann"
     listed = await bob.ListModels(pb.ListModelsRequest(), timeout=10)
-    assert [model.version for model in listed.models] == [VERSION]
+    assert [model.version for model in listed.models] == [version()]
     reused = ann.ProposeModel(pb.ProposeModelRequest(request_id="p", content=b"{}"), timeout=10)
     assert (await refusal(reused))[1] == "REQUEST_REUSED"
 
@@ -179,11 +186,11 @@ async def test_a_new_replica_scores_by_the_model_from_its_first_answer_on(databa
     async with running("risk", assemble, database_url) as first:
         ann, bob = await analyst(first), await analyst(first, "bob")
         await propose(ann, traffic_model.file())
-        await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c", version=VERSION), timeout=10)
-        await bob.ActivateModel(pb.ActivateModelRequest(request_id="a", version=VERSION), timeout=10)
+        await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c", version=version()), timeout=10)
+        await bob.ActivateModel(pb.ActivateModelRequest(request_id="a", version=version()), timeout=10)
     async with running("risk", assemble, database_url) as second:
         answer = await assess(second, 0)
-    assert set(answer.strings("model").tolist()) == {VERSION}
+    assert set(answer.strings("model").tolist()) == {version()}
     rows, _ = traffic_model.traffic(7, 60)
     assert answer.ints("model_score_ppm").valid.all()
     assert rows.rows == 60
@@ -199,7 +206,7 @@ async def test_unknown_models_trainings_and_wrong_windows_are_told(risk: Running
     named = pb.StartTrainingRequest(request_id="t", from_day="2026-09-04", to_day="2026-12-13", name="Not So")
     assert (await refusal(ann.StartTraining(named, timeout=10)))[1] == "MODEL_NAME_MALFORMED"
     officer = ModelServiceStub(await risk.channel("officer", "o"))
-    retire = officer.RetireModel(pb.RetireModelRequest(request_id="r", version=VERSION), timeout=10)
+    retire = officer.RetireModel(pb.RetireModelRequest(request_id="r", version=version()), timeout=10)
     assert (await refusal(retire))[1] == "ROLE_NOT_ALLOWED"
 
 

@@ -52,12 +52,12 @@ def enterable_directory() -> Path:
 
     It is in memory where there is room, so that a server syncs as in earnest and waits for no disk.
     """
-    directory = Path(tempfile.mkdtemp(prefix="luxor-test-", dir=_memory()))
+    directory = Path(tempfile.mkdtemp(prefix="luxor-test-", dir=memory()))
     directory.chmod(0o711)
     return directory
 
 
-def _memory() -> Path | None:
+def memory() -> Path | None:
     """The file system in memory, None where it has no room or TMPDIR names another place."""
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return None

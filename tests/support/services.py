@@ -14,6 +14,7 @@ from libs.server.config.server_config import ServerConfig
 from libs.server.process.launch import Assemble, Service
 from libs.server.transport.channel import channel
 from libs.server.transport.tls import LocalCA
+from tests.support.databases import memory
 
 
 class Running:
@@ -52,7 +53,7 @@ async def running(
     Services that share a `data_dir` share its CA, so that they know each other.
     """
     async with AsyncExitStack() as stack:
-        home = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="luxor-test-")))
+        home = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="luxor-test-", dir=memory())))
         upper = name.upper()
         given = {
             "LUXOR_DATA_DIR": str(home),

@@ -15,7 +15,10 @@ _CALLER = "Who calls: a filer, who sees its own sales, or an officer."
 
 @click.group("sale", short_help="File the sales of a platform, and show what they cost.")
 def sale() -> None:
-    """File the sales of a platform when they are paid, before their goods are sent, and show the landed cost of each."""
+    """File the sales of a platform when they are paid, before their goods are sent, and show the landed cost of each.
+
+    Every command has --json, for programs.
+    """
 
 
 @command("file", group=sale, short_help="File sales from JSON Lines.")

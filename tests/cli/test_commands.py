@@ -417,6 +417,9 @@ def test_a_filer_is_registered_represented_suspended_and_reinstated(cli: Any) ->
     assert cli.error("filer", "suspend", "registered", "--reason", "x", code=1)["reason"] == "FILER_UNKNOWN"
     put = ("filer", "put", "registered", "--name", "Registered Ltd", "--identifier", "DE1", "--identifier", "DE2")
     assert cli.json(*put)["version"] == 1
+    # An empty ID, as of a shell variable that is not set, changes no other entry.
+    assert cli.error("filer", "suspend", "", "--reason", "x", code=1)["reason"] == "FILER_UNKNOWN"
+    assert cli.json("filer", "put", "", "--name", "x", code=1)["error"]["reason"] == "FILER_MALFORMED"
     assert cli.json("filer", "put", "registered", "--certificate", issued["certificate"])["version"] == 2
     period = ("--from-day", "2026-01-01", "--to-day", "2026-12-31")
     assert cli.json("filer", "represent", "registered", "broker", *period)["version"] == 3

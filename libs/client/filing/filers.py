@@ -35,7 +35,8 @@ async def change(
 
     Raises LuxorError FILER_UNKNOWN if the filer has no entry, unless a new one is allowed.
     """
-    found = await entries(client, ident)
+    # No id would select all entries, and the first one be changed.
+    found = await entries(client, ident) if ident else []
     if not found and not is_new_allowed:
         raise LuxorError.from_reason("FILER_UNKNOWN", path="id", value=ident)
     entry = found[0] if found else pb.Filer(id=ident)

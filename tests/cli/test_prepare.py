@@ -246,6 +246,7 @@ def test_certificates_are_revoked_by_party_file_and_serial_number(tmp_path: Path
     listed = x509.load_pem_x509_crl(Path(revoked["list"]).read_bytes())
     assert {each.serial_number for each in listed} == {int(each, 16) for each in numbers}
     assert len(listed) == 3
+    foreign = LocalCA(tmp_path / "foreign", "elsewhere").issue("carrier", "swift").directory / "tls.crt"
     for wrong, cause in (
         ((), "Name what to revoke"),
         (("carrier",), "Name the party"),
@@ -253,7 +254,9 @@ def test_certificates_are_revoked_by_party_file_and_serial_number(tmp_path: Path
         (("--serial", "0"), "0 is not a serial number"),
         (("--serial", "1" * 41), "is not a serial number"),
         (("carrier", "nobody"), "Cannot read"),
+        (("--serial", "F" * 40), "is no serial number of RFC 5280"),
+        (("--file", str(foreign)), "was issued by CN=Luxor local CA elsewhere, and not by the authority of"),
     ):
         failed = runner.invoke(luxor, ["certificate", "revoke", *wrong])
         assert failed.exit_code != 0, wrong
-        assert cause in failed.output, failed.output
+        assert cause in " ".join(failed.output.split()), failed.output

@@ -74,7 +74,7 @@ def revoke(
     """
     from libs.server.transport.revocations import revoke as add_to_list
     from libs.server.transport.revocations import serial_text
-    from libs.server.transport.tls import certificate_of
+    from libs.server.transport.tls import TlsError, certificate_of
 
     authority = _authority(context)
     if role is not None and ident is None:
@@ -85,7 +85,15 @@ def revoke(
     paths = list(files)
     if role is not None and ident is not None:
         paths.append(authority.party(role, ident).directory / "tls.crt")
-    numbers += [certificate_of(each).serial_number for each in paths]
+    for each in paths:
+        found = certificate_of(each)
+        if found.issuer != authority.signer()[0].subject:
+            # A list counts for the certificates of its own authority alone.
+            raise TlsError(
+                f"{each} was issued by {found.issuer.rfc4514_string()}, and not by the authority of {authority.directory}. "
+                "Use the directory of the issuer, or ask it for its list."
+            )
+        numbers.append(found.serial_number)
     path = add_to_list(authority, numbers)
     _print(context, {"revoked": ", ".join(map(serial_text, numbers)), "list": str(path)})
 

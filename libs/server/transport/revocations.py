@@ -30,9 +30,14 @@ from libs.server.transport.tls import LocalCA, TlsError, replace_file
 LIST_NAME: Final = "ca.crl"
 LIST_BYTES_MAX: Final = 64 * 1024 * 1024
 """A longer file is refused: it is read into memory."""
+SERIAL_END: Final = 2**159
+"""Serial numbers are below: RFC 5280 gives them 20 bytes, of which the first bit is the sign."""
 CERTIFICATES_MAX: Final = 4096
 """Certificates of callers for which the answer is stored, at most."""
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+
+_Stamp = tuple[int, int, int, int]
+"""What changes when a file is replaced, or may be read by others."""
 
 _log = telemetry.get_logger()
 _usable = telemetry.gauge(
@@ -45,7 +50,7 @@ _usable = telemetry.gauge(
 class _Lists:
     """What one state of the file states."""
 
-    stamp: tuple[int, int, int] | None = None
+    stamp: _Stamp | None = None
     """Of the file; None where there is none."""
     lists: tuple[x509.CertificateRevocationList, ...] = ()
     answers: dict[bytes, bool] = field(default_factory=dict)
@@ -60,12 +65,12 @@ class Revocations:
         self.path = directory / LIST_NAME
         self._roots = directory / "ca.crt"
         self._lists = _Lists()
-        self._failed: tuple[int, int, int] | None = None
-        self._is_missing = False
+        self._failed: tuple[_Stamp | None, _Stamp | None] | None = None
+        self._cause = ""
 
     def read(self) -> None:
         """Read the file if it changed; raise TlsError if it cannot be used. No file: nothing is revoked."""
-        stamp = self._stamp()
+        stamp = _stamp(self.path)
         if stamp is not None and stamp != self._lists.stamp:
             self._lists = _Lists(stamp, _parsed(self.path, self._roots))
         elif stamp is None and self._lists.stamp is not None:
@@ -93,7 +98,7 @@ class Revocations:
         self._follow()
         now = tls.utc_now()
         overdue = any(each.next_update_utc is not None and each.next_update_utc < now for each in self._lists.lists)
-        return not overdue and self._failed is None and not self._is_missing
+        return not overdue and not self._cause
 
     def observe(self) -> None:
         """Report `usable` as the metric of this process."""
@@ -101,37 +106,47 @@ class Revocations:
 
     def _follow(self) -> None:
         """Read a changed file; what cannot be used is logged once, and the last list applies."""
-        stamp = self._stamp()
+        stamp = _stamp(self.path)
         if stamp == self._lists.stamp:
-            self._failed, self._is_missing = None, False
+            self._failed, self._cause = None, ""
             return
-        if (stamp is None and self._is_missing) or (stamp is not None and stamp == self._failed):
+        # The list of an authority may be there before the authority is in `ca.crt`.
+        state = stamp, _stamp(self._roots)
+        if state == self._failed:
             return
         try:
             self.read()
         except TlsError as error:
-            self._failed, self._is_missing = stamp, stamp is None
-            _log.error("REVOCATION_LIST_UNUSABLE", error, path=str(self.path))
+            if str(error) != self._cause:
+                _log.error("REVOCATION_LIST_UNUSABLE", error, path=str(self.path))
+            self._cause = str(error)
+            # A file that cannot be opened now may be opened by the next call, although nothing of it changed.
+            self._failed = None if isinstance(error.__cause__, OSError) else state
         else:
-            self._failed, self._is_missing = None, False
+            self._failed, self._cause = None, ""
             _log.info("REVOCATION_LIST_READ", path=str(self.path), certificates=sum(map(len, self._lists.lists)))
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            stat = os.stat(self.path)
-        except FileNotFoundError:
-            return None
-        except OSError:
-            return (0, 0, 0)  # it cannot be read either, which is then reported
-        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return (0, 0, 0, 0)  # it cannot be read either, which is then reported
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size
 
 
 def revoke(authority: LocalCA, serial_numbers: Iterable[int]) -> Path:
     """Add certificates of the local CA to its list, and return the list's file. Those that are on it stay as they are.
 
-    Raise TlsError if the directory has no key of a CA, or a list that cannot be used.
+    Raise TlsError if the directory has no key of a CA, or a list that cannot be used, or for a number that no list can have.
     """
     path = authority.directory / LIST_NAME
+    serial_numbers = list(serial_numbers)
+    for number in serial_numbers:
+        if not 0 < number < SERIAL_END:
+            raise TlsError(f"{serial_text(number)} is no serial number of RFC 5280. Name that of the certificate.")
     with authority.locked():
         issuer, key = authority.signer()
         now = tls.utc_now()
@@ -189,16 +204,28 @@ def _parsed(path: Path, roots: Path) -> tuple[x509.CertificateRevocationList, ..
         text = path.read_bytes()
         authorities = x509.load_pem_x509_certificates(roots.read_bytes())
         lists = tuple(x509.load_pem_x509_crl(each) for each in _PEM.findall(text))
+        if not lists or text.count(b"-----BEGIN") != len(lists):
+            raise TlsError(f"{path} has something else than revocation lists in PEM. {cure}")
+        for each in lists:
+            _check(each, authorities, f"{path} has a list of {each.issuer.rfc4514_string()}", cure)
     except OSError as error:
         raise TlsError(f"Cannot read {error.filename}: {error.strerror}. {cure}") from error
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        # Names and extensions are read only here, and may be malformed in a list whose form is right.
         raise TlsError(f"{path} or {roots} has no readable PEM: {error}. {cure}") from error
-    if not lists or text.count(b"-----BEGIN") != len(lists):
-        raise TlsError(f"{path} has something else than revocation lists in PEM. {cure}")
-    for each in lists:
-        if not any(_is_signed_by(each, authority) for authority in authorities):
-            raise TlsError(f"{path} has a list of {each.issuer.rfc4514_string()} that no authority signed. {cure}")
     return lists
+
+
+def _check(
+    each: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate], where: str, cure: str
+) -> None:
+    """Raise TlsError if a list is not signed by one of the authorities, or does not state all that its issuer revoked."""
+    if not any(_is_signed_by(each, authority) for authority in authorities):
+        raise TlsError(f"{where} that no authority signed. {cure}")
+    # RFC 5280, section 5.2: a list with a critical extension that is not understood must not be used. Such extensions mark changes of an
+    # earlier list, and lists of only some certificates: a certificate that is not on them may be revoked.
+    if critical := [extension.oid.dotted_string for extension in each.extensions if extension.critical]:
+        raise TlsError(f"{where} that is not complete (critical extension {', '.join(critical)}). {cure}")
 
 
 def _is_signed_by(signed: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

@@ -1,7 +1,9 @@
 """Revoked certificates: every call with one is refused, on an open connection too, and no other call is."""
 
 import asyncio
+import base64
 import datetime
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -136,14 +138,46 @@ def test_the_lists_of_two_authorities_stand_side_by_side(tmp_path: Path) -> None
     assert [is_refused(read, each) for each in parties] == [False, True]
 
 
-def _unsigned(directory: Path) -> bytes:
-    """Return a list in the name of the directory's authority that another key signed."""
-    own, other = LocalCA(directory), LocalCA(directory.parent / "other")
-    own.ensure(), other.ensure()
-    (issuer, _), (_, key) = own.signer(), other.signer()
+def _list(
+    directory: Path, signer: LocalCA, *extensions: x509.ExtensionType, is_critical: bool = True
+) -> x509.CertificateRevocationList:
+    """Return an empty list in the name of the directory's authority with the signature of one."""
+    (issuer, _), (_, key) = _made(LocalCA(directory)).signer(), _made(signer).signer()
     builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(tls.utc_now())
-    signed = builder.next_update(issuer.not_valid_after_utc).sign(key, hashes.SHA256())
-    return signed.public_bytes(tls.serialization.Encoding.PEM)
+    for each in extensions:
+        builder = builder.add_extension(each, critical=is_critical)
+    return builder.next_update(issuer.not_valid_after_utc).sign(key, hashes.SHA256())
+
+
+def _pem(content: bytes) -> bytes:
+    return b"-----BEGIN X509 CRL-----\n" + base64.encodebytes(content) + b"-----END X509 CRL-----\n"
+
+
+def _unsigned(directory: Path) -> bytes:
+    return _list(directory, LocalCA(directory.parent / "other")).public_bytes(tls.serialization.Encoding.PEM)
+
+
+def _marked(extension: x509.ExtensionType, *, is_critical: bool = True) -> Any:
+    def made(directory: Path) -> bytes:
+        signed = _list(directory, LocalCA(directory), extension, is_critical=is_critical)
+        return signed.public_bytes(tls.serialization.Encoding.PEM)
+
+    return made
+
+
+def _altered(old: bytes, new: bytes) -> Any:
+    """Return a list with other bytes in its DER."""
+
+    def made(directory: Path) -> bytes:
+        der = _list(directory, LocalCA(directory)).public_bytes(tls.serialization.Encoding.DER)
+        assert der.count(old) == 1
+        return _pem(der.replace(old, new))
+
+    return made
+
+
+ONLY_AUTHORITIES = x509.IssuingDistributionPoint(None, None, False, True, None, False, False)
+"""A list of certificates of authorities alone."""
 
 
 def _foreign(directory: Path) -> bytes:
@@ -164,6 +198,12 @@ def _made(authority: LocalCA) -> LocalCA:
         (lambda _: b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "no readable PEM"),
         (_foreign, "that no authority signed"),
         (_unsigned, "that no authority signed"),
+        # What was revoked since the list before, and a list of some certificates: neither states all that are revoked.
+        (_marked(x509.DeltaCRLIndicator(1)), r"not complete \(critical extension 2\.5\.29\.27\)"),
+        (_marked(ONLY_AUTHORITIES), r"not complete \(critical extension 2\.5\.29\.28\)"),
+        # A name that is no text, and a version that does not exist.
+        (_altered(b"Luxor local CA", b"Luxor local \xff\xff"), "no readable PEM"),
+        (_altered(b"\x02\x01\x010", b"\x02\x01\x090"), "no readable PEM"),
     ],
 )
 def test_a_list_that_cannot_be_used_leaves_the_last_one_in_force_and_is_reported(
@@ -186,6 +226,46 @@ def test_a_list_that_cannot_be_used_leaves_the_last_one_in_force_and_is_reported
         assert REGISTRY.get_sample_value("luxor_revocation_list_usable") == 0
     tls.replace_file(read.path, good)
     assert (is_refused(read, parties[0]), read.usable()) == (True, True)
+
+
+def test_a_list_with_extensions_that_need_no_understanding_is_used(tmp_path: Path) -> None:
+    (tmp_path / "ca.crl").write_bytes(_marked(x509.CRLNumber(7), is_critical=False)(tmp_path))
+    Revocations(tmp_path).read()
+
+
+def test_a_list_that_could_not_be_used_is_read_when_its_authority_is_there_or_it_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both without any change of the file itself: a list and its authority may arrive in either order."""
+    authority = LocalCA(tmp_path / "tls")
+    parties = [authority.issue("filer", name) for name in ("one", "two")]
+    known = authority.ensure()
+    read = Revocations(authority.directory)
+    revoke(authority, [number(parties[0])])
+    tls.replace_file(authority.directory / "ca.crt", _made(LocalCA(tmp_path / "new", "other")).ensure())
+    assert [(is_refused(read, parties[0]), read.usable()) for _ in range(2)] == [(False, False)] * 2
+    tls.replace_file(authority.directory / "ca.crt", known)
+    assert (is_refused(read, parties[0]), read.usable()) == (True, True)
+    revoke(authority, [number(parties[1])])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", _too_many_files)
+        for _ in range(2):
+            assert not read.usable()
+    assert [is_refused(read, each) for each in parties] == [True, True]
+    assert read.usable()
+
+
+def _too_many_files(path: Path) -> bytes:
+    raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+
+@pytest.mark.parametrize("serial_number", [-1, 0, 2**159])
+def test_a_number_that_no_certificate_can_have_is_not_revoked(tmp_path: Path, serial_number: int) -> None:
+    authority = _made(LocalCA(tmp_path))
+    with pytest.raises(TlsError, match=r"is no serial number of RFC 5280"):
+        revoke(authority, [1, serial_number])
+    assert not (tmp_path / "ca.crl").exists()
+    revoke(authority, [1, 2**159 - 1])
 
 
 def test_a_list_that_does_not_exist_any_more_stays_in_force(tmp_path: Path) -> None:

@@ -379,3 +379,30 @@ async def test_without_a_valid_representation_that_the_declaration_bears_out_a_f
         assert (await receipt_of(agent, mrn)).error.reason == "RECEIPT_UNKNOWN"
         assert reasons(await submit(own, [change(1, mrn, declarant, representative)], "r4")) == [[]]
     assert [version_of(row) for row in await announced(database_url)] == [1, 2]
+
+
+async def test_only_entries_that_name_one_of_the_two_are_read(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for receipts chooses the owners: their entries, of up to 1,000 representatives, cost it nothing."""
+    from services.ingestion.store import filers
+
+    since = "2020-01-01"
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        others = [pb.Representative(id=name, from_day=since) for name in ("big.broker", "broker2", "b")]
+        agent = pb.Representative(id="broker", from_day=since)
+        await officer.put(
+            entry("far", identifiers=["DE3"], representatives=others),
+            entry("shop", identifiers=["DE1"], representatives=[*others, agent]),
+            entry("broker", identifiers=["DE9"], representatives=[pb.Representative(id="sub", from_day=since)]),
+            entry("sub", identifiers=["DE8"]),
+        )
+    read: list[str] = []
+    parse = filers._filer
+    monkeypatch.setattr(filers, "_filer", lambda row: read.append(row["id"]) or parse(row))
+    async with Database(database_url, name="test") as database:
+        register = Filers(database)
+        assert set(await register.mandates("broker", ["far", "shop", "sub", "nobody"])) == {"shop", "sub"}
+        assert sorted(read) == ["broker", "shop", "sub"]
+        assert await register.mandates("nobody", ["far", "shop"]) == {}

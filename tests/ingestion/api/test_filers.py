@@ -400,7 +400,12 @@ async def test_only_entries_that_name_one_of_the_two_are_read(
         )
     read: list[str] = []
     parse = filers._filer
-    monkeypatch.setattr(filers, "_filer", lambda row: read.append(row["id"]) or parse(row))
+
+    def noted(row: Any) -> Any:
+        read.append(row["id"])
+        return parse(row)
+
+    monkeypatch.setattr(filers, "_filer", noted)
     async with Database(database_url, name="test") as database:
         register = Filers(database)
         assert set(await register.mandates("broker", ["far", "shop", "sub", "nobody"])) == {"shop", "sub"}

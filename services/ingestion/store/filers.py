@@ -46,7 +46,7 @@ class Filers:
 
     async def current(self, reader: Transaction, ids: Collection[str]) -> dict[str, Filer]:
         """Return the entries in force of these filers; filers that are not registered are left out."""
-        return {row["id"]: _filer(row) for row in await reader.raw.fetch(_OF_IDS, sorted(ids))}
+        return {row["id"]: filer_of(row) for row in await reader.raw.fetch(_OF_IDS, sorted(ids))}
 
     async def entry(self, ident: str) -> Filer | None:
         """Return the entry in force of a filer, None if it is not registered."""
@@ -60,23 +60,23 @@ class Filers:
         """
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_OF_IDS, sorted({caller, *owners}))
-        own = next((_filer(row) for row in rows if row["id"] == caller), None)
+        own = next((filer_of(row) for row in rows if row["id"] == caller), None)
         if own is None:
             return {}
         # Entries may be long, and the caller chooses how many owners it asks for: those that have nothing to do with it are not read.
         agents, line = {each.id for each in own.representatives}, f"\n{caller} "
-        found = [_filer(row) for row in rows if row["id"] in agents or line in "\n" + row["representatives"]]
+        found = [filer_of(row) for row in rows if row["id"] in agents or line in "\n" + row["representatives"]]
         return mandates(own, found, rows[0]["today"])
 
     async def page(self, after: str, ident: str, limit: int) -> list[Filer]:
         """Return the next entries in force after an id, of one filer or of all ("")."""
         async with self.database.connection() as reader:
-            return [_filer(row) for row in await reader.raw.fetch(_PAGE, after, ident, limit)]
+            return [filer_of(row) for row in await reader.raw.fetch(_PAGE, after, ident, limit)]
 
     async def versions(self, ident: str, before: int, limit: int) -> list[Filer]:
         """Return the versions of a filer's entry before one, newest first."""
         async with self.database.connection() as reader:
-            return [_filer(row) for row in await reader.raw.fetch(_VERSIONS, ident, before, limit)]
+            return [filer_of(row) for row in await reader.raw.fetch(_VERSIONS, ident, before, limit)]
 
     async def add(self, tx: Transaction, filers: Sequence[Filer]) -> None:
         """Add versions of entries, while the register is locked."""
@@ -112,7 +112,8 @@ def _trusted(text: str) -> TrustedStatus | None:
     return TrustedStatus(authorisation, int(first), int(last))
 
 
-def _filer(row: asyncpg.Record) -> Filer:
+def filer_of(row: asyncpg.Record) -> Filer:
+    """Return the entry of a stored row."""
     return Filer(
         id=row["id"],
         name=row["name"],

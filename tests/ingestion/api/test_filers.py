@@ -399,13 +399,13 @@ async def test_only_entries_that_name_one_of_the_two_are_read(
             entry("sub", identifiers=["DE8"]),
         )
     read: list[str] = []
-    parse = filers._filer
+    parse = filers.filer_of
 
     def noted(row: Any) -> Any:
         read.append(row["id"])
         return parse(row)
 
-    monkeypatch.setattr(filers, "_filer", noted)
+    monkeypatch.setattr(filers, "filer_of", noted)
     async with Database(database_url, name="test") as database:
         register = Filers(database)
         assert set(await register.mandates("broker", ["far", "shop", "sub", "nobody"])) == {"shop", "sub"}

@@ -1,10 +1,12 @@
 """Following a whole manifest through the system: filing, statistics, and the state of each consignment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from libs.client.client import Client
+from libs.client.filing.submission import Submits, submit_patiently
 from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus, StatusQuery
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
@@ -27,16 +29,17 @@ class Filed(Protocol):
 
 
 async def file_for_many(
-    clients: Mapping[str, Client],
+    clients: Mapping[str, Submits],
     consignments: Iterable[Filed],
     *,
     batch_rows: int = 500,
     in_flight: int = 4,
     progress: Callable[[int, int], None] = lambda _accepted, _refused: None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> tuple[int, dict[str, int]]:
     """File a stream of many filers' consignments, each under its filer's certificate.
 
-    Return how many were accepted, and how many refused by reason.
+    Return how many were accepted, and how many refused by reason. Batches are repeated while ingestion asks to wait.
     """
     waiting: set[asyncio.Task[None]] = set()
     batches: dict[str, list[Consignment]] = {}
@@ -44,7 +47,7 @@ async def file_for_many(
 
     async def submit(filer: str, batch: list[Consignment]) -> None:
         nonlocal accepted
-        response = await clients[filer].submit(batch)
+        response = await submit_patiently(clients[filer], batch, str(uuid.uuid4()), sleep=sleep)
         for result in response.results:
             if result.status == ACCEPTED:
                 accepted += 1

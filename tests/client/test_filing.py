@@ -4,6 +4,7 @@ import asyncio
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,6 +12,7 @@ from libs.client.errors import LuxorError
 from libs.client.filing.files import Read
 from libs.client.filing.submission import Report, Summary, file_all, request_id_of
 from libs.client.row_errors import ElementError, RowError
+from libs.client.watching import file_for_many
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import ingestion_pb2 as pb
@@ -133,6 +135,30 @@ async def test_a_batch_without_room_is_sent_again_with_its_request_id_after_the_
     assert pauses[0] == 3.5
     assert 0.01 < pauses[1] < 1, "a pause is never shorter than what a service that is away is given"
     assert len({request_id for request_id, _ in ingestion.calls}) == 1
+
+
+class OfShop(NamedTuple):
+    """A consignment and its filer."""
+
+    message: Consignment
+    filer: str = "shop"
+
+
+async def test_batches_of_many_filers_are_sent_again_too_when_there_is_no_room() -> None:
+    ingestion = Ingestion()
+    ingestion.fail = [LuxorError("DECISIONS_BEHIND", "busy", code="RESOURCE_EXHAUSTED", retry_after_seconds=3.5)]
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    source = [OfShop(each.message) for each in stream(20)]
+    assert await file_for_many({"shop": ingestion}, source, batch_rows=10, in_flight=1, sleep=pause) == (20, {})
+    assert pauses == [3.5]
+    assert ingestion.calls[0] == ingestion.calls[1] != ingestion.calls[2]
+    ingestion.fail = [LuxorError("CALLER_ROLE_WRONG", "no", code="PERMISSION_DENIED")]
+    with pytest.raises(LuxorError, match="CALLER_ROLE_WRONG"):
+        await file_for_many({"shop": ingestion}, source, sleep=pause)
 
 
 @pytest.mark.parametrize("reason", ["TLS_REFUSED", "REQUEST_REUSED"])

@@ -5,7 +5,7 @@ import csv
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -123,6 +123,9 @@ async def file_all(
     waiting: list[asyncio.Task[Response]] = []
     batches: list[list[Read]] = []
 
+    def repeated() -> None:
+        summary.retries += 1
+
     async def take() -> None:
         # The task stays in the set until it has ended, so that an interruption here cancels it below.
         response = await waiting[0]
@@ -135,7 +138,15 @@ async def file_all(
             if len(waiting) >= in_flight:
                 await take()
             batches.append(batch)
-            waiting.append(asyncio.create_task(_submit(client, batch, number, summary, patience_seconds, sleep)))
+            call = submit_patiently(
+                client,
+                [each.message for each in batch],
+                request_id_of(batch, number),
+                patience_seconds=patience_seconds,
+                sleep=sleep,
+                repeated=repeated,
+            )
+            waiting.append(asyncio.create_task(call))
             # Reading never waits, so let the tasks send what they have.
             await asyncio.sleep(0)
         while waiting:
@@ -188,29 +199,28 @@ def _batches(
         yield batch
 
 
-async def _submit(
+async def submit_patiently(
     client: Submits,
-    batch: list[Read],
-    number: int,
-    summary: Summary,
-    patience_seconds: float,
-    sleep: Callable[[float], Awaitable[None]],
+    consignments: Sequence[Consignment],
+    request_id: str,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    repeated: Callable[[], None] = lambda: None,
 ) -> Response:
-    """File one batch; repeat it with the same request_id while ingestion is absent."""
-    request_id = request_id_of(batch, number)
-    messages = [each.message for each in batch]
+    """File one batch; repeat it with the same request_id while ingestion is absent or asks to wait. Raises LuxorError."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + patience_seconds
     wait = 0.2
     while True:
         try:
-            return await client.submit(messages, request_id=request_id)
+            return await client.submit(consignments, request_id=request_id)
         except LuxorError as error:
             again = error.unreachable or error.code in ("RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
             pause = max(wait, error.retry_after_seconds or 0.0)
             if not again or error.reason == "TLS_REFUSED" or clock() + pause > deadline:
                 raise
-        summary.retries += 1
+        repeated()
         await sleep(pause)
         wait = min(wait * 2, 5.0)
 

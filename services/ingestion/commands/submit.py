@@ -38,6 +38,8 @@ class Submitted:
     """The place in the filing of each valid new row of the batch."""
     differing: frozenset[int] = frozenset()
     """The valid rows whose reference an earlier row of the batch has with other content."""
+    repeating: frozenset[int] = frozenset()
+    """Those among them that have the stored content of their reference."""
     taken: Taken | None = None
     """The result of the store for the filing."""
     amended: Amended | None = None
@@ -70,7 +72,8 @@ class Submitted:
     def is_reused(self, row: int) -> bool:
         """Return whether a valid row has the reference of another consignment, filed before or in the same batch."""
         assert self.taken is not None
-        return bool(self.taken.conflicts[self.places[row]]) or row in self.differing
+        reused = bool(self.taken.conflicts[self.places[row]]) or row in self.differing
+        return reused and row not in self.repeating
 
     @property
     def is_refused_in_part(self) -> bool:
@@ -190,6 +193,13 @@ class Submit:
                 # Outside of the transaction, which would hold back all feeds. Each turn is for references that were accepted meanwhile.
                 same = await self._compare(submitted.filing.table, found.prior)
                 equal |= {found.prior[place].mrn: same[place] for place in same}
+                places, differing = submitted.places, submitted.differing
+                others = {row: found.prior[places[row]] for row in differing if places[row] in found.prior}
+                if others:
+                    repeating = {
+                        row for row, is_same in (await self._compare(checked.table, others)).items() if is_same
+                    }
+                    submitted = replace(submitted, repeating=submitted.repeating | repeating)
         if submitted.accepted and self._backlog is not None:
             self._backlog.accepted(submitted.xid, submitted.accepted, request_bytes)
         return submitted

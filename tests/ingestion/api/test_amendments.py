@@ -427,9 +427,6 @@ async def test_any_sequence_of_filings_and_changes_is_answered_as_the_messages_s
         requests: list[tuple[str, list[Consignment], Any]] = []
         for turn in range(80):
             rows = [one() for _ in range(draw.randrange(1, 8))]
-            # The first new filing of a batch with a reference speaks for it.
-            fresh: dict[str, Consignment] = {}
-            rows = [fresh.setdefault(row.local_reference, row) if row.function == NEW else row for row in rows]
             answer = await submit(draw.choice(stubs), rows, f"r{turn}")
             model.check(rows, answer)
             requests.append((f"r{turn}", rows, answer))

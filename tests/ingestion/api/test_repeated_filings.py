@@ -226,6 +226,28 @@ async def test_the_same_content_is_the_same_filing_and_one_changed_element_is_an
             await check(files[after], ident, firsts[ident], by_columns, 1 if every_change else 7)
 
 
+async def test_a_repeat_has_its_receipt_behind_other_content_of_its_reference(database_url: str) -> None:
+    """In one batch: what is stored decides, not what stands first; without anything stored the first row does."""
+    async with filer(database_url) as file:
+        first = (await file([rich(0)], "r1", False)).results[0]
+        rows = [
+            changed(rich(0), "a text"),
+            rich(0),
+            changed(rich(0), "a number"),
+            rich(0),
+            rich(1),
+            changed(rich(1), "a text"),
+            rich(1),
+        ]
+        answer = await file(rows, "r2", False)
+        assert [each.errors[0].reason if each.errors else "" for each in answer.results] == [
+            "REFERENCE_REUSED", "", "REFERENCE_REUSED", "", "", "REFERENCE_REUSED", "",
+        ]  # fmt: skip
+        assert answer.results[1] == answer.results[3] == first
+        assert answer.results[4] == answer.results[6]
+        assert await file(rows, "r2", False) == answer
+
+
 async def test_a_request_that_differs_in_a_refused_row_alone_is_another_request(database_url: str) -> None:
     bad = rich(1)
     bad.gross_mass_mg = 0
@@ -405,11 +427,7 @@ class Register:
                 self.filed[row.local_reference] = row, result.receipt
             else:
                 content, receipt = self.filed[row.local_reference]
-                # The first consignment of a batch with a reference speaks for it.
-                first = next(
-                    each for each in rows if each.gross_mass_mg and each.local_reference == row.local_reference
-                )
-                if first == row == content:
+                if row == content:
                     assert (result.status, result.receipt) == (ACCEPTED, receipt)
                 else:
                     assert [each.reason for each in result.errors] == ["REFERENCE_REUSED"]

@@ -98,6 +98,9 @@ def test_the_demo_ends_well_twice_in_a_row_prints_tables_for_people_and_leaves_n
     told = [json.loads(each) for each in (printed[0], (tmp_path / "outcome").read_text("utf-8"))]
     for each in told:
         assert (each["accepted"], each["refused"], each["amended"]) == (300, {}, 3)
+        sales = each["sales"]
+        assert sales["refused"] == {}
+        assert sales["filed"] == sales["declared"] > 5
         assert sum(row["consignments"] for row in each["lanes"]) == 300
         assert {row["state"] for row in each["lanes"]} <= {"RELEASED", "HELD"}
         assert each["revenue"]
@@ -110,6 +113,7 @@ def test_the_demo_ends_well_twice_in_a_row_prints_tables_for_people_and_leaves_n
         assert set(each["decision_milliseconds"]) == {"p50", "p95", "p99", "p100"}
         assert each["samples"]["vendor"]["debt"]["vendor_collected_minor"] > 0
     # The same seed gives the same traffic, and the same traffic the same decisions and the same revenue.
+    assert told[0]["sales"] == told[1]["sales"]
     for name in ("lanes", "reasons", "revenue", "truth"):
         assert sorted(told[0][name], key=str) == sorted(told[1][name], key=str)
     for title in (

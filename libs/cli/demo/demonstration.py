@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from libs.cli.demo import ledger as demo_ledger
+from libs.cli.demo import sales as demo_sales
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.views.text import percentile, short
 from libs.client import watching
@@ -44,6 +45,7 @@ class Outcome:
     refused: dict[str, int] = field(default_factory=dict)
     amended: int = 0
     """Consignments of which the second version was decided."""
+    sales: demo_sales.Sales = field(default_factory=demo_sales.Sales)
     filing_seconds: float = 0.0
     total_seconds: float = 0.0
     """From the first filing until the last one was released or held, and counted."""
@@ -109,6 +111,10 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         await carriers.bind(officer, carriers.bindings_of("carrier-1", named))
         await ledger.open_deferred(officer, simulator.declarants(), simulator.filers())
         first_day = time.time_ns() // 1000 // MICROS_PER_DAY
+        sold = demo_sales.sold(simulator.manifest(count))
+        progress.stage("Sales", sum(map(len, sold.values())))
+        outcome.sales = await demo_sales.file(system, sold)
+        progress.step(outcome.sales.filed)
         progress.stage("Filing", count)
         began = time.monotonic()
         outcome.accepted, outcome.refused = await watching.file_for_many(
@@ -130,6 +136,7 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         progress.stage("Looking back", outcome.accepted)
         await _look_back(outcome, officer, flights, labels, progress)
         answer = await analyst.statistics(first_day, _today(), group_by=["charge_kind", "collector"])
+        await demo_sales.look(officer, list(sold), outcome.sales)
         outcome.revenue = [plain(row) for row in answer.revenue]
         progress.stage("Books", outcome.accepted)
         days = range(first_day, _today() + 1)
@@ -280,6 +287,12 @@ def as_plain(outcome: Outcome, *, count: int, seed: int, scenario: str) -> dict[
         "accepted": outcome.accepted,
         "refused": outcome.refused,
         "amended": outcome.amended,
+        "sales": {
+            "filed": outcome.sales.filed,
+            "refused": outcome.sales.refused,
+            "declared": outcome.sales.declared,
+            "contradicted": outcome.sales.contradicted,
+        },
         "filers": outcome.filers,
         "flights": outcome.flights,
         "filing_seconds": round(outcome.filing_seconds, 3),

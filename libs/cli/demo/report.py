@@ -54,6 +54,12 @@ def _headline(outcome: Outcome) -> Iterator[str]:
         f"After {total:.1f} s all were assessed, decided, released or held, and counted: "
         f"[bold]{outcome.accepted / total:,.0f} a second[/], the simulator's own work included."
     )
+    if outcome.sales.filed:
+        contradicted = ", ".join(f"{reason} {number:,}" for reason, number in outcome.sales.contradicted.most_common())
+        yield (
+            f"Platforms had filed {outcome.sales.filed:,} sales before; {outcome.sales.declared:,} of them were declared, "
+            f"and these differ from their declarations: {contradicted or 'none'}."
+        )
     if outcome.refused:
         reasons = ", ".join(f"{name} {number:,}" for name, number in outcome.refused.items())
         yield f"[red]{sum(outcome.refused.values()):,} were refused: {reasons}.[/]"

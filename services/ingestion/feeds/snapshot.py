@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,14 @@ _NEXT_OF_DAY = """
     select s.block, s.batch_day, s.batch, (select sum(u.count) from unnest(s.counts) as u(count)) as rows from submission s
     where s.day = $1 and s.block > $2 and (s.partitions is null or s.partitions && $3::smallint[]) order by s.block limit $4
 """
-# The versions after the first of filings of a page, which are in other batches than the first.
+# One version of filings of a page, which is in other batches than the first.
 _AMENDED = """
-    select distinct a.batch_day, a.batch from unnest((select $2::text[])) as w(mrn)
-    cross join lateral (select * from amendment t where t.day = $1 and t.mrn = w.mrn offset 0) a order by a.batch_day, a.batch
+    select a.mrn, a.batch_day, a.batch from unnest((select $2::text[])) as w(mrn)
+    cross join lateral (select * from amendment t where t.day = $1 and t.mrn = w.mrn and t.version = $3 offset 0) a order by a.batch_day, a.batch
 """
 PLACE = struct.Struct("<qq")
+AMENDED_PLACE = struct.Struct("<qqq")
+"""Day, block and version: of this submission, the versions after that one are still to be read."""
 SUBMISSIONS_AT_ONCE = 64
 """Submissions whose payloads are read at once, unless they have more than ROWS_AT_ONCE rows."""
 ROWS_AT_ONCE = 5_000
@@ -108,8 +110,8 @@ class Days:
     async def page_of_day(
         self, tx: Transaction, day: int, partitions: Sequence[int], token: bytes, max_rows: int
     ) -> StatePage:
-        """See DaySource. The token is the block of the last submission read."""
-        last = _block_of(day, token)
+        """See DaySource. The token is the block of the last submission read, with the last version read where its filings have later ones."""
+        last, begun = _places_of(day, token)
         clock = asyncio.get_running_loop().time
         ends_at = clock() + PAGE_SECONDS
         wanted = np.asarray(partitions, np.int64)
@@ -126,13 +128,27 @@ class Days:
                 chosen.append(row)
             refs = [BatchRef(row["batch_day"], row["batch"]) for row in chosen]
             stored = await self._outbox.payloads.fetch(tx.raw, refs)
-            for row, ref in zip(chosen, refs, strict=True):
-                some = _rows_of(stored[ref].payload, wanted)
-                if some is not None:
-                    amended = await self._amended(tx, day, some)
-                    parts += [some, *amended]
-                    rows += sum(each.rows for each in (some, *amended))
+            read = [_rows_of(stored[ref].payload, wanted) for ref in refs]
+            amended = {row["mrn"] for row in await self._amended(tx, day, _mrns(*read), 2)}
+            for row, some in zip(chosen, read, strict=True):
                 last = row["block"]
+                version = begun.get(last, 0)
+                if not version:
+                    version, tables = 1, [] if some is None else [some]
+                    parts += tables
+                    rows += sum(each.rows for each in tables)
+                later = amended & _mrns(some)
+                # A page gives at least one further version of what an earlier page began.
+                while later and (rows < max_rows or version == begun.get(last)):
+                    version += 1
+                    tables = await self._versions(tx, day, later, version)
+                    later = _mrns(*tables)
+                    parts += tables
+                    rows += sum(each.rows for each in tables)
+                    if clock() >= ends_at:
+                        break
+                if later:
+                    return _page(parts, AMENDED_PLACE.pack(day, last, version))
                 if rows >= max_rows:
                     return _page(parts, PLACE.pack(day, last))
             if len(chosen) == len(found) < SUBMISSIONS_AT_ONCE:
@@ -140,16 +156,23 @@ class Days:
             if clock() >= ends_at:
                 return _page(parts, PLACE.pack(day, last))
 
-    async def _amended(self, tx: Transaction, day: int, filings: Table) -> list[Table]:
-        """Return the later versions of filings of a day."""
-        mrns = filings.strings("mrn").tolist()
-        refs = [BatchRef(*row) for row in await tx.raw.fetch(_AMENDED, day, mrns)]
-        parts = []
-        for ref in refs:
+    async def _amended(self, tx: Transaction, day: int, mrns: Collection[str], version: int) -> Sequence[Any]:
+        """Return which of these filings of a day have a version after the first, each with its batch."""
+        rows: Sequence[Any] = await tx.raw.fetch(_AMENDED, day, list(mrns), version) if mrns else ()
+        return rows
+
+    async def _versions(self, tx: Transaction, day: int, mrns: Collection[str], version: int) -> list[Table]:
+        """Return a version after the first of these filings of a day, of those that have it."""
+        batches: dict[BatchRef, set[str]] = {}
+        for row in await self._amended(tx, day, mrns, version):
+            batches.setdefault(BatchRef(row["batch_day"], row["batch"]), set()).add(row["mrn"])
+        tables = []
+        for ref, wanted in batches.items():
             stored = await self._outbox.payloads.fetch(tx.raw, [ref])
             table = Table.parse(ConsignmentColumns, stored[ref].payload)
-            parts.append(table.take(np.flatnonzero(table.strings("mrn").isin(set(mrns)))))
-        return parts
+            chosen = table.strings("mrn").isin(wanted) & (table.ints("version").values == version)
+            tables.append(table.take(np.flatnonzero(chosen)))
+        return tables
 
 
 async def _read(
@@ -179,14 +202,22 @@ async def _read(
     return _page(parts, b"")
 
 
-def _block_of(day: int, token: bytes) -> int:
-    """Return the block that a token of this day names, -1 without one; raise TokenMalformed."""
-    if not token:
-        return -1
-    of_day, block = _place_of(token)
-    if of_day != day:
+def _places_of(day: int, token: bytes) -> tuple[int, dict[int, int]]:
+    """Return the block that a token of this day names as read, -1 without one, and by block the version up to which one is read.
+
+    Raises TokenMalformed.
+    """
+    if len(token) == AMENDED_PLACE.size:
+        *_, version = AMENDED_PLACE.unpack(token)
+        of_day, block = _place_of(token[: PLACE.size])
+        last, begun = block - 1, {block: version}
+        is_wrong = not 1 <= version < 2**31 - 1
+    else:
+        of_day, last = _place_of(token) if token else (day, -1)
+        begun, is_wrong = {}, False
+    if of_day != day or is_wrong:
         raise TokenMalformed
-    return block
+    return last, begun
 
 
 def _place_of(token: bytes) -> tuple[int, int]:
@@ -204,6 +235,10 @@ def _rows_of(payload: bytes, partitions: NDArray[np.int64]) -> Table | None:
     table = Table.parse(ConsignmentColumns, payload)
     chosen = np.flatnonzero(np.isin(table.ints("partition").values, partitions))
     return table.take(chosen) if len(chosen) else None
+
+
+def _mrns(*tables: Table | None) -> set[str]:
+    return {mrn for table in tables if table is not None for mrn in table.strings("mrn").tolist()}
 
 
 def _page(parts: list[Table], token: bytes) -> StatePage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.clearance.store import STATE_DAYS
 from services.ingestion.__main__ import assemble
 from services.ingestion.commands.submit import Submit
+from services.ingestion.feeds import snapshot
 from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing.amendment import CHANGED_DAYS, NEVER_AMENDED
 from tests.ingestion.amendments import AMEND, INVALIDATE, amendment, announced, invalidation, reasons, version_of
@@ -343,30 +345,53 @@ async def test_an_amendment_whose_commit_got_no_answer_is_filed_once(database_ur
     assert [version_of(row) for row in await announced(database_url)] == [1, 2, 3] * len(cuts)
 
 
-async def test_a_day_that_is_read_again_has_all_versions_of_its_filings(database_url: str) -> None:
+async def keys_of_day(
+    database: Database, day: int, partitions: Collection[int], rows_max: int
+) -> list[list[tuple[str, int]]]:
+    """Return reference and version of the filings of a day, page by page."""
+    days = Days(database, Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name))
+    pages, token = [], b""
+    async with database.connection() as reader:
+        while True:
+            page = await days.page_of_day(reader, day, list(partitions), token, rows_max)
+            names, versions = page.table.strings("local_reference").tolist(), page.table.ints("version").values.tolist()
+            pages.append(list(zip(names, versions, strict=True)))
+            token = page.next_token
+            if not token:
+                return pages
+
+
+async def test_a_day_that_is_read_again_has_all_versions_of_its_filings(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the size of its pages: each version once, behind the one before it, and no page much larger than requested."""
+    expected = []
     async with ingestion(database_url) as [stub]:
         answer = await submit(stub, [consignment(1), consignment(2)], "r1")
         await submit(stub, [amendment(1, 1, 5)], "r2")
         await submit(stub, [invalidation(1, 2)], "r3")
+        await submit(stub, [consignment(3), consignment(4)], "r4")
+        await submit(stub, [amendment(number, version, version) for version in (1, 2) for number in (3, 4)], "r5")
+        for version in range(3, 9):
+            await submit(stub, [amendment(4, version, version)], f"r{version + 3}")
+        expected = [("REF-1", 3), ("REF-2", 1), ("REF-3", 3), ("REF-4", 9)]
+    keys = [(name, version + 1) for name, versions in expected for version in range(versions)]
     day = mrns.parse(answer.results[0].receipt.mrn).day
-    async with Database(database_url, name="test") as database, database.connection() as reader:
-        days = Days(database, Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name))
-        page = await days.page_of_day(reader, day, range(PARTITIONS), b"", 1_000)
-        assert not page.next_token
-        keys = zip(
-            page.table.strings("local_reference").tolist(), page.table.ints("version").values.tolist(), strict=True
-        )
-        assert sorted(keys) == [("REF-1", 1), ("REF-1", 2), ("REF-1", 3), ("REF-2", 1)]
-        partitions = mrns.parse(answer.results[1].receipt.mrn).partition
-        one = await days.page_of_day(reader, day, [partitions], b"", 1_000)
-        assert "REF-2" in one.table.strings("local_reference").tolist()
+    async with Database(database_url, name="test") as database:
+        for seconds, size in itertools.product((snapshot.PAGE_SECONDS, 0.0), (1, 2, 3, 1_000)):
+            monkeypatch.setattr(snapshot, "PAGE_SECONDS", seconds)
+            pages = await keys_of_day(database, day, range(PARTITIONS), size)
+            read = [key for page in pages for key in page]
+            assert sorted(read) == keys, (seconds, size)
+            for name, versions in expected:
+                assert [version for each, version in read if each == name] == list(range(1, versions + 1))
+            assert max(map(len, pages)) <= (len(keys) if size == 1_000 and seconds else size + 1)
+        partition = mrns.parse(answer.results[1].receipt.mrn).partition
+        assert ("REF-2", 1) in (await keys_of_day(database, day, [partition], 1_000))[0]
         # A filing counts once in the summary of its day, whatever its versions.
-        summary = dict.fromkeys(range(PARTITIONS), 0)
-        rows = await reader.raw.fetch("select partitions, counts from submission")
-        for row in rows:
-            for partition, count in zip(row["partitions"], row["counts"], strict=True):
-                summary[partition] += count
-        assert sum(summary.values()) == 2
+        async with database.connection() as reader:
+            rows = await reader.raw.fetch("select partitions, counts from submission")
+        assert sum(sum(row["counts"]) for row in rows) == 4
 
 
 @dataclass

@@ -139,7 +139,18 @@ async def test_what_the_release_before_stored_is_read_too(database: Database) ->
 
 @pytest.mark.parametrize(
     "token",
-    [b"zz", b"\xff", b"\x00" * 15, b"\x00" * 17, snapshot.PLACE.pack(DAY, -1), snapshot.PLACE.pack(DAY + 1, 5)],
+    [
+        b"zz",
+        b"\xff",
+        b"\x00" * 15,
+        b"\x00" * 17,
+        snapshot.PLACE.pack(DAY, -1),
+        snapshot.PLACE.pack(DAY + 1, 5),
+        *(
+            snapshot.AMENDED_PLACE.pack(*place)
+            for place in ((DAY + 1, 5, 1), (DAY, -1, 1), (DAY, 5, 0), (DAY, 5, 2**31 - 1))
+        ),
+    ],
 )
 async def test_a_token_of_another_making_is_refused(database: Database, token: bytes) -> None:
     with pytest.raises(TokenMalformed):

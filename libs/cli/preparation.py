@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 from libs.cli.common import IDS
 from libs.cli.local.state import SERVICES
-from libs.server.transport.revocations import LIST_NAME
+from libs.server.transport.revocation_lists import LIST_NAME
 from libs.server.transport.tls import LocalCA, Party, TlsError, replace_file
 from libs.telemetry.logs import get_logger
 

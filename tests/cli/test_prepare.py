@@ -19,7 +19,7 @@ from libs.cli.local.state import SERVICES
 from libs.cli.main import luxor
 from libs.cli.preparation import prepare, prepare_regularly
 from libs.server.config.server_config import ServerConfig
-from libs.server.transport.revocations import revoke
+from libs.server.transport.revocation_lists import revoke
 from libs.server.transport.tls import LEAF_LIFETIME, LocalCA, Party, server_hosts
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,8 @@ from libs.server.config.server_config import PORTS, Neighbours, ServerConfig
 from libs.server.config.variables import check_foreign, unknown_variables
 from libs.server.identity import ID_CHARACTERS_MAX, Role, is_id
 from libs.server.process import health
-from libs.server.transport.revocations import Revocations, revoke
+from libs.server.transport.revocation_lists import revoke
+from libs.server.transport.revocations import Revocations
 from libs.server.transport.tls import LocalCA
 from libs.telemetry.setup import TelemetryConfig
 from tests.support.charts import SERVICES, environ, of, rendered

@@ -4,7 +4,7 @@ Layout of a TLS directory (directories 0700, files 0600):
 
     ca.crt                      what is trusted; several certificates while a CA is being replaced
     ca.key                      the local CA's key; absent where somebody else issues
-    ca.crl                      revoked certificates, if there are any (libs.server.transport.revocations)
+    ca.crl                      revoked certificates, if there are any (libs.server.transport.revocation_lists)
     <role>/<id>/tls.crt, tls.key
 
 Source: SPIFFE X.509-SVID (one URI SAN, spiffe://<trust domain>/<path>), RFC 5280.

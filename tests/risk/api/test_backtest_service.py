@@ -152,7 +152,8 @@ async def test_what_cannot_be_tried_is_refused_at_once(risk: Running) -> None:
 async def test_a_set_with_a_mistake_and_other_misuse_are_refused(risk: Running) -> None:
     caller = await stub(risk)
     broken = asked(
-        rule_set_version=None, rule_set=draft(lambda text: text.replace("consignment.nature", "consignment.natur", 1))
+        rule_set_version=None,
+        rule_set=draft(lambda text: text.replace("consignment.nature in", "consignment.natur in", 1)),
     )
     assert (await refusal(caller.StartBacktest(broken, timeout=20)))[1] == "RULE_SET_REFUSED"
     await caller.StartBacktest(asked("again"), timeout=20)

@@ -177,9 +177,11 @@ async def test_a_full_batch_of_two_thousand_is_taken(risk: Running) -> None:
 
 
 async def test_a_refused_profile_stops_the_start_and_says_why(database_url: str, tmp_path: Path) -> None:
-    (tmp_path / "profile.yaml").write_text(PROFILE.read_text().replace("NATURE_GIFT", "NATURE_GRIFT"))
+    text = PROFILE.read_text()
+    line = text[: text.index("NATURE_GIFT")].count("\n") + 1
+    (tmp_path / "profile.yaml").write_text(text.replace("NATURE_GIFT", "NATURE_GRIFT"))
     (tmp_path / "data").symlink_to(PROFILE.parent / "data")
-    with pytest.raises(ConfigError, match=r"profile.yaml:167:35: rule GIFT_WITH_ORDER"):
+    with pytest.raises(ConfigError, match=rf"profile.yaml:{line}:35: rule GIFT_WITH_ORDER"):
         async with running(
             "risk", assemble, database_url, environ={"LUXOR_RISK_PROFILE": str(tmp_path / "profile.yaml")}
         ):

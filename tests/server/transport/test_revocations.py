@@ -16,8 +16,9 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from libs.server.errors import Refusal, reason_of
-from libs.server.transport import revocations, tls
-from libs.server.transport.revocations import Revocations, revoke, serial_text
+from libs.server.transport import revocation_lists, revocations, tls
+from libs.server.transport.revocation_lists import revoke, serial_text
+from libs.server.transport.revocations import Revocations
 from libs.server.transport.tls import LocalCA, Party, TlsError, certificate_of
 from libs.telemetry.metrics import REGISTRY
 
@@ -286,9 +287,9 @@ def test_a_file_that_is_too_long_or_unreadable_is_not_used(tmp_path: Path, monke
     authority = LocalCA(tmp_path)
     authority.ensure()
     size = revoke(authority, [1]).stat().st_size
-    monkeypatch.setattr(revocations, "LIST_BYTES_MAX", size)
+    monkeypatch.setattr(revocation_lists, "LIST_BYTES_MAX", size)
     Revocations(tmp_path).read()
-    monkeypatch.setattr(revocations, "LIST_BYTES_MAX", size - 1)
+    monkeypatch.setattr(revocation_lists, "LIST_BYTES_MAX", size - 1)
     with pytest.raises(TlsError, match=f"has {size} bytes; at most {size - 1} are read"):
         Revocations(tmp_path).read()
     monkeypatch.undo()

@@ -181,7 +181,7 @@ def _change(
 
 def _certificate(path: Path) -> tuple[str, str, str]:
     """Return the serial number of a certificate's file, and the first and last day of its validity."""
-    from libs.server.transport.revocations import serial_text
+    from libs.server.transport.revocation_lists import serial_text
     from libs.server.transport.tls import certificate_of
 
     certificate = certificate_of(path)

@@ -34,7 +34,7 @@ def issue(context: Context, role: str, ident: str, renew: bool, as_tar: bool) ->
     Use --tar to get the certificate out of a container: unpack the archive into a directory and set LUXOR_TLS_DIR to
     that directory.
     """
-    from libs.server.transport.revocations import serial_text
+    from libs.server.transport.revocation_lists import serial_text
     from libs.server.transport.tls import certificate_of
 
     party = _authority(context).issue(role, ident, renew=renew)
@@ -72,8 +72,8 @@ def revoke(
     Services refuse them from their next call on; other certificates of the same party stay valid. Issue a new one with `luxor certificate issue
     ROLE ID --renew`. There is no way back.
     """
-    from libs.server.transport.revocations import revoke as add_to_list
-    from libs.server.transport.revocations import serial_text
+    from libs.server.transport.revocation_lists import revoke as add_to_list
+    from libs.server.transport.revocation_lists import serial_text
     from libs.server.transport.tls import TlsError, certificate_of
 
     authority = _authority(context)

@@ -125,7 +125,7 @@ def test_a_request_has_no_more_sales_and_items_than_are_accepted(
 def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(revenue: Revenue) -> None:
     stored = filed("1")
     stored.consignments.add(mrn="26DE07329000001XR8", filing_version=2, sale_version=1).findings.add(
-        reason="SALE_SCHEME_NUMBER_DIFFERS", sold="1 IM2760000014"
+        reason="SALE_SCHEME_NUMBER_DIFFERS", sold="IOSS IM2760000014"
     )
     stored.consignments.add(mrn="26DE07329000002XR7", filing_version=1, sale_version=1, withdrawn=True)
     revenue.answers.append(pb.ListSalesResponse(sales=[stored]))
@@ -135,7 +135,7 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
     for text in (
         "shop 1", "version 1", "landed cost", "63.07 EUR", "There is no sale 2 for the caller.",
         "consignment 26DE07329000001XR8, version 2, compared with version 1 of the sale",
-        "SALE_SCHEME_NUMBER_DIFFERS  declared nothing, sold 1 IM2760000014",
+        "SALE_SCHEME_NUMBER_DIFFERS  declared nothing, sold IOSS IM2760000014",
         "consignment 26DE07329000002XR7, version 1, withdrawn or amended, compared",
     ):  # fmt: skip
         assert text in result.output

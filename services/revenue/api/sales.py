@@ -39,6 +39,8 @@ PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 PAGE_BYTES_MAX: Final = 2_000_000
 """Bytes of a page from which on it ends: one sale has at most some hundred thousand."""
+SALES_AT_ONCE: Final = 20
+"""Sales of which the consignments are read at once: one sale may have a thousand."""
 LINES_AT_ONCE: Final = 100
 """After so many lines are explained other calls have their turn: some milliseconds."""
 FUTURE_DAYS: Final = 1
@@ -131,10 +133,12 @@ class SaleService(SaleServiceServicer):
                 each.row for number, each in versions.items() if (each.day, each.batch) == (batch.day, batch.batch)
             )
             filed = _filed_sales(batch, table, [row for row in rows if (batch.day, batch.batch, row) > after], versions)
-            if with_consignments:
-                await self._add_consignments([sale for _, sale in filed])
-            for each in filed:
-                yield each
+            for start in range(0, len(filed), SALES_AT_ONCE):
+                part = filed[start : start + SALES_AT_ONCE]
+                if with_consignments:
+                    await self._add_consignments([sale for _, sale in part])
+                for each in part:
+                    yield each
             await asyncio.sleep(0)
 
     async def _add_consignments(self, sales: Sequence[pb.FiledSale]) -> None:
@@ -143,7 +147,9 @@ class SaleService(SaleServiceServicer):
         async with self._store.database.connection() as reader:
             bound = await bindings_of(reader, orders)
         for sale, order in zip(sales, orders, strict=True):
-            sale.consignments.extend(map(_bound_consignment, bound.get(order, ())))
+            if order in bound:
+                sale.consignments.extend(map(_bound_consignment, bound[order].newest))
+                sale.consignments_count = bound[order].count
 
     async def _current_versions(self, platform: str, numbers: Sequence[str]) -> Mapping[str, StoredVersion]:
         async with self._store.database.connection() as reader:

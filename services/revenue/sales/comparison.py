@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import msgspec
 import numpy as np
 
 from libs.columns import Ints, Table
+from luxor.consignment.v1.consignment_pb2 import Scheme
 from services.revenue.law.batch.filings import first_present
 from services.revenue.law.program.scheme_numbers import registered_number
+
+_SCHEMES: Final = {number: name.removeprefix("SCHEME_") for name, number in Scheme.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +22,13 @@ class Amounts:
     """What goods cost and how many they are; None is unknown."""
 
     currency: str
-    """Of all prices; "" for several currencies or none."""
+    """Of all prices; "" where there are several, or a price without one."""
     net: int | None
     """Prices without the tax charged at sale, minor units."""
     gross: int | None
     """Prices with it."""
     unit: str
-    """Of all quantities; "" for several units or none."""
+    """Of all quantities; "" where there are several, or a quantity without one."""
     quantity: int | None
     """Thousandths of the unit."""
 
@@ -34,7 +39,9 @@ class Trade:
 
     destination: str
     schemes: tuple[str, ...]
-    """Numbers of tax schemes, each with the scheme's number of the contract."""
+    """Numbers of tax schemes, each behind the name of its scheme."""
+    currencies: tuple[str, ...]
+    """Those that prices are stated in."""
     amounts: Amounts
     is_whole: bool
     """Whether it states to be the whole order."""
@@ -57,8 +64,11 @@ def trades_of(table: Table) -> list[Trade]:
     goods, numbers = table.child("items"), table.child("fiscal_references")
     prices, taxes, quantities = goods.ints("price_minor"), goods.ints("tax_charged_minor"), goods.ints("quantity_milli")
     currencies, units = goods.strings("price_currency").tolist(), goods.strings("quantity_unit").tolist()
+    # Tax in another currency than its price makes no sum with it: the sum is unknown.
+    same = np.array(goods.strings("tax_charged_currency").tolist(), object) == np.array(currencies, object)
+    taxes = Ints(taxes.values, taxes.valid & same)
     schemes = [
-        f"{scheme} {registered_number(number)}"
+        f"{_SCHEMES.get(scheme, scheme)} {registered_number(number)}"
         for scheme, number in zip(
             numbers.ints("scheme").values.tolist(), numbers.strings("number").tolist(), strict=True
         )
@@ -75,6 +85,7 @@ def trades_of(table: Table) -> list[Trade]:
             Trade(
                 destinations[row],
                 tuple(sorted(set(schemes[told]))),
+                tuple(sorted(set(currencies[own]) - {""})),
                 Amounts(currency, net, gross, unit, quantity if unit else None),
                 not parts.valid[row] or int(parts.values[row]) == 1,
             )
@@ -82,15 +93,28 @@ def trades_of(table: Table) -> list[Trade]:
     return trades
 
 
-def findings_of(sold: Trade, declared: Trade, earlier: Sequence[Amounts]) -> list[Finding]:
-    """Return what contradicts a sale in a declaration, together with the `earlier` ones under the same order number."""
+def sum_amounts(one: Amounts, other: Amounts) -> Amounts:
+    """Return the amounts of two parts of an order; what is unknown of one part, or in several currencies or units, is unknown of both."""
+    currency = one.currency if one.currency == other.currency else ""
+    unit = one.unit if one.unit == other.unit else ""
+    return Amounts(
+        currency,
+        _sum(one.net, other.net) if currency else None,
+        _sum(one.gross, other.gross) if currency else None,
+        unit,
+        _sum(one.quantity, other.quantity) if unit else None,
+    )
+
+
+def findings_of(sold: Trade, declared: Trade, earlier: Amounts | None) -> list[Finding]:
+    """Return what contradicts a sale in a declaration, together with the `earlier` ones under the same order number, None for none."""
     findings = []
     if declared.destination != sold.destination:
         findings.append(Finding("SALE_DESTINATION_DIFFERS", declared.destination, sold.destination))
     if declared.schemes != sold.schemes:
         findings.append(Finding("SALE_SCHEME_NUMBER_DIFFERS", ", ".join(declared.schemes), ", ".join(sold.schemes)))
-    all_declared = [declared.amounts, *earlier]
-    quantity = _sum([each.quantity if each.unit == sold.amounts.unit else None for each in all_declared])
+    amounts = declared.amounts if earlier is None else sum_amounts(declared.amounts, earlier)
+    quantity = amounts.quantity if amounts.unit == sold.amounts.unit else None
     if quantity is not None and sold.amounts.quantity is not None and quantity > sold.amounts.quantity:
         findings.append(
             Finding(
@@ -100,24 +124,31 @@ def findings_of(sold: Trade, declared: Trade, earlier: Sequence[Amounts]) -> lis
             )
         )
     currency = sold.amounts.currency
-    if currency and declared.amounts.currency != currency:
-        findings.append(Finding("SALE_CURRENCY_DIFFERS", declared.amounts.currency, currency))
+    if currency and set(declared.currencies) - {currency}:
+        findings.append(Finding("SALE_CURRENCY_DIFFERS", ", ".join(declared.currencies), currency))
         return findings
     if quantity is not None and sold.amounts.quantity is not None:
         is_complete = quantity == sold.amounts.quantity
     else:
-        is_complete = declared.is_whole and not earlier
-    comparable = [each if currency and each.currency == currency else None for each in all_declared]
-    for total, price in (
-        (_sum([None if each is None else each.net for each in comparable]), sold.amounts.net),
-        (_sum([None if each is None else each.gross for each in comparable]), sold.amounts.gross),
-    ):
-        if total is not None and price is not None:
-            if total > price or (is_complete and total != price):
-                findings.append(Finding("SALE_VALUE_DIFFERS", f"{total} {currency}", f"{price} {currency}"))
-            return findings
+        is_complete = declared.is_whole and earlier is None
+    if currency and amounts.currency == currency:
+        for total, price in ((amounts.net, sold.amounts.net), (amounts.gross, sold.amounts.gross)):
+            if total is not None and price is not None:
+                if total > price or (is_complete and total != price):
+                    findings.append(Finding("SALE_VALUE_DIFFERS", f"{total} {currency}", f"{price} {currency}"))
+                return findings
     findings.append(Finding("SALE_VALUE_NOT_COMPARED", "", ""))
     return findings
+
+
+def packed_trade(trade: Trade) -> str:
+    """Return what a sale states as text, in the form in which it is stored."""
+    return msgspec.json.encode(trade).decode()
+
+
+def unpacked_trade(text: str) -> Trade:
+    """Return what a stored text states."""
+    return msgspec.json.decode(text, type=Trade)
 
 
 def _total(column: Ints, own: slice) -> int | None:
@@ -129,6 +160,5 @@ def _single(values: Sequence[str]) -> str:
     return distinct.pop() if len(distinct) == 1 else ""
 
 
-def _sum(values: Sequence[int | None]) -> int | None:
-    present = [each for each in values if each is not None]
-    return sum(present) if len(present) == len(values) else None
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other

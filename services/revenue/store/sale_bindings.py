@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from libs.store.database import NOW_MICROS, Transaction
 from libs.store.tables.schema import TODAY
-from services.revenue.sales.comparison import Amounts, Finding
+from services.revenue.sales.comparison import Amounts, Finding, sum_amounts
 
 Order = tuple[str, str]
 """Platform and order number."""
 
 CONTRADICTED_MAX: Final = 1_000
 """Order numbers with a contradiction that are returned."""
+BOUND_MAX: Final = 1_000
+"""Consignments of one order that are returned; anybody who files may name an order number in any number of consignments."""
 
 _PLATFORMS: Final = "select platform from sale_platform where platform = any($1::text[])"
 _LOCK: Final = """
@@ -23,21 +26,32 @@ select pg_advisory_xact_lock(key) from (
     from unnest($1::text[], $2::text[]) as given(platform, order_number) order by key
 ) keys
 """
-_OF_ORDERS: Final = """
-select b.platform, b.order_number, b.mrn, b.filing_version, b.sale_version, b.bound_at, b.currency, b.net, b.gross, b.unit, b.quantity,
+_OF_ORDERS: Final = f"""
+select b.platform, b.order_number, b.bound, b.mrn, b.filing_version, b.sale_version, b.bound_at, b.currency, b.net, b.gross, b.unit, b.quantity,
     b.findings, b.withdrawn
 from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
-    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number offset 0
-) b order by b.bound_at, b.mrn, b.filing_version
+    select *, count(*) over () as bound from (
+        select distinct on (k.mrn) * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number
+        order by k.mrn, k.filing_version desc offset 0
+    ) newest order by bound_at desc, mrn desc limit {BOUND_MAX}
+) b order by b.bound_at, b.mrn
+"""  # noqa: S608  # a number of our own
+# Summed by the store: whoever files may declare any number of consignments under one order number.
+_COUNTED: Final = """
+select given.platform, given.order_number, b.currency, case when count(b.net) = count(*) then sum(b.net) end,
+    case when count(b.gross) = count(*) then sum(b.gross) end, b.unit, case when count(b.quantity) = count(*) then sum(b.quantity) end
+from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
+    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number and not k.withdrawn offset 0
+) b group by given.platform, given.order_number, b.currency, b.unit
 """
 _ADD: Final = f"""
 insert into sale_binding (platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity,
-    findings, day, bound_at)
+    findings, withdrawn, day, bound_at)
 select given.platform, given.order_number, given.mrn, given.filing_version, given.sale_version, given.currency, given.net, given.gross,
-    given.unit, given.quantity, string_to_array(given.findings, chr(10)), {TODAY}, {NOW_MICROS}
+    given.unit, given.quantity, string_to_array(given.findings, chr(10)), given.withdrawn, {TODAY}, {NOW_MICROS}
 from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
-    $10::bigint[], $11::text[])
-    as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings)
+    $10::bigint[], $11::text[], $12::boolean[])
+    as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings, withdrawn)
 """  # noqa: S608  # expressions of our own
 # Where no platform ever filed a sale, nothing is looked up.
 _WITHDRAW: Final = """
@@ -83,19 +97,38 @@ async def lock_orders(tx: Transaction, orders: Iterable[Order]) -> None:
     await tx.raw.execute(_LOCK, *_columns(orders))
 
 
-async def bindings_of(reader: Transaction, orders: Iterable[Order]) -> Mapping[Order, Sequence[Binding]]:
-    """Return the bindings to orders in their newest version of each consignment, in the order of binding."""
-    newest: dict[tuple[Order, str], Binding] = {}
-    for platform, number, mrn, version, sale_version, at, *row in await reader.raw.fetch(_OF_ORDERS, *_columns(orders)):
+@dataclass(frozen=True, slots=True)
+class BoundConsignments:
+    """The consignments under the order number of a sale."""
+
+    count: int
+    """How many there are."""
+    newest: list[Binding]
+    """The last BOUND_MAX of them in their newest versions, in the order of binding."""
+
+
+async def bindings_of(reader: Transaction, orders: Iterable[Order]) -> Mapping[Order, BoundConsignments]:
+    """Return the consignments under order numbers; those without any are left out."""
+    found: dict[Order, BoundConsignments] = {}
+    for platform, number, count, mrn, version, sale_version, at, *row in await reader.raw.fetch(
+        _OF_ORDERS, *_columns(orders)
+    ):
         *amounts, texts, withdrawn = row
-        findings = [Finding(*each.split(_VALUES)) for each in texts]
-        binding = Binding((platform, number), mrn, version, sale_version, Amounts(*amounts), findings, at, withdrawn)
-        key = binding.order, mrn
-        if key not in newest or newest[key].filing_version < version:
-            newest[key] = binding
-    found: dict[Order, list[Binding]] = {}
-    for binding in newest.values():
-        found.setdefault(binding.order, []).append(binding)
+        order, findings = (platform, number), [Finding(*each.split(_VALUES)) for each in texts]
+        found.setdefault(order, BoundConsignments(count, [])).newest.append(
+            Binding(order, mrn, version, sale_version, Amounts(*amounts), findings, at, withdrawn)
+        )
+    return found
+
+
+async def amounts_of(reader: Transaction, orders: Iterable[Order]) -> dict[Order, Amounts]:
+    """Return what counts for orders together, of all consignments under them; orders without any are left out."""
+    found: dict[Order, Amounts] = {}
+    for platform, number, currency, net, gross, unit, quantity in await reader.raw.fetch(_COUNTED, *_columns(orders)):
+        # Sums of the store are decimal numbers.
+        own = Amounts(currency, _whole(net), _whole(gross), unit, _whole(quantity))
+        before = found.get((platform, number))
+        found[platform, number] = own if before is None else sum_amounts(before, own)
     return found
 
 
@@ -112,6 +145,7 @@ async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:
             _FINDINGS.join(_VALUES.join((finding.reason, finding.declared, finding.sold)) for finding in each.findings)
             for each in bindings
         ],
+        [each.is_withdrawn for each in bindings],
     )
 
 
@@ -128,6 +162,10 @@ async def replace_former(tx: Transaction, mrns: Sequence[str], versions: Sequenc
 async def contradicted(reader: Transaction, platform: str) -> list[str]:
     """Return the order numbers of a platform with contradictions, the last CONTRADICTED_MAX."""
     return [row["order_number"] for row in await reader.raw.fetch(_CONTRADICTED, platform)]
+
+
+def _whole(number: Decimal | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def _columns(orders: Iterable[Order]) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.tables.schema import TODAY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_pb2 import LandedCost, QuoteConsignmentsResponse
+from services.revenue.sales.comparison import Trade, packed_trade, unpacked_trade
 from services.revenue.sales.versions import SaleKey, StoredVersion
 
 REFERENCE_DAYS: Final = 400
@@ -33,6 +34,12 @@ select s.order_number, s.version, s.digest, s.day, s.batch, s."row"
 from unnest((select $2::text[])) as given(order_number)
 cross join lateral (select * from sale k where k.platform = $1 and k.order_number = given.order_number offset 0) s
 """
+_CURRENT: Final = """
+select s.platform, s.order_number, s.version, s.day, s.batch, s."row", s.trade
+from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
+    select * from sale k where k.platform = given.platform and k.order_number = given.order_number order by k.version desc limit 1
+) s
+"""
 _ADD: Final = f"""
 with taken as materialized (
     select nextval('sale_batch_number') as batch, {TODAY} as day, {NOW_MICROS} as filed_at
@@ -42,9 +49,10 @@ with taken as materialized (
 ), named as (
     insert into sale_platform values ($1) on conflict do nothing
 ), referred as (
-    insert into sale (platform, order_number, version, digest, day, batch, "row")
-    select $1, given.order_number, given.version, given.digest, taken.day, taken.batch, given.place - 1
-    from taken, unnest($4::text[], $5::smallint[], $6::bytea[]) with ordinality as given(order_number, version, digest, place)
+    insert into sale (platform, order_number, version, digest, day, batch, "row", trade)
+    select $1, given.order_number, given.version, given.digest, taken.day, taken.batch, given.place - 1, given.trade
+    from taken, unnest($4::text[], $5::smallint[], $6::bytea[], $7::text[]) with ordinality
+        as given(order_number, version, digest, trade, place)
 )
 select from taken
 """  # noqa: S608  # expressions of our own
@@ -99,6 +107,18 @@ class SaleBatch:
             return QuoteConsignmentsResponse.FromString(decompressed(self.packed_costs)).quotes
 
 
+@dataclass(frozen=True, slots=True)
+class CurrentSale:
+    """The current version of a sale."""
+
+    version: int
+    day: int
+    batch: int
+    row: int
+    trade: Trade | None
+    """What it is compared by; None where an earlier release stored it: then its batch states it."""
+
+
 class SaleStore:
     """Revenue's own database."""
 
@@ -119,8 +139,21 @@ class SaleStore:
             found.setdefault(number, []).append(StoredVersion(*version))
         return found
 
-    async def add(self, tx: Transaction, platform: str, keys: Sequence[SaleKey], packed: PackedSales) -> None:
-        """Store the sales of a call, row by row those of `keys`. The caller has the lock."""
+    async def current(
+        self, reader: Transaction, orders: Iterable[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], CurrentSale]:
+        """Return the current sale of each order, a platform with an order number; those without any are left out."""
+        given = sorted(set(orders))
+        rows = await reader.raw.fetch(_CURRENT, [each for each, _ in given], [number for _, number in given])
+        return {
+            (platform, number): CurrentSale(version, day, batch, row, None if trade is None else unpacked_trade(trade))
+            for platform, number, version, day, batch, row, trade in rows
+        }
+
+    async def add(
+        self, tx: Transaction, platform: str, keys: Sequence[SaleKey], trades: Sequence[Trade], packed: PackedSales
+    ) -> None:
+        """Store the sales of a call, row by row those of `keys` and of `trades`. The caller has the lock."""
         await tx.raw.execute(
             _ADD,
             platform,
@@ -129,6 +162,7 @@ class SaleStore:
             [each.order_number for each in keys],
             [each.version for each in keys],
             [each.digest for each in keys],
+            [packed_trade(each) for each in trades],
         )
 
     async def batches(self, places: Iterable[tuple[int, int]]) -> AsyncIterator[SaleBatch]:

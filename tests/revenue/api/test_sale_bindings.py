@@ -22,6 +22,8 @@ from luxor.revenue.v1 import sales_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
 from services.revenue.commands.sales.bind import withdraw_bindings
+from services.revenue.sales.comparison import Amounts
+from services.revenue.store.sale_bindings import BOUND_MAX, Binding, add_bindings
 from tests.revenue.sales import SECONDS, file, sale, sales_stub, told
 from tests.revenue.service_client import DAY
 from tests.support.services import Running, running
@@ -74,14 +76,20 @@ def mrn(serial: int) -> str:
 
 
 async def assess(
-    house: Running, rows: Sequence[filing.Consignment], *, first: int = 0, version: int = 1
+    house: Running,
+    rows: Sequence[filing.Consignment],
+    *,
+    first: int = 0,
+    version: int = 1,
+    mrns: Sequence[str] = (),
+    versions: Sequence[int] = (),
 ) -> revenue_pb2.AssessmentColumns:
-    """Assess consignments as clearance does; their MRNs count from `first`."""
+    """Assess consignments as clearance does; their MRNs count from `first`, and all have one version, unless both are named."""
     count = len(rows)
     table = Table.from_messages(rows, ConsignmentColumns, filing.Consignment).with_columns(
         {
-            "mrn": Strings.of([mrn(first + place) for place in range(count)]),
-            "version": Ints.constant(version, count),
+            "mrn": Strings.of(list(mrns) or [mrn(first + place) for place in range(count)]),
+            "version": Ints.of(np.array(list(versions) or [version] * count)),
             "filer": Strings.constant("carrier", count),
             "accepted_at": Ints.constant(DAY * MICROS_PER_DAY, count),
         }
@@ -140,8 +148,8 @@ async def test_consignments_are_bound_to_the_sale_of_their_order_once(house: Run
         ({"quantity": 3}, ["SALE_QUANTITY_EXCEEDED 3000 H87 / 2000 H87"]),
         ({"currency": "USD"}, ["SALE_CURRENCY_DIFFERS USD / EUR"]),
         ({"destination_country": "FR"}, ["SALE_DESTINATION_DIFFERS FR / DE"]),
-        ({"number": "IM4420000019"}, ["SALE_SCHEME_NUMBER_DIFFERS 1 IM4420000019 / 1 IM2760000014"]),
-        ({"number": ""}, ["SALE_SCHEME_NUMBER_DIFFERS  / 1 IM2760000014"]),
+        ({"number": "IM4420000019"}, ["SALE_SCHEME_NUMBER_DIFFERS IOSS IM4420000019 / IOSS IM2760000014"]),
+        ({"number": ""}, ["SALE_SCHEME_NUMBER_DIFFERS  / IOSS IM2760000014"]),
         ({"prices_include_tax": True}, ["SALE_VALUE_NOT_COMPARED  / "]),
     ],
 )
@@ -240,6 +248,80 @@ async def test_amended_and_withdrawn_consignments_count_no_more(house: Running, 
     await assess(house, [consignment(pieces("1")), consignment(pieces("2"), price=7_000)], first=10)
     found = await bound(house)
     assert [found[number][-1] for number in "12"] == [(mrn(10), [], False), (mrn(11), [], False)]
+
+
+async def test_of_a_consignment_its_newest_version_counts_in_whatever_order_versions_are_assessed(
+    house: Running,
+) -> None:
+    await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
+    former, amended = consignment(pieces("1")), consignment(pieces("2"))
+    # Both versions in one batch; then the amendment before what it amends, as of parts of a page that are assessed at the same time.
+    await assess(house, [former, amended], mrns=[mrn(0), mrn(0)], versions=[1, 2])
+    await assess(house, [amended], first=1, version=2)
+    await assess(house, [former], first=1)
+    await assess(house, [consignment(pieces("9"))], first=2, version=2)
+    await assess(house, [former], first=2)
+    found = await bound(house)
+    assert found["1"] == [(mrn(place), [], True) for place in range(3)]
+    exceeded = ["SALE_QUANTITY_EXCEEDED 4000 H87 / 2000 H87", "SALE_VALUE_DIFFERS 10000 EUR / 5000 EUR"]
+    assert found["2"] == [(mrn(0), [], False), (mrn(1), exceeded, False)]
+    # Nothing of it counts for the first order.
+    await assess(house, [former], first=3)
+    assert (await bound(house))["1"][-1] == (mrn(3), [], False)
+    # Versions of one order in one batch: the last alone counts for what comes behind it.
+    half = {"price": 2_500, "quantity": 1}
+    await file(await sales_stub(house), [pieces("3")], "r2")
+    parts = [consignment(pieces("3")), consignment(pieces("3"), **half), consignment(pieces("3"), **half)]
+    await assess(house, parts, mrns=[mrn(5), mrn(5), mrn(6)], versions=[1, 2, 1])
+    assert (await bound(house))["3"] == [(mrn(5), [], False), (mrn(6), [], False)]
+
+
+async def test_an_order_of_very_many_consignments_is_summed_by_the_store_and_shown_in_part(
+    house: Running, database_url: str
+) -> None:
+    await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
+    price = 10**15
+    many = [
+        Binding((SHOP, "1"), mrn(place), 1, 1, Amounts("EUR", price, None, "H87", 10**15), [])
+        for place in range(10_000)
+    ]
+    async with Database(database_url, name="test") as database, database.transaction() as tx:
+        await add_bindings(tx, many)
+    await assess(house, [consignment(pieces("1"))] * 2, first=10_000)
+    officer = await sales_stub(house, "officer", "ann")
+    first, second = (await officer.ListSales(pb.ListSalesRequest(platform=SHOP), timeout=SECONDS)).sales
+    assert [first.consignments_count, len(first.consignments), second.consignments_count] == [10_002, BOUND_MAX, 0]
+    found = first.consignments[-1]
+    assert (found.mrn, [each.declared for each in found.findings]) == (
+        mrn(10_001),
+        [f"{10_000 * 10**15 + 4_000} H87", f"{10_000 * price + 10_000} EUR"],
+    )
+
+
+async def test_sales_that_an_earlier_release_stored_are_read_from_their_batches(
+    house: Running, database_url: str
+) -> None:
+    await file(await sales_stub(house), [pieces("1"), pieces("2"), pieces("3", 7_000)], "r1")
+    async with Database(database_url, name="test") as database, database.transaction() as tx:
+        await tx.raw.execute("update sale set trade = null where order_number <> '2'")
+    await assess(house, [consignment(pieces(number)) for number in "321"])
+    assert await bound(house) == {
+        "1": [(mrn(2), [], False)],
+        "2": [(mrn(1), [], False)],
+        "3": [(mrn(0), ["SALE_VALUE_DIFFERS 5000 EUR / 7000 EUR"], False)],
+    }
+
+
+async def test_order_numbers_units_and_scheme_numbers_are_compared_in_the_form_of_filings(house: Running) -> None:
+    # Ingestion writes codes in capitals and takes blanks off.
+    made = pieces(" 1 ")
+    made.items[0].quantity_unit, made.fiscal_references[0].number = "h87", "im2760000014"
+    (result,) = await file(await sales_stub(house), [made], "r1")
+    assert result.receipt.order_number == "1"
+    await assess(house, [consignment(pieces("1"), quantity=3)])
+    assert await bound(house, order_numbers=[" 1"]) == {
+        "1": [(mrn(0), ["SALE_QUANTITY_EXCEEDED 3000 H87 / 2000 H87"], False)]
+    }
 
 
 async def test_a_consignment_is_compared_with_the_current_version_of_its_sale(house: Running) -> None:

@@ -122,7 +122,10 @@ def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -
             f"{head}, filed {safe(receipt['filed_at'])}, paid {safe(each['sale']['paid_at'])}", soft_wrap=True
         )
         show_cost(terminal, receipt["landed_cost"])
-        for consignment in each.get("consignments", ()):
+        consignments = each.get("consignments", ())
+        if (count := each.get("consignments_count", 0)) > len(consignments):
+            terminal.print(f"  The last {len(consignments):,} of {count:,} consignments:")
+        for consignment in consignments:
             _show_consignment(terminal, consignment)
     for number in missing:
         terminal.print(f"There is no sale {safe(number)} for the caller.", soft_wrap=True)

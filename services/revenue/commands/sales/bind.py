@@ -10,22 +10,24 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
+from libs.store.tables.assessment_pages import references
 from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, NATURE_UNSPECIFIED
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
 from services.revenue.ledger.charge import never_released
-from services.revenue.sales.comparison import Trade, findings_of, trades_of
+from services.revenue.sales.comparison import Trade, findings_of, sum_amounts, trades_of
 from services.revenue.store.sale_bindings import (
     Binding,
     Order,
     add_bindings,
-    bindings_of,
+    amounts_of,
     lock_orders,
     platforms_with_sales,
     replace_former,
     withdraw,
 )
-from services.revenue.store.sales import SaleStore
+from services.revenue.store.sales import CurrentSale, SaleStore
 
 _bound = counter(
     "luxor_revenue_consignments_bound_total",
@@ -79,18 +81,17 @@ async def _orders_of(database: Database, table: Table) -> tuple[dict[int, Order]
         number, nature = table.strings("order_number"), table.ints("nature").values
         rows = platform.isin(selling) & number.present & np.isin(nature, (NATURE_UNSPECIFIED, NATURE_SALE))
         orders = {row: (platform[row], number[row]) for row in np.flatnonzero(rows).tolist()}
-        places: dict[tuple[int, int], list[tuple[int, int, Order]]] = {}
-        for each in selling:
-            numbers = {order for owner, order in orders.values() if owner == each}
-            for order, versions in (await store.find(reader, each, numbers)).items():
-                newest = max(versions, key=lambda version: version.version)
-                at = newest.row, newest.version, (each, order)
-                places.setdefault((newest.day, newest.batch), []).append(at)
-    sales: dict[Order, Sold] = {}
+        current = await store.current(reader, orders.values())
+    sales = {order: Sold(sale.version, sale.trade) for order, sale in current.items() if sale.trade is not None}
+    # Rows of an earlier release have no trade: the batches of their sales are read.
+    places: dict[tuple[int, int], list[tuple[Order, CurrentSale]]] = {}
+    for order, sale in current.items():
+        if sale.trade is None:
+            places.setdefault((sale.day, sale.batch), []).append((order, sale))
     async for batch in store.batches(places):
         found = places[batch.day, batch.batch]
-        trades = trades_of(batch.table().take(np.array([row for row, _, _ in found], np.intp)))
-        sales |= {order: Sold(version, trade) for (_, version, order), trade in zip(found, trades, strict=True)}
+        trades = trades_of(batch.table().take(np.array([sale.row for _, sale in found], np.intp)))
+        sales |= {order: Sold(sale.version, trade) for (order, sale), trade in zip(found, trades, strict=True)}
     return {row: order for row, order in orders.items() if order in sales}, sales
 
 
@@ -102,20 +103,33 @@ async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp])
     rows = [row for row in fresh.tolist() if row in orders.orders]
     if not rows:
         return
+    newest = await _newest_assessed(tx, [mrns[row] for row in rows])
     # Transactions that compare the same order with its consignments wait for each other.
     distinct = sorted({orders.orders[row] for row in rows})
     await lock_orders(tx, distinct)
-    bound = {order: list(stored) for order, stored in (await bindings_of(tx, distinct)).items()}
+    counted = await amounts_of(tx, distinct)
     bindings: list[Binding] = []
     for row in rows:
-        order, mrn, trade = orders.orders[row], mrns[row], orders.declared[row]
-        sale, earlier = orders.sales[order], bound.setdefault(order, [])
-        counted = [each.amounts for each in earlier if each.mrn != mrn and not each.is_withdrawn]
-        findings = findings_of(sale.trade, trade, counted)
-        bindings.append(Binding(order, mrn, int(versions[row]), sale.version, trade.amounts, findings))
-        earlier.append(bindings[-1])
+        order, mrn, version, trade = orders.orders[row], mrns[row], int(versions[row]), orders.declared[row]
+        sale, earlier = orders.sales[order], counted.get(order)
+        replaced = version < newest[mrn]
+        findings = findings_of(sale.trade, trade, earlier)
+        bindings.append(Binding(order, mrn, version, sale.version, trade.amounts, findings, is_withdrawn=replaced))
+        if not replaced:
+            counted[order] = trade.amounts if earlier is None else sum_amounts(earlier, trade.amounts)
     await add_bindings(tx, bindings)
     tx.after_commit(lambda: _count(bindings))
+
+
+async def _newest_assessed(tx: Transaction, mrns: Sequence[str]) -> Mapping[str, int]:
+    """Return the newest version of each consignment that was assessed, those of this transaction included.
+
+    Clearance has parts of a page assessed at the same time: an amendment may come in the batch of what it amends, or before it.
+    """
+    newest: dict[str, int] = {}
+    for each in await references(tx, mrns, PURPOSE_CLEARANCE):
+        newest[each.mrn] = max(newest.get(each.mrn, 0), each.version)
+    return newest
 
 
 async def withdraw_bindings(tx: Transaction, states: Table) -> None:

@@ -16,6 +16,7 @@ from libs.store.database import Transaction
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import sales_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import LandedCost
+from services.revenue.sales.comparison import trades_of
 from services.revenue.sales.versions import Decided, SaleKey, StoredVersion, decide
 from services.revenue.store.sales import SaleStore, pack_sales
 
@@ -69,6 +70,7 @@ class FileSales:
         rows = [row for row in range(len(batch.keys)) if row not in refused]
         expected = [row for row in first.fresh if row not in refused]
         packed = pack_sales(batch.table.take(_rows(expected)), [costs[row] for row in expected])
+        trades = dict(zip(expected, trades_of(batch.table.take(_rows(expected))), strict=True))
 
         async def work(tx: Transaction) -> pb.FileSalesResponse:
             await self._store.lock(tx, batch.platform)
@@ -78,7 +80,8 @@ class FileSales:
                 # Another call stored some of them meanwhile.
                 content = pack_sales(batch.table.take(_rows(decided.fresh)), [costs[row] for row in decided.fresh])
             if decided.fresh:
-                await self._store.add(tx, batch.platform, [batch.keys[row] for row in decided.fresh], content)
+                keys, stated = [batch.keys[row] for row in decided.fresh], [trades[row] for row in decided.fresh]
+                await self._store.add(tx, batch.platform, keys, stated, content)
             of_rows = refused | _errors_of(batch, decided)
             by_place = {**errors, **{batch.places[row]: error for row, error in of_rows.items()}}
             repeated = len(decided.stored) + len(decided.same)

@@ -1,0 +1,103 @@
+"""The comparison of sales with consignments: what is unknown stays unknown, and parts are compared together as one by one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.revenue.sales.comparison import (
+    Amounts,
+    Trade,
+    findings_of,
+    packed_trade,
+    sum_amounts,
+    trades_of,
+    unpacked_trade,
+)
+from services.revenue.sales.content import sale_table
+from tests.revenue.sales import sale
+
+MANY = 10**15
+"""Minor units, more than which no consignment states."""
+UNKNOWN_OR = st.none() | st.integers(0, MANY)
+AMOUNTS = st.builds(
+    Amounts, st.sampled_from(("", "EUR", "USD")), UNKNOWN_OR, UNKNOWN_OR, st.sampled_from(("", "H87")), UNKNOWN_OR
+)
+
+
+def trade(price: int | None, *, currency: str = "EUR", quantity: int | None = 2_000) -> Trade:
+    """Return what a consignment states that is the whole order."""
+    return Trade("DE", (), (currency,) if currency else (), Amounts(currency, price, None, "H87", quantity), True)
+
+
+def reasons(sold: Trade, declared: Trade, earlier: Amounts | None = None) -> list[str]:
+    return [each.reason for each in findings_of(sold, declared, earlier)]
+
+
+@given(st.lists(AMOUNTS, min_size=1, max_size=5))
+def test_amounts_of_several_parts_are_their_sum_where_all_of_them_are_comparable(parts: list[Amounts]) -> None:
+    first, *others = parts
+    total = first
+    for each in others:
+        total = sum_amounts(total, each)
+
+    def summed(name: str, unit: str) -> int | None:
+        units, values = {getattr(each, unit) for each in parts}, [getattr(each, name) for each in parts]
+        return None if len(units) > 1 or units == {""} or None in values else sum(values)
+
+    if others:
+        assert [total.net, total.gross] == [summed("net", "currency"), summed("gross", "currency")]
+        assert total.quantity == summed("quantity", "unit")
+    assert total.currency in ("", first.currency)
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity", "found"),
+    [
+        (4_999, 2_000, ["SALE_VALUE_DIFFERS"]),
+        (5_000, 2_000, []),
+        (5_001, 2_000, ["SALE_VALUE_DIFFERS"]),
+        (4_999, 1_999, []),
+        (5_001, 1_999, ["SALE_VALUE_DIFFERS"]),
+        (5_000, 2_001, ["SALE_QUANTITY_EXCEEDED"]),
+        (0, 2_000, ["SALE_VALUE_DIFFERS"]),
+        (None, 2_000, ["SALE_VALUE_NOT_COMPARED"]),
+    ],
+)
+def test_values_and_quantities_are_compared_to_the_unit(price: int | None, quantity: int, found: list[str]) -> None:
+    assert reasons(trade(5_000), trade(price, quantity=quantity)) == found
+
+
+def test_a_price_that_is_not_declared_is_in_no_other_currency() -> None:
+    # Filings before loading have no prices.
+    unpriced = trade(None, currency="", quantity=None)
+    assert reasons(trade(5_000), unpriced) == ["SALE_VALUE_NOT_COMPARED"]
+    assert reasons(trade(5_000), trade(1_000, quantity=500), unpriced.amounts) == ["SALE_VALUE_NOT_COMPARED"]
+
+
+def test_several_currencies_are_all_named() -> None:
+    mixed = sale("1")
+    mixed.items.append(mixed.items[0])
+    mixed.items[1].price.currency = "USD"
+    (declared,) = trades_of(sale_table([mixed], "shop"))
+    (sold,) = trades_of(sale_table([sale("1")], "shop"))
+    (found,) = findings_of(sold, declared, None)
+    assert (found.reason, found.declared, found.sold) == ("SALE_CURRENCY_DIFFERS", "EUR, USD", "EUR")
+
+
+@pytest.mark.parametrize(("currency", "gross"), [("EUR", 5_950), ("USD", None), ("", None)])
+def test_tax_in_another_currency_than_its_price_makes_no_sum_with_it(currency: str, gross: int | None) -> None:
+    made = sale("1")
+    made.items[0].tax_charged.minor, made.items[0].tax_charged.currency = 950, currency
+    (stated,) = trades_of(sale_table([made], "shop"))
+    assert (stated.amounts.net, stated.amounts.gross) == (5_000, gross)
+    made.prices_include_tax = True
+    (stated,) = trades_of(sale_table([made], "shop"))
+    assert (stated.amounts.net, stated.amounts.gross) == (None if gross is None else 4_050, 5_000)
+
+
+def test_what_is_stored_of_a_sale_is_read_as_it_was() -> None:
+    made = sale("1")
+    for (stated,) in (trades_of(sale_table([made], "shop")), [trade(None, currency="", quantity=None)]):
+        assert unpacked_trade(packed_trade(stated)) == stated

@@ -38,6 +38,14 @@ _COUNTRIES: Final = (
 )
 _AMOUNTS: Final = ("freight", "insurance", "clearance_fee")
 _ITEM_AMOUNTS: Final = ("price", "tax_charged")
+_CODES: Final = {
+    "items": (
+        *("price_currency", "tax_charged_currency", "commodity_code", "origin_country"),
+        *("preference", "quantity_unit", "supplementary_unit"),
+    ),
+    "fiscal_references": ("number",),
+}
+"""Codes of what stands many times in a consignment."""
 _PATHS: Final = {
     "consignee_address_country": "consignee.address.country",
     "consignor_address_country": "consignor.address.country",
@@ -72,10 +80,11 @@ class QuoteError:
 
 def normalised(table: Table) -> Table:
     """Return the table with codes in the form of filings: without blanks, in capitals."""
-    items = table.child("items")
-    goods = _tidied(items, (*_currencies(_ITEM_AMOUNTS), "commodity_code", "origin_country"))
-    own = _tidied(table, (*_COUNTRIES, *_currencies(_AMOUNTS)))
-    return table.with_columns({**own, "items": Ragged(table.ragged("items").offsets, items.with_columns(goods))})
+    own: dict[str, Column] = _tidied(table, (*_COUNTRIES, *_currencies(_AMOUNTS)))
+    for name, codes in _CODES.items():
+        child = table.child(name)
+        own[name] = Ragged(table.ragged(name).offsets, child.with_columns(_tidied(child, codes)))
+    return table.with_columns(own)
 
 
 def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, QuoteError]:

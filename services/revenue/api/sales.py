@@ -28,7 +28,7 @@ from services.revenue.api.quote_codes import errors_of, normalised
 from services.revenue.api.quotes import landed_costs, quote_batch
 from services.revenue.assessment.batch import ActiveLaw
 from services.revenue.commands.sales.file import FiledBatch, FileSales
-from services.revenue.sales.content import sale_messages, sale_table
+from services.revenue.sales.content import order_number_of, sale_messages, sale_table
 from services.revenue.sales.versions import SaleKey, StoredVersion
 from services.revenue.store.sale_bindings import Binding, bindings_of, contradicted
 from services.revenue.store.sales import Place, SaleBatch, SaleStore
@@ -39,6 +39,8 @@ PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 PAGE_BYTES_MAX: Final = 2_000_000
 """Bytes of a page from which on it ends: one sale has at most some hundred thousand."""
+BATCHES_MAX: Final = 100
+"""Batches that are read for a page: all sales of a batch may have been replaced."""
 SALES_AT_ONCE: Final = 20
 """Sales of which the consignments are read at once: one sale may have a thousand."""
 LINES_AT_ONCE: Final = 100
@@ -101,13 +103,19 @@ class SaleService(SaleServiceServicer):
         response = pb.ListSalesResponse()
         if own and request.platform not in ("", identity.id):
             return response
-        platform, size = identity.id if own else request.platform, 0
+        platform, size, read = identity.id if own else request.platform, 0, 0
         last: Place | None = None
-        numbers: Sequence[str] | None = request.order_numbers or None
+        numbers: Sequence[str] | None = [each.strip() for each in request.order_numbers] or None
         if request.contradicted:
             async with self._store.database.connection() as reader:
                 numbers = await contradicted(reader, platform)
         async for place, sale in self._current(platform, numbers, after, with_consignments=not own):
+            if sale is None:
+                read += 1
+                if read == BATCHES_MAX:
+                    response.next_page_token = await self._pages.token(request, *place)
+                    break
+                continue
             if len(response.sales) == limit or size > PAGE_BYTES_MAX:
                 assert last is not None
                 response.next_page_token = await self._pages.token(request, *last)
@@ -118,8 +126,11 @@ class SaleService(SaleServiceServicer):
 
     async def _current(
         self, platform: str, numbers: Sequence[str] | None, after: Place, *, with_consignments: bool
-    ) -> AsyncIterator[tuple[Place, pb.FiledSale]]:
-        """Yield the sales of a platform behind a place in their current version, all or those with some order numbers."""
+    ) -> AsyncIterator[tuple[Place, pb.FiledSale | None]]:
+        """Yield the sales of a platform behind a place in their current version, all or those with some order numbers.
+
+        After those of each batch follows the last place of the batch, with None.
+        """
         if numbers is not None:
             current = await self._current_versions(platform, numbers)
             batches = self._store.batches((each.day, each.batch) for each in current.values() if _place(each) > after)
@@ -139,6 +150,7 @@ class SaleService(SaleServiceServicer):
                     await self._add_consignments([sale for _, sale in part])
                 for each in part:
                     yield each
+            yield (batch.day, batch.batch, SALES_MAX), None
             await asyncio.sleep(0)
 
     async def _add_consignments(self, sales: Sequence[pb.FiledSale]) -> None:
@@ -191,7 +203,7 @@ def _element_errors(sales: Sequence[pb.Sale], platform: str, now: int) -> dict[i
         path = f"sales[{place}]"
         if sale.platform not in ("", platform):
             errors[place] = item_error("PLATFORM_NOT_OWN", f"{path}.platform", sale.platform)
-        elif not sale.order_number.strip():
+        elif not order_number_of(sale):
             errors[place] = item_error("ELEMENT_MISSING", f"{path}.order_number")
         elif not sale.HasField("paid_at"):
             errors[place] = item_error("ELEMENT_MISSING", f"{path}.paid_at")
@@ -206,7 +218,7 @@ def _element_errors(sales: Sequence[pb.Sale], platform: str, now: int) -> dict[i
 
 def _keys(table: Table, sales: Sequence[pb.Sale]) -> list[SaleKey]:
     return [
-        SaleKey(sale.order_number, sale.amended_version, digest)
+        SaleKey(order_number_of(sale), sale.amended_version, digest)
         for sale, digest in zip(sales, row_digests(table), strict=True)
     ]
 

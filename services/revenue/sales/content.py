@@ -14,13 +14,18 @@ SHARED: Final = frozenset(Sale.DESCRIPTOR.fields_by_name) & frozenset(Consignmen
 """Elements that a sale and a consignment have under one name."""
 
 
+def order_number_of(sale: Sale) -> str:
+    """Return the order number in the form of filings: without blanks around it."""
+    return sale.order_number.strip()
+
+
 def sale_table(sales: Iterable[Sale], platform: str) -> Table:
     """Return sales of a platform as a table of ConsignmentColumns, a row each; a sale is dated by its payment."""
     consignments = []
     for sale in sales:
         consignment = Consignment(nature=NATURE_SALE)
         _copy(sale, consignment)
-        consignment.order.platform, consignment.order.number = platform, sale.order_number
+        consignment.order.platform, consignment.order.number = platform, order_number_of(sale)
         consignment.order.time.CopyFrom(sale.paid_at)
         consignments.append(consignment)
     return Table.from_messages(consignments, ConsignmentColumns, Consignment)

@@ -175,6 +175,20 @@ async def test_what_is_filed_wrongly_is_refused_with_a_reason_and_a_path_each_by
     assert all(each.error.hint for each in results[1:])
 
 
+async def test_a_sale_that_cannot_be_assessed_leaves_its_number_free_for_others_of_its_request(house: Running) -> None:
+    stub = await sales_stub(house)
+    bad, bad_change = sale("1"), sale("2", replaces=1)
+    bad.destination_country = bad_change.destination_country = "AQ"
+    results = await file(
+        stub,
+        [bad, sale("1"), bad, sale("1"), sale("1", 6_000), sale("2"), bad_change, sale("2", 6_000, replaces=1)],
+        "r1",
+    )
+    assert told(results) == ["NO_RULEBOOK", 1, "NO_RULEBOOK", 1, "ORDER_REUSED", 1, "NO_RULEBOOK", 2]
+    found = {each.sale.order_number: each.receipt.landed_cost.price_minor for each in await listed(stub)}
+    assert found == {"1": 5_000, "2": 6_000}
+
+
 @pytest.mark.parametrize(("seconds", "reason"), [(86_400 - 300, ""), (86_400 + 300, "TIME_IN_FUTURE")])
 async def test_a_payment_lies_at_most_a_day_ahead(house: Running, seconds: int, reason: str) -> None:
     ahead = sale("1")
@@ -224,6 +238,19 @@ async def test_a_filer_sees_its_own_sales_alone_and_officers_those_of_a_platform
     assert await numbers(officer, platform="nobody") == []
     prices = [each.sale.items[0].price.minor for each in await listed(officer, platform="bazaar")]
     assert prices == [7_000]
+
+
+async def test_a_page_ends_after_some_batches_whose_sales_were_all_replaced(
+    house: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.revenue.api.sales.BATCHES_MAX", 2)
+    stub = await sales_stub(house)
+    for version in range(5):
+        await file(stub, [sale("1", 5_000 + version, replaces=version)], f"r{version}")
+    await file(stub, [sale("2")], "last")
+    first = await stub.ListSales(pb.ListSalesRequest(), timeout=SECONDS)
+    assert (list(first.sales), bool(first.next_page_token)) == ([], True)
+    assert [(each.sale.order_number, each.receipt.version) for each in await listed(stub)] == [("1", 5), ("2", 1)]
 
 
 async def test_calls_of_several_replicas_at_once_store_each_order_number_once(database_url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,9 @@ Errors = Mapping[int, ItemError]
 """Why sales are refused, by their places in the request."""
 _PATH: Final = {"ORDER_REUSED": "order_number"}
 """The element at fault; of other reasons it is amended_version."""
+
+_REUSED: Final = ("ORDER_REUSED", "VERSION_REPLACED")
+"""Reasons of sales whose version another one has, stored or of the same request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +64,19 @@ class FileSales:
         sales that are new, were stored before, and are refused.
         """
         async with self._store.database.connection() as reader:
-            first = decide(batch.keys, range(len(batch.keys)), await self._stored(reader, batch))
-        costs = dict(zip(first.fresh, await self._assess(batch.table.take(_rows(first.fresh))), strict=True))
-        refused = _errors_of(batch, first) | _unassessed(batch, costs)
+            stored = await self._stored(reader, batch)
+        first = decide(batch.keys, range(len(batch.keys)), stored)
+        doubtful = sorted([*first.fresh, *_reused_in_request(batch, first, stored)])
+        costs = dict(zip(doubtful, await self._assess(batch.table.take(_rows(doubtful))), strict=True))
+        unassessed = _unassessed(batch, costs)
         for row, equal in first.same.items():
-            if equal in refused:
-                refused[row] = _error(batch, row, refused[equal].reason)
+            if equal in unassessed:
+                unassessed[row] = _error(batch, row, unassessed[equal].reason)
+        # A sale that cannot be assessed leaves its order number free, also for another one of the same request.
+        first = decide(batch.keys, [row for row in range(len(batch.keys)) if row not in unassessed], stored)
+        refused = _errors_of(batch, first) | unassessed
         rows = [row for row in range(len(batch.keys)) if row not in refused]
-        expected = [row for row in first.fresh if row not in refused]
+        expected = first.fresh
         packed = pack_sales(batch.table.take(_rows(expected)), [costs[row] for row in expected])
         trades = dict(zip(expected, trades_of(batch.table.take(_rows(expected))), strict=True))
 
@@ -132,6 +140,16 @@ def _answer(count: int, batch: FiledBatch, errors: Errors) -> pb.FileSalesRespon
             receipt = pb.SaleReceipt(platform=batch.platform, order_number=number, version=version)
             response.results.add(status=pb.SALE_STATUS_ACCEPTED, receipt=receipt)
     return response
+
+
+def _reused_in_request(
+    batch: FiledBatch, decided: Decided, stored: Mapping[str, Sequence[StoredVersion]]
+) -> Iterator[int]:
+    """Yield the sales that are refused because of another one of their request, not because of what is stored."""
+    for row, (reason, _) in decided.refused.items():
+        key = batch.keys[row]
+        if reason in _REUSED and all(each.version != key.version for each in stored.get(key.order_number, ())):
+            yield row
 
 
 def _unassessed(batch: FiledBatch, costs: Mapping[int, LandedCost]) -> dict[int, ItemError]:

@@ -45,6 +45,8 @@ SALES_AT_ONCE: Final = 20
 """Sales of which the consignments are read at once: one sale may have a thousand."""
 LINES_AT_ONCE: Final = 100
 """After so many lines are explained other calls have their turn: some milliseconds."""
+PLATFORM_CHARACTERS_MAX: Final = 35
+"""Of the platform that a consignment names (Order.platform): none can be declared under the orders of a platform with a longer id."""
 FUTURE_DAYS: Final = 1
 """Days that a payment may lie ahead, for the clocks of platforms."""
 _DAY: Final = 86_400_000_000
@@ -203,6 +205,14 @@ def _element_errors(sales: Sequence[pb.Sale], platform: str, now: int) -> dict[i
         path = f"sales[{place}]"
         if sale.platform not in ("", platform):
             errors[place] = item_error("PLATFORM_NOT_OWN", f"{path}.platform", sale.platform)
+        elif len(platform) > PLATFORM_CHARACTERS_MAX:
+            errors[place] = item_error(
+                "TEXT_TOO_LONG",
+                f"{path}.platform",
+                platform,
+                characters=len(platform),
+                characters_max=PLATFORM_CHARACTERS_MAX,
+            )
         elif not order_number_of(sale):
             errors[place] = item_error("ELEMENT_MISSING", f"{path}.order_number")
         elif not sale.HasField("paid_at"):

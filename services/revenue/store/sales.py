@@ -23,6 +23,10 @@ SALE_DAYS: Final = REFERENCE_DAYS + REFERENCE_SPAN
 """Days for which sales are stored: no order number leads to a sale that is dropped."""
 BATCHES_MAX: Final = 64
 """Batches that are read at once."""
+LISTED_MAX: Final = 8
+"""Batches of a list that are read at once: a page seldom needs more."""
+PLACES_MAX: Final = 100
+"""Places of batches that are looked up at once."""
 
 Place = tuple[int, int, int]
 """Day, batch and row of a sale: the order of filing."""
@@ -64,9 +68,9 @@ cross join lateral (
     select * from sale_batch k where k.day = any($1::integer[]) and k.day = given.day and k.batch = given.batch offset 0
 ) b
 """
+# A plan of it has the partitions of all days, so it is made for many batches, and these are read by their days.
 _NEXT: Final = """
-select day, batch, platform, filed_at, sales, costs from sale_batch
-where platform = $1 and day >= $2 and (day, batch) >= ($2, $3) order by day, batch limit 1
+select day, batch from sale_batch where platform = $1 and day >= $2 and (day, batch) >= ($2, $3) order by day, batch limit $4
 """
 
 
@@ -165,11 +169,11 @@ class SaleStore:
             [packed_trade(each) for each in trades],
         )
 
-    async def batches(self, places: Iterable[tuple[int, int]]) -> AsyncIterator[SaleBatch]:
-        """Yield batches by day and number, in this order."""
+    async def batches(self, places: Iterable[tuple[int, int]], at_once: int = BATCHES_MAX) -> AsyncIterator[SaleBatch]:
+        """Yield batches by day and number, in this order; `at_once` are read together."""
         wanted = sorted(set(places))
-        for start in range(0, len(wanted), BATCHES_MAX):
-            days, numbers = (list(each) for each in zip(*wanted[start : start + BATCHES_MAX], strict=True))
+        for start in range(0, len(wanted), at_once):
+            days, numbers = (list(each) for each in zip(*wanted[start : start + at_once], strict=True))
             async with self.database.connection() as reader:
                 rows = await reader.raw.fetch(_AT, sorted(set(days)), days, numbers)
             for batch in sorted(map(_batch, rows), key=lambda each: (each.day, each.batch)):
@@ -179,11 +183,13 @@ class SaleStore:
         """Yield the batches of a platform from a day and number on, in this order."""
         while True:
             async with self.database.connection() as reader:
-                row = await reader.raw.fetchrow(_NEXT, platform, day, number)
-            if row is None:
+                rows = await reader.raw.fetch(_NEXT, platform, day, number, PLACES_MAX)
+            places = [(row["day"], row["batch"]) for row in rows]
+            async for batch in self.batches(places, LISTED_MAX):
+                yield batch
+            if len(places) < PLACES_MAX:
                 return
-            yield (batch := _batch(row))
-            day, number = batch.day, batch.batch + 1
+            day, number = places[-1][0], places[-1][1] + 1
 
 
 def _batch(row: Any) -> SaleBatch:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.bounds import bound_of
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.revenue.v1 import sales_pb2 as pb
@@ -17,6 +18,7 @@ from luxor.revenue.v1.revenue_pb2 import QuoteConsignmentsRequest
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.revenue.v1.sales_pb2_grpc import SaleServiceStub
 from services.revenue.__main__ import assemble
+from services.revenue.api.sales import PLATFORM_CHARACTERS_MAX
 from tests.revenue.sales import ACCEPTED, REFUSED, SECONDS, file, sale, sales_stub, told
 from tests.revenue.service_client import refused
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
@@ -197,6 +199,13 @@ async def test_a_payment_lies_at_most_a_day_ahead(house: Running, seconds: int, 
     assert result.error.reason == reason
 
 
+@pytest.mark.parametrize(("characters", "reason"), [(35, ""), (36, "TEXT_TOO_LONG")])
+async def test_a_platform_has_an_id_that_consignments_can_name(house: Running, characters: int, reason: str) -> None:
+    assert bound_of(filing.Order.DESCRIPTOR.fields_by_name["platform"]).characters_max == PLATFORM_CHARACTERS_MAX
+    (result,) = await file(await sales_stub(house, ident="s" * characters), [sale("1")], "r1")
+    assert (result.error.reason, result.error.path) == (reason, "sales[0].platform" if reason else "")
+
+
 async def test_requests_are_refused_as_a_whole_with_a_reason(house: Running) -> None:
     stub, officer = await sales_stub(house), await sales_stub(house, "officer", "ann")
     full = sale("1")
@@ -244,6 +253,8 @@ async def test_a_page_ends_after_some_batches_whose_sales_were_all_replaced(
     house: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.revenue.api.sales.BATCHES_MAX", 2)
+    monkeypatch.setattr("services.revenue.store.sales.LISTED_MAX", 1)
+    monkeypatch.setattr("services.revenue.store.sales.PLACES_MAX", 3)
     stub = await sales_stub(house)
     for version in range(5):
         await file(stub, [sale("1", 5_000 + version, replaces=version)], f"r{version}")

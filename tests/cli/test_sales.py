@@ -128,12 +128,14 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
         reason="SALE_SCHEME_NUMBER_DIFFERS", sold="IOSS IM2760000014"
     )
     stored.consignments.add(mrn="26DE07329000002XR7", filing_version=1, sale_version=1, withdrawn=True)
+    stored.consignments_count = 1_002
     revenue.answers.append(pb.ListSalesResponse(sales=[stored]))
     result = luxor_sale("show", "1", "2", "--platform", "shop", "--as", "officer/ann")
     assert revenue.callers == [("officer", "ann")]
     assert (revenue.requests[0].platform, list(revenue.requests[0].order_numbers)) == ("shop", ["1", "2"])
     for text in (
         "shop 1", "version 1", "landed cost", "63.07 EUR", "There is no sale 2 for the caller.",
+        "The last 2 of 1,002 consignments:",
         "consignment 26DE07329000001XR8, version 2, compared with version 1 of the sale",
         "SALE_SCHEME_NUMBER_DIFFERS  declared nothing, sold IOSS IM2760000014",
         "consignment 26DE07329000002XR7, version 1, withdrawn or amended, compared",

@@ -223,6 +223,8 @@ def _element_errors(sales: Sequence[pb.Sale], platform: str, now: int) -> dict[i
             errors[place] = item_error("ELEMENT_MISSING", f"{path}.destination_country")
         elif not sale.items:
             errors[place] = item_error("ELEMENT_MISSING", f"{path}.items")
+        elif len({each.scheme for each in sale.fiscal_references}) < len(sale.fiscal_references):
+            errors[place] = item_error("SCHEME_REPEATED", f"{path}.fiscal_references")
     return errors
 
 

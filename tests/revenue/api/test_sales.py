@@ -145,9 +145,8 @@ async def test_each_sale_is_assessed_as_if_it_came_alone(house: Running) -> None
 
 async def test_what_is_filed_wrongly_is_refused_with_a_reason_and_a_path_each_by_itself(house: Running) -> None:
     stub = await sales_stub(house)
-    made = {
-        name: sale(name) for name in ("good", "currency", "code", "scheme", "law", "value", "time", "country", "long")
-    }
+    names = ("good", "currency", "code", "text", "law", "value", "time", "country", "long", "scheme")
+    made = {name: sale(name) for name in names}
     made["currency"].items[0].price.currency = "XXQ"
     made["code"].items[0].commodity_code = "62"
     made["law"].destination_country = "AQ"
@@ -155,7 +154,9 @@ async def test_what_is_filed_wrongly_is_refused_with_a_reason_and_a_path_each_by
     made["time"].ClearField("paid_at")
     made["country"].ClearField("destination_country")
     made["long"].order_number = "x" * 51
-    made["scheme"].items[0].description = "x" * 513
+    made["text"].items[0].description = "x" * 513
+    made["good"].fiscal_references.add(scheme=filing.SCHEME_SPECIAL_ARRANGEMENTS)
+    made["scheme"].fiscal_references.add(scheme=filing.SCHEME_IOSS, number="IM4420000019")
     sales = [*made.values(), sale(" "), sale("own", platform="bazaar")]
     results = await file(stub, sales, "r1")
     found = {
@@ -165,14 +166,15 @@ async def test_what_is_filed_wrongly_is_refused_with_a_reason_and_a_path_each_by
         "good": ("", ""),
         "currency": ("CURRENCY_UNKNOWN", "sales[1].items[0].price.currency"),
         "code": ("COMMODITY_CODE_MALFORMED", "sales[2].items[0].commodity_code"),
-        "scheme": ("TEXT_TOO_LONG", "sales[3].items[0].description"),
+        "text": ("TEXT_TOO_LONG", "sales[3].items[0].description"),
         "law": ("NO_RULEBOOK", "sales[4]"),
         "value": ("UNVALUED", "sales[5]"),
         "time": ("ELEMENT_MISSING", "sales[6].paid_at"),
         "country": ("ELEMENT_MISSING", "sales[7].destination_country"),
         "long": ("TEXT_TOO_LONG", "sales[8].order_number"),
-        "blank": ("ELEMENT_MISSING", "sales[9].order_number"),
-        "own": ("PLATFORM_NOT_OWN", "sales[10].platform"),
+        "scheme": ("SCHEME_REPEATED", "sales[9].fiscal_references"),
+        "blank": ("ELEMENT_MISSING", "sales[10].order_number"),
+        "own": ("PLATFORM_NOT_OWN", "sales[11].platform"),
     }
     assert all(each.error.hint for each in results[1:])
 

@@ -45,7 +45,7 @@ from services.revenue.commands.payments.forget_references import forget_referenc
 from services.revenue.commands.post import Posting
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.commands.sales.bind import withdraw_bindings
+from services.revenue.commands.sales.bind import follow_states
 from services.revenue.commands.sum_days import sum_days
 from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
 from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, StateHandler
@@ -159,7 +159,7 @@ def assemble(start: Start) -> Sequence[Background]:
         ledger,
         Posting(ledger, RefundRules(rulebooks)),
         partial(apply_states, areas=aggregate_areas(program)),
-        withdraw_bindings,
+        follow_states,
         seal_seconds=config.seal_seconds,
         proof_percent=config.proof_percent,
     )

@@ -14,6 +14,8 @@ from services.revenue.sales.comparison import Amounts, Finding, sum_amounts
 Order = tuple[str, str]
 """Platform and order number."""
 
+NO_VERSION: Final = 0
+"""Stands for the version of a consignment of which none counts."""
 CONTRADICTED_MAX: Final = 1_000
 """Order numbers with a contradiction that are returned."""
 BOUND_MAX: Final = 1_000
@@ -32,7 +34,7 @@ select b.platform, b.order_number, b.bound, b.mrn, b.filing_version, b.sale_vers
 from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
     select *, count(*) over () as bound from (
         select distinct on (k.mrn) * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number
-        order by k.mrn, k.filing_version desc offset 0
+        order by k.mrn, k.withdrawn, k.filing_version desc offset 0
     ) newest order by bound_at desc, mrn desc limit {BOUND_MAX}
 ) b order by b.bound_at, b.mrn
 """  # noqa: S608  # a number of our own
@@ -41,7 +43,8 @@ _COUNTED: Final = """
 select given.platform, given.order_number, b.currency, case when count(b.net) = count(*) then sum(b.net) end,
     case when count(b.gross) = count(*) then sum(b.gross) end, b.unit, case when count(b.quantity) = count(*) then sum(b.quantity) end
 from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
-    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number and not k.withdrawn offset 0
+    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number and not k.withdrawn
+        and k.mrn not in (select unnest($3::text[])) offset 0
 ) b group by given.platform, given.order_number, b.currency, b.unit
 """
 _ADD: Final = f"""
@@ -54,12 +57,9 @@ from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $
     as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings, withdrawn)
 """  # noqa: S608  # expressions of our own
 # Where no platform ever filed a sale, nothing is looked up.
-_WITHDRAW: Final = """
-update sale_binding set withdrawn = true where mrn = any($1::text[]) and not withdrawn and exists (select from sale_platform)
-"""
-_REPLACE: Final = """
-update sale_binding b set withdrawn = true from unnest($1::text[], $2::integer[]) as given(mrn, version)
-where b.mrn = any(array[given.mrn]) and b.filing_version < given.version and not b.withdrawn and exists (select from sale_platform)
+_COUNT: Final = """
+update sale_binding b set withdrawn = b.filing_version <> given.version from unnest($1::text[], $2::integer[]) as given(mrn, version)
+where b.mrn = any(array[given.mrn]) and b.withdrawn <> (b.filing_version <> given.version) and exists (select from sale_platform)
 """
 _CONTRADICTED: Final = f"""
 select distinct order_number from (
@@ -84,7 +84,7 @@ class Binding:
     bound_at: int = 0
     """Microseconds since 1970-01-01 UTC."""
     is_withdrawn: bool = False
-    """Whether it does not count for the order any more: the goods never came, or the declaration was amended."""
+    """Whether it does not count for the order: the goods never came, or another version of the declaration is active."""
 
 
 async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) -> set[str]:
@@ -104,7 +104,7 @@ class BoundConsignments:
     count: int
     """How many there are."""
     newest: list[Binding]
-    """The last BOUND_MAX of them in their newest versions, in the order of binding."""
+    """The last BOUND_MAX of them, in the order of binding: of each the version that counts, else its last one."""
 
 
 async def bindings_of(reader: Transaction, orders: Iterable[Order]) -> Mapping[Order, BoundConsignments]:
@@ -121,10 +121,12 @@ async def bindings_of(reader: Transaction, orders: Iterable[Order]) -> Mapping[O
     return found
 
 
-async def amounts_of(reader: Transaction, orders: Iterable[Order]) -> dict[Order, Amounts]:
-    """Return what counts for orders together, of all consignments under them; orders without any are left out."""
+async def amounts_of(reader: Transaction, orders: Iterable[Order], without: Iterable[str]) -> dict[Order, Amounts]:
+    """Return what counts for orders together, of all consignments under them but those `without`; orders without any are left out."""
     found: dict[Order, Amounts] = {}
-    for platform, number, currency, net, gross, unit, quantity in await reader.raw.fetch(_COUNTED, *_columns(orders)):
+    for platform, number, currency, net, gross, unit, quantity in await reader.raw.fetch(
+        _COUNTED, *_columns(orders), list(without)
+    ):
         # Sums of the store are decimal numbers.
         own = Amounts(currency, _whole(net), _whole(gross), unit, _whole(quantity))
         before = found.get((platform, number))
@@ -149,14 +151,11 @@ async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:
     )
 
 
-async def withdraw(tx: Transaction, mrns: Sequence[str]) -> None:
-    """Note that consignments count for their orders no more."""
-    await tx.raw.execute(_WITHDRAW, sorted(mrns))
-
-
-async def replace_former(tx: Transaction, mrns: Sequence[str], versions: Sequence[int]) -> None:
-    """Note that earlier versions of consignments count for their orders no more."""
-    await tx.raw.execute(_REPLACE, list(mrns), list(versions))
+async def count_versions(tx: Transaction, versions: Mapping[str, int]) -> None:
+    """Note which version of each consignment counts for its order, NO_VERSION for none; other versions of it do not count."""
+    await tx.raw.execute(
+        _COUNT, *(list(each) for each in zip(*sorted(versions.items()), strict=True)) if versions else ([], [])
+    )
 
 
 async def contradicted(reader: Transaction, platform: str) -> list[str]:

@@ -23,7 +23,7 @@ SALE_DAYS: Final = REFERENCE_DAYS + REFERENCE_SPAN
 """Days for which sales are stored: no order number leads to a sale that is dropped."""
 BATCHES_MAX: Final = 64
 """Batches that are read at once."""
-LISTED_MAX: Final = 8
+PAGE_BATCHES_MAX: Final = 8
 """Batches of a list that are read at once: a page seldom needs more."""
 PLACES_MAX: Final = 100
 """Places of batches that are looked up at once."""
@@ -185,7 +185,7 @@ class SaleStore:
             async with self.database.connection() as reader:
                 rows = await reader.raw.fetch(_NEXT, platform, day, number, PLACES_MAX)
             places = [(row["day"], row["batch"]) for row in rows]
-            async for batch in self.batches(places, LISTED_MAX):
+            async for batch in self.batches(places, PAGE_BATCHES_MAX):
                 yield batch
             if len(places) < PLACES_MAX:
                 return

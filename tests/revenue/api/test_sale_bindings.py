@@ -21,7 +21,7 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1 import sales_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
-from services.revenue.commands.sales.bind import withdraw_bindings
+from services.revenue.commands.sales.bind import follow_states
 from services.revenue.sales.comparison import Amounts
 from services.revenue.store.sale_bindings import BOUND_MAX, Binding, add_bindings
 from tests.revenue.sales import SECONDS, file, sale, sales_stub, told
@@ -218,61 +218,97 @@ async def test_a_sale_is_exhausted_by_the_consignments_of_several_carriers(house
     assert late == ["SALE_QUANTITY_EXCEEDED 4000 H87 / 3000 H87", "SALE_VALUE_DIFFERS 8000 EUR / 6000 EUR"]
 
 
-async def test_amended_and_withdrawn_consignments_count_no_more(house: Running, database_url: str) -> None:
+async def announce(url: str, *states: tuple[int, int, int, bool]) -> None:
+    """Announce states as clearance's feed does, in their order: serial, active version of the filing, state, and whether the goods were released."""
+    serials, versions, values, released = (np.array(each) for each in zip(*states, strict=True))
+    table = Table.of(
+        ClearanceColumns,
+        len(states),
+        {
+            "mrn": Strings.of([mrn(serial) for serial in serials.tolist()]),
+            "version": Ints.of(np.arange(1, len(states) + 1)),
+            "filing_version": Ints(versions, versions > 0),
+            "state": Ints.of(values),
+            "released_at": Ints(released.astype(np.int64), released),
+        },
+    )
+    async with Database(url, name="test") as database, database.transaction() as tx:
+        await follow_states(tx, table)
+
+
+async def test_of_each_consignment_the_active_version_counts_and_none_where_the_goods_never_came(
+    house: Running, database_url: str
+) -> None:
     await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
     await assess(house, [consignment(pieces("1")), consignment(pieces("2"))])
     # The first is amended to another price, then to another order; the second is invalidated.
     await assess(house, [consignment(pieces("1"), price=4_000)], version=2)
+    await announce(database_url, (0, 2, clearance.STATE_AWAITING_ARRIVAL, False))
     assert (await bound(house))["1"] == [(mrn(0), ["SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"], False)]
     await assess(house, [consignment(pieces("9"))], version=3)
+    await announce(database_url, (0, 3, clearance.STATE_AWAITING_ARRIVAL, False))
     await file(await sales_stub(house), [pieces("2", 7_000, replaces=1)], "r2")
     assert (await bound(house))["1"][0][2] is True
     assert list(await bound(house, contradicted=True)) == []
-    states = Table.of(
-        ClearanceColumns,
-        3,
-        {
-            "mrn": Strings.of([mrn(1), mrn(1), mrn(1)]),
-            "state": Ints.of(
-                np.array([clearance.STATE_EXPIRED, clearance.STATE_RELEASED, clearance.STATE_INVALIDATED])
-            ),
-            "released_at": Ints(np.array([1, 1, 0]), np.array([True, True, False])),
-        },
-    )
-    async with Database(database_url, name="test") as database:
-        for rows, withdrawn in (([0, 1], False), ([2], True)):
-            async with database.transaction() as tx:
-                await withdraw_bindings(tx, states.take(np.array(rows)))
-            assert (await bound(house))["2"] == [(mrn(1), [], withdrawn)]
+    for state, released, withdrawn in (
+        (clearance.STATE_EXPIRED, True, False),
+        (clearance.STATE_RELEASED, True, False),
+        (clearance.STATE_EXPIRED, False, True),
+        (clearance.STATE_HELD, False, False),
+        (clearance.STATE_INVALIDATED, False, True),
+    ):
+        await announce(database_url, (1, 1, state, released))
+        assert (await bound(house))["2"] == [(mrn(1), [], withdrawn)]
     # Declared anew under both numbers, nothing of what was withdrawn counts.
     await assess(house, [consignment(pieces("1")), consignment(pieces("2"), price=7_000)], first=10)
     found = await bound(house)
     assert [found[number][-1] for number in "12"] == [(mrn(10), [], False), (mrn(11), [], False)]
 
 
-async def test_of_a_consignment_its_newest_version_counts_in_whatever_order_versions_are_assessed(
-    house: Running,
+async def test_an_amendment_that_clearance_refuses_does_not_take_the_place_of_what_was_declared(
+    house: Running, database_url: str
 ) -> None:
     await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
-    former, amended = consignment(pieces("1")), consignment(pieces("2"))
+    await assess(house, [consignment(pieces("1"), price=4_000)])
+    declared = (mrn(0), ["SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"], False)
+    # It is assessed before clearance decides, and never announced: of released goods no state follows.
+    await announce(database_url, (0, 1, clearance.STATE_RELEASED, True))
+    await assess(house, [consignment(pieces("1"))], version=2)
+    await assess(house, [consignment(pieces("2"))], version=3)
+    assert (await bound(house))["1"] == [declared]
+    assert list(await bound(house, contradicted=True)) == ["1"]
+    # States that name no version of the filing change nothing; the last of a page counts.
+    await announce(database_url, (0, 0, clearance.STATE_RELEASED, True))
+    await announce(
+        database_url, (0, 2, clearance.STATE_AWAITING_ARRIVAL, False), (0, 1, clearance.STATE_AWAITING_ARRIVAL, False)
+    )
+    assert (await bound(house))["1"] == [declared]
+    await assess(house, [consignment(pieces("1"), quantity=1)], first=1)
+    assert (await bound(house))["1"][1][1][0] == "SALE_QUANTITY_EXCEEDED 3000 H87 / 2000 H87"
+
+
+async def test_versions_count_in_whatever_order_they_are_assessed(house: Running, database_url: str) -> None:
+    await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
+    former, amended = consignment(pieces("1")), consignment(pieces("2"), price=2_500, quantity=1)
     # Both versions in one batch; then the amendment before what it amends, as of parts of a page that are assessed at the same time.
     await assess(house, [former, amended], mrns=[mrn(0), mrn(0)], versions=[1, 2])
     await assess(house, [amended], first=1, version=2)
     await assess(house, [former], first=1)
-    await assess(house, [consignment(pieces("9"))], first=2, version=2)
-    await assess(house, [former], first=2)
+    await announce(database_url, *((place, 2, clearance.STATE_AWAITING_ARRIVAL, False) for place in range(2)))
     found = await bound(house)
-    assert found["1"] == [(mrn(place), [], True) for place in range(3)]
-    exceeded = ["SALE_QUANTITY_EXCEEDED 4000 H87 / 2000 H87", "SALE_VALUE_DIFFERS 10000 EUR / 5000 EUR"]
-    assert found["2"] == [(mrn(0), [], False), (mrn(1), exceeded, False)]
-    # Nothing of it counts for the first order.
-    await assess(house, [former], first=3)
-    assert (await bound(house))["1"][-1] == (mrn(3), [], False)
-    # Versions of one order in one batch: the last alone counts for what comes behind it.
-    half = {"price": 2_500, "quantity": 1}
+    assert [withdrawn for _, _, withdrawn in found["1"]] == [True, True]
+    assert [(number, withdrawn) for number, _, withdrawn in found["2"]] == [(mrn(0), False), (mrn(1), False)]
+    # Nothing counts for the first order, and both for the second.
+    await assess(house, [former, amended], first=2)
+    found = await bound(house)
+    assert found["1"][-1] == (mrn(2), [], False)
+    assert found["2"][-1][1][0] == "SALE_QUANTITY_EXCEEDED 3000 H87 / 2000 H87"
+    # An amendment is compared without the version before it, and with the others of its batch.
     await file(await sales_stub(house), [pieces("3")], "r2")
-    parts = [consignment(pieces("3")), consignment(pieces("3"), **half), consignment(pieces("3"), **half)]
-    await assess(house, parts, mrns=[mrn(5), mrn(5), mrn(6)], versions=[1, 2, 1])
+    half = {"price": 2_500, "quantity": 1}
+    await assess(house, [consignment(pieces("3"))], first=5)
+    await assess(house, [consignment(pieces("3"), **half)] * 2, mrns=[mrn(5), mrn(6)], versions=[2, 1])
+    await announce(database_url, (5, 2, clearance.STATE_AWAITING_ARRIVAL, False))
     assert (await bound(house))["3"] == [(mrn(5), [], False), (mrn(6), [], False)]
 
 

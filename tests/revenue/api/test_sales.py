@@ -255,7 +255,7 @@ async def test_a_page_ends_after_some_batches_whose_sales_were_all_replaced(
     house: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.revenue.api.sales.BATCHES_MAX", 2)
-    monkeypatch.setattr("services.revenue.store.sales.LISTED_MAX", 1)
+    monkeypatch.setattr("services.revenue.store.sales.PAGE_BATCHES_MAX", 1)
     monkeypatch.setattr("services.revenue.store.sales.PLACES_MAX", 3)
     stub = await sales_stub(house)
     for version in range(5):

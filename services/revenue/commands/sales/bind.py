@@ -10,22 +10,20 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from libs.store.tables.assessment_pages import references
 from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, NATURE_UNSPECIFIED
-from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
-from services.revenue.ledger.charge import never_released
+from services.revenue.ledger.charge import never_released, newest
 from services.revenue.sales.comparison import Trade, findings_of, sum_amounts, trades_of
 from services.revenue.store.sale_bindings import (
+    NO_VERSION,
     Binding,
     Order,
     add_bindings,
     amounts_of,
+    count_versions,
     lock_orders,
     platforms_with_sales,
-    replace_former,
-    withdraw,
 )
 from services.revenue.store.sales import CurrentSale, SaleStore
 
@@ -46,7 +44,7 @@ class Sold:
 
 @dataclass(frozen=True, slots=True)
 class SoldOrders:
-    """The consignments of a batch whose order was filed as a sale, and those that may have been bound before."""
+    """The consignments of a batch whose order was filed as a sale."""
 
     table: Table
     """The batch, a table of ConsignmentColumns with MRN and version."""
@@ -58,12 +56,12 @@ class SoldOrders:
 
 
 async def sold_orders(database: Database, table: Table) -> SoldOrders | None:
-    """Return the consignments of a batch whose order was filed as a sale; None if none was, and none is an amendment.
+    """Return the consignments of a batch whose order was filed as a sale; None if none was.
 
     A batch that names no platform costs nothing, one of platforms without sales a look-up of these.
     """
     orders, sales = await _orders_of(database, table)
-    if not orders and not (table.ints("version").values > 1).any():
+    if not orders:
         return None
     declared = trades_of(table.take(np.array(list(orders), np.intp)))
     return SoldOrders(table, orders, dict(zip(orders, declared, strict=True)), sales)
@@ -96,48 +94,47 @@ async def _orders_of(database: Database, table: Table) -> tuple[dict[int, Order]
 
 
 async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp]) -> None:
-    """Bind the `fresh` rows of a batch, which are assessed for the first time, in the transaction that stores their answers."""
+    """Bind the `fresh` rows of a batch, which are assessed for the first time, in the transaction that stores their answers.
+
+    Clearance assesses an amendment before it decides whether it comes too late: until a state announces it, the version before counts.
+    """
     mrns, versions = orders.table.strings("mrn"), orders.table.ints("version").values
-    if amended := [row for row in fresh.tolist() if versions[row] > 1]:
-        await replace_former(tx, [mrns[row] for row in amended], [int(versions[row]) for row in amended])
     rows = [row for row in fresh.tolist() if row in orders.orders]
     if not rows:
         return
-    newest = await _newest_assessed(tx, [mrns[row] for row in rows])
     # Transactions that compare the same order with its consignments wait for each other.
     distinct = sorted({orders.orders[row] for row in rows})
     await lock_orders(tx, distinct)
-    counted = await amounts_of(tx, distinct)
+    # An amendment is compared without the version before it.
+    amended = {mrns[row] for row in rows if versions[row] > 1}
+    counted = await amounts_of(tx, distinct, amended)
     bindings: list[Binding] = []
     for row in rows:
         order, mrn, version, trade = orders.orders[row], mrns[row], int(versions[row]), orders.declared[row]
         sale, earlier = orders.sales[order], counted.get(order)
-        replaced = version < newest[mrn]
         findings = findings_of(sale.trade, trade, earlier)
-        bindings.append(Binding(order, mrn, version, sale.version, trade.amounts, findings, is_withdrawn=replaced))
-        if not replaced:
+        bindings.append(Binding(order, mrn, version, sale.version, trade.amounts, findings, is_withdrawn=version > 1))
+        if version > 1 or mrn not in amended:
             counted[order] = trade.amounts if earlier is None else sum_amounts(earlier, trade.amounts)
     await add_bindings(tx, bindings)
     tx.after_commit(lambda: _count(bindings))
 
 
-async def _newest_assessed(tx: Transaction, mrns: Sequence[str]) -> Mapping[str, int]:
-    """Return the newest version of each consignment that was assessed, those of this transaction included.
-
-    Clearance has parts of a page assessed at the same time: an amendment may come in the batch of what it amends, or before it.
-    """
-    newest: dict[str, int] = {}
-    for each in await references(tx, mrns, PURPOSE_CLEARANCE):
-        newest[each.mrn] = max(newest.get(each.mrn, 0), each.version)
-    return newest
-
-
-async def withdraw_bindings(tx: Transaction, states: Table) -> None:
-    """Take consignments that never came out of their orders: those that clearance announces as invalidated or expired."""
+async def follow_states(tx: Transaction, states: Table) -> None:
+    """Count of each consignment the version of the filing that clearance announces as active, and none of those that never came."""
+    states = newest(states)
     ended = np.isin(states.ints("state").values, (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED))
-    if ended.any():
-        ended &= never_released(states)
-        await withdraw(tx, [states.strings("mrn")[row] for row in np.flatnonzero(ended).tolist()])
+    ended &= never_released(states)
+    active = states.ints("filing_version")
+    announced = np.flatnonzero(active.valid | ended)
+    versions = dict(
+        zip(
+            states.strings("mrn").take(announced).tolist(),
+            np.where(ended, NO_VERSION, active.values)[announced].tolist(),
+            strict=True,
+        )
+    )
+    await count_versions(tx, versions)
 
 
 def _count(bindings: Sequence[Binding]) -> None:

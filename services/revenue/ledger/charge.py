@@ -42,7 +42,9 @@ _STATE: Final = (
     "declarant_identifier", "platform", "debt_account", "debt_status", "revenue_currency", "rulebook_version",
     "returned_at", "return_reason", "change", "assessment_generation", "adjusted_at",
 )  # fmt: skip
-_RARE: Final = ("former_released_at", "transit_outcome")
+_RARE: Final = (
+    "former_released_at", "transit_outcome", "arrived_at", "presented_at", "presentation_due_at", "inspected_at",
+)  # fmt: skip
 """Columns that cost nothing where no state has them."""
 _WITHDRAWN: Final = (STATE_INVALIDATED, STATE_EXPIRED)
 """Declarations that count as never lodged: nothing was ever owed."""
@@ -117,7 +119,7 @@ def continued_basis(
 
 
 def only_needed(states: Table) -> Table:
-    """Return only the columns that the ledger reads, because joining pages costs time for each column."""
+    """Return only the columns that the ledger and the shares of sums read, because joining pages costs time for each column."""
     columns: dict[str, Column] = {name: states.column(name) for name in _STATE}
     columns |= {name: states.column(name) for name in _RARE if name in states.names}
     for name, needed in _CHILDREN.items():

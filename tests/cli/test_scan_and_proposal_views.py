@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from libs.cli.commands.clearance.officer import refusal
 from libs.cli.main import luxor
 from libs.cli.views.clearance.proposals import proposal_words, second_person
 from libs.cli.views.clearance.scans import scan_words, show_message_results
 from libs.cli.views.consignment import render
+from libs.cli.views.text import refusal
 from libs.client.clearance.controls import scan_of, scans_of
 from luxor.clearance.v1 import control_pb2
 from tests.support.scan_messages import mapping_at, message_at

@@ -71,6 +71,17 @@ def minute(text: str) -> str:
     return when(text)[:16] + ("Z" if text else "")
 
 
+def refusal(result: dict[str, Any]) -> str:
+    """Return why something was refused and what to do about it, with colours; "" where it was not."""
+    from libs.server.catalogue import command_hint
+
+    error = result.get("error")
+    if not error:
+        return ""
+    hint = command_hint(error["reason"], error.get("hint", ""))
+    return f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(hint)}[/]"
+
+
 def stacked(*lines: str) -> str:
     """Return a cell of several lines, without those that are empty."""
     return "\n".join(filter(None, lines))

@@ -35,7 +35,8 @@ TEMPLATE: Final = (
     "consignee_address_city", "consignee_address_country", "declarant_name", "declarant_identifier",
     "declarant_identifier_type", "order_platform", "order_number", "order_time", "fiscal_references_scheme",
     "fiscal_references_number", "packages_count", "packages_type", "gross_mass_kg", "freight_currency", "freight",
-    "prices_include_tax", "item_number", "item_description", "item_commodity_code", "item_quantity", "item_quantity_unit", "item_net_mass_kg",
+    "prices_include_tax", "item_number", "item_description", "item_commodity_code", "item_merchant_product_id", "item_manufacturer_product_id",
+    "item_quantity", "item_quantity_unit", "item_net_mass_kg",
     "item_origin_country", "item_price_currency", "item_price",
 )  # fmt: skip
 """Columns of the template: what an ordinary parcel needs. All others of `columns()` may be added."""
@@ -350,6 +351,8 @@ def _example() -> Consignment:
                     "number": 1,
                     "description": "Women's woven cotton blouse",
                     "commodity_code": "620630",
+                    "merchant_product_id": "ML-4711-M",
+                    "manufacturer_product_id": "8430",
                     "quantity_milli": 2000,
                     "quantity_unit": "H87",
                     "net_mass_mg": 420_000,
@@ -360,6 +363,8 @@ def _example() -> Consignment:
                     "number": 2,
                     "description": "Leather belt",
                     "commodity_code": "420330",
+                    "merchant_product_id": "ML-0815",
+                    "manufacturer_product_id": "B-90",
                     "quantity_milli": 1000,
                     "quantity_unit": "H87",
                     "net_mass_mg": 150_000,

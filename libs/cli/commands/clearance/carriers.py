@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options, refusal
+from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options
 from libs.cli.common import REFUSED, Context, acting, caller_of, caller_option, command, run
+from libs.cli.views.text import refusal
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.commands.clearance.officer import act, refusal
+from libs.cli.commands.clearance.officer import act
 from libs.cli.common import REFUSED, Context, caller_of, caller_option, command, run
+from libs.cli.views.text import refusal
 
 if TYPE_CHECKING:
     from rich.console import Console

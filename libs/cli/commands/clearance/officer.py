@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from libs.cli.common import REFUSED, Context, acting, caller_of, command, run
+from libs.cli.views.text import refusal
 
 if TYPE_CHECKING:
     from libs.client.client import Client
@@ -44,18 +45,6 @@ def show_results(context: Context, results: list[dict[str, Any]]) -> None:
     context.emit(results, show)
     if any(each.get("error") for each in results):
         raise click.exceptions.Exit(REFUSED)
-
-
-def refusal(result: dict[str, Any]) -> str:
-    """Return why something was refused and what to do about it, with colours; "" where it was not."""
-    from libs.cli.views.text import safe
-    from libs.server.catalogue import command_hint
-
-    error = result.get("error")
-    if not error:
-        return ""
-    hint = command_hint(error["reason"], error.get("hint", ""))
-    return f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(hint)}[/]"
 
 
 def goods_options(step: Callable[..., None]) -> Callable[..., None]:

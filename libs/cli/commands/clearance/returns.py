@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options, refusal
+from libs.cli.commands.clearance.officer import PAGE_MAX, act_on_goods, goods_options
 from libs.cli.common import REFUSED, Context, caller_of, caller_option, command, run
+from libs.cli.views.text import refusal
 
 _NUMBERS = {
     "returned": "released goods returned: refunds follow",

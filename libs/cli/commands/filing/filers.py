@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, acting, command, run
+from libs.cli.common import REFUSED, Context, acting, caller_of, caller_option, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,14 +115,16 @@ def trust(context: Context, filer_id: str, authorisation: str, from_day: str, to
 
 
 @command("list", group=filer, short_help="List the register.")
-@acting("officer")
-def list_(context: Context, ident: str) -> None:
+@caller_option("Who calls: an officer or an analyst, who sees all entries, or a filer, who sees its own.", "officer")
+def list_(context: Context, caller: str) -> None:
     """List the entries in force by id."""
     from libs.client.filing.filers import entries
     from libs.client.plain import plain
 
+    role, ident = caller_of(caller, ("officer", "analyst", "filer"))
+
     async def work() -> list[dict[str, Any]]:
-        async with context.client("officer", ident) as client:
+        async with context.client(role, ident) as client:
             return [plain(each) for each in await entries(client)]
 
     found = run(work())
@@ -165,14 +167,9 @@ def _change(
     result = run(work())
 
     def shown(terminal: "Console") -> None:
-        from libs.cli.views.text import safe
+        from libs.cli.views.text import refusal
 
-        error = result.get("error")
-        if error:
-            terminal.print(f"[red]{error['reason']}[/] {safe(error.get('message', ''))}")
-            terminal.print(f"[dim]→ {safe(error.get('hint', ''))}[/]")
-        else:
-            terminal.print(f"The entry is at version {result.get('version', 0)}.")
+        terminal.print(refusal(result) or f"The entry is at version {result.get('version', 0)}.")
 
     context.emit(result, shown)
     if result.get("error"):
@@ -201,10 +198,10 @@ def _list(terminal: "Console", filers: list[dict[str, Any]]) -> None:
 
 
 def _show(terminal: "Console", versions: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import safe
+    from libs.cli.views.text import safe, when
 
     for each in versions:
-        terminal.print(f"[bold]version {each['version']}[/]  {each['changed_at']}  {safe(each['changed_by'])}")
+        terminal.print(f"[bold]version {each['version']}[/]  {when(each['changed_at'])}  {safe(each['changed_by'])}")
         lines = [("name", each["name"]), ("identifiers", " ".join(each.get("identifiers", ())))]
         lines += [("represented by", _days(one["id"], one)) for one in each.get("representatives", ())]
         lines += [("certificate", _days(one["serial_number"], one)) for one in each.get("certificates", ())]

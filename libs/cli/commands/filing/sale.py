@@ -113,13 +113,13 @@ def _show_filed(terminal: "Console", rows: list[dict[str, Any]]) -> None:
 
 def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -> None:
     from libs.cli.commands.filing.quote import show_cost
-    from libs.cli.views.text import safe
+    from libs.cli.views.text import safe, when
 
     for each in rows:
         receipt = each["receipt"]
         head = f"\n[bold]{safe(receipt['platform'])} {safe(receipt['order_number'])}[/]  version {receipt['version']}"
         terminal.print(
-            f"{head}, filed {safe(receipt['filed_at'])}, paid {safe(each['sale']['paid_at'])}", soft_wrap=True
+            f"{head}, filed {when(receipt['filed_at'])}, paid {when(each['sale']['paid_at'])}", soft_wrap=True
         )
         show_cost(terminal, receipt["landed_cost"])
         consignments = each.get("consignments", ())
@@ -151,7 +151,7 @@ def _list(terminal: "Console", rows: list[dict[str, Any]]) -> None:
 
 
 def _table(terminal: "Console", receipts: list[dict[str, Any]]) -> None:
-    from libs.cli.views.text import money, print_whole, safe, table
+    from libs.cli.views.text import minute, money, print_whole, safe, table
 
     if not receipts:
         return
@@ -160,5 +160,5 @@ def _table(terminal: "Console", receipts: list[dict[str, Any]]) -> None:
         cost = each["landed_cost"]
         names = ("landed_cost_minor", "vendor_collected_minor", "payable_minor")
         amounts = [money(cost.get(name, 0), cost.get("currency", "")) for name in names]
-        shown.add_row(safe(each["order_number"]), str(each["version"]), safe(each["filed_at"]), *amounts)
+        shown.add_row(safe(each["order_number"]), str(each["version"]), minute(each["filed_at"]), *amounts)
     print_whole(terminal, shown)

@@ -156,15 +156,9 @@ def _change(context: Context, field: str, entry: Any, caller: str) -> None:
     (result,) = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import safe
+        from libs.cli.views.text import refusal
 
-        error = result.get("error")
-        if error:
-            terminal.print(
-                f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(error.get('hint', ''))}[/]"
-            )
-        else:
-            terminal.print(f"The licence is at version {result.get('version', 0)}.")
+        terminal.print(refusal(result) or f"The licence is at version {result.get('version', 0)}.")
 
     context.emit(result, show)
     if result.get("error"):

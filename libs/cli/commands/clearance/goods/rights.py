@@ -66,15 +66,9 @@ def put(
     result = run(work())
 
     def show(terminal: "Console") -> None:
-        from libs.cli.views.text import safe
+        from libs.cli.views.text import refusal
 
-        error = result.get("error")
-        if error:
-            terminal.print(
-                f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(error.get('hint', ''))}[/]"
-            )
-        else:
-            terminal.print(f"The application is at version {result.get('version', 0)}.")
+        terminal.print(refusal(result) or f"The application is at version {result.get('version', 0)}.")
 
     context.emit(result, show)
     if result.get("error"):

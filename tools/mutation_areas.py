@@ -82,7 +82,8 @@ AREAS: Final = {
          "tests/revenue/law/test_law_of_few_charges.py"),
     ),
     "validation": Area(
-        ("services/ingestion/filing/validation.py", "services/ingestion/filing/elements.py", "libs/bounds/*.py"),
+        ("services/ingestion/filing/validation.py", "services/ingestion/filing/findings.py",
+         "services/ingestion/filing/elements.py", "libs/bounds/*.py"),
         ("tests/ingestion/filing/test_validation.py", "tests/ingestion/filing/test_element_forms.py",
          "tests/ingestion/filing/test_validation_clauses.py", "tests/ingestion/filing/test_validation_batches.py",
          "tests/ingestion/api/test_service.py", "tests/bounds", "tests/contract/test_hostile_requests.py")),

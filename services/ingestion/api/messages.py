@@ -9,10 +9,7 @@ from libs.server.errors import WARNING, item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.commands.submit import Submitted
-from services.ingestion.filing import validation
-
-ERRORS_MAX = validation.ERRORS_MAX
-"""Errors and warnings reported for one consignment."""
+from services.ingestion.filing.findings import ERRORS_MAX, ElementError
 
 Response: TypeAlias = pb.SubmitConsignmentsResponse | pb.SubmitConsignmentColumnsResponse
 R = TypeVar("R", pb.SubmitConsignmentsResponse, pb.SubmitConsignmentColumnsResponse)
@@ -61,7 +58,7 @@ def _fill(submitted: Submitted, response: Response) -> None:
         _note_unknown_field(response, finding)
 
 
-def _item_error(error: validation.ElementError) -> errors_pb2.ItemError:
+def _item_error(error: ElementError) -> errors_pb2.ItemError:
     severity = WARNING if error.warns else errors_pb2.SEVERITY_ERROR
     return item_error(error.reason, error.path, error.value, severity, **error.facts)
 

@@ -25,7 +25,7 @@ from services.ingestion.filing.amendment import (
     replaced_before,
     unknown_filing,
 )
-from services.ingestion.filing.validation import ElementError
+from services.ingestion.filing.findings import ElementError
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Filing, Taken
 

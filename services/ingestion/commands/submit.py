@@ -22,6 +22,7 @@ from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.filing import check_rules, validation
 from services.ingestion.filing.amendment import CHANGED_DAYS
 from services.ingestion.filing.check_rules import CheckRules
+from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import ENVELOPE
 from services.ingestion.store.amendments import Amendments, VersionStored
 from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
@@ -212,7 +213,7 @@ class Submit:
         refused, errors = checked.refused.copy(), dict(checked.errors)
         for row in (row for row, prior in zip(rows, found, strict=True) if prior is None):
             facts: dict[str, object] = {"cause": refusal.cause} if refusal.cause else {}
-            error = validation.ElementError(refusal.reason, f"consignments[{row}]", filer, facts=facts)
+            error = ElementError(refusal.reason, f"consignments[{row}]", filer, facts=facts)
             refused[row] = True
             errors[row] = [error, *errors.get(row, ())]
         return replace(checked, refused=refused, errors=errors)

@@ -20,6 +20,13 @@ from services.ingestion.filing.plausibility import Finding
 _EARLY: Final = included().mandatory(Stage.PRE_LOADING)
 _LATER: Final = frozenset((*REQUIRED, *(ITEMS + name for name in ITEMS_REQUIRED))) - frozenset(_EARLY)
 """Elements that a declaration needs, and a filing before it does not."""
+_NAMES: Final = {
+    Stage.PRE_LOADING: "assessment before loading",
+    Stage.PRE_ARRIVAL: "entry summary declaration before arrival",
+    Stage.SIMPLIFIED: "simplified declaration",
+    Stage.FULL: "full declaration",
+}
+"""The stages in words."""
 _REASON: Final = "STAGE_ELEMENT_MISSING"
 _LATE: Final = "FILED_LATE"
 
@@ -43,13 +50,13 @@ def lacking(table: Table, early: BoolArray) -> Iterator[tuple[str, npt.NDArray[n
                 yield _column(element), rows
 
 
-def gaps(table: Table, rows: npt.NDArray[np.integer], day: int) -> Iterator[tuple[int, Stage, tuple[str, ...]]]:
-    """Yield for rows of a table, accepted on `day`, each stage for which they are not complete, with the elements that they lack."""
+def gaps(table: Table, rows: npt.NDArray[np.integer], day: int) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield for rows of a table, accepted on `day`, each stage for which they are not complete, and what they lack, as facts of a warning."""
     if len(rows):
         found = completeness.gaps(table.take(rows), included(), np.full(len(rows), day, np.int64))
         for row, stages in zip(rows.tolist(), found, strict=True):
             for stage, elements in stages:
-                yield row, stage, elements
+                yield row, {"stage": _NAMES[stage], "elements": ", ".join(elements)}
 
 
 def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> Iterator[Finding]:

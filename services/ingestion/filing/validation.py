@@ -19,7 +19,6 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn
-from libs.filing_stages.law import Stage
 from libs.release_law.law import ITEMS, ReleaseLaw
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
@@ -28,45 +27,15 @@ from services.ingestion.filing import elements, plausibility, stages
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.documents import documents_of
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
-from services.ingestion.filing.paths import Place, consignment_place, element_path, entry_place
+from services.ingestion.filing.findings import ElementError, Findings, Level
+from services.ingestion.filing.paths import consignment_place
 
-ERRORS_MAX: Final = 50
-"""Errors, and as many warnings, of one consignment that are described; the others are counted."""
 TextError: TypeAlias = tuple[str, dict[str, Any], bool]
 """A reason with its facts, and whether it is only a warning."""
-_STAGES: Final = {
-    Stage.PRE_LOADING: "assessment before loading",
-    Stage.PRE_ARRIVAL: "entry summary declaration before arrival",
-    Stage.SIMPLIFIED: "simplified declaration",
-    Stage.FULL: "full declaration",
-}
-"""The stages in words."""
-_OPEN = ("_address_country", "_person_type", "_identifier_type")
 CARRIER_ID: Final = "carrier_id"
 """The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
 ENVELOPE: Final = frozenset(schema_of(ConsignmentColumns).columns) - elements.CONSIGNMENT.keys()
 """Columns that are no content of a filing: what acceptance adds, and CARRIER_ID, since capital letters do not matter."""
-_PERSONAL = frozenset(
-    name
-    for name in elements.CONSIGNMENT
-    if name.startswith(tuple(f"{party}_" for party in elements.PARTIES)) and not name.endswith(_OPEN)
-) | {"payment_payer"}
-
-
-@dataclass(frozen=True, slots=True)
-class ElementError:
-    """One error or warning of a consignment."""
-
-    reason: str
-    """Of the catalogue."""
-    path: str
-    """Element path from the request's root."""
-    value: str = ""
-    """The refused value; empty where it is missing or personal."""
-    warns: bool = False
-    """Whether it is only a warning: the consignment is accepted."""
-    facts: dict[str, object] = field(default_factory=dict)
-    """Values for the message of the catalogue."""
 
 
 @dataclass(frozen=True)
@@ -127,24 +96,6 @@ class Checked:
         return replace(self, refused=refused, errors=self.errors | errors)
 
 
-class _Level:
-    """A table of the batch with the way back to its consignments and to the paths that their filer knows."""
-
-    def __init__(self, table: Table, owners: npt.NDArray[np.int64], place: Place, root: bool) -> None:
-        self.table = table
-        self.owners = owners
-        self.place = place
-        self.root = root
-
-    def path(self, row: int, column: str) -> str:
-        return element_path(self.place, row, column, self.root)
-
-    def below(self, name: str) -> _Level:
-        ragged = self.table.ragged(name)
-        owners = self.owners[ragged.owners()]
-        return _Level(self.table.child(name), owners, entry_place(self.place, name, ragged.offsets), False)
-
-
 def check(
     table: Table,
     latest_year: int = 9999,
@@ -160,8 +111,8 @@ def check(
     With rules, filings after their deadline are found by `now`, microseconds since 1970-01-01 UTC; None: none.
     """
     cleaned = _clean(table, elements.CONSIGNMENT)
-    findings = _Findings(table.rows)
-    root = _Level(cleaned, np.arange(table.rows), consignment_place, True)
+    findings = Findings(table.rows)
+    root = Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
     early = stages.before_declaration(cleaned)
     late: frozenset[int] = frozenset()
@@ -183,58 +134,6 @@ def _carrier_id(table: Table) -> dict[str, Column]:
     filed = table.strings("carrier_identifier").translate(str.strip)
     ids = filed.translate(lambda value: value if is_id(value) and value != tidy_code(value) else "")
     return {CARRIER_ID: ids} if ids.present.any() else {}
-
-
-class _Findings:
-    def __init__(self, rows: int) -> None:
-        self.refused: BoolArray = np.zeros(rows, np.bool_)
-        self._errors: dict[int, list[ElementError]] = {}
-        self._warnings: dict[int, list[ElementError]] = {}
-        self.left_out: dict[int, int] = {}
-
-    def is_full(self, owner: int, warns: bool) -> bool:
-        """Count an error or a warning, and return whether so many are described that this one is not."""
-        if not warns:
-            self.refused[owner] = True
-        described = self._warnings if warns else self._errors
-        if len(described.get(owner, ())) < ERRORS_MAX:
-            return False
-        self.left_out[owner] = self.left_out.get(owner, 0) + 1
-        return True
-
-    def add(self, owner: int, error: ElementError) -> None:
-        if not self.is_full(owner, error.warns):
-            (self._warnings if error.warns else self._errors).setdefault(owner, []).append(error)
-
-    def mark(
-        self,
-        level: _Level,
-        column: str,
-        rows: npt.NDArray[np.integer],
-        reason: str,
-        *,
-        warns: bool = False,
-        shown: bool = True,
-        **facts: object,
-    ) -> None:
-        """Add the same error for rows of a level, with its value if it may be shown."""
-        if not len(rows):
-            return
-        values = level.table.column(column)
-        visible = shown and column not in _PERSONAL
-        described = self._warnings if warns else self._errors
-        for row, owner in zip(rows.tolist(), level.owners[rows].tolist(), strict=True):
-            # A path and a value for each of some hundred thousand would take longer than all else.
-            if self.is_full(owner, warns):
-                continue
-            value = values[row] if visible and not isinstance(values, Ragged) else ""
-            text = "" if value is None else str(value)
-            error = ElementError(reason, level.path(row, column), text, warns, facts)
-            described.setdefault(owner, []).append(error)
-
-    def sorted(self) -> dict[int, list[ElementError]]:
-        rows = sorted({*self._errors, *self._warnings})
-        return {row: [*self._errors.get(row, ()), *self._warnings.get(row, ())] for row in rows}
 
 
 def _clean(table: Table, elements_by_name: dict[str, Element]) -> Table:
@@ -260,7 +159,7 @@ def _tidy(column: Strings, element: Text) -> Strings:
     return column.translate(tidy_code if element.form.code else str.strip)
 
 
-def _check_level(level: _Level, elements_by_name: dict[str, Element], findings: _Findings) -> None:
+def _check_level(level: Level, elements_by_name: dict[str, Element], findings: Findings) -> None:
     for name, column in level.table.columns.items():
         element = elements_by_name.get(name)
         if element is None:
@@ -293,7 +192,7 @@ def _among(values: npt.NDArray[np.int64], choices: frozenset[int]) -> BoolArray:
     return np.isin(values, list(choices))
 
 
-def _check_text(level: _Level, name: str, column: Strings, element: Text, findings: _Findings) -> None:
+def _check_text(level: Level, name: str, column: Strings, element: Text, findings: Findings) -> None:
     texts = column.dictionary
     # A call for each distinct value would be a third of all checks, and nearly all columns are within their bounds.
     fits = max(map(len, texts), default=0) <= element.bound.characters_max and all(map(str.isprintable, texts))
@@ -332,7 +231,7 @@ def _text_error(value: str, element: Text, fits: bool = False) -> TextError | No
     return None if error is None else (*error, form.warns)
 
 
-def _check_number(level: _Level, name: str, column: Ints, bound: Bound, findings: _Findings) -> None:
+def _check_number(level: Level, name: str, column: Ints, bound: Bound, findings: Findings) -> None:
     values = column.values
     low, high = column.valid & (values < bound.least), column.valid & (values > bound.most)
     if low.any():
@@ -342,7 +241,7 @@ def _check_number(level: _Level, name: str, column: Ints, bound: Bound, findings
         findings.mark(level, name, np.flatnonzero(high), "NUMBER_TOO_LARGE", most=bound.most)
 
 
-def _check_several(level: _Level, name: str, column: Ragged, element: Several, findings: _Findings) -> None:
+def _check_several(level: Level, name: str, column: Ragged, element: Several, findings: Findings) -> None:
     lengths, most = column.lengths, element.bound.entries_max
     for row in np.flatnonzero(lengths > most).tolist():
         facts: dict[str, object] = {"count": int(lengths[row]), "count_max": most}
@@ -366,7 +265,7 @@ def _check_several(level: _Level, name: str, column: Ragged, element: Several, f
                 findings.add(owner, ElementError(reason, path, column.values[at], warns, facts))
 
 
-def _check_required(root: _Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: _Findings) -> None:
+def _check_required(root: Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: Findings) -> None:
     table = root.table
     filed, referenced = _check_function(root, findings)
     declared = filed & ~early
@@ -389,7 +288,7 @@ def _check_required(root: _Level, law: ReleaseLaw | None, day: int, early: BoolA
     _check_item_numbers(items, table.ragged("items"), findings)
 
 
-def _check_function(root: _Level, findings: _Findings) -> tuple[BoolArray, BoolArray]:
+def _check_function(root: Level, findings: Findings) -> tuple[BoolArray, BoolArray]:
     """Check what names the filing that an amendment or an invalidation changes.
 
     Return which rows must have the elements of a filing, and which a local reference.
@@ -409,7 +308,7 @@ def _check_function(root: _Level, findings: _Findings) -> tuple[BoolArray, BoolA
 
 
 def _check_goods(
-    root: _Level, items: _Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: _Findings
+    root: Level, items: Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: Findings
 ) -> None:
     filed = root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
     absent: dict[str, npt.NDArray[np.integer]] = {}
@@ -426,7 +325,7 @@ def _check_goods(
         findings.mark(level, column, np.flatnonzero(lacks), "ELEMENT_MISSING")
 
 
-def _check_money(level: _Level, name: str, findings: _Findings) -> None:
+def _check_money(level: Level, name: str, findings: Findings) -> None:
     amount = level.table.ints(f"{name}_minor").valid
     currency = level.table.strings(f"{name}_currency").present
     findings.mark(level, f"{name}_currency", np.flatnonzero(amount & ~currency), "CURRENCY_MISSING")
@@ -434,7 +333,7 @@ def _check_money(level: _Level, name: str, findings: _Findings) -> None:
         findings.mark(level, f"{name}_minor", np.flatnonzero(currency & ~amount), "ELEMENT_MISSING")
 
 
-def _check_item_numbers(items: _Level, ragged: Ragged, findings: _Findings) -> None:
+def _check_item_numbers(items: Level, ragged: Ragged, findings: Findings) -> None:
     numbers = items.table.ints("number")
     if not numbers.valid.any():
         return
@@ -444,7 +343,7 @@ def _check_item_numbers(items: _Level, ragged: Ragged, findings: _Findings) -> N
     findings.mark(items, "number", np.flatnonzero(wrong), "ITEM_NUMBER_WRONG")
 
 
-def _check_fiscal_references(root: _Level, findings: _Findings) -> None:
+def _check_fiscal_references(root: Level, findings: Findings) -> None:
     if not root.table.ragged("fiscal_references").lengths.any():
         return
     level = root.below("fiscal_references")
@@ -464,7 +363,7 @@ def _check_fiscal_references(root: _Level, findings: _Findings) -> None:
             findings.add(row, ElementError("SCHEME_REPEATED", root.path(row, "fiscal_references")))
 
 
-def _check_return(root: _Level, latest_year: int, findings: _Findings) -> None:
+def _check_return(root: Level, latest_year: int, findings: Findings) -> None:
     """Check what a return says of the way on which its goods came first: Revenue relieves returned goods by the first MRN."""
     table = root.table
     mrns, documents = table.strings("returned_mrn"), table.strings("returned_document_number")
@@ -483,18 +382,17 @@ def _check_return(root: _Level, latest_year: int, findings: _Findings) -> None:
     findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
 
 
-def _check_plausibility(root: _Level, implausible: Iterable[plausibility.Finding], findings: _Findings) -> None:
+def _check_plausibility(root: Level, implausible: Iterable[plausibility.Finding], findings: Findings) -> None:
     items = root.below("items")
     for each in implausible:
         level = items if each.is_of_items else root
         findings.mark(level, each.column, each.rows, each.reason, warns=each.warns, **each.facts)
 
 
-def _check_stages(root: _Level, early: BoolArray, day: int, findings: _Findings) -> None:
+def _check_stages(root: Level, early: BoolArray, day: int, findings: Findings) -> None:
     """Warn of what filings before the declaration, which may be accepted, lack for each later stage."""
     filed = root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
-    for row, stage, lacking in stages.gaps(root.table, np.flatnonzero(early & filed & ~findings.refused), day):
-        facts: dict[str, object] = {"stage": _STAGES[stage], "elements": ", ".join(lacking)}
+    for row, facts in stages.gaps(root.table, np.flatnonzero(early & filed & ~findings.refused), day):
         findings.add(row, ElementError("STAGE_INCOMPLETE", root.place(row), warns=True, facts=facts))
 
 

@@ -11,7 +11,7 @@ from stdnum import ean, imei
 from libs.columns import Kind, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, NATURE_RETURN, Consignment
-from services.ingestion.filing import elements, validation
+from services.ingestion.filing import elements, findings, validation
 from tests.ingestion.consignments import consignment, get, put
 from tests.support.filing_elements import uncovered
 
@@ -178,8 +178,8 @@ def test_an_imei_has_fifteen_digits_and_the_check_digit_of_luhn() -> None:
     ]
     assert len(wrong) == 59 * 9 + len(others)
     # Of one consignment no more errors than these are described.
-    for start in range(0, len(numbers), validation.ERRORS_MAX):
-        row, some = good(), range(start, min(start + validation.ERRORS_MAX, len(numbers)))
+    for start in range(0, len(numbers), findings.ERRORS_MAX):
+        row, some = good(), range(start, min(start + findings.ERRORS_MAX, len(numbers)))
         row.items[0].imeis.extend(numbers[place] for place in some)
         assert faults(row) == [
             ("IMEI_MALFORMED", f"items[0].imeis[{place - start}]") for place in some if place in wrong
@@ -199,8 +199,8 @@ def test_a_gtin_has_8_or_12_to_14_digits_and_the_check_digit_of_gs1() -> None:
         if not (number.isascii() and number.isdigit() and ean.is_valid(number))
     ]
     assert len(numbers) - len(wrong) == 4 * 7 + 5
-    for start in range(0, len(numbers), validation.ERRORS_MAX):
-        row, some = good(), range(start, min(start + validation.ERRORS_MAX, len(numbers)))
+    for start in range(0, len(numbers), findings.ERRORS_MAX):
+        row, some = good(), range(start, min(start + findings.ERRORS_MAX, len(numbers)))
         row.items.extend([row.items[0]] * (len(some) - 1))
         for item, place in zip(row.items, some, strict=True):
             item.gtin = numbers[place]

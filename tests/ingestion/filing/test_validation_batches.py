@@ -13,7 +13,7 @@ from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.ingestion.filing import validation
-from services.ingestion.filing.validation import ElementError
+from services.ingestion.filing.findings import ElementError
 from tests.ingestion.consignments import consignment
 
 

@@ -233,8 +233,8 @@ def test_certificates_are_revoked_by_party_file_and_serial_number(tmp_path: Path
     def luxor_json(*arguments: str) -> dict[str, str]:
         result = runner.invoke(luxor, ["certificate", *arguments, "--json"])
         assert result.exit_code == 0, result.output
-        told: dict[str, str] = json.loads(result.stdout)
-        return told
+        printed: dict[str, str] = json.loads(result.stdout)
+        return printed
 
     issued = luxor_json("issue", "carrier", "swift")
     file = tmp_path / "old.crt"

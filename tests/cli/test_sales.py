@@ -124,9 +124,11 @@ def test_a_request_has_no_more_sales_and_items_than_are_accepted(
 
 def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(revenue: Revenue) -> None:
     stored = filed("1")
-    stored.consignments.add(mrn="26DE07329000001XR8", filing_version=2, sale_version=1).findings.add(
-        reason="SALE_SCHEME_NUMBER_DIFFERS", sold="IOSS IM2760000014"
-    )
+    findings = stored.consignments.add(mrn="26DE07329000001XR8", filing_version=2, sale_version=1).findings
+    findings.add(reason="SALE_SCHEME_NUMBER_DIFFERS", sold="IOSS IM2760000014")
+    findings.add(reason="SALE_QUANTITY_EXCEEDED", declared="3500 H87", sold="2000 H87")
+    findings.add(reason="SALE_VALUE_DIFFERS", declared="499950 EUR", sold="5000 JPY")
+    findings.add(reason="SALE_VALUE_NOT_COMPARED")
     stored.consignments.add(mrn="26DE07329000002XR7", filing_version=1, sale_version=1, withdrawn=True)
     stored.consignments_count = 1_002
     revenue.answers.append(pb.ListSalesResponse(sales=[stored]))
@@ -138,6 +140,8 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
         "The last 2 of 1,002 consignments:",
         "consignment 26DE07329000001XR8, version 2, compared with version 1 of the sale",
         "SALE_SCHEME_NUMBER_DIFFERS  declared nothing, sold IOSS IM2760000014",
+        "SALE_QUANTITY_EXCEEDED  declared 3.5 H87, sold 2 H87", "SALE_VALUE_DIFFERS  declared 4,999.50 EUR, sold 5,000 JPY",
+        "SALE_VALUE_NOT_COMPARED  the values of both could not be compared",
         "consignment 26DE07329000002XR7, version 1, withdrawn or amended, compared",
     ):  # fmt: skip
         assert text in result.output

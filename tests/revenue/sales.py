@@ -48,6 +48,6 @@ async def file(stub: SaleServiceStub, sales: Sequence[pb.Sale], request_id: str)
     return list((await stub.FileSales(request, timeout=SECONDS)).results)
 
 
-def told(results: Sequence[pb.SaleResult]) -> list[str | int]:
+def outcomes(results: Sequence[pb.SaleResult]) -> list[str | int]:
     """Return of each result the version, or the reason of a refusal."""
     return [each.receipt.version if each.status == ACCEPTED else each.error.reason for each in results]

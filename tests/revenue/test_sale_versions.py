@@ -12,18 +12,18 @@ KEYS = st.builds(SaleKey, st.sampled_from("ab"), st.integers(0, 3), st.sampled_f
 
 def one_by_one(stored: dict[str, list[bytes]], keys: list[SaleKey]) -> list[str]:
     """Decide by the definition: `stored` has the contents of each order number, version after version; return version or reason of each."""
-    told = []
+    outcomes = []
     for key in keys:
         contents = stored.setdefault(key.order_number, [])
         if key.replaced < len(contents):
             same = contents[key.replaced] == key.digest
-            told.append(str(key.version) if same else "VERSION_REPLACED" if key.replaced else "ORDER_REUSED")
+            outcomes.append(str(key.version) if same else "VERSION_REPLACED" if key.replaced else "ORDER_REUSED")
         elif key.replaced == len(contents):
             contents.append(key.digest)
-            told.append(str(key.version))
+            outcomes.append(str(key.version))
         else:
-            told.append("AMENDED_VERSION_UNKNOWN" if contents else "AMENDED_SALE_UNKNOWN")
-    return told
+            outcomes.append("AMENDED_VERSION_UNKNOWN" if contents else "AMENDED_SALE_UNKNOWN")
+    return outcomes
 
 
 @given(st.lists(st.lists(KEYS, max_size=8), max_size=4))
@@ -34,9 +34,9 @@ def test_requests_are_decided_as_their_sales_one_after_the_other(requests: list[
         before = {order: len(contents) for order, contents in model.items()}
         expected = one_by_one(model, keys)
         decided = decide(keys, range(len(keys)), stored)
-        told = {row: reason for row, (reason, _) in decided.refused.items()}
-        told |= {row: str(keys[row].version) for row in (*decided.fresh, *decided.same, *decided.stored)}
-        assert [told[row] for row in range(len(keys))] == expected
+        outcomes = {row: reason for row, (reason, _) in decided.refused.items()}
+        outcomes |= {row: str(keys[row].version) for row in (*decided.fresh, *decided.same, *decided.stored)}
+        assert [outcomes[row] for row in range(len(keys))] == expected
         # What was stored before has its place, and what repeats a new sale of the request names its row.
         for row, each in decided.stored.items():
             assert (each.version, each.digest) == (keys[row].version, keys[row].digest)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from libs.cli.local.supervisor import LocalSystem
 from libs.client.client import Client
-from libs.client.revenue.sales import file_sales, sales_of
+from libs.client.revenue.sales import NOT_COMPARED, file_sales, sales_of
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE
 from luxor.revenue.v1.sales_pb2 import Sale
 
@@ -109,4 +109,4 @@ async def look(officer: Client, platforms: Sequence[str], outcome: Sales) -> Non
                     )
             outcome.declared += bool(newest)
             reasons = {finding["reason"] for each in newest.values() for finding in each.get("findings", ())}
-            outcome.contradicted.update(reasons)
+            outcome.contradicted.update(reasons - {NOT_COMPARED})

@@ -17,6 +17,8 @@ BATCH: Final = 500
 ITEMS_MAX: Final = 10_000
 """Items of one request."""
 PAGE: Final = 1_000
+NOT_COMPARED: Final = "SALE_VALUE_NOT_COMPARED"
+"""The finding that values could not be compared, which contradicts nothing."""
 
 
 def read_sales(path: Path) -> tuple[list[tuple[pb.Sale, int]], list[RowError]]:

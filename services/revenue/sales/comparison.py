@@ -14,6 +14,8 @@ from luxor.consignment.v1.consignment_pb2 import Scheme
 from services.revenue.law.batch.filings import first_present
 from services.revenue.law.program.scheme_numbers import registered_number
 
+NOT_COMPARED: Final = "SALE_VALUE_NOT_COMPARED"
+"""The finding that values could not be compared, which contradicts nothing."""
 _SCHEMES: Final = {number: name.removeprefix("SCHEME_") for name, number in Scheme.items()}
 
 
@@ -80,11 +82,11 @@ def trades_of(table: Table) -> list[Trade]:
         other = None if price is None or tax is None else price + (-tax if includes_tax[row] else tax)
         net, gross = (other, price) if includes_tax[row] else (price, other)
         quantity, unit, currency = _total(quantities, own), _single(units[own]), _single(currencies[own])
-        told = slice(int(references.offsets[row]), int(references.offsets[row + 1]))
+        own_schemes = slice(int(references.offsets[row]), int(references.offsets[row + 1]))
         trades.append(
             Trade(
                 destinations[row],
-                tuple(sorted(set(schemes[told]))),
+                tuple(sorted(set(schemes[own_schemes]))),
                 tuple(sorted(set(currencies[own]) - {""})),
                 Amounts(currency, net, gross, unit, quantity if unit else None),
                 not parts.valid[row] or int(parts.values[row]) == 1,
@@ -137,8 +139,13 @@ def findings_of(sold: Trade, declared: Trade, earlier: Amounts | None) -> list[F
                 if total > price or (is_complete and total != price):
                     findings.append(Finding("SALE_VALUE_DIFFERS", f"{total} {currency}", f"{price} {currency}"))
                 return findings
-    findings.append(Finding("SALE_VALUE_NOT_COMPARED", "", ""))
+    findings.append(Finding(NOT_COMPARED, "", ""))
     return findings
+
+
+def contradicts(findings: Sequence[Finding]) -> bool:
+    """Return whether any finding is a contradiction."""
+    return any(each.reason != NOT_COMPARED for each in findings)
 
 
 def packed_trade(trade: Trade) -> str:

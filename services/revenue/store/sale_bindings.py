@@ -9,7 +9,7 @@ from typing import Final
 
 from libs.store.database import NOW_MICROS, Transaction
 from libs.store.tables.schema import TODAY
-from services.revenue.sales.comparison import Amounts, Finding, sum_amounts
+from services.revenue.sales.comparison import NOT_COMPARED, Amounts, Finding, sum_amounts
 
 Order = tuple[str, str]
 """Platform and order number."""
@@ -64,6 +64,7 @@ where b.mrn = any(array[given.mrn]) and b.withdrawn <> (b.filing_version <> give
 _CONTRADICTED: Final = f"""
 select distinct order_number from (
     select order_number from sale_binding where platform = $1 and findings <> '{{}}' and not withdrawn
+        and exists (select from unnest(findings) finding where finding !~ '^{NOT_COMPARED}')
     order by bound_at desc limit {CONTRADICTED_MAX}
 ) newest
 """  # noqa: S608  # a number of our own

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from libs.columns import Table
 from libs.columns.stored import compressed, decompressed, reading
+from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import NOW_MICROS, Database, Transaction
-from libs.store.tables.schema import TODAY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_pb2 import LandedCost, QuoteConsignmentsResponse
 from services.revenue.sales.comparison import Trade, packed_trade, unpacked_trade
@@ -39,14 +39,17 @@ from unnest((select $2::text[])) as given(order_number)
 cross join lateral (select * from sale k where k.platform = $1 and k.order_number = given.order_number offset 0) s
 """
 _CURRENT: Final = """
-select s.platform, s.order_number, s.version, s.day, s.batch, s."row", s.trade
+select s.platform, s.order_number, s.version, s.trade
 from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
     select * from sale k where k.platform = given.platform and k.order_number = given.order_number order by k.version desc limit 1
 ) s
 """
+# The day is that of the clock under the lock, not of the transaction's begin: days rise with numbers, so no page of a list misses a batch.
 _ADD: Final = f"""
-with taken as materialized (
-    select nextval('sale_batch_number') as batch, {TODAY} as day, {NOW_MICROS} as filed_at
+with numbered as materialized (
+    select nextval('sale_batch_number') as batch, {NOW_MICROS} as filed_at
+), taken as (
+    select batch, (filed_at / {MICROS_PER_DAY})::integer as day, filed_at from numbered
 ), stored as (
     insert into sale_batch (day, batch, platform, filed_at, sales, costs)
     select taken.day, taken.batch, $1, taken.filed_at, $2, $3 from taken
@@ -116,11 +119,8 @@ class CurrentSale:
     """The current version of a sale."""
 
     version: int
-    day: int
-    batch: int
-    row: int
-    trade: Trade | None
-    """What it is compared by; None where an earlier release stored it: then its batch states it."""
+    trade: Trade
+    """What it is compared by."""
 
 
 class SaleStore:
@@ -150,8 +150,7 @@ class SaleStore:
         given = sorted(set(orders))
         rows = await reader.raw.fetch(_CURRENT, [each for each, _ in given], [number for _, number in given])
         return {
-            (platform, number): CurrentSale(version, day, batch, row, None if trade is None else unpacked_trade(trade))
-            for platform, number, version, day, batch, row, trade in rows
+            (platform, number): CurrentSale(version, unpacked_trade(trade)) for platform, number, version, trade in rows
         }
 
     async def add(

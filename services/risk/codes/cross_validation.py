@@ -1,6 +1,6 @@
 """How often a model is right on descriptions that it was not trained on, and how sure it may be: cross-validation in five folds.
 
-Near duplicates are in one fold. TrainingTexts that count less than a declaration are references: they are in every training and are never judged.
+Near duplicates are in one fold. Texts that count less than a declaration are references: they are in every training and are never judged.
 """
 
 from __future__ import annotations

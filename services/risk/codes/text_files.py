@@ -1,4 +1,4 @@
-"""TrainingTexts for training from CSV files: a description and a code in each row; and the included reference terms."""
+"""Texts for training from CSV files: a description and a code in each row; and the included reference terms."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ STEPS: Final = 12
 """Steps of the conjugate gradients. On parcel texts, 10 reach the accuracy of the exact solution to half a percentage point."""
 CODES_AT_ONCE: Final = 256
 EXACT_TEXTS_MAX: Final = 8_000
-"""TrainingTexts up to which the regressions are solved exactly, by a matrix of their products: 256 MB."""
+"""Texts up to which the regressions are solved exactly, by a matrix of their products: 256 MB."""
 WEIGHTS_MAX: Final = 300_000
 """Weights that stay, the largest of all codes together. On parcel texts, 300,000 are as accurate as all."""
 

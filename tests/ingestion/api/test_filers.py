@@ -249,7 +249,7 @@ async def test_an_entry_counts_for_two_seconds_and_is_then_read_again(database_u
         missing = NotAdmitted("FILER_NOT_REGISTERED")
         assert await admission.refusal("shop") == missing
         async with database.transaction() as tx:
-            await tx.raw.execute("insert into filer values ('shop', 1, 'Shop', '', '', '', '', 0, 'officer/otto')")
+            await tx.raw.execute("insert into filer values ('shop', 1, 'Shop', '', '', '', '', '', 0, 'officer/otto')")
         now += AGE_SECONDS_MAX - 0.01
         assert await admission.refusal("shop") == missing
         now += 0.02

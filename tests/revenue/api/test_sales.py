@@ -19,7 +19,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.revenue.v1.sales_pb2_grpc import SaleServiceStub
 from services.revenue.__main__ import assemble
 from services.revenue.api.sales import PLATFORM_CHARACTERS_MAX
-from tests.revenue.sales import ACCEPTED, REFUSED, SECONDS, file, sale, sales_stub, told
+from tests.revenue.sales import ACCEPTED, REFUSED, SECONDS, file, outcomes, sale, sales_stub
 from tests.revenue.service_client import refused
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
 from tests.support.services import Running, running
@@ -46,7 +46,7 @@ async def listed(stub: SaleServiceStub, **query: object) -> list[pb.FiledSale]:
 async def test_the_same_sale_has_the_same_answer_and_another_one_under_its_number_is_refused(house: Running) -> None:
     stub = await sales_stub(house)
     first = await file(stub, [sale("1"), sale("2", 4_000), sale("1"), sale("2", 4_001)], "r1")
-    assert told(first) == [1, 1, 1, "ORDER_REUSED"]
+    assert outcomes(first) == [1, 1, 1, "ORDER_REUSED"]
     assert first[0] == first[2]
     receipt = first[0].receipt
     cost = receipt.landed_cost
@@ -69,15 +69,15 @@ async def test_the_same_sale_has_the_same_answer_and_another_one_under_its_numbe
     # A refused sale leaves its number free.
     bare = sale("3")
     del bare.items[:]
-    assert told(await file(stub, [bare], "r4")) == ["ELEMENT_MISSING"]
-    assert told(await file(stub, [sale("3")], "r5")) == [1]
+    assert outcomes(await file(stub, [bare], "r4")) == ["ELEMENT_MISSING"]
+    assert outcomes(await file(stub, [sale("3")], "r5")) == [1]
 
 
 async def test_a_sale_is_changed_by_naming_the_version_that_is_replaced(house: Running) -> None:
     stub = await sales_stub(house)
-    assert told(await file(stub, [sale("1"), sale("1", 6_000, replaces=1)], "r1")) == [1, 2]
+    assert outcomes(await file(stub, [sale("1"), sale("1", 6_000, replaces=1)], "r1")) == [1, 2]
     again = await file(stub, [sale("1"), sale("1", 6_000, replaces=1)], "r2")
-    assert told(again) == [1, 2]
+    assert outcomes(again) == [1, 2]
     assert [each.receipt.landed_cost.price_minor for each in again] == [5_000, 6_000]
     results = await file(
         stub,
@@ -91,7 +91,7 @@ async def test_a_sale_is_changed_by_naming_the_version_that_is_replaced(house: R
         "r3",
     )
     reasons = ["ORDER_REUSED", "VERSION_REPLACED", "AMENDED_VERSION_UNKNOWN", "AMENDED_SALE_UNKNOWN"]
-    assert told(results) == [*reasons, 3]
+    assert outcomes(results) == [*reasons, 3]
     assert [each.error.path for each in results[1:4]] == [f"sales[{place}].amended_version" for place in (1, 2, 3)]
     assert all("version 2 is current" in each.error.message for each in results[:3])
     (current,) = await listed(stub)
@@ -121,7 +121,7 @@ async def test_each_sale_is_assessed_as_if_it_came_alone(house: Running) -> None
     stub = await sales_stub(house)
     sales = [chinese(str(number)) for number in range(6)]
     results = await file(stub, [*sales, chinese("6")], "r1")
-    assert told(results) == [1] * 7
+    assert outcomes(results) == [1] * 7
     (alone,) = await file(stub, [chinese("7")], "r2")
     assert all(each.receipt.landed_cost == alone.receipt.landed_cost for each in results)
     # Quoted together the sixth is above the limit of the year.
@@ -188,7 +188,7 @@ async def test_a_sale_that_cannot_be_assessed_leaves_its_number_free_for_others_
         [bad, sale("1"), bad, sale("1"), sale("1", 6_000), sale("2"), bad_change, sale("2", 6_000, replaces=1)],
         "r1",
     )
-    assert told(results) == ["NO_RULEBOOK", 1, "NO_RULEBOOK", 1, "ORDER_REUSED", 1, "NO_RULEBOOK", 2]
+    assert outcomes(results) == ["NO_RULEBOOK", 1, "NO_RULEBOOK", 1, "ORDER_REUSED", 1, "NO_RULEBOOK", 2]
     found = {each.sale.order_number: each.receipt.landed_cost.price_minor for each in await listed(stub)}
     assert found == {"1": 5_000, "2": 6_000}
 
@@ -231,7 +231,7 @@ async def test_a_filer_sees_its_own_sales_alone_and_officers_those_of_a_platform
     officer = await sales_stub(house, "officer", "ann")
     await file(shop, [sale("1"), sale("2")], "r1")
     # Other platforms have the same numbers for their own orders.
-    assert told(await file(other, [sale("2", 7_000), sale("7", replaces=1)], "r1")) == [1, "AMENDED_SALE_UNKNOWN"]
+    assert outcomes(await file(other, [sale("2", 7_000), sale("7", replaces=1)], "r1")) == [1, "AMENDED_SALE_UNKNOWN"]
     await file(shop, [sale("3"), sale("1", 5_500, replaces=1)], "r2")
 
     async def numbers(stub: SaleServiceStub, **query: object) -> list[str]:
@@ -305,7 +305,7 @@ async def test_a_lost_answer_of_the_store_files_nothing_twice(database_url: str,
         await file(stub, [sale("0")], "r0")
         proxy.plan([cut])
         # gRPC sends the request again, with the same request_id.
-        assert told(await file(stub, [sale("1"), sale("2")], "r1")) == [1, 1]
+        assert outcomes(await file(stub, [sale("1"), sale("2")], "r1")) == [1, 1]
         assert proxy.done == 1
-        assert told(await file(stub, [sale("1"), sale("2", 9_000)], "r2")) == [1, "ORDER_REUSED"]
+        assert outcomes(await file(stub, [sale("1"), sale("2", 9_000)], "r2")) == [1, "ORDER_REUSED"]
         assert [each.sale.order_number for each in await listed(stub)] == ["0", "1", "2"]

@@ -1,5 +1,6 @@
 """`luxor sale`: files and shows sales, which platforms file when they are paid."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,13 +135,30 @@ def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -
 def _show_consignment(terminal: "Console", consignment: dict[str, Any]) -> None:
     """Show a consignment of the order, and each contradiction with both values."""
     from libs.cli.views.text import safe
+    from libs.client.revenue.sales import NOT_COMPARED
 
     ended = ", withdrawn or amended" if consignment.get("withdrawn") else ""
     head = f"  consignment {safe(consignment['mrn'])}, version {consignment['filing_version']}{ended}"
     terminal.print(f"{head}, compared with version {consignment['sale_version']} of the sale", soft_wrap=True)
     for each in consignment.get("findings", ()):
-        values = f"declared {each.get('declared') or 'nothing'}, sold {each.get('sold') or 'nothing'}"
+        if each["reason"] == NOT_COMPARED:
+            terminal.print(f"    {NOT_COMPARED}  the values of both could not be compared")
+            continue
+        values = f"declared {_value(each, 'declared')}, sold {_value(each, 'sold')}"
         terminal.print(f"    [bold red]{each['reason']}[/]  {safe(values)}", soft_wrap=True)
+
+
+def _value(finding: dict[str, Any], name: str) -> str:
+    """Return one side of a contradiction; amounts are in minor units there, and quantities in thousandths."""
+    from libs.cli.views.text import money
+
+    text: str = finding.get(name, "")
+    number, _, unit = text.partition(" ")
+    if finding["reason"] == "SALE_VALUE_DIFFERS":
+        return money(int(number), unit)
+    if finding["reason"] == "SALE_QUANTITY_EXCEEDED":
+        return f"{(Decimal(number) / 1000).normalize():f} {unit}"
+    return text or "nothing"
 
 
 def _list(terminal: "Console", rows: list[dict[str, Any]]) -> None:

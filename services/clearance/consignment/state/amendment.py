@@ -65,8 +65,8 @@ def amended_states(stored: Table, new: Table) -> Table:
         columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)
     held = stored.bools("officer_hold").values | stored.bools("screening_hold").values
     if held.any():
-        kept = _of_declared(stored.ragged("reasons"), new.ragged("incomplete_stages").lengths == 0)
-        columns["reasons"] = choose(held, kept, new.ragged("reasons"))
+        remaining = _of_declared(stored.ragged("reasons"), new.ragged("incomplete_stages").lengths == 0)
+        columns["reasons"] = choose(held, remaining, new.ragged("reasons"))
         columns |= {name: choose(~held, new.ints(name), Ints.absent(stored.rows)) for name in DELAYS}
     alarm = stored.bools("officer_hold").values & alarmed(stored)
     if alarm.any():

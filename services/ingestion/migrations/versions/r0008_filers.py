@@ -21,6 +21,7 @@ def upgrade() -> None:
             certificates text not null,
             representatives text not null,
             suspension_reason text not null,
+            trusted text not null,
             changed_at bigint not null,
             changed_by text not null,
             primary key (id, version)
@@ -31,6 +32,9 @@ def upgrade() -> None:
     op.execute(
         "comment on column filer.representatives is 'a line each: id, first and last day since 1970; certificates have the serial number in place "
         "of the id'"
+    )
+    op.execute(
+        "comment on column filer.trusted is 'first and last day since 1970, and the decision; empty: not trusted'"
     )
     op.execute("alter table amendment add column changed_by text collate \"C\" not null default ''")
     op.execute("comment on column amendment.changed_by is 'the filer of this version; empty: that of the first one'")

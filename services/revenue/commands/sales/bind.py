@@ -14,7 +14,7 @@ from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, NATURE_UNSPECIFIED
 from services.revenue.ledger.charge import never_released, newest
-from services.revenue.sales.comparison import Trade, findings_of, sum_amounts, trades_of
+from services.revenue.sales.comparison import Trade, contradicts, findings_of, sum_amounts, trades_of
 from services.revenue.store.sale_bindings import (
     NO_VERSION,
     Binding,
@@ -35,14 +35,6 @@ _bound = counter(
 
 
 @dataclass(frozen=True, slots=True)
-class Sold:
-    """A sale in its current version."""
-
-    version: int
-    trade: Trade
-
-
-@dataclass(frozen=True, slots=True)
 class SoldOrders:
     """The consignments of a batch whose order was filed as a sale."""
 
@@ -52,7 +44,7 @@ class SoldOrders:
     """By row."""
     declared: Mapping[int, Trade]
     """What each of these rows states, read before the transaction that binds it."""
-    sales: Mapping[Order, Sold]
+    sales: Mapping[Order, CurrentSale]
 
 
 async def sold_orders(database: Database, table: Table) -> SoldOrders | None:
@@ -67,11 +59,10 @@ async def sold_orders(database: Database, table: Table) -> SoldOrders | None:
     return SoldOrders(table, orders, dict(zip(orders, declared, strict=True)), sales)
 
 
-async def _orders_of(database: Database, table: Table) -> tuple[dict[int, Order], dict[Order, Sold]]:
+async def _orders_of(database: Database, table: Table) -> tuple[dict[int, Order], Mapping[Order, CurrentSale]]:
     platform = table.strings("order_platform")
     if not platform.present.any():
         return {}, {}
-    store = SaleStore(database)
     async with database.connection() as reader:
         selling = await platforms_with_sales(reader, platform.dictionary)
         if not selling:
@@ -79,17 +70,7 @@ async def _orders_of(database: Database, table: Table) -> tuple[dict[int, Order]
         number, nature = table.strings("order_number"), table.ints("nature").values
         rows = platform.isin(selling) & number.present & np.isin(nature, (NATURE_UNSPECIFIED, NATURE_SALE))
         orders = {row: (platform[row], number[row]) for row in np.flatnonzero(rows).tolist()}
-        current = await store.current(reader, orders.values())
-    sales = {order: Sold(sale.version, sale.trade) for order, sale in current.items() if sale.trade is not None}
-    # Rows of an earlier release have no trade: the batches of their sales are read.
-    places: dict[tuple[int, int], list[tuple[Order, CurrentSale]]] = {}
-    for order, sale in current.items():
-        if sale.trade is None:
-            places.setdefault((sale.day, sale.batch), []).append((order, sale))
-    async for batch in store.batches(places):
-        found = places[batch.day, batch.batch]
-        trades = trades_of(batch.table().take(np.array([sale.row for _, sale in found], np.intp)))
-        sales |= {order: Sold(sale.version, trade) for (order, sale), trade in zip(found, trades, strict=True)}
+        sales = await SaleStore(database).current(reader, orders.values())
     return {row: order for row, order in orders.items() if order in sales}, sales
 
 
@@ -138,7 +119,6 @@ async def follow_states(tx: Transaction, states: Table) -> None:
 
 
 def _count(bindings: Sequence[Binding]) -> None:
-    contradicted = sum(bool(each.findings) for each in bindings)
-    for outcome, number in (("contradicted", contradicted), ("consistent", len(bindings) - contradicted)):
-        if number:
-            _bound.labels(outcome).inc(number)
+    for each in bindings:
+        outcome = "contradicted" if contradicts(each.findings) else "not_compared" if each.findings else "consistent"
+        _bound.labels(outcome).inc()

@@ -23,12 +23,13 @@ def upgrade() -> None:
         external=("sales", "costs"),
     )
     op.execute("create index sale_batch_platform on sale_batch (platform, day, batch)")
+    # `trade` is what consignments are compared with, so that no batch of sales is read for one of them.
     # Order numbers mostly rise, so that new rows go to the end of an index; each is looked up in the few partitions that there are.
     schema.create_day_partitioned(
         op,
         "sale",
         'platform text collate "C" not null, order_number text collate "C" not null, version smallint not null, '
-        'digest bytea not null, day integer not null, batch bigint not null, "row" smallint not null',
+        'digest bytea not null, day integer not null, batch bigint not null, "row" smallint not null, trade text not null',
         key="platform, order_number, version, day",
         span=REFERENCE_DAYS,
     )

@@ -1,13 +1,10 @@
-"""Code model files: one JSON document with the weights of a trained model, of what it was made, and how often it was right.
+"""Code model files (digest_file.py): the weights of a trained model, of what it was made, and how often it was right.
 
-    {"format": "luxor-code-model", "version": 1, "digest": "<sha-256 of the content's bytes>", "content": {...}}
-
-A file that is damaged, of another version, or contradicts itself is refused as a whole. Reading it runs nothing.
+A file that is damaged, of another version, or contradicts itself is refused as a whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -15,11 +12,11 @@ import msgspec
 import numpy as np
 
 from services.risk.codes.code_weights import FEATURES, CodeWeights
+from services.risk.files.digest_file import DigestFileRefused, Form
 
-FORMAT: Final = "luxor-code-model"
-VERSION: Final = 1
 BYTES_MAX: Final = 6_000_000
 CODES_MAX: Final = 10_000
+_FORM: Final = Form("luxor-code-model", 1, BYTES_MAX, "train on fewer texts", "luxor learn codes")
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -49,20 +46,6 @@ class CodeModelContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     weights: bytes
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    format: str
-    version: int
-    digest: str
-    content: msgspec.Raw
-
-
-class _Heading(msgspec.Struct):
-    """What is read first: a file of another version may have other fields."""
-
-    format: str = ""
-    version: int = -1
-
-
 @dataclass(frozen=True)
 class CodeModel:
     """A code model that is ready to suggest."""
@@ -86,27 +69,17 @@ def write_code_model(weights: CodeWeights, **facts: str | float) -> bytes:
         "weights": weights.weights.astype("<f4"),
     }
     content = {**facts, "codes": weights.codes, **{name: array.tobytes() for name, array in arrays.items()}}
-    inner = msgspec.json.encode(msgspec.convert(content, CodeModelContent), order="deterministic")
-    return msgspec.json.encode(_File(FORMAT, VERSION, hashlib.sha256(inner).hexdigest(), msgspec.Raw(inner)))
+    return _FORM.write(msgspec.convert(content, CodeModelContent))
 
 
 def read_code_model(data: bytes, where: str) -> CodeModel:
     """Return the model of a file; `where` names the file in errors. Raises CodeModelRefused."""
-    if len(data) > BYTES_MAX:
-        raise _refused(where, f"it has {len(data)} bytes, more than {BYTES_MAX}", "train on fewer texts")
     try:
-        heading = msgspec.json.decode(data, type=_Heading)
-        if (heading.format, heading.version) != (FORMAT, VERSION):
-            why = f"its format is {heading.format!r} {heading.version}, and this Luxor reads {FORMAT!r} {VERSION}"
-            raise _refused(where, why, "train it again with this Luxor")
-        file = msgspec.json.decode(data, type=_File)
-        inner = bytes(file.content)
-        if hashlib.sha256(inner).hexdigest() != file.digest:
-            raise _refused(where, "its content does not have the digest that it names", "copy or train it again")
+        inner, digest = _FORM.read(data)
         content = msgspec.json.decode(inner, type=CodeModelContent)
-        return CodeModel(content, _weights_of(content), file.digest)
-    except CodeModelRefused:
-        raise
+        return CodeModel(content, _weights_of(content), digest)
+    except DigestFileRefused as error:
+        raise _refused(where, error.reason, error.remedy) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
         raise _refused(where, str(error), "copy or train it again; nothing may be changed by hand") from None
 

@@ -1,1 +1,1 @@
-"""The file of the deployment's secret."""
+"""Files that risk reads: the secret of the deployment, and models with their digest."""

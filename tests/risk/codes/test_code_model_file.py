@@ -80,8 +80,8 @@ def test_a_model_that_was_written_is_read_back_and_scores_alike() -> None:
     [
         (b"{", "copy or train it again"),
         (b"\xff", "copy or train it again"),
-        (b'{"format": "luxor-risk-model", "version": 1}', "'luxor-risk-model' 1, and this Luxor reads"),
-        (b'{"format": "luxor-code-model", "version": 2}', "'luxor-code-model' 2, and this Luxor reads"),
+        (b'{"format": "luxor-risk-model", "version": 1}', "its format is 'luxor-risk-model', not 'luxor-code-model'"),
+        (b'{"format": "luxor-code-model", "version": 2}', "of version 2; this Luxor reads 1"),
         (b" " * (BYTES_MAX + 1), f"more than {BYTES_MAX}"),
         (write_code_model(WEIGHTS, **FACTS).replace(b'"own"', b'"owm"'), "does not have the digest"),
         (file_with(field("name", "A")), "name"),

@@ -1,6 +1,4 @@
-"""Model files: one JSON document that says what the model is, of what it was made, and carries all that scoring needs.
-
-    {"format": "luxor-risk-model", "version": 1, "digest": "<sha-256 of the content's bytes>", "content": {...}}
+"""Model files (digest_file.py): what the model is, of what it was made, and all that scoring needs.
 
 A file that is damaged, of another version, with unknown fields, or at odds with itself is refused as a whole. LightGBM's text
 in it is read by trees.py, which checks it; a file makes nothing run and needs no LightGBM to score.
@@ -8,13 +6,13 @@ in it is read by trees.py, which checks it; a file makes nothing run and needs n
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
 
+from services.risk.files.digest_file import DigestFileRefused, Form
 from services.risk.learning.evaluation.drift import Profile
 from services.risk.learning.features.encoders import Encoders, Encoding
 from services.risk.learning.features.recipe import Recipe
@@ -22,9 +20,8 @@ from services.risk.learning.features.sample import ColumnsDoNotFit, ColumnType, 
 from services.risk.learning.model.trees import Forest, Tree, read_trees
 from services.risk.learning.settings import TrainingSettings
 
-FORMAT: Final = "luxor-risk-model"
-VERSION: Final = 1
 BYTES_MAX: Final = 64_000_000
+_FORM: Final = Form("luxor-risk-model", 1, BYTES_MAX, "train with fewer trees or groups", "luxor risk train")
 
 Day = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -69,20 +66,6 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The training window's distribution of each column, for drift."""
     members: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=50)]
     """LightGBM's text of each member."""
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    format: str
-    version: int
-    digest: str
-    content: msgspec.Raw
-
-
-class _Version(msgspec.Struct):
-    """What is read first: another version's file may have other fields, and is to be told by its version."""
-
-    format: str = ""
-    version: int = -1
 
 
 class Model:
@@ -149,8 +132,7 @@ def content_of(
 
 def write_model(content: Content) -> bytes:
     """A model file's bytes; the same content gives the same bytes."""
-    inner = msgspec.json.encode(content, order="deterministic")
-    return msgspec.json.encode(_File(FORMAT, VERSION, _digest(inner), msgspec.Raw(inner)))
+    return _FORM.write(content)
 
 
 def read_model(data: bytes, where: str, columns: Mapping[str, ColumnType] | None = None) -> Model:
@@ -158,31 +140,12 @@ def read_model(data: bytes, where: str, columns: Mapping[str, ColumnType] | None
 
     Raises ModelFileRefused.
     """
-    if len(data) > BYTES_MAX:
-        raise _refused(where, f"it has {len(data)} bytes, more than {BYTES_MAX}", "train with fewer trees or groups")
     try:
-        told = msgspec.json.decode(data, type=_Version)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _refused(where, f"it is no whole JSON document ({error})", "copy or train it again") from None
-    if told.format != FORMAT:
-        raise _refused(
-            where, f"its format is {told.format!r}, not {FORMAT!r}", "give a file that `luxor risk train` made"
-        )
-    if told.version != VERSION:
-        raise _refused(
-            where, f"it is of version {told.version}; this Luxor reads {VERSION}", "train it again with this Luxor"
-        )
+        inner, digest = _FORM.read(data)
+    except DigestFileRefused as error:
+        raise _refused(where, error.reason, error.remedy) from None
     try:
-        file = msgspec.json.decode(data, type=_File)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _refused(where, str(error), "train it again; nothing may be added by hand") from None
-    inner = bytes(file.content)
-    if _digest(inner) != file.digest:
-        raise _refused(
-            where, "its content does not have the digest that it names: it is damaged", "copy or train it again"
-        )
-    try:
-        model = Model(msgspec.json.decode(inner, type=Content), file.digest)
+        model = Model(msgspec.json.decode(inner, type=Content), digest)
     except (msgspec.MsgspecError, ValueError) as error:
         raise _refused(where, str(error), "train it again; nothing may be changed by hand") from None
     if columns is not None:
@@ -198,10 +161,6 @@ def _member(text: str, number: int, recipe: Recipe) -> list[Tree]:
         return read_trees(text, recipe.names, recipe.categories)
     except ValueError as error:
         raise ValueError(f"member {number}: {error}") from None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _refused(where: str, reason: str, remedy: str) -> ModelFileRefused:

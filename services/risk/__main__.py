@@ -42,6 +42,7 @@ from services.risk.assessment.lane_selection import thresholds_in
 from services.risk.commands.assess import Assess
 from services.risk.commands.follow_log import LogFollower
 from services.risk.commands.housekeeping import (
+    purge_awaited_values,
     purge_draws,
     purge_models,
     purge_outcomes,
@@ -204,6 +205,7 @@ def assemble(start: Start) -> Sequence[Background]:
         make_days("assessment_batch", "assessed", "assessed_input", "selection_batch"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed", LOG_DAYS),
+        purge_awaited_values(LOG_DAYS),
         purge_draws(ASSESSMENT_DAYS),
         drop_days("selection_batch", ASSESSMENT_DAYS),
         sum_counts(ASSESSMENT_DAYS),

@@ -91,6 +91,7 @@ def country(random: np.random.Generator, number: int, batches_a_day: int, people
         mark=1,
         keys=keys,
         counted=np.ones(BATCH, bool),
+        valued=np.ones(BATCH, bool),
         value=value,
         low=value < 15_000,
         partition=np.zeros(BATCH, np.int64),

@@ -93,6 +93,12 @@ class Assessment:
         self.log_records = record, tally
         return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
 
+    def awaited_values(self, fresh: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Of the rows that were assessed for the first time those that count without a known value, and those whose value counts alone."""
+        assert self.record is not None
+        counted, valued = self.record.counted[fresh], self.record.valued[fresh]
+        return fresh[counted & (self.record.value[fresh] == 0)], fresh[valued & ~counted]
+
     def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewDraws:
         """What the rows that were assessed for the first time were drawn into."""
         return NewDraws([], [], [], [], []) if self.chosen is None else self.chosen.newly_drawn(fresh)
@@ -180,6 +186,7 @@ def assess_batch(
             prior_state.now,
             counted=prior_state.new,
             thresholds=favoured_below(rules),
+            value_awaited=prior_state.value_awaited,
         )
         facts.history = replica_state.history.read(record)
     versions = {"lists": versions_of(active.index), "controls": active.controls.version}

@@ -25,6 +25,8 @@ class PriorState:
     """Whether it was never assessed for clearance, and stands here for the first time; (n,)."""
     draws: PriorDraws | None = None
     """What its earlier versions were drawn into; None where none was assessed."""
+    value_awaited: npt.NDArray[np.bool_] | None = None
+    """Whether it counted in history without a known value; (n,). None where none did."""
 
 
 @dataclass(slots=True)

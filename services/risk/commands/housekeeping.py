@@ -60,6 +60,11 @@ def purge_draws(days: int) -> Step:
     return _purge("drawn", days)
 
 
+def purge_awaited_values(days: int) -> Step:
+    """Make a step that forgets which consignments of more than `days` ago counted without a value."""
+    return _purge("awaited_value", days)
+
+
 def purge_screening_matches(days: int) -> Step:
     """Make a step that forgets screening matches older than `days`."""
     return _purge("screening_hit", days)

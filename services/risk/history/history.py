@@ -111,7 +111,8 @@ class History:
     def read(self, record: Record) -> columns.HistoryColumns:
         """Return the columns of a batch: history as if every consignment before each, and itself, had been applied.
 
-        A consignment that does not count (`Record.counted`) was applied before and is not counted again.
+        A consignment that does not count (`Record.counted`) was applied before and is not counted again, nor is its value but where
+        it is known for the first time (`Record.valued`).
         """
         minute = record.minute
         self._let_results_leave(minute // MINUTES_PER_DAY - MONTH.span + 1)
@@ -164,22 +165,24 @@ class History:
             if place in self._ahead:
                 self._ahead.remove(place)
                 return 0
-        rows = np.flatnonzero(fresh & record.counted)
+        rows = np.flatnonzero(fresh & (record.counted | record.valued))
         if len(rows) == 0:
             return 0
         counted = record if len(rows) == record.rows else record.take(rows)
         self._now(counted.minute)
         self._apply_keys(counted)
-        self.prices.add(counted.goods, counted.price, counted.minute)
-        return len(rows)
+        priced = counted.valued[counted.owner]
+        self.prices.add(counted.goods[priced], counted.price[priced], counted.minute)
+        return int(counted.counted.sum())
 
     def _apply_keys(self, record: Record) -> None:
         minute, rows = record.minute, record.rows
-        value = np.minimum(record.value, VALUE_MAX)
-        tokens = (record.keys[KeyKind.CONSIGNEE] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        value = np.minimum(record.value, VALUE_MAX) * record.valued
+        low = record.low & record.valued
+        tokens = (record.keys[KeyKind.CONSIGNEE] & np.uint64(0xFFFFFFFF)).astype(np.uint32) * record.counted
         groups = KeyGroups(record.keys)
         slots = self._touch(groups.distinct, minute)
-        events = self.events.append(np.full(rows, minute), value, record.low, tokens, self.newest)
+        events = self.events.append(np.full(rows, minute), value, low, record.counted, tokens, self.newest)
         table = self.table.fields
         in_pool = table["row"][slots] > 0
         self._link(groups, slots, events, ~in_pool)
@@ -190,7 +193,8 @@ class History:
                 table["row"][slots[groups.key_index[chosen]]].astype(np.int64),
                 np.full(len(elements), minute),
                 value[elements],
-                record.low[elements],
+                low[elements],
+                record.counted[elements],
                 tokens[elements] * (groups.kinds[groups.key_index[chosen]] == KeyKind.ADDRESS),
             )
         long = ~in_pool & (table["length"][slots] >= CHAIN_MAX)
@@ -271,7 +275,7 @@ class History:
         """Give keys with long chains buckets that are filled from their events; if most of these have left the windows, count again."""
         table = self.table.fields
         chains, places = self.events.walk(table["head"][slots], kinds)
-        minutes, values, low, tokens = self.events.read(places)
+        minutes, values, low, counted, tokens = self.events.read(places)
         live = minutes > self.newest - 31 * MINUTES_PER_DAY
         lengths = np.bincount(chains[live], minlength=len(keys))
         table["length"][slots] = np.minimum(lengths, np.iinfo(np.uint16).max)
@@ -284,7 +288,7 @@ class History:
         for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
             moved = live & (rows[chains] > 0) & mine[chains]
             marks = tokens[moved] * (kinds[chains[moved]] == KeyKind.ADDRESS)
-            pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], marks)
+            pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], counted[moved], marks)
 
     def apply_outcomes(self, outcomes: Outcomes, major: int) -> int:
         """Apply results of inspections; return how many. `major` is their position in the log: results at or before the last

@@ -72,27 +72,33 @@ class KeyCounts:
         self.first_day = np.full(keys, minute // MINUTES_PER_DAY)
 
     def chained(
-        self, keys: IntArray, minutes: IntArray, values: IntArray, low: BoolArray, tokens: npt.NDArray[Any]
+        self,
+        keys: IntArray,
+        minutes: IntArray,
+        values: IntArray,
+        low: BoolArray,
+        counted: BoolArray,
+        tokens: npt.NDArray[Any],
     ) -> None:
         """Add events of keys, from their chains."""
         if len(keys) == 0:
             return
         for place, level in enumerate(LEVELS):
             inside = within(level, minutes, self.minute)
-            self._add(self.counts[place], self.totals[place], keys[inside], values[inside])
+            self._add(self.counts[place], self.totals[place], keys[inside], values[inside], counted[inside])
         if low.any():
             for place, level in enumerate(SPLIT_LEVELS):
                 inside = low & within(level, minutes, self.minute)
-                self._add(self.low_counts[place], self.low_totals[place], keys[inside], values[inside])
-        inside = within(MONTH, minutes, self.minute)
+                self._add(self.low_counts[place], self.low_totals[place], keys[inside], values[inside], low[inside])
+        inside = counted & within(MONTH, minutes, self.minute)
         np.minimum.at(self.first_day, keys[inside], minutes[inside] // MINUTES_PER_DAY)
         inside &= self.address[keys]
         words, bits = bit_of(tokens[inside])
         np.bitwise_or.at(self.bits, (keys[inside], words), bits)
 
     @staticmethod
-    def _add(counts: IntArray, totals: IntArray, keys: IntArray, values: IntArray) -> None:
-        counts += np.bincount(keys, minlength=len(counts))
+    def _add(counts: IntArray, totals: IntArray, keys: IntArray, values: IntArray, counted: BoolArray) -> None:
+        counts += np.bincount(keys[counted], minlength=len(counts))
         np.add.at(totals, keys, values)
 
     def pooled(self, keys: IntArray, rows: IntArray, pool: BucketPool) -> None:
@@ -152,15 +158,15 @@ def reading(
 
     rows = groups.order % max(record.rows, 1)
     counted = record.counted.astype(np.int64)[rows]
-    value = np.minimum(record.value, columns.VALUE_MAX)[rows] * counted
-    low = record.low[rows]
+    value = (np.minimum(record.value, columns.VALUE_MAX) * record.valued)[rows]
+    low = (record.low & record.valued)[rows]
     counts, sums = groups.running(counted), groups.running(value)
     for place, level in enumerate(LEVELS):
         add_columns(f"count_{level.name}", spread.kinds(key_counts.counts[place], counts), tuple(KeyKind), level)
         add_columns(
             f"value_eur_cents_{level.name}", spread.kinds(key_counts.totals[place], sums), tuple(KeyKind), level
         )
-    low_counts, low_sums = groups.running(counted * low), groups.running(value * low)
+    low_counts, low_sums = groups.running(low.astype(np.int64)), groups.running(value * low)
     for place, level in enumerate(SPLIT_LEVELS):
         add_columns(
             f"low_count_{level.name}",
@@ -193,7 +199,7 @@ def _distinct(record: Record, groups: KeyGroups, key_counts: KeyCounts) -> IntAr
         return distinct
     rows = groups.order[places] % record.rows
     which = groups.key_index[places]
-    tokens = record.keys[KeyKind.CONSIGNEE][rows] & np.uint64(0xFFFFFFFF)
+    tokens = (record.keys[KeyKind.CONSIGNEE][rows] & np.uint64(0xFFFFFFFF)) * record.counted[rows]
     words, bits = bit_of(tokens)
     gathered = key_counts.bits[which]
     gathered[np.arange(len(rows)), words] |= bits

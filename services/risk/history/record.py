@@ -41,6 +41,8 @@ class Record:
     """Per kind and consignment the keyed hash of who it is, 0 where nobody is told; shape (5, n), rows by Kind."""
     counted: BoolArray
     """Whether the consignment counts: not where it was assessed before, as an earlier version or before loading; (n,)."""
+    valued: BoolArray
+    """Whether its value and prices count: where it counts, and with its first version of a known value if none before had one; (n,)."""
     value: IntArray
     """Value of the consignment in euro cents, 0 where unknown; (n,)."""
     low: BoolArray
@@ -71,6 +73,9 @@ class Record:
     def to_bytes(self) -> bytes:
         """The record for the log. Positions are not in it: they are where the log keeps it."""
         arrays = {name: values for name, values in self._arrays().items() if name not in _POSITIONS}
+        if np.array_equal(self.valued, self.counted):
+            # As the release before writes and reads it.
+            del arrays["valued"]
         return pack({"record": _VERSION, "time": self.time, "mark": f"{self.mark:016x}"}, arrays)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -84,7 +89,11 @@ class Record:
             raise PackingError(f"the record has version {facts.get('record')}; {_VERSION} is read")
         try:
             unplaced = np.full(len(arrays["counted"]), -1, np.int64)
-            columns: dict[str, Any] = {**arrays, **dict.fromkeys(_POSITIONS, unplaced)}
+            columns: dict[str, Any] = {
+                "valued": arrays["counted"],
+                **arrays,
+                **dict.fromkeys(_POSITIONS, unplaced),
+            }
             record = cls(time=int(facts["time"]), mark=int(str(facts["mark"]), 16), **columns)
         except (KeyError, TypeError, ValueError) as error:
             raise PackingError(f"the record lacks something: {error}") from None
@@ -132,10 +141,11 @@ class Record:
 
 _POSITIONS: Final = ("partition", "major", "minor")
 _FACTS: Final = ("time", "mark")
-_BY_CONSIGNMENT: Final = ("counted", "value", "low", *_POSITIONS)
+_BY_CONSIGNMENT: Final = ("counted", "valued", "value", "low", *_POSITIONS)
 _KINDS_OF_ARRAYS: Final = {
     "keys": "u",
     "counted": "b",
+    "valued": "b",
     "value": "i",
     "low": "b",
     "owner": "i",

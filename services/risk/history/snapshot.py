@@ -15,7 +15,7 @@ from services.risk.history.snapshot_file import SnapshotError, Writer, read, row
 from services.risk.history.tables.inspection_results import Results
 from services.risk.history.tables.undo_log import Array, Undo
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _OWN: Final = "history/"
 
 

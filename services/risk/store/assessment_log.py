@@ -46,6 +46,15 @@ select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::t
 returning epoch, xid
 """  # noqa: S608  # an expression of our own
 
+_AWAITED: Final = """
+select awaited.mrn from unnest((select $1::text[])) as given(mrn)
+cross join lateral (select a.mrn from awaited_value a where a.mrn = given.mrn offset 0) awaited
+"""
+_AWAIT: Final = f"""
+insert into awaited_value (mrn, day) select mrn, {TODAY} from unnest($1::text[]) as given(mrn) on conflict do nothing
+"""  # noqa: S608  # an expression of our own
+_COUNT: Final = "delete from awaited_value where mrn = any($1::text[])"
+
 _APPEND_OUTCOMES: Final = f"""
 insert into assessed (day, epoch, xid, count, record, tally, outcomes)
 select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::text::bigint, 0, '', '', $1
@@ -152,6 +161,9 @@ class LogEntry(Protocol):
     def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewDraws:
         """What the rows were drawn into by selection."""
 
+    def awaited_values(self, fresh: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Of the rows those that count without a known value, and those whose value counts alone."""
+
     def chances(self, fresh: npt.NDArray[np.intp]) -> BatchChances | None:
         """By what chance the batch's consignments get into each lane; None where nothing is drawn anywhere."""
 
@@ -164,13 +176,17 @@ class _Left:
     """What the rows of a batch that are new leave beside their answers."""
 
     packed: tuple[int, bytes, bytes]
+    values: tuple[set[str], set[str]]
+    """MRNs that count from now on without a known value, and those of which the value counts now."""
     draws: NewDraws
     chances: BatchChances | None
     input: tuple[str, tuple[bytes, bytes]] | None
 
     @classmethod
-    def from_entry(cls, entry: LogEntry, fresh: npt.NDArray[np.intp]) -> _Left:
-        return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.chances(fresh), entry.stored_input(fresh))
+    def from_entry(cls, entry: LogEntry, mrns: Sequence[str], fresh: npt.NDArray[np.intp]) -> _Left:
+        began, ended = ({mrns[row] for row in rows.tolist()} for rows in entry.awaited_values(fresh))
+        drawn = entry.newly_drawn(fresh), entry.chances(fresh)
+        return cls(entry.pack(fresh), (began - ended, ended - began), *drawn, entry.stored_input(fresh))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +206,7 @@ class AssessedBatch:
     def pack(cls, consignments: Table, purpose: int, assessments: Table, entry: LogEntry | None) -> AssessedBatch:
         """Pack assessments; `consignments` has the columns mrn and version, and `assessments` is aligned with it."""
         mrns = consignments.strings("mrn").tolist()
-        left = None if entry is None else _Left.from_entry(entry, np.arange(len(mrns)))
+        left = None if entry is None else _Left.from_entry(entry, mrns, np.arange(len(mrns)))
         payload = assessments.serialize(AssessmentColumns)
         return cls(mrns, consignments.ints("version").values, purpose, payload, entry, left)
 
@@ -234,12 +250,17 @@ class AssessmentLogStore:
             cleared = _rows_of(texts, newest)
             places = [newest[texts[row]] for row in cleared.tolist()]
             draws = await prior_draws(reader, mrns, cleared, places) if len(cleared) else None
+            awaited = await reader.raw.fetch(_AWAITED, mrns.take(known).tolist()) if len(known) else []
         first = np.zeros(len(mrns), np.bool_)
         first[np.unique(mrns.indices, return_index=True)[1]] = True
         new, at_clearance = first.copy(), first
         new[known] = False
         at_clearance[cleared] = False
-        return PriorState(now, new, at_clearance, draws)
+        value_awaited = None
+        if awaited:
+            value_awaited = np.zeros(len(mrns), np.bool_)
+            value_awaited[_rows_of(texts, {mrn for (mrn,) in awaited})] = True
+        return PriorState(now, new, at_clearance, draws, value_awaited)
 
     async def settle(self, tx: Transaction, batch: AssessedBatch) -> tuple[Settled, Place | None]:
         """Store assessments of what was not assessed before, and what they leave in the log.
@@ -252,8 +273,11 @@ class AssessmentLogStore:
         fresh = np.flatnonzero(settled.fresh)
         if batch.entry is None or batch.left is None or not len(fresh):
             return settled, None
-        left = batch.left if len(fresh) == len(batch.mrns) else _Left.from_entry(batch.entry, fresh)
+        left = batch.left if len(fresh) == len(batch.mrns) else _Left.from_entry(batch.entry, batch.mrns, fresh)
         place = await self.append_batch(tx, left.packed)
+        for statement, mrns in zip((_AWAIT, _COUNT), left.values, strict=True):
+            if mrns:
+                await tx.raw.execute(statement, sorted(mrns))
         await store_draws(tx, left.draws)
         assert settled.stored is not None
         if left.chances is not None:

@@ -16,6 +16,13 @@ from tests.risk.filings import BY_HISTORY, first_light, table
 HOUR = 3_600_000_000
 START = 1_795_000_000_000_000
 SHIRT: dict[str, Any] = {"payment": None, "items": [{"price": {"minor": 6000}}]}
+#: Before its declaration: no code, price and nature.
+EARLY: dict[str, Any] = {
+    **SHIRT,
+    "nature": None,
+    "additional_procedures": [],
+    "items": [{"price": None, "commodity_code": None}],
+}
 
 
 class Days:
@@ -31,19 +38,31 @@ class Days:
         rows = table(list(changes), first_mrn=self.rows)
         self.rows += rows.rows
         new = np.ones(rows.rows, np.bool_)
-        assessed = assess_batch(
-            in_force(), rows, pb.PURPOSE_CLEARANCE, PriorState(self.now, new, new), self.replica_state
-        )
+        return self.count(rows, PriorState(self.now, new, new))
+
+    def complete(self, first: int, *changes: dict[str, Any]) -> Table:
+        """Assess second versions of consignments that counted without a value, the first of them being the `first` of all."""
+        rows = table(list(changes), first_mrn=first, versions=[2] * len(changes))
+        not_new = np.zeros(rows.rows, np.bool_)
+        return self.count(rows, PriorState(self.now, not_new, not_new, value_awaited=~not_new))
+
+    def count(self, rows: Table, prior_state: PriorState) -> Table:
+        """Assess rows, and count them."""
+        assessed = assess_batch(in_force(), rows, pb.PURPOSE_CLEARANCE, prior_state, self.replica_state)
         assert assessed.record is not None
         self.replica_state.history.apply(assessed.record, ahead=True)
         return assessed.table
 
     def hits(self, *changes: dict[str, Any]) -> list[list[str]]:
         """Per consignment the rules of history that hit it."""
-        assessments = self.assess(*changes)
-        findings = assessments.ragged("findings")
-        rules = assessments.child("findings").strings("rule").tolist()
-        return [[rule for rule in rules[findings.span(row)] if rule in BY_HISTORY] for row in range(assessments.rows)]
+        return hits_of(self.assess(*changes))
+
+
+def hits_of(assessments: Table) -> list[list[str]]:
+    """Per consignment the rules of history that hit it."""
+    findings = assessments.ragged("findings")
+    rules = assessments.child("findings").strings("rule").tolist()
+    return [[rule for rule in rules[findings.span(row)] if rule in BY_HISTORY] for row in range(assessments.rows)]
 
 
 def test_the_rules_of_history_are_all_there() -> None:
@@ -61,6 +80,16 @@ def test_what_lies_more_than_a_day_apart_or_goes_to_others_is_not_split() -> Non
         days.now += 13 * HOUR
     others = [{**SHIRT, "consignee": {"name": f"Person {letter}"}} for letter in "ABCD"]
     assert days.hits(*others) == [[]] * 4
+
+
+def test_goods_that_were_filed_before_their_price_are_split_once_their_prices_are_stated() -> None:
+    days = Days()
+    assert days.hits(EARLY, EARLY, EARLY) == [[], [], []]
+    days.now += HOUR
+    assert hits_of(days.complete(0, SHIRT, SHIRT, SHIRT)) == [[], [], ["SPLIT_UNDER_THRESHOLD"]]
+    # The consignments counted when they were filed, and count once: this is the fourth.
+    fourth = days.assess(SHIRT)
+    assert hits_of(fourth) == [["SPLIT_UNDER_THRESHOLD"]]
 
 
 def test_small_things_and_those_above_the_threshold_are_not_split() -> None:

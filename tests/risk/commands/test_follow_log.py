@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from libs.columns import Strings, Table
+from libs.columns import Ints, Strings, Table
 from libs.store.database import Database
 from services.risk.__main__ import assemble
 from services.risk.assessment.assessment import assess_batch
 from services.risk.commands.follow_log import SNAPSHOT
+from services.risk.commands.housekeeping import purge_awaited_values
 from services.risk.history import Outcomes, party_keys
-from services.risk.store.assessment_log import AssessmentLogStore, Place
+from services.risk.store.assessment_log import LOG_DAYS, AssessmentLogStore, Place
 from tests.risk.active_versions import in_force
 from tests.risk.aged import age_log
 from tests.risk.filings import table
@@ -90,6 +91,87 @@ async def test_a_consignment_that_a_batch_names_twice_counts_once(replica: Repli
     twice = parcels(2, versions=[1, 2]).with_columns({"mrn": Strings.of(["26DE000000000007R1"] * 2)})
     await replica.assess(twice)
     assert await replica.counts(parcels(1, 10)) == [2]
+
+
+async def test_a_value_counts_with_the_first_version_that_has_one_and_then_no_more(
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path
+) -> None:
+    other = Replica(store, tmp_path / "two", secret=SECRET)
+    value = 5_990
+    early, full = priced(2, None), priced(2, 5_990)
+    await replica.assess(early, LOADING)
+    await replica.assess(early)
+    for each in (replica, other):
+        await each.memory.follow()
+        assert await counted(each) == (2, 0, 0)
+        # What is assessed sees its own value, which counts now.
+        assert await each.told(versions(full, 2), "consignee_value_eur_cents_24h") == [value, 2 * value]
+        assert await each.told(versions(full, 2), "consignee_low_count_24h") == [1, 2]
+    # Another version without a value changes nothing; then another replica reads the first one with a value.
+    await replica.assess(versions(early, 2))
+    await other.assess(versions(full, 3))
+    for each in (replica, other):
+        await each.memory.follow()
+        assert await counted(each) == (2, 2 * value, 2)
+    await replica.assess(versions(full, 3))
+    await replica.assess(versions(priced(2, 9_990), 4))
+    await replica.assess(versions(early, 5))
+    await replica.assess(versions(full, 6))
+    await replica.memory.follow()
+    assert await counted(replica) == (2, 2 * value, 2)
+    again = Replica(store, tmp_path / "three", secret=SECRET)
+    await again.memory.follow()
+    assert await counted(again) == (2, 2 * value, 2)
+
+
+async def test_a_batch_may_name_a_consignment_before_and_after_its_value_is_stated(
+    replica: Replica, store: AssessmentLogStore
+) -> None:
+    both = Table.concat([priced(1, None), versions(priced(1, 5_990), 2), versions(priced(1, 9_990), 3)])
+    await replica.assess(both)
+    assert await counted(replica) == (1, 5_990, 1)
+    assert (await store.prior_state(versions(priced(1, None), 4))).value_awaited is None
+
+
+async def test_of_a_batch_that_is_partly_stored_the_rest_alone_waits_for_its_value(
+    replica: Replica, store: AssessmentLogStore
+) -> None:
+    await replica.assess(priced(1, 5_990))
+    await replica.assess(Table.concat([priced(1, None), priced(1, None, first=5)]))
+    prior = await store.prior_state(versions(Table.concat([priced(1, None), priced(1, None, first=5)]), 2))
+    assert prior.value_awaited is not None
+    assert prior.value_awaited.tolist() == [False, True]
+    # Kept as long as the log: what was filed then does not count any more.
+    step = purge_awaited_values(LOG_DAYS)
+    await step(store.database)
+    assert (await store.prior_state(versions(priced(1, None, first=5), 2))).value_awaited is not None
+    async with store.database.transaction() as tx:
+        await tx.raw.execute("update awaited_value set day = day - $1::integer", LOG_DAYS)
+    await step(store.database)
+    assert (await store.prior_state(versions(priced(1, None, first=5), 2))).value_awaited is not None
+    async with store.database.transaction() as tx:
+        await tx.raw.execute("update awaited_value set day = day - 1")
+    await step(store.database)
+    assert (await store.prior_state(versions(priced(1, None, first=5), 2))).value_awaited is None
+
+
+def priced(count: int, cents: int | None, first: int = 0) -> Table:
+    """Parcels of one consignee, with a price in euro or none."""
+    price = None if cents is None else {"minor": cents}
+    return table([{"payment": None, "items": [{"price": price}]}] * count, first_mrn=first)
+
+
+def versions(rows: Table, version: int) -> Table:
+    return rows.with_columns({"version": Ints.of([version] * rows.rows)})
+
+
+async def counted(replica: Replica) -> tuple[int | None, ...]:
+    """Count, value and count under the threshold of the consignee in 24 hours, as a consignment sees them that does not count."""
+    seen = [
+        await replica.told(versions(priced(1, None), 9), f"consignee_{name}_24h")
+        for name in ("count", "value_eur_cents", "low_count")
+    ]
+    return tuple(each[0] for each in seen)
 
 
 async def test_the_rest_of_a_half_known_batch_is_logged_alone(

@@ -22,7 +22,7 @@ DISTINCT = "address_consignees_30d"
 class Plain:
     """The oracle: lists of events."""
 
-    events: list[tuple[int, list[int], int, bool]] = field(default_factory=list)
+    events: list[tuple[int, list[int], int, bool, bool]] = field(default_factory=list)
     prices: list[tuple[int, int, int]] = field(default_factory=list)
 
     def assess(self, record: Record) -> list[dict[str, int | None]]:
@@ -30,11 +30,15 @@ class Plain:
         told = []
         for row in range(record.rows):
             keys = [int(key) for key in record.keys[:, row]]
-            if record.counted[row]:
-                self.events.append((record.minute, keys, int(record.value[row]), bool(record.low[row])))
+            counted, valued = bool(record.counted[row]), bool(record.valued[row])
+            value, low = (int(record.value[row]), bool(record.low[row])) if valued else (0, False)
+            self.events.append((record.minute, keys, value, low, counted))
             told.append(self._told(record.minute, keys))
-        for goods, price in zip(record.goods.tolist(), record.price.tolist(), strict=True):
-            self.prices.append((record.minute, goods, price))
+        for owner, goods, price in zip(
+            *(each.tolist() for each in (record.owner, record.goods, record.price)), strict=True
+        ):
+            if record.valued[owner]:
+                self.prices.append((record.minute, goods, price))
         return told
 
     def _told(self, minute: int, keys: list[int]) -> dict[str, int | None]:
@@ -44,16 +48,17 @@ class Plain:
             for name, (unit, span) in WINDOWS.items():
                 inside = [event for event in mine if event[0] // unit > minute // unit - span]
                 known = bool(keys[kind])
-                told[f"{kind.name.lower()}_count_{name}"] = len(inside) if known else None
+                told[f"{kind.name.lower()}_count_{name}"] = sum(event[4] for event in inside) if known else None
                 told[f"{kind.name.lower()}_value_eur_cents_{name}"] = sum(e[2] for e in inside) if known else None
                 if kind in SPLIT_KINDS and name != "1h":
                     low = [event for event in inside if event[3]]
                     told[f"{kind.name.lower()}_low_count_{name}"] = len(low) if known else None
                     told[f"{kind.name.lower()}_low_value_eur_cents_{name}"] = sum(e[2] for e in low) if known else None
                 if kind is KeyKind.ADDRESS and name == "30d":
-                    told[DISTINCT] = len({event[1][0] for event in inside} - {0}) if known else None
+                    told[DISTINCT] = len({event[1][0] for event in inside if event[4]} - {0}) if known else None
             first = min(
-                (event[0] // DAY for event in mine if event[0] // DAY > minute // DAY - 30), default=minute // DAY
+                (event[0] // DAY for event in mine if event[4] and event[0] // DAY > minute // DAY - 30),
+                default=minute // DAY,
             )
             told[f"{kind.name.lower()}_known_days"] = minute // DAY - first if keys[kind] else None
         return told
@@ -84,6 +89,7 @@ def record(
         "mark": MARK,
         "keys": keys,
         "counted": np.ones(rows, bool),
+        "valued": np.ones(rows, bool),
         "value": value,
         "low": (value > 0) & (value < 15_000),
         "partition": np.zeros(rows, np.int64),

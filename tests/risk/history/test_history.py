@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.columns.packing import unpack
 from services.risk.history import Bounds, Hasher, History, KeyKind, Outcomes, PackingError, Record
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.history import CHAIN_MAX
@@ -278,7 +279,17 @@ def test_rows_of_a_partition_that_does_not_exist_are_refused() -> None:
 
 
 def test_a_record_survives_the_log() -> None:
-    (one,) = log(12, [(1, 20)])
+    _survives(log(12, [(1, 20)])[0])
+    _survives(log(12, [(1, 20)], versions=True)[0])
+
+
+def test_records_in_which_nothing_is_valued_alone_are_those_of_the_release_before() -> None:
+    (usual,), (versions,) = log(12, [(1, 20)]), log(12, [(1, 20)], versions=True)
+    assert "valued" not in unpack(usual.to_bytes())[1]
+    assert "valued" in unpack(versions.to_bytes())[1]
+
+
+def _survives(one: Record) -> None:
     again = Record.from_bytes(one.to_bytes())
     assert again.time == one.time
     for name in Record.__dataclass_fields__:

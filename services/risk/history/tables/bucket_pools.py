@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.history.tables.hash_table import EMPTY, IntArray, Keys
+from services.risk.history.tables.hash_table import EMPTY, BoolArray, IntArray, Keys
 from services.risk.history.tables.time_windows import (
     DAYS_STORED,
     LEVELS,
@@ -124,22 +124,29 @@ class BucketPool:
         self._free = list(range(rows - 1, old - 1, -1)) + self._free
 
     def add(
-        self, rows: IntArray, minutes: IntArray, values: IntArray, low: npt.NDArray[np.bool_], tokens: npt.NDArray[Any]
+        self,
+        rows: IntArray,
+        minutes: IntArray,
+        values: IntArray,
+        low: BoolArray,
+        counted: BoolArray,
+        tokens: npt.NDArray[Any],
     ) -> None:
-        """Count events, one each; rows may repeat. A token tells who is counted as distinct; 0 is nobody."""
+        """Count events, one each; rows may repeat. One that is not `counted` adds its value alone, and counts among those under the
+        threshold where it is `low`. A token tells who is counted as distinct; 0 is nobody.
+        """
         if len(rows) == 0:
             return
-        ones = np.ones(len(rows), np.int64)
         distinct, newest = _newest(rows, minutes)
         self._changing(distinct)
         before = self.windows.newest[distinct].astype(np.int64)
         self.windows.advance(distinct, newest)
-        self.windows.add(rows, minutes, ones, values)
+        self.windows.add(rows, minutes, counted.astype(np.int64), values)
         if self.low is None:
             return
         self.low.advance(distinct, newest)
         if low.any():
-            self.low.add(rows[low], minutes[low], ones[low], values[low])
+            self.low.add(rows[low], minutes[low], np.ones(int(low.sum()), np.int64), values[low])
         self._clear_days(distinct, before, np.maximum(before, newest))
         days = minutes // MINUTES_PER_DAY
         kept = (days > self.windows.newest[rows].astype(np.int64) // MINUTES_PER_DAY - DAYS_STORED) & (tokens > 0)

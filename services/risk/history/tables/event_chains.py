@@ -20,6 +20,8 @@ from services.risk.history.tables.undo_log import Undo
 #: Greatest value of a consignment that is kept, euro cents (21 million euro); greater ones count as this.
 VALUE_MAX: Final = 2**31 - 1
 _LOW: Final = np.uint32(1 << 31)
+#: Of the minute of an event that adds a value to a consignment that counted before.
+_VALUE_ALONE: Final = np.uint32(1 << 31)
 _COLUMNS: Final = ("minutes", "values", "tokens", "back")
 
 
@@ -57,19 +59,28 @@ class Events:
         return max(1, self.arrived - self.capacity)
 
     def append(
-        self, minutes: IntArray, values: IntArray, low: BoolArray, tokens: npt.NDArray[np.uint32], now: int
+        self,
+        minutes: IntArray,
+        values: IntArray,
+        low: BoolArray,
+        counted: BoolArray,
+        tokens: npt.NDArray[np.uint32],
+        now: int,
     ) -> IntArray:
-        """Add events; gives their numbers. `now` is the newest minute known, by which old events are told."""
+        """Add events; gives their numbers. `now` is the newest minute known, by which old events are told.
+
+        An event that is not `counted` adds its value alone.
+        """
         coming = len(minutes)
         while not self._has_room(coming, now):
             self._grow()
         rows = self.arrived + np.arange(coming, dtype=np.int64)
         places = rows & (self.capacity - 1)
         over = places[rows >= self.capacity]
-        self.evicted += int((self.minutes[over] > now - DAYS_STORED * MINUTES_PER_DAY).sum())
+        self.evicted += int((self._minutes(over) > now - DAYS_STORED * MINUTES_PER_DAY).sum())
         if self.undo is not None:
             self.undo.changing(self.arrays().values(), places)
-        self.minutes[places] = minutes
+        self.minutes[places] = minutes.astype(np.uint32) | np.where(counted, np.uint32(0), _VALUE_ALONE)
         self.values[places] = values.astype(np.uint32) | np.where(low, _LOW, np.uint32(0))
         self.tokens[places] = tokens
         self.back[places] = 0
@@ -82,7 +93,11 @@ class Events:
         if self.capacity >= self.capacity_max or self.arrived + count <= self.capacity:
             return True
         rows = np.arange(self.first, self.arrived + count - self.capacity)
-        return bool((self.minutes[rows & (self.capacity - 1)] <= now - DAYS_STORED * MINUTES_PER_DAY).all())
+        return bool((self._minutes(rows & (self.capacity - 1)) <= now - DAYS_STORED * MINUTES_PER_DAY).all())
+
+    def _minutes(self, rows: IntArray) -> IntArray:
+        minutes: IntArray = (self.minutes[rows] & ~_VALUE_ALONE).astype(np.int64)
+        return minutes
 
     def reserve(self, capacity: int) -> None:
         """Have at least so many rows, a power of two."""
@@ -124,13 +139,14 @@ class Events:
             return nothing, nothing
         return np.concatenate(chains), np.concatenate(rows)
 
-    def read(self, rows: IntArray) -> tuple[IntArray, IntArray, BoolArray, npt.NDArray[np.uint32]]:
-        """Minute, value, whether under the threshold, and token of events by their rows."""
+    def read(self, rows: IntArray) -> tuple[IntArray, IntArray, BoolArray, BoolArray, npt.NDArray[np.uint32]]:
+        """Minute, value, whether under the threshold, whether counted, and token of events by their rows."""
         packed = self.values[rows]
         return (
-            self.minutes[rows].astype(np.int64),
+            self._minutes(rows),
             (packed & ~_LOW).astype(np.int64),
             packed >= _LOW,
+            self.minutes[rows] < _VALUE_ALONE,
             self.tokens[rows],
         )
 

@@ -90,8 +90,9 @@ def assemble(start: Start) -> Sequence[Background]:
     schemes = ActiveSchemes(SchemeStore(start.database))
     accounts = ActiveSecurities(start.database, everyone=config.deferred == "everyone")
     start.before_serving.extend((schemes.look, accounts.look))
+    sales = SaleStore(start.database, config.sale_term_days)
     revenue = RevenueService(
-        Assessments(start.database),
+        Assessments(start.database, sales),
         program,
         register=lambda: schemes.register,
         securities=lambda: accounts.securities,
@@ -103,7 +104,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_SaleServiceServicer_to_server,
-        SaleService(SaleStore(start.database), revenue.active_law),
+        SaleService(sales, revenue.active_law),
         roles={"FileSales": {Role.FILER}, "ListSales": {Role.FILER, Role.OFFICER}},
     )
     start.server.add(

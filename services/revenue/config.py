@@ -59,6 +59,8 @@ class RevenueConfig(Settings, service="revenue"):
     or secured by a guarantee."""
     reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
     """Time between two searches for aggregates that changed, so that their earlier consignments must be assessed again."""
+    sale_term_days: int = setting("SALE_TERM_DAYS", default=200, low=1, high=400, example="200")
+    """Days after which a sale expires if no consignment was declared under its order number."""
     seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")
     """Time between two seals of the ledger's chains, if entries were posted. An alert fires if there is no seal for half an hour."""
     proof_percent: int = setting("PROOF_PERCENT", default=3, low=1, high=100, example="3")

@@ -65,7 +65,7 @@ def accepted(number: str, version: int = 1) -> pb.SaleResult:
 
 
 def filed(number: str) -> pb.FiledSale:
-    return pb.FiledSale(sale=sale(number), receipt=accepted(number).receipt)
+    return pb.FiledSale(sale=sale(number), receipt=accepted(number).receipt, state=pb.SALE_STATE_OPEN)
 
 
 def test_a_file_is_filed_and_every_refusal_is_shown_with_its_line_and_what_to_do(
@@ -129,6 +129,7 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
     findings.add(reason="SALE_QUANTITY_EXCEEDED", declared="3500 H87", sold="2000 H87")
     findings.add(reason="SALE_VALUE_DIFFERS", declared="499950 EUR", sold="5000 JPY")
     findings.add(reason="SALE_VALUE_NOT_COMPARED")
+    findings.add(reason="SALE_EXPIRED", declared="2026-12-01", sold="2026-11-30")
     stored.consignments.add(mrn="26DE07329000002XR7", filing_version=1, sale_version=1, withdrawn=True)
     stored.consignments_count = 1_002
     revenue.answers.append(pb.ListSalesResponse(sales=[stored]))
@@ -136,12 +137,13 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
     assert revenue.callers == [("officer", "ann")]
     assert (revenue.requests[0].platform, list(revenue.requests[0].order_numbers)) == ("shop", ["1", "2"])
     for text in (
-        "shop 1", "version 1", "landed cost", "63.07 EUR", "There is no sale 2 for the caller.",
+        "shop 1", "version 1", "12:00:00Z, open", "landed cost", "63.07 EUR", "There is no sale 2 for the caller.",
         "The last 2 of 1,002 consignments:",
         "consignment 26DE07329000001XR8, version 2, compared with version 1 of the sale",
         "SALE_SCHEME_NUMBER_DIFFERS  declared nothing, sold IOSS IM2760000014",
         "SALE_QUANTITY_EXCEEDED  declared 3.5 H87, sold 2 H87", "SALE_VALUE_DIFFERS  declared 4,999.50 EUR, sold 5,000 JPY",
         "SALE_VALUE_NOT_COMPARED  the values of both could not be compared",
+        "SALE_EXPIRED  declared on 2026-12-01, the sale expired after 2026-11-30",
         "consignment 26DE07329000002XR7, version 1, withdrawn or amended, compared",
     ):  # fmt: skip
         assert text in result.output
@@ -156,5 +158,9 @@ def test_all_pages_are_listed(revenue: Revenue) -> None:
     rows = json.loads(luxor_sale("list", "--json").output)["sales"]
     assert [each["receipt"]["order_number"] for each in rows] == ["1", "2"]
     assert [each.page_token for each in revenue.requests] == ["", "t"]
-    assert "has no sales" in luxor_sale("list", "--contradicted").output
+    assert "has no such sales" in luxor_sale("list", "--contradicted").output
     assert [each.contradicted for each in revenue.requests] == [False, False, True]
+    revenue.answers += [pb.ListSalesResponse(), pb.ListSalesResponse(sales=[filed("1")])]
+    assert "luxor sale file PATH" in luxor_sale("list").output
+    assert " open" in luxor_sale("list", "--state", "expired").output
+    assert [each.state for each in revenue.requests[3:]] == [pb.SALE_STATE_UNSPECIFIED, pb.SALE_STATE_EXPIRED]

@@ -20,6 +20,9 @@ PAGE: Final = 1_000
 NOT_COMPARED: Final = "SALE_VALUE_NOT_COMPARED"
 """The finding that values could not be compared, which contradicts nothing."""
 
+EXPIRED: Final = "SALE_EXPIRED"
+"""The finding that goods were declared when their sale had expired, with the two days."""
+
 
 def read_sales(path: Path) -> tuple[list[tuple[pb.Sale, int]], list[RowError]]:
     """Read a file of JSON Lines, a sale in each line; return the sales with their lines, and the errors of the other lines."""
@@ -42,14 +45,24 @@ async def file_sales(client: Client, sales: Sequence[pb.Sale]) -> list[dict[str,
 
 
 async def sales_of(
-    client: Client, platform: str = "", order_numbers: Sequence[str] = (), *, contradicted: bool = False
+    client: Client,
+    platform: str = "",
+    order_numbers: Sequence[str] = (),
+    *,
+    contradicted: bool = False,
+    state: str = "",
 ) -> list[dict[str, Any]]:
-    """Return the sales of a platform in the order of filing, all, those with some order numbers, or those that consignments contradict.
+    """Return the sales of a platform in the order of filing: all, or those with some order numbers, those that consignments contradict,
+    and of these the ones in a state ("open", "declared" or "expired").
 
     Roles: filer, officer.
     """
     request = pb.ListSalesRequest(
-        platform=platform, order_numbers=order_numbers, contradicted=contradicted, page_size=PAGE
+        platform=platform,
+        order_numbers=order_numbers,
+        contradicted=contradicted,
+        page_size=PAGE,
+        state=pb.SaleState.Value(f"SALE_STATE_{state.upper() or 'UNSPECIFIED'}"),
     )
     answers = pages(client, "revenue", SaleServiceStub, "ListSales", request, pb.ListSalesResponse)
     return [plain(each) async for page in answers for each in page.sales]

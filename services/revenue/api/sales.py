@@ -18,6 +18,7 @@ from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import page_size_of, recalled
+from libs.store.tables import schema
 from libs.telemetry import counter
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import sales_pb2 as pb
@@ -30,7 +31,7 @@ from services.revenue.assessment.batch import ActiveLaw
 from services.revenue.commands.sales.file import FiledBatch, FileSales
 from services.revenue.sales.content import order_number_of, sale_messages, sale_table
 from services.revenue.sales.versions import SaleKey, StoredVersion
-from services.revenue.store.sale_bindings import Binding, bindings_of, contradicted
+from services.revenue.store.sale_bindings import Binding, bindings_of, contradicted, declared
 from services.revenue.store.sales import Place, SaleBatch, SaleStore
 
 SALES_MAX: Final = 1_000
@@ -111,7 +112,9 @@ class SaleService(SaleServiceServicer):
         if request.contradicted:
             async with self._store.database.connection() as reader:
                 numbers = await contradicted(reader, platform)
-        async for place, sale in self._current(platform, numbers, after, with_consignments=not own):
+        async for place, sale in self._current(
+            platform, numbers, after, state=request.state, with_consignments=not own
+        ):
             if sale is None:
                 read += 1
                 if read == BATCHES_MAX:
@@ -127,9 +130,15 @@ class SaleService(SaleServiceServicer):
         return response
 
     async def _current(
-        self, platform: str, numbers: Sequence[str] | None, after: Place, *, with_consignments: bool
+        self,
+        platform: str,
+        numbers: Sequence[str] | None,
+        after: Place,
+        *,
+        state: pb.SaleState.ValueType,
+        with_consignments: bool,
     ) -> AsyncIterator[tuple[Place, pb.FiledSale | None]]:
-        """Yield the sales of a platform behind a place in their current version, all or those with some order numbers.
+        """Yield the sales of a platform behind a place in their current version, all or those with some order numbers or in a state.
 
         After those of each batch follows the last place of the batch, with None.
         """
@@ -147,13 +156,28 @@ class SaleService(SaleServiceServicer):
             )
             filed = _filed_sales(batch, table, [row for row in rows if (batch.day, batch.batch, row) > after], versions)
             for start in range(0, len(filed), SALES_AT_ONCE):
-                part = filed[start : start + SALES_AT_ONCE]
+                part = await self._in_state(filed[start : start + SALES_AT_ONCE], state)
                 if with_consignments:
                     await self._add_consignments([sale for _, sale in part])
                 for each in part:
                     yield each
             yield (batch.day, batch.batch, SALES_MAX), None
             await asyncio.sleep(0)
+
+    async def _in_state(
+        self, filed: Sequence[tuple[Place, pb.FiledSale]], state: pb.SaleState.ValueType
+    ) -> list[tuple[Place, pb.FiledSale]]:
+        """Write their states into sales, and return those in a state, all where it is not specified."""
+        orders = {place: (sale.receipt.platform, sale.receipt.order_number) for place, sale in filed}
+        async with self._store.database.connection() as reader:
+            is_declared = await declared(reader, orders.values())
+            today = await schema.today(reader)
+        for place, sale in filed:
+            if orders[place] in is_declared:
+                sale.state = pb.SALE_STATE_DECLARED
+            else:
+                sale.state = pb.SALE_STATE_EXPIRED if today > place[0] + self._store.term_days else pb.SALE_STATE_OPEN
+        return [each for each in filed if state in (pb.SALE_STATE_UNSPECIFIED, each[1].state)]
 
     async def _add_consignments(self, sales: Sequence[pb.FiledSale]) -> None:
         """Add the consignments that were declared under the order numbers of sales."""

@@ -21,6 +21,7 @@ from services.revenue.assessment.batch import Batch, ReassessedBatch
 from services.revenue.commands.sales.bind import SoldOrders, bind, sold_orders
 from services.revenue.store.assessments.aggregates import count_in, shareholders_of, write
 from services.revenue.store.assessments.inputs import Inputs, add_input, filings_assessed
+from services.revenue.store.sales import SaleStore
 
 _NAMED: Final = "sums"
 
@@ -30,9 +31,10 @@ EncodeStored = Callable[[npt.NDArray[np.intp]], tuple[bytes, bytes]]
 class Assessments:
     """Revenue's own database."""
 
-    def __init__(self, database: Database) -> None:
-        """Store the log in a database."""
+    def __init__(self, database: Database, sales: SaleStore | None = None) -> None:
+        """Store the log in a database, and bind its consignments to `sales`, which are in the same one."""
         self.database = database
+        self.sales = sales or SaleStore(database)
         self.inputs = Inputs(database)
         self._log = AssessmentLog()
         self._secret: bytes | None = None
@@ -50,7 +52,7 @@ class Assessments:
         if amended := batch.amended:
             async with self.database.connection() as reader:
                 also = await shareholders_of(reader, amended)
-        orders = await sold_orders(self.database, batch.table)
+        orders = await sold_orders(self.sales, batch.table)
         batch.pack()
         if any(wanted.key) or also:
             return await self._counted(batch, wanted, also, orders, message)

@@ -16,6 +16,8 @@ from services.revenue.law.program.scheme_numbers import registered_number
 
 NOT_COMPARED: Final = "SALE_VALUE_NOT_COMPARED"
 """The finding that values could not be compared, which contradicts nothing."""
+EXPIRED: Final = "SALE_EXPIRED"
+"""The finding that goods were declared when their sale had expired."""
 _SCHEMES: Final = {number: name.removeprefix("SCHEME_") for name, number in Scheme.items()}
 
 

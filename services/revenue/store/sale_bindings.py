@@ -47,6 +47,10 @@ from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_n
         and k.mrn not in (select unnest($3::text[])) offset 0
 ) b group by given.platform, given.order_number, b.currency, b.unit
 """
+_DECLARED: Final = """
+select platform, order_number from unnest($1::text[], $2::text[]) as given(platform, order_number) where exists (
+    select from sale_binding k where k.platform = given.platform and k.order_number = given.order_number and not k.withdrawn)
+"""
 _ADD: Final = f"""
 insert into sale_binding (platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity,
     findings, withdrawn, day, bound_at)
@@ -133,6 +137,11 @@ async def amounts_of(reader: Transaction, orders: Iterable[Order], without: Iter
         before = found.get((platform, number))
         found[platform, number] = own if before is None else sum_amounts(before, own)
     return found
+
+
+async def declared(reader: Transaction, orders: Iterable[Order]) -> set[Order]:
+    """Return those of some orders for which a consignment counts."""
+    return {(platform, number) for platform, number in await reader.raw.fetch(_DECLARED, *_columns(orders))}
 
 
 async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:

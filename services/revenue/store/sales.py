@@ -10,6 +10,7 @@ from libs.columns import Table
 from libs.columns.stored import compressed, decompressed, reading
 from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import NOW_MICROS, Database, Transaction
+from libs.store.tables.schema import TODAY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_pb2 import LandedCost, QuoteConsignmentsResponse
 from services.revenue.sales.comparison import Trade, packed_trade, unpacked_trade
@@ -19,6 +20,8 @@ REFERENCE_DAYS: Final = 400
 """Days for which an order number is unique at least, as long as answers of assessments are stored."""
 REFERENCE_SPAN: Final = 100
 """Days of one partition of order numbers."""
+TERM_DAYS: Final = 200
+"""Days after which a sale without consignments expires, unless the administration sets another number."""
 SALE_DAYS: Final = REFERENCE_DAYS + REFERENCE_SPAN
 """Days for which sales are stored: no order number leads to a sale that is dropped."""
 BATCHES_MAX: Final = 64
@@ -38,12 +41,12 @@ select s.order_number, s.version, s.digest, s.day, s.batch, s."row"
 from unnest((select $2::text[])) as given(order_number)
 cross join lateral (select * from sale k where k.platform = $1 and k.order_number = given.order_number offset 0) s
 """
-_CURRENT: Final = """
-select s.platform, s.order_number, s.version, s.trade
+_CURRENT: Final = f"""
+select s.platform, s.order_number, s.version, s.trade, s.day, {TODAY} as today
 from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
     select * from sale k where k.platform = given.platform and k.order_number = given.order_number order by k.version desc limit 1
 ) s
-"""
+"""  # noqa: S608  # an expression of our own
 # The day is that of the clock under the lock, not of the transaction's begin: days rise with numbers, so no page of a list misses a batch.
 _ADD: Final = f"""
 with numbered as materialized (
@@ -121,14 +124,19 @@ class CurrentSale:
     version: int
     trade: Trade
     """What it is compared by."""
+    last_day: int
+    """The day after which it expires if no consignment was declared, days since 1970."""
+    today: int
+    """The day on which it was read."""
 
 
 class SaleStore:
     """Revenue's own database."""
 
-    def __init__(self, database: Database) -> None:
-        """Store sales in a database."""
+    def __init__(self, database: Database, term_days: int = TERM_DAYS) -> None:
+        """Store sales in a database; they expire after `term_days` without a consignment."""
         self.database = database
+        self.term_days = term_days
 
     async def lock(self, tx: Transaction, platform: str) -> None:
         """Wait for other calls of a platform, until the end of the transaction."""
@@ -150,7 +158,8 @@ class SaleStore:
         given = sorted(set(orders))
         rows = await reader.raw.fetch(_CURRENT, [each for each, _ in given], [number for _, number in given])
         return {
-            (platform, number): CurrentSale(version, unpacked_trade(trade)) for platform, number, version, trade in rows
+            (platform, number): CurrentSale(version, unpacked_trade(trade), day + self.term_days, today)
+            for platform, number, version, trade, day, today in rows
         }
 
     async def add(

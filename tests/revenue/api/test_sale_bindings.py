@@ -11,8 +11,9 @@ import pytest_asyncio
 
 from libs.columns import Ints, Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
-from libs.customs.time import MICROS_PER_DAY
+from libs.customs.time import MICROS_PER_DAY, day_text
 from libs.store.database import Database
+from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1 import consignment_pb2 as filing
@@ -24,6 +25,7 @@ from services.revenue.__main__ import assemble
 from services.revenue.commands.sales.bind import follow_states
 from services.revenue.sales.comparison import Amounts
 from services.revenue.store.sale_bindings import BOUND_MAX, Binding, add_bindings
+from services.revenue.store.sales import REFERENCE_SPAN
 from tests.revenue.sales import SECONDS, file, outcomes, sale, sales_stub
 from tests.revenue.service_client import DAY
 from tests.support.services import Running, running
@@ -358,3 +360,54 @@ async def test_a_consignment_is_compared_with_the_current_version_of_its_sale(ho
     assert [(each.reason, each.declared, each.sold) for each in found.findings] == [
         ("SALE_VALUE_DIFFERS", "5000 EUR", "6000 EUR")
     ]
+
+
+async def states(house: Running, role: str = "filer", ident: str = "shop", **query: object) -> dict[str, int]:
+    stub = await sales_stub(house, role, ident)
+    answer = await stub.ListSales(pb.ListSalesRequest(platform=SHOP, **query), timeout=SECONDS)  # type: ignore[arg-type]
+    return {each.sale.order_number: each.state for each in answer.sales}
+
+
+async def age(url: str, days: int) -> str:
+    """Have all sales be filed so many days earlier; return the finding of goods whose sale expired the day before today."""
+    async with Database(url, name="test") as database, database.transaction() as tx:
+        today = await schema.today(tx)
+        for table, span in (("sale", REFERENCE_SPAN), ("sale_batch", 1)):
+            await schema.ensure_day_partitions(tx, table, [today - days], span=span)
+            await tx.raw.execute(f"update {table} set day = day - $1::integer", days)
+    return f"SALE_EXPIRED {day_text(today)} / {day_text(today - 1)}"
+
+
+@pytest.mark.parametrize(("days", "state"), [(200, pb.SALE_STATE_OPEN), (201, pb.SALE_STATE_EXPIRED)])
+async def test_a_sale_that_nobody_declares_expires_after_its_term(
+    house: Running, database_url: str, days: int, state: int
+) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("1"), pieces("2"), pieces("3"), pieces("4")], "r1")
+    await assess(house, [consignment(pieces("2")), consignment(pieces("3"))])
+    # The goods of the third never came: no consignment counts for it any more.
+    await announce(database_url, (1, 1, clearance.STATE_INVALIDATED, False))
+    await age(database_url, days)
+    await file(shop, [pieces("4", 4_000, replaces=1)], "r2")
+    expected = {"1": state, "2": pb.SALE_STATE_DECLARED, "3": state, "4": pb.SALE_STATE_OPEN}
+    assert await states(house) == await states(house, "officer", "ann") == expected
+    assert await states(house, state=state) == {each: state for each, one in expected.items() if one == state}
+    assert await states(house, state=pb.SALE_STATE_DECLARED) == {"2": pb.SALE_STATE_DECLARED}
+
+
+async def test_goods_of_an_expired_sale_are_bound_to_it_and_the_finding_says_so(
+    house: Running, database_url: str
+) -> None:
+    await file(await sales_stub(house), [pieces("1"), pieces("2"), pieces("3")], "r1")
+    await assess(house, [consignment(pieces("2"))])
+    late = await age(database_url, 201)
+    # The second was declared in time, so neither its amendment nor its rest is late.
+    await assess(house, [consignment(pieces("2"))], version=2)
+    await assess(house, [consignment(pieces("2"), price=2_500, quantity=1)], first=1)
+    await assess(house, [consignment(pieces("1"), price=2_500, quantity=1) for _ in range(2)], first=10)
+    await assess(house, [consignment(pieces("1"), price=2_500, quantity=1)], first=12)
+    shown = await bound(house)
+    assert [[each for each in findings if "EXPIRED" in each] for _, findings, _ in shown["1"]] == [[late], [late], []]
+    assert next(findings for _, findings, _ in shown["2"]) == []
+    assert not any("EXPIRED" in each for _, findings, _ in shown["2"] for each in findings)
+    assert await states(house) == {"1": pb.SALE_STATE_DECLARED, "2": pb.SALE_STATE_DECLARED, "3": pb.SALE_STATE_EXPIRED}

@@ -77,15 +77,25 @@ def show(context: Context, order_numbers: tuple[str, ...], platform: str, caller
 @command("list", group=sale, short_help="List the sales of a platform.")
 @click.option("--platform", default="", metavar="ID", help="The platform; officers must name it.")
 @click.option("--contradicted", is_flag=True, help="Only sales that a consignment contradicts, of the last 1,000.")
+@click.option("--state", type=click.Choice(("open", "declared", "expired")), help="Only sales in this state.")
 @caller_option(_CALLER, "filer")
-def list_(context: Context, platform: str, contradicted: bool, caller: str) -> None:
-    """List the sales of a platform in the order of filing, each in its current version."""
-    rows = _sales(context, platform, (), caller, contradicted=contradicted)
-    context.emit({"sales": rows}, lambda terminal: _list(terminal, rows))
+def list_(context: Context, platform: str, contradicted: bool, state: str | None, caller: str) -> None:
+    """List the sales of a platform in the order of filing, each in its current version.
+
+    A sale is declared when a consignment under its order number was assessed, and expired when none was for as long as customs waits.
+    """
+    rows = _sales(context, platform, (), caller, contradicted=contradicted, state=state or "")
+    context.emit({"sales": rows}, lambda terminal: _list(terminal, rows, is_part=contradicted or state is not None))
 
 
 def _sales(
-    context: Context, platform: str, order_numbers: tuple[str, ...], caller: str, *, contradicted: bool = False
+    context: Context,
+    platform: str,
+    order_numbers: tuple[str, ...],
+    caller: str,
+    *,
+    contradicted: bool = False,
+    state: str = "",
 ) -> list[dict[str, Any]]:
     from libs.client.revenue.sales import sales_of
 
@@ -93,7 +103,7 @@ def _sales(
 
     async def work() -> list[dict[str, Any]]:
         async with context.client(role, ident) as client:
-            return await sales_of(client, platform, order_numbers, contradicted=contradicted)
+            return await sales_of(client, platform, order_numbers, contradicted=contradicted, state=state)
 
     return run(work())
 
@@ -103,7 +113,7 @@ def _show_filed(terminal: "Console", rows: list[dict[str, Any]]) -> None:
     from libs.server.catalogue import command_hint
 
     accepted = [each["receipt"] for each in rows if "receipt" in each]
-    _table(terminal, accepted)
+    _table(terminal, [{"receipt": each} for each in accepted])
     terminal.print(f"{len(accepted):,} accepted, {len(rows) - len(accepted):,} refused")
     for each in (each for each in rows if "error" in each):
         error = each["error"]
@@ -120,7 +130,8 @@ def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -
         receipt = each["receipt"]
         head = f"\n[bold]{safe(receipt['platform'])} {safe(receipt['order_number'])}[/]  version {receipt['version']}"
         terminal.print(
-            f"{head}, filed {when(receipt['filed_at'])}, paid {when(each['sale']['paid_at'])}", soft_wrap=True
+            f"{head}, filed {when(receipt['filed_at'])}, paid {when(each['sale']['paid_at'])}, {_state(each)}",
+            soft_wrap=True,
         )
         show_cost(terminal, receipt["landed_cost"])
         consignments = each.get("consignments", ())
@@ -135,7 +146,7 @@ def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -
 def _show_consignment(terminal: "Console", consignment: dict[str, Any]) -> None:
     """Show a consignment of the order, and each contradiction with both values."""
     from libs.cli.views.text import safe
-    from libs.client.revenue.sales import NOT_COMPARED
+    from libs.client.revenue.sales import EXPIRED, NOT_COMPARED
 
     ended = ", withdrawn or amended" if consignment.get("withdrawn") else ""
     head = f"  consignment {safe(consignment['mrn'])}, version {consignment['filing_version']}{ended}"
@@ -145,6 +156,8 @@ def _show_consignment(terminal: "Console", consignment: dict[str, Any]) -> None:
             terminal.print(f"    {NOT_COMPARED}  the values of both could not be compared")
             continue
         values = f"declared {_value(each, 'declared')}, sold {_value(each, 'sold')}"
+        if each["reason"] == EXPIRED:
+            values = f"declared on {each['declared']}, the sale expired after {each['sold']}"
         terminal.print(f"    [bold red]{each['reason']}[/]  {safe(values)}", soft_wrap=True)
 
 
@@ -161,22 +174,34 @@ def _value(finding: dict[str, Any], name: str) -> str:
     return text or "nothing"
 
 
-def _list(terminal: "Console", rows: list[dict[str, Any]]) -> None:
+def _list(terminal: "Console", rows: list[dict[str, Any]], *, is_part: bool) -> None:
     if not rows:
-        terminal.print("The platform has no sales; `luxor sale file PATH` files them.")
+        terminal.print(
+            "The platform has no such sales."
+            if is_part
+            else "The platform has no sales; `luxor sale file PATH` files them."
+        )
         return
-    _table(terminal, [each["receipt"] for each in rows])
+    _table(terminal, rows)
 
 
-def _table(terminal: "Console", receipts: list[dict[str, Any]]) -> None:
+def _state(sale: dict[str, Any]) -> str:
+    return str(sale.get("state", "")).removeprefix("SALE_STATE_").lower()
+
+
+def _table(terminal: "Console", sales: list[dict[str, Any]]) -> None:
     from libs.cli.views.text import minute, money, print_whole, safe, table
 
-    if not receipts:
+    if not sales:
         return
-    shown = table("order", "version", "filed", "landed cost", "at the sale", "on import", right=(1, 3, 4, 5))
-    for each in receipts:
+    stored = any("state" in each for each in sales)
+    last = ("state",) if stored else ()
+    shown = table("order", "version", "filed", "landed cost", "at the sale", "on import", *last, right=(1, 3, 4, 5))
+    for sale_ in sales:
+        each = sale_["receipt"]
         cost = each["landed_cost"]
         names = ("landed_cost_minor", "vendor_collected_minor", "payable_minor")
         amounts = [money(cost.get(name, 0), cost.get("currency", "")) for name in names]
-        shown.add_row(safe(each["order_number"]), str(each["version"]), minute(each["filed_at"]), *amounts)
+        state = (_state(sale_),) if stored else ()
+        shown.add_row(safe(each["order_number"]), str(each["version"]), minute(each["filed_at"]), *amounts, *state)
     print_whole(terminal, shown)

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
-from libs.store.database import Database, Transaction
+from libs.customs.time import day_text
+from libs.store.database import Transaction
 from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, NATURE_UNSPECIFIED
 from services.revenue.ledger.charge import never_released, newest
-from services.revenue.sales.comparison import Trade, contradicts, findings_of, sum_amounts, trades_of
+from services.revenue.sales.comparison import EXPIRED, Finding, Trade, contradicts, findings_of, sum_amounts, trades_of
 from services.revenue.store.sale_bindings import (
     NO_VERSION,
     Binding,
@@ -22,6 +23,7 @@ from services.revenue.store.sale_bindings import (
     add_bindings,
     amounts_of,
     count_versions,
+    declared,
     lock_orders,
     platforms_with_sales,
 )
@@ -47,30 +49,30 @@ class SoldOrders:
     sales: Mapping[Order, CurrentSale]
 
 
-async def sold_orders(database: Database, table: Table) -> SoldOrders | None:
+async def sold_orders(store: SaleStore, table: Table) -> SoldOrders | None:
     """Return the consignments of a batch whose order was filed as a sale; None if none was.
 
     A batch that names no platform costs nothing, one of platforms without sales a look-up of these.
     """
-    orders, sales = await _orders_of(database, table)
+    orders, sales = await _orders_of(store, table)
     if not orders:
         return None
     declared = trades_of(table.take(np.array(list(orders), np.intp)))
     return SoldOrders(table, orders, dict(zip(orders, declared, strict=True)), sales)
 
 
-async def _orders_of(database: Database, table: Table) -> tuple[dict[int, Order], Mapping[Order, CurrentSale]]:
+async def _orders_of(store: SaleStore, table: Table) -> tuple[dict[int, Order], Mapping[Order, CurrentSale]]:
     platform = table.strings("order_platform")
     if not platform.present.any():
         return {}, {}
-    async with database.connection() as reader:
+    async with store.database.connection() as reader:
         selling = await platforms_with_sales(reader, platform.dictionary)
         if not selling:
             return {}, {}
         number, nature = table.strings("order_number"), table.ints("nature").values
         rows = platform.isin(selling) & number.present & np.isin(nature, (NATURE_UNSPECIFIED, NATURE_SALE))
         orders = {row: (platform[row], number[row]) for row in np.flatnonzero(rows).tolist()}
-        sales = await SaleStore(database).current(reader, orders.values())
+        sales = await store.current(reader, orders.values())
     return {row: order for row, order in orders.items() if order in sales}, sales
 
 
@@ -89,11 +91,15 @@ async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp])
     # An amendment is compared without the version before it.
     amended = {mrns[row] for row in rows if versions[row] > 1}
     counted = await amounts_of(tx, distinct, amended)
+    overdue = {order for order in distinct if orders.sales[order].today > orders.sales[order].last_day}
+    expired = overdue - await declared(tx, overdue) if overdue else overdue
     bindings: list[Binding] = []
     for row in rows:
         order, mrn, version, trade = orders.orders[row], mrns[row], int(versions[row]), orders.declared[row]
         sale, earlier = orders.sales[order], counted.get(order)
         findings = findings_of(sale.trade, trade, earlier)
+        if order in expired:
+            findings.insert(0, Finding(EXPIRED, day_text(sale.today), day_text(sale.last_day)))
         bindings.append(Binding(order, mrn, version, sale.version, trade.amounts, findings, is_withdrawn=version > 1))
         if version > 1 or mrn not in amended:
             counted[order] = trade.amounts if earlier is None else sum_amounts(earlier, trade.amounts)

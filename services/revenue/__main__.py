@@ -58,6 +58,7 @@ from services.revenue.jobs.reassessment import ReassessmentJob, aggregates_waiti
 from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.yaml_source import LawFileError
+from services.revenue.ledger.account import DueDays
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.assessments.aggregates import apply_states, purge_shares
 from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs
@@ -137,7 +138,13 @@ def assemble(start: Start) -> Sequence[Background]:
     looking = {Role.OFFICER, Role.ANALYST, Role.OPERATOR}
     start.server.add(
         add_LedgerServiceServicer_to_server,
-        LedgerService(start.database, ledger, {book.jurisdiction for book in rulebooks}, accounts.look),
+        LedgerService(
+            start.database,
+            ledger,
+            {book.jurisdiction for book in rulebooks},
+            accounts.look,
+            DueDays.parse(config.due_days),
+        ),
         roles={
             "PutAccounts": {Role.OFFICER},
             "ListAccounts": looking,
@@ -145,6 +152,7 @@ def assemble(start: Start) -> Sequence[Background]:
             "ListBalances": looking | {Role.FILER, Role.CARRIER, Role.TREASURY},
             "ListEntries": looking,
             "GetStatement": looking | {Role.FILER, Role.CARRIER, Role.TREASURY},
+            "ListMonthlyCloses": looking | {Role.FILER, Role.CARRIER},
             "RecordPayments": {Role.OFFICER},
             "ListPayments": looking,
             "RecordPayouts": {Role.OFFICER},

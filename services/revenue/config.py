@@ -7,6 +7,7 @@ from typing import Final
 from libs.server.config.checks import check_existing_directory
 from libs.server.config.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
 from libs.server.config.server_config import Settings, setting
+from services.revenue.ledger.account import DUE_DAYS, DueDays, DueDaysMalformed
 from services.revenue.what_if.bands import DEFAULT as BANDS
 from services.revenue.what_if.bands import Bands, BandsMalformed
 
@@ -21,6 +22,15 @@ def check_bands(text: str) -> str:
     try:
         Bands.parse(text)
     except BandsMalformed as error:
+        return str(error)
+    return ""
+
+
+def check_due_days(text: str) -> str:
+    """Days such as "deferred 16; vendor last"."""
+    try:
+        DueDays.parse(text)
+    except DueDaysMalformed as error:
         return str(error)
     return ""
 
@@ -61,6 +71,9 @@ class RevenueConfig(Settings, service="revenue"):
     """Time between two searches for aggregates that changed, so that their earlier consignments must be assessed again."""
     sale_term_days: int = setting("SALE_TERM_DAYS", default=200, low=1, high=400, example="200")
     """Days after which a sale expires if no consignment was declared under its order number."""
+    due_days: str = setting("DUE_DAYS", default=DUE_DAYS, example="deferred 16; vendor last", check=check_due_days)
+    """Day of the following month until which accounts pay what a month owes, by their kinds (deferred, guarantee, vendor, carrier); `last` is the
+    last day. Those of other kinds have no due day."""
     seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")
     """Time between two seals of the ledger's chains, if entries were posted. An alert fires if there is no seal for half an hour."""
     proof_percent: int = setting("PROOF_PERCENT", default=3, low=1, high=100, example="3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -270,6 +271,36 @@ def test_balances_and_statements_are_asked_for_as_whoever_owns_the_accounts(ledg
         assert ledger.callers[-2:] == [caller, caller]
     for named in ("officer/x", "treasury/", "/DE"):
         assert run("balances", "--as", named).exit_code == 2
+
+
+def test_closes_of_a_month_are_listed_with_what_is_open_and_the_limit(
+    ledger: Ledger, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = pb.MonthlyClose(
+        account="deferred:carrier-7", currency="EUR", opening_minor=100, debit_minor=5_700, credit_minor=300, closing_minor=5_500,
+        outstanding_minor=3_700, due_day="2026-11-16", state=pb.CLOSE_STATE_OVERDUE, limit_minor=1_000_000, used_minor=8_000,
+    )  # fmt: skip
+    paid = pb.MonthlyClose(account="guarantee:G", currency="JPY", debit_minor=5, state=pb.CLOSE_STATE_PAID)
+    answers = [
+        pb.ListMonthlyClosesResponse(closes=[close], next_page_token="t"),
+        pb.ListMonthlyClosesResponse(closes=[paid]),
+    ]
+    ledger.answers["ListMonthlyCloses"] = [*answers, *answers, pb.ListMonthlyClosesResponse()]
+    shown = run("closes", "2026-10", "--as", "carrier/c").output
+    assert ledger.callers == [("carrier", "c")]
+    for text in ("deferred:carrier-7", "1.00 EUR", "57.00 EUR", "3.00 EUR", "55.00 EUR", "37.00 EUR", "2026-11-16", "overdue",
+                 "80.00 EUR of 10,000.00 EUR used", "guarantee:G", "5 JPY", "0 JPY", "no due day", "paid"):  # fmt: skip
+        assert text in shown
+    rows = json.loads(run("closes", "2026-10", "--json").output)
+    assert rows["month"] == "2026-10"
+    assert [(each["closing_minor"], each["outstanding_minor"]) for each in rows["closes"]] == [(5_500, 3_700), (0, 0)]
+    monkeypatch.setattr("libs.cli.commands.revenue.closes.today", lambda: date(2026, 1, 31))
+    assert "No account owes anything for 2025-12" in run("closes", "--overdue", "--prefix", "vendor:").output
+    asked = [request for _, request in ledger.asked]
+    assert [(each.month, each.prefix, each.overdue, each.page_token) for each in asked] == [
+        ("2026-10", "", False, ""), ("2026-10", "", False, "t"), ("2026-10", "", False, ""), ("2026-10", "", False, "t"),
+        ("2025-12", "vendor:", True, ""),
+    ]  # fmt: skip
 
 
 def proof(entries: int, left: int, faults: int = 0) -> pb.Proof:

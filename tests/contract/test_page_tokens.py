@@ -79,6 +79,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "LedgerService.ListBalances": ("officer", {}, ("deferred:a", "EUR")),
     "LedgerService.ListEntries": ("officer", {"mrn": MRN}, (1,)),
     "LedgerService.GetStatement": ("officer", {"account": "deferred:a", "month": "2026-07"}, (1, 1, 1, 1)),
+    "LedgerService.ListMonthlyCloses": ("officer", {"month": "2026-07"}, ("deferred:a", "EUR")),
     "LedgerService.ListPayments": ("officer", {}, ("EU", "p1")),
     "LedgerService.ListPayouts": ("officer", {}, (1, "EU", "p1")),
     "LedgerService.ReconcileDay": ("officer", {"day": "2024-10-04"}, (MRN,)),

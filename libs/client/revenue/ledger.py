@@ -124,6 +124,18 @@ async def entries(
             yield plain(each)
 
 
+async def monthly_closes(
+    client: Client, month: str, *, prefix: str = "", overdue: bool = False
+) -> list[dict[str, Any]]:
+    """Return what accounts owe for a month such as 2026-11, when it is due and what is open, by name and currency."""
+    request = pb.ListMonthlyClosesRequest(month=month, prefix=prefix, overdue=overdue)
+    return [
+        plain(each) | {name: getattr(each, name) for name in ("closing_minor", "outstanding_minor")}
+        async for answer in _pages(client, "ListMonthlyCloses", request, pb.ListMonthlyClosesResponse)
+        for each in answer.closes
+    ]
+
+
 async def statement(client: Client, account: str, currency: str, month: str) -> dict[str, Any]:
     """Return the statement of an account for a month such as 2026-11, with all its lines; without a currency in its only one."""
     result: dict[str, Any] = {}

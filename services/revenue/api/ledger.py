@@ -30,6 +30,7 @@ from services.revenue.api.ledger_messages import (
     account_result,
     change_of,
     changed_fields,
+    close_message,
     entry_message,
     kind,
     seal_message,
@@ -41,7 +42,7 @@ from services.revenue.commands.put_accounts import put_accounts
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import ComparedPage, Reconciliation
 from services.revenue.commands.verify import Verification
-from services.revenue.ledger.account import kind_of
+from services.revenue.ledger.account import MONTHLY, DueDays, kind_of, prefix_of
 from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.accounts import Account, Accounts
@@ -55,6 +56,8 @@ ENTRIES_MAX: Final = 100_000
 PROVE_SECONDS: Final = 1.0
 """Approximate duration of a ProveLedger call; one part may take longer on a busy machine."""
 DAYS_MAX: Final = 31
+CLOSES_MAX: Final = 100
+"""Accounts of a page of closes: payments of the days that are not summed yet are read for each."""
 _OWN: Final = {Role.FILER, Role.CARRIER}
 
 
@@ -74,6 +77,7 @@ class LedgerService(LedgerServiceServicer):
         ledger: Ledger,
         jurisdictions: Collection[str],
         accounts_changed: Callable[[], Awaitable[None]],
+        due_days: DueDays,
     ) -> None:
         """Serve from a ledger and its database; jurisdictions are those whose law is loaded.
 
@@ -83,6 +87,7 @@ class LedgerService(LedgerServiceServicer):
         self._pages = PageTokens(database)
         self._payments = PaymentCalls(database, ledger, jurisdictions)
         self._accounts_changed = accounts_changed
+        self._due_days = due_days
         self._accounts = Accounts(database)
         self._balances = Balances(database)
         self._chain = Chain(database, ledger.names)
@@ -275,6 +280,33 @@ class LedgerService(LedgerServiceServicer):
             lines=map(statement_line, told.lines[:limit]),
             next_page_token=token,
             currency=holding.currency,
+        )
+
+    async def ListMonthlyCloses(
+        self, request: pb.ListMonthlyClosesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListMonthlyClosesResponse:
+        """Return what accounts that pay by the month owe for it."""
+        limit = page_size_of(request.page_size, CLOSES_MAX, CLOSES_MAX)
+        first, last_day = _month(request.month)
+        after = await self._pages.place(request, ("", ""))
+        found = await self._balances.holdings(
+            after=after, prefix=request.prefix, drawn_on_by=_bound_to(), rows_max=limit + 1
+        )
+        last = found[limit - 1] if len(found) > limit else None
+        monthly = [each for each in found[:limit] if prefix_of(each.name) in MONTHLY]
+        opened = await self._accounts.read([each.name for each in monthly])
+        closes = [
+            close_message(each, last_day, self._due_days, opened.get(each.closing.name))
+            for each in await self._balances.closes(monthly, first, last_day)
+        ]
+        return pb.ListMonthlyClosesResponse(
+            closes=[
+                each
+                for each in closes
+                if (each.opening_minor or each.debit_minor or each.credit_minor)
+                and (not request.overdue or each.state == pb.CLOSE_STATE_OVERDUE)
+            ],
+            next_page_token=await self._pages.token(request, last.name, last.currency) if last else "",
         )
 
     async def _holding(self, account: str, currency: str) -> Holding:

@@ -10,15 +10,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.chain.seals import Seal
 from libs.customs.currencies import minor_units
 from libs.customs.money import money_text
+from libs.customs.time import date_of_day, day_of_date
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import is_id
 from luxor.common.v1 import common_pb2
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.account import FILERS_MAX, OPENED, account_name_error
+from services.revenue.ledger.account import FILERS_MAX, OPENED, DueDays, account_name_error, kind_of
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
-from services.revenue.store.ledger.balances import StatementLine
+from services.revenue.store.ledger.balances import Close, StatementLine
 from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
 from services.revenue.store.proofs.stored_entry import StoredEntry
 
@@ -271,3 +272,33 @@ def entry_message(entry: StoredEntry) -> pb.Entry:
 def seal_message(seal: Seal | None) -> pb.Seal | None:
     """Return a seal as a message."""
     return None if seal is None else pb.Seal(number=seal.number, sealed_at=stamp_of(seal.sealed_at), hash=seal.hash)
+
+
+def close_message(close: Close, month_end: int, due_days: DueDays, opened: Account | None) -> pb.MonthlyClose:
+    """Return the message of a month's close; `month_end` is the last day of the month, days since 1970."""
+    name, currency = close.closing.name, close.closing.currency
+    due = due_days.due_day(name, date_of_day(month_end))
+    message = pb.MonthlyClose(
+        account=name,
+        kind=kind_of(name),  # type: ignore[arg-type]  # a number of the enumeration
+        currency=currency,
+        opening_minor=close.opening.minor,
+        debit_minor=close.closing.debit - close.opening.debit,
+        credit_minor=close.closing.credit - close.opening.credit,
+        closing_minor=close.closing.minor,
+        outstanding_minor=close.outstanding,
+        due_day="" if due is None else due.isoformat(),
+        state=_close_state(close, month_end, None if due is None else day_of_date(due)),
+    )
+    if opened is not None and opened.limit_minor is not None and opened.currency == currency:
+        message.limit_minor = opened.limit_minor
+        message.used_minor = max(0, close.present.minor)
+    return message
+
+
+def _close_state(close: Close, month_end: int, due_day: int | None) -> pb.CloseState.ValueType:
+    if close.today <= month_end:
+        return pb.CLOSE_STATE_OPEN
+    if not close.outstanding:
+        return pb.CLOSE_STATE_PAID
+    return pb.CLOSE_STATE_OVERDUE if due_day is not None and close.today > due_day else pb.CLOSE_STATE_DUE

@@ -4,9 +4,10 @@ A name is a kind, a colon and an id: `deferred:carrier-7`, `vendor:IM2760000014`
 positive: what stands on the side of debtors is owed, what stands on a treasury's is revenue.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from datetime import date, timedelta
+from typing import Final, Self
 
 from libs.customs.identifiers import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS, partition_of
@@ -36,6 +37,12 @@ OPENED: Final = ("deferred", "guarantee")
 """Kinds that an officer opens and limits; the others are there as soon as something is booked on them."""
 SECURING: Final = OPENED
 COLLECTING: Final = ("vendor", "carrier")
+MONTHLY: Final = (*OPENED, *COLLECTING)
+"""Kinds that pay by the month."""
+LAST_OF_MONTH: Final = 31
+DUE_DAYS: Final = "deferred 16; guarantee 16; vendor last; carrier 16"
+"""In the European Union: deferred amounts of a month until the 16th of the next one (Regulation (EU) No 952/2013, article 111(6)), the import scheme
+until its last day, and special arrangements until the day on which import duty is paid (Directive 2006/112/EC, articles 369s, 369v and 369zb)."""
 AT_ONCE: Final = ("declarant", "border")
 """Kinds that pay consignment by consignment, so that a payment settles some of them."""
 PAYABLE: Final = (*SECURING, *COLLECTING, *AT_ONCE)
@@ -109,6 +116,44 @@ def partition_of_mrn(mrn: str) -> int:
 def partition_of_account(name: str) -> int:
     """Return the partition in which payments of an account are posted."""
     return partition_of("", name)
+
+
+class DueDaysMalformed(ValueError):
+    """A text that states no due days; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueDays:
+    """Until which day of the following month accounts pay what a month owes, by their kinds."""
+
+    days: Mapping[str, int]
+    """LAST_OF_MONTH stands for the last day."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "deferred 16; vendor last". Raises DueDaysMalformed."""
+        days: dict[str, int] = {}
+        for part in text.split(";"):
+            kind, _, day = part.strip().partition(" ")
+            day = day.strip()
+            number = LAST_OF_MONTH if day == "last" else int(day) if day.isascii() and day.isdigit() else 0
+            if kind not in MONTHLY or not 1 <= number <= LAST_OF_MONTH or (number == LAST_OF_MONTH and day != "last"):
+                raise DueDaysMalformed(
+                    f"has {part.strip()!r}, which is no kind ({', '.join(MONTHLY)}) with a day of the month (1 to 30, or last)"
+                )
+            if kind in days:
+                raise DueDaysMalformed(f"has {kind} twice")
+            days[kind] = number
+        return cls(days)
+
+    def due_day(self, name: str, month_end: date) -> date | None:
+        """Return the day until which an account pays what it owes at the end of a month; None where it has none."""
+        day = self.days.get(prefix_of(name))
+        if day is None:
+            return None
+        first = month_end + timedelta(days=1)
+        last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+        return min(last, first + timedelta(days=day - 1))
 
 
 @dataclass(frozen=True, slots=True)

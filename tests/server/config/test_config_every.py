@@ -55,6 +55,7 @@ WRONG_TEXT = {
     "PRESENTATION": ["/nowhere", __file__],
     "TRANSIT": ["/nowhere", __file__],
     "FILING_CHECKS": ["/nowhere", __file__],
+    "DUE_DAYS": ["vendor", "vendor 31", "border 16", "vendor 1; vendor 2"],
     "WHAT_IF_BANDS": ["22 15", "JPY 1000", "22.5", "22; QQQ 10"],
 }
 """Wrong values of the variables whose type is text, path or list."""

@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "balances": ("revenue.ledger", "Show the balances of accounts, now or at an earlier moment."),
     "entries": ("revenue.ledger", "List the entries of a consignment or an account."),
     "statement": ("revenue.ledger", "Show an account's statement for a month."),
+    "closes": ("revenue.closes", "List what accounts owe for a month, and when it is due."),
     "payments": ("revenue.ledger", "Post payments from a CSV."),
     "payouts": ("revenue.payouts", "Post payouts from a CSV, or list the posted ones."),
     "unmatched": ("revenue.ledger", "List payments that match no open item."),

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database, Transaction
+from libs.store.tables import schema
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.pages import row_postings
@@ -102,6 +103,15 @@ select destination, charge as kind, sum({CONSIGNMENTS})::bigint as consignments,
     sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
 from ({on_account("$3", "$1", "$2")}) booked group by destination, charge
 """  # noqa: S608  # an expression of our own
+# Money has no kind of charge.
+_PAID: Final = """
+select given.place, sum(t.credit - t.debit)::numeric as paid
+from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
+cross join lateral (
+    select credit, debit from ledger_turnover k
+    where k.account = given.account and k.currency = given.currency and k.day between $3 and $4 and k.kind = 0
+) t group by given.place
+"""
 # Of the list of an account the batches that have the lines that are asked for, up to a moment and all of that moment, since the
 # lines of one moment are in the order of their partitions.
 _LINES: Final = f"""
@@ -214,6 +224,18 @@ class Statement:
     lines: list[StatementLine]
 
 
+@dataclass(frozen=True, slots=True)
+class Close:
+    """What an account owed at the end of a month, and what of it is not paid; minor units, positive where the holder owes."""
+
+    opening: Balance
+    closing: Balance
+    present: Balance
+    outstanding: int
+    today: int
+    """The day on which it was read, days since 1970."""
+
+
 class Balances:
     """Reads balances and statements."""
 
@@ -256,6 +278,22 @@ class Balances:
         """Return the balances of accounts at a moment (microseconds since 1970-01-01 UTC; None: now), as of one instant."""
         async with self._database.connection(snapshot=True) as reader:
             return await balances_at(reader, holdings, moment)
+
+    async def closes(self, holdings: Sequence[Holding], first_day: int, last_day: int) -> list[Close]:
+        """Return the closes of accounts for the days from first to last, as of one instant."""
+        async with self._database.connection(snapshot=True, timeout_millis=_STATEMENT_MILLIS) as reader:
+            today = await schema.today(reader)
+            opening = await _closings(reader, holdings, first_day - 1)
+            closing = await _closings(reader, holdings, last_day)
+            present = await _closings(reader, holdings, LAST_DAY)
+            owing = [place for place, each in enumerate(closing) if each.minor > 0 and last_day < today]
+            paid = dict(
+                zip(owing, await _paid(reader, [holdings[place] for place in owing], last_day + 1, today), strict=True)
+            )
+        return [
+            Close(*three, max(0, min(three[1].minor - paid.get(place, 0), three[2].minor)), today)
+            for place, three in enumerate(zip(opening, closing, present, strict=True))
+        ]
 
     async def statement(
         self, account: int, currency: str, first_day: int, last_day: int, *, after: LinePlace = BEGINNING, rows_max: int
@@ -314,6 +352,19 @@ async def _closings(
         Balance(each.name, each.currency, debit, credit)
         for each, debit, credit in zip(holdings, debits, credits_, strict=True)
     ]
+
+
+async def _paid(reader: Transaction, holdings: Sequence[Holding], first_day: int, last_day: int) -> list[int]:
+    """Return what was paid on accounts on some days, less what was paid back."""
+    accounts, currencies = [each.account for each in holdings], [each.currency for each in holdings]
+    paid = [0] * len(holdings)
+    for row in await reader.raw.fetch(_PAID, accounts, currencies, first_day, last_day) if holdings else ():
+        paid[row["place"] - 1] += int(row["paid"])
+    for left in await reader.raw.fetch(_DAYS_LEFT, first_day, last_day) if holdings else ():
+        for place, each in enumerate(holdings):
+            for row in await reader.raw.fetch(_DAY_TOTALS, each.account, each.currency, left["day"]):
+                paid[place] += int(row["credit"] - row["debit"]) if row["kind"] == 0 else 0
+    return paid
 
 
 async def _totals_of(

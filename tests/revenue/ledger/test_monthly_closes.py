@@ -1,0 +1,212 @@
+"""What accounts owe for a month, when it is due, and what of it is open."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from libs.customs.partitions import PARTITIONS
+from libs.customs.time import day_of_date
+from libs.store.tables import schema
+from luxor.common.v1 import common_pb2
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.api.ledger_messages import close_message
+from services.revenue.ledger.account import DUE_DAYS, DueDays, DueDaysMalformed
+from services.revenue.store.ledger import turnover
+from services.revenue.store.ledger.accounts import Account
+from services.revenue.store.ledger.balances import Balance, Close
+from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.service_client import SECONDS, open_state, payment, stub
+from tests.revenue.ledger.states import Charge, State, mrn
+from tests.revenue.service_client import refused
+from tests.support.services import Running
+
+VENDOR, DEFERRED = "vendor:IM2760000014", "deferred:carrier-7"
+SALE: dict[str, Any] = {
+    "kind": common_pb2.CHARGE_KIND_TAX, "code": "EU.vat_low_value", "account": VENDOR, "collector": common_pb2.COLLECTOR_VENDOR,
+}  # fmt: skip
+SOLD = (Charge(1_900, **SALE),)
+AGO = 95
+"""Days after which the due days of all months are over."""
+OCTOBER = date(2026, 10, 31)
+
+
+@pytest.mark.parametrize(
+    ("name", "month_end", "due"),
+    [
+        (DEFERRED, date(2026, 10, 31), date(2026, 11, 16)),
+        ("guarantee:G", date(2026, 12, 31), date(2027, 1, 16)),
+        ("carrier:NL1", date(2026, 11, 30), date(2026, 12, 16)),
+        (VENDOR, date(2026, 10, 31), date(2026, 11, 30)),
+        (VENDOR, date(2026, 12, 31), date(2027, 1, 31)),
+        (VENDOR, date(2027, 1, 31), date(2027, 2, 28)),
+        (VENDOR, date(2028, 1, 31), date(2028, 2, 29)),
+        ("declarant:DE1", date(2026, 10, 31), None),
+    ],
+)
+def test_accounts_pay_until_the_day_of_their_kind(name: str, month_end: date, due: date | None) -> None:
+    assert DueDays.parse(DUE_DAYS).due_day(name, month_end) == due
+
+
+def test_a_day_that_a_month_does_not_have_is_its_last() -> None:
+    days = DueDays.parse("vendor 30;carrier 1")
+    assert days.due_day(VENDOR, date(2027, 1, 31)) == date(2027, 2, 28)
+    assert days.due_day("carrier:A", date(2027, 1, 31)) == date(2027, 2, 1)
+    assert days.due_day(DEFERRED, date(2027, 1, 31)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "vendor", "vendor 0", "vendor 31", "vendor -1", "vendor ١", "vendor last 1", "border 16", "vendor 1; vendor 2", "vendor 1;"],
+)  # fmt: skip
+def test_other_texts_are_no_due_days(text: str) -> None:
+    with pytest.raises(DueDaysMalformed, match="has "):
+        DueDays.parse(text)
+
+
+def close(outstanding: int, today: date, *, name: str = DEFERRED, present: int = 300) -> Close:
+    balances = [Balance(name, "EUR", debit, 0) for debit in (0, 500, present)]
+    return Close(*balances, outstanding, day_of_date(today))
+
+
+@pytest.mark.parametrize(
+    ("outstanding", "today", "state"),
+    [
+        (500, OCTOBER, pb.CLOSE_STATE_OPEN),
+        (0, OCTOBER, pb.CLOSE_STATE_OPEN),
+        (500, date(2026, 11, 1), pb.CLOSE_STATE_DUE),
+        (1, date(2026, 11, 16), pb.CLOSE_STATE_DUE),
+        (1, date(2026, 11, 17), pb.CLOSE_STATE_OVERDUE),
+        (0, date(2026, 11, 1), pb.CLOSE_STATE_PAID),
+        (0, date(2026, 11, 17), pb.CLOSE_STATE_PAID),
+    ],
+)
+def test_a_close_is_overdue_from_the_day_after_its_due_day(outstanding: int, today: date, state: int) -> None:
+    message = close_message(close(outstanding, today), day_of_date(OCTOBER), DueDays.parse(DUE_DAYS), None)
+    assert (message.state, message.due_day, message.HasField("limit_minor")) == (state, "2026-11-16", False)
+    undue = close_message(close(outstanding, today), day_of_date(OCTOBER), DueDays.parse("vendor last"), None)
+    assert undue.due_day == ""
+    assert undue.state == (pb.CLOSE_STATE_DUE if state == pb.CLOSE_STATE_OVERDUE else state)
+
+
+@pytest.mark.parametrize(("present", "used"), [(300, 300), (-5, 0)])
+def test_what_secures_the_account_is_shown_in_its_own_currency(present: int, used: int) -> None:
+    def message(currency: str, limit: int | None) -> pb.MonthlyClose:
+        opened = Account(DEFERRED, currency, limit, False, "")
+        owed = close(1, OCTOBER, present=present)
+        return close_message(owed, day_of_date(OCTOBER), DueDays.parse(DUE_DAYS), opened)
+
+    secured = message("EUR", 1_000)
+    assert (secured.limit_minor, secured.used_minor) == (1_000, used)
+    assert not message("CHF", 1_000).HasField("limit_minor")
+    assert not message("EUR", None).HasField("limit_minor")
+
+
+async def aged(books: Books) -> None:
+    """Have all balances be those of a month of which the due day is over."""
+    async with books.database.transaction() as tx:
+        await tx.raw.execute("update ledger_balance set day = day - $1::integer", AGO)
+
+
+def month_of(days_ago: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days_ago)).strftime("%Y-%m")
+
+
+async def closes(
+    house: Running, days_ago: int, role: str = "analyst", ident: str = "ann", **query: Any
+) -> dict[str, Any]:
+    """Return the closes of a month by account, read one account a page."""
+    ledger, found = await stub(house, role, ident), {}
+    request = pb.ListMonthlyClosesRequest(month=month_of(days_ago), page_size=1, **query)
+    while True:
+        answer = await ledger.ListMonthlyCloses(request, timeout=SECONDS)
+        for each in answer.closes:
+            amounts = (
+                each.opening_minor,
+                each.debit_minor,
+                each.credit_minor,
+                each.closing_minor,
+                each.outstanding_minor,
+            )
+            found[each.account] = (*amounts, pb.CloseState.Name(each.state).removeprefix("CLOSE_STATE_"))
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            return found
+
+
+async def test_a_month_is_owed_until_it_is_paid_and_later_charges_and_corrections_are_not_of_it(
+    house: Running, kept: Books
+) -> None:
+    first = [State(mrn(number, number), charges=SOLD) for number in range(3)]
+    await kept.take(*first, State(mrn(5, 5)), open_state(mrn(6, 6)))
+    await aged(kept)
+    old = {VENDOR: (0, 5_700, 0, 5_700, 5_700, "OVERDUE"), DEFERRED: (0, 2_200, 0, 2_200, 2_200, "OVERDUE")}
+    assert await closes(house, AGO) == await closes(house, AGO, overdue=True) == old
+    # A charge of this month, its correction, and a payment: the payment alone is for the oldest debt.
+    new = State(mrn(9, 9), charges=SOLD)
+    await kept.take(new)
+    await kept.take(
+        State(
+            mrn(9, 9),
+            2,
+            charges=(Charge(1_000, **SALE),),
+        )
+    )
+    officer = await stub(house)
+    payments = [payment("b1", VENDOR, 2_000), payment("b2", DEFERRED, 2_200)]
+    await officer.RecordPayments(pb.RecordPaymentsRequest(request_id="p1", payments=payments), timeout=SECONDS)
+    assert await closes(house, AGO) == {
+        VENDOR: (0, 5_700, 0, 5_700, 3_700, "OVERDUE"), DEFERRED: (0, 2_200, 0, 2_200, 0, "PAID"),
+    }  # fmt: skip
+    assert list(await closes(house, AGO, overdue=True)) == [VENDOR]
+    opening, debit, credit, closing, outstanding, state = (await closes(house, 0))[VENDOR]
+    assert (opening, closing, outstanding, state) == (5_700, 4_700, 4_700, "OPEN")
+    assert debit - credit == -1_000
+    # A payment that the bank reverses is owed again; one above the debt leaves nothing open.
+    again = [payment("b3", "", 2_000, "b1"), payment("b4", VENDOR, 50_000)]
+    await officer.RecordPayments(pb.RecordPaymentsRequest(request_id="p2", payments=again[:1]), timeout=SECONDS)
+    assert (await closes(house, AGO, prefix="vendor:")) == {VENDOR: old[VENDOR]}
+    await officer.RecordPayments(pb.RecordPaymentsRequest(request_id="p3", payments=again[1:]), timeout=SECONDS)
+    assert (await closes(house, AGO, prefix="vendor:"))[VENDOR][4:] == (0, "PAID")
+
+
+async def test_what_was_withdrawn_since_is_not_asked_for(house: Running, kept: Books) -> None:
+    await kept.take(State(mrn(1, 1), charges=SOLD))
+    await aged(kept)
+    await kept.take(State(mrn(1, 1), 2, charges=SOLD, decided=False))
+    assert await closes(house, AGO) == {VENDOR: (0, 1_900, 0, 1_900, 0, "PAID")}
+    assert await closes(house, AGO + 62) == {}
+
+
+async def test_a_filer_sees_the_closes_of_accounts_that_it_may_draw_on(house: Running, kept: Books) -> None:
+    await kept.take(
+        State(mrn(1, 1)), State(mrn(2, 2), debt_account="deferred:carrier-8"), State(mrn(3, 3), charges=SOLD)
+    )
+    assert list(await closes(house, 0, "carrier", "carrier-7")) == [DEFERRED]
+    assert list(await closes(house, 0, "carrier", "carrier-7", prefix="vendor:")) == []
+    assert sorted(await closes(house, 0)) == ["deferred:carrier-7", "deferred:carrier-8", VENDOR]
+    treasury = await stub(house, "treasury", "DE")
+    asked = pb.ListMonthlyClosesRequest(month=month_of(0))
+    assert (await refused(treasury.ListMonthlyCloses(asked, timeout=SECONDS)))[0] == "ROLE_NOT_ALLOWED"
+    ledger = await stub(house)
+    wrong = pb.ListMonthlyClosesRequest(month="2026-13")
+    assert (await refused(ledger.ListMonthlyCloses(wrong, timeout=SECONDS)))[0] == "MONTH_MALFORMED"
+
+
+async def test_payments_of_days_that_are_summed_count_as_those_that_are_not(house: Running, kept: Books) -> None:
+    await kept.take(State(mrn(1, 1), charges=SOLD))
+    await aged(kept)
+    officer = await stub(house)
+    payments = [payment("b1", VENDOR, 400)]
+    await officer.RecordPayments(pb.RecordPaymentsRequest(request_id="p1", payments=payments), timeout=SECONDS)
+    before = await closes(house, AGO)
+    async with kept.database.transaction() as tx:
+        day = await schema.today(tx)
+        totals = [
+            each for partition in range(PARTITIONS) for each in await turnover.totals_of_partition(tx, day, partition)
+        ]
+        await turnover.store(tx, day, totals)
+        await turnover.store_day(tx, day)
+    assert await closes(house, AGO) == before == {VENDOR: (0, 1_900, 0, 1_900, 1_500, "OVERDUE")}
